@@ -1,0 +1,110 @@
+"""What a backend is: where arrays live, and how a pure step runs fast there. It knows nothing of networks or files."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+
+Array = Any
+Tree = Any
+Step = Callable[..., Tree]
+
+
+class DeviceError(Exception):
+    """A device or library that was asked for cannot compute; `reason` says why, `remedy` what mends it."""
+
+    exit_code = 4
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(f"{reason}. To mend it: {remedy}.")
+        self.reason = reason
+        self.remedy = remedy
+
+
+class DeviceUsageError(Exception):
+    """A device, backend or dtype that cannot be meant: no such name, or two that exclude each other."""
+
+    exit_code = 2
+
+
+class Backend(ABC):
+    """One array library on one device.
+
+    name     "numpy", "cupy", "torch" or "jax"
+    xp       its Array API namespace (array_api_compat's, where the library has one)
+    device   as a user writes it: "cpu", "cuda:0"
+    dtype    "float32" or "float64": what parameters and rows are computed in
+    compiled False makes `scan` the plain loop (`--no-compile`)
+    fallback why "auto" took this device and not a GPU, as a sentence; None where nobody asked for more
+    """
+
+    name: ClassVar[str]
+    xp: Any
+
+    def __init__(self, device: str, dtype: str, compiled: bool) -> None:
+        self.device = device
+        self.dtype = dtype
+        self.compiled = compiled
+        self.fallback: str | None = None
+
+    @abstractmethod
+    def asarray(self, host: np.ndarray) -> Array:
+        """A copy of `host` on the device, of the same element type, in a buffer of its own."""
+
+    @abstractmethod
+    def to_numpy(self, array: Array) -> np.ndarray:
+        """A copy of `array` on the host; waits for whatever computes it."""
+
+    @abstractmethod
+    def synchronize(self) -> None:
+        """Return once everything that was asked of the device is done."""
+
+    @abstractmethod
+    def scan(self, step: Step) -> Step:
+        """`run(state, inputs, fixed) -> state` with the meaning of `plain_scan`, by the device's best path.
+
+        `state` is consumed: what `run` returned is valid until the next `run`, and whoever keeps one keeps a host
+        copy. `inputs` are arrays with a leading axis of S steps, of the same shapes at every call; `fixed` are trees
+        of arrays that are neither consumed nor written.
+        """
+
+    @abstractmethod
+    def versions(self) -> dict[str, str]:
+        """What computes here, for the record of a run: libraries, driver, device, each with its version or name."""
+
+
+def plain_scan(step: Step) -> Step:
+    """The meaning of a scan, as a loop over the S steps."""
+
+    def run(state: Tree, inputs: tuple[Array, ...], fixed: tuple[Tree, ...]) -> Tree:
+        for i in range(inputs[0].shape[0]):
+            state = step(state, *(a[i, ...] for a in inputs), *fixed)
+        return state
+
+    return run
+
+
+def self_test(backend: Backend, remedy: str) -> Backend:
+    """`backend` itself, once it has computed a product and an elementwise function rightly; else a DeviceError."""
+    a = np.arange(4, dtype=backend.dtype).reshape(2, 2)
+
+    def step(state: Tree, rows: Array) -> Tree:
+        return {"a": state["a"] @ backend.xp.matrix_transpose(rows) + backend.xp.exp(rows * 0.0)}
+
+    try:
+        state = {"a": backend.asarray(a)}
+        answer = backend.to_numpy(backend.scan(step)(state, (backend.asarray(a[None]),), ())["a"]).tolist()
+    except Exception as error:  # whatever a half-working driver, compiler or cache folder throws
+        raise DeviceError(
+            f"{backend.name} found {backend.device}, but it does not compute: {first_line(error)}", remedy
+        ) from None
+    if answer != [[2.0, 4.0], [4.0, 14.0]]:
+        raise DeviceError(f"{backend.name} computes wrong numbers on {backend.device}: {answer}", remedy)
+    return backend
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its type where it has none."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

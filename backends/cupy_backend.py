@@ -1,0 +1,140 @@
+"""CuPy on one CUDA device: everything on one non-blocking stream of our own, and a probe that names what is missing."""
+
+import importlib.metadata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any, ClassVar
+
+import numpy as np
+
+from backends.backend import Array, Backend, DeviceError, Step, Tree, first_line, plain_scan, self_test
+from backends.cuda import driver_version, extra_for_driver, hidden_devices
+
+NEWEST_DRIVER = "install an NVIDIA driver of version 580 or newer, or use --device cpu"
+
+
+class CupyBackend(Backend):
+    """Arrays of CuPy in the memory of one CUDA device."""
+
+    name: ClassVar[str] = "cupy"
+
+    def __init__(self, cupy: ModuleType, xp: Any, ordinal: int, dtype: str, compiled: bool) -> None:
+        super().__init__(f"cuda:{ordinal}", dtype, compiled)
+        self.xp = xp
+        self._cupy = cupy
+        self._ordinal = ordinal
+        with cupy.cuda.Device(ordinal):
+            self._stream = cupy.cuda.Stream(non_blocking=True)
+
+    @contextmanager
+    def _on_stream(self) -> Iterator[None]:
+        with self._cupy.cuda.Device(self._ordinal), self._stream:
+            yield
+
+    def asarray(self, host: np.ndarray) -> Array:
+        with self._on_stream():
+            return self._cupy.array(host)
+
+    def to_numpy(self, array: Array) -> np.ndarray:
+        with self._on_stream():
+            return self._cupy.asnumpy(array)
+
+    def synchronize(self) -> None:
+        self._stream.synchronize()
+
+    def scan(self, step: Step) -> Step:
+        run = plain_scan(step)
+
+        def on_stream(state: Tree, inputs: tuple[Array, ...], fixed: tuple[Tree, ...]) -> Tree:
+            with self._on_stream():
+                return run(state, inputs, fixed)
+
+        return on_stream
+
+    def versions(self) -> dict[str, str]:
+        runtime = self._cupy.cuda.runtime
+        name = runtime.getDeviceProperties(self._ordinal)["name"]
+        return {
+            "cupy": self._cupy.__version__,
+            "cuda": str(runtime.runtimeGetVersion()),
+            "driver": str(runtime.driverGetVersion()),
+            "gpu": name.decode() if isinstance(name, bytes) else str(name),
+        }
+
+
+def installed_wheels() -> list[str]:
+    """Every CuPy distribution in this environment; more than one overwrite each other's files."""
+    names = {(d.metadata["Name"] or "").lower() for d in importlib.metadata.distributions()}
+    return sorted(name for name in names if name == "cupy" or name.startswith("cupy-cuda"))
+
+
+def import_cupy() -> ModuleType:
+    """CuPy, or a DeviceError that says why it cannot be imported."""
+    try:
+        import cupy
+    except ImportError as error:
+        driver = driver_version()
+        extra = extra_for_driver(driver)
+        command = f'pip install -e ".[{extra}]"'
+        if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
+            if driver is None:
+                raise DeviceError(
+                    "CuPy is not installed, and no NVIDIA driver was found either",
+                    f"on a machine with an NVIDIA GPU and its driver, {command}",
+                ) from None
+            raise DeviceError("CuPy is not installed", command) from None
+        raise DeviceError(f"CuPy is installed but cannot be imported ({first_line(error)})", command) from None
+    return cupy
+
+
+def probe(cupy: ModuleType, ordinal: int) -> None:
+    """Raise a DeviceError for the first thing that computing on device `ordinal` would miss, in the order of need."""
+    runtime = cupy.cuda.runtime
+    driver = runtime.driverGetVersion()
+    built_for = int(runtime.runtimeGetVersion()) // 1000
+    if driver == 0:
+        raise DeviceError("CuPy is installed, but no NVIDIA driver was found", NEWEST_DRIVER)
+    if driver // 1000 < built_for:
+        wheels = " ".join(installed_wheels()) or "cupy"
+        raise DeviceError(
+            f"the NVIDIA driver serves CUDA {driver // 1000}.{driver % 1000 // 10}, CuPy here needs CUDA {built_for}",
+            f'pip uninstall -y {wheels} && pip install -e ".[{extra_for_driver(driver)}]" (or a newer driver)',
+        )
+    try:
+        count = runtime.getDeviceCount()
+    except RuntimeError as error:
+        raise DeviceError(
+            f"CUDA counts no usable device: {first_line(error)}{hidden_devices()}", "nvidia-smi shows what it sees"
+        ) from None
+    if ordinal >= count:
+        raise DeviceError(
+            f"CUDA sees {count} devices, so there is no cuda:{ordinal}{hidden_devices()}",
+            f"use --device cuda:{count - 1} or lower" if count else "nvidia-smi shows what the driver sees",
+        )
+    whole = f'pip install -e ".[cuda{built_for}]", which brings the compiler and cuBLAS'
+    try:
+        cupy.cuda.nvrtc.getVersion()
+    except RuntimeError as error:
+        raise DeviceError(f"CuPy finds no CUDA compiler (NVRTC): {first_line(error)}", whole) from None
+    try:
+        from cupy_backends.cuda.libs import cublas  # noqa: F401  (this spelling goes through CuPy's search for libraries)
+    except ImportError as error:
+        raise DeviceError(f"CuPy finds no cuBLAS: {first_line(error)}", whole) from None
+
+
+def find_devices() -> list[str]:
+    """Devices that the library sees, fastest first; DeviceError says why there are none."""
+    cupy = import_cupy()
+    probe(cupy, 0)
+    return [f"cuda:{ordinal}" for ordinal in range(cupy.cuda.runtime.getDeviceCount())]
+
+
+def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
+    """CuPy on "cuda:N", after it has computed there."""
+    cupy = import_cupy()
+    ordinal = int(device.removeprefix("cuda:"))
+    probe(cupy, ordinal)
+    import array_api_compat.cupy as xp
+
+    return self_test(CupyBackend(cupy, xp, ordinal, dtype, compiled), "python -m backends shows what is missing")

@@ -1,0 +1,89 @@
+"""JAX: a span is one compiled `lax.scan`, and the old state's memory is given away to the new one."""
+
+from typing import ClassVar
+
+import jax
+import numpy as np
+
+from backends.backend import Array, Backend, DeviceError, DeviceUsageError, Step, Tree, plain_scan, self_test
+from backends.cuda import hidden_devices
+
+
+class JaxBackend(Backend):
+    """Arrays of JAX on the CPU or on one CUDA device."""
+
+    name: ClassVar[str] = "jax"
+    xp = jax.numpy
+
+    def __init__(self, device: str, dtype: str, compiled: bool, jax_device: jax.Device) -> None:
+        super().__init__(device, dtype, compiled)
+        self._device = jax_device
+        self._newest: Tree = None
+
+    def asarray(self, host: np.ndarray) -> jax.Array:
+        # Without may_alias=False a donated state could write over the caller's NumPy array.
+        array = jax.device_put(host, self._device, may_alias=False)
+        if array.dtype != host.dtype:
+            raise DeviceUsageError(
+                f"JAX would keep {host.dtype} as {array.dtype}: open the backend with dtype float64 first"
+            )
+        return array
+
+    def to_numpy(self, array: jax.Array) -> np.ndarray:
+        return np.array(array)
+
+    def synchronize(self) -> None:
+        jax.block_until_ready(self._newest)
+
+    def scan(self, step: Step) -> Step:
+        if not self.compiled:
+            return plain_scan(step)
+
+        def scan(state: Tree, inputs: tuple[Array, ...], fixed: tuple[Tree, ...]) -> Tree:
+            return jax.lax.scan(lambda carry, i: (step(carry, *i, *fixed), None), state, inputs)[0]
+
+        compiled = jax.jit(scan, donate_argnums=0)
+
+        def run(state: Tree, inputs: tuple[Array, ...], fixed: tuple[Tree, ...]) -> Tree:
+            self._newest = compiled(state, inputs, fixed)
+            return self._newest
+
+        return run
+
+    def versions(self) -> dict[str, str]:
+        return {"jax": jax.__version__, "jax device": self._device.device_kind}
+
+
+def find_devices() -> list[str]:
+    """Devices that the library sees, fastest first."""
+    return [f"cuda:{ordinal}" for ordinal in range(len(_cuda_devices()))] + ["cpu"]
+
+
+def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
+    """JAX on "cpu" or "cuda:N"; DeviceError where it sees no such device.
+
+    Sets two switches of the process: 64-bit types where float64 is asked for, and full float32 products on a GPU,
+    where JAX would round to TF32.
+    """
+    if dtype == "float64":
+        jax.config.update("jax_enable_x64", True)
+    if device == "cpu":
+        return JaxBackend(device, dtype, compiled, jax.devices("cpu")[0])
+    devices = _cuda_devices()
+    ordinal = int(device.removeprefix("cuda:"))
+    if ordinal >= len(devices):
+        raise DeviceError(
+            f"JAX {jax.__version__} sees {len(devices)} CUDA devices, so there is no {device}{hidden_devices()}",
+            'install JAX with CUDA (pip install "jax[cuda13]") and an NVIDIA driver, or use --device cpu',
+        )
+    jax.config.update("jax_default_matmul_precision", "highest")
+    return self_test(
+        JaxBackend(device, dtype, compiled, devices[ordinal]), "update JAX or the NVIDIA driver, or use --device cpu"
+    )
+
+
+def _cuda_devices() -> list[jax.Device]:
+    try:
+        return jax.devices("cuda")
+    except RuntimeError:  # JAX's way of saying that this process has none
+        return []

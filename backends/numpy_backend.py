@@ -1,0 +1,40 @@
+"""NumPy, the reference: `scan` is the plain loop."""
+
+from typing import ClassVar
+
+import array_api_compat.numpy as xp
+import numpy as np
+
+from backends.backend import Backend, Step, plain_scan
+
+
+class NumpyBackend(Backend):
+    """Arrays of NumPy in the memory of the host."""
+
+    name: ClassVar[str] = "numpy"
+    xp = xp
+
+    def asarray(self, host: np.ndarray) -> np.ndarray:
+        return np.array(host)
+
+    def to_numpy(self, array: np.ndarray) -> np.ndarray:
+        return np.array(array)
+
+    def synchronize(self) -> None:
+        pass
+
+    def scan(self, step: Step) -> Step:
+        return plain_scan(step)
+
+    def versions(self) -> dict[str, str]:
+        return {"numpy": np.__version__}
+
+
+def find_devices() -> list[str]:
+    """Devices that the library sees, fastest first."""
+    return ["cpu"]
+
+
+def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
+    """NumPy on "cpu"."""
+    return NumpyBackend(device, dtype, compiled)

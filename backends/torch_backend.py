@@ -1,0 +1,64 @@
+"""PyTorch's arrays, without its autograd: the gradient is our own."""
+
+from typing import ClassVar
+
+import array_api_compat.torch as xp
+import numpy as np
+import torch
+
+from backends.backend import Backend, DeviceError, Step, Tree, plain_scan, self_test
+from backends.cuda import hidden_devices
+
+
+class TorchBackend(Backend):
+    """Tensors on the CPU or on one CUDA device."""
+
+    name: ClassVar[str] = "torch"
+    xp = xp
+
+    def asarray(self, host: np.ndarray) -> torch.Tensor:
+        return torch.tensor(host, device=self.device)
+
+    def to_numpy(self, array: torch.Tensor) -> np.ndarray:
+        return array.to("cpu", copy=True).numpy()
+
+    def synchronize(self) -> None:
+        if self.device != "cpu":
+            torch.cuda.synchronize(self.device)
+
+    def scan(self, step: Step) -> Step:
+        run = plain_scan(step)
+
+        def without_autograd(state: Tree, inputs: tuple[torch.Tensor, ...], fixed: tuple[Tree, ...]) -> Tree:
+            with torch.inference_mode():
+                return run(state, inputs, fixed)
+
+        return without_autograd
+
+    def versions(self) -> dict[str, str]:
+        versions = {"torch": torch.__version__}
+        if self.device != "cpu":
+            versions |= {"cuda": str(torch.version.cuda), "gpu": torch.cuda.get_device_name(self.device)}
+        return versions
+
+
+def find_devices() -> list[str]:
+    """Devices that the library sees, fastest first."""
+    cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return [f"cuda:{ordinal}" for ordinal in range(cuda)] + ["cpu"]
+
+
+def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
+    """PyTorch on "cpu" or "cuda:N"; DeviceError where it sees no such device."""
+    seen = find_devices()
+    if device not in seen and torch.version.cuda is None:
+        raise DeviceError(
+            f"PyTorch {torch.__version__} is built without CUDA",
+            "install a CUDA build of PyTorch (https://pytorch.org/get-started/locally), or use --device cpu",
+        )
+    if device not in seen:
+        raise DeviceError(
+            f"PyTorch {torch.__version__} sees {len(seen) - 1} CUDA devices, so there is no {device}{hidden_devices()}",
+            "install or update the NVIDIA driver, or use --device cpu",
+        )
+    return self_test(TorchBackend(device, dtype, compiled), "update PyTorch or the NVIDIA driver, or use --device cpu")

@@ -1,0 +1,182 @@
+"""What the doors share: flags, sentences instead of tracebacks, exit codes, and signals."""
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import tomllib
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import backends
+from backends import Backend
+from training import recipe as recipes
+from training.recipe import KEYS, Recipe, did_you_mean
+
+HERE = Path(__file__).resolve().parent
+
+EXIT_CODES = """exit codes:
+  0 done                    5 out of memory             8 --target-accuracy missed
+  1 unexpected, or compare  6 the loss diverged         130 after Ctrl-C and saving
+  2 usage                   7 checkpoint or run folder  143 after SIGTERM and saving
+  3 data                    4 device"""
+
+
+def version() -> str:
+    """Lagvis's own version, as pyproject.toml has it."""
+    return str(tomllib.loads((HERE / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
+
+
+class Parser(argparse.ArgumentParser):
+    """Flags with hyphens or underscores, never abbreviated; every default in the help; a sentence for a mistake."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(
+            description=description,
+            epilog=EXIT_CODES,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        self.add_argument("--version", action="version", version=f"lagvis {version()}")
+
+    def parse(self, argv: list[str] | None) -> argparse.Namespace:
+        """The flags of a command line; exits with 2 where one cannot be meant."""
+        words = [hyphens(word) for word in (sys.argv[1:] if argv is None else argv)]
+        flags, unknown = self.parse_known_args(words)
+        if unknown:
+            known = [option for action in self._actions for option in action.option_strings]
+            self.error(f"there is no flag {unknown[0]}{did_you_mean(unknown[0].partition('=')[0], known)}")
+        return flags
+
+    def error(self, message: str) -> NoReturn:
+        """One sentence on stderr, exit code 2."""
+        self.exit(2, f"error: {message} ({self.prog} --help lists what there is)\n")
+
+
+def hyphens(word: str) -> str:
+    """--batch_size=3 as --batch-size=3; a value keeps its underscores."""
+    name, equals, value = word.partition("=")
+    return name.replace("_", "-") + equals + value if word.startswith("--") else word
+
+
+def add_device_flags(parser: Parser) -> None:
+    """--device, --backend, --no-compile."""
+    parser.add_argument(
+        "--device",
+        default="auto",
+        metavar="auto|cpu|cuda|cuda:N",
+        help="where to compute (default: auto: a GPU if one computes)",
+    )
+    parser.add_argument(
+        "--backend",
+        default=None,
+        choices=list(backends.BACKENDS),
+        help="array library (default: numpy on cpu, cupy on cuda)",
+    )
+    parser.add_argument(
+        "--no-compile",
+        action="store_true",
+        help="take the plain loop on every backend (default: compile where it pays)",
+    )
+
+
+def add_recipe_flags(parser: Parser) -> None:
+    """--recipe, and a flag for every key of a recipe; the defaults in the help are those of the recipe `default`."""
+    names = ", ".join(recipes.shipped())
+    parser.add_argument(
+        "--recipe", default="default", metavar="NAME|FILE", help=f"{names}, or a TOML file (default: default)"
+    )
+    group = parser.add_argument_group("recipe, with the defaults of the recipe `default`")
+    default = recipes.load("default")
+    for name, key in KEYS.items():
+        value = getattr(default, name)
+        shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
+        options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": f"{key.help} (default: {shown})"}
+        if isinstance(value, bool):
+            options["action"] = argparse.BooleanOptionalAction
+        else:
+            options |= {"type": key.parse, "metavar": key.metavar or name.upper()}
+        group.add_argument(*key.spellings, f"--{name.replace('_', '-')}", dest=name, **options)
+
+
+def recipe(flags: argparse.Namespace) -> Recipe:
+    """The recipe that was named, with the flags that were given over it."""
+    return recipes.load(flags.recipe, {key: value for key, value in vars(flags).items() if key in KEYS})
+
+
+def add_output_flags(parser: Parser) -> None:
+    """--json."""
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object on stdout and nothing else (default: text)"
+    )
+
+
+def select(flags: argparse.Namespace, dtype: str) -> Backend:
+    """The backend that the flags ask for, with a line on stderr where auto had to do without a GPU."""
+    backend = backends.select(flags.device, flags.backend, dtype, not flags.no_compile)
+    if backend.fallback and not getattr(flags, "quiet", False):
+        say(backend.fallback)
+    return backend
+
+
+def say(line: str) -> None:
+    """A line on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def guarded(main: Callable[[list[str] | None], int], argv: list[str] | None = None) -> int:
+    """The exit code of a door, with every error of ours, and of anyone's, told in a sentence on stderr."""
+    try:
+        return main(argv)
+    except KeyboardInterrupt:
+        say("Stopped.")
+        return 130
+    except MemoryError as error:
+        say(f"error: the memory does not suffice ({error or 'no size known'}); use smaller --hidden or --batch-size")
+        return 5
+    except Exception as error:
+        code = getattr(error, "exit_code", None)
+        if code is not None:
+            say(f"error: {error}")
+            return int(code)
+        if os.environ.get("LAGVIS_TRACEBACK"):
+            traceback.print_exc()
+        say(f"error: unexpected {type(error).__name__}: {error}; a fault of Lagvis, LAGVIS_TRACEBACK=1 shows where")
+        return 1
+
+
+class StopSignal:
+    """The signal that asked a run to stop; 0 for none."""
+
+    number = 0
+
+    def asked(self) -> bool:
+        """Whether one has come."""
+        return self.number != 0
+
+    @property
+    def exit_code(self) -> int:
+        """130 after Ctrl-C, 143 after SIGTERM."""
+        return 128 + self.number
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[StopSignal]:
+    """While open, a first Ctrl-C or SIGTERM is kept for the run to see between spans; a second Ctrl-C stops at once."""
+    stop = StopSignal()
+
+    def keep(number: int, frame: FrameType | None) -> None:
+        if stop.asked() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.number = number
+
+    before: dict[int, Any] = {number: signal.signal(number, keep) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,95 @@
+"""IDX, the format of MNIST: two zero bytes, a type byte, a count of axes, each length as 4 bytes, then the numbers.
+
+All numbers are big-endian (Y. LeCun's description of the format). A file is read plain or gzip, by its first bytes and
+not by its name, and every length in the header is checked against the bytes that are there before anything is made.
+"""
+
+import gzip
+import hashlib
+import math
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from data.errors import DataError
+
+TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+GZIP = b"\x1f\x8b"
+MIRRORS = "ossci-datasets.s3.amazonaws.com/mnist and storage.googleapis.com/cvdf-datasets/mnist"
+# deflate cannot shrink by more than about 1032 to 1, so a header that promises more than this is not believed
+MOST_UNPACKED_PER_PACKED = 1100
+CHUNK = 2**20
+
+
+def read_idx(path: Path) -> tuple[np.ndarray, str]:
+    """The array in an IDX file, in native byte order, and the sha256 of its unpacked bytes; DataError if it is none."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4096)
+            file.seek(0)
+            if start.startswith(GZIP):
+                limit = path.stat().st_size * MOST_UNPACKED_PER_PACKED
+                with gzip.GzipFile(fileobj=file) as unpacked:
+                    return parse_idx(unpacked, path, limit)  # type: ignore[arg-type]
+            if not start.startswith(b"\0\0"):
+                raise DataError(f"{path} is not IDX: {describe_strange_bytes(start, path)}")
+            return parse_idx(file, path, path.stat().st_size)
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise DataError(f"{path} is a damaged gzip file ({error}); fetch it again from {MIRRORS}") from None
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read ({error.strerror or error}); check that it exists and its permissions"
+        ) from None
+
+
+def parse_idx(file: BinaryIO, path: Path, most: int) -> tuple[np.ndarray, str]:
+    """Header and numbers from an open file that can hold at most `most` bytes; `path` is for the sentences."""
+    digest = hashlib.sha256()
+    head = file.read(4)
+    if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in TYPES or head[3] == 0:
+        shown = describe_strange_bytes(head, path) if head else "it is empty"
+        types = ", ".join(f"{code:02x}" for code in TYPES)
+        raise DataError(f"{path} is not IDX: {shown}; IDX begins with 00 00, a type of {types} and a count of axes")
+    lengths = file.read(4 * head[3])
+    if len(lengths) < 4 * head[3]:
+        raise DataError(
+            f"{path} ends inside its header: {4 + len(lengths)} bytes found, {4 + 4 * head[3]} expected; fetch it again"
+        )
+    shape = tuple(int.from_bytes(lengths[i : i + 4], "big") for i in range(0, len(lengths), 4))
+    dtype = np.dtype(TYPES[head[2]])
+    size = math.prod(shape) * dtype.itemsize
+    if 0 in shape:
+        raise DataError(
+            f"{path} holds nothing: its header gives the shape {shape}; a data set needs at least one of each"
+        )
+    if size > most:
+        raise DataError(
+            f"{path} is shorter than its header says: shape {shape} needs {size:,} bytes, "
+            f"the file holds {most:,} at most; fetch it again"
+        )
+    content = bytearray()
+    while part := file.read(min(CHUNK, size - len(content))):  # a read of `size` would allocate it all at once
+        content += part
+    if len(content) < size:
+        raise DataError(
+            f"{path} is cut short: shape {shape} needs {size:,} bytes, {len(content):,} found; fetch it again"
+        )
+    if file.read(1):
+        raise DataError(
+            f"{path} goes on after its {size:,} bytes of shape {shape}; header and content do not belong together"
+        )
+    for piece in (head, lengths, content):
+        digest.update(piece)
+    return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False), digest.hexdigest()
+
+
+def describe_strange_bytes(start: bytes, path: Path) -> str:
+    """What a file that is neither IDX nor gzip looks like, with the cure."""
+    if start.lstrip()[:1] == b"<":
+        return (
+            f"its {path.stat().st_size:,} bytes look like a web page, which a server sends where a file is missing; "
+            f"good files are in data/mnist beside train.py, and at {MIRRORS}"
+        )
+    return f"its first bytes are {start[:4].hex(' ')}"

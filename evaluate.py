@@ -1,0 +1,71 @@
+"""Judge a trained network by the test part of its data, or of other data: python evaluate.py RUN [--data PATH]."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import cli
+import data
+from network.tree import tree_map
+from report.summary import details_of, evaluation_text, scores_of
+from training import recipe as recipes
+from training.checkpoint import CheckpointError, read_checkpoint
+from training.evaluation import Evaluator
+from training.run_folder import find_checkpoint
+
+
+def make_parser() -> cli.Parser:
+    """All flags of this door."""
+    parser = cli.Parser("Judge a trained network by the test part of its data, or of other data.")
+    parser.add_argument("run", metavar="RUN", help="a run folder, a run's name, or a .safetensors file")
+    parser.add_argument("--data", metavar="PATH", help="other data (default: what the run was trained on)")
+    parser.add_argument(
+        "-o", "--output-dir", default="runs", metavar="DIR", help="where runs are looked up by name (default: runs)"
+    )
+    cli.add_device_flags(parser)
+    cli.add_output_flags(parser)
+    return parser
+
+
+def data_of(checkpoint: Path) -> str:
+    """The data that the run of a checkpoint was trained on, by the recipe beside it."""
+    recipe = checkpoint.parent / "recipe.toml"
+    if not recipe.is_file():
+        raise CheckpointError(f"there is no {recipe}, which would name the data; say --data PATH")
+    return recipes.load(str(recipe)).data
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Accuracy, loss and a confusion matrix; for numbers, the error in the user's unit."""
+    flags = make_parser().parse(argv)
+    path = find_checkpoint(flags.run, flags.output_dir)
+    checkpoint = read_checkpoint(path)
+    model = checkpoint.model
+    params = checkpoint.state["params"]
+    dtype = str(params[0]["W"].dtype)
+    backend = cli.select(flags, dtype)
+    dataset = data.load(flags.data or data_of(path), regression=model.y_scaling is not None)
+    model.check(dataset)
+
+    rows = tree_map(backend.asarray, model.prepare(dataset.x_test, dataset.y_test, dtype))
+    on_device = tree_map(backend.asarray, params)
+    scores = Evaluator(model, backend).scores(on_device, rows, np.arange(len(dataset.x_test)), confusion=True)
+    result: dict[str, Any] = {
+        "run": str(path),
+        "data": dataset.name,
+        "rows": len(dataset.x_test),
+        "backend": backend.name,
+        "device": backend.device,
+        "dtype": dtype,
+        **scores_of("test", scores),
+        **details_of(scores, model, model.baseline(dataset.y_test)),
+    }
+    print(json.dumps(result) if flags.json else evaluation_text(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.guarded(main))

@@ -1,0 +1,27 @@
+"""Initial parameters, drawn on the host in float64, so that every backend and element type starts from one draw."""
+
+from itertools import pairwise
+
+import numpy as np
+
+Params = list[dict[str, np.ndarray]]
+
+
+def he_normal(n_in: int, n_out: int, rng: np.random.Generator) -> np.ndarray:
+    """W (n_in, n_out) ~ N(0, 2 / n_in): He et al. 2015 (arXiv:1502.01852), the paper's section 3."""
+    return rng.standard_normal((n_in, n_out)) * np.sqrt(2.0 / n_in)
+
+
+def glorot_uniform(n_in: int, n_out: int, rng: np.random.Generator) -> np.ndarray:
+    """W (n_in, n_out) ~ U(-r, r), r = sqrt(6 / (n_in + n_out)): Glorot and Bengio 2010, equation 16."""
+    limit = np.sqrt(6.0 / (n_in + n_out))
+    return rng.uniform(-limit, limit, (n_in, n_out))
+
+
+INITIALIZERS = {"relu": he_normal, "sigmoid": glorot_uniform, "tanh": glorot_uniform, "identity": glorot_uniform}
+
+
+def initialize(widths: tuple[int, ...], activation: str, rng: np.random.Generator) -> Params:
+    """Widths (n_0, ..., n_L) -> L layers {"W": (n_in, n_out), "b": zeros (n_out,)}, by the rule for `activation`."""
+    draw = INITIALIZERS[activation]
+    return [{"W": draw(n_in, n_out, rng), "b": np.zeros(n_out)} for n_in, n_out in pairwise(widths)]

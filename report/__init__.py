@@ -1,0 +1,1 @@
+"""What a person sees: progress, results and tables. Receives events, decides nothing."""

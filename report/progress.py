@@ -1,0 +1,113 @@
+"""Progress on stderr: a live bar where someone is watching a terminal, plain lines everywhere else."""
+
+import os
+from collections.abc import Callable
+from typing import Any, Protocol, Self, TextIO
+
+from report.text import duration, scores_text
+from training.events import EpochEnded, Event, Progress, Started
+
+
+class View(Protocol):
+    """Something that events are shown to, open for the length of a run."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def show(self, event: Event) -> None: ...
+
+
+def make_view(stream: TextIO, *, quiet: bool) -> View:
+    """The view for a stream: nothing, a live bar, or plain lines."""
+    if quiet:
+        return Silence()
+    watched = stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
+    return LiveBar(stream) if watched else PlainLines(lambda line: print(line, file=stream, flush=True))
+
+
+class Silence:
+    """Shows nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def show(self, event: Event) -> None:
+        """Nothing to see."""
+
+
+class PlainLines(Silence):
+    """One line at the start and one an epoch, without any control codes."""
+
+    def __init__(self, write: Callable[[str], Any]) -> None:
+        self._write = write
+        self._epochs = 0
+
+    def show(self, event: Event) -> None:
+        """Write a line for what is worth one."""
+        match event:
+            case Started():
+                plan, model = event.plan, event.model
+                self._epochs = plan.epochs
+                self._write(
+                    f"{'-'.join(map(str, model.widths))}, {model.parameters:,} parameters: "
+                    f"{len(plan.training_rows):,} rows to train on, {len(plan.validation_rows):,} for validation, "
+                    f"{plan.epochs} epochs of {plan.steps_per_epoch} steps"
+                )
+            case EpochEnded():
+                self._write(epoch_line(event, self._epochs))
+            case _:
+                pass
+
+
+def epoch_line(event: EpochEnded, epochs: int) -> str:
+    """An epoch in one line."""
+    counter = f"epoch {event.epoch:{len(str(epochs))}}/{epochs}"
+    validation = f"   validation {scores_text(event.validation)}" if event.validation else ""
+    return f"{counter}   train {scores_text(event.train)}{validation}   {duration(event.seconds)}"
+
+
+class LiveBar(PlainLines):
+    """The lines of PlainLines above two bars, over the run and over the epoch, redrawn in place."""
+
+    def __init__(self, stream: TextIO) -> None:
+        # rich takes a tenth of a second to import, which a run without a terminal need not pay
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        console = Console(file=stream)
+        columns = [TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("{task.percentage:>3.0f}%")]
+        columns += [TimeRemainingColumn(), TextColumn("{task.fields[note]}")]
+        self._bars = Bars(*columns, console=console, refresh_per_second=8, transient=True, expand=True)
+        self._run = self._bars.add_task("run", total=None, note="")
+        self._epoch = self._bars.add_task("epoch", total=None, note="")
+        super().__init__(lambda line: self._bars.console.print(line, highlight=False, markup=False, soft_wrap=True))
+        self._steps = 0
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bars.stop()
+
+    def show(self, event: Event) -> None:
+        """Move the bars, or print a line above them."""
+        super().show(event)
+        match event:
+            case Started():
+                self._steps = event.plan.steps_per_epoch
+                self._bars.update(self._run, total=event.plan.epochs * self._steps)
+                self._bars.update(self._epoch, total=self._steps)
+            case Progress():
+                speed = f"{event.images / max(event.seconds, 1e-9):,.0f} rows/s"
+                self._bars.update(self._run, completed=event.step, note=speed)
+                done = event.step - (event.epoch - 1) * self._steps
+                description = f"epoch {event.epoch}/{self._epochs}"
+                self._bars.update(self._epoch, completed=done, description=description, note=scores_text(event.scores))
+            case _:
+                pass

@@ -1,0 +1,83 @@
+"""The result of a run or an evaluation: one object for programs (--json, report.json) and its few lines for people."""
+
+from typing import Any
+
+from report.text import columns, confusion_text, duration, finite, percent
+from training.events import Finished, Model, Scores
+
+Summary = dict[str, Any]
+
+
+def scores_of(part: str, scores: Scores | None) -> Summary:
+    """Loss and accuracy of a part under its name; null for what does not exist."""
+    return {f"{part}_loss": finite(scores and scores.loss), f"{part}_accuracy": finite(scores and scores.accuracy)}
+
+
+def details_of(test: Scores | None, model: Model, baseline: float | None) -> Summary:
+    """What else the test part tells: of classes the confusion counts, of numbers the root mean square errors."""
+    if model.y_scaling is None:
+        confusion = test.confusion.tolist() if test is not None and test.confusion is not None else None
+        return {"classes": list(model.class_names), "confusion": confusion}
+    errors = test.errors if test is not None else (None,) * len(model.target_names)
+    named = {name: finite(error) for name, error in zip(model.target_names, errors, strict=True)}
+    return {"unit": model.unit or None, "test_errors": named, "baseline_loss": baseline}
+
+
+def summarise(finished: Finished, model: Model, where: Summary, baseline: float | None) -> Summary:
+    """The run as one object; `where` is what the door knows (run, backend, device, dtype, seed)."""
+    summary = where | {
+        "network": "-".join(map(str, model.widths)),
+        "parameters": model.parameters,
+        "finished": finished.reason,
+        "epochs": finished.epoch,
+        "steps": finished.step,
+        "seconds": round(finished.seconds, 4),
+    }
+    for part, scores in (("train", finished.train), ("validation", finished.validation), ("test", finished.test)):
+        summary |= scores_of(part, scores)
+    return summary | details_of(finished.test, model, baseline)
+
+
+def summary_text(summary: Summary) -> str:
+    """The result of a run for people."""
+    place = f"{summary['backend']}, {summary['device']}, {summary['dtype']}, seed {summary['seed']}"
+    rows = [
+        ("network", f"{summary['network']}, {summary['parameters']:,} parameters ({place})"),
+        ("trained", f"{summary['epochs']} epochs, {summary['steps']:,} steps, {duration(summary['seconds'])}"),
+        *(row for part in ("train", "validation", "test") for row in part_rows(summary, part)),
+        *error_rows(summary),
+        ("run", summary["run"]),
+    ]
+    return columns(rows, left=2)
+
+
+def evaluation_text(result: Summary) -> str:
+    """The result of an evaluation for people."""
+    rows = [
+        ("network", f"{result['run']} ({result['backend']}, {result['device']}, {result['dtype']})"),
+        ("data", f"{result['data']}, {result['rows']:,} test rows"),
+        *part_rows(result, "test"),
+        *error_rows(result),
+    ]
+    text = columns(rows, left=2)
+    if result.get("confusion"):
+        text += "\n\n" + confusion_text(result["confusion"], tuple(result["classes"]))
+    return text
+
+
+def part_rows(summary: Summary, part: str) -> list[tuple[str, str]]:
+    """Loss and accuracy of one part, if it has any."""
+    loss, accuracy = summary[f"{part}_loss"], summary[f"{part}_accuracy"]
+    if loss is None:
+        return []
+    return [(part, f"loss {loss:.4f}" + ("" if accuracy is None else f", accuracy {percent(accuracy)}"))]
+
+
+def error_rows(summary: Summary) -> list[tuple[str, str]]:
+    """Of numbers: how far off each target is, and what saying the mean would give."""
+    unit = f" {summary['unit']}" if summary.get("unit") else ""
+    errors = {target: error for target, error in summary.get("test_errors", {}).items() if error is not None}
+    rows = [("", f"{target}: off by {error:.3f}{unit} (root mean square)") for target, error in errors.items()]
+    if errors:
+        rows.append(("", f"always saying the mean would give the loss {summary['baseline_loss']:.4f}"))
+    return rows

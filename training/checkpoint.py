@@ -1,0 +1,142 @@
+"""Checkpoints: the whole state and what it means in one safetensors file, replaced as a whole or not at all.
+
+Nothing in it tells a time, a name or a place, so that equal runs write equal files.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from data.scaling import Scaling
+from network.activations import ACTIVATIONS
+from network.losses import LOSSES
+from network.tree import named_leaves, tree_from_names
+from training.model import Model
+
+FORMAT = 1
+SCALINGS = ("x_scaling", "y_scaling")
+
+
+class CheckpointError(Exception):
+    """A checkpoint that cannot be read or written; the text names it, what was found and what to do."""
+
+    exit_code = 7
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model and its state (host arrays) after `epoch` whole epochs and `step` steps."""
+
+    model: Model
+    state: Any
+    epoch: int
+    step: int
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write beside `path`, flush to the disk, rename: at every instant `path` is the old file or the new one, whole."""
+    model = checkpoint.model
+    arrays = dict(named_leaves(checkpoint.state))
+    for name in SCALINGS:
+        scaling = getattr(model, name)
+        if scaling is not None:
+            arrays |= {f"{name}.mean": scaling.mean, f"{name}.deviation": scaling.deviation}
+    meaning = {
+        "format": FORMAT,
+        "activation": model.activation,
+        "loss": model.loss,
+        "shape": model.shape,
+        "class_names": model.class_names,
+        "target_names": model.target_names,
+        "unit": model.unit,
+        "epoch": checkpoint.epoch,
+        "step": checkpoint.step,
+    }
+    # One key only: the library writes several in an order of its own, and equal runs would differ.
+    content = save(arrays, metadata={"lagvis": json.dumps(meaning, sort_keys=True)})
+    temporary = path.with_suffix(".writing")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        if os.name == "posix":
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be written ({error.strerror}); the checkpoint before it stands") from None
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint in a file; CheckpointError if it is none of ours, or its arrays do not form a network."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            meaning = json.loads((file.metadata() or {}).get("lagvis", "null"))
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (safe_open is no dict)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read as a checkpoint ({error}); use another run or an older copy"
+        ) from None
+    if not isinstance(meaning, dict) or meaning.get("format") != FORMAT:
+        found = "no Lagvis header" if not isinstance(meaning, dict) else f"format {meaning.get('format')!r}"
+        raise CheckpointError(
+            f"{path} has {found}, expected format {FORMAT}; it was written by another program or version"
+        )
+    try:
+        scalings = {name: take_scaling(arrays, name) for name in SCALINGS}
+        state = tree_from_names(arrays)
+        widths = check_layers(state["params"])
+        model = Model(
+            widths=widths,
+            activation=one_of(ACTIVATIONS, meaning["activation"]),
+            loss=one_of(LOSSES, meaning["loss"]),
+            shape=tuple(int(n) for n in meaning["shape"]),
+            class_names=tuple(str(name) for name in meaning["class_names"]),
+            target_names=tuple(str(name) for name in meaning["target_names"]),
+            unit=str(meaning["unit"]),
+            **scalings,
+        )
+        return Checkpoint(model, state, int(meaning["epoch"]), int(meaning["step"]))
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path} does not hold a whole network ({error}); use another run or an older copy"
+        ) from None
+
+
+def take_scaling(arrays: dict[str, np.ndarray], name: str) -> Scaling | None:
+    """The scaling of that name, taken out of `arrays`; None where there is none."""
+    if f"{name}.mean" not in arrays:
+        return None
+    return Scaling(arrays.pop(f"{name}.mean"), arrays.pop(f"{name}.deviation"))
+
+
+def check_layers(params: Any) -> tuple[int, ...]:
+    """The widths of layers that fit each other; ValueError if they do not."""
+    widths: list[int] = []
+    for i, layer in enumerate(params):
+        n_in, n_out = layer["W"].shape
+        if layer["b"].shape != (n_out,) or (widths and widths[-1] != n_in):
+            raise ValueError(
+                f"layer {i} has W {layer['W'].shape} and b {layer['b'].shape} after a width of {widths[-1:]}"
+            )
+        widths += [n_out] if widths else [n_in, n_out]
+    if not widths:
+        raise ValueError("no layers")
+    return tuple(widths)
+
+
+def one_of(known: Any, name: str) -> str:
+    """`name`, if it is known; ValueError if not."""
+    if name not in known:
+        raise ValueError(f"unknown function {name!r}")
+    return name

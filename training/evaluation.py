@@ -1,0 +1,83 @@
+"""How good a network is on given rows: in pieces, through the same seam as training."""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from backends import Backend
+from network.activations import ACTIVATIONS
+from network.losses import LOSSES
+from network.step import make_evaluation
+from network.tree import tree_map
+from training.model import Model
+
+# One layer of activations of a piece stays under this many numbers (16 MB of float32), however many rows there are.
+PIECE_ROWS = 1000
+PIECE_NUMBERS = 4_000_000
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Of classes: mean cross-entropy, accuracy (0..1) and confusion counts (K, K), true by row, said by column.
+
+    Of numbers: the mean squared error over rows and targets in the user's unit squared, and per target its root.
+    """
+
+    loss: float
+    accuracy: float | None = None
+    errors: tuple[float, ...] = ()
+    confusion: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, sums: dict[str, np.ndarray], model: Model) -> "Scores":
+        """Sums of the step (network/step.py) as means, with standardised targets taken back to the user's unit."""
+        weight = float(sums["weight"])
+        if model.y_scaling is not None:
+            squared = sums["squared_error"] * model.y_scaling.deviation**2 / weight
+            return cls(loss=float(squared.mean()), errors=tuple(float(root) for root in np.sqrt(squared)))
+        confusion = sums["confusion"].astype(np.int64) if "confusion" in sums else None
+        return cls(float(sums["loss"]) / weight, float(sums["correct"]) / weight, confusion=confusion)
+
+    @property
+    def finite(self) -> bool:
+        """Whether the loss is a number."""
+        return math.isfinite(self.loss)
+
+
+def zero_sums(model: Model, dtype: str, *, confusion: bool = False) -> dict[str, np.ndarray]:
+    """Empty running totals for the step, on the host."""
+    sums = {"loss": np.zeros((), dtype), "weight": np.zeros((), dtype)}
+    if model.y_scaling is not None:
+        return sums | {"squared_error": np.zeros(model.widths[-1], dtype)}
+    sums["correct"] = np.zeros((), dtype)
+    if confusion:
+        sums["confusion"] = np.zeros((model.widths[-1], model.widths[-1]), dtype)
+    return sums
+
+
+class Evaluator:
+    """Scores of parameters on rows that are on the device; one compiled evaluation for the whole run."""
+
+    def __init__(self, model: Model, backend: Backend) -> None:
+        self._model = model
+        self._backend = backend
+        step = make_evaluation(activation=ACTIVATIONS[model.activation], loss=LOSSES[model.loss], xp=backend.xp)
+        self._run = backend.scan(step)
+        self._piece = max(1, min(PIECE_ROWS, PIECE_NUMBERS // max(model.widths)))
+
+    def scores(self, params: Any, data: Any, rows: np.ndarray, *, confusion: bool = False) -> Scores:
+        """Of `rows` (int indices) of `data`; memory does not grow with their number, totals are added in float64."""
+        zero = zero_sums(self._model, self._backend.dtype, confusion=confusion)
+        totals = {name: value.astype(np.float64) for name, value in zero.items()}
+        for first in range(0, len(rows), self._piece):
+            indices = self._backend.asarray(rows[None, first : first + self._piece].astype(np.int32))
+            sums = self._run(tree_map(self._backend.asarray, zero), (indices,), (params, data))
+            totals = tree_map(partial(self._add, self._backend), totals, sums)
+        return Scores.of(totals, self._model)
+
+    @staticmethod
+    def _add(backend: Backend, total: np.ndarray, part: Any) -> np.ndarray:
+        return total + backend.to_numpy(part)

@@ -1,0 +1,121 @@
+"""What `fit` yields and what a comparison finds: everything that `report` shows, as data."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from training.evaluation import Scores
+from training.model import Model
+from training.plan import Plan
+
+__all__ = [
+    "Comparison",
+    "Difference",
+    "EpochEnded",
+    "Event",
+    "Finished",
+    "Kink",
+    "Model",
+    "Plan",
+    "Progress",
+    "Scores",
+    "Started",
+]
+
+HostTree = Any
+
+
+@dataclass(frozen=True)
+class Started:
+    """Data are on the device; the first step comes next."""
+
+    model: Model
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A span has ended: where the run is, and the loss and accuracy of that span alone."""
+
+    epoch: int
+    step: int
+    images: int
+    rate: float
+    scores: Scores
+    seconds: float
+
+
+@dataclass(frozen=True)
+class EpochEnded:
+    """An epoch has ended: `train` is the mean over its steps as they were taken, `state` a host copy of its end."""
+
+    epoch: int
+    step: int
+    images: int
+    rate: float
+    train: Scores
+    validation: Scores | None
+    seconds: float
+    state: HostTree
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The run is over: "completed" (then the test part has been looked at, once), "interrupted" or "diverged".
+
+    `state` is the newest one with finite numbers, `step` and `epoch` are where it stood; `seconds` is from the first
+    step to the last.
+    """
+
+    reason: str
+    epoch: int
+    step: int
+    seconds: float
+    train: Scores | None
+    validation: Scores | None
+    test: Scores | None
+    state: HostTree
+
+
+Event = Started | Progress | EpochEnded | Finished
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One tensor of one backend against the reference, the worst of all steps."""
+
+    backend: str
+    device: str
+    tensor: str
+    absolute: float
+    relative: float
+    bound: float
+    free_run: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the bound holds; a NaN never does."""
+        return self.relative <= self.bound
+
+
+@dataclass(frozen=True)
+class Kink:
+    """A ReLU unit whose z lies within rounding of zero, where two right answers may differ."""
+
+    step: int
+    layer: int
+    row: int
+    unit: int
+    z: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All differences, and the units near a kink that could excuse one."""
+
+    differences: list[Difference]
+    kinks: list[Kink]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every bound holds."""
+        return all(difference.passed for difference in self.differences)

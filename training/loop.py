@@ -1,0 +1,110 @@
+"""Training itself: a generator that yields what happens and decides nothing about files or screens."""
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from backends import Backend
+from data import Dataset
+from network.activations import ACTIVATIONS
+from network.initializers import initialize
+from network.losses import LOSSES
+from network.optimizers import OPTIMIZERS, Optimizer
+from network.schedules import SCHEDULES
+from network.step import Loss, make_step
+from network.tree import tree_map
+from training.evaluation import Evaluator, Scores, zero_sums
+from training.events import EpochEnded, Event, Finished, Progress, Started
+from training.model import Model
+from training.plan import Plan, epoch_order, epoch_spans
+from training.random import generator
+from training.recipe import Recipe
+
+
+def initial_state(recipe: Recipe, model: Model, optimizer: Optimizer) -> dict[str, Any]:
+    """Parameters drawn by the seed and empty slots, on the host in the recipe's dtype, the same for every backend."""
+    drawn = initialize(model.widths, model.activation, generator(recipe.seed, "weights"))
+    params = tree_map(lambda a: a.astype(recipe.dtype), drawn)
+    return {"params": params} | {slot: tree_map(np.zeros_like, params) for slot in optimizer.slots}
+
+
+def make_optimizer(recipe: Recipe) -> Optimizer:
+    """The recipe's optimizer with the recipe's settings."""
+    return OPTIMIZERS[recipe.optimizer](momentum=recipe.momentum, nesterov=recipe.nesterov)
+
+
+def make_loss(recipe: Recipe) -> Loss:
+    """The loss that is minimised, with label smoothing; the one that is reported of other parts has none."""
+    loss: Loss = LOSSES[recipe.loss]
+    return partial(loss, smoothing=recipe.label_smoothing) if recipe.label_smoothing else loss
+
+
+def fit(
+    recipe: Recipe, dataset: Dataset, plan: Plan, backend: Backend, *, stop: Callable[[], bool] = lambda: False
+) -> Iterator[Event]:
+    """Train, and yield Started, then Progress a span and EpochEnded an epoch, then Finished.
+
+    `stop` is asked between spans; once it is true the run ends as "interrupted" with the state it has. A span whose
+    loss is no longer a number ends it as "diverged" with the state of the last epoch.
+    """
+    model = Model.of(recipe, dataset, plan.training_rows)
+    optimizer = make_optimizer(recipe)
+    activation = ACTIVATIONS[model.activation]
+    run = backend.scan(make_step(activation=activation, loss=make_loss(recipe), optimizer=optimizer, xp=backend.xp))
+    evaluator = Evaluator(model, backend)
+    to_device = partial(tree_map, backend.asarray)
+    to_host = partial(tree_map, backend.to_numpy)
+
+    data = to_device(model.prepare(dataset.x_train, dataset.y_train, recipe.dtype))
+    host_state = initial_state(recipe, model, optimizer)
+    state = to_device(host_state)
+    zero = zero_sums(model, recipe.dtype)
+    total_steps = plan.epochs * plan.steps_per_epoch
+    saved_epoch = saved_step = epoch = step = images = 0
+    train = validation = None
+    reason = "completed"
+    yield Started(model, plan)
+
+    started = time.perf_counter()
+    for epoch in range(1, plan.epochs + 1):
+        totals = tree_map(np.float64, zero)
+        for indices in epoch_spans(plan, epoch_order(recipe, plan, epoch)):
+            steps = np.arange(step, step + len(indices))
+            rates = SCHEDULES[recipe.schedule](steps, total_steps, recipe.lr, recipe.warmup)
+            state["sums"] = to_device(zero)
+            state = run(state, (backend.asarray(indices), backend.asarray(rates.astype(recipe.dtype))), (data,))
+            sums = to_host(state.pop("sums"))  # the one synchronisation of a span
+            scores = Scores.of(sums, model)
+            if not scores.finite:
+                reason = "diverged"
+                break
+            totals = tree_map(np.add, totals, sums)
+            step += len(indices)
+            images += indices.size
+            yield Progress(epoch, step, images, float(rates[-1]), scores, time.perf_counter() - started)
+            if stop():
+                reason = "interrupted"
+                break
+        if reason != "completed":
+            break
+        train = Scores.of(totals, model)
+        if len(plan.validation_rows):
+            validation = evaluator.scores(state["params"], data, plan.validation_rows)
+        host_state, saved_epoch, saved_step = to_host(state), epoch, step
+        seconds = time.perf_counter() - started
+        yield EpochEnded(epoch, step, images, float(rates[-1]), train, validation, seconds, host_state)
+        if stop():
+            reason = "interrupted"
+            break
+    seconds = time.perf_counter() - started
+
+    if reason == "interrupted" and step > saved_step:
+        host_state, saved_epoch, saved_step = to_host(state), epoch - 1, step
+    test = None
+    if reason == "completed":
+        test_data = to_device(model.prepare(dataset.x_test, dataset.y_test, recipe.dtype))
+        test = evaluator.scores(state["params"], test_data, np.arange(len(dataset.x_test)), confusion=True)
+    yield Finished(reason, saved_epoch, saved_step, seconds, train, validation, test, host_state)

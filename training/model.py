@@ -1,0 +1,75 @@
+"""What a set of parameters means: its shape, its functions, its classes or units, and how rows are prepared for it."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from data.dataset import Dataset
+from data.errors import DataError
+from data.scaling import Scaling
+from training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Model:
+    """Everything but the numbers themselves that using a trained network takes."""
+
+    widths: tuple[int, ...]
+    activation: str
+    loss: str
+    shape: tuple[int, ...]
+    class_names: tuple[str, ...]
+    target_names: tuple[str, ...]
+    unit: str
+    x_scaling: Scaling | None
+    y_scaling: Scaling | None
+
+    @classmethod
+    def of(cls, recipe: Recipe, dataset: Dataset, training_rows: np.ndarray) -> "Model":
+        """The model of a recipe for a data set, standardised by its training rows alone."""
+        return cls(
+            widths=(dataset.x_train.shape[1], *recipe.hidden, dataset.n_out),
+            activation=recipe.activation,
+            loss=recipe.loss,
+            shape=dataset.shape,
+            class_names=dataset.class_names,
+            target_names=dataset.target_names,
+            unit=dataset.unit,
+            x_scaling=None if dataset.x_train.dtype == np.uint8 else Scaling.of(dataset.x_train[training_rows]),
+            y_scaling=Scaling.of(dataset.y_train[training_rows]) if recipe.regression else None,
+        )
+
+    @property
+    def parameters(self) -> int:
+        """How many weights and biases."""
+        return sum((n_in + 1) * n_out for n_in, n_out in pairwise(self.widths))
+
+    def baseline(self, y: np.ndarray) -> float | None:
+        """The loss on targets y (N, n_out) of always predicting the training part's mean; None for classes."""
+        return None if self.y_scaling is None else float(np.mean((y - self.y_scaling.mean) ** 2))
+
+    def prepare(self, x: np.ndarray, y: np.ndarray, dtype: str) -> dict[str, np.ndarray]:
+        """Rows of a data set as the step's `data` on the host: bytes stay bytes, numbers are standardised."""
+        data = {"x": x if self.x_scaling is None else self.x_scaling.apply(x).astype(dtype)}
+        if self.y_scaling is None:
+            return data | {"y": y, "classes": np.arange(len(self.class_names), dtype=y.dtype)}
+        return data | {"y": self.y_scaling.apply(y).astype(dtype)}
+
+    def check(self, dataset: Dataset) -> None:
+        """DataError unless the data set is of the kind this network was trained on."""
+        if dataset.x_train.shape[1] != self.widths[0]:
+            raise DataError(
+                f"{dataset.name} has rows of {dataset.x_train.shape[1]} numbers, the network takes {self.widths[0]}"
+            )
+        if (dataset.x_train.dtype == np.uint8) != (self.x_scaling is None):
+            bytes_, numbers = "bytes (0..255)", "real numbers"
+            found, expected = (bytes_, numbers) if dataset.x_train.dtype == np.uint8 else (numbers, bytes_)
+            raise DataError(f"{dataset.name} holds {found}, the network was trained on {expected}")
+        if dataset.class_names != self.class_names:
+            raise DataError(
+                f"{dataset.name} has the classes {', '.join(dataset.class_names)}, "
+                f"the network knows {', '.join(self.class_names)}"
+            )
+        if dataset.n_out != self.widths[-1]:
+            raise DataError(f"{dataset.name} has {dataset.n_out} targets a row, the network predicts {self.widths[-1]}")

@@ -1,0 +1,98 @@
+"""How a run is cut up: which rows, how many steps, and in spans of how many steps the backend takes them."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from data import Dataset, split_off
+from training.random import generator
+from training.recipe import Recipe, RecipeError
+
+# A span should be about a tenth of a second of work for NumPy on a laptop: long enough that nothing between spans is
+# felt, short enough for a progress bar and Ctrl-C. Its length is computed from these two figures, never from a clock,
+# so that the same recipe has the same spans everywhere.
+SPAN_SECONDS = 0.1
+SECONDS_A_STEP = 2e-4
+OPERATIONS_A_SECOND = 1e11
+
+# A share of validation rows that a default must not exceed where the data are few; an explicit --validation may.
+MOST_HELD_OUT = 0.2
+FEW_HELD_OUT = 0.1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Rows, batches and spans of a run.
+
+    span is the number of full batches that a backend takes as one unit; the epoch ends with a shorter span and a
+    batch of `tail` rows where the numbers do not come out even.
+    """
+
+    training_rows: np.ndarray
+    validation_rows: np.ndarray
+    epochs: int
+    batch_size: int
+    full_batches: int
+    tail: int
+    span: int
+    notices: tuple[str, ...]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches, and the tail if there is one."""
+        return self.full_batches + (self.tail > 0)
+
+
+def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = False) -> Plan:
+    """The plan of a recipe for a data set.
+
+    A validation part too large for the data is cut to a tenth of them, with a notice; with `strict_validation` (it was
+    asked for by hand) it raises RecipeError if nothing would be left to train on.
+    """
+    rows = len(dataset.x_train)
+    held_out, notices = recipe.validation, list(dataset.notices)
+    if strict_validation and held_out >= rows:
+        raise RecipeError(f"validation is {held_out}, but there are {rows} rows to train on; hold out fewer")
+    if not strict_validation and held_out > MOST_HELD_OUT * rows:
+        held_out = int(FEW_HELD_OUT * rows)
+        notices.append(f"Of {rows} rows, {held_out} are held out for validation instead of {recipe.validation}.")
+    training, validation = split_off(dataset.y_train, held_out, generator(recipe.seed, "validation"))
+    batch_size = recipe.batch_size
+    if batch_size > len(training):
+        notices.append(
+            f"The batch size of {batch_size} is more than the {len(training)} rows there are: one batch of all."
+        )
+        batch_size = len(training)
+    full_batches, tail = divmod(len(training), batch_size)
+    widths = (dataset.x_train.shape[1], *recipe.hidden, dataset.n_out)
+    return Plan(
+        training, validation, recipe.epochs, batch_size, full_batches, tail,
+        span_length(widths, batch_size, full_batches), tuple(notices),
+    )  # fmt: skip
+
+
+def span_length(widths: tuple[int, ...], batch_size: int, full_batches: int) -> int:
+    """Steps a span: about SPAN_SECONDS of work; a divisor of `full_batches` if there is one not much shorter."""
+    products = [n_in * n_out for n_in, n_out in pairwise(widths)]
+    operations = 2 * batch_size * (3 * sum(products) - products[0])
+    longest = int(SPAN_SECONDS / (SECONDS_A_STEP + operations / OPERATIONS_A_SECOND))
+    longest = max(1, min(longest, full_batches))
+    return next((n for n in range(longest, longest // 2, -1) if full_batches % n == 0), longest)
+
+
+def epoch_order(recipe: Recipe, plan: Plan, epoch: int) -> np.ndarray:
+    """The training rows in the order of epoch 1, 2, ..., int32: a function of the seed and the epoch alone."""
+    rows = plan.training_rows
+    if recipe.shuffle:
+        rows = generator(recipe.seed, "order", epoch).permutation(rows)
+    return rows.astype(np.int32)
+
+
+def epoch_spans(plan: Plan, order: np.ndarray) -> list[np.ndarray]:
+    """The order of an epoch as index arrays (S, B), one a span."""
+    full = order[: plan.full_batches * plan.batch_size].reshape(plan.full_batches, plan.batch_size)
+    spans = [full[first : first + plan.span] for first in range(0, plan.full_batches, plan.span)]
+    if plan.tail:
+        spans.append(order[None, -plan.tail :])
+    return spans

@@ -1,0 +1,191 @@
+"""Recipes: what to train, as data. A TOML file of flat keys; flags and files both end in the same checked `Recipe`."""
+
+import dataclasses
+import difflib
+import math
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tomli_w
+
+from network.activations import ACTIVATIONS
+from network.losses import LOSSES
+from network.optimizers import OPTIMIZERS
+from network.schedules import SCHEDULES
+
+FOLDER = Path(__file__).resolve().parent.parent / "recipes"
+
+
+class RecipeError(Exception):
+    """A recipe or flag that cannot be meant: an unknown key, a wrong type, a value outside its interval."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a run, apart from where it is computed. `KEYS` holds what each may be."""
+
+    data: str = "mnist"
+    hidden: tuple[int, ...] = (64, 64, 64)
+    activation: str = "relu"
+    loss: str = "cross-entropy"
+    label_smoothing: float = 0.0
+    optimizer: str = "sgd"
+    lr: float = 0.05
+    momentum: float = 0.0
+    nesterov: bool = False
+    schedule: str = "constant"
+    warmup: float = 0.3
+    epochs: int = 10
+    batch_size: int = 100
+    shuffle: bool = True
+    validation: int = 5000
+    seed: int = 0
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, KEYS[field.name].check(field.name, getattr(self, field.name)))
+        if self.label_smoothing and self.loss == "mse":
+            raise RecipeError("label_smoothing belongs to classes, loss mse to numbers; set label_smoothing to 0")
+        if self.nesterov and self.momentum == 0.0:
+            object.__setattr__(self, "nesterov", False)
+
+    @property
+    def regression(self) -> bool:
+        """Whether numbers are predicted and not classes."""
+        return self.loss == "mse"
+
+
+def text(key: str, value: Any) -> str:
+    """Any text but the empty one."""
+    if not isinstance(value, str) or not value:
+        raise RecipeError(f"{key} is {value!r}; expected a text")
+    return value
+
+
+def choice(*names: str) -> Any:
+    """One of `names`."""
+
+    def check(key: str, value: Any) -> str:
+        if value not in names:
+            raise RecipeError(f"{key} is {value!r}; expected {' or '.join(names)}{did_you_mean(str(value), names)}")
+        return str(value)
+
+    return check
+
+
+def flag(key: str, value: Any) -> bool:
+    """true or false."""
+    if not isinstance(value, bool):
+        raise RecipeError(f"{key} is {value!r}; expected true or false")
+    return value
+
+
+def integer(least: int, most: int) -> Any:
+    """A whole number from `least` to `most`."""
+
+    def check(key: str, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise RecipeError(f"{key} is {value!r}; expected a whole number from {least} to {most}")
+        return value
+
+    return check
+
+
+def number(least: float, below: float, *, open_below: bool = False) -> Any:
+    """A finite number from `least` (or above it, if open) to under `below`."""
+
+    def check(key: str, value: Any) -> float:
+        good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not good or not (least < value if open_below else least <= value) or value >= below:
+            start = f"above {least:g}" if open_below else f"from {least:g}"
+            end = "" if math.isinf(below) else f" and below {below:g}"
+            raise RecipeError(f"{key} is {value!r}; expected a number {start}{end}")
+        return float(value)
+
+    return check
+
+
+def widths(key: str, value: Any) -> tuple[int, ...]:
+    """The widths of the hidden layers: none or more whole numbers from 1."""
+    if not isinstance(value, list | tuple):
+        raise RecipeError(f"{key} is {value!r}; expected a list of widths, [64, 64], or [] for no hidden layer")
+    return tuple(integer(1, 10**7)(key, width) for width in value)
+
+
+def parse_widths(words: str) -> tuple[int, ...]:
+    """Widths as a flag gives them: 64,64 -> (64, 64), none -> ()."""
+    return () if words == "none" else tuple(int(width) for width in words.split(","))
+
+
+class Key(NamedTuple):
+    """What a key may be, and how its flag reads on the command line."""
+
+    check: Callable[[str, Any], Any]
+    help: str
+    parse: Callable[[str], Any] = str
+    metavar: str | None = None
+    spellings: tuple[str, ...] = ()
+
+
+KEYS = {
+    "data": Key(text, "mnist, jump, a folder of IDX files, or an .npz", metavar="PATH"),
+    "hidden": Key(widths, "widths of the hidden layers, or none", parse_widths, "N,N,.."),
+    "activation": Key(choice(*ACTIVATIONS), f"of the hidden layers: {', '.join(ACTIVATIONS)}"),
+    "loss": Key(choice(*LOSSES), "cross-entropy for classes, mse for numbers"),
+    "label_smoothing": Key(number(0.0, 1.0), "share of the target spread over all classes", float, "E"),
+    "optimizer": Key(choice(*OPTIMIZERS), "sgd: gradient descent", spellings=("--opt",)),
+    "lr": Key(number(0.0, math.inf, open_below=True), "learning rate; the peak of a schedule", float, "RATE"),
+    "momentum": Key(number(0.0, 1.0), "0 is plain gradient descent", float, "M"),
+    "nesterov": Key(flag, "look ahead along the momentum"),
+    "schedule": Key(choice(*SCHEDULES), "constant, or linear: warm-up, then decay to 0", spellings=("--sched",)),
+    "warmup": Key(number(0.0, 1.0), "share of the run that the linear schedule warms up", float, "SHARE"),
+    "epochs": Key(integer(0, 10**6), "0 only evaluates", int, "N", ("-e",)),
+    "batch_size": Key(integer(1, 2**31 - 1), "rows a step", int, "N", ("-b",)),
+    "shuffle": Key(flag, "a new order every epoch, or the order of the file"),
+    "validation": Key(integer(0, 2**31 - 1), "training rows held out, stratified, by the seed", int, "N"),
+    "seed": Key(integer(0, 2**63 - 1), "of the weights, the order and the validation part", int, "N"),
+    "dtype": Key(choice("float32", "float64"), "float32 or float64"),
+}
+
+
+def did_you_mean(word: str, known: Any) -> str:
+    """The tail of a sentence that proposes the nearest known word; empty where none is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def shipped() -> list[str]:
+    """The names of the recipes that ship."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def load(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
+    """The recipe of a name that ships, or of a TOML file; `overrides` take precedence key by key."""
+    ships = name in shipped()
+    path = FOLDER / f"{name}.toml" if ships else Path(name).expanduser().absolute()
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise RecipeError(
+            f"there is no recipe {name!r}: no file {path}, and what ships is {', '.join(shipped())}"
+            f"{did_you_mean(name, shipped())}"
+        ) from None
+    except OSError as error:
+        raise RecipeError(f"the recipe {path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"the recipe {path} is not TOML: {error}") from None
+    for key in values:
+        if key not in KEYS:
+            raise RecipeError(f"the recipe {path} has an unknown key {key!r}{did_you_mean(key, KEYS)}")
+    return Recipe(**(values | (overrides or {})))
+
+
+def dumps(recipe: Recipe) -> str:
+    """The recipe as TOML that `load` takes again."""
+    return tomli_w.dumps({key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(recipe).items()})
