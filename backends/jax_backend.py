@@ -21,8 +21,8 @@ class JaxBackend(Backend):
         self._newest: Tree = None
 
     def asarray(self, host: np.ndarray) -> jax.Array:
-        # Without may_alias=False a donated state could write over the caller's NumPy array.
-        array = jax.device_put(host, self._device, may_alias=False)
+        # On the CPU JAX may keep a NumPy array's own memory and later write into it: it gets one that is nobody else's.
+        array = jax.device_put(np.array(host), self._device)
         if array.dtype != host.dtype:
             raise DeviceUsageError(
                 f"JAX would keep {host.dtype} as {array.dtype}: open the backend with dtype float64 first"

@@ -28,7 +28,7 @@ def take_batch(data: dict[str, Array], indices: Array, dtype: Any, *, xp: Any) -
         return xp.reshape(xp.take(a, xp.reshape(indices, (-1,)), axis=0), tuple(indices.shape) + tuple(a.shape[1:]))
 
     batch: dict[str, Array] = {name: rows(data[name]) for name in ("x", "y", "w") if name in data}
-    if batch["x"].dtype != dtype:
+    if batch["x"].dtype == xp.uint8:
         batch["x"] = xp.astype(batch["x"], dtype) * PIXEL_SCALE
     batch["target"] = one_hot(batch["y"], data["classes"], dtype, xp=xp) if "classes" in data else batch["y"]
     return batch

@@ -110,7 +110,7 @@ class Kink:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All differences, and the units near a kink that could excuse one."""
+    """All differences, and the units near a kink, whose rows were replaced in the judged steps."""
 
     differences: list[Difference]
     kinks: list[Kink]

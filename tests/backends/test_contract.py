@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+
+from backends import plain_scan
+from network.tree import named_leaves, tree_map
+
+
+def step(state, rows, rate, data):
+    """A pure step with a little of everything: products, broadcasting, a leaf that stays and one that counts."""
+    moved = state["W"] - rate * (data["x"] @ state["W"] + rows[..., None])
+    return {"W": moved, "still": state["still"], "count": state["count"] + 1.0}
+
+
+def example(dtype):
+    rng = np.random.default_rng(0)
+    state = {"W": rng.normal(size=(3, 2)), "still": rng.normal(size=(4,)), "count": np.zeros(())}
+    inputs = (rng.normal(size=(5, 3)), np.linspace(0.1, 0.5, 5))
+    fixed = ({"x": rng.normal(size=(3, 3))},)
+    return (
+        tree_map(lambda a: a.astype(dtype), state),
+        [a.astype(dtype) for a in inputs],
+        tuple(tree_map(lambda a: a.astype(dtype), tree) for tree in fixed),
+    )
+
+
+def run(backend, scan, dtype):
+    state, inputs, fixed = example(dtype)
+    inputs = tuple(backend.asarray(a) for a in inputs)
+    fixed = tuple(tree_map(backend.asarray, tree) for tree in fixed)
+    return tree_map(backend.to_numpy, scan(tree_map(backend.asarray, state), inputs, fixed))
+
+
+def test_scan_means_the_plain_loop(backend_of, dtype):
+    backend = backend_of(dtype)
+    found, expected = run(backend, backend.scan(step), dtype), run(backend, plain_scan(step), dtype)
+    state, inputs, fixed = example("float64")
+    for i in range(5):
+        state = step(state, inputs[0][i], inputs[1][i], *fixed)
+    for name, leaf in named_leaves(found):
+        assert leaf.dtype == dtype
+        eps = 8 * np.finfo(dtype).eps
+        np.testing.assert_allclose(leaf, dict(named_leaves(expected))[name], rtol=eps, atol=eps)
+        np.testing.assert_allclose(leaf, dict(named_leaves(state))[name], rtol=eps, atol=eps)
+    assert found["count"] == 5.0
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int32", "float32", "float64"])
+def test_arrays_go_there_and_back_as_copies_of_their_own_type(backend, kind):
+    host = np.arange(6).reshape(2, 3).astype(kind)
+    array = backend.asarray(host)
+    host[0, 0] = 77
+    back = backend.to_numpy(array)
+    assert back.dtype == kind
+    assert back.tolist() == [[0, 1, 2], [3, 4, 5]]
+    back[0, 1] = 77
+    assert backend.to_numpy(array).tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert backend.to_numpy(backend.asarray(np.array(3, kind))).shape == ()
+
+
+def test_fixed_arrays_serve_many_runs_and_a_returned_state_the_next(backend):
+    state, inputs, fixed = example("float64")
+    scan = backend.scan(step)
+    state = tree_map(backend.asarray, state)
+    fixed = tuple(tree_map(backend.asarray, tree) for tree in fixed)
+    for _ in range(3):
+        state = scan(state, tuple(backend.asarray(a) for a in inputs), fixed)
+    assert backend.to_numpy(state["count"]) == 15.0
+    assert np.isfinite(backend.to_numpy(state["W"])).all()
+    np.testing.assert_array_equal(backend.to_numpy(fixed[0]["x"]), example("float64")[2][0]["x"])
+
+
+def test_a_backend_says_what_it_is(backend_of, dtype):
+    backend = backend_of(dtype)
+    assert backend.dtype == dtype
+    assert backend.versions()
+    assert backend.synchronize() is None
+
+
+def test_jax_compiles_once_a_shape_whatever_the_values(request):
+    from tests.conftest import open_backend
+
+    backend = open_backend("jax", "float64")
+    traced = []
+
+    def counting(state, rate):
+        traced.append(rate.shape)
+        return {"W": state["W"] * rate}
+
+    scan = backend.scan(counting)
+    state = {"W": backend.asarray(np.ones(3))}
+    for length, rates in ((4, [0.1, 0.2]), (4, [0.3, 0.9]), (2, [0.5, 0.6]), (4, [1.0, 2.0])):
+        state = scan(state, (backend.asarray(np.linspace(*rates, length)),), ())
+    assert len(traced) == 2
+    before = state
+    scan(state, (backend.asarray(np.ones(4)),), ())
+    assert before["W"].is_deleted(), "the old state's memory is given away"

@@ -1,0 +1,293 @@
+"""What can be proved of CuPy without a GPU: its probe, its calls on a stand-in, every name that the step uses."""
+
+import contextlib
+import ctypes
+import inspect
+import sys
+import types
+from functools import partial
+
+import array_api_compat.numpy as numpy_namespace
+import numpy as np
+import pytest
+
+from backends import DeviceError, cuda, cupy_backend
+from network.activations import ACTIVATIONS
+from network.losses import LOSSES, cross_entropy
+from network.optimizers import sgd
+from network.step import make_evaluation, make_step
+from network.tree import tree_map
+from tests.conftest import skip_or_fail
+from tests.network.problems import data_of, loss_for, problem
+from tests.network.test_step import host_state
+
+
+class Cublas(types.ModuleType):
+    """Stands where CuPy's own module for cuBLAS is looked for."""
+
+
+def stub(monkeypatch, *, driver=13000, runtime=13020, count=1, nvrtc=None, cublas=True):
+    """A CuPy of which only the probe's questions are answered; an exception as an answer is raised."""
+
+    def answer(value):
+        def ask(*args):
+            if isinstance(value, Exception):
+                raise value
+            return value
+
+        return ask
+
+    libs = types.ModuleType("cupy_backends.cuda.libs")
+    if cublas:
+        libs.cublas = Cublas("cublas")
+    for name in ("cupy_backends", "cupy_backends.cuda"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setitem(sys.modules, "cupy_backends.cuda.libs", libs)
+    asked = types.SimpleNamespace(
+        driverGetVersion=answer(driver), runtimeGetVersion=answer(runtime), getDeviceCount=answer(count)
+    )
+    compiler = types.SimpleNamespace(getVersion=answer(nvrtc or (13, 0)))
+    return types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=asked, nvrtc=compiler))
+
+
+@pytest.mark.parametrize(
+    ("answers", "ordinal", "reason", "remedy"),
+    [
+        ({"driver": 0}, 0, "no NVIDIA driver was found", "580 or newer"),
+        ({"driver": 12040}, 0, "serves CUDA 12.4, CuPy here needs CUDA 13", "cuda12"),
+        ({"count": RuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")}, 0, "NoDevice", "nvidia-smi"),
+        ({"count": 0}, 0, "sees 0 devices, so there is no cuda:0", "nvidia-smi"),
+        ({"count": 2}, 9, "sees 2 devices, so there is no cuda:9", "--device cuda:1"),
+        ({"nvrtc": RuntimeError('Failure finding "libnvrtc.so.13"')}, 0, "no CUDA compiler", "cuda13"),
+        ({"runtime": 12090, "nvrtc": RuntimeError("gone")}, 0, "no CUDA compiler", "cuda12"),
+        ({"cublas": False}, 0, "no cuBLAS", "cuda13"),
+    ],
+)
+def test_each_cause_has_its_sentence_and_its_remedy(monkeypatch, answers, ordinal, reason, remedy):
+    with pytest.raises(DeviceError) as caught:
+        cupy_backend.probe(stub(monkeypatch, **answers), ordinal)
+    assert reason in caught.value.reason
+    assert remedy in caught.value.remedy
+
+
+def test_nothing_missing_is_no_error(monkeypatch):
+    assert cupy_backend.probe(stub(monkeypatch), 0) is None
+
+
+@pytest.mark.parametrize("value", ["-1", "", "7"])
+def test_devices_hidden_by_the_environment_are_named_with_the_value(monkeypatch, value):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+    with pytest.raises(DeviceError, match="CUDA_VISIBLE_DEVICES") as caught:
+        cupy_backend.probe(stub(monkeypatch, count=RuntimeError("cudaErrorNoDevice")), 0)
+    assert repr(value) in caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("driver", "reason", "extra"),
+    [
+        (None, "no NVIDIA driver was found either", "cuda13"),
+        (12080, "CuPy is not installed", "cuda12"),
+        (13010, "CuPy is not installed", "cuda13"),
+    ],
+)
+def test_without_cupy_the_extra_that_fits_the_driver_is_proposed(monkeypatch, driver, reason, extra):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.setattr(cupy_backend, "driver_version", lambda: driver)
+
+    def absent(name, *args):
+        raise ModuleNotFoundError("No module named 'cupy'", name="cupy")
+
+    monkeypatch.setattr("builtins.__import__", hide("cupy"))
+    with pytest.raises(DeviceError, match=reason) as caught:
+        cupy_backend.import_cupy()
+    assert f'pip install -e ".[{extra}]"' in caught.value.remedy
+
+
+def hide(hidden):
+    """An import that does not know one package."""
+    real = __import__
+
+    def importing(name, *args):
+        if name == hidden:
+            raise ModuleNotFoundError(f"No module named {hidden!r}", name=hidden)
+        return real(name, *args)
+
+    return importing
+
+
+def test_a_broken_cupy_is_not_called_missing(monkeypatch):
+    def broken(name, *args, real=__import__):
+        if name == "cupy":
+            raise ImportError("libcudart.so.13: cannot open shared object file\nmore")
+        return real(name, *args)
+
+    monkeypatch.setattr("builtins.__import__", broken)
+    with pytest.raises(DeviceError, match=r"installed but cannot be imported \(libcudart") as caught:
+        cupy_backend.import_cupy()
+    assert "more" not in caught.value.reason
+
+
+def test_the_driver_is_asked_without_any_array_library(monkeypatch):
+    def driver(status):
+        def ask(pointer):
+            pointer._obj.value = 12080
+            return status
+
+        return lambda name: types.SimpleNamespace(cuDriverGetVersion=ask)
+
+    monkeypatch.setattr(ctypes, "CDLL", driver(0))
+    assert cuda.driver_version() == 12080
+    monkeypatch.setattr(ctypes, "CDLL", driver(100))
+    assert cuda.driver_version() is None
+
+    def no_library(name):
+        raise OSError(name)
+
+    monkeypatch.setattr(ctypes, "CDLL", no_library)
+    assert cuda.driver_version() is None
+
+
+class StandIn:
+    """CuPy's calls outside the step, answered by NumPy, with a record of the stream they were made on."""
+
+    __version__ = "0"
+
+    def __init__(self):
+        self.streams = []
+        self.current = None
+        stand_in = self
+
+        class Stream(contextlib.AbstractContextManager):
+            def __init__(self, non_blocking):
+                assert non_blocking
+
+            def __enter__(self):
+                stand_in.current = self
+
+            def __exit__(self, *error):
+                stand_in.current = None
+
+            def synchronize(self):
+                pass
+
+        properties = {"name": b"a stand-in"}
+        runtime = types.SimpleNamespace(
+            getDeviceProperties=lambda ordinal: properties,
+            runtimeGetVersion=lambda: 13020,
+            driverGetVersion=lambda: 13000,
+        )
+        device = lambda ordinal: contextlib.nullcontext()  # noqa: E731
+        self.cuda = types.SimpleNamespace(Stream=Stream, Device=device, runtime=runtime)
+
+    def array(self, host):
+        self.streams.append(self.current)
+        return np.array(host)
+
+    def asnumpy(self, array):
+        self.streams.append(self.current)
+        return np.array(array)
+
+
+def test_everything_happens_on_one_stream_of_our_own():
+    stand_in = StandIn()
+    backend = cupy_backend.CupyBackend(stand_in, numpy_namespace, 1, "float64", True)
+    optimizer = sgd(momentum=0.9)
+    params, x, y = problem((4,), "relu", "classes")
+    step = make_step(activation=ACTIVATIONS["relu"], loss=cross_entropy, optimizer=optimizer, xp=backend.xp)
+
+    def on_a_stream(*arguments):
+        stand_in.streams.append(stand_in.current)
+        return step(*arguments)
+
+    inputs = (backend.asarray(np.zeros((2, 3), np.int32)), backend.asarray(np.full(2, 0.1)))
+    data = tree_map(backend.asarray, data_of(x, y))
+    state = backend.scan(on_a_stream)(tree_map(backend.asarray, host_state(params, optimizer)), inputs, (data,))
+    assert tree_map(backend.to_numpy, state)["sums"]["weight"] == 6.0
+    assert len(set(stand_in.streams)) == 1
+    assert stand_in.streams[0] is not None
+    assert backend.device == "cuda:1"
+    assert backend.versions()["gpu"] == "a stand-in"
+    assert backend.synchronize() is None
+
+
+class Recorder(types.ModuleType):
+    """A namespace that notes each call: name, count of positional arguments, keywords."""
+
+    def __init__(self, xp, calls):
+        super().__init__(xp.__name__)
+        self.xp, self.calls = xp, calls
+
+    def __getattr__(self, name):
+        function = getattr(self.xp, name)
+        if not callable(function) or inspect.isclass(function):
+            return function
+
+        def noted(*args, **kwargs):
+            self.calls.add((name, len(args), tuple(sorted(kwargs))))
+            return function(*args, **kwargs)
+
+        return noted
+
+
+def recorded_calls():
+    """Every call that a step or an evaluation makes, over all activations, losses and optimizers."""
+    calls = set()
+    xp = Recorder(numpy_namespace, calls)
+    for activation in ACTIVATIONS:
+        for kind in ("classes", "numbers"):
+            for weighted in (False, True):
+                params, x, y = problem((4, 3), activation, kind)
+                data = data_of((x * 50).clip(0, 255).astype(np.uint8), y) | ({"w": np.ones(6)} if weighted else {})
+                optimizer = sgd(momentum=0.9, nesterov=True)
+                step = make_step(activation=ACTIVATIONS[activation], loss=loss_for(kind), optimizer=optimizer, xp=xp)
+                indices = np.zeros((3,), np.int32)
+                step(host_state(params, optimizer, kind), indices, np.array(0.1), data)
+                loss = cross_entropy if kind == "classes" else LOSSES["mse"]
+                evaluate = make_evaluation(activation=ACTIVATIONS[activation], loss=loss, xp=xp)
+                sums = host_state(params, optimizer, kind)["sums"]
+                sums |= {"confusion": np.zeros((3, 3))} if kind == "classes" else {}
+                evaluate(sums, indices, params, data)
+    return sorted(calls)
+
+
+def test_every_array_function_of_the_step_exists_in_cupy_with_that_signature():
+    try:
+        import array_api_compat.cupy as cupy_namespace
+        import cupy
+    except ImportError as error:
+        skip_or_fail("cupy-signatures", f"CuPy is not installed, so its signatures cannot be read: {error}")
+    calls = recorded_calls()
+    assert {"take", "matrix_transpose", "exp", "where", "argmax"} <= {name for name, _, _ in calls}
+    for name, positional, keywords in calls:
+        function = getattr(cupy_namespace, name)
+        if isinstance(function, cupy.ufunc):
+            assert positional == function.nin, name
+            assert not keywords, name
+        else:
+            inspect.signature(function).bind(*[None] * positional, **dict.fromkeys(keywords))
+
+
+def test_no_word_that_makes_cupy_wait_for_the_host_is_used():
+    waiting = {"clip", "sign", "take_along_axis", "nonzero", "unique_values", "unique_all", "asarray", "any", "all"}
+    assert not waiting & {name for name, _, _ in recorded_calls()}
+
+
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+def test_no_value_of_a_span_returns_to_the_host(kind):
+    """jax.eval_shape computes nothing, so that any look at a value raises."""
+    try:
+        import jax
+    except ImportError as error:
+        skip_or_fail("jax", f"JAX traces this proof: {error}")
+    params, x, y = problem((4, 3), "relu", kind)
+    optimizer = sgd(momentum=0.9, nesterov=True)
+    loss = partial(cross_entropy, smoothing=0.1) if kind == "classes" else LOSSES["mse"]
+    step = make_step(activation=ACTIVATIONS["relu"], loss=loss, optimizer=optimizer, xp=jax.numpy)
+    state = host_state(params, optimizer, kind)
+
+    def span(state, inputs, data):
+        return jax.lax.scan(lambda carry, i: (step(carry, *i, data), None), state, inputs)[0]
+
+    with jax.enable_x64(True):
+        shapes = jax.eval_shape(span, state, (np.zeros((5, 3), np.int32), np.zeros(5)), data_of(x, y))
+    assert tree_map(lambda a: a.shape, shapes) == tree_map(lambda a: a.shape, state)

@@ -1,0 +1,151 @@
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+import backends
+from backends import DeviceError, DeviceUsageError, select
+from backends.backend import self_test
+from tests.witnesses import ReadOnlyBackend
+
+
+class FakeGpu(ReadOnlyBackend):
+    """NumPy that says it is a CUDA device."""
+
+    def __init__(self, device, dtype):
+        super().__init__(dtype)
+        self.device = device
+
+
+def library(monkeypatch, name, *, devices=("cpu",), error=None, broken=()):
+    """Put a library with these devices in the place of a backend's module; `broken` ones are seen and do not open."""
+
+    def find_devices():
+        if error:
+            raise error
+        return list(devices)
+
+    def open_backend(device, dtype, compiled):
+        if error:
+            raise error
+        if device not in devices or device in broken:
+            raise DeviceError(f"{name} has no working {device}", "mend it")
+        return FakeGpu(device, dtype)
+
+    fake = SimpleNamespace(find_devices=find_devices, open_backend=open_backend)
+    monkeypatch.setitem(backends.BACKENDS, name, (f"tests.fake_{name}", name, backends.BACKENDS[name][2]))
+    monkeypatch.setitem(sys.modules, f"tests.fake_{name}", fake)
+
+
+MISSING = DeviceError("CuPy is not installed", "install it")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:-1", "CPU", "cuda:1.5", "", "auto:0"])
+def test_a_device_that_does_not_exist_is_a_mistake_of_usage(device):
+    with pytest.raises(DeviceUsageError, match="there is no device") as caught:
+        select(device)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("device", "backend"), [("cuda", "numpy"), ("cuda:1", "numpy"), ("cpu", "cupy"), ("cpu", "tensorflow")]
+)
+def test_pairs_that_exclude_each_other_are_mistakes_of_usage(device, backend):
+    with pytest.raises(DeviceUsageError):
+        select(device, backend)
+
+
+def test_an_unknown_dtype_is_a_mistake_of_usage():
+    with pytest.raises(DeviceUsageError, match="float16"):
+        select("cpu", dtype="float16")
+
+
+def test_cpu_is_numpy_and_says_nothing():
+    chosen = select("cpu", dtype="float64")
+    assert (chosen.name, chosen.device, chosen.dtype, chosen.fallback) == ("numpy", "cpu", "float64", None)
+
+
+def test_auto_takes_the_gpu_that_computes(monkeypatch):
+    library(monkeypatch, "cupy", devices=("cuda:0", "cuda:1"))
+    chosen = select("auto")
+    assert (chosen.device, chosen.fallback) == ("cuda:0", None)
+
+
+def test_auto_falls_back_to_numpy_and_says_why_and_what_mends_it(monkeypatch):
+    library(monkeypatch, "cupy", error=MISSING)
+    chosen = select("auto")
+    assert (chosen.name, chosen.device) == ("numpy", "cpu")
+    assert chosen.fallback == "No GPU is used: CuPy is not installed. To mend it: install it."
+
+
+def test_auto_falls_back_when_the_gpu_is_there_and_does_not_compute(monkeypatch):
+    library(monkeypatch, "cupy", devices=("cuda:0",), broken=("cuda:0",))
+    chosen = select("auto")
+    assert chosen.name == "numpy"
+    assert "no working cuda:0" in chosen.fallback
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:3"])
+def test_an_explicit_gpu_never_falls_back(monkeypatch, device):
+    library(monkeypatch, "cupy", error=MISSING)
+    with pytest.raises(DeviceError, match="CuPy is not installed") as caught:
+        select(device)
+    assert caught.value.exit_code == 4
+
+
+def test_auto_with_a_library_looks_for_the_gpu_there(monkeypatch):
+    library(monkeypatch, "torch", devices=("cuda:0", "cpu"))
+    assert select("auto", "torch").device == "cuda:0"
+    library(monkeypatch, "torch", devices=("cpu",))
+    chosen = select("auto", "torch")
+    assert chosen.device == "cpu"
+    assert "sees no CUDA device" in chosen.fallback
+    library(monkeypatch, "torch", devices=("cuda:0", "cpu"), broken=("cuda:0",))
+    chosen = select("auto", "torch")
+    assert chosen.device == "cpu"
+    assert "no working cuda:0" in chosen.fallback
+
+
+def test_auto_with_cupy_has_no_cpu_to_fall_back_to(monkeypatch):
+    library(monkeypatch, "cupy", error=MISSING)
+    with pytest.raises(DeviceError):
+        select("auto", "cupy")
+
+
+def test_a_named_library_that_is_missing_is_an_error_even_with_auto(monkeypatch):
+    monkeypatch.setitem(backends.BACKENDS, "torch", ("tests.no_such_module", "PyTorch", ("cpu", "cuda")))
+    monkeypatch.setitem(sys.modules, "tests.no_such_module", None)
+    with pytest.raises(DeviceError, match="PyTorch"):
+        select("auto", "torch")
+
+
+def test_where_only_another_library_sees_the_gpu_it_is_named(monkeypatch):
+    library(monkeypatch, "cupy", error=MISSING)
+    library(monkeypatch, "torch", devices=("cuda:0", "cpu"))
+    library(monkeypatch, "jax", devices=("cpu",))
+    monkeypatch.setattr(backends, "driver_version", lambda: 13000)
+    with pytest.raises(DeviceError, match="--backend torch sees the GPU already"):
+        select("cuda")
+    monkeypatch.setattr(backends, "driver_version", lambda: None)
+    with pytest.raises(DeviceError) as caught:
+        select("cuda")
+    assert "--backend" not in str(caught.value)
+
+
+def test_a_backend_that_computes_wrong_numbers_is_refused():
+    class Wrong(ReadOnlyBackend):
+        def to_numpy(self, array):
+            return super().to_numpy(array) + 1
+
+    with pytest.raises(DeviceError, match="computes wrong numbers"):
+        self_test(Wrong("float32"), "mend it")
+
+
+def test_a_backend_that_throws_is_refused_with_its_first_line():
+    class Throwing(ReadOnlyBackend):
+        def asarray(self, host):
+            raise OSError("no room in the cache\nsecond line")
+
+    with pytest.raises(DeviceError, match="no room in the cache") as caught:
+        self_test(Throwing("float32"), "mend it")
+    assert "second line" not in str(caught.value)

@@ -1,0 +1,72 @@
+"""One fixture, `backend`, runs a mathematical test on every array library that is there, in float64.
+
+LAGVIS_REQUIRE=numpy,strict,torch,jax (any of the names below) turns the skip of a missing backend into a failure.
+"""
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from backends import Backend, DeviceError, select
+from tests import witnesses
+
+REQUIRED = set(filter(None, os.environ.get("LAGVIS_REQUIRE", "").split(",")))
+
+# name of the backend in the test's id: (name in LAGVIS_REQUIRE, how to open it in a dtype)
+OPENERS: dict[str, tuple[str, Callable[[str], Backend]]] = {
+    "numpy": ("numpy", lambda dtype: select("cpu", "numpy", dtype)),
+    "numpy-readonly": ("numpy", witnesses.ReadOnlyBackend),
+    "numpy-spoiling": ("numpy", witnesses.SpoilingBackend),
+    "strict": ("strict", lambda dtype: witnesses.open_strict(dtype, "cpu")),
+    "strict-device1": ("strict", lambda dtype: witnesses.open_strict(dtype, "device1")),
+    "torch": ("torch", lambda dtype: select("cpu", "torch", dtype)),
+    "jax": ("jax", lambda dtype: select("cpu", "jax", dtype)),
+    "jax-uncompiled": ("jax", lambda dtype: select("cpu", "jax", dtype, compiled=False)),
+    "cupy": ("cupy", lambda dtype: select("cuda", "cupy", dtype)),
+}
+
+
+def skip_or_fail(name: str, reason: str) -> None:
+    """Skip the test, or fail it where LAGVIS_REQUIRE names what is missing."""
+    if name in REQUIRED:
+        pytest.fail(f"LAGVIS_REQUIRE names {name}, which cannot run: {reason}")
+    pytest.skip(reason)
+
+
+def open_backend(name: str, dtype: str) -> Backend:
+    """The backend of a test id, in a dtype."""
+    required, opener = OPENERS[name]
+    try:
+        return opener(dtype)
+    except DeviceError as error:
+        skip_or_fail(required, error.reason)
+        raise
+
+
+@pytest.fixture(params=list(OPENERS))
+def backend(request):
+    """Every backend in turn, in float64."""
+    return open_backend(request.param, "float64")
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    """Both element types in turn."""
+    return request.param
+
+
+@pytest.fixture(params=list(OPENERS))
+def backend_of(request):
+    """Every backend in turn, opened by the test: `backend_of(dtype)`."""
+    return lambda dtype: open_backend(request.param, dtype)
+
+
+@pytest.fixture
+def torch():
+    """PyTorch as an oracle."""
+    try:
+        import torch
+    except ImportError as error:
+        skip_or_fail("torch", f"PyTorch is the oracle of this test: {error}")
+    return torch

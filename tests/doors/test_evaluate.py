@@ -1,0 +1,82 @@
+import json
+
+import numpy as np
+import pytest
+
+import evaluate
+import train
+from cli import guarded
+from tests.doors.test_train import toy_file
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """A network trained on the toy data, in runs/r of the current folder."""
+    monkeypatch.chdir(tmp_path)
+    toy_file(tmp_path / "toy.npz")
+    assert (
+        train.main(["--device", "cpu", "--data", "toy.npz", "-e", "5", "--quiet", "--name", "r", "--lr", "0.05"]) == 0
+    )
+    capsys.readouterr()
+    return tmp_path / "runs" / "r"
+
+
+@pytest.mark.parametrize("word", ["r", "runs/r", "runs/r/last.safetensors"])
+def test_a_run_is_found_by_name_folder_or_file(run, capsys, word):
+    assert evaluate.main([word, "--device", "cpu", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["test_accuracy"] == json.loads((run / "report.json").read_text())["test_accuracy"] == 1.0
+    confusion = np.array(result["confusion"])
+    assert confusion.sum() == result["rows"] == 80
+    assert np.trace(confusion) == 80
+
+
+def test_the_text_shows_the_confusion_matrix_by_class(run, capsys):
+    assert evaluate.main(["r", "--device", "cpu"]) == 0
+    text = capsys.readouterr().out
+    assert "accuracy 100.00%" in text
+    assert text.count("100.00%") == 5
+    assert "true \\ said" in text
+
+
+def test_other_data_can_be_given(run, tmp_path, capsys):
+    toy_file(tmp_path / "other.npz", rows=100)
+    assert evaluate.main(["r", "--device", "cpu", "--data", "other.npz", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 20
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"x": np.zeros((40, 9, 9), np.uint8)}, "rows of 81 numbers, the network takes 64"),
+        (
+            {"x": np.random.default_rng(0).normal(size=(40, 8, 8))},
+            "holds real numbers, the network was trained on bytes",
+        ),
+        ({"y": np.arange(40) % 5}, "has the classes 0, 1, 2, 3, 4, the network knows 0, 1, 2, 3"),
+    ],
+)
+def test_data_of_another_kind_is_a_sentence_and_3(run, tmp_path, capsys, change, words):
+    arrays = {"x": np.zeros((40, 8, 8), np.uint8), "y": np.arange(40) % 4} | change
+    np.savez(tmp_path / "wrong.npz", **arrays)
+    assert guarded(evaluate.main, ["r", "--device", "cpu", "--data", "wrong.npz"]) == 3
+    assert words in capsys.readouterr().err
+
+
+def test_no_such_run_is_a_sentence_and_7(run, capsys):
+    assert guarded(evaluate.main, ["nowhere", "--device", "cpu"]) == 7
+    assert "there is no run 'nowhere'" in capsys.readouterr().err
+
+
+def test_a_broken_checkpoint_is_a_sentence_and_7(run, capsys):
+    (run / "last.safetensors").write_bytes(b"not a checkpoint")
+    assert guarded(evaluate.main, ["r", "--device", "cpu"]) == 7
+    assert "cannot be read as a checkpoint" in capsys.readouterr().err
+
+
+def test_a_file_without_its_recipe_asks_for_the_data(run, tmp_path, capsys):
+    (tmp_path / "alone").mkdir()
+    (run / "last.safetensors").rename(tmp_path / "alone" / "net.safetensors")
+    assert guarded(evaluate.main, ["alone/net.safetensors", "--device", "cpu"]) == 7
+    assert "say --data PATH" in capsys.readouterr().err
+    assert evaluate.main(["alone/net.safetensors", "--device", "cpu", "--data", "toy.npz"]) == 0

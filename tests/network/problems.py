@@ -1,0 +1,31 @@
+"""Small networks and batches for the tests of the mathematics."""
+
+from functools import partial
+
+import numpy as np
+
+from network.initializers import initialize
+from network.losses import cross_entropy, mean_squared_error
+
+HIDDEN = {"no hidden layer": (), "one": (5,), "two": (4, 3), "three": (3, 6, 2)}
+
+
+def problem(hidden, activation, kind, *, rows=6, n_in=4, n_out=3, seed=0):
+    """Host parameters (biases not zero, so that they are tested too), x float64 and y: classes or numbers."""
+    rng = np.random.default_rng(seed)
+    params = initialize((n_in, *hidden, n_out), activation, rng)
+    for layer in params:
+        layer["b"] = rng.normal(0, 0.5, layer["b"].shape)
+    x = rng.normal(size=(rows, n_in))
+    y = rng.integers(0, n_out, rows).astype(np.uint8) if kind == "classes" else rng.normal(size=(rows, n_out))
+    return params, x, y
+
+
+def data_of(x, y, n_out=3):
+    """A problem's rows as the step's data, on the host."""
+    return {"x": x, "y": y} | ({"classes": np.arange(n_out, dtype=np.uint8)} if y.ndim == 1 else {})
+
+
+def loss_for(kind, smoothing=0.0):
+    """The loss function of a kind of target."""
+    return partial(cross_entropy, smoothing=smoothing) if kind == "classes" else mean_squared_error

@@ -1,0 +1,36 @@
+import numpy as np
+import pytest
+
+from network.activations import ACTIVATIONS
+
+Z = np.array([[-800.0, -30.0, -1.5, -0.0], [0.0, 0.7, 30.0, 800.0]])
+
+
+def both_ways(backend, name, z, da):
+    activation = ACTIVATIONS[name]
+    a = activation.forward(backend.asarray(z), backend.xp)
+    return backend.to_numpy(a), backend.to_numpy(activation.backward(backend.asarray(da), a, backend.xp))
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_value_and_derivative_equal_those_of_pytorch(backend, torch, name):
+    z = torch.tensor(Z, requires_grad=True)
+    a = {"relu": torch.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "identity": lambda z: z * 1}[name](z)
+    da = np.linspace(-2.0, 3.0, Z.size).reshape(Z.shape)
+    a.backward(torch.tensor(da))
+    value, carried = both_ways(backend, name, Z, da)
+    np.testing.assert_allclose(value, a.detach().numpy(), rtol=1e-15, atol=0)
+    np.testing.assert_allclose(carried, z.grad.numpy(), rtol=1e-12, atol=1e-16)
+
+
+def test_relu_has_the_slope_zero_at_zero_as_in_the_paper(backend):
+    _, carried = both_ways(backend, "relu", np.array([[-1.0, 0.0, 1.0]]), np.array([[5.0, 5.0, 5.0]]))
+    assert carried.tolist() == [[0.0, 0.0, 5.0]]
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_dtype_and_shape_stay(backend_of, name, dtype):
+    backend = backend_of(dtype)
+    for value in both_ways(backend, name, Z.astype(dtype), np.ones_like(Z, dtype)):
+        assert value.dtype == dtype
+        assert value.shape == Z.shape

@@ -1,0 +1,75 @@
+from functools import partial
+
+import numpy as np
+import pytest
+
+from network.losses import LOSSES, cross_entropy, mean_squared_error, one_hot
+
+rng = np.random.default_rng(3)
+Z = rng.normal(0, 3, (5, 4))
+Y = np.array([0, 3, 1, 1, 2], dtype=np.uint8)
+ONE_HOT = np.eye(4)[Y]
+
+
+def evaluate(backend, loss, z, target):
+    rows, delta = loss(backend.asarray(z), backend.asarray(target), xp=backend.xp)
+    return backend.to_numpy(rows), backend.to_numpy(delta)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+def test_cross_entropy_and_its_gradient_equal_those_of_pytorch(backend, torch, smoothing):
+    z = torch.tensor(Z, requires_grad=True)
+    labels = torch.tensor(Y.astype(np.int64))
+    expected = torch.nn.functional.cross_entropy(z, labels, label_smoothing=smoothing, reduction="none")
+    expected.sum().backward()
+    rows, delta = evaluate(backend, partial(cross_entropy, smoothing=smoothing), Z, ONE_HOT)
+    np.testing.assert_allclose(rows, expected.detach().numpy(), rtol=1e-14)
+    np.testing.assert_allclose(delta, z.grad.numpy(), rtol=1e-13, atol=1e-16)
+
+
+def test_mean_squared_error_and_its_gradient_equal_those_of_pytorch(backend, torch):
+    z = torch.tensor(Z, requires_grad=True)
+    target = rng.normal(0, 1, Z.shape)
+    expected = torch.nn.functional.mse_loss(z, torch.tensor(target), reduction="none").mean(dim=-1)
+    expected.sum().backward()
+    rows, delta = evaluate(backend, mean_squared_error, Z, target)
+    np.testing.assert_allclose(rows, expected.detach().numpy(), rtol=1e-14)
+    np.testing.assert_allclose(delta, z.grad.numpy(), rtol=1e-14)
+
+
+@pytest.mark.parametrize("loud", [1e4, 1e30, 1e300])
+def test_one_loud_row_leaves_its_neighbours_as_they_were(backend, loud):
+    disturbed = np.concatenate([Z, loud * np.array([[1.0, -1.0, 0.5, 0.0]])])
+    target = np.concatenate([ONE_HOT, [[0.0, 1.0, 0.0, 0.0]]])
+    quiet_rows, quiet_delta = evaluate(backend, cross_entropy, Z, ONE_HOT)
+    rows, delta = evaluate(backend, cross_entropy, disturbed, target)
+    # XLA picks its vector width by the shape, so that JAX may differ in the last place
+    np.testing.assert_allclose(rows[:5], quiet_rows, rtol=1e-15)
+    np.testing.assert_allclose(delta[:5], quiet_delta, rtol=1e-13, atol=1e-17)
+    assert rows[5] == 2 * loud
+    assert delta[5].tolist() == [1.0, -1.0, 0.0, 0.0]
+
+
+def test_a_sure_and_right_network_has_no_loss_in_float32(backend_of):
+    backend = backend_of("float32")
+    rows, delta = evaluate(backend, cross_entropy, np.array([[2e4, 0, -2e4]], "f4"), np.array([[1, 0, 0]], "f4"))
+    assert rows.tolist() == [0.0]
+    assert delta.tolist() == [[0.0, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=list(LOSSES))
+def test_leading_axes_are_a_stack_of_networks(backend, loss):
+    z, target = rng.normal(size=(2, 2, 4)), ONE_HOT[:2]
+    rows, delta = evaluate(backend, loss, z, target)
+    for m in range(2):
+        one_rows, one_delta = evaluate(backend, loss, z[m], target)
+        np.testing.assert_allclose(rows[m], one_rows, rtol=1e-15)
+        np.testing.assert_allclose(delta[m], one_delta, rtol=1e-14, atol=1e-17)
+
+
+@pytest.mark.parametrize(("integer", "count"), [("uint8", 4), ("uint8", 256), ("int32", 300)])
+def test_one_hot_marks_the_class_and_nothing_else(backend, integer, count):
+    y = np.array([count - 1, 0, 1], integer)
+    classes = backend.asarray(np.arange(count, dtype=integer))
+    found = backend.to_numpy(one_hot(backend.asarray(y), classes, backend.asarray(Z).dtype, xp=backend.xp))
+    assert np.array_equal(found, np.eye(count)[y])

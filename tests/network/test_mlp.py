@@ -1,0 +1,121 @@
+import copy
+import functools
+
+import numpy as np
+import pytest
+
+from network.activations import ACTIVATIONS
+from network.mlp import forward
+from network.step import gradients, take_batch
+from network.tree import named_leaves, tree_map
+from tests.network import oracle
+from tests.network.problems import HIDDEN, data_of, loss_for, problem
+
+every_depth = pytest.mark.parametrize("hidden", HIDDEN.values(), ids=list(HIDDEN))
+every_activation = pytest.mark.parametrize("activation", ACTIVATIONS)
+every_kind = pytest.mark.parametrize("kind", ["classes", "numbers"])
+
+
+def our_gradients(backend, params, x, y, activation, loss, **extra):
+    """Mean loss and gradient on a backend, as host numbers."""
+    data = tree_map(backend.asarray, data_of(x, y) | extra)
+    batch = take_batch(data, backend.asarray(np.arange(len(x), dtype=np.int32)), data["x"].dtype, xp=backend.xp)
+    on_device = tree_map(backend.asarray, params)
+    grads, sums = gradients(on_device, batch, activation=ACTIVATIONS[activation], loss=loss, xp=backend.xp)
+    weight = sums["weight"] if isinstance(sums["weight"], int) else backend.to_numpy(sums["weight"])
+    return float(backend.to_numpy(sums["loss"])) / float(weight), tree_map(backend.to_numpy, grads)
+
+
+def assert_trees_agree(found, expected, rtol):
+    expected = dict(named_leaves(expected))
+    for name, leaf in named_leaves(found):
+        scale = np.abs(expected[name]).max()
+        np.testing.assert_allclose(leaf, expected[name], rtol=rtol, atol=rtol * scale, err_msg=name)
+        assert leaf.shape == expected[name].shape
+
+
+@functools.cache
+def slopes(hidden, activation, kind):
+    """Central differences of a loss written out here in NumPy, over every single parameter: [(name, slopes), ...]."""
+    params, x, y = problem(hidden, activation, kind)
+    h = 1e-5
+
+    def loss(changed):
+        z, inputs = forward(changed, x, activation=ACTIVATIONS[activation], xp=np)
+        sides.append([a > 0 for a in inputs[1:]])
+        if kind == "numbers":
+            return np.mean((z - y) ** 2)
+        return np.mean(np.log(np.exp(z).sum(axis=1)) - z[np.arange(len(y)), y])
+
+    found = []
+    for name, leaf in named_leaves(params):
+        slope = np.empty_like(leaf)
+        for index in np.ndindex(leaf.shape):
+            sides, values = [], []
+            for sign in (-1, 1):
+                changed = copy.deepcopy(params)
+                dict(named_leaves(changed))[name][index] += sign * h
+                values.append(loss(changed))
+            crossed = activation == "relu" and any(not np.array_equal(a, b) for a, b in zip(*sides, strict=True))
+            assert not crossed, "the problem of this test must keep away from the kink"
+            slope[index] = (values[1] - values[0]) / (2 * h)
+        found.append((name, slope))
+    return found
+
+
+@every_depth
+@every_activation
+@every_kind
+def test_the_gradient_is_the_slope_of_the_loss(backend, hidden, activation, kind):
+    params, x, y = problem(hidden, activation, kind)
+    _, grads = our_gradients(backend, params, x, y, activation, loss_for(kind))
+    for (name, slope), (_, gradient) in zip(slopes(hidden, activation, kind), named_leaves(grads), strict=True):
+        np.testing.assert_allclose(gradient, slope, rtol=1e-6, atol=1e-9, err_msg=name)
+
+
+@every_depth
+@every_activation
+@every_kind
+def test_the_gradient_is_that_of_autograd(backend, torch, hidden, activation, kind):
+    params, x, y = problem(hidden, activation, kind, seed=1)
+    loss, grads = our_gradients(backend, params, x, y, activation, loss_for(kind))
+    expected_loss, expected = oracle.gradients(torch, params, x, y, activation)
+    assert loss == pytest.approx(expected_loss, rel=1e-14)
+    assert_trees_agree(grads, expected, 1e-13)
+
+
+@every_kind
+def test_row_weights_are_those_of_a_weighted_mean(backend, torch, kind):
+    params, x, y = problem((4, 3), "tanh", kind, seed=2)
+    w = np.array([0.0, 0.5, 1.0, 2.0, 3.0, 0.25])
+    loss, grads = our_gradients(backend, params, x, y, "tanh", loss_for(kind), w=w)
+    expected_loss, expected = oracle.gradients(torch, params, x, y, "tanh", w=w)
+    assert loss == pytest.approx(expected_loss, rel=1e-14)
+    assert_trees_agree(grads, expected, 1e-13)
+
+
+def test_label_smoothing_is_that_of_pytorch(backend, torch):
+    params, x, y = problem((5,), "relu", "classes", seed=3)
+    loss, grads = our_gradients(backend, params, x, y, "relu", loss_for("classes", 0.1))
+    expected_loss, expected = oracle.gradients(torch, params, x, y, "relu", smoothing=0.1)
+    assert loss == pytest.approx(expected_loss, rel=1e-14)
+    assert_trees_agree(grads, expected, 1e-13)
+
+
+def test_a_network_of_the_papers_size_has_the_gradient_of_autograd(backend_of, torch, dtype):
+    backend = backend_of(dtype)
+    params, x, y = problem((32, 32), "relu", "classes", rows=200, n_in=784, n_out=10)
+    bytes_ = (np.abs(x) * 100).clip(0, 255).astype(np.uint8)
+    data = {"x": bytes_, "y": y, "classes": np.arange(10, dtype=np.uint8)}
+    on_device = tree_map(lambda a: backend.asarray(a.astype(dtype)), params)
+    data = tree_map(backend.asarray, data)
+    indices = backend.asarray(np.arange(200, dtype=np.int32))
+    batch = take_batch(data, indices, on_device[0]["W"].dtype, xp=backend.xp)
+    found, _ = gradients(on_device, batch, activation=ACTIVATIONS["relu"], loss=loss_for("classes"), xp=backend.xp)
+    _, expected = oracle.gradients(torch, params, bytes_ / 255.0, y, "relu")
+    scale = {"float32": 24 * np.finfo("f4").eps, "float64": 24 * np.finfo("f8").eps}[dtype]
+    expected = dict(named_leaves(expected))
+    for name, leaf in named_leaves(found):
+        host = backend.to_numpy(leaf)
+        assert host.dtype == dtype
+        assert np.abs(host - expected[name]).max() <= scale * np.abs(expected[name]).max(), name

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from network.optimizers import sgd
+from network.tree import tree_map
+
+CASES = [(0.0, False), (0.9, False), (0.9, True), (0.5, True), (0.99, False)]
+
+
+def run(backend, optimizer, params, gradient, steps, rate):
+    """Follow `gradient(params)` on a backend; returns the parameters on the host."""
+    state = tree_map(backend.asarray, params)
+    slots = {name: tree_map(lambda p: backend.asarray(np.zeros_like(p)), params) for name in optimizer.slots}
+    rate = backend.asarray(np.array(rate))
+    for _ in range(steps):
+        state, slots = optimizer.update(state, gradient(state), slots, rate)
+    return tree_map(backend.to_numpy, state)
+
+
+@pytest.mark.parametrize("steps", [1, 10])
+@pytest.mark.parametrize(("momentum", "nesterov"), CASES)
+def test_sgd_takes_the_steps_of_torch_optim(backend, torch, momentum, nesterov, steps):
+    start = np.random.default_rng(0).normal(size=(3, 2))
+    theirs = torch.tensor(start, requires_grad=True)
+    optimizer = torch.optim.SGD([theirs], lr=0.05, momentum=momentum, nesterov=nesterov)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (theirs**3 + theirs**2).sum().backward()
+        optimizer.step()
+    ours = run(
+        backend,
+        sgd(momentum=momentum, nesterov=nesterov),
+        [{"W": start}],
+        lambda tree: tree_map(lambda p: 3.0 * p * p + 2.0 * p, tree),
+        steps,
+        0.05,
+    )
+    np.testing.assert_allclose(ours[0]["W"], theirs.detach().numpy(), rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize(("momentum", "nesterov"), CASES)
+def test_it_finds_the_lowest_point_of_a_parabola(backend, momentum, nesterov):
+    target = np.array([[1.0, -2.0, 3.0]])
+    there = backend.asarray(target)
+    optimizer = sgd(momentum=momentum, nesterov=nesterov)
+    steps = 3000 if momentum == 0.99 else 300
+    found = run(backend, optimizer, [{"W": np.zeros((1, 3))}], lambda t: [{"W": t[0]["W"] - there}], steps, 0.1)
+    np.testing.assert_allclose(found[0]["W"], target, atol=1e-5)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_momentum_follows_the_bent_valley_of_rosenbrock(nesterov):
+    def gradient(tree):
+        x, y = tree[0]["W"]
+        return [{"W": np.array([-2 * (1 - x) - 400 * x * (y - x * x), 200 * (y - x * x)])}]
+
+    state, slots = [{"W": np.array([-1.2, 1.0])}], {"velocity": [{"W": np.zeros(2)}]}
+    optimizer = sgd(momentum=0.95, nesterov=nesterov)
+    for _ in range(5000):
+        state, slots = optimizer.update(state, gradient(state), slots, np.array(2e-4))
+    np.testing.assert_allclose(state[0]["W"], [1.0, 1.0], atol=1e-3)
+
+
+def test_without_momentum_nothing_is_kept():
+    assert sgd(momentum=0.0, nesterov=True).slots == ()
+    assert sgd(momentum=0.9).slots == ("velocity",)
