@@ -1,8 +1,9 @@
 """What is learned from: readers that check every byte, data sets as host arrays, and the split."""
 
+import os
 from pathlib import Path
 
-from data.dataset import Dataset, as_classification, as_regression
+from data.dataset import Dataset, Source, as_classification, as_regression
 from data.errors import DataError
 from data.folder import read_folder
 from data.npz import read_npz
@@ -16,20 +17,27 @@ SHIPPED = {"mnist": HERE / "mnist", "jump": HERE / "jump" / "jump.npz"}
 
 def locate(name: str) -> Path:
     """A data set that ships, by its name, or the absolute path of the user's own."""
-    return SHIPPED.get(name) or Path(name).expanduser().absolute()
+    return SHIPPED.get(name) or Path(os.path.expanduser(name)).absolute()
 
 
 def load(name: str, *, regression: bool = False) -> Dataset:
-    """Read `name` (see `locate`) to learn its classes, or, with `regression`, its numbers; DataError if it cannot be."""
+    """Read `name` (see `locate`) to learn its classes, or, with `regression`, its numbers; or raise DataError."""
     path = locate(name)
-    if path.is_dir():
-        source = read_folder(path)
-    elif path.suffix == ".npz" and path.is_file():
-        source = read_npz(path)
-    elif path.exists():
-        raise DataError(f"{path} is neither a folder of IDX files nor an .npz file; --data takes one of the two")
-    else:
+    try:
+        source = read(path, regression)
+    except OSError as error:
         raise DataError(
-            f"there is nothing at {path}; --data takes a folder, an .npz file, or one of {', '.join(SHIPPED)}"
-        )
+            f"{path} cannot be read ({error.strerror or error}); check the path and its permissions"
+        ) from None
     return as_regression(source) if regression else as_classification(source)
+
+
+def read(path: Path, regression: bool) -> Source:
+    """What is at `path`, by the reader for its kind."""
+    if path.is_dir():
+        return read_folder(path)
+    if path.suffix == ".npz" and path.is_file():
+        return read_npz(path, regression=regression)
+    if path.exists():
+        raise DataError(f"{path} is neither a folder of IDX files nor an .npz file; --data takes one of the two")
+    raise DataError(f"there is nothing at {path}; --data takes a folder, an .npz file, or {' or '.join(SHIPPED)}")

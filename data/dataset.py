@@ -7,6 +7,9 @@ import numpy as np
 
 from data.errors import DataError
 
+# Beyond this, floating-point numbers are farther apart than whole ones.
+LARGEST_WHOLE = 2.0**53
+
 
 @dataclass(frozen=True)
 class Source:
@@ -126,11 +129,6 @@ def rows_of(source: Source) -> tuple[np.ndarray, np.ndarray]:
             )
         if x.dtype.kind not in "biuf":
             raise DataError(f"{source.name}: the {part} part has x of type {x.dtype}; expected numbers")
-        if x.dtype.kind == "f" and not np.isfinite(x).all():
-            row = int(np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(axis=1))[0])
-            raise DataError(
-                f"{source.name}: x has a NaN or an infinity in {part} row {row}; remove or fill such values"
-            )
     if source.x_train.shape[1:] != source.x_test.shape[1:]:
         raise DataError(
             f"{source.name}: a training row has the shape {source.x_train.shape[1:]}, "
@@ -138,11 +136,23 @@ def rows_of(source: Source) -> tuple[np.ndarray, np.ndarray]:
         )
     width = math.prod(source.x_train.shape[1:])
     keep = source.x_train.dtype == source.x_test.dtype == np.uint8
-    x_train, x_test = (
-        x.reshape(len(x), width).astype(np.uint8 if keep else np.float64, copy=False)
-        for x in (source.x_train, source.x_test)
-    )
-    return x_train, x_test
+    if width == 0:
+        raise DataError(f"{source.name}: x has the shape {source.x_train.shape}, whose rows hold no numbers")
+    x_train, x_test = source.x_train.reshape(-1, width), source.x_test.reshape(-1, width)
+    if keep:
+        return x_train, x_test
+    return finite_rows(source, "training", x_train), finite_rows(source, "test", x_test)
+
+
+def finite_rows(source: Source, part: str, x: np.ndarray) -> np.ndarray:
+    """Rows as float64, every number of them finite."""
+    with np.errstate(over="ignore"):
+        rows = x.astype(np.float64, copy=False)
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        row = int(np.flatnonzero(~finite)[0])
+        raise DataError(f"{source.name}: x has a NaN or an infinity in {part} row {row}; remove or fill such values")
+    return rows
 
 
 def labels(source: Source, part: str, y: np.ndarray) -> np.ndarray:
@@ -152,9 +162,9 @@ def labels(source: Source, part: str, y: np.ndarray) -> np.ndarray:
             f"{source.name}: the {part} labels have the shape {y.shape}, expected ({len(y)},): one class number a row"
         )
     if y.dtype.kind == "f":
-        bad = np.flatnonzero(y != np.floor(y))
-        if bad.size or not np.isfinite(y).all():
-            row = int(bad[0]) if bad.size else int(np.flatnonzero(~np.isfinite(y))[0])
+        bad = np.flatnonzero(~((y == np.floor(y)) & (np.abs(y) < LARGEST_WHOLE)))
+        if bad.size:
+            row = int(bad[0])
             raise DataError(
                 f"{source.name}: {part} row {row} has the label {y[row]}, expected a whole number; "
                 "to predict numbers use --loss mse"
@@ -167,7 +177,7 @@ def labels(source: Source, part: str, y: np.ndarray) -> np.ndarray:
 
 def targets(source: Source, y: np.ndarray) -> np.ndarray:
     """Targets as float64 (N, n_out), every one finite."""
-    if y.ndim > 2 or y.dtype.kind not in "biuf" or not np.isfinite(y).all():
+    if y.ndim > 2 or y.size == 0 or y.dtype.kind not in "biuf" or not np.isfinite(y).all():
         raise DataError(
             f"{source.name}: y of shape {y.shape} and type {y.dtype}; "
             "expected finite numbers (rows,) or (rows, targets)"

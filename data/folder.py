@@ -60,11 +60,7 @@ def missing(folder: Path, files: list[dict[str, list[Path]]]) -> str:
         if any(found.values()):
             absent = [name for name, paths in zip(layout, found.values(), strict=True) if not paths]
             return f"{folder} lacks {' and '.join(absent)} (plain or .gz)"
-    try:
-        inside = sorted(path for path in folder.iterdir() if path.is_dir())
-    except OSError as error:
-        return f"{folder} cannot be listed ({error.strerror}); check its permissions"
-    for child in inside:
+    for child in sorted(path for path in folder.iterdir() if path.is_dir()):
         if any(all(find(child, layout).values()) for layout in LAYOUTS):
             return f"{folder} holds no data set, but its folder {child.name} does; use --data {child}"
     return (

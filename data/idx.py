@@ -21,6 +21,7 @@ MIRRORS = "ossci-datasets.s3.amazonaws.com/mnist and storage.googleapis.com/cvdf
 # deflate cannot shrink by more than about 1032 to 1, so a header that promises more than this is not believed
 MOST_UNPACKED_PER_PACKED = 1100
 CHUNK = 2**20
+MOST_AXES = 64  # what a NumPy array can have
 
 
 def read_idx(path: Path) -> tuple[np.ndarray, str]:
@@ -40,7 +41,7 @@ def read_idx(path: Path) -> tuple[np.ndarray, str]:
         raise DataError(f"{path} is a damaged gzip file ({error}); fetch it again from {MIRRORS}") from None
     except OSError as error:
         raise DataError(
-            f"{path} cannot be read ({error.strerror or error}); check that it exists and its permissions"
+            f"{path} cannot be read ({error.strerror or error}); check the path and its permissions"
         ) from None
 
 
@@ -49,9 +50,13 @@ def parse_idx(file: BinaryIO, path: Path, most: int) -> tuple[np.ndarray, str]:
     digest = hashlib.sha256()
     head = file.read(4)
     if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in TYPES or head[3] == 0:
-        shown = describe_strange_bytes(head, path) if head else "it is empty"
+        shown = describe_strange_bytes(head, path)
         types = ", ".join(f"{code:02x}" for code in TYPES)
-        raise DataError(f"{path} is not IDX: {shown}; IDX begins with 00 00, a type of {types} and a count of axes")
+        raise DataError(
+            f"{path} is not IDX: {shown}; IDX begins with 00 00, a type of {types} and a count of 1 to {MOST_AXES} axes"
+        )
+    if head[3] > MOST_AXES:
+        raise DataError(f"{path} claims {head[3]} axes; expected {MOST_AXES} at most (MNIST's own files have 1 or 3)")
     lengths = file.read(4 * head[3])
     if len(lengths) < 4 * head[3]:
         raise DataError(
@@ -87,6 +92,8 @@ def parse_idx(file: BinaryIO, path: Path, most: int) -> tuple[np.ndarray, str]:
 
 def describe_strange_bytes(start: bytes, path: Path) -> str:
     """What a file that is neither IDX nor gzip looks like, with the cure."""
+    if not start:
+        return "it is empty; fetch it again"
     if start.lstrip()[:1] == b"<":
         return (
             f"its {path.stat().st_size:,} bytes look like a web page, which a server sends where a file is missing; "

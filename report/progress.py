@@ -78,10 +78,20 @@ class LiveBar(PlainLines):
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars
+        from rich.table import Column
 
         console = Console(file=stream)
-        columns = [TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("{task.percentage:>3.0f}%")]
-        columns += [TimeRemainingColumn(), TextColumn("{task.fields[note]}")]
+
+        def cropped() -> Column:  # the dots that rich would end a narrow column with are not in every encoding
+            return Column(no_wrap=True, overflow="crop")
+
+        columns = [
+            TextColumn("{task.description}", table_column=cropped()),
+            BarColumn(bar_width=None),
+            TextColumn("{task.percentage:>3.0f}%", table_column=cropped()),
+            TimeRemainingColumn(table_column=cropped()),
+            TextColumn("{task.fields[note]}", table_column=cropped()),
+        ]
         self._bars = Bars(*columns, console=console, refresh_per_second=8, transient=True, expand=True)
         self._run = self._bars.add_task("run", total=None, note="")
         self._epoch = self._bars.add_task("epoch", total=None, note="")

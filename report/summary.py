@@ -20,7 +20,7 @@ def details_of(test: Scores | None, model: Model, baseline: float | None) -> Sum
         return {"classes": list(model.class_names), "confusion": confusion}
     errors = test.errors if test is not None else (None,) * len(model.target_names)
     named = {name: finite(error) for name, error in zip(model.target_names, errors, strict=True)}
-    return {"unit": model.unit or None, "test_errors": named, "baseline_loss": baseline}
+    return {"unit": model.unit or None, "test_errors": named, "baseline_loss": finite(baseline)}
 
 
 def summarise(finished: Finished, model: Model, where: Summary, baseline: float | None) -> Summary:

@@ -4,13 +4,14 @@ Nothing in it tells a time, a name or a place, so that equal runs write equal fi
 """
 
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save
 
 from data.scaling import Scaling
@@ -42,7 +43,8 @@ class Checkpoint:
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write beside `path`, flush to the disk, rename: at every instant `path` is the old file or the new one, whole."""
     model = checkpoint.model
-    arrays = dict(named_leaves(checkpoint.state))
+    # The library writes the memory of an array as it lies, and says nothing where that is not row by row.
+    arrays = {name: np.ascontiguousarray(leaf) for name, leaf in named_leaves(checkpoint.state)}
     for name in SCALINGS:
         scaling = getattr(model, name)
         if scaling is not None:
@@ -83,7 +85,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
         with safe_open(path, framework="numpy") as file:
             meaning = json.loads((file.metadata() or {}).get("lagvis", "null"))
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (safe_open is no dict)
-    except (SafetensorError, OSError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # the library's own errors, NumPy's for types it lacks, the system's, json's
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint ({error}); use another run or an older copy"
         ) from None
@@ -106,8 +110,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
             unit=str(meaning["unit"]),
             **scalings,
         )
+        check_meaning(model, state)
         return Checkpoint(model, state, int(meaning["epoch"]), int(meaning["step"]))
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise CheckpointError(
             f"{path} does not hold a whole network ({error}); use another run or an older copy"
         ) from None
@@ -115,9 +120,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def take_scaling(arrays: dict[str, np.ndarray], name: str) -> Scaling | None:
     """The scaling of that name, taken out of `arrays`; None where there is none."""
-    if f"{name}.mean" not in arrays:
-        return None
-    return Scaling(arrays.pop(f"{name}.mean"), arrays.pop(f"{name}.deviation"))
+    parts = [arrays.pop(f"{name}.{part}") for part in ("mean", "deviation") if f"{name}.{part}" in arrays]
+    if len(parts) == 1:
+        raise ValueError(f"half of {name} is missing")
+    return Scaling(*parts) if parts else None
 
 
 def check_layers(params: Any) -> tuple[int, ...]:
@@ -133,6 +139,24 @@ def check_layers(params: Any) -> tuple[int, ...]:
     if not widths:
         raise ValueError("no layers")
     return tuple(widths)
+
+
+def check_meaning(model: Model, state: Any) -> None:
+    """ValueError unless shape, names, scalings and optimizer slots fit the layers."""
+    n_in, n_out = model.widths[0], model.widths[-1]
+    if math.prod(model.shape) != n_in:
+        raise ValueError(f"rows of shape {model.shape} for {n_in} inputs")
+    if len(model.class_names or model.target_names) != n_out or (model.class_names and model.target_names):
+        raise ValueError(f"{len(model.class_names)} classes and {len(model.target_names)} targets for {n_out} outputs")
+    for scaling, width in ((model.x_scaling, n_in), (model.y_scaling, n_out)):
+        if scaling is not None and not scaling.mean.shape == scaling.deviation.shape == (width,):
+            raise ValueError(f"a scaling of {scaling.mean.shape} for {width} columns")
+    if (model.y_scaling is not None) != bool(model.target_names):
+        raise ValueError("numbers are predicted with a scaling, classes without")
+    shapes = {name: leaf.shape for name, leaf in named_leaves(state["params"])}
+    for slot, tree in state.items():
+        if {name: leaf.shape for name, leaf in named_leaves(tree)} != shapes:
+            raise ValueError(f"{slot} does not fit the parameters")
 
 
 def one_of(known: Any, name: str) -> str:

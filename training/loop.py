@@ -15,7 +15,7 @@ from network.losses import LOSSES
 from network.optimizers import OPTIMIZERS, Optimizer
 from network.schedules import SCHEDULES
 from network.step import Loss, make_step
-from network.tree import tree_map
+from network.tree import named_leaves, tree_map
 from training.evaluation import Evaluator, Scores, zero_sums
 from training.events import EpochEnded, Event, Finished, Progress, Started
 from training.model import Model
@@ -48,7 +48,7 @@ def fit(
     """Train, and yield Started, then Progress a span and EpochEnded an epoch, then Finished.
 
     `stop` is asked between spans; once it is true the run ends as "interrupted" with the state it has. A span whose
-    loss is no longer a number ends it as "diverged" with the state of the last epoch.
+    loss is no longer a number, or an epoch that leaves such numbers, ends it as "diverged" with the state before.
     """
     model = Model.of(recipe, dataset, plan.training_rows)
     optimizer = make_optimizer(recipe)
@@ -85,18 +85,23 @@ def fit(
             step += len(indices)
             images += indices.size
             yield Progress(epoch, step, images, float(rates[-1]), scores, time.perf_counter() - started)
-            if stop():
+            stopping = stop()
+            if stopping and step < epoch * plan.steps_per_epoch:
                 reason = "interrupted"
                 break
         if reason != "completed":
             break
+        ended = to_host(state)
+        if not all(np.isfinite(leaf).all() for _, leaf in named_leaves(ended)):
+            reason = "diverged"
+            break
+        host_state, saved_epoch, saved_step = ended, epoch, step
         train = Scores.of(totals, model)
         if len(plan.validation_rows):
             validation = evaluator.scores(state["params"], data, plan.validation_rows)
-        host_state, saved_epoch, saved_step = to_host(state), epoch, step
         seconds = time.perf_counter() - started
         yield EpochEnded(epoch, step, images, float(rates[-1]), train, validation, seconds, host_state)
-        if stop():
+        if stopping or stop():
             reason = "interrupted"
             break
     seconds = time.perf_counter() - started

@@ -3,6 +3,8 @@
 import dataclasses
 import difflib
 import math
+import os
+import sys
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from network.losses import LOSSES
 from network.optimizers import OPTIMIZERS
 from network.schedules import SCHEDULES
 
+LARGEST = sys.float_info.max
 FOLDER = Path(__file__).resolve().parent.parent / "recipes"
 
 
@@ -101,7 +104,7 @@ def number(least: float, below: float, *, open_below: bool = False) -> Any:
     """A finite number from `least` (or above it, if open) to under `below`."""
 
     def check(key: str, value: Any) -> float:
-        good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
         if not good or not (least < value if open_below else least <= value) or value >= below:
             start = f"above {least:g}" if open_below else f"from {least:g}"
             end = "" if math.isinf(below) else f" and below {below:g}"
@@ -168,7 +171,7 @@ def shipped() -> list[str]:
 def load(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
     """The recipe of a name that ships, or of a TOML file; `overrides` take precedence key by key."""
     ships = name in shipped()
-    path = FOLDER / f"{name}.toml" if ships else Path(name).expanduser().absolute()
+    path = FOLDER / f"{name}.toml" if ships else Path(os.path.expanduser(name)).absolute()
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
@@ -178,7 +181,7 @@ def load(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
         ) from None
     except OSError as error:
         raise RecipeError(f"the recipe {path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise RecipeError(f"the recipe {path} is not TOML: {error}") from None
     for key in values:
         if key not in KEYS:

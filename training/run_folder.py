@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ COLUMNS = (
     "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "seconds",
 )  # fmt: skip
 LAST = "last.safetensors"
+LONGEST_WIDTHS = 100
 
 
 class RunFolder:
@@ -37,8 +39,10 @@ class RunFolder:
         """Make the folder, by `name` or by time and widths; whoever makes it owns it, so no two runs share one."""
         if name is not None and (name in ("", ".", "..") or set(name) & set("/\\\0:")):
             raise RecipeError(f"--name is {name!r}; expected a plain name, without slashes or colons")
-        parent = Path(output_dir).expanduser().absolute()
-        base = name or f"{time.strftime('%Y%m%d-%H%M%S')}-{'-'.join(map(str, widths))}"
+        parent = Path(os.path.expanduser(output_dir)).absolute()
+        if os.path.expanduser(output_dir).startswith("~"):
+            raise RecipeError(f"there is no home folder for {output_dir!r}; choose another --output-dir")
+        base = name or f"{time.strftime('%Y%m%d-%H%M%S')}-{widths_text(widths)}"
         attempt = 1
         while True:
             path = parent / (base if attempt == 1 else f"{base}-{attempt}")
@@ -46,7 +50,9 @@ class RunFolder:
                 parent.mkdir(parents=True, exist_ok=True)
                 path.mkdir()
             except FileExistsError:
-                if name is not None or not parent.is_dir():
+                if not parent.is_dir():
+                    raise CheckpointError(f"{parent} is a file, not a folder; choose another --output-dir") from None
+                if name is not None:
                     raise RecipeError(f"{path} exists already; choose another --name, or delete it") from None
                 attempt += 1
             except OSError as error:
@@ -98,15 +104,20 @@ class RunFolder:
             raise CheckpointError(f"{self.path / name} cannot be written ({error.strerror})") from None
 
 
+def widths_text(widths: tuple[int, ...]) -> str:
+    """784-64-64-10, or, where that would be too long for a file name, 784-100-layers-10."""
+    text = "-".join(map(str, widths))
+    return text if len(text) <= LONGEST_WIDTHS else f"{widths[0]}-{len(widths) - 2}-layers-{widths[-1]}"
+
+
 def find_checkpoint(run: str, output_dir: str = "runs") -> Path:
     """The checkpoint that RUN means: a .safetensors file, a run folder, or a run's name under `output_dir`."""
-    given = Path(run).expanduser().absolute()
-    candidates = [given, Path(output_dir).expanduser().absolute() / run]
+    given = Path(os.path.expanduser(run)).absolute()
+    candidates = [given, Path(os.path.expanduser(output_dir)).absolute() / run]
     for candidate in candidates:
-        if candidate.is_file() and candidate.suffix == ".safetensors":
-            return candidate
-        if (candidate / LAST).is_file():
-            return candidate / LAST
+        for path in (candidate, candidate / LAST):
+            if path.suffix == ".safetensors" and os.path.isfile(path):
+                return path
     raise CheckpointError(
         f"there is no run {run!r}: neither {given} nor {candidates[1]} is a .safetensors file or a folder with {LAST}"
     )

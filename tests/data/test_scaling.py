@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+from sklearn.preprocessing import StandardScaler
+
+from data.scaling import Scaling
+
+COLUMNS = np.random.default_rng(2).normal([0.0, 1e6, -3e-4], [1.0, 25.0, 2e-6], (500, 3))
+
+
+def test_mean_and_deviation_are_those_of_scikit_learn():
+    scaling, judge = Scaling.of(COLUMNS), StandardScaler().fit(COLUMNS)
+    np.testing.assert_allclose(scaling.mean, judge.mean_, rtol=1e-13)
+    np.testing.assert_allclose(scaling.deviation, judge.scale_, rtol=1e-9)
+
+
+def test_other_rows_are_scaled_as_scikit_learn_scales_them():
+    others = COLUMNS[::-7] * 1.01
+    np.testing.assert_allclose(
+        Scaling.of(COLUMNS).apply(others), StandardScaler().fit(COLUMNS).transform(others), rtol=1e-6
+    )
+
+
+def test_scaled_columns_have_mean_0_and_deviation_1():
+    scaled = Scaling.of(COLUMNS).apply(COLUMNS)
+    np.testing.assert_allclose(scaled.mean(axis=0), 0.0, atol=1e-9)
+    np.testing.assert_allclose(scaled.std(axis=0), 1.0, rtol=1e-9)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -7.0, 1e9, 1 / 3])
+def test_a_constant_column_is_not_divided_by_zero_or_by_rounding(value):
+    columns = np.column_stack([np.full(1000, value), np.linspace(0, 1, 1000)])
+    scaling = Scaling.of(columns)
+    assert scaling.deviation[0] == 1.0
+    assert scaling.deviation[1] == pytest.approx(columns[:, 1].std())
+    np.testing.assert_allclose(scaling.apply(columns)[:, 0], 0.0, atol=1e-6)
+
+
+def test_a_column_constant_in_training_may_vary_later():
+    scaling = Scaling.of(np.full((10, 1), 4.0))
+    assert scaling.apply(np.array([[6.5]])).tolist() == [[2.5]]
+
+
+def test_one_row_has_no_scale():
+    scaling = Scaling.of(np.array([[3.0, -2.0]]))
+    assert scaling.mean.tolist() == [3.0, -2.0]
+    assert scaling.deviation.tolist() == [1.0, 1.0]
+
+
+def test_the_sums_are_taken_in_float64():
+    assert Scaling.of(COLUMNS).mean.dtype == Scaling.of(COLUMNS).deviation.dtype == np.float64

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.model_selection import StratifiedShuffleSplit
+
+from data.split import split_off
+
+
+def split(y, count, seed=0):
+    return split_off(np.asarray(y), count, np.random.default_rng(seed))
+
+
+@st.composite
+def labels_and_count(draw):
+    y = np.array(draw(st.lists(st.integers(0, 6), min_size=1, max_size=60)))
+    return y, draw(st.integers(0, len(y)))
+
+
+@given(labels_and_count(), st.integers(0, 2**32))
+def test_classes_are_cut_exactly_disjointly_in_order_and_by_their_shares(drawn, seed):
+    y, count = drawn
+    rest, held = split(y, count, seed)
+    assert len(held) == count
+    assert sorted([*rest, *held]) == list(range(len(y)))
+    assert (np.diff(rest) > 0).all()
+    assert (np.diff(held) > 0).all()
+    shares = np.bincount(y) * count / len(y)
+    assert (np.abs(np.bincount(y[held], minlength=len(shares)) - shares) < 1).all()
+
+
+@given(st.integers(1, 40), st.integers(1, 3), st.data())
+def test_targets_are_cut_exactly_disjointly_and_in_order(rows, width, data):
+    count = data.draw(st.integers(0, rows))
+    rest, held = split(np.zeros((rows, width)), count)
+    assert len(held) == count
+    assert sorted([*rest, *held]) == list(range(rows))
+    assert (np.diff(rest) > 0).all()
+    assert (np.diff(held) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "count"), [((50, 31, 17, 8), 20), ((600, 300, 100), 100), ((7, 11, 13), 10), ((90, 10), 30)]
+)
+def test_the_class_counts_are_those_of_scikit_learn(sizes, count):
+    y = np.random.default_rng(1).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    judge = StratifiedShuffleSplit(n_splits=1, test_size=count, random_state=0)
+    (expected_rest, expected_held), *_ = judge.split(np.zeros((len(y), 1)), y)
+    rest, held = split(y, count)
+    assert np.bincount(y[held]).tolist() == np.bincount(y[expected_held]).tolist()
+    assert np.bincount(y[rest]).tolist() == np.bincount(y[expected_rest]).tolist()
+
+
+@pytest.mark.parametrize("y", [np.repeat([0, 1, 2], 50), np.zeros((150, 2))], ids=["classes", "targets"])
+def test_the_rows_are_a_function_of_the_generator(y):
+    _, first = split(y, 30, seed=1)
+    np.testing.assert_array_equal(split(y, 30, seed=1)[1], first)
+    assert split(y, 30, seed=2)[1].tolist() != first.tolist()
+
+
+@pytest.mark.parametrize("y", [np.repeat([0, 1], 50), np.zeros((100, 1))], ids=["classes", "targets"])
+def test_every_row_is_held_out_about_as_often(y):
+    times = np.zeros(100)
+    for seed in range(400):
+        times[split(y, 20, seed)[1]] += 1
+    # binomial: 80 each with a deviation of 8
+    assert np.abs(times - 80).max() < 5 * 8
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64])
+def test_every_integer_type_is_stratified(dtype):
+    y = np.repeat([0, 1], [90, 10]).astype(dtype)
+    rest, held = split(y, 50)
+    assert np.bincount(y[held]).tolist() == [45, 5]
+    assert rest.dtype == held.dtype == np.int64
+
+
+def test_nothing_and_everything_can_be_held_out():
+    y = np.array([0, 1, 1, 2])
+    assert [part.tolist() for part in split(y, 0)] == [[0, 1, 2, 3], []]
+    assert [part.tolist() for part in split(y, 4)] == [[], [0, 1, 2, 3]]
+
+
+def test_classes_that_do_not_occur_take_no_part():
+    y = np.array([2, 5] * 10)
+    _, held = split(y, 6)
+    assert np.bincount(y[held]).tolist() == [0, 0, 3, 0, 0, 3]

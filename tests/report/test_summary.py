@@ -1,0 +1,149 @@
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+
+from report.summary import details_of, evaluation_text, scores_of, summarise, summary_text
+from tests.toys import classes, epochs, last, numbers, quick, run
+from training.events import Scores
+
+WHERE = {"run": "/runs/mine", "backend": "numpy", "device": "cpu", "dtype": "float32", "seed": 5}
+PROMISED = {
+    "run", "backend", "device", "dtype", "seed", "epochs", "seconds", "train_loss", "validation_loss",
+    "validation_accuracy", "test_loss", "test_accuracy",
+}  # fmt: skip
+
+DIGITS = run(quick(validation=20, epochs=3), classes(120))
+LINES = run(quick(loss="mse", epochs=3), numbers(120))
+BASELINE = LINES[0].model.baseline(numbers(120).y_test)
+
+
+def summary_of(events, baseline=None, **changes):
+    return summarise(dataclasses.replace(last(events), **changes), events[0].model, WHERE, baseline)
+
+
+def test_the_promised_keys_are_there_with_the_numbers_of_the_run():
+    summary, finished = summary_of(DIGITS), last(DIGITS)
+    assert set(summary) >= PROMISED
+    assert {key: summary[key] for key in WHERE} == WHERE
+    assert (summary["epochs"], summary["steps"], summary["finished"]) == (3, 15, "completed")
+    assert (summary["network"], summary["parameters"]) == ("36-8-4", 332)
+    for part in ("train", "validation", "test"):
+        scores = getattr(finished, part)
+        assert (summary[f"{part}_loss"], summary[f"{part}_accuracy"]) == (scores.loss, scores.accuracy)
+    assert summary["seconds"] == pytest.approx(finished.seconds, abs=1e-4)
+    assert summary["train_loss"] == epochs(DIGITS)[-1].train.loss
+
+
+def test_accuracies_are_fractions_of_one():
+    summary = summary_of(DIGITS, test=Scores(0.1, 0.975))
+    assert summary["test_accuracy"] == 0.975
+
+
+def test_classes_have_names_and_confusion_counts():
+    summary = summary_of(DIGITS)
+    assert summary["classes"] == ["0", "1", "2", "3"]
+    assert np.sum(summary["confusion"]) == 30
+    assert np.trace(summary["confusion"]) / 30 == summary["test_accuracy"]
+
+
+def test_numbers_have_no_accuracies_but_errors_in_their_unit():
+    summary = summary_of(LINES, BASELINE)
+    assert [summary[f"{part}_accuracy"] for part in ("train", "validation", "test")] == [None] * 3
+    assert summary["test_errors"] == dict(zip(("near", "far"), last(LINES).test.errors, strict=True))
+    assert summary["unit"] == "m"
+    assert summary["baseline_loss"] == BASELINE
+    assert np.mean(np.square(list(summary["test_errors"].values()))) == pytest.approx(summary["test_loss"])
+
+
+def test_no_unit_is_null():
+    model = dataclasses.replace(LINES[0].model, unit="")
+    assert summarise(last(LINES), model, WHERE, BASELINE)["unit"] is None
+
+
+@pytest.mark.parametrize("events", [DIGITS, LINES], ids=["classes", "numbers"])
+def test_a_run_without_scores_has_nulls(events):
+    summary = summary_of(events, BASELINE, train=None, validation=None, test=None, reason="interrupted")
+    for part in ("train", "validation", "test"):
+        assert summary[f"{part}_loss"] is None
+        assert summary[f"{part}_accuracy"] is None
+    assert summary.get("confusion") is None
+    assert summary.get("test_errors") in (None, {"near": None, "far": None})
+
+
+@pytest.mark.parametrize("events", [DIGITS, LINES], ids=["classes", "numbers"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_becomes_null_and_the_rest_is_strict_json(events, value):
+    accuracy, errors = (None, (value, 1.0)) if events is LINES else (value, ())
+    summary = summary_of(events, value, test=Scores(value, accuracy, errors), validation=Scores(value, accuracy))
+    read = json.loads(json.dumps(summary, allow_nan=False))
+    assert read["test_loss"] is None
+    assert read["validation_loss"] is None
+    assert read["train_loss"] == last(events).train.loss
+    if events is LINES:
+        assert read["test_errors"] == {"near": None, "far": 1.0}
+        assert read["baseline_loss"] is None
+    else:
+        assert read["test_accuracy"] is None
+
+
+@pytest.mark.parametrize(("events", "baseline"), [(DIGITS, None), (LINES, BASELINE)], ids=["classes", "numbers"])
+def test_a_summary_is_json_and_comes_back_equal(events, baseline):
+    summary = summary_of(events, baseline)
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+
+
+def test_people_read_the_same_numbers():
+    summary = summary_of(DIGITS)
+    lines = summary_text(summary).splitlines()
+    assert lines[0] == "network     36-8-4, 332 parameters (numpy, cpu, float32, seed 5)"
+    assert lines[1].startswith("trained     3 epochs, 15 steps, ")
+    for line, part in zip(lines[2:5], ("train", "validation", "test"), strict=True):
+        accuracy = 100 * summary[f"{part}_accuracy"]
+        assert line == f"{part:12}loss {summary[f'{part}_loss']:.4f}, accuracy {accuracy:.2f}%"
+    assert lines[5] == "run         /runs/mine"
+
+
+def test_people_read_errors_in_the_users_unit_and_what_the_mean_would_give():
+    text = summary_text(summary_of(LINES, 1234.5))
+    near, far = last(LINES).test.errors
+    assert f"near: off by {near:.3f} m" in text
+    assert f"far: off by {far:.3f} m" in text
+    assert "1234.5000" in text
+    assert "accuracy" not in text
+    assert "validation" not in text
+
+
+def test_people_read_nothing_about_what_does_not_exist():
+    text = summary_text(summary_of(LINES, BASELINE, validation=None, test=None))
+    assert "None" not in text
+    assert "test" not in text
+    assert "off by" not in text
+
+
+def test_an_accuracy_of_zero_is_told():
+    assert "accuracy 0.00%" in summary_text(summary_of(DIGITS, test=Scores(2.0, 0.0)))
+
+
+def evaluation(events):
+    test = last(events).test
+    place = {"run": "/runs/mine", "data": "toy", "rows": 1030, "backend": "numpy", "device": "cpu", "dtype": "float32"}
+    return place | scores_of("test", test) | details_of(test, events[0].model, 2.5)
+
+
+def test_an_evaluation_of_classes_ends_in_its_confusion_matrix():
+    text = evaluation_text(evaluation(DIGITS))
+    head, matrix = text.split("\n\n")
+    assert head.splitlines()[1].split() == ["data", "toy,", "1,030", "test", "rows"]
+    counts = [[int(cell) for cell in line.split()[1:-1]] for line in matrix.splitlines()[1:]]
+    assert counts == last(DIGITS).test.confusion.tolist()
+    assert f"accuracy {100 * last(DIGITS).test.accuracy:.2f}%" in head
+
+
+def test_an_evaluation_of_numbers_ends_in_its_errors():
+    text = evaluation_text(evaluation(LINES))
+    assert text.count("off by") == 2
+    assert "2.5000" in text.splitlines()[-1]
+    assert "recall" not in text

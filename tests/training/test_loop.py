@@ -1,0 +1,417 @@
+import dataclasses
+import math
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.metrics import confusion_matrix, log_loss
+
+from backends import select
+from data.dataset import Dataset
+from network.tree import named_leaves, tree_map
+from tests.toys import at_step, classes, epochs, last, logits, numbers, quick, run
+from training.evaluation import Evaluator
+from training.events import EpochEnded, Finished, Progress, Started
+from training.loop import initial_state, make_optimizer
+from training.model import Model
+from training.plan import make_plan
+
+# What a diverging run does to NumPy's temper is a test of its own.
+QUIETLY = pytest.mark.filterwarnings("ignore::RuntimeWarning")
+
+
+@pytest.fixture
+def short_spans(monkeypatch):
+    """Spans of one step each."""
+    monkeypatch.setattr("training.plan.SPAN_SECONDS", 1e-9)
+
+
+def kinds(events) -> str:
+    return "".join({Started: "S", Progress: "p", EpochEnded: "E", Finished: "F"}[type(event)] for event in events)
+
+
+def equal(a, b) -> bool:
+    """Whether two states are the same, bit for bit."""
+    a, b = dict(named_leaves(a)), dict(named_leaves(b))
+    return list(a) == list(b) and all(a[name].tobytes() == b[name].tobytes() for name in a)
+
+
+def finite(state) -> bool:
+    return all(np.isfinite(leaf).all() for _, leaf in named_leaves(state))
+
+
+def start_of(recipe, dataset):
+    model = Model.of(recipe, dataset, make_plan(recipe, dataset).training_rows)
+    return initial_state(recipe, model, make_optimizer(recipe))
+
+
+def pixels(x: np.ndarray) -> np.ndarray:
+    return x / 255.0
+
+
+def softmax(z: np.ndarray) -> np.ndarray:
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+# --- the order of events and their numbers
+
+
+def test_events_come_in_the_promised_order(short_spans):
+    assert kinds(run(quick(batch_size=50), classes(120))) == "S" + "pppE" * 2 + "F"
+
+
+def test_spans_of_several_steps_report_once(monkeypatch):
+    monkeypatch.setattr("training.plan.SPAN_SECONDS", 0.0009)  # four steps of 0.2 ms
+    events = run(quick(batch_size=12, epochs=1), classes(125))
+    assert [event.step for event in events if isinstance(event, Progress)] == [4, 8, 10, 11]
+
+
+def test_steps_images_and_epochs_are_counted(short_spans):
+    events = run(quick(batch_size=50), classes(120))
+    progress = [event for event in events if isinstance(event, Progress)]
+    assert [event.epoch for event in progress] == [1, 1, 1, 2, 2, 2]
+    assert [event.step for event in progress] == [1, 2, 3, 4, 5, 6]
+    assert [event.images for event in progress] == [50, 100, 120, 170, 220, 240]
+    assert [(event.epoch, event.step, event.images) for event in epochs(events)] == [(1, 3, 120), (2, 6, 240)]
+    finished = last(events)
+    assert (finished.reason, finished.epoch, finished.step) == ("completed", 2, 6)
+
+
+def test_started_tells_the_model_and_the_plan():
+    recipe, dataset = quick(hidden=(7, 5), validation=20), classes(120)
+    started = run(recipe, dataset)[0]
+    assert started.model.widths == (36, 7, 5, 4)
+    assert started.model.parameters == 37 * 7 + 8 * 5 + 6 * 4
+    assert len(started.plan.validation_rows) == 20
+
+
+def test_rates_follow_the_schedule_over_the_whole_run(short_spans):
+    recipe = quick(batch_size=30, epochs=2, schedule="linear", warmup=0.25, lr=0.8)
+    progress = [event.rate for event in run(recipe, classes(120)) if isinstance(event, Progress)]
+    # 8 steps: up in 2, then down in 6
+    assert progress == pytest.approx([0.4, 0.8, 0.8, 0.8 * 5 / 6, 0.8 * 4 / 6, 0.8 * 3 / 6, 0.8 * 2 / 6, 0.8 / 6])
+    assert epochs(run(recipe, classes(120)))[-1].rate == progress[-1]
+
+
+def test_seconds_never_go_back(short_spans):
+    events = run(quick(), classes(120))
+    seconds = [event.seconds for event in events if not isinstance(event, Started)]
+    assert seconds == sorted(seconds)
+    assert seconds[0] > 0
+
+
+def test_scores_of_the_spans_make_up_those_of_the_epoch(short_spans):
+    events = run(quick(batch_size=50, epochs=1), classes(120))
+    parts = [event.scores for event in events if isinstance(event, Progress)]
+    ended = epochs(events)[0].train
+    assert ended.loss == pytest.approx(np.average([part.loss for part in parts], weights=[50, 50, 20]))
+    assert ended.accuracy == pytest.approx(np.average([part.accuracy for part in parts], weights=[50, 50, 20]))
+
+
+def test_the_last_epoch_is_told_again_at_the_end():
+    events = run(quick(validation=20), classes(120))
+    ended, finished = epochs(events)[-1], last(events)
+    assert finished.train == ended.train
+    assert finished.validation == ended.validation
+    assert finished.validation.accuracy > 0
+    assert equal(finished.state, ended.state)
+
+
+def test_without_a_validation_part_there_is_no_validation_score():
+    events = run(quick(), classes(120))
+    assert [event.validation for event in [*epochs(events), last(events)]] == [None] * 3
+
+
+def test_only_the_end_looks_at_the_test_part():
+    test = last(run(quick(), classes(120))).test
+    assert test.confusion.sum() == 30
+    assert test.accuracy == np.trace(test.confusion) / 30
+
+
+def test_no_epochs_only_evaluate():
+    recipe, dataset = quick(epochs=0, validation=20), classes(120)
+    events = run(recipe, dataset)
+    finished = last(events)
+    assert kinds(events) == "SF"
+    assert (finished.reason, finished.epoch, finished.step) == ("completed", 0, 0)
+    assert finished.train is None
+    assert finished.test.confusion.sum() == 30
+    assert equal(finished.state, start_of(recipe, dataset))
+
+
+# --- stopping
+
+
+def test_a_stop_in_an_epoch_keeps_the_state_of_the_moment(short_spans):
+    dataset = classes(120)
+    recipe = quick(epochs=1, shuffle=False, momentum=0.9)
+    events = run(recipe, dataset, stop_at=at_step(3))
+    finished = last(events)
+    assert kinds(events) == "SpppF"
+    assert (finished.reason, finished.epoch, finished.step) == ("interrupted", 0, 3)
+    assert finished.test is None
+    # three steps in the order of the file are an epoch of the first three batches
+    first = dataclasses.replace(dataset, x_train=dataset.x_train[:60], y_train=dataset.y_train[:60])
+    assert equal(finished.state, last(run(recipe, first)).state)
+
+
+def test_a_stop_in_a_later_epoch_counts_the_whole_ones(short_spans):
+    events = run(quick(epochs=3), classes(120), stop_at=at_step(8))
+    finished = last(events)
+    assert kinds(events) == "S" + "p" * 6 + "E" + "pp" + "F"
+    assert (finished.reason, finished.epoch, finished.step) == ("interrupted", 1, 8)
+    assert finished.train == epochs(events)[0].train
+    assert not equal(finished.state, epochs(events)[0].state)
+
+
+def test_a_stop_between_epochs_keeps_the_epoch(short_spans):
+    events = run(quick(epochs=3), classes(120), stop_at=lambda event: isinstance(event, EpochEnded))
+    finished = last(events)
+    assert kinds(events) == "S" + "p" * 6 + "E" + "F"
+    assert (finished.reason, finished.epoch, finished.step) == ("interrupted", 1, 6)
+    assert equal(finished.state, epochs(events)[0].state)
+
+
+def test_a_stop_after_the_last_span_of_an_epoch_does_not_lose_the_epoch(short_spans):
+    events = run(quick(epochs=3), classes(120), stop_at=at_step(6))
+    finished = last(events)
+    # six steps are one whole epoch, which has its row in the metrics like any other
+    assert (finished.reason, finished.epoch, finished.step) == ("interrupted", 1, 6)
+    assert len(epochs(events)) == 1
+
+
+# --- diverging
+
+
+@QUIETLY
+def test_an_absurd_rate_ends_with_the_finite_state_of_the_last_epoch():
+    recipe = quick(lr=1000.0, epochs=9, batch_size=120, activation="identity")
+    events = run(recipe, classes(120))
+    finished, ended = last(events), epochs(events)[-1]
+    assert finished.reason == "diverged"
+    assert 0 < finished.epoch == ended.epoch < 9
+    assert finished.step == ended.step
+    assert finished.test is None
+    assert finite(finished.state)
+    assert equal(finished.state, ended.state)
+
+
+@QUIETLY
+@pytest.mark.parametrize(
+    ("recipe", "dataset"),
+    [(quick(lr=1e30, hidden=(8, 8)), classes(120)), (quick(lr=1e30, loss="mse"), numbers(120))],
+    ids=["classes", "numbers"],
+)
+def test_a_run_that_diverges_in_its_first_epoch_ends_where_it_began(short_spans, recipe, dataset):
+    finished = last(run(recipe, dataset))
+    assert (finished.reason, finished.epoch, finished.step) == ("diverged", 0, 0)
+    assert equal(finished.state, start_of(recipe, dataset))
+
+
+@QUIETLY
+@pytest.mark.parametrize("lr", [1e39, 1e300])
+def test_a_last_step_that_leaves_no_finite_numbers_is_divergence(lr):
+    # one step an epoch: its loss is that of the start, what it does to the parameters is seen by nothing after it
+    recipe, dataset = quick(lr=lr, epochs=1, batch_size=120), classes(120)
+    finished = last(run(recipe, dataset))
+    assert (finished.reason, finished.epoch, finished.step) == ("diverged", 0, 0)
+    assert finite(finished.state)
+    assert (finished.train, finished.validation) == (None, None)
+
+
+def test_a_diverging_run_speaks_by_its_end_and_not_by_warnings(recwarn):
+    warnings.simplefilter("always")
+    assert last(run(quick(lr=1e30, hidden=(8, 8)), classes(120))).reason == "diverged"
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+# --- learning
+
+
+def test_classes_that_can_be_told_apart_are():
+    finished = last(run(quick(epochs=30, momentum=0.9, nesterov=True, schedule="linear"), classes(120)))
+    assert finished.train.accuracy == 1.0
+    assert finished.test.accuracy == 1.0
+    assert finished.test.confusion.tolist() == np.diag([8, 8, 7, 7]).tolist()
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh", "identity"])
+def test_every_activation_learns(activation):
+    recipe = quick(epochs=40, momentum=0.9, batch_size=10, activation=activation)
+    assert last(run(recipe, classes(120))).test.accuracy == 1.0
+
+
+def test_a_network_without_hidden_layers_learns():
+    assert last(run(quick(hidden=(), epochs=20, batch_size=10), classes(120))).test.accuracy == 1.0
+
+
+def test_a_line_is_learned_to_its_noise():
+    finished = last(run(quick(loss="mse", hidden=(), epochs=60, batch_size=10, lr=0.02), numbers(400)))
+    # the noise has the deviation 0.1 m in both targets, and their own are 4 and 700 m
+    assert finished.test.errors[0] == pytest.approx(0.1, rel=0.3)
+    assert finished.test.errors[1] < 0.5
+
+
+@pytest.mark.parametrize(
+    ("recipe", "dataset"),
+    [(quick(momentum=0.9), classes(120)), (quick(loss="mse"), numbers(120)), (quick(dtype="float64"), classes(120))],
+    ids=["classes", "numbers", "float64"],
+)
+def test_a_seed_says_it_all(recipe, dataset):
+    state = last(run(recipe, dataset)).state
+    assert equal(last(run(recipe, dataset)).state, state)
+    assert not equal(last(run(dataclasses.replace(recipe, seed=1), dataset)).state, state)
+    assert {str(leaf.dtype) for _, leaf in named_leaves(state)} == {recipe.dtype}
+
+
+def test_two_dtypes_begin_with_one_draw():
+    wide = start_of(quick(dtype="float64"), classes(120))
+    assert equal(start_of(quick(), classes(120)), tree_map(np.float32, wide))
+
+
+def test_the_spans_do_not_change_the_result(monkeypatch):
+    dataset = classes(120)
+    state = last(run(quick(), dataset)).state
+    monkeypatch.setattr("training.plan.SPAN_SECONDS", 1e-9)
+    assert equal(last(run(quick(), dataset)).state, state)
+
+
+def test_later_states_leave_the_earlier_ones_alone():
+    ended = epochs(run(quick(epochs=3), classes(120)))
+    assert not equal(ended[0].state, ended[1].state)
+    assert equal(ended[0].state, last(run(quick(epochs=1), classes(120))).state)
+
+
+# --- what the numbers mean, against plain NumPy
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+def test_the_train_loss_has_the_smoothing_and_the_others_do_not(smoothing):
+    dataset = classes(120)
+    # one batch of all: the epoch's loss is that of the parameters it began with
+    recipe = quick(dtype="float64", epochs=1, batch_size=100, validation=20, label_smoothing=smoothing)
+    plan = make_plan(recipe, dataset)
+    events = run(recipe, dataset)
+    z = logits(start_of(recipe, dataset)["params"], pixels(dataset.x_train[plan.training_rows]))
+    target = np.eye(4)[dataset.y_train[plan.training_rows]] * (1 - smoothing) + smoothing / 4
+    expected = -np.mean(np.sum(target * np.log(softmax(z)), axis=1))
+    assert epochs(events)[0].train.loss == pytest.approx(expected, rel=1e-12)
+    z = logits(last(events).state["params"], pixels(dataset.x_train[plan.validation_rows]))
+    expected = log_loss(dataset.y_train[plan.validation_rows], softmax(z), labels=range(4))
+    assert last(events).validation.loss == pytest.approx(expected, rel=1e-12)
+
+
+def test_test_scores_are_those_of_scikit_learn():
+    dataset = classes(120, classes=5, test_rows=203)
+    finished = last(run(quick(epochs=1, dtype="float64", lr=0.02), dataset))
+    z = logits(finished.state["params"], pixels(dataset.x_test))
+    said = z.argmax(axis=1)
+    assert 0.2 < np.mean(said == dataset.y_test) < 1  # else the matrix below could be right by chance
+    assert finished.test.confusion.tolist() == confusion_matrix(dataset.y_test, said, labels=range(5)).tolist()
+    assert finished.test.loss == pytest.approx(log_loss(dataset.y_test, softmax(z)), rel=1e-12)
+    assert finished.test.accuracy == np.mean(said == dataset.y_test)
+
+
+def predictions(dataset: Dataset, params, rows: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """In the user's unit, standardised by hand with the rows that were learned from."""
+    x_known, y_known = dataset.x_train[rows], dataset.y_train[rows]
+    z = logits(params, (x - x_known.mean(axis=0)) / x_known.std(axis=0))
+    return z * y_known.std(axis=0) + y_known.mean(axis=0)
+
+
+def test_loss_and_errors_of_numbers_are_in_the_users_unit():
+    dataset = numbers(120)
+    recipe = quick(loss="mse", dtype="float64", validation=30)
+    plan, finished = make_plan(recipe, dataset, strict_validation=True), last(run(recipe, dataset))
+    parts = (
+        (finished.test, dataset.x_test, dataset.y_test),
+        (finished.validation, dataset.x_train[plan.validation_rows], dataset.y_train[plan.validation_rows]),
+    )
+    for scores, x, y in parts:
+        squared = (predictions(dataset, finished.state["params"], plan.training_rows, x) - y) ** 2
+        assert scores.loss == pytest.approx(squared.mean(), rel=1e-10)
+        assert scores.errors == pytest.approx(np.sqrt(squared.mean(axis=0)), rel=1e-10)
+        assert scores.accuracy is None
+        assert scores.confusion is None
+
+
+def test_the_train_loss_of_numbers_is_in_the_users_unit_too():
+    dataset = numbers(120)
+    recipe = quick(loss="mse", dtype="float64", epochs=1, batch_size=120)
+    expected = predictions(dataset, start_of(recipe, dataset)["params"], np.arange(120), dataset.x_train)
+    train = epochs(run(recipe, dataset))[0].train
+    assert train.loss == pytest.approx(np.mean((expected - dataset.y_train) ** 2), rel=1e-10)
+
+
+def test_the_baseline_is_the_loss_of_always_saying_the_training_mean():
+    dataset, recipe = numbers(120), quick(loss="mse")
+    model = Model.of(recipe, dataset, np.arange(60))
+    expected = np.mean((dataset.y_test - dataset.y_train[:60].mean(axis=0)) ** 2)
+    assert model.baseline(dataset.y_test) == pytest.approx(expected)
+    assert Model.of(quick(), classes(120), np.arange(60)).baseline(classes(120).y_test) is None
+
+
+def evaluated(dataset, recipe, params, rows):
+    model = Model.of(recipe, dataset, np.arange(len(dataset.x_train)))
+    evaluator = Evaluator(model, select("cpu", dtype=recipe.dtype))
+    prepared = model.prepare(dataset.x_test, dataset.y_test, recipe.dtype)
+    return evaluator.scores(params, prepared, rows, confusion=True)
+
+
+@pytest.mark.parametrize("pieces", [1, 7, 50, 99, 100, 10**6])
+@pytest.mark.parametrize("regression", [False, True], ids=["classes", "numbers"])
+def test_an_evaluation_does_not_depend_on_its_pieces(monkeypatch, pieces, regression):
+    dataset = (numbers if regression else classes)(120, test_rows=100)
+    recipe = quick(loss="mse") if regression else quick()
+    params = start_of(recipe, dataset)["params"]
+    whole = evaluated(dataset, recipe, params, np.arange(100))
+    monkeypatch.setattr("training.evaluation.PIECE_ROWS", pieces)
+    parts = evaluated(dataset, recipe, params, np.arange(100))
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-5)
+    assert parts.errors == pytest.approx(whole.errors, rel=1e-5)
+    assert parts.accuracy == whole.accuracy
+    np.testing.assert_array_equal(parts.confusion, whole.confusion)
+
+
+def test_the_pieces_of_a_wide_network_are_smaller(monkeypatch):
+    sizes = []
+    backend = select("cpu")
+    dataset, recipe = classes(120, test_rows=100), quick(hidden=(1000,))
+    model = Model.of(recipe, dataset, np.arange(120))
+    monkeypatch.setattr("training.evaluation.PIECE_NUMBERS", 30_000)
+    monkeypatch.setattr(
+        "training.evaluation.make_evaluation",
+        lambda **_: lambda sums, indices, params, data: sizes.append(len(indices)) or sums | {"weight": 1.0},
+    )
+    params = start_of(recipe, dataset)["params"]
+    Evaluator(model, backend).scores(params, model.prepare(dataset.x_test, dataset.y_test, "float32"), np.arange(100))
+    assert sizes == [30, 30, 30, 10]
+
+
+def test_only_the_rows_asked_for_are_judged():
+    dataset = classes(120, test_rows=100)
+    scores = evaluated(dataset, quick(), start_of(quick(), dataset)["params"], np.array([3, 50, 99]))
+    assert scores.confusion.sum() == 3
+    assert scores.confusion.sum(axis=1).tolist() == np.bincount(dataset.y_test[[3, 50, 99]], minlength=4).tolist()
+
+
+def test_logits_of_thousands_do_not_overflow():
+    dataset = classes(120)
+    params = tree_map(lambda a: a * np.float32(1e5), start_of(quick(), dataset)["params"])
+    scores = evaluated(dataset, quick(), params, np.arange(30))
+    assert math.isfinite(scores.loss)
+    assert scores.loss > 1000
+
+
+@pytest.mark.parametrize("keys", [{"batch_size": 1}, {"batch_size": 119}, {"batch_size": 10**6}])
+def test_batches_of_every_size_learn_the_same_rows(keys):
+    assert epochs(run(quick(epochs=1, **keys), classes(120)))[0].images == 120
+
+
+def test_one_row_is_enough_to_train_on():
+    dataset = classes(120)
+    one = dataclasses.replace(dataset, x_train=dataset.x_train[:1], y_train=dataset.y_train[:1])
+    finished = last(run(quick(epochs=50), one))
+    assert finished.train.accuracy == 1.0
+    assert finished.train.loss < 0.1

@@ -1,0 +1,154 @@
+import dataclasses
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.toys import classes, numbers, quick
+from training.plan import epoch_order, epoch_spans, make_plan, span_length
+from training.recipe import RecipeError
+
+WIDTHS = st.sampled_from([(), (8,), (64, 64, 64), (1500, 1500), (10**4, 10**4), (10**6, 10**6)])
+
+
+@given(
+    rows=st.integers(8, 200),
+    batch_size=st.integers(1, 250),
+    hidden=WIDTHS,
+    validation=st.integers(0, 7),
+    shuffle=st.booleans(),
+    epoch=st.integers(1, 5),
+)
+def test_an_epoch_takes_every_training_row_once_in_at_most_three_shapes(
+    rows, batch_size, hidden, validation, shuffle, epoch
+):
+    recipe = quick(batch_size=batch_size, hidden=hidden, validation=validation, shuffle=shuffle)
+    plan = make_plan(recipe, classes(rows), strict_validation=True)
+    spans = epoch_spans(plan, epoch_order(recipe, plan, epoch))
+    taken = np.concatenate([span.ravel() for span in spans])
+    assert sorted(taken) == plan.training_rows.tolist()
+    assert len({span.shape for span in spans}) <= 3
+    assert sum(len(span) for span in spans) == plan.steps_per_epoch
+    left = rows - validation
+    expected = min(batch_size, left)
+    assert plan.batch_size == expected
+    assert plan.tail == left % expected
+    assert [span.shape for span in spans if span.shape[1] != expected] == ([(1, plan.tail)] if plan.tail else [])
+    assert all(span.dtype == np.int32 for span in spans)
+
+
+@given(rows=st.integers(2, 300), validation=st.integers(0, 299), seed=st.integers(0, 9))
+def test_training_and_validation_rows_part_the_data(rows, validation, seed):
+    validation = min(validation, rows - 1)
+    plan = make_plan(quick(validation=validation, seed=seed), numbers(rows), strict_validation=True)
+    assert sorted([*plan.training_rows, *plan.validation_rows]) == list(range(rows))
+    assert len(plan.validation_rows) == validation
+
+
+def test_the_validation_part_is_stratified():
+    dataset = classes(200)
+    plan = make_plan(quick(validation=40), dataset)
+    assert np.bincount(dataset.y_train[plan.validation_rows]).tolist() == [10, 10, 10, 10]
+
+
+def test_the_validation_part_is_chosen_by_the_seed_alone():
+    dataset = classes(200)
+    rows = make_plan(quick(validation=40, seed=1), dataset).validation_rows.tolist()
+    other = quick(validation=40, seed=1, hidden=(3,), batch_size=7, epochs=9, shuffle=False, dtype="float64")
+    assert make_plan(other, dataset).validation_rows.tolist() == rows
+    assert make_plan(quick(validation=40, seed=2), dataset).validation_rows.tolist() != rows
+
+
+@pytest.mark.parametrize(
+    ("rows", "asked", "held_out", "told"),
+    [(200, 40, 40, False), (200, 41, 20, True), (60, 5000, 6, True), (9, 5000, 0, True), (200, 0, 0, False)],
+)
+def test_a_validation_part_too_large_for_few_rows_is_cut_to_a_tenth_and_told(rows, asked, held_out, told):
+    plan = make_plan(quick(validation=asked, batch_size=1), classes(rows))
+    assert len(plan.validation_rows) == held_out
+    assert len(plan.training_rows) == rows - held_out
+    assert len(plan.notices) == told
+    if told:
+        assert f"Of {rows} rows, {held_out} " in plan.notices[0]
+        assert str(asked) in plan.notices[0]
+
+
+def test_a_validation_part_asked_for_by_hand_is_taken_to_the_last_row():
+    plan = make_plan(quick(validation=59), classes(60), strict_validation=True)
+    assert len(plan.validation_rows) == 59
+    assert plan.notices == ("The batch size of 20 is more than the 1 rows there are: one batch of all.",)
+
+
+@pytest.mark.parametrize("validation", [60, 61, 2**31 - 1])
+def test_a_validation_part_asked_for_by_hand_that_leaves_nothing_is_refused(validation):
+    with pytest.raises(RecipeError, match=f"validation is {validation}, but there are 60 rows"):
+        make_plan(quick(validation=validation), classes(60), strict_validation=True)
+
+
+@pytest.mark.parametrize("batch_size", [120, 121, 10**6])
+def test_a_batch_larger_than_the_data_is_one_batch_of_all(batch_size):
+    plan = make_plan(quick(batch_size=batch_size), classes(120))
+    assert (plan.batch_size, plan.full_batches, plan.tail, plan.steps_per_epoch) == (120, 1, 0, 1)
+    assert len(plan.notices) == (batch_size > 120)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "full_batches", "tail", "steps"), [(20, 6, 0, 6), (50, 2, 20, 3), (119, 1, 1, 2), (1, 120, 0, 120)]
+)
+def test_batches_tail_and_steps_are_counted(batch_size, full_batches, tail, steps):
+    plan = make_plan(quick(batch_size=batch_size, epochs=7), classes(120))
+    assert (plan.full_batches, plan.tail, plan.steps_per_epoch, plan.epochs) == (full_batches, tail, steps, 7)
+
+
+def test_the_notices_of_the_data_are_handed_on_first():
+    dataset = dataclasses.replace(classes(60), notices=("Labels are odd.",))
+    plan = make_plan(quick(validation=5000), dataset)
+    assert plan.notices[0] == "Labels are odd."
+    assert len(plan.notices) == 2
+
+
+def order(epoch=1, validation=0, **keys):
+    recipe = quick(validation=validation, **keys)
+    return epoch_order(recipe, make_plan(recipe, classes(120)), epoch).tolist()
+
+
+def test_the_order_is_a_function_of_seed_and_epoch_alone():
+    assert order(seed=3, epoch=2) == order(
+        seed=3, epoch=2, batch_size=7, hidden=(99,), lr=1.0, dtype="float64", epochs=9
+    )
+    assert order(seed=3, epoch=2) != order(seed=4, epoch=2)
+    assert order(seed=3, epoch=2) != order(seed=3, epoch=3)
+    assert order(seed=3, epoch=2) != sorted(order(seed=3, epoch=2))
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_without_shuffling_the_order_is_that_of_the_file(epoch):
+    assert order(epoch=epoch, shuffle=False) == list(range(120))
+
+
+def test_without_shuffling_the_rows_held_out_are_left_out():
+    kept = order(shuffle=False, validation=20)
+    assert len(kept) == 100
+    assert kept == sorted(set(kept))
+
+
+@given(
+    hidden=WIDTHS,
+    ends=st.sampled_from([(4, 2), (784, 10), (5000, 1000)]),
+    batch_size=st.integers(1, 5000),
+    full_batches=st.integers(1, 3000),
+)
+def test_a_span_is_about_a_tenth_of_a_second_and_a_divisor_where_there_is_one(hidden, ends, batch_size, full_batches):
+    widths = (ends[0], *hidden, ends[1])
+    span = span_length(widths, batch_size, full_batches)
+    layers = list(pairwise(widths))
+    # forward and the gradient of W in every layer, delta in every layer but the first
+    products = 2 * sum(a * b for a, b in layers) + sum(a * b for a, b in layers[1:])
+    seconds_a_step = 2e-4 + 2 * batch_size * products / 1e11
+    longest = max(1, min(int(0.1 / seconds_a_step), full_batches))
+    assert 1 <= span <= longest
+    assert 2 * span > longest
+    divisors = [n for n in range(1, longest + 1) if full_batches % n == 0 and 2 * n > longest]
+    assert span == (max(divisors) if divisors else longest)

@@ -1,0 +1,247 @@
+import dataclasses
+import math
+import sys
+import tomllib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training import recipe as recipes
+from training.recipe import KEYS, Recipe, RecipeError
+
+FILES = sorted(recipes.FOLDER.glob("*.toml"))
+
+
+def refusal(call, *args, **keys) -> str:
+    with pytest.raises(RecipeError) as caught:
+        call(*args, **keys)
+    return str(caught.value)
+
+
+def written(folder, content) -> str:
+    path = folder / "mine.toml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return str(path)
+
+
+def test_the_recipes_of_the_paper_ship():
+    assert {"default", "paper", "paper-deep", "paper-linear", "jump"} <= set(recipes.shipped())
+    assert sorted(path.stem for path in FILES) == recipes.shipped()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_shipped_recipe_has_the_values_of_its_file_and_defaults_for_the_rest(path):
+    stated = {k: tuple(v) if isinstance(v, list) else v for k, v in tomllib.loads(path.read_text()).items()}
+    loaded = dataclasses.asdict(recipes.load(path.stem))
+    assert stated
+    assert loaded == dataclasses.asdict(Recipe()) | stated
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("paper", {"hidden": (32, 32), "lr": 0.05, "epochs": 40, "batch_size": 200, "shuffle": False, "momentum": 0.0}),
+        ("paper-linear", {"hidden": (), "lr": 0.1, "epochs": 8, "batch_size": 100, "validation": 0}),
+        ("default", {"hidden": (64, 64, 64), "momentum": 0.9, "nesterov": True, "schedule": "linear", "epochs": 10}),
+        ("jump", {"loss": "mse", "data": "jump", "hidden": (3, 3)}),
+    ],
+)
+def test_a_recipe_loads_by_name_from_wherever_the_user_stands(name, expected, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    loaded = dataclasses.asdict(recipes.load(name))
+    assert {key: loaded[key] for key in expected} == expected
+
+
+def test_every_key_has_a_check_and_every_check_a_key():
+    assert list(KEYS) == [field.name for field in dataclasses.fields(Recipe)]
+
+
+FRACTIONS = st.floats(0.0, 1.0, exclude_max=True)
+VALID = st.builds(
+    Recipe,
+    data=st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+    hidden=st.lists(st.integers(1, 10**7), max_size=5),
+    activation=st.sampled_from(["relu", "sigmoid", "tanh", "identity"]),
+    loss=st.just("cross-entropy"),
+    label_smoothing=FRACTIONS,
+    lr=st.floats(0.0, exclude_min=True, allow_infinity=False),
+    momentum=FRACTIONS,
+    nesterov=st.booleans(),
+    schedule=st.sampled_from(["constant", "linear"]),
+    warmup=FRACTIONS,
+    epochs=st.integers(0, 10**6),
+    batch_size=st.integers(1, 2**31 - 1),
+    shuffle=st.booleans(),
+    validation=st.integers(0, 2**31 - 1),
+    seed=st.integers(0, 2**63 - 1),
+    dtype=st.sampled_from(["float32", "float64"]),
+) | st.builds(Recipe, loss=st.just("mse"), lr=st.integers(1, 10))
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    return tmp_path_factory.mktemp("recipes") / "recipe.toml"
+
+
+@given(VALID)
+def test_a_recipe_that_is_written_loads_again_equal(scratch, recipe):
+    scratch.write_text(recipes.dumps(recipe), encoding="utf-8")
+    assert recipes.load(str(scratch)) == recipe
+
+
+# A key, and values that it cannot have.
+BAD = {
+    "data": ["", 3, ["mnist"]],
+    "hidden": [[0], [-3], [64, -7, 64], [2.5], ["64"], [True], "64,64", 64, [10**9], None],
+    "activation": ["rellu", "", 1],
+    "loss": ["MSE", "softmax", 0],
+    "label_smoothing": [-0.1, 1.0, 1, math.nan, "0.1", True],
+    "optimizer": ["adam", ""],
+    "lr": [0, 0.0, -0.1, math.nan, math.inf, -math.inf, "fast", None, True, 10**400],
+    "momentum": [-0.1, 1.0, 2, math.nan, "0.9", False],
+    "nesterov": [1, 0, "true", None],
+    "schedule": ["cosine", "Linear", None],
+    "warmup": [-1, 1.0, math.inf, "0.3"],
+    "epochs": [-1, 2.5, 1e3, "10", True, 10**6 + 1],
+    "batch_size": [0, -1, 1.5, "100", True, 2**31],
+    "shuffle": [1, "yes"],
+    "validation": [-1, 0.1, "5000", False],
+    "seed": [-1, 1.5, "0", True, 2**63],
+    "dtype": ["float16", "double", 32, ""],
+}
+
+
+def test_no_key_is_left_out_of_the_table_of_bad_values():
+    assert list(BAD) == list(KEYS)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [(k, v) for k, values in BAD.items() for v in values], ids=lambda v: str(v)[:30] or "empty"
+)
+def test_a_value_that_cannot_be_meant_is_refused_with_key_and_value(key, value):
+    sentence = refusal(Recipe, **{key: value})
+    assert sentence.startswith(f"{key} is ")
+    # of a list the one bad width is enough, of a number with 400 digits its beginning
+    shown = [value, *value] if isinstance(value, list) else [value]
+    assert any(repr(part)[:20] in sentence for part in shown)
+    assert "expected" in sentence
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("lr", 1e-300),
+        ("lr", 3),
+        ("lr", sys.float_info.max),
+        ("momentum", 0),
+        ("label_smoothing", 0.999),
+        ("warmup", 0.0),
+        ("epochs", 0),
+        ("batch_size", 1),
+        ("validation", 0),
+        ("seed", 2**63 - 1),
+        ("hidden", []),
+        ("hidden", (1, 10**7)),
+    ],
+)
+def test_the_ends_of_the_intervals_are_allowed(key, value):
+    assert getattr(Recipe(**{key: value}), key) == (tuple(value) if isinstance(value, list) else value)
+
+
+@pytest.mark.parametrize("key", ["lr", "momentum", "label_smoothing", "warmup"])
+def test_whole_numbers_become_floats_where_a_float_belongs(key):
+    value = 1 if key == "lr" else 0
+    assert type(getattr(Recipe(**{key: value}), key)) is float
+
+
+def test_label_smoothing_with_numbers_to_predict_is_refused():
+    assert "label_smoothing" in refusal(Recipe, loss="mse", label_smoothing=0.1)
+
+
+def test_momentum_0_is_plain_gradient_descent_whatever_nesterov_says():
+    assert Recipe(momentum=0.0, nesterov=True) == Recipe(momentum=0.0, nesterov=False)
+    assert Recipe(momentum=0.5, nesterov=True).nesterov is True
+
+
+@pytest.mark.parametrize(
+    ("key", "proposed"),
+    [
+        ("momentun", "momentum"),
+        ("batchsize", "batch_size"),
+        ("epoch", "epochs"),
+        ("colour", None),
+        ("Shuffle", "shuffle"),
+    ],
+)
+def test_an_unknown_key_is_refused_and_the_nearest_proposed(tmp_path, key, proposed):
+    path = written(tmp_path, f"{key} = 1\n")
+    sentence = refusal(recipes.load, path)
+    assert path in sentence
+    assert repr(key) in sentence
+    assert ("did you mean" in sentence) == (proposed is not None)
+    assert proposed is None or f"did you mean {proposed}?" in sentence
+
+
+def test_a_table_is_no_recipe(tmp_path):
+    assert "'network'" in refusal(recipes.load, written(tmp_path, "[network]\nhidden = [3]\n"))
+
+
+@pytest.mark.parametrize(
+    ("key", "word", "proposed"), [("activation", "rellu", "relu"), ("schedule", "lineal", "linear")]
+)
+def test_the_nearest_word_is_proposed(key, word, proposed):
+    assert f"did you mean {proposed}?" in refusal(Recipe, **{key: word})
+
+
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"], ids=["plain", "BOM"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
+def test_files_of_every_editor_load(tmp_path, start, end):
+    lines = [b"lr = 0.25  # \xc3\xa6\xc3\xb8\xc3\xa5", b"hidden = [", b"  3,", b"  4]", b'data = "min f\xc3\xb8lge"']
+    loaded = recipes.load(written(tmp_path, start + end.join(lines)))
+    assert loaded == Recipe(lr=0.25, hidden=(3, 4), data="min følge")
+
+
+def test_defaults_give_way_to_the_file_and_the_file_to_overrides(tmp_path):
+    path = written(tmp_path, "lr = 0.2\nepochs = 3\n")
+    assert recipes.load(path, {"lr": 0.3, "seed": 9}) == Recipe(lr=0.3, epochs=3, seed=9)
+
+
+def test_a_bad_value_of_the_file_does_not_matter_once_overridden(tmp_path):
+    assert recipes.load(written(tmp_path, "lr = -1\n"), {"lr": 0.3}) == Recipe(lr=0.3)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"lr 0.1", b"lr = 0.1\nlr = 0.2", "lr = 0.1".encode("utf-16"), b"lr = \xff", b"lr = " + b"9" * 5000],
+    ids=["no equals sign", "key twice", "utf-16", "no utf-8", "a number of 5,000 digits"],
+)
+def test_what_is_no_toml_is_told_by_name(tmp_path, content):
+    path = written(tmp_path, content)
+    assert path in refusal(recipes.load, path)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "1979-05-27", "true", "'0.1'", "[0.1]", "{a = 1}"])
+def test_toml_values_of_another_type_are_refused(tmp_path, value):
+    assert refusal(recipes.load, written(tmp_path, f"lr = {value}\n")).startswith("lr is ")
+
+
+def test_a_recipe_that_is_not_there_is_told_with_what_ships(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sentence = refusal(recipes.load, "paper-dep")
+    assert str(tmp_path / "paper-dep") in sentence
+    assert "did you mean paper-deep?" in sentence
+    assert all(name in sentence for name in recipes.shipped())
+
+
+@pytest.mark.parametrize("name", ["~no-such-user/a.toml", "x" * 5000], ids=["unknown home", "longer than a path"])
+def test_a_path_that_cannot_be_is_a_recipe_error(name):
+    assert name[:20] in refusal(recipes.load, name)
+
+
+def test_a_folder_is_no_recipe(tmp_path):
+    assert str(tmp_path) in refusal(recipes.load, str(tmp_path))
+
+
+def test_a_mistake_in_a_recipe_is_a_usage_error():
+    assert RecipeError.exit_code == 2
