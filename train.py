@@ -3,6 +3,7 @@
 import json
 import platform
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     """The main door: flags in, a run folder and a result out."""
     flags = make_parser().parse(argv)
     recipe = cli.recipe(flags)
+    recipe = replace(recipe, data=data.absolute(recipe.data))
     backend = cli.select(flags, recipe.dtype)
     dataset = data.load(recipe.data, regression=recipe.regression)
     plan = make_plan(recipe, dataset, strict_validation="validation" in flags)

@@ -9,7 +9,7 @@ from data.folder import read_folder
 from data.npz import read_npz
 from data.split import split_off
 
-__all__ = ["SHIPPED", "DataError", "Dataset", "load", "locate", "split_off"]
+__all__ = ["SHIPPED", "DataError", "Dataset", "absolute", "load", "locate", "split_off"]
 
 HERE = Path(__file__).resolve().parent
 SHIPPED = {"mnist": HERE / "mnist", "jump": HERE / "jump" / "jump.npz"}
@@ -18,6 +18,11 @@ SHIPPED = {"mnist": HERE / "mnist", "jump": HERE / "jump" / "jump.npz"}
 def locate(name: str) -> Path:
     """A data set that ships, by its name, or the absolute path of the user's own."""
     return SHIPPED.get(name) or Path(os.path.expanduser(name)).absolute()
+
+
+def absolute(name: str) -> str:
+    """`name` so that it means the same from any folder."""
+    return name if name in SHIPPED else str(locate(name))
 
 
 def load(name: str, *, regression: bool = False) -> Dataset:

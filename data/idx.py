@@ -94,7 +94,7 @@ def describe_strange_bytes(start: bytes, path: Path) -> str:
     """What a file that is neither IDX nor gzip looks like, with the cure."""
     if not start:
         return "it is empty; fetch it again"
-    if start.lstrip()[:1] == b"<":
+    if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"<":
         return (
             f"its {path.stat().st_size:,} bytes look like a web page, which a server sends where a file is missing; "
             f"good files are in data/mnist beside train.py, and at {MIRRORS}"

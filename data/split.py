@@ -11,16 +11,17 @@ def split_off(y: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.n
     """
     rows = len(y)
     order = rng.permutation(rows)
+    chosen = np.zeros(rows, dtype=bool)
     if y.ndim == 1 and np.issubdtype(y.dtype, np.integer):
         sizes = np.bincount(y)
         shares = sizes * (count / rows)
         quota = np.floor(shares).astype(np.int64)
         leftover = np.argsort(quota - shares, kind="stable")[: count - quota.sum()]
         quota[leftover] += 1
-        of_class = y[order]
-        held = np.concatenate([order[of_class == k][: quota[k]] for k in range(len(sizes))])
+        by_class = order[np.argsort(y[order], kind="stable")]  # class after class, each in its random order
+        first = np.cumsum(sizes) - sizes
+        place_in_class = np.arange(rows) - np.repeat(first, sizes)
+        chosen[by_class[place_in_class < np.repeat(quota, sizes)]] = True
     else:
-        held = order[:count]
-    chosen = np.zeros(rows, dtype=bool)
-    chosen[held] = True
+        chosen[order[:count]] = True
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)

@@ -3,6 +3,7 @@
 Nothing in it tells a time, a name or a place, so that equal runs write equal files.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -69,14 +70,21 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        if os.name == "posix":
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise CheckpointError(f"{path} cannot be written ({error.strerror}); the checkpoint before it stands") from None
+    flush_folder(path.parent)
+
+
+def flush_folder(folder: Path) -> None:
+    """Have the disk keep a new name, where the system and the file system can be asked for that."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -142,7 +150,7 @@ def check_layers(params: Any) -> tuple[int, ...]:
 
 
 def check_meaning(model: Model, state: Any) -> None:
-    """ValueError unless shape, names, scalings and optimizer slots fit the layers."""
+    """ValueError unless shape, names, scalings and optimizer slots fit the layers, and every number is finite."""
     n_in, n_out = model.widths[0], model.widths[-1]
     if math.prod(model.shape) != n_in:
         raise ValueError(f"rows of shape {model.shape} for {n_in} inputs")
@@ -157,6 +165,9 @@ def check_meaning(model: Model, state: Any) -> None:
     for slot, tree in state.items():
         if {name: leaf.shape for name, leaf in named_leaves(tree)} != shapes:
             raise ValueError(f"{slot} does not fit the parameters")
+    for name, leaf in named_leaves(state):
+        if not np.isfinite(leaf).all():
+            raise ValueError(f"{name} holds numbers that are none")
 
 
 def one_of(known: Any, name: str) -> str:

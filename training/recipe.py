@@ -65,9 +65,11 @@ class Recipe:
 
 
 def text(key: str, value: Any) -> str:
-    """Any text but the empty one."""
+    """Any text but the empty one that UTF-8 can write."""
     if not isinstance(value, str) or not value:
         raise RecipeError(f"{key} is {value!r}; expected a text")
+    if value.encode("utf-8", "replace").decode("utf-8") != value:
+        raise RecipeError(f"{key} is {value!r}, which is no text in UTF-8 and cannot be recorded; rename it")
     return value
 
 
@@ -159,7 +161,7 @@ KEYS = {
 
 def did_you_mean(word: str, known: Any) -> str:
     """The tail of a sentence that proposes the nearest known word; empty where none is near."""
-    near = difflib.get_close_matches(word, list(known), n=1)
+    near = difflib.get_close_matches(word.lower(), list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 

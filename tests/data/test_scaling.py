@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
 
+from data.errors import DataError
 from data.scaling import Scaling
 
 COLUMNS = np.random.default_rng(2).normal([0.0, 1e6, -3e-4], [1.0, 25.0, 2e-6], (500, 3))
@@ -48,3 +49,9 @@ def test_one_row_has_no_scale():
 
 def test_the_sums_are_taken_in_float64():
     assert Scaling.of(COLUMNS).mean.dtype == Scaling.of(COLUMNS).deviation.dtype == np.float64
+
+
+def test_numbers_whose_squares_float64_cannot_hold_are_told_with_their_column():
+    columns = np.array([[1.0, 1e200], [2.0, -1e200]])
+    with pytest.raises(DataError, match="column 1 has numbers too large"):
+        Scaling.of(columns)

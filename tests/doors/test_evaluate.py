@@ -80,3 +80,10 @@ def test_a_file_without_its_recipe_asks_for_the_data(run, tmp_path, capsys):
     assert guarded(evaluate.main, ["alone/net.safetensors", "--device", "cpu"]) == 7
     assert "say --data PATH" in capsys.readouterr().err
     assert evaluate.main(["alone/net.safetensors", "--device", "cpu", "--data", "toy.npz"]) == 0
+
+
+def test_a_run_finds_its_data_again_from_any_folder(run, tmp_path, monkeypatch, capsys):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert evaluate.main([str(run), "--device", "cpu", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 80

@@ -4,7 +4,7 @@ import re
 import pytest
 
 from report.progress import LiveBar, PlainLines, Silence, make_view
-from tests.toys import classes, numbers, quick, run
+from tests.toys import at_step, classes, numbers, quick, run
 
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3\d|4\d|9\d|10\d)(?:;\d+)*m")
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -175,6 +175,16 @@ def test_the_bars_are_full_at_the_end():
     frames = [line for line in re.split(r"[\r\n]+", CONTROL.sub("", live())) if "100%" in line]
     assert any(line.startswith("run ") for line in frames)
     assert any(line.startswith("epoch 12/12") for line in frames)
+
+
+def test_the_bars_stand_where_the_run_and_its_epoch_are(surroundings):
+    surroundings.setattr("training.plan.SPAN_SECONDS", 1e-9)
+    events = run(quick(epochs=4, batch_size=24), classes(120))
+    written = CONTROL.sub("", live(events[: events.index(next(filter(at_step(13), events))) + 1]))
+    # step 13 of 20 is the third of the five of epoch 3
+    frames = re.split(r"[\r\n]+", written)
+    assert any(re.match(r"run .* 65% ", frame) for frame in frames)
+    assert any(re.match(r"epoch 3/4 .* 60% ", frame) for frame in frames)
 
 
 def test_no_color_means_a_monochrome_bar_and_not_none(surroundings):

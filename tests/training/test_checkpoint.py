@@ -331,3 +331,13 @@ def test_the_way_to_compose_broken_files_composes_good_ones(path, parts):
     # else every refusal above could be one of the helper
     compose(path, *parts)
     assert read_checkpoint(path).step == trained().step
+
+
+@pytest.mark.parametrize("name", ["params.0.W", "velocity.1.b"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_none_are_refused(path, parts, name, value):
+    arrays, meaning = parts
+    array = arrays[name].copy()
+    array.flat[0] = value
+    compose(path, arrays | {name: array}, meaning)
+    assert name in refusal(path)

@@ -204,9 +204,14 @@ def test_an_absurd_rate_ends_with_the_finite_state_of_the_last_epoch():
     ids=["classes", "numbers"],
 )
 def test_a_run_that_diverges_in_its_first_epoch_ends_where_it_began(short_spans, recipe, dataset):
-    finished = last(run(recipe, dataset))
+    events = run(recipe, dataset)
+    finished = last(events)
     assert (finished.reason, finished.epoch, finished.step) == ("diverged", 0, 0)
     assert equal(finished.state, start_of(recipe, dataset))
+    # seen at the first span that shows it, and not at the end of the epoch
+    spans = [event for event in events if isinstance(event, Progress)]
+    assert len(spans) < 5
+    assert all(event.scores.finite for event in spans)
 
 
 @QUIETLY

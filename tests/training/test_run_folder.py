@@ -109,6 +109,12 @@ def test_the_home_of_an_unknown_user_is_a_sentence(tmp_path, monkeypatch):
         claim("~no-such-user/runs")
 
 
+def test_a_data_path_that_toml_cannot_hold_is_a_sentence(tmp_path):
+    # what Python makes of a folder name that is no UTF-8
+    with pytest.raises((RecipeError, CheckpointError), match=r"data|recipe"):
+        claim(tmp_path, recipe=quick(data="/data/m\udcf8nster"))
+
+
 # --- recording
 
 
