@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from typing import Any, Protocol, Self, TextIO
 
-from report.text import duration, scores_text
+from report.text import counted, duration, scores_text
 from training.events import EpochEnded, Event, Progress, Started
 
 
@@ -55,7 +55,7 @@ class PlainLines(Silence):
                 self._write(
                     f"{'-'.join(map(str, model.widths))}, {model.parameters:,} parameters: "
                     f"{len(plan.training_rows):,} rows to train on, {len(plan.validation_rows):,} for validation, "
-                    f"{plan.epochs} epochs of {plan.steps_per_epoch} steps"
+                    f"{counted(plan.epochs, 'epoch')} of {counted(plan.steps_per_epoch, 'step')}"
                 )
             case EpochEnded():
                 self._write(epoch_line(event, self._epochs))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from report.text import columns, confusion_text, duration, finite, percent
+from report.text import columns, confusion_text, counted, duration, finite, percent
 from training.events import Finished, Model, Scores
 
 Summary = dict[str, Any]
@@ -43,7 +43,11 @@ def summary_text(summary: Summary) -> str:
     place = f"{summary['backend']}, {summary['device']}, {summary['dtype']}, seed {summary['seed']}"
     rows = [
         ("network", f"{summary['network']}, {summary['parameters']:,} parameters ({place})"),
-        ("trained", f"{summary['epochs']} epochs, {summary['steps']:,} steps, {duration(summary['seconds'])}"),
+        (
+            "trained",
+            f"{counted(summary['epochs'], 'epoch')}, {counted(summary['steps'], 'step')}, "
+            f"{duration(summary['seconds'])}",
+        ),
         *(row for part in ("train", "validation", "test") for row in part_rows(summary, part)),
         *error_rows(summary),
         ("run", summary["run"]),

@@ -22,6 +22,11 @@ def duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
+def counted(number: int, thing: str) -> str:
+    """1, epoch -> 1 epoch; 5500, step -> 5,500 steps."""
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+
+
 def scores_text(scores: Scores) -> str:
     """Loss and, for classes, accuracy."""
     return f"loss {scores.loss:.4f}" + ("" if scores.accuracy is None else f", {percent(scores.accuracy)}")

@@ -1,0 +1,33 @@
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from backends import select
+from training.evaluation import Evaluator
+from training.model import Model
+
+
+@pytest.mark.parametrize("width", [8, 4096])
+def test_memory_does_not_grow_with_the_rows(width):
+    """One layer of activations of all rows at once would be 50,000 x 4096 x 4 bytes: 800 MB."""
+    model = Model((4, width, 3), "relu", "cross-entropy", (4,), ("a", "b", "c"), (), "", None, None)
+    rng = np.random.default_rng(0)
+    params = [{"W": rng.normal(size=(4, width)).astype("f4"), "b": np.zeros(width, "f4")}]
+    params += [{"W": rng.normal(size=(width, 3)).astype("f4"), "b": np.zeros(3, "f4")}]
+
+    def peak(rows):
+        x = rng.integers(0, 256, (rows, 4)).astype(np.uint8)
+        data = {"x": x, "y": np.zeros(rows, np.uint8), "classes": np.arange(3, dtype=np.uint8)}
+        evaluator = Evaluator(model, select("cpu"))
+        tracemalloc.start()
+        try:
+            scores = evaluator.scores(params, data, np.arange(rows), confusion=True)
+            assert scores.confusion.sum() == rows
+            return tracemalloc.get_traced_memory()[1] - 8 * rows  # the list of rows itself
+        finally:
+            tracemalloc.stop()
+
+    few, many = peak(2_000), peak(20_000 if width == 4096 else 50_000)
+    assert many < 1.2 * few + 100_000
+    assert many < 64_000_000
