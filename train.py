@@ -26,6 +26,7 @@ def make_parser() -> cli.Parser:
         "Train a dense network. Flags override the recipe, which overrides nothing but its own defaults."
     )
     cli.add_device_flags(parser)
+    parser.add_argument("--threads", type=int, metavar="N", help="of the BLAS (default: by the size of the products)")
     cli.add_recipe_flags(parser)
     output = parser.add_argument_group("output")
     flag = output.add_argument
@@ -51,6 +52,7 @@ def environment(recipe: Recipe, dataset: data.Dataset, plan: Plan, backend: Back
         "device": backend.device,
         "compiled": backend.compiled,
         "span": plan.span,
+        "threads": plan.threads,
         **backend.versions(),
         "command": sys.argv,
         "seed": recipe.seed,
@@ -69,6 +71,7 @@ def dry_run(where: dict[str, Any], model: Model, plan: Plan, as_json: bool) -> i
         "epochs": plan.epochs,
         "steps_per_epoch": plan.steps_per_epoch,
         "span": plan.span,
+        "threads": plan.threads,
     }
     print(json.dumps(facts) if as_json else "\n".join(f"{key:16} {value}" for key, value in facts.items()))
     return 0
@@ -81,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
     recipe = replace(recipe, data=data.absolute(recipe.data))
     backend = cli.select(flags, recipe.dtype)
     dataset = data.load(recipe.data, regression=recipe.regression)
-    plan = make_plan(recipe, dataset, strict_validation="validation" in flags)
+    plan = make_plan(recipe, dataset, strict_validation="validation" in flags, threads=flags.threads)
     if not flags.quiet:
         for notice in plan.notices:
             cli.say(notice)

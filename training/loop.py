@@ -22,6 +22,7 @@ from training.model import Model
 from training.plan import Plan, epoch_order, epoch_spans
 from training.random import generator
 from training.recipe import Recipe
+from training.threads import limited_threads
 
 
 def initial_state(recipe: Recipe, model: Model, optimizer: Optimizer) -> dict[str, Any]:
@@ -50,6 +51,11 @@ def fit(
     `stop` is asked between spans; once it is true the run ends as "interrupted" with the state it has. A span whose
     loss is no longer a number, or an epoch that leaves such numbers, ends it as "diverged" with the state before.
     """
+    with limited_threads(plan.threads):
+        yield from _fit(recipe, dataset, plan, backend, stop)
+
+
+def _fit(recipe: Recipe, dataset: Dataset, plan: Plan, backend: Backend, stop: Callable[[], bool]) -> Iterator[Event]:
     model = Model.of(recipe, dataset, plan.training_rows)
     optimizer = make_optimizer(recipe)
     activation = ACTIVATIONS[model.activation]

@@ -8,6 +8,7 @@ import numpy as np
 from data import Dataset, split_off
 from training.random import generator
 from training.recipe import Recipe, RecipeError
+from training.threads import blas_threads
 
 # A span should be about a tenth of a second of work for NumPy on a laptop: long enough that nothing between spans is
 # felt, short enough for a progress bar and Ctrl-C. Its length is computed from these two figures, never from a clock,
@@ -36,6 +37,7 @@ class Plan:
     full_batches: int
     tail: int
     span: int
+    threads: int
     notices: tuple[str, ...]
 
     @property
@@ -44,13 +46,16 @@ class Plan:
         return self.full_batches + (self.tail > 0)
 
 
-def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = False) -> Plan:
+def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = False, threads: int | None = None) -> Plan:
     """The plan of a recipe for a data set.
 
     A validation part too large for the data is cut to a tenth of them, with a notice; with `strict_validation` (it was
-    asked for by hand) it raises RecipeError if nothing would be left to train on.
+    asked for by hand) it raises RecipeError if nothing would be left to train on. `threads` for the host's BLAS
+    override the rule of training/threads.py.
     """
     rows = len(dataset.x_train)
+    if threads is not None and threads < 1:
+        raise RecipeError(f"threads is {threads}; expected a whole number from 1")
     held_out, notices = recipe.validation, list(dataset.notices)
     if strict_validation and held_out >= rows:
         raise RecipeError(f"validation is {held_out}, but there are {rows} rows to train on; hold out fewer")
@@ -68,7 +73,7 @@ def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = Fal
     widths = (dataset.x_train.shape[1], *recipe.hidden, dataset.n_out)
     return Plan(
         training, validation, recipe.epochs, batch_size, full_batches, tail,
-        span_length(widths, batch_size, full_batches), tuple(notices),
+        span_length(widths, batch_size, full_batches), threads or blas_threads(widths, batch_size), tuple(notices),
     )  # fmt: skip
 
 

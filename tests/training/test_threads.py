@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+from backends import select
+from tests.toys import classes, quick
+from training.events import Progress
+from training.loop import fit
+from training.plan import make_plan
+from training.recipe import RecipeError
+from training.threads import blas_threads, usable_cores
+
+
+@pytest.mark.parametrize(
+    ("widths", "batch", "threads"),
+    [
+        ((784, 32, 32, 10), 200, 1),
+        ((784, 64, 64, 64, 10), 128, 1),
+        ((784, 10), 100, 1),
+        ((784, 512, 512, 10), 128, usable_cores()),
+        ((784, 1000, 500, 10), 1000, usable_cores()),
+        ((10, 2000, 2000, 10), 10, usable_cores()),
+    ],
+)
+def test_small_products_take_one_thread_and_large_ones_every_core(widths, batch, threads):
+    assert blas_threads(widths, batch) == threads
+
+
+def in_force():
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_run_takes_the_threads_of_its_plan_and_gives_them_back(threads):
+    before = in_force()
+    np.ones((2, 2)) @ np.ones((2, 2))
+    recipe, dataset = quick(epochs=1), classes(120)
+    plan = make_plan(recipe, dataset, threads=threads)
+    seen = [in_force() for event in fit(recipe, dataset, plan, select("cpu")) if isinstance(event, Progress)]
+    assert seen
+    assert all(pools == {threads} for pools in seen)
+    assert in_force() == before
+
+
+def test_without_a_number_the_rule_decides():
+    assert make_plan(quick(), classes(120)).threads == 1
+
+
+@pytest.mark.parametrize("threads", [0, -2])
+def test_no_threads_are_refused(threads):
+    with pytest.raises(RecipeError, match=f"threads is {threads}"):
+        make_plan(quick(), classes(120), threads=threads)
