@@ -2,18 +2,18 @@
 
 import argparse
 import contextlib
+import io
 import os
-import signal
 import sys
 import tomllib
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 import backends
 from backends import Backend
+from backends.backend import first_line, is_out_of_memory
 from training import recipe as recipes
 from training.recipe import KEYS, Recipe, did_you_mean
 
@@ -99,13 +99,30 @@ def add_recipe_flags(parser: Parser) -> None:
         if isinstance(value, bool):
             options["action"] = argparse.BooleanOptionalAction
         else:
-            options |= {"type": key.parse, "metavar": key.metavar or name.upper()}
+            options |= {"type": parser_of(key), "metavar": key.metavar or name.upper()}
         group.add_argument(*key.spellings, f"--{name.replace('_', '-')}", dest=name, **options)
+
+
+def parser_of(key: recipes.Key) -> Callable[[str], Any]:
+    """What reads a flag's word; argparse tells the user what it raises."""
+    kinds: dict[Any, str] = {int: "a whole number", float: "a number"}
+    expected = kinds.get(key.parse, "widths such as 64,64, or none")
+
+    def parse(word: str) -> Any:
+        try:
+            return key.parse(word)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{word!r} found, {expected} expected") from None
+
+    return parse
 
 
 def recipe(flags: argparse.Namespace) -> Recipe:
     """The recipe that was named, with the flags that were given over it."""
-    return recipes.load(flags.recipe, {key: value for key, value in vars(flags).items() if key in KEYS})
+    overrides = {key: value for key, value in vars(flags).items() if key in KEYS}
+    if overrides.get("loss") == "mse":
+        overrides.setdefault("label_smoothing", 0.0)  # numbers have no labels, whatever the recipe smooths
+    return recipes.load(flags.recipe, overrides)
 
 
 def add_output_flags(parser: Parser) -> None:
@@ -124,21 +141,40 @@ def select(flags: argparse.Namespace, dtype: str) -> Backend:
 
 
 def say(line: str) -> None:
-    """A line on stderr."""
-    print(line, file=sys.stderr, flush=True)
+    """A line on stderr; where it cannot be written, it is not worth ending a run for."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+
+
+def open_streams() -> None:
+    """Make stdout and stderr take any text: closed ones lead nowhere, characters they lack are written as escapes."""
+    for name in ("stdout", "stderr"):
+        stream: Any = getattr(sys, name)  # None where the shell closed it
+        if stream is None:
+            stream = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
+            setattr(sys, name, stream)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def guarded(main: Callable[[list[str] | None], int], argv: list[str] | None = None) -> int:
     """The exit code of a door, with every error of ours, and of anyone's, told in a sentence on stderr."""
+    open_streams()
     try:
-        return main(argv)
+        done = main(argv)
+        sys.stdout.flush()
+        return done
     except KeyboardInterrupt:
         say("Stopped.")
         return 130
-    except MemoryError as error:
-        say(f"error: the memory does not suffice ({error or 'no size known'}); use smaller --hidden or --batch-size")
-        return 5
+    except BrokenPipeError:
+        # Whoever read the output has left, which is their right; Python must not try to write the rest at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except Exception as error:
+        if is_out_of_memory(error):
+            say(f"error: the memory does not suffice ({first_line(error)}); use smaller --hidden or --batch-size")
+            return 5
         code = getattr(error, "exit_code", None)
         if code is not None:
             say(f"error: {error}")
@@ -147,36 +183,3 @@ def guarded(main: Callable[[list[str] | None], int], argv: list[str] | None = No
             traceback.print_exc()
         say(f"error: unexpected {type(error).__name__}: {error}; a fault of Lagvis, LAGVIS_TRACEBACK=1 shows where")
         return 1
-
-
-class StopSignal:
-    """The signal that asked a run to stop; 0 for none."""
-
-    number = 0
-
-    def asked(self) -> bool:
-        """Whether one has come."""
-        return self.number != 0
-
-    @property
-    def exit_code(self) -> int:
-        """130 after Ctrl-C, 143 after SIGTERM."""
-        return 128 + self.number
-
-
-@contextlib.contextmanager
-def stop_signals() -> Iterator[StopSignal]:
-    """While open, a first Ctrl-C or SIGTERM is kept for the run to see between spans; a second Ctrl-C stops at once."""
-    stop = StopSignal()
-
-    def keep(number: int, frame: FrameType | None) -> None:
-        if stop.asked() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        stop.number = number
-
-    before: dict[int, Any] = {number: signal.signal(number, keep) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -6,10 +6,11 @@ import sys
 import backends
 import cli
 import data
-from backends import Backend, DeviceError, DeviceUsageError
+from backends import Backend, DeviceError
 from report.comparison import comparison_json, comparison_text
 from training.comparison import compare
 from training.plan import make_plan
+from training.recipe import RecipeError
 
 
 def make_parser() -> cli.Parser:
@@ -34,7 +35,8 @@ def make_parser() -> cli.Parser:
 def open_backends(names: str | None, device: str, dtype: str, compiled: bool) -> list[Backend]:
     """The backends named, every one of which must run, or all that can; DeviceError with fewer than two."""
     opened, missing = [], []
-    for name in names.split(",") if names else backends.BACKENDS:
+    wanted = dict.fromkeys(name.strip() for name in names.split(",")) if names else backends.BACKENDS
+    for name in wanted:
         kind = device.partition(":")[0]
         if not names and kind != "auto" and kind not in backends.BACKENDS[name][2]:
             continue
@@ -44,9 +46,9 @@ def open_backends(names: str | None, device: str, dtype: str, compiled: bool) ->
             if names:
                 raise
             missing.append(error.reason)
-    if len(opened) < 2 and not (names and {b.name for b in opened} != {"numpy"}):
+    if len({"numpy", *(backend.name for backend in opened)}) < 2:  # the reference is NumPy whatever is named
         raise DeviceError(
-            f"a comparison takes two array libraries, and only {opened[0].name if opened else 'none'} can run here "
+            f"a comparison takes two array libraries, and only numpy can run here "
             f"({'; '.join(missing) or 'no other was named'})",
             'pip install -e ".[jax]" (or torch, cuda13)',
         )
@@ -57,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     """Compare, print the table, and let the exit code say whether all bounds hold."""
     flags = make_parser().parse(argv)
     if flags.steps < 1:
-        raise DeviceUsageError(f"--steps is {flags.steps}; expected a whole number from 1")
+        raise RecipeError(f"--steps is {flags.steps}; expected a whole number from 1")
     recipe = cli.recipe(flags)
     opened = open_backends(flags.backends, flags.device, recipe.dtype, not flags.no_compile)
     dataset = data.load(recipe.data, regression=recipe.regression)

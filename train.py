@@ -16,17 +16,18 @@ from report.summary import summarise, summary_text
 from training.events import Finished, Model, Plan, Progress
 from training.loop import fit
 from training.plan import make_plan
-from training.recipe import Recipe
+from training.recipe import Recipe, RecipeError
 from training.run_folder import RunFolder
+from training.signals import stop_signals
 
 
 def make_parser() -> cli.Parser:
     """All flags of this door."""
-    parser = cli.Parser(
-        "Train a dense network. Flags override the recipe, which overrides nothing but its own defaults."
-    )
+    parser = cli.Parser("Train a dense network. A recipe says everything; flags override it key by key.")
     cli.add_device_flags(parser)
-    parser.add_argument("--threads", type=int, metavar="N", help="of the BLAS (default: by the size of the products)")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="of NumPy's BLAS (default: by the size of the products)"
+    )
     cli.add_recipe_flags(parser)
     output = parser.add_argument_group("output")
     flag = output.add_argument
@@ -52,7 +53,7 @@ def environment(recipe: Recipe, dataset: data.Dataset, plan: Plan, backend: Back
         "device": backend.device,
         "compiled": backend.compiled,
         "span": plan.span,
-        "threads": plan.threads,
+        "threads": plan.threads if backend.name == "numpy" else None,
         **backend.versions(),
         "command": sys.argv,
         "seed": recipe.seed,
@@ -80,8 +81,13 @@ def dry_run(where: dict[str, Any], model: Model, plan: Plan, as_json: bool) -> i
 def main(argv: list[str] | None = None) -> int:
     """The main door: flags in, a run folder and a result out."""
     flags = make_parser().parse(argv)
+    target = flags.target_accuracy
+    if target is not None and not 0.0 <= target <= 1.0:
+        raise RecipeError(f"--target-accuracy is {target}; expected a share from 0 to 1")
     recipe = cli.recipe(flags)
     recipe = replace(recipe, data=data.absolute(recipe.data))
+    if target is not None and recipe.regression:
+        raise RecipeError("--target-accuracy belongs to classes, and --loss mse predicts numbers")
     backend = cli.select(flags, recipe.dtype)
     dataset = data.load(recipe.data, regression=recipe.regression)
     plan = make_plan(recipe, dataset, strict_validation="validation" in flags, threads=flags.threads)
@@ -102,7 +108,7 @@ def main(argv: list[str] | None = None) -> int:
         flags.output_dir, flags.name, recipe, model.widths, environment(recipe, dataset, plan, backend)
     )
     step = 0
-    with cli.stop_signals() as stop, make_view(sys.stderr, quiet=flags.quiet) as view:
+    with stop_signals() as stop, make_view(sys.stderr, quiet=flags.quiet) as view:
         for event in fit(recipe, dataset, plan, backend, stop=stop.asked):
             folder.record(event)
             view.show(event)
@@ -121,8 +127,8 @@ def main(argv: list[str] | None = None) -> int:
             f"Try --lr {recipe.lr / 10:g}. last.safetensors holds epoch {event.epoch}."
         )
         return 6
-    if flags.target_accuracy is not None and not (summary["test_accuracy"] or 0.0) >= flags.target_accuracy:
-        cli.say(f"The test accuracy {summary['test_accuracy']} is below --target-accuracy {flags.target_accuracy}.")
+    if target is not None and summary["test_accuracy"] < target:
+        cli.say(f"The test accuracy {summary['test_accuracy']} is below --target-accuracy {target}.")
         return 8
     return 0
 

@@ -1,4 +1,4 @@
-"""Where arrays live and how a step runs fast there: `select` picks one backend at run time.
+"""One class a library, one table of them, and `select`, which picks from it at run time.
 
 Array libraries are imported when they are picked, never before.
 """
@@ -75,9 +75,7 @@ def load(name: str) -> ModuleType:
 def _automatic(backend: str | None, dtype: str, compiled: bool) -> Backend:
     name = backend or "cupy"
     if backend is not None:
-        load(
-            backend
-        )  # a library that was named and is not there is an error; only a missing GPU is a reason to fall back
+        load(backend)  # a named library that is missing is an error: only a missing GPU is a reason to fall back
     try:
         module = load(name)
         fastest = module.find_devices()[0]

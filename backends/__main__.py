@@ -1,5 +1,6 @@
 """`python -m backends`: compute on everything that is there; say what cannot, why, and what mends it."""
 
+import contextlib
 import sys
 
 from backends import BACKENDS, DeviceError, load, select, self_test
@@ -41,4 +42,5 @@ def report(name: str, device: str, *lines: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with contextlib.suppress(BrokenPipeError):  # whoever read the list may have seen enough
+        sys.exit(main())

@@ -1,4 +1,4 @@
-"""What a backend is: where arrays live, and how a pure step runs fast there. It knows nothing of networks or files."""
+"""What a backend is: an array library on one device, and its way to run a step many times over."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -9,6 +9,7 @@ import numpy as np
 Array = Any
 Tree = Any
 Step = Callable[..., Tree]
+Run = Callable[[Tree, tuple[Array, ...], tuple[Tree, ...]], Tree]
 
 
 class DeviceError(Exception):
@@ -61,12 +62,11 @@ class Backend(ABC):
         """Return once everything that was asked of the device is done."""
 
     @abstractmethod
-    def scan(self, step: Step) -> Step:
+    def scan(self, step: Step) -> Run:
         """`run(state, inputs, fixed) -> state` with the meaning of `plain_scan`, by the device's best path.
 
-        `state` is consumed: what `run` returned is valid until the next `run`, and whoever keeps one keeps a host
-        copy. `inputs` are arrays with a leading axis of S steps, of the same shapes at every call; `fixed` are trees
-        of arrays that are neither consumed nor written.
+        A `state` serves one `run` and is gone; keep a host copy of what is needed longer. `inputs` are arrays with a
+        leading axis of S steps; new shapes may compile anew. `fixed` are trees of arrays, read and left as they are.
         """
 
     @abstractmethod
@@ -74,7 +74,7 @@ class Backend(ABC):
         """What computes here, for the record of a run: libraries, driver, device, each with its version or name."""
 
 
-def plain_scan(step: Step) -> Step:
+def plain_scan(step: Step) -> Run:
     """The meaning of a scan, as a loop over the S steps."""
 
     def run(state: Tree, inputs: tuple[Array, ...], fixed: tuple[Tree, ...]) -> Tree:
@@ -102,6 +102,12 @@ def self_test(backend: Backend, remedy: str) -> Backend:
     if answer != [[2.0, 4.0], [4.0, 14.0]]:
         raise DeviceError(f"{backend.name} computes wrong numbers on {backend.device}: {answer}", remedy)
     return backend
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of any of the libraries says that the host or the device has no memory left."""
+    known = ("out of memory", "RESOURCE_EXHAUSTED", "can't allocate memory")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in known)
 
 
 def first_line(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from backends.backend import Array, Backend, DeviceError, Step, Tree, first_line, plain_scan, self_test
+from backends.backend import Array, Backend, DeviceError, Run, Step, Tree, first_line, plain_scan, self_test
 from backends.cuda import driver_version, extra_for_driver, hidden_devices
 
 NEWEST_DRIVER = "install an NVIDIA driver of version 580 or newer, or use --device cpu"
@@ -43,7 +43,7 @@ class CupyBackend(Backend):
     def synchronize(self) -> None:
         self._stream.synchronize()
 
-    def scan(self, step: Step) -> Step:
+    def scan(self, step: Step) -> Run:
         run = plain_scan(step)
 
         def on_stream(state: Tree, inputs: tuple[Array, ...], fixed: tuple[Tree, ...]) -> Tree:

@@ -1,11 +1,23 @@
 """JAX: a span is one compiled `lax.scan`, and the old state's memory is given away to the new one."""
 
+import os
 from typing import ClassVar
 
 import jax
 import numpy as np
 
-from backends.backend import Array, Backend, DeviceError, DeviceUsageError, Step, Tree, plain_scan, self_test
+from backends.backend import (
+    Array,
+    Backend,
+    DeviceError,
+    DeviceUsageError,
+    Run,
+    Step,
+    Tree,
+    first_line,
+    plain_scan,
+    self_test,
+)
 from backends.cuda import hidden_devices
 
 
@@ -35,14 +47,11 @@ class JaxBackend(Backend):
     def synchronize(self) -> None:
         jax.block_until_ready(self._newest)
 
-    def scan(self, step: Step) -> Step:
-        if not self.compiled:
-            return plain_scan(step)
-
+    def scan(self, step: Step) -> Run:
         def scan(state: Tree, inputs: tuple[Array, ...], fixed: tuple[Tree, ...]) -> Tree:
             return jax.lax.scan(lambda carry, i: (step(carry, *i, *fixed), None), state, inputs)[0]
 
-        compiled = jax.jit(scan, donate_argnums=0)
+        compiled = jax.jit(scan, donate_argnums=0) if self.compiled else plain_scan(step)
 
         def run(state: Tree, inputs: tuple[Array, ...], fixed: tuple[Tree, ...]) -> Tree:
             self._newest = compiled(state, inputs, fixed)
@@ -56,7 +65,7 @@ class JaxBackend(Backend):
 
 def find_devices() -> list[str]:
     """Devices that the library sees, fastest first."""
-    return [f"cuda:{ordinal}" for ordinal in range(len(_cuda_devices()))] + ["cpu"]
+    return [f"cuda:{ordinal}" for ordinal in range(len(_devices("cuda")))] + ["cpu"]
 
 
 def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
@@ -68,8 +77,8 @@ def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
     if dtype == "float64":
         jax.config.update("jax_enable_x64", True)
     if device == "cpu":
-        return JaxBackend(device, dtype, compiled, jax.devices("cpu")[0])
-    devices = _cuda_devices()
+        return JaxBackend(device, dtype, compiled, _devices("cpu")[0])
+    devices = _devices("cuda")
     ordinal = int(device.removeprefix("cuda:"))
     if ordinal >= len(devices):
         raise DeviceError(
@@ -82,8 +91,16 @@ def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
     )
 
 
-def _cuda_devices() -> list[jax.Device]:
+def _devices(platform: str) -> list[jax.Device]:
+    """The devices of "cuda", none if there are none; those of "cpu", which JAX lacks only where it was told to."""
     try:
-        return jax.devices("cuda")
-    except RuntimeError:  # JAX's way of saying that this process has none
-        return []
+        return jax.devices(platform)
+    except (
+        Exception
+    ) as error:  # a RuntimeError where there is none, an AssertionError where JAX_PLATFORMS is in the way
+        if platform == "cuda":
+            return []
+        value = os.environ.get("JAX_PLATFORMS")
+        raise DeviceError(
+            f"JAX has no {platform} device ({first_line(error)}; JAX_PLATFORMS is {value!r})", "unset JAX_PLATFORMS"
+        ) from None

@@ -5,7 +5,7 @@ from typing import ClassVar
 import array_api_compat.numpy as xp
 import numpy as np
 
-from backends.backend import Backend, Step, Tree, plain_scan
+from backends.backend import Backend, Run, Step, Tree, plain_scan
 
 
 class NumpyBackend(Backend):
@@ -23,7 +23,7 @@ class NumpyBackend(Backend):
     def synchronize(self) -> None:
         pass
 
-    def scan(self, step: Step) -> Step:
+    def scan(self, step: Step) -> Run:
         run = plain_scan(step)
 
         def quietly(state: Tree, inputs: tuple[np.ndarray, ...], fixed: tuple[Tree, ...]) -> Tree:

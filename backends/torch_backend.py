@@ -6,7 +6,7 @@ import array_api_compat.torch as xp
 import numpy as np
 import torch
 
-from backends.backend import Backend, DeviceError, Step, Tree, plain_scan, self_test
+from backends.backend import Backend, DeviceError, Run, Step, Tree, plain_scan, self_test
 from backends.cuda import hidden_devices
 
 
@@ -26,7 +26,7 @@ class TorchBackend(Backend):
         if self.device != "cpu":
             torch.cuda.synchronize(self.device)
 
-    def scan(self, step: Step) -> Step:
+    def scan(self, step: Step) -> Run:
         run = plain_scan(step)
 
         def without_autograd(state: Tree, inputs: tuple[torch.Tensor, ...], fixed: tuple[Tree, ...]) -> Tree:

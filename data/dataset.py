@@ -104,6 +104,8 @@ def as_regression(source: Source) -> Dataset:
         raise DataError(
             f"{source.name}: {len(names)} target names for {y_train.shape[1]} targets a row; give one name each"
         )
+    if len(set(names)) < len(names):
+        raise DataError(f"{source.name}: two targets have one name ({', '.join(names)}); give each its own")
     return Dataset(
         source.name,
         x_train,

@@ -30,8 +30,10 @@ def take_batch(data: dict[str, Array], indices: Array, dtype: Any, *, xp: Any) -
     batch: dict[str, Array] = {name: rows(data[name]) for name in ("x", "y", "w") if name in data}
     if batch["x"].dtype == xp.uint8:
         batch["x"] = xp.astype(batch["x"], dtype) * PIXEL_SCALE
-    batch["target"] = one_hot(batch["y"], data["classes"], dtype, xp=xp) if "classes" in data else batch["y"]
-    return batch
+    if "classes" not in data:
+        return batch | {"target": batch["y"]}
+    target = one_hot(batch["y"], data["classes"], dtype, xp=xp)
+    return batch | {"target": target, "classes": data["classes"]}
 
 
 def scores(z: Array, losses: Array, batch: dict[str, Array], *, xp: Any) -> dict[str, Array]:
@@ -45,7 +47,7 @@ def scores(z: Array, losses: Array, batch: dict[str, Array], *, xp: Any) -> dict
         "loss": xp.sum(weighted(losses), axis=-1),
         "weight": losses.shape[-1] if w is None else xp.sum(w, axis=-1),
     }
-    if batch["target"] is batch["y"]:
+    if "classes" not in batch:
         error = z - batch["y"]
         return sums | {"squared_error": xp.sum(error * error if w is None else error * error * w[..., None], axis=-2)}
     hit = xp.astype(xp.argmax(z, axis=-1) == batch["y"], losses.dtype)
@@ -77,13 +79,19 @@ def add_sums(sums: dict[str, Array], batch: dict[str, Array]) -> dict[str, Array
     return {name: sums[name] + batch[name] for name in sums}
 
 
-def make_step(*, activation: Activation, loss: Loss, optimizer: Optimizer, xp: Any) -> Callable[..., Tree]:
-    """`step(state, indices (..., B), rate (), data) -> state`: take, scale, forward, loss, backward, update, sums."""
+def make_step(
+    *, activation: Activation, loss: Loss, optimizer: Optimizer, keep_gradients: bool = False, xp: Any
+) -> Callable[..., Tree]:
+    """`step(state, indices (..., B), rate (), data) -> state`: take, scale, forward, loss, backward, update, sums.
+
+    With `keep_gradients` the state holds those of its last step, a tree "grads", for whoever compares them.
+    """
 
     def step(state: Tree, indices: Array, rate: Array, data: dict[str, Array]) -> Tree:
         batch = take_batch(data, indices, state["params"][0]["W"].dtype, xp=xp)
         grads, sums = gradients(state["params"], batch, activation=activation, loss=loss, xp=xp)
-        return update(state, grads, rate, optimizer=optimizer) | {"sums": add_sums(state["sums"], sums)}
+        kept = {"grads": grads} if keep_gradients else {}
+        return update(state, grads, rate, optimizer=optimizer) | kept | {"sums": add_sums(state["sums"], sums)}
 
     return step
 

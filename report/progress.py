@@ -1,7 +1,9 @@
 """Progress on stderr: a live bar where someone is watching a terminal, plain lines everywhere else."""
 
+import contextlib
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, Self, TextIO
 
 from report.text import counted, duration, scores_text
@@ -26,6 +28,11 @@ def make_view(stream: TextIO, *, quiet: bool) -> View:
     return LiveBar(stream) if watched else PlainLines(lambda line: print(line, file=stream, flush=True))
 
 
+def whatever_becomes_of_the_screen() -> AbstractContextManager[None]:
+    """A terminal that has gone, or a full disk behind a redirection, must not end a training."""
+    return contextlib.suppress(OSError)
+
+
 class Silence:
     """Shows nothing."""
 
@@ -48,6 +55,10 @@ class PlainLines(Silence):
 
     def show(self, event: Event) -> None:
         """Write a line for what is worth one."""
+        with whatever_becomes_of_the_screen():
+            self._show(event)
+
+    def _show(self, event: Event) -> None:
         match event:
             case Started():
                 plan, model = event.plan, event.model
@@ -99,15 +110,16 @@ class LiveBar(PlainLines):
         self._steps = 0
 
     def __enter__(self) -> Self:
-        self._bars.start()
+        with whatever_becomes_of_the_screen():
+            self._bars.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._bars.stop()
+        with whatever_becomes_of_the_screen():
+            self._bars.stop()
 
-    def show(self, event: Event) -> None:
-        """Move the bars, or print a line above them."""
-        super().show(event)
+    def _show(self, event: Event) -> None:
+        super()._show(event)
         match event:
             case Started():
                 self._steps = event.plan.steps_per_epoch

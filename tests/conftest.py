@@ -1,6 +1,7 @@
 """One fixture, `backend`, runs a mathematical test on every array library that is there, in float64.
 
-LAGVIS_REQUIRE=numpy,strict,torch,jax (any of the names below) turns the skip of a missing backend into a failure.
+LAGVIS_REQUIRE=numpy,strict,torch,jax turns the skip of a missing backend into a failure. It takes the names below, and
+cupy-signatures for the tests that read CuPy and compute nothing.
 """
 
 import os
@@ -11,7 +12,7 @@ import pytest
 from backends import Backend, DeviceError, select
 from tests import witnesses
 
-REQUIRED = set(filter(None, os.environ.get("LAGVIS_REQUIRE", "").split(",")))
+REQUIRED = {name.strip() for name in os.environ.get("LAGVIS_REQUIRE", "").split(",") if name.strip()}
 
 # name of the backend in the test's id: (name in LAGVIS_REQUIRE, how to open it in a dtype)
 OPENERS: dict[str, tuple[str, Callable[[str], Backend]]] = {
@@ -23,8 +24,15 @@ OPENERS: dict[str, tuple[str, Callable[[str], Backend]]] = {
     "torch": ("torch", lambda dtype: select("cpu", "torch", dtype)),
     "jax": ("jax", lambda dtype: select("cpu", "jax", dtype)),
     "jax-uncompiled": ("jax", lambda dtype: select("cpu", "jax", dtype, compiled=False)),
+    "torch-cuda": ("torch-cuda", lambda dtype: select("cuda", "torch", dtype)),
+    "jax-cuda": ("jax-cuda", lambda dtype: select("cuda", "jax", dtype)),
     "cupy": ("cupy", lambda dtype: select("cuda", "cupy", dtype)),
 }
+
+
+KNOWN = {name for name, _ in OPENERS.values()} | {"cupy-signatures"}
+if REQUIRED - KNOWN:
+    raise pytest.UsageError(f"LAGVIS_REQUIRE names {REQUIRED - KNOWN}, which no test knows; known are {sorted(KNOWN)}")
 
 
 def skip_or_fail(name: str, reason: str) -> None:

@@ -133,6 +133,21 @@ def test_compare_exits_with_1_for_a_broken_backend_and_0_without(monkeypatch, ca
     assert ('"passed": false' if as_json else "FAIL") in printed
 
 
+@pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
+def test_right_backends_pass_where_terms_cancel(name, dtype):
+    """A network that has learned noise by heart: p - t is small, and what it was made of is not."""
+    backend = open_backend(name, dtype)
+    noise = np.random.default_rng(1)
+    x, y = noise.normal(size=(100, 5)), noise.integers(0, 3, 100)
+    dataset = as_classification(Source("noise", x, y, x[:20], y[:20], sha256={}))
+    recipe = recipe_for(False, dtype, hidden=(32,), batch_size=20, validation=0, lr=0.3, label_smoothing=0.0)
+    found = compare_backends(recipe, dataset, make_plan(recipe, dataset), [backend], 80)
+    assert found.passed, [d for d in found.differences if not d.passed]
+    one_unit = recipe_for(False, dtype, hidden=(1,))
+    found = compare_backends(one_unit, PICTURES, make_plan(one_unit, PICTURES), [backend], 10)
+    assert found.passed, [d for d in found.differences if not d.passed]
+
+
 def test_rows_at_a_kink_are_counted_and_replaced_in_the_judged_step():
     """A unit with z = 0 exactly in one row: its side is a matter of rounding, so no backend may be judged by it."""
     recipe = recipe_for(False, "float32", momentum=0.0, schedule="constant", batch_size=300, validation=0)

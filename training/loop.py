@@ -43,6 +43,11 @@ def make_loss(recipe: Recipe) -> Loss:
     return partial(loss, smoothing=recipe.label_smoothing) if recipe.label_smoothing else loss
 
 
+def all_finite(state: dict[str, Any]) -> bool:
+    """Whether a host state holds numbers and nothing else."""
+    return all(bool(np.isfinite(leaf).all()) for _, leaf in named_leaves(state))
+
+
 def fit(
     recipe: Recipe, dataset: Dataset, plan: Plan, backend: Backend, *, stop: Callable[[], bool] = lambda: False
 ) -> Iterator[Event]:
@@ -98,13 +103,15 @@ def _fit(recipe: Recipe, dataset: Dataset, plan: Plan, backend: Backend, stop: C
         if reason != "completed":
             break
         ended = to_host(state)
-        if not all(np.isfinite(leaf).all() for _, leaf in named_leaves(ended)):
+        if not all_finite(ended):
             reason = "diverged"
             break
         host_state, saved_epoch, saved_step = ended, epoch, step
         train = Scores.of(totals, model)
         if len(plan.validation_rows):
+            paused = time.perf_counter()
             validation = evaluator.scores(state["params"], data, plan.validation_rows)
+            started += time.perf_counter() - paused
         seconds = time.perf_counter() - started
         yield EpochEnded(epoch, step, images, float(rates[-1]), train, validation, seconds, host_state)
         if stopping or stop():
@@ -113,7 +120,11 @@ def _fit(recipe: Recipe, dataset: Dataset, plan: Plan, backend: Backend, stop: C
     seconds = time.perf_counter() - started
 
     if reason == "interrupted" and step > saved_step:
-        host_state, saved_epoch, saved_step = to_host(state), epoch - 1, step
+        ended = to_host(state)
+        if all_finite(ended):
+            host_state, saved_epoch, saved_step = ended, epoch - 1, step
+        else:
+            reason = "diverged"
     test = None
     if reason == "completed":
         test_data = to_device(model.prepare(dataset.x_test, dataset.y_test, recipe.dtype))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import tomli_w
 
 from network.activations import ACTIVATIONS
@@ -55,6 +56,11 @@ class Recipe:
             object.__setattr__(self, field.name, KEYS[field.name].check(field.name, getattr(self, field.name)))
         if self.label_smoothing and self.loss == "mse":
             raise RecipeError("label_smoothing belongs to classes, loss mse to numbers; set label_smoothing to 0")
+        smallest, largest = float(np.finfo(self.dtype).tiny), float(np.finfo(self.dtype).max)
+        if not smallest <= self.lr <= largest:
+            raise RecipeError(
+                f"lr is {self.lr!r}, which {self.dtype} cannot hold; expected {smallest:g} to {largest:g}"
+            )
         if self.nesterov and self.momentum == 0.0:
             object.__setattr__(self, "nesterov", False)
 

@@ -76,6 +76,18 @@ def test_a_backend_says_what_it_is(backend_of, dtype):
     assert backend.synchronize() is None
 
 
+@pytest.mark.parametrize("name", ["jax", "jax-uncompiled"])
+def test_synchronize_waits_for_what_jax_still_computes(name):
+    from tests.conftest import open_backend
+
+    backend = open_backend(name, "float64")
+    product = backend.scan(lambda state, rate: {"W": (state["W"] @ state["W"]) * rate})
+    state = {"W": backend.asarray(np.full((600, 600), 1e-3))}
+    result = product(state, (backend.asarray(np.ones(60)),), ())
+    backend.synchronize()
+    assert result["W"].is_ready()
+
+
 def test_jax_compiles_once_a_shape_whatever_the_values(request):
     from tests.conftest import open_backend
 

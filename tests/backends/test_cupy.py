@@ -210,29 +210,28 @@ def test_everything_happens_on_one_stream_of_our_own():
     assert backend.synchronize() is None
 
 
-class Recorder(types.ModuleType):
-    """A namespace that notes each call: name, count of positional arguments, keywords."""
+class Listening:
+    """An array namespace that writes down every function called on it: name, positional arguments, keywords."""
 
-    def __init__(self, xp, calls):
-        super().__init__(xp.__name__)
-        self.xp, self.calls = xp, calls
+    def __init__(self, namespace):
+        self.namespace = namespace
+        self.heard = set()
 
     def __getattr__(self, name):
-        function = getattr(self.xp, name)
-        if not callable(function) or inspect.isclass(function):
-            return function
+        member = getattr(self.namespace, name)
+        if isinstance(member, type) or not callable(member):
+            return member
 
-        def noted(*args, **kwargs):
-            self.calls.add((name, len(args), tuple(sorted(kwargs))))
-            return function(*args, **kwargs)
+        def call(*positional, **named):
+            self.heard.add((name, len(positional), tuple(sorted(named))))
+            return member(*positional, **named)
 
-        return noted
+        return call
 
 
 def recorded_calls():
     """Every call that a step or an evaluation makes, over all activations, losses and optimizers."""
-    calls = set()
-    xp = Recorder(numpy_namespace, calls)
+    xp = Listening(numpy_namespace)
     for activation in ACTIVATIONS:
         for kind in ("classes", "numbers"):
             for weighted in (False, True):
@@ -247,7 +246,7 @@ def recorded_calls():
                 sums = host_state(params, optimizer, kind)["sums"]
                 sums |= {"confusion": np.zeros((3, 3))} if kind == "classes" else {}
                 evaluate(sums, indices, params, data)
-    return sorted(calls)
+    return sorted(xp.heard)
 
 
 def test_every_array_function_of_the_step_exists_in_cupy_with_that_signature():

@@ -19,7 +19,13 @@ def door(name, *arguments, cwd, **changes):
     """The finished process of a door; `changes` to its environment."""
     command = [sys.executable, str(ROOT / f"{name}.py"), *map(str, arguments)]
     return subprocess.run(
-        command, cwd=cwd, env=environment(**changes), capture_output=True, text=True, timeout=120, check=False
+        command,
+        cwd=cwd,
+        env=environment(**changes),
+        capture_output=True,
+        encoding=changes.get("PYTHONIOENCODING", "utf-8"),
+        timeout=120,
+        check=False,
     )
 
 

@@ -27,7 +27,7 @@ QUICK = ("--device", "cpu", "--hidden", "16", "-e", "2")
 
 
 def toy_file(path, rows=400):
-    """Four classes, each a bright band: learnable to 100 % in a second."""
+    """Noise with one bright row of pixels, whose place is the class."""
     rng = np.random.default_rng(7)
     y = rng.integers(0, 4, rows)
     x = rng.integers(0, 60, (rows, 8, 8)).astype(np.uint8)
@@ -72,7 +72,7 @@ def test_two_epochs_on_real_digits_look_like_this(tmp_path):
     assert recorded["seed"] == 0
     assert recorded["span"] == 275
 
-    judged = door("evaluate", "first", cwd=tmp_path)
+    judged = door("evaluate", "first", "--device", "cpu", cwd=tmp_path)
     assert judged.returncode == 0, judged.stderr
     assert f"accuracy {100 * json.loads((folder / 'report.json').read_text())['test_accuracy']:.2f}%" in judged.stdout
 
@@ -135,7 +135,7 @@ def test_the_jump_recipe_ends_well_below_saying_the_mean(tmp_path):
     assert result["unit"] == "m"
     assert 0.14 < result["test_errors"]["long jump"] < 0.25
     assert 0.045 < result["test_errors"]["high jump"] < 0.08
-    judged = door("evaluate", "j", "--json", cwd=tmp_path)
+    judged = door("evaluate", "j", "--device", "cpu", "--json", cwd=tmp_path)
     assert json.loads(judged.stdout)["test_loss"] == pytest.approx(result["test_loss"], rel=1e-12)
 
 
@@ -193,6 +193,13 @@ USAGE = [
     (["--backend", "tensorflow"], "tensorflow"),
     (["--name", "../x"], "--name"),
     (["--target-accuracy", "x"], "target-accuracy"),
+    (["--target-accuracy", "97"], "expected a share from 0 to 1"),
+    (["--target-accuracy", "nan"], "expected a share from 0 to 1"),
+    (["--recipe", "jump", "--target-accuracy", "0.9"], "belongs to classes"),
+    (["--hidden", "1e9"], "'1e9' found, widths such as 64,64, or none expected"),
+    (["--lr", "1e300"], "which float32 cannot hold"),
+    (["--lr", "1e-50"], "which float32 cannot hold"),
+    (["--threads", "0"], "threads is 0"),
 ]
 
 
@@ -344,3 +351,45 @@ def test_an_unexpected_fault_is_still_a_sentence(monkeypatch, capsys):
         raise DeviceError("why", "what mends it")
 
     assert guarded(no_device) == 4
+
+
+def test_numbers_are_predicted_with_one_flag_over_the_default_recipe(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 3))
+    np.savez(tmp_path / "line.npz", x=x, y=x @ [1.0, -2.0, 0.5] + 7.0)
+    arguments = ("--data", "line.npz", "--loss", "mse", "--lr", "0.02", "--device", "cpu", "--quiet", "--json")
+    done = door("train", *arguments, "-e", "30", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["test_loss"] < 0.05 * result["baseline_loss"]
+
+
+@pytest.mark.parametrize("redirection", ["| head -c 0", "2>/dev/full", "2>&-", "1>&-"])
+def test_whatever_becomes_of_the_streams_the_run_is_kept(tmp_path, redirection):
+    toy = toy_file(tmp_path / "toy.npz")
+    command = f"{sys.executable} {ROOT / 'train.py'} --device cpu --data {toy} -e 2 --name kept {redirection}"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"], cwd=tmp_path, env=environment(), capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "fault of Lagvis" not in done.stderr
+    assert json.loads((tmp_path / "runs" / "kept" / "report.json").read_text())["test_accuracy"] == 1.0
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_name_the_terminal_cannot_write_is_written_as_an_escape(tmp_path, encoding):
+    toy = toy_file(tmp_path / "toy.npz")
+    arguments = ("--device", "cpu", "--data", toy, "-e", "1", "--quiet", "--name", "kørsel \N{PARTY POPPER}")
+    done = door("train", *arguments, cwd=tmp_path, PYTHONIOENCODING=encoding)
+    assert done.returncode == 0, done.stderr
+    assert "\\U0001f389" in done.stdout
+
+
+def test_memory_that_a_library_lacks_is_5(capsys):
+    def torch_style(argv):
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 80 GB")
+
+    assert guarded(torch_style) == 5
+    assert "memory does not suffice" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 import dataclasses
 import math
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from sklearn.metrics import confusion_matrix, log_loss
 
 from backends import select
 from data.dataset import Dataset
+from network.schedules import SCHEDULES
 from network.tree import named_leaves, tree_map
 from tests.toys import at_step, classes, epochs, last, logits, numbers, quick, run
 from training.evaluation import Evaluator
@@ -215,10 +217,10 @@ def test_a_run_that_diverges_in_its_first_epoch_ends_where_it_began(short_spans,
 
 
 @QUIETLY
-@pytest.mark.parametrize("lr", [1e39, 1e300])
-def test_a_last_step_that_leaves_no_finite_numbers_is_divergence(lr):
+def test_a_last_step_that_leaves_no_finite_numbers_is_divergence(monkeypatch):
     # one step an epoch: its loss is that of the start, what it does to the parameters is seen by nothing after it
-    recipe, dataset = quick(lr=lr, epochs=1, batch_size=120), classes(120)
+    monkeypatch.setitem(SCHEDULES, "constant", lambda t, *_: np.full(t.shape, np.inf))
+    recipe, dataset = quick(schedule="constant", epochs=1, batch_size=120), classes(120)
     finished = last(run(recipe, dataset))
     assert (finished.reason, finished.epoch, finished.step) == ("diverged", 0, 0)
     assert finite(finished.state)
@@ -420,3 +422,25 @@ def test_one_row_is_enough_to_train_on():
     finished = last(run(quick(epochs=50), one))
     assert finished.train.accuracy == 1.0
     assert finished.train.loss < 0.1
+
+
+@QUIETLY
+def test_a_stop_in_a_state_that_is_no_longer_finite_is_divergence_and_keeps_the_one_before(short_spans, monkeypatch):
+    monkeypatch.setitem(SCHEDULES, "constant", lambda t, *_: np.full(t.shape, np.inf))
+    recipe, dataset = quick(schedule="constant", epochs=3), classes(120)
+    finished = last(run(recipe, dataset, stop_at=at_step(1)))
+    assert (finished.reason, finished.epoch, finished.step) == ("diverged", 0, 0)
+    assert equal(finished.state, start_of(recipe, dataset))
+
+
+def test_seconds_are_those_of_training_without_the_looks_at_the_validation_part(monkeypatch):
+    whole, clock = Evaluator.scores, [0.0]
+
+    def slow(*arguments, **options):
+        clock[0] += 100.0
+        return whole(*arguments, **options)
+
+    monkeypatch.setattr(Evaluator, "scores", slow)
+    monkeypatch.setattr("training.loop.time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    assert last(run(quick(epochs=2, validation=20), classes(120))).seconds == 0.0
+    assert clock == [300.0]
