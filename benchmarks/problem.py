@@ -1,0 +1,59 @@
+"""What every contender trains: the same network from the same bytes, on the same batches, by plain gradient descent."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+import data
+from network.initializers import initialize
+from training.plan import Plan, epoch_order, make_plan
+from training.random import generator
+from training.recipe import Recipe
+
+RATE = 0.05
+# name: (hidden widths, batch size)
+NETWORKS = {
+    "784-32-32-10, batch 200": ((32, 32), 200),
+    "784-64-64-64-10, batch 128": ((64, 64, 64), 128),
+    "784-512-512-10, batch 128": ((512, 512), 128),
+    "784-1000-500-10, batch 1000": ((1000, 500), 1000),
+}
+
+
+@dataclass
+class Problem:
+    """MNIST's 60,000 digits as bytes, a network of NETWORKS, and the orders of its epochs."""
+
+    network: str
+
+    @cached_property
+    def dataset(self) -> data.Dataset:
+        """The digits."""
+        return data.load("mnist")
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The same settings as a recipe."""
+        hidden, batch_size = NETWORKS[self.network]
+        return Recipe(hidden=hidden, batch_size=batch_size, lr=RATE, validation=0, epochs=1000)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """All rows are trained on; a last, shorter batch is not left out."""
+        return make_plan(self.recipe, self.dataset)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Of all layers."""
+        return (784, *self.recipe.hidden, 10)
+
+    def weights(self) -> list[dict[str, np.ndarray]]:
+        """The initial weights of a run of this recipe, float32."""
+        layers = initialize(self.widths, "relu", generator(self.recipe.seed, "weights"))
+        return [{name: array.astype(np.float32) for name, array in layer.items()} for layer in layers]
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """The rows of each step of epoch 1, 2, ..., in the order in which a run takes them."""
+        order = epoch_order(self.recipe, self.plan, epoch)
+        return [order[first : first + self.plan.batch_size] for first in range(0, len(order), self.plan.batch_size)]
