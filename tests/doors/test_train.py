@@ -393,3 +393,13 @@ def test_memory_that_a_library_lacks_is_5(capsys):
 
     assert guarded(torch_style) == 5
     assert "memory does not suffice" in capsys.readouterr().err
+
+
+def test_a_jax_that_was_told_not_to_have_a_cpu_is_a_sentence_and_4(tmp_path):
+    arguments = ("--backend", "jax", "--device", "cpu", "-e", "1")
+    refused = door("train", *arguments, cwd=tmp_path, JAX_PLATFORMS="rubbish")
+    if "JAX is not installed" in refused.stderr:
+        skip_or_fail("jax", refused.stderr.strip())
+    assert refused.returncode == 4
+    assert refused.stderr.startswith("error: JAX has no cpu device")
+    assert refused.stderr.rstrip().endswith("unset JAX_PLATFORMS.")
