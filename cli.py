@@ -1,4 +1,4 @@
-"""What the doors share: flags, sentences instead of tracebacks, exit codes, and signals."""
+"""What the doors share: flags, sentences instead of tracebacks, and exit codes."""
 
 import argparse
 import contextlib

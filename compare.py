@@ -11,6 +11,7 @@ from report.comparison import comparison_json, comparison_text
 from training.comparison import compare
 from training.plan import make_plan
 from training.recipe import RecipeError
+from training.threads import limited_threads
 
 
 def make_parser() -> cli.Parser:
@@ -64,7 +65,8 @@ def main(argv: list[str] | None = None) -> int:
     opened = open_backends(flags.backends, flags.device, recipe.dtype, not flags.no_compile)
     dataset = data.load(recipe.data, regression=recipe.regression)
     plan = make_plan(recipe, dataset, strict_validation="validation" in flags)
-    comparison = compare(recipe, dataset, plan, opened, flags.steps)
+    with limited_threads(plan.threads):
+        comparison = compare(recipe, dataset, plan, opened, flags.steps)
     facts = {
         "recipe": flags.recipe,
         "dtype": recipe.dtype,

@@ -159,3 +159,32 @@ def test_rows_at_a_kink_are_counted_and_replaced_in_the_judged_step():
     assert found.passed
     assert len({kink.row for kink in found.kinks}) >= 1
     assert sum(kink.layer == 0 and kink.z == 0.0 for kink in found.kinks) == 16
+
+
+def test_of_several_failures_the_largest_is_shown_and_a_nan_stays():
+    class Worsening(ReadOnlyBackend):
+        """Off by a little in step 1, by much in step 2, by little again in step 3; or NaN in step 2."""
+
+        errors: tuple[float, ...] = (1e-3, 1e-1, 1e-2)
+
+        def scan(self, step):
+            right, calls = super().scan(step), []
+
+            def run(state, inputs, fixed):
+                calls.append(1)
+                moved = right(state, inputs, fixed)
+                error = self.errors[(len(calls) - 1) // 2]  # each step is taken twice: judged, and free
+                return moved | {"sums": moved["sums"] | {"loss": moved["sums"]["loss"] * (1 + error)}}
+
+            return run
+
+    recipe = recipe_for(False, "float64")
+
+    def loss_difference(backend):
+        found = compare_backends(recipe, PICTURES, make_plan(recipe, PICTURES), [backend], 3)
+        return next(d for d in found.differences if d.tensor == "loss")
+
+    assert loss_difference(Worsening("float64")).relative == pytest.approx(1e-1)
+    spoilt = Worsening("float64")
+    spoilt.errors = (1e-3, np.nan, 1e-2)
+    assert np.isnan(loss_difference(spoilt).relative)

@@ -6,6 +6,7 @@ answers by far more than that; so a row with such a unit is replaced, in the jud
 run of the very steps of the recipe is measured beside it and not judged.
 """
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -101,8 +102,8 @@ def compare(recipe: Recipe, dataset: Dataset, plan: Plan, backends: list[Backend
                     free_run=largest(free_tensors[name] - expected_free[name]) / (largest(expected_free[name]) or 1.0),
                 )
                 before = worst[i].get(name, found)
-                # written so that a NaN, once met, stays
-                kept = before if not before.passed or found.share <= before.share else found
+                # nothing is larger than a NaN, so that one, once met, stays
+                kept = found if found.share > before.share or math.isnan(found.share) else before
                 worst[i][name] = replace(kept, free_run=found.free_run)
         state = next_state
     return Comparison([worst[i][name] for i in range(len(steppers)) for name in sorted(expected, key=order)], kinks)
