@@ -6,6 +6,8 @@ import array_api_compat.numpy as xp
 import numpy as np
 
 from backends.backend import Backend, Run, Step, Tree, plain_scan
+from backends.numpy_recorder import NumpyRecorder
+from backends.replay import recorded_scan
 
 
 class NumpyBackend(Backend):
@@ -24,7 +26,7 @@ class NumpyBackend(Backend):
         pass
 
     def scan(self, step: Step) -> Run:
-        run = plain_scan(step)
+        run = recorded_scan(step, NumpyRecorder) if self.compiled else plain_scan(step)
 
         def quietly(state: Tree, inputs: tuple[np.ndarray, ...], fixed: tuple[Tree, ...]) -> Tree:
             # A run that diverges is seen in its sums; NumPy alone among the libraries would warn on the way.

@@ -1,0 +1,209 @@
+"""A recorded step is held against the plain loop on steps that are hard on a recorder, bit for bit."""
+
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backends import select
+from network.activations import ACTIVATIONS
+from network.losses import LOSSES
+from network.optimizers import sgd
+from network.step import make_step
+from network.tree import named_leaves, tree_map
+from tests.conftest import open_backend
+
+Tree = Any
+
+
+def swap(xp, state, i, r, x):
+    return {"a": state["b"], "b": state["a"]}
+
+
+def stays(xp, state, i, r, x):
+    return state
+
+
+def one_result_twice(xp, state, i, r, x):
+    new = state["a"] * r + i
+    return {"a": new, "b": new}
+
+
+def a_view_of_another_leaf(xp, state, i, r, x):
+    return {"a": xp.matrix_transpose(state["b"]), "b": state["b"] + 1.0}
+
+
+def a_view_of_a_result(xp, state, i, r, x):
+    return {"a": xp.matrix_transpose(state["b"] @ x), "b": state["b"] * 0.5}
+
+
+def the_old_state_is_read_late(xp, state, i, r, x):
+    a = state["a"] * r
+    return {"a": a, "b": state["a"] + a}
+
+
+def one_leaf_from_the_other_before_it_moves(xp, state, i, r, x):
+    return {"a": state["a"] - r * state["b"], "b": state["b"] - r * state["a"]}
+
+
+def an_operand_and_its_transpose(xp, state, i, r, x):
+    a = state["a"] * 0.5
+    return {"a": (a + xp.matrix_transpose(a)) * r, "b": state["b"]}
+
+
+def a_view_outlives_its_base(xp, state, i, r, x):
+    base = state["a"] + i
+    row = base[0:1, :]
+    moved = base * 0.25
+    return {"a": moved + row, "b": state["b"]}
+
+
+def writes_in_place(xp, state, i, r, x):
+    a = state["a"] @ x
+    a *= r
+    a += i
+    b = state["b"]
+    b -= 0.125 * a
+    return {"a": a, "b": b}
+
+
+def all_kinds_of_calls(xp, state, i, r, x):
+    z = state["a"] @ x + i[None, :]
+    top = xp.max(z, axis=-1, keepdims=True)
+    low = xp.min(z, axis=0)
+    e = xp.exp(-xp.abs(z - top))
+    picked = xp.take(e, xp.argmax(z, axis=-1), axis=0)
+    chosen = xp.where(z > 0, e, picked) + xp.where(z <= 0.5, 1.0, e)
+    mean = xp.mean(chosen, axis=-2)
+    both = xp.concat([low[None, :], mean[None, :]], axis=0)
+    root = 1.0 / (2.0 - xp.sqrt(chosen / (1.0 + xp.sum(chosen))))
+    return {"a": xp.tanh(root) + xp.sum(both, axis=0), "b": xp.astype(z >= 0, z.dtype) * r + state["b"]}
+
+
+STEPS = [f for f in list(globals().values()) if getattr(f, "__module__", "") == __name__ and callable(f)]
+
+
+def problem(backend, seed=0):
+    rng = np.random.default_rng(seed)
+    state = {name: backend.asarray(rng.normal(size=(4, 4)).astype(backend.dtype)) for name in "ab"}
+    inputs = (rng.normal(size=(6, 4)).astype(backend.dtype), rng.random(6).astype(backend.dtype))
+    fixed = (backend.asarray(rng.normal(size=(4, 4)).astype(backend.dtype)),)
+    return state, tuple(map(backend.asarray, inputs)), fixed
+
+
+def host(backend, tree: Tree):
+    return {name: backend.to_numpy(leaf) for name, leaf in named_leaves(tree)}
+
+
+def assert_same_bits(found, expected):
+    assert sorted(found) == sorted(expected)
+    for name, leaf in found.items():
+        assert leaf.dtype == expected[name].dtype
+        np.testing.assert_array_equal(leaf, expected[name], err_msg=name)
+
+
+@pytest.fixture(params=["numpy", "torch"])
+def opened(request):
+    """`opened(dtype, compiled)`: the backends whose scan is a recorder's."""
+    open_backend(request.param, "float64")
+    return lambda dtype, compiled=True: select("cpu", request.param, dtype, compiled)
+
+
+@pytest.mark.parametrize("hard", STEPS, ids=lambda step: step.__name__)
+def test_replayed_equals_plain_bit_for_bit(opened, hard, dtype):
+    results = []
+    for compiled in (True, False):
+        backend = opened(dtype, compiled)
+        run = backend.scan(partial(hard, backend.xp))
+        results.append([])
+        for seed in (0, 1):  # other data of the same shapes
+            state, inputs, fixed = problem(backend, seed)
+            given = {"inputs": list(inputs), "fixed": list(fixed)}
+            before = host(backend, given)
+            for steps in (6, 1, 1, 3, 1):
+                state = run(state, tuple(a[:steps] for a in inputs), fixed)
+                results[-1].append(host(backend, state))
+            assert_same_bits(host(backend, given), before)
+    for found, expected in zip(*results, strict=True):
+        assert_same_bits(found, expected)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_training_replayed_equals_plain_bit_for_bit(opened, activation, momentum, dtype):
+    rng = np.random.default_rng(0)
+    widths = (7, 5, 4, 3)
+    params = [{"W": rng.normal(size=shape).astype(dtype), "b": np.zeros(shape[1], dtype)} for shape in pairwise(widths)]
+    zero = {name: np.zeros((), dtype) for name in ("loss", "weight", "correct")}
+    results = []
+    for compiled in (True, False):
+        backend = opened(dtype, compiled)
+        optimizer = sgd(momentum=momentum, nesterov=True)
+        loss = LOSSES["cross-entropy"]
+        step = make_step(activation=ACTIVATIONS[activation], loss=loss, optimizer=optimizer, xp=backend.xp)
+        state = {"params": params, "sums": zero} | {slot: tree_map(np.zeros_like, params) for slot in optimizer.slots}
+        data = {
+            "x": np.random.default_rng(1).integers(0, 256, (40, 7), dtype=np.uint8),
+            "y": np.arange(40, dtype=np.uint8) % 3,
+            "classes": np.arange(3, dtype=np.uint8),
+        }
+        inputs = (
+            np.random.default_rng(2).integers(0, 40, (20, 8), dtype=np.int32),
+            np.linspace(1.0, 0.1, 20, dtype=dtype),
+        )
+        state, data, inputs = (tree_map(backend.asarray, tree) for tree in (state, data, list(inputs)))
+        results.append(host(backend, backend.scan(step)(state, tuple(inputs), (data,))))
+    assert_same_bits(*results)
+
+
+def test_a_step_is_recorded_once_for_all_spans_of_its_shapes(opened):
+    backend = opened("float64")
+    seen = []
+
+    def counting(state, i, r, x):
+        seen.append(tuple(i.shape))
+        return {"a": state["a"] * r, "b": state["b"] @ x + i}
+
+    run = backend.scan(counting)
+    state, inputs, fixed = problem(backend)
+    for steps in (6, 6, 4, 1, 6):
+        state = run(state, tuple(a[:steps] for a in inputs), fixed)
+    assert len(seen) == 1
+
+
+def test_a_step_that_comes_once_is_not_recorded(opened):
+    backend = opened("float64")
+    seen = []
+
+    def counting(state, i, r, x):
+        seen.append(type(state["a"]))
+        return state
+
+    run = backend.scan(counting)
+    state, inputs, fixed = problem(backend)
+    run(state, tuple(a[:1] for a in inputs), fixed)
+    assert seen == [type(state["a"])]
+
+
+def test_what_a_recorder_cannot_follow_is_an_error(opened):
+    backend = opened("float64")
+    state, inputs, fixed = problem(backend)
+    with pytest.raises(TypeError, match="an array for each array"):
+        backend.scan(lambda state, i, r, x: {"a": 1.0, "b": state["b"]})(state, inputs, fixed)
+
+
+def test_numpy_cannot_branch_on_a_value():
+    backend = select("cpu", "numpy", "float64")
+    state, inputs, fixed = problem(backend)
+    with pytest.raises(TypeError, match="cannot ask for the value"):
+        backend.scan(lambda state, i, r, x: state if r > 0 else {})(state, inputs, fixed)
+
+
+def test_torch_cannot_write_into_an_array():
+    open_backend("torch", "float64")
+    backend = select("cpu", "torch", "float64")
+    state, inputs, fixed = problem(backend)
+    with pytest.raises(TypeError, match="must not write"):
+        backend.scan(lambda state, i, r, x: {"a": state["a"].mul_(2.0), "b": state["b"]})(state, inputs, fixed)
