@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import ExitStack
 
 import backends
 import cli
@@ -11,7 +12,6 @@ from report.comparison import comparison_json, comparison_text
 from training.comparison import compare
 from training.plan import make_plan
 from training.recipe import RecipeError
-from training.threads import limited_threads
 
 
 def make_parser() -> cli.Parser:
@@ -65,7 +65,9 @@ def main(argv: list[str] | None = None) -> int:
     opened = open_backends(flags.backends, flags.device, recipe.dtype, not flags.no_compile)
     dataset = data.load(recipe.data, regression=recipe.regression)
     plan = make_plan(recipe, dataset, strict_validation="validation" in flags)
-    with limited_threads(plan.threads):
+    with ExitStack() as threads:
+        for backend in [*opened, backends.select("cpu", "numpy", "float64")]:
+            threads.enter_context(backend.limited_threads(plan.threads))
         comparison = compare(recipe, dataset, plan, opened, flags.steps)
     facts = {
         "recipe": flags.recipe,

@@ -26,7 +26,10 @@ def make_parser() -> cli.Parser:
     parser = cli.Parser("Train a dense network. A recipe says everything; flags override it key by key.")
     cli.add_device_flags(parser)
     parser.add_argument(
-        "--threads", type=int, metavar="N", help="of NumPy's BLAS (default: by the size of the products)"
+        "--threads",
+        type=int,
+        metavar="N",
+        help="of NumPy and PyTorch on the CPU (default: by the size of the products)",
     )
     cli.add_recipe_flags(parser)
     output = parser.add_argument_group("output")
@@ -53,7 +56,7 @@ def environment(recipe: Recipe, dataset: data.Dataset, plan: Plan, backend: Back
         "device": backend.device,
         "compiled": backend.compiled,
         "span": plan.span,
-        "threads": plan.threads if backend.name == "numpy" else None,
+        "threads": plan.threads if backend.sets_threads else None,
         **backend.versions(),
         "command": sys.argv,
         "seed": recipe.seed,

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 import numpy as np
@@ -41,6 +42,7 @@ class Backend(ABC):
     """
 
     name: ClassVar[str]
+    sets_threads: ClassVar[bool] = False
     xp: Any
 
     def __init__(self, device: str, dtype: str, compiled: bool) -> None:
@@ -60,6 +62,10 @@ class Backend(ABC):
     @abstractmethod
     def synchronize(self) -> None:
         """Return once everything that was asked of the device is done."""
+
+    def limited_threads(self, threads: int) -> AbstractContextManager[Any]:
+        """A context in which computing on the host takes that many threads, where `sets_threads` says it can be set."""
+        return nullcontext()
 
     @abstractmethod
     def scan(self, step: Step) -> Run:

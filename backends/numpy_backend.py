@@ -1,9 +1,11 @@
 """NumPy, the reference: `scan` is the plain loop."""
 
-from typing import ClassVar
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
 
 import array_api_compat.numpy as xp
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from backends.backend import Backend, Run, Step, Tree, plain_scan
 from backends.numpy_recorder import NumpyRecorder
@@ -14,6 +16,7 @@ class NumpyBackend(Backend):
     """Arrays of NumPy in the memory of the host."""
 
     name: ClassVar[str] = "numpy"
+    sets_threads: ClassVar[bool] = True
     xp = xp
 
     def asarray(self, host: np.ndarray) -> np.ndarray:
@@ -24,6 +27,9 @@ class NumpyBackend(Backend):
 
     def synchronize(self) -> None:
         pass
+
+    def limited_threads(self, threads: int) -> AbstractContextManager[Any]:
+        return threadpool_limits(limits=threads, user_api="blas")
 
     def scan(self, step: Step) -> Run:
         run = recorded_scan(step, NumpyRecorder) if self.compiled else plain_scan(step)

@@ -1,5 +1,7 @@
 """PyTorch's arrays, without its autograd: the gradient is our own."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import ClassVar
 
@@ -21,6 +23,7 @@ class TorchBackend(Backend):
     """Tensors on the CPU or on one CUDA device."""
 
     name: ClassVar[str] = "torch"
+    sets_threads: ClassVar[bool] = True
     xp = xp
 
     def asarray(self, host: np.ndarray) -> torch.Tensor:
@@ -32,6 +35,15 @@ class TorchBackend(Backend):
     def synchronize(self) -> None:
         if self.device != "cpu":
             torch.cuda.synchronize(self.device)
+
+    @contextmanager
+    def limited_threads(self, threads: int) -> Iterator[None]:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     def scan(self, step: Step) -> Run:
         run = recorded_scan(step, TorchRecorder) if self.compiled and self.device == "cpu" else plain_scan(step)

@@ -13,7 +13,6 @@ from backends import select
 from benchmarks.problem import RATE, Problem
 from training.events import EpochEnded
 from training.loop import fit
-from training.threads import limited_threads
 
 Batches = list[np.ndarray]
 
@@ -213,7 +212,7 @@ class Products:
             self.shapes[rows] = (a, deltas, [np.empty_like(w) for w in self.weights])
 
     def epoch(self, batches: Batches) -> float | None:
-        with limited_threads(self.problem.plan.threads):
+        with select("cpu", "numpy").limited_threads(self.problem.plan.threads):
             for batch in batches:
                 a, deltas, grads = self.shapes[len(batch)]
                 for i, w in enumerate(self.weights):

@@ -22,7 +22,6 @@ from training.model import Model
 from training.plan import Plan, epoch_order, epoch_spans
 from training.random import generator
 from training.recipe import Recipe
-from training.threads import limited_threads
 
 
 def initial_state(recipe: Recipe, model: Model, optimizer: Optimizer) -> dict[str, Any]:
@@ -56,7 +55,7 @@ def fit(
     `stop` is asked between spans; once it is true the run ends as "interrupted" with the state it has. A span whose
     loss is no longer a number, or an epoch that leaves such numbers, ends it as "diverged" with the state before.
     """
-    with limited_threads(plan.threads):
+    with backend.limited_threads(plan.threads):
         yield from _fit(recipe, dataset, plan, backend, stop)
 
 

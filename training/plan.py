@@ -50,7 +50,7 @@ def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = Fal
     """The plan of a recipe for a data set.
 
     A validation part too large for the data is cut to a tenth of them, with a notice; with `strict_validation` (it was
-    asked for by hand) it raises RecipeError if nothing would be left to train on. `threads` for the host's BLAS
+    asked for by hand) it raises RecipeError if nothing would be left to train on. `threads` on the host
     override the rule of training/threads.py.
     """
     rows = len(dataset.x_train)

@@ -1,4 +1,4 @@
-"""How many threads the host's BLAS takes: by the size of the products, never by a clock, and the same for a whole run.
+"""How many threads the products on the host take: by their size, never by a clock, the same for a whole run.
 
 Sums are split by thread, so the number is part of what "same seed, same bytes" means. Small products gain little from
 a second thread and lose everything when something else wants its core: the threads wait for each other by spinning,
@@ -6,10 +6,7 @@ and a product of 0.2 ms then takes 4.
 """
 
 import os
-from contextlib import AbstractContextManager
 from itertools import pairwise
-
-from threadpoolctl import threadpool_limits
 
 # Largest product of a step, in multiplications and additions, that one thread does alone.
 OPERATIONS_FOR_ONE_THREAD = 4e7
@@ -24,8 +21,3 @@ def blas_threads(widths: tuple[int, ...], batch_size: int) -> int:
 def usable_cores() -> int:
     """Cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def limited_threads(threads: int) -> AbstractContextManager[object]:
-    """A context in which every BLAS of this process takes that many threads."""
-    return threadpool_limits(limits=threads, user_api="blas")

@@ -1,8 +1,10 @@
+from importlib import import_module
+
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from backends import select
+from tests.conftest import open_backend
 from tests.toys import classes, quick
 from training.events import Progress
 from training.loop import fit
@@ -26,17 +28,20 @@ def test_small_products_take_one_thread_and_large_ones_every_core(widths, batch,
     assert blas_threads(widths, batch) == threads
 
 
-def in_force():
+def blas():
     return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_run_takes_the_threads_of_its_plan_and_gives_them_back(threads):
-    before = in_force()
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+def test_a_run_takes_the_threads_of_its_plan_and_gives_them_back(name, threads):
+    backend = open_backend(name, "float32")
     np.ones((2, 2)) @ np.ones((2, 2))
+    in_force = blas if name == "numpy" else lambda: {import_module("torch").get_num_threads()}
+    before = in_force()
     recipe, dataset = quick(epochs=1), classes(120)
     plan = make_plan(recipe, dataset, threads=threads)
-    seen = [in_force() for event in fit(recipe, dataset, plan, select("cpu")) if isinstance(event, Progress)]
+    seen = [in_force() for event in fit(recipe, dataset, plan, backend) if isinstance(event, Progress)]
     assert seen
     assert all(pools == {threads} for pools in seen)
     assert in_force() == before
