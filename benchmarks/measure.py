@@ -2,20 +2,21 @@
 
 import multiprocessing
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from benchmarks.contenders import CONTENDERS
+from benchmarks.contenders import CONTENDERS, accuracy_of
 from benchmarks.problem import Problem
 
 
-def serve(name: str, network: str, pipe: Connection) -> None:
+def serve(name: str, network: str, device: str, pipe: Connection) -> None:
     """One contender: an epoch for every message, the answer its seconds and loss; the last answer is the accuracy."""
     try:
-        problem = Problem(network)
-        contender = CONTENDERS[name](problem)
+        problem = Problem(network, device)
+        contender = CONTENDERS[name][0](problem)
     except Exception as error:
-        pipe.send(f"{type(error).__name__}: {error}")
+        pipe.send(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
         return
     pipe.send(None)
     epoch = 0
@@ -25,16 +26,17 @@ def serve(name: str, network: str, pipe: Connection) -> None:
         started = time.perf_counter()
         loss = contender.epoch(batches)
         pipe.send((time.perf_counter() - started, loss))
-    pipe.send(contender.accuracy())
+    weights = contender.weights()
+    pipe.send(None if weights is None else accuracy_of(weights, problem))
 
 
-def measure(network: str, names: list[str], rounds: int) -> dict[str, Any]:
-    """Seconds an epoch of every contender, first losses, last accuracies; who cannot run, with the reason."""
+def measure(network: str, device: str, rounds: int) -> dict[str, Any]:
+    """Seconds an epoch of every contender, first epochs, losses, last accuracies; who cannot run, with the reason."""
     context = multiprocessing.get_context("spawn")
     pipes, left_out, processes = {}, {}, []
-    for name in names:
+    for name in [name for name, (_, devices) in CONTENDERS.items() if device in devices]:
         ours, theirs = context.Pipe()
-        process = context.Process(target=serve, args=(name, network, theirs), daemon=True)
+        process = context.Process(target=serve, args=(name, network, device, theirs), daemon=True)
         process.start()
         theirs.close()  # so that a process that dies ends its pipe, and nobody waits for it
         processes.append(process)
@@ -47,13 +49,18 @@ def measure(network: str, names: list[str], rounds: int) -> dict[str, Any]:
         else:
             left_out[name] = problem
     seconds: dict[str, list[float]] = {name: [] for name in pipes}
-    losses = {}
+    losses, first = {}, {}
     for turn in range(rounds + 1):
-        for name, pipe in pipes.items():
+        for name, pipe in list(pipes.items()):
             pipe.send("epoch")
-            taken, loss = pipe.recv()
+            try:
+                taken, loss = pipe.recv()
+            except EOFError:
+                left_out[name] = f"its process ended in epoch {turn + 1}"
+                del pipes[name], seconds[name]
+                continue
             if turn == 0:
-                losses[name] = loss
+                losses[name], first[name] = loss, taken
             else:
                 seconds[name].append(taken)
     accuracies = {}
@@ -62,4 +69,12 @@ def measure(network: str, names: list[str], rounds: int) -> dict[str, Any]:
         accuracies[name] = pipe.recv()
     for process in processes:
         process.join()
-    return {"seconds": seconds, "losses": losses, "accuracies": accuracies, "left_out": left_out}
+    return {
+        "seconds": seconds, "first": first, "losses": losses, "accuracies": accuracies, "left_out": left_out,
+    }  # fmt: skip
+
+
+def in_a_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function of a module returns when a fresh process calls it."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)

@@ -12,6 +12,7 @@ from training.random import generator
 from training.recipe import Recipe
 
 RATE = 0.05
+Batches = list[np.ndarray]
 # name: (hidden widths, batch size)
 NETWORKS = {
     "784-32-32-10, batch 200": ((32, 32), 200),
@@ -23,9 +24,10 @@ NETWORKS = {
 
 @dataclass
 class Problem:
-    """MNIST's 60,000 digits as bytes, a network of NETWORKS, and the orders of its epochs."""
+    """MNIST's 60,000 digits as bytes, a network of NETWORKS, the orders of its epochs, and where it is trained."""
 
     network: str
+    device: str = "cpu"
 
     @cached_property
     def dataset(self) -> data.Dataset:
@@ -53,7 +55,7 @@ class Problem:
         layers = initialize(self.widths, "relu", generator(self.recipe.seed, "weights"))
         return [{name: array.astype(np.float32) for name, array in layer.items()} for layer in layers]
 
-    def batches(self, epoch: int) -> list[np.ndarray]:
+    def batches(self, epoch: int) -> Batches:
         """The rows of each step of epoch 1, 2, ..., in the order in which a run takes them."""
         order = epoch_order(self.recipe, self.plan, epoch)
         return [order[first : first + self.plan.batch_size] for first in range(0, len(order), self.plan.batch_size)]

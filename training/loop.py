@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -47,6 +48,30 @@ def all_finite(state: dict[str, Any]) -> bool:
     return all(bool(np.isfinite(leaf).all()) for _, leaf in named_leaves(state))
 
 
+@dataclass(frozen=True)
+class Span:
+    """A span made ready: its `inputs` and zero `sums` on the device, and where the run is once it is done."""
+
+    inputs: tuple[Any, Any]
+    sums: dict[str, Any]
+    step: int
+    images: int
+    rate: float
+
+
+def make_spans(recipe: Recipe, plan: Plan, backend: Backend, zero: dict[str, np.ndarray]) -> Iterator[Span]:
+    """All spans of a run, each made when it is asked for."""
+    total_steps = plan.epochs * plan.steps_per_epoch
+    step = 0
+    for epoch in range(1, plan.epochs + 1):
+        for indices in epoch_spans(plan, epoch_order(recipe, plan, epoch)):
+            steps = np.arange(step, step + len(indices))
+            rates = SCHEDULES[recipe.schedule](steps, total_steps, recipe.lr, recipe.warmup)
+            inputs = (backend.asarray(indices), backend.asarray(rates.astype(recipe.dtype)))
+            step += len(indices)
+            yield Span(inputs, tree_map(backend.asarray, zero), step, indices.size, float(rates[-1]))
+
+
 def fit(
     recipe: Recipe, dataset: Dataset, plan: Plan, backend: Backend, *, stop: Callable[[], bool] = lambda: False
 ) -> Iterator[Event]:
@@ -62,8 +87,9 @@ def fit(
 def _fit(recipe: Recipe, dataset: Dataset, plan: Plan, backend: Backend, stop: Callable[[], bool]) -> Iterator[Event]:
     model = Model.of(recipe, dataset, plan.training_rows)
     optimizer = make_optimizer(recipe)
-    activation = ACTIVATIONS[model.activation]
-    run = backend.scan(make_step(activation=activation, loss=make_loss(recipe), optimizer=optimizer, xp=backend.xp))
+    run = backend.scan(
+        make_step(activation=ACTIVATIONS[model.activation], loss=make_loss(recipe), optimizer=optimizer, xp=backend.xp)
+    )
     evaluator = Evaluator(model, backend)
     to_device = partial(tree_map, backend.asarray)
     to_host = partial(tree_map, backend.to_numpy)
@@ -72,29 +98,30 @@ def _fit(recipe: Recipe, dataset: Dataset, plan: Plan, backend: Backend, stop: C
     host_state = initial_state(recipe, model, optimizer)
     state = to_device(host_state)
     zero = zero_sums(model, recipe.dtype)
-    total_steps = plan.epochs * plan.steps_per_epoch
     saved_epoch = saved_step = epoch = step = images = 0
     train = validation = None
     reason = "completed"
     yield Started(model, plan)
 
     started = time.perf_counter()
+    spans = make_spans(recipe, plan, backend, zero)
+    span = next(spans, None)
     for epoch in range(1, plan.epochs + 1):
         totals = tree_map(np.float64, zero)
-        for indices in epoch_spans(plan, epoch_order(recipe, plan, epoch)):
-            steps = np.arange(step, step + len(indices))
-            rates = SCHEDULES[recipe.schedule](steps, total_steps, recipe.lr, recipe.warmup)
-            state["sums"] = to_device(zero)
-            state = run(state, (backend.asarray(indices), backend.asarray(rates.astype(recipe.dtype))), (data,))
+        while step < epoch * plan.steps_per_epoch:
+            assert span is not None, "there is a span for every step"
+            state["sums"] = span.sums
+            state = run(state, span.inputs, (data,))
+            done, span = span, next(spans, None)  # the next span is made ready while the device computes this one
             sums = to_host(state.pop("sums"))  # the one synchronisation of a span
             scores = Scores.of(sums, model)
             if not scores.finite:
                 reason = "diverged"
                 break
             totals = tree_map(np.add, totals, sums)
-            step += len(indices)
-            images += indices.size
-            yield Progress(epoch, step, images, float(rates[-1]), scores, time.perf_counter() - started)
+            step = done.step
+            images += done.images
+            yield Progress(epoch, step, images, done.rate, scores, time.perf_counter() - started)
             stopping = stop()
             if stopping and step < epoch * plan.steps_per_epoch:
                 reason = "interrupted"
@@ -112,7 +139,7 @@ def _fit(recipe: Recipe, dataset: Dataset, plan: Plan, backend: Backend, stop: C
             validation = evaluator.scores(state["params"], data, plan.validation_rows)
             started += time.perf_counter() - paused
         seconds = time.perf_counter() - started
-        yield EpochEnded(epoch, step, images, float(rates[-1]), train, validation, seconds, host_state)
+        yield EpochEnded(epoch, step, images, done.rate, train, validation, seconds, host_state)
         if stopping or stop():
             reason = "interrupted"
             break
