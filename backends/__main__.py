@@ -29,7 +29,7 @@ def main() -> int:
                 report(name, device, f"cannot run: {error.reason}", f"to mend it: {error.remedy}")
             else:
                 versions = ", ".join(f"{what} {version}" for what, version in backend.versions().items())
-                report(name, device, f"computes ({versions})")
+                report(name, device, f"computes{'' if backend.compiled else ' by the plain loop'} ({versions})")
     chosen = select("auto")
     print(f"\n--device auto takes {chosen.name} on {chosen.device}.")
     return 0

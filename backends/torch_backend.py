@@ -46,7 +46,7 @@ class TorchBackend(Backend):
             torch.set_num_threads(before)
 
     def scan(self, step: Step) -> Run:
-        run = recorded_scan(step, TorchRecorder) if self.compiled and self.device == "cpu" else plain_scan(step)
+        run = recorded_scan(step, TorchRecorder) if self.compiled else plain_scan(step)
 
         def without_autograd(state: Tree, inputs: tuple[torch.Tensor, ...], fixed: tuple[Tree, ...]) -> Tree:
             with torch.inference_mode():
@@ -80,4 +80,7 @@ def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
             f"PyTorch {torch.__version__} sees {len(seen) - 1} CUDA devices, so there is no {device}{hidden_devices()}",
             "install or update the NVIDIA driver, or use --device cpu",
         )
-    return self_test(TorchBackend(device, dtype, compiled), "update PyTorch or the NVIDIA driver, or use --device cpu")
+    return self_test(
+        TorchBackend(device, dtype, compiled and device == "cpu"),
+        "update PyTorch or the NVIDIA driver, or use --device cpu",
+    )

@@ -21,6 +21,7 @@ OPENERS: dict[str, tuple[str, Callable[[str], Backend]]] = {
     "numpy-spoiling": ("numpy", witnesses.SpoilingBackend),
     "strict": ("strict", lambda dtype: witnesses.open_strict(dtype, "cpu")),
     "strict-device1": ("strict", lambda dtype: witnesses.open_strict(dtype, "device1")),
+    "dpnp": ("dpnp", witnesses.open_dpnp),
     "torch": ("torch", lambda dtype: select("cpu", "torch", dtype)),
     "jax": ("jax", lambda dtype: select("cpu", "jax", dtype)),
     "jax-uncompiled": ("jax", lambda dtype: select("cpu", "jax", dtype, compiled=False)),

@@ -190,7 +190,7 @@ class StandIn:
 
 def test_everything_happens_on_one_stream_of_our_own():
     stand_in = StandIn()
-    backend = cupy_backend.CupyBackend(stand_in, numpy_namespace, 1, "float64", True)
+    backend = cupy_backend.CupyBackend(stand_in, numpy_namespace, 1, "float64")
     optimizer = sgd(momentum=0.9)
     params, x, y = problem((4,), "relu", "classes")
     step = make_step(activation=ACTIVATIONS["relu"], loss=cross_entropy, optimizer=optimizer, xp=backend.xp)

@@ -10,11 +10,13 @@ from sklearn.metrics import confusion_matrix, log_loss
 from backends import select
 from data.dataset import Dataset
 from network.schedules import SCHEDULES
+from network.step import make_step
 from network.tree import named_leaves, tree_map
+from tests.conftest import open_backend
 from tests.toys import at_step, classes, epochs, last, logits, numbers, quick, run
 from training.evaluation import Evaluator
 from training.events import EpochEnded, Finished, Progress, Started
-from training.loop import initial_state, make_optimizer
+from training.loop import fit, initial_state, make_optimizer
 from training.model import Model
 from training.plan import make_plan
 
@@ -67,6 +69,30 @@ def test_spans_of_several_steps_report_once(monkeypatch):
     monkeypatch.setattr("training.plan.SPAN_SECONDS", 0.0009)  # four steps of 0.2 ms
     events = run(quick(batch_size=12, epochs=1), classes(125))
     assert [event.step for event in events if isinstance(event, Progress)] == [4, 8, 10, 11]
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
+def test_a_step_is_compiled_at_most_once_a_shape_whatever_the_rate_the_epoch_or_the_seed(monkeypatch, name):
+    backend = open_backend(name, "float32")
+    monkeypatch.setattr("training.plan.SPAN_SECONDS", 0.0009)  # an epoch of spans of 4, 4 and 2 steps, and a tail
+    made = []
+
+    def counted(**parts):
+        step = make_step(**parts)
+
+        def counting(state, indices, rate, data):
+            made.append(tuple(indices.shape))
+            return step(state, indices, rate, data)
+
+        return counting
+
+    monkeypatch.setattr("training.loop.make_step", counted)
+    for seed, lr in ((0, 0.1), (1, 0.3)):
+        recipe, dataset = quick(batch_size=12, epochs=4, schedule="linear", seed=seed, lr=lr), classes(125)
+        events = list(fit(recipe, dataset, make_plan(recipe, dataset), backend))
+        assert len([event for event in events if isinstance(event, Progress)]) == 4 * 4
+        assert 2 <= len(made) <= 3
+        made.clear()
 
 
 def test_steps_images_and_epochs_are_counted(short_spans):
@@ -383,7 +409,7 @@ def test_an_evaluation_does_not_depend_on_its_pieces(monkeypatch, pieces, regres
 
 def test_the_pieces_of_a_wide_network_are_smaller(monkeypatch):
     sizes = []
-    backend = select("cpu")
+    backend = select("cpu", compiled=False)
     dataset, recipe = classes(120, test_rows=100), quick(hidden=(1000,))
     model = Model.of(recipe, dataset, np.arange(120))
     monkeypatch.setattr("training.evaluation.PIECE_NUMBERS", 30_000)

@@ -1,0 +1,76 @@
+"""`python -m benchmarks.profile [NETWORK]`: where one NumPy step goes, call by call, as it is replayed."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from backends import select
+from backends.numpy_recorder import NumpyRecorder
+from backends.replay import Tape
+from benchmarks.problem import NETWORKS, Problem
+from network.activations import ACTIVATIONS
+from network.step import make_step
+from training.evaluation import zero_sums
+from training.loop import initial_state, make_loss, make_optimizer
+from training.model import Model
+
+EPOCHS = 5
+
+
+def describe(call: Callable[[], Any]) -> str:
+    """Function, shape of the result, shapes of the operands."""
+    if not isinstance(call, partial):
+        return "a call that knows no out="
+    result = call.keywords.get("out", call.args[0])
+    operands = call.args if "out" in call.keywords else call.args[1:]
+    shapes = " ".join(str(np.shape(a)).replace(" ", "") for a in operands if isinstance(a, np.ndarray))
+    return f"{call.func.__qualname__:16} {np.shape(result)!s:12} from {shapes}"
+
+
+def main() -> int:
+    """Replay some epochs with a clock around every call, and print microseconds a step, largest first."""
+    network = sys.argv[1] if len(sys.argv) > 1 else next(iter(NETWORKS))
+    if network not in NETWORKS:
+        print(f"error: there is no network {network!r}; it is one of {'; '.join(NETWORKS)}", file=sys.stderr)
+        return 2
+    problem, backend = Problem(network), select("cpu", "numpy")
+    recipe = problem.recipe
+    model = Model.of(recipe, problem.dataset, problem.plan.training_rows)
+    optimizer = make_optimizer(recipe)
+    step = make_step(
+        activation=ACTIVATIONS[model.activation], loss=make_loss(recipe), optimizer=optimizer, xp=backend.xp
+    )
+    state = initial_state(recipe, model, optimizer) | {"sums": zero_sums(model, recipe.dtype)}
+    data = model.prepare(problem.dataset.x_train, problem.dataset.y_train, recipe.dtype)
+    batches = [rows[None] for rows in problem.batches(1) if len(rows) == problem.plan.batch_size]
+    rate = np.full(1, recipe.lr, recipe.dtype)
+    with backend.limited_threads(problem.plan.threads):
+        tape = Tape(step, state, (batches[0], rate), (data,), NumpyRecorder())
+        state = tape.run(state, (batches[0], rate))
+        whole = time.perf_counter()
+        for rows in batches:
+            state = tape.run(state, (rows, rate))
+        whole = (time.perf_counter() - whole) / len(batches)
+        spent = [0.0] * len(tape.program)
+        for _ in range(EPOCHS):
+            for rows in batches:
+                tape.inputs[0].value[...] = rows[0]
+                for i, call in enumerate(tape.program):
+                    started = time.perf_counter()
+                    call()
+                    spent[i] += time.perf_counter() - started
+    microseconds = [1e6 * s / EPOCHS / len(batches) for s in spent]
+    print(f"{network}: {1e6 * whole:.0f} us a step; {len(spent)} calls, {sum(microseconds):.0f} us with clocks between")
+    for spent_here, call in sorted(zip(microseconds, tape.program, strict=True), key=lambda pair: -pair[0]):
+        print(f"{spent_here:8.1f}  {describe(call)}")
+    return 0
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError):  # whoever read the list may have seen enough
+        sys.exit(main())

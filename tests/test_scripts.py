@@ -1,0 +1,61 @@
+"""scripts/gpu-check with a GPU that is not there: what it says without one, and its table where parts fail."""
+
+import importlib.machinery
+import importlib.util
+import json
+import types
+from pathlib import Path
+
+import pytest
+
+from backends import DeviceError
+
+SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "gpu-check"
+
+
+@pytest.fixture
+def gpu_check(tmp_path, monkeypatch):
+    loader = importlib.machinery.SourceFileLoader("gpu_check", str(SCRIPT))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("gpu_check", loader))
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    loader.exec_module(module)
+    module.RESULTS = tmp_path / "results"
+    return module
+
+
+def test_without_a_gpu_nothing_is_claimed(gpu_check, monkeypatch, capsys):
+    def no_gpu(*_):
+        raise DeviceError("there is no GPU", "buy one")
+
+    monkeypatch.setattr(gpu_check, "select", no_gpu)
+    assert gpu_check.main() == 0
+    assert capsys.readouterr().out == "No GPU was checked, nothing is claimed: there is no GPU. To mend it: buy one.\n"
+    assert not gpu_check.RESULTS.exists()
+
+
+@pytest.mark.parametrize("failing", [None, "compare float64"])
+def test_every_part_runs_and_the_table_tells_which_failed(gpu_check, monkeypatch, capsys, failing):
+    seen = []
+
+    def run(arguments, **environment):
+        assert "cupy" in environment["LAGVIS_REQUIRE"].split(",")
+        seen.append(arguments)
+        return int("float64" in arguments and failing is not None), "first\nlast line\n\n", 1.25
+
+    monkeypatch.setattr(gpu_check, "select", lambda *_: types.SimpleNamespace(versions=lambda: {"cupy": "14.2.0"}))
+    monkeypatch.setattr(gpu_check, "run", run)
+    assert gpu_check.main() == int(failing is not None)
+    assert len(seen) == 4
+    shown = capsys.readouterr().out
+    assert ("FAILED  compare float64" in shown) == (failing is not None)
+    assert "passed  benchmarks          1.2 s   last line" in shown
+    kept = json.loads(next(gpu_check.RESULTS.iterdir()).read_text())
+    assert kept["versions"] == {"cupy": "14.2.0"}
+    assert [part["exit"] for part in kept["parts"].values()].count(1) == int(failing is not None)
+
+
+def test_a_part_is_a_process_whose_output_is_shown_and_kept(gpu_check, capsys):
+    code, output, seconds = gpu_check.run(["-c", "import os; print(os.environ['A']); raise SystemExit(3)"], A="øæå")
+    assert (code, output) == (3, "øæå\n")
+    assert seconds > 0
+    assert capsys.readouterr().out == "øæå\n"
