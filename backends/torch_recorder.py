@@ -13,7 +13,8 @@ from backends.trees import leaves
 
 # functions of torch that take out=; those of the first line work number by number
 ELEMENTWISE = {"add", "sub", "mul", "div", "neg", "abs", "exp", "log", "sqrt", "tanh", "maximum", "minimum"}
-OTHERS = {"matmul", "sum", "amax", "amin", "argmax", "index_select", "eq", "ne", "gt", "ge", "lt", "le"}
+COMPARISONS = {"eq", "ne", "gt", "ge", "lt", "le"}
+OTHERS = {"matmul", "sum", "amax", "amin", "argmax", "index_select"}
 # what Python calls them where they are operators
 OPERATORS = {"truediv": "div", "true_divide": "div", "radd": "add", "rmul": "mul"}
 
@@ -22,6 +23,15 @@ def name_of(function: Any) -> str:
     """The name that a function, method or operator has in `torch`."""
     name = getattr(function, "__name__", "").strip("_")
     return OPERATORS.get(name, name)
+
+
+def numbers_as_tensors(arguments: list[Any]) -> list[Any]:
+    """Python's numbers beside floating-point tensors as tensors, which PyTorch would make of them in every call."""
+    kinds = {a.dtype for a in arguments if isinstance(a, torch.Tensor)}
+    if len(kinds) != 1 or not next(iter(kinds)).is_floating_point:
+        return arguments
+    (kind,) = kinds
+    return [torch.tensor(a, dtype=kind) if isinstance(a, int | float) else a for a in arguments]
 
 
 class TorchRecorder(Recorder):
@@ -78,7 +88,9 @@ class TorchRecorder(Recorder):
         options = {key: value for key, value in options.items() if value is not None}
         if name == "to":
             return self.copying(out, arguments[0])
-        if name in ELEMENTWISE | OTHERS:
+        if name in ELEMENTWISE | COMPARISONS:
+            arguments = numbers_as_tensors(arguments)
+        if name in ELEMENTWISE | COMPARISONS | OTHERS:
             call = partial(getattr(torch, name), *arguments, **options, out=out)
             with suppress(TypeError):  # some forms of these functions take no out=: a sum over all axes
                 call()
