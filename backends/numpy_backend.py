@@ -1,4 +1,4 @@
-"""NumPy, the reference: `scan` is the plain loop."""
+"""NumPy, the reference: `scan` replays a recorded step, with the bits of the plain loop."""
 
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar

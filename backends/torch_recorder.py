@@ -11,10 +11,12 @@ from torch.overrides import TorchFunctionMode
 from backends.replay import Recorded, Recorder
 from backends.trees import leaves
 
-# functions of torch that take out=; those of the first line work number by number
+# functions of torch that take out=; those of the first two lines work number by number
 ELEMENTWISE = {"add", "sub", "mul", "div", "neg", "abs", "exp", "log", "sqrt", "tanh", "maximum", "minimum"}
 COMPARISONS = {"eq", "ne", "gt", "ge", "lt", "le"}
 OTHERS = {"matmul", "sum", "amax", "amin", "argmax", "index_select"}
+# what takes a value to the host, where a replay would find it frozen
+VALUES = {"__bool__", "__float__", "__int__", "__index__", "item", "tolist", "numpy"}
 # what Python calls them where they are operators
 OPERATORS = {"truediv": "div", "true_divide": "div", "radd": "add", "rmul": "mul"}
 
@@ -62,6 +64,8 @@ class TorchRecorder(Recorder):
         name = getattr(function, "__name__", "")
         if name.startswith("__i") and hasattr(torch.Tensor, "__" + name[3:]):
             function = getattr(torch.Tensor, "__" + name[3:])  # `a *= b` makes a new array: see replay.py
+        elif name in VALUES:
+            raise TypeError("a step cannot ask for the value of an array")
         elif name.endswith("_") and not name.endswith("__"):
             raise TypeError(f"a step must not write into its arrays: {name}")
         value = function(*arguments, **options)

@@ -14,14 +14,15 @@ import numpy as np
 
 import data
 from backends import select
+from benchmarks.measure import in_a_process
 from benchmarks.problem import NETWORKS, Problem
 from network.tree import tree_map
 from training.checkpoint import Checkpoint, write_checkpoint
 from training.evaluation import Evaluator
-from training.events import EpochEnded, Started
-from training.loop import fit, initial_state, make_optimizer
+from training.events import EpochEnded
+from training.loop import fit, initial_state
 from training.model import Model
-from training.plan import make_plan
+from training.plan import make_plan, operations
 from training.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -93,8 +94,7 @@ def epoch_seconds(recipe: Recipe, rows: int, rounds: int, backend: str, device: 
             ends.append(event.seconds)
             if len(ends) > rounds + 1:
                 break
-    products = [n_in * n_out for n_in, n_out in pairwise((784, *recipe.hidden, 10))]
-    return statistics.median(b - a for a, b in pairwise(ends[1:])), 2 * rows * (3 * sum(products) - products[0])
+    return statistics.median(b - a for a, b in pairwise(ends[1:])), operations((784, *recipe.hidden, 10), rows)
 
 
 def growth(backend: str, device: str, rounds: int) -> dict[str, dict[str, tuple[float, int]]]:
@@ -121,7 +121,7 @@ def evaluation(network: str, backend: str, device: str, rounds: int) -> float:
     recipe, digits = problem.recipe, problem.dataset
     model = Model.of(recipe, digits, problem.plan.training_rows)
     opened = select(device, backend, recipe.dtype)
-    params = tree_map(opened.asarray, initial_state(recipe, model, make_optimizer(recipe))["params"])
+    params = tree_map(opened.asarray, initial_state(recipe, model)["params"])
     rows = tree_map(opened.asarray, model.prepare(digits.x_train, digits.y_train, recipe.dtype))
     evaluator = Evaluator(model, opened)
     times = []
@@ -136,9 +136,8 @@ def evaluation(network: str, backend: str, device: str, rounds: int) -> float:
 def checkpoint(network: str, rounds: int) -> tuple[float, int]:
     """Median seconds of writing one, and its bytes."""
     problem = Problem(network)
-    events = fit(problem.recipe, problem.dataset, problem.plan, select("cpu"))
-    model = next(event for event in events if isinstance(event, Started)).model
-    state = initial_state(problem.recipe, model, make_optimizer(problem.recipe))
+    model = Model.of(problem.recipe, problem.dataset, problem.plan.training_rows)
+    state = initial_state(problem.recipe, model)
     times = []
     with tempfile.TemporaryDirectory(dir=ROOT) as folder:  # the project's own disk: /tmp may be memory
         path = Path(folder) / "last.safetensors"
@@ -151,10 +150,8 @@ def checkpoint(network: str, rounds: int) -> tuple[float, int]:
 
 def all_costs(device: str, rounds: int) -> dict[str, Any]:
     """Every cost, each in a process of its own where libraries could disturb each other."""
-    from benchmarks.measure import in_a_process
-
     backends = ["numpy", "torch", "jax"] if device == "cpu" else ["cupy", "torch", "jax"]
-    result: dict[str, Any] = {"start-up": {}, "memory": {}, "evaluation": {}, "checkpoint": {}, "left_out": {}}
+    result: dict[str, Any] = {"start-up": {}, "memory": {}, "evaluation": {}, "left_out": {}}
     for backend in list(backends):
         try:
             select(device, backend)

@@ -1,6 +1,7 @@
 """Contenders in processes of their own, an epoch each in turn."""
 
 import multiprocessing
+import os
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -32,6 +33,7 @@ def serve(name: str, network: str, device: str, pipe: Connection) -> None:
 
 def measure(network: str, device: str, rounds: int) -> dict[str, Any]:
     """Seconds an epoch of every contender, first epochs, losses, last accuracies; who cannot run, with the reason."""
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # each JAX would take most of a GPU for itself
     context = multiprocessing.get_context("spawn")
     pipes, left_out, processes = {}, {}, []
     for name in [name for name, (_, devices) in CONTENDERS.items() if device in devices]:

@@ -13,10 +13,8 @@ from backends import select
 from backends.numpy_recorder import NumpyRecorder
 from backends.replay import Tape
 from benchmarks.problem import NETWORKS, Problem
-from network.activations import ACTIVATIONS
-from network.step import make_step
 from training.evaluation import zero_sums
-from training.loop import initial_state, make_loss, make_optimizer
+from training.loop import initial_state, step_of
 from training.model import Model
 
 EPOCHS = 5
@@ -41,11 +39,8 @@ def main() -> int:
     problem, backend = Problem(network), select("cpu", "numpy")
     recipe = problem.recipe
     model = Model.of(recipe, problem.dataset, problem.plan.training_rows)
-    optimizer = make_optimizer(recipe)
-    step = make_step(
-        activation=ACTIVATIONS[model.activation], loss=make_loss(recipe), optimizer=optimizer, xp=backend.xp
-    )
-    state = initial_state(recipe, model, optimizer) | {"sums": zero_sums(model, recipe.dtype)}
+    step = step_of(recipe, xp=backend.xp)
+    state = initial_state(recipe, model) | {"sums": zero_sums(model, recipe.dtype)}
     data = model.prepare(problem.dataset.x_train, problem.dataset.y_train, recipe.dtype)
     batches = [rows[None] for rows in problem.batches(1) if len(rows) == problem.plan.batch_size]
     rate = np.full(1, recipe.lr, recipe.dtype)

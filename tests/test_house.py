@@ -65,7 +65,7 @@ def test_no_array_library_is_imported_outside_backends(where):
 
 def test_the_mathematics_draws_with_numpy_on_the_host_and_takes_xp_for_everything_else():
     importing = {path.name for path in sources("network") if "numpy" in {module for module, _ in imports(path)}}
-    assert importing == {"initializers.py", "schedules.py"}
+    assert importing == {"initializers.py"}
 
 
 def test_the_mathematics_never_assigns_into_an_array():

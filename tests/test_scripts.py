@@ -38,6 +38,16 @@ def test_every_part_runs_and_the_table_tells_which_failed(gpu_check, monkeypatch
     seen = []
 
     def run(arguments, **environment):
+        if arguments == ["-m", "backends"]:
+            lines = (
+                "numpy  cpu     computes",
+                "torch  cuda:0  computes",
+                "jax    cuda    cannot run",
+                "jax    cpu     computes",
+            )
+            return 0, "\n".join(lines), 0.5
+        assert "torch-cuda" in environment["LAGVIS_REQUIRE"]
+        assert "jax-cuda" not in environment["LAGVIS_REQUIRE"]
         assert "cupy" in environment["LAGVIS_REQUIRE"].split(",")
         seen.append(arguments)
         return int("float64" in arguments and failing is not None), "first\nlast line\n\n", 1.25

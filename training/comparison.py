@@ -17,11 +17,11 @@ from data import Dataset
 from network.activations import ACTIVATIONS
 from network.mlp import backward, forward
 from network.schedules import SCHEDULES
-from network.step import make_step, take_batch
+from network.step import take_batch
 from network.tree import named_leaves, tree_map
 from training.evaluation import zero_sums
 from training.events import Comparison, Difference, Kink
-from training.loop import initial_state, make_loss, make_optimizer
+from training.loop import initial_state, make_loss, make_optimizer, step_of
 from training.model import Model
 from training.plan import Plan, epoch_order, epoch_spans
 from training.recipe import Recipe
@@ -42,14 +42,7 @@ class Stepper:
 
     def __init__(self, backend: Backend, recipe: Recipe, model: Model, dataset: Dataset) -> None:
         self.backend = backend
-        step = make_step(
-            activation=ACTIVATIONS[model.activation],
-            loss=make_loss(recipe),
-            optimizer=make_optimizer(recipe),
-            keep_gradients=True,
-            xp=backend.xp,
-        )
-        self._run = backend.scan(step)
+        self._run = backend.scan(step_of(recipe, keep_gradients=True, xp=backend.xp))
         prepared = model.prepare(dataset.x_train, dataset.y_train, backend.dtype)
         self._data = tree_map(backend.asarray, prepared)
         self._zero = zero_sums(model, backend.dtype)
@@ -74,7 +67,7 @@ def compare(recipe: Recipe, dataset: Dataset, plan: Plan, backends: list[Backend
     reference = Stepper(select("cpu", "numpy", "float64"), exact, model, dataset)
     steppers = [Stepper(backend, recipe, model, dataset) for backend in backends]
     # Every backend starts from the bytes it would train from: the draw, rounded to its dtype.
-    start = initial_state(recipe, model, make_optimizer(recipe))
+    start = initial_state(recipe, model)
     state = free_reference = tree_map(lambda a: a.astype(np.float64), start)
     free = [start for _ in backends]
     worst: list[dict[str, Difference]] = [{} for _ in backends]
@@ -117,7 +110,7 @@ def batches(recipe: Recipe, plan: Plan, steps: int) -> list[tuple[int, np.ndarra
         epoch += 1
         rows += [batch for span in epoch_spans(plan, epoch_order(recipe, plan, epoch)) for batch in span]
     total = max(plan.epochs * plan.steps_per_epoch, steps)
-    rates = SCHEDULES[recipe.schedule](np.arange(steps), total, recipe.lr, recipe.warmup)
+    rates = SCHEDULES[recipe.schedule](np.arange(steps), total, recipe.lr, recipe.warmup, xp=np)
     return [(number, rows[number], float(rates[number])) for number in range(steps)]
 
 

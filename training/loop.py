@@ -25,11 +25,11 @@ from training.random import generator
 from training.recipe import Recipe
 
 
-def initial_state(recipe: Recipe, model: Model, optimizer: Optimizer) -> dict[str, Any]:
+def initial_state(recipe: Recipe, model: Model) -> dict[str, Any]:
     """Parameters drawn by the seed and empty slots, on the host in the recipe's dtype, the same for every backend."""
     drawn = initialize(model.widths, model.activation, generator(recipe.seed, "weights"))
     params = tree_map(lambda a: a.astype(recipe.dtype), drawn)
-    return {"params": params} | {slot: tree_map(np.zeros_like, params) for slot in optimizer.slots}
+    return {"params": params} | {slot: tree_map(np.zeros_like, params) for slot in make_optimizer(recipe).slots}
 
 
 def make_optimizer(recipe: Recipe) -> Optimizer:
@@ -41,6 +41,17 @@ def make_loss(recipe: Recipe) -> Loss:
     """The loss that is minimised, with label smoothing; the one that is reported of other parts has none."""
     loss: Loss = LOSSES[recipe.loss]
     return partial(loss, smoothing=recipe.label_smoothing) if recipe.label_smoothing else loss
+
+
+def step_of(recipe: Recipe, *, keep_gradients: bool = False, xp: Any) -> Callable[..., Any]:
+    """The step of a recipe (network/step.py) for an array library."""
+    return make_step(
+        activation=ACTIVATIONS[recipe.activation],
+        loss=make_loss(recipe),
+        optimizer=make_optimizer(recipe),
+        keep_gradients=keep_gradients,
+        xp=xp,
+    )
 
 
 def all_finite(state: dict[str, Any]) -> bool:
@@ -66,7 +77,7 @@ def make_spans(recipe: Recipe, plan: Plan, backend: Backend, zero: dict[str, np.
     for epoch in range(1, plan.epochs + 1):
         for indices in epoch_spans(plan, epoch_order(recipe, plan, epoch)):
             steps = np.arange(step, step + len(indices))
-            rates = SCHEDULES[recipe.schedule](steps, total_steps, recipe.lr, recipe.warmup)
+            rates = SCHEDULES[recipe.schedule](steps, total_steps, recipe.lr, recipe.warmup, xp=np)
             inputs = (backend.asarray(indices), backend.asarray(rates.astype(recipe.dtype)))
             step += len(indices)
             yield Span(inputs, tree_map(backend.asarray, zero), step, indices.size, float(rates[-1]))
@@ -86,16 +97,13 @@ def fit(
 
 def _fit(recipe: Recipe, dataset: Dataset, plan: Plan, backend: Backend, stop: Callable[[], bool]) -> Iterator[Event]:
     model = Model.of(recipe, dataset, plan.training_rows)
-    optimizer = make_optimizer(recipe)
-    run = backend.scan(
-        make_step(activation=ACTIVATIONS[model.activation], loss=make_loss(recipe), optimizer=optimizer, xp=backend.xp)
-    )
+    run = backend.scan(step_of(recipe, xp=backend.xp))
     evaluator = Evaluator(model, backend)
     to_device = partial(tree_map, backend.asarray)
     to_host = partial(tree_map, backend.to_numpy)
 
     data = to_device(model.prepare(dataset.x_train, dataset.y_train, recipe.dtype))
-    host_state = initial_state(recipe, model, optimizer)
+    host_state = initial_state(recipe, model)
     state = to_device(host_state)
     zero = zero_sums(model, recipe.dtype)
     saved_epoch = saved_step = epoch = step = images = 0

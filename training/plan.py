@@ -8,7 +8,7 @@ import numpy as np
 from data import Dataset, split_off
 from training.random import generator
 from training.recipe import Recipe, RecipeError
-from training.threads import blas_threads
+from training.threads import threads_for
 
 # A span should be about a tenth of a second of work for NumPy on a laptop: long enough that nothing between spans is
 # felt, short enough for a progress bar and Ctrl-C. Its length is computed from these two figures, never from a clock,
@@ -73,17 +73,21 @@ def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = Fal
     widths = (dataset.x_train.shape[1], *recipe.hidden, dataset.n_out)
     return Plan(
         training, validation, recipe.epochs, batch_size, full_batches, tail,
-        span_length(widths, batch_size, full_batches), threads or blas_threads(widths, batch_size), tuple(notices),
+        span_length(widths, batch_size, full_batches), threads or threads_for(widths, batch_size), tuple(notices),
     )  # fmt: skip
 
 
 def span_length(widths: tuple[int, ...], batch_size: int, full_batches: int) -> int:
     """Steps a span: about SPAN_SECONDS of work; a divisor of `full_batches` if there is one not much shorter."""
-    products = [n_in * n_out for n_in, n_out in pairwise(widths)]
-    operations = 2 * batch_size * (3 * sum(products) - products[0])
-    longest = int(SPAN_SECONDS / (SECONDS_A_STEP + operations / OPERATIONS_A_SECOND))
+    longest = int(SPAN_SECONDS / (SECONDS_A_STEP + operations(widths, batch_size) / OPERATIONS_A_SECOND))
     longest = max(1, min(longest, full_batches))
     return next((n for n in range(longest, longest // 2, -1) if full_batches % n == 0), longest)
+
+
+def operations(widths: tuple[int, ...], rows: int) -> int:
+    """Multiplications and additions in the matrix products of a step, forward and back, for that many rows."""
+    products = [n_in * n_out for n_in, n_out in pairwise(widths)]
+    return 2 * rows * (3 * sum(products) - products[0])
 
 
 def epoch_order(recipe: Recipe, plan: Plan, epoch: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from itertools import pairwise
 OPERATIONS_FOR_ONE_THREAD = 4e7
 
 
-def blas_threads(widths: tuple[int, ...], batch_size: int) -> int:
+def threads_for(widths: tuple[int, ...], batch_size: int) -> int:
     """1 for small networks and batches, else a thread a core that this process may use."""
     largest = max(2 * batch_size * n_in * n_out for n_in, n_out in pairwise(widths))
     return 1 if largest <= OPERATIONS_FOR_ONE_THREAD else usable_cores()

@@ -194,11 +194,19 @@ def test_what_a_recorder_cannot_follow_is_an_error(opened):
         backend.scan(lambda state, i, r, x: {"a": 1.0, "b": state["b"]})(state, inputs, fixed)
 
 
-def test_numpy_cannot_branch_on_a_value():
-    backend = select("cpu", "numpy", "float64")
+def test_a_step_cannot_branch_on_a_value(opened):
+    backend = opened("float64")
     state, inputs, fixed = problem(backend)
     with pytest.raises(TypeError, match="cannot ask for the value"):
         backend.scan(lambda state, i, r, x: state if r > 0 else {})(state, inputs, fixed)
+
+
+@pytest.mark.parametrize("ask", [float, int, lambda r: r.item()], ids=["float", "int", "item"])
+def test_a_step_cannot_take_a_value_to_the_host(opened, ask):
+    backend = opened("float64")
+    state, inputs, fixed = problem(backend)
+    with pytest.raises((TypeError, AttributeError)):
+        backend.scan(lambda state, i, r, x: {"a": state["a"] * ask(r), "b": state["b"]})(state, inputs, fixed)
 
 
 def test_torch_cannot_write_into_an_array():

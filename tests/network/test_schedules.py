@@ -5,7 +5,7 @@ from network.schedules import constant, linear
 
 
 def test_constant_is_the_peak_at_every_step():
-    assert constant(np.arange(3), 10, 0.05, 0.3).tolist() == [0.05, 0.05, 0.05]
+    assert constant(np.arange(3), 10, 0.05, 0.3, xp=np).tolist() == [0.05, 0.05, 0.05]
 
 
 @pytest.mark.parametrize(("steps", "warmup"), [(10, 0.3), (100, 0.3), (100, 0.5), (50, 0.06), (7, 0.9)])
@@ -21,14 +21,14 @@ def test_linear_equals_two_linear_schedules_of_pytorch_in_sequence(torch, steps,
         expected.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         both.step()
-    np.testing.assert_allclose(linear(np.arange(steps), steps, 0.2, warmup), expected, rtol=1e-9)
+    np.testing.assert_allclose(linear(np.arange(steps), steps, 0.2, warmup, xp=np), expected, rtol=1e-9)
 
 
 def test_linear_of_a_part_is_the_part_of_linear():
-    whole = linear(np.arange(40), 40, 0.1, 0.3)
-    assert linear(np.arange(7, 19), 40, 0.1, 0.3).tolist() == whole[7:19].tolist()
+    whole = linear(np.arange(40), 40, 0.1, 0.3, xp=np)
+    assert linear(np.arange(7, 19), 40, 0.1, 0.3, xp=np).tolist() == whole[7:19].tolist()
 
 
 def test_without_warmup_it_starts_at_the_peak_and_never_reaches_zero():
-    rates = linear(np.arange(5), 5, 0.5, 0.0)
+    rates = linear(np.arange(5), 5, 0.5, 0.0, xp=np)
     np.testing.assert_allclose(rates, [0.5, 0.4, 0.3, 0.2, 0.1])

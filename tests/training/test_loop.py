@@ -16,7 +16,7 @@ from tests.conftest import open_backend
 from tests.toys import at_step, classes, epochs, last, logits, numbers, quick, run
 from training.evaluation import Evaluator
 from training.events import EpochEnded, Finished, Progress, Started
-from training.loop import fit, initial_state, make_optimizer
+from training.loop import fit, initial_state
 from training.model import Model
 from training.plan import make_plan
 
@@ -46,7 +46,7 @@ def finite(state) -> bool:
 
 def start_of(recipe, dataset):
     model = Model.of(recipe, dataset, make_plan(recipe, dataset).training_rows)
-    return initial_state(recipe, model, make_optimizer(recipe))
+    return initial_state(recipe, model)
 
 
 def pixels(x: np.ndarray) -> np.ndarray:
@@ -245,7 +245,7 @@ def test_a_run_that_diverges_in_its_first_epoch_ends_where_it_began(short_spans,
 @QUIETLY
 def test_a_last_step_that_leaves_no_finite_numbers_is_divergence(monkeypatch):
     # one step an epoch: its loss is that of the start, what it does to the parameters is seen by nothing after it
-    monkeypatch.setitem(SCHEDULES, "constant", lambda t, *_: np.full(t.shape, np.inf))
+    monkeypatch.setitem(SCHEDULES, "constant", lambda t, *_, **__: np.full(t.shape, np.inf))
     recipe, dataset = quick(schedule="constant", epochs=1, batch_size=120), classes(120)
     finished = last(run(recipe, dataset))
     assert (finished.reason, finished.epoch, finished.step) == ("diverged", 0, 0)
@@ -452,7 +452,7 @@ def test_one_row_is_enough_to_train_on():
 
 @QUIETLY
 def test_a_stop_in_a_state_that_is_no_longer_finite_is_divergence_and_keeps_the_one_before(short_spans, monkeypatch):
-    monkeypatch.setitem(SCHEDULES, "constant", lambda t, *_: np.full(t.shape, np.inf))
+    monkeypatch.setitem(SCHEDULES, "constant", lambda t, *_, **__: np.full(t.shape, np.inf))
     recipe, dataset = quick(schedule="constant", epochs=3), classes(120)
     finished = last(run(recipe, dataset, stop_at=at_step(1)))
     assert (finished.reason, finished.epoch, finished.step) == ("diverged", 0, 0)

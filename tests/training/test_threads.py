@@ -10,7 +10,7 @@ from training.events import Progress
 from training.loop import fit
 from training.plan import make_plan
 from training.recipe import RecipeError
-from training.threads import blas_threads, usable_cores
+from training.threads import threads_for, usable_cores
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from training.threads import blas_threads, usable_cores
     ],
 )
 def test_small_products_take_one_thread_and_large_ones_every_core(widths, batch, threads):
-    assert blas_threads(widths, batch) == threads
+    assert threads_for(widths, batch) == threads
 
 
 def blas():
