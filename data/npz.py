@@ -10,18 +10,16 @@ import numpy as np
 from data.dataset import Source
 from data.errors import DataError
 from data.idx import MOST_UNPACKED_PER_PACKED
-from data.split import split_off
+from data.split import hold_out_test, no_test_part
 
 FOUR = ("x_train", "y_train", "x_test", "y_test")
-TEST_SHARE = 0.2
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 def read_npz(path: Path, *, regression: bool) -> Source:
     """The arrays of an NPZ (never pickled objects), with `target_names` and `unit` where the file gives them.
 
-    x and y alone are split 4 to 1, class by class or, for `regression`, at random; always the same way for the same
-    file whatever the run's seed, so that runs of different seeds are judged by the same rows.
+    x and y alone are split by `hold_out_test`.
     """
     arrays = read_arrays(path)
     names = tuple(str(name) for name in np.atleast_1d(arrays.get("target_names", np.array([], dtype=str))))
@@ -33,14 +31,9 @@ def read_npz(path: Path, *, regression: bool) -> Source:
         x, y = arrays["x"], arrays["y"]
         if x.ndim < 1 or y.ndim < 1 or len(x) != len(y) or len(x) < 2:
             raise DataError(f"{path} holds x {x.shape} and y {y.shape}; expected equally many rows, two at least")
-        count = max(1, round(TEST_SHARE * len(x)))
-        by_class = not regression and y.ndim == 1
-        strata = np.unique(y, return_inverse=True)[1] if by_class else np.zeros((len(y), 1))
-        train, test = split_off(strata, count, np.random.default_rng(0))
+        train, test = hold_out_test(y, by_class=not regression)
         arrays |= {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test]}
-        notices = (
-            f"{path.name} holds no test part: {count} of its {len(x)} rows, always the same, are kept for the test.",
-        )
+        notices = (no_test_part(path.name, len(test), len(x)),)
     return Source(
         path.stem,
         x_train=arrays["x_train"],

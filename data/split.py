@@ -2,6 +2,8 @@
 
 import numpy as np
 
+TEST_SHARE = 0.2
+
 
 def split_off(y: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Row indices (rest, held out), both ascending int64, with `count` rows held out at random.
@@ -25,3 +27,19 @@ def split_off(y: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.n
     else:
         chosen[order[:count]] = True
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def hold_out_test(y: np.ndarray, *, by_class: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Row indices (training, test), 4 to 1, for data that came without a test part.
+
+    Drawn class by class where y (N,) is one label a row, a number or text; at random elsewhere. Always the same way
+    for the same y whatever a run's seed, so that runs of different seeds are judged by the same rows. N >= 2.
+    """
+    count = max(1, round(TEST_SHARE * len(y)))
+    strata = np.unique(y, return_inverse=True)[1] if by_class and y.ndim == 1 else np.zeros((len(y), 1))
+    return split_off(strata, count, np.random.default_rng(0))
+
+
+def no_test_part(name: str, count: int, rows: int) -> str:
+    """The notice that belongs to `hold_out_test`."""
+    return f"{name} holds no test part: {count} of its {rows} rows, always the same, are kept for the test."
