@@ -8,6 +8,7 @@ import sys
 import tomllib
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -117,12 +118,12 @@ def parser_of(key: recipes.Key) -> Callable[[str], Any]:
     return parse
 
 
-def recipe(flags: argparse.Namespace) -> Recipe:
-    """The recipe that was named, with the flags that were given over it."""
+def recipe(flags: argparse.Namespace, base: Recipe | None = None) -> Recipe:
+    """The recipe that was named, or `base`, with the flags that were given over it."""
     overrides = {key: value for key, value in vars(flags).items() if key in KEYS}
     if overrides.get("loss") == "mse":
         overrides.setdefault("label_smoothing", 0.0)  # numbers have no labels, whatever the recipe smooths
-    return recipes.load(flags.recipe, overrides)
+    return replace(base, **overrides) if base else recipes.load(flags.recipe or "default", overrides)
 
 
 def add_output_flags(parser: Parser) -> None:

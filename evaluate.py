@@ -12,15 +12,19 @@ import data
 from network.tree import tree_map
 from report.summary import details_of, evaluation_text, scores_of
 from training import recipe as recipes
-from training.checkpoint import CheckpointError, read_checkpoint
+from training.checkpoint import CheckpointError
 from training.evaluation import Evaluator
-from training.run_folder import find_checkpoint
+from training.run_folder import find_checkpoint, read_network
 
 
 def make_parser() -> cli.Parser:
     """All flags of this door."""
     parser = cli.Parser("Judge a trained network by the test part of its data, or of other data.")
-    parser.add_argument("run", metavar="RUN", help="a run folder, a run's name, or a .safetensors file")
+    parser.add_argument(
+        "run",
+        metavar="RUN",
+        help="a run folder, a run's name, a .safetensors file, or saved_network/ of the paper's program",
+    )
     parser.add_argument("--data", metavar="PATH", help="other data (default: what the run was trained on)")
     parser.add_argument(
         "-o", "--output-dir", default="runs", metavar="DIR", help="where runs are looked up by name (default: runs)"
@@ -31,7 +35,9 @@ def make_parser() -> cli.Parser:
 
 
 def data_of(checkpoint: Path) -> str:
-    """The data that the run of a checkpoint was trained on, by the recipe beside it."""
+    """The data that the run of a checkpoint was trained on, by the recipe beside it; the paper's was on MNIST."""
+    if checkpoint.is_dir():
+        return "mnist"
     recipe = checkpoint.parent / "recipe.toml"
     if not recipe.is_file():
         raise CheckpointError(f"there is no {recipe}, which would name the data; say --data PATH")
@@ -42,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     """Accuracy, loss and a confusion matrix; for numbers, the error in the user's unit."""
     flags = make_parser().parse(argv)
     path = find_checkpoint(flags.run, flags.output_dir)
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_network(path)
     model = checkpoint.model
     params = checkpoint.state["params"]
     dtype = str(params[0]["W"].dtype)

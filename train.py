@@ -1,23 +1,23 @@
 """Train a dense network: python train.py [--device cuda] [--recipe NAME|FILE] [flags]. --help lists everything."""
 
+import argparse
 import json
-import platform
 import sys
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 import cli
 import data
-from backends import Backend
 from report.progress import make_view
 from report.summary import summarise, summary_text
+from training.checkpoint import Checkpoint
+from training.environment import environment
 from training.events import Finished, Model, Plan, Progress
 from training.loop import fit
 from training.plan import make_plan
 from training.recipe import Recipe, RecipeError
-from training.run_folder import RunFolder
+from training.resume import changes, check_data, first_point, starting_point, told
+from training.run_folder import Every, RunFolder, find_checkpoint, find_run, read_network
 from training.signals import stop_signals
 
 
@@ -32,10 +32,23 @@ def make_parser() -> cli.Parser:
         help="of NumPy and PyTorch on the CPU (default: by the size of the products)",
     )
     cli.add_recipe_flags(parser)
+    parser.set_defaults(recipe=None)  # so that --resume sees whether one was named
     output = parser.add_argument_group("output")
     flag = output.add_argument
     flag("-o", "--output-dir", default="runs", metavar="DIR", help="where run folders are made (default: runs)")
     flag("--name", help="of the run folder (default: time and widths)")
+    flag("--init-from", metavar="RUN", help="begin with the weights of a run or file (default: drawn by the seed)")
+    flag(
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="RUN",
+        help="go on with a run, without RUN the newest (default: a new run)",
+    )
+    flag(
+        "--checkpoint-every", type=every, default=every("10m"), metavar="Nm|N",
+        help="minutes (10m) or steps (500) between checkpoints within an epoch (default: 10m)",
+    )  # fmt: skip
     flag(
         "--target-accuracy", type=float, metavar="A", help="exit with 8 below this test accuracy, 0..1 (default: none)"
     )
@@ -45,24 +58,29 @@ def make_parser() -> cli.Parser:
     return parser
 
 
-def environment(recipe: Recipe, dataset: data.Dataset, plan: Plan, backend: Backend) -> dict[str, Any]:
-    """What the result depends on and the recipe does not say."""
-    return {
-        "lagvis": cli.version(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "numpy": np.__version__,
-        "backend": backend.name,
-        "device": backend.device,
-        "compiled": backend.compiled,
-        "span": plan.span,
-        "threads": plan.threads if backend.sets_threads else None,
-        **backend.versions(),
-        "command": sys.argv,
-        "seed": recipe.seed,
-        "data": str(data.locate(recipe.data)),
-        "sha256": dataset.sha256,
-    }
+def every(words: str) -> Every:
+    """--checkpoint-every."""
+    try:
+        return Every.parse(words)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{words!r} found, a number of steps (500) or of minutes (10m) expected"
+        ) from None
+
+
+def open_run(flags: argparse.Namespace) -> RunFolder:
+    """The run that --resume means; what it was computed with holds where no flag says otherwise."""
+    if flags.name is not None or flags.recipe is not None or flags.init_from is not None:
+        raise RecipeError("--resume goes on with a run that has all of it; leave out --name, --recipe and --init-from")
+    folder = RunFolder.reopen(find_run(flags.resume, flags.output_dir), flags.checkpoint_every)
+    earlier = folder.earlier
+    if flags.backend is None and (flags.device == "auto" or earlier.get("backend") in ("torch", "jax")):
+        flags.backend = earlier.get("backend")
+    if flags.device == "auto" and flags.backend == earlier.get("backend"):
+        flags.device = earlier.get("device", "auto")
+    flags.no_compile = flags.no_compile or earlier.get("compiled") is False
+    flags.threads = flags.threads or earlier.get("threads")
+    return folder
 
 
 def dry_run(where: dict[str, Any], model: Model, plan: Plan, as_json: bool) -> int:
@@ -81,21 +99,46 @@ def dry_run(where: dict[str, Any], model: Model, plan: Plan, as_json: bool) -> i
     return 0
 
 
-def main(argv: list[str] | None = None) -> int:
-    """The main door: flags in, a run folder and a result out."""
-    flags = make_parser().parse(argv)
+def recipe_of(flags: argparse.Namespace, resumed: RunFolder | None, network: Checkpoint | None) -> Recipe:
+    """What the flags ask for, of a run that goes on, of a new one, or of one that begins with a network."""
     target = flags.target_accuracy
     if target is not None and not 0.0 <= target <= 1.0:
         raise RecipeError(f"--target-accuracy is {target}; expected a share from 0 to 1")
-    recipe = cli.recipe(flags)
+    recipe = cli.recipe(flags, resumed.recipe if resumed else None)
     recipe = replace(recipe, data=data.absolute(recipe.data))
+    if network:
+        if given := [f"--{key}" for key in ("hidden", "activation") if key in flags]:
+            raise RecipeError(f"--init-from brings a network of its own; leave out {' and '.join(given)}")
+        recipe = replace(recipe, hidden=network.model.widths[1:-1], activation=network.model.activation)
     if target is not None and recipe.regression:
         raise RecipeError("--target-accuracy belongs to classes, and --loss mse predicts numbers")
+    if resumed:
+        changes(resumed.recipe, recipe)
+    return recipe
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The main door: flags in, a run folder and a result out."""
+    flags = make_parser().parse(argv)
+    resumed = open_run(flags) if flags.resume is not None else None
+    network = read_network(find_checkpoint(flags.init_from, flags.output_dir)) if flags.init_from is not None else None
+    recipe = recipe_of(flags, resumed, network)
+    if resumed and (report := resumed.finished(recipe)):
+        cli.say(f"{resumed.path} is finished: {recipe.epochs} epochs are done. With more --epochs it goes on.")
+        print(json.dumps(report) if flags.json else summary_text(report))
+        return below(flags.target_accuracy, report["test_accuracy"])
     backend = cli.select(flags, recipe.dtype)
     dataset = data.load(recipe.data, regression=recipe.regression)
     plan = make_plan(recipe, dataset, strict_validation="validation" in flags, threads=flags.threads)
+    now = environment(recipe, dataset, plan, backend, version=cli.version(), command=sys.argv)
+    model = Model.of(recipe, dataset, plan.training_rows)
+    start = first_point(network, model, recipe) if network else None
+    if resumed:
+        check_data(dataset, resumed.earlier)
+        start = starting_point(resumed.checkpoint, model, plan, recipe) if resumed.checkpoint else None
     if not flags.quiet:
-        for notice in plan.notices:
+        going_on = [told(start, plan, resumed.recipe, recipe, resumed.earlier, now)] if resumed else []
+        for notice in (*plan.notices, *going_on):
             cli.say(notice)
     where: dict[str, Any] = {
         "backend": backend.name,
@@ -103,37 +146,41 @@ def main(argv: list[str] | None = None) -> int:
         "dtype": recipe.dtype,
         "seed": recipe.seed,
     }
-    model = Model.of(recipe, dataset, plan.training_rows)
     if flags.dry_run:
         return dry_run(where, model, plan, flags.json)
 
-    folder = RunFolder.claim(
-        flags.output_dir, flags.name, recipe, model.widths, environment(recipe, dataset, plan, backend)
-    )
-    step = 0
+    folder = resumed or RunFolder.claim(flags.output_dir, flags.name, model.widths, flags.checkpoint_every)
+    folder.begin(recipe, now, start)
+    step = start.step if start else 0
     with stop_signals() as stop, make_view(sys.stderr, quiet=flags.quiet) as view:
-        for event in fit(recipe, dataset, plan, backend, stop=stop.asked):
+        for event in fit(recipe, dataset, plan, backend, start=start, seconds=folder.seconds, stop=stop.asked):
             folder.record(event)
             view.show(event)
             if isinstance(event, Progress):
                 step = event.step
     assert isinstance(event, Finished), "fit ends with Finished"
     summary = summarise(event, model, {"run": str(folder.path)} | where, model.baseline(dataset.y_test))
+    summary |= {key: value for key, value in folder.scores().items() if summary[key] is None}
     folder.close(summary)
     print(json.dumps(summary) if flags.json else summary_text(summary))
     if event.reason == "interrupted":
-        cli.say(f"Stopped after step {event.step}; {folder.path / 'last.safetensors'} holds what was trained.")
+        cli.say(f"Stopped after step {event.step}; {folder.path} holds what was trained, and --resume goes on with it.")
         return stop.exit_code
     if event.reason == "diverged":
         cli.say(
             f"error: the loss is no longer a number after step {step}; the rate {recipe.lr} is too high. "
-            f"Try --lr {recipe.lr / 10:g}. last.safetensors holds epoch {event.epoch}."
+            f"Try --lr {recipe.lr / 10:g}. last.safetensors holds step {event.step}, of epoch {event.epoch}."
         )
         return 6
-    if target is not None and summary["test_accuracy"] < target:
-        cli.say(f"The test accuracy {summary['test_accuracy']} is below --target-accuracy {target}.")
-        return 8
-    return 0
+    return below(flags.target_accuracy, summary["test_accuracy"])
+
+
+def below(target: float | None, accuracy: float | None) -> int:
+    """8 where a test accuracy misses --target-accuracy, with a line; else 0."""
+    if target is None or accuracy is None or accuracy >= target:
+        return 0
+    cli.say(f"The test accuracy {accuracy} is below --target-accuracy {target}.")
+    return 8
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from backends import select
+from backends import Backend, select
 from data.dataset import Dataset, Source, as_classification, as_regression
+from training.checkpoint import Checkpoint
 from training.events import EpochEnded, Event, Finished, Progress
 from training.loop import fit
 from training.plan import make_plan
@@ -73,14 +74,22 @@ def quick(**keys: Any) -> Recipe:
     return Recipe(**(small | keys))
 
 
-def run(recipe: Recipe, dataset: Dataset, *, stop_at: Callable[[Event], bool] = lambda event: False) -> list[Event]:
-    """Every event of a run on NumPy that is asked to stop once `stop_at` holds of an event.
+def run(
+    recipe: Recipe,
+    dataset: Dataset,
+    *,
+    stop_at: Callable[[Event], bool] = lambda event: False,
+    start: Checkpoint | None = None,
+    backend: Backend | None = None,
+) -> list[Event]:
+    """Every event of a run (on NumPy, from its beginning) that is asked to stop once `stop_at` holds of an event.
 
     A validation part is taken as asked for by hand.
     """
     plan = make_plan(recipe, dataset, strict_validation=True)
+    backend = backend or select("cpu", dtype=recipe.dtype)
     events: list[Event] = []
-    for event in fit(recipe, dataset, plan, select("cpu", dtype=recipe.dtype), stop=lambda: any(map(stop_at, events))):
+    for event in fit(recipe, dataset, plan, backend, start=start, stop=lambda: any(map(stop_at, events))):
         events.append(event)
     return events
 

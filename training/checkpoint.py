@@ -3,11 +3,10 @@
 Nothing in it tells a time, a name or a place, so that equal runs write equal files.
 """
 
-import contextlib
+import hashlib
 import json
 import math
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,10 @@ from data.scaling import Scaling
 from network.activations import ACTIVATIONS
 from network.losses import LOSSES
 from network.tree import named_leaves, tree_from_names
+from training.files import replace_file
 from training.model import Model
 
-FORMAT = 1
+FORMAT = 2
 SCALINGS = ("x_scaling", "y_scaling")
 
 
@@ -31,25 +31,60 @@ class CheckpointError(Exception):
     exit_code = 7
 
 
+class NotFiniteError(Exception):
+    """A loss or a state that holds numbers that are none."""
+
+    exit_code = 6
+
+
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model and its state (host arrays) after `epoch` whole epochs and `step` steps."""
+    """Where a run stands: a model and its state (host arrays) after `epoch` whole epochs and `step` steps.
+
+    rate     of the last step
+    totals   sums of the epoch that has begun, float64; empty between epochs
+    best_*   the epoch with the lowest validation loss so far, and that loss; 0 and infinity before there is one
+    """
 
     model: Model
     state: Any
     epoch: int
     step: int
+    rate: float = 0.0
+    totals: dict[str, np.ndarray] = field(default_factory=dict)
+    best_epoch: int = 0
+    best_loss: float = math.inf
+
+
+def all_finite(state: Any) -> bool:
+    """Whether a host state holds numbers and nothing else."""
+    return all(bool(np.isfinite(leaf).all()) for _, leaf in named_leaves(state))
+
+
+def digest_of(meaning: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
+    """SHA-256 over everything a checkpoint says: its meaning, and every array by name, type, shape and bytes."""
+    digest = hashlib.sha256(json.dumps(meaning, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(json.dumps([name, str(array.dtype), array.shape]).encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write beside `path`, flush to the disk, rename: at every instant `path` is the old file or the new one, whole."""
     model = checkpoint.model
     # The library writes the memory of an array as it lies, and says nothing where that is not row by row.
-    arrays = {name: np.ascontiguousarray(leaf) for name, leaf in named_leaves(checkpoint.state)}
+    leaves = named_leaves(checkpoint.state | ({"totals": checkpoint.totals} if checkpoint.totals else {}))
+    arrays = {name: np.asarray(leaf, order="C") for name, leaf in leaves}
     for name in SCALINGS:
         scaling = getattr(model, name)
         if scaling is not None:
             arrays |= {f"{name}.mean": scaling.mean, f"{name}.deviation": scaling.deviation}
+    if not all_finite(arrays):
+        raise NotFiniteError(
+            f"the state after step {checkpoint.step} holds numbers that are none; {path} stays as it is"
+        )
     meaning = {
         "format": FORMAT,
         "activation": model.activation,
@@ -60,31 +95,17 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "unit": model.unit,
         "epoch": checkpoint.epoch,
         "step": checkpoint.step,
+        "rate": checkpoint.rate,
+        "best_epoch": checkpoint.best_epoch,
+        "best_loss": checkpoint.best_loss if checkpoint.best_epoch else None,
     }
+    meaning["digest"] = digest_of(meaning, arrays)
     # One key only: the library writes several in an order of its own, and equal runs would differ.
     content = save(arrays, metadata={"lagvis": json.dumps(meaning, sort_keys=True)})
-    temporary = path.with_suffix(".writing")
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        replace_file(path, content)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise CheckpointError(f"{path} cannot be written ({error.strerror}); the checkpoint before it stands") from None
-    flush_folder(path.parent)
-
-
-def flush_folder(folder: Path) -> None:
-    """Have the disk keep a new name, where the system and the file system can be asked for that."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -104,9 +125,15 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"{path} has {found}, expected format {FORMAT}; it was written by another program or version"
         )
+    claimed = meaning.pop("digest", None)
+    if claimed != digest_of(meaning, arrays):
+        raise CheckpointError(
+            f"{path} is damaged: its digest does not fit what it holds; use another run or an older copy"
+        )
     try:
         scalings = {name: take_scaling(arrays, name) for name in SCALINGS}
         state = tree_from_names(arrays)
+        totals = state.pop("totals", {})
         widths = check_layers(state["params"])
         model = Model(
             widths=widths,
@@ -119,7 +146,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
             **scalings,
         )
         check_meaning(model, state)
-        return Checkpoint(model, state, int(meaning["epoch"]), int(meaning["step"]))
+        check_totals(model, totals)
+        best_loss = math.inf if meaning["best_loss"] is None else float(meaning["best_loss"])
+        counts = [int(meaning[name]) for name in ("epoch", "step", "best_epoch")]
+        if min(counts) < 0:
+            raise ValueError(f"epoch, step and best epoch are {counts}")
+        epoch, step, best_epoch = counts
+        return Checkpoint(model, state, epoch, step, float(meaning["rate"]), totals, best_epoch, best_loss)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise CheckpointError(
             f"{path} does not hold a whole network ({error}); use another run or an older copy"
@@ -168,6 +201,16 @@ def check_meaning(model: Model, state: Any) -> None:
     for name, leaf in named_leaves(state):
         if not np.isfinite(leaf).all():
             raise ValueError(f"{name} holds numbers that are none")
+
+
+def check_totals(model: Model, totals: Any) -> None:
+    """ValueError unless the sums of an epoch that has begun are those of such a model, or there are none."""
+    kind = "squared_error" if model.target_names else "correct"
+    shapes = {"loss": (), "weight": (), kind: (model.widths[-1],) if model.target_names else ()}
+    if totals and {name: leaf.shape for name, leaf in named_leaves(totals)} != shapes:
+        raise ValueError("sums that do not belong to such a network")
+    if not all_finite(totals):
+        raise ValueError("sums that are no numbers")
 
 
 def one_of(known: Any, name: str) -> str:

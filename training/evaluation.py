@@ -1,6 +1,7 @@
 """How good a network is on given rows: in pieces, through the same seam as training."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,6 +18,10 @@ from training.model import Model
 # One layer of activations of a piece stays under this many numbers (16 MB of float32), however many rows there are.
 PIECE_ROWS = 1000
 PIECE_NUMBERS = 4_000_000
+
+
+class StoppedError(Exception):
+    """Whoever asked for it wants it no longer."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +73,24 @@ class Evaluator:
         self._run = backend.scan(step)
         self._piece = max(1, min(PIECE_ROWS, PIECE_NUMBERS // max(model.widths)))
 
-    def scores(self, params: Any, data: Any, rows: np.ndarray, *, confusion: bool = False) -> Scores:
-        """Of `rows` (int indices) of `data`; memory does not grow with their number, totals are added in float64."""
+    def scores(
+        self,
+        params: Any,
+        data: Any,
+        rows: np.ndarray,
+        *,
+        confusion: bool = False,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Scores:
+        """Of `rows` (int indices) of `data`; memory does not grow with their number, totals are added in float64.
+
+        StoppedError once `stop`, asked before each piece, is true.
+        """
         zero = zero_sums(self._model, self._backend.dtype, confusion=confusion)
         totals = {name: value.astype(np.float64) for name, value in zero.items()}
         for first in range(0, len(rows), self._piece):
+            if stop():
+                raise StoppedError("an evaluation was asked to stop")
             indices = self._backend.asarray(rows[None, first : first + self._piece].astype(np.int32))
             sums = self._run(tree_map(self._backend.asarray, zero), (indices,), (params, data))
             totals = tree_map(partial(self._add, self._backend), totals, sums)

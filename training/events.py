@@ -1,8 +1,10 @@
 """What `fit` yields and what a comparison finds: everything that `report` shows, as data."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from training.checkpoint import Checkpoint
 from training.evaluation import Scores
 from training.model import Model
 from training.plan import Plan
@@ -34,7 +36,11 @@ class Started:
 
 @dataclass(frozen=True)
 class Progress:
-    """A span has ended: where the run is, and the loss and accuracy of that span alone."""
+    """A span has ended: where the run is, and the loss and accuracy of that span alone.
+
+    `checkpoint` copies the state of this moment to the host (NotFiniteError where it holds numbers that are none); it
+    must be asked before the run goes on.
+    """
 
     epoch: int
     step: int
@@ -42,11 +48,12 @@ class Progress:
     rate: float
     scores: Scores
     seconds: float
+    checkpoint: Callable[[], Checkpoint]
 
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """An epoch has ended: `train` is the mean over its steps as they were taken, `state` a host copy of its end."""
+    """An epoch has ended: `train` is the mean over its steps as they were taken, `checkpoint` its end on the host."""
 
     epoch: int
     step: int
@@ -55,25 +62,43 @@ class EpochEnded:
     train: Scores
     validation: Scores | None
     seconds: float
-    state: HostTree
+    checkpoint: Checkpoint
+
+    @property
+    def state(self) -> HostTree:
+        """Of the checkpoint."""
+        return self.checkpoint.state
 
 
 @dataclass(frozen=True)
 class Finished:
     """The run is over: "completed" (then the test part has been looked at, once), "interrupted" or "diverged".
 
-    `state` is the newest one with finite numbers, `step` and `epoch` are where it stood; `seconds` is from the first
-    step to the last, without the looks at the validation part.
+    `checkpoint` is the newest one with finite numbers; `seconds` is from the first step to the last, without the looks
+    at the validation part.
     """
 
     reason: str
-    epoch: int
-    step: int
     seconds: float
     train: Scores | None
     validation: Scores | None
     test: Scores | None
-    state: HostTree
+    checkpoint: Checkpoint
+
+    @property
+    def epoch(self) -> int:
+        """Whole epochs of the checkpoint."""
+        return self.checkpoint.epoch
+
+    @property
+    def step(self) -> int:
+        """Steps of the checkpoint."""
+        return self.checkpoint.step
+
+    @property
+    def state(self) -> HostTree:
+        """Of the checkpoint."""
+        return self.checkpoint.state
 
 
 Event = Started | Progress | EpochEnded | Finished

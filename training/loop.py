@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,8 +16,9 @@ from network.losses import LOSSES
 from network.optimizers import OPTIMIZERS, Optimizer
 from network.schedules import SCHEDULES
 from network.step import Loss, make_step
-from network.tree import named_leaves, tree_map
-from training.evaluation import Evaluator, Scores, zero_sums
+from network.tree import tree_map
+from training.checkpoint import Checkpoint, NotFiniteError, all_finite
+from training.evaluation import Evaluator, Scores, StoppedError, zero_sums
 from training.events import EpochEnded, Event, Finished, Progress, Started
 from training.model import Model
 from training.plan import Plan, epoch_order, epoch_spans
@@ -54,11 +55,6 @@ def step_of(recipe: Recipe, *, keep_gradients: bool = False, xp: Any) -> Callabl
     )
 
 
-def all_finite(state: dict[str, Any]) -> bool:
-    """Whether a host state holds numbers and nothing else."""
-    return all(bool(np.isfinite(leaf).all()) for _, leaf in named_leaves(state))
-
-
 @dataclass(frozen=True)
 class Span:
     """A span made ready: its `inputs` and zero `sums` on the device, and where the run is once it is done."""
@@ -66,101 +62,148 @@ class Span:
     inputs: tuple[Any, Any]
     sums: dict[str, Any]
     step: int
-    images: int
     rate: float
 
 
-def make_spans(recipe: Recipe, plan: Plan, backend: Backend, zero: dict[str, np.ndarray]) -> Iterator[Span]:
-    """All spans of a run, each made when it is asked for."""
+def make_spans(
+    recipe: Recipe, plan: Plan, backend: Backend, zero: dict[str, np.ndarray], after: int = 0
+) -> Iterator[Span]:
+    """The spans of a run after its first `after` steps, each made when it is asked for."""
     total_steps = plan.epochs * plan.steps_per_epoch
-    step = 0
-    for epoch in range(1, plan.epochs + 1):
+    step = after // plan.steps_per_epoch * plan.steps_per_epoch
+    for epoch in range(after // plan.steps_per_epoch + 1, plan.epochs + 1):
         for indices in epoch_spans(plan, epoch_order(recipe, plan, epoch)):
             steps = np.arange(step, step + len(indices))
-            rates = SCHEDULES[recipe.schedule](steps, total_steps, recipe.lr, recipe.warmup, xp=np)
-            inputs = (backend.asarray(indices), backend.asarray(rates.astype(recipe.dtype)))
             step += len(indices)
-            yield Span(inputs, tree_map(backend.asarray, zero), step, indices.size, float(rates[-1]))
+            if step > after:
+                rates = SCHEDULES[recipe.schedule](steps, total_steps, recipe.lr, recipe.warmup, xp=np)
+                inputs = (backend.asarray(indices), backend.asarray(rates.astype(recipe.dtype)))
+                yield Span(inputs, tree_map(backend.asarray, zero), step, float(rates[-1]))
 
 
 def fit(
-    recipe: Recipe, dataset: Dataset, plan: Plan, backend: Backend, *, stop: Callable[[], bool] = lambda: False
+    recipe: Recipe,
+    dataset: Dataset,
+    plan: Plan,
+    backend: Backend,
+    *,
+    start: Checkpoint | None = None,
+    seconds: float = 0.0,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
     """Train, and yield Started, then Progress a span and EpochEnded an epoch, then Finished.
 
-    `stop` is asked between spans; once it is true the run ends as "interrupted" with the state it has. A span whose
-    loss is no longer a number, or an epoch that leaves such numbers, ends it as "diverged" with the state before.
+    From a checkpoint `start` (of this recipe and data set, `seconds` into the run) the run goes on as if it had never
+    stopped. `stop` is asked between spans and between pieces of an evaluation; once it is true the run ends as
+    "interrupted" with the state it has. A span whose loss is no longer a number, or a state that holds such numbers,
+    ends it as "diverged" with the newest checkpoint before.
     """
     with backend.limited_threads(plan.threads):
-        yield from _fit(recipe, dataset, plan, backend, stop)
+        yield from Run(recipe, dataset, plan, backend, start, seconds, stop).events()
 
 
-def _fit(recipe: Recipe, dataset: Dataset, plan: Plan, backend: Backend, stop: Callable[[], bool]) -> Iterator[Event]:
-    model = Model.of(recipe, dataset, plan.training_rows)
-    run = backend.scan(step_of(recipe, xp=backend.xp))
-    evaluator = Evaluator(model, backend)
-    to_device = partial(tree_map, backend.asarray)
-    to_host = partial(tree_map, backend.to_numpy)
+class Run:
+    """A run between its events: the state on the device, and the newest checkpoint of it."""
 
-    data = to_device(model.prepare(dataset.x_train, dataset.y_train, recipe.dtype))
-    host_state = initial_state(recipe, model)
-    state = to_device(host_state)
-    zero = zero_sums(model, recipe.dtype)
-    saved_epoch = saved_step = epoch = step = images = 0
-    train = validation = None
-    reason = "completed"
-    yield Started(model, plan)
+    def __init__(
+        self,
+        recipe: Recipe,
+        dataset: Dataset,
+        plan: Plan,
+        backend: Backend,
+        start: Checkpoint | None,
+        seconds: float,
+        stop: Callable[[], bool],
+    ) -> None:
+        self.plan, self.backend, self.dataset, self.dtype, self.stop = plan, backend, dataset, recipe.dtype, stop
+        self.model = Model.of(recipe, dataset, plan.training_rows)
+        self.run_span = backend.scan(step_of(recipe, xp=backend.xp))
+        self.evaluator = Evaluator(self.model, backend)
+        self.data = self.to_device(self.model.prepare(dataset.x_train, dataset.y_train, recipe.dtype))
+        self.kept = start or Checkpoint(self.model, initial_state(recipe, self.model), 0, 0)
+        self.state = self.to_device(self.kept.state)
+        self.step, self.rate = self.kept.step, self.kept.rate
+        self.zero = zero_sums(self.model, recipe.dtype)
+        self.totals: dict[str, np.ndarray] = self.kept.totals or tree_map(np.float64, self.zero)
+        self.spans = make_spans(recipe, plan, backend, self.zero, self.step)
+        self.train: Scores | None = None
+        self.validation: Scores | None = None
+        self.seconds = seconds
 
-    started = time.perf_counter()
-    spans = make_spans(recipe, plan, backend, zero)
-    span = next(spans, None)
-    for epoch in range(1, plan.epochs + 1):
-        totals = tree_map(np.float64, zero)
-        while step < epoch * plan.steps_per_epoch:
-            assert span is not None, "there is a span for every step"
-            state["sums"] = span.sums
-            state = run(state, span.inputs, (data,))
-            done, span = span, next(spans, None)  # the next span is made ready while the device computes this one
-            sums = to_host(state.pop("sums"))  # the one synchronisation of a span
-            scores = Scores.of(sums, model)
-            if not scores.finite:
+    def to_device(self, tree: Any) -> Any:
+        """A host tree on the device."""
+        return tree_map(self.backend.asarray, tree)
+
+    def events(self) -> Iterator[Event]:
+        """All events of the run."""
+        yield Started(self.model, self.plan)
+        self.started = time.perf_counter() - self.seconds
+        reason, test = "completed", None
+        try:
+            next_span = next(self.spans, None)
+            for epoch in range(self.kept.epoch + 1, self.plan.epochs + 1):
+                while self.step < epoch * self.plan.steps_per_epoch:
+                    assert next_span is not None, "there is a span for every step"
+                    scores, next_span = self._take(next_span)
+                    yield Progress(epoch, self.step, self._images(), self.rate, scores, self._clock(), self.checkpoint)
+                    self._ask()
+                yield self._close(epoch)
+                self._ask()
+            seconds = self._clock()
+            rows = np.arange(len(self.dataset.x_test))
+            data = self.to_device(self.model.prepare(self.dataset.x_test, self.dataset.y_test, self.dtype))
+            test = self.evaluator.scores(self.state["params"], data, rows, confusion=True, stop=self.stop)
+        except StoppedError:
+            reason, seconds = "interrupted", self._clock()
+            try:
+                self.kept = self.checkpoint() if self.step > self.kept.step else self.kept
+            except NotFiniteError:
                 reason = "diverged"
-                break
-            totals = tree_map(np.add, totals, sums)
-            step = done.step
-            images += done.images
-            yield Progress(epoch, step, images, done.rate, scores, time.perf_counter() - started)
-            stopping = stop()
-            if stopping and step < epoch * plan.steps_per_epoch:
-                reason = "interrupted"
-                break
-        if reason != "completed":
-            break
-        ended = to_host(state)
-        if not all_finite(ended):
-            reason = "diverged"
-            break
-        host_state, saved_epoch, saved_step = ended, epoch, step
-        train = Scores.of(totals, model)
-        if len(plan.validation_rows):
-            paused = time.perf_counter()
-            validation = evaluator.scores(state["params"], data, plan.validation_rows)
-            started += time.perf_counter() - paused
-        seconds = time.perf_counter() - started
-        yield EpochEnded(epoch, step, images, done.rate, train, validation, seconds, host_state)
-        if stopping or stop():
-            reason = "interrupted"
-            break
-    seconds = time.perf_counter() - started
+        except NotFiniteError:
+            reason, seconds = "diverged", self._clock()
+        yield Finished(reason, seconds, self.train, self.validation, test, self.kept)
 
-    if reason == "interrupted" and step > saved_step:
-        ended = to_host(state)
-        if all_finite(ended):
-            host_state, saved_epoch, saved_step = ended, epoch - 1, step
-        else:
-            reason = "diverged"
-    test = None
-    if reason == "completed":
-        test_data = to_device(model.prepare(dataset.x_test, dataset.y_test, recipe.dtype))
-        test = evaluator.scores(state["params"], test_data, np.arange(len(dataset.x_test)), confusion=True)
-    yield Finished(reason, saved_epoch, saved_step, seconds, train, validation, test, host_state)
+    def _take(self, span: Span) -> tuple[Scores, Span | None]:
+        """Run a span; its scores, and the next span, made ready while the device computed."""
+        self.state["sums"] = span.sums
+        self.state = self.run_span(self.state, span.inputs, (self.data,))
+        following = next(self.spans, None)
+        sums = tree_map(self.backend.to_numpy, self.state.pop("sums"))  # the one synchronisation of a span
+        scores = Scores.of(sums, self.model)
+        if not scores.finite:
+            raise NotFiniteError(f"the loss of a span that ends with step {span.step} is no number")
+        self.totals = tree_map(np.add, self.totals, sums)
+        self.step, self.rate = span.step, span.rate
+        return scores, following
+
+    def _close(self, epoch: int) -> EpochEnded:
+        """Judge an epoch whose last step is done."""
+        seconds = self._clock()
+        ended = self.checkpoint()
+        if len(self.plan.validation_rows):
+            rows = self.plan.validation_rows
+            self.validation = self.evaluator.scores(self.state["params"], self.data, rows, stop=self.stop)
+        self.train = Scores.of(self.totals, self.model)
+        self.totals = tree_map(np.float64, self.zero)
+        self.kept = replace(ended, epoch=epoch, totals={})
+        if self.validation is not None and self.validation.loss < ended.best_loss:
+            self.kept = replace(self.kept, best_epoch=epoch, best_loss=self.validation.loss)
+        self.started = time.perf_counter() - seconds  # the look at the validation part is not training
+        return EpochEnded(epoch, self.step, self._images(), self.rate, self.train, self.validation, seconds, self.kept)
+
+    def checkpoint(self) -> Checkpoint:
+        """Where the run stands, copied to the host; NotFiniteError if that holds numbers that are none."""
+        state = tree_map(self.backend.to_numpy, self.state)
+        if not all_finite(state):
+            raise NotFiniteError(f"the state after step {self.step} holds numbers that are none")
+        return replace(self.kept, state=state, step=self.step, rate=self.rate, totals=self.totals)
+
+    def _ask(self) -> None:
+        if self.stop():
+            raise StoppedError
+
+    def _clock(self) -> float:
+        return time.perf_counter() - self.started
+
+    def _images(self) -> int:
+        return self.plan.images(self.step)

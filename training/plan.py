@@ -45,6 +45,11 @@ class Plan:
         """Full batches, and the tail if there is one."""
         return self.full_batches + (self.tail > 0)
 
+    def images(self, step: int) -> int:
+        """Rows that the first `step` steps of a run look at."""
+        epochs, rest = divmod(step, self.steps_per_epoch)
+        return epochs * len(self.training_rows) + rest * self.batch_size
+
 
 def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = False, threads: int | None = None) -> Plan:
     """The plan of a recipe for a data set.

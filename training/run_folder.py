@@ -1,41 +1,74 @@
 """The folder of a run: claimed once, written as events come in, found again by name."""
 
+import contextlib
 import csv
 import json
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import filelock
+
 from training import recipe as recipes
-from training.checkpoint import Checkpoint, CheckpointError, write_checkpoint
-from training.events import EpochEnded, Event, Finished, Started
-from training.model import Model
+from training.checkpoint import Checkpoint, CheckpointError, NotFiniteError, read_checkpoint, write_checkpoint
+from training.events import EpochEnded, Event, Finished, Progress
+from training.files import WRITING, replace_file
+from training.paper_network import FIRST, read_paper_network
 from training.recipe import Recipe, RecipeError
 
 COLUMNS = (
     "epoch", "step", "images", "rate",
     "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "seconds",
 )  # fmt: skip
-LAST = "last.safetensors"
+LAST, BEST = "last.safetensors", "best.safetensors"
+RECIPE, ENVIRONMENT, METRICS = "recipe.toml", "environment.json", "metrics.csv"
+REPORT, LOCK = "report.json", "run.lock"
 LONGEST_WIDTHS = 100
 
 
-class RunFolder:
-    """A folder that belongs to one run. `record` takes every event of it; `close` adds the report."""
+@dataclass(frozen=True)
+class Every:
+    """How often a checkpoint is taken within an epoch: after so many steps, or so many seconds."""
 
-    def __init__(self, path: Path, recipe: Recipe, environment: dict[str, Any]) -> None:
-        self.path = path
-        self._model: Model | None = None
-        self._saved_step = -1
-        self._write("recipe.toml", recipes.dumps(recipe))
-        self._write("environment.json", json.dumps(environment, indent=2) + "\n")
-        self._write("metrics.csv", ",".join(COLUMNS) + "\n")
+    steps: int | None = None
+    seconds: float | None = None
 
     @classmethod
-    def claim(
-        cls, output_dir: str, name: str | None, recipe: Recipe, widths: tuple[int, ...], environment: dict[str, Any]
-    ) -> "RunFolder":
+    def parse(cls, words: str) -> "Every":
+        """500 (steps) or 10m (minutes); ValueError for anything else."""
+        if words.endswith("m"):
+            minutes = float(words[:-1])
+            if not 0 < minutes < float("inf"):
+                raise ValueError(words)
+            return cls(seconds=60 * minutes)
+        if int(words) < 1:
+            raise ValueError(words)
+        return cls(steps=int(words))
+
+
+class RunFolder:
+    """A folder that belongs to one run, and to one process. `record` takes every event; `close` adds the report."""
+
+    def __init__(self, path: Path, every: Every) -> None:
+        self.path = path
+        self.seconds = 0.0  # of training in earlier parts of the run
+        self.checkpoint: Checkpoint | None = None
+        self.earlier: dict[str, Any] = {}  # the environment of the part before
+        self._every = every
+        self._saved = (-1, -1)
+        self._saved_at = time.monotonic()
+        try:
+            self._lock = filelock.FileLock(path / LOCK)
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise CheckpointError(f"another process is training in {path}; wait for it, or stop it") from None
+        except OSError as error:
+            raise CheckpointError(f"the run folder {path} cannot be written ({error.strerror})") from None
+
+    @classmethod
+    def claim(cls, output_dir: str, name: str | None, widths: tuple[int, ...], every: Every) -> "RunFolder":
         """Make the folder, by `name` or by time and widths; whoever makes it owns it, so no two runs share one."""
         if name is not None and (name in ("", ".", "..") or set(name) & set("/\\\0:")):
             raise RecipeError(f"--name is {name!r}; expected a plain name, without slashes or colons")
@@ -52,38 +85,117 @@ class RunFolder:
             except FileExistsError:
                 if not parent.is_dir():
                     raise CheckpointError(f"{parent} is a file, not a folder; choose another --output-dir") from None
+                if name is not None and never_begun(path):
+                    return cls(path, every)
                 if name is not None:
-                    raise RecipeError(f"{path} exists already; choose another --name, or delete it") from None
+                    raise RecipeError(
+                        f"{path} exists already; choose another --name, go on with it by --resume, or delete it"
+                    ) from None
                 attempt += 1
             except OSError as error:
                 raise CheckpointError(
                     f"the run folder {path} cannot be made ({error.strerror}); choose another --output-dir"
                 ) from None
             else:
-                return cls(path, recipe, environment)
+                return cls(path, every)
+
+    @classmethod
+    def reopen(cls, path: Path, every: Every) -> "RunFolder":
+        """The folder of a run that has begun, with its newest checkpoint; CheckpointError where it holds none."""
+        if not (path / RECIPE).is_file():
+            raise CheckpointError(f"{path} holds no {RECIPE}: nothing has begun there; train without --resume")
+        folder = cls(path, every)
+        folder.earlier = folder._read_json(ENVIRONMENT)
+        if (path / LAST).exists():
+            folder.checkpoint = read_checkpoint(path / LAST)
+        return folder
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the run was begun with."""
+        return recipes.load(str(self.path / RECIPE))
+
+    def finished(self, recipe: Recipe) -> dict[str, Any]:
+        """The report, if all epochs of a recipe are done and reported; else nothing."""
+        report = self._read_json(REPORT)
+        done = self.checkpoint is not None and self.checkpoint.epoch == recipe.epochs
+        return report if done and report.get("finished") == "completed" else {}
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        """A JSON object of the folder; an empty one where there is none, or no whole one."""
+        try:
+            found = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def begin(self, recipe: Recipe, environment: dict[str, Any], start: Checkpoint | None = None) -> None:
+        """Write what is in force, and a `start` of other parameters than those that the seed draws.
+
+        Of earlier metrics the epochs are kept that the checkpoint has, once each.
+        """
+        whole = self.checkpoint.epoch if self.checkpoint else 0
+        rows = [row for row in self._metrics() if int(row[0]) <= whole]
+        self.seconds = float(rows[-1][COLUMNS.index("seconds")]) if rows else 0.0
+        self._write(RECIPE, recipes.dumps(recipe))
+        self._write(ENVIRONMENT, json.dumps(environment, indent=2) + "\n")
+        self._write(METRICS, "".join(",".join(row) + "\n" for row in (COLUMNS, *rows)))
+        if self.checkpoint is not None:
+            self._saved = (self.checkpoint.epoch, self.checkpoint.step)
+            if self.checkpoint.best_epoch == whole > 0 and not self.checkpoint.totals:
+                write_checkpoint(self.path / BEST, self.checkpoint)
+        elif start is not None:
+            write_checkpoint(self.path / LAST, start)
+
+    def scores(self) -> dict[str, float | None]:
+        """Of the newest whole epoch, by the names of the columns: {"train_loss": 0.52, ...}; empty before the first."""
+        rows = self._metrics()
+        return {k: float(v) if v else None for k, v in zip(COLUMNS[4:8], rows[-1][4:8], strict=True)} if rows else {}
+
+    def _metrics(self) -> list[list[str]]:
+        """Whole rows of earlier parts of the run, an epoch each, in order."""
+        try:
+            lines = (self.path / METRICS).read_text(encoding="utf-8").split("\n")[1:-1]
+        except (OSError, ValueError):
+            return []
+        rows: dict[str, list[str]] = {}
+        for row in csv.reader(lines):
+            if len(row) == len(COLUMNS) and row[0] == str(len(rows) + 1):
+                rows[row[0]] = row
+        return list(rows.values())
 
     def record(self, event: Event) -> None:
-        """Keep what the event says: a row of metrics and a checkpoint an epoch, and the state the run ended with."""
+        """Keep what the event says: a row of metrics and a checkpoint an epoch, one now and then within a long one."""
         match event:
-            case Started():
-                self._model = event.model
+            case Progress():
+                if self._is_due(event.step):
+                    with contextlib.suppress(NotFiniteError):  # the next span will tell; what is kept is better
+                        self._save(event.checkpoint())
             case EpochEnded():
                 self._append_metrics(event)
-                self._save(event)
+                self._save(event.checkpoint)
+                if event.checkpoint.best_epoch == event.epoch:
+                    write_checkpoint(self.path / BEST, event.checkpoint)
             case Finished():
-                self._save(event)
+                self._save(event.checkpoint)
             case _:
                 pass
 
     def close(self, report: dict[str, Any]) -> None:
-        """Write the report."""
-        self._write("report.json", json.dumps(report, indent=2) + "\n")
+        """Write the report, and leave the folder to others."""
+        self._write(REPORT, json.dumps(report, indent=2) + "\n")
+        self._lock.release()
 
-    def _save(self, event: EpochEnded | Finished) -> None:
-        assert self._model is not None, "Started comes first"
-        if event.step != self._saved_step:
-            write_checkpoint(self.path / LAST, Checkpoint(self._model, event.state, event.epoch, event.step))
-            self._saved_step = event.step
+    def _is_due(self, step: int) -> bool:
+        if self._every.steps is not None:
+            return step - max(self._saved[1], 0) >= self._every.steps
+        return self._every.seconds is not None and time.monotonic() - self._saved_at >= self._every.seconds
+
+    def _save(self, checkpoint: Checkpoint) -> None:
+        if (checkpoint.epoch, checkpoint.step) != self._saved:
+            write_checkpoint(self.path / LAST, checkpoint)
+            self._saved = (checkpoint.epoch, checkpoint.step)
+            self._saved_at = time.monotonic()
 
     def _append_metrics(self, event: EpochEnded) -> None:
         train, validation = event.train, event.validation
@@ -92,16 +204,23 @@ class RunFolder:
             validation and validation.loss, validation and validation.accuracy, round(event.seconds, 3),
         )  # fmt: skip
         try:
-            with (self.path / "metrics.csv").open("a", newline="", encoding="utf-8") as file:
+            with (self.path / METRICS).open("a", newline="", encoding="utf-8") as file:
                 csv.writer(file, lineterminator="\n").writerow("" if value is None else value for value in row)
+                file.flush()
+                os.fsync(file.fileno())  # before the checkpoint that says that the epoch is done
         except OSError as error:
-            raise CheckpointError(f"{self.path / 'metrics.csv'} cannot be written ({error.strerror})") from None
+            raise CheckpointError(f"{self.path / METRICS} cannot be written ({error.strerror})") from None
 
     def _write(self, name: str, content: str) -> None:
         try:
-            (self.path / name).write_text(content, encoding="utf-8")
+            replace_file(self.path / name, content.encode())
         except OSError as error:
             raise CheckpointError(f"{self.path / name} cannot be written ({error.strerror})") from None
+
+
+def never_begun(path: Path) -> bool:
+    """Whether it is the folder of a run that ended before its recipe stood in it, and nobody put anything there."""
+    return path.is_dir() and all(child.name == LOCK or child.suffix == WRITING for child in path.iterdir())
 
 
 def widths_text(widths: tuple[int, ...]) -> str:
@@ -111,13 +230,39 @@ def widths_text(widths: tuple[int, ...]) -> str:
 
 
 def find_checkpoint(run: str, output_dir: str = "runs") -> Path:
-    """The checkpoint that RUN means: a .safetensors file, a run folder, or a run's name under `output_dir`."""
+    """What RUN means, for `read_network`: a .safetensors file, a run folder, or a run's name under `output_dir`.
+
+    Also the folder of a network that the paper's program saved.
+    """
     given = Path(os.path.expanduser(run)).absolute()
     candidates = [given, Path(os.path.expanduser(output_dir)).absolute() / run]
     for candidate in candidates:
         for path in (candidate, candidate / LAST):
             if path.suffix == ".safetensors" and os.path.isfile(path):
                 return path
+        if os.path.isfile(candidate / FIRST):
+            return candidate
     raise CheckpointError(
-        f"there is no run {run!r}: neither {given} nor {candidates[1]} is a .safetensors file or a folder with {LAST}"
+        f"there is no run {run!r}: neither {given} nor {candidates[1]} is a .safetensors file, a folder with {LAST}, "
+        f"or a network of the paper's program with {FIRST}"
     )
+
+
+def read_network(path: Path) -> Checkpoint:
+    """The network at a path that `find_checkpoint` has found."""
+    return read_paper_network(path) if path.is_dir() else read_checkpoint(path)
+
+
+def find_run(run: str, output_dir: str = "runs") -> Path:
+    """The folder that RUN means: a run folder, a run's name under `output_dir`, or, for "", the newest there."""
+    parent = Path(os.path.expanduser(output_dir)).absolute()
+    if run:
+        candidates = [Path(os.path.expanduser(run)).absolute(), parent / run]
+        found = next((path for path in candidates if path.is_dir()), None)
+        if found is None:
+            raise CheckpointError(f"there is no run {run!r}: neither {candidates[0]} nor {candidates[1]} is a folder")
+        return found
+    begun = [path.parent for path in parent.glob(f"*/{RECIPE}")]
+    if not begun:
+        raise CheckpointError(f"there is no run to resume in {parent}; name one, or say --output-dir")
+    return max(begun, key=lambda path: ((path / METRICS).stat().st_mtime_ns if (path / METRICS).exists() else 0, path))

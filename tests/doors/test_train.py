@@ -60,7 +60,8 @@ def test_two_epochs_on_real_digits_look_like_this(tmp_path):
     )
     folder = tmp_path / "runs" / "first"
     assert {path.name for path in folder.iterdir()} == {
-        "recipe.toml", "environment.json", "metrics.csv", "last.safetensors", "report.json",
+        "recipe.toml", "environment.json", "metrics.csv", "last.safetensors", "best.safetensors",
+        "report.json", "run.lock",
     }  # fmt: skip
     rows = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
     assert [(row["epoch"], row["step"], row["images"]) for row in rows] == [

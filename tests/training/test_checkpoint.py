@@ -12,7 +12,13 @@ from safetensors.numpy import save
 from data.scaling import Scaling
 from network.tree import named_leaves
 from tests.toys import classes, last, numbers, quick, run
-from training.checkpoint import Checkpoint, CheckpointError, read_checkpoint, write_checkpoint
+from training.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    digest_of,
+    read_checkpoint,
+    write_checkpoint,
+)
 from training.model import Model
 
 RUNS = {
@@ -28,7 +34,7 @@ def trained(name: str = "numbers") -> Checkpoint:
     recipe, dataset = RUNS[name]
     events = run(recipe, dataset())
     finished = last(events)
-    return Checkpoint(events[0].model, finished.state, finished.epoch, finished.step)
+    return finished.checkpoint
 
 
 @pytest.fixture
@@ -47,6 +53,9 @@ def parts(path):
 
 
 def compose(path: Path, arrays, meaning) -> None:
+    """A file with a digest that fits, whatever it holds."""
+    meaning = {key: value for key, value in meaning.items() if key != "digest"}
+    meaning["digest"] = digest_of(meaning, arrays)
     path.write_bytes(save(arrays, metadata={"lagvis": json.dumps(meaning)}))
 
 
@@ -223,6 +232,38 @@ def test_what_is_no_file_is_told_by_name(path, make):
     refusal(path)
 
 
+def test_a_bit_flipped_anywhere_is_seen(path):
+    write_checkpoint(path, trained())
+    content = path.read_bytes()
+    for at in [*range(0, len(content), 53), len(content) - 1]:
+        broken = bytearray(content)
+        broken[at] ^= 1 << (at % 8)
+        path.write_bytes(broken)
+        refusal(path)
+
+
+def test_a_digest_of_other_arrays_is_seen(path, parts):
+    arrays, meaning = parts
+    path.write_bytes(save(arrays | {"params.0.b": arrays["params.0.b"] + 1}, metadata={"lagvis": json.dumps(meaning)}))
+    assert "is damaged: its digest does not fit" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "totals",
+    [
+        {"totals.loss": np.float64(1)},
+        {"totals.loss": np.ones(2)},
+        {"totals.other": np.ones(())},
+        {"totals.0": np.ones(2)},
+    ],
+    ids=str,
+)
+def test_sums_of_another_network_are_refused(path, parts, totals):
+    arrays, meaning = parts
+    compose(path, arrays | {name: np.asarray(value) for name, value in totals.items()}, meaning)
+    refusal(path)
+
+
 def test_a_file_cut_anywhere_is_refused(path):
     write_checkpoint(path, trained())
     content = path.read_bytes()
@@ -233,13 +274,13 @@ def test_a_file_cut_anywhere_is_refused(path):
     refusal(path)
 
 
-@pytest.mark.parametrize("version", [0, 2, 999, "1", None])
+@pytest.mark.parametrize("version", [0, 1, 999, "2", None])
 def test_another_format_is_refused_by_its_number(path, parts, version):
     arrays, meaning = parts
     compose(path, arrays, meaning | {"format": version})
     sentence = refusal(path)
     assert repr(version) in sentence
-    assert "expected format 1" in sentence
+    assert "expected format 2" in sentence
 
 
 ARRAYS = [
@@ -260,7 +301,8 @@ def test_a_missing_tensor_is_refused(path, parts, missing):
 
 
 @pytest.mark.parametrize(
-    "missing", ["activation", "loss", "shape", "class_names", "target_names", "unit", "epoch", "step"]
+    "missing",
+    ["activation", "loss", "shape", "class_names", "target_names", "unit", "epoch", "step", "rate", "best_epoch"],
 )
 def test_a_missing_meaning_is_refused(path, parts, missing):
     arrays, meaning = parts

@@ -201,12 +201,15 @@ def test_a_stop_between_epochs_keeps_the_epoch(short_spans):
     assert equal(finished.state, epochs(events)[0].state)
 
 
-def test_a_stop_after_the_last_span_of_an_epoch_does_not_lose_the_epoch(short_spans):
-    events = run(quick(epochs=3), classes(120), stop_at=at_step(6))
+def test_a_stop_after_the_last_span_of_an_epoch_keeps_what_its_row_of_metrics_needs(short_spans):
+    recipe, dataset = quick(epochs=3), classes(120)
+    events = run(recipe, dataset, stop_at=at_step(6))
     finished = last(events)
-    # six steps are one whole epoch, which has its row in the metrics like any other
-    assert (finished.reason, finished.epoch, finished.step) == ("interrupted", 1, 6)
-    assert len(epochs(events)) == 1
+    # all steps of the epoch are taken and it has not been judged: whoever goes on judges it first
+    assert (finished.reason, finished.epoch, finished.step) == ("interrupted", 0, 6)
+    rest = run(recipe, dataset, start=finished.checkpoint)
+    assert kinds(rest) == "S" + "E" + "pppppp" + "E" + "pppppp" + "E" + "F"
+    assert epochs(rest)[0].train == epochs(run(recipe, dataset))[0].train
 
 
 # --- diverging

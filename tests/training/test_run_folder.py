@@ -1,23 +1,30 @@
 import csv
+import dataclasses
 import json
+import os
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from network.tree import tree_map
 from tests.toys import at_step, classes, last, numbers, quick, run
 from training import recipe as recipes
-from training.checkpoint import CheckpointError, read_checkpoint
+from training.checkpoint import CheckpointError, NotFiniteError, read_checkpoint, write_checkpoint
 from training.events import EpochEnded, Finished, Started
 from training.recipe import RecipeError
-from training.run_folder import RunFolder, find_checkpoint
+from training.run_folder import Every, RunFolder, find_checkpoint, find_run
 
 WIDTHS = (36, 8, 4)
+NEVER = Every()
 HEADER = "epoch,step,images,rate,train_loss,train_accuracy,validation_loss,validation_accuracy,seconds"
 
 
-def claim(folder, name="mine", recipe=None, widths=WIDTHS) -> RunFolder:
-    return RunFolder.claim(str(folder), name, recipe or quick(), widths, {"seed": 0})
+def claim(folder, name="mine", recipe=None, widths=WIDTHS, every=NEVER) -> RunFolder:
+    claimed = RunFolder.claim(str(folder), name, widths, every)
+    claimed.begin(recipe or quick(), {"seed": 0})
+    return claimed
 
 
 def recorded(folder, recipe, dataset, **options) -> tuple[Path, list]:
@@ -121,7 +128,7 @@ def test_a_data_path_that_toml_cannot_hold_is_a_sentence(tmp_path):
 def test_the_files_are_there_after_each_event(tmp_path):
     recipe, dataset = quick(), classes(120)
     folder = claim(tmp_path, recipe=recipe)
-    claimed = ["environment.json", "metrics.csv", "recipe.toml"]
+    claimed = ["environment.json", "metrics.csv", "recipe.toml", "run.lock"]
     assert names(folder.path) == claimed
     counts = []
     for event in run(recipe, dataset):
@@ -271,3 +278,79 @@ def test_a_run_without_a_checkpoint_yet_is_told(tmp_path):
     path = claim(tmp_path).path
     with pytest.raises(CheckpointError, match=r"last\.safetensors"):
         find_checkpoint(str(path))
+
+
+# --- the best network, the lock, the newest run
+
+
+def test_the_best_epoch_is_kept_apart_and_the_newest_is_last(tmp_path):
+    recipe = quick(epochs=3, validation=20)
+    folder, events = claim(tmp_path, recipe=recipe), run(recipe, classes(120))
+    for event in events:
+        if isinstance(event, EpochEnded) and event.epoch == 3:  # as if the second had been the best
+            worse = dataclasses.replace(event.checkpoint, best_epoch=2)
+            folder.record(dataclasses.replace(event, checkpoint=worse))
+        elif not isinstance(event, Finished):
+            folder.record(event)
+    assert read_checkpoint(folder.path / "best.safetensors").epoch == 2
+    assert read_checkpoint(folder.path / "last.safetensors").epoch == 3
+
+
+def test_without_a_validation_part_there_is_no_best(tmp_path):
+    path, _ = recorded(tmp_path, quick(), classes(120))
+    assert not (path / "best.safetensors").exists()
+
+
+def test_a_state_that_holds_numbers_that_are_none_replaces_nothing(tmp_path):
+    path, events = recorded(tmp_path, quick(), classes(120))
+    before = (path / "last.safetensors").read_bytes()
+    state = tree_map(lambda a: a * np.float32(np.nan), last(events).state)
+    with pytest.raises(NotFiniteError) as caught:
+        write_checkpoint(path / "last.safetensors", dataclasses.replace(last(events).checkpoint, state=state))
+    assert caught.value.exit_code == 6
+    assert (path / "last.safetensors").read_bytes() == before
+
+
+def test_a_folder_in_use_is_refused_and_one_that_was_closed_is_not(tmp_path):
+    folder = claim(tmp_path)
+    with pytest.raises(CheckpointError, match="another process is training in"):
+        RunFolder.reopen(folder.path, NEVER)
+    folder.close({})
+    assert RunFolder.reopen(folder.path, NEVER).recipe == quick()
+
+
+def test_a_folder_where_nothing_had_begun_is_taken_by_its_name(tmp_path):
+    path = tmp_path / "mine"
+    path.mkdir()
+    (path / "run.lock").touch()
+    (path / "recipe.toml.writing").write_text("lr =")
+    assert claim(tmp_path).path == path
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "thesis.tex").touch()
+    with pytest.raises(RecipeError, match="exists already"):
+        claim(tmp_path, "theirs")
+
+
+@pytest.mark.parametrize(
+    ("words", "every"), [("500", Every(steps=500)), ("10m", Every(seconds=600.0)), ("0.5m", Every(seconds=30.0))]
+)
+def test_steps_and_minutes_are_told_apart(words, every):
+    assert Every.parse(words) == every
+
+
+@pytest.mark.parametrize("words", ["", "m", "0", "-5", "1.5", "0m", "-1m", "infm", "nanm", "5s"])
+def test_what_is_neither_is_refused(words):
+    with pytest.raises(ValueError):  # noqa: PT011  (argparse asks for no more)
+        Every.parse(words)
+
+
+def test_the_newest_run_is_the_one_that_was_written_last(tmp_path):
+    first, second = claim(tmp_path, "b"), claim(tmp_path, "a")
+    (tmp_path / "stranger").mkdir()
+    os.utime(second.path / "metrics.csv", (1e9, 1e9))
+    assert find_run("", str(tmp_path)) == first.path
+    assert find_run("a", str(tmp_path)) == find_run(str(second.path)) == second.path
+    with pytest.raises(CheckpointError, match="there is no run 'c'"):
+        find_run("c", str(tmp_path))
+    with pytest.raises(CheckpointError, match="no run to resume"):
+        find_run("", str(tmp_path / "stranger"))

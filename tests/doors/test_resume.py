@@ -1,0 +1,290 @@
+"""--resume at the door: what it says, what it refuses, what it leaves in the files."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cli import guarded
+from tests.doors.running import ROOT, environment
+from tests.doors.test_train import toy_file
+from train import main
+from training.checkpoint import read_checkpoint
+from training.run_folder import COLUMNS
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """A data file, and the folder of its runs as the working folder; one step a span."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("training.plan.SPAN_SECONDS", 1e-9)
+    return toy_file(tmp_path / "toy.npz")
+
+
+def train(*flags):
+    return guarded(main, ["--device", "cpu", *map(str, flags)])
+
+
+def new(toy, *flags):
+    keys = ("--hidden", "4", "-b", "100", "--validation", "40", "--sched", "constant", "--lr", "0.02")
+    return train("--data", toy, *keys, "--name", "run", "--quiet", *flags)
+
+
+def metrics(folder="runs/run"):
+    with open(f"{folder}/metrics.csv", newline="") as file:
+        return list(csv.reader(file))
+
+
+def files(folder="runs/run"):
+    return {name: Path(f"{folder}/{name}").read_bytes() for name in sorted(os.listdir(folder))}
+
+
+def test_a_finished_run_is_said_to_be_finished_and_nothing_changes(toy, capsys):
+    assert new(toy, "-e", "2") == 0
+    before = files()
+    capsys.readouterr()
+    assert train("--resume", "run", "--json") == 0
+    out, err = capsys.readouterr()
+    assert "run is finished: 2 epochs are done. With more --epochs it goes on." in err
+    assert json.loads(out) == json.loads(before["report.json"])
+    assert files() == before
+    assert train("--resume", "run", "--target-accuracy", "1.0") in (0, 8)
+    assert files() == before
+
+
+def test_more_epochs_go_on_and_the_line_says_what_becomes_of_the_rate(toy, capsys):
+    assert new(toy, "-e", "2") == 0
+    capsys.readouterr()
+    assert train("--resume", "run", "-e", "3", "--lr", "0.01") == 0
+    assert (
+        "Going on after step 6, 2 of 3 epochs done; lr 0.02 -> 0.01, epochs 2 -> 3; "
+        "the rate of the next step is 0.01 instead of 0.02.\n"
+    ) in capsys.readouterr().err
+    assert [row[0] for row in metrics()] == ["epoch", "1", "2", "3"]
+    assert "lr = 0.01" in Path("runs/run/recipe.toml").read_text()
+    assert json.loads(Path("runs/run/report.json").read_text())["epochs"] == 3
+
+
+def test_the_newest_run_is_meant_where_none_is_named(toy, capsys):
+    for name in ("older", "newer"):
+        assert new(toy, "-e", "1", "--name", name) == 0
+        time.sleep(0.02)
+    capsys.readouterr()
+    assert train("--resume") == 0
+    assert f"{os.sep}newer is finished" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "words"),
+    [
+        (["--resume", "nothing"], 7, "there is no run 'nothing'"),
+        (["--resume", "run", "--name", "other"], 2, "leave out --name and --recipe"),
+        (["--resume", "run", "--recipe", "paper"], 2, "leave out --name and --recipe"),
+        (["--resume", "run", "--hidden", "5"], 2, "hidden was (4,) and would be (5,): that would be another run"),
+        (["--resume", "run", "--seed", "5"], 2, "seed was 0 and would be 5"),
+        (["--resume", "run", "-e", "1"], 2, "expected at least as many epochs"),
+        (["--resume", "run", "-e", "9", "--data", "other.npz"], 3, "have changed since it began (toy.npz"),
+        (["--resume", "--output-dir", "empty"], 7, "there is no run to resume in"),
+        (["--checkpoint-every", "0"], 2, "a number of steps (500) or of minutes (10m) expected"),
+        (["--checkpoint-every", "soon"], 2, "'soon' found"),
+        (["--checkpoint-every", "-1m"], 2, "expected"),
+        (["--checkpoint-every", "nanm"], 2, "'nanm' found"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_a_sentence(toy, capsys, flags, code, words):
+    assert new(toy, "-e", "2") == 0
+    toy_file(toy.with_name("other.npz"), rows=500)
+    before = files()
+    capsys.readouterr()
+    try:
+        found = train(*flags)
+    except SystemExit as end:
+        found = end.code
+    out, err = capsys.readouterr()
+    assert (found, out) == (code, "")
+    assert words in err
+    assert err.startswith("error: ")
+    assert files() == before
+
+
+def test_data_that_have_moved_and_are_the_same_are_gone_on_with(toy, capsys):
+    assert new(toy, "-e", "1") == 0
+    os.mkdir("elsewhere")
+    shutil.move(toy, "elsewhere/toy.npz")
+    assert train("--resume", "run", "-e", "2", "--quiet") == 3
+    assert train("--resume", "run", "-e", "2", "--quiet", "--data", "elsewhere/toy.npz") == 0
+
+
+def test_a_run_computed_elsewhere_says_that_the_bytes_are_off(toy, capsys):
+    assert new(toy, "-e", "1", "--threads", "1") == 0
+    capsys.readouterr()
+    assert train("--resume", "run", "-e", "2", "--threads", "2") == 0
+    assert "threads 1 -> 2: the bytes will not be those of an unbroken run." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["torch", "jax"])
+def test_the_backend_of_the_run_is_that_of_its_resume_until_another_is_named(toy, capsys, name):
+    pytest.importorskip(name)
+    assert new(toy, "-e", "1", "--backend", name) == 0
+    assert train("--resume", "run", "-e", "2", "--quiet") == 0
+    assert json.loads(Path("runs/run/environment.json").read_text())["backend"] == name
+    capsys.readouterr()
+    assert train("--resume", "run", "-e", "3", "--backend", "numpy") == 0
+    assert f"backend {name} -> numpy" in capsys.readouterr().err
+    assert [row[0] for row in metrics()] == ["epoch", "1", "2", "3"]
+
+
+# --- metrics.csv over everything that may happen (CASES: killed, half a row)
+
+
+@pytest.mark.parametrize("tail", ["3,0.1", "3,9,280", "\n", "2,6,560,0.02,1,1,1,1,1\n", "3,9,840,0.02,1,1,1,1,1\n"])
+def test_metrics_have_one_header_and_every_epoch_once(toy, tail):
+    assert new(toy, "-e", "5") == 0
+    whole = [row[:-1] for row in metrics()]
+    shutil.rmtree("runs/run")
+    assert new(toy, "-e", "2") == 0
+    with open("runs/run/metrics.csv", "a") as file:
+        file.write(tail)
+    assert train("--resume", "run", "-e", "5", "--quiet") == 0
+    assert metrics()[0] == list(COLUMNS)
+    assert [row[:-1] for row in metrics()] == whole
+    seconds = [float(row[-1]) for row in metrics()[1:]]
+    assert seconds == sorted(seconds)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"epoch,st", b"\xff\xfe\0", b"epoch\n1,2\n"])
+def test_metrics_that_are_lost_cost_their_rows_and_nothing_else(toy, content):
+    assert new(toy, "-e", "2") == 0
+    os.unlink("runs/run/metrics.csv")
+    if content is not None:
+        with open("runs/run/metrics.csv", "wb") as file:
+            file.write(content)
+    assert train("--resume", "run", "-e", "3", "--quiet") == 0
+    assert [row[0] for row in metrics()] == ["epoch", "3"]
+
+
+@pytest.mark.parametrize("name", ["environment.json", "report.json"])
+@pytest.mark.parametrize("content", [None, b"", b"{", b"[1]", b"\xff"])
+def test_a_file_of_facts_that_is_broken_is_written_anew(toy, name, content):
+    assert new(toy, "-e", "2") == 0
+    os.unlink(f"runs/run/{name}")
+    if content is not None:
+        with open(f"runs/run/{name}", "wb") as file:
+            file.write(content)
+    assert train("--resume", "run", "-e", "3", "--quiet") == 0
+    assert isinstance(json.loads(Path(f"runs/run/{name}").read_text()), dict)
+
+
+def test_a_run_killed_between_its_last_step_and_its_report_ends_with_all_its_figures(toy, capsys):
+    assert new(toy, "-e", "2") == 0
+    report = json.loads(Path("runs/run/report.json").read_text())
+    os.unlink("runs/run/report.json")
+    assert train("--resume", "run", "--quiet") == 0
+    again = json.loads(Path("runs/run/report.json").read_text())
+    timeless = [{key: value for key, value in r.items() if key != "seconds"} for r in (report, again)]
+    assert timeless[0] == timeless[1]
+
+
+def test_a_best_network_that_was_not_written_yet_is_written(toy):
+    assert new(toy, "-e", "2") == 0
+    best = Path("runs/run/best.safetensors").read_bytes()
+    os.unlink("runs/run/best.safetensors")
+    os.unlink("runs/run/report.json")
+    assert read_checkpoint_of("last").best_epoch == 2
+    assert train("--resume", "run", "--quiet") == 0
+    assert Path("runs/run/best.safetensors").read_bytes() == best
+
+
+def read_checkpoint_of(name):
+    return read_checkpoint(Path("runs/run") / f"{name}.safetensors")
+
+
+def test_a_diverged_run_goes_on_with_a_smaller_rate(toy, capsys):
+    assert new(toy, "-e", "2") == 0
+    assert train("--resume", "run", "-e", "4", "--lr", "1e30", "--quiet") == 6
+    err = capsys.readouterr().err
+    assert "Try --lr 1e+29. last.safetensors holds step 6, of epoch 2." in err
+    assert read_checkpoint_of("last").step == 6
+    assert train("--resume", "run", "--lr", "0.01", "--quiet") == 0
+    assert [row[0] for row in metrics()] == ["epoch", "1", "2", "3", "4"]
+
+
+# --- broken, foreign, in use
+
+
+@pytest.mark.parametrize("content", [b"", b"random bytes", None])
+def test_a_broken_checkpoint_is_refused_and_left_as_it_is(toy, capsys, content):
+    assert new(toy, "-e", "2") == 0
+    path = "runs/run/last.safetensors"
+    whole = Path(path).read_bytes()
+    broken = bytearray(whole)
+    broken[-5] ^= 1
+    content = bytes(broken) if content is None else content
+    Path(path).write_bytes(content)
+    before = files()
+    capsys.readouterr()
+    assert train("--resume", "run", "-e", "3") == 7
+    assert "use another run or an older copy" in capsys.readouterr().err
+    assert files() == before
+
+
+def test_a_run_is_one_process_and_the_second_is_refused(toy):
+    command = [sys.executable, str(ROOT / "train.py"), "--device", "cpu", "--data", str(toy), "-e", "100000"]
+    command += ["--name", "run", "--checkpoint-every", "20", "--hidden", "4"]
+    first = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not os.path.exists("runs/run/best.safetensors") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    resume = [sys.executable, str(ROOT / "train.py"), "--resume", "run"]
+    second = subprocess.run(resume, env=environment(), capture_output=True, text=True, timeout=60, check=False)
+    assert second.returncode == 7
+    assert "another process is training in" in second.stderr
+    assert second.stderr.count("\n") == 1
+    assert first.poll() is None
+    # whoever holds the lock is killed, and with it the lock
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    epochs = len(metrics()) - 1
+    done = subprocess.run(
+        [*resume, "-e", str(epochs + 2), "--lr", "0.01", "--quiet"],
+        env=environment(), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [row[0] for row in metrics()] == ["epoch", *map(str, range(1, epochs + 3))]
+
+
+def test_a_recipe_that_was_broken_by_hand_is_a_sentence(toy, capsys):
+    assert new(toy, "-e", "2") == 0
+    Path("runs/run/recipe.toml").write_text("lr = [")
+    assert train("--resume", "run") == 2
+    assert "is not TOML" in capsys.readouterr().err
+
+
+def test_a_checkpoint_within_an_epoch_is_taken_when_it_is_due(toy, monkeypatch):
+    from training import run_folder
+
+    steps = []
+    whole = run_folder.write_checkpoint
+    monkeypatch.setattr(
+        run_folder, "write_checkpoint", lambda path, c: steps.append((path.name, c.epoch, c.step)) or whole(path, c)
+    )
+    assert new(toy, "-e", "1", "-b", "40", "--checkpoint-every", "3") == 0
+    # seven steps an epoch
+    assert steps == [
+        ("last.safetensors", 0, 3), ("last.safetensors", 0, 6), ("last.safetensors", 1, 7), ("best.safetensors", 1, 7),
+    ]  # fmt: skip
+    steps.clear()
+    clock = iter(np.arange(0.0, 1e6, 40.0))
+    monkeypatch.setattr("training.run_folder.time.monotonic", lambda: next(clock))
+    assert new(toy, "-e", "1", "-b", "40", "--checkpoint-every", "2m", "--name", "minutes") == 0
+    assert steps[0][2] in (2, 3)
+    assert len(steps) in (4, 5)

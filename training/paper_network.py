@@ -1,0 +1,71 @@
+"""Networks saved by the paper's program: a folder of weightlayer1.npy, biaslayer1.npy, weightlayer2.npy, ...
+
+Weights are float64 (n_out, n_in), biases float64 (n_out, 1); ReLU between the layers, softmax after the last, bytes
+times 1/255 before the first.
+"""
+
+import math
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.checkpoint import Checkpoint, CheckpointError, check_layers
+from training.model import Model
+
+FIRST = "weightlayer1.npy"
+MNIST_SHAPE = (28, 28)
+
+
+def read_paper_network(folder: Path) -> Checkpoint:
+    """The network of a folder, as one that has taken no step here; CheckpointError if it is none, or not whole."""
+    params: list[dict[str, np.ndarray]] = []
+    for i in count(1):
+        weights, biases = folder / f"weightlayer{i}.npy", folder / f"biaslayer{i}.npy"
+        if i > 1 and not (weights.exists() or biases.exists()):
+            break
+        params.append({"W": read_matrix(weights).T, "b": read_matrix(biases).T})
+        n_out = params[-1]["W"].shape[1]
+        if params[-1]["b"].shape != (1, n_out):
+            raise CheckpointError(
+                f"{biases} has the shape {params[-1]['b'].T.shape}, expected {(n_out, 1)} as {weights.name} has it"
+            )
+        params[-1]["b"] = params[-1]["b"][0]
+    try:
+        widths = check_layers(params)
+    except ValueError as error:
+        raise CheckpointError(
+            f"the layers in {folder} do not fit each other ({error}); save the network anew"
+        ) from None
+    model = Model(
+        widths=widths,
+        activation="relu",
+        loss="cross-entropy",
+        shape=MNIST_SHAPE if widths[0] == math.prod(MNIST_SHAPE) else (widths[0],),
+        class_names=tuple(str(i) for i in range(widths[-1])),
+        target_names=(),
+        unit="",
+        x_scaling=None,
+        y_scaling=None,
+    )
+    return Checkpoint(model, {"params": params}, 0, 0)
+
+
+def read_matrix(path: Path) -> Any:
+    """A finite float64 matrix in an .npy file, never a pickle; CheckpointError for anything else."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(np.lib.format.MAGIC_PREFIX))
+        if start != np.lib.format.MAGIC_PREFIX:
+            raise ValueError("it is no .npy file")
+        # A mapping is as large as the file, whatever its header says.
+        found = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+    except MemoryError:
+        raise
+    except Exception as error:  # the system's, and whatever NumPy's reader raises for broken headers
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"{path} cannot be read as a matrix ({reason}); save the network anew") from None
+    if found.ndim != 2 or found.size == 0 or found.dtype.kind not in "fiu" or not np.isfinite(found).all():
+        raise CheckpointError(f"{path} holds {found.dtype} of shape {found.shape}; expected a matrix of finite numbers")
+    return found.astype(np.float64)
