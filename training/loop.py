@@ -23,6 +23,7 @@ from training.model import Model
 from training.plan import Plan, epoch_order, epoch_spans
 from training.random import generator
 from training.recipe import Recipe
+from training.weights import row_weights
 
 
 def initial_state(recipe: Recipe, model: Model) -> dict[str, Any]:
@@ -103,9 +104,11 @@ def _fit(recipe: Recipe, dataset: Dataset, plan: Plan, backend: Backend, stop: C
     to_host = partial(tree_map, backend.to_numpy)
 
     data = to_device(model.prepare(dataset.x_train, dataset.y_train, recipe.dtype))
+    # weights are for the steps; what is judged is judged without
+    weighted = data | to_device(row_weights(recipe, dataset, plan.training_rows, recipe.dtype))
     host_state = initial_state(recipe, model)
     state = to_device(host_state)
-    zero = zero_sums(model, recipe.dtype)
+    zero = zero_sums(model, recipe.dtype, weighted="w" in weighted)
     saved_epoch = saved_step = epoch = step = images = 0
     train = validation = None
     reason = "completed"
@@ -119,7 +122,7 @@ def _fit(recipe: Recipe, dataset: Dataset, plan: Plan, backend: Backend, stop: C
         while step < epoch * plan.steps_per_epoch:
             assert span is not None, "there is a span for every step"
             state["sums"] = span.sums
-            state = run(state, span.inputs, (data,))
+            state = run(state, span.inputs, (weighted,))
             done, span = span, next(spans, None)  # the next span is made ready while the device computes this one
             sums = to_host(state.pop("sums"))  # the one synchronisation of a span
             scores = Scores.of(sums, model)
