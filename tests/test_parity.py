@@ -52,6 +52,15 @@ def test_every_backend_agrees_within_a_few_units_in_the_last_place(backend_of, d
     assert not failures, failures
 
 
+def test_every_backend_agrees_on_a_weighted_loss(backend_of, dtype):
+    recipe = recipe_for(False, dtype, class_weights="balanced")
+    rare = np.flatnonzero((PICTURES.y_train > 0) | (np.arange(300) % 8 == 0))
+    dataset = replace(PICTURES, x_train=PICTURES.x_train[rare], y_train=PICTURES.y_train[rare])
+    found = compare_backends(recipe, dataset, make_plan(recipe, dataset), [backend_of(dtype)], 5)
+    failures = [d for d in found.differences if not d.passed]
+    assert not failures, failures
+
+
 @pytest.mark.parametrize("name", OPENERS)
 def test_a_whole_run_has_the_same_start_order_and_nearly_the_same_end(name):
     recipe = recipe_for(False, "float64", epochs=2)
