@@ -12,6 +12,7 @@ from tests.network import oracle
 from tests.toys import epochs, last, logits, quick
 from tests.witnesses import ReadOnlyBackend
 from training.comparison import compare
+from training.events import Progress
 from training.loop import fit, initial_state
 from training.model import Model
 from training.plan import epoch_order, make_plan
@@ -86,7 +87,8 @@ def test_only_the_steps_see_weights_and_only_where_there_are_some():
 
 
 @pytest.mark.parametrize("name", ["numpy", "strict", "torch", "jax"])
-def test_an_epoch_is_that_of_torch_with_a_weighted_loss(name, torch):
+def test_an_epoch_is_that_of_torch_with_a_weighted_loss(name, torch, monkeypatch):
+    monkeypatch.setattr("training.plan.SPAN_SECONDS", 1e-9)  # spans of one step
     backend = open_backend(name, "float64")
     dataset = skewed()
     recipe = quick(class_weights="balanced", dtype="float64", epochs=1, batch_size=15, validation=20, lr=0.2)
@@ -99,7 +101,7 @@ def test_an_epoch_is_that_of_torch_with_a_weighted_loss(name, torch):
     start = initial_state(recipe, Model.of(recipe, dataset, plan.training_rows))["params"]
     leaves, forward = oracle.network(torch, start, "relu")
     optimizer = torch.optim.SGD([p for layer in leaves for p in layer.values()], lr=0.2)
-    losses, weights, right = [], [], 0
+    losses, weights, right = [], [], []
     for first in range(0, len(order), 15):
         rows = order[first : first + 15]
         optimizer.zero_grad()
@@ -109,7 +111,7 @@ def test_an_epoch_is_that_of_torch_with_a_weighted_loss(name, torch):
         optimizer.step()
         losses.append(loss.item())
         weights.append(weight[dataset.y_train[rows]].sum())
-        right += int((z.argmax(dim=1) == y[rows]).sum())
+        right.append(int((z.argmax(dim=1) == y[rows]).sum()))
 
     events = trained(recipe, dataset, backend)
     expected = dict(named_leaves([{name: p.detach().numpy() for name, p in layer.items()} for layer in leaves]))
@@ -117,8 +119,11 @@ def test_an_epoch_is_that_of_torch_with_a_weighted_loss(name, torch):
         np.testing.assert_allclose(leaf, expected[path], rtol=1e-12, atol=1e-14, err_msg=path)
     train, validation = epochs(events)[0].train, epochs(events)[0].validation
     assert train.loss == pytest.approx(np.average(losses, weights=weights), rel=1e-12)
-    assert 0 < right < 80
-    assert train.accuracy == right / 80  # rows are counted, not weighed
+    assert 0 < sum(right) < 80
+    assert train.accuracy == sum(right) / 80  # rows are counted, not weighed
+    spans = [event.scores for event in events if isinstance(event, Progress)]
+    assert [span.loss for span in spans] == pytest.approx(losses, rel=1e-12)
+    assert [span.accuracy for span in spans] == [n / rows for n, rows in zip(right, (15,) * 5 + (5,), strict=True)]
 
     z = logits(last(events).state["params"], dataset.x_train[plan.validation_rows] / 255.0)
     held_out = dataset.y_train[plan.validation_rows]
