@@ -3,7 +3,8 @@
 data    {"x": (N, n_in), "y": (N,) or (N, n_out)}, for classes also {"classes": 0..K-1 (K,)}, and {"w": (N,)} if
         rows are weighted
 state   {"params": tree, the optimizer's slots: trees, "sums": {name: array}}
-sums    running totals: "loss", "weight" (); "correct" () for classes, "squared_error" (n_out,) for numbers
+sums    running totals: "loss", "weight" (); "correct" () for classes, "squared_error" (n_out,) for numbers; "rows" ()
+        for whoever needs their number beside their weight
 """
 
 from collections.abc import Callable
@@ -37,21 +38,22 @@ def take_batch(data: dict[str, Array], indices: Array, dtype: Any, *, xp: Any) -
 
 
 def scores(z: Array, losses: Array, batch: dict[str, Array], *, xp: Any) -> dict[str, Array]:
-    """What a batch adds to the sums, from z (..., B, n_out) and row losses (..., B), weighted by w if there is one."""
+    """What a batch adds to the sums, from z (..., B, n_out) and row losses (..., B).
+
+    Errors are weighted by w if there is one; right answers are counted, whatever their rows weigh.
+    """
     w = batch.get("w")
-
-    def weighted(a: Array) -> Array:
-        return a if w is None else a * w
-
+    rows = losses.shape[-1]
     sums = {
-        "loss": xp.sum(weighted(losses), axis=-1),
-        "weight": losses.shape[-1] if w is None else xp.sum(w, axis=-1),
+        "loss": xp.sum(losses if w is None else losses * w, axis=-1),
+        "weight": rows if w is None else xp.sum(w, axis=-1),
+        "rows": rows,
     }
     if "classes" not in batch:
         error = z - batch["y"]
         return sums | {"squared_error": xp.sum(error * error if w is None else error * error * w[..., None], axis=-2)}
     hit = xp.astype(xp.argmax(z, axis=-1) == batch["y"], losses.dtype)
-    return sums | {"correct": xp.sum(weighted(hit), axis=-1)}
+    return sums | {"correct": xp.sum(hit, axis=-1)}
 
 
 def gradients(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from report.text import columns, confusion_text, counted, duration, finite, percent
+from report.text import columns, confusion_text, counted, duration, finite, percent, printable
 from training.events import Finished, Model, Scores
 
 Summary = dict[str, Any]
@@ -14,13 +14,32 @@ def scores_of(part: str, scores: Scores | None) -> Summary:
 
 
 def details_of(test: Scores | None, model: Model, baseline: float | None) -> Summary:
-    """What else the test part tells: of classes the confusion counts, of numbers the root mean square errors."""
+    """What else the test part tells: of classes how each is found, of numbers the root mean square errors."""
     if model.y_scaling is None:
         confusion = test.confusion.tolist() if test is not None and test.confusion is not None else None
-        return {"classes": list(model.class_names), "confusion": confusion}
+        return {"classes": list(model.class_names), "confusion": confusion} | recall_of(confusion, model.class_names)
     errors = test.errors if test is not None else (None,) * len(model.target_names)
     named = {name: finite(error) for name, error in zip(model.target_names, errors, strict=True)}
     return {"unit": model.unit or None, "test_errors": named, "baseline_loss": finite(baseline)}
+
+
+def recall_of(confusion: list[list[int]] | None, names: tuple[str, ...]) -> Summary:
+    """What an accuracy hides, from confusion counts: rows and recall of each class, null where it has no row.
+
+    "balanced_accuracy" is the mean recall of the classes that occur, "commonest_share" the accuracy of always answering
+    the commonest.
+    """
+    if confusion is None:
+        return dict.fromkeys(("counts", "recall", "balanced_accuracy", "commonest_share"))
+    counts = [sum(row) for row in confusion]
+    recall = [row[k] / count if count else None for k, (row, count) in enumerate(zip(confusion, counts, strict=True))]
+    occurring = [share for share in recall if share is not None]
+    return {
+        "counts": dict(zip(names, counts, strict=True)),
+        "recall": dict(zip(names, recall, strict=True)),
+        "balanced_accuracy": sum(occurring) / len(occurring),
+        "commonest_share": max(counts) / sum(counts),
+    }
 
 
 def summarise(finished: Finished, model: Model, where: Summary, baseline: float | None) -> Summary:
@@ -49,6 +68,7 @@ def summary_text(summary: Summary) -> str:
             f"{duration(summary['seconds'])}",
         ),
         *(row for part in ("train", "validation", "test") for row in part_rows(summary, part)),
+        *recall_rows(summary),
         *error_rows(summary),
         ("run", summary["run"]),
     ]
@@ -61,6 +81,7 @@ def evaluation_text(result: Summary) -> str:
         ("network", f"{result['run']} ({result['backend']}, {result['device']}, {result['dtype']})"),
         ("data", f"{result['data']}, {result['rows']:,} test rows"),
         *part_rows(result, "test"),
+        *recall_rows(result),
         *error_rows(result),
     ]
     text = columns(rows, left=2)
@@ -75,6 +96,15 @@ def part_rows(summary: Summary, part: str) -> list[tuple[str, str]]:
     if loss is None:
         return []
     return [(part, f"loss {loss:.4f}" + ("" if accuracy is None else f", accuracy {percent(accuracy)}"))]
+
+
+def recall_rows(summary: Summary) -> list[tuple[str, str]]:
+    """Of classes: the mean recall, and the line to beat."""
+    counts, balanced = summary.get("counts"), summary.get("balanced_accuracy")
+    if not counts or balanced is None:
+        return []
+    commonest, share = printable(max(counts, key=counts.__getitem__)), percent(summary["commonest_share"])
+    return [("", f"balanced accuracy {percent(balanced)}; always answering {commonest} would be right in {share}")]
 
 
 def error_rows(summary: Summary) -> list[tuple[str, str]]:

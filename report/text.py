@@ -1,10 +1,17 @@
 """Numbers as a person reads them, in plain ASCII."""
 
 import math
+import string
 from collections.abc import Sequence
 from typing import Any
 
 from training.events import Scores
+
+# Of a confusion matrix: classes, characters a line, characters of a class's name.
+MOST_IN_A_MATRIX = 20
+WIDEST_MATRIX = 100
+WIDEST_NAME = 30
+WORST_SHOWN = 10
 
 
 def finite(value: Any) -> Any:
@@ -42,10 +49,39 @@ def columns(rows: Sequence[tuple[str, ...]], *, left: int = 1) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def confusion_text(counts: list[list[int]], names: tuple[str, ...]) -> str:
-    """A confusion matrix: the true class by row, what the network said by column, and each class's recall."""
-    rows = [("true \\ said", *names, "recall")]
-    for name, row, k in zip(names, counts, range(len(names)), strict=True):
-        total = sum(row)
-        rows.append((name, *map(str, row), percent(row[k] / total) if total else "-"))
+def printable(name: str) -> str:
+    """A class's name for a table: cut where it is long, without what would break a line or steer a terminal."""
+    name = name if name.isprintable() else ascii(name)[1:-1]
+    return name if len(name) <= WIDEST_NAME else name[: WIDEST_NAME - 3] + "..."
+
+
+def confusion_text(counts: list[list[int]], names: Sequence[str]) -> str:
+    """Confusion counts, true class by row: a matrix, or of too many classes for one those that are found worst."""
+    names = [printable(name) for name in names]
+    if len(names) > MOST_IN_A_MATRIX:
+        return worst_classes_text(counts, names)
+    matrix = matrix_text(counts, names, names)
+    if len(matrix.partition("\n")[0]) <= WIDEST_MATRIX:
+        return matrix
+    letters = string.ascii_lowercase[: len(names)]
+    return matrix_text(counts, [f"{letter} = {name}" for letter, name in zip(letters, names, strict=True)], letters)
+
+
+def matrix_text(counts: list[list[int]], names: Sequence[str], heads: Sequence[str]) -> str:
+    """What the network said by column, and each class's rows and recall."""
+    rows = [("true \\ said", *heads, "rows", "recall")]
+    for k, (name, row) in enumerate(zip(names, counts, strict=True)):
+        rows.append((name, *map(str, row), str(sum(row)), percent(row[k] / sum(row)) if sum(row) else "-"))
     return columns(rows)
+
+
+def worst_classes_text(counts: list[list[int]], names: Sequence[str]) -> str:
+    """The classes of lowest recall, each with the class that it is mistaken for most often."""
+    found = [(row[k] / sum(row), k) for k, row in enumerate(counts) if sum(row)]
+    rows = [("true", "most often mistaken for", "rows", "recall")]
+    for recall, k in sorted(found)[:WORST_SHOWN]:
+        wrong = [0 if said == k else count for said, count in enumerate(counts[k])]
+        mistaken = f"{names[wrong.index(max(wrong))]} ({max(wrong):,})" if any(wrong) else "-"
+        rows.append((names[k], mistaken, f"{sum(counts[k]):,}", percent(recall)))
+    text = f"Of {len(names)} classes, the {len(rows) - 1} of lowest recall (--json has all, and the confusion counts):"
+    return f"{text}\n\n{columns(rows, left=2)}"

@@ -13,9 +13,11 @@ from network.tree import named_leaves, tree_map
 from tests.conftest import OPENERS, open_backend
 from tests.witnesses import ReadOnlyBackend
 from training import recipe as recipes
+from training.comparison import batch_of, magnitudes
 from training.comparison import compare as compare_backends
 from training.events import EpochEnded, Finished
-from training.loop import fit
+from training.loop import fit, initial_state
+from training.model import Model
 from training.plan import make_plan
 
 rng = np.random.default_rng(0)
@@ -48,6 +50,15 @@ def test_every_backend_agrees_within_a_few_units_in_the_last_place(backend_of, d
     dataset = NUMBERS if regression else PICTURES
     found = compare_backends(recipe, dataset, make_plan(recipe, dataset), [backend_of(dtype)], 5)
     assert {d.tensor for d in found.differences} >= {"loss", "params.0.W", "grads.2.b", "velocity.1.W"}
+    failures = [d for d in found.differences if not d.passed]
+    assert not failures, failures
+
+
+def test_every_backend_agrees_on_a_weighted_loss(backend_of, dtype):
+    recipe = recipe_for(False, dtype, class_weights="balanced")
+    rare = np.flatnonzero((PICTURES.y_train > 0) | (np.arange(300) % 8 == 0))
+    dataset = replace(PICTURES, x_train=PICTURES.x_train[rare], y_train=PICTURES.y_train[rare])
+    found = compare_backends(recipe, dataset, make_plan(recipe, dataset), [backend_of(dtype)], 5)
     failures = [d for d in found.differences if not d.passed]
     assert not failures, failures
 
@@ -146,6 +157,16 @@ def test_right_backends_pass_where_terms_cancel(name, dtype):
     one_unit = recipe_for(False, dtype, hidden=(1,))
     found = compare_backends(one_unit, PICTURES, make_plan(one_unit, PICTURES), [backend], 10)
     assert found.passed, [d for d in found.differences if not d.passed]
+
+
+def test_a_row_of_weight_2_has_the_scale_of_two_rows():
+    recipe = recipe_for(False, "float64")
+    model = Model.of(recipe, PICTURES, np.arange(300))
+    state, rows = initial_state(recipe, model), np.array([0, 1, 1, 2])
+    twice = magnitudes(state, batch_of(rows, model, PICTURES, {}), model, recipe, 0.1)
+    weights = {"w": np.where(np.arange(300) == 1, 2.0, 1.0)}
+    weighted = magnitudes(state, batch_of(np.arange(3), model, PICTURES, weights), model, recipe, 0.1)
+    assert weighted == pytest.approx(twice, rel=1e-12)
 
 
 def test_rows_at_a_kink_are_counted_and_replaced_in_the_judged_step():

@@ -205,9 +205,10 @@ def check_meaning(model: Model, state: Any) -> None:
 
 def check_totals(model: Model, totals: Any) -> None:
     """ValueError unless the sums of an epoch that has begun are those of such a model, or there are none."""
-    kind = "squared_error" if model.target_names else "correct"
-    shapes = {"loss": (), "weight": (), kind: (model.widths[-1],) if model.target_names else ()}
-    if totals and {name: leaf.shape for name, leaf in named_leaves(totals)} != shapes:
+    kind = {"squared_error": (model.widths[-1],)} if model.target_names else {"correct": ()}
+    plain: dict[str, Any] = {"loss": (), "weight": ()} | kind
+    found = {name: leaf.shape for name, leaf in named_leaves(totals)}
+    if totals and found not in (plain, plain | {"rows": ()}):
         raise ValueError("sums that do not belong to such a network")
     if not all_finite(totals):
         raise ValueError("sums that are no numbers")

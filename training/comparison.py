@@ -25,6 +25,7 @@ from training.loop import initial_state, make_loss, make_optimizer, step_of
 from training.model import Model
 from training.plan import Plan, epoch_order, epoch_spans
 from training.recipe import Recipe
+from training.weights import row_weights
 
 Named = dict[str, np.ndarray]
 
@@ -40,10 +41,11 @@ KINK = 24.0
 class Stepper:
     """One backend taking single steps from any state given as host arrays."""
 
-    def __init__(self, backend: Backend, recipe: Recipe, model: Model, dataset: Dataset) -> None:
+    def __init__(self, backend: Backend, recipe: Recipe, model: Model, dataset: Dataset, weights: Named) -> None:
         self.backend = backend
         self._run = backend.scan(step_of(recipe, keep_gradients=True, xp=backend.xp))
         prepared = model.prepare(dataset.x_train, dataset.y_train, backend.dtype)
+        prepared |= {name: w.astype(backend.dtype) for name, w in weights.items()}
         self._data = tree_map(backend.asarray, prepared)
         self._zero = zero_sums(model, backend.dtype)
 
@@ -64,8 +66,9 @@ def compare(recipe: Recipe, dataset: Dataset, plan: Plan, backends: list[Backend
     """Take the first `steps` steps of the recipe on each backend (open in its own dtype) beside the reference."""
     exact = replace(recipe, dtype="float64")
     model = Model.of(exact, dataset, plan.training_rows)
-    reference = Stepper(select("cpu", "numpy", "float64"), exact, model, dataset)
-    steppers = [Stepper(backend, recipe, model, dataset) for backend in backends]
+    weights = row_weights(exact, dataset, plan.training_rows, "float64")
+    reference = Stepper(select("cpu", "numpy", "float64"), exact, model, dataset, weights)
+    steppers = [Stepper(backend, recipe, model, dataset, weights) for backend in backends]
     # Every backend starts from the bytes it would train from: the draw, rounded to its dtype.
     start = initial_state(recipe, model)
     state = free_reference = tree_map(lambda a: a.astype(np.float64), start)
@@ -74,12 +77,12 @@ def compare(recipe: Recipe, dataset: Dataset, plan: Plan, backends: list[Backend
     kinks: list[Kink] = []
     epsilon = float(np.finfo(recipe.dtype).eps)
     for number, indices, rate in batches(recipe, plan, steps):
-        near = near_kinks(number, state, batch_of(indices, model, dataset), model, KINK * epsilon)
+        near = near_kinks(number, state, batch_of(indices, model, dataset, weights), model, KINK * epsilon)
         kinks += near
         judged = without_rows(indices, {kink.row for kink in near})
         next_state, expected = reference(state, judged, rate)
         free_reference, expected_free = reference(free_reference, indices, rate)
-        sizes = magnitudes(state, batch_of(judged, model, dataset), model, exact, rate)
+        sizes = magnitudes(state, batch_of(judged, model, dataset, weights), model, exact, rate)
         for i, stepper in enumerate(steppers):
             _, tensors = stepper(state, judged, rate)
             free[i], free_tensors = stepper(free[i], indices, rate)
@@ -114,9 +117,10 @@ def batches(recipe: Recipe, plan: Plan, steps: int) -> list[tuple[int, np.ndarra
     return [(number, rows[number], float(rates[number])) for number in range(steps)]
 
 
-def batch_of(indices: np.ndarray, model: Model, dataset: Dataset) -> Named:
+def batch_of(indices: np.ndarray, model: Model, dataset: Dataset, weights: Named) -> Named:
     """The rows of a batch in float64 on the host, as the step takes them."""
     rows = model.prepare(dataset.x_train[indices], dataset.y_train[indices], "float64")
+    rows |= {name: w[indices] for name, w in weights.items()}
     return take_batch(rows, np.arange(len(indices)), np.float64, xp=np)
 
 
@@ -134,7 +138,8 @@ def magnitudes(state: Any, batch: Named, model: Model, recipe: Recipe, rate: flo
     sizes_in = [np.abs(a) for a in inputs]
     size_of_z = sizes_in[-1] @ sizes[-1]["W"] + sizes[-1]["b"]
     targets = np.abs(batch["target"]) if model.y_scaling is None else np.abs(batch["target"]) + size_of_z
-    size_of_delta = (np.abs(delta) + 2.0 * targets) / len(z)
+    w = batch.get("w", np.ones(len(z)))
+    size_of_delta = (np.abs(delta) + 2.0 * targets) * (w / np.sum(w))[:, None]
     grads = backward(sizes, sizes_in, size_of_delta, activation=activation, xp=np)
     slots = {slot: tree_map(np.abs, tree) for slot, tree in state.items() if slot != "params"}
     moved, velocity = make_optimizer(recipe).update(sizes, grads, slots, np.float64(-rate))

@@ -28,6 +28,8 @@ class StoppedError(Exception):
 class Scores:
     """Of classes: mean cross-entropy, accuracy (0..1) and confusion counts (K, K), true by row, said by column.
 
+    Of weighted rows the loss is the weighted mean; accuracy counts rows, whatever they weigh.
+
     Of numbers: the mean squared error over rows and targets in the user's unit squared, and per target its root.
     """
 
@@ -44,7 +46,8 @@ class Scores:
             squared = sums["squared_error"] * model.y_scaling.deviation**2 / weight
             return cls(loss=float(squared.mean()), errors=tuple(float(root) for root in np.sqrt(squared)))
         confusion = sums["confusion"].astype(np.int64) if "confusion" in sums else None
-        return cls(float(sums["loss"]) / weight, float(sums["correct"]) / weight, confusion=confusion)
+        accuracy = float(sums["correct"]) / float(sums.get("rows", weight))
+        return cls(float(sums["loss"]) / weight, accuracy, confusion=confusion)
 
     @property
     def finite(self) -> bool:
@@ -52,12 +55,14 @@ class Scores:
         return math.isfinite(self.loss)
 
 
-def zero_sums(model: Model, dtype: str, *, confusion: bool = False) -> dict[str, np.ndarray]:
-    """Empty running totals for the step, on the host."""
+def zero_sums(model: Model, dtype: str, *, confusion: bool = False, weighted: bool = False) -> dict[str, np.ndarray]:
+    """Empty running totals for the step, on the host; of weighted rows their number is counted too."""
     sums = {"loss": np.zeros((), dtype), "weight": np.zeros((), dtype)}
     if model.y_scaling is not None:
         return sums | {"squared_error": np.zeros(model.widths[-1], dtype)}
     sums["correct"] = np.zeros((), dtype)
+    if weighted:
+        sums["rows"] = np.zeros((), dtype)
     if confusion:
         sums["confusion"] = np.zeros((model.widths[-1], model.widths[-1]), dtype)
     return sums

@@ -24,6 +24,7 @@ from training.model import Model
 from training.plan import Plan, epoch_order, epoch_spans
 from training.random import generator
 from training.recipe import Recipe
+from training.weights import row_weights
 
 
 def initial_state(recipe: Recipe, model: Model) -> dict[str, Any]:
@@ -120,10 +121,13 @@ class Run:
         self.run_span = backend.scan(step_of(recipe, xp=backend.xp))
         self.evaluator = Evaluator(self.model, backend)
         self.data = self.to_device(self.model.prepare(dataset.x_train, dataset.y_train, recipe.dtype))
+        # weights are for the steps; what is judged is judged without
+        weights = row_weights(recipe, dataset, plan.training_rows, recipe.dtype)
+        self.weighted = self.data | self.to_device(weights)
         self.kept = start or Checkpoint(self.model, initial_state(recipe, self.model), 0, 0)
         self.state = self.to_device(self.kept.state)
         self.step, self.rate = self.kept.step, self.kept.rate
-        self.zero = zero_sums(self.model, recipe.dtype)
+        self.zero = zero_sums(self.model, recipe.dtype, weighted=bool(weights))
         self.totals: dict[str, np.ndarray] = self.kept.totals or tree_map(np.float64, self.zero)
         self.spans = make_spans(recipe, plan, backend, self.zero, self.step)
         self.train: Scores | None = None
@@ -166,7 +170,7 @@ class Run:
     def _take(self, span: Span) -> tuple[Scores, Span | None]:
         """Run a span; its scores, and the next span, made ready while the device computed."""
         self.state["sums"] = span.sums
-        self.state = self.run_span(self.state, span.inputs, (self.data,))
+        self.state = self.run_span(self.state, span.inputs, (self.weighted,))
         following = next(self.spans, None)
         sums = tree_map(self.backend.to_numpy, self.state.pop("sums"))  # the one synchronisation of a span
         scores = Scores.of(sums, self.model)

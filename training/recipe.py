@@ -38,6 +38,7 @@ class Recipe:
     activation: str = "relu"
     loss: str = "cross-entropy"
     label_smoothing: float = 0.0
+    class_weights: str = "none"
     optimizer: str = "sgd"
     lr: float = 0.05
     momentum: float = 0.0
@@ -56,6 +57,8 @@ class Recipe:
             object.__setattr__(self, field.name, KEYS[field.name].check(field.name, getattr(self, field.name)))
         if self.label_smoothing and self.loss == "mse":
             raise RecipeError("label_smoothing belongs to classes, loss mse to numbers; set label_smoothing to 0")
+        if self.class_weights != "none" and self.loss == "mse":
+            raise RecipeError("class_weights belongs to classes, loss mse to numbers; set class_weights to none")
         smallest, largest = float(np.finfo(self.dtype).tiny), float(np.finfo(self.dtype).max)
         if not smallest <= self.lr <= largest:
             raise RecipeError(
@@ -150,6 +153,7 @@ KEYS = {
     "activation": Key(choice(*ACTIVATIONS), f"of the hidden layers: {', '.join(ACTIVATIONS)}"),
     "loss": Key(choice(*LOSSES), "cross-entropy for classes, mse for numbers"),
     "label_smoothing": Key(number(0.0, 1.0), "share of the target spread over all classes", float, "E"),
+    "class_weights": Key(choice("none", "balanced"), "none, or balanced: rare classes weigh as much as common ones"),
     "optimizer": Key(choice(*OPTIMIZERS), "sgd: gradient descent", spellings=("--opt",)),
     "lr": Key(number(0.0, math.inf, open_below=True), "learning rate; the peak of a schedule", float, "RATE"),
     "momentum": Key(number(0.0, 1.0), "0 is plain gradient descent", float, "M"),

@@ -132,11 +132,12 @@ def test_replayed_equals_plain_bit_for_bit(opened, hard, dtype):
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_training_replayed_equals_plain_bit_for_bit(opened, activation, momentum, dtype):
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+def test_training_replayed_equals_plain_bit_for_bit(opened, activation, momentum, dtype, weighted):
     rng = np.random.default_rng(0)
     widths = (7, 5, 4, 3)
     params = [{"W": rng.normal(size=shape).astype(dtype), "b": np.zeros(shape[1], dtype)} for shape in pairwise(widths)]
-    zero = {name: np.zeros((), dtype) for name in ("loss", "weight", "correct")}
+    zero = {name: np.zeros((), dtype) for name in ("loss", "weight", "correct", *(["rows"] * weighted))}
     results = []
     for compiled in (True, False):
         backend = opened(dtype, compiled)
@@ -149,6 +150,7 @@ def test_training_replayed_equals_plain_bit_for_bit(opened, activation, momentum
             "y": np.arange(40, dtype=np.uint8) % 3,
             "classes": np.arange(3, dtype=np.uint8),
         }
+        data |= {"w": np.linspace(0.5, 2.0, 40, dtype=dtype)} if weighted else {}
         inputs = (
             np.random.default_rng(2).integers(0, 40, (20, 8), dtype=np.int32),
             np.linspace(1.0, 0.1, 20, dtype=dtype),

@@ -4,8 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix, recall_score
 
-from report.summary import details_of, evaluation_text, scores_of, summarise, summary_text
+from report.summary import details_of, evaluation_text, recall_of, scores_of, summarise, summary_text
 from tests.toys import classes, epochs, last, numbers, quick, run
 from training.events import Scores
 
@@ -15,6 +18,7 @@ PROMISED = {
     "validation_accuracy", "test_loss", "test_accuracy",
 }  # fmt: skip
 
+RARE = run(quick(epochs=0), classes(120, classes=3))
 DIGITS = run(quick(validation=20, epochs=3), classes(120))
 LINES = run(quick(loss="mse", epochs=3), numbers(120))
 BASELINE = LINES[0].model.baseline(numbers(120).y_test)
@@ -49,6 +53,39 @@ def test_classes_have_names_and_confusion_counts():
     assert np.trace(summary["confusion"]) / 30 == summary["test_accuracy"]
 
 
+ANSWERS = st.integers(2, 6).flatmap(
+    lambda k: st.lists(st.tuples(st.integers(0, k - 1), st.integers(0, k - 1)), min_size=1, max_size=40)
+)
+
+
+# scikit-learn warns of what is meant here
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true", "ignore:A single label was found")
+@given(ANSWERS)
+@example([(0, 0)] * 90 + [(1, 0)] * 4 + [(1, 1)])
+def test_recall_is_that_of_scikit_learn(answers):
+    true, said = np.array(answers).T
+    names = tuple(f"c{k}" for k in range(7))  # of which the last never occurs
+    found = recall_of(confusion_matrix(true, said, labels=range(7)).tolist(), names)
+    expected = recall_score(true, said, labels=range(7), average=None, zero_division=np.nan)
+    assert list(found["recall"]) == list(found["counts"]) == list(names)
+    for recall, theirs in zip(found["recall"].values(), expected, strict=True):
+        assert recall == (None if np.isnan(theirs) else pytest.approx(theirs, rel=1e-15))
+    assert found["recall"]["c6"] is None
+    assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(true, said), rel=1e-14)
+    counts = np.bincount(true, minlength=7)
+    assert list(found["counts"].values()) == counts.tolist()
+    assert found["commonest_share"] == counts.max() / len(true)
+
+
+def test_people_read_what_an_accuracy_hides():
+    confusion = np.array([[959, 3, 0], [33, 5, 0], [0, 0, 0]])
+    summary = summary_of(RARE, test=Scores(0.15, 0.964, confusion=confusion))
+    assert summary["recall"] == {"0": 959 / 962, "1": 5 / 38, "2": None}
+    assert summary["counts"] == {"0": 962, "1": 38, "2": 0}
+    lines = summary_text(summary).splitlines()
+    assert lines[-2].strip() == "balanced accuracy 56.42%; always answering 0 would be right in 96.20%"
+
+
 def test_numbers_have_no_accuracies_but_errors_in_their_unit():
     summary = summary_of(LINES, BASELINE)
     assert [summary[f"{part}_accuracy"] for part in ("train", "validation", "test")] == [None] * 3
@@ -69,7 +106,9 @@ def test_a_run_without_scores_has_nulls(events):
     for part in ("train", "validation", "test"):
         assert summary[f"{part}_loss"] is None
         assert summary[f"{part}_accuracy"] is None
-    assert summary.get("confusion") is None
+    for key in ("confusion", "recall", "counts", "balanced_accuracy", "commonest_share"):
+        assert summary.get(key) is None
+    assert "balanced" not in summary_text(summary)
     assert summary.get("test_errors") in (None, {"near": None, "far": None})
 
 
@@ -103,7 +142,8 @@ def test_people_read_the_same_numbers():
     for line, part in zip(lines[2:5], ("train", "validation", "test"), strict=True):
         accuracy = 100 * summary[f"{part}_accuracy"]
         assert line == f"{part:12}loss {summary[f'{part}_loss']:.4f}, accuracy {accuracy:.2f}%"
-    assert lines[5] == "run         /runs/mine"
+    assert lines[5].startswith(f"            balanced accuracy {100 * summary['balanced_accuracy']:.2f}%; ")
+    assert lines[6] == "run         /runs/mine"
 
 
 def test_people_read_errors_in_the_users_unit_and_what_the_mean_would_give():
@@ -137,7 +177,7 @@ def test_an_evaluation_of_classes_ends_in_its_confusion_matrix():
     text = evaluation_text(evaluation(DIGITS))
     head, matrix = text.split("\n\n")
     assert head.splitlines()[1].split() == ["data", "toy,", "1,030", "test", "rows"]
-    counts = [[int(cell) for cell in line.split()[1:-1]] for line in matrix.splitlines()[1:]]
+    counts = [[int(cell) for cell in line.split()[1:-2]] for line in matrix.splitlines()[1:]]
     assert counts == last(DIGITS).test.confusion.tolist()
     assert f"accuracy {100 * last(DIGITS).test.accuracy:.2f}%" in head
 
@@ -147,3 +187,4 @@ def test_an_evaluation_of_numbers_ends_in_its_errors():
     assert text.count("off by") == 2
     assert "2.5000" in text.splitlines()[-1]
     assert "recall" not in text
+    assert "balanced" not in text

@@ -65,9 +65,10 @@ NAMES = ("1", "cat", "10")
 
 def test_the_confusion_text_adds_up():
     lines = [line.split() for line in confusion_text(COUNTS, NAMES).splitlines()]
-    assert lines[0] == ["true", "\\", "said", *NAMES, "recall"]
+    assert lines[0] == ["true", "\\", "said", *NAMES, "rows", "recall"]
     assert [line[0] for line in lines[1:]] == list(NAMES)
-    assert [[int(cell) for cell in line[1:-1]] for line in lines[1:]] == COUNTS
+    assert [[int(cell) for cell in line[1:-2]] for line in lines[1:]] == COUNTS
+    assert [line[-2] for line in lines[1:]] == ["6", "13", "0"]
     assert [line[-1] for line in lines[1:]] == ["83.33%", "84.62%", "-"]
 
 
@@ -90,7 +91,56 @@ def test_recall_is_the_share_of_the_diagonal_in_its_row(counts):
     text = confusion_text(counts, tuple(f"c{k}" for k in range(len(counts))))
     for k, line in enumerate(text.splitlines()[1:]):
         cells = line.split()
-        assert list(map(int, cells[1:-1])) == counts[k]
+        assert list(map(int, cells[1:-1])) == [*counts[k], sum(counts[k])]
         # the share first: 441 of 1,440 is a tie between 30.62 and 30.63, which 100 * 441 / 1440 breaks the other way
         expected = f"{counts[k][k] / sum(counts[k]):.2%}" if sum(counts[k]) else "-"
         assert cells[-1] == expected
+
+
+CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+
+
+def test_columns_of_names_too_wide_for_a_line_are_headed_by_letters():
+    counts = [[1000 if true == said else 17 for said in range(10)] for true in range(10)]
+    lines = confusion_text(counts, CLOTHES).splitlines()
+    assert lines[0].split() == ["true", "\\", "said", *"abcdefghij", "rows", "recall"]
+    assert lines[1].startswith("a = T-shirt/top ")
+    assert lines[10].startswith("j = Ankle boot ")
+    assert max(map(len, lines)) <= 100
+    assert confusion_text(COUNTS, ("short", "names", "stay")).splitlines()[0].split()[3:6] == ["short", "names", "stay"]
+
+
+def test_of_many_classes_the_ten_found_worst_are_listed():
+    names = tuple(f"class {k}" for k in range(47))
+    counts = [[0] * 47 for _ in names]
+    for k in range(46):  # the last class has no rows
+        counts[k][k] = 2000 - k
+    counts[30][30], counts[30][5], counts[30][7] = 10, 4, 6
+    counts[3][4] = 2000
+    text = confusion_text(counts, names)
+    sentence, blank, head, first, second, *others = text.splitlines()
+    assert sentence == "Of 47 classes, the 10 of lowest recall (--json has all, and the confusion counts):"
+    assert blank == ""
+    assert head.split("  ")[0] == "true"
+    assert first.split() == ["class", "3", "class", "4", "(2,000)", "3,997", "49.96%"]
+    assert second.split() == ["class", "30", "class", "7", "(6)", "20", "50.00%"]
+    assert len(others) == 8
+    assert all(line.endswith("100.00%") and " - " in line for line in others)
+
+
+@pytest.mark.parametrize("classes", [2, 20, 21, 26, 1000])
+def test_whatever_the_number_and_names_of_classes_a_line_stays_readable(classes):
+    names = tuple(f"{k}, a class whose name goes on and on and on and on" for k in range(classes))
+    counts = [[7 if true == said else 0 for said in range(classes)] for true in range(classes)]
+    lines = confusion_text(counts, names).splitlines()
+    assert max(map(len, lines)) <= 140
+    assert len(lines) <= 21
+    assert any("..." in line for line in lines)
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "\x1b[31mred", "tab\tbed", "\u202eback"])
+def test_a_name_cannot_break_a_line_or_steer_a_terminal(name):
+    text = confusion_text([[1, 0], [0, 1]], (name, "kød"))
+    assert text.count("\n") == 2
+    assert all(line.isprintable() for line in text.splitlines())
+    assert "kød" in text
