@@ -1,5 +1,10 @@
 """Show that the backends agree: python compare.py [--backends numpy,torch,jax,cupy] [--recipe R] [--steps 10]."""
 
+import startup
+
+if __name__ == "__main__":
+    startup.stop_quietly()  # the imports below take their time
+
 import json
 import sys
 from contextlib import ExitStack

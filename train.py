@@ -1,5 +1,10 @@
 """Train a dense network: python train.py [--device cuda] [--recipe NAME|FILE] [flags]. --help lists everything."""
 
+import startup
+
+if __name__ == "__main__":
+    startup.stop_quietly()  # the imports below take their time
+
 import json
 import platform
 import sys

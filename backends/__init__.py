@@ -3,6 +3,13 @@
 Array libraries are imported when they are picked, never before.
 """
 
+import sys
+
+import startup
+
+if sys.argv[:1] == ["-m"]:  # `python -m backends` is being looked up: the imports below take their time
+    startup.stop_quietly()
+
 import importlib
 import re
 from types import ModuleType
