@@ -1,15 +1,20 @@
 """Ctrl-C before there is anything to keep. Imported first by whatever is run, so it imports next to nothing itself."""
 
 import os
-import signal
 
 
-def end_at_once(number: int, frame: object) -> None:
+def end_at_once(number: int = 2, frame: object = None) -> None:
     """One sentence, exit code 130, and nothing after it."""
     try:
         os.write(2, b"Stopped.\n")
     finally:
         os._exit(130)  # an exception would pass through the libraries, some of which make another of it
+
+
+try:
+    import signal
+except KeyboardInterrupt:
+    end_at_once()
 
 
 def stop_quietly() -> None:

@@ -20,6 +20,7 @@ from report.progress import make_view
 from report.summary import summarise, summary_text
 from training.events import Finished, Model, Plan, Progress
 from training.loop import fit
+from training.memory import estimate
 from training.plan import make_plan
 from training.recipe import Recipe, RecipeError
 from training.run_folder import RunFolder
@@ -108,9 +109,10 @@ def main(argv: list[str] | None = None) -> int:
         "dtype": recipe.dtype,
         "seed": recipe.seed,
     }
+    need = estimate(recipe, dataset, plan, on_host=backend.device == "cpu").check()
     model = Model.of(recipe, dataset, plan.training_rows)
     if flags.dry_run:
-        return dry_run(where, model, plan, flags.json)
+        return dry_run(where | need.facts(), model, plan, flags.json)
 
     folder = RunFolder.claim(
         flags.output_dir, flags.name, recipe, model.widths, environment(recipe, dataset, plan, backend)
