@@ -128,9 +128,7 @@ def recipe(flags: argparse.Namespace) -> Recipe:
 
 def add_output_flags(parser: Parser) -> None:
     """--json."""
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object on stdout and nothing else (default: text)"
-    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout, alone (default: text)")
 
 
 def select(flags: argparse.Namespace, dtype: str) -> Backend:
@@ -183,11 +181,9 @@ def guarded(main: Callable[[list[str] | None], int], argv: list[str] | None = No
 
 def tell(error: Exception) -> int:
     """Say on stderr what an error means; its exit code."""
-    code = getattr(error, "exit_code", None)
-    sentence = str(error)
+    code, sentence = getattr(error, "exit_code", None), str(error)
     if is_out_of_memory(error):
-        code = 5
-        sentence = f"the memory does not suffice ({first_line(error)}); use smaller --hidden or --batch-size"
+        code, sentence = 5, f"the memory does not suffice ({first_line(error)}); use smaller --hidden or --batch-size"
     elif isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOENT:
         code, sentence = 2, "the folder that this was started in is gone; change to another"
     elif isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EIO):
