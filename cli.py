@@ -188,10 +188,7 @@ def tell(error: Exception) -> int:
         code, sentence = 2, "the folder that this was started in is gone; change to another"
     elif isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EIO):
         drop_stdout()
-        code, sentence = (
-            1,
-            f"the result cannot be written to stdout ({error.strerror}); what is in the run folder stays",
-        )
+        code, sentence = 1, f"the result cannot be written to stdout ({error.strerror}); nothing else is lost"
     elif code is None:
         if os.environ.get("LAGVIS_TRACEBACK"):
             traceback.print_exc()
