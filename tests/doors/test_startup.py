@@ -1,6 +1,5 @@
 """Signals before a run has begun. The first array library to be imported is a stand-in that sends them."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -9,6 +8,8 @@ import pytest
 
 from tests.doors.running import ROOT, environment
 
+# A suite that runs in a shell's background ignores Ctrl-C, and hands that on; a program in between sets it anew.
+WITH_SIGINT = "import os, signal, sys; signal.signal(signal.SIGINT, signal.{}); os.execv(sys.executable, sys.argv[1:])"
 DOORS = [["train.py"], ["evaluate.py", "r"], ["compare.py"], ["-m", "backends"]]
 
 
@@ -17,12 +18,16 @@ def struck_while_importing(folder, command, number, *, ignored=False):
     (folder / "numpy.py").write_text(
         f"import os, time\nos.kill(os.getpid(), {number:d})\ntime.sleep(0.05)\nraise Exit\n"
     )
-    handler = signal.SIG_IGN if ignored else signal.SIG_DFL
+    return python(command, PYTHONPATH=str(folder), ignored=ignored)
+
+
+def python(arguments, *, ignored=False, **changes):
+    """The finished process of a Python that begins with Ctrl-C as usual, or ignored."""
+    setting = WITH_SIGINT.format("SIG_IGN" if ignored else "SIG_DFL")
     return subprocess.run(
-        [sys.executable, *command],
+        [sys.executable, "-c", setting, sys.executable, *arguments],
         cwd=ROOT,
-        env=environment(PYTHONPATH=str(folder)),
-        preexec_fn=lambda: signal.signal(signal.SIGINT, handler),  # a suite run in the background ignores it
+        env=environment(**changes),
         capture_output=True,
         text=True,
         timeout=60,
@@ -48,14 +53,5 @@ def test_a_ctrl_c_that_is_ignored_stays_ignored(tmp_path):
 
 def test_whoever_imports_a_door_keeps_their_own_ctrl_c():
     code = "import signal, train, compare, evaluate, backends; print(signal.getsignal(signal.SIGINT).__name__)"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = python(["-c", code], PYTHONPATH=str(ROOT))
     assert done.stdout == "default_int_handler\n"
