@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -128,9 +129,7 @@ def recipe(flags: argparse.Namespace, base: Recipe | None = None) -> Recipe:
 
 def add_output_flags(parser: Parser) -> None:
     """--json."""
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object on stdout and nothing else (default: text)"
-    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout, alone (default: text)")
 
 
 def select(flags: argparse.Namespace, dtype: str) -> Backend:
@@ -158,10 +157,16 @@ def open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def drop_stdout() -> None:
+    """Have what is left of the output go nowhere: Python would try to write it once more at its end, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def guarded(main: Callable[[list[str] | None], int], argv: list[str] | None = None) -> int:
     """The exit code of a door, with every error of ours, and of anyone's, told in a sentence on stderr."""
     open_streams()
     try:
+        os.getcwd()
         done = main(argv)
         sys.stdout.flush()
         return done
@@ -169,18 +174,26 @@ def guarded(main: Callable[[list[str] | None], int], argv: list[str] | None = No
         say("Stopped.")
         return 130
     except BrokenPipeError:
-        # Whoever read the output has left, which is their right; Python must not try to write the rest at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_stdout()  # whoever read the output has left, which is their right
         return 0
     except Exception as error:
-        if is_out_of_memory(error):
-            say(f"error: the memory does not suffice ({first_line(error)}); use smaller --hidden or --batch-size")
-            return 5
-        code = getattr(error, "exit_code", None)
-        if code is not None:
-            say(f"error: {error}")
-            return int(code)
+        return tell(error)
+
+
+def tell(error: Exception) -> int:
+    """Say on stderr what an error means; its exit code."""
+    code, sentence = getattr(error, "exit_code", None), str(error)
+    if is_out_of_memory(error):
+        code, sentence = 5, f"the memory does not suffice ({first_line(error)}); use smaller --hidden or --batch-size"
+    elif isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOENT:
+        code, sentence = 2, "the folder that this was started in is gone; change to another"
+    elif isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EIO):
+        drop_stdout()
+        code, sentence = 1, f"the result cannot be written to stdout ({error.strerror}); nothing else is lost"
+    elif code is None:
         if os.environ.get("LAGVIS_TRACEBACK"):
             traceback.print_exc()
-        say(f"error: unexpected {type(error).__name__}: {error}; a fault of Lagvis, LAGVIS_TRACEBACK=1 shows where")
-        return 1
+        code = 1
+        sentence = f"unexpected {type(error).__name__}: {error}; a fault of Lagvis, LAGVIS_TRACEBACK=1 shows where"
+    say(f"error: {sentence}")
+    return int(code)

@@ -1,5 +1,10 @@
 """Show that the backends agree: python compare.py [--backends numpy,torch,jax,cupy] [--recipe R] [--steps 10]."""
 
+import startup
+
+if __name__ == "__main__":
+    startup.stop_quietly()  # the imports below take their time
+
 import json
 import sys
 from contextlib import ExitStack
@@ -10,6 +15,7 @@ import data
 from backends import Backend, DeviceError
 from report.comparison import comparison_json, comparison_text
 from training.comparison import compare
+from training.memory import estimate
 from training.plan import make_plan
 from training.recipe import RecipeError
 
@@ -65,6 +71,7 @@ def main(argv: list[str] | None = None) -> int:
     opened = open_backends(flags.backends, flags.device, recipe.dtype, not flags.no_compile)
     dataset = data.load(recipe.data, regression=recipe.regression)
     plan = make_plan(recipe, dataset, strict_validation="validation" in flags)
+    estimate(recipe, dataset, plan, on_host=True).check()
     with ExitStack() as threads:
         for backend in [*opened, backends.select("cpu", "numpy", "float64")]:
             threads.enter_context(backend.limited_threads(plan.threads))

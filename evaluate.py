@@ -1,5 +1,10 @@
 """Judge a trained network by the test part of its data, or of other data: python evaluate.py RUN [--data PATH]."""
 
+import startup
+
+if __name__ == "__main__":
+    startup.stop_quietly()  # the imports below take their time
+
 import json
 import sys
 from pathlib import Path

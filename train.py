@@ -1,5 +1,10 @@
 """Train a dense network: python train.py [--device cuda] [--recipe NAME|FILE] [flags]. --help lists everything."""
 
+import startup
+
+if __name__ == "__main__":
+    startup.stop_quietly()  # the imports below take their time
+
 import argparse
 import json
 import sys
@@ -14,6 +19,7 @@ from training.checkpoint import Checkpoint
 from training.environment import environment
 from training.events import Finished, Model, Plan, Progress
 from training.loop import fit
+from training.memory import estimate
 from training.plan import make_plan
 from training.recipe import Recipe, RecipeError
 from training.resume import changes, check_data, first_point, starting_point, told
@@ -130,6 +136,7 @@ def main(argv: list[str] | None = None) -> int:
     backend = cli.select(flags, recipe.dtype)
     dataset = data.load(recipe.data, regression=recipe.regression)
     plan = make_plan(recipe, dataset, strict_validation="validation" in flags, threads=flags.threads)
+    need = estimate(recipe, dataset, plan, on_host=backend.device == "cpu").check()
     now = environment(recipe, dataset, plan, backend, version=cli.version(), command=sys.argv)
     model = Model.of(recipe, dataset, plan.training_rows)
     start = first_point(network, model, recipe) if network else None
@@ -147,7 +154,7 @@ def main(argv: list[str] | None = None) -> int:
         "seed": recipe.seed,
     }
     if flags.dry_run:
-        return dry_run(where, model, plan, flags.json)
+        return dry_run(where | need.facts(), model, plan, flags.json)
 
     folder = resumed or RunFolder.claim(flags.output_dir, flags.name, model.widths, flags.checkpoint_every)
     folder.begin(recipe, now, start)

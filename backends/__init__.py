@@ -3,12 +3,19 @@
 Array libraries are imported when they are picked, never before.
 """
 
+import sys
+
+import startup
+
+if sys.argv[:1] == ["-m"]:  # `python -m backends` is being looked up: the imports below take their time
+    startup.stop_quietly()
+
 import importlib
 import re
 from types import ModuleType
 
 from backends.backend import Backend, DeviceError, DeviceUsageError, first_line, plain_scan, self_test
-from backends.cuda import driver_version
+from backends.cuda import driver_version, hidden_devices
 
 __all__ = [
     "BACKENDS",
@@ -81,7 +88,7 @@ def _automatic(backend: str | None, dtype: str, compiled: bool) -> Backend:
         fastest = module.find_devices()[0]
         if fastest != "cpu" or name == "numpy":
             return module.open_backend(fastest, dtype, compiled)
-        reason = f"{BACKENDS[name][1]} sees no CUDA device"
+        reason = f"{BACKENDS[name][1]} sees no CUDA device{hidden_devices()}"
     except DeviceError as error:
         if backend is not None and "cpu" not in BACKENDS[backend][2]:
             raise

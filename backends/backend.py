@@ -112,8 +112,8 @@ def self_test(backend: Backend, remedy: str) -> Backend:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of any of the libraries says that the host or the device has no memory left."""
-    known = ("out of memory", "RESOURCE_EXHAUSTED", "can't allocate memory")
-    return isinstance(error, MemoryError) or any(words in str(error) for words in known)
+    known = ("out of memory", "resource_exhausted", "allocate memory", "not enough memory", "bad_alloc", "alloc_failed")
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in known)
 
 
 def first_line(error: BaseException) -> str:

@@ -1,6 +1,8 @@
 """CuPy on one CUDA device: everything on one non-blocking stream of our own, and a probe that names what is missing."""
 
 import importlib.metadata
+import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -12,6 +14,7 @@ from backends.backend import Array, Backend, DeviceError, Run, Step, Tree, first
 from backends.cuda import driver_version, extra_for_driver, hidden_devices
 
 NEWEST_DRIVER = "install an NVIDIA driver of version 580 or newer, or use --device cpu"
+WRITABLE_CACHE = "set CUPY_CACHE_DIR to a folder that can be written"
 
 
 class CupyBackend(Backend):
@@ -70,22 +73,38 @@ def installed_wheels() -> list[str]:
 
 
 def import_cupy() -> ModuleType:
-    """CuPy, or a DeviceError that says why it cannot be imported."""
+    """CuPy, or a DeviceError that says why it cannot be imported, or should not be."""
+    failure = None
     try:
-        import cupy
-    except ImportError as error:
-        driver = driver_version()
-        extra = extra_for_driver(driver)
-        command = f'pip install -e ".[{extra}]"'
-        if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
-            if driver is None:
-                raise DeviceError(
-                    "CuPy is not installed, and no NVIDIA driver was found either",
-                    f"on a machine with an NVIDIA GPU and its driver, {command}",
-                ) from None
-            raise DeviceError("CuPy is not installed", command) from None
-        raise DeviceError(f"CuPy is installed but cannot be imported ({first_line(error)})", command) from None
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of two wheels: told in a sentence below
+            import cupy
+    except (ImportError, OSError) as error:
+        failure = error
+    driver = driver_version()
+    command = f'pip install -e ".[{extra_for_driver(driver)}]"'
+    if isinstance(failure, ModuleNotFoundError) and failure.name == "cupy":
+        if driver is None:
+            raise DeviceError(
+                "CuPy is not installed, and no NVIDIA driver was found either",
+                f"on a machine with an NVIDIA GPU and its driver, {command}",
+            )
+        raise DeviceError("CuPy is not installed", command)
+    wheels = installed_wheels()
+    if len(wheels) > 1:
+        raise DeviceError(
+            f"{len(wheels)} packages of CuPy are installed over each other, {' and '.join(wheels)}",
+            f"pip uninstall -y {' '.join(wheels)} && {command}",
+        )
+    if isinstance(failure, OSError) and failure.filename:
+        raise DeviceError(f"CuPy cannot make its cache folder {cache_folder()!r} ({failure.strerror})", WRITABLE_CACHE)
+    if failure is not None:
+        raise DeviceError(f"CuPy is installed but cannot be imported ({first_line(failure)})", command)
     return cupy
+
+
+def cache_folder() -> str:
+    """Where CuPy keeps the kernels that it has compiled."""
+    return os.environ.get("CUPY_CACHE_DIR", os.path.expanduser("~/.cupy/kernel_cache"))
 
 
 def probe(cupy: ModuleType, ordinal: int) -> None:
@@ -137,4 +156,5 @@ def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
     probe(cupy, ordinal)
     import array_api_compat.cupy as xp
 
-    return self_test(CupyBackend(cupy, xp, ordinal, dtype), "python -m backends shows what is missing")
+    remedy = "python -m backends shows what is missing" if os.access(cache_folder(), os.W_OK) else WRITABLE_CACHE
+    return self_test(CupyBackend(cupy, xp, ordinal, dtype), remedy)

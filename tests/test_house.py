@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("backends", "data", "network", "report", "training")
 DOORS = ("train", "evaluate", "compare", "cli")
+BELOW_ALL = ("startup",)  # what a door and a room may import, because it knows of neither
 ARRAY_LIBRARIES = {"cupy", "cupy_backends", "torch", "jax", "jaxlib", "array_api_compat", "array_api_strict", "dpnp"}
 HEAVY = {"cupy", "torch", "jax"}
 # What a room may import of the others; doors may import anything.
@@ -54,6 +55,12 @@ def test_imports_run_one_way(room):
                 assert allowed or module in {room_of(a) for a in ALLOWED[room]}, f"{path}:{line} imports {module}"
 
 
+@pytest.mark.parametrize("module", BELOW_ALL)
+def test_what_is_imported_first_imports_the_standard_library_alone(module):
+    named = {room_of(name) for name, _ in imports(ROOT / f"{module}.py")}
+    assert named <= set(sys.stdlib_module_names), named
+
+
 @pytest.mark.parametrize("where", ["network", "data", "training", "report", *DOORS])
 def test_no_array_library_is_imported_outside_backends(where):
     files = [ROOT / f"{where}.py"] if where in DOORS else sources(where)
@@ -87,9 +94,8 @@ def test_rooms_and_doors_are_all_in_the_package():
 
     tools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     assert set(tools["packages"]) == set(ROOMS)
-    assert set(tools["py-modules"]) == set(DOORS)
     top = {path.stem for path in ROOT.glob("*.py")}
-    assert top == set(DOORS)
+    assert top == set(tools["py-modules"]) == {*DOORS, *BELOW_ALL}
 
 
 def test_files_are_read_in_one_sitting():

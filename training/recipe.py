@@ -78,7 +78,8 @@ def text(key: str, value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise RecipeError(f"{key} is {value!r}; expected a text")
     if value.encode("utf-8", "replace").decode("utf-8") != value:
-        raise RecipeError(f"{key} is {value!r}, which is no text in UTF-8 and cannot be recorded; rename it")
+        cure = "rename it" if sys.getfilesystemencoding() == "utf-8" else "set PYTHONUTF8=1, or a locale of UTF-8"
+        raise RecipeError(f"{key} is {value!r}, which was not read as UTF-8 and cannot be recorded; {cure}")
     return value
 
 

@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import time
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ LAST, BEST = "last.safetensors", "best.safetensors"
 RECIPE, ENVIRONMENT, METRICS = "recipe.toml", "environment.json", "metrics.csv"
 REPORT, LOCK = "report.json", "run.lock"
 LONGEST_WIDTHS = 100
+# What Windows has in no file name, and the names it keeps for devices.
+FORBIDDEN = '<>:"|?*'
+DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(1, 10))}
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,11 @@ class RunFolder:
     @classmethod
     def claim(cls, output_dir: str, name: str | None, widths: tuple[int, ...], every: Every) -> "RunFolder":
         """Make the folder, by `name` or by time and widths; whoever makes it owns it, so no two runs share one."""
-        if name is not None and (name in ("", ".", "..") or set(name) & set("/\\\0:")):
-            raise RecipeError(f"--name is {name!r}; expected a plain name, without slashes or colons")
+        if name is not None and not is_plain(name):
+            raise RecipeError(
+                f"--name is {name!r}; expected a name that every system takes for a folder: no slashes, none of "
+                f"{FORBIDDEN}, no control characters, no dot or blank at the end, no device such as con"
+            )
         parent = Path(os.path.expanduser(output_dir)).absolute()
         if os.path.expanduser(output_dir).startswith("~"):
             raise RecipeError(f"there is no home folder for {output_dir!r}; choose another --output-dir")
@@ -218,9 +225,17 @@ class RunFolder:
             raise CheckpointError(f"{self.path / name} cannot be written ({error.strerror})") from None
 
 
+def is_plain(name: str) -> bool:
+    """Whether a name is that of a folder right here, on any system, and shows as it is in a terminal."""
+    strange = any(c in "/\\" or c in FORBIDDEN or unicodedata.category(c) in ("Cc", "Cs") for c in name)
+    device = name.split(".", maxsplit=1)[0].upper() in DEVICES
+    return name.strip() != "" and name[-1] not in ". " and not strange and not device
+
+
 def never_begun(path: Path) -> bool:
     """Whether it is the folder of a run that ended before its recipe stood in it, and nobody put anything there."""
-    return path.is_dir() and all(child.name == LOCK or child.suffix == WRITING for child in path.iterdir())
+    own = path.is_dir() and not path.is_symlink()
+    return own and all(child.name == LOCK or child.suffix == WRITING for child in path.iterdir())
 
 
 def widths_text(widths: tuple[int, ...]) -> str:

@@ -127,6 +127,62 @@ def test_a_broken_cupy_is_not_called_missing(monkeypatch):
     assert "more" not in caught.value.reason
 
 
+def importing(monkeypatch, answer):
+    """Have `import cupy` answer with a module, or raise."""
+
+    def importing(name, *args, real=__import__):
+        if name != "cupy":
+            return real(name, *args)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("builtins.__import__", importing)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [types.ModuleType("cupy"), ImportError("undefined symbol"), OSError(2, "No such file", "/proc/x")],
+    ids=repr,
+)
+def test_two_wheels_over_each_other_are_named_with_one_command(monkeypatch, tmp_path, answer):
+    for name in ("cupy-cuda12x", "cupy-cuda13x"):
+        folder = tmp_path / f"{name.replace('-', '_')}-13.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 13.0\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.setattr(cupy_backend, "driver_version", lambda: 12080)
+    importing(monkeypatch, answer)
+    with pytest.raises(DeviceError, match="over each other, cupy-cuda12x and cupy-cuda13x") as caught:
+        cupy_backend.import_cupy()
+    assert caught.value.remedy == 'pip uninstall -y cupy-cuda12x cupy-cuda13x && pip install -e ".[cuda12]"'
+
+
+@pytest.mark.parametrize(("value", "folder"), [("/proc/x", "/proc/x"), (None, "/nobody/.cupy/kernel_cache")])
+def test_a_cache_folder_that_cannot_be_made_names_the_variable(monkeypatch, value, folder):
+    monkeypatch.setenv("HOME", "/nobody")
+    monkeypatch.delenv("CUPY_CACHE_DIR", raising=False)
+    if value:
+        monkeypatch.setenv("CUPY_CACHE_DIR", value)
+    monkeypatch.setattr(cupy_backend, "installed_wheels", lambda: ["cupy-cuda13x"])
+    importing(monkeypatch, OSError(30, "Read-only file system", folder))
+    with pytest.raises(DeviceError, match="Read-only file system") as caught:
+        cupy_backend.import_cupy()
+    assert repr(folder) in caught.value.reason
+    assert "set CUPY_CACHE_DIR" in caught.value.remedy
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_a_gpu_that_does_not_compute_beside_a_read_only_cache_names_the_variable(monkeypatch, tmp_path, writable):
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path if writable else tmp_path / "gone"))
+    monkeypatch.setattr(cupy_backend, "import_cupy", StandIn)
+    monkeypatch.setattr(cupy_backend, "probe", lambda cupy, ordinal: None)
+    monkeypatch.setitem(sys.modules, "array_api_compat.cupy", types.ModuleType("no functions"))
+    with pytest.raises(DeviceError, match="it does not compute") as caught:
+        cupy_backend.open_backend("cuda:0", "float32", True)
+    assert ("CUPY_CACHE_DIR" in caught.value.remedy) != writable
+
+
 def test_the_driver_is_asked_without_any_array_library(monkeypatch):
     def driver(status):
         def ask(pointer):

@@ -106,6 +106,13 @@ def test_auto_with_a_library_looks_for_the_gpu_there(monkeypatch):
     assert "no working cuda:0" in chosen.fallback
 
 
+@pytest.mark.parametrize("value", ["-1", "", "7"])
+def test_auto_names_the_variable_that_hides_the_gpu_with_its_value(monkeypatch, value):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+    library(monkeypatch, "torch", devices=("cpu",))
+    assert f"CUDA_VISIBLE_DEVICES is set to {value!r}" in select("auto", "torch").fallback
+
+
 def test_auto_with_cupy_has_no_cpu_to_fall_back_to(monkeypatch):
     library(monkeypatch, "cupy", error=MISSING)
     with pytest.raises(DeviceError):

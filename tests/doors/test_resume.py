@@ -86,8 +86,8 @@ def test_the_newest_run_is_meant_where_none_is_named(toy, capsys):
     ("flags", "code", "words"),
     [
         (["--resume", "nothing"], 7, "there is no run 'nothing'"),
-        (["--resume", "run", "--name", "other"], 2, "leave out --name and --recipe"),
-        (["--resume", "run", "--recipe", "paper"], 2, "leave out --name and --recipe"),
+        (["--resume", "run", "--name", "other"], 2, "leave out --name, --recipe and"),
+        (["--resume", "run", "--recipe", "paper"], 2, "leave out --name, --recipe and"),
         (["--resume", "run", "--hidden", "5"], 2, "hidden was (4,) and would be (5,): that would be another run"),
         (["--resume", "run", "--seed", "5"], 2, "seed was 0 and would be 5"),
         (["--resume", "run", "-e", "1"], 2, "expected at least as many epochs"),

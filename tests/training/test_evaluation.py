@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from backends import select
+from training import evaluation
 from training.evaluation import Evaluator
 from training.model import Model
 
@@ -31,3 +32,24 @@ def test_memory_does_not_grow_with_the_rows(width):
     few, many = peak(2_000), peak(20_000 if width == 4096 else 50_000)
     assert many < 1.2 * few + 100_000
     assert many < 64_000_000
+
+
+def test_the_scores_do_not_depend_on_the_size_of_a_piece(monkeypatch):
+    rng = np.random.default_rng(0)
+    model = Model((36, 50, 3), "relu", "cross-entropy", (36,), ("a", "b", "c"), (), "", None, None)
+    params = [
+        {"W": rng.normal(size=(n_in, n_out)) / 6, "b": rng.normal(size=n_out)} for n_in, n_out in ((36, 50), (50, 3))
+    ]
+    x, y = rng.integers(0, 256, (5000, 36)).astype(np.uint8), rng.integers(0, 3, 5000).astype(np.uint8)
+    data = {"x": x, "y": y, "classes": np.arange(3, dtype=np.uint8)}
+
+    def scores(piece):
+        monkeypatch.setattr(evaluation, "PIECE_ROWS", piece)
+        return Evaluator(model, select("cpu", dtype="float64")).scores(params, data, np.arange(5000), confusion=True)
+
+    whole = scores(5000)
+    for piece in (1, 7, 1000, 4999):
+        pieces = scores(piece)
+        assert pieces.loss == pytest.approx(whole.loss, rel=5000 * np.finfo(np.float64).eps)
+        assert pieces.accuracy == whole.accuracy
+        assert np.array_equal(pieces.confusion, whole.confusion)
