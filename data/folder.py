@@ -79,11 +79,16 @@ def meaning(words: list[str], table: dict[str, str]) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
+def part_of(path: Path) -> str:
+    """The part that a file holds by its name, or else by that of its folder."""
+    return meaning(words_of(path.name), PARTS) or meaning(words_of(path.parent.name), PARTS)
+
+
 def describe(path: Path, folder: Path) -> File:
     """A file by its name and first bytes."""
     relative = path.relative_to(folder).as_posix()
     own, above = words_of(path.name), words_of(path.parent.name if path.parent != folder else "")
-    part = meaning(own, PARTS) or meaning(above, PARTS)
+    part = part_of(path.relative_to(folder))
     kind = meaning(own, KINDS) or meaning(above, KINDS)
     roles = tuple(PARTS) + tuple(KINDS)
     rest = [word for word in dict.fromkeys(above + own) if not word.startswith(roles) and not FORMAT.fullmatch(word)]
@@ -235,7 +240,9 @@ def children(folder: Path, levels: int) -> Iterator[Path]:
         if is_junk(child.name) or child.is_symlink():
             continue
         try:
-            files = [describe(path, child) for path in islice(entries(child), MOST_FILES)]
+            # Strangers' files are opened only where a name calls for it: this may be a whole home folder.
+            named = (path for path in entries(child) if part_of(path))
+            files = [describe(path, child) for path in islice(named, MOST_FILES)]
             if {"x_train", "y_train"} <= {file.role for file in files if file.axes}:
                 yield child
             elif levels > 1:

@@ -71,9 +71,10 @@ def read_idx(path: Path) -> tuple[np.ndarray, str]:
 
 def axes_of(path: Path) -> int | None:
     """How many axes an IDX file, plain or gzip, has by its first bytes; None where it is none or cannot be read."""
-    if not path.is_file():  # a pipe would never answer
-        return None
     try:
+        # A pipe would never answer, nor would some of the files of /proc, whose size is 0.
+        if not path.is_file() or path.stat().st_size < 4:
+            return None
         with path.open("rb") as file:
             head = file.read(4)
             if head.startswith(GZIP):

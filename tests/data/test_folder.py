@@ -330,6 +330,13 @@ def test_the_folder_below_that_holds_the_files_is_proposed(tmp_path, deep):
     assert f"use --data {tmp_path / deep}" in refusal(tmp_path)
 
 
+def test_files_of_strangers_are_not_opened_for_a_proposal(tmp_path, monkeypatch):
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "private.txt").write_text("dear diary")
+    monkeypatch.setattr("pathlib.Path.open", lambda *_, **__: pytest.fail("it was opened"))
+    assert f"{tmp_path} holds no data set" in refusal(tmp_path)
+
+
 def test_what_an_empty_hand_found_is_told(tmp_path):
     for name in "abcdefgh":
         (tmp_path / f"{name}.zip").write_bytes(b"PK")

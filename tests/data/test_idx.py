@@ -183,6 +183,13 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
     assert str(path) in str(caught.value)
 
 
+def test_a_file_of_no_size_is_not_opened(tmp_path, monkeypatch):
+    path = tmp_path / "kmsg"
+    path.touch()
+    monkeypatch.setattr("pathlib.Path.open", lambda *_, **__: pytest.fail("it was opened, and might never answer"))
+    assert axes_of(path) is None
+
+
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
 @pytest.mark.parametrize("axes", [1, 2, 3, 4])
 def test_the_axes_are_told_by_the_first_bytes(tmp_path, axes, pack):
