@@ -81,7 +81,7 @@ def as_classification(source: Source, class_names: tuple[str, ...] = ()) -> Data
         "test": coded_labels(source, "test", source.y_test),
     }
     names = class_names or natural_order(coded["training"].names)
-    if len(names) < 2 and not class_names:
+    if len(names) < 2:
         raise DataError(f"{source.name}: every training label is {names[0]}; a classifier needs at least two classes")
     index = {name: i for i, name in enumerate(names)}
     if class_names:

@@ -237,7 +237,7 @@ def missing(folder: Path, chosen: dict[str, File], absent: list[str]) -> str:
 def children(folder: Path, levels: int) -> Iterator[Path]:
     """The folders below that hold a training part."""
     for child in sorted(islice((path for path in folder.iterdir() if path.is_dir()), MOST_FILES)):
-        if is_junk(child.name) or child.is_symlink():
+        if is_junk(child.name):
             continue
         try:
             # Strangers' files are opened only where a name calls for it: this may be a whole home folder.

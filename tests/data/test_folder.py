@@ -239,6 +239,19 @@ def test_a_complete_set_beside_a_part_of_another_is_taken(tmp_path):
     assert len(data.load(str(tmp_path)).x_train) == 40
 
 
+def test_files_that_name_no_part_are_left_beside_those_that_do(tmp_path):
+    write_folder(tmp_path)
+    (tmp_path / "images.idx3").write_bytes(idx_bytes(bands(9)[0]))
+    assert len(data.load(str(tmp_path)).x_train) == 40
+
+
+def test_what_a_system_leaves_behind_is_neither_proposed_nor_listed(tmp_path):
+    write_folder(tmp_path / "__MACOSX")
+    (tmp_path / "Thumbs.db").touch()
+    (tmp_path / ".DS_Store").touch()
+    assert refusal(tmp_path).endswith("it holds nothing")
+
+
 def test_pictures_are_taken_in_any_shape_and_type(tmp_path):
     for i, (shape, kind) in enumerate([((5, 9), "u1"), ((4, 6, 3), "u1"), ((36,), "u1"), ((5, 9), "f4"), ((8,), "i2")]):
         folder = write_folder(tmp_path / str(i))

@@ -110,6 +110,11 @@ def test_every_class_of_several_rows_stays_in_training(drawn):
         assert set(y[test]) <= set(y[train])
 
 
+def test_the_only_row_of_a_class_is_not_held_out_though_its_share_is_next():
+    y = np.repeat([0, 1, 2, 3, 4], [5, 5, 1, 1, 1])
+    assert sorted(y[hold_out_test(y, by_class=True)[1]]) == [0, 1]
+
+
 @pytest.mark.parametrize("y", [np.arange(20), np.zeros((20, 0)), np.arange(20.0), np.zeros((20, 2, 2))])
 def test_what_has_no_classes_of_several_rows_is_cut_plainly(y):
     assert [len(part) for part in hold_out_test(y, by_class=True)] == [16, 4]
