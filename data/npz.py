@@ -1,4 +1,7 @@
-"""NPZ files: x_train, y_train, x_test, y_test; or x and y alone, where the split is ours."""
+"""NPZ files: x_train, y_train, x_test, y_test; or x and y alone, where the split is ours.
+
+The names that other programs give to the four are known too, in any case: train_images, X_train, data and target.
+"""
 
 import hashlib
 import math
@@ -13,6 +16,17 @@ from data.idx import MOST_UNPACKED_PER_PACKED
 from data.split import hold_out_test, no_test_part
 
 FOUR = ("x_train", "y_train", "x_test", "y_test")
+X = ("x", "data", "images", "features")
+Y = ("y", "target", "targets", "label", "labels")
+ALIASES = {
+    **dict.fromkeys(X, "x"),
+    **dict.fromkeys(Y, "y"),
+    **{name: f"x_{part}" for part in ("train", "test") for word in X for name in (f"{word}_{part}", f"{part}_{word}")},
+    **{name: f"y_{part}" for part in ("train", "test") for word in Y for name in (f"{word}_{part}", f"{part}_{word}")},
+    "target_names": "target_names",
+    "unit": "unit",
+}
+NPY = b"\x93NUMPY"
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -25,37 +39,73 @@ def read_npz(path: Path, *, regression: bool) -> Source:
     names = tuple(str(name) for name in np.atleast_1d(arrays.get("target_names", np.array([], dtype=str))))
     unit = str(arrays.get("unit", ""))
     notices: tuple[str, ...] = ()
-    if not all(name in arrays for name in FOUR):
-        if not ("x" in arrays and "y" in arrays):
-            raise DataError(f"{path} holds {', '.join(arrays) or 'nothing'}; expected {', '.join(FOUR)}, or x and y")
+    rows: dict[str, np.ndarray] = {}
+    if "x" in arrays:
         x, y = arrays["x"], arrays["y"]
         if x.ndim < 1 or y.ndim < 1 or len(x) != len(y) or len(x) < 2:
             raise DataError(f"{path} holds x {x.shape} and y {y.shape}; expected equally many rows, two at least")
         train, test = hold_out_test(y, by_class=not regression)
+        rows = {"training": train, "test": test}
         arrays |= {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test]}
         notices = (no_test_part(path.name, len(test), len(x)),)
+
+    def where(part: str, row: int) -> str:
+        return f"{path.name}: {part} row {row}" + (f", row {rows[part][row]} of the file," if rows else "")
+
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Source(
         path.stem,
         x_train=arrays["x_train"],
         y_train=arrays["y_train"],
         x_test=arrays["x_test"],
         y_test=arrays["y_test"],
-        sha256={path.name: hashlib.sha256(path.read_bytes()).hexdigest()},
+        sha256={path.name: digest},
         target_names=names,
         unit=unit,
         notices=notices,
+        where=where,
     )
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Every array of the file by its name; DataError for whatever is not one."""
+    """The arrays of a data set by our names for them; DataError where one is missing, doubled or no array."""
+    with path.open("rb") as file:
+        if file.read(len(NPY)) == NPY:
+            raise DataError(f"{path} is a single array (.npy); save x and y together with numpy.savez")
     try:
         with zipfile.ZipFile(path) as archive:
-            return {info.filename.removesuffix(".npy"): read_member(archive, info, path) for info in archive.infolist()}
+            members: dict[str, zipfile.ZipInfo] = {}
+            for info in archive.infolist():
+                name = ALIASES.get(info.filename.removesuffix(".npy").lower(), "")
+                if name in members:
+                    raise DataError(
+                        f"{path} holds both {members[name].filename} and {info.filename}; which is meant? Keep one"
+                    )
+                if name:
+                    members[name] = info
+            wanted = FOUR if any(name in members for name in FOUR) else ("x", "y")
+            absent = [name for name in wanted if name not in members]
+            if absent:
+                raise DataError(
+                    f"{path} holds {listed(archive.namelist())}; expected {', '.join(FOUR)}, or x and y"
+                    f" (missing: {', '.join(absent)})"
+                )
+            return {
+                name: read_member(archive, members[name], path)
+                for name in (*wanted, "target_names", "unit")
+                if name in members
+            }
     except (DataError, MemoryError):
         raise
     except Exception as error:  # zipfile, zlib and NumPy each raise kinds of their own for broken bytes
         raise DataError(f"{path} cannot be read as NPZ ({error}); write it with numpy.savez") from None
+
+
+def listed(members: list[str]) -> str:
+    """The names of a file's members, ten at most."""
+    names = [name.removesuffix(".npy")[:40] for name in members[:10]]
+    return ", ".join(names + ["..."] * (len(members) > 10)) or "nothing"
 
 
 def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> np.ndarray:
@@ -72,6 +122,8 @@ def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> 
         size, there = math.prod(shape) * dtype.itemsize, info.file_size - file.tell()
     if dtype.hasobject:
         raise DataError(f"{path}: {info.filename} holds pickled objects, which are never executed; store plain numbers")
+    if dtype.kind not in "biufSU":
+        raise DataError(f"{path}: {info.filename} holds {dtype}; expected numbers, or text for labels")
     if size != there:
         raise DataError(f"{path}: {info.filename} of shape {shape} needs {size:,} bytes, {there:,} are there")
     with archive.open(info) as file:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from data.split import split_off
+from data.split import hold_out_test, split_off
 
 
 def split(y, count, seed=0):
@@ -85,3 +85,37 @@ def test_classes_that_do_not_occur_take_no_part():
     y = np.array([2, 5] * 10)
     _, held = split(y, 6)
     assert np.bincount(y[held]).tolist() == [0, 0, 3, 0, 0, 3]
+
+
+@pytest.mark.parametrize("form", ["numbers", "text", "one-hot", "column"])
+def test_a_test_part_is_drawn_class_by_class_from_labels_of_any_kind(form):
+    y = np.repeat([0, 1, 2], [50, 30, 20])
+    forms = {"numbers": y, "text": y.astype(str), "one-hot": np.eye(3)[y], "column": y[:, None]}
+    train, test = hold_out_test(forms[form], by_class=True)
+    assert np.bincount(y[test]).tolist() == [10, 6, 4]
+    assert sorted([*train, *test]) == list(range(100))
+    assert (np.diff(train) > 0).all()
+    np.testing.assert_array_equal(test, hold_out_test(y, by_class=True)[1])
+
+
+@given(labels_and_count())
+def test_every_class_of_several_rows_stays_in_training(drawn):
+    y, _ = drawn
+    if len(y) < 2:
+        return
+    train, test = hold_out_test(y, by_class=True)
+    assert len(train) + len(test) == len(y)
+    assert len(test) > 0
+    if (np.bincount(y) > 1).any():
+        assert set(y[test]) <= set(y[train])
+
+
+def test_the_only_row_of_a_class_is_not_held_out_though_its_share_is_next():
+    y = np.repeat([0, 1, 2, 3, 4], [5, 5, 1, 1, 1])
+    assert sorted(y[hold_out_test(y, by_class=True)[1]]) == [0, 1]
+
+
+@pytest.mark.parametrize("y", [np.arange(20), np.zeros((20, 0)), np.arange(20.0), np.zeros((20, 2, 2))])
+def test_what_has_no_classes_of_several_rows_is_cut_plainly(y):
+    assert [len(part) for part in hold_out_test(y, by_class=True)] == [16, 4]
+    assert [len(part) for part in hold_out_test(y, by_class=False)] == [16, 4]
