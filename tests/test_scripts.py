@@ -1,8 +1,10 @@
-"""scripts/gpu-check with a GPU that is not there: what it says without one, and its table where parts fail."""
+"""scripts/gpu-check with a GPU that is not there, its table where parts fail; and a short scripts/kill-test."""
 
 import importlib.machinery
 import importlib.util
 import json
+import subprocess
+import sys
 import types
 from pathlib import Path
 
@@ -10,7 +12,8 @@ import pytest
 
 from backends import DeviceError
 
-SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "gpu-check"
+SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
+SCRIPT = SCRIPTS / "gpu-check"
 
 
 @pytest.fixture
@@ -69,3 +72,12 @@ def test_a_part_is_a_process_whose_output_is_shown_and_kept(gpu_check, capsys):
     assert (code, output) == (3, "øæå\n")
     assert seconds > 0
     assert capsys.readouterr().out == "øæå\n"
+
+
+def test_runs_that_are_killed_anywhere_lose_nothing():
+    command = [sys.executable, str(SCRIPTS / "kill-test"), "--kills", "4", "--seed", "3"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)
+    assert (counts["kills"], counts["losses"], counts["mismatches"]) == (4, 0, 0)
+    assert counts["hit a save"] + counts["within an epoch"] > 0
