@@ -1,6 +1,8 @@
 """A data set as host arrays, checked, with the user's own names for what its numbers mean."""
 
 import math
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +15,13 @@ LARGEST_WHOLE = 2.0**53
 
 @dataclass(frozen=True)
 class Source:
-    """What a reader found, before it is known what is to be learned from it; x (N, ...), y (N,) or (N, n_out)."""
+    """What a reader found, before it is known what is to be learned from it.
+
+    x_*          (N, ...)
+    y_*          labels (N,) or (N, 1): whole numbers or text; or one-hot rows (N, K); or numbers (N,) or (N, n_out)
+    label_names  of the K columns of one-hot rows, where they have names
+    where        says from the part ("training" or "test") and the row in it which row of the user's own that is
+    """
 
     name: str
     x_train: np.ndarray
@@ -24,6 +32,12 @@ class Source:
     target_names: tuple[str, ...] = ()
     unit: str = ""
     notices: tuple[str, ...] = ()
+    label_names: tuple[str, ...] = ()
+    where: Callable[[str, int], str] | None = None
+
+    def place(self, part: str, row: int) -> str:
+        """A row in words that its owner understands."""
+        return self.where(part, row) if self.where else f"{self.name}: {part} row {row}"
 
 
 @dataclass(frozen=True)
@@ -56,34 +70,56 @@ class Dataset:
         return len(self.class_names) or self.y_train.shape[1]
 
 
-def as_classification(source: Source) -> Dataset:
-    """Labels of any integer values become indices 0..K-1 in the order of their values, kept as class names."""
+def as_classification(source: Source, class_names: tuple[str, ...] = ()) -> Dataset:
+    """Labels of any kind become indices into the labels of the training part in natural order, kept as class names.
+
+    With `class_names`, the map of a trained network, both parts are looked up in it instead.
+    """
     x_train, x_test = rows_of(source)
-    y_train, y_test = labels(source, "training", source.y_train), labels(source, "test", source.y_test)
-    values, indices = np.unique(y_train, return_inverse=True)
-    if len(values) < 2:
-        raise DataError(f"{source.name}: every training label is {values[0]}; a classifier needs at least two classes")
-    unknown = np.flatnonzero(~np.isin(y_test, values))
-    if unknown.size:
-        row = int(unknown[0])
-        raise DataError(
-            f"{source.name}: test row {row} has the label {y_test[row]}, which no training row has "
-            f"({len(values)} labels from {values[0]} to {values[-1]}); remove such rows or add training rows for them"
-        )
+    coded = {
+        "training": coded_labels(source, "training", source.y_train),
+        "test": coded_labels(source, "test", source.y_test),
+    }
+    names = class_names or natural_order(coded["training"].names)
+    if len(names) < 2 and not class_names:
+        raise DataError(f"{source.name}: every training label is {names[0]}; a classifier needs at least two classes")
+    index = {name: i for i, name in enumerate(names)}
+    if class_names:
+        stranger, cure = "the network does not know", "remove such rows, or train on them"
+    else:
+        stranger, cure = "no training row has", "remove such rows, or add training rows for them"
+    for part, found in coded.items():
+        unknown = np.array([name not in index for name in found.names])
+        if unknown.any():
+            row = int(np.flatnonzero(unknown[found.inverse])[0])
+            raise DataError(
+                f"{source.place(part, row)} has the label {short(found.names[found.inverse[row]])}, which {stranger} "
+                f"(known: {listed(names)}); {cure}"
+            )
+        if found.columns and not set(names) <= set(found.columns):
+            raise DataError(
+                f"{source.name}: the {part} labels are one-hot rows for {listed(found.columns)}, the classes are "
+                f"{listed(names)}; which column is which class? Give the labels themselves in both"
+            )
     notices = source.notices
-    if not np.array_equal(values, np.arange(len(values))):
-        notices += (
-            f"Labels are {values[0]}..{values[-1]}: outputs 0..{len(values) - 1} stand for them in that order.",
-        )
-    smallest = np.uint8 if len(values) <= 256 else np.int32  # PyTorch gathers no uint16 or uint32
+    one_hot = [part for part, found in coded.items() if found.columns]
+    if one_hot:
+        notices += (f"The {' and '.join(one_hot)} labels are one-hot rows: the column with the 1 is the class.",)
+    if not class_names and names != numbered(len(names)):
+        notices += (f"Labels are {listed(names)}: outputs 0..{len(names) - 1} stand for them in that order.",)
+    smallest = np.uint8 if len(names) <= 256 else np.int32  # PyTorch gathers no uint16 or uint32
+    y = {
+        part: np.array([index[name] for name in found.names], dtype=smallest)[found.inverse]
+        for part, found in coded.items()
+    }
     return Dataset(
         source.name,
         x_train,
-        indices.reshape(-1).astype(smallest),
+        y["training"],
         x_test,
-        np.searchsorted(values, y_test).astype(smallest),
+        y["test"],
         shape=source.x_train.shape[1:],
-        class_names=tuple(str(value) for value in values),
+        class_names=names,
         target_names=(),
         unit="",
         sha256=source.sha256,
@@ -94,7 +130,7 @@ def as_classification(source: Source) -> Dataset:
 def as_regression(source: Source) -> Dataset:
     """Targets (N,) or (N, n_out) become float64 (N, n_out), named."""
     x_train, x_test = rows_of(source)
-    y_train, y_test = targets(source, source.y_train), targets(source, source.y_test)
+    y_train, y_test = targets(source, "training", source.y_train), targets(source, "test", source.y_test)
     if y_train.shape[1] != y_test.shape[1]:
         raise DataError(
             f"{source.name}: {y_train.shape[1]} targets a training row, {y_test.shape[1]} a test row; make them equal"
@@ -140,7 +176,8 @@ def rows_of(source: Source) -> tuple[np.ndarray, np.ndarray]:
     keep = source.x_train.dtype == source.x_test.dtype == np.uint8
     if width == 0:
         raise DataError(f"{source.name}: x has the shape {source.x_train.shape}, whose rows hold no numbers")
-    x_train, x_test = source.x_train.reshape(-1, width), source.x_test.reshape(-1, width)
+    x_train = np.ascontiguousarray(source.x_train.reshape(-1, width))
+    x_test = np.ascontiguousarray(source.x_test.reshape(-1, width))
     if keep:
         return x_train, x_test
     return finite_rows(source, "training", x_train), finite_rows(source, "test", x_test)
@@ -153,35 +190,134 @@ def finite_rows(source: Source, part: str, x: np.ndarray) -> np.ndarray:
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
         row = int(np.flatnonzero(~finite)[0])
-        raise DataError(f"{source.name}: x has a NaN or an infinity in {part} row {row}; remove or fill such values")
+        raise DataError(f"{source.place(part, row)} has a NaN or an infinity in x; remove or fill such values")
     return rows
 
 
-def labels(source: Source, part: str, y: np.ndarray) -> np.ndarray:
-    """Labels as integers (N,); floats are taken where each is a whole number."""
-    if y.ndim != 1:
+@dataclass(frozen=True)
+class Coded:
+    """Labels as text: row i is names[inverse[i]]; `columns` are the classes of one-hot rows, else empty."""
+
+    names: list[str]
+    inverse: np.ndarray
+    columns: tuple[str, ...] = ()
+
+
+def coded_labels(source: Source, part: str, y: np.ndarray) -> Coded:
+    """Labels (N,) or (N, 1), or one-hot rows (N, K); floats are taken where each is a whole number."""
+    if y.ndim == 2 and y.shape[1] > 1:
+        return one_hot_labels(source, part, y)
+    if y.size != len(y):
         raise DataError(
-            f"{source.name}: the {part} labels have the shape {y.shape}, expected ({len(y)},): one class number a row"
+            f"{source.name}: the {part} labels have the shape {y.shape}, expected ({len(y)},): one class a row"
         )
-    if y.dtype.kind == "f":
+    y = y.reshape(-1)
+    if y.dtype.kind == "S":
+        y = decoded(source, part, y)
+    elif y.dtype.kind == "f":
         bad = np.flatnonzero(~((y == np.floor(y)) & (np.abs(y) < LARGEST_WHOLE)))
         if bad.size:
             row = int(bad[0])
             raise DataError(
-                f"{source.name}: {part} row {row} has the label {y[row]}, expected a whole number; "
+                f"{source.place(part, row)} has the label {y[row]}, expected a whole number; "
                 "to predict numbers use --loss mse"
             )
         y = y.astype(np.int64)
-    if y.dtype.kind not in "iu":
-        raise DataError(f"{source.name}: the {part} labels are of type {y.dtype}, expected whole numbers")
-    return y
+    if y.dtype.kind not in "biuU":
+        raise DataError(f"{source.name}: the {part} labels are of type {y.dtype}, expected whole numbers or text")
+    values, inverse = np.unique(y, return_inverse=True)
+    names = [str(value) for value in values]
+    inverse = inverse.reshape(-1)
+    for i, name in enumerate(names):
+        # Not printable are control codes, which would act on a terminal, and halves of characters, which no file takes.
+        if not name.strip() or not name.isprintable():
+            row = int(np.flatnonzero(inverse == i)[0])
+            raise DataError(
+                f"{source.place(part, row)} has the label {short(ascii(name))}; expected text that can be printed"
+            )
+    return Coded(names, inverse)
 
 
-def targets(source: Source, y: np.ndarray) -> np.ndarray:
-    """Targets as float64 (N, n_out), every one finite."""
-    if y.ndim > 2 or y.size == 0 or y.dtype.kind not in "biuf" or not np.isfinite(y).all():
+def decoded(source: Source, part: str, y: np.ndarray) -> np.ndarray:
+    """Labels of bytes (N,) as text."""
+    try:
+        return np.char.decode(y, "utf-8")
+    except UnicodeDecodeError as error:
+        row = int(np.flatnonzero(y == error.object)[0])
         raise DataError(
-            f"{source.name}: y of shape {y.shape} and type {y.dtype}; "
-            "expected finite numbers (rows,) or (rows, targets)"
+            f"{source.place(part, row)} has the label {short(repr(error.object))}, which is not UTF-8; "
+            "store the labels as text"
+        ) from None
+
+
+def one_hot_labels(source: Source, part: str, y: np.ndarray) -> Coded:
+    """Rows (N, K) of exactly one 1 and otherwise 0, as the classes of their columns."""
+    expected = (
+        f"labels of shape {y.shape} are taken only as one-hot rows, one 1 and otherwise 0; expected ({len(y)},), one "
+        "class a row: argmax(axis=1) gives it from scores, and --loss mse predicts numbers"
+    )
+    if y.dtype.kind not in "biuf":
+        raise DataError(f"{source.name}: the {part} labels are of type {y.dtype}; {expected}")
+    ones = y == 1
+    allowed = ones | (y == 0)
+    bad = np.flatnonzero((ones.sum(axis=1) != 1) | ~allowed.all(axis=1))
+    if bad.size:
+        row = int(bad[0])
+        strange = y[row][~allowed[row]]
+        value = f"the value {strange[0]}" if strange.size else f"{int(ones[row].sum())} ones"
+        raise DataError(f"{source.place(part, row)} has {value} in its label; {expected}")
+    columns = source.label_names or numbered(y.shape[1])
+    if len(columns) != y.shape[1]:
+        raise DataError(f"{source.name}: {len(columns)} names for the {y.shape[1]} columns of the {part} labels")
+    values, inverse = np.unique(ones.argmax(axis=1), return_inverse=True)
+    return Coded([columns[value] for value in values], inverse, columns)
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """The names of classes that are 0..count - 1."""
+    return tuple(map(str, range(count)))
+
+
+def natural_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Whole numbers by value; other text with the numbers inside it by value, so that "item2" precedes "item10"."""
+    names = tuple(names)
+    if all(re.fullmatch(r"[+-]?[0-9]{1,20}", name) for name in names):
+        return tuple(sorted(names, key=lambda name: (int(name), name)))
+
+    def key(name: str) -> tuple[list[str | tuple[int, str]], str]:
+        pieces: list[str | tuple[int, str]] = list(re.split(r"([0-9]+)", name.casefold()))
+        # Digits by their count and then as text: by value, however many they are.
+        pieces[1::2] = [(len(digits), digits) for digits in (str(piece).lstrip("0") for piece in pieces[1::2])]
+        return pieces, name
+
+    return tuple(sorted(names, key=key))
+
+
+def short(text: str) -> str:
+    """Text cut to what a sentence can hold."""
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def listed(names: Sequence[str]) -> str:
+    """Class names in a few words: 1..4, or cat, dog, or the first, the last and the count."""
+    first, last = short(names[0]), short(names[-1])
+    if len(names) > 1 and re.fullmatch(r"-?[0-9]{1,20}", names[0]):
+        start = int(names[0])
+        if all(name == str(start + i) for i, name in enumerate(names)):
+            return f"{first}..{last}"
+    return ", ".join(map(short, names)) if len(names) <= 6 else f"{first} to {last} ({len(names)} of them)"
+
+
+def targets(source: Source, part: str, y: np.ndarray) -> np.ndarray:
+    """Targets as float64 (N, n_out), every one finite."""
+    if y.ndim > 2 or y.size == 0 or y.dtype.kind not in "biuf":
+        raise DataError(
+            f"{source.name}: the {part} targets have the shape {y.shape} and the type {y.dtype}; "
+            "expected numbers (rows,) or (rows, targets)"
         )
-    return y.reshape(len(y), -1).astype(np.float64)
+    columns = y.reshape(len(y), -1)
+    finite = np.isfinite(columns).all(axis=1)
+    if not finite.all():
+        row = int(np.flatnonzero(~finite)[0])
+        raise DataError(f"{source.place(part, row)} has a NaN or an infinity as target; remove or fill such values")
+    return columns.astype(np.float64)

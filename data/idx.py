@@ -22,13 +22,37 @@ MIRRORS = "ossci-datasets.s3.amazonaws.com/mnist and storage.googleapis.com/cvdf
 MOST_UNPACKED_PER_PACKED = 1100
 CHUNK = 2**20
 MOST_AXES = 64  # what a NumPy array can have
+START = 4096  # bytes by which a file is recognised
+
+PICKLE = "a Python pickle, which is never opened; save its arrays with numpy.savez"
+# What else is found under the name of a data file: where in it, which bytes, and the word for it with the cure.
+STRANGERS = (
+    (0, b"PK\x03\x04", "a zip archive (an .npz is one too); unpack it, or give an .npz by its own name"),
+    (257, b"ustar", "a tar archive; unpack it"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it"),
+    (0, b"Rar!", "a rar archive; unpack it"),
+    (0, b"\xfd7zXZ\x00", "an xz file; unpack it"),
+    (0, b"BZh", "a bzip2 file; unpack it"),
+    (0, b"\x28\xb5\x2f\xfd", "a zstd file; unpack it"),
+    (0, b"\x93NUMPY", "a NumPy array (.npy); save x and y together with numpy.savez"),
+    (0, b"MATLAB", "a MATLAB file; save its arrays with numpy.savez"),
+    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (MATLAB 7.3 writes such too); save its arrays with numpy.savez"),
+    (0, b"\x89PNG", "a PNG picture; pictures belong in a folder of their own"),
+    (0, b"\xff\xd8\xff", "a JPEG picture; pictures belong in a folder of their own"),
+    (0, b"%PDF", "a PDF"),
+    (0, b"SQLite format 3", "a database of SQLite"),
+    (0, b"version https://git-lfs", "a pointer of Git LFS instead of the file; fetch it with git lfs pull"),
+    *((0, bytes([0x80, n]), PICKLE) for n in (2, 3, 4, 5)),
+)
 
 
 def read_idx(path: Path) -> tuple[np.ndarray, str]:
     """The array in an IDX file, in native byte order, and the sha256 of its unpacked bytes; DataError if it is none."""
     try:
+        if path.exists() and not path.is_dir() and not path.is_file():
+            raise DataError(f"{path} is no regular file (a pipe or a device, perhaps); give a file")
         with path.open("rb") as file:
-            start = file.read(4096)
+            start = file.read(START)
             file.seek(0)
             if start.startswith(GZIP):
                 limit = path.stat().st_size * MOST_UNPACKED_PER_PACKED
@@ -45,12 +69,28 @@ def read_idx(path: Path) -> tuple[np.ndarray, str]:
         ) from None
 
 
+def axes_of(path: Path) -> int | None:
+    """How many axes an IDX file, plain or gzip, has by its first bytes; None where it is none or cannot be read."""
+    if not path.is_file():  # a pipe would never answer
+        return None
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+            if head.startswith(GZIP):
+                file.seek(0)
+                with gzip.GzipFile(fileobj=file) as unpacked:
+                    head = unpacked.read(4)
+    except (OSError, zlib.error, EOFError):  # BadGzipFile is an OSError
+        return None
+    return head[3] if len(head) == 4 and head[:2] == b"\0\0" and head[2] in TYPES and head[3] else None
+
+
 def parse_idx(file: BinaryIO, path: Path, most: int) -> tuple[np.ndarray, str]:
     """Header and numbers from an open file that can hold at most `most` bytes; `path` is for the sentences."""
     digest = hashlib.sha256()
     head = file.read(4)
     if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in TYPES or head[3] == 0:
-        shown = describe_strange_bytes(head, path)
+        shown = describe_strange_bytes(head + file.read(START), path)
         types = ", ".join(f"{code:02x}" for code in TYPES)
         raise DataError(
             f"{path} is not IDX: {shown}; IDX begins with 00 00, a type of {types} and a count of 1 to {MOST_AXES} axes"
@@ -99,4 +139,11 @@ def describe_strange_bytes(start: bytes, path: Path) -> str:
             f"its {path.stat().st_size:,} bytes look like a web page, which a server sends where a file is missing; "
             f"good files are in data/mnist beside train.py, and at {MIRRORS}"
         )
+    for offset, signature, words in STRANGERS:
+        if start[offset:].startswith(signature):
+            return f"it is {words}"
+    if start[2:4] == b"\0\0" and start[1] in TYPES:
+        return f"its first bytes are {start[:4].hex(' ')}, the other way round; numbers in IDX are big-endian"
+    if start.isascii() and start.decode("ascii").replace("\n", "").replace("\r", "").replace("\t", "").isprintable():
+        return f"it is plain text, beginning with {start[:24].decode('ascii')!r}"
     return f"its first bytes are {start[:4].hex(' ')}"

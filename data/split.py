@@ -32,12 +32,19 @@ def split_off(y: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.n
 def hold_out_test(y: np.ndarray, *, by_class: bool) -> tuple[np.ndarray, np.ndarray]:
     """Row indices (training, test), 4 to 1, for data that came without a test part.
 
-    Drawn class by class where y (N,) is one label a row, a number or text; at random elsewhere. Always the same way
-    for the same y whatever a run's seed, so that runs of different seeds are judged by the same rows. N >= 2.
+    Drawn class by class where y is labels, (N,) of any kind or one-hot (N, K); at random elsewhere. The only row of a
+    class is never held out, as nothing would be left to learn it from. Always the same way for the same y whatever a
+    run's seed, so that runs of different seeds are judged by the same rows. N >= 2.
     """
-    count = max(1, round(TEST_SHARE * len(y)))
-    strata = np.unique(y, return_inverse=True)[1] if by_class and y.ndim == 1 else np.zeros((len(y), 1))
-    return split_off(strata, count, np.random.default_rng(0))
+    strata: np.ndarray = np.zeros((len(y), 1))
+    rows = np.arange(len(y))
+    if by_class and y.ndim <= 2 and y.size:
+        strata = np.unique(y, axis=0, return_inverse=True)[1].reshape(-1)
+        several = np.flatnonzero(np.bincount(strata)[strata] > 1)
+        rows = several if several.size else rows
+    count = max(1, round(TEST_SHARE * len(rows)))
+    test = rows[split_off(strata[rows], count, np.random.default_rng(0))[1]]
+    return np.setdiff1d(np.arange(len(y)), test), test
 
 
 def no_test_part(name: str, count: int, rows: int) -> str:

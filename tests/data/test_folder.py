@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import os
 
 import numpy as np
 import pytest
@@ -66,18 +67,34 @@ def test_what_a_mac_and_windows_leave_behind_is_not_seen(tmp_path):
     np.testing.assert_array_equal(data.load(str(littered)).x_train, data.load(str(clean)).x_train)
 
 
-@pytest.mark.parametrize("name", STANDARD)
-def test_a_file_plain_and_packed_is_asked_about(tmp_path, name):
-    content = (write_folder(tmp_path) / name).read_bytes()
-    (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content))
+@pytest.mark.parametrize("part", range(4))
+def test_a_file_plain_and_packed_that_differ_are_asked_about(tmp_path, part):
+    write_folder(tmp_path)
+    name, other = STANDARD[part], bands(40 if part < 2 else 12, seed=3)[part % 2] + 1
+    (tmp_path / f"{name}.gz").write_bytes(gzip.compress(idx_bytes(other)))
     sentence = refusal(tmp_path)
     assert f"{name} and {name}.gz" in sentence
     assert str(tmp_path) in sentence
 
 
-def test_both_layouts_in_one_folder_are_asked_about(tmp_path):
+@pytest.mark.parametrize("second", ["{}.gz", "{} (1)", "Copy of {}", "{} - Kopi.gz"])
+@pytest.mark.parametrize("name", STANDARD)
+def test_two_files_with_the_same_content_are_one(tmp_path, name, second):
+    content = (write_folder(tmp_path) / name).read_bytes()
+    (tmp_path / second.format(name)).write_bytes(gzip.compress(content) if second.endswith("gz") else content)
+    dataset = data.load(str(tmp_path))
+    np.testing.assert_array_equal(dataset.x_train, bands(40)[0].reshape(40, 36))
+    assert dataset.notices == ()
+
+
+def test_both_layouts_with_other_content_are_asked_about(tmp_path):
     write_folder(write_folder(tmp_path), PAPER)
-    assert f"{tmp_path} holds both" in refusal(tmp_path)
+    assert len(data.load(str(tmp_path)).x_train) == 40
+    (tmp_path / PAPER[1]).write_bytes(idx_bytes(bands(40)[1][::-1]))
+    sentence = refusal(tmp_path)
+    assert f"{tmp_path} holds both" in sentence
+    assert STANDARD[1] in sentence
+    assert PAPER[1] in sentence
 
 
 def test_half_of_one_layout_does_not_spoil_the_other(tmp_path):
@@ -147,13 +164,13 @@ def test_a_folder_that_may_not_be_entered_is_a_data_error(tmp_path, monkeypatch)
     assert str(tmp_path) in refusal(tmp_path)
 
 
-@pytest.mark.parametrize(("part", "rows", "expected"), [(1, 39, "training"), (3, 13, "test")])
-def test_counts_that_differ_are_told(tmp_path, part, rows, expected):
+@pytest.mark.parametrize(("labels", "rows", "count"), [(1, 39, 40), (3, 13, 12)], ids=["training", "test"])
+def test_counts_that_differ_are_told_with_both_files(tmp_path, labels, rows, count):
     write_folder(tmp_path)
-    (tmp_path / STANDARD[part]).write_bytes(idx_bytes(bands(rows)[1]))
+    (tmp_path / STANDARD[labels]).write_bytes(idx_bytes(bands(rows)[1]))
     sentence = refusal(tmp_path)
-    assert expected in sentence
-    assert f"({rows},)" in sentence
+    assert f"{tmp_path / STANDARD[labels - 1]} holds {count} images" in sentence
+    assert f"{tmp_path / STANDARD[labels]} {rows} labels" in sentence
 
 
 def test_pictures_of_two_sizes_are_told(tmp_path):
@@ -162,6 +179,195 @@ def test_pictures_of_two_sizes_are_told(tmp_path):
     sentence = refusal(tmp_path)
     assert "(6, 6)" in sentence
     assert "(5, 6)" in sentence
+
+
+NAMES = {
+    "dots": ("train-images.idx3-ubyte", "train-labels.idx1-ubyte", "t10k-images.idx3-ubyte", "t10k-labels.idx1-ubyte"),
+    "upper case": tuple(name.upper() for name in STANDARD),
+    "idx suffix": tuple(f"{name}.idx" for name in STANDARD),
+    "gzip suffix": tuple(f"{name}.gzip" for name in STANDARD),
+    "second downloads": tuple(f"{name} (1)" for name in STANDARD),
+    "a folder each": tuple(f"{name}/{name}" for name in STANDARD),
+    "a folder each, dots within": tuple(f"{name}/{name.replace('-idx', '.idx')}" for name in STANDARD),
+    "fashion": tuple(f"fashion-mnist_{name}" for name in STANDARD),
+    "emnist without its prefix": tuple(name.replace("t10k", "test") for name in STANDARD),
+    "qmnist": tuple(f"qmnist-{name.replace('t10k', 'test')}" for name in STANDARD),
+    "by folder": ("train/images.idx3", "train/labels.idx1", "test/images.idx3", "test/labels.idx1"),
+    "no kind": ("train.idx3", "train.idx1", "test.idx3", "test.idx1"),
+    "camel": ("trainImages.idx", "trainLabels.idx", "testImages.idx", "testLabels.idx"),
+    "training": ("training_images", "training_labels", "testing_images", "testing_labels"),
+    "mixed": ("my-train-images", "train-labels", "t10k-images-idx3-ubyte", "your-t10k-labels"),
+}
+
+
+@PACKING
+@pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
+def test_names_that_archives_leave_behind_load(tmp_path, names, packed):
+    write_folder(tmp_path / "it", names, packed=packed)
+    dataset, expected = data.load(str(tmp_path / "it")), data.load(str(write_folder(tmp_path / "standard")))
+    for array in ("x_train", "y_train", "x_test", "y_test"):
+        np.testing.assert_array_equal(getattr(dataset, array), getattr(expected, array))
+    assert dataset.notices == ()
+
+
+def test_pictures_of_emnist_are_turned_upright_and_it_is_said(tmp_path):
+    names = tuple(f"emnist-letters-{name.replace('t10k', 'test')}" for name in STANDARD)
+    write_folder(tmp_path, names)
+    x, x_test = (np.arange(rows * 35, dtype=np.uint8).reshape(rows, 5, 7) for rows in (40, 12))
+    (tmp_path / names[0]).write_bytes(idx_bytes(x))
+    (tmp_path / names[2]).write_bytes(idx_bytes(x_test))
+    dataset = data.load(str(tmp_path))
+    assert dataset.shape == (7, 5)
+    np.testing.assert_array_equal(dataset.x_train.reshape(40, 7, 5), x.transpose(0, 2, 1))
+    np.testing.assert_array_equal(dataset.x_test.reshape(12, 7, 5), x_test.transpose(0, 2, 1))
+    assert dataset.x_train.flags.c_contiguous
+    assert [f"{names[0]}: EMNIST" in dataset.notices[0], f"{names[2]}: EMNIST" in dataset.notices[1]] == [True, True]
+    assert len(dataset.notices) == 2
+
+
+def test_several_sets_of_emnist_are_listed(tmp_path):
+    for name in ("letters", "digits"):
+        write_folder(tmp_path, tuple(f"emnist-{name}-{file}" for file in STANDARD), packed=True)
+    sentence = refusal(tmp_path)
+    assert "emnist-digits, emnist-letters" in sentence
+    assert "folder of its own" in sentence
+
+
+def test_a_complete_set_beside_a_part_of_another_is_taken(tmp_path):
+    write_folder(tmp_path)
+    (tmp_path / "old-train-images").write_bytes(idx_bytes(bands(9)[0]))
+    assert len(data.load(str(tmp_path)).x_train) == 40
+
+
+def test_pictures_are_taken_in_any_shape_and_type(tmp_path):
+    for i, (shape, kind) in enumerate([((5, 9), "u1"), ((4, 6, 3), "u1"), ((36,), "u1"), ((5, 9), "f4"), ((8,), "i2")]):
+        folder = write_folder(tmp_path / str(i))
+        rng = np.random.default_rng(i)
+        x, x_test = (rng.integers(0, 100, (rows, *shape)) for rows in (40, 12))
+        (folder / STANDARD[0]).write_bytes(idx_bytes(x, kind))
+        (folder / STANDARD[2]).write_bytes(idx_bytes(x_test, kind))
+        dataset = data.load(str(folder))
+        assert dataset.shape == shape
+        assert dataset.x_train.dtype == (np.uint8 if kind == "u1" else np.float64)
+        np.testing.assert_array_equal(dataset.x_train, x.reshape(40, -1))
+
+
+def test_one_hot_labels_in_idx_are_classes(tmp_path):
+    (write_folder(tmp_path) / STANDARD[1]).write_bytes(idx_bytes(np.eye(4)[bands(40)[1]], "f4"))
+    dataset = data.load(str(tmp_path))
+    np.testing.assert_array_equal(dataset.y_train, bands(40)[1])
+    assert "one-hot" in dataset.notices[0]
+
+
+@pytest.mark.parametrize("there", [(0, 1), (2, 3)], ids=["training alone", "no part named"])
+def test_a_pair_of_files_without_a_test_part_gives_a_fifth_of_its_rows(tmp_path, there):
+    names = STANDARD if there == (0, 1) else (*("images.idx3", "labels.idx1"), "a/a", "a/b")
+    write_folder(tmp_path, names)
+    for name in names[2:]:
+        (tmp_path / name).unlink()
+    dataset = data.load(str(tmp_path))
+    assert (len(dataset.x_train), len(dataset.x_test)) == (32, 8)
+    assert np.bincount(dataset.y_test).tolist() == [2, 2, 2, 2]
+    # every picture kept its own label: the brightest band is at its height
+    bright = np.concatenate([dataset.x_train, dataset.x_test]).reshape(40, 6, 6).mean(axis=2).argmax(axis=1)
+    np.testing.assert_array_equal(bright, np.concatenate([dataset.y_train, dataset.y_test]))
+    assert "8 of its 40 rows" in dataset.notices[0]
+    assert set(dataset.sha256) == set(names[:2])
+
+
+def test_a_row_that_was_held_out_is_told_by_its_place_in_the_file(tmp_path):
+    for name in write_folder(tmp_path).glob("t10k*"):
+        name.unlink()
+    x = bands(40)[0].astype(float)
+    x[17] = np.nan
+    (tmp_path / STANDARD[0]).write_bytes(idx_bytes(x, "f4"))
+    sentence = refusal(tmp_path)
+    assert "row 17 (" in sentence
+    assert STANDARD[0] in sentence
+
+
+def test_one_row_alone_is_refused(tmp_path):
+    (tmp_path / STANDARD[0]).write_bytes(idx_bytes(bands(1)[0]))
+    (tmp_path / STANDARD[1]).write_bytes(idx_bytes(bands(1)[1]))
+    assert f"{tmp_path} holds one row" in refusal(tmp_path)
+
+
+def test_a_validation_part_is_said_to_be_left(tmp_path):
+    write_folder(tmp_path)
+    (tmp_path / "valid-images-idx3-ubyte").write_bytes(idx_bytes(bands(5)[0]))
+    assert data.load(str(tmp_path)).notices == ("valid-images-idx3-ubyte is not used.",)
+
+
+@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("content", [b"<!DOCTYPE html>", gzip.compress(b"<html>")], ids=["page", "packed page"])
+def test_a_web_page_in_place_of_a_file_is_told_and_not_that_it_lacks(tmp_path, part, content):
+    (write_folder(tmp_path) / STANDARD[part]).unlink()
+    path = tmp_path / f"{STANDARD[part]}.gz"
+    path.write_bytes(content)
+    sentence = refusal(tmp_path)
+    assert str(path) in sentence
+    assert "web page" in sentence
+
+
+def test_web_pages_in_place_of_the_test_part_are_no_leave_to_do_without(tmp_path):
+    for name in STANDARD[2:]:
+        (write_folder(tmp_path) / name).unlink(missing_ok=True)
+    for name in STANDARD[2:]:
+        (tmp_path / name).write_bytes(b"<html>")
+    assert "web page" in refusal(tmp_path)
+
+
+def test_files_that_only_sound_alike_are_left(tmp_path):
+    write_folder(tmp_path)
+    for name in ("train-images.py", "test-labels.txt", "README", "test-labels.tsv.gz", "train-images.npz"):
+        (tmp_path / name).write_bytes(b"something else")
+    assert len(data.load(str(tmp_path)).x_train) == 40
+
+
+@pytest.mark.parametrize("deep", ["mine", "MNIST/raw", "a/b c"])
+def test_the_folder_below_that_holds_the_files_is_proposed(tmp_path, deep):
+    write_folder(tmp_path / deep)
+    assert f"use --data {tmp_path / deep}" in refusal(tmp_path)
+
+
+def test_what_an_empty_hand_found_is_told(tmp_path):
+    for name in "abcdefgh":
+        (tmp_path / f"{name}.zip").write_bytes(b"PK")
+    assert "it holds a.zip, b.zip, c.zip, d.zip, e.zip, ..." in refusal(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are made by POSIX systems alone")
+def test_pipes_and_links_in_circles_are_not_seen(tmp_path):
+    write_folder(tmp_path)
+    os.mkfifo(tmp_path / f"{STANDARD[0]}.gz")
+    (tmp_path / "train").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "test-images").symlink_to(tmp_path / "test-images")
+    assert len(data.load(str(tmp_path)).x_train) == 40
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="links are for everyone on POSIX systems alone")
+def test_links_in_circles_are_not_followed_for_a_proposal(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "again").symlink_to(tmp_path, target_is_directory=True)
+    assert f"{tmp_path} holds no data set" in refusal(tmp_path)
+
+
+def test_a_file_that_may_not_be_read_is_told(tmp_path, monkeypatch):
+    path, opened = write_folder(tmp_path) / STANDARD[1], type(tmp_path).open
+
+    def forbid(self, *arguments, **options):
+        if self == path:
+            raise PermissionError(13, "Permission denied", str(self))
+        return opened(self, *arguments, **options)
+
+    monkeypatch.setattr("pathlib.Path.open", forbid)
+    assert f"{path} cannot be read (Permission denied)" in refusal(tmp_path)
+
+
+def test_many_other_files_do_not_hide_the_four(tmp_path):
+    for i in range(1100):
+        (tmp_path / f"{i}.txt").touch()
+    assert len(data.load(str(write_folder(tmp_path))).x_train) == 40
 
 
 def test_labels_from_1_give_as_many_classes_as_occur_under_their_own_names(tmp_path):

@@ -1,14 +1,21 @@
+import bz2
 import gzip
 import hashlib
+import io
+import lzma
+import os
+import pickle
+import tarfile
 import tracemalloc
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from data.errors import DataError
-from data.idx import read_idx
+from data.idx import axes_of, read_idx
 from tests.toys import IDX_CODES, idx_bytes
 
 PICTURES = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
@@ -69,6 +76,36 @@ def test_gzip_in_two_members_is_one_file(tmp_path):
     np.testing.assert_array_equal(read_idx(path)[0], PICTURES)
 
 
+class Trap:
+    def __reduce__(self):
+        return pytest.fail, ("a pickle was executed",)
+
+
+def saved(save, *arguments, **options) -> bytes:
+    file = io.BytesIO()
+    save(file, *arguments, **options)
+    return file.getvalue()
+
+
+def npz() -> bytes:
+    return saved(np.savez, x=PICTURES)
+
+
+def npy() -> bytes:
+    return saved(np.save, PICTURES)
+
+
+def picture(kind: str) -> bytes:
+    return saved(Image.fromarray(PICTURES[0]).save, kind)
+
+
+def tar() -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("train-images-idx3-ubyte"), io.BytesIO())
+    return file.getvalue()
+
+
 BROKEN = {
     "empty": (b"", ["empty"]),
     "gzip of nothing": (gzip.compress(b""), ["empty"]),
@@ -78,7 +115,7 @@ BROKEN = {
     "packed and cut in the header": (gzip.compress(GOOD[:9]), ["9 bytes", "16"]),
     "unknown type": (header(0x07, 2) + b"ab", ["00 00 07 01"]),
     "no axes": (header(0x08) + b"a", ["00 00 08 00"]),
-    "little-endian magic": (bytes.fromhex("03080000") + GOOD[4:], ["03 08 00 00"]),
+    "little-endian magic": (bytes.fromhex("03080000") + GOOD[4:], ["03 08 00 00", "big-endian"]),
     "more axes than an array has": (header(0x08, *[1] * 100) + b"a", ["100"]),
     "dimension of zero": (header(0x08, 0, 3, 4), ["(0, 3, 4)"]),
     "giant": (header(0x08, 2**32 - 1, 65535, 65535) + b"abc", ["(4294967295, 65535, 65535)"]),
@@ -97,7 +134,21 @@ BROKEN = {
     "web page": (PAGE, ["web page", "33 bytes", "data/mnist", "ossci-datasets.s3.amazonaws.com"]),
     "web page after blank lines": (b"\r\n " + PAGE, ["web page"]),
     "packed web page": (gzip.compress(PAGE), ["web page"]),
-    "picture": (b"\x89PNG\r\n\x1a\n", ["89 50 4e 47"]),
+    "zip": (npz(), ["zip archive", "unpack"]),
+    "tar": (tar(), ["tar archive", "unpack"]),
+    "packed tar": (gzip.compress(tar()), ["tar archive", "unpack"]),
+    "packed twice": (gzip.compress(PACKED), ["1f 8b"]),
+    "xz": (lzma.compress(GOOD), ["xz", "unpack"]),
+    "bzip2": (bz2.compress(GOOD), ["bzip2", "unpack"]),
+    "npy": (npy(), [".npy", "savez"]),
+    "PNG": (picture("PNG"), ["PNG picture"]),
+    "JPEG": (picture("JPEG"), ["JPEG picture"]),
+    "MATLAB 5": (b"MATLAB 5.0 MAT-file, Platform: GLNXA64", ["MATLAB", "savez"]),
+    "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(40), ["HDF5", "savez"]),
+    "text": (b"label,p0\r\n3,0.5\r\n", ["plain text", "label,p0"]),
+    "Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", ["Git LFS", "git lfs pull"]),
+    **{f"pickle {n}": (pickle.dumps(Trap(), protocol=n), ["pickle", "never opened"]) for n in (2, 3, 4, 5)},
+    "strange bytes": (b"\xc3\x28\xa0\xa1", ["c3 28 a0 a1"]),
 }
 
 
@@ -120,6 +171,33 @@ def test_what_is_no_file_is_told_by_name(tmp_path, make):
     with pytest.raises(DataError, match="cannot be read") as caught:
         read_idx(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are made by POSIX systems alone")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    path = tmp_path / "train-images-idx3-ubyte"
+    os.mkfifo(path)
+    assert axes_of(path) is None
+    with pytest.raises(DataError, match="regular file") as caught:
+        read_idx(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize("axes", [1, 2, 3, 4])
+def test_the_axes_are_told_by_the_first_bytes(tmp_path, axes, pack):
+    path = tmp_path / "a"
+    path.write_bytes(pack(idx_bytes(np.zeros([2] * axes), "f4")))
+    assert axes_of(path) == axes
+
+
+@pytest.mark.parametrize(("content", "words"), BROKEN.values(), ids=BROKEN)
+def test_no_axes_are_told_of_what_has_no_header(tmp_path, content, words):
+    path = tmp_path / "a"
+    path.write_bytes(content)
+    if axes_of(path) is not None:
+        with pytest.raises(DataError, match=r"header|shape|axes|gzip"):
+            read_idx(path)
 
 
 @pytest.mark.parametrize(

@@ -181,15 +181,15 @@ def test_x_that_is_too_large_for_float64_is_refused(tmp_path):
         ({"x_train": X[:, 0]}, ["training", "(20,)"]),
         ({"x_test": X[:0], "y_test": Y[:0]}, ["test", "(0, 3)"]),
         ({"y_train": np.int64(3)}, ["training", "()"]),
-        ({"y_train": Y[:, None]}, ["training", "(20, 1)"]),
+        ({"y_train": np.zeros((20, 2, 2))}, ["training", "(20, 2, 2)"]),
         ({"x_train": X[:, :0], "x_test": X[:6, :0]}, ["(20, 0)"]),
         ({"x_train": X.astype(str)}, ["training", "<U"]),
         ({"x_test": X[:6].astype(complex)}, ["test", "complex128"]),
-        ({"y_train": np.where(Y, "yes", "no")}, ["training", "<U3"]),
+        ({"y_train": Y.astype(complex)}, ["training", "complex128"]),
     ],
     ids=[
-        "fewer x", "fewer y", "narrower test", "x of one axis", "no test rows", "y a number", "y of two axes",
-        "rows of no numbers", "x of text", "complex x", "y of text",
+        "fewer x", "fewer y", "narrower test", "x of one axis", "no test rows", "y a number", "y of three axes",
+        "rows of no numbers", "x of text", "complex x", "complex y",
     ],
 )  # fmt: skip
 def test_shapes_and_types_that_do_not_fit_are_told(tmp_path, change, words):
