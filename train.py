@@ -92,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
     if target is not None and recipe.regression:
         raise RecipeError("--target-accuracy belongs to classes, and --loss mse predicts numbers")
     backend = cli.select(flags, recipe.dtype)
-    dataset = data.load(recipe.data, regression=recipe.regression)
+    dataset = data.load(recipe.data, regression=recipe.regression, label=recipe.label)
     plan = make_plan(recipe, dataset, strict_validation="validation" in flags, threads=flags.threads)
     if not flags.quiet:
         for notice in plan.notices:

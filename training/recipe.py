@@ -34,6 +34,7 @@ class Recipe:
     """Everything that decides a run, apart from where it is computed. `KEYS` holds what each may be."""
 
     data: str = "mnist"
+    label: str = ""
     hidden: tuple[int, ...] = (64, 64, 64)
     activation: str = "relu"
     loss: str = "cross-entropy"
@@ -77,6 +78,11 @@ def text(key: str, value: Any) -> str:
     if value.encode("utf-8", "replace").decode("utf-8") != value:
         raise RecipeError(f"{key} is {value!r}, which is no text in UTF-8 and cannot be recorded; rename it")
     return value
+
+
+def text_or_nothing(key: str, value: Any) -> str:
+    """Any text that UTF-8 can write; the empty one means that it is found."""
+    return "" if value == "" else text(key, value)
 
 
 def choice(*names: str) -> Any:
@@ -145,7 +151,8 @@ class Key(NamedTuple):
 
 
 KEYS = {
-    "data": Key(text, "mnist, jump, a folder of IDX files, or an .npz", metavar="PATH"),
+    "data": Key(text, "mnist, jump, or files of your own: IDX, NPZ, CSV, pictures in folders", metavar="PATH"),
+    "label": Key(text_or_nothing, "column of a table that is the label, by name or number", metavar="COLUMN"),
     "hidden": Key(widths, "widths of the hidden layers, or none", parse_widths, "N,N,.."),
     "activation": Key(choice(*ACTIVATIONS), f"of the hidden layers: {', '.join(ACTIVATIONS)}"),
     "loss": Key(choice(*LOSSES), "cross-entropy for classes, mse for numbers"),
