@@ -177,7 +177,7 @@ def choose_tables(folder: Path, tables: list[Path]) -> Found:
 
 
 def near_by(folder: Path) -> str:
-    """The file or folder of arrays, tables or pictures that may be meant, in words: one inside, or the one above a class folder."""
+    """What may be meant instead, in words: data inside, or the folder above that of one class."""
     arrays = next((path for path in visible(folder) if path.suffix.lower() == ".npz"), None)
     if arrays:
         return f"{arrays.name} in it does; use --data {arrays}"

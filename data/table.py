@@ -152,13 +152,14 @@ def sniff(path: Path, label: str = "", like: Layout | None = None) -> Layout:
             f"{path} is not a table: its lines do not fall into equally many fields by "
             f"{', '.join(SEPARATORS.values())}; expected a label and the features of one row in each line"
         )
+    if not any(map(is_number, (cell for row in rows for cell in row))):
+        raise DataError(f"{path} holds no numbers in its first lines; expected a row of numbers and a label a line")
     first, body = rows[0], [row for row in rows[1:] if len(row) == width]
     known = [[row[c] for row in body if row[c].strip().lower() not in MISSING] for c in range(width)]
     numeric = tuple(2 * sum(map(is_number, cells)) >= len(cells) for cells in known)
     cells = [cell.strip() for cell in first]
     header = len(first) == width and (
         any(is_name(cell) and known[c] and numeric[c] for c, cell in enumerate(cells))
-        or (not body and all(map(is_name, cells)))
         or any(is_name(cell) and cell in (label, *label.split(",")) for cell in cells)
         or (like is not None and like.header and sorted(cells) == sorted(like.names))
         # pandas writes the columns of a bare array under their numbers
