@@ -102,8 +102,8 @@ def warnings_of(dataset: Dataset, facts: dict[str, Any], repeated: int) -> list[
         if counts[most] >= UNEVEN * counts[least]:
             share = counts[most] / len(dataset.y_train)
             found.append(
-                f"Uneven classes: {share:.1%} of the training rows are {short(most)}, as often as "
-                f"always guessing that is right; {short(least)} has {counts[least]:,}. --class-weights balanced weighs them alike."
+                f"Uneven classes: {share:.1%} of the training rows are {short(most)}, {counts[least]:,} rows are "
+                f"{short(least)}. Always guessing {short(most)} is right as often; --class-weights balanced helps."
             )
     if repeated:
         found.append(f"{repeated:,} of {len(dataset.x_test):,} test rows are also training rows: the test flatters.")

@@ -146,7 +146,7 @@ def sniff(path: Path, label: str = "", like: Layout | None = None) -> Layout:
         raise DataError(f"{path} begins with {short(sample[0][1].lstrip())!r}: a web page or JSON; expected a table")
     separators = [told[1]] if told and told[1] in SEPARATORS else list(SEPARATORS)
     separator, rows = max(((s, divided(file, sample, s)) for s in separators), key=lambda found: quality(found[1]))
-    width, count = Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0)
+    width, count = Counter(map(len, rows)).most_common(1)[0]
     if width < 2 or count * 2 < len(rows):
         raise DataError(
             f"{path} is not a table: its lines do not fall into equally many fields by "
@@ -177,11 +177,14 @@ def sniff(path: Path, label: str = "", like: Layout | None = None) -> Layout:
 
 
 def divided(file: TextFile, sample: Sequence[tuple[int, str]], separator: str) -> list[list[str]]:
-    """The sample by a separator; nothing where it is not written with that."""
-    try:
-        return [cells_of(file, line, text, separator) for line, text in sample]
-    except csv.Error:
-        return []
+    """The sample by a separator; a line that cannot be divided stays whole."""
+    rows = []
+    for line, text in sample:
+        try:
+            rows.append(cells_of(file, line, text, separator))
+        except csv.Error:
+            rows.append([text])
+    return rows
 
 
 def cells_of(file: TextFile, line: int, text: str, separator: str) -> list[str]:
@@ -198,8 +201,6 @@ def cells_of(file: TextFile, line: int, text: str, separator: str) -> list[str]:
 
 def quality(rows: list[list[str]]) -> tuple[float, float, int]:
     """How well a separator divides: lines of one width, and cells that are numbers."""
-    if not rows:
-        return 0.0, 0.0, 0
     width, count = Counter(map(len, rows)).most_common(1)[0]
     if width < 2:
         return 0.0, 0.0, 1
@@ -240,7 +241,8 @@ def find_labels(layout: Layout, label: str, regression: bool) -> list[int]:
         found = [label_unasked(layout, regression)]
     text = [c for c, numeric in enumerate(layout.numeric) if not numeric and c not in found]
     if text:
-        label_too = "" if regression else ", or say which column is the label with --label"
+        taken = " and ".join(layout.column(c) for c in found)
+        label_too = f" ({taken} is taken as the label; --label says otherwise)"
         raise DataError(
             f"{path}: {layout.column(text[0])} holds text, and features are numbers; remove it or code it as numbers"
             f"{label_too}"
@@ -349,6 +351,8 @@ class Parser:
             self.texts.append(cell.strip())
             return 0
 
+        if any('"' in text for _, text in block):  # NumPy takes quotes where RFC 4180 has none
+            return None
         separator = None if self.layout.separator == " " else self.layout.separator
         try:
             with warnings.catch_warnings():
@@ -358,23 +362,19 @@ class Parser:
                     dtype=dtype,
                     comments=None,
                     delimiter=separator,
-                    quotechar='"',
                     ndmin=2,
                     converters=None if self.text is None else {self.text: keep},
                 )
         except (ValueError, OverflowError, Warning):
             return None
-        if found.shape != (len(block), len(self.layout.names)):
-            return None
-        if self.text is not None and any(map(bad_label, self.texts[-len(block) :])):
+        labels = () if self.text is None else self.texts[-len(block) :]
+        if found.shape != (len(block), len(self.layout.names)) or any(map(bad_label, labels)):
             return None
         numbers = found[:, self.columns]
         if dtype is np.float64:
-            if not np.isfinite(numbers).all():
-                return None
             if not self.point and (numbers != np.floor(numbers)).any():
                 self.point = block[0][0]
-            if self.comma and self.point:
+            if not np.isfinite(numbers).all() or (self.comma and self.point):
                 return None
         self.lines.extend(line for line, _ in block)
         return numbers
@@ -514,7 +514,9 @@ def labels_of(tables: list[tuple[Layout, Rows]], labels: list[int], by_text: boo
             f"{layout.file.path}, line {rows.lines[row]}: {layout.column(labels[0])} is taken as the label and holds "
             f"{text}, which is no class; say which column is with --label, or predict numbers with --loss mse"
         )
-    return [np.array(rows.texts[0]) for _, rows in tables]
+    # 1 and 1.0 are one label, beside text too
+    names = {text: text if value is None else str(value) for text, value in known.items()}
+    return [np.array([names[text] for text in rows.texts[0]]) for _, rows in tables]
 
 
 def whole(text: str) -> int | None:
