@@ -200,8 +200,13 @@ def test_a_bomb_is_refused_by_its_header(tmp_path):
     folder(tmp_path)
     path = tmp_path / "cat" / "7.png"
     for side in (5000, 12000, 40000):
-        header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
-        path.write_bytes(b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)))
+        chunks = [
+            b"IHDR" + struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0),
+            b"IDAT" + zlib.compress(bytes(100)),
+            b"IEND",
+        ]
+        packed = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks]
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
         sentence = refusal(tmp_path)
         assert str(path) in sentence
         assert "smaller" in sentence
