@@ -96,7 +96,7 @@ def add_recipe_flags(parser: Parser) -> None:
     default = recipes.load("default")
     for name, key in KEYS.items():
         value = getattr(default, name)
-        shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
+        shown = ",".join(map(str, value)) if isinstance(value, tuple) else "found" if value == "" else value
         options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": f"{key.help} (default: {shown})"}
         if isinstance(value, bool):
             options["action"] = argparse.BooleanOptionalAction

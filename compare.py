@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
         raise RecipeError(f"--steps is {flags.steps}; expected a whole number from 1")
     recipe = cli.recipe(flags)
     opened = open_backends(flags.backends, flags.device, recipe.dtype, not flags.no_compile)
-    dataset = data.load(recipe.data, regression=recipe.regression)
+    dataset = data.load(recipe.data, regression=recipe.regression, label=recipe.label)
     plan = make_plan(recipe, dataset, strict_validation="validation" in flags)
     estimate(recipe, dataset, plan, on_host=True).check()
     with ExitStack() as threads:

@@ -31,6 +31,7 @@ def make_parser() -> cli.Parser:
         help="a run folder, a run's name, a .safetensors file, or saved_network/ of the paper's program",
     )
     parser.add_argument("--data", metavar="PATH", help="other data (default: what the run was trained on)")
+    parser.add_argument("--label", metavar="COLUMN", help="the label's column in other data (default: found)")
     parser.add_argument(
         "-o", "--output-dir", default="runs", metavar="DIR", help="where runs are looked up by name (default: runs)"
     )
@@ -39,14 +40,15 @@ def make_parser() -> cli.Parser:
     return parser
 
 
-def data_of(checkpoint: Path) -> str:
-    """The data that the run of a checkpoint was trained on, by the recipe beside it; the paper's was on MNIST."""
+def data_of(checkpoint: Path) -> tuple[str, str]:
+    """What a network was trained on, and the label's column, by the recipe beside it; the paper's was on MNIST."""
     if checkpoint.is_dir():
-        return "mnist"
+        return "mnist", ""
     recipe = checkpoint.parent / "recipe.toml"
     if not recipe.is_file():
         raise CheckpointError(f"there is no {recipe}, which would name the data; say --data PATH")
-    return recipes.load(str(recipe)).data
+    loaded = recipes.load(str(recipe))
+    return loaded.data, loaded.label
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -58,8 +60,16 @@ def main(argv: list[str] | None = None) -> int:
     params = checkpoint.state["params"]
     dtype = str(params[0]["W"].dtype)
     backend = cli.select(flags, dtype)
-    dataset = data.load(flags.data or data_of(path), regression=model.y_scaling is not None)
+    name, label = (flags.data, "") if flags.data else data_of(path)
+    dataset = data.load(
+        name,
+        regression=model.y_scaling is not None,
+        label=flags.label or label,
+        class_names=model.class_names,
+    )
     model.check(dataset)
+    for notice in dataset.notices:
+        cli.say(notice)
 
     rows = tree_map(backend.asarray, model.prepare(dataset.x_test, dataset.y_test, dtype))
     on_device = tree_map(backend.asarray, params)

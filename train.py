@@ -134,7 +134,7 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps(report) if flags.json else summary_text(report))
         return below(flags.target_accuracy, report["test_accuracy"])
     backend = cli.select(flags, recipe.dtype)
-    dataset = data.load(recipe.data, regression=recipe.regression)
+    dataset = data.load(recipe.data, regression=recipe.regression, label=recipe.label)
     plan = make_plan(recipe, dataset, strict_validation="validation" in flags, threads=flags.threads)
     need = estimate(recipe, dataset, plan, on_host=backend.device == "cpu").check()
     now = environment(recipe, dataset, plan, backend, version=cli.version(), command=sys.argv)

@@ -3,10 +3,9 @@
 import os
 from pathlib import Path
 
-from data.dataset import Dataset, Source, as_classification, as_regression
+from data.dataset import Dataset, as_classification, as_regression
 from data.errors import DataError
-from data.folder import read_folder
-from data.npz import read_npz
+from data.kinds import read
 from data.split import split_off
 
 __all__ = ["SHIPPED", "DataError", "Dataset", "absolute", "load", "locate", "split_off"]
@@ -25,24 +24,17 @@ def absolute(name: str) -> str:
     return name if name in SHIPPED else str(locate(name))
 
 
-def load(name: str, *, regression: bool = False) -> Dataset:
-    """Read `name` (see `locate`) to learn its classes, or, with `regression`, its numbers; or raise DataError."""
+def load(name: str, *, regression: bool = False, label: str = "", class_names: tuple[str, ...] = ()) -> Dataset:
+    """Read `name` (see `locate`) to learn its classes, or, with `regression`, its numbers; or raise DataError.
+
+    `label` says which column of a table is the label, by name or number; several, for numbers, with commas between.
+    With `class_names`, those of a network that is there already, every label must be one of them.
+    """
     path = locate(name)
     try:
-        source = read(path, regression)
+        source = read(path, regression=regression, label=label)
     except OSError as error:
         raise DataError(
             f"{path} cannot be read ({error.strerror or error}); check the path and its permissions"
         ) from None
-    return as_regression(source) if regression else as_classification(source)
-
-
-def read(path: Path, regression: bool) -> Source:
-    """What is at `path`, by the reader for its kind."""
-    if path.is_dir():
-        return read_folder(path)
-    if path.suffix == ".npz" and path.is_file():
-        return read_npz(path, regression=regression)
-    if path.exists():
-        raise DataError(f"{path} is neither a folder of IDX files nor an .npz file; --data takes one of the two")
-    raise DataError(f"there is nothing at {path}; --data takes a folder, an .npz file, or {' or '.join(SHIPPED)}")
+    return as_regression(source) if regression else as_classification(source, class_names)

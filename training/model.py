@@ -66,10 +66,5 @@ class Model:
             bytes_, numbers = "bytes (0..255)", "real numbers"
             found, expected = (bytes_, numbers) if dataset.x_train.dtype == np.uint8 else (numbers, bytes_)
             raise DataError(f"{dataset.name} holds {found}, the network was trained on {expected}")
-        if dataset.class_names != self.class_names:
-            raise DataError(
-                f"{dataset.name} has the classes {', '.join(dataset.class_names)}, "
-                f"the network knows {', '.join(self.class_names)}"
-            )
         if dataset.n_out != self.widths[-1]:
             raise DataError(f"{dataset.name} has {dataset.n_out} targets a row, the network predicts {self.widths[-1]}")

@@ -34,6 +34,7 @@ class Recipe:
     """Everything that decides a run, apart from where it is computed. `KEYS` holds what each may be."""
 
     data: str = "mnist"
+    label: str = ""
     hidden: tuple[int, ...] = (64, 64, 64)
     activation: str = "relu"
     loss: str = "cross-entropy"
@@ -81,6 +82,11 @@ def text(key: str, value: Any) -> str:
         cure = "rename it" if sys.getfilesystemencoding() == "utf-8" else "set PYTHONUTF8=1, or a locale of UTF-8"
         raise RecipeError(f"{key} is {value!r}, which was not read as UTF-8 and cannot be recorded; {cure}")
     return value
+
+
+def text_or_nothing(key: str, value: Any) -> str:
+    """Any text that UTF-8 can write; the empty one means that it is found."""
+    return "" if value == "" else text(key, value)
 
 
 def choice(*names: str) -> Any:
@@ -149,7 +155,8 @@ class Key(NamedTuple):
 
 
 KEYS = {
-    "data": Key(text, "mnist, jump, a folder of IDX files, or an .npz", metavar="PATH"),
+    "data": Key(text, "mnist, jump, or files of your own: IDX, NPZ, CSV, pictures in folders", metavar="PATH"),
+    "label": Key(text_or_nothing, "column of a table that is the label, by name or number", metavar="COLUMN"),
     "hidden": Key(widths, "widths of the hidden layers, or none", parse_widths, "N,N,.."),
     "activation": Key(choice(*ACTIVATIONS), f"of the hidden layers: {', '.join(ACTIVATIONS)}"),
     "loss": Key(choice(*LOSSES), "cross-entropy for classes, mse for numbers"),

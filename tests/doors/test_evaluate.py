@@ -54,7 +54,7 @@ def test_other_data_can_be_given(run, tmp_path, capsys):
             {"x": np.random.default_rng(0).normal(size=(40, 8, 8))},
             "holds real numbers, the network was trained on bytes",
         ),
-        ({"y": np.arange(40) % 5}, "has the classes 0, 1, 2, 3, 4, the network knows 0, 1, 2, 3"),
+        ({"y": np.arange(40) % 5}, "has the label 4, which the network does not know (known: 0..3)"),
     ],
 )
 def test_data_of_another_kind_is_a_sentence_and_3(run, tmp_path, capsys, change, words):
