@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -127,3 +128,12 @@ def test_training_on_the_cpu_imports_no_heavy_library(tmp_path, arguments):
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.rstrip().endswith("HEAVY []")
+
+
+def test_every_promise_names_a_test_that_exists():
+    lines = (ROOT / "docs" / "promises.md").read_text(encoding="utf-8").splitlines()
+    named = [match.groups() for line in lines if (match := re.search(r"\[(test_\w+)\]\(\.\./([\w/.]+)\)", line))]
+    assert len(named) > 40
+    for name, path in named:
+        functions = ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8")))
+        assert any(isinstance(node, ast.FunctionDef) and node.name == name for node in functions), f"{path}: {name}"
