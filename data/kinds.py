@@ -13,7 +13,7 @@ from data.folder import MOST_FILES, entries, is_junk, read_folder
 from data.idx import axes_of
 from data.lines import unpacked
 from data.npz import read_npz
-from data.pictures import is_picture_file, picture_folders, read_pictures
+from data.pictures import is_picture_file, looks_like_picture, picture_folders, read_pictures
 from data.table import read_table, read_tables, sniff
 
 TAKES = (
@@ -108,7 +108,7 @@ def recognise_file(path: Path) -> Found:
         raise DataError(f"{path} is a tar archive; unpack it and give the folder to --data")
     if is_picture_file(path):
         raise DataError(f"{path} is a single picture; --data takes the folder above the class folders of many")
-    return Found(TABLE, (path,))
+    return Found(NPZ if path.suffix.lower() == ".npz" else TABLE, (path,))
 
 
 def is_workbook(path: Path) -> bool:
@@ -187,7 +187,7 @@ def near_by(folder: Path) -> str:
                 return f"{child.name} in it does; use --data {child}"
         except OSError:
             continue
-    if any(is_picture_file(path) for path in islice(visible(folder), 20)):
+    if any(looks_like_picture(path) for path in islice(visible(folder), 20)):
         return (
             f"it holds pictures without class folders; expected a folder for each class ({folder.name}/cat/*.png, "
             f"{folder.name}/dog/*.png); if it is the folder of one class, use --data {folder.parent}"

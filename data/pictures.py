@@ -23,6 +23,7 @@ from data.split import hold_out_test, no_test_part
 # Formats that Pillow decodes by itself: EPS, for one, would start another program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"II*\0", b"MM\0*")
+ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 TRAINING, TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")
 MOST_PIXELS = 2**24  # of one picture: a first layer for more would have no room
 MOST_BYTES = 2**28  # of one file
@@ -162,6 +163,11 @@ def is_picture_file(path: Path) -> bool:
     return start.startswith(STARTS) or (start[:4] == b"RIFF" and start[8:] == b"WEBP")
 
 
+def looks_like_picture(path: Path) -> bool:
+    """Whether a file has the name of a picture, or the content where its name says nothing; no other is opened."""
+    return path.suffix.lower() in ENDINGS or (not path.suffix and is_picture_file(path))
+
+
 def entries(folder: Path) -> list[Path]:
     """What is in a folder and was put there on purpose, "2.png" before "10.png"."""
     found = {path.name: path for path in folder.iterdir() if not is_junk(path.name)}
@@ -176,11 +182,11 @@ def folders(folder: Path) -> list[Path]:
 def picture_folders(folder: Path) -> Iterator[Path]:
     """The folders inside, at most two levels down, that hold a picture: those of classes."""
     for child in folders(folder):
-        if any(is_picture_file(path) for path in child.iterdir() if not is_junk(path.name)):
+        if any(looks_like_picture(path) for path in child.iterdir() if not is_junk(path.name)):
             yield child
         elif child.name.lower() in TRAINING + TEST:
             for inner in folders(child):
-                if any(is_picture_file(path) for path in inner.iterdir() if not is_junk(path.name)):
+                if any(looks_like_picture(path) for path in inner.iterdir() if not is_junk(path.name)):
                     yield inner
 
 
@@ -236,7 +242,7 @@ def parts_of(folder: Path) -> tuple[Part, Part | None, list[str]]:
 def part_of(folder: Path, classes: list[Path], *, empty_allowed: bool) -> Part:
     """The pictures of class folders, whose names are the labels."""
     part = Part()
-    loose = next((path for path in entries(folder) if is_picture_file(path)), None)
+    loose = next((path for path in entries(folder) if looks_like_picture(path)), None)
     if loose or not classes:
         what = f"the picture {loose.name} beside" if loose else "no"
         raise DataError(f"{folder} holds {what} class folders; {LAYOUT}")

@@ -540,12 +540,16 @@ def notice(layout: Layout, labels: list[int], rows: Rows, x: np.ndarray) -> str:
     )
 
 
+def counts_up(column: np.ndarray) -> bool:
+    """Whether each number is the one before and 1."""
+    return all(np.array_equal(part[1:], part[:-1] + 1) for part in (column[:4], column))
+
+
 def counting(layout: Layout, features: list[int], x: np.ndarray) -> list[str]:
     """A line for a column that counts the rows, as an index does; whether it is a feature is not ours to say."""
     flat = x.reshape(len(x), -1)
     if len(flat) < 4 or flat.dtype == np.uint8:
         return []
-    steps = np.flatnonzero((np.diff(flat[:4], axis=0) == 1).all(axis=0) & np.isin(flat[0], (0, 1)))
-    found = [features[j] for j in steps if (np.diff(flat[:, j]) == 1).all()]
+    found = [features[j] for j in np.flatnonzero(np.isin(flat[0], (0, 1))) if counts_up(flat[:, j])]
     name = layout.file.path.name
     return [f"{name}: {layout.column(c)} counts the rows; if it is no feature, remove it." for c in found]

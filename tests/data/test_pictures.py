@@ -281,3 +281,13 @@ def test_damaged_pictures_give_our_own_error_only(tmp_path):
             data.load(str(tmp_path))
         except DataError:
             continue
+
+
+def test_pictures_are_found_by_their_names_and_without_an_ending_by_content(tmp_path):
+    for i in range(4):
+        path = save(tmp_path / f"c{i % 2}" / f"{i}.png", X[i])
+        path.rename(path.with_suffix(""))
+    assert data.load(str(tmp_path)).class_names == ("c0", "c1")
+    (tmp_path / "other" / "c").mkdir(parents=True)
+    (tmp_path / "other" / "c" / "1.JPG").write_text("words")
+    assert "1.JPG is no picture" in refusal(tmp_path / "other")

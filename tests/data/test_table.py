@@ -420,3 +420,8 @@ def test_nothing_but_our_own_error_comes_of_any_bytes(tmp_path, content, regress
     path.write_bytes(content)
     with contextlib.suppress(DataError):
         assert np.isfinite(data.load(str(path), regression=regression).x_train).all()
+
+
+def test_the_largest_numbers_of_both_signs_are_no_fault(tmp_path):
+    path = write(tmp_path / "t.csv", "k,0\nk,-1.7e308\nk,1.7e308\nk,-1.7e308\n")
+    assert whole(read(path))[0].ravel().tolist() == [0, -1.7e308, 1.7e308, -1.7e308]

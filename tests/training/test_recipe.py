@@ -94,6 +94,7 @@ def test_a_recipe_that_is_written_loads_again_equal(scratch, recipe):
 # A key, and values that it cannot have.
 BAD = {
     "data": ["", 3, ["mnist"]],
+    "label": [1, None, True, ["a"]],
     "hidden": [[0], [-3], [64, -7, 64], [2.5], ["64"], [True], "64,64", 64, [10**9], None],
     "activation": ["rellu", "", 1],
     "loss": ["MSE", "softmax", 0],
