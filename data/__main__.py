@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,11 +28,24 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--regression", action="store_true", help="as for --loss mse (default: classes)")
     parser.add_argument("--json", action="store_true", help="one JSON object (default: text)")
     flags = parser.parse_args(argv)
-    dataset = load(flags.path, regression=flags.regression, label=flags.label)
+    dataset = load_either(flags.path, regression=flags.regression, label=flags.label)
     path = locate(flags.path)
     facts = {"path": str(path), "kind": recognise(path).kind, **facts_of(dataset)}
     print(json.dumps(facts) if flags.json else text_of(facts))
     return 0
+
+
+def load_either(name: str, *, regression: bool, label: str) -> Dataset:
+    """As `load`; where the labels are no classes but would do as numbers to predict, as those, and said so."""
+    try:
+        return load(name, regression=regression, label=label)
+    except DataError as error:
+        try:
+            dataset = load(name, regression=True, label=label)
+        except DataError:
+            raise error from None
+        note = "The labels are numbers to predict, not classes; --loss mse trains on them."
+        return replace(dataset, notices=(*dataset.notices, note))
 
 
 def facts_of(dataset: Dataset) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from data.errors import DataError
+from data.strangers import stranger
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 GZIP = b"\x1f\x8b"
@@ -23,27 +24,6 @@ MOST_UNPACKED_PER_PACKED = 1100
 CHUNK = 2**20
 MOST_AXES = 64  # what a NumPy array can have
 START = 4096  # bytes by which a file is recognised
-
-PICKLE = "a Python pickle, which is never opened; save its arrays with numpy.savez"
-# What else is found under the name of a data file: where in it, which bytes, and the word for it with the cure.
-STRANGERS = (
-    (0, b"PK\x03\x04", "a zip archive (an .npz is one too); unpack it, or give an .npz by its own name"),
-    (257, b"ustar", "a tar archive; unpack it"),
-    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it"),
-    (0, b"Rar!", "a rar archive; unpack it"),
-    (0, b"\xfd7zXZ\x00", "an xz file; unpack it"),
-    (0, b"BZh", "a bzip2 file; unpack it"),
-    (0, b"\x28\xb5\x2f\xfd", "a zstd file; unpack it"),
-    (0, b"\x93NUMPY", "a NumPy array (.npy); save x and y together with numpy.savez"),
-    (0, b"MATLAB", "a MATLAB file; save its arrays with numpy.savez"),
-    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (MATLAB 7.3 writes such too); save its arrays with numpy.savez"),
-    (0, b"\x89PNG", "a PNG picture; pictures belong in a folder of their own"),
-    (0, b"\xff\xd8\xff", "a JPEG picture; pictures belong in a folder of their own"),
-    (0, b"%PDF", "a PDF"),
-    (0, b"SQLite format 3", "a database of SQLite"),
-    (0, b"version https://git-lfs", "a pointer of Git LFS instead of the file; fetch it with git lfs pull"),
-    *((0, bytes([0x80, n]), PICKLE) for n in (2, 3, 4, 5)),
-)
 
 
 def read_idx(path: Path) -> tuple[np.ndarray, str]:
@@ -140,9 +120,8 @@ def describe_strange_bytes(start: bytes, path: Path) -> str:
             f"its {path.stat().st_size:,} bytes look like a web page, which a server sends where a file is missing; "
             f"good files are in data/mnist beside train.py, and at {MIRRORS}"
         )
-    for offset, signature, words in STRANGERS:
-        if start[offset:].startswith(signature):
-            return f"it is {words}"
+    if words := stranger(start):
+        return f"it is {words}"
     if start[2:4] == b"\0\0" and start[1] in TYPES:
         return f"its first bytes are {start[:4].hex(' ')}, the other way round; numbers in IDX are big-endian"
     if start.isascii() and start.decode("ascii").replace("\n", "").replace("\r", "").replace("\t", "").isprintable():

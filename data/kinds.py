@@ -14,6 +14,7 @@ from data.idx import axes_of
 from data.lines import unpacked
 from data.npz import read_npz
 from data.pictures import is_picture_file, looks_like_picture, picture_folders, read_pictures
+from data.strangers import LONGEST, stranger
 from data.table import read_table, read_tables, sniff
 
 TAKES = (
@@ -21,24 +22,6 @@ TAKES = (
     "or a folder of pictures with a folder for each class"
 )
 TABLE_ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
-# What a file of another kind begins with, and what its owner can do.
-OTHERS = (
-    (b"\xd0\xcf\x11\xe0", "an old Excel workbook; save it as CSV in UTF-8"),
-    (b"\x93NUMPY", "a single NumPy array; put x and y into one .npz with numpy.savez"),
-    (b"\x89HDF", "HDF5; write its arrays with numpy.savez"),
-    (b"PAR1", "Parquet; write it as CSV"),
-    (b"ARROW1", "Arrow; write it as CSV"),
-    (b"%PDF", "a PDF; give the numbers as CSV"),
-    (b"SQLite format 3", "an SQLite database; write the table as CSV"),
-    (b"\x80", "a pickle, which is never executed; write its arrays with numpy.savez"),
-    (b"\x7fELF", "a program"),
-    (b"MZ", "a program"),
-    (b"BZh", "packed by bzip2; unpack it"),
-    (b"\xfd7zXZ", "packed by xz; unpack it"),
-    (b"\x28\xb5\x2f\xfd", "packed by zstd; unpack it"),
-    (b"7z\xbc\xaf", "packed by 7-Zip; unpack it"),
-    (b"Rar!", "packed by RAR; unpack it"),
-)
 
 
 class Found(NamedTuple):
@@ -92,7 +75,7 @@ def recognise(path: Path) -> Found:
 def recognise_file(path: Path) -> Found:
     """A single file by its first bytes."""
     with unpacked(path) as file:
-        start = file.read(512)
+        start = file.read(LONGEST)
     if start.startswith(b"PK"):
         if zipfile.is_zipfile(path) and is_workbook(path):
             raise DataError(f"{path} is a spreadsheet; save it as CSV in UTF-8")
@@ -101,13 +84,10 @@ def recognise_file(path: Path) -> Found:
         raise DataError(
             f"{path} is a single IDX file; --data takes the folder that holds images and labels: {path.parent}"
         )
-    for signature, words in OTHERS:
-        if start.startswith(signature):
-            raise DataError(f"{path} is {words}; --data takes {TAKES}")
-    if start[257:262] == b"ustar":
-        raise DataError(f"{path} is a tar archive; unpack it and give the folder to --data")
     if is_picture_file(path):
         raise DataError(f"{path} is a single picture; --data takes the folder above the class folders of many")
+    if words := stranger(start):
+        raise DataError(f"{path} is {words}; --data takes {TAKES}")
     return Found(NPZ if path.suffix.lower() == ".npz" else TABLE, (path,))
 
 

@@ -387,7 +387,7 @@ def test_one_table_in_a_folder_is_taken_and_two_are_not(tmp_path):
     [
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "Excel"),
         (b"\x93NUMPY\1\0", "numpy.savez"),
-        (b"\x80\4\x95", "never executed"),
+        (b"\x80\4\x95", "never opened"),
         (b"PAR1", "Parquet"),
         (b"\x89PNG\r\n\x1a\n", "picture"),
         (b"\0\0\x08\x01\0\0\0\1\0", "IDX"),
