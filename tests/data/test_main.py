@@ -128,7 +128,7 @@ def test_a_closed_output_is_no_fault():
 def test_numbers_to_predict_are_recognised_and_said_to_be(tmp_path, capsys):
     x = np.random.default_rng(0).normal(size=(50, 3))
     np.savez(tmp_path / "line.npz", x=x, y=x @ [1.0, 2.0, 3.0])
-    assert main([str(tmp_path / "line.npz"), "--json"]) == 0
+    assert door.main([str(tmp_path / "line.npz"), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert list(facts["targets"]) == ["target 0"]
     assert any("--loss mse trains on them" in note for note in facts["notices"])
