@@ -1,13 +1,8 @@
-"""What the doors share: flags, sentences instead of tracebacks, and exit codes."""
+"""What the doors share: flags, and what becomes of them."""
 
 import argparse
-import contextlib
-import errno
-import io
-import os
 import sys
 import tomllib
-import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +10,11 @@ from typing import Any, NoReturn
 
 import backends
 from backends import Backend
-from backends.backend import first_line, is_out_of_memory
+from guard import guarded, result, say
 from training import recipe as recipes
 from training.recipe import KEYS, Recipe, did_you_mean
+
+__all__ = ["guarded", "result", "say"]  # a door finds all it needs here
 
 HERE = Path(__file__).resolve().parent
 
@@ -127,6 +124,12 @@ def recipe(flags: argparse.Namespace, base: Recipe | None = None) -> Recipe:
     return replace(base, **overrides) if base else recipes.load(flags.recipe or "default", overrides)
 
 
+def asked_for(flags: argparse.Namespace, key: str) -> bool:
+    """Whether the user has set a key, by a flag or in a recipe of their own, and not a recipe that ships."""
+    name = flags.recipe or "default"
+    return key in flags or (name not in recipes.shipped() and key in recipes.read(name))
+
+
 def add_output_flags(parser: Parser) -> None:
     """--json."""
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout, alone (default: text)")
@@ -138,62 +141,3 @@ def select(flags: argparse.Namespace, dtype: str) -> Backend:
     if backend.fallback and not getattr(flags, "quiet", False):
         say(backend.fallback)
     return backend
-
-
-def say(line: str) -> None:
-    """A line on stderr; where it cannot be written, it is not worth ending a run for."""
-    with contextlib.suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
-
-
-def open_streams() -> None:
-    """Make stdout and stderr take any text: closed ones lead nowhere, characters they lack are written as escapes."""
-    for name in ("stdout", "stderr"):
-        stream: Any = getattr(sys, name)  # None where the shell closed it
-        if stream is None:
-            stream = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
-            setattr(sys, name, stream)
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def drop_stdout() -> None:
-    """Have what is left of the output go nowhere: Python would try to write it once more at its end, and complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def guarded(main: Callable[[list[str] | None], int], argv: list[str] | None = None) -> int:
-    """The exit code of a door, with every error of ours, and of anyone's, told in a sentence on stderr."""
-    open_streams()
-    try:
-        os.getcwd()
-        done = main(argv)
-        sys.stdout.flush()
-        return done
-    except KeyboardInterrupt:
-        say("Stopped.")
-        return 130
-    except BrokenPipeError:
-        drop_stdout()  # whoever read the output has left, which is their right
-        return 0
-    except Exception as error:
-        return tell(error)
-
-
-def tell(error: Exception) -> int:
-    """Say on stderr what an error means; its exit code."""
-    code, sentence = getattr(error, "exit_code", None), str(error)
-    if is_out_of_memory(error):
-        code, sentence = 5, f"the memory does not suffice ({first_line(error)}); use smaller --hidden or --batch-size"
-    elif isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOENT:
-        code, sentence = 2, "the folder that this was started in is gone; change to another"
-    elif isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EIO):
-        drop_stdout()
-        code, sentence = 1, f"the result cannot be written to stdout ({error.strerror}); nothing else is lost"
-    elif code is None:
-        if os.environ.get("LAGVIS_TRACEBACK"):
-            traceback.print_exc()
-        code = 1
-        sentence = f"unexpected {type(error).__name__}: {error}; a fault of Lagvis, LAGVIS_TRACEBACK=1 shows where"
-    say(f"error: {sentence}")
-    return int(code)

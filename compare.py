@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     recipe = cli.recipe(flags)
     opened = open_backends(flags.backends, flags.device, recipe.dtype, not flags.no_compile)
     dataset = data.load(recipe.data, regression=recipe.regression, label=recipe.label)
-    plan = make_plan(recipe, dataset, strict_validation="validation" in flags)
+    plan = make_plan(recipe, dataset, strict_validation=cli.asked_for(flags, "validation"))
     estimate(recipe, dataset, plan, on_host=True).check()
     with ExitStack() as threads:
         for backend in [*opened, backends.select("cpu", "numpy", "float64")]:
@@ -83,13 +83,15 @@ def main(argv: list[str] | None = None) -> int:
         "backends": {f"{b.name} {b.device}": b.versions() for b in opened},
     }
     if flags.json:
-        print(json.dumps(facts | comparison_json(comparison)))
+        cli.result(json.dumps(facts | comparison_json(comparison)))
     else:
         names = ", ".join(
             f"{place} ({', '.join(f'{k} {v}' for k, v in vs.items())})" for place, vs in facts["backends"].items()
         )
-        print(f"{flags.steps} steps of recipe {flags.recipe} in {recipe.dtype} against NumPy in float64: {names}\n")
-        print(comparison_text(comparison))
+        cli.result(
+            f"{flags.steps} steps of recipe {flags.recipe} in {recipe.dtype} against NumPy in float64: {names}\n"
+        )
+        cli.result(comparison_text(comparison))
     return 0 if comparison.passed else 1
 
 

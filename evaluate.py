@@ -84,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
         **scores_of("test", scores),
         **details_of(scores, model, model.baseline(dataset.y_test)),
     }
-    print(json.dumps(result) if flags.json else evaluation_text(result))
+    cli.result(json.dumps(result) if flags.json else evaluation_text(result))
     return 0
 
 

@@ -11,10 +11,12 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+import backends
 import cli
 import data
 from report.progress import make_view
 from report.summary import summarise, summary_text
+from report.text import counted, finite
 from training.checkpoint import Checkpoint
 from training.environment import environment
 from training.events import Finished, Model, Plan, Progress
@@ -52,7 +54,7 @@ def make_parser() -> cli.Parser:
         help="go on with a run, without RUN the newest (default: a new run)",
     )
     flag(
-        "--checkpoint-every", type=every, default=every("10m"), metavar="Nm|N",
+        "--checkpoint-every", default="10m", metavar="Nm|N",
         help="minutes (10m) or steps (500) between checkpoints within an epoch (default: 10m)",
     )  # fmt: skip
     flag(
@@ -64,28 +66,22 @@ def make_parser() -> cli.Parser:
     return parser
 
 
-def every(words: str) -> Every:
-    """--checkpoint-every."""
-    try:
-        return Every.parse(words)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{words!r} found, a number of steps (500) or of minutes (10m) expected"
-        ) from None
-
-
-def open_run(flags: argparse.Namespace) -> RunFolder:
+def open_run(flags: argparse.Namespace, every: Every) -> RunFolder:
     """The run that --resume means; what it was computed with holds where no flag says otherwise."""
     if flags.name is not None or flags.recipe is not None or flags.init_from is not None:
         raise RecipeError("--resume goes on with a run that has all of it; leave out --name, --recipe and --init-from")
-    folder = RunFolder.reopen(find_run(flags.resume, flags.output_dir), flags.checkpoint_every)
+    folder = RunFolder.reopen(find_run(flags.resume, flags.output_dir), every)
     earlier = folder.earlier
-    if flags.backend is None and (flags.device == "auto" or earlier.get("backend") in ("torch", "jax")):
+    if (
+        flags.backend is None
+        and earlier.get("backend") in backends.BACKENDS
+        and (flags.device == "auto" or earlier.get("backend") in ("torch", "jax"))
+    ):
         flags.backend = earlier.get("backend")
     if flags.device == "auto" and flags.backend == earlier.get("backend"):
         flags.device = earlier.get("device", "auto")
     flags.no_compile = flags.no_compile or earlier.get("compiled") is False
-    flags.threads = flags.threads or earlier.get("threads")
+    flags.threads = earlier.get("threads") if flags.threads is None else flags.threads
     return folder
 
 
@@ -101,7 +97,7 @@ def dry_run(where: dict[str, Any], model: Model, plan: Plan, as_json: bool) -> i
         "span": plan.span,
         "threads": plan.threads,
     }
-    print(json.dumps(facts) if as_json else "\n".join(f"{key:16} {value}" for key, value in facts.items()))
+    cli.result(json.dumps(facts) if as_json else "\n".join(f"{key:16} {value}" for key, value in facts.items()))
     return 0
 
 
@@ -126,23 +122,29 @@ def recipe_of(flags: argparse.Namespace, resumed: RunFolder | None, network: Che
 def main(argv: list[str] | None = None) -> int:
     """The main door: flags in, a run folder and a result out."""
     flags = make_parser().parse(argv)
-    resumed = open_run(flags) if flags.resume is not None else None
+    every = Every.parse(flags.checkpoint_every)
+    resumed = open_run(flags, every) if flags.resume is not None else None
     network = read_network(find_checkpoint(flags.init_from, flags.output_dir)) if flags.init_from is not None else None
     recipe = recipe_of(flags, resumed, network)
     if resumed and (report := resumed.finished(recipe)):
-        cli.say(f"{resumed.path} is finished: {recipe.epochs} epochs are done. With more --epochs it goes on.")
-        print(json.dumps(report) if flags.json else summary_text(report))
+        if not flags.quiet:
+            done = counted(recipe.epochs, "epoch")
+            cli.say(f"{resumed.path} is finished: {done} done. With more --epochs it goes on.")
+        cli.result(json.dumps(report) if flags.json else summary_text(report))
         return below(flags.target_accuracy, report["test_accuracy"])
     backend = cli.select(flags, recipe.dtype)
     dataset = data.load(recipe.data, regression=recipe.regression, label=recipe.label)
-    plan = make_plan(recipe, dataset, strict_validation="validation" in flags, threads=flags.threads)
+    strict = resumed is not None or cli.asked_for(flags, "validation")
+    plan = make_plan(recipe, dataset, strict_validation=strict, threads=flags.threads)
+    recipe = replace(recipe, validation=len(plan.validation_rows))
     need = estimate(recipe, dataset, plan, on_host=backend.device == "cpu").check()
     now = environment(recipe, dataset, plan, backend, version=cli.version(), command=sys.argv)
     model = Model.of(recipe, dataset, plan.training_rows)
     start = first_point(network, model, recipe) if network else None
     if resumed:
-        check_data(dataset, resumed.earlier)
+        check_data(dataset, resumed.checkpoint, resumed.earlier)
         start = starting_point(resumed.checkpoint, model, plan, recipe) if resumed.checkpoint else None
+    model = start.model if start else model
     if not flags.quiet:
         going_on = [told(start, plan, resumed.recipe, recipe, resumed.earlier, now)] if resumed else []
         for notice in (*plan.notices, *going_on):
@@ -156,8 +158,9 @@ def main(argv: list[str] | None = None) -> int:
     if flags.dry_run:
         return dry_run(where | need.facts(), model, plan, flags.json)
 
-    folder = resumed or RunFolder.claim(flags.output_dir, flags.name, model.widths, flags.checkpoint_every)
-    folder.begin(recipe, now, start)
+    folder = resumed or RunFolder.claim(flags.output_dir, flags.name, model.widths, every)
+    if (lost := folder.begin(recipe, now, start)) and not flags.quiet:
+        cli.say(lost)
     step = start.step if start else 0
     with stop_signals() as stop, make_view(sys.stderr, quiet=flags.quiet) as view:
         for event in fit(recipe, dataset, plan, backend, start=start, seconds=folder.seconds, stop=stop.asked):
@@ -167,9 +170,9 @@ def main(argv: list[str] | None = None) -> int:
                 step = event.step
     assert isinstance(event, Finished), "fit ends with Finished"
     summary = summarise(event, model, {"run": str(folder.path)} | where, model.baseline(dataset.y_test))
-    summary |= {key: value for key, value in folder.scores().items() if summary[key] is None}
+    summary |= {key: finite(value) for key, value in folder.scores().items() if summary[key] is None}
     folder.close(summary)
-    print(json.dumps(summary) if flags.json else summary_text(summary))
+    cli.result(json.dumps(summary) if flags.json else summary_text(summary))
     if event.reason == "interrupted":
         cli.say(f"Stopped after step {event.step}; {folder.path} holds what was trained, and --resume goes on with it.")
         return stop.exit_code

@@ -1,5 +1,6 @@
 """A data set as host arrays, checked, with the user's own names for what its numbers mean."""
 
+import hashlib
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -63,6 +64,11 @@ class Dataset:
     unit: str
     sha256: dict[str, str]
     notices: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the digests of its files, whatever they are called."""
+        return hashlib.sha256("\n".join(sorted(self.sha256.values())).encode()).hexdigest()
 
     @property
     def n_out(self) -> int:

@@ -7,10 +7,15 @@ cupy-signatures for the tests that read CuPy and compute nothing.
 import os
 from collections.abc import Callable
 
+import hypothesis
 import pytest
 
 from backends import Backend, DeviceError, select
 from tests import witnesses
+
+# Pytest's own timeout tells what hangs; a busy machine is no reason to fail.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 REQUIRED = {name.strip() for name in os.environ.get("LAGVIS_REQUIRE", "").split(",") if name.strip()}
 

@@ -17,6 +17,7 @@ from safetensors.numpy import save
 from data.scaling import Scaling
 from network.activations import ACTIVATIONS
 from network.losses import LOSSES
+from network.optimizers import OPTIMIZERS
 from network.tree import named_leaves, tree_from_names
 from training.files import replace_file
 from training.model import Model
@@ -44,6 +45,7 @@ class Checkpoint:
     rate     of the last step
     totals   sums of the epoch that has begun, float64; empty between epochs
     best_*   the epoch with the lowest validation loss so far, and that loss; 0 and infinity before there is one
+    data     `Dataset.digest` of what it learned from; empty for a network from elsewhere
     """
 
     model: Model
@@ -54,6 +56,7 @@ class Checkpoint:
     totals: dict[str, np.ndarray] = field(default_factory=dict)
     best_epoch: int = 0
     best_loss: float = math.inf
+    data: str = ""
 
 
 def all_finite(state: Any) -> bool:
@@ -71,8 +74,11 @@ def digest_of(meaning: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write beside `path`, flush to the disk, rename: at every instant `path` is the old file or the new one, whole."""
+def write_checkpoint(path: Path, checkpoint: Checkpoint, also: Path | None = None) -> None:
+    """Write beside `path`, flush to the disk, rename: at every instant `path` is the old file or the new one, whole.
+
+    Then the same to `also`.
+    """
     model = checkpoint.model
     # The library writes the memory of an array as it lies, and says nothing where that is not row by row.
     leaves = named_leaves(checkpoint.state | ({"totals": checkpoint.totals} if checkpoint.totals else {}))
@@ -98,14 +104,18 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "rate": checkpoint.rate,
         "best_epoch": checkpoint.best_epoch,
         "best_loss": checkpoint.best_loss if checkpoint.best_epoch else None,
+        "data": checkpoint.data,
     }
     meaning["digest"] = digest_of(meaning, arrays)
     # One key only: the library writes several in an order of its own, and equal runs would differ.
     content = save(arrays, metadata={"lagvis": json.dumps(meaning, sort_keys=True)})
-    try:
-        replace_file(path, content)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be written ({error.strerror}); the checkpoint before it stands") from None
+    for target in (path, also) if also else (path,):
+        try:
+            replace_file(target, content)
+        except OSError as error:
+            raise CheckpointError(
+                f"{target} cannot be written ({error.strerror}); the checkpoint before it stands"
+            ) from None
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -133,27 +143,29 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         scalings = {name: take_scaling(arrays, name) for name in SCALINGS}
         state = tree_from_names(arrays)
+        if lost := {*arrays} - {name for name, _ in named_leaves(state)}:
+            raise ValueError(f"{', '.join(sorted(lost))} within another array")
         totals = state.pop("totals", {})
+        check_names(state)
         widths = check_layers(state["params"])
         model = Model(
             widths=widths,
             activation=one_of(ACTIVATIONS, meaning["activation"]),
             loss=one_of(LOSSES, meaning["loss"]),
-            shape=tuple(int(n) for n in meaning["shape"]),
-            class_names=tuple(str(name) for name in meaning["class_names"]),
-            target_names=tuple(str(name) for name in meaning["target_names"]),
+            shape=tuple(whole(n, least=1) for n in meaning["shape"]),
+            class_names=names(meaning["class_names"]),
+            target_names=names(meaning["target_names"]),
             unit=str(meaning["unit"]),
             **scalings,
         )
         check_meaning(model, state)
         check_totals(model, totals)
-        best_loss = math.inf if meaning["best_loss"] is None else float(meaning["best_loss"])
-        counts = [int(meaning[name]) for name in ("epoch", "step", "best_epoch")]
-        if min(counts) < 0:
-            raise ValueError(f"epoch, step and best epoch are {counts}")
-        epoch, step, best_epoch = counts
-        return Checkpoint(model, state, epoch, step, float(meaning["rate"]), totals, best_epoch, best_loss)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+        epoch, step, best_epoch = (whole(meaning[name]) for name in ("epoch", "step", "best_epoch"))
+        rate, best_loss = finite(meaning["rate"]), finite(meaning["best_loss"]) if best_epoch else math.inf
+        if best_epoch > epoch or rate < 0:
+            raise ValueError(f"a best epoch {best_epoch} of {epoch}, a rate of {rate}")
+        return Checkpoint(model, state, epoch, step, rate, totals, best_epoch, best_loss, str(meaning["data"]))
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise CheckpointError(
             f"{path} does not hold a whole network ({error}); use another run or an older copy"
         ) from None
@@ -165,6 +177,41 @@ def take_scaling(arrays: dict[str, np.ndarray], name: str) -> Scaling | None:
     if len(parts) == 1:
         raise ValueError(f"half of {name} is missing")
     return Scaling(*parts) if parts else None
+
+
+def whole(value: Any, *, least: int = 0) -> int:
+    """A whole number from `least`; ValueError for anything else."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{value!r} where a whole number from {least} belongs")
+    return value
+
+
+def finite(value: Any) -> float:
+    """A finite number; ValueError for anything else."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError(f"{value!r} where a number belongs")
+    return float(value)
+
+
+def names(value: Any) -> tuple[str, ...]:
+    """Texts, each once; ValueError for anything else."""
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value) or len({*value}) < len(value):
+        raise ValueError(f"{value!r} where names belong, each once")
+    return tuple(value)
+
+
+def check_names(state: Any) -> None:
+    """ValueError unless there are parameters, known slots, W and b in every layer and nothing else, of one dtype."""
+    known = {"params"}.union(*(optimizer(momentum=0.5, nesterov=False).slots for optimizer in OPTIMIZERS.values()))
+    strange = {*state} - known
+    for slot in {*state} & known:
+        layers = state[slot] if isinstance(state[slot], list) else [{}]
+        strange |= {f"{slot}.{i}.{name}" for i, layer in enumerate(layers) for name in {*layer} ^ {"W", "b"}}
+    if strange:
+        raise ValueError(f"{', '.join(sorted(strange))} beside what belongs there, or missing")
+    dtypes = sorted({str(leaf.dtype) for _, leaf in named_leaves(state)})
+    if dtypes not in (["float32"], ["float64"]):
+        raise ValueError(f"numbers of type {' and '.join(dtypes)}, expected float32 or float64 throughout")
 
 
 def check_layers(params: Any) -> tuple[int, ...]:

@@ -117,14 +117,15 @@ class Run:
         stop: Callable[[], bool],
     ) -> None:
         self.plan, self.backend, self.dataset, self.dtype, self.stop = plan, backend, dataset, recipe.dtype, stop
-        self.model = Model.of(recipe, dataset, plan.training_rows)
+        self.model = start.model if start else Model.of(recipe, dataset, plan.training_rows)
         self.run_span = backend.scan(step_of(recipe, xp=backend.xp))
         self.evaluator = Evaluator(self.model, backend)
         self.data = self.to_device(self.model.prepare(dataset.x_train, dataset.y_train, recipe.dtype))
         # weights are for the steps; what is judged is judged without
         weights = row_weights(recipe, dataset, plan.training_rows, recipe.dtype)
         self.weighted = self.data | self.to_device(weights)
-        self.kept = start or Checkpoint(self.model, initial_state(recipe, self.model), 0, 0)
+        begun = start or Checkpoint(self.model, initial_state(recipe, self.model), 0, 0)
+        self.kept = replace(begun, data=dataset.digest)
         self.state = self.to_device(self.kept.state)
         self.step, self.rate = self.kept.step, self.kept.rate
         self.zero = zero_sums(self.model, recipe.dtype, weighted=bool(weights))
@@ -160,7 +161,8 @@ class Run:
         except StoppedError:
             reason, seconds = "interrupted", self._clock()
             try:
-                self.kept = self.checkpoint() if self.step > self.kept.step else self.kept
+                if self.step > self.kept.step:
+                    self.checkpoint()
             except NotFiniteError:
                 reason = "diverged"
         except NotFiniteError:
@@ -196,11 +198,12 @@ class Run:
         return EpochEnded(epoch, self.step, self._images(), self.rate, self.train, self.validation, seconds, self.kept)
 
     def checkpoint(self) -> Checkpoint:
-        """Where the run stands, copied to the host; NotFiniteError if that holds numbers that are none."""
+        """Where the run stands, copied to the host, as the newest that is kept; NotFiniteError if it is not finite."""
         state = tree_map(self.backend.to_numpy, self.state)
         if not all_finite(state):
             raise NotFiniteError(f"the state after step {self.step} holds numbers that are none")
-        return replace(self.kept, state=state, step=self.step, rate=self.rate, totals=self.totals)
+        self.kept = replace(self.kept, state=state, step=self.step, rate=self.rate, totals=self.totals)
+        return self.kept
 
     def _ask(self) -> None:
         if self.stop():

@@ -78,7 +78,8 @@ def estimate(recipe: Recipe, dataset: Dataset, plan: Plan, *, on_host: bool) -> 
     batch = steps * plan.batch_size * sum(widths) * number
     device = state + gradient + batch + rows
     at_first = state + sum(layers) * WIDEST_DRAW
-    host = max(at_first, state + device if on_host else 0)  # a copy of the state stays on the host for checkpoints
+    # the newest checkpoint stays on the host until the next is whole beside it
+    host = max(at_first, (1 + steps) * state + device * on_host)
     parts = {"a smaller --hidden": 2 * state + gradient, "a smaller --batch-size": batch, "fewer rows": rows}
     return Need(
         f"{'-'.join(map(str, widths))} in batches of {plan.batch_size:,} rows",

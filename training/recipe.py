@@ -190,6 +190,11 @@ def shipped() -> list[str]:
 
 def load(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
     """The recipe of a name that ships, or of a TOML file; `overrides` take precedence key by key."""
+    return Recipe(**(read(name) | (overrides or {})))
+
+
+def read(name: str) -> dict[str, Any]:
+    """What a recipe says, key by key, unchecked; RecipeError where there is none, or a key that none knows."""
     ships = name in shipped()
     path = FOLDER / f"{name}.toml" if ships else Path(os.path.expanduser(name)).absolute()
     try:
@@ -206,7 +211,7 @@ def load(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
     for key in values:
         if key not in KEYS:
             raise RecipeError(f"the recipe {path} has an unknown key {key!r}{did_you_mean(key, KEYS)}")
-    return Recipe(**(values | (overrides or {})))
+    return values
 
 
 def dumps(recipe: Recipe) -> str:

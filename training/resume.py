@@ -1,6 +1,6 @@
 """Going on with a run: from where, whether it is still the same run, and what a changed setting does to it."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from data import DataError, Dataset
 from network.schedules import SCHEDULES
 from network.tree import tree_map
-from training.checkpoint import Checkpoint, CheckpointError
+from training.checkpoint import Checkpoint, CheckpointError, all_finite
 from training.loop import make_optimizer
 from training.model import Model
 from training.plan import Plan
@@ -36,21 +36,20 @@ def changes(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
     return differing
 
 
-def check_data(dataset: Dataset, environment: dict[str, Any]) -> None:
-    """DataError unless the data are, byte for byte, those that the run began with."""
-    began_with = environment.get("sha256")
-    if isinstance(began_with, dict) and sorted(began_with.values()) != sorted(dataset.sha256.values()):
+def check_data(dataset: Dataset, checkpoint: Checkpoint | None, environment: dict[str, Any]) -> None:
+    """DataError unless the data are, byte for byte, those that the run was trained on."""
+    if checkpoint is not None and checkpoint.data not in ("", dataset.digest):
         there = {*dataset.sha256.values()}
-        files = sorted(name for name, sha256 in began_with.items() if sha256 not in there)
+        files = sorted(name for name, sha256 in environment.get("sha256", {}).items() if sha256 not in there)
         raise DataError(
-            f"the data of this run have changed since it began ({', '.join(files) or 'files were added'}, by its "
-            "sha256); bring the old ones back, or train anew without --resume"
+            f"the data of this run have changed since it began ({', '.join(files) or 'its files'}, by its sha256); "
+            "bring the old ones back, or train anew without --resume"
         )
 
 
 def starting_point(checkpoint: Checkpoint, model: Model, plan: Plan, recipe: Recipe) -> Checkpoint:
     """The checkpoint as a start of `fit`: held against the recipe's model and spans, slots the optimizer lacks at 0."""
-    differing = [name for name in asdict(model) if not same(getattr(model, name), getattr(checkpoint.model, name))]
+    differing = differing_in(model, checkpoint.model)
     if str(checkpoint.state["params"][0]["W"].dtype) != recipe.dtype:
         differing.append("dtype")
     if differing:
@@ -79,26 +78,32 @@ def starting_point(checkpoint: Checkpoint, model: Model, plan: Plan, recipe: Rec
 
 def first_point(network: Checkpoint, model: Model, recipe: Recipe) -> Checkpoint:
     """The parameters of another network as the start of a run; CheckpointError where they mean something else there."""
-    differing = [
-        name
-        for name in asdict(model)
-        if name != "shape" and not same(getattr(model, name), getattr(network.model, name))
-    ]
+    differing = [name for name in differing_in(model, network.model) if name != "shape"]
     if differing:
         raise CheckpointError(
             f"the network to begin with differs from that of the recipe and its data in {', '.join(differing)}; "
             "make them equal"
         )
-    params = tree_map(lambda a: np.asarray(a, dtype=recipe.dtype, order="C"), network.state["params"])
+    with np.errstate(over="ignore"):
+        params = tree_map(lambda a: np.asarray(a, dtype=recipe.dtype, order="C"), network.state["params"])
+    if not all_finite(params):
+        raise CheckpointError(
+            f"the network to begin with has weights too large for {recipe.dtype}; use --dtype float64"
+        )
     slots = {slot: tree_map(np.zeros_like, params) for slot in make_optimizer(recipe).slots}
+    # its standardisation belongs to its weights, whatever rows these are
+    model = replace(model, x_scaling=network.model.x_scaling, y_scaling=network.model.y_scaling)
     return Checkpoint(model, {"params": params} | slots, 0, 0)
 
 
-def same(a: Any, b: Any) -> bool:
-    """Whether two fields of a model say the same, scalings included."""
-    if hasattr(a, "mean") and hasattr(b, "mean"):
-        return np.array_equal(a.mean, b.mean) and np.array_equal(a.deviation, b.deviation)
-    return bool(a == b)
+def differing_in(a: Model, b: Model) -> list[str]:
+    """The fields in which two models differ; of standardisations only whether there is one."""
+    there = [replace(model, x_scaling=None, y_scaling=None) for model in (a, b)]
+    differing = [
+        field.name for field in fields(Model) if getattr(there[0], field.name) != getattr(there[1], field.name)
+    ]
+    scalings = ("x_scaling", "y_scaling")
+    return differing + [name for name in scalings if (getattr(a, name) is None) != (getattr(b, name) is None)]
 
 
 def told(
@@ -119,13 +124,13 @@ def told(
         line += "; " + ", ".join(f"{key} {was} -> {becomes}" for key, (was, becomes) in differing.items())
         step = checkpoint.step if checkpoint else 0
         rates = [rate_of(recipe, plan, step) for recipe in (old, new)]
-        if step < plan.steps_per_epoch * new.epochs:
+        if step < plan.steps_per_epoch * new.epochs and {*differing} & {"epochs", "lr", "schedule", "warmup"}:
             line += f"; the rate of the next step is {rates[1]:.6g}"
             line += f" instead of {rates[0]:.6g}" if rates[0] != rates[1] else ", as before"
     moved = [
         f"{key} {environment[key]} -> {now[key]}"
         for key in now
-        if key not in ELSEWHERE and environment.get(key, now[key]) != now[key]
+        if key not in ELSEWHERE and environment.get(key) is not None and now[key] not in (None, environment[key])
     ]
     if moved:
         line += f"; {', '.join(moved)}: the bytes will not be those of an unbroken run"

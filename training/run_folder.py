@@ -2,10 +2,12 @@
 
 import contextlib
 import csv
+import errno
 import json
 import os
 import time
 import unicodedata
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ LAST, BEST = "last.safetensors", "best.safetensors"
 RECIPE, ENVIRONMENT, METRICS = "recipe.toml", "environment.json", "metrics.csv"
 REPORT, LOCK = "report.json", "run.lock"
 LONGEST_WIDTHS = 100
+# Of the environment, what a resume goes by, and its types.
+EARLIER: dict[str, Any] = {"backend": str, "device": str, "compiled": bool, "threads": int, "sha256": dict}
 # What Windows has in no file name, and the names it keeps for devices.
 FORBIDDEN = '<>:"|?*'
 DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(1, 10))}
@@ -41,15 +45,13 @@ class Every:
 
     @classmethod
     def parse(cls, words: str) -> "Every":
-        """500 (steps) or 10m (minutes); ValueError for anything else."""
-        if words.endswith("m"):
-            minutes = float(words[:-1])
-            if not 0 < minutes < float("inf"):
-                raise ValueError(words)
-            return cls(seconds=60 * minutes)
-        if int(words) < 1:
-            raise ValueError(words)
-        return cls(steps=int(words))
+        """500 (steps) or 10m (minutes); RecipeError for anything else."""
+        with contextlib.suppress(ValueError):
+            if words.endswith("m") and 0 < float(words[:-1]) < float("inf"):
+                return cls(seconds=60 * float(words[:-1]))
+            if int(words) >= 1:
+                return cls(steps=int(words))
+        raise RecipeError(f"--checkpoint-every is {words!r}; expected a number of steps (500) or of minutes (10m)")
 
 
 class RunFolder:
@@ -64,12 +66,17 @@ class RunFolder:
         self._saved = (-1, -1)
         self._saved_at = time.monotonic()
         try:
-            self._lock = filelock.FileLock(path / LOCK)
-            self._lock.acquire(timeout=0)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # where there are no locks of the system, the library makes its own
+                self._lock = filelock.FileLock(path / LOCK)
+                self._lock.acquire(timeout=0)
         except filelock.Timeout:
             raise CheckpointError(f"another process is training in {path}; wait for it, or stop it") from None
         except OSError as error:
-            raise CheckpointError(f"the run folder {path} cannot be written ({error.strerror})") from None
+            what = "locked" if error.errno == errno.ENOLCK else "written"
+            raise CheckpointError(
+                f"the run folder {path} cannot be {what} ({error.strerror}); choose another --output-dir"
+            ) from None
 
     @classmethod
     def claim(cls, output_dir: str, name: str | None, widths: tuple[int, ...], every: Every) -> "RunFolder":
@@ -93,13 +100,17 @@ class RunFolder:
                 if not parent.is_dir():
                     raise CheckpointError(f"{parent} is a file, not a folder; choose another --output-dir") from None
                 if name is not None and never_begun(path):
-                    return cls(path, every)
+                    folder = cls(path, every)
+                    if never_begun(path):  # still, now that it is ours
+                        return folder
                 if name is not None:
                     raise RecipeError(
                         f"{path} exists already; choose another --name, go on with it by --resume, or delete it"
                     ) from None
                 attempt += 1
             except OSError as error:
+                if error.errno == errno.ENAMETOOLONG and name is not None:
+                    raise RecipeError(f"--name is too long for this system ({name!r}); shorten it") from None
                 raise CheckpointError(
                     f"the run folder {path} cannot be made ({error.strerror}); choose another --output-dir"
                 ) from None
@@ -112,7 +123,8 @@ class RunFolder:
         if not (path / RECIPE).is_file():
             raise CheckpointError(f"{path} holds no {RECIPE}: nothing has begun there; train without --resume")
         folder = cls(path, every)
-        folder.earlier = folder._read_json(ENVIRONMENT)
+        found = folder._read_json(ENVIRONMENT)
+        folder.earlier = {key: found[key] for key in found if isinstance(found[key], EARLIER.get(key, object))}
         if (path / LAST).exists():
             folder.checkpoint = read_checkpoint(path / LAST)
         return folder
@@ -124,9 +136,9 @@ class RunFolder:
 
     def finished(self, recipe: Recipe) -> dict[str, Any]:
         """The report, if all epochs of a recipe are done and reported; else nothing."""
-        report = self._read_json(REPORT)
-        done = self.checkpoint is not None and self.checkpoint.epoch == recipe.epochs
-        return report if done and report.get("finished") == "completed" else {}
+        report, checkpoint = self._read_json(REPORT), self.checkpoint
+        done = checkpoint is not None and checkpoint.epoch == recipe.epochs and report.get("steps") == checkpoint.step
+        return report | {"run": str(self.path)} if done and report.get("finished") == "completed" else {}
 
     def _read_json(self, name: str) -> dict[str, Any]:
         """A JSON object of the folder; an empty one where there is none, or no whole one."""
@@ -136,23 +148,31 @@ class RunFolder:
             return {}
         return found if isinstance(found, dict) else {}
 
-    def begin(self, recipe: Recipe, environment: dict[str, Any], start: Checkpoint | None = None) -> None:
+    def begin(self, recipe: Recipe, environment: dict[str, Any], start: Checkpoint | None = None) -> str:
         """Write what is in force, and a `start` of other parameters than those that the seed draws.
 
-        Of earlier metrics the epochs are kept that the checkpoint has, once each.
+        Of earlier metrics the epochs are kept that the checkpoint has, once each; a file that lacks some of them is
+        kept beside, which is then said in the line that comes back. The recipe comes last: where it stands, the run
+        has begun.
         """
         whole = self.checkpoint.epoch if self.checkpoint else 0
         rows = [row for row in self._metrics() if int(row[0]) <= whole]
         self.seconds = float(rows[-1][COLUMNS.index("seconds")]) if rows else 0.0
-        self._write(RECIPE, recipes.dumps(recipe))
+        lost = ""
+        if len(rows) < whole and (self.path / METRICS).exists():
+            (self.path / METRICS).replace(self.path / f"{METRICS}.old")
+            lost = f"{METRICS} lacks epochs that were trained; it is kept as {METRICS}.old, and a new one goes on."
         self._write(ENVIRONMENT, json.dumps(environment, indent=2) + "\n")
         self._write(METRICS, "".join(",".join(row) + "\n" for row in (COLUMNS, *rows)))
+        if start is not None and self.checkpoint is None:
+            write_checkpoint(self.path / LAST, start)
+        self._write(RECIPE, recipes.dumps(recipe))
+        (self.path / REPORT).unlink(missing_ok=True)  # it told of the part before
         if self.checkpoint is not None:
             self._saved = (self.checkpoint.epoch, self.checkpoint.step)
             if self.checkpoint.best_epoch == whole > 0 and not self.checkpoint.totals:
                 write_checkpoint(self.path / BEST, self.checkpoint)
-        elif start is not None:
-            write_checkpoint(self.path / LAST, start)
+        return lost
 
     def scores(self) -> dict[str, float | None]:
         """Of the newest whole epoch, by the names of the columns: {"train_loss": 0.52, ...}; empty before the first."""
@@ -161,15 +181,13 @@ class RunFolder:
 
     def _metrics(self) -> list[list[str]]:
         """Whole rows of earlier parts of the run, an epoch each, in order."""
-        try:
-            lines = (self.path / METRICS).read_text(encoding="utf-8").split("\n")[1:-1]
-        except (OSError, ValueError):
-            return []
-        rows: dict[str, list[str]] = {}
-        for row in csv.reader(lines):
-            if len(row) == len(COLUMNS) and row[0] == str(len(rows) + 1):
-                rows[row[0]] = row
-        return list(rows.values())
+        rows: list[list[str]] = []
+        with contextlib.suppress(OSError, ValueError, csv.Error):
+            for row in csv.reader((self.path / METRICS).read_text(encoding="utf-8").split("\n")[1:-1]):
+                numbers = [float(cell) for cell in row if cell]
+                if len(row) == len(COLUMNS) and row[0] == str(len(rows) + 1) and row[-1] and numbers:
+                    rows.append(row)
+        return rows
 
     def record(self, event: Event) -> None:
         """Keep what the event says: a row of metrics and a checkpoint an epoch, one now and then within a long one."""
@@ -180,9 +198,7 @@ class RunFolder:
                         self._save(event.checkpoint())
             case EpochEnded():
                 self._append_metrics(event)
-                self._save(event.checkpoint)
-                if event.checkpoint.best_epoch == event.epoch:
-                    write_checkpoint(self.path / BEST, event.checkpoint)
+                self._save(event.checkpoint, best=event.checkpoint.best_epoch == event.epoch)
             case Finished():
                 self._save(event.checkpoint)
             case _:
@@ -198,9 +214,9 @@ class RunFolder:
             return step - max(self._saved[1], 0) >= self._every.steps
         return self._every.seconds is not None and time.monotonic() - self._saved_at >= self._every.seconds
 
-    def _save(self, checkpoint: Checkpoint) -> None:
+    def _save(self, checkpoint: Checkpoint, *, best: bool = False) -> None:
         if (checkpoint.epoch, checkpoint.step) != self._saved:
-            write_checkpoint(self.path / LAST, checkpoint)
+            write_checkpoint(self.path / LAST, checkpoint, self.path / BEST if best else None)
             self._saved = (checkpoint.epoch, checkpoint.step)
             self._saved_at = time.monotonic()
 
@@ -234,8 +250,14 @@ def is_plain(name: str) -> bool:
 
 def never_begun(path: Path) -> bool:
     """Whether it is the folder of a run that ended before its recipe stood in it, and nobody put anything there."""
-    own = path.is_dir() and not path.is_symlink()
-    return own and all(child.name == LOCK or child.suffix == WRITING for child in path.iterdir())
+    if path.is_symlink() or not path.is_dir():
+        return False
+    mine = {LOCK, ENVIRONMENT, METRICS, LAST}
+    if not all(child.name in mine or child.suffix == WRITING for child in path.iterdir()):
+        return False
+    # the weights that it was to begin with may stand there, but none that it trained
+    begun = path / METRICS
+    return begun.read_bytes().count(b"\n") <= 1 if begun.exists() else not (path / LAST).exists()
 
 
 def widths_text(widths: tuple[int, ...]) -> str:
@@ -273,10 +295,15 @@ def find_run(run: str, output_dir: str = "runs") -> Path:
     parent = Path(os.path.expanduser(output_dir)).absolute()
     if run:
         candidates = [Path(os.path.expanduser(run)).absolute(), parent / run]
-        found = next((path for path in candidates if path.is_dir()), None)
-        if found is None:
-            raise CheckpointError(f"there is no run {run!r}: neither {candidates[0]} nor {candidates[1]} is a folder")
-        return found
+        folders = [path for path in candidates if os.path.isdir(path)]
+        if not folders:
+            file = next((path for path in candidates if os.path.isfile(path)), None)
+            raise CheckpointError(
+                f"{file} is a file, and a run goes on in its folder; give that: {file.parent}"
+                if file
+                else f"there is no run {run!r}: neither {candidates[0]} nor {candidates[1]} is a folder"
+            )
+        return next((path for path in folders if (path / RECIPE).is_file()), folders[0])
     begun = [path.parent for path in parent.glob(f"*/{RECIPE}")]
     if not begun:
         raise CheckpointError(f"there is no run to resume in {parent}; name one, or say --output-dir")

@@ -30,7 +30,10 @@ class StopSignal:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[StopSignal]:
-    """While open, a first Ctrl-C or SIGTERM is kept for the run to see between spans; a second Ctrl-C stops at once."""
+    """While open, a first Ctrl-C or SIGTERM is kept for the run to see between spans; a second Ctrl-C stops at once.
+
+    One that was ignored before, as in a shell's background, stays so.
+    """
     stop = StopSignal()
 
     def keep(number: int, frame: FrameType | None) -> None:
@@ -38,7 +41,8 @@ def stop_signals() -> Iterator[StopSignal]:
             raise KeyboardInterrupt
         stop.number = number
 
-    before: dict[int, Any] = {number: signal.signal(number, keep) for number in (signal.SIGINT, signal.SIGTERM)}
+    heeded = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    before: dict[int, Any] = {number: signal.signal(number, keep) for number in heeded}
     try:
         with ended_in_time():
             yield stop

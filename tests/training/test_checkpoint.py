@@ -383,3 +383,50 @@ def test_numbers_that_are_none_are_refused(path, parts, name, value):
     array.flat[0] = value
     compose(path, arrays | {name: array}, meaning)
     assert name in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"params.0.gamma": np.zeros(8, np.float32)},
+        {"params.0.W.x": np.zeros(8, np.float32)},
+        {"params": np.zeros(8, np.float32)},
+        {"adam_m.0.W": np.zeros((3, 8), np.float32)},
+        {"params.1.W": np.zeros((8, 2), np.float64)},
+        {"velocity.1.W": np.zeros((8, 2), np.float64)},
+        {"params.0.W": np.zeros((3, 8), np.int8)},
+        {"." * 5000: np.zeros(1, np.float32)},
+        {"stranger": np.zeros(1, np.float32)},
+    ],
+    ids=["gamma", "deeper", "flat", "another optimizer", "two types", "types of slots", "integers", "dots", "stranger"],
+)
+def test_tensors_that_do_not_belong_there_are_refused(path, parts, change):
+    arrays, meaning = parts
+    if "params" in change:
+        arrays = {name: array for name, array in arrays.items() if not name.startswith("params.")}
+    compose(path, arrays | change, meaning)
+    refusal(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"best_epoch": 99, "best_loss": 1.0},
+        {"best_epoch": 1, "best_loss": float("nan")},
+        {"best_epoch": 1, "best_loss": None},
+        {"rate": float("nan")},
+        {"rate": -1},
+        {"rate": True},
+        {"step": 195.7},
+        {"step": -1},
+        {"shape": [-3, -1]},
+        {"target_names": "ab"},
+        {"target_names": ["far", "far"]},
+        {"target_names": [1, 2]},
+    ],
+    ids=str,
+)
+def test_a_meaning_that_cannot_be_is_refused(path, parts, change):
+    arrays, meaning = parts
+    compose(path, arrays, meaning | change)
+    refusal(path)

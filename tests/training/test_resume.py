@@ -15,7 +15,7 @@ from training.events import Progress
 from training.model import Model
 from training.plan import make_plan
 from training.recipe import RecipeError
-from training.resume import CHANGEABLE, changes, check_data, starting_point, told
+from training.resume import CHANGEABLE, changes, check_data, first_point, starting_point, told
 
 PLAIN = quick(epochs=3, validation=20)
 RECIPES = {
@@ -249,12 +249,40 @@ def test_a_checkpoint_of_other_classes_is_refused():
         start_for(checkpoint, quick(), named)
 
 
-def test_a_checkpoint_of_another_scaling_is_refused():
+def test_a_checkpoint_without_the_standardisation_that_the_data_need_is_refused():
     recipe, dataset = quick(loss="mse"), numbers(120)
     checkpoint = last(run(recipe, dataset)).checkpoint
     assert start_for(checkpoint, recipe, dataset).step == checkpoint.step
+    without = dataclasses.replace(checkpoint, model=dataclasses.replace(checkpoint.model, x_scaling=None))
     with pytest.raises(CheckpointError, match="x_scaling"):
-        start_for(checkpoint, recipe, dataclasses.replace(dataset, x_train=dataset.x_train * 2))
+        start_for(without, recipe, dataset)
+
+
+def test_a_run_that_begins_with_a_network_keeps_its_standardisation(tmp_path):
+    recipe, dataset = quick(loss="mse", momentum=0.5, dtype="float64"), numbers(120)
+    network = last(run(recipe, dataset)).checkpoint
+    fewer = {"x_train": dataset.x_train[:90], "y_train": dataset.y_train[:90], "sha256": {"some": "aa"}}
+    other = dataclasses.replace(dataset, **fewer)
+    plan = make_plan(recipe, other)
+    start = first_point(network, Model.of(recipe, other, plan.training_rows), recipe)
+    assert (start.epoch, start.step, set(start.state)) == (0, 0, {"params", "velocity"})
+    assert not any(leaf.any() for _, leaf in named_leaves(start.state["velocity"]))
+    finished = last(run(dataclasses.replace(recipe, epochs=0), other, start=start))
+    # the loss of the network as it was, on the test part: not that of weights under a foreign scale
+    assert finished.test.loss == pytest.approx(
+        last(run(dataclasses.replace(recipe, epochs=0), dataset, start=network)).test.loss
+    )
+    assert finished.checkpoint.model.x_scaling is network.model.x_scaling
+    assert finished.checkpoint.data == other.digest != network.data
+
+
+def test_weights_too_large_for_the_dtype_are_refused():
+    network = last(run(quick(dtype="float64"), classes(120))).checkpoint
+    params = [{name: leaf * 1e300 for name, leaf in layer.items()} for layer in network.state["params"]]
+    network = dataclasses.replace(network, state={"params": params})
+    model = Model.of(quick(), classes(120), np.arange(120))
+    with pytest.raises(CheckpointError, match="use --dtype float64"):
+        first_point(network, model, quick())
 
 
 def test_fewer_epochs_than_are_done_are_refused(short_spans):
@@ -277,10 +305,13 @@ def test_a_place_where_no_run_of_this_recipe_stops_is_refused(epoch, step):
 
 def test_data_that_have_changed_are_refused_by_name():
     dataset = dataclasses.replace(classes(120), sha256={"images": "aa", "labels": "bb"})
-    check_data(dataset, {"sha256": {"images": "aa", "labels": "bb"}})
-    check_data(dataset, {"sha256": {"renamed": "aa", "labels": "bb"}})
-    check_data(dataset, {})
+    checkpoint = last(run(quick(epochs=0), dataset)).checkpoint
+    assert checkpoint.data == dataset.digest
+    renamed = dataclasses.replace(dataset, sha256={"renamed": "aa", "labels": "bb"})
+    changed = dataclasses.replace(dataset, sha256={"images": "aa", "labels": "cc"})
+    check_data(renamed, checkpoint, {})
+    check_data(changed, None, {})
     with pytest.raises(DataError, match=r"changed since it began \(labels, by its sha256\)"):
-        check_data(dataset, {"sha256": {"images": "aa", "labels": "cc"}})
-    with pytest.raises(DataError, match="files were added"):
-        check_data(dataset, {"sha256": {"labels": "bb"}})
+        check_data(changed, checkpoint, {"sha256": dataset.sha256})
+    with pytest.raises(DataError, match="its files, by its sha256"):  # whatever became of environment.json
+        check_data(changed, checkpoint, {})

@@ -340,7 +340,7 @@ def test_steps_and_minutes_are_told_apart(words, every):
 
 @pytest.mark.parametrize("words", ["", "m", "0", "-5", "1.5", "0m", "-1m", "infm", "nanm", "5s"])
 def test_what_is_neither_is_refused(words):
-    with pytest.raises(ValueError):  # noqa: PT011  (argparse asks for no more)
+    with pytest.raises(RecipeError, match=r"expected a number of steps \(500\) or of minutes \(10m\)"):
         Every.parse(words)
 
 
