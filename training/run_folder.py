@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import os
+import re
 import time
 import unicodedata
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ COLUMNS = (
 LAST, BEST = "last.safetensors", "best.safetensors"
 RECIPE, ENVIRONMENT, METRICS = "recipe.toml", "environment.json", "metrics.csv"
 REPORT, LOCK = "report.json", "run.lock"
+TYPES = {"backend": str, "device": str, "compiled": bool, "threads": int, "sha256": dict}  # in environment.json
 LONGEST_WIDTHS = 100
 # What Windows has in no file name, and the names it keeps for devices.
 FORBIDDEN = '<>:"|?*'
@@ -112,7 +114,7 @@ class RunFolder:
         if not (path / RECIPE).is_file():
             raise CheckpointError(f"{path} holds no {RECIPE}: nothing has begun there; train without --resume")
         folder = cls(path, every)
-        folder.earlier = folder._read_json(ENVIRONMENT)
+        folder.earlier = believed(folder._read_json(ENVIRONMENT))
         if (path / LAST).exists():
             folder.checkpoint = read_checkpoint(path / LAST)
         return folder
@@ -132,7 +134,7 @@ class RunFolder:
         """A JSON object of the folder; an empty one where there is none, or no whole one."""
         try:
             found = json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
 
@@ -165,11 +167,11 @@ class RunFolder:
             lines = (self.path / METRICS).read_text(encoding="utf-8").split("\n")[1:-1]
         except (OSError, ValueError):
             return []
-        rows: dict[str, list[str]] = {}
-        for row in csv.reader(lines):
-            if len(row) == len(COLUMNS) and row[0] == str(len(rows) + 1):
-                rows[row[0]] = row
-        return list(rows.values())
+        rows: list[list[str]] = []
+        for row in (line.split(",") for line in lines):
+            if len(row) == len(COLUMNS) and row[0] == str(len(rows) + 1) and all(map(is_cell, row[1:])) and row[-1]:
+                rows.append(row)
+        return rows
 
     def record(self, event: Event) -> None:
         """Keep what the event says: a row of metrics and a checkpoint an epoch, one now and then within a long one."""
@@ -223,6 +225,19 @@ class RunFolder:
             replace_file(self.path / name, content.encode())
         except OSError as error:
             raise CheckpointError(f"{self.path / name} cannot be written ({error.strerror})") from None
+
+
+def is_cell(text: str) -> bool:
+    """Whether it is what stands in a cell of metrics.csv: a number, or nothing."""
+    return re.fullmatch(r"(-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?|nan|-?inf)?", text, re.ASCII) is not None
+
+
+def believed(environment: dict[str, Any]) -> dict[str, Any]:
+    """What a resume takes from environment.json, without what is not of its type, as if it were not there."""
+    found = {key: value for key, value in environment.items() if type(value) is TYPES.get(key, type(value))}
+    if not all(isinstance(digest, str) for digest in found.get("sha256", {}).values()):
+        del found["sha256"]
+    return found
 
 
 def is_plain(name: str) -> bool:
