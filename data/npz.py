@@ -39,8 +39,10 @@ def read_npz(path: Path, *, regression: bool) -> Source:
     x and y alone are split by `hold_out_test`.
     """
     arrays = read_arrays(path)
+    if "unit" in arrays and arrays["unit"].size != 1:
+        raise DataError(f"{path} holds unit of shape {arrays['unit'].shape}; expected one text")
     names = tuple(str(name) for name in np.atleast_1d(arrays.get("target_names", np.array([], dtype=str))))
-    unit = str(arrays.get("unit", ""))
+    unit = str(arrays["unit"].item()) if "unit" in arrays else ""
     strange = next((text for text in (*names, unit) if not text.isprintable()), None)
     if strange is not None:
         raise DataError(f"{path} has the name or unit {short(ascii(strange))}; expected text that can be printed")
@@ -116,6 +118,8 @@ def listed(members: list[str]) -> str:
 
 def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> np.ndarray:
     """One array, once its header agrees with the bytes that are there."""
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # LZMA takes what memory it likes
+        raise DataError(f"{path}: {info.filename} is packed by another method than NumPy's; write it with numpy.savez")
     if info.file_size > info.compress_size * MOST_UNPACKED_PER_PACKED:
         raise DataError(
             f"{path}: {info.filename} promises {info.file_size:,} bytes out of {info.compress_size:,} packed"

@@ -235,7 +235,8 @@ def is_cell(text: str) -> bool:
 def believed(environment: dict[str, Any]) -> dict[str, Any]:
     """What a resume takes from environment.json, without what is not of its type, as if it were not there."""
     found = {key: value for key, value in environment.items() if type(value) is TYPES.get(key, type(value))}
-    if not all(isinstance(digest, str) for digest in found.get("sha256", {}).values()):
+    digests = found.get("sha256")
+    if isinstance(digests, dict) and not all(isinstance(digest, str) for digest in digests.values()):
         del found["sha256"]
     return found
 

@@ -123,3 +123,13 @@ def test_a_closed_output_is_no_fault():
         )
         assert done.returncode == 0, redirect
         assert done.stderr == "", redirect
+
+
+def test_numbers_at_the_end_of_what_float64_holds(capsys, tmp_path):
+    most = np.finfo(np.float64).max
+    y = np.full(10, most)
+    x = np.array([[most], [-most]] * 5)
+    np.savez(tmp_path / "far.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    found = facts(capsys, tmp_path / "far.npz", "--regression")
+    assert found["targets"]["target 0"]["mean"] == pytest.approx(most)
+    assert found["feature_spans"] == [most, most]
