@@ -420,3 +420,12 @@ def test_nothing_but_our_own_error_comes_of_any_bytes(tmp_path, content, regress
     path.write_bytes(content)
     with contextlib.suppress(DataError):
         assert np.isfinite(data.load(str(path), regression=regression).x_train).all()
+
+
+# What fuzzing found (docs/fuzzing.md): the cells of a row were told apart by a NUL, and the bytes of UTF-16 are not
+# looked at one by one.
+@pytest.mark.parametrize("character", ["\0", "\x1b", "\x08"])
+def test_control_characters_in_utf_16_are_refused_as_elsewhere(tmp_path, character):
+    text = "y,a,b\n" + "1,0.5,2\n0,0.25,3\n" * 4 + f"1,0.7{character}5,4\n"
+    sentence = refusal(write(tmp_path / "t.csv", text, "utf-16"))
+    assert f"line 10 holds the character {ord(character):02x}" in sentence
