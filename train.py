@@ -15,7 +15,7 @@ import backends
 import cli
 import data
 from report.progress import make_view
-from report.summary import summarise, summary_text
+from report.summary import retold, summarise, summary_text
 from report.text import counted, finite
 from training.checkpoint import Checkpoint
 from training.environment import environment
@@ -126,11 +126,11 @@ def main(argv: list[str] | None = None) -> int:
     resumed = open_run(flags, every) if flags.resume is not None else None
     network = read_network(find_checkpoint(flags.init_from, flags.output_dir)) if flags.init_from is not None else None
     recipe = recipe_of(flags, resumed, network)
-    if resumed and (report := resumed.finished(recipe)):
+    if resumed and (report := resumed.finished(recipe)) and (words := retold(report)):
         if not flags.quiet:
             done = counted(recipe.epochs, "epoch")
             cli.say(f"{resumed.path} is finished: {done} done. With more --epochs it goes on.")
-        cli.result(json.dumps(report) if flags.json else summary_text(report))
+        cli.result(json.dumps(report) if flags.json else words)
         return below(flags.target_accuracy, report["test_accuracy"])
     backend = cli.select(flags, recipe.dtype)
     dataset = data.load(recipe.data, regression=recipe.regression, label=recipe.label)

@@ -66,7 +66,7 @@ def facts_of(dataset: Dataset) -> dict[str, Any]:
     }
     if x.dtype != np.uint8 and len(constant) < x.shape[1]:
         with np.errstate(over="ignore"):
-            spans = (high - low)[low < high]
+            spans = np.minimum((high - low)[low < high], np.finfo(np.float64).max)
         facts["feature_spans"] = [spans.min().item(), spans.max().item()]
     if dataset.class_names:
         k = len(dataset.class_names)
@@ -78,7 +78,7 @@ def facts_of(dataset: Dataset) -> dict[str, Any]:
         y = dataset.y_train
         facts["unit"] = dataset.unit
         facts["targets"] = {
-            name: {"least": float(y[:, i].min()), "mean": float(y[:, i].mean()), "most": float(y[:, i].max())}
+            name: {"least": float(y[:, i].min()), "mean": float((y[:, i] / len(y)).sum()), "most": float(y[:, i].max())}
             for i, name in enumerate(dataset.target_names)
         }
     repeated = rows_in_both(dataset)

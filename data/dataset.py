@@ -191,7 +191,7 @@ def rows_of(source: Source) -> tuple[np.ndarray, np.ndarray]:
 
 def finite_rows(source: Source, part: str, x: np.ndarray) -> np.ndarray:
     """Rows as float64, every number of them finite."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         rows = x.astype(np.float64, copy=False)
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
@@ -221,14 +221,18 @@ def coded_labels(source: Source, part: str, y: np.ndarray) -> Coded:
     if y.dtype.kind == "S":
         y = decoded(source, part, y)
     elif y.dtype.kind == "f":
-        bad = np.flatnonzero(~((y == np.floor(y)) & (np.abs(y) < LARGEST_WHOLE)))
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # types that hold more than float64, and what they hold is not whole then
+            wide = y.astype(np.float64)
+        bad = np.flatnonzero(~((wide == np.floor(wide)) & (np.abs(wide) < LARGEST_WHOLE)))
         if bad.size:
             row = int(bad[0])
             raise DataError(
                 f"{source.place(part, row)} has the label {y[row]}, expected a whole number; "
                 "to predict numbers use --loss mse"
             )
-        y = y.astype(np.int64)
+        y = wide.astype(np.int64)
     if y.dtype.kind not in "biuU":
         raise DataError(f"{source.name}: the {part} labels are of type {y.dtype}, expected whole numbers or text")
     values, inverse = np.unique(y, return_inverse=True)
@@ -321,9 +325,10 @@ def targets(source: Source, part: str, y: np.ndarray) -> np.ndarray:
             f"{source.name}: the {part} targets have the shape {y.shape} and the type {y.dtype}; "
             "expected numbers (rows,) or (rows, targets)"
         )
-    columns = y.reshape(len(y), -1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        columns = y.reshape(len(y), -1).astype(np.float64)
     finite = np.isfinite(columns).all(axis=1)
     if not finite.all():
         row = int(np.flatnonzero(~finite)[0])
         raise DataError(f"{source.place(part, row)} has a NaN or an infinity as target; remove or fill such values")
-    return columns.astype(np.float64)
+    return columns

@@ -4,6 +4,7 @@ import codecs
 import gzip
 import hashlib
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ MOST_LINE = 2**21  # characters
 MOST_UNPACKED_PER_PACKED, ALWAYS_UNPACKED = 200, 2**26
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 CONTROL = bytes([*range(9), *range(14, 32)])
+CONTROL_TEXT = re.compile(f"[{re.escape(CONTROL.decode())}]")
 REMEDY = "save it as CSV in UTF-8"
 
 
@@ -99,6 +101,9 @@ def lines_of(file: TextFile) -> Iterator[tuple[int, str]]:
                         f"{' (a quote may not be closed)' if len(pieces) > 1 else ''}"
                     )
                 line = "".join(pieces).rstrip("\r\n")
+                # In UTF-16 the bytes do not show them; elsewhere `survey` has looked.
+                if file.encoding == "utf-16" and (found := CONTROL_TEXT.search(line)):
+                    raise DataError(f"{file.path}, line {start} holds the character {ord(found[0]):02x}; {REMEDY}")
                 if line and not line.isspace():
                     yield start, line
         except UnicodeError as error:

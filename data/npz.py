@@ -5,12 +5,15 @@ The names that other programs give to the four are known too, in any case: train
 
 import hashlib
 import math
+import sys
+import warnings
 import zipfile
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-from data.dataset import Source
+from data.dataset import Source, short
 from data.errors import DataError
 from data.idx import MOST_UNPACKED_PER_PACKED
 from data.split import hold_out_test, no_test_part
@@ -36,13 +39,18 @@ def read_npz(path: Path, *, regression: bool) -> Source:
     x and y alone are split by `hold_out_test`.
     """
     arrays = read_arrays(path)
+    if "unit" in arrays and arrays["unit"].size != 1:
+        raise DataError(f"{path} holds unit of shape {arrays['unit'].shape}; expected one text")
     names = tuple(str(name) for name in np.atleast_1d(arrays.get("target_names", np.array([], dtype=str))))
-    unit = str(arrays.get("unit", ""))
+    unit = str(arrays["unit"].item()) if "unit" in arrays else ""
+    strange = next((text for text in (*names, unit) if not text.isprintable()), None)
+    if strange is not None:
+        raise DataError(f"{path} has the name or unit {short(ascii(strange))}; expected text that can be printed")
     notices: tuple[str, ...] = ()
     rows: dict[str, np.ndarray] = {}
     if "x" in arrays:
         x, y = arrays["x"], arrays["y"]
-        if x.ndim < 1 or y.ndim < 1 or len(x) != len(y) or len(x) < 2:
+        if x.size == 0 or y.size == 0 or x.ndim < 1 or y.ndim < 1 or len(x) != len(y) or len(x) < 2:
             raise DataError(f"{path} holds x {x.shape} and y {y.shape}; expected equally many rows, two at least")
         train, test = hold_out_test(y, by_class=not regression)
         rows = {"training": train, "test": test}
@@ -110,21 +118,54 @@ def listed(members: list[str]) -> str:
 
 def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> np.ndarray:
     """One array, once its header agrees with the bytes that are there."""
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # LZMA takes what memory it likes
+        raise DataError(f"{path}: {info.filename} is packed by another method than NumPy's; write it with numpy.savez")
     if info.file_size > info.compress_size * MOST_UNPACKED_PER_PACKED:
         raise DataError(
             f"{path}: {info.filename} promises {info.file_size:,} bytes out of {info.compress_size:,} packed"
         )
     with archive.open(info) as file:
-        version = np.lib.format.read_magic(file)
-        if version not in HEADERS:
-            raise DataError(f"{path}: {info.filename} is of NPY version {version}; write it with numpy.savez")
-        shape, _, dtype = HEADERS[version](file)
-        size, there = math.prod(shape) * dtype.itemsize, info.file_size - file.tell()
+        try:
+            return read_npy(file, info.file_size)  # type: ignore[arg-type]
+        except NpyError as error:
+            raise DataError(f"{path}: {info.filename} {error}") from None
+
+
+class NpyError(Exception):
+    """What an NPY file has or does, to be said after its name."""
+
+
+def read_npy(file: BinaryIO, size: int) -> np.ndarray:
+    """The array of an open NPY file of `size` bytes, once its header agrees with them; NpyError where it does not.
+
+    Broken bytes give what NumPy raises for them.
+    """
+    version = np.lib.format.read_magic(file)
+    if version not in HEADERS:
+        raise NpyError(f"is of NPY version {version}; write it with numpy.savez")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NumPy has the header evaluated as Python, whose words are for programmers
+        try:
+            shape, _, dtype = HEADERS[version](file)
+        except (MemoryError, RecursionError):
+            raise NpyError("has a header of brackets or signs without end; write it with numpy.savez") from None
+    needed, there = math.prod(shape) * dtype.itemsize, size - file.tell()
     if dtype.hasobject:
-        raise DataError(f"{path}: {info.filename} holds pickled objects, which are never executed; store plain numbers")
-    if dtype.kind not in "biufSU":
-        raise DataError(f"{path}: {info.filename} holds {dtype}; expected numbers, or text for labels")
-    if size != there:
-        raise DataError(f"{path}: {info.filename} of shape {shape} needs {size:,} bytes, {there:,} are there")
-    with archive.open(info) as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
+        raise NpyError("holds pickled objects, which are never executed; store plain numbers")
+    if dtype.kind not in "biufSU" or not dtype.itemsize:  # NumPy makes room for texts of no characters
+        raise NpyError(f"holds {dtype}; expected numbers, or text for labels")
+    if needed != there or any(length < 0 for length in shape):
+        raise NpyError(f"of shape {shape} needs {needed:,} bytes, {there:,} are there")
+    file.seek(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+    if dtype.kind == "U" and array.size and (codes_of(array) > sys.maxunicode).any():
+        raise NpyError("holds text with characters that do not exist; write it with numpy.savez")
+    return array
+
+
+def codes_of(array: np.ndarray) -> np.ndarray:
+    """The code points of text of any shape and byte order, in one row."""
+    native = array.astype(array.dtype.newbyteorder("="))
+    return np.ascontiguousarray(native).reshape(-1).view(np.uint32)

@@ -9,6 +9,7 @@ import io
 import os
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,7 +73,8 @@ class Reader:
         try:
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 self.check_size(path, image)
-                return self.decoded(path, image)
+                with silence() if image.format == "TIFF" else nullcontext():
+                    return self.decoded(path, image)
         except (DataError, MemoryError):
             raise
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -136,6 +138,24 @@ class Reader:
         if image.mode not in ("1", "L", "RGB", "RGBA"):
             image = image.convert("RGB")
         return np.asarray(image.convert("L"))
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Nothing on stderr meanwhile: libtiff, which Pillow calls, complains there and not to its caller."""
+    try:
+        stderr = os.dup(2)
+    except OSError:  # closed already
+        yield
+        return
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def memory() -> int:

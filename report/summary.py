@@ -75,6 +75,15 @@ def summary_text(summary: Summary) -> str:
     return columns(rows, left=2)
 
 
+def retold(report: Summary) -> str:
+    """`summary_text` of a report that was read from a file; nothing where it is not whole."""
+    try:
+        accuracy = report["test_accuracy"]
+        return summary_text(report) if accuracy is None or isinstance(accuracy, int | float) else ""
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
+        return ""
+
+
 def evaluation_text(result: Summary) -> str:
     """The result of an evaluation for people."""
     rows = [

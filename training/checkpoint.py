@@ -237,8 +237,12 @@ def check_meaning(model: Model, state: Any) -> None:
     if len(model.class_names or model.target_names) != n_out or (model.class_names and model.target_names):
         raise ValueError(f"{len(model.class_names)} classes and {len(model.target_names)} targets for {n_out} outputs")
     for scaling, width in ((model.x_scaling, n_in), (model.y_scaling, n_out)):
-        if scaling is not None and not scaling.mean.shape == scaling.deviation.shape == (width,):
+        if scaling is None:
+            continue
+        if not scaling.mean.shape == scaling.deviation.shape == (width,):
             raise ValueError(f"a scaling of {scaling.mean.shape} for {width} columns")
+        if not all_finite(vars(scaling)) or not (scaling.deviation > 0).all():
+            raise ValueError("a scaling by numbers that are none, or by 0")
     if (model.y_scaling is not None) != bool(model.target_names):
         raise ValueError("numbers are predicted with a scaling, classes without")
     shapes = {name: leaf.shape for name, leaf in named_leaves(state["params"])}

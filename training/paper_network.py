@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from data.npz import read_npy
 from training.checkpoint import Checkpoint, CheckpointError, check_layers
 from training.model import Model
 
@@ -56,16 +57,14 @@ def read_matrix(path: Path) -> Any:
     """A finite float64 matrix in an .npy file, never a pickle; CheckpointError for anything else."""
     try:
         with path.open("rb") as file:
-            start = file.read(len(np.lib.format.MAGIC_PREFIX))
-        if start != np.lib.format.MAGIC_PREFIX:
-            raise ValueError("it is no .npy file")
-        # A mapping is as large as the file, whatever its header says.
-        found = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+            found = read_npy(file, path.stat().st_size)
     except MemoryError:
         raise
     except Exception as error:  # the system's, and whatever NumPy's reader raises for broken headers
         reason = getattr(error, "strerror", None) or error
         raise CheckpointError(f"{path} cannot be read as a matrix ({reason}); save the network anew") from None
-    if found.ndim != 2 or found.size == 0 or found.dtype.kind not in "fiu" or not np.isfinite(found).all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        matrix = found.astype(np.float64) if found.dtype.kind in "fiu" else np.empty(0)
+    if matrix.ndim != 2 or matrix.size == 0 or not np.isfinite(matrix).all():
         raise CheckpointError(f"{path} holds {found.dtype} of shape {found.shape}; expected a matrix of finite numbers")
-    return found.astype(np.float64)
+    return matrix

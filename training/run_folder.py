@@ -5,6 +5,7 @@ import csv
 import errno
 import json
 import os
+import re
 import time
 import unicodedata
 import warnings
@@ -29,8 +30,8 @@ LAST, BEST = "last.safetensors", "best.safetensors"
 RECIPE, ENVIRONMENT, METRICS = "recipe.toml", "environment.json", "metrics.csv"
 REPORT, LOCK = "report.json", "run.lock"
 LONGEST_WIDTHS = 100
-# Of the environment, what a resume goes by, and its types.
-EARLIER: dict[str, Any] = {"backend": str, "device": str, "compiled": bool, "threads": int, "sha256": dict}
+# Of environment.json, what a resume goes by.
+TYPES = {"backend": str, "device": str, "compiled": bool, "threads": int, "sha256": dict}
 # What Windows has in no file name, and the names it keeps for devices.
 FORBIDDEN = '<>:"|?*'
 DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(1, 10))}
@@ -123,8 +124,7 @@ class RunFolder:
         if not (path / RECIPE).is_file():
             raise CheckpointError(f"{path} holds no {RECIPE}: nothing has begun there; train without --resume")
         folder = cls(path, every)
-        found = folder._read_json(ENVIRONMENT)
-        folder.earlier = {key: found[key] for key in found if isinstance(found[key], EARLIER.get(key, object))}
+        folder.earlier = believed(folder._read_json(ENVIRONMENT))
         if (path / LAST).exists():
             folder.checkpoint = read_checkpoint(path / LAST)
         return folder
@@ -144,7 +144,7 @@ class RunFolder:
         """A JSON object of the folder; an empty one where there is none, or no whole one."""
         try:
             found = json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
 
@@ -181,12 +181,14 @@ class RunFolder:
 
     def _metrics(self) -> list[list[str]]:
         """Whole rows of earlier parts of the run, an epoch each, in order."""
+        try:
+            lines = (self.path / METRICS).read_text(encoding="utf-8").split("\n")[1:-1]
+        except (OSError, ValueError):
+            return []
         rows: list[list[str]] = []
-        with contextlib.suppress(OSError, ValueError, csv.Error):
-            for row in csv.reader((self.path / METRICS).read_text(encoding="utf-8").split("\n")[1:-1]):
-                numbers = [float(cell) for cell in row if cell]
-                if len(row) == len(COLUMNS) and row[0] == str(len(rows) + 1) and row[-1] and numbers:
-                    rows.append(row)
+        for row in (line.split(",") for line in lines):
+            if len(row) == len(COLUMNS) and row[0] == str(len(rows) + 1) and all(map(is_cell, row[1:])) and row[-1]:
+                rows.append(row)
         return rows
 
     def record(self, event: Event) -> None:
@@ -239,6 +241,21 @@ class RunFolder:
             replace_file(self.path / name, content.encode())
         except OSError as error:
             raise CheckpointError(f"{self.path / name} cannot be written ({error.strerror})") from None
+
+
+def is_cell(text: str) -> bool:
+    """Whether it is what stands in a cell of metrics.csv: a number, or nothing."""
+    number = r"(-?[0-9]{1,20}(\.[0-9]{1,20})?(e[+-]?[0-9]{1,3})?|nan|-?inf)?"
+    return re.fullmatch(number, text, re.ASCII) is not None
+
+
+def believed(environment: dict[str, Any]) -> dict[str, Any]:
+    """What a resume takes from environment.json, without what is not of its type, as if it were not there."""
+    found = {key: value for key, value in environment.items() if type(value) is TYPES.get(key, type(value))}
+    digests = found.get("sha256")
+    if isinstance(digests, dict) and not all(isinstance(digest, str) for digest in digests.values()):
+        del found["sha256"]
+    return found
 
 
 def is_plain(name: str) -> bool:

@@ -132,3 +132,13 @@ def test_numbers_to_predict_are_recognised_and_said_to_be(tmp_path, capsys):
     facts = json.loads(capsys.readouterr().out)
     assert list(facts["targets"]) == ["target 0"]
     assert any("--loss mse trains on them" in note for note in facts["notices"])
+
+
+def test_numbers_at_the_end_of_what_float64_holds(capsys, tmp_path):
+    most = np.finfo(np.float64).max
+    y = np.full(10, most)
+    x = np.array([[most], [-most]] * 5)
+    np.savez(tmp_path / "far.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    found = facts(capsys, tmp_path / "far.npz", "--regression")
+    assert found["targets"]["target 0"]["mean"] == pytest.approx(most)
+    assert found["feature_spans"] == [most, most]

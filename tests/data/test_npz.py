@@ -386,3 +386,86 @@ def test_a_file_with_any_one_byte_changed_gives_a_data_set_or_a_sentence(tmp_pat
         except Exception as error:
             strange[position] = repr(error)
     assert strange == {}
+
+
+# --- what fuzzing found (docs/fuzzing.md)
+
+
+def with_member(path, name, member) -> str:
+    members = {f"{key}.npy": npy(value) for key, value in GOOD.items()}
+    written(path, members | {f"{name}.npy": member})
+    return str(path)
+
+
+def headed(text: str, body: bytes = b"") -> bytes:
+    return b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text.encode() + body
+
+
+NOBODY = np.array([0x110000], np.uint32).view("<U1")  # no such character
+
+
+@pytest.mark.parametrize("name", ["unit", "target_names", "y_train"])
+def test_text_of_characters_that_do_not_exist_is_refused(tmp_path, name):
+    path = with_member(tmp_path / "mine.npz", name, npy(NOBODY))
+    assert f"{name}.npy holds text with characters that do not exist" in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["unit", "target_names"])
+@pytest.mark.parametrize("text", ["a\nb", "\x1b[31m", "\ud800"], ids=ascii)
+def test_names_and_units_that_cannot_be_printed_are_refused(tmp_path, name, text):
+    path = save(tmp_path, **GOOD | {"y_train": X[:, 0], "y_test": X[:6, 0], name: np.array([text])})
+    assert "text that can be printed" in refusal(path, regression=True)
+
+
+@pytest.mark.parametrize("descr", ["<U0", "|S0"])
+def test_texts_without_characters_take_no_memory(tmp_path, descr):
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': ({2**62},), }}\n"
+    assert "y_train.npy holds" in refusal(with_member(tmp_path / "mine.npz", "y_train", headed(header)))
+
+
+def test_as_many_empty_rows_as_a_header_likes_take_no_memory(tmp_path):
+    empty = headed(f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({2**40}, 0), }}\n")
+    path = tmp_path / "mine.npz"
+    written(path, {"x.npy": empty, "y.npy": empty})
+    assert f"({2**40}, 0)" in refusal(str(path))
+
+
+@pytest.mark.parametrize("text", ["~" * 9000 + "1", "-" * 5000 + "1", "(" * 150, "{'descr': '\\e'}"], ids=len)
+def test_a_header_that_python_stumbles_over_is_refused_without_a_word_of_its_own(tmp_path, text):
+    assert "mine.npz" in refusal(with_member(tmp_path / "mine.npz", "x_train", headed(text)))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_members_that_numpy_would_not_have_packed_so_are_refused(tmp_path, method):
+    path = tmp_path / "mine.npz"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, array in GOOD.items():
+            archive.writestr(f"{name}.npy", npy(array))
+    assert "x_train.npy is packed by another method" in refusal(str(path))
+
+
+@pytest.mark.parametrize("unit", [["cm", "m"], []], ids=len)
+def test_one_unit_is_expected(tmp_path, unit):
+    path = save(tmp_path, **GOOD | {"y_train": X[:, 0], "y_test": X[:6, 0], "unit": np.array(unit, str)})
+    assert "expected one text" in refusal(path, regression=True)
+
+
+def test_axes_of_negative_lengths_are_refused(tmp_path):
+    header = "{'descr': '|u1', 'fortran_order': False, 'shape': (-20, -3), }\n"
+    assert "of shape (-20, -3)" in refusal(with_member(tmp_path / "mine.npz", "x_train", headed(header, bytes(60))))
+
+
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", np.longdouble])
+def test_labels_may_be_floats_of_any_width(tmp_path, dtype):
+    y = (Y + 5).astype(dtype)
+    dataset = data.load(save(tmp_path, **GOOD | {"y_train": y, "y_test": y[:6]}))
+    assert dataset.class_names == ("5", "6")
+
+
+def test_labels_and_targets_that_float64_cannot_hold_are_refused(tmp_path):
+    y = Y.astype(np.longdouble) * np.longdouble("1e4000")
+    if not np.isfinite(y).all():
+        pytest.skip("long double is float64 here")
+    path = save(tmp_path, **GOOD | {"y_train": y})
+    assert "training row 1 has the label" in refusal(path)
+    assert "training row 1 has a NaN or an infinity" in refusal(path, regression=True)

@@ -1,6 +1,9 @@
 import os
 import struct
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from PIL import Image
 import data
 from data.errors import DataError
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 RNG = np.random.default_rng(11)
 X = RNG.integers(0, 256, (12, 5, 9), dtype=np.uint8)
 
@@ -291,3 +295,21 @@ def test_pictures_are_found_by_their_names_and_without_an_ending_by_content(tmp_
     (tmp_path / "other" / "c").mkdir(parents=True)
     (tmp_path / "other" / "c" / "1.JPG").write_text("words")
     assert "1.JPG is no picture" in refusal(tmp_path / "other")
+
+
+# What fuzzing found (docs/fuzzing.md): libtiff writes on stderr itself, and tells Pillow no more than that it failed.
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "jpeg"])
+def test_a_damaged_tiff_puts_no_words_on_stderr(tmp_path, capfd, compression):
+    folder(tmp_path, each=2)
+    path = save(tmp_path / "cat" / "0.tiff", X[0], compression=compression)
+    path.write_bytes(path.read_bytes()[:8] + b"\xff" * 4 + path.read_bytes()[12:])
+    assert "0.tiff cannot be read as a picture" in refusal(tmp_path)
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "after\n"
+
+
+def test_a_tiff_is_read_where_stderr_is_closed(tmp_path):
+    folder(tmp_path, suffix="tiff")
+    code = f"import os; os.close(2); import data; print(len(data.load({str(tmp_path)!r}).x_train))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, stdout=subprocess.PIPE, timeout=60)
+    assert (done.returncode, done.stdout) == (0, b"10\n")

@@ -425,3 +425,12 @@ def test_nothing_but_our_own_error_comes_of_any_bytes(tmp_path, content, regress
 def test_the_largest_numbers_of_both_signs_are_no_fault(tmp_path):
     path = write(tmp_path / "t.csv", "k,0\nk,-1.7e308\nk,1.7e308\nk,-1.7e308\n")
     assert whole(read(path))[0].ravel().tolist() == [0, -1.7e308, 1.7e308, -1.7e308]
+
+
+# What fuzzing found (docs/fuzzing.md): the cells of a row were told apart by a NUL, and the bytes of UTF-16 are not
+# looked at one by one.
+@pytest.mark.parametrize("character", ["\0", "\x1b", "\x08"])
+def test_control_characters_in_utf_16_are_refused_as_elsewhere(tmp_path, character):
+    text = "y,a,b\n" + "1,0.5,2\n0,0.25,3\n" * 4 + f"1,0.7{character}5,4\n"
+    sentence = refusal(write(tmp_path / "t.csv", text, "utf-16"))
+    assert f"line 10 holds the character {ord(character):02x}" in sentence

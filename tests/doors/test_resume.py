@@ -451,3 +451,61 @@ def test_a_ctrl_c_that_is_ignored_stays_ignored_while_it_trains(toy):
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 143, err
+
+
+# --- what fuzzing found (docs/fuzzing.md)
+
+
+def change(name, **values):
+    path = Path("runs/run") / name
+    facts = json.loads(path.read_text()) | values
+    path.write_text(json.dumps({key: value for key, value in facts.items() if value != "gone"}))
+
+
+WRONG = {"threads": "two", "backend": ["numpy"], "device": 3, "compiled": "no", "sha256": {"toy.npz": 5}}
+
+
+@pytest.mark.parametrize("key", WRONG)
+def test_an_environment_of_other_types_is_as_if_it_were_not_there(toy, key):
+    assert new(toy, "-e", "1") == 0
+    change("environment.json", **{key: WRONG[key]})
+    assert train("--resume", "run", "-e", "2", "--quiet") == 0
+
+
+@pytest.mark.parametrize("name", ["environment.json", "report.json"])
+def test_facts_within_facts_without_end_are_none(toy, name):
+    assert new(toy, "-e", "1") == 0
+    Path(f"runs/run/{name}").write_text("[" * 100_000)
+    assert train("--resume", "run", "-e", "2", "--quiet") == 0
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"test_accuracy": "gone"}, {"test_accuracy": "much"}, {"parameters": "many"},
+        {"test_loss": [1]}, {"counts": {}}, {"counts": [1]}, {"seconds": None}, {"commonest_share": "all"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_report_that_is_not_whole_is_written_anew(toy, capsys, values):
+    assert new(toy, "-e", "1") == 0
+    report = json.loads(Path("runs/run/report.json").read_text())
+    change("report.json", **values)
+    assert train("--resume", "run", "--target-accuracy", "0", "--quiet") == 0
+    assert capsys.readouterr().err.count("error") == 0
+    again = json.loads(Path("runs/run/report.json").read_text())
+    assert report | {"seconds": 0} == again | {"seconds": 0} or values == {"counts": {}}
+
+
+@pytest.mark.parametrize("cell", ["0.\1", "soon", "1_0", "\u0663", '"0.5"', " 1", "0x1", "1" * 200_000 + "x"], ids=len)
+@pytest.mark.parametrize("column", ["step", "train_loss", "validation_accuracy", "seconds"])
+def test_rows_of_metrics_that_hold_no_numbers_are_left_out(toy, cell, column):
+    assert new(toy, "-e", "2") == 0
+    header, first, second = Path("runs/run/metrics.csv").read_text().splitlines()
+    cells = second.split(",")
+    cells[COLUMNS.index(column)] = cell
+    Path("runs/run/metrics.csv").write_text("\n".join([header, first, ",".join(cells), ""]), encoding="utf-8")
+    assert train("--resume", "run", "-e", "3", "--quiet") == 0
+    kept = metrics()
+    assert [row[0] for row in kept] == ["epoch", "1", "3"]
+    assert ",".join(kept[1]) == first

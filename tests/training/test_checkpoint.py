@@ -430,3 +430,16 @@ def test_a_meaning_that_cannot_be_is_refused(path, parts, change):
     arrays, meaning = parts
     compose(path, arrays, meaning | change)
     refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("x_scaling.mean", np.nan), ("y_scaling.mean", np.inf), ("x_scaling.deviation", np.inf)]
+    + [(f"{which}_scaling.deviation", value) for which in "xy" for value in (0.0, -1.0)],
+)
+def test_scalings_that_no_row_can_be_divided_by_are_refused(path, parts, name, value):
+    arrays, meaning = parts
+    array = arrays[name].copy()
+    array[0] = value
+    compose(path, arrays | {name: array}, meaning)
+    assert "a scaling by numbers that are none, or by 0" in refusal(path)

@@ -166,3 +166,41 @@ def test_a_header_that_promises_more_than_the_file_holds_is_not_believed(tmp_pat
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"weightlayer1\.npy cannot be read"):
         read_paper_network(folder)
+
+
+# --- what fuzzing found (docs/fuzzing.md)
+
+
+def headed(descr: str, shape: str, body: bytes = b"") -> bytes:
+    text = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape}, }}\n"
+    return b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text.encode() + body
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        headed("<f8", f"({2**62}, {2**62})"),
+        headed("|S0", f"({2**62},)"),
+        headed("<U0", f"({2**40}, 4)"),
+        headed("|V0", f"({2**40}, 4)"),
+        headed("<f4", "(8, 36)", np.full(288, 0x7F800001, np.uint32).tobytes()),  # NaNs that signal
+        headed("<f8", "(8, 36\\e)"),
+        b"\x93NUMPY\1\0" + (9001).to_bytes(2, "little") + b"~" * 9000 + b"1",
+    ],
+    ids=["product", "no bytes", "no characters", "nothing", "signalling", "escape", "signs"],
+)
+def test_a_header_costs_neither_memory_nor_a_warning(tmp_path, layers, content):
+    folder = save(tmp_path / "saved_network", layers)
+    (folder / "weightlayer1.npy").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"weightlayer1\.npy"):
+        read_paper_network(folder)
+
+
+def test_numbers_that_float64_cannot_hold_are_refused(tmp_path, layers):
+    weights = np.full((8, 36), np.longdouble("1e4000"))
+    if not np.isfinite(weights).all():
+        pytest.skip("long double is float64 here")
+    folder = save(tmp_path / "saved_network", layers)
+    np.save(folder / "weightlayer1.npy", weights)
+    with pytest.raises(CheckpointError, match="expected a matrix of finite numbers"):
+        read_paper_network(folder)
