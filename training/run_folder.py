@@ -27,7 +27,7 @@ COLUMNS = (
 LAST, BEST = "last.safetensors", "best.safetensors"
 RECIPE, ENVIRONMENT, METRICS = "recipe.toml", "environment.json", "metrics.csv"
 REPORT, LOCK = "report.json", "run.lock"
-TYPES = {"backend": str, "device": str, "compiled": bool, "threads": int, "sha256": dict}  # in environment.json
+TYPES = {"backend": str, "device": str, "threads": int, "sha256": dict}  # in environment.json
 LONGEST_WIDTHS = 100
 # What Windows has in no file name, and the names it keeps for devices.
 FORBIDDEN = '<>:"|?*'
