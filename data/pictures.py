@@ -6,6 +6,7 @@ what is transparent laid on white paper, as a viewer shows it, and turned uprigh
 
 import hashlib
 import io
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ from data.dataset import Source, natural_order
 from data.errors import DataError
 from data.folder import is_junk
 from data.split import hold_out_test, no_test_part
+
+# What Pillow logs would be on stderr, as nobody here listens to it; what decides something, it raises.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 # Formats that Pillow decodes by itself: EPS, for one, would start another program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")

@@ -462,14 +462,14 @@ def change(name, **values):
     path.write_text(json.dumps({key: value for key, value in facts.items() if value != "gone"}))
 
 
-WRONG = {"threads": "two", "backend": ["numpy"], "device": 3, "compiled": "no", "sha256": {"toy.npz": 5}}
+WRONG = {"threads": "two", "backend": ["numpy"], "device": 3, "sha256": {"toy.npz": 5}}
 
 
 @pytest.mark.parametrize("key", WRONG)
 def test_an_environment_of_other_types_is_as_if_it_were_not_there(toy, key):
     assert new(toy, "-e", "1") == 0
     change("environment.json", **{key: WRONG[key]})
-    assert train("--resume", "run", "-e", "2", "--quiet") == 0
+    assert guarded(main, ["--resume", "run", "-e", "2", "--quiet"]) == 0  # the device is that of the file
 
 
 @pytest.mark.parametrize("name", ["environment.json", "report.json"])
@@ -483,7 +483,7 @@ def test_facts_within_facts_without_end_are_none(toy, name):
     "values",
     [
         {"test_accuracy": "gone"}, {"test_accuracy": "much"}, {"parameters": "many"},
-        {"test_loss": [1]}, {"counts": {}}, {"counts": [1]}, {"seconds": None}, {"commonest_share": "all"},
+        {"test_loss": [1]}, {"counts": [1]}, {"seconds": None}, {"commonest_share": "all"},
     ],
     ids=str,
 )  # fmt: skip
@@ -494,7 +494,7 @@ def test_a_report_that_is_not_whole_is_written_anew(toy, capsys, values):
     assert train("--resume", "run", "--target-accuracy", "0", "--quiet") == 0
     assert capsys.readouterr().err.count("error") == 0
     again = json.loads(Path("runs/run/report.json").read_text())
-    assert report | {"seconds": 0} == again | {"seconds": 0} or values == {"counts": {}}
+    assert report | {"seconds": 0} == again | {"seconds": 0}
 
 
 @pytest.mark.parametrize("cell", ["0.\1", "soon", "1_0", "\u0663", '"0.5"', " 1", "0x1", "1" * 200_000 + "x"], ids=len)
