@@ -185,7 +185,7 @@ def headed(descr: str, shape: str, body: bytes = b"") -> bytes:
         headed("<U0", f"({2**40}, 4)"),
         headed("|V0", f"({2**40}, 4)"),
         headed("<f4", "(8, 36)", np.full(288, 0x7F800001, np.uint32).tobytes()),  # NaNs that signal
-        headed("<f8", "(8, 36\\e)"),
+        headed("<f8", "'\\e'"),
         b"\x93NUMPY\1\0" + (9001).to_bytes(2, "little") + b"~" * 9000 + b"1",
     ],
     ids=["product", "no bytes", "no characters", "nothing", "signalling", "escape", "signs"],
