@@ -159,7 +159,7 @@ def main(argv: list[str] | None = None) -> int:
     folder = resumed or RunFolder.claim(flags.output_dir, flags.name, model.widths, flags.checkpoint_every)
     folder.begin(recipe, now, start)
     step = start.step if start else 0
-    with stop_signals() as stop, make_view(sys.stderr, quiet=flags.quiet) as view:
+    with stop_signals() as stop, make_view(sys.stderr, quiet=flags.quiet, device=backend.device) as view:
         for event in fit(recipe, dataset, plan, backend, start=start, seconds=folder.seconds, stop=stop.asked):
             folder.record(event)
             view.show(event)
