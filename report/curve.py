@@ -104,8 +104,8 @@ def figure(
     width: int,
     **drawn: Any,
 ) -> list[Line]:
-    """The lines of `draw` between a legend and the epochs at both ends; validation is None where there is no such part."""
-    legend: Line = [(f"{name:>{LABEL_WIDTH}} ", ""), ("⠒⠒" if drawn["braille"] else "..", "train"), (" train", "faint")]
+    """The lines of `draw` between a legend and the epochs at both ends; validation is None where there is none."""
+    legend: Line = [(f"{name:>{LABEL_WIDTH}} ", ""), ("⠒" if drawn["braille"] else ".", "train"), (" train", "faint")]
     if validation is not None:
         legend += [("  o", "validation"), (" validation", "faint"), ("  *", "best"), (" best", "faint")]
     right = f"{ends[1]:g} epochs"
