@@ -91,14 +91,15 @@ class Frame:
         self._lines, self._above = lines, above
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield Control(ControlType.CARRIAGE_RETURN, *((ControlType.CURSOR_UP, 1),) * (self._above - 1))
+        yield Control(ControlType.CARRIAGE_RETURN)
+        yield Control.move(y=-max(self._above - 1, 0))
         extra = max(self._above - len(self._lines), 0)
         for number, line in enumerate(self._lines + [[]] * extra):
             if number:
                 yield Segment.line()
             yield from (Segment(text, STYLES[style]) for text, style in line)
             yield Control((ControlType.ERASE_IN_LINE, 0))  # after the text, not before: what stays does not flicker
-        yield Control(*((ControlType.CURSOR_UP, 1),) * extra)
+        yield Control.move(y=-extra)
 
 
 def trimmed(line: Line) -> Line:
