@@ -16,7 +16,7 @@ from report.panel import CHARACTERS, Panel
 from report.progress import start_line
 from training.events import Event, Started
 
-SECONDS_A_FRAME = 0.2
+SECONDS_A_FRAME = 0.25
 PATIENCE = 1.0  # seconds that a finished run waits for the last frame
 STYLES = {
     "": Style(),

@@ -127,6 +127,14 @@ def test_the_best_epoch_is_marked_once_and_every_epoch_has_its_mark():
     assert "".join(rows[:-1]).count("o") == 11
 
 
+def test_the_mark_stays_with_the_best_epoch_when_later_ones_are_worse():
+    sixth = epochs(EVENTS)[5].checkpoint
+    worse = [replace(e, checkpoint=sixth) if e in epochs(EVENTS)[6:] else e for e in EVENTS]
+    # the plot has 69 columns for 12 epochs
+    (marked,) = (line for line in picture(worse) if "*" in line and "best" not in line)
+    assert marked.index("*") == 10 + round(6 / 12 * 68)
+
+
 def test_the_least_goes_first_where_lines_are_few():
     assert len(picture(height=1)) == 1
     assert picture(height=1)[0].startswith("epoch 12/12")
