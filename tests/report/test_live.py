@@ -121,6 +121,13 @@ def test_no_color_means_a_monochrome_panel_and_not_none(surroundings):
     assert "100%" in written
 
 
+@pytest.mark.parametrize("variable", [{"FORCE_COLOR": ""}, {"TTY_COMPATIBLE": "0"}], ids=str)
+def test_a_panel_that_is_drawn_is_drawn_in_place_whatever_is_said_of_colour(surroundings, variable):
+    for name, value in variable.items():
+        surroundings.setenv(name, value)
+    assert live().startswith("\x1b[?25l")
+
+
 def test_a_panel_that_ends_gives_the_cursor_back():
     written = live()
     assert written.startswith("\x1b[?25l")

@@ -128,11 +128,20 @@ def test_the_best_epoch_is_marked_once_and_every_epoch_has_its_mark():
 
 
 def test_the_mark_stays_with_the_best_epoch_when_later_ones_are_worse():
+    def worse(event):
+        return replace(event, checkpoint=sixth, validation=replace(event.validation, accuracy=0.0))
+
     sixth = epochs(EVENTS)[5].checkpoint
-    worse = [replace(e, checkpoint=sixth) if e in epochs(EVENTS)[6:] else e for e in EVENTS]
-    # the plot has 69 columns for 12 epochs
-    (marked,) = (line for line in picture(worse) if "*" in line and "best" not in line)
-    assert marked.index("*") == 10 + round(6 / 12 * 68)
+    lines = picture([worse(e) if e in epochs(EVENTS)[6:] else e for e in EVENTS])
+    (row,) = (i for i, line in enumerate(lines) if "*" in line and "best" not in line)
+    # the plot has 69 columns for 12 epochs; the later ones lie at its floor
+    assert lines[row].index("*") == 10 + round(6 / 12 * 68)
+    assert lines[-2].count("o") == 6
+    assert row < len(lines) - 2
+
+
+def test_no_picture_is_wider_than_eyes_can_follow():
+    assert max(map(len, picture(width=400))) == 200
 
 
 def test_the_least_goes_first_where_lines_are_few():
