@@ -162,7 +162,7 @@ def main(argv: list[str] | None = None) -> int:
     if (lost := folder.begin(recipe, now, start)) and not flags.quiet:
         cli.say(lost)
     step = start.step if start else 0
-    with stop_signals() as stop, make_view(sys.stderr, quiet=flags.quiet) as view:
+    with stop_signals() as stop, make_view(sys.stderr, quiet=flags.quiet, device=backend.device) as view:
         for event in fit(recipe, dataset, plan, backend, start=start, seconds=folder.seconds, stop=stop.asked):
             folder.record(event)
             view.show(event)

@@ -289,7 +289,7 @@ def test_a_signal_saves_and_says_so(tmp_path, number, code):
     "changes",
     [{"TERM": "xterm"}, {"TERM": "xterm", "COLUMNS": "20"}, {"TERM": "xterm", "NO_COLOR": "1"}, {"TERM": "dumb"}],
 )
-def test_in_a_terminal_there_is_a_bar_and_the_result_stays_clean(tmp_path, changes):
+def test_in_a_terminal_there_is_a_panel_and_the_result_stays_clean(tmp_path, changes):
     toy = toy_file(tmp_path / "toy.npz")
     ours, theirs = pty.openpty()
     command = [sys.executable, str(ROOT / "train.py"), "--device", "cpu", "--data", str(toy), "-e", "3", "--json"]
@@ -308,9 +308,24 @@ def test_in_a_terminal_there_is_a_bar_and_the_result_stays_clean(tmp_path, chang
     assert process.returncode == 0, seen
     assert json.loads(out)["epochs"] == 3
     assert b"Traceback" not in seen
-    assert (b"\x1b[?25l" in seen) == (changes["TERM"] != "dumb"), "a live bar hides the cursor while it draws"
+    assert (b"\x1b[?25l" in seen) == (changes["TERM"] != "dumb"), "a live panel hides the cursor while it draws"
     if "NO_COLOR" in changes:
         assert b"\x1b[3" not in seen
+
+
+def test_a_terminal_that_is_closed_ends_no_training_and_its_result_is_whole(tmp_path):
+    toy = toy_file(tmp_path / "toy.npz")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, str(ROOT / "train.py"), "--device", "cpu", "--data", str(toy), "-e", "40", "--json"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment(TERM="xterm"), stdout=subprocess.PIPE, stderr=theirs, text=True
+    )
+    os.close(theirs)
+    os.read(ours, 1)  # the panel has begun
+    os.close(ours)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert json.loads(out)["epochs"] == 40
 
 
 def test_nothing_but_text_goes_into_a_pipe_even_with_force_color(tmp_path):

@@ -1,0 +1,40 @@
+"""Terminals in memory."""
+
+import io
+
+VARIABLES = (
+    "CI", "TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TTY_COMPATIBLE", "TTY_INTERACTIVE",
+    "JUPYTER_COLUMNS", "DATABRICKS_RUNTIME_VERSION",
+)  # fmt: skip
+
+
+class Terminal(io.TextIOWrapper):
+    """A stream in memory that says whether someone is watching."""
+
+    def __init__(self, encoding: str = "utf-8", *, watched: bool = True) -> None:
+        super().__init__(io.BytesIO(), encoding=encoding, errors="strict", newline="")
+        self.watched = watched
+
+    def isatty(self) -> bool:
+        return self.watched
+
+    def text(self) -> str:
+        self.flush()
+        return self.buffer.getvalue().decode(self.encoding)
+
+
+def surroundings(monkeypatch):
+    """A colour terminal of 80 columns and 24 lines, whatever the tests are run in."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "24")
+    return monkeypatch
+
+
+def shown(view, events):
+    """Every event, one after the other, to a view that is open for as long."""
+    with view:
+        for event in events:
+            view.show(event)
