@@ -12,6 +12,7 @@ for the third. Numbers are rounded by floor(t + 0.5); the edge is the outermost 
    is light if the upper quartile is 96 or more. With r = floor(shorter side / 8) and windows of 2 r + 1 squared,
    the light at each pixel is the least of the largest g (a closing), and v = 255 * (1 - g / light); on dark paper it is
    the largest of the least g (an opening), and v = g - light.
+   After step 5, specks are dropped: what hangs together and has less than a tenth of the largest part's cells.
 4. Noise. Where v is at or below four times its median on the edge it becomes 0.
 5. Strength. f is the ceil(H * W / 2000)-th largest v. Below 16 nothing is on the paper: the picture is blank.
 6. Box. The least box that holds all v > f / 4 is cut out, h rows and w columns; v = min(v, f).
@@ -44,8 +45,9 @@ SIDE, FIT, MIDDLE = 28, 20, 14
 LONGEST_SIDE = 1024
 LEAST_STRENGTH = 16
 PHOTOGRAPH_SIDE, EVEN, LIGHT = 64, 8, 96
-PARTS_SIDE = 64
+PARTS_SIDE = 128
 BLANK, SEVERAL = "blank: nothing is drawn on it", "more than one digit: answered for the whole"
+UNEVEN = "light made even"
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def is_coloured(image: Image.Image) -> bool:
 
 
 def grey_of(image: Image.Image, name: str | Path, paper: str = "white") -> np.ndarray:
-    """Shades of grey (H, W) uint8: colour by its luma (ITU-R 601), 16 bits scaled to 8, the transparent laid on paper."""
+    """(H, W) uint8: colour by its luma (ITU-R 601), 16 bits scaled to 8, what is transparent laid on paper."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         deep = np.asarray(image).astype(np.uint32)
         return ((deep + 128) // 257).astype(np.uint8)  # 65535 = 255 * 257
@@ -168,17 +170,12 @@ def as_digit(grey: np.ndarray) -> Seen:
     strength = np.partition(v, v.size - math.ceil(v.size / 2000), axis=None)[v.size - math.ceil(v.size / 2000)]
     if strength < LEAST_STRENGTH:
         return Seen(np.zeros((SIDE, SIDE), np.uint8), (BLANK,))
+    if UNEVEN in notes:
+        v = np.where(without_specks(v > strength / 4), v, 0)
     rows, columns = (np.flatnonzero((v > strength / 4).any(axis=axis)) for axis in (1, 0))
     box = np.minimum(v, strength)[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    if box.shape != grey.shape:
-        scale = max(height, width) / max(v.shape)
-        notes.append(f"cropped to {round(box.shape[1] * scale)}x{round(box.shape[0] * scale)} of {width}x{height}")
-    if parts(box > strength / 4) > 1:
-        notes.append(SEVERAL)
     longest = max(box.shape)
     h, w = (max(1, math.floor(FIT * side / longest + 0.5)) for side in box.shape)
-    if box.shape != (h, w):
-        notes.append(f"fitted to {w}x{h}")
     small = fitted(box, h, w)
     small *= 255 / small.max()
     centres = (np.arange(h) @ small.sum(axis=1) / small.sum(), np.arange(w) @ small.sum(axis=0) / small.sum())
@@ -188,8 +185,12 @@ def as_digit(grey: np.ndarray) -> Seen:
     )
     picture = np.zeros((SIDE, SIDE), np.uint8)
     picture[top : top + h, left : left + w] = rounded(small)
-    if grey.shape != picture.shape or (top, left) != (rows[0], columns[0]):
-        notes.append("centred")
+    if grey.shape != picture.shape or box.shape != (h, w) or (top, left) != (rows[0], columns[0]):
+        scale = max(height, width) / max(v.shape)
+        cropped = f"{round(box.shape[1] * scale)}x{round(box.shape[0] * scale)} of {width}x{height}"
+        notes += [f"cropped to {cropped}", f"fitted to {w}x{h}", "centred"]
+    if digits_in(box > strength / 4) > 1:
+        notes.append(SEVERAL)
     return Seen(picture, tuple(notes))
 
 
@@ -198,7 +199,7 @@ def ink_of(g: np.ndarray) -> tuple[np.ndarray, list[str]]:
     first, paper, third = np.percentile(edge_of(g), (25, 50, 75))
     notes = []
     if min(g.shape) >= PHOTOGRAPH_SIDE and third - first > EVEN:
-        notes.append("light made even")
+        notes.append(UNEVEN)
         light, r = third >= LIGHT, min(g.shape) // 8
         v = 255 * (1 - g / np.maximum(1, least(largest(g, r), r))) if light else g - largest(least(g, r), r)
     else:
@@ -260,24 +261,40 @@ def rounded(v: np.ndarray) -> np.ndarray:
     return np.floor(np.clip(v, 0, 255) + 0.5).astype(np.uint8)
 
 
-def parts(ink: np.ndarray) -> int:
-    """How many digits stand beside each other in ink (H, W) bool: parts half as high as all, apart by their columns."""
+def parts_of(ink: np.ndarray) -> tuple[list[list[tuple[int, int]]], int]:
+    """What hangs together in ink (H, W) bool, by sides or corners, as cells (row, column) of k x k pixels; and k."""
     k = -(-max(ink.shape) // PARTS_SIDE)
     rows, columns = (np.arange(0, side, k) for side in ink.shape)
     cells = np.logical_or.reduceat(np.logical_or.reduceat(ink, rows, axis=0), columns, axis=1)
-    left = set(zip(*np.nonzero(cells), strict=True))
-    spans = []
+    left = {(int(i), int(j)) for i, j in np.argwhere(cells)}
+    found = []
     while left:
-        reached = [left.pop()]
-        for i, j in reached:  # which grows meanwhile
+        part = [left.pop()]
+        for i, j in part:  # which grows meanwhile
             near = left.intersection((i + down, j + right) for down in (-1, 0, 1) for right in (-1, 0, 1))
             left -= near
-            reached += near
-        high = [i for i, _ in reached]
-        if 2 * (max(high) - min(high) + 1) >= len(cells):
-            spans.append((max(j for _, j in reached), min(j for _, j in reached)))
+            part += near
+        found.append(part)
+    return found, k
+
+
+def without_specks(ink: np.ndarray) -> np.ndarray:
+    """(H, W) bool: the cells of all parts but those that have less than a tenth of the largest's."""
+    parts, k = parts_of(ink)
+    most = max(map(len, parts))
+    kept = np.zeros(ink.shape, bool)
+    for part in parts:
+        for i, j in part if 10 * len(part) >= most else ():
+            kept[i * k : (i + 1) * k, j * k : (j + 1) * k] = True
+    return kept
+
+
+def digits_in(ink: np.ndarray) -> int:
+    """How many digits stand beside each other in a box of ink (H, W) bool: parts half its height, apart by columns."""
+    parts, k = parts_of(ink)
+    tall = [part for part in parts if 2 * k * (max(i for i, _ in part) - min(i for i, _ in part) + 1) >= len(ink)]
     count, end = 0, -1
-    for last, start in sorted(spans):
-        if start > end:
+    for last, first in sorted((max(j for _, j in part), min(j for _, j in part)) for part in tall):
+        if first > end:
             count, end = count + 1, last
     return count
