@@ -13,9 +13,10 @@ for the third. Numbers are rounded by floor(t + 0.5); the edge is the outermost 
    the light at each pixel is the least of the largest g (a closing), and v = 255 * (1 - g / light); on dark paper it is
    the largest of the least g (an opening), and v = g - light.
    After step 5, specks are dropped: what hangs together and has less than a tenth of the largest part's cells.
-4. Noise. Where v is at or below four times its median on the edge it becomes 0.
-5. Strength. f is the ceil(H * W / 2000)-th largest v. Below 16 nothing is on the paper: the picture is blank.
-6. Box. The least box that holds all v > f / 4 is cut out, h rows and w columns; v = min(v, f).
+4. Noise. Where v is at or below eight times the median of |g - p| over the edge (after step 3: four times the median of
+   v there) it becomes 0.
+5. Strength. f = max(v). Below 16 nothing is on the paper: the picture is blank.
+6. Box. The least box that holds all v > f / 4 is cut out, h rows and w columns.
 7. Fit. The longer side becomes 20, the other max(1, round(20 * shorter / longer)). Each new pixel is the mean of v over
    the area that it covers, pixels counted by the part of them that is covered. Then v = 255 * v / max(v).
 8. Place. With the centre of mass cy = sum(i * v) / sum(v), i the row from 0, the top row lands on round(14 - cy), and
@@ -167,13 +168,13 @@ def as_digit(grey: np.ndarray) -> Seen:
     """Shades of grey (H, W) uint8 as MNIST would show the digit on them, by the steps above."""
     height, width = grey.shape
     v, notes = ink_of(shrunk(grey))
-    strength = np.partition(v, v.size - math.ceil(v.size / 2000), axis=None)[v.size - math.ceil(v.size / 2000)]
+    strength = v.max()
     if strength < LEAST_STRENGTH:
         return Seen(np.zeros((SIDE, SIDE), np.uint8), (BLANK,))
     if UNEVEN in notes:
         v = np.where(without_specks(v > strength / 4), v, 0)
     rows, columns = (np.flatnonzero((v > strength / 4).any(axis=axis)) for axis in (1, 0))
-    box = np.minimum(v, strength)[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    box = v[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     longest = max(box.shape)
     h, w = (max(1, math.floor(FIT * side / longest + 0.5)) for side in box.shape)
     small = fitted(box, h, w)
@@ -202,10 +203,11 @@ def ink_of(g: np.ndarray) -> tuple[np.ndarray, list[str]]:
         notes.append(UNEVEN)
         light, r = third >= LIGHT, min(g.shape) // 8
         v = 255 * (1 - g / np.maximum(1, least(largest(g, r), r))) if light else g - largest(least(g, r), r)
+        noise = 4 * np.median(edge_of(v))
     else:
         light = g.max() - paper < paper - g.min()
         v = np.maximum(0, paper - g if light else g - paper)
-    noise = 4 * np.median(edge_of(v))
+        noise = 8 * np.median(np.abs(edge_of(g) - paper))
     return np.where(v > noise, v, 0), (["inverted"] if light else []) + notes
 
 
