@@ -17,7 +17,7 @@ import cli
 from data.errors import DataError
 from data.given import AS_DIGITS, RAW, TO_SIZE, Given, Wanted, read_given
 from data.picture import SIDE
-from report.answers import answers_text, drawing
+from report.answers import answers_text, drawing, place
 from training import recipe as recipes
 from training.model import Model
 from training.prediction import outputs
@@ -109,7 +109,7 @@ def show(shape: tuple[int, ...], given: list[Given], stream: TextIO) -> None:
     width = shutil.get_terminal_size().columns
     for one in given:
         for i, row in enumerate(one.x):
-            print(one.file if one.seen else f"{one.file}, row {i + 1}", file=stream)
+            print(place(one.file, None if one.seen else i + 1), file=stream)
             print(drawing(row.reshape(shape), width=width, encoding=stream.encoding), file=stream)
 
 

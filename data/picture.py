@@ -12,7 +12,7 @@ for the third. Numbers are rounded by floor(t + 0.5); the edge is the outermost 
    is light if the upper quartile is 96 or more. With r = floor(shorter side / 8) and windows of 2 r + 1 squared,
    the light at each pixel is the least of the largest g (a closing), and v = 255 * (1 - g / light); on dark paper it is
    the largest of the least g (an opening), and v = g - light.
-   After step 5, specks are dropped: what hangs together and has less than a tenth of the largest part's cells.
+   After step 5 only the largest part that hangs together is kept, and others of a tenth of it that are not on the edge.
 4. Noise. Where v is at or below eight times the median of |g - p| over the edge (after step 3: four times the median of
    v there) it becomes 0.
 5. Strength. f = max(v). Below 16 nothing is on the paper: the picture is blank.
@@ -281,13 +281,16 @@ def parts_of(ink: np.ndarray) -> tuple[list[list[tuple[int, int]]], int]:
 
 
 def without_specks(ink: np.ndarray) -> np.ndarray:
-    """(H, W) bool: the cells of all parts but those that have less than a tenth of the largest's."""
+    """(H, W) bool: the cells of the largest part, and of others with a tenth of its cells that are not on the edge."""
     parts, k = parts_of(ink)
-    most = max(map(len, parts))
+    most = max(parts, key=len)
+    bottom, right = ((side - 1) // k for side in ink.shape)
     kept = np.zeros(ink.shape, bool)
     for part in parts:
-        for i, j in part if 10 * len(part) >= most else ():
-            kept[i * k : (i + 1) * k, j * k : (j + 1) * k] = True
+        on_edge = any(i in (0, bottom) or j in (0, right) for i, j in part)
+        if part is most or (10 * len(part) >= len(most) and not on_edge):
+            for i, j in part:
+                kept[i * k : (i + 1) * k, j * k : (j + 1) * k] = True
     return kept
 
 

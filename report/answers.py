@@ -26,7 +26,7 @@ def answers_text(predictions: Sequence[dict[str, Any]]) -> str:
             label = p.get("label", "")
             cells += [f"{v:.6g}{unit_of(p)}" for v in label.values()] if isinstance(label, dict) else [printable(label)]
             cells += [""] * (len(heads) - len(cells))
-        rows.append((place(p), *cells))
+        rows.append((place(p["file"], p["row"]), *cells))
     notes = ["", *(", ".join(p["notes"]) for p in shown)]
     lines = columns(rows).split("\n")
     width = max(map(len, lines))
@@ -46,11 +46,11 @@ def unit_of(p: dict[str, Any]) -> str:
     return f" {p['unit']}" if p["unit"] else ""
 
 
-def place(p: dict[str, Any]) -> str:
-    """The file, its end where it is long, and the row in it."""
-    name = p["file"] if p["file"].isprintable() else ascii(p["file"])[1:-1]
+def place(file: str, row: int | None) -> str:
+    """The file, its end where it is long, and the row in it, without what would steer a terminal."""
+    name = file if file.isprintable() else ascii(file)[1:-1]
     name = name if len(name) <= WIDEST_FILE else "..." + name[3 - WIDEST_FILE :]
-    return name if p["row"] is None else f"{name}, row {p['row']:,}"
+    return name if row is None else f"{name}, row {row:,}"
 
 
 def drawing(picture: np.ndarray, *, width: int, encoding: str) -> str:
