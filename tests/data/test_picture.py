@@ -23,6 +23,7 @@ from data.picture import (
     read_shades,
     resized,
     shrunk,
+    without_specks,
 )
 
 RNG = np.random.default_rng(5)
@@ -188,7 +189,28 @@ def test_parts_are_those_of_scipy():
         assert {frozenset(part) for part in parts} == {
             frozenset(map(tuple, np.argwhere(labels == n + 1).tolist())) for n in range(count)
         }
-    assert digits_in(np.ones((5, 5), bool)) == 1
+
+
+def test_digits_stand_apart_by_their_columns():
+    ink = np.zeros((10, 20), bool)
+    ink[:, 2] = ink[0, 2:9] = ink[3:, 6] = True  # two parts, one in the columns of the other
+    assert (len(parts_of(ink)[0]), digits_in(ink)) == (2, 1)
+    ink[:, 15] = True
+    assert digits_in(ink) == 2
+    ink[5:, 15] = False
+    assert digits_in(ink) == 2
+    ink[3:, 15] = False
+    assert digits_in(ink) == 1
+
+
+def test_specks_are_dropped():
+    ink = np.zeros((300, 200), bool)
+    ink[50:250, 90:110] = True
+    ink[20:60, 30:50] = True  # of the same digit, a fifth of it
+    wanted = ink.copy()
+    ink[5:15, 150:160] = True
+    ink[280:, 20:180] = True  # large, on the edge
+    np.testing.assert_array_equal(without_specks(ink) & ink, wanted)
 
 
 def test_windows_are_those_of_scipy():

@@ -22,7 +22,7 @@ JUNK = (".DS_Store", "Thumbs.db", "._a.png")
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory):
-    """Runs: `digits` of MNIST, `bands` of 6x6 pictures of the classes 1..4, `line` of two targets from three numbers."""
+    """Runs: `digits` of MNIST, `bands` of 6x6 pictures of classes 1..4, `line` of two targets from three numbers."""
     folder = tmp_path_factory.mktemp("predict")
     quick = ["--device", "cpu", "--quiet", "--no-compile", "-o", str(folder / "runs")]
     assert train.main([*quick, "-e", "3", "--hidden", "32", "--name", "digits"]) == 0
@@ -227,7 +227,7 @@ def test_raw_pictures_are_what_they_are(here, ask, digits):
         ("line", "a.csv", lambda p: p.write_text("1,2,3\n3,4,1e300\n"), "too large for the network"),
         ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 3), np.uint8)), "x.npz holds bytes (0..255), the netw"),
         ("line", "x.npz", lambda p: np.savez(p, x=np.array([[1, 2, np.nan]])), "x.npz, row 1 holds a NaN"),
-        ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 4))), "x.npz has rows of 4 numbers, the network takes 3"),
+        ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 4))), "x.npz has rows of 4 numbers, the network ta"),
         ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 3)), y=[1, 2]), "expected a label a row, or x alone"),
         ("line", "x.npz", lambda p: np.savez(p, z=np.zeros((2, 3))), "x.npz holds z; expected x, rows of features"),
         ("line", "x.npz", lambda p: np.savez(p, x=["a"]), "expected rows of 3 numbers"),
