@@ -59,12 +59,12 @@ def read_given(words: Sequence[str], wanted: Wanted) -> tuple[list[Given], list[
         try:
             if word == STANDARD_INPUT:
                 given.append(read_input(wanted))
-            elif path.is_dir():
+            elif word and path.is_dir():
                 paths, others = pictures_in(path)
                 given += [read_picture(path, str(path), wanted) for path in paths]
                 notices += others
             else:
-                given.append(read_file(path, str(path), wanted))
+                given.append(read_file(path, word, wanted))
         except OSError as error:
             raise DataError(
                 f"{word} cannot be read ({error.strerror or error}); check the path and its permissions"
@@ -104,8 +104,8 @@ def read_input(wanted: Wanted) -> Given:
 
 def read_file(path: Path, name: str, wanted: Wanted) -> Given:
     """A file by its content, or as a picture where its name says so; `name` is what its rows are called."""
-    if not path.exists():
-        raise DataError(f"there is nothing at {path}; {TAKES}")
+    if not name or not path.exists():
+        raise DataError(f"there is nothing at {name or repr(name)}; {TAKES}")
     if not path.is_file():
         raise DataError(f"{path} is neither a file nor a folder; {TAKES}")
     if is_picture_file(path) or looks_like_picture(path):

@@ -10,8 +10,8 @@ for the third. Numbers are rounded by floor(t + 0.5); the edge is the outermost 
    v = max(0, g - p) for light ink, max(0, p - g) for dark.
 3. Uneven light, as in photographs: both sides are 64 at least, the quartiles of the edge more than 8 apart. Such paper
    is light if the upper quartile is 96 or more. With r = floor(shorter side / 8) and windows of 2 r + 1 squared,
-   the light at each pixel is the least of the largest g (a closing), and v = 255 * (1 - g / light); on dark paper it is
-   the largest of the least g (an opening), and v = g - light.
+   the light at each pixel is the least of the largest g (a closing), and v = 255 * (light - g) / max(1, light); on dark
+   paper it is the largest of the least g (an opening), and v = g - light.
    After step 5 only the largest part that hangs together is kept, and others of a tenth of it that are not on the edge.
 4. Noise. Where v is at or below eight times the median of |g - p| over the edge (after step 3: four times the median of
    v there) it becomes 0.
@@ -202,7 +202,8 @@ def ink_of(g: np.ndarray) -> tuple[np.ndarray, list[str]]:
     if min(g.shape) >= PHOTOGRAPH_SIDE and third - first > EVEN:
         notes.append(UNEVEN)
         light, r = third >= LIGHT, min(g.shape) // 8
-        v = 255 * (1 - g / np.maximum(1, least(largest(g, r), r))) if light else g - largest(least(g, r), r)
+        paper = least(largest(g, r), r) if light else largest(least(g, r), r)
+        v = 255 * (paper - g) / np.maximum(1, paper) if light else g - paper
         noise = 4 * np.median(edge_of(v))
     else:
         light = g.max() - paper < paper - g.min()

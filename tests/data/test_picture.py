@@ -130,6 +130,14 @@ def test_a_sheet_with_a_shadow_is_read_as_without(digits):
     assert np.median(found) < 2  # where the centre of mass lies between two pixels, a picture can land one beside
 
 
+def test_a_sheet_with_black_beside_it(digits):
+    beside = np.zeros((300, 60), np.uint8)
+    for digit in digits[:5]:
+        seen = as_digit(np.hstack([photograph(digit), beside]))
+        assert UNEVEN in seen.notes
+        assert apart(seen.picture, as_digit(photograph(digit)).picture) < 2
+
+
 def test_uneven_light_on_dark_paper_too(digits):
     glow = np.linspace(0, 60, 200)[:, None].repeat(200, axis=1)
     glow[40:152, 50:162] += enlarged(digits[0], 4) * 0.7

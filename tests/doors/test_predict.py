@@ -246,6 +246,7 @@ def test_what_the_network_cannot_take_is_a_sentence_and_3(here, refused, run, na
 
 
 def test_no_such_run_is_a_sentence_and_7(here, refused):
+    assert "there is nothing at ''; expected a picture" in refused("digits", "")
     assert "there is no run 'nobody'" in refused("nobody", "x.png", code=7)
 
 
