@@ -8,6 +8,8 @@ import math
 import sys
 import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -76,8 +78,37 @@ def read_npz(path: Path, *, regression: bool) -> Source:
     )
 
 
+def read_rows(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """The rows to predict in an NPZ, and their labels where it has them: x, else x_test, else x_train."""
+    with opened(path) as (archive, members):
+        name = next((name for name in ("x", "x_test", "x_train") if name in members), None)
+        if name is None:
+            raise DataError(f"{path} holds {listed(archive.namelist())}; expected x, rows of features")
+        label = members.get(name.replace("x", "y"))
+        x = read_member(archive, members[name], path)
+        return x, None if label is None else read_member(archive, label, path)
+
+
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a data set by our names for them; DataError where one is missing, doubled or no array."""
+    with opened(path) as (archive, members):
+        wanted = FOUR if any(name in members for name in FOUR) else ("x", "y")
+        absent = [name for name in wanted if name not in members]
+        if absent:
+            raise DataError(
+                f"{path} holds {listed(archive.namelist())}; expected {', '.join(FOUR)}, or x and y"
+                f" (missing: {', '.join(absent)})"
+            )
+        return {
+            name: read_member(archive, members[name], path)
+            for name in (*wanted, "target_names", "unit")
+            if name in members
+        }
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
+    """An NPZ and its arrays by our names for them; errors inside name the file."""
     with path.open("rb") as file:
         if file.read(len(NPY)) == NPY:
             raise DataError(f"{path} is a single array (.npy); save x and y together with numpy.savez")
@@ -92,18 +123,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
                     )
                 if name:
                     members[name] = info
-            wanted = FOUR if any(name in members for name in FOUR) else ("x", "y")
-            absent = [name for name in wanted if name not in members]
-            if absent:
-                raise DataError(
-                    f"{path} holds {listed(archive.namelist())}; expected {', '.join(FOUR)}, or x and y"
-                    f" (missing: {', '.join(absent)})"
-                )
-            return {
-                name: read_member(archive, members[name], path)
-                for name in (*wanted, "target_names", "unit")
-                if name in members
-            }
+            yield archive, members
     except (DataError, MemoryError):
         raise
     except Exception as error:  # zipfile, zlib and NumPy each raise kinds of their own for broken bytes

@@ -5,34 +5,24 @@ what is transparent laid on white paper, as a viewer shows it, and turned uprigh
 """
 
 import hashlib
-import io
-import logging
 import os
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from data.dataset import Source, natural_order
 from data.errors import DataError
 from data.folder import is_junk
+from data.picture import bytes_of, grey_of, is_coloured, opened, upright
 from data.split import hold_out_test, no_test_part
 
-# What Pillow logs would be on stderr, as nobody here listens to it; what decides something, it raises.
-logging.getLogger("PIL").addHandler(logging.NullHandler())
-
-# Formats that Pillow decodes by itself: EPS, for one, would start another program.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"II*\0", b"MM\0*")
 ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 TRAINING, TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")
 MOST_PIXELS = 2**24  # of one picture: a first layer for more would have no room
-MOST_BYTES = 2**28  # of one file
-ORIENTATION = 0x0112  # EXIF: 5 to 8 exchange rows and columns
 LAYOUT = "expected a folder for each class, cat/*.png and dog/*.png, or train/cat/*.png and test/cat/*.png"
 
 
@@ -58,45 +48,28 @@ class Reader:
     def read(self, paths: list[Path]) -> np.ndarray:
         """The pictures (N, H, W) uint8."""
         content = bytearray()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of metadata that decides nothing here
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            for path in paths:
-                content += self.picture(path)
+        for path in paths:
+            content += self.picture(path)
         return np.frombuffer(content, np.uint8).reshape(len(paths), *self.shape)
 
     def picture(self, path: Path) -> bytes:
         """One picture as its shades of grey, row by row; its size is known good before a pixel is decoded."""
-        if not path.is_file():  # a pipe would never answer, a link may lead nowhere
-            raise DataError(f"{path} is no regular file; remove it")
-        if path.stat().st_size > MOST_BYTES:
-            raise DataError(f"{path} has {path.stat().st_size:,} bytes; expected a picture of {MOST_BYTES:,} at most")
-        content = path.read_bytes()
+        content = bytes_of(path)
         self.digest.update(os.fsencode(path.relative_to(self.folder).as_posix()) + b"\0")
         self.digest.update(hashlib.sha256(content).digest())
-        try:
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                self.check_size(path, image)
-                with silence() if image.format == "TIFF" else nullcontext():
-                    return self.decoded(path, image)
-        except (DataError, MemoryError):
-            raise
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-            raise DataError(f"{path} has more than {MOST_PIXELS:,} pixels; make all pictures smaller") from None
-        except Image.UnidentifiedImageError:
-            raise DataError(
-                f"{path} is no picture ({start_of(content)}); remove it, or save it as PNG or JPEG"
-            ) from None
-        except Exception as error:  # each decoder of Pillow raises kinds of its own for broken bytes
-            raise DataError(f"{path} cannot be read as a picture ({error}); save it again or remove it") from None
+        with opened(content, path, MOST_PIXELS) as image:
+            self.check_size(path, image)
+            self.coloured += is_coloured(image)
+            grey = grey_of(upright(image), path)
+        if self.first is None:
+            self.first, self.shape = path, grey.shape
+        elif grey.shape != self.shape:
+            self.refuse_size(path, grey.shape)
+        return grey.tobytes()
 
     def check_size(self, path: Path, image: Image.Image) -> None:
-        """Whether the header's size can be decoded and is that of the first picture."""
+        """Whether all can be as large as the first picture, by its header, and another is of its size."""
         width, height = image.size
-        if width * height > MOST_PIXELS:
-            raise DataError(
-                f"{path} has {width:,}x{height:,} pixels; expected {MOST_PIXELS:,} at most; make it smaller"
-            )
         if self.first is None:
             if self.count * width * height > memory():
                 raise DataError(
@@ -114,53 +87,6 @@ class Reader:
             "high; make all pictures one size"
         )
 
-    def decoded(self, path: Path, image: Image.Image) -> bytes:
-        """The shades of grey of an open picture, upright."""
-        if image.format in ("GIF", "PNG", "TIFF", "WEBP") and getattr(image, "n_frames", 1) > 1:
-            raise DataError(f"{path} holds several pictures; expected one a file")
-        if image.getexif().get(ORIENTATION, 1) != 1:
-            image = ImageOps.exif_transpose(image)
-        grey = self.grey(path, image)
-        if self.first is None:
-            self.first, self.shape = path, grey.shape
-        elif grey.shape != self.shape:
-            self.refuse_size(path, grey.shape)
-        return grey.tobytes()
-
-    def grey(self, path: Path, image: Image.Image) -> np.ndarray:
-        """(H, W) uint8."""
-        if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
-            deep = np.asarray(image).astype(np.uint32)
-            return ((deep + 128) // 257).astype(np.uint8)  # 65535 = 255 * 257
-        if image.mode in ("I", "F"):
-            raise DataError(f"{path} holds numbers of 32 bits; save it as a picture of 8 or 16 bits a pixel")
-        if image.mode not in ("1", "L", "LA"):
-            self.coloured += 1
-        if image.has_transparency_data:
-            paper = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(paper, image.convert("RGBA"))
-        if image.mode not in ("1", "L", "RGB", "RGBA"):
-            image = image.convert("RGB")
-        return np.asarray(image.convert("L"))
-
-
-@contextmanager
-def silence() -> Iterator[None]:
-    """Nothing on stderr meanwhile: libtiff, which Pillow calls, complains there and not to its caller."""
-    try:
-        stderr = os.dup(2)
-    except OSError:  # closed already
-        yield
-        return
-    try:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-        os.close(nowhere)
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-
 
 def memory() -> int:
     """Bytes that this machine has, or a guess where it does not tell."""
@@ -168,11 +94,6 @@ def memory() -> int:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return 2**35
-
-
-def start_of(content: bytes) -> str:
-    """How a file begins, for the sentence."""
-    return f"its first bytes are {content[:4].hex(' ')}" if content else "it is empty"
 
 
 def is_picture_file(path: Path) -> bool:

@@ -1,0 +1,211 @@
+"""What is given to a trained network to predict: pictures, and rows of tables, NPZ and IDX files."""
+
+import math
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data.errors import DataError
+from data.idx import axes_of, read_idx
+from data.lines import unpacked
+from data.npz import read_rows
+from data.picture import MOST_BYTES, SIDE, Seen, as_digit, bytes_of, read_shades, resized
+from data.pictures import entries, is_picture_file, looks_like_picture
+from data.strangers import LONGEST, stranger
+from data.table import are_bytes, find_labels, labels_of, parse, sniff, text_label
+
+STANDARD_INPUT = "-"
+TAKES = "expected a picture, a folder of pictures, a table as text (CSV), an .npz file or IDX images"
+AS_DIGITS, TO_SIZE, RAW = "as digits", "to size", "raw"  # what is done to pictures
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a network takes: rows of `shape`, bytes or real numbers; pictures are made so by one of the three ways.
+
+    `targets` are the names of the numbers that it predicts, none for classes; `label` names the label's column of
+    tables that hold the features and it.
+    """
+
+    shape: tuple[int, ...]
+    is_bytes: bool
+    pictures: str
+    targets: tuple[str, ...] = ()
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Given:
+    """The rows of one file, x (N, n_in) uint8 or float64.
+
+    labels (N,), or (N, targets) of numbers, where the file has them; `seen` where the file is a picture.
+    """
+
+    file: str
+    x: np.ndarray
+    labels: np.ndarray | None = None
+    seen: Seen | None = None
+
+
+def read_given(words: Sequence[str], wanted: Wanted) -> tuple[list[Given], list[str]]:
+    """All that is given, in order, and what to say of it; DataError at the first file that is not what it should be."""
+    given, notices = [], []
+    for word in words:
+        path = Path(word).expanduser() if word.startswith("~/") else Path(word)
+        try:
+            if word == STANDARD_INPUT:
+                given.append(read_input(wanted))
+            elif word and path.is_dir():
+                paths, others = pictures_in(path)
+                given += [read_picture(path, str(path), wanted) for path in paths]
+                notices += others
+            else:
+                given.append(read_file(path, word, wanted))
+        except OSError as error:
+            raise DataError(
+                f"{word} cannot be read ({error.strerror or error}); check the path and its permissions"
+            ) from None
+    return given, notices
+
+
+def pictures_in(folder: Path) -> tuple[list[Path], list[str]]:
+    """The pictures right in a folder, in natural order, and a line on what else there is."""
+    found = entries(folder)
+    paths = [path for path in found if not path.is_dir() and looks_like_picture(path)]
+    if not paths:
+        names = ", ".join(path.name for path in found[:5]) + (", ..." if len(found) > 5 else "")
+        raise DataError(
+            f"{folder} holds no picture; it holds {names or 'nothing'}; give a folder of pictures, or files"
+        )
+    others = [path.name for path in found if path not in set(paths)]
+    more = ", ..." if len(others) > 5 else ""
+    return paths, [f"Not read in {folder}: {', '.join(others[:5])}{more}."] if others else []
+
+
+def read_input(wanted: Wanted) -> Given:
+    """Standard input: the bytes of any file that can be given by its name."""
+    content = sys.stdin.buffer.read(MOST_BYTES + 1) if sys.stdin else b""
+    if not content:
+        raise DataError(f"standard input is empty; {TAKES}")
+    if len(content) > MOST_BYTES:
+        raise DataError(f"standard input has more than {MOST_BYTES:,} bytes; give a file")
+    with tempfile.TemporaryDirectory() as folder:  # readers of tables go through a file twice
+        path = Path(folder, "input")
+        path.write_bytes(content)
+        try:
+            return read_file(path, STANDARD_INPUT, wanted)
+        except DataError as error:
+            raise DataError(str(error).replace(str(path), "standard input")) from None
+
+
+def read_file(path: Path, name: str, wanted: Wanted) -> Given:
+    """A file by its content, or as a picture where its name says so; `name` is what its rows are called."""
+    if not name or not path.exists():
+        raise DataError(f"there is nothing at {name or repr(name)}; {TAKES}")
+    if not path.is_file():
+        raise DataError(f"{path} is neither a file nor a folder; {TAKES}")
+    if is_picture_file(path) or looks_like_picture(path):
+        return read_picture(path, name, wanted)
+    if axes_of(path):
+        return Given(name, checked(read_idx(path)[0], path, wanted))
+    with unpacked(path) as file:
+        start = file.read(LONGEST)
+    if start.startswith(b"PK") or path.suffix.lower() == ".npz":
+        x, y = read_rows(path)
+        rows = checked(x, path, wanted)
+        return Given(name, rows, labels_beside(y, len(rows), path, wanted))
+    if words := stranger(start):
+        raise DataError(f"{path} is {words}; {TAKES}")
+    return read_rows_of_table(path, name, wanted)
+
+
+def read_picture(path: Path, name: str, wanted: Wanted) -> Given:
+    """A picture as the network is to be shown it."""
+    if len(wanted.shape) != 2 or not wanted.is_bytes:
+        shape = "x".join(map(str, wanted.shape))
+        kind = "bytes" if wanted.is_bytes else "real numbers"
+        raise DataError(f"{path} is a picture; the network takes rows of {shape} {kind}: give a table or an .npz")
+    grey, notes = read_shades(bytes_of(path), path)
+    h, w = wanted.shape
+    if wanted.pictures == AS_DIGITS:
+        if (h, w) != (SIDE, SIDE):
+            raise DataError(
+                f"digits are centred in {SIDE}x{SIDE} pixels, the network takes {w}x{h}; leave --centre out"
+            )
+        seen = as_digit(grey)
+    elif wanted.pictures == RAW and grey.shape != (h, w):
+        raise DataError(
+            f"{path} has {grey.shape[1]}x{grey.shape[0]} pixels, the network takes {w}x{h}; leave --raw out"
+        )
+    else:
+        seen = resized(grey, (h, w))
+    return Given(name, seen.picture.reshape(1, -1), seen=Seen(seen.picture, (*notes, *seen.notes)))
+
+
+def checked(x: np.ndarray, path: Path, wanted: Wanted) -> np.ndarray:
+    """Rows (N, ...) of an array as x (N, n_in); DataError where the network cannot take them."""
+    width = math.prod(wanted.shape)
+    if x.ndim < 1 or x.size == 0 or x.dtype.kind not in "biuf":
+        raise DataError(
+            f"{path} holds an array of shape {x.shape} and type {x.dtype}; expected rows of {width} numbers"
+        )
+    rows = x.reshape(len(x), -1)
+    if rows.shape[1] != width:
+        raise DataError(f"{path} has rows of {rows.shape[1]} numbers, the network takes {width}")
+    if not wanted.is_bytes and rows.dtype == np.uint8:
+        raise DataError(f"{path} holds bytes (0..255), the network was trained on real numbers")
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        raise DataError(f"{path}, row {int(np.argmin(finite)) + 1} holds a NaN or an infinity; fill or remove it")
+    if not wanted.is_bytes:
+        return rows.astype(np.float64)
+    if not are_bytes(rows):
+        raise DataError(f"{path} holds real numbers, the network was trained on bytes (0..255)")
+    return rows.astype(np.uint8)
+
+
+def labels_beside(y: np.ndarray | None, rows: int, path: Path, wanted: Wanted) -> np.ndarray | None:
+    """The labels of an NPZ as (N,) or (N, targets); None where it has none."""
+    if y is None:
+        return None
+    expected = (
+        {(rows, len(wanted.targets)), (rows,) if len(wanted.targets) == 1 else ()}
+        if wanted.targets
+        else {
+            (rows,),
+            (rows, 1),
+        }
+    )
+    if y.shape not in expected:
+        raise DataError(f"{path} holds x of {rows:,} rows and y {y.shape}; expected a label a row, or x alone")
+    return y.reshape(rows, -1) if wanted.targets else y.reshape(rows)
+
+
+def read_rows_of_table(path: Path, name: str, wanted: Wanted) -> Given:
+    """The rows of a table that holds the features alone, or the features and the label."""
+    layout = sniff(path, wanted.label)
+    width, n_in, count = len(layout.names), math.prod(wanted.shape), max(1, len(wanted.targets))
+    labels: list[int] = []
+    if width == n_in + count:
+        known = len(wanted.targets) > 1 and not wanted.label and set(wanted.targets) <= set(layout.names)
+        labels = find_labels(layout, ",".join(wanted.targets) if known else wanted.label, bool(wanted.targets))
+    if width - len(labels) != n_in:
+        raise DataError(
+            f"{path}, line {layout.body} has {width:,} columns; expected the {n_in:,} numbers that the network takes, "
+            f"or those and the {'label' if count == 1 else f'{count} targets'}"
+        )
+    features = [c for c in range(width) if c not in labels]
+    by_text = text_label(labels, bool(wanted.targets))
+    rows = parse(layout, features, labels, by_text)
+    x = rows.numbers[:, :n_in]
+    if wanted.is_bytes and not are_bytes(x):
+        odd = np.flatnonzero(((x < 0) | (x > 255) | (x != np.floor(x))).any(axis=1))[0]
+        raise DataError(
+            f"{path}, line {rows.lines[odd]} has other numbers than 0..255, whole, which the network was trained on"
+        )
+    x = x.astype(np.uint8 if wanted.is_bytes else np.float64)
+    return Given(name, x, labels_of([(layout, rows)], labels, by_text)[0] if labels else None)

@@ -1,0 +1,150 @@
+"""Have a trained network answer for pictures and rows of your own: python predict.py RUN FILE..."""
+
+import startup
+
+if __name__ == "__main__":
+    startup.stop_quietly()  # the imports below take their time
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+import cli
+from data.errors import DataError
+from data.given import AS_DIGITS, RAW, TO_SIZE, Given, Wanted, read_given
+from data.picture import SIDE
+from report.answers import answers_text, drawing, place
+from training import recipe as recipes
+from training.model import Model
+from training.prediction import outputs
+from training.run_folder import ENVIRONMENT, RECIPE, find_checkpoint, read_network
+
+DIGITS = tuple("0123456789")
+# The sha256 of MNIST's training images, unpacked, wherever they were read from.
+MNIST = "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
+
+
+def make_parser() -> cli.Parser:
+    """All flags of this door."""
+    parser = cli.Parser(
+        "Have a trained network answer for pictures and rows of your own. Pictures of digits are made for a network of "
+        "MNIST as its own were: dark paper, cropped, fitted into 20x20, centred by mass in 28x28."
+    )
+    parser.add_argument(
+        "run",
+        metavar="RUN",
+        help="a run folder, a run's name, a .safetensors file, or saved_network/ of the paper's program",
+    )
+    parser.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="a picture, a folder of pictures, a table (CSV), an .npz, IDX images; - is standard input",
+    )
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--raw", action="store_true", help="take pictures as they are, in grey (default: make them fit)")
+    how.add_argument(
+        "--centre", action="store_true", help="treat pictures as digits (default: if the run learned from MNIST)"
+    )
+    parser.add_argument("--label", metavar="COLUMN", help="the label's column in tables that have it (default: found)")
+    parser.add_argument(
+        "-o", "--output-dir", default="runs", metavar="DIR", help="where runs are looked up by name (default: runs)"
+    )
+    cli.add_output_flags(parser)
+    parser.add_argument(
+        "--show", action="store_true", help="draw what the network is shown, on stderr with --json (default: answers)"
+    )
+    return parser
+
+
+def is_mnist(path: Path, model: Model) -> bool:
+    """Whether a network learned from MNIST: by what its run recorded of the data, else by shape and class names."""
+    if model.shape != (SIDE, SIDE) or model.x_scaling is not None:
+        return False
+    if path.is_dir():  # the paper's program knows no other data
+        return True
+    try:
+        environment = json.loads((path.parent / ENVIRONMENT).read_text(encoding="utf-8"))
+        return MNIST in environment["sha256"].values()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return model.class_names == DIGITS
+
+
+def label_of(path: Path) -> str:
+    """The label's column in the data that a run learned from, where its recipe says it."""
+    recipe = path.parent / RECIPE
+    return recipes.load(str(recipe)).label if recipe.is_file() and not path.is_dir() else ""
+
+
+def predictions_of(model: Model, given: Given, said: np.ndarray) -> list[dict[str, Any]]:
+    """A JSON object for each row of a file; `said` (N, n_out) is what the network puts out."""
+    found = []
+    for i, output in enumerate(said.tolist()):
+        row: dict[str, Any] = {"file": given.file, "row": None if given.seen else i + 1}
+        if model.y_scaling is not None:
+            row |= {"values": dict(zip(model.target_names, output, strict=True)), "unit": model.unit}
+        else:
+            blank = given.seen is not None and given.seen.blank
+            best = (
+                [(None, None)] * 2
+                if blank
+                else [(model.class_names[k], output[k]) for k in np.argsort(said[i])[:-3:-1]]
+            )
+            row |= {"answer": best[0][0], "probability": best[0][1]}
+            row |= {"runner_up": best[1][0], "runner_up_probability": best[1][1]}
+            row["probabilities"] = None if blank else dict(zip(model.class_names, output, strict=True))
+        if given.labels is not None:
+            label = given.labels[i].tolist()
+            row["label"] = dict(zip(model.target_names, label, strict=True)) if isinstance(label, list) else str(label)
+        found.append(row | {"notes": list(given.seen.notes) if given.seen else []})
+    return found
+
+
+def show(shape: tuple[int, ...], given: list[Given], stream: TextIO) -> None:
+    """Draw every row, if rows are pictures, in the terminal's width."""
+    if len(shape) != 2:
+        raise DataError(f"the network takes rows of {'x'.join(map(str, shape))} numbers, no pictures; leave --show out")
+    width = shutil.get_terminal_size().columns
+    for one in given:
+        for i, row in enumerate(one.x):
+            print(place(one.file, None if one.seen else i + 1), file=stream)
+            print(drawing(row.reshape(shape), width=width, encoding=stream.encoding), file=stream)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Answer, probability and runner-up of every row; for numbers, those in the user's unit."""
+    flags = make_parser().parse(argv)
+    path = find_checkpoint(flags.run, flags.output_dir)
+    checkpoint = read_network(path)
+    model = checkpoint.model
+    digits = flags.centre or (not flags.raw and is_mnist(path, model))
+    wanted = Wanted(
+        model.shape,
+        is_bytes=model.x_scaling is None,
+        pictures=AS_DIGITS if digits else RAW if flags.raw else TO_SIZE,
+        targets=model.target_names,
+        label=flags.label or label_of(path),
+    )
+    given, notices = read_given(flags.files, wanted)
+    for notice in notices:
+        cli.say(notice)
+    with np.errstate(all="ignore"):
+        said = outputs(model, checkpoint.state["params"], np.concatenate([one.x for one in given]))
+    if not np.isfinite(said).all():
+        raise DataError("some numbers are too large for the network; are they of the unit that it was trained on?")
+
+    results: list[dict[str, Any]] = []
+    for one in given:
+        results += predictions_of(model, one, said[len(results) : len(results) + len(one.x)])
+    if flags.show:
+        show(model.shape, given, sys.stderr if flags.json else sys.stdout)
+    print(json.dumps({"run": str(path), "predictions": results}) if flags.json else answers_text(results))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.guarded(main))

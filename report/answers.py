@@ -1,0 +1,68 @@
+"""What a network says of what it was given: a line a row, and pictures drawn with characters."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from report.text import columns, percent, printable
+
+BLOCKS, PLAIN = " ░▒▓█", " .:*@"
+WIDEST_FILE = 60
+
+
+def answers_text(predictions: Sequence[dict[str, Any]]) -> str:
+    """The predictions of predict.py as an aligned table: answers with their probabilities, or numbers."""
+    shown = [dict(p) for p in predictions]
+    numbers = [name for p in shown[:1] for name in p.get("values", ())]
+    heads = [*map(printable, numbers)] if numbers else ["answer", "probability", "runner-up", "probability"]
+    labelled = any("label" in p for p in shown)
+    if labelled:
+        heads += [f"true {printable(name)}" for name in numbers] if len(numbers) > 1 else ["true"]
+    rows = [("file", *heads)]
+    for p in shown:
+        cells = [f"{value:.6g}{unit_of(p)}" for value in p["values"].values()] if numbers else said(p)
+        if labelled:
+            label = p.get("label", "")
+            cells += [f"{v:.6g}{unit_of(p)}" for v in label.values()] if isinstance(label, dict) else [printable(label)]
+            cells += [""] * (len(heads) - len(cells))
+        rows.append((place(p["file"], p["row"]), *cells))
+    notes = ["", *(", ".join(p["notes"]) for p in shown)]
+    lines = columns(rows).split("\n")
+    width = max(map(len, lines))
+    return "\n".join(f"{line:{width}}  {note}".rstrip() for line, note in zip(lines, notes, strict=True))
+
+
+def said(p: dict[str, Any]) -> list[str]:
+    """Answer, probability, runner-up and its probability; dashes where nothing was to be seen."""
+    pairs = ((p["answer"], p["probability"]), (p["runner_up"], p["runner_up_probability"]))
+    return [
+        cell for name, value in pairs for cell in (("-", "-") if name is None else (printable(name), percent(value)))
+    ]
+
+
+def unit_of(p: dict[str, Any]) -> str:
+    """What stands behind a number."""
+    return f" {p['unit']}" if p["unit"] else ""
+
+
+def place(file: str, row: int | None) -> str:
+    """The file, its end where it is long, and the row in it, without what would steer a terminal."""
+    name = file if file.isprintable() else ascii(file)[1:-1]
+    name = name if len(name) <= WIDEST_FILE else "..." + name[3 - WIDEST_FILE :]
+    return name if row is None else f"{name}, row {row:,}"
+
+
+def drawing(picture: np.ndarray, *, width: int, encoding: str) -> str:
+    """A picture (H, W) uint8 in shades, two characters a pixel where `width` has room for it."""
+    try:
+        BLOCKS.encode(encoding)
+        shades = BLOCKS
+    except UnicodeEncodeError:
+        shades = PLAIN
+    k = -(-picture.shape[1] // max(1, width))
+    rows, cols = (np.arange(0, side, k) for side in picture.shape)
+    cells = np.maximum.reduceat(np.maximum.reduceat(picture, rows, axis=0), cols, axis=1)
+    levels = (cells.astype(int) * len(shades)) // 256
+    times = 2 if 2 * cells.shape[1] <= width else 1
+    return "\n".join("".join(shades[level] * times for level in row).rstrip() for row in levels)

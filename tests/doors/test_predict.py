@@ -1,0 +1,329 @@
+import io
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+
+import data
+import predict
+import train
+from cli import guarded
+from data.picture import BLANK, SEVERAL
+from tests.doors.running import ROOT, door, environment
+from tests.toys import bands, idx_bytes, write_folder
+
+JUNK = (".DS_Store", "Thumbs.db", "._a.png")
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory):
+    """Runs: `digits` of MNIST, `bands` of 6x6 pictures of classes 1..4, `line` of two targets from three numbers."""
+    folder = tmp_path_factory.mktemp("predict")
+    quick = ["--device", "cpu", "--quiet", "--no-compile", "-o", str(folder / "runs")]
+    assert train.main([*quick, "-e", "3", "--hidden", "32", "--name", "digits"]) == 0
+    small = ["--validation", "0", "--batch-size", "20", "--hidden", "16", "--name"]
+    bands_ = write_folder(folder / "bands", labels_from=1)
+    assert train.main([*quick, *small, "bands", "-e", "60", "--lr", "0.1", "--data", str(bands_)]) == 0
+    x = np.random.default_rng(3).normal(5, 2, (100, 3))
+    y = x @ [[1.0, 200.0], [-2.0, 100.0], [0.5, -300.0]]
+    np.savez(folder / "line.npz", x=x, y=y, target_names=["near", "far"], unit="m")
+    line = ["line", "-e", "60", "--loss", "mse", "--data", str(folder / "line.npz")]
+    assert train.main([*quick, *small, *line]) == 0
+    return folder / "runs"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def ask(runs, capsys):
+    """`ask(run, *words)` -> the predictions; what stderr said is in `ask.err`."""
+
+    def ask(run, *words):
+        capsys.readouterr()
+        assert guarded(predict.main, [run, *map(str, words), "-o", str(runs), "--json"]) == 0
+        out, ask.err = capsys.readouterr()
+        found = json.loads(out)
+        assert found["run"] == str(runs / run / "last.safetensors")
+        return found["predictions"]
+
+    return ask
+
+
+@pytest.fixture
+def refused(runs, capsys):
+    """`refused(run, *words)` -> the sentence."""
+
+    def refused(run, *words, code=3):
+        capsys.readouterr()
+        assert guarded(predict.main, [run, *map(str, words), "-o", str(runs)]) == code
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.count("\n") == 1
+        return err
+
+    return refused
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.load("mnist").x_test[:20].reshape(-1, 28, 28)
+
+
+def answers(predictions):
+    return [p["answer"] for p in predictions]
+
+
+def test_rows_are_answered_as_the_network_computes(here, runs, ask, digits):
+    """A forward pass written out here, from the arrays of the checkpoint."""
+    np.savez("rows.npz", x=digits)
+    found = ask("digits", "rows.npz")
+    arrays = load_file(runs / "digits" / "last.safetensors")
+    hidden = digits.reshape(20, -1) / 255 @ arrays["params.0.W"] + arrays["params.0.b"]
+    z = np.maximum(0, hidden) @ arrays["params.1.W"] + arrays["params.1.b"]
+    wanted = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    for i, (p, row) in enumerate(zip(found, wanted, strict=True)):
+        assert (p["file"], p["row"], p["notes"]) == ("rows.npz", i + 1, [])
+        np.testing.assert_allclose(list(p["probabilities"].values()), row, rtol=1e-4)
+        order = np.argsort(-row)
+        assert (p["answer"], p["runner_up"]) == (str(order[0]), str(order[1]))
+        assert p["probability"] == p["probabilities"][p["answer"]]
+        assert p["runner_up_probability"] == p["probabilities"][p["runner_up"]]
+
+
+def test_the_digit_in_the_corner(here, ask, digits):
+    """At each place and scale at least 18 of 20 are answered as the originals."""
+    np.savez("originals.npz", x=digits)
+    originals = answers(ask("digits", "originals.npz"))
+    for scale in (0.5, 1, 2):
+        for place in ((2, 2), (60, 10), (10, 70)):
+            folder = here / f"{scale}-{place[0]}"
+            folder.mkdir()
+            side = int(28 * scale)
+            for i, digit in enumerate(digits):
+                canvas = Image.new("L", (max(100, place[0] + side), max(100, place[1] + side)))
+                canvas.paste(Image.fromarray(digit).resize((side, side)), place)
+                canvas.save(folder / f"{i}.png")
+            found = answers(ask("digits", folder))
+            assert sum(a == b for a, b in zip(found, originals, strict=True)) >= 18, (scale, place)
+
+
+def test_labels_that_start_at_1_are_answered(here, ask):
+    """From pictures, IDX and a table; labels in the file stand beside the answers."""
+    x, y = bands(12, seed=9)
+    names = [str(label + 1) for label in y]
+    (here / "pictures").mkdir()
+    for i, picture in enumerate(x):
+        Image.fromarray(picture).save(here / "pictures" / f"{i}.png")
+    for name in JUNK:
+        (here / "pictures" / name).write_bytes(b"\0\5\x16\7junk")
+    found = ask("bands", "pictures")
+    assert [p["file"] for p in found] == [os.path.join("pictures", f"{i}.png") for i in range(12)]
+    assert answers(found) == names
+    assert set(found[0]["probabilities"]) == {"1", "2", "3", "4"}
+    assert ask.err == ""
+    (here / "images").write_bytes(idx_bytes(x))
+    assert answers(ask("bands", "images")) == names
+    np.savetxt("rows.csv", np.column_stack([y + 1, x.reshape(12, -1)]), fmt="%d", delimiter=",")
+    found = ask("bands", "rows.csv")
+    assert answers(found) == [p["label"] for p in found] == names
+    np.savez("rows.npz", x_test=x, y_test=y + 1)
+    found = ask("bands", "rows.npz", "rows.csv")
+    assert answers(found) == [p["label"] for p in found] == names * 2
+
+
+def test_the_text_is_a_line_a_file(here, runs, capsys, digits):
+    Image.fromarray(digits[0]).save("seven.png")
+    Image.new("L", (50, 40), "white").save("white.png")
+    two = np.zeros((40, 70), np.uint8)
+    two[6:34, 2:30], two[6:34, 35:63] = digits[:2]
+    Image.fromarray(two).save("two.png")
+    assert predict.main(["digits", "seven.png", "white.png", "two.png", "-o", str(runs)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["file", "answer", "probability", "runner-up", "probability"]
+    assert lines[1].split()[:2] == ["seven.png", "7"]
+    assert lines[2].split(maxsplit=5) == ["white.png", "-", "-", "-", "-", BLANK]
+    assert lines[3].endswith(SEVERAL)
+    assert len(lines) == 4
+
+
+def test_a_blank_picture_has_no_answer(here, ask):
+    Image.new("L", (28, 28)).save("blank.png")
+    [p] = ask("digits", "blank.png")
+    assert p["notes"] == [BLANK]
+    assert {p[k] for k in ("answer", "probability", "runner_up", "runner_up_probability", "probabilities")} == {None}
+
+
+def test_numbers_are_told_in_their_unit(here, runs, ask, capsys):
+    with np.load(runs.parent / "line.npz") as arrays:
+        x, y = arrays["x"][:8], arrays["y"][:8]
+    np.savez("rows.npz", x=x, y=y)
+    np.savetxt("rows.csv", x, delimiter=",")
+    np.savetxt("both.csv", np.column_stack([y, x]), delimiter=",", header="near,far,a,b,c", comments="")
+    found = ask("line", "rows.npz")
+    for name, column in zip(("near", "far"), y.T, strict=True):
+        said = np.array([p["values"][name] for p in found])
+        assert np.abs(said - column).max() < 0.3 * np.std(column)
+        np.testing.assert_array_equal([p["label"][name] for p in found], column)
+    assert {p["unit"] for p in found} == {"m"}
+    for other in ("rows.csv", "both.csv"):
+        assert [p["values"] for p in ask("line", other)] == [
+            {name: pytest.approx(value, rel=1e-5) for name, value in p["values"].items()} for p in found
+        ]
+    assert predict.main(["line", "both.csv", "-o", str(runs)]) == 0
+    head = capsys.readouterr().out.splitlines()[0]
+    assert head.split() == ["file", "near", "far", "true", "near", "true", "far"]
+
+
+def test_only_what_learned_from_mnist_is_shown_digits(here, ask, refused, runs, digits):
+    """Elsewhere a picture is only brought to the network's size, which is said; --centre and --raw say otherwise."""
+    canvas = np.pad(digits[0], 20)
+    Image.fromarray(canvas).save("wide.png")
+    assert "centred" in ask("digits", "wide.png")[0]["notes"]
+    assert "has 68x68 pixels, the network takes 28x28; leave --raw out" in refused("digits", "wide.png", "--raw")
+    assert ask("bands", "wide.png")[0]["notes"] == ["resized from 68x68 to 6x6"]
+    assert "digits are centred in 28x28 pixels, the network takes 6x6" in refused("bands", "wide.png", "--centre")
+    record = runs / "digits" / "environment.json"
+    kept = record.read_text()
+    try:
+        record.write_text(kept.replace(predict.MNIST, "0" * 64))
+        assert ask("digits", "wide.png")[0]["notes"] == ["resized from 68x68 to 28x28"]
+        assert "centred" in ask("digits", "wide.png", "--centre")[0]["notes"]
+        record.unlink()  # a network alone is judged by its classes
+        assert "centred" in ask("digits", "wide.png")[0]["notes"]
+    finally:
+        record.write_text(kept)
+    assert "not allowed with" in door("predict", "x", "y", "--raw", "--centre", cwd=here).stderr
+
+
+def test_raw_pictures_are_what_they_are(here, ask, digits):
+    Image.fromarray(digits[3]).save("raw.png")
+    np.savez("raw.npz", x=digits[3:4])
+    [raw], [row] = ask("digits", "raw.png", "--raw"), ask("digits", "raw.npz")
+    assert raw["probabilities"] == row["probabilities"]
+    assert raw["notes"] == []
+
+
+@pytest.mark.parametrize(
+    ("run", "name", "make", "words"),
+    [
+        ("digits", "poem.png", lambda p: p.write_text("a poem"), "poem.png is no picture (its first bytes are 61 20"),
+        ("digits", "cut.png", lambda p: p.write_bytes(b"\x89PNG\r\n\x1a\n"), "cut.png"),
+        ("digits", "gone.png", lambda p: None, "there is nothing at gone.png"),
+        ("digits", "empty", lambda p: p.mkdir(), "empty holds no picture; it holds nothing"),
+        ("digits", "pipe.png", os.mkfifo, "pipe.png is neither a file nor a folder"),
+        ("digits", "a.csv", lambda p: p.write_text("1,2,3\n4,5,6\n"), "a.csv, line 1 has 3 columns; expected the 784"),
+        ("bands", "a.csv", lambda p: p.write_text(("1," * 35 + "0.5\n") * 2), "a.csv, line 1 has other numbers than 0"),
+        ("bands", "a.csv", lambda p: p.write_text("1," * 35 + "1\n" + "1," * 35 + "x\n"), "a.csv, line 2, column 36"),
+        ("line", "a.csv", lambda p: p.write_text("1,2\n3,4\n"), "expected the 3 numbers that the network takes, or"),
+        ("line", "a.csv", lambda p: p.write_text("1,2,3\n3,4,1e300\n"), "too large for the network"),
+        ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 3), np.uint8)), "x.npz holds bytes (0..255), the netw"),
+        ("line", "x.npz", lambda p: np.savez(p, x=np.array([[1, 2, np.nan]])), "x.npz, row 1 holds a NaN"),
+        ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 4))), "x.npz has rows of 4 numbers, the network ta"),
+        ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 3)), y=[1, 2]), "expected a label a row, or x alone"),
+        ("line", "x.npz", lambda p: np.savez(p, z=np.zeros((2, 3))), "x.npz holds z; expected x, rows of features"),
+        ("line", "x.npz", lambda p: np.savez(p, x=["a"]), "expected rows of 3 numbers"),
+        ("line", "x.npz", lambda p: p.write_bytes(b"PK\3\4junk"), "x.npz cannot be read as NPZ"),
+        ("line", "a.png", lambda p: Image.new("L", (3, 1)).save(p), "takes rows of 3 real numbers: give a table"),
+        ("bands", "x.npz", lambda p: np.savez(p, x=np.full((1, 36), 0.5)), "holds real numbers, the network was train"),
+        ("bands", "labels", lambda p: p.write_bytes(idx_bytes(np.zeros(9))), "rows of 1 numbers, the network takes 36"),
+        ("bands", "a.pdf", lambda p: p.write_bytes(b"%PDF-1.4"), "a.pdf is a PDF"),
+    ],
+)  # fmt: skip
+def test_what_the_network_cannot_take_is_a_sentence_and_3(here, refused, run, name, make, words):
+    make(here / name)
+    sentence = refused(run, name)
+    assert words in sentence
+    assert "np." not in sentence
+
+
+def test_no_such_run_is_a_sentence_and_7(here, refused):
+    assert "there is nothing at ''; expected a picture" in refused("digits", "")
+    assert "there is no run 'nobody'" in refused("nobody", "x.png", code=7)
+
+
+def test_pictures_are_drawn_as_the_network_sees_them(here, runs, capsys, monkeypatch, digits):
+    Image.fromarray(digits[0]).save("a.png")
+    monkeypatch.setenv("COLUMNS", "100")
+    assert predict.main(["digits", "a.png", "--raw", "--show", "-o", str(runs)]) == 0
+    lines = capsys.readouterr().out.split("\n")
+    assert lines[0] == "a.png"
+    assert lines[29].startswith("file")
+    for line, row in zip(lines[1:29], digits[0], strict=True):
+        assert [" ░▒▓█".index(c) for c in line.ljust(56)[::2]] == [int(v) * 5 // 256 for v in row]
+    for columns in (40, 20, 1):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        assert predict.main(["digits", "a.png", "--show", "-o", str(runs)]) == 0
+        drawn = capsys.readouterr().out.partition("\nfile")[0].split("\n")[1:]
+        assert max(map(len, drawn)) <= columns
+    assert guarded(predict.main, ["line", str(runs.parent / "line.npz"), "--show", "-o", str(runs)]) == 3
+    assert "leave --show out" in capsys.readouterr().err
+
+
+def test_drawings_and_json_do_not_mix(here, runs, capsys, digits):
+    Image.fromarray(digits[0]).save("a.png")
+    assert predict.main(["digits", "a.png", "--show", "--json", "-o", str(runs)]) == 0
+    out, err = capsys.readouterr()
+    assert len(json.loads(out)["predictions"]) == 1
+    assert "█" in err
+
+
+def predicting(runs, *words, content=None, **changes):
+    """The finished process of predict.py with bytes on its standard input."""
+    command = [sys.executable, str(ROOT / "predict.py"), *map(str, words), "-o", str(runs)]
+    return subprocess.run(
+        command, env=environment(**changes), input=content, capture_output=True, timeout=60, check=False
+    )
+
+
+def test_standard_input_may_be_a_picture_or_a_table(here, runs, digits):
+    file = io.BytesIO()
+    Image.fromarray(digits[0]).save(file, "PNG")
+    done = predicting(runs, "digits", "-", "--json", content=file.getvalue())
+    [p] = json.loads(done.stdout)["predictions"]
+    assert (p["file"], p["row"], p["answer"]) == ("-", None, "7")
+    rows = "\n".join(",".join(map(str, digit.ravel())) for digit in digits[:3]).encode()
+    done = predicting(runs, "digits", "-", "--json", content=rows)
+    assert [(p["file"], p["row"]) for p in json.loads(done.stdout)["predictions"]] == [("-", 1), ("-", 2), ("-", 3)]
+    for content, words in ((b"", b"standard input is empty"), (b"1,2\n3,4\n", b"error: standard input, line 1 has 2")):
+        done = predicting(runs, "digits", "-", content=content)
+        assert (done.returncode, done.stdout) == (3, b"")
+        assert words in done.stderr
+
+
+def test_any_locale_and_any_end_of_stdout(here, runs, digits):
+    Image.fromarray(digits[0]).save("år \x1b[31m.png")
+    words = (runs, "digits", "år \x1b[31m.png", "--show")
+    done = predicting(*words, LC_ALL="C", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert b"@@" in done.stdout
+    assert b"\x1b" not in done.stdout
+    command = [sys.executable, str(ROOT / "predict.py"), *map(str, words[1:]), "-o", str(runs)]
+    for shell in ('exec "$@" >&-', 'exec "$@" | true', 'exec "$@" 2>&-', 'exec "$@" <&-'):
+        done = subprocess.run(["sh", "-c", shell, "-", *command], capture_output=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (0, b""), shell
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >/dev/full', "-", *command], capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_other_files_of_a_folder_are_named(here, ask, refused, digits):
+    (here / "mixed").mkdir()
+    for name in ("10.png", "9.png"):
+        Image.fromarray(digits[0]).save(here / "mixed" / name)
+    (here / "mixed" / "notes.txt").write_text("hello")
+    assert [p["file"] for p in ask("digits", "mixed")] == [os.path.join("mixed", n) for n in ("9.png", "10.png")]
+    assert ask.err == "Not read in mixed: notes.txt.\n"
+    (here / "above").mkdir()
+    (here / "mixed").rename(here / "above" / "mixed")
+    assert "above holds no picture; it holds mixed" in refused("digits", "above")
