@@ -13,15 +13,17 @@ from typing import Any
 
 import cli
 import data
+from report.keepsakes import keepsakes
 from report.progress import make_view
 from report.summary import summarise, summary_text
 from training.checkpoint import Checkpoint
 from training.environment import environment
 from training.events import Finished, Model, Plan, Progress
+from training.findings import find
 from training.loop import fit
 from training.memory import estimate
 from training.plan import make_plan
-from training.recipe import Recipe, RecipeError
+from training.recipe import Recipe, RecipeError, dumps
 from training.resume import changes, check_data, first_point, starting_point, told
 from training.run_folder import Every, RunFolder, find_checkpoint, find_run, read_network
 from training.signals import stop_signals
@@ -58,6 +60,7 @@ def make_parser() -> cli.Parser:
     flag(
         "--target-accuracy", type=float, metavar="A", help="exit with 8 below this test accuracy, 0..1 (default: none)"
     )
+    flag("--no-plots", action="store_true", help="no pictures and no page of them (default: draw them)")
     flag("--dry-run", action="store_true", help="say what would be done, and stop (default: train)")
     flag("--quiet", action="store_true", help="no progress and no notices (default: show them)")
     cli.add_output_flags(parser)
@@ -129,7 +132,7 @@ def main(argv: list[str] | None = None) -> int:
     resumed = open_run(flags) if flags.resume is not None else None
     network = read_network(find_checkpoint(flags.init_from, flags.output_dir)) if flags.init_from is not None else None
     recipe = recipe_of(flags, resumed, network)
-    if resumed and (report := resumed.finished(recipe)):
+    if resumed and (report := resumed.finished(recipe, drawn=not flags.no_plots)):
         cli.say(f"{resumed.path} is finished: {recipe.epochs} epochs are done. With more --epochs it goes on.")
         print(json.dumps(report) if flags.json else summary_text(report))
         return below(flags.target_accuracy, report["test_accuracy"])
@@ -147,12 +150,8 @@ def main(argv: list[str] | None = None) -> int:
         going_on = [told(start, plan, resumed.recipe, recipe, resumed.earlier, now)] if resumed else []
         for notice in (*plan.notices, *going_on):
             cli.say(notice)
-    where: dict[str, Any] = {
-        "backend": backend.name,
-        "device": backend.device,
-        "dtype": recipe.dtype,
-        "seed": recipe.seed,
-    }
+    where: dict[str, Any] = {"backend": backend.name, "device": backend.device, "dtype": recipe.dtype}
+    where["seed"] = recipe.seed
     if flags.dry_run:
         return dry_run(where | need.facts(), model, plan, flags.json)
 
@@ -179,6 +178,13 @@ def main(argv: list[str] | None = None) -> int:
             f"Try --lr {recipe.lr / 10:g}. last.safetensors holds step {event.step}, of epoch {event.epoch}."
         )
         return 6
+    if not flags.no_plots and not stop.asked():
+        with stop_signals() as stop:
+            found = find(model, event.state["params"], dataset, recipe.seed)
+            folder.keep(keepsakes(summary, event, model, found, folder.history(), dumps(recipe), now), stop.asked)
+        if stop.asked():
+            cli.say(f"Stopped while drawing; the run in {folder.path} is whole, and --resume draws what is missing.")
+            return stop.exit_code
     return below(flags.target_accuracy, summary["test_accuracy"])
 
 

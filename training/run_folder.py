@@ -6,6 +6,7 @@ import json
 import os
 import time
 import unicodedata
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ COLUMNS = (
 LAST, BEST = "last.safetensors", "best.safetensors"
 RECIPE, ENVIRONMENT, METRICS = "recipe.toml", "environment.json", "metrics.csv"
 REPORT, LOCK = "report.json", "run.lock"
+PLOTS, PAGE = "plots", "report.html"
 LONGEST_WIDTHS = 100
 # What Windows has in no file name, and the names it keeps for devices.
 FORBIDDEN = '<>:"|?*'
@@ -113,6 +115,9 @@ class RunFolder:
             raise CheckpointError(f"{path} holds no {RECIPE}: nothing has begun there; train without --resume")
         folder = cls(path, every)
         folder.earlier = folder._read_json(ENVIRONMENT)
+        for half in (*path.glob(f"*{WRITING}"), *path.glob(f"{PLOTS}/*{WRITING}")):  # of a process that was killed
+            with contextlib.suppress(OSError):
+                half.unlink()
         if (path / LAST).exists():
             folder.checkpoint = read_checkpoint(path / LAST)
         return folder
@@ -122,10 +127,11 @@ class RunFolder:
         """What the run was begun with."""
         return recipes.load(str(self.path / RECIPE))
 
-    def finished(self, recipe: Recipe) -> dict[str, Any]:
-        """The report, if all epochs of a recipe are done and reported; else nothing."""
+    def finished(self, recipe: Recipe, *, drawn: bool) -> dict[str, Any]:
+        """The report, if all epochs of a recipe are done and reported, and, with `drawn`, in pictures; else nothing."""
         report = self._read_json(REPORT)
         done = self.checkpoint is not None and self.checkpoint.epoch == recipe.epochs
+        done = done and (not drawn or (self.path / PAGE).exists())
         return report if done and report.get("finished") == "completed" else {}
 
     def _read_json(self, name: str) -> dict[str, Any]:
@@ -144,6 +150,8 @@ class RunFolder:
         whole = self.checkpoint.epoch if self.checkpoint else 0
         rows = [row for row in self._metrics() if int(row[0]) <= whole]
         self.seconds = float(rows[-1][COLUMNS.index("seconds")]) if rows else 0.0
+        with contextlib.suppress(OSError):
+            (self.path / PAGE).unlink()  # it speaks of the run as it was
         self._write(RECIPE, recipes.dumps(recipe))
         self._write(ENVIRONMENT, json.dumps(environment, indent=2) + "\n")
         self._write(METRICS, "".join(",".join(row) + "\n" for row in (COLUMNS, *rows)))
@@ -153,6 +161,12 @@ class RunFolder:
                 write_checkpoint(self.path / BEST, self.checkpoint)
         elif start is not None:
             write_checkpoint(self.path / LAST, start)
+
+    def history(self) -> list[dict[str, float | None]]:
+        """A row an epoch, by the names of the columns; None for what does not exist."""
+        return [
+            {name: float(v) if v else None for name, v in zip(COLUMNS, row, strict=True)} for row in self._metrics()
+        ]
 
     def scores(self) -> dict[str, float | None]:
         """Of the newest whole epoch, by the names of the columns: {"train_loss": 0.52, ...}; empty before the first."""
@@ -193,6 +207,17 @@ class RunFolder:
         self._write(REPORT, json.dumps(report, indent=2) + "\n")
         self._lock.release()
 
+    def keep(self, files: Iterable[tuple[str, bytes]], stop: Callable[[], bool]) -> None:
+        """Write files by name (the page, and pictures under plots/) as they come, until `stop`, asked between them."""
+        for name, content in files:
+            try:
+                (self.path / name).parent.mkdir(exist_ok=True)
+            except OSError as error:
+                raise CheckpointError(f"{self.path / PLOTS} cannot be made ({error.strerror})") from None
+            self._write(name, content)
+            if stop():
+                return
+
     def _is_due(self, step: int) -> bool:
         if self._every.steps is not None:
             return step - max(self._saved[1], 0) >= self._every.steps
@@ -218,9 +243,9 @@ class RunFolder:
         except OSError as error:
             raise CheckpointError(f"{self.path / METRICS} cannot be written ({error.strerror})") from None
 
-    def _write(self, name: str, content: str) -> None:
+    def _write(self, name: str, content: str | bytes) -> None:
         try:
-            replace_file(self.path / name, content.encode())
+            replace_file(self.path / name, content.encode() if isinstance(content, str) else content)
         except OSError as error:
             raise CheckpointError(f"{self.path / name} cannot be written ({error.strerror})") from None
 
