@@ -57,19 +57,27 @@ def drawing() -> Iterator[None]:
             yield
 
 
-def figure(width: float, height: float, *, constrained: bool = True) -> Any:
-    """An empty figure of so many inches."""
+def figure(
+    width: float, height: float, *, left: float = 0.7, right: float = 0.15, bottom: float = 0.5, top: float = 0.35
+) -> Any:
+    """An empty figure of so many inches, with its margins; a layout that finds them itself draws everything twice."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=(width, height), dpi=DPI, layout="constrained" if constrained else None)
+    made = Figure(figsize=(width, height), dpi=DPI)
     FigureCanvasAgg(made)
+    made.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height)
     return made
+
+
+def room(names: list[str], size: float = 9.0) -> float:
+    """Inches that the longest of the names takes in letters of so many points."""
+    return max((max(map(len, name.split("\n"))) for name in names), default=0) * size * 0.0088
 
 
 def sheet(width: float, height: float) -> tuple[Any, Any]:
     """A figure, and axes that cover it, whose units are inches from its upper left corner."""
-    made = figure(width, height, constrained=False)
+    made = figure(width, height)
     axes = made.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.set_axis_off()
     axes.set_xlim(0.0, width)
@@ -81,7 +89,7 @@ def sheet(width: float, height: float) -> tuple[Any, Any]:
 def png(made: Any) -> bytes:
     """The picture as a file, with nothing in it of when and by what it was made."""
     file = io.BytesIO()
-    made.savefig(file, format="png", metadata={"Software": None})
+    made.savefig(file, format="png", metadata={"Software": None}, pil_kwargs={"compress_level": 4})
     return file.getvalue()
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from report.drawing import QUIET, WRONG, figure, lettered, sheet
+from report.drawing import QUIET, WRONG, figure, lettered, room, sheet
 from report.text import counted
 from training.events import Mistake, Model, Weights
 
@@ -12,6 +12,7 @@ MOST_NUMBERS = 30  # classes of a matrix with its counts written in
 MOST_TICKS = 60
 MOST_CLASSES = 1000  # of a matrix at all
 COLUMNS = 5
+DEEPEST = 0.998  # the share of weights that are told apart by colour
 LONGEST_SHAPE = 6.0  # times as high as wide, or the reverse; beyond that a picture is stretched to be seen
 
 
@@ -19,28 +20,36 @@ def confusion(counts: np.ndarray, names: tuple[str, ...]) -> Any:
     """Counts (K, K), true class by row, coloured by the share of their row."""
     classes = len(names)
     written = classes <= MOST_NUMBERS
-    side = min(9.0, max(3.6, 0.34 * classes + 1.6)) if written else 8.0
-    made = figure(side + 0.8, side)
+    shown = lettered(names, 12)
+    size = 8.0 if classes <= 20 else 6.5 if classes <= 40 else 5.5
+    side = max(2.4, min(7.6, 0.42 * classes)) if written else 7.2
+    upright = max(map(len, shown)) > 2
+    margin = 0.45 + room(shown, size)
+    below = 0.45 + (room(shown, size) if upright else 0.15)
+    width, height = margin + side + 1.1, below + side + 0.35
+    made = figure(width, height, left=margin, right=1.1, bottom=below)
     axes = made.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     # The root lets one mistake in a hundred be seen beside a diagonal of nearly all.
-    image = axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0.0, vmax=1.0, interpolation="nearest")
+    scale = {"cmap": "Blues", "vmin": 0.0, "vmax": 1.0}
+    axes.imshow(np.sqrt(shares), interpolation="nearest", **scale)
     axes.grid(visible=False)
-    shown = lettered(names, 12)
     every = -(-classes // MOST_TICKS)
-    size = 8.0 if classes <= 20 else 6.5 if classes <= 40 else 5.5
-    axes.set_xticks(range(0, classes, every), shown[::every], fontsize=size)
+    axes.set_xticks(range(0, classes, every), shown[::every], fontsize=size, rotation=90 if upright else 0)
     axes.set_yticks(range(0, classes, every), shown[::every], fontsize=size)
-    if max(map(len, shown)) > 2:
-        axes.tick_params(axis="x", labelrotation=90)
     if written:
         size = max(5.0, min(8.0, 150.0 / classes / max(1.0, len(str(counts.max())) / 3)))
         for i, k in np.argwhere(counts > 0):
             ink = "white" if shares[i, k] > 0.36 else "black"
             axes.text(k, i, str(counts[i, k]), ha="center", va="center", color=ink, fontsize=size)
-    bar = made.colorbar(image, ax=axes, shrink=0.8, label="share of the true class's rows")
-    bar.set_ticks([0.0, 0.1, 0.1**0.5, 0.5**0.5, 1.0], labels=["0", "1 %", "10 %", "50 %", "100 %"])
     axes.set(xlabel="what the network said", ylabel="true class", title="Confusion")
+    bar = made.add_axes(((width - 0.95) / width, (below + 0.15 * side) / height, 0.16 / width, 0.7 * side / height))
+    bar.imshow(np.linspace(0, 1, 64)[:, None], extent=(0, 1, 0, 1), origin="lower", aspect="auto", **scale)
+    bar.grid(visible=False)
+    bar.set_xticks([])
+    bar.yaxis.tick_right()
+    bar.set_yticks([0.0, 0.1, 0.1**0.5, 0.5**0.5, 1.0], ["0", "1%", "10%", "50%", "100%"], fontsize=7)
+    bar.set_title("of the row", fontsize=7)
     return made
 
 
@@ -51,7 +60,9 @@ def mistakes(found: tuple[Mistake, ...], wrong: int, names: tuple[str, ...]) -> 
     rows = -(-len(found) // COLUMNS)
     cell, step = 1.6, height + 0.55
     made, axes = sheet(cell * COLUMNS, 0.45 + step * rows)
-    head = f"The {len(found)} most confident of {counted(wrong, 'mistake')}" if wrong > 1 else "The one mistake"
+    head = f"The {len(found)} most confident of {wrong:,} mistakes"
+    if wrong == len(found):
+        head = f"{counted(wrong, 'mistake')} in all, the most confident first"
     axes.text(0.12, 0.22, head, fontsize=10, va="center")
     span = limits(np.stack([mistake.x for mistake in found]))
     for i, mistake in enumerate(found):
@@ -77,7 +88,8 @@ def weights(found: Weights, model: Model) -> Any:
     what = "into each output" if templates else "into each unit of the first layer"
     head = f"Weights {what}" if count == found.of else f"Weights {what}: the {count} largest of {found.of:,}"
     axes.text(0.06, 0.22, head, fontsize=10, va="center")
-    largest = float(np.abs(found.pictures).max()) or 1.0
+    # One weight among a thousand that is far larger would leave the others pale.
+    largest = float(np.quantile(np.abs(found.pictures), DEEPEST)) or 1.0
     names = lettered(model.class_names or model.target_names) if templates else []
     for i, weights_of_unit in enumerate(found.pictures):
         left, top = cell * (i % columns) + 0.06, 0.45 + step * (i // columns)
@@ -86,8 +98,8 @@ def weights(found: Weights, model: Model) -> Any:
             axes.text(left, top + height + 0.1, names[found.units[i]], fontsize=8, va="center")
     bottom = 0.45 + step * rows + 0.1
     picture(axes, np.linspace(-1, 1, 64)[None], (3.0, bottom, 2.0, 0.14), cmap="RdBu_r", span=(-1.0, 1.0))
-    for x, value in ((3.0, -largest), (4.0, 0.0), (5.0, largest)):
-        axes.text(x, bottom + 0.24, f"{value:.2g}", fontsize=7, ha="center", va="center")
+    for x, value in ((3.0, f"≤ {-largest:.2g}"), (4.0, "0"), (5.0, f"≥ {largest:.2g}")):
+        axes.text(x, bottom + 0.24, value, fontsize=7, ha="center", va="center")
     return made
 
 

@@ -61,7 +61,10 @@ def drawn(
         return Picture(f"plots/{name}.png", png(made), alt, caption)
 
     if history:
-        caption = "A point an epoch. Training is the mean over the epoch's steps, while the network changed."
+        caption = (
+            "A point an epoch. Training is the mean over the epoch's steps, as the network changed, of the loss that "
+            "is minimised (label smoothing and class weights count in it, where there are any); validation is after it."
+        )
         yield "Training", picture("curves", plots.curves(history), curves_in_words(history), caption), None
     if found.predicted is not None:
         alt = f"Predicted over true numbers for {', '.join(map(visible, model.target_names))}, and their differences."

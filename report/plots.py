@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from report.drawing import BETWEEN, QUIET, TRAIN, VALIDATION, WRONG, figure, lettered
+from report.drawing import BETWEEN, QUIET, TRAIN, VALIDATION, WRONG, figure, lettered, room
 from report.text import counted
 from training.events import Calibration, Findings, Importance, Model
 
@@ -25,7 +25,8 @@ def curves(history: History) -> Any:
     measures = [("loss", "loss"), ("accuracy", "accuracy (%)")]
     present = [(key, label) for key, label in measures if any(row[f"train_{key}"] is not None for row in history)]
     made = figure(8.0, 3.4)
-    for axes, (key, label) in zip(made.subplots(1, len(present), squeeze=False)[0], present, strict=True):
+    panels = made.subplots(1, len(present), squeeze=False, gridspec_kw={"wspace": 0.22})[0]
+    for axes, (key, label) in zip(panels, present, strict=True):
         lowest, highest = math.inf, 0.0
         for part, colour, mark in (("train", TRAIN, "o"), ("validation", VALIDATION, "s")):
             values = np.array([row[f"{part}_{key}"] for row in history], dtype=float)
@@ -75,13 +76,13 @@ def short_number(value: float) -> str:
 def calibration(found: Calibration) -> Any:
     """How often answers of a probability were right, and below it how many there were of each."""
     made = figure(5.2, 4.6)
-    upper, lower = made.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    upper, lower = made.subplots(2, 1, sharex=True, height_ratios=(3, 1), gridspec_kw={"hspace": 0.08})
     bins = len(found.counts)
     some = found.counts > 0
     upper.plot([0, 1], [0, 1], "--", color=QUIET, linewidth=1, label="as often right as it says")
     upper.plot(found.probability[some], found.right[some], "o-", color=TRAIN, label="this network")
     upper.set(ylabel="share that was right", ylim=(-0.03, 1.03), xlim=(0, 1))
-    upper.set_title(f"Calibration: expected error {found.error:.4f}")
+    upper.set_title(f"Expected calibration error {found.error:.4f}")
     upper.legend(loc="upper left", fontsize=8)
     bars = lower.bar((np.arange(bins) + 0.5) / bins, found.counts, width=0.9 / bins, color=BETWEEN)
     lower.bar_label(bars, [f"{count:,}" if count else "" for count in found.counts], fontsize=7, padding=1)
@@ -94,7 +95,8 @@ def calibration(found: Calibration) -> Any:
 def activity(layers: tuple[np.ndarray, ...]) -> Any:
     """A point for each hidden unit, by layer: in how many rows it is above zero; those that never are stand out."""
     layers = layers[:MOST_LAYERS]
-    made = figure(8.0, 1.1 + 0.55 * len(layers))
+    labels = [f"layer {i + 1}: {counted(len(s), 'unit')}\n{int(np.sum(s == 0)):,} dead" for i, s in enumerate(layers)]
+    made = figure(8.0, 0.9 + 0.55 * len(layers), left=0.25 + room(labels))
     axes = made.subplots()
     for i, shares in enumerate(layers):
         dots = np.sort(shares)[:: max(1, len(shares) // MOST_POINTS)]
@@ -102,7 +104,6 @@ def activity(layers: tuple[np.ndarray, ...]) -> Any:
         dead = dots == 0
         axes.plot(100 * dots[~dead], height[~dead], "o", color=TRAIN, markersize=4, alpha=0.6, markeredgewidth=0)
         axes.plot(100 * dots[dead], height[dead], "X", color=WRONG, markersize=7, markeredgewidth=0)
-    labels = [f"layer {i + 1}: {counted(len(s), 'unit')}\n{int(np.sum(s == 0)):,} dead" for i, s in enumerate(layers)]
     axes.set_yticks(range(len(layers)), labels)
     axes.set(xlabel="rows in which a unit is active (%)", xlim=(-2, 102), ylim=(len(layers) - 0.5, -0.5))
     axes.set_title("How often each hidden unit is active")
@@ -112,14 +113,15 @@ def activity(layers: tuple[np.ndarray, ...]) -> Any:
 def importance(found: Importance, *, accuracy: bool) -> Any:
     """Bars of what is lost when a feature is shuffled, the largest first."""
     count = min(len(found.names), MOST_BARS)
-    made = figure(7.0, 1.2 + 0.26 * count)
+    names = lettered(found.names[:count], 28)
+    made = figure(7.0, 0.95 + 0.26 * count, left=0.3 + room(names))
     axes = made.subplots()
     scale = 100.0 if accuracy else 1.0
     axes.barh(
         range(count), scale * found.mean[:count], xerr=scale * found.deviation[:count], color=BETWEEN,
         error_kw={"ecolor": "#333333", "elinewidth": 1},
     )  # fmt: skip
-    axes.set_yticks(range(count), lettered(found.names[:count], 28))
+    axes.set_yticks(range(count), names)
     axes.set_ylim(count - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.axvline(0.0, color=QUIET, linewidth=1)
@@ -134,7 +136,8 @@ def predicted(found: Findings, model: Model) -> Any:
     assert found.true is not None
     count = min(found.true.shape[1], MOST_TARGETS)
     unit = f" ({lettered([model.unit])[0]})" if model.unit else ""
-    made = figure(8.0, 3.4 * count)
+    made = figure(8.0, 3.4 * count, left=0.8)
+    made.subplots_adjust(wspace=0.25, hspace=0.32)
     names = lettered(model.target_names, 28)
     every = max(1, len(found.true) // MOST_POINTS)
     for k, (left, right) in enumerate(made.subplots(count, 2, squeeze=False)):
