@@ -58,7 +58,7 @@ def drawing() -> Iterator[None]:
 
 
 def figure(
-    width: float, height: float, *, left: float = 0.7, right: float = 0.15, bottom: float = 0.5, top: float = 0.35
+    width: float, height: float, *, left: float = 0.7, right: float = 0.25, bottom: float = 0.5, top: float = 0.35
 ) -> Any:
     """An empty figure of so many inches, with its margins; a layout that finds them itself draws everything twice."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

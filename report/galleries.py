@@ -79,7 +79,7 @@ def weights(found: Weights, model: Model) -> Any:
     """What each unit of the first layer looks for: positive weights red, negative blue, of one scale."""
     templates = len(model.widths) == 2
     count = len(found.pictures)
-    columns = COLUMNS if templates else 8
+    columns = COLUMNS if templates and count <= 2 * COLUMNS else 8
     cell = 8.0 / columns
     width, height = fitted(found.pictures.shape[1:], cell - 0.12)
     step = height + (0.26 if templates else 0.1)
@@ -90,7 +90,7 @@ def weights(found: Weights, model: Model) -> Any:
     axes.text(0.06, 0.22, head, fontsize=10, va="center")
     # One weight among a thousand that is far larger would leave the others pale.
     largest = float(np.quantile(np.abs(found.pictures), DEEPEST)) or 1.0
-    names = lettered(model.class_names or model.target_names) if templates else []
+    names = lettered(model.class_names or model.target_names, 13) if templates else []
     for i, weights_of_unit in enumerate(found.pictures):
         left, top = cell * (i % columns) + 0.06, 0.45 + step * (i // columns)
         picture(axes, weights_of_unit, (left, top, width, height), cmap="RdBu_r", span=(-largest, largest))

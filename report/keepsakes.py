@@ -103,7 +103,9 @@ def drawn(
     if found.calibration is not None:
         error = found.calibration.error
         alt = f"How often answers were right, by their probability; expected calibration error {error:.4f}."
-        caption = f"Of the {part}. Above the dashed line the network is surer than it says, below it less sure."
+        caption = (
+            f"Of the {part}. Above the dashed line answers are right more often than they say, below it less often."
+        )
         yield "Calibration", picture("calibration", plots.calibration(found.calibration), alt, caption), None
     if found.activity:
         dead = sum(int(np.sum(shares == 0)) for shares in found.activity)

@@ -24,7 +24,7 @@ def curves(history: History) -> Any:
     best = best_epoch(history)
     measures = [("loss", "loss"), ("accuracy", "accuracy (%)")]
     present = [(key, label) for key, label in measures if any(row[f"train_{key}"] is not None for row in history)]
-    made = figure(8.0, 3.4)
+    made = figure(8.0 if len(present) > 1 else 5.2, 3.4)
     panels = made.subplots(1, len(present), squeeze=False, gridspec_kw={"wspace": 0.22})[0]
     for axes, (key, label) in zip(panels, present, strict=True):
         lowest, highest = math.inf, 0.0
@@ -43,6 +43,9 @@ def curves(history: History) -> Any:
                 )  # fmt: skip
         if key == "loss" and 0 < lowest < highest / LOG_FROM:
             axes.set_yscale("log")
+            axes.yaxis.set_major_locator(powers())
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.yaxis.set_minor_formatter(lambda value, _: "")
         axes.set(xlabel="rows seen in training", ylabel=label, title=key.capitalize())
         axes.set_xlim(left=0.0)
         axes.xaxis.set_major_formatter(lambda value, _: short_number(value))
@@ -62,7 +65,14 @@ def at_most_ticks(count: int) -> Any:
     """So few marks on an axis that their numbers stand apart."""
     from matplotlib.ticker import MaxNLocator
 
-    return MaxNLocator(count)
+    return MaxNLocator(count, steps=[1, 2, 2.5, 5, 10])
+
+
+def powers() -> Any:
+    """Marks at 1, 2 and 5 of each power of ten."""
+    from matplotlib.ticker import LogLocator
+
+    return LogLocator(subs=(1.0, 2.0, 5.0))
 
 
 def short_number(value: float) -> str:
