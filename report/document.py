@@ -18,6 +18,7 @@ figcaption, caption { color: var(--quiet); font-size: .9rem; text-align: left }
 .wide { overflow-x: auto } table { border-collapse: collapse; margin: .8rem 0; font-variant-numeric: tabular-nums }
 th, td { padding: .2rem .9rem .2rem 0; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }
 th:first-child, td:first-child, thead th:first-child { text-align: left } th { font-weight: 600 }
+th[scope=row] { white-space: normal; overflow-wrap: anywhere; min-width: 4rem }
 td.text, th.text { text-align: left } p { overflow-wrap: anywhere }
 pre { background: var(--code); padding: .8rem; overflow-x: auto; border-radius: 6px; font-size: .85rem }
 """
@@ -147,9 +148,8 @@ def html_block(block: Block) -> str:
                 for row in block.rows
             )
             caption = f"<caption>{said(block.caption)}</caption>"
-            return (
-                f'<div class="wide"><table>{caption}<thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>'
-            )
+            inside = f"{caption}<thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody>"
+            return f'<div class="wide" tabindex="0"><table>{inside}</table></div>'
 
 
 def said(text: str) -> str:
