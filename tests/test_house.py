@@ -14,7 +14,7 @@ ROOMS = ("backends", "data", "network", "report", "training")
 DOORS = ("train", "evaluate", "compare", "cli")
 BELOW_ALL = ("startup",)  # what a door and a room may import, because it knows of neither
 ARRAY_LIBRARIES = {"cupy", "cupy_backends", "torch", "jax", "jaxlib", "array_api_compat", "array_api_strict", "dpnp"}
-HEAVY = {"cupy", "torch", "jax"}
+HEAVY = {"cupy", "torch", "jax", "matplotlib"}  # matplotlib is for pictures alone
 # What a room may import of the others; doors may import anything.
 ALLOWED = {
     "network": set(),
@@ -107,7 +107,7 @@ def test_files_are_read_in_one_sitting():
         assert len((ROOT / f"{door}.py").read_text(encoding="utf-8").splitlines()) <= 200, door
 
 
-@pytest.mark.parametrize("arguments", [["--device", "cpu"], ["--help"], ["--device", "cpu", "--dry-run"]])
+@pytest.mark.parametrize("arguments", [["--device", "cpu", "--no-plots"], ["--help"], ["--device", "cpu", "--dry-run"]])
 def test_training_on_the_cpu_imports_no_heavy_library(tmp_path, arguments):
     code = (
         "import runpy, sys\n"

@@ -107,6 +107,12 @@ def struck(strike: Strike, *, phases: bool) -> Iterator[None]:
         yield
 
 
+def import_matplotlib() -> None:
+    """Its first import makes folders of its own, which are no operations of a run."""
+    import matplotlib.backends.backend_agg
+    import matplotlib.figure  # noqa: F401
+
+
 def run(arguments: list[str]) -> int:
     """The exit code of train.py in this process."""
     try:
@@ -171,6 +177,8 @@ def child(number: int, which: signal.Signals, times: int, hang: bool, output: Pa
 def main() -> None:
     which, times, hang = signal.Signals[sys.argv[1]], int(sys.argv[2]), sys.argv[3] == "hang"
     output, arguments = Path(sys.argv[4]), sys.argv[5:]
+    if "--no-plots" not in arguments:
+        import_matplotlib()
     names = operations([*arguments, "-o", str(output / "whole"), "--quiet"], phases=True)
     first = names.index(DRAWING) if DRAWING in names else 0
     kinds = [names.index(name, first) for name in dict.fromkeys(names[first:])]
