@@ -100,10 +100,10 @@ def find(model: Model, params: Any, dataset: Dataset, seed: int) -> Findings:
     """Look at the test part of a data set through the network with these host arrays."""
     rng = generator(seed, "findings")
     most = max(BINS, int(PRODUCTS / model.parameters))
-    rows = np.arange(len(dataset.x_test))
+    x, y, rows = dataset.x_test, dataset.y_test, np.arange(len(dataset.x_test))
     if len(rows) > most:
         rows = np.sort(rng.choice(rows, most, replace=False))
-    x, y = dataset.x_test[rows], dataset.y_test[rows]
+        x, y = x[rows], y[rows]
     said, p_said, p_truth = (np.empty(len(rows), kind) for kind in (np.int64, np.float64, np.float64))
     active = [np.zeros(width) for width in model.widths[1:-1]]
     predicted = np.empty((len(rows), model.widths[-1] if model.y_scaling is not None else 0))

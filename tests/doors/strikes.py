@@ -5,7 +5,7 @@ begins a phase (reading data, a span, an evaluation, ...). They are counted by r
 As a program, `python strikes.py SIGNAL TIMES EVERY OUTPUT ARGUMENTS`, it imports the trainer once and forks a run for
 each operation (or every second, third, ...), which sends itself the signal there, and prints a JSON list. With
 "hang" for EVERY it takes one operation of each kind, which does not go on after the signal. Of a run that is drawn,
-only what comes after its end is struck.
+only what comes after its end is struck, and one picture stands for all.
 """
 
 import contextlib
@@ -181,7 +181,8 @@ def main() -> None:
         import_matplotlib()
     names = operations([*arguments, "-o", str(output / "whole"), "--quiet"], phases=True)
     first = names.index(DRAWING) if DRAWING in names else 0
-    kinds = [names.index(name, first) for name in dict.fromkeys(names[first:])]
+    seen = {name.split()[0] if first else name: n for n, name in reversed(list(enumerate(names))) if n >= first}
+    kinds = sorted(seen.values())
     chosen = kinds if hang else range(first, len(names), int(sys.argv[3]))
     results, started = [], {}
     for number in chosen:

@@ -140,11 +140,12 @@ def test_features_have_the_names_of_the_table_and_the_seed_says_the_rest():
 
 def test_of_many_features_those_with_large_weights_are_tried(monkeypatch):
     monkeypatch.setattr(findings, "MOST_FEATURES", 2)
-    dataset = table()
+    names = ("a", "b", "c", "d")
+    dataset = table(names=names)
     model, params = trained(dataset, epochs=5)
     found = find(model, params, dataset, seed=0).importance
     norms = np.linalg.norm(params[0]["W"], axis=1)
-    assert {*found.names} == {f"feature {i + 1}" for i in np.argsort(norms)[-2:]}
+    assert {*found.names} == {names[i] for i in np.argsort(norms)[-2:]}
     assert found.of == 4
 
 
