@@ -18,10 +18,11 @@ LARGEST_WHOLE = 2.0**53
 class Source:
     """What a reader found, before it is known what is to be learned from it.
 
-    x_*          (N, ...)
-    y_*          labels (N,) or (N, 1): whole numbers or text; or one-hot rows (N, K); or numbers (N,) or (N, n_out)
-    label_names  of the K columns of one-hot rows, where they have names
-    where        says from the part ("training" or "test") and the row in it which row of the user's own that is
+    x_*            (N, ...)
+    y_*            labels (N,) or (N, 1): whole numbers or text; or one-hot rows (N, K); or numbers (N,) or (N, n_out)
+    label_names    of the K columns of one-hot rows, where they have names
+    feature_names  of the numbers of a row, where they have names
+    where          says from the part ("training" or "test") and the row in it which row of the user's own that is
     """
 
     name: str
@@ -34,6 +35,7 @@ class Source:
     unit: str = ""
     notices: tuple[str, ...] = ()
     label_names: tuple[str, ...] = ()
+    feature_names: tuple[str, ...] = ()
     where: Callable[[str, int], str] | None = None
 
     def place(self, part: str, row: int) -> str:
@@ -51,6 +53,7 @@ class Dataset:
     class_names   of index 0..K-1, the user's own labels; empty where numbers are predicted
     target_names  of the n_out numbers, `unit` what they are measured in; empty for classes
     notices       what the user should be told in a line each
+    feature_names of the numbers of a row, where they have names; else empty
     """
 
     name: str
@@ -64,6 +67,7 @@ class Dataset:
     unit: str
     sha256: dict[str, str]
     notices: tuple[str, ...]
+    feature_names: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -130,6 +134,7 @@ def as_classification(source: Source, class_names: tuple[str, ...] = ()) -> Data
         unit="",
         sha256=source.sha256,
         notices=notices,
+        feature_names=source.feature_names,
     )
 
 
@@ -160,6 +165,7 @@ def as_regression(source: Source) -> Dataset:
         unit=source.unit,
         sha256=source.sha256,
         notices=source.notices,
+        feature_names=source.feature_names,
     )
 
 

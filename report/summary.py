@@ -3,7 +3,7 @@
 from typing import Any
 
 from report.text import columns, confusion_text, counted, duration, finite, percent, printable
-from training.events import Finished, Model, Scores
+from training.events import Finished, Model, Plan, Scores
 
 Summary = dict[str, Any]
 
@@ -55,6 +55,20 @@ def summarise(finished: Finished, model: Model, where: Summary, baseline: float 
     for part, scores in (("train", finished.train), ("validation", finished.validation), ("test", finished.test)):
         summary |= scores_of(part, scores)
     return summary | details_of(finished.test, model, baseline)
+
+
+def plan_facts(model: Model, plan: Plan) -> Summary:
+    """What a run would be, for a dry run."""
+    return {
+        "network": "-".join(map(str, model.widths)),
+        "parameters": model.parameters,
+        "training_rows": len(plan.training_rows),
+        "validation_rows": len(plan.validation_rows),
+        "epochs": plan.epochs,
+        "steps_per_epoch": plan.steps_per_epoch,
+        "span": plan.span,
+        "threads": plan.threads,
+    }
 
 
 def summary_text(summary: Summary) -> str:

@@ -11,10 +11,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("backends", "data", "network", "report", "training")
-DOORS = ("train", "evaluate", "predict", "compare", "cli", "guard")
+DOORS = ("train", "evaluate", "predict", "compare", "cli", "guard", "opening")
 BELOW_ALL = ("startup",)  # what a door and a room may import, because it knows of neither
 ARRAY_LIBRARIES = {"cupy", "cupy_backends", "torch", "jax", "jaxlib", "array_api_compat", "array_api_strict", "dpnp"}
-HEAVY = {"cupy", "torch", "jax"}
+HEAVY = {"cupy", "torch", "jax", "matplotlib"}  # matplotlib is for pictures alone
 # What a room may import of the others; doors may import anything.
 ALLOWED = {
     "network": set(),
@@ -104,10 +104,10 @@ def test_files_are_read_in_one_sitting():
         for path in sources(room):
             assert len(path.read_text(encoding="utf-8").splitlines()) <= 170, path
     for door in DOORS:
-        assert len((ROOT / f"{door}.py").read_text(encoding="utf-8").splitlines()) <= 200, door
+        assert len((ROOT / f"{door}.py").read_text(encoding="utf-8").splitlines()) <= 150, door
 
 
-@pytest.mark.parametrize("arguments", [["--device", "cpu"], ["--help"], ["--device", "cpu", "--dry-run"]])
+@pytest.mark.parametrize("arguments", [["--device", "cpu", "--no-plots"], ["--help"], ["--device", "cpu", "--dry-run"]])
 def test_training_on_the_cpu_imports_no_heavy_library(tmp_path, arguments):
     code = (
         "import runpy, sys\n"

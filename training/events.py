@@ -6,21 +6,27 @@ from typing import Any
 
 from training.checkpoint import Checkpoint
 from training.evaluation import Scores
+from training.findings import Calibration, Findings, Importance, Mistake, Weights
 from training.model import Model
 from training.plan import Plan
 
 __all__ = [
+    "Calibration",
     "Comparison",
     "Difference",
     "EpochEnded",
     "Event",
+    "Findings",
     "Finished",
+    "Importance",
     "Kink",
+    "Mistake",
     "Model",
     "Plan",
     "Progress",
     "Scores",
     "Started",
+    "Weights",
 ]
 
 HostTree = Any

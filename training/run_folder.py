@@ -9,6 +9,7 @@ import re
 import time
 import unicodedata
 import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ COLUMNS = (
 LAST, BEST = "last.safetensors", "best.safetensors"
 RECIPE, ENVIRONMENT, METRICS = "recipe.toml", "environment.json", "metrics.csv"
 REPORT, LOCK = "report.json", "run.lock"
+PLOTS, PAGE = "plots", "report.html"
 LONGEST_WIDTHS = 100
 # Of environment.json, what a resume goes by.
 TYPES = {"backend": str, "device": str, "compiled": bool, "threads": int, "sha256": dict}
@@ -125,6 +127,9 @@ class RunFolder:
             raise CheckpointError(f"{path} holds no {RECIPE}: nothing has begun there; train without --resume")
         folder = cls(path, every)
         folder.earlier = believed(folder._read_json(ENVIRONMENT))
+        for half in (*path.glob(f"*{WRITING}"), *path.glob(f"{PLOTS}/*{WRITING}")):  # of a process that was killed
+            with contextlib.suppress(OSError):
+                half.unlink()
         if (path / LAST).exists():
             folder.checkpoint = read_checkpoint(path / LAST)
         return folder
@@ -134,10 +139,11 @@ class RunFolder:
         """What the run was begun with."""
         return recipes.load(str(self.path / RECIPE))
 
-    def finished(self, recipe: Recipe) -> dict[str, Any]:
-        """The report, if all epochs of a recipe are done and reported; else nothing."""
+    def finished(self, recipe: Recipe, *, drawn: bool) -> dict[str, Any]:
+        """The report, if all epochs of a recipe are done and reported, and, with `drawn`, in pictures; else nothing."""
         report, checkpoint = self._read_json(REPORT), self.checkpoint
         done = checkpoint is not None and checkpoint.epoch == recipe.epochs and report.get("steps") == checkpoint.step
+        done = done and (not drawn or (self.path / PAGE).exists())
         return report | {"run": str(self.path)} if done and report.get("finished") == "completed" else {}
 
     def _read_json(self, name: str) -> dict[str, Any]:
@@ -162,6 +168,8 @@ class RunFolder:
         if len(rows) < whole and (self.path / METRICS).exists():
             (self.path / METRICS).replace(self.path / f"{METRICS}.old")
             lost = f"{METRICS} lacks epochs that were trained; it is kept as {METRICS}.old, and a new one goes on."
+        with contextlib.suppress(OSError):
+            (self.path / PAGE).unlink()  # it speaks of the run as it was
         self._write(ENVIRONMENT, json.dumps(environment, indent=2) + "\n")
         self._write(METRICS, "".join(",".join(row) + "\n" for row in (COLUMNS, *rows)))
         if start is not None and self.checkpoint is None:
@@ -173,6 +181,12 @@ class RunFolder:
             if self.checkpoint.best_epoch == whole > 0 and not self.checkpoint.totals:
                 write_checkpoint(self.path / BEST, self.checkpoint)
         return lost
+
+    def history(self) -> list[dict[str, float | None]]:
+        """A row an epoch, by the names of the columns; None for what does not exist."""
+        return [
+            {name: float(v) if v else None for name, v in zip(COLUMNS, row, strict=True)} for row in self._metrics()
+        ]
 
     def scores(self) -> dict[str, float | None]:
         """Of the newest whole epoch, by the names of the columns: {"train_loss": 0.52, ...}; empty before the first."""
@@ -211,6 +225,17 @@ class RunFolder:
         self._write(REPORT, json.dumps(report, indent=2) + "\n")
         self._lock.release()
 
+    def keep(self, files: Iterable[tuple[str, bytes]], stop: Callable[[], bool]) -> None:
+        """Write files by name (the page, and pictures under plots/) as they come, until `stop`, asked between them."""
+        for name, content in files:
+            try:
+                (self.path / name).parent.mkdir(exist_ok=True)
+            except OSError as error:
+                raise CheckpointError(f"{self.path / PLOTS} cannot be made ({error.strerror})") from None
+            self._write(name, content)
+            if stop():
+                return
+
     def _is_due(self, step: int) -> bool:
         if self._every.steps is not None:
             return step - max(self._saved[1], 0) >= self._every.steps
@@ -236,9 +261,9 @@ class RunFolder:
         except OSError as error:
             raise CheckpointError(f"{self.path / METRICS} cannot be written ({error.strerror})") from None
 
-    def _write(self, name: str, content: str) -> None:
+    def _write(self, name: str, content: str | bytes) -> None:
         try:
-            replace_file(self.path / name, content.encode())
+            replace_file(self.path / name, content.encode() if isinstance(content, str) else content)
         except OSError as error:
             raise CheckpointError(f"{self.path / name} cannot be written ({error.strerror})") from None
 

@@ -4,7 +4,8 @@ An operation is whatever touches the disk (a folder made, a lock taken, a file o
 begins a phase (reading data, a span, an evaluation, ...). They are counted by running once; then each has its strike.
 As a program, `python strikes.py SIGNAL TIMES EVERY OUTPUT ARGUMENTS`, it imports the trainer once and forks a run for
 each operation (or every second, third, ...), which sends itself the signal there, and prints a JSON list. With
-"hang" for EVERY it takes one operation of each kind, which does not go on after the signal.
+"hang" for EVERY it takes one operation of each kind, which does not go on after the signal. Of a run that is drawn,
+only what comes after its end is struck, and one picture stands for all.
 """
 
 import contextlib
@@ -29,11 +30,12 @@ sys.path.insert(0, str(ROOT))
 import cli  # noqa: E402
 import train  # noqa: E402
 
+DRAWING = "train:find"  # with which the pictures begin
 PHASES = (
-    "cli:select", "data:load", "train:make_plan", "train:Model.of", "training.run_folder:RunFolder.claim",
+    "cli:select", "data:load", "opening:make_plan", "opening:Model.of", "training.run_folder:RunFolder.claim",
     "training.run_folder:RunFolder.begin", "training.loop:Run._take", "training.loop:Run._close",
     "training.loop:Run.checkpoint", "training.evaluation:Evaluator.scores", "training.evaluation:Scores.of",
-    "train:summarise", "training.run_folder:RunFolder.close", "train:summary_text",
+    "train:summarise", "training.run_folder:RunFolder.close", "train:summary_text", DRAWING, "report.keepsakes:png",
 )  # fmt: skip
 
 Strike = Callable[[str], None]
@@ -105,6 +107,12 @@ def struck(strike: Strike, *, phases: bool) -> Iterator[None]:
         yield
 
 
+def import_matplotlib() -> None:
+    """Its first import makes folders of its own, which are no operations of a run."""
+    import matplotlib.backends.backend_agg
+    import matplotlib.figure  # noqa: F401
+
+
 def run(arguments: list[str]) -> int:
     """The exit code of train.py in this process."""
     try:
@@ -169,8 +177,13 @@ def child(number: int, which: signal.Signals, times: int, hang: bool, output: Pa
 def main() -> None:
     which, times, hang = signal.Signals[sys.argv[1]], int(sys.argv[2]), sys.argv[3] == "hang"
     output, arguments = Path(sys.argv[4]), sys.argv[5:]
+    if "--no-plots" not in arguments:
+        import_matplotlib()
     names = operations([*arguments, "-o", str(output / "whole"), "--quiet"], phases=True)
-    chosen = [names.index(name) for name in dict.fromkeys(names)] if hang else range(0, len(names), int(sys.argv[3]))
+    first = names.index(DRAWING) if DRAWING in names else 0
+    seen = {name.split()[0] if first else name: n for n, name in reversed(list(enumerate(names))) if n >= first}
+    kinds = sorted(seen.values())
+    chosen = kinds if hang else range(first, len(names), int(sys.argv[3]))
     results, started = [], {}
     for number in chosen:
         process = os.fork()

@@ -15,7 +15,10 @@ def run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     toy_file(tmp_path / "toy.npz")
     assert (
-        train.main(["--device", "cpu", "--data", "toy.npz", "-e", "5", "--quiet", "--name", "r", "--lr", "0.05"]) == 0
+        train.main(
+            ["--device", "cpu", "--data", "toy.npz", "-e", "5", "--quiet", "--no-plots", "--name", "r", "--lr", "0.05"]
+        )
+        == 0
     )
     capsys.readouterr()
     return tmp_path / "runs" / "r"

@@ -20,7 +20,10 @@ from train import main
 from training.checkpoint import read_checkpoint
 
 FLAGS = ("--device", "cpu", "--hidden", "4", "-e", "2", "-b", "100", "--validation", "40", "--momentum", "0.9",
-         "--checkpoint-every", "1", "--quiet")  # fmt: skip
+         "--checkpoint-every", "1", "--quiet", "--no-plots")  # fmt: skip
+
+
+SMALL = 20  # dots an inch
 
 
 @pytest.fixture
@@ -41,7 +44,7 @@ def ended(folder):
 def go_on(arguments, runs):
     """Bring a run to its end by what a user would do: resume it, or, where nothing had begun, the same command."""
     begun = (runs / "run" / "recipe.toml").exists()
-    more = ["--resume", "run", "--quiet"] if begun else arguments
+    more = ["--resume", "run", "--quiet", "--no-plots"] if begun else arguments
     assert guarded(main, [*more, "-o", str(runs)]) == 0
     return ended(runs / "run")
 
@@ -88,6 +91,7 @@ def struck_runs(arguments, output, which, times=1, every="1"):
     program = (
         "import sys; sys.argv = ['strikes', *sys.argv[1:]]\n"
         "import training.plan; training.plan.SPAN_SECONDS = 1e-9\n"
+        f"import report.drawing; report.drawing.DPI = {SMALL}\n"
         "from tests.doors import strikes; strikes.main()"
     )
     words = [which, str(times), every, str(output), *arguments]
@@ -124,6 +128,70 @@ def test_a_signal_at_any_operation_loses_nothing(arguments, whole, tmp_path, whi
         saved += "Stopped after step" in err
         assert go_on(arguments, runs) == whole, where
     assert saved > (len(results) // 3 if times == 1 else -1)
+
+
+@pytest.fixture
+def drawn(arguments, monkeypatch):
+    """The same run, with its pictures, small ones."""
+    strikes.import_matplotlib()
+    monkeypatch.setattr("report.drawing.DPI", SMALL)
+    return [word for word in arguments if word != "--no-plots"]
+
+
+def pictures(folder):
+    return {path.name: path.read_bytes() for path in (folder / "plots").iterdir()}
+
+
+def draw_again(runs):
+    """Have the pictures drawn that are missing."""
+    assert guarded(main, ["--resume", "run", "--quiet", "-o", str(runs)]) == 0
+    return pictures(runs / "run")
+
+
+def test_a_disk_that_fails_at_any_picture_takes_nothing_of_the_run(drawn, whole, tmp_path, capsys):
+    names = strikes.operations([*drawn, "-o", str(tmp_path / "counted")], phases=False)
+    expected = pictures(tmp_path / "counted" / "run")
+    assert len(expected) >= 5
+    first = names.index("mkdir", names.index("write report.json.writing"))
+    assert {"write curves.png.writing", "write report.md.writing", "write report.html.writing"} < {*names[first:]}
+    capsys.readouterr()
+    for number in range(first, len(names), 9):
+        runs = tmp_path / str(number)
+        with strikes.struck(strikes.full_disk(number), phases=False):
+            found = strikes.run([*drawn, "-o", str(runs)])
+        err = capsys.readouterr().err
+        where = f"operation {number}, {names[number]}: exit code {found}, {err!r}"
+        assert found == 7 or (found == 0 and names[number] == "fsync"), where
+        assert found == 0 or (err.startswith("error: ") and err.count("\n") == 1), where
+        assert ended(runs / "run") == whole, where
+        assert json.loads((runs / "run" / "report.json").read_text())["finished"] == "completed", where
+        assert draw_again(runs) == expected, where
+        capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("which", "times", "every", "codes"),
+    [
+        ("SIGTERM", 1, "7", {143, -15}),
+        ("SIGINT", 1, "11", {130}),
+        ("SIGINT", 2, "13", {130}),
+        ("SIGTERM", 1, "hang", {143}),
+    ],
+)
+def test_a_signal_while_pictures_are_drawn_takes_nothing_of_the_run(drawn, whole, tmp_path, which, times, every, codes):
+    output = tmp_path / "struck"
+    results = struck_runs(drawn, output, which, times, every)
+    assert len(results) >= 3
+    for number, name, code, seconds in results:
+        runs = output / str(number)
+        err = (runs / "stderr").read_text()
+        where = f"operation {number}, {name}: exit code {code}, {seconds} s, {err!r}"
+        assert "Traceback" not in err, where
+        assert code in codes, where
+        assert seconds < 5, where
+        assert every == "hang" or not list(runs.rglob("*.writing")), where
+        assert go_on(drawn, runs) == whole, where
+    assert len(draw_again(runs)) >= 5
 
 
 def read_or_nothing(path):

@@ -12,7 +12,7 @@ from tests.conftest import skip_or_fail
 from tests.doors.running import ROOT, door, environment, hide_module
 from tests.doors.test_train import no_gpu, toy_file
 
-QUICK = ("--device", "cpu", "--hidden", "8", "-e", "1")
+QUICK = ("--device", "cpu", "--hidden", "8", "-e", "1", "--no-plots")
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 SMILE = "\N{SLIGHTLY SMILING FACE}"
 
@@ -93,12 +93,14 @@ def test_no_setting_of_python_or_the_terminal_changes_the_run(tmp_path, changes,
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
         assert train.main([*QUICK, "--data", str(toy), "--quiet", "--name", "plain"]) == 0
-    command = [sys.executable, *flags, str(ROOT / "train.py"), *QUICK, "--data", str(toy), "--name", "other"]
+    command = [sys.executable, *flags, str(ROOT / "train.py"), *QUICK[:-1], "--data", str(toy), "--name", "other"]
     done = subprocess.run(
         command, cwd=tmp_path, env=environment(**changes), capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout + done.stderr
+    assert "atplotlib" not in done.stderr
+    assert (tmp_path / "runs" / "other" / "report.html").exists()
     one, other = ((tmp_path / "runs" / name / "last.safetensors").read_bytes() for name in ("plain", "other"))
     assert one == other
 

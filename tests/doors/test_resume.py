@@ -30,7 +30,7 @@ def toy(tmp_path, monkeypatch):
 
 
 def train(*flags):
-    return guarded(main, ["--device", "cpu", *map(str, flags)])
+    return guarded(main, ["--device", "cpu", "--no-plots", *map(str, flags)])
 
 
 def new(toy, *flags):
@@ -244,7 +244,7 @@ def test_a_run_is_one_process_and_the_second_is_refused(toy):
     deadline = time.monotonic() + 60
     while not os.path.exists("runs/run/best.safetensors") and time.monotonic() < deadline:
         time.sleep(0.01)
-    resume = [sys.executable, str(ROOT / "train.py"), "--resume", "run"]
+    resume = [sys.executable, str(ROOT / "train.py"), "--resume", "run", "--no-plots"]
     second = subprocess.run(resume, env=environment(), capture_output=True, text=True, timeout=60, check=False)
     assert second.returncode == 7
     assert "another process is training in" in second.stderr

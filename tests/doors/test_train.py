@@ -23,7 +23,7 @@ KEYS = {
     "run", "backend", "device", "dtype", "seed", "epochs", "seconds", "train_loss", "validation_loss",
     "validation_accuracy", "test_loss", "test_accuracy",
 }  # fmt: skip
-QUICK = ("--device", "cpu", "--hidden", "16", "-e", "2")
+QUICK = ("--device", "cpu", "--hidden", "16", "-e", "2", "--no-plots")
 
 
 def toy_file(path, rows=400):
@@ -37,7 +37,7 @@ def toy_file(path, rows=400):
 
 
 def test_two_epochs_on_real_digits_look_like_this(tmp_path):
-    done = door("train", *QUICK, "--name", "first", cwd=tmp_path)
+    done = door("train", *QUICK[:-1], "--name", "first", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert_matches(
         done.stderr,
@@ -62,8 +62,12 @@ def test_two_epochs_on_real_digits_look_like_this(tmp_path):
     folder = tmp_path / "runs" / "first"
     assert {path.name for path in folder.iterdir()} == {
         "recipe.toml", "environment.json", "metrics.csv", "last.safetensors", "best.safetensors",
-        "report.json", "run.lock",
+        "report.json", "report.md", "report.html", "plots", "run.lock",
     }  # fmt: skip
+    assert {path.name for path in (folder / "plots").iterdir()} == {
+        "curves.png", "confusion.png", "mistakes.png", "weights.png", "calibration.png", "activity.png",
+    }  # fmt: skip
+    assert (folder / "report.html").stat().st_size < 1_500_000
     rows = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
     assert [(row["epoch"], row["step"], row["images"]) for row in rows] == [
         ("1", "550", "55000"),
@@ -79,7 +83,16 @@ def test_two_epochs_on_real_digits_look_like_this(tmp_path):
     assert f"accuracy {100 * json.loads((folder / 'report.json').read_text())['test_accuracy']:.2f}%" in judged.stdout
 
     again = door(
-        "train", "--device", "cpu", "--recipe", folder / "recipe.toml", "--quiet", "--name", "again", cwd=tmp_path
+        "train",
+        "--device",
+        "cpu",
+        "--recipe",
+        folder / "recipe.toml",
+        "--quiet",
+        "--no-plots",
+        "--name",
+        "again",
+        cwd=tmp_path,
     )
     assert again.returncode == 0, again.stderr
     assert again.stderr == ""
@@ -90,7 +103,7 @@ def test_two_epochs_on_real_digits_look_like_this(tmp_path):
 @pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])
 def test_the_same_seed_gives_the_same_bytes(tmp_path, backend):
     toy = toy_file(tmp_path / "toy.npz")
-    common = ("--device", "cpu", "--backend", backend, "--data", toy, "-e", "2", "--quiet", "--json")
+    common = ("--device", "cpu", "--backend", backend, "--data", toy, "-e", "2", "--quiet", "--json", "--no-plots")
     runs = {"a": 3, "b": 3, "c": 4}
     for name, seed in runs.items():
         done = door("train", *common, "--seed", seed, "--name", name, cwd=tmp_path)
@@ -109,7 +122,20 @@ def test_every_backend_starts_from_the_same_bytes(tmp_path):
     toy = toy_file(tmp_path / "toy.npz")
     start = {}
     for backend in ("numpy", "torch", "jax"):
-        arguments = ("--device", "cpu", "--backend", backend, "--data", toy, "-e", "0", "--quiet", "--name", backend)
+        arguments = (
+            "--device",
+            "cpu",
+            "--no-plots",
+            "--backend",
+            backend,
+            "--data",
+            toy,
+            "-e",
+            "0",
+            "--quiet",
+            "--name",
+            backend,
+        )
         done = door("train", *arguments, cwd=tmp_path)
         if done.returncode == 4:
             skip_or_fail(backend, done.stderr.strip())
@@ -120,7 +146,20 @@ def test_every_backend_starts_from_the_same_bytes(tmp_path):
 def test_float64_is_float64_on_every_backend(tmp_path):
     toy = toy_file(tmp_path / "toy.npz")
     for backend in ("numpy", "torch", "jax"):
-        arguments = ("--device", "cpu", "--backend", backend, "--data", toy, "-e", "1", "--quiet", "--dtype", "float64")
+        arguments = (
+            "--device",
+            "cpu",
+            "--no-plots",
+            "--backend",
+            backend,
+            "--data",
+            toy,
+            "-e",
+            "1",
+            "--quiet",
+            "--dtype",
+            "float64",
+        )
         done = door("train", *arguments, "--name", backend, cwd=tmp_path)
         if done.returncode == 4:
             skip_or_fail(backend, done.stderr.strip())
@@ -166,7 +205,9 @@ def test_without_a_gpu_cuda_is_refused_in_one_sentence_and_auto_trains(tmp_path,
         assert refused.stderr.startswith(f"error: {reason}")
         assert "To mend it: " in refused.stderr
         assert not (tmp_path / "runs").exists()
-    trained = door("train", "--device", "auto", "-e", "1", "--hidden", "none", "--json", cwd=tmp_path, **changes)
+    trained = door(
+        "train", "--device", "auto", "-e", "1", "--hidden", "none", "--json", "--no-plots", cwd=tmp_path, **changes
+    )
     assert trained.returncode == 0
     assert trained.stderr.startswith(f"No GPU is used: {reason}")
     assert json.loads(trained.stdout)["backend"] == "numpy"
@@ -249,7 +290,7 @@ def test_a_rate_that_diverges_ends_with_6_and_the_last_good_state(tmp_path):
 
 def test_a_target_that_is_missed_ends_with_8(tmp_path):
     toy = toy_file(tmp_path / "toy.npz")
-    arguments = ("--data", toy, "--device", "cpu", "-e", "0", "--quiet")
+    arguments = ("--data", toy, "--device", "cpu", "-e", "0", "--quiet", "--no-plots")
     assert door("train", *arguments, "--target-accuracy", "0.99", cwd=tmp_path).returncode == 8
     assert door("train", *arguments, "--target-accuracy", "0.0", cwd=tmp_path).returncode == 0
 
@@ -292,7 +333,18 @@ def test_a_signal_saves_and_says_so(tmp_path, number, code):
 def test_in_a_terminal_there_is_a_panel_and_the_result_stays_clean(tmp_path, changes):
     toy = toy_file(tmp_path / "toy.npz")
     ours, theirs = pty.openpty()
-    command = [sys.executable, str(ROOT / "train.py"), "--device", "cpu", "--data", str(toy), "-e", "3", "--json"]
+    command = [
+        sys.executable,
+        str(ROOT / "train.py"),
+        "--device",
+        "cpu",
+        "--data",
+        str(toy),
+        "-e",
+        "3",
+        "--json",
+        "--no-plots",
+    ]
     process = subprocess.Popen(
         command, cwd=tmp_path, env=environment(**changes), stdout=subprocess.PIPE, stderr=theirs, text=True
     )
@@ -331,7 +383,17 @@ def test_a_terminal_that_is_closed_ends_no_training_and_its_result_is_whole(tmp_
 def test_nothing_but_text_goes_into_a_pipe_even_with_force_color(tmp_path):
     toy = toy_file(tmp_path / "toy.npz")
     done = door(
-        "train", "--device", "cpu", "--data", toy, "-e", "2", cwd=tmp_path, FORCE_COLOR="1", PYTHONIOENCODING="ascii"
+        "train",
+        "--device",
+        "cpu",
+        "--data",
+        toy,
+        "-e",
+        "2",
+        "--no-plots",
+        cwd=tmp_path,
+        FORCE_COLOR="1",
+        PYTHONIOENCODING="ascii",
     )
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stderr + done.stdout

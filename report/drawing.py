@@ -1,0 +1,108 @@
+"""Drawing with matplotlib: imported here alone and late, the same whatever the user's settings, and as PNG bytes."""
+
+import contextlib
+import io
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+# Okabe and Ito's colours, told apart with any eyes: of training, validation, what is wrong, and what is in between.
+TRAIN, VALIDATION, WRONG, BETWEEN = "#0072B2", "#D55E00", "#D55E00", "#56B4E9"
+QUIET = "#666666"
+DPI = 120
+LONGEST_NAME = 18
+STYLE = {
+    "text.parse_math": False,  # a dollar in a name is a dollar
+    "font.family": ["DejaVu Sans"],  # comes with matplotlib
+    "font.size": 9.0,
+    "axes.titlesize": 10.0,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e4e4",
+    "legend.frameon": False,
+}
+
+
+class DrawingError(Exception):
+    """Pictures cannot be drawn at all."""
+
+    exit_code = 1
+
+
+@contextlib.contextmanager
+def drawing() -> Iterator[None]:
+    """While open, figures are drawn in our style, and nothing is said of fonts and folders.
+
+    DrawingError where matplotlib cannot be imported.
+    """
+    logging.getLogger("matplotlib").setLevel(logging.CRITICAL)  # it makes do with a temporary folder, and tells so
+    os.environ["MPLBACKEND"] = "agg"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            import matplotlib as mpl
+        except Exception as error:
+            raise DrawingError(
+                f"there are no pictures, for matplotlib cannot be imported ({error}); "
+                "install it anew, or do without by --no-plots; nothing else is lost"
+            ) from None
+        with mpl.rc_context():
+            mpl.rcdefaults()
+            mpl.rcParams.update(STYLE)
+            yield
+
+
+def figure(
+    width: float, height: float, *, left: float = 0.7, right: float = 0.25, bottom: float = 0.5, top: float = 0.35
+) -> Any:
+    """An empty figure of so many inches, with its margins; a layout that finds them itself draws everything twice."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    made = Figure(figsize=(width, height), dpi=DPI)
+    FigureCanvasAgg(made)
+    made.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height)
+    return made
+
+
+def room(names: list[str], size: float = 9.0) -> float:
+    """Inches that the longest of the names takes in letters of so many points."""
+    return max((max(map(len, name.split("\n"))) for name in names), default=0) * size * 0.0088
+
+
+def sheet(width: float, height: float) -> tuple[Any, Any]:
+    """A figure, and axes that cover it, whose units are inches from its upper left corner."""
+    made = figure(width, height)
+    axes = made.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes.set_axis_off()
+    axes.set_xlim(0.0, width)
+    axes.set_ylim(height, 0.0)
+    axes.set_autoscale_on(False)
+    return made, axes
+
+
+def png(made: Any) -> bytes:
+    """The picture as a file, with nothing in it of when and by what it was made."""
+    file = io.BytesIO()
+    made.savefig(file, format="png", metadata={"Software": None}, pil_kwargs={"compress_level": 4})
+    return file.getvalue()
+
+
+def lettered(names: Any, longest: int = LONGEST_NAME) -> list[str]:
+    """Names as the font can show them: cut where they are long; by their number where it lacks a letter of theirs."""
+    from matplotlib.font_manager import findfont, get_font
+
+    font = get_font(findfont("DejaVu Sans"))
+    return [
+        f"no. {i}"
+        if any(font.get_char_index(ord(c)) == 0 for c in name)
+        else name
+        if len(name) <= longest
+        else name[: longest - 1] + "…"
+        for i, name in enumerate(names)
+    ]

@@ -1,0 +1,271 @@
+"""Pictures of every kind of run: they open, show something, take any names, and are the same bytes each time."""
+
+import dataclasses
+import io
+import re
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.dataset import Source, as_classification, as_regression
+from report import drawing, galleries, keepsakes, plots
+from tests.toys import bands, classes, epochs, last, numbers, quick, run
+from training import run_folder
+from training.events import EpochEnded
+from training.findings import find
+from training.run_folder import Every, RunFolder
+
+HOSTILE = ("<script>alert(1)</script>", "$x_1$ | `æøå`", "\N{CJK UNIFIED IDEOGRAPH-732B}" * 3, "name " * 12)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(drawing, "DPI", 50)
+
+
+def pictures_of(shape, k, rows=120, seed=3, names=None):
+    """Noise of bytes in a shape, with labels."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.integers(0, 256, (2 * rows, *shape)).astype(np.uint8), np.arange(2 * rows) % k
+    labels = y if names is None else np.array(names)[y]
+    return as_classification(Source("noise", x[:rows], labels[:rows], x[rows:], labels[rows:], {}))
+
+
+def table(k=3, rows=60):
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(2 * rows, 5)), np.arange(2 * rows) % k
+    names = ("length", "width $", "æ", "\N{CJK UNIFIED IDEOGRAPH-732B}", "x" * 60)
+    return as_classification(Source("t", x[:rows], y[:rows], x[rows:], y[rows:], {}, feature_names=names))
+
+
+def one_target():
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(120, 3))
+    return as_regression(Source("one", x[:60], x[:60, 0], x[60:], x[60:, 0], {}, unit="m/s²"))
+
+
+def kept(recipe, dataset, tmp_path):
+    """Names and bytes of what a run leaves for people, as the door makes it."""
+    events = run(recipe, dataset)
+    folder = RunFolder.claim(str(tmp_path), "run", events[0].model.widths, Every(steps=10**9))
+    folder.begin(recipe, {})
+    for event in events:
+        if isinstance(event, EpochEnded):
+            folder.record(event)
+    model, finished = events[0].model, last(events)
+    summary = keepsakes_summary(finished, model, dataset)
+    found = find(model, finished.state["params"], dataset, recipe.seed)
+    place = {"data": "/somewhere/toy", "backend": "numpy", "device": "cpu", "threads": 1}
+    text = run_folder.recipes.dumps(recipe)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return dict(keepsakes.keepsakes(summary, finished, model, found, folder.history(), text, place))
+
+
+def keepsakes_summary(finished, model, dataset):
+    from report.summary import summarise
+
+    where = {"run": "/runs/mine", "backend": "numpy", "device": "cpu", "dtype": "float32", "seed": 0}
+    return summarise(finished, model, where, model.baseline(dataset.y_test))
+
+
+def assert_shows_something(png):
+    image = Image.open(io.BytesIO(png))
+    image.load()
+    assert image.format == "PNG"
+    assert min(image.size) > 40
+    assert max(image.size) < 1200
+    grey = np.asarray(image.convert("L"))
+    assert len(np.unique(grey)) > 5
+    assert 0.3 < (grey > 200).mean() < 0.999
+    assert not image.info.get("Software")
+
+
+GRAPHS = {"curves", "calibration", "confusion"}
+KINDS = {
+    "28x28": (lambda: pictures_of((28, 28), 10), {}, GRAPHS | {"mistakes", "weights", "activity"}),
+    "10 wide, 14 high": (lambda: pictures_of((14, 10), 4), {}, GRAPHS | {"mistakes", "weights", "activity"}),
+    "a strip": (lambda: pictures_of((2, 60), 3), {}, GRAPHS | {"mistakes", "weights", "activity"}),
+    "three colours": (lambda: pictures_of((5, 6, 3), 3), {}, GRAPHS | {"mistakes", "weights", "activity"}),
+    "two classes": (lambda: pictures_of((6, 6), 2), {}, GRAPHS | {"mistakes", "weights", "activity"}),
+    "47 classes": (lambda: pictures_of((6, 6), 47, 94), {}, GRAPHS | {"mistakes", "weights", "activity"}),
+    "no hidden layer": (lambda: pictures_of((6, 6), 4), {"hidden": ()}, GRAPHS | {"mistakes", "weights"}),
+    "tanh": (lambda: classes(120), {"activation": "tanh", "epochs": 1}, GRAPHS | {"mistakes", "weights"}),
+    "names": (lambda: pictures_of((6, 6), 4, names=HOSTILE), {}, GRAPHS | {"mistakes", "weights", "activity"}),
+    "validation": (lambda: classes(120), {"validation": 20, "lr": 1e-3}, GRAPHS | {"mistakes", "weights", "activity"}),
+    "no epoch": (lambda: classes(120), {"epochs": 0}, GRAPHS - {"curves"} | {"mistakes", "weights", "activity"}),
+    "a table": (table, {}, GRAPHS | {"importance", "activity"}),
+    "two numbers": (lambda: numbers(120), {"loss": "mse"}, {"curves", "predicted", "importance", "activity"}),
+    "one number": (one_target, {"loss": "mse", "validation": 9}, {"curves", "predicted", "importance", "activity"}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_run_has_its_pictures(kind, tmp_path):
+    make, keys, names = KINDS[kind]
+    files = kept(quick(**keys), make(), tmp_path)
+    assert set(files) == {f"plots/{name}.png" for name in names} | {"report.md", "report.html"}
+    assert list(files)[-1] == "report.html"
+    for name in names:
+        assert_shows_something(files[f"plots/{name}.png"])
+    text, page = files["report.md"].decode(), files["report.html"].decode()
+    for name in names:
+        assert f"](plots/{name}.png)" in text
+    assert page.count("<img ") == len(names)
+    assert not re.search(r"None|\bnan\b|(?<!\\)<script", text)
+    assert not re.search(r">(None|nan)<|<script", page)
+
+
+def test_equal_runs_have_equal_pictures(tmp_path):
+    one, other = (kept(quick(), classes(120), tmp_path / name) for name in "ab")
+    assert {name for name in one if one[name] != other[name]} <= {"report.md", "report.html"}  # which tell seconds
+
+
+def test_a_network_without_mistakes_has_no_gallery(tmp_path):
+    x, y = bands(200)
+    dataset = as_classification(Source("b", x, y, x, y, {}))
+    files = kept(quick(epochs=8, lr=0.3), dataset, tmp_path)
+    assert "100.00%" in files["report.md"].decode()
+    assert "plots/mistakes.png" not in files
+    assert "## Mistakes" not in files["report.md"].decode()
+
+
+def rows_of(losses, validation=None, accuracy=None):
+    keys = ("epoch", "images", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
+    validation = validation or [None] * len(losses)
+    return [
+        dict(zip(keys, (i + 1, 100 * (i + 1), a, b, accuracy, accuracy), strict=True))
+        for i, (a, b) in enumerate(zip(losses, validation, strict=True))
+    ]
+
+
+def drawn(make, *arguments, **keys):
+    with drawing.drawing():
+        made = make(*arguments, **keys)
+        assert_shows_something(drawing.png(made))
+        return made
+
+
+def test_curves_hold_the_numbers_of_the_history_and_mark_the_best_epoch():
+    history = rows_of([3.0, 2.0, 1.5], [2.5, 1.0, 1.2], 0.5)
+    loss, accuracy = drawn(plots.curves, history).axes
+    train, validation, best = loss.get_lines()
+    assert train.get_xydata().tolist() == [[100, 3.0], [200, 2.0], [300, 1.5]]
+    assert validation.get_ydata().tolist() == [2.5, 1.0, 1.2]
+    assert np.ravel(best.get_xydata()).tolist() == [200, 1.0]
+    assert best.get_label() == "lowest validation loss: epoch 2"
+    assert accuracy.get_lines()[0].get_ydata().tolist() == [50, 50, 50]
+
+
+def test_a_loss_that_falls_far_has_an_axis_of_powers_and_numbers_that_are_none_are_left_out():
+    made = drawn(plots.curves, rows_of([100.0, float("inf"), 0.1], [float("nan"), 5.0, 0.2]))
+    assert made.axes[0].get_yscale() == "log"
+    assert [label.get_text() for label in made.axes[0].get_yticklabels() if "$" in label.get_text()] == []
+
+
+def test_one_epoch_without_validation_is_a_point():
+    made = drawn(plots.curves, rows_of([1.0]))
+    assert len(made.axes) == 1
+    assert len(made.axes[0].get_lines()) == 1
+
+
+@pytest.mark.parametrize(("value", "text"), [(0, "0"), (600, "600"), (250_000, "250k"), (1.5e6, "1.5M"), (2e9, "2G")])
+def test_large_numbers_on_an_axis_are_short(value, text):
+    assert plots.short_number(value) == text
+
+
+def test_names_that_the_font_lacks_are_numbers_and_long_ones_are_cut():
+    with drawing.drawing():
+        found = drawing.lettered([*HOSTILE, "æøå"], 12)
+    assert found == ["<script>ale…", "$x_1$ | `æø…", "no. 2", "name name n…", "æøå"]
+
+
+def test_a_confusion_matrix_says_its_counts():
+    counts = np.array([[50, 2, 0], [0, 7, 3], [0, 0, 0]])
+    made = drawn(galleries.confusion, counts, ("a", "b", "c"))
+    written = {(int(t.get_position()[1]), int(t.get_position()[0])): int(t.get_text()) for t in made.axes[0].texts}
+    assert written == {(i, k): counts[i, k] for i, k in np.argwhere(counts)}
+    shares = np.asarray(made.axes[0].images[0].get_array()) ** 2
+    np.testing.assert_allclose(shares[1], [0, 0.7, 0.3])
+
+
+@pytest.mark.parametrize("k", [31, 200])
+def test_of_many_classes_the_counts_are_left_out_and_the_marks_stay_apart(k):
+    made = drawn(galleries.confusion, np.eye(k, dtype=int) * 5, tuple(f"class number {i}" for i in range(k)))
+    assert not made.axes[0].texts
+    assert len(made.axes[0].get_xticks()) <= galleries.MOST_TICKS
+
+
+def test_a_gallery_shows_pictures_upright_with_answer_and_truth():
+    x, y = bands(40)
+    dataset = as_classification(Source("b", x, y, x, y, {}))
+    events = run(quick(epochs=0), dataset)
+    found = find(events[0].model, last(events).state["params"], dataset, 0)
+    made = drawn(galleries.mistakes, found.mistakes, found.wrong, ("a", "b", "c", "d"))
+    axes = made.axes[0]
+    first = found.mistakes[0]
+    np.testing.assert_array_equal(np.asarray(axes.images[0].get_array()), x[first.row])
+    left, right, bottom, top = axes.images[0].get_extent()
+    assert left < right
+    assert top < bottom  # of inches from above: the first row of pixels is the upper one
+    assert axes.images[0].origin == "upper"
+    words = [text.get_text() for text in axes.texts]
+    assert words[1] == f"said {'abcd'[first.said]}  {galleries.percent(first.p_said)}"
+    assert words[2] == f"true {'abcd'[first.truth]}  {galleries.percent(first.p_truth)}"
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.9912, "99.1%"), (1.0, ">99.9%"), (0.99999, ">99.9%"), (1e-9, "<0.1%"), (0.5, "50.0%")]
+)
+def test_a_probability_is_never_said_to_be_certain(share, text):
+    assert galleries.percent(share) == text
+
+
+def test_dead_units_are_counted_and_stand_out():
+    made = drawn(plots.activity, (np.array([0.0, 0.5, 1.0]), np.array([0.2])))
+    labels = [label.get_text() for label in made.axes[0].get_yticklabels()]
+    assert labels == ["layer 1: 3 units\n1 dead", "layer 2: 1 unit\n0 dead"]
+    dead = [line for line in made.axes[0].get_lines() if line.get_marker() == "X"]
+    assert [len(line.get_xdata()) for line in dead] == [1, 0]
+
+
+def test_settings_of_the_user_change_nothing(monkeypatch):
+    import matplotlib as mpl
+
+    history = rows_of([3.0, 2.0, 1.5])
+    with drawing.drawing():
+        before = drawing.png(plots.curves(history))
+    with mpl.rc_context({"font.size": 30, "lines.linewidth": 9, "text.usetex": True, "axes.grid": False}):
+        with drawing.drawing():
+            after = drawing.png(plots.curves(history))
+        assert mpl.rcParams["font.size"] == 30
+    assert before == after
+
+
+def test_a_matplotlib_that_cannot_be_imported_is_a_sentence(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    with pytest.raises(drawing.DrawingError, match=r"cannot be imported .*--no-plots"), drawing.drawing():
+        pass
+
+
+def test_predictions_that_overflowed_are_left_out():
+    dataset = numbers(120)
+    events = run(quick(loss="mse"), dataset)
+    found = find(events[0].model, last(events).state["params"], dataset, 0)
+    found.predicted[:, 0] = np.inf
+    found.predicted[3, 1] = np.nan
+    drawn(plots.predicted, dataclasses.replace(found), events[0].model)
+
+
+def test_history_is_that_of_the_epochs(tmp_path):
+    events = run(quick(epochs=2), classes(120))
+    folder = RunFolder.claim(str(tmp_path), "run", events[0].model.widths, Every(steps=10**9))
+    folder.begin(quick(), {})
+    for event in epochs(events):
+        folder.record(event)
+    rows = folder.history()
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert rows[1]["train_loss"] == epochs(events)[1].train.loss
+    assert rows[1]["validation_loss"] is None
