@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("backends", "data", "network", "report", "training")
-DOORS = ("train", "evaluate", "compare", "cli")
+DOORS = ("train", "evaluate", "export", "compare", "cli")
 BELOW_ALL = ("startup",)  # what a door and a room may import, because it knows of neither
 ARRAY_LIBRARIES = {"cupy", "cupy_backends", "torch", "jax", "jaxlib", "array_api_compat", "array_api_strict", "dpnp"}
 HEAVY = {"cupy", "torch", "jax"}

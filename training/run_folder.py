@@ -26,6 +26,7 @@ COLUMNS = (
 LAST, BEST = "last.safetensors", "best.safetensors"
 RECIPE, ENVIRONMENT, METRICS = "recipe.toml", "environment.json", "metrics.csv"
 REPORT, LOCK = "report.json", "run.lock"
+OWN = (LAST, BEST, RECIPE, ENVIRONMENT, METRICS, REPORT, LOCK)
 LONGEST_WIDTHS = 100
 # What Windows has in no file name, and the names it keeps for devices.
 FORBIDDEN = '<>:"|?*'
