@@ -1,7 +1,7 @@
 """One fixture, `backend`, runs a mathematical test on every array library that is there, in float64.
 
-LAGVIS_REQUIRE=numpy,strict,torch,jax turns the skip of a missing backend into a failure. It takes the names below, and
-cupy-signatures for the tests that read CuPy and compute nothing.
+LAGVIS_REQUIRE=numpy,strict,torch,jax turns the skip of a missing backend into a failure. It takes the names below,
+cupy-signatures for the tests that read CuPy and compute nothing, browser for the page, and onnx for that export.
 """
 
 import os
@@ -36,7 +36,7 @@ OPENERS: dict[str, tuple[str, Callable[[str], Backend]]] = {
 }
 
 
-KNOWN = {name for name, _ in OPENERS.values()} | {"cupy-signatures"}
+KNOWN = {name for name, _ in OPENERS.values()} | {"cupy-signatures", "browser", "onnx"}
 if REQUIRED - KNOWN:
     raise pytest.UsageError(f"LAGVIS_REQUIRE names {REQUIRED - KNOWN}, which no test knows; known are {sorted(KNOWN)}")
 
@@ -84,3 +84,14 @@ def torch():
     except ImportError as error:
         skip_or_fail("torch", f"PyTorch is the oracle of this test: {error}")
     return torch
+
+
+@pytest.fixture(scope="session")
+def onnxruntime():
+    """What exports to ONNX are held against, with what makes them."""
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime
+    except ImportError as error:
+        skip_or_fail("onnx", f"ONNX is made by onnx and read by onnxruntime: {error}")
+    return onnxruntime

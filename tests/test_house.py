@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("backends", "data", "network", "report", "training")
-DOORS = ("train", "evaluate", "predict", "compare", "cli", "guard", "opening")
+DOORS = ("train", "evaluate", "export", "predict", "compare", "cli", "guard", "opening")
 BELOW_ALL = ("startup",)  # what a door and a room may import, because it knows of neither
 ARRAY_LIBRARIES = {"cupy", "cupy_backends", "torch", "jax", "jaxlib", "array_api_compat", "array_api_strict", "dpnp"}
 HEAVY = {"cupy", "torch", "jax", "matplotlib"}  # matplotlib is for pictures alone

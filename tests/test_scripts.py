@@ -81,3 +81,13 @@ def test_runs_that_are_killed_anywhere_lose_nothing():
     counts = json.loads(done.stdout)
     assert (counts["kills"], counts["losses"], counts["mismatches"]) == (4, 0, 0)
     assert counts["hit a save"] + counts["within an epoch"] > 0
+
+
+def test_onnx_check_holds_every_answer_against_onnxruntime(onnxruntime):
+    done = subprocess.run(
+        [sys.executable, SCRIPTS / "onnx-check", "-e", "1", "--hidden", "16"],
+        check=False, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(": 0 of 10000 answers differ") == 6
+    assert done.stdout.endswith("all hold\n")

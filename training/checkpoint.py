@@ -74,11 +74,8 @@ def digest_of(meaning: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def write_checkpoint(path: Path, checkpoint: Checkpoint, also: Path | None = None) -> None:
-    """Write beside `path`, flush to the disk, rename: at every instant `path` is the old file or the new one, whole.
-
-    Then the same to `also`.
-    """
+def parts_of(checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Every array of a checkpoint by name, and their meaning, with a digest; NotFiniteError if one is no number."""
     model = checkpoint.model
     # The library writes the memory of an array as it lies, and says nothing where that is not row by row.
     leaves = named_leaves(checkpoint.state | ({"totals": checkpoint.totals} if checkpoint.totals else {}))
@@ -88,9 +85,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint, also: Path | None = Non
         if scaling is not None:
             arrays |= {f"{name}.mean": scaling.mean, f"{name}.deviation": scaling.deviation}
     if not all_finite(arrays):
-        raise NotFiniteError(
-            f"the state after step {checkpoint.step} holds numbers that are none; {path} stays as it is"
-        )
+        raise NotFiniteError(f"the state after step {checkpoint.step} holds numbers that are none")
     meaning = {
         "format": FORMAT,
         "activation": model.activation,
@@ -106,9 +101,25 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint, also: Path | None = Non
         "best_loss": checkpoint.best_loss if checkpoint.best_epoch else None,
         "data": checkpoint.data,
     }
-    meaning["digest"] = digest_of(meaning, arrays)
+    return arrays, meaning | {"digest": digest_of(meaning, arrays)}
+
+
+def file_of(checkpoint: Checkpoint) -> bytes:
+    """A checkpoint as the bytes of its file; NotFiniteError if it holds numbers that are none."""
+    arrays, meaning = parts_of(checkpoint)
     # One key only: the library writes several in an order of its own, and equal runs would differ.
-    content = save(arrays, metadata={"lagvis": json.dumps(meaning, sort_keys=True)})
+    return save(arrays, metadata={"lagvis": json.dumps(meaning, sort_keys=True)})
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint, also: Path | None = None) -> None:
+    """Write beside `path`, flush to the disk, rename: at every instant `path` is the old file or the new one, whole.
+
+    Then the same to `also`.
+    """
+    try:
+        content = file_of(checkpoint)
+    except NotFiniteError as error:
+        raise NotFiniteError(f"{error}; {path} stays as it is") from None
     for target in (path, also) if also else (path,):
         try:
             replace_file(target, content)

@@ -15,7 +15,8 @@ from data.npz import read_npy
 from training.checkpoint import Checkpoint, CheckpointError, check_layers
 from training.model import Model
 
-FIRST = "weightlayer1.npy"
+WEIGHTS, BIASES = "weightlayer{}.npy", "biaslayer{}.npy"
+FIRST = WEIGHTS.format(1)
 MNIST_SHAPE = (28, 28)
 
 
@@ -23,7 +24,7 @@ def read_paper_network(folder: Path) -> Checkpoint:
     """The network of a folder, as one that has taken no step here; CheckpointError if it is none, or not whole."""
     params: list[dict[str, np.ndarray]] = []
     for i in count(1):
-        weights, biases = folder / f"weightlayer{i}.npy", folder / f"biaslayer{i}.npy"
+        weights, biases = folder / WEIGHTS.format(i), folder / BIASES.format(i)
         if i > 1 and not (weights.exists() or biases.exists()):
             break
         params.append({"W": read_matrix(weights).T, "b": read_matrix(biases).T})

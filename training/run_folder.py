@@ -31,6 +31,7 @@ LAST, BEST = "last.safetensors", "best.safetensors"
 RECIPE, ENVIRONMENT, METRICS = "recipe.toml", "environment.json", "metrics.csv"
 REPORT, LOCK = "report.json", "run.lock"
 PLOTS, PAGE = "plots", "report.html"
+OWN = (LAST, BEST, RECIPE, ENVIRONMENT, METRICS, REPORT, LOCK, PLOTS, PAGE, "report.md")
 LONGEST_WIDTHS = 100
 # Of environment.json, what a resume goes by.
 TYPES = {"backend": str, "device": str, "compiled": bool, "threads": int, "sha256": dict}

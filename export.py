@@ -1,0 +1,119 @@
+"""Carry a trained network into other programs: python export.py RUN --format safetensors|npz|onnx|paper|html."""
+
+import startup
+
+if __name__ == "__main__":
+    startup.stop_quietly()  # the imports below take their time
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import cli
+from report.page import page_for
+from training.checkpoint import Checkpoint, CheckpointError
+from training.export import (
+    ExportError,
+    npz_file,
+    onnx_file,
+    paper_files,
+    safetensors_file,
+    write_file,
+    write_folder,
+)
+from training.run_folder import LAST, OWN, RECIPE, find_checkpoint, read_network, widths_text
+
+
+class Format(NamedTuple):
+    """What a format is called by default, and what makes it of a checkpoint: a file, or several in a folder."""
+
+    name: str
+    make: Callable[[Checkpoint], bytes | dict[str, bytes]]
+
+
+def page_file(checkpoint: Checkpoint) -> bytes:
+    """One page that runs the network; ExportError where nothing can be drawn for it."""
+    try:
+        return page_for(checkpoint.model, checkpoint.state["params"], widths_text(checkpoint.model.widths)).encode()
+    except ValueError as error:
+        raise ExportError(f"{error}; use another --format") from None
+
+
+FORMATS = {
+    "safetensors": Format("model.safetensors", safetensors_file),
+    "npz": Format("model.npz", npz_file),
+    "onnx": Format("model.onnx", onnx_file),
+    "paper": Format("saved_network", paper_files),
+    "html": Format("page.html", page_file),
+}
+
+
+def make_parser() -> cli.Parser:
+    """All flags of this door."""
+    parser = cli.Parser("Carry a trained network into other programs, or onto a page to draw on.")
+    parser.add_argument(
+        "run",
+        metavar="RUN",
+        help="a run folder, a run's name, a .safetensors file, or saved_network/ of the paper's program",
+    )
+    parser.add_argument(
+        "--format",
+        required=True,
+        choices=list(FORMATS),
+        help="safetensors or npz: the arrays and their meaning; onnx: for onnxruntime and its like (extra onnx); "
+        "paper: a folder for the paper's program; html: one page on which one draws (default: none, it must be said)",
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", help="where it is written, over what is there (default: export/ in the run folder)"
+    )
+    parser.add_argument(
+        "-o", "--output-dir", default="runs", metavar="DIR", help="where runs are looked up by name (default: runs)"
+    )
+    cli.add_output_flags(parser)
+    return parser
+
+
+def place(output: str | None, source: Path, name: str) -> Path:
+    """Where an export goes; CheckpointError if that is a file that the run lives by, or no folder can be made."""
+    if output is None:
+        folder = source / "export" if source.is_dir() else source.parent / "export"
+        if source.is_file() and source.name != LAST:
+            folder = folder / source.stem  # so that `best` leaves what was made of `last`
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"{folder} cannot be made ({error.strerror}); name a place by --output") from None
+        return folder / name
+    path = Path(os.path.expanduser(output)).absolute()
+    own = path.name in OWN and os.path.isfile(path.parent / RECIPE)
+    if own or (os.path.exists(path) and os.path.samefile(path, source)):
+        raise CheckpointError(f"{path} belongs to a run, which would be lost; name another --output")
+    return path
+
+
+def main(argv: list[str] | None = None) -> int:
+    """A network in, a file out, and its path on stdout."""
+    flags = make_parser().parse(argv)
+    chosen = FORMATS[flags.format]
+    source = find_checkpoint(flags.run, flags.output_dir)
+    checkpoint = read_network(source)
+    made = chosen.make(checkpoint)
+    path = place(flags.output, source, chosen.name)
+    if isinstance(made, dict):
+        write_folder(path, made)
+    else:
+        write_file(path, made)
+    names = checkpoint.model.class_names
+    if flags.format == "paper" and names != tuple(map(str, range(len(names)))):
+        cli.say(f"The paper's files hold no class names: output 0 is {names[0]}, and so on, in the order of the run.")
+    size = sum(map(len, made.values())) if isinstance(made, dict) else len(made)
+    facts = {"run": str(source), "format": flags.format, "output": str(path), "bytes": size}
+    print(json.dumps(facts) if flags.json else path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.guarded(main))

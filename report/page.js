@@ -1,0 +1,378 @@
+"use strict";
+(() => {
+  const byId = (id) => document.getElementById(id);
+  const network = JSON.parse(byId("network").textContent);
+  const floats = (text) => new Float32Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
+  const layers = network.layers.map((layer) => ({ W: floats(layer.W), b: floats(layer.b) }));
+  const classes = network.classes;
+  const [rows, columns] = network.shape;
+
+  // The network: bytes / 255, then a W + b layer by layer, softmax at the end. W is (n_in, n_out), row by row.
+
+  const activations = {
+    relu: (z) => Math.max(0, z),
+    sigmoid: (z) => 1 / (1 + Math.exp(-z)),
+    tanh: Math.tanh,
+    identity: (z) => z,
+  };
+
+  function dense({ W, b }, a) {
+    const z = Float64Array.from(b);
+    for (let i = 0; i < a.length; i++) {
+      if (a[i] === 0) continue;
+      for (let k = 0, at = i * z.length; k < z.length; k++) z[k] += a[i] * W[at + k];
+    }
+    return z;
+  }
+
+  function softmax(z) {
+    const highest = z.reduce((a, b) => Math.max(a, b));
+    const e = z.map((value) => Math.exp(value - highest));
+    const total = e.reduce((a, b) => a + b);
+    return e.map((value) => value / total);
+  }
+
+  function forward(bytes) {
+    let a = Float64Array.from(bytes, (byte) => byte / 255);
+    const hidden = layers.slice(0, -1).map((layer) => (a = dense(layer, a).map(activations[network.activation])));
+    return { hidden, probabilities: softmax(dense(layers.at(-1), a)) };
+  }
+
+  // The picture: ink 0..255 on nothing, `scale` dots to each number that the network takes.
+
+  const scale = Math.max(1, Math.round(560 / Math.max(rows, columns)));
+  const [height, width] = [rows * scale, columns * scale];
+  const radius = scale * Math.max(0.55, (1.15 / 28) * Math.max(rows, columns));
+  const ink = new Uint8Array(height * width);
+  const strokes = [];
+
+  function stamp([x0, y0], [x1, y1]) {
+    const [dx, dy] = [x1 - x0, y1 - y0];
+    const square = dx * dx + dy * dy || 1;
+    const reach = radius + 1;
+    const [left, right] = [Math.max(0, Math.floor(Math.min(x0, x1) - reach)), Math.min(width, Math.max(x0, x1) + reach)];
+    const [top, bottom] = [Math.max(0, Math.floor(Math.min(y0, y1) - reach)), Math.min(height, Math.max(y0, y1) + reach)];
+    for (let y = top; y < bottom; y++) {
+      for (let x = left; x < right; x++) {
+        const along = Math.min(1, Math.max(0, ((x + 0.5 - x0) * dx + (y + 0.5 - y0) * dy) / square));
+        const distance = Math.hypot(x + 0.5 - x0 - along * dx, y + 0.5 - y0 - along * dy);
+        const value = Math.round(255 * Math.min(1, radius + 0.5 - distance));
+        if (value > ink[y * width + x]) ink[y * width + x] = value;
+      }
+    }
+  }
+
+  function redraw() {
+    ink.fill(0);
+    for (const stroke of strokes) stroke.forEach((point, i) => stamp(stroke[Math.max(0, i - 1)], point));
+  }
+
+  // What the network is shown: the same steps as `as_digit` in data/picture.py, whose paper is 0 here, or plain means.
+
+  const round = (t) => Math.floor(t + 0.5);
+
+  // (h, w) to n rows, each the mean of the rows that it covers; transposed, so that twice does rows and columns.
+  function averaged(v, h, w, n) {
+    const result = new Float64Array(w * n);
+    for (let i = 0; i < n; i++) {
+      const [from, to] = [(i * h) / n, ((i + 1) * h) / n];
+      for (let j = Math.floor(from); j < Math.min(h, Math.ceil(to)); j++) {
+        const part = ((Math.min(to, j + 1) - Math.max(from, j)) * n) / h;
+        for (let k = 0; k < w; k++) result[k * n + i] += part * v[j * w + k];
+      }
+    }
+    return result;
+  }
+
+  const resized = (v, h, w, [newH, newW]) => averaged(averaged(v, h, w, newH), w, newH, newW);
+
+  function asDigit() {
+    const shown = new Uint8Array(rows * columns);
+    const full = ink.reduce((a, b) => Math.max(a, b));
+    if (full < 16) return shown;
+    let [top, bottom, left, right] = [height, -1, width, -1];
+    for (let y = 0, i = 0; y < height; y++) {
+      for (let x = 0; x < width; x++, i++) {
+        if (4 * ink[i] <= full) continue;
+        if (top > y) top = y;
+        if (left > x) left = x;
+        if (right < x) right = x;
+        bottom = y;
+      }
+    }
+    const [h, w] = [bottom - top + 1, right - left + 1];
+    const box = new Float64Array(h * w);
+    for (let y = 0, i = 0; y < h; y++) {
+      for (let x = 0; x < w; x++, i++) box[i] = ink[(top + y) * width + left + x];
+    }
+    const fit = [h, w].map((side) => Math.max(1, round((20 * side) / Math.max(h, w))));
+    const small = resized(box, h, w, fit);
+    const most = small.reduce((a, b) => Math.max(a, b));
+    let [mass, my, mx] = [0, 0, 0];
+    small.forEach((value, i) => {
+      mass += value;
+      my += value * Math.floor(i / fit[1]);
+      mx += value * (i % fit[1]);
+    });
+    const [atRow, atColumn] = [my, mx].map((m, axis) => Math.min(28 - fit[axis], Math.max(0, round(14 - m / mass))));
+    small.forEach((value, i) => {
+      shown[(atRow + Math.floor(i / fit[1])) * columns + atColumn + (i % fit[1])] = round((255 * value) / most);
+    });
+    return shown;
+  }
+
+  const asGrid = () => Uint8Array.from(resized(ink, height, width, [rows, columns]), round);
+
+  // What a person sees.
+
+  const pad = byId("pad");
+  const canvas = byId("ink");
+  const cursor = byId("cursor");
+  [canvas.width, canvas.height] = [width, height];
+  const context = canvas.getContext("2d");
+  const picture = context.createImageData(width, height);
+  const dots = new Uint32Array(picture.data.buffer); // a dot's bytes are red, green, blue, alpha
+  const shownCanvas = byId("shown");
+  [shownCanvas.width, shownCanvas.height] = [columns, rows];
+  shownCanvas.style.width = `${Math.max(columns, Math.round((140 * columns) / Math.max(rows, columns)))}px`;
+  const times = `${rows} × ${columns}`;
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const percent = (p) => `${(100 * p).toFixed(1)} %`;
+  const MOST_UNITS = 4096;
+  const MOST_CLASSES = 20;
+  const [CELL, PITCH] = [12, 14];
+
+  const units = layers.slice(0, -1).map(({ b }, i) => {
+    const figure = document.createElement("figure");
+    const caption = document.createElement("figcaption");
+    const [title, note, grid] = ["b", "span", "canvas"].map((name) => document.createElement(name));
+    title.textContent = `Layer ${i + 1}`;
+    caption.append(title, " ", note);
+    grid.className = "units";
+    grid.setAttribute("role", "img");
+    const count = Math.min(b.length, MOST_UNITS);
+    const across = count <= 128 ? 16 : count <= 512 ? 32 : 64;
+    grid.width = across * PITCH - PITCH + CELL;
+    grid.height = Math.ceil(count / across) * PITCH - PITCH + CELL;
+    figure.append(caption, grid);
+    byId("hidden-layers").append(figure);
+    return { note, grid, count, across };
+  });
+
+  const items = Array.from({ length: Math.min(classes.length, MOST_CLASSES) }, () => {
+    const item = document.createElement("li");
+    const [name, bar, fill, value] = ["name", "bar", "fill", "value"].map((kind) => {
+      const span = document.createElement("span");
+      span.className = kind;
+      return span;
+    });
+    bar.append(fill);
+    item.append(name, bar, value);
+    byId("classes").append(item);
+    return { item, name, fill, value };
+  });
+  byId("classes").classList.toggle("long", classes.some((name) => name.length > 2));
+  if (classes.length > MOST_CLASSES) byId("classes-note").textContent = `the likeliest ${MOST_CLASSES} of ${classes.length}`;
+  byId("centring").hidden = !network.digits;
+
+  function paintInk() {
+    const [red, green, blue] = getComputedStyle(pad).color.match(/\d+/g).map(Number);
+    const paint = red | (green << 8) | (blue << 16);
+    for (let i = 0; i < ink.length; i++) dots[i] = paint | (ink[i] << 24);
+    context.putImageData(picture, 0, 0);
+  }
+
+  function paintShown(shown) {
+    const target = shownCanvas.getContext("2d");
+    const image = target.createImageData(columns, rows);
+    shown.forEach((value, i) => image.data.set([value, value, value, 255], 4 * i));
+    target.putImageData(image, 0, 0);
+    const inked = shown.reduce((n, value) => n + (value > 0), 0);
+    byId("shown-note").textContent = `${times}, ${inked} dots inked`;
+    shownCanvas.setAttribute("aria-label", inked ? `a picture of ${times}, ${inked} of its dots inked` : "nothing yet");
+  }
+
+  function paintUnits({ note, grid, count, across }, a) {
+    const target = grid.getContext("2d");
+    const most = a ? a.reduce((m, value) => Math.max(m, Math.abs(value)), 0) : 0;
+    const [off, positive, negative] = ["--off", "--accent", "--against"].map(colour);
+    target.clearRect(0, 0, grid.width, grid.height);
+    for (let i = 0; i < count; i++) {
+      const at = [(i % across) * PITCH, Math.floor(i / across) * PITCH, CELL, CELL];
+      target.globalAlpha = 1;
+      target.fillStyle = off;
+      target.fillRect(...at);
+      if (!most || !a[i]) continue;
+      target.globalAlpha = Math.abs(a[i]) / most;
+      target.fillStyle = a[i] > 0 ? positive : negative;
+      target.fillRect(...at);
+    }
+    target.globalAlpha = 1;
+    const total = layers[units.findIndex((unit) => unit.grid === grid)].b.length;
+    const active = a ? a.reduce((n, value) => n + (value !== 0), 0) : 0;
+    note.textContent = `${total} units` + (a && network.activation === "relu" ? `, ${active} active` : "") +
+      (count < total ? `, the first ${count} drawn` : "");
+    grid.setAttribute("aria-label", a ? `${note.textContent}; the strongest at ${most.toFixed(2)}` : note.textContent);
+  }
+
+  function paintClasses(probabilities) {
+    let order = classes.map((_, i) => i);
+    const likeliest = probabilities ? [...order].sort((a, b) => probabilities[b] - probabilities[a]) : order;
+    if (order.length > items.length) order = likeliest;
+    items.forEach(({ item, name, fill, value }, i) => {
+      const p = probabilities ? probabilities[order[i]] : 0;
+      name.textContent = classes[order[i]];
+      fill.style.transform = `scaleX(${p})`;
+      value.textContent = probabilities ? percent(p) : "–";
+      item.classList.toggle("first", Boolean(probabilities) && order[i] === likeliest[0]);
+    });
+    const [first, second] = likeliest;
+    const [best, sure] = [byId("best"), byId("sure")];
+    best.textContent = probabilities ? classes[first] : "–";
+    best.classList.toggle("long", best.textContent.length > 8);
+    sure.textContent = probabilities
+      ? percent(probabilities[first]) + (second === undefined ? "" : `, else ${classes[second]} with ${percent(probabilities[second])}`)
+      : "nothing drawn yet";
+    return probabilities ? `${classes[first]}, ${sure.textContent}` : "Nothing drawn.";
+  }
+
+  // From ink to answer. Drawn at most once a frame; said aloud once the pen rests.
+
+  const state = { shown: asGrid(), hidden: null, probabilities: null };
+  let [due, resting, spoken] = [false, 0, ""];
+
+  function show() {
+    due = false;
+    state.shown = network.digits && byId("centre").checked ? asDigit() : asGrid();
+    const blank = state.shown.every((value) => value === 0);
+    const { hidden, probabilities } = blank ? { hidden: null, probabilities: null } : forward(state.shown);
+    Object.assign(state, { hidden, probabilities });
+    byId("hint").hidden = strokes.length > 0 || !cursor.hidden;
+    paintInk();
+    paintShown(state.shown);
+    units.forEach((unit, i) => paintUnits(unit, hidden && hidden[i]));
+    spoken = paintClasses(probabilities);
+  }
+
+  function changed() {
+    if (!due) requestAnimationFrame(show);
+    due = true;
+    clearTimeout(resting);
+    resting = setTimeout(() => (byId("said").textContent = spoken), 500);
+  }
+
+  // Mouse, finger, pen.
+
+  let pointer = null;
+
+  function begin(point) {
+    strokes.push([point]);
+    stamp(point, point);
+    changed();
+  }
+
+  function extend(point) {
+    const stroke = strokes.at(-1);
+    stamp(stroke.at(-1), point);
+    stroke.push(point);
+    changed();
+  }
+
+  function place(event) {
+    const box = canvas.getBoundingClientRect();
+    return [((event.clientX - box.left) * width) / box.width, ((event.clientY - box.top) * height) / box.height];
+  }
+
+  pad.addEventListener("pointerdown", (event) => {
+    if (pointer !== null || event.button !== 0) return;
+    lift();
+    pointer = event.pointerId;
+    pad.setPointerCapture(pointer);
+    begin(place(event));
+  });
+  pad.addEventListener("pointermove", (event) => {
+    if (event.pointerId !== pointer) return;
+    const passed = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
+    for (const each of passed.length ? passed : [event]) extend(place(each));
+  });
+  for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) {
+    pad.addEventListener(name, (event) => {
+      if (event.pointerId === pointer) pointer = null;
+    });
+  }
+
+  // Keyboard.
+
+  const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  const at = [Math.floor(columns / 2), Math.floor(rows / 2)];
+  let down = false;
+  const middle = () => at.map((cell) => (cell + 0.5) * scale);
+
+  function moveCursor() {
+    cursor.style.left = `${(100 * (at[0] + 0.5)) / columns}%`;
+    cursor.style.top = `${(100 * (at[1] + 0.5)) / rows}%`;
+    cursor.classList.toggle("down", down);
+    cursor.hidden = false;
+    byId("hint").hidden = true;
+  }
+
+  function lift() {
+    down = false;
+    cursor.classList.remove("down");
+  }
+
+  pad.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === " " && !event.repeat) {
+      down = !down;
+      if (down) begin(middle());
+      else changed();
+      byId("said").textContent = down ? "Pen down." : "Pen up.";
+    } else if (event.key in moves) {
+      at[0] = Math.min(columns - 1, Math.max(0, at[0] + moves[event.key][0]));
+      at[1] = Math.min(rows - 1, Math.max(0, at[1] + moves[event.key][1]));
+      if (down) extend(middle());
+    } else if (event.key === "Escape") {
+      lift();
+    } else return;
+    if (event.key !== "Escape") moveCursor();
+    event.preventDefault();
+  });
+  pad.addEventListener("blur", () => {
+    lift();
+    cursor.hidden = true;
+    changed();
+  });
+
+  function letGo() {
+    lift();
+    pointer = null;
+  }
+
+  function undo() {
+    letGo();
+    strokes.pop();
+    redraw();
+    changed();
+  }
+
+  byId("undo").addEventListener("click", undo);
+  byId("clear").addEventListener("click", () => {
+    letGo();
+    strokes.length = 0;
+    redraw();
+    changed();
+  });
+  byId("centre").addEventListener("change", changed);
+  document.addEventListener("keydown", (event) => {
+    if ((event.ctrlKey || event.metaKey) && !event.shiftKey && event.key === "z") {
+      event.preventDefault();
+      undo();
+    }
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
+
+  // For the console, and for whoever checks the page: `lagvis.state.probabilities`, `lagvis.forward(bytes)`.
+  window.lagvis = Object.freeze({ state, ink, width, height, forward });
+  show();
+})();

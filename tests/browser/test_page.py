@@ -1,0 +1,400 @@
+"""The page in a real browser, driven as fingers drive it; its answers against NumPy's.
+
+LAGVIS_REQUIRE=browser turns the skip into a failure where no browser is installed.
+"""
+
+import base64
+import json
+import shutil
+import time
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import data
+import export
+import train
+from report.page import page_for
+from tests.conftest import skip_or_fail
+from tests.toys import bands
+from training.model import Model
+from training.prediction import outputs
+from training.run_folder import read_network
+
+BROWSERS, DRIVER = ("chromium", "google-chrome", "chromium-browser"), "chromedriver"
+HOSTILE = ("</script><script>window.hit = 1</script>", "<img src=x onerror='window.hit = 1'>", "{{SCRIPT}}", "æ & ü")
+
+
+@pytest.fixture(scope="module")
+def chrome():
+    """A browser without a window, which keeps a record of its console and of every request."""
+    browser, driver = next(filter(None, map(shutil.which, BROWSERS)), None), shutil.which(DRIVER)
+    if not browser or not driver:
+        skip_or_fail("browser", f"none of {', '.join(BROWSERS)} is installed, or no {DRIVER}")
+    try:
+        from selenium import webdriver
+    except ImportError as error:
+        skip_or_fail("browser", f"selenium drives the browser: {error}")
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--force-device-scale-factor=1"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    service = webdriver.ChromeService(driver)
+    opened = webdriver.Chrome(options=options, service=service)
+    yield opened
+    opened.quit()
+
+
+class Page:
+    """The page in the browser, with hands."""
+
+    def __init__(self, chrome):
+        self.chrome = chrome
+        self.script = chrome.execute_script
+
+    def open(self, path, width=1280, height=1000, scheme="light"):
+        self.tell("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.tell("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.tell("Emulation.setTouchEmulationEnabled", enabled=width < 500)
+        self.chrome.get(path.as_uri())
+        self.box = self.script("const b = ink.getBoundingClientRect(); return [b.left, b.top, b.width, b.height]")
+        return self
+
+    def tell(self, command, **arguments):
+        self.chrome.execute_cdp_cmd(command, arguments)
+
+    def at(self, x, y):
+        """A point of the pad, in shares of its sides, on the screen."""
+        left, top, width, height = self.box
+        return {"x": left + x * width, "y": top + y * height}
+
+    def stroke(self, points):
+        """Mouse down at the first point, moved over the others, up at the last."""
+        first, *others = [self.at(*point) for point in points]
+        self.tell("Input.dispatchMouseEvent", type="mousePressed", button="left", buttons=1, clickCount=1, **first)
+        for point in others:
+            self.tell("Input.dispatchMouseEvent", type="mouseMoved", button="left", buttons=1, **point)
+        last = self.at(*points[-1])
+        self.tell("Input.dispatchMouseEvent", type="mouseReleased", button="left", clickCount=1, **last)
+
+    def finger(self, points):
+        self.tell("Input.dispatchTouchEvent", type="touchStart", touchPoints=[self.at(*points[0])])
+        for point in points[1:]:
+            self.tell("Input.dispatchTouchEvent", type="touchMove", touchPoints=[self.at(*point)])
+        self.tell("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
+    def keys(self, *names):
+        for name in names:
+            text = {"text": " "} if name == " " else {}
+            self.tell("Input.dispatchKeyEvent", type="keyDown", key=name, **text)
+            self.tell("Input.dispatchKeyEvent", type="keyUp", key=name)
+
+    def settle(self):
+        """Two frames, by which whatever was drawn has been answered."""
+        self.chrome.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+
+    def shown(self):
+        self.settle()
+        return np.array(self.script("return [...lagvis.state.shown]"), np.uint8)
+
+    def probabilities(self):
+        self.settle()
+        return self.script("return lagvis.state.probabilities && [...lagvis.state.probabilities]")
+
+    def ink(self):
+        """The picture on the pad, bytes (H, W)."""
+        height, width, text = self.script(
+            "let text = ''; lagvis.ink.forEach((value) => text += String.fromCharCode(value));"
+            "return [lagvis.height, lagvis.width, btoa(text)]"
+        )
+        return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width)
+
+    def forward(self, bytes_):
+        """What the page's script makes of rows of bytes (N, n_0)."""
+        text = base64.b64encode(bytes_.tobytes()).decode()
+        return np.array(
+            self.script(
+                "const [text, n] = arguments, bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));"
+                "return Array.from({length: bytes.length / n},"
+                " (_, i) => [...lagvis.forward(bytes.subarray(i * n, i * n + n)).probabilities])",
+                text,
+                bytes_.shape[1],
+            )
+        )
+
+    def text(self, id_):
+        return self.script("return document.getElementById(arguments[0]).innerText", id_)
+
+    def console(self):
+        return [entry for entry in self.chrome.get_log("browser") if "favicon" not in entry["message"]]
+
+
+@pytest.fixture
+def page(chrome):
+    """A page to be opened; it must leave nothing in the console."""
+    page = Page(chrome)
+    page.console()
+    chrome.get_log("performance")
+    yield page
+    assert page.console() == []
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """The page of a network that knows MNIST after one epoch, and the network."""
+    folder = tmp_path_factory.mktemp("digits")
+    flags = ["--device", "cpu", "-e", "1", "--lr", "0.2", "--quiet", "-o", str(folder), "--name", "r"]
+    assert train.main(flags) == 0
+    assert export.main(["r", "-o", str(folder), "--format", "html"]) == 0
+    return folder / "r" / "export" / "page.html", read_network(folder / "r" / "last.safetensors")
+
+
+def strokes_of(picture):
+    """A digit (28, 28) as strokes down its dark middle, in shares of the pad; the pen is 2.3 dots wide."""
+    padded = np.pad(picture.astype(int), 1)
+    around = np.minimum.reduce([padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]])
+    inner = (picture > 180) & (around > 60)
+    open_, done = [], []
+    for y in range(28):
+        edges = np.flatnonzero(np.diff(np.pad(inner[y].astype(int), 1)))
+        grown = []
+        for first, end in zip(edges[::2], edges[1::2], strict=True):
+            above = next((old for old in open_ if old[1] <= end and first <= old[2] and old not in grown), None)
+            points = [((x + 0.5) / 28, (y + 0.5) / 28) for x in sorted({first, end - 1})]
+            if above:
+                open_.remove(above)
+            grown.append(((above[0] if above else []) + points, first, end))
+        done += [points for points, _, _ in open_]
+        open_ = grown
+    return done + [points for points, _, _ in open_]
+
+
+def test_drawn_digits_are_answered_as_numpy_answers_them(page, digits):
+    path, network = digits
+    picture_room = pytest.importorskip("data.picture", reason="the steps from a drawing to 28x28 are not there yet")
+    test = data.load("mnist")
+    right = 0
+    page.open(path)
+    for row in range(20):
+        page.chrome.find_element("id", "clear").click()
+        for stroke in strokes_of(test.x_test[row].reshape(28, 28)):
+            page.stroke(stroke)
+        found = page.probabilities()
+        shown = page.shown()
+        np.testing.assert_array_equal(
+            shown, picture_room.as_digit(page.ink()).picture.reshape(-1), err_msg=f"row {row}"
+        )
+        (expected,) = outputs(network.model, network.state["params"], shown[None])
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        answer = network.model.class_names[expected.argmax()]
+        assert page.text("best") == answer
+        assert page.script("return document.querySelector('#classes .first .name').textContent") == answer
+        right += int(answer) == test.y_test[row]
+    assert right >= 16
+
+
+def test_ink_of_any_strength_is_cropped_and_centred_as_a_picture_is(page, digits):
+    picture_room = pytest.importorskip("data.picture", reason="the steps from a drawing to 28x28 are not there yet")
+    page.open(digits[0])
+    rng = np.random.default_rng(8)
+    test = data.load("mnist").x_test.reshape(-1, 28, 28)
+    for row, strength in enumerate([1.0, 0.7, 0.4, 0.15, 0.05]):
+        ink = (test[row].repeat(20, axis=0).repeat(20, axis=1) * strength).astype(np.uint8)
+        ink[240:] //= 1 + row % 3
+        ink[tuple(rng.integers(150, 420, (2, 20)))] += row % 2
+        page.script(
+            "const bytes = Uint8Array.from(atob(arguments[0]), (c) => c.charCodeAt(0)); lagvis.ink.set(bytes);"
+            "document.getElementById('centre').dispatchEvent(new Event('change'))",
+            base64.b64encode(ink.tobytes()).decode(),
+        )
+        expected = picture_room.as_digit(ink).picture.reshape(-1)
+        assert (expected.max() > 0) == (strength > 0.05), "both kinds are to be seen"
+        np.testing.assert_array_equal(page.shown(), expected, err_msg=f"strength {strength}")
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh", "identity"])
+@pytest.mark.parametrize("hidden", [(), (5,), (30, 9)])
+def test_the_script_computes_what_numpy_computes(page, tmp_path, activation, hidden, dtype):
+    rng = np.random.default_rng(4)
+    widths = (35, *hidden, 4)
+    params = [
+        {"W": rng.normal(0, 1, (n, m)).astype(dtype), "b": rng.normal(0, 1, m).astype(dtype)}
+        for n, m in pairwise(widths)
+    ]
+    model = Model(widths, activation, "cross-entropy", (5, 7), ("0", "1", "2", "3"), (), "", None, None)
+    path = tmp_path / "page.html"
+    path.write_text(page_for(model, params, "toy"), encoding="utf-8")
+    x = rng.integers(0, 256, (20, 35)).astype(np.uint8)
+    np.testing.assert_allclose(page.open(path).forward(x), outputs(model, params, x), atol=1e-5)
+
+
+def test_a_thousand_test_digits_have_the_probabilities_of_numpy(page, digits):
+    path, network = digits
+    x = data.load("mnist").x_test[:1000]
+    np.testing.assert_allclose(
+        page.open(path).forward(x), outputs(network.model, network.state["params"], x), rtol=0, atol=1e-5
+    )
+
+
+def test_nothing_is_asked_of_a_network(page, digits):
+    page.open(digits[0]).stroke([(0.5, 0.2), (0.5, 0.8)])
+    page.settle()
+    events = [json.loads(entry["message"])["message"] for entry in page.chrome.get_log("performance")]
+    asked = {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
+    assert asked <= {digits[0].as_uri(), "data:,"}
+    assert digits[0].as_uri() in asked
+    assert (
+        page.script("return performance.getEntriesByType('resource').filter((e) => !e.name.startsWith('data:'))") == []
+    )
+
+
+def test_the_policy_forbids_what_the_page_never_does(page, digits):
+    page.open(digits[0])
+    refused = page.chrome.execute_async_script(
+        "const done = arguments[0], found = [];"
+        "document.addEventListener('securitypolicyviolation', (e) => found.push(e.effectiveDirective));"
+        "const script = document.createElement('script'); script.textContent = 'window.hit = 1';"
+        "document.body.append(script);"
+        "fetch('http://localhost:9/').catch(() => setTimeout(() => done([...found, window.hit === undefined]), 50));"
+    )
+    assert refused == ["script-src-elem", "connect-src", True]
+    assert len(page.console()) >= 2  # the two refusals, which were wanted here
+
+
+def test_undo_takes_the_last_stroke_and_clear_all(page, digits):
+    page.open(digits[0])
+    page.stroke([(0.5, 0.2), (0.5, 0.8)])
+    one = page.ink()
+    page.stroke([(0.2, 0.5), (0.8, 0.5)])
+    page.stroke([(0.1, 0.1)])
+    page.chrome.find_element("id", "undo").click()
+    assert not np.array_equal(page.ink(), one)
+    page.chrome.find_element("id", "undo").click()
+    np.testing.assert_array_equal(page.ink(), one)
+    assert page.probabilities() is not None
+    page.chrome.find_element("id", "clear").click()
+    assert page.probabilities() is None
+    assert page.ink().max() == 0
+    assert page.text("sure") == "nothing drawn yet"
+    page.chrome.find_element("id", "undo").click()
+    assert page.probabilities() is None
+
+
+def test_undo_in_the_middle_of_a_stroke_ends_it(page, digits):
+    page.open(digits[0])
+    page.tell(
+        "Input.dispatchMouseEvent", type="mousePressed", button="left", buttons=1, clickCount=1, **page.at(0.3, 0.3)
+    )
+    page.script("document.getElementById('undo').click()")
+    page.tell("Input.dispatchMouseEvent", type="mouseMoved", button="left", buttons=1, **page.at(0.6, 0.6))
+    page.tell("Input.dispatchMouseEvent", type="mouseReleased", button="left", clickCount=1, **page.at(0.6, 0.6))
+    assert page.probabilities() is None
+
+
+def test_the_keyboard_draws_and_every_control_is_reached_by_it(page, digits):
+    page.open(digits[0])
+    order = []
+    for _ in range(4):
+        page.tell("Input.dispatchKeyEvent", type="keyDown", key="Tab", windowsVirtualKeyCode=9)
+        order.append(page.script("return document.activeElement.id"))
+    assert order == ["pad", "undo", "clear", "centre"]
+    page.script("pad.focus()")
+    page.keys(*["ArrowUp"] * 8, " ", *["ArrowDown"] * 15, " ", "ArrowRight")
+    drawn = page.ink()
+    columns = np.flatnonzero(drawn.max(axis=0)) / drawn.shape[1] * 28
+    assert 13 < columns.min() < columns.max() < 16  # lifted before it went to the right
+    assert page.text("best") == "1"
+    page.keys(" ", "Escape", "ArrowRight")
+    assert page.script("return document.getElementById('cursor').classList.contains('down')") is False
+    page.script("document.getElementById('clear').focus()")
+    page.tell("Input.dispatchKeyEvent", type="keyDown", key="Enter", windowsVirtualKeyCode=13, text="\r")
+    assert page.probabilities() is None
+
+
+def test_the_answer_is_said_once_the_pen_rests(page, digits):
+    page.open(digits[0]).stroke([(0.5, 0.15), (0.5, 0.85)])
+    deadline = time.monotonic() + 5
+    while not (said := page.text("said")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert said.startswith("1, ")
+    assert "%" in said
+    roles = page.script(
+        "return [...document.querySelectorAll('[role]')].map((e) => [e.getAttribute('role'), e.ariaLabel])"
+    )
+    assert ["application", "Drawing area"] in roles
+    assert all(label for role, label in roles if role == "img")
+
+
+@pytest.mark.parametrize("width", [320, 360, 768, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_every_width_in_both_schemes(page, digits, tmp_path, width, scheme):
+    names = tuple(f"aclassnamewithoutanyplacetobreakit{i}" * 2 for i in range(10))
+    params = digits[1].state["params"]
+    model = Model(digits[1].model.widths, "relu", "cross-entropy", (28, 28), names, (), "", None, None)
+    (tmp_path / "long.html").write_text(page_for(model, params, "784-" * 40 + "10"), encoding="utf-8")
+    for path in (digits[0], tmp_path / "long.html"):
+        page.open(path, width, 700, scheme)
+        page.stroke([(0.5, 0.2), (0.5, 0.8)])
+        page.settle()
+        assert page.script("return document.documentElement.scrollWidth") <= width
+        assert page.script(
+            "return [...document.querySelectorAll('.name')].every((e) => e.scrollWidth <= e.clientWidth)"
+        )
+        back, text = page.script("const s = getComputedStyle(document.body); return [s.backgroundColor, s.color]")
+        light = [sum(map(int, colour[4:-1].split(","))) > 382 for colour in (back, text)]
+        assert light == [scheme == "light", scheme == "dark"]
+
+
+def test_a_finger_draws_and_does_not_scroll(page, digits):
+    page.open(digits[0], width=360, height=640)
+    page.finger([(0.5, 0.8), (0.5, 0.6), (0.5, 0.4), (0.5, 0.2)])
+    assert page.probabilities() is not None
+    rows = np.flatnonzero(page.ink().max(axis=1))
+    assert rows.max() - rows.min() > 300
+    assert page.script("return scrollY") == 0
+
+
+def test_class_names_are_text_whatever_they_say(page, tmp_path):
+    x, y = bands(100)
+    np.savez(tmp_path / "toy.npz", x=x, y=np.array(HOSTILE)[y])
+    flags = ["--device", "cpu", "--data", str(tmp_path / "toy.npz"), "--quiet", "-o", str(tmp_path), "--name", "r"]
+    assert train.main([*flags, "-e", "1", "--hidden", "none"]) == 0
+    assert export.main(["r", "-o", str(tmp_path), "--format", "html"]) == 0
+    page.open(tmp_path / "r" / "export" / "page.html").stroke([(0.1, 0.1), (0.9, 0.1)])
+    assert page.probabilities() is not None
+    names = page.script("return [...document.querySelectorAll('#classes .name')].map((e) => e.textContent)")
+    assert sorted(names) == sorted(HOSTILE)
+    assert page.script("return [typeof window.hit, document.images.length, document.scripts.length]") == [
+        "undefined",
+        0,
+        2,
+    ]
+
+
+def test_other_shapes_are_drawn_on_their_own_grid_and_only_scaled(page, tmp_path):
+    rng = np.random.default_rng(5)
+    model = Model((15, 3), "relu", "cross-entropy", (3, 5), ("a", "b", "c"), (), "", None, None)
+    params = [{"W": rng.normal(0, 1, (15, 3)), "b": np.zeros(3)}]
+    path = tmp_path / "page.html"
+    path.write_text(page_for(model, params, "toy"), encoding="utf-8")
+    page.open(path)
+    page.stroke([(0.1, 0.5), (0.5, 0.5)])
+    ink, shown = page.ink(), page.shown().reshape(3, 5)
+    assert ink.shape == (336, 560)
+    np.testing.assert_array_equal(shown, np.floor(ink.reshape(3, 112, 5, 112).mean(axis=(1, 3)) + 0.5))
+    assert shown[1, :3].min() > 100
+    assert shown[:, 4].max() == 0
+    assert page.script("return document.getElementById('centring').hidden")
+
+
+def test_a_digit_can_be_shown_as_it_stands(page, digits):
+    page.open(digits[0])
+    page.stroke([(0.1, 0.1), (0.1, 0.3)])
+    centred = page.shown().reshape(28, 28)
+    page.chrome.find_element("id", "centre").click()
+    raw = page.shown().reshape(28, 28)
+    assert raw[12:, 12:].max() == 0
+    assert centred[12:16, 12:16].max() == 255
+    np.testing.assert_array_equal(raw, np.floor(page.ink().reshape(28, 20, 28, 20).mean(axis=(1, 3)) + 0.5))

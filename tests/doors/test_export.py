@@ -1,0 +1,226 @@
+"""export.py as a user meets it: what it prints, where it writes, and what it refuses."""
+
+import errno
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+import evaluate
+import export
+import train
+from cli import guarded
+from tests.doors import strikes
+from tests.doors.running import door, hide_module
+from tests.doors.test_train import toy_file
+from training.run_folder import BEST, LAST
+
+NAMES = {
+    "safetensors": "model.safetensors",
+    "npz": "model.npz",
+    "onnx": "model.onnx",
+    "paper": "saved_network",
+    "html": "page.html",
+}
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """A network trained on the toy data, in runs/r of the current folder."""
+    monkeypatch.chdir(tmp_path)
+    toy_file(tmp_path / "toy.npz")
+    flags = ["--device", "cpu", "--data", "toy.npz", "-e", "2", "--quiet", "--name", "r", "--lr", "0.05"]
+    assert train.main(flags) == 0
+    capsys.readouterr()
+    return tmp_path / "runs" / "r"
+
+
+def exit_code(arguments):
+    """Of the door; argparse ends by an exception."""
+    try:
+        return guarded(export.main, arguments)
+    except SystemExit as end:
+        return end.code
+
+
+def content_of(path):
+    return {p.name: p.read_bytes() for p in path.iterdir()} if path.is_dir() else path.read_bytes()
+
+
+@pytest.mark.parametrize(("format_", "name"), NAMES.items())
+def test_every_format_goes_into_the_run_folder_and_its_path_on_stdout(run, tmp_path, capsys, request, format_, name):
+    if format_ == "onnx":
+        request.getfixturevalue("onnxruntime")
+    assert export.main(["r", "--format", format_]) == 0
+    out = capsys.readouterr()
+    assert (out.out, out.err) == (f"{run / 'export' / name}\n", "")
+    first = content_of(run / "export" / name)
+    assert export.main(["runs/r/last.safetensors", "--format", format_, "--output", f"other-{name}", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["output"] == str(tmp_path / f"other-{name}")
+    assert (told["format"], told["run"]) == (format_, str(run / LAST))
+    assert content_of(tmp_path / f"other-{name}") == first
+    assert told["bytes"] == (sum(map(len, first.values())) if format_ == "paper" else len(first))
+
+
+def test_best_does_not_take_the_place_of_last(run, capsys):
+    assert export.main([f"runs/r/{BEST}", "--format", "npz"]) == 0
+    assert capsys.readouterr().out == f"{run / 'export' / 'best' / 'model.npz'}\n"
+
+
+def test_what_was_exported_is_judged_as_the_run(run, capsys):
+    assert evaluate.main(["r", "--device", "cpu", "--json"]) == 0
+    expected = json.loads(capsys.readouterr().out)
+    for format_ in ("safetensors", "paper"):
+        assert export.main(["r", "--format", format_]) == 0
+        capsys.readouterr()
+        path = str(run / "export" / NAMES[format_])
+        assert evaluate.main([path, "--device", "cpu", "--json", "--data", "toy.npz"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["confusion"] == expected["confusion"]
+
+
+def test_the_papers_own_network_is_carried_on(run, tmp_path, capsys):
+    assert export.main(["r", "--format", "paper", "--output", "saved_network"]) == 0
+    assert export.main(["saved_network", "--format", "npz"]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == str(tmp_path / "saved_network" / "export" / "model.npz")
+    assert evaluate.main(["saved_network", "--device", "cpu", "--data", "toy.npz"]) == 0
+
+
+def test_names_that_a_format_cannot_hold_are_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(1)
+    np.savez(
+        "named.npz", x=rng.integers(0, 256, (60, 4, 4)).astype(np.uint8), y=np.array(["dog", "cat"])[np.arange(60) % 2]
+    )
+    assert train.main(["--device", "cpu", "--data", "named.npz", "-e", "1", "--quiet", "--name", "r"]) == 0
+    assert export.main(["r", "--format", "paper"]) == 0
+    assert "output 0 is cat" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["r"], 2, "the following arguments are required: --format"),
+        (["r", "--format", "pickle"], 2, "invalid choice: 'pickle'"),
+        (["nowhere", "--format", "npz"], 7, "there is no run 'nowhere'"),
+        (["r", "--format", "npz", "--output", "no/such/folder/x.npz"], 7, "cannot be written (No such file"),
+        (["r", "--format", "npz", "--output", "runs"], 7, "is a folder, a file is to be written"),
+        (["r", "--format", "paper", "--output", "runs"], 7, "no network of the paper's program"),
+        (["r", "--format", "paper", "--output", "toy.npz"], 7, "no network of the paper's program"),
+        (["r", "--format", "paper", "--output", "no/such"], 7, "cannot be written (No such file"),
+        (["r", "--format", "npz", "--output", "toy.npz/x"], 7, "cannot be written (Not a directory)"),
+        (["r", "--format", "npz", "--output", "a" * 300], 7, "cannot be written (File name too long)"),
+        (["r", "--format", "paper", "--output", "a" * 300], 7, "cannot be written (File name too long)"),
+        (["r", "--format", "npz", "--output", "~nobody-here/x.npz"], 7, "cannot be written (No such file"),
+        (["r", "--format", "npz", "--output", "a" * 250], 7, "cannot be written (File name too long)"),
+        (["r", "--format", "npz", "--output", ""], 7, "is a folder, a file is to be written"),
+        (["r", "--format", "safetensors", "--output", "runs/r/last.safetensors"], 7, "belongs to a run"),
+        (["r", "--format", "npz", "--output", "runs/r/metrics.csv"], 7, "belongs to a run"),
+        (["copy.safetensors", "--format", "npz", "--output", "copy.safetensors"], 7, "belongs to a run"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence_and_leaves_everything(run, tmp_path, capsys, arguments, code, words):
+    (tmp_path / "copy.safetensors").write_bytes((run / LAST).read_bytes())
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+    assert exit_code(arguments) == code
+    out = capsys.readouterr()
+    assert words in out.err
+    assert (out.out, out.err.count("\n")) == ("", 1)
+    assert {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize("kind", ["table", "numbers"])
+def test_only_for_pictures_one_draws(tmp_path, monkeypatch, capsys, kind):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(60, 4))
+    np.savez("table.npz", x=x, y=np.arange(60) % 2 if kind == "table" else x[:, :1])
+    more = [] if kind == "table" else ["--loss", "mse"]
+    assert train.main(["--device", "cpu", "--data", "table.npz", "-e", "1", "--quiet", "--name", "r", *more]) == 0
+    capsys.readouterr()
+    assert guarded(export.main, ["r", "--format", "html"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(
+        "error: the network " + ("predicts numbers" if kind == "numbers" else "reads rows of numbers")
+    )
+    assert err.endswith("use another --format\n")
+    assert not (tmp_path / "runs" / "r" / "export").exists()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
+@pytest.mark.parametrize("format_", ["npz", "paper", "html"])
+@pytest.mark.parametrize("again", [False, True])
+def test_a_full_disk_leaves_what_was_there(run, capsys, format_, code, again):
+    target = run / "export" / NAMES[format_]
+    if again:
+        assert export.main(["r", "--format", format_]) == 0
+    before = content_of(target) if again else None
+    names = []
+    with strikes.struck(names.append, phases=False):
+        assert export.main(["r", "--format", format_]) == 0
+    after = content_of(target)
+    assert {"rename", "fsync"} <= set(names)
+    for number, name in enumerate(names):
+        if not again:
+            shutil.rmtree(run / "export", ignore_errors=True)
+        capsys.readouterr()
+        with strikes.struck(strikes.full_disk(number, code), phases=False):
+            found = guarded(export.main, ["r", "--format", format_])
+        err = capsys.readouterr().err
+        where = f"operation {number}, {name}: exit code {found}, {err!r}"
+        if found == 0:
+            assert name == "fsync", where
+            assert content_of(target) == after, where
+            continue
+        assert found == 7, where
+        assert err.count("\n") == 1, where
+        assert os.strerror(code) in err, where
+        old = target.with_name("saved_network.old")
+        if old.exists():  # the disk failed between two names, and again when the first was to come back
+            assert "stands in saved_network.old" in err, where
+            old.rename(target)
+        assert (content_of(target) if target.exists() else None) == before, where
+        left = {path.name for path in (run / "export").iterdir()} if (run / "export").exists() else set()
+        assert left <= {NAMES[format_]}, where
+
+
+def test_a_disk_that_fails_once_leaves_the_folder_in_its_place(run, capsys):
+    target = run / "export" / "saved_network"
+    assert export.main(["r", "--format", "paper"]) == 0
+    before, names = content_of(target), []
+    with strikes.struck(names.append, phases=False):
+        assert export.main(["r", "--format", "paper"]) == 0
+    for number, name in enumerate(names):
+        capsys.readouterr()
+        left = iter([None] * number + [OSError(errno.EIO, os.strerror(errno.EIO))])
+
+        def strike(words, left=left):
+            if error := next(left, None):
+                raise error
+
+        with strikes.struck(strike, phases=False):
+            found = guarded(export.main, ["r", "--format", "paper"])
+        where = f"operation {number}, {name}: exit code {found}"
+        assert found == 7 or name == "fsync", where
+        assert content_of(target) == before, where
+        assert [path.name for path in target.parent.iterdir()] == ["saved_network"], where
+
+
+def test_without_onnx_it_says_what_to_install(run, tmp_path):
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    done = door("export", "r", "--format", "onnx", cwd=tmp_path, **hide_module(hidden, "onnx"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: --format onnx needs the package onnx")
+    assert done.stderr.endswith("pip install -e '.[onnx]'\n")
+    done = door("export", "r", "--format", "npz", cwd=tmp_path, **hide_module(hidden, "onnx"))
+    assert (done.returncode, done.stdout) == (0, f"{run / 'export' / 'model.npz'}\n")
+
+
+def test_an_export_folder_that_cannot_be_made_is_a_sentence(run, capsys):
+    (run / "export").write_text("in the way")
+    assert guarded(export.main, ["r", "--format", "npz"]) == 7
+    assert "name a place by --output" in capsys.readouterr().err
