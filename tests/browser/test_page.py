@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import data
+from data import picture
 import export
 import train
 from report.page import page_for
@@ -173,7 +174,6 @@ def strokes_of(picture):
 
 def test_drawn_digits_are_answered_as_numpy_answers_them(page, digits):
     path, network = digits
-    picture_room = pytest.importorskip("data.picture", reason="the steps from a drawing to 28x28 are not there yet")
     test = data.load("mnist")
     right = 0
     page.open(path)
@@ -183,9 +183,7 @@ def test_drawn_digits_are_answered_as_numpy_answers_them(page, digits):
             page.stroke(stroke)
         found = page.probabilities()
         shown = page.shown()
-        np.testing.assert_array_equal(
-            shown, picture_room.as_digit(page.ink()).picture.reshape(-1), err_msg=f"row {row}"
-        )
+        np.testing.assert_array_equal(shown, picture.as_digit(page.ink()).picture.reshape(-1), err_msg=f"row {row}")
         (expected,) = outputs(network.model, network.state["params"], shown[None])
         np.testing.assert_allclose(found, expected, atol=1e-5)
         answer = network.model.class_names[expected.argmax()]
@@ -196,7 +194,6 @@ def test_drawn_digits_are_answered_as_numpy_answers_them(page, digits):
 
 
 def test_ink_of_any_strength_is_cropped_and_centred_as_a_picture_is(page, digits):
-    picture_room = pytest.importorskip("data.picture", reason="the steps from a drawing to 28x28 are not there yet")
     page.open(digits[0])
     rng = np.random.default_rng(8)
     test = data.load("mnist").x_test.reshape(-1, 28, 28)
@@ -209,7 +206,7 @@ def test_ink_of_any_strength_is_cropped_and_centred_as_a_picture_is(page, digits
             "document.getElementById('centre').dispatchEvent(new Event('change'))",
             base64.b64encode(ink.tobytes()).decode(),
         )
-        expected = picture_room.as_digit(ink).picture.reshape(-1)
+        expected = picture.as_digit(ink).picture.reshape(-1)
         assert (expected.max() > 0) == (strength > 0.05), "both kinds are to be seen"
         np.testing.assert_array_equal(page.shown(), expected, err_msg=f"strength {strength}")
 
