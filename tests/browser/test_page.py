@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import data
-from data import picture
 import export
 import train
+from data import picture
 from report.page import page_for
 from tests.conftest import skip_or_fail
 from tests.toys import bands
