@@ -146,7 +146,7 @@ def page(chrome):
 def digits(tmp_path_factory):
     """The page of a network that knows MNIST after one epoch, and the network."""
     folder = tmp_path_factory.mktemp("digits")
-    flags = ["--device", "cpu", "-e", "1", "--lr", "0.2", "--quiet", "-o", str(folder), "--name", "r"]
+    flags = ["--device", "cpu", "-e", "1", "--lr", "0.2", "--quiet", "--no-plots", "-o", str(folder), "--name", "r"]
     assert train.main(flags) == 0
     assert export.main(["r", "-o", str(folder), "--format", "html"]) == 0
     return folder / "r" / "export" / "page.html", read_network(folder / "r" / "last.safetensors")

@@ -24,7 +24,7 @@ JUNK = (".DS_Store", "Thumbs.db", "._a.png")
 def runs(tmp_path_factory):
     """Runs: `digits` of MNIST, `bands` of 6x6 pictures of classes 1..4, `line` of two targets from three numbers."""
     folder = tmp_path_factory.mktemp("predict")
-    quick = ["--device", "cpu", "--quiet", "--no-compile", "-o", str(folder / "runs")]
+    quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "-o", str(folder / "runs")]
     assert train.main([*quick, "-e", "3", "--hidden", "32", "--name", "digits"]) == 0
     small = ["--validation", "0", "--batch-size", "20", "--hidden", "16", "--name"]
     bands_ = write_folder(folder / "bands", labels_from=1)

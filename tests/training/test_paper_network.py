@@ -64,7 +64,7 @@ def test_its_answers_are_those_of_scikit_learn_with_the_same_weights(tmp_path, t
 def test_it_is_trained_on(tmp_path, layers, toy, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     save(tmp_path / "saved_network", layers)
-    flags = ["--data", "toy.npz", "--device", "cpu", "--quiet", "--init-from", "saved_network", "--lr", "0.01"]
+    flags = ["--data", "toy.npz", "--device", "cpu", "--quiet", "--no-plots", "--init-from", "saved_network", "--lr", "0.01"]
     assert guarded(train, [*flags, "-e", "0", "--name", "zero", "--dtype", "float64"]) == 0
     zero = read_checkpoint(tmp_path / "runs" / "zero" / "last.safetensors")
     np.testing.assert_array_equal(zero.state["params"][0]["W"], layers[0][0])
@@ -74,14 +74,14 @@ def test_it_is_trained_on(tmp_path, layers, toy, monkeypatch, capsys):
     # a run that is stopped before its first epoch ends knows what it began with
     assert guarded(train, [*flags, "-e", "0", "--name", "half"]) == 0
     capsys.readouterr()
-    assert guarded(train, ["--resume", "half", "-e", "4", "--quiet"]) == 0
+    assert guarded(train, ["--resume", "half", "-e", "4", "--quiet", "--no-plots"]) == 0
     assert (tmp_path / "runs" / "half" / "last.safetensors").read_bytes() == whole
     assert json.loads((tmp_path / "runs" / "whole" / "report.json").read_text())["network"] == "36-8-4"
 
 
 def test_a_run_begins_with_the_weights_of_another(tmp_path, toy, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    flags = ["--data", "toy.npz", "--device", "cpu", "--quiet", "--lr", "0.05", "--sched", "constant"]
+    flags = ["--data", "toy.npz", "--device", "cpu", "--quiet", "--no-plots", "--lr", "0.05", "--sched", "constant"]
     assert guarded(train, [*flags, "-e", "3", "--hidden", "8", "--activation", "tanh", "--name", "a"]) == 0
     assert guarded(train, [*flags, "-e", "0", "--init-from", "a", "--name", "b"]) == 0
     a, b = (read_checkpoint(tmp_path / "runs" / name / "last.safetensors") for name in "ab")
