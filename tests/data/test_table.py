@@ -434,3 +434,9 @@ def test_control_characters_in_utf_16_are_refused_as_elsewhere(tmp_path, charact
     text = "y,a,b\n" + "1,0.5,2\n0,0.25,3\n" * 4 + f"1,0.7{character}5,4\n"
     sentence = refusal(write(tmp_path / "t.csv", text, "utf-16"))
     assert f"line 10 holds the character {ord(character):02x}" in sentence
+
+
+def test_a_label_that_is_no_class_is_found_in_the_test_table_too(tmp_path):
+    write(tmp_path / "train.csv", "y,a\n" + "1,2\n0,3\n" * 4)
+    write(tmp_path / "test.csv", "y,a\n1,2\n0,3\n.1,2\n")
+    assert f"{tmp_path / 'test.csv'}, line 4: " in refusal(tmp_path)

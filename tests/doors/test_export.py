@@ -95,7 +95,9 @@ def test_names_that_a_format_cannot_hold_are_told(tmp_path, monkeypatch, capsys)
     np.savez(
         "named.npz", x=rng.integers(0, 256, (60, 4, 4)).astype(np.uint8), y=np.array(["dog", "cat"])[np.arange(60) % 2]
     )
-    assert train.main(["--device", "cpu", "--data", "named.npz", "-e", "1", "--quiet", "--no-plots", "--name", "r"]) == 0
+    assert (
+        train.main(["--device", "cpu", "--data", "named.npz", "-e", "1", "--quiet", "--no-plots", "--name", "r"]) == 0
+    )
     assert export.main(["r", "--format", "paper"]) == 0
     assert "output 0 is cat" in capsys.readouterr().err
 
@@ -139,7 +141,10 @@ def test_only_for_pictures_one_draws(tmp_path, monkeypatch, capsys, kind):
     x = rng.normal(size=(60, 4))
     np.savez("table.npz", x=x, y=np.arange(60) % 2 if kind == "table" else x[:, :1])
     more = [] if kind == "table" else ["--loss", "mse"]
-    assert train.main(["--device", "cpu", "--data", "table.npz", "-e", "1", "--quiet", "--no-plots", "--name", "r", *more]) == 0
+    assert (
+        train.main(["--device", "cpu", "--data", "table.npz", "-e", "1", "--quiet", "--no-plots", "--name", "r", *more])
+        == 0
+    )
     capsys.readouterr()
     assert guarded(export.main, ["r", "--format", "html"]) == 2
     err = capsys.readouterr().err

@@ -64,7 +64,18 @@ def test_its_answers_are_those_of_scikit_learn_with_the_same_weights(tmp_path, t
 def test_it_is_trained_on(tmp_path, layers, toy, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     save(tmp_path / "saved_network", layers)
-    flags = ["--data", "toy.npz", "--device", "cpu", "--quiet", "--no-plots", "--init-from", "saved_network", "--lr", "0.01"]
+    flags = [
+        "--data",
+        "toy.npz",
+        "--device",
+        "cpu",
+        "--quiet",
+        "--no-plots",
+        "--init-from",
+        "saved_network",
+        "--lr",
+        "0.01",
+    ]
     assert guarded(train, [*flags, "-e", "0", "--name", "zero", "--dtype", "float64"]) == 0
     zero = read_checkpoint(tmp_path / "runs" / "zero" / "last.safetensors")
     np.testing.assert_array_equal(zero.state["params"][0]["W"], layers[0][0])
