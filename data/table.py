@@ -508,10 +508,14 @@ def labels_of(tables: list[tuple[Layout, Rows]], labels: list[int], by_text: boo
     if all(value is not None for value in known.values()):
         return [np.array([known[text] for text in rows.texts[0]], np.int64) for _, rows in tables]
     if all(NUMBER.fullmatch(text) and not text.isdecimal() for text, value in known.items() if value is None):
-        layout, rows = tables[0]
-        row, text = next((i, text) for i, text in enumerate(rows.texts[0]) if known[text] is None)
+        layout, line, text = next(
+            (layout, line, text)
+            for layout, rows in tables
+            for line, text in zip(rows.lines, rows.texts[0], strict=True)
+            if known[text] is None
+        )
         raise DataError(
-            f"{layout.file.path}, line {rows.lines[row]}: {layout.column(labels[0])} is taken as the label and holds "
+            f"{layout.file.path}, line {line}: {layout.column(labels[0])} is taken as the label and holds "
             f"{text}, which is no class; say which column is with --label, or predict numbers with --loss mse"
         )
     # 1 and 1.0 are one label, beside text too

@@ -429,3 +429,13 @@ def test_control_characters_in_utf_16_are_refused_as_elsewhere(tmp_path, charact
     text = "y,a,b\n" + "1,0.5,2\n0,0.25,3\n" * 4 + f"1,0.7{character}5,4\n"
     sentence = refusal(write(tmp_path / "t.csv", text, "utf-16"))
     assert f"line 10 holds the character {ord(character):02x}" in sentence
+
+
+# What fuzzing found too: only the rows of the training table were searched for it.
+@pytest.mark.parametrize("at", ["train", "test"])
+def test_a_label_that_is_no_class_is_found_in_either_table(tmp_path, at):
+    good = "y,a\n" + "1,2\n0,3\n" * 4
+    for name in ("train", "test"):
+        write(tmp_path / f"{name}.csv", good.replace("0,3\n1", "0,3\n.1", 1) if name == at else good)
+    with pytest.raises(DataError, match=rf"{at}\.csv, line 4: column 1 \('y'\) is taken as the label and holds \.1,"):
+        data.load(str(tmp_path))
