@@ -111,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
         cli.say(f"The paper's files hold no class names: output 0 is {names[0]}, and so on, in the order of the run.")
     size = sum(map(len, made.values())) if isinstance(made, dict) else len(made)
     facts = {"run": str(source), "format": flags.format, "output": str(path), "bytes": size}
-    print(json.dumps(facts) if flags.json else path)
+    cli.result(json.dumps(facts) if flags.json else str(path))
     return 0
 
 

@@ -142,7 +142,7 @@ def main(argv: list[str] | None = None) -> int:
         results += predictions_of(model, one, said[len(results) : len(results) + len(one.x)])
     if flags.show:
         show(model.shape, given, sys.stderr if flags.json else sys.stdout)
-    print(json.dumps({"run": str(path), "predictions": results}) if flags.json else answers_text(results))
+    cli.result(json.dumps({"run": str(path), "predictions": results}) if flags.json else answers_text(results))
     return 0
 
 
