@@ -45,6 +45,8 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 # Formats that Pillow decodes by itself: EPS, for one, would start another program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 MOST_PIXELS = 2**26  # what the largest cameras take
+# deflate shrinks by about 1032 to 1 at most, and a byte holds eight pixels at most; small pictures may be all paper
+MOST_PIXELS_PER_BYTE, ALWAYS_PIXELS = 8 * 1032, 2**22
 MOST_BYTES = 2**28  # of one file
 ORIENTATION = 0x0112  # EXIF: 5 to 8 exchange rows and columns
 SIDE, FIT, MIDDLE = 28, 20, 14
@@ -81,6 +83,11 @@ def opened(content: bytes, name: str | Path, most: int = MOST_PIXELS) -> Iterato
                 if width * height > most:
                     raise DataError(
                         f"{name} has {width:,}x{height:,} pixels; expected {most:,} at most; make it smaller"
+                    )
+                if width * height > max(ALWAYS_PIXELS, MOST_PIXELS_PER_BYTE * len(content)):
+                    raise DataError(
+                        f"{name} claims {width:,}x{height:,} pixels in {len(content):,} bytes, which no picture with "
+                        "something on it does; save it again or remove it"
                     )
                 if image.format in ("GIF", "PNG", "TIFF", "WEBP") and getattr(image, "n_frames", 1) > 1:
                     raise DataError(f"{name} holds several pictures; expected one a file")

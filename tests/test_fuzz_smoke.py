@@ -13,7 +13,7 @@ import pytest
 from data.errors import DataError
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "fuzz"
-READERS = ("idx", "gzip", "npz", "csv", "checkpoint", "paper", "recipe", "pictures", "folder", "run")
+READERS = ("idx", "gzip", "npz", "csv", "checkpoint", "paper", "recipe", "pictures", "predict", "folder", "run")
 INPUTS = 25  # a reader; the whole file takes about 2 seconds
 
 

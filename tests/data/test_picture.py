@@ -1,5 +1,6 @@
 import io
 import re
+import struct
 import zlib
 
 import numpy as np
@@ -304,3 +305,13 @@ def test_damaged_pictures_raise_our_own_error_alone(digits):
     assert good > 0
     assert len(refused) > 0
     assert all(sentence.startswith("x ") for sentence in refused)
+
+
+# What fuzzing found (docs/fuzzing.md).
+def test_a_header_of_more_pixels_than_its_file_can_hold_is_refused_before_one_is_made(tmp_path):
+    Image.new("RGB", (8, 8), "white").save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    header = struct.pack(">II", 8_092_936, 8) + content[24:29]
+    wide = content[:16] + header + struct.pack(">I", zlib.crc32(b"IHDR" + header)) + content[33:]
+    with pytest.raises(DataError, match=r"claims 8,092,936x8 pixels in \d+ bytes"):
+        read_shades(wide, "a.png")
