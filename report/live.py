@@ -56,7 +56,8 @@ class LivePanel:
             self._thread.start()
 
     def _draw_until_closed(self) -> None:
-        with contextlib.suppress(OSError), own(self._stream) as stream:
+        # A terminal that has gone, or a fault of ours: a picture is not worth a training, nor a traceback across it.
+        with contextlib.suppress(Exception), own(self._stream) as stream:
             console = Console(file=stream, force_terminal=True)
             console.show_cursor(False)
             try:
@@ -66,9 +67,9 @@ class LivePanel:
                 while not self._closing.wait(SECONDS_A_FRAME):
                     self._draw(console)
                 self._draw(console)
+            finally:
                 if self._lengths:
                     console.print()
-            finally:
                 console.show_cursor(True)
 
     def _draw(self, console: Console) -> None:

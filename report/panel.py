@@ -1,7 +1,6 @@
 """What a run looks like while it trains: a bar, its numbers and a curve, as lines of text for any width and height."""
 
 import time
-from collections import deque
 from pathlib import Path
 
 from report.curve import LABEL_WIDTH, Line, Points, cropped, figure
@@ -16,8 +15,8 @@ FIELD_ROWS = 4
 NARROW = 34
 BAR = 10  # the shortest that shares its line
 LEFT = 16  # 59 min 59 s left
-READINGS = 120  # SECONDS_APART or more, which speed and time left are taken from
-SECONDS_APART = 0.25
+READINGS = 120  # which speed and time left are taken from
+SECONDS_APART = 0.25  # or more, of all but the newest
 CHARACTERS = "━─⠒"  # beyond ASCII
 ENDS = {"completed": "in ", "interrupted": "stopped at ", "diverged": "diverged at "}
 
@@ -28,14 +27,13 @@ class Panel:
     def __init__(self, device: str = "") -> None:
         self._device = printable(device)
         self._started: Started | None = None
-        self._progress: Progress | None = None
         self._finished: Finished | None = None
         self._scores: dict[str, Scores] = {}
         self._best: tuple[int, float] = (0, 0.0)
         self._best_scores: Scores | None = None
         self._curves = {(part, kind): Points() for part in ("train", "validation") for kind in ("loss", "accuracy")}
-        self._readings: deque[tuple[float, Progress]] = deque(maxlen=READINGS)
-        self._newest = 0.0
+        # One value that is replaced as a whole, for a frame may be drawn at any instant of an update.
+        self._readings: tuple[tuple[float, Progress], ...] = ()
         self._from_epoch = 0
 
     def update(self, event: Event) -> None:
@@ -44,12 +42,12 @@ class Panel:
             case Started():
                 self._started = event
             case Progress():
-                self._newest = time.monotonic()
-                if self._progress is None:
+                kept = self._readings
+                if not kept:
                     self._from_epoch = event.epoch - 1  # of a run that goes on, what came before has not been seen
-                if not self._readings or self._newest - self._readings[-1][0] >= SECONDS_APART:
-                    self._readings.append((self._newest, event))
-                self._progress = event
+                elif len(kept) > 1 and kept[-1][0] - kept[-2][0] < SECONDS_APART:
+                    kept = kept[:-1]
+                self._readings = (*kept[1 - READINGS :], (time.monotonic(), event))
                 self._keep("train", event, event.scores)
             case EpochEnded():
                 self._scores["train"] = event.train
@@ -60,6 +58,11 @@ class Panel:
                     self._best_scores = event.validation
             case Finished():
                 self._finished = event
+
+    @property
+    def _progress(self) -> Progress | None:
+        readings = self._readings
+        return readings[-1][1] if readings else None
 
     def _keep(self, part: str, event: Progress | EpochEnded, scores: Scores) -> None:
         assert self._started is not None, "a run begins with Started"
@@ -94,19 +97,20 @@ class Panel:
         return [[(counter, "strong"), (" " + tail, "")], bar(done, width, unicode)]
 
     def _time_left(self, started: Started) -> str:
-        if len(self._readings) < 2 or self._progress is None:
+        readings = self._readings
+        if len(readings) < 2:
             return ""
-        then, first = self._readings[0]
-        left = started.plan.epochs * started.plan.steps_per_epoch - self._progress.step
-        return f"{duration(left * (self._newest - then) / (self._progress.step - first.step))} left"
+        (then, first), (now, newest) = readings[0], readings[-1]
+        left = started.plan.epochs * started.plan.steps_per_epoch - newest.step
+        return f"{duration(left * (now - then) / (newest.step - first.step))} left"
 
     def _speed(self, started: Started) -> str:
-        progress = self._progress
-        if progress is None:
+        readings = self._readings
+        if not readings:
             return "-"
-        images, seconds = progress.images, progress.seconds
-        if len(self._readings) > 1 and not self._finished:
-            first = self._readings[0][1]
+        first, newest = readings[0][1], readings[-1][1]
+        images, seconds = newest.images, newest.seconds
+        if len(readings) > 1 and not self._finished:
             images, seconds = images - first.images, seconds - first.seconds
         thing = "images" if len(started.model.shape) > 1 else "rows"
         return f"{images / seconds:,.0f} {thing}/s" if seconds > 0 else "-"
@@ -118,7 +122,8 @@ class Panel:
             fields.append(("validation", scores_text(validation) if validation else "-"))
             fields.append(("best epoch", f"{epoch}, loss {loss:.4f}" if epoch else "-"))
         fields.append(("speed", self._speed(started)))
-        fields.append(("rate", f"{self._progress.rate:.4g}" if self._progress else "-"))
+        progress = self._progress
+        fields.append(("rate", f"{progress.rate:.4g}" if progress else "-"))
         fields += [("device", self._device)] if self._device else []
         fields += [("memory", f"{memory:,.0f} MB")] if (memory := host_memory()) else []
         across = max(1, width // FIELD_WIDTH)
@@ -128,8 +133,8 @@ class Panel:
         return [[cell for field in row for cell in field_cells(*field)] for row in rows]
 
     def _curve(self, started: Started, width: int, rows: int, unicode: bool) -> list[Line]:
-        plan, numbers = started.plan, started.model.y_scaling is not None
-        now = self._progress.step / plan.steps_per_epoch if self._progress else 0.0
+        plan, progress, numbers = started.plan, self._progress, started.model.y_scaling is not None
+        now = progress.step / plan.steps_per_epoch if progress else 0.0
         first, last = float(self._from_epoch), float(plan.epochs)
         while (last - first) / 2 >= max(now - first, 1.0):  # the beginning of a long run should be more than a dot
             last -= (last - first) / 2

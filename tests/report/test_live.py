@@ -143,6 +143,24 @@ def test_an_error_in_the_run_gives_the_cursor_back_and_passes_through():
     assert stream.text().endswith("\x1b[?25h")
 
 
+def test_a_fault_in_the_drawing_ends_the_drawing_and_nothing_else(surroundings, capsys):
+    drawn = []
+
+    def broken(panel, *size, **options):
+        drawn.append(size)
+        return [[("a frame", "")]] if len(drawn) == 1 else 1 // 0
+
+    surroundings.setattr("report.live.Panel.lines", broken)
+    stream = Terminal()
+    with make_view(stream, quiet=False) as view:
+        for event in EVENTS:
+            view.show(event)
+        waited_for(lambda: not view._thread.is_alive())
+    assert len(drawn) == 2
+    assert stream.text().endswith("a frame\x1b[0K\n\x1b[?25h")  # the next line stands below, with a cursor
+    assert "Traceback" not in stream.text() + "".join(capsys.readouterr())
+
+
 def test_before_a_run_has_started_there_is_nothing():
     assert live([]) == ""
 

@@ -1,4 +1,5 @@
 import re
+import sys
 from dataclasses import replace
 
 import pytest
@@ -200,3 +201,22 @@ def test_memory_is_what_the_system_tells(monkeypatch):
 def test_it_begins_with_started():
     assert isinstance(EVENTS[0], Started)
     assert Panel().lines(80, 24, unicode=True) == []
+
+
+def test_a_frame_may_be_drawn_between_any_two_lines_of_an_update(monkeypatch):
+    monkeypatch.setattr("report.panel.SECONDS_APART", 0.0)
+    panel, drawn = Panel("cpu"), []
+
+    def look(frame, what, value):
+        if what == "line":
+            drawn.append(panel.lines(79, 23, unicode=True))
+        return look
+
+    before = sys.gettrace()
+    sys.settrace(lambda frame, what, value: look if frame.f_code is Panel.update.__code__ else None)
+    try:
+        for event in EVENTS[:20]:
+            panel.update(event)
+    finally:
+        sys.settrace(before)
+    assert len(drawn) > 100
