@@ -53,7 +53,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """One sentence on stderr, exit code 2."""
-        self.exit(2, f"error: {message} ({self.prog} --help lists what there is)\n")
+        say(f"error: {message} ({self.prog} --help lists what there is)")
+        sys.exit(2)
 
 
 def hyphens(word: str) -> str:

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 from backends.backend import first_line, is_out_of_memory
+from report.text import visible
 
 
 def say(line: str) -> None:
-    """A line on stderr; where it cannot be written, it is not worth ending a run for."""
+    """A line on stderr, whatever names are in it; where it cannot be written, it is not worth ending a run for."""
     with contextlib.suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
+        print(visible(line), file=sys.stderr, flush=True)
 
 
 def result(text: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from report.text import columns, percent, printable
+from report.text import columns, percent, printable, visible
 
 BLOCKS, PLAIN = " ░▒▓█", " .:*@"
 WIDEST_FILE = 60
@@ -48,7 +48,7 @@ def unit_of(p: dict[str, Any]) -> str:
 
 def place(file: str, row: int | None) -> str:
     """The file, its end where it is long, and the row in it, without what would steer a terminal."""
-    name = file if file.isprintable() else ascii(file)[1:-1]
+    name = visible(file)
     name = name if len(name) <= WIDEST_FILE else "..." + name[3 - WIDEST_FILE :]
     return name if row is None else f"{name}, row {row:,}"
 

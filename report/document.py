@@ -5,6 +5,8 @@ import html
 import re
 from dataclasses import dataclass
 
+from report.text import visible
+
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1b1b; --quiet: #5a5a5a; --line: #d5d5d5; --paper: #ffffff; --code: #f3f3f3 }
 @media (prefers-color-scheme: dark) {
@@ -60,17 +62,17 @@ class Picture:
 
 @dataclass(frozen=True)
 class Code:
-    """Lines as they stand."""
+    """Lines as they stand, but for what is not to be seen."""
 
     text: str
 
+    @property
+    def lines(self) -> str:
+        """As a document has them."""
+        return "\n".join(map(visible, self.text.rstrip().split("\n")))
+
 
 Block = Heading | Paragraph | Table | Picture | Code
-
-
-def visible(text: str) -> str:
-    """Text in one line, with an escape for each character that is not to be seen."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def markdown(title: str, blocks: list[Block]) -> str:
@@ -94,7 +96,7 @@ def markdown_block(block: Block) -> str:
             return f"![{marked(block.alt)}]({block.name})\n\n{marked(block.caption)}"
         case Code():
             fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", block.text)), default=0))
-            return f"{fence}\n{block.text.rstrip()}\n{fence}"
+            return f"{fence}\n{block.lines}\n{fence}"
         case Table():
             rule = ["---" if i < block.left else "---:" for i in range(len(block.head))]
             lines = [[marked(cell) for cell in row] for row in (block.head, *block.rows)]
@@ -104,7 +106,7 @@ def markdown_block(block: Block) -> str:
 
 def page(title: str, blocks: list[Block]) -> str:
     """The document as one HTML page, its pictures inside; it asks for nothing, and a browser is told so."""
-    name = html.escape(visible(title))
+    name = said(title)
     body = "\n".join(map(html_block, blocks))
     return f"""<!doctype html>
 <html lang="en">
@@ -137,7 +139,7 @@ def html_block(block: Block) -> str:
             caption = f"<figcaption>{said(block.caption)}</figcaption>"
             return f'<figure><img src="{source}" alt="{said(block.alt)}">{caption}</figure>'
         case Code():
-            return f"<pre>{html.escape(block.text)}</pre>"
+            return f"<pre>{html.escape(block.lines)}</pre>"
         case Table():
             kinds = [' class="text"' if 0 < i < block.left else "" for i in range(len(block.head))]
             head = "".join(f'<th scope="col"{k}>{said(c)}</th>' for k, c in zip(kinds, block.head, strict=True))
@@ -147,9 +149,9 @@ def html_block(block: Block) -> str:
                 + "</tr>"
                 for row in block.rows
             )
-            caption = f"<caption>{said(block.caption)}</caption>"
-            inside = f"{caption}<thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody>"
-            return f'<div class="wide" tabindex="0"><table>{inside}</table></div>'
+            name = said(block.caption)
+            inside = f"<caption>{name}</caption><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody>"
+            return f'<div class="wide" role="region" aria-label="{name}" tabindex="0"><table>{inside}</table></div>'
 
 
 def said(text: str) -> str:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from report import galleries, plots
-from report.document import Block, Code, Heading, Paragraph, Picture, Table, markdown, page, visible
+from report.document import Block, Code, Heading, Paragraph, Picture, Table, markdown, page
 from report.drawing import drawing, png
 from report.plots import History
 from report.summary import Summary
 from report.tables import classes_table, mistakes_table, results
-from report.text import counted, duration, percent
+from report.text import counted, duration, percent, visible
 from training.events import Findings, Finished, Model
 
 PAGE = "report.html"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from report.text import columns, confusion_text, counted, duration, finite, percent, printable
+from report.text import columns, confusion_text, counted, duration, finite, percent, printable, visible
 from training.events import Finished, Model, Plan, Scores
 
 Summary = dict[str, Any]
@@ -132,9 +132,9 @@ def recall_rows(summary: Summary) -> list[tuple[str, str]]:
 
 def error_rows(summary: Summary) -> list[tuple[str, str]]:
     """Of numbers: how far off each target is, and what saying the mean would give."""
-    unit = f" {summary['unit']}" if summary.get("unit") else ""
+    unit = f" {visible(summary['unit'])}" if summary.get("unit") else ""
     errors = {target: error for target, error in summary.get("test_errors", {}).items() if error is not None}
-    rows = [("", f"{target}: off by {error:.3f}{unit} (root mean square)") for target, error in errors.items()]
+    rows = [("", f"{visible(target)}: off by {error:.3f}{unit} (root mean square)") for target, error in errors.items()]
     if errors:
         rows.append(("", f"always saying the mean would give the loss {summary['baseline_loss']:.4f}"))
     return rows

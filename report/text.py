@@ -49,9 +49,14 @@ def columns(rows: Sequence[tuple[str, ...]], *, left: int = 1) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def visible(text: str) -> str:
+    """Text in one line, with an escape for each character that is not to be seen: none steers a terminal."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def printable(name: str) -> str:
-    """A class's name for a table: cut where it is long, without what would break a line or steer a terminal."""
-    name = name if name.isprintable() else ascii(name)[1:-1]
+    """A class's name for a table: visible, and cut where it is long."""
+    name = visible(name)
     return name if len(name) <= WIDEST_NAME else name[: WIDEST_NAME - 3] + "..."
 
 

@@ -1,8 +1,10 @@
 """Where a door is started, what things are called there, and what becomes of its streams. Each run serves several."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +70,31 @@ def test_danish_letters_spaces_and_emoji_are_names_like_any_other(tmp_path, chan
     judged = door("evaluate", run, "--device", "cpu", "--json", cwd=tmp_path, **changes)
     assert judged.returncode == 0, judged.stderr
     assert json.loads(judged.stdout)["run"] == str(run / "last.safetensors")
+
+
+def test_a_run_whose_path_is_no_utf_8_is_drawn_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("report.drawing.DPI", 20)
+    toy_file(tmp_path / "toy.npz")
+    flags = ["--device", "cpu", "--hidden", "none", "-e", "1", "--data", "toy.npz", "--name", "u", "--quiet"]
+    assert guarded(train.main, [*flags, "-o", os.fsdecode(b"o\xff")]) == 0, capsys.readouterr().err
+    text, page = (Path(os.fsdecode(b"o\xff"), "u", f"report.{end}").read_text("utf-8") for end in ("md", "html"))
+    assert "o\\udcff/u/recipe.toml" in text
+    assert "o\\udcff/u/recipe.toml" in page
+
+
+def test_what_an_error_names_does_not_act_on_the_terminal(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("\x1b[31mred\n.npz").touch()
+    assert guarded(train.main, [*QUICK, "--data", "\x1b[31mred\n.npz"]) == 3
+    err = capsys.readouterr().err
+    assert "\\x1b[31mred\\n.npz" in err
+    assert err[:-1].isprintable()
+    with pytest.raises(SystemExit) as end:
+        train.main(["--\x1b[31m"])
+    err = capsys.readouterr().err
+    assert (end.value.code, err[:-1].isprintable()) == (2, True)
+    assert err.startswith("error: there is no flag --\\x1b[31m")
 
 
 def test_where_only_ascii_is_read_other_letters_are_a_sentence_and_the_rest_trains(tmp_path):

@@ -5,7 +5,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from report.document import Code, Heading, Paragraph, Picture, Table, markdown, page, visible
+from report.document import Code, Heading, Paragraph, Picture, Table, markdown, page
+from report.text import visible
 
 NASTY = '<img src="http://x.y/z" onerror=alert(1)> & "quoted" `tick` | *b* $x$ \\ \u202e\x1b[2J\n# h'
 BLOCKS = [
@@ -67,6 +68,21 @@ def test_the_page_can_be_heard(read):
     assert ("html", {"lang": "en"}) in tags
     assert [a["scope"] for tag, a in tags if tag == "th"] == ["col", "col", "row"]
     assert next(a["alt"] for tag, a in tags if tag == "img") == visible(NASTY)
+    # what is reached by Tab, so as to be scrolled, says what it is
+    assert [a for _, a in tags if "tabindex" in a] == [
+        {"class": "wide", "role": "region", "aria-label": visible(NASTY), "tabindex": "0"}
+    ]
+
+
+def test_lines_as_they_stand_hold_nothing_that_cannot_be_seen_or_written():
+    """A path whose bytes are no UTF-8, as Python has it, and one that acts on a terminal."""
+    blocks = [Code("cd '/o\udcff'\n\tls '\x1b[2J\u202e\r'")]
+    for text in (markdown("title", blocks), page("title", blocks)):
+        text.encode()
+        assert "/o\\udcff" in text
+        assert "\\tls" in text
+        assert "\\x1b[2J\\u202e\\r" in text
+        assert "\\n" not in text
 
 
 def test_markdown_means_what_it_says():
