@@ -22,6 +22,7 @@ class Source:
     y_*            labels (N,) or (N, 1): whole numbers or text; or one-hot rows (N, K); or numbers (N,) or (N, n_out)
     label_names    of the K columns of one-hot rows, where they have names
     feature_names  of the numbers of a row, where they have names
+    feature_columns  of a table: the number of each one's column in its file, from 1
     where          says from the part ("training" or "test") and the row in it which row of the user's own that is
     """
 
@@ -36,6 +37,7 @@ class Source:
     notices: tuple[str, ...] = ()
     label_names: tuple[str, ...] = ()
     feature_names: tuple[str, ...] = ()
+    feature_columns: tuple[int, ...] = ()
     where: Callable[[str, int], str] | None = None
 
     def place(self, part: str, row: int) -> str:
@@ -54,6 +56,7 @@ class Dataset:
     target_names  of the n_out numbers, `unit` what they are measured in; empty for classes
     notices       what the user should be told in a line each
     feature_names of the numbers of a row, where they have names; else empty
+    feature_columns  their columns in the user's table, from 1; empty where there is none
     """
 
     name: str
@@ -68,6 +71,7 @@ class Dataset:
     sha256: dict[str, str]
     notices: tuple[str, ...]
     feature_names: tuple[str, ...] = ()
+    feature_columns: tuple[int, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -135,6 +139,7 @@ def as_classification(source: Source, class_names: tuple[str, ...] = ()) -> Data
         sha256=source.sha256,
         notices=notices,
         feature_names=source.feature_names,
+        feature_columns=source.feature_columns,
     )
 
 
@@ -166,6 +171,7 @@ def as_regression(source: Source) -> Dataset:
         sha256=source.sha256,
         notices=source.notices,
         feature_names=source.feature_names,
+        feature_columns=source.feature_columns,
     )
 
 

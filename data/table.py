@@ -94,6 +94,7 @@ def read_table(path: Path, *, regression: bool, label: str = "") -> Source:
         target_names=tuple(layout.names[c] for c in labels) if regression else (),
         label_names=tuple(layout.names[c] for c in labels) if len(labels) > 1 and not regression else (),
         feature_names=tuple(layout.names[c] for c in features) if layout.header else (),
+        feature_columns=tuple(c + 1 for c in features),
         notices=(
             notice(layout, labels, rows, x),
             *counting(layout, features, x),
@@ -125,6 +126,7 @@ def read_tables(train: Path, test: Path, *, regression: bool, label: str = "") -
         target_names=tuple(layout.names[c] for c in labels) if regression else (),
         label_names=tuple(layout.names[c] for c in labels) if len(labels) > 1 and not regression else (),
         feature_names=tuple(layout.names[c] for c in features) if layout.header else (),
+        feature_columns=tuple(c + 1 for c in features),
         notices=(notice(layout, labels, first, x_train), *counting(layout, features, x_train), *notices),
         where=lambda part, row: f"{numbers[part][0]}, line {numbers[part][1][row]}",
     )

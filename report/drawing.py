@@ -5,7 +5,7 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 # Okabe and Ito's colours, told apart with any eyes: of training, validation, what is wrong, and what is in between.
@@ -93,13 +93,16 @@ def png(made: Any) -> bytes:
     return file.getvalue()
 
 
-def lettered(names: Any, longest: int = LONGEST_NAME) -> list[str]:
-    """Names as the font can show them: cut where they are long; by their number where it lacks a letter of theirs."""
+def lettered(names: Sequence[str], longest: int = LONGEST_NAME, instead: Sequence[str] = ()) -> list[str]:
+    """Names as the font can show them: cut where they are long, `instead` of one with a letter that it lacks.
+
+    By default the number of a class, as the table of the classes has it.
+    """
     from matplotlib.font_manager import findfont, get_font
 
     font = get_font(findfont("DejaVu Sans"))
     return [
-        f"no. {i}"
+        (instead[i] if instead else f"no. {i}")
         if any(font.get_char_index(ord(c)) == 0 for c in name)
         else name
         if len(name) <= longest

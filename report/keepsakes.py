@@ -12,7 +12,7 @@ from report.document import Block, Code, Heading, Paragraph, Picture, Table, mar
 from report.drawing import drawing, png
 from report.plots import History
 from report.summary import Summary
-from report.tables import classes_table, mistakes_table, results
+from report.tables import classes_table, importance_table, mistakes_table, results
 from report.text import counted, duration, percent, visible
 from training.events import Findings, Finished, Model
 
@@ -91,14 +91,14 @@ def drawn(
         caption = "Red: ink there speaks for the unit. Blue: against it. White: no matter. One scale for all."
         yield "First weights", picture("weights", galleries.weights(found.weights, model), alt, caption), None
     if found.importance is not None:
-        alt = "Bars of what is lost when a feature is shuffled; most for " + ", ".join(
-            map(visible, found.importance.names[:3])
-        )
+        most = ", ".join(map(visible, found.importance.names[:3]))
+        alt = f"Bars of what is lost when a feature is shuffled; most for {most}; the table says the same."
         tried = len(found.importance.names)
         some = "" if tried == found.importance.of else f" The {tried} features with the largest weights were tried."
         caption = f"Each feature shuffled over {found.importance.rows:,} rows of the test part.{some}"
         made = plots.importance(found.importance, accuracy=classes)
-        yield "Features", picture("importance", made, alt, caption), None
+        table = importance_table(found.importance, accuracy=classes)
+        yield "Features", picture("importance", made, alt, caption), table
     if found.calibration is not None:
         error = found.calibration.error
         alt = f"How often answers were right, by their probability; expected calibration error {error:.4f}."

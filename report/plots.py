@@ -123,7 +123,7 @@ def activity(layers: tuple[np.ndarray, ...]) -> Any:
 def importance(found: Importance, *, accuracy: bool) -> Any:
     """Bars of what is lost when a feature is shuffled, the largest first."""
     count = min(len(found.names), MOST_BARS)
-    names = lettered(found.names[:count], 28)
+    names = lettered(found.names[:count], 28, [f"column {number}" for number in found.columns])
     made = figure(7.0, 0.95 + 0.26 * count, left=0.3 + room(names))
     axes = made.subplots()
     scale = 100.0 if accuracy else 1.0
@@ -145,10 +145,11 @@ def predicted(found: Findings, model: Model) -> Any:
     assert found.predicted is not None
     assert found.true is not None
     count = min(found.true.shape[1], MOST_TARGETS)
-    unit = f" ({lettered([model.unit])[0]})" if model.unit else ""
+    (shown,) = lettered([model.unit], instead=[""])
+    unit = f" ({shown})" if shown else ""
     made = figure(8.0, 3.4 * count, left=0.8)
     made.subplots_adjust(wspace=0.25, hspace=0.32)
-    names = lettered(model.target_names, 28)
+    names = lettered(model.target_names, 28, [f"target {i + 1}" for i in range(len(model.target_names))])
     every = max(1, len(found.true) // MOST_POINTS)
     for k, (left, right) in enumerate(made.subplots(count, 2, squeeze=False)):
         finite = np.isfinite(found.predicted[:, k])

@@ -5,7 +5,7 @@ import numpy as np
 from report.document import Table
 from report.summary import Summary
 from report.text import percent
-from training.events import Mistake, Model
+from training.events import Importance, Mistake, Model
 
 MOST_CLASSES = 100  # of the table; of more, those of the lowest recall
 MOST_FEATURES = 10  # of a row of numbers in words
@@ -48,6 +48,17 @@ def classes_table(counts: np.ndarray, names: tuple[str, ...]) -> Table:
         mistaken = f"{names[most]} ({wrong[most]:,})" if wrong[most] else ""
         rows.append((names[k], str(k), f"{totals[k]:,}", share(recall[k]) if totals[k] else "", mistaken))
     return Table(caption, ("class", "no.", "rows", "recall", "most often mistaken for"), rows)
+
+
+def importance_table(found: Importance, *, accuracy: bool) -> Table:
+    """What is lost when a feature is shuffled, the largest first, and its deviation over the shuffles."""
+    scale, digits = (100.0, 2) if accuracy else (1.0, 4)
+    rows: list[tuple[str, ...]] = [
+        (name, str(column), f"{scale * mean:z.{digits}f}", f"{scale * deviation:z.{digits}f}")
+        for name, column, mean, deviation in zip(found.names, found.columns, found.mean, found.deviation, strict=True)
+    ]
+    lost = "accuracy lost (percentage points)" if accuracy else "R² lost"
+    return Table("What is lost when one feature is shuffled", ("feature", "column", lost, "deviation"), rows)
 
 
 def mistakes_table(found: tuple[Mistake, ...], model: Model) -> Table:

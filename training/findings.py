@@ -55,10 +55,12 @@ class Calibration:
 class Importance:
     """What is lost when one feature of the rows is shuffled: accuracy, or R^2 where numbers are predicted.
 
-    names, mean and deviation (over REPEATS shuffles) of the features that were tried, of `of`, on `rows` rows.
+    names, columns (numbers from 1, as the user's table has them), mean and deviation (over REPEATS shuffles) of the
+    features that were tried, of `of`, on `rows` rows.
     """
 
     names: tuple[str, ...]
+    columns: tuple[int, ...]
     mean: np.ndarray
     deviation: np.ndarray
     of: int
@@ -118,7 +120,8 @@ def find(model: Model, params: Any, dataset: Dataset, seed: int) -> Findings:
         active = [counts + (layer > 0).sum(axis=0) for counts, layer in zip(active, piece.layers[1:], strict=True)]
     activity = tuple(counts / len(rows) for counts in active) if model.activation == "relu" else ()
     pictures = upright(x[:1], model.shape) is not None
-    importance = None if pictures else importance_of(model, params, x, y, dataset.feature_names, rng)
+    names, columns = dataset.feature_names, dataset.feature_columns
+    importance = None if pictures else importance_of(model, params, x, y, names, rng, columns)
     weights = weights_of(model, params) if pictures else None
     common: dict[str, Any] = {"activity": activity, "weights": weights, "importance": importance}
     if model.y_scaling is not None:
@@ -175,8 +178,9 @@ def weights_of(model: Model, params: Any) -> Weights | None:
 
 
 def importance_of(
-    model: Model, params: Any, x: np.ndarray, y: np.ndarray, names: tuple[str, ...], rng: np.random.Generator
-) -> Importance | None:
+    model: Model, params: Any, x: np.ndarray, y: np.ndarray, names: tuple[str, ...], rng: np.random.Generator,
+    columns: tuple[int, ...] = (),
+) -> Importance | None:  # fmt: skip
     """Permutation importance (Breiman 2001): each feature shuffled over rows, REPEATS times.
 
     Of many features those are tried whose weights, of standardised features, are largest.
@@ -197,8 +201,10 @@ def importance_of(
             changed[:, feature] = rng.permutation(x[:, feature])
             lost[i, repeat] = before - score(model, params, changed, y)
     order = np.argsort(-lost.mean(axis=1), kind="stable")
-    named = tuple(names[features[i]] if names else f"feature {features[i] + 1}" for i in order)
-    return Importance(named, lost.mean(axis=1)[order], lost.std(axis=1)[order], x.shape[1], len(x))
+    tried = [int(feature) for feature in features[order]]
+    named = tuple(names[i] if names else f"feature {i + 1}" for i in tried)
+    numbers = tuple(columns[i] if columns else i + 1 for i in tried)
+    return Importance(named, numbers, lost.mean(axis=1)[order], lost.std(axis=1)[order], x.shape[1], len(x))
 
 
 def score(model: Model, params: Any, x: np.ndarray, y: np.ndarray) -> float:

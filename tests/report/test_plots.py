@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from data.dataset import Source, as_classification, as_regression
-from report import drawing, galleries, keepsakes, plots
+from report import drawing, galleries, keepsakes, plots, tables
 from tests.toys import bands, classes, epochs, last, numbers, quick, run
 from training import run_folder
-from training.events import EpochEnded
+from training.events import EpochEnded, Importance
 from training.findings import find
 from training.run_folder import Every, RunFolder
 
@@ -180,6 +180,41 @@ def test_names_that_the_font_lacks_are_numbers_and_long_ones_are_cut():
     with drawing.drawing():
         found = drawing.lettered([*HOSTILE, "æøå"], 12)
     assert found == ["<script>ale…", "$x_1$ | `æø…", "no. 2", "name name n…", "æøå"]
+
+
+STRANGE = ("\N{CJK UNIFIED IDEOGRAPH-8EAB}", "\N{CJK UNIFIED IDEOGRAPH-4F53}", "$x$ | `<b>`")
+
+
+def test_features_that_the_font_lacks_are_their_columns_and_a_table_says_all():
+    found = Importance(STRANGE, (4, 2, 3), np.array([0.25, 0.1, -1e-6]), np.array([0.02, 0.01, 0.0]), of=3, rows=50)
+    made = drawn(plots.importance, found, accuracy=True)
+    assert [label.get_text() for label in made.axes[0].get_yticklabels()] == ["column 4", "column 2", STRANGE[2]]
+    assert tables.importance_table(found, accuracy=True).rows == [
+        (STRANGE[0], "4", "25.00", "2.00"), (STRANGE[1], "2", "10.00", "1.00"), (STRANGE[2], "3", "0.00", "0.00"),
+    ]  # fmt: skip
+    assert tables.importance_table(found, accuracy=False).rows[0][2:] == ("0.2500", "0.0200")
+
+
+def test_targets_and_units_that_the_font_lacks_are_numbers_from_1_and_left_out():
+    dataset = numbers(120)
+    events = run(quick(loss="mse"), dataset)
+    model, params = events[0].model, last(events).state["params"]
+    found = find(model, params, dataset, 0)
+    axes = drawn(plots.predicted, found, dataclasses.replace(model, target_names=STRANGE[:2], unit=STRANGE[0])).axes
+    assert [a.get_title(loc="left") for a in axes[::2]] == ["target 1", "target 2"]
+    assert axes[0].get_xlabel() == "true"
+
+
+def test_a_report_of_a_table_tells_every_feature_in_words(tmp_path):
+    files = kept(quick(), table(), tmp_path)
+    text, page = files["report.md"].decode(), files["report.html"].decode()
+    (head,) = (line for line in text.splitlines() if line.startswith("| feature |"))
+    rows = text[text.index(head) :].split("\n\n")[0].splitlines()
+    assert head == "| feature | column | accuracy lost (percentage points) | deviation |"
+    assert {row.split(" | ")[0] for row in rows[2:]} == {
+        "| length", "| width \\$", "| æ", "| \N{CJK UNIFIED IDEOGRAPH-732B}", f"| {'x' * 60}"
+    }  # fmt: skip
+    assert page.count('<th scope="row">length</th>') == 1
 
 
 def test_a_confusion_matrix_says_its_counts():

@@ -9,6 +9,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.inspection import permutation_importance
 from sklearn.metrics import r2_score
 
+import data
 from data.dataset import Source, as_classification, as_regression
 from tests.toys import bands, classes, last, numbers, quick, run
 from training import findings
@@ -136,6 +137,22 @@ def test_features_have_the_names_of_the_table_and_the_seed_says_the_rest():
     assert once.names[0] == "b"
     assert once.mean.tolist() == again.mean.tolist()
     assert once.mean.tolist() != other.mean.tolist()
+
+
+def test_features_are_told_by_their_columns_in_the_file(tmp_path):
+    """The label stands in the second column, so that the second feature stands in the third."""
+    rng = np.random.default_rng(2)
+    rows = [f"{a},{'ab'[b > 0]},{b}" for a, b in rng.normal(size=(300, 2)).round(3).tolist()]
+    for name, head in (("named.csv", "x,species,y\n"), ("bare.csv", "")):
+        (tmp_path / name).write_text(head + "\n".join(rows))
+        dataset = data.load(str(tmp_path / name), regression=False, label="2")
+        model, params = trained(dataset, epochs=5)
+        found = find(model, params, dataset, seed=0).importance
+        assert found.columns == (3, 1)
+        assert found.names == (("y", "x") if head else ("feature 2", "feature 1"))
+    dataset = table()
+    model, params = trained(dataset, epochs=5)
+    assert find(model, params, dataset, seed=0).importance.columns[0] == 2
 
 
 def test_of_many_features_those_with_large_weights_are_tried(monkeypatch):
