@@ -323,7 +323,9 @@
 
   pad.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === " " && !event.repeat) {
+    if (event.key === " ") {
+      event.preventDefault(); // a held one too, which would scroll the page
+      if (event.repeat) return;
       down = !down;
       if (down) begin(middle());
       else changed();

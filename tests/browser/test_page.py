@@ -310,6 +310,17 @@ def test_the_keyboard_draws_and_every_control_is_reached_by_it(page, digits):
     assert page.probabilities() is None
 
 
+def test_a_key_that_is_held_draws_once_and_scrolls_nothing(page, digits):
+    page.open(digits[0])
+    found = page.script(
+        "return [false, true, true].map((repeat) => {"
+        " const event = new KeyboardEvent('keydown', {key: ' ', repeat, bubbles: true, cancelable: true});"
+        " pad.dispatchEvent(event);"
+        " return [event.defaultPrevented, document.getElementById('cursor').classList.contains('down')]; })"
+    )
+    assert found == [[True, True]] * 3
+
+
 def test_the_answer_is_said_once_the_pen_rests(page, digits):
     page.open(digits[0]).stroke([(0.5, 0.15), (0.5, 0.85)])
     deadline = time.monotonic() + 5
