@@ -132,6 +132,15 @@ def open_all(
     return Opening(recipe, backend, dataset, plan, start.model if start else model, start, need, now, notices)
 
 
+def open_data(recipe: Recipe, resumed: RunFolder) -> data.Dataset:
+    """What a finished run has learned from; DataError where that is gone, or has changed."""
+    assert resumed.checkpoint is not None, "it is finished"
+    dataset = data.load(recipe.data, regression=recipe.regression, label=recipe.label)
+    check_data(dataset, resumed.checkpoint, resumed.earlier)
+    resumed.checkpoint.model.check(dataset)
+    return dataset
+
+
 def read_start(flags: argparse.Namespace) -> Checkpoint | None:
     """The network of --init-from."""
     return read_network(find_checkpoint(flags.init_from, flags.output_dir)) if flags.init_from is not None else None

@@ -14,14 +14,11 @@ from report.plots import History
 from report.summary import Summary
 from report.tables import classes_table, importance_table, mistakes_table, results
 from report.text import counted, duration, percent, visible
-from training.events import Findings, Finished, Model
-
-PAGE = "report.html"
+from training.events import PAGE, PLOTS, TEXT, Findings, Model
 
 
 def keepsakes(
     summary: Summary,
-    event: Finished,
     model: Model,
     found: Findings,
     history: History,
@@ -34,7 +31,7 @@ def keepsakes(
     """
     sections: list[Block] = [Paragraph(lead(summary, environment)), results(summary)]
     with drawing():
-        for heading, picture, table in drawn(event, model, found, history):
+        for heading, picture, table in drawn(summary, model, found, history):
             if heading:
                 sections.append(Heading(heading))
             if picture is not None:
@@ -44,20 +41,20 @@ def keepsakes(
                 sections.append(table)
     sections += repeat(summary, recipe, environment)
     title = f"{summary['network']} on {name_of(environment)}"
-    yield "report.md", markdown(title, sections).encode()
+    yield TEXT, markdown(title, sections).encode()
     yield PAGE, page(title, sections).encode()
 
 
 def drawn(
-    event: Finished, model: Model, found: Findings, history: History
+    summary: Summary, model: Model, found: Findings, history: History
 ) -> Iterator[tuple[str, Picture | None, Table | None]]:
     """Heading, picture and table of each section that this run has."""
     classes = model.y_scaling is None
-    counts = event.test.confusion if event.test is not None else None
+    counts = np.asarray(summary["confusion"]) if summary.get("confusion") else None
     part = "test part" if found.rows == found.of else f"{found.rows:,} of the {found.of:,} rows of the test part"
 
     def picture(name: str, made: Any, alt: str, caption: str) -> Picture:
-        return Picture(f"plots/{name}.png", png(made), alt, caption)
+        return Picture(f"{PLOTS}/{name}.png", png(made), alt, caption)
 
     if history:
         caption = (

@@ -92,8 +92,16 @@ def summary_text(summary: Summary) -> str:
 def retold(report: Summary) -> str:
     """`summary_text` of a report that was read from a file; nothing where it is not whole."""
     try:
-        accuracy = report["test_accuracy"]
-        return summary_text(report) if accuracy is None or isinstance(accuracy, int | float) else ""
+        accuracy, confusion = report["test_accuracy"], report.get("confusion")
+        if confusion is None:
+            whole = report["unit"] is None or isinstance(report["unit"], str)
+            f"{report['baseline_loss'] or 0.0:.4f}"  # a number
+        else:
+            names = tuple(report["classes"])
+            square = [len(row) for row in confusion] == [len(names)] * len(names)
+            whole = square and all(type(n) is int and 0 <= n < 2**53 for row in confusion for n in row)
+            whole = whole and recall_of(confusion, names).items() <= report.items()
+        return summary_text(report) if whole and (accuracy is None or isinstance(accuracy, int | float)) else ""
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
         return ""
 

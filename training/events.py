@@ -6,11 +6,15 @@ from typing import Any
 
 from training.checkpoint import Checkpoint
 from training.evaluation import Scores
+from training.files import PAGE, PLOTS, TEXT
 from training.findings import Calibration, Findings, Importance, Mistake, Weights
 from training.model import Model
 from training.plan import Plan
 
 __all__ = [
+    "PAGE",
+    "PLOTS",
+    "TEXT",
     "Calibration",
     "Comparison",
     "Difference",

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 WRITING = ".writing"  # what a file is called until it is whole
+PLOTS, TEXT, PAGE = "plots", "report.md", "report.html"  # what a run leaves for people, the page last
 
 
 def replace_file(path: Path, content: bytes) -> None:

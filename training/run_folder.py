@@ -12,14 +12,14 @@ import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import filelock
 
 from training import recipe as recipes
 from training.checkpoint import Checkpoint, CheckpointError, NotFiniteError, read_checkpoint, write_checkpoint
 from training.events import EpochEnded, Event, Finished, Progress
-from training.files import WRITING, replace_file
+from training.files import PAGE, PLOTS, TEXT, WRITING, replace_file
 from training.paper_network import FIRST, read_paper_network
 from training.recipe import Recipe, RecipeError
 
@@ -30,8 +30,7 @@ COLUMNS = (
 LAST, BEST = "last.safetensors", "best.safetensors"
 RECIPE, ENVIRONMENT, METRICS = "recipe.toml", "environment.json", "metrics.csv"
 REPORT, LOCK = "report.json", "run.lock"
-PLOTS, PAGE = "plots", "report.html"
-OWN = (LAST, BEST, RECIPE, ENVIRONMENT, METRICS, REPORT, LOCK, PLOTS, PAGE, "report.md")
+OWN = (LAST, BEST, RECIPE, ENVIRONMENT, METRICS, REPORT, LOCK, PLOTS, PAGE, TEXT)
 LONGEST_WIDTHS = 100
 # Of environment.json, what a resume goes by.
 TYPES = {"backend": str, "device": str, "compiled": bool, "threads": int, "sha256": dict}
@@ -59,7 +58,10 @@ class Every:
 
 
 class RunFolder:
-    """A folder that belongs to one run, and to one process. `record` takes every event; `close` adds the report."""
+    """A folder that belongs to one run, and to one process for as long as it is open.
+
+    `record` takes every event, `finish` adds the report, `keep` the pictures.
+    """
 
     def __init__(self, path: Path, every: Every) -> None:
         self.path = path
@@ -81,6 +83,12 @@ class RunFolder:
             raise CheckpointError(
                 f"the run folder {path} cannot be {what} ({error.strerror}); choose another --output-dir"
             ) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
 
     @classmethod
     def claim(cls, output_dir: str, name: str | None, widths: tuple[int, ...], every: Every) -> "RunFolder":
@@ -140,12 +148,24 @@ class RunFolder:
         """What the run was begun with."""
         return recipes.load(str(self.path / RECIPE))
 
-    def finished(self, recipe: Recipe, *, drawn: bool) -> dict[str, Any]:
-        """The report, if all epochs of a recipe are done and reported, and, with `drawn`, in pictures; else nothing."""
+    def finished(self, recipe: Recipe) -> dict[str, Any]:
+        """The report, if all epochs of a recipe are done and reported; else nothing."""
         report, checkpoint = self._read_json(REPORT), self.checkpoint
-        done = checkpoint is not None and checkpoint.epoch == recipe.epochs and report.get("steps") == checkpoint.step
-        done = done and (not drawn or (self.path / PAGE).exists())
-        return report | {"run": str(self.path)} if done and report.get("finished") == "completed" else {}
+        if checkpoint is None or checkpoint.epoch != recipe.epochs:
+            return {}
+        expected = {"finished": "completed", "steps": checkpoint.step, "classes": [*checkpoint.model.class_names]}
+        found = {"classes": []} | report  # of numbers there are none
+        return report | {"run": str(self.path)} if expected.items() <= found.items() else {}
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the page is there, which is written last, and every picture that the text before it shows."""
+        try:
+            text = (self.path / TEXT).read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            return False
+        pictures = re.findall(rf"^!\[.*\]\(({PLOTS}/\w+\.png)\)$", text, re.MULTILINE)
+        return all((self.path / name).is_file() for name in (*pictures, PAGE))
 
     def _read_json(self, name: str) -> dict[str, Any]:
         """A JSON object of the folder; an empty one where there is none, or no whole one."""
@@ -221,10 +241,9 @@ class RunFolder:
             case _:
                 pass
 
-    def close(self, report: dict[str, Any]) -> None:
-        """Write the report, and leave the folder to others."""
+    def finish(self, report: dict[str, Any]) -> None:
+        """Write the report."""
         self._write(REPORT, json.dumps(report, indent=2) + "\n")
-        self._lock.release()
 
     def keep(self, files: Iterable[tuple[str, bytes]], stop: Callable[[], bool]) -> None:
         """Write files by name (the page, and pictures under plots/) as they come, until `stop`, asked between them."""

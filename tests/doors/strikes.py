@@ -30,12 +30,12 @@ sys.path.insert(0, str(ROOT))
 import cli  # noqa: E402
 import train  # noqa: E402
 
-DRAWING = "train:find"  # with which the pictures begin
+ENDED, DRAWING = "train:summarise", "train:find"  # what comes after the last step, and with which the pictures begin
 PHASES = (
     "cli:select", "data:load", "opening:make_plan", "opening:Model.of", "training.run_folder:RunFolder.claim",
     "training.run_folder:RunFolder.begin", "training.loop:Run._take", "training.loop:Run._close",
     "training.loop:Run.checkpoint", "training.evaluation:Evaluator.scores", "training.evaluation:Scores.of",
-    "train:summarise", "training.run_folder:RunFolder.close", "train:summary_text", DRAWING, "report.keepsakes:png",
+    ENDED, "training.run_folder:RunFolder.finish", "train:summary_text", DRAWING, "report.keepsakes:png",
 )  # fmt: skip
 
 Strike = Callable[[str], None]
@@ -180,7 +180,7 @@ def main() -> None:
     if "--no-plots" not in arguments:
         import_matplotlib()
     names = operations([*arguments, "-o", str(output / "whole"), "--quiet"], phases=True)
-    first = names.index(DRAWING) if DRAWING in names else 0
+    first = names.index(ENDED) if DRAWING in names else 0
     seen = {name.split()[0] if first else name: n for n, name in reversed(list(enumerate(names))) if n >= first}
     kinds = sorted(seen.values())
     chosen = kinds if hang else range(first, len(names), int(sys.argv[3]))

@@ -108,26 +108,34 @@ def struck_runs(arguments, output, which, times=1, every="1"):
 
 
 @pytest.mark.parametrize(
-    ("which", "times", "every", "codes"),
-    [("SIGTERM", 1, "1", {143, -15}), ("SIGINT", 1, "3", {130}), ("SIGINT", 2, "3", {130})],
+    ("which", "times", "every", "expected"),
+    [("SIGTERM", 1, "1", 143), ("SIGINT", 1, "3", 130), ("SIGINT", 2, "3", 130)],
 )
-def test_a_signal_at_any_operation_loses_nothing(arguments, whole, tmp_path, which, times, every, codes):
+def test_a_signal_at_any_operation_loses_nothing(arguments, whole, tmp_path, which, times, every, expected):
     output = tmp_path / "struck"
     results = struck_runs(arguments, output, which, times, every)
     assert len(results) > 30
+    first, last = training(results)
     saved = 0
     for number, name, code, seconds in results:
         runs = output / str(number)
         err = (runs / "stderr").read_text()
         where = f"operation {number}, {name}: exit code {code}, {seconds} s, {err!r}"
         assert "Traceback" not in err, where
+        # before the first step there is nothing to save, and the system ends the process, which a shell calls 143 too;
         # once the test part is judged there is nothing left to stop, and the run comes to its end
-        assert code in codes or (code == 0 and name.endswith("Scores.of")), where
+        assert code == expected or (code == -15 and number < first) or (code == 0 and number >= last), where
         assert seconds < 5, where
         assert read_or_nothing(runs / "run" / "last.safetensors"), where
         saved += "Stopped after step" in err
         assert go_on(arguments, runs) == whole, where
     assert saved > (len(results) // 3 if times == 1 else -1)
+
+
+def training(results):
+    """The first and the last operation of the training itself."""
+    found = [n for n, name, *_ in results if name.startswith(("training.loop:", "training.evaluation:"))]
+    return found[0], found[-1]
 
 
 @pytest.fixture
@@ -170,15 +178,17 @@ def test_a_disk_that_fails_at_any_picture_takes_nothing_of_the_run(drawn, whole,
 
 
 @pytest.mark.parametrize(
-    ("which", "times", "every", "codes"),
+    ("which", "times", "every", "expected"),
     [
-        ("SIGTERM", 1, "7", {143, -15}),
-        ("SIGINT", 1, "11", {130}),
-        ("SIGINT", 2, "13", {130}),
-        ("SIGTERM", 1, "hang", {143}),
+        ("SIGTERM", 1, "7", 143),
+        ("SIGINT", 1, "11", 130),
+        ("SIGINT", 2, "13", 130),
+        ("SIGTERM", 1, "hang", 143),
     ],
 )
-def test_a_signal_while_pictures_are_drawn_takes_nothing_of_the_run(drawn, whole, tmp_path, which, times, every, codes):
+def test_a_signal_while_pictures_are_drawn_takes_nothing_of_the_run(
+    drawn, whole, tmp_path, which, times, every, expected
+):
     output = tmp_path / "struck"
     results = struck_runs(drawn, output, which, times, every)
     assert len(results) >= 3
@@ -187,7 +197,7 @@ def test_a_signal_while_pictures_are_drawn_takes_nothing_of_the_run(drawn, whole
         err = (runs / "stderr").read_text()
         where = f"operation {number}, {name}: exit code {code}, {seconds} s, {err!r}"
         assert "Traceback" not in err, where
-        assert code in codes, where
+        assert code == expected, where
         assert seconds < 5, where
         assert every == "hang" or not list(runs.rglob("*.writing")), where
         assert go_on(drawn, runs) == whole, where
@@ -200,8 +210,9 @@ def read_or_nothing(path):
 
 def test_sigterm_is_obeyed_in_time_by_a_run_that_hangs_anywhere(arguments, whole, tmp_path):
     results = struck_runs(arguments, tmp_path / "struck", "SIGTERM", every="hang")
+    first, _ = training(results)
     for number, name, code, seconds in results:
         where = f"operation {number}, {name}: exit code {code} {seconds} s after the signal"
-        assert code in {143, -15}, where
+        assert code == 143 or (code == -15 and number < first), where
         assert seconds < 5, where
         assert go_on(arguments, tmp_path / "struck" / str(number)) == whole, where

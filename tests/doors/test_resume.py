@@ -17,6 +17,7 @@ from cli import guarded
 from tests.doors.running import ROOT, environment
 from tests.doors.test_train import toy_file
 from train import main
+from training import findings
 from training.checkpoint import read_checkpoint
 from training.run_folder import COLUMNS
 
@@ -453,6 +454,97 @@ def test_a_ctrl_c_that_is_ignored_stays_ignored_while_it_trains(toy):
     assert process.returncode == 143, err
 
 
+# --- pictures
+
+
+@pytest.fixture
+def drawn(toy, monkeypatch):
+    """A finished run with its pictures, small ones, and the bytes of all its files."""
+    monkeypatch.setattr("report.drawing.DPI", 20)
+    flags = ("--data", toy, "--hidden", "4", "-e", "1", "--validation", "40", "--name", "run", "--quiet")
+    assert guarded(main, ["--device", "cpu", *map(str, flags)]) == 0
+    assert len(whole()) > 10
+    return whole()
+
+
+def whole():
+    return {str(path): path.read_bytes() for path in sorted(Path("runs/run").rglob("*")) if path.is_file()}
+
+
+def resume(*flags):
+    return guarded(main, ["--device", "cpu", "--resume", "run", *flags])
+
+
+LACKING = {"plots": ("plots",), "one": ("plots/curves.png",), "page": ("report.html",), "text": ("report.md",)}
+
+
+@pytest.mark.parametrize("lacking", LACKING)
+def test_what_is_missing_is_drawn_and_nothing_else_changes(drawn, capsys, lacking):
+    for name in LACKING[lacking]:
+        path = Path("runs/run", name)
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    there = {name: os.stat(name).st_mtime_ns for name in whole() if not name.endswith((".png", ".md", ".html"))}
+    capsys.readouterr()
+    assert resume("--no-plots") == 0
+    assert resume("--dry-run") == 0
+    assert whole() != drawn
+    capsys.readouterr()
+    assert resume("--json", "--quiet") == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(drawn["runs/run/report.json"])
+    assert whole() == drawn
+    assert {name: os.stat(name).st_mtime_ns for name in there} == there
+
+
+def test_what_is_drawn_is_not_drawn_again(drawn, monkeypatch):
+    monkeypatch.setattr("train.find", lambda *_: pytest.fail("it is drawn already"))
+    assert resume("--quiet") == 0
+    assert whole() == drawn
+
+
+def test_a_finished_run_whose_data_have_moved_tells_its_result_all_the_same(drawn, toy, capsys):
+    os.unlink("runs/run/report.html")
+    os.mkdir("elsewhere")
+    shutil.move(toy, "elsewhere/toy.npz")
+    capsys.readouterr()
+    assert resume() == 0
+    out, err = capsys.readouterr()
+    assert "test        loss " in out
+    assert err.splitlines()[1].startswith(f"Pictures are missing and cannot be drawn: there is nothing at {toy}")
+    assert resume("--target-accuracy", "1", "--quiet") in (0, 8)
+    toy_file(toy, rows=404)
+    assert resume() == 0
+    assert "cannot be drawn: the data of this run have changed" in capsys.readouterr().err
+    assert "runs/run/report.html" not in whole()
+    assert resume("--data", "elsewhere/toy.npz", "--quiet") == 0
+    assert whole() == drawn
+
+
+def test_a_run_is_one_process_until_its_pictures_are_drawn(toy, monkeypatch):
+    from training.checkpoint import CheckpointError
+    from training.run_folder import Every, RunFolder
+
+    monkeypatch.setattr("report.drawing.DPI", 20)
+    tried = []
+
+    def find(*arguments, whole=findings.find):
+        half = Path("runs/run/plots/half.png.writing")
+        half.parent.mkdir(exist_ok=True)
+        half.touch()
+        with pytest.raises(CheckpointError, match="another process is training in"):
+            RunFolder.reopen(Path("runs/run"), Every())
+        tried.append(half.exists())
+        return whole(*arguments)
+
+    monkeypatch.setattr("train.find", find)
+    flags = ("--data", toy, "--hidden", "4", "-e", "1", "--validation", "40", "--name", "run", "--quiet")
+    assert guarded(main, ["--device", "cpu", *map(str, flags)]) == 0
+    os.unlink("runs/run/report.html")
+    assert resume("--quiet") == 0
+    assert tried == [True, True]
+    with RunFolder.reopen(Path("runs/run"), Every()):
+        pass
+
+
 # --- what fuzzing found (docs/fuzzing.md)
 
 
@@ -484,6 +576,8 @@ def test_facts_within_facts_without_end_are_none(toy, name):
     [
         {"test_accuracy": "gone"}, {"test_accuracy": "much"}, {"parameters": "many"},
         {"test_loss": [1]}, {"counts": [1]}, {"seconds": None}, {"commonest_share": "all"},
+        {"confusion": [[1, 2]]}, {"confusion": "many"}, {"confusion": [["a"] * 4] * 4}, {"classes": [1]},
+        {"confusion": None}, {"balanced_accuracy": 0.5},
     ],
     ids=str,
 )  # fmt: skip

@@ -61,7 +61,7 @@ def kept(recipe, dataset, tmp_path):
     text = run_folder.recipes.dumps(recipe)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return dict(keepsakes.keepsakes(summary, finished, model, found, folder.history(), text, place))
+        return dict(keepsakes.keepsakes(summary, model, found, folder.history(), text, place))
 
 
 def keepsakes_summary(finished, model, dataset):

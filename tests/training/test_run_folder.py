@@ -142,7 +142,7 @@ def test_the_files_are_there_after_each_event(tmp_path):
             case Finished():
                 assert read_checkpoint(folder.path / "last.safetensors").step == event.step
     assert counts == [1, 2]
-    folder.close({"test_accuracy": None, "run": "æ"})
+    folder.finish({"test_accuracy": None, "run": "æ"})
     assert names(folder.path) == sorted([*claimed, "last.safetensors", "report.json"])
     assert json.loads((folder.path / "report.json").read_text(encoding="utf-8")) == {"test_accuracy": None, "run": "æ"}
     assert json.loads((folder.path / "environment.json").read_text(encoding="utf-8")) == {"seed": 0}
@@ -234,7 +234,7 @@ def test_a_folder_that_vanishes_under_the_run_is_told(tmp_path, name):
         folder.record(next(e for e in events if isinstance(e, EpochEnded if name == "metrics.csv" else Finished)))
     assert str(folder.path / name) in str(caught.value)
     with pytest.raises(CheckpointError, match=r"report\.json"):
-        folder.close({})
+        folder.finish({})
 
 
 # --- finding again
@@ -312,10 +312,10 @@ def test_a_state_that_holds_numbers_that_are_none_replaces_nothing(tmp_path):
 
 
 def test_a_folder_in_use_is_refused_and_one_that_was_closed_is_not(tmp_path):
-    folder = claim(tmp_path)
-    with pytest.raises(CheckpointError, match="another process is training in"):
-        RunFolder.reopen(folder.path, NEVER)
-    folder.close({})
+    with claim(tmp_path) as folder:
+        folder.finish({})
+        with pytest.raises(CheckpointError, match="another process is training in"):
+            RunFolder.reopen(folder.path, NEVER)
     assert RunFolder.reopen(folder.path, NEVER).recipe == quick()
 
 
