@@ -333,8 +333,10 @@ def test_a_missing_tensor_is_refused(path, parts, missing):
 
 @pytest.mark.parametrize(
     "missing",
-    "activation loss shape class_names target_names unit feature_names label_names as_digits paper "
-    "epoch step rate best_epoch".split(),
+    [
+        *("activation", "loss", "shape", "class_names", "target_names", "unit", "feature_names", "label_names"),
+        *("as_digits", "paper", "epoch", "step", "rate", "best_epoch"),
+    ],
 )
 def test_a_missing_meaning_is_refused(path, parts, missing):
     arrays, meaning = parts
