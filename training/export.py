@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -142,39 +143,40 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def write_folder(path: Path, files: dict[str, bytes]) -> None:
-    """The folder at `path` with these files; one of an earlier export is replaced as a whole, no other is touched."""
-    new, old = path.with_name(path.name + WRITING), path.with_name(path.name + ".old")
+    """The folder at `path` with these files; one of an earlier export is replaced as a whole, no other is touched.
+
+    Both stand in a fresh folder beside it meanwhile, `new` and `old`, where a kill between two renames leaves them.
+    CheckpointError where it cannot be done, which says where an earlier export is, if not in its place.
+    """
+    old = None
     try:
-        if os.path.lexists(path) and not is_paper_folder(path):
+        there = os.path.lexists(path)
+        if there and not is_paper_folder(path):
             raise CheckpointError(f"{path} is there and no network of the paper's program; name another --output")
-        if is_paper_folder(new):
-            shutil.rmtree(new)
+        work = Path(tempfile.mkdtemp(prefix=f"{path.name}.", suffix=WRITING, dir=path.parent))
+        new, old = work / "new", work / "old"
         try:
             new.mkdir()
             for name, content in files.items():
                 replace_file(new / name, content)
-            if path.exists():
-                shutil.rmtree(old, ignore_errors=True)
+            if there:
                 path.replace(old)
             new.replace(path)
-        except OSError:
-            shutil.rmtree(new, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                if not path.exists():
+            flush_folder(path.parent)
+        finally:
+            failed = new.exists()
+            if failed and not os.path.lexists(path):
+                with contextlib.suppress(OSError):
                     old.replace(path)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-        flush_folder(path.parent)
+            shutil.rmtree(new if failed and old.exists() else work, ignore_errors=True)
     except OSError as error:
-        where = old.name if os.path.exists(old) and not os.path.exists(path) else "its place"
-        raise CheckpointError(
-            f"{path} cannot be written ({error.strerror}); what was there stands in {where}"
-        ) from None
+        left = f"what was there stands in {old}" if old and old.exists() else "nothing was changed"
+        raise CheckpointError(f"{path} cannot be written ({error.strerror}); {left}") from None
 
 
 def is_paper_folder(path: Path) -> bool:
     """Whether it is a folder, of its own, in which nothing lies but what the paper's program saves."""
-    named = re.compile(f"({WEIGHTS.format('[0-9]+')}|{BIASES.format('[0-9]+')})({WRITING})?")
+    named = re.compile(f"{WEIGHTS.format('[0-9]+')}|{BIASES.format('[0-9]+')}")
     if path.is_symlink() or not path.is_dir():
         return False
     return all(named.fullmatch(child.name) for child in path.iterdir())

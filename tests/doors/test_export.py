@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ import export
 import train
 from cli import guarded
 from tests.doors import strikes
-from tests.doors.running import door, hide_module
+from tests.doors.running import ROOT, door, environment, hide_module
 from tests.doors.test_train import toy_file
 from training.run_folder import BEST, LAST
 
@@ -111,6 +113,7 @@ def test_names_that_a_format_cannot_hold_are_told(tmp_path, monkeypatch, capsys)
         (["r", "--format", "npz", "--output", "no/such/folder/x.npz"], 7, "cannot be written (No such file"),
         (["r", "--format", "npz", "--output", "runs"], 7, "is a folder, a file is to be written"),
         (["r", "--format", "paper", "--output", "runs"], 7, "no network of the paper's program"),
+        (["r", "--format", "paper", "--output", "/"], 7, "/ is there and no network of the paper's program"),
         (["r", "--format", "paper", "--output", "toy.npz"], 7, "no network of the paper's program"),
         (["r", "--format", "paper", "--output", "no/such"], 7, "cannot be written (No such file"),
         (["r", "--format", "npz", "--output", "toy.npz/x"], 7, "cannot be written (Not a directory)"),
@@ -183,10 +186,12 @@ def test_a_full_disk_leaves_what_was_there(run, capsys, format_, code, again):
         assert found == 7, where
         assert err.count("\n") == 1, where
         assert os.strerror(code) in err, where
-        old = target.with_name("saved_network.old")
-        if old.exists():  # the disk failed between two names, and again when the first was to come back
-            assert "stands in saved_network.old" in err, where
+        for old in target.parent.glob("saved_network.*.writing/old"):
+            # the disk failed between two names, and again when the first was to come back
+            assert f"what was there stands in {old}\n" in err, where
             old.rename(target)
+            old.parent.rmdir()
+        assert "stands in" in err or "nothing was changed" in err or "cannot be made" in err, where
         assert (content_of(target) if target.exists() else None) == before, where
         left = {path.name for path in (run / "export").iterdir()} if (run / "export").exists() else set()
         assert left <= {NAMES[format_]}, where
@@ -212,6 +217,38 @@ def test_a_disk_that_fails_once_leaves_the_folder_in_its_place(run, capsys):
         assert found == 7 or name == "fsync", where
         assert content_of(target) == before, where
         assert [path.name for path in target.parent.iterdir()] == ["saved_network"], where
+
+
+def test_folders_of_the_user_beside_the_papers_are_left_alone(run, tmp_path, capsys):
+    for name in ("n.old", "n.writing", "n.new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "notes.txt").write_text("precious")
+    (tmp_path / "n.writing" / "notes.txt").rename(tmp_path / "n.writing" / "weightlayer1.npy")
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+    for _ in range(2):  # where nothing was, and over an earlier export
+        assert export.main(["r", "--format", "paper", "--output", "n"]) == 0
+        after = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+        assert {path: after.get(path) for path in before} == before
+        assert {path.relative_to(tmp_path).parts[0] for path in set(after) - set(before)} == {"n"}
+
+
+def test_a_kill_between_two_names_leaves_the_old_and_the_new(run, tmp_path, capsys):
+    assert export.main(["r", "--format", "paper"]) == 0
+    target = run / "export" / "saved_network"
+    before = content_of(target)
+    killed = (
+        "import os, pathlib, export\n"
+        "replace = pathlib.Path.replace\n"
+        f"pathlib.Path.replace = lambda a, b: os._exit(9) if str(b) == {str(target)!r} else replace(a, b)\n"
+        "export.main(['r', '--format', 'paper'])\n"
+    )
+    command = [sys.executable, "-c", killed]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(PYTHONPATH=str(ROOT)), check=False)
+    assert (done.returncode, target.exists()) == (9, False)
+    (left,) = target.parent.iterdir()
+    assert (content_of(left / "old"), content_of(left / "new")) == (before, before)
+    assert export.main(["r", "--format", "paper"]) == 0
+    assert (content_of(target), content_of(left / "old")) == (before, before)
 
 
 def test_without_onnx_it_says_what_to_install(run, tmp_path):
