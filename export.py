@@ -88,9 +88,11 @@ def place(output: str | None, source: Path, name: str) -> Path:
             raise CheckpointError(f"{folder} cannot be made ({error.strerror}); name a place by --output") from None
         return folder / name
     path = Path(os.path.expanduser(output)).absolute()
-    own = path.name in OWN and os.path.isfile(path.parent / RECIPE)
-    if own or (os.path.exists(path) and os.path.samefile(path, source)):
-        raise CheckpointError(f"{path} belongs to a run, which would be lost; name another --output")
+    for place in (path, Path(os.path.realpath(path))):
+        own = place.name in OWN and os.path.isfile(place.parent / RECIPE)
+        # a folder of the paper's program is one only while nothing else lies in it
+        if own or any(os.path.exists(one) and os.path.samefile(one, source) for one in (place, place.parent)):
+            raise CheckpointError(f"{path} belongs to a run, which would be lost; name another --output")
     return path
 
 

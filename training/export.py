@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -133,41 +134,53 @@ def paper_files(checkpoint: Checkpoint) -> dict[str, bytes]:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """The file at `path`, replaced as a whole or not at all; CheckpointError where that cannot be done."""
+    """The file at `path`, or where a link there leads, replaced as a whole or not at all.
+
+    CheckpointError where that cannot be done, or where something stands that is no file.
+    """
     try:
-        if path.is_dir():
-            raise CheckpointError(f"{path} is a folder, a file is to be written; name another --output")
-        replace_file(path, content)
+        with contextlib.suppress(FileNotFoundError):
+            mode = path.stat().st_mode
+            if not stat.S_ISREG(mode):
+                found = "a folder" if stat.S_ISDIR(mode) else "a device, a pipe or a socket"
+                raise CheckpointError(f"{path} is {found}, a file is to be written; name another --output")
+        place = Path(os.path.realpath(path))
+        with tempfile.TemporaryDirectory(WRITING, f"{place.name}.", place.parent) as work:
+            new = Path(work) / "new"
+            replace_file(new, content)
+            new.replace(place)
+        flush_folder(place.parent)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be written ({error.strerror}); nothing was changed") from None
 
 
 def write_folder(path: Path, files: dict[str, bytes]) -> None:
-    """The folder at `path` with these files; one of an earlier export is replaced as a whole, no other is touched.
+    """The folder at `path`, or where a link there leads, with these files.
 
-    Both stand in a fresh folder beside it meanwhile, `new` and `old`, where a kill between two renames leaves them.
-    CheckpointError where it cannot be done, which says where an earlier export is, if not in its place.
+    One of an earlier export is replaced as a whole, no other is touched. Both stand in a fresh folder beside it
+    meanwhile, `new` and `old`, where a kill between two renames leaves them. CheckpointError where it cannot be done,
+    which says where an earlier export is, if not in its place.
     """
-    old = None
+    place, old = Path(os.path.realpath(path)), None
     try:
-        there = os.path.lexists(path)
-        if there and not is_paper_folder(path):
+        there = os.path.lexists(place)
+        if there and not is_paper_folder(place):
             raise CheckpointError(f"{path} is there and no network of the paper's program; name another --output")
-        work = Path(tempfile.mkdtemp(prefix=f"{path.name}.", suffix=WRITING, dir=path.parent))
+        work = Path(tempfile.mkdtemp(WRITING, f"{place.name}.", place.parent))
         new, old = work / "new", work / "old"
         try:
             new.mkdir()
             for name, content in files.items():
                 replace_file(new / name, content)
             if there:
-                path.replace(old)
-            new.replace(path)
-            flush_folder(path.parent)
+                place.replace(old)
+            new.replace(place)
+            flush_folder(place.parent)
         finally:
             failed = new.exists()
-            if failed and not os.path.lexists(path):
+            if failed and not os.path.lexists(place):
                 with contextlib.suppress(OSError):
-                    old.replace(path)
+                    old.replace(place)
             shutil.rmtree(new if failed and old.exists() else work, ignore_errors=True)
     except OSError as error:
         left = f"what was there stands in {old}" if old and old.exists() else "nothing was changed"

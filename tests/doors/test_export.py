@@ -1,11 +1,14 @@
 """export.py as a user meets it: what it prints, where it writes, and what it refuses."""
 
+import contextlib
 import errno
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,10 +128,23 @@ def test_names_that_a_format_cannot_hold_are_told(tmp_path, monkeypatch, capsys)
         (["r", "--format", "safetensors", "--output", "runs/r/last.safetensors"], 7, "belongs to a run"),
         (["r", "--format", "npz", "--output", "runs/r/metrics.csv"], 7, "belongs to a run"),
         (["copy.safetensors", "--format", "npz", "--output", "copy.safetensors"], 7, "belongs to a run"),
+        (["r", "--format", "npz", "--output", "to-metrics"], 7, "belongs to a run"),
+        (["r", "--format", "npz", "--output", "to-run/best.safetensors"], 7, "belongs to a run"),
+        (["r", "--format", "npz", "--output", "runs/moved/last.safetensors"], 7, "belongs to a run"),
+        (["saved", "--format", "npz", "--output", "saved/weightlayer1.npy"], 7, "belongs to a run"),
+        (["r", "--format", "npz", "--output", "loop"], 7, "cannot be written (Too many levels of symbolic links)"),
     ],
 )
 def test_what_cannot_be_is_one_sentence_and_leaves_everything(run, tmp_path, capsys, arguments, code, words):
     (tmp_path / "copy.safetensors").write_bytes((run / LAST).read_bytes())
+    for name, leads_to in (("to-metrics", run / "metrics.csv"), ("to-run", run), ("loop", "loop")):
+        (tmp_path / name).symlink_to(leads_to)
+    moved = run.with_name("moved")  # a run whose checkpoint was put elsewhere
+    moved.mkdir()
+    (moved / "recipe.toml").write_bytes((run / "recipe.toml").read_bytes())
+    (moved / LAST).symlink_to(tmp_path / "copy.safetensors")
+    assert export.main(["r", "--format", "paper", "--output", "saved"]) == 0
+    capsys.readouterr()
     before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
     assert exit_code(arguments) == code
     out = capsys.readouterr()
@@ -217,6 +233,59 @@ def test_a_disk_that_fails_once_leaves_the_folder_in_its_place(run, capsys):
         assert found == 7 or name == "fsync", where
         assert content_of(target) == before, where
         assert [path.name for path in target.parent.iterdir()] == ["saved_network"], where
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "socket"])
+@pytest.mark.parametrize("link", [False, True])
+def test_what_is_no_file_stays_what_it_is(run, tmp_path, capsys, monkeypatch, kind, link):
+    monkeypatch.setitem(export.FORMATS, "onnx", export.Format("model.onnx", lambda checkpoint: b""))  # with no package
+    place = tmp_path / "p"
+    with contextlib.ExitStack() as stack:
+        if kind == "pipe":
+            os.mkfifo(place)
+        elif kind == "socket":
+            listening = stack.enter_context(socket.socket(socket.AF_UNIX))
+            listening.bind("p")
+        else:  # a terminal of our own: a device that is nobody's, in a folder where no file can be made
+            master, slave = os.openpty()
+            place = Path(os.ttyname(slave))
+            stack.callback(os.close, master)
+            stack.callback(os.close, slave)
+        before = place.stat()
+        if link:
+            (tmp_path / "l").symlink_to(place)
+            place = tmp_path / "l"
+        for format_ in NAMES:
+            assert guarded(export.main, ["r", "--format", format_, "--output", str(place)]) == 7
+            words = "no network of the paper's program" if format_ == "paper" else "is a device, a pipe or a socket"
+            out = capsys.readouterr()
+            assert (out.out, out.err.count("\n"), words in out.err) == ("", 1, True)
+            after = place.stat()
+            assert (after.st_mode, after.st_ino) == (before.st_mode, before.st_ino)
+
+
+@pytest.mark.parametrize("format_", ["npz", "paper"])
+def test_a_link_stays_one_and_what_it_leads_to_is_written(run, tmp_path, capsys, format_):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "l").symlink_to("middle")
+    (tmp_path / "middle").symlink_to(tmp_path / "far" / "it")
+    for _ in range(2):  # where nothing is yet, and over what is there
+        assert export.main(["r", "--format", format_, "--output", "l"]) == 0
+        assert capsys.readouterr().out == f"{tmp_path / 'l'}\n"
+        assert (os.readlink("l"), os.readlink("middle")) == ("middle", str(tmp_path / "far" / "it"))
+        assert [path.name for path in (tmp_path / "far").iterdir()] == ["it"]
+        assert not (tmp_path / "far" / "it").is_symlink()
+    assert export.main(["r", "--format", format_]) == 0
+    assert content_of(tmp_path / "far" / "it") == content_of(run / "export" / NAMES[format_])
+
+
+def test_a_file_of_the_user_beside_an_export_is_left_alone(run, tmp_path, capsys):
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "m.npz.writing").symlink_to("precious")
+    assert export.main(["r", "--format", "npz", "--output", "m.npz"]) == 0
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert os.readlink("m.npz.writing") == "precious"
+    assert {path.name for path in tmp_path.iterdir()} == {"m.npz", "m.npz.writing", "precious", "runs", "toy.npz"}
 
 
 def test_folders_of_the_user_beside_the_papers_are_left_alone(run, tmp_path, capsys):

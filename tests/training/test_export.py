@@ -177,7 +177,7 @@ def test_a_folder_is_replaced_as_a_whole(toy, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["n"]
 
 
-@pytest.mark.parametrize("kind", ["other", "file", "link", "mixed"])
+@pytest.mark.parametrize("kind", ["other", "file", "link", "loop", "mixed"])
 def test_a_folder_that_is_not_ours_is_left_alone(toy, tmp_path, kind):
     folder, elsewhere = tmp_path / "n", tmp_path / "elsewhere"
     write_folder(elsewhere, paper_files(toy))
@@ -185,7 +185,10 @@ def test_a_folder_that_is_not_ours_is_left_alone(toy, tmp_path, kind):
         case "file":
             folder.write_text("mine")
         case "link":
+            (elsewhere / "letter.txt").write_text("mine")
             folder.symlink_to(elsewhere)
+        case "loop":
+            folder.symlink_to(folder)
         case "mixed":
             write_folder(folder, paper_files(toy))
             (folder / "letter.txt").write_text("mine")
