@@ -20,6 +20,7 @@ from training.export import (
     npz_file,
     onnx_file,
     paper_files,
+    rough_in_float32,
     safetensors_file,
     write_file,
     write_folder,
@@ -111,6 +112,13 @@ def main(argv: list[str] | None = None) -> int:
     names = checkpoint.model.class_names
     if flags.format == "paper" and names != tuple(map(str, range(len(names)))):
         cli.say(f"The paper's files hold no class names: output 0 is {names[0]}, and so on, in the order of the run.")
+    if flags.format == "onnx" and (rough := rough_in_float32(checkpoint)):
+        name, mean, deviation = rough[0]
+        more = f", and {len(rough) - 1} more," if len(rough) > 1 else ""
+        cli.say(
+            f"In float32 {name} (mean {mean:.6g}, deviation {deviation:.3g}){more} loses digits that predict.py keeps: "
+            f"this file may answer otherwise; for one that does not, train with --dtype float64."
+        )
     size = sum(map(len, made.values())) if isinstance(made, dict) else len(made)
     facts = {"run": str(source), "format": flags.format, "output": str(path), "bytes": size}
     cli.result(json.dumps(facts) if flags.json else str(path))

@@ -13,6 +13,7 @@ import re
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from training.paper_network import BIASES, WEIGHTS
 # Softmax has had its present meaning since operator set 13, which onnxruntime knows since 1.6; IR 7 goes with it.
 OPSET, IR = 13, 7
 LARGEST_ONNX = 2**31 - 2**20  # a protobuf message ends at 2 GB
+REACH = 10  # deviations from the mean within which numbers must be finite
+ROUGH = 1e4  # deviations from zero where float32 rounds by more than a thousandth of one
 ONNX_ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "identity": ""}
 
 
@@ -56,7 +59,8 @@ def npz_file(checkpoint: Checkpoint) -> bytes:
 def onnx_file(checkpoint: Checkpoint) -> bytes:
     """One graph from rows as a data set has them, `x` (N, n_in), to `probabilities` (N, K), or `numbers` in their unit.
 
-    One element type throughout, the network's own. All scaling is inside: pixels are given as 0..255.
+    One element type throughout, the network's own. All scaling is inside: pixels are given as 0..255. ExportError
+    where that type does not hold the numbers that are scaled.
     """
     try:
         import onnx
@@ -67,6 +71,13 @@ def onnx_file(checkpoint: Checkpoint) -> bytes:
     dtype = params[0]["W"].dtype
     if model.parameters * dtype.itemsize > LARGEST_ONNX:
         raise ExportError("an ONNX file holds at most 2 GB, and this network is larger; use --format safetensors")
+    limits = np.finfo(np.float32)
+    for name, mean, deviation in scaled_in_float32(checkpoint):
+        if abs(mean) + REACH * deviation > float(limits.max) or deviation < float(limits.tiny):
+            raise ExportError(
+                f"{name} (mean {mean:.6g}, deviation {deviation:.3g}) is beyond float32, this network's type, in which "
+                f"an ONNX file scales too; train with --dtype float64, or use --format safetensors or npz"
+            )
     nodes, constants = [], []
     value = "x"
 
@@ -109,6 +120,26 @@ def onnx_file(checkpoint: Checkpoint) -> bytes:
     helper.set_model_props(made, {key: json.dumps(fact) for key, fact in told.items()})
     onnx.checker.check_model(made, full_check=True)
     return bytes(made.SerializeToString(deterministic=True))
+
+
+def scaled_in_float32(checkpoint: Checkpoint) -> Iterator[tuple[str, float, float]]:
+    """Name, mean and deviation of each column, then of each target, that an ONNX file standardises in float32.
+
+    None of a float64 network; Lagvis itself standardises in float64, whatever the network's type.
+    """
+    model = checkpoint.model
+    if checkpoint.state["params"][0]["W"].dtype != np.float32:
+        return
+    columns = [f"column {i}" for i in range(model.widths[0])]
+    targets = [f"target {name}" for name in model.target_names]
+    for names, scaling in ((columns, model.x_scaling), (targets, model.y_scaling)):
+        if scaling is not None:
+            yield from zip(names, scaling.mean.tolist(), scaling.deviation.tolist(), strict=True)
+
+
+def rough_in_float32(checkpoint: Checkpoint) -> list[tuple[str, float, float]]:
+    """Of `scaled_in_float32`, what loses more than a thousandth of its deviation there."""
+    return [scale for scale in scaled_in_float32(checkpoint) if abs(scale[1]) > ROUGH * scale[2]]
 
 
 def paper_files(checkpoint: Checkpoint) -> dict[str, bytes]:

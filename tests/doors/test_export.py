@@ -107,6 +107,27 @@ def test_names_that_a_format_cannot_hold_are_told(tmp_path, monkeypatch, capsys)
     assert "output 0 is cat" in capsys.readouterr().err
 
 
+def test_numbers_that_float32_rounds_or_does_not_hold_are_told(tmp_path, monkeypatch, capsys, onnxruntime):
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(2).normal(size=(60, 3))
+    flags = ["--device", "cpu", "-e", "1", "--quiet", "--no-plots"]
+    for name, scales in (("rough", [1.7e9 + 1e-2 * x[:, 0], 1e6 + x[:, 1], x[:, 2]]), ("beyond", list(1e40 * x.T))):
+        np.savez(f"{name}.npz", x=np.stack(scales, axis=1), y=np.arange(60) % 2)
+        assert train.main([*flags, "--data", f"{name}.npz", "--name", name]) == 0
+    capsys.readouterr()
+    assert guarded(export.main, ["rough", "--format", "onnx"]) == 0
+    err = capsys.readouterr().err
+    assert err.startswith("In float32 column 0 (mean 1.7e+09, deviation 0.0")
+    assert ", and 1 more, loses digits" in err
+    assert err.endswith("train with --dtype float64.\n")
+    assert err.count("\n") == 1
+    assert guarded(export.main, ["beyond", "--format", "onnx"]) == 2
+    out = capsys.readouterr()
+    assert (out.out, out.err.count("\n")) == ("", 1)
+    assert out.err.startswith("error: column 0 (mean ")
+    assert not (tmp_path / "runs" / "beyond" / "export").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
