@@ -68,7 +68,9 @@ def make_parser() -> cli.Parser:
         "paper: a folder for the paper's program; html: one page on which one draws (default: none, it must be said)",
     )
     parser.add_argument(
-        "--output", metavar="FILE", help="where it is written, over what is there (default: export/ in the run folder)"
+        "--output",
+        metavar="FILE",
+        help="where it is written, over what is there (default: export/ in the run folder, saved_network-export/)",
     )
     parser.add_argument(
         "-o", "--output-dir", default="runs", metavar="DIR", help="where runs are looked up by name (default: runs)"
@@ -80,8 +82,10 @@ def make_parser() -> cli.Parser:
 def place(output: str | None, source: Path, name: str) -> Path:
     """Where an export goes; CheckpointError if that is a file that the run lives by, or no folder can be made."""
     if output is None:
-        folder = source / "export" if source.is_dir() else source.parent / "export"
-        if source.is_file() and source.name != LAST:
+        folder = source.parent / "export"
+        if source.is_dir():  # the paper's, which is one only while nothing else lies in it
+            folder = source.with_name(f"{source.name}-export")
+        elif source.name != LAST:
             folder = folder / source.stem  # so that `best` leaves what was made of `last`
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -89,10 +93,10 @@ def place(output: str | None, source: Path, name: str) -> Path:
             raise CheckpointError(f"{folder} cannot be made ({error.strerror}); name a place by --output") from None
         return folder / name
     path = Path(os.path.expanduser(output)).absolute()
-    for place in (path, Path(os.path.realpath(path))):
-        own = place.name in OWN and os.path.isfile(place.parent / RECIPE)
-        # a folder of the paper's program is one only while nothing else lies in it
-        if own or any(os.path.exists(one) and os.path.samefile(one, source) for one in (place, place.parent)):
+    for named in (path, Path(os.path.realpath(path))):
+        own = named.name in OWN and os.path.isfile(named.parent / RECIPE)
+        read = any(os.path.exists(one) and os.path.samefile(one, source) for one in (named, named.parent))
+        if own or read:
             raise CheckpointError(f"{path} belongs to a run, which would be lost; name another --output")
     return path
 

@@ -90,7 +90,8 @@ def test_what_was_exported_is_judged_as_the_run(run, capsys):
 def test_the_papers_own_network_is_carried_on(run, tmp_path, capsys):
     assert export.main(["r", "--format", "paper", "--output", "saved_network"]) == 0
     assert export.main(["saved_network", "--format", "npz"]) == 0
-    assert capsys.readouterr().out.splitlines()[1] == str(tmp_path / "saved_network" / "export" / "model.npz")
+    assert capsys.readouterr().out.splitlines()[1] == str(tmp_path / "saved_network-export" / "model.npz")
+    assert export.main(["r", "--format", "paper", "--output", "saved_network"]) == 0  # still one of the paper's
     assert evaluate.main(["saved_network", "--device", "cpu", "--data", "toy.npz"]) == 0
 
 
