@@ -117,6 +117,8 @@ def onnx_file(checkpoint: Checkpoint) -> bytes:
     )
     names = {"class_names": model.class_names} if classes else {"target_names": model.target_names, "unit": model.unit}
     told = names | {"shape": model.shape, "input": "bytes, 0 to 255" if model.x_scaling is None else "numbers as given"}
+    if model.feature_names:
+        told |= {"feature_names": model.feature_names}
     helper.set_model_props(made, {key: json.dumps(fact) for key, fact in told.items()})
     onnx.checker.check_model(made, full_check=True)
     return bytes(made.SerializeToString(deterministic=True))

@@ -1,3 +1,5 @@
+import dataclasses
+
 """Exports read by the libraries they are for, and held against predictions."""
 
 import io
@@ -82,7 +84,16 @@ def test_onnx_tells_what_its_numbers_mean(onnxruntime, toy, line):
     assert types | {array.data_type for array in found.graph.initializer} == {onnx.TensorProto.FLOAT}
     other = onnx.load_from_string(onnx_file(line))
     props = {entry.key: json.loads(entry.value) for entry in other.metadata_props}
+    assert "feature_names" not in props
     assert (props["target_names"], props["unit"], other.graph.output[0].name) == (["near", "far"], "m", "numbers")
+
+
+def test_onnx_tells_the_names_of_its_columns(onnxruntime, line):
+    import onnx
+
+    named = dataclasses.replace(line, model=dataclasses.replace(line.model, feature_names=("a", "b", "c")))
+    props = {entry.key: json.loads(entry.value) for entry in onnx.load_from_string(onnx_file(named)).metadata_props}
+    assert props["feature_names"] == ["a", "b", "c"]
 
 
 def test_onnx_says_what_to_install(toy, monkeypatch):
