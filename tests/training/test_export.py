@@ -1,7 +1,6 @@
-import dataclasses
-
 """Exports read by the libraries they are for, and held against predictions."""
 
+import dataclasses
 import io
 import json
 import sys
