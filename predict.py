@@ -124,7 +124,8 @@ def main(argv: list[str] | None = None) -> int:
         results += predictions_of(model, one, said[len(results) : len(results) + len(one.x)])
     if flags.show:
         show(model.shape, given, sys.stderr if flags.json else sys.stdout)
-    cli.result(json.dumps({"run": str(path), "predictions": results}) if flags.json else answers_text(results))
+    width = shutil.get_terminal_size().columns if sys.stdout and sys.stdout.isatty() else None
+    cli.result(json.dumps({"run": str(path), "predictions": results}) if flags.json else answers_text(results, width))
     return 0
 
 
