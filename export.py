@@ -20,6 +20,7 @@ from training.export import (
     npz_file,
     onnx_file,
     paper_files,
+    rough_in_float32,
     safetensors_file,
     write_file,
     write_folder,
@@ -67,7 +68,9 @@ def make_parser() -> cli.Parser:
         "paper: a folder for the paper's program; html: one page on which one draws (default: none, it must be said)",
     )
     parser.add_argument(
-        "--output", metavar="FILE", help="where it is written, over what is there (default: export/ in the run folder)"
+        "--output",
+        metavar="FILE",
+        help="where it is written, over what is there (default: export/ in the run folder, saved_network-export/)",
     )
     parser.add_argument(
         "-o", "--output-dir", default="runs", metavar="DIR", help="where runs are looked up by name (default: runs)"
@@ -79,8 +82,10 @@ def make_parser() -> cli.Parser:
 def place(output: str | None, source: Path, name: str) -> Path:
     """Where an export goes; CheckpointError if that is a file that the run lives by, or no folder can be made."""
     if output is None:
-        folder = source / "export" if source.is_dir() else source.parent / "export"
-        if source.is_file() and source.name != LAST:
+        folder = source.parent / "export"
+        if source.is_dir():  # the paper's, which is one only while nothing else lies in it
+            folder = source.with_name(f"{source.name}-export")
+        elif source.name != LAST:
             folder = folder / source.stem  # so that `best` leaves what was made of `last`
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -88,9 +93,11 @@ def place(output: str | None, source: Path, name: str) -> Path:
             raise CheckpointError(f"{folder} cannot be made ({error.strerror}); name a place by --output") from None
         return folder / name
     path = Path(os.path.expanduser(output)).absolute()
-    own = path.name in OWN and os.path.isfile(path.parent / RECIPE)
-    if own or (os.path.exists(path) and os.path.samefile(path, source)):
-        raise CheckpointError(f"{path} belongs to a run, which would be lost; name another --output")
+    for named in (path, Path(os.path.realpath(path))):
+        own = named.name in OWN and os.path.isfile(named.parent / RECIPE)
+        read = any(os.path.exists(one) and os.path.samefile(one, source) for one in (named, named.parent))
+        if own or read:
+            raise CheckpointError(f"{path} belongs to a run, which would be lost; name another --output")
     return path
 
 
@@ -109,6 +116,13 @@ def main(argv: list[str] | None = None) -> int:
     names = checkpoint.model.class_names
     if flags.format == "paper" and names != tuple(map(str, range(len(names)))):
         cli.say(f"The paper's files hold no class names: output 0 is {names[0]}, and so on, in the order of the run.")
+    if flags.format == "onnx" and (rough := rough_in_float32(checkpoint)):
+        name, mean, deviation = rough[0]
+        more = f", and {len(rough) - 1} more," if len(rough) > 1 else ""
+        cli.say(
+            f"In float32 {name} (mean {mean:.6g}, deviation {deviation:.3g}){more} loses digits that predict.py keeps: "
+            f"this file may answer otherwise; for one that does not, train with --dtype float64."
+        )
     size = sum(map(len, made.values())) if isinstance(made, dict) else len(made)
     facts = {"run": str(source), "format": flags.format, "output": str(path), "bytes": size}
     cli.result(json.dumps(facts) if flags.json else str(path))

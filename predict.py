@@ -16,23 +16,18 @@ import numpy as np
 import cli
 from data.errors import DataError
 from data.given import AS_DIGITS, RAW, TO_SIZE, Given, Wanted, read_given
-from data.picture import SIDE
 from report.answers import answers_text, drawing, place
 from training import recipe as recipes
 from training.model import Model
 from training.prediction import outputs
-from training.run_folder import ENVIRONMENT, RECIPE, find_checkpoint, read_network
-
-DIGITS = tuple("0123456789")
-# The sha256 of MNIST's training images, unpacked, wherever they were read from.
-MNIST = "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
+from training.run_folder import RECIPE, find_checkpoint, read_network
 
 
 def make_parser() -> cli.Parser:
     """All flags of this door."""
     parser = cli.Parser(
-        "Have a trained network answer for pictures and rows of your own. Pictures of digits are made for a network of "
-        "MNIST as its own were: dark paper, cropped, fitted into 20x20, centred by mass in 28x28."
+        "Have a trained network answer for pictures and rows of your own. Where it learned from digits made as MNIST's "
+        "are, so are yours: dark paper, cropped, fitted into 20x20, centred by mass in 28x28."
     )
     parser.add_argument(
         "run",
@@ -48,7 +43,7 @@ def make_parser() -> cli.Parser:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--raw", action="store_true", help="take pictures as they are, in grey (default: make them fit)")
     how.add_argument(
-        "--centre", action="store_true", help="treat pictures as digits (default: if the run learned from MNIST)"
+        "--centre", action="store_true", help="treat pictures as digits (default: if it learned from such)"
     )
     parser.add_argument("--label", metavar="COLUMN", help="the label's column in tables that have it (default: found)")
     parser.add_argument(
@@ -59,19 +54,6 @@ def make_parser() -> cli.Parser:
         "--show", action="store_true", help="draw what the network is shown, on stderr with --json (default: answers)"
     )
     return parser
-
-
-def is_mnist(path: Path, model: Model) -> bool:
-    """Whether a network learned from MNIST: by what its run recorded of the data, else by shape and class names."""
-    if model.shape != (SIDE, SIDE) or model.x_scaling is not None:
-        return False
-    if path.is_dir():  # the paper's program knows no other data
-        return True
-    try:
-        environment = json.loads((path.parent / ENVIRONMENT).read_text(encoding="utf-8"))
-        return MNIST in environment["sha256"].values()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return model.class_names == DIGITS
 
 
 def label_of(path: Path) -> str:
@@ -89,11 +71,8 @@ def predictions_of(model: Model, given: Given, said: np.ndarray) -> list[dict[st
             row |= {"values": dict(zip(model.target_names, output, strict=True)), "unit": model.unit}
         else:
             blank = given.seen is not None and given.seen.blank
-            best = (
-                [(None, None)] * 2
-                if blank
-                else [(model.class_names[k], output[k]) for k in np.argsort(said[i])[:-3:-1]]
-            )
+            order = () if blank else np.argsort(-said[i], kind="stable")[:2]
+            best = [*((model.class_names[k], output[k]) for k in order), (None, None), (None, None)]
             row |= {"answer": best[0][0], "probability": best[0][1]}
             row |= {"runner_up": best[1][0], "runner_up_probability": best[1][1]}
             row["probabilities"] = None if blank else dict(zip(model.class_names, output, strict=True))
@@ -121,12 +100,15 @@ def main(argv: list[str] | None = None) -> int:
     path = find_checkpoint(flags.run, flags.output_dir)
     checkpoint = read_network(path)
     model = checkpoint.model
-    digits = flags.centre or (not flags.raw and is_mnist(path, model))
+    digits = flags.centre or (not flags.raw and model.as_digits)
     wanted = Wanted(
         model.shape,
         is_bytes=model.x_scaling is None,
         pictures=AS_DIGITS if digits else RAW if flags.raw else TO_SIZE,
+        classes=model.class_names,
         targets=model.target_names,
+        features=model.feature_names,
+        labels=model.label_names,
         label=flags.label or label_of(path),
     )
     given, notices = read_given(flags.files, wanted)
@@ -142,7 +124,8 @@ def main(argv: list[str] | None = None) -> int:
         results += predictions_of(model, one, said[len(results) : len(results) + len(one.x)])
     if flags.show:
         show(model.shape, given, sys.stderr if flags.json else sys.stdout)
-    cli.result(json.dumps({"run": str(path), "predictions": results}) if flags.json else answers_text(results))
+    width = shutil.get_terminal_size().columns if sys.stdout and sys.stdout.isatty() else None
+    cli.result(json.dumps({"run": str(path), "predictions": results}) if flags.json else answers_text(results, width))
     return 0
 
 

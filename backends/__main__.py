@@ -1,5 +1,6 @@
 """`python -m backends`: compute on everything that is there; say what cannot, why, and what mends it."""
 
+import argparse
 import contextlib
 import sys
 
@@ -10,6 +11,9 @@ REMEDY = "reinstall the library, or use another backend"
 
 def main() -> int:
     """Print one line a device, then what --device auto would take."""
+    argparse.ArgumentParser(
+        prog="python -m backends", description="Compute on all that is there; say what cannot, why, and what mends it."
+    ).parse_args()
     for name in BACKENDS:
         try:
             module = load(name)

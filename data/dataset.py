@@ -20,7 +20,7 @@ class Source:
 
     x_*            (N, ...)
     y_*            labels (N,) or (N, 1): whole numbers or text; or one-hot rows (N, K); or numbers (N,) or (N, n_out)
-    label_names    of the K columns of one-hot rows, where they have names
+    label_names    of the column of the label, or of the K columns of one-hot rows, where they have names
     feature_names  of the numbers of a row, where they have names
     feature_columns  of a table: the number of each one's column in its file, from 1
     where          says from the part ("training" or "test") and the row in it which row of the user's own that is
@@ -57,6 +57,7 @@ class Dataset:
     notices       what the user should be told in a line each
     feature_names of the numbers of a row, where they have names; else empty
     feature_columns  their columns in the user's table, from 1; empty where there is none
+    label_names   of the column or the columns that classes were read from, where they have names; else empty
     """
 
     name: str
@@ -72,6 +73,7 @@ class Dataset:
     notices: tuple[str, ...]
     feature_names: tuple[str, ...] = ()
     feature_columns: tuple[int, ...] = ()
+    label_names: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -98,18 +100,11 @@ def as_classification(source: Source, class_names: tuple[str, ...] = ()) -> Data
     if len(names) < 2:
         raise DataError(f"{source.name}: every training label is {names[0]}; a classifier needs at least two classes")
     index = {name: i for i, name in enumerate(names)}
-    if class_names:
-        stranger, cure = "the network does not know", "remove such rows, or train on them"
-    else:
-        stranger, cure = "no training row has", "remove such rows, or add training rows for them"
     for part, found in coded.items():
-        unknown = np.array([name not in index for name in found.names])
-        if unknown.any():
-            row = int(np.flatnonzero(unknown[found.inverse])[0])
-            raise DataError(
-                f"{source.place(part, row)} has the label {short(found.names[found.inverse[row]])}, which {stranger} "
-                f"(known: {listed(names)}); {cure}"
-            )
+        if class_names:
+            check_known(source, part, found, names)
+        else:
+            check_known(source, part, found, names, "no training row has", "add training rows for them")
         if found.columns and not set(names) <= set(found.columns):
             raise DataError(
                 f"{source.name}: the {part} labels are one-hot rows for {listed(found.columns)}, the classes are "
@@ -140,7 +135,27 @@ def as_classification(source: Source, class_names: tuple[str, ...] = ()) -> Data
         notices=notices,
         feature_names=source.feature_names,
         feature_columns=source.feature_columns,
+        label_names=source.label_names,
     )
+
+
+def check_known(
+    source: Source,
+    part: str,
+    found: "Coded",
+    names: Sequence[str],
+    stranger: str = "the network does not know",
+    cure: str = "train on them",
+) -> None:
+    """DataError at the first row whose label is none of `names`."""
+    known = {*names}
+    unknown = np.array([name not in known for name in found.names])
+    if unknown.any():
+        row = int(np.flatnonzero(unknown[found.inverse])[0])
+        raise DataError(
+            f"{source.place(part, row)} has the label {short(found.names[found.inverse[row]])}, which {stranger} "
+            f"(known: {listed(names)}); remove such rows, or {cure}"
+        )
 
 
 def as_regression(source: Source) -> Dataset:
@@ -288,7 +303,7 @@ def one_hot_labels(source: Source, part: str, y: np.ndarray) -> Coded:
         strange = y[row][~allowed[row]]
         value = f"the value {strange[0]}" if strange.size else f"{int(ones[row].sum())} ones"
         raise DataError(f"{source.place(part, row)} has {value} in its label; {expected}")
-    columns = source.label_names or numbered(y.shape[1])
+    columns = source.label_names if len(source.label_names) > 1 else numbered(y.shape[1])
     if len(columns) != y.shape[1]:
         raise DataError(f"{source.name}: {len(columns)} names for the {y.shape[1]} columns of the {part} labels")
     values, inverse = np.unique(ones.argmax(axis=1), return_inverse=True)

@@ -3,12 +3,13 @@
 import math
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from data.dataset import Source, check_known, coded_labels, short, targets
 from data.errors import DataError
 from data.idx import axes_of, read_idx
 from data.lines import unpacked
@@ -16,7 +17,7 @@ from data.npz import read_rows
 from data.picture import MOST_BYTES, SIDE, Seen, as_digit, bytes_of, read_shades, resized
 from data.pictures import entries, is_picture_file, looks_like_picture
 from data.strangers import LONGEST, stranger
-from data.table import are_bytes, find_labels, labels_of, parse, sniff, text_label
+from data.table import Layout, are_bytes, find_labels, label_text, listed_columns, parse, sniff, text_label
 
 STANDARD_INPUT = "-"
 TAKES = "expected a picture, a folder of pictures, a table as text (CSV), an .npz file or IDX images"
@@ -27,14 +28,18 @@ AS_DIGITS, TO_SIZE, RAW = "as digits", "to size", "raw"  # what is done to pictu
 class Wanted:
     """What a network takes: rows of `shape`, bytes or real numbers; pictures are made so by one of the three ways.
 
-    `targets` are the names of the numbers that it predicts, none for classes; `label` names the label's column of
-    tables that hold the features and it.
+    `classes` are the labels that it knows, or `targets` the names of the numbers that it predicts. In a table with a
+    header its columns are found by `features` and `labels`, the names of those that it learned from; `label` names or
+    numbers another one.
     """
 
     shape: tuple[int, ...]
     is_bytes: bool
     pictures: str
+    classes: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     label: str = ""
 
 
@@ -42,13 +47,15 @@ class Wanted:
 class Given:
     """The rows of one file, x (N, n_in) uint8 or float64.
 
-    labels (N,), or (N, targets) of numbers, where the file has them; `seen` where the file is a picture.
+    labels (N,) text, or (N, targets) float64, where the file has them; `seen` where the file is a picture; `notices`
+    are what to say of the file.
     """
 
     file: str
     x: np.ndarray
     labels: np.ndarray | None = None
     seen: Seen | None = None
+    notices: tuple[str, ...] = ()
 
 
 def read_given(words: Sequence[str], wanted: Wanted) -> tuple[list[Given], list[str]]:
@@ -69,7 +76,7 @@ def read_given(words: Sequence[str], wanted: Wanted) -> tuple[list[Given], list[
             raise DataError(
                 f"{word} cannot be read ({error.strerror or error}); check the path and its permissions"
             ) from None
-    return given, notices
+    return given, notices + [notice for one in given for notice in one.notices]
 
 
 def pictures_in(folder: Path) -> tuple[list[Path], list[str]]:
@@ -117,7 +124,8 @@ def read_file(path: Path, name: str, wanted: Wanted) -> Given:
     if start.startswith(b"PK") or path.suffix.lower() == ".npz":
         x, y = read_rows(path)
         rows = checked(x, path, wanted)
-        return Given(name, rows, labels_beside(y, len(rows), path, wanted))
+        found = None if y is None else labels_beside(rows, y, path, wanted, lambda _, row: f"{path}, row {row + 1}")
+        return Given(name, rows, found)
     if words := stranger(start):
         raise DataError(f"{path} is {words}; {TAKES}")
     return read_rows_of_table(path, name, wanted)
@@ -168,44 +176,84 @@ def checked(x: np.ndarray, path: Path, wanted: Wanted) -> np.ndarray:
     return rows.astype(np.uint8)
 
 
-def labels_beside(y: np.ndarray | None, rows: int, path: Path, wanted: Wanted) -> np.ndarray | None:
-    """The labels of an NPZ as (N,) or (N, targets); None where it has none."""
-    if y is None:
-        return None
-    expected = (
-        {(rows, len(wanted.targets)), (rows,) if len(wanted.targets) == 1 else ()}
-        if wanted.targets
-        else {
-            (rows,),
-            (rows, 1),
-        }
-    )
-    if y.shape not in expected:
-        raise DataError(f"{path} holds x of {rows:,} rows and y {y.shape}; expected a label a row, or x alone")
-    return y.reshape(rows, -1) if wanted.targets else y.reshape(rows)
+def labels_beside(
+    x: np.ndarray, y: np.ndarray, path: Path, wanted: Wanted, where: Callable[[str, int], str]
+) -> np.ndarray:
+    """Labels of any kind beside rows x, as the network calls them: text (N,), or numbers (N, targets)."""
+    if y.ndim < 1 or len(y) != len(x):
+        raise DataError(f"{path} holds x of {len(x):,} rows and y {y.shape}; expected a label a row, or x alone")
+    named = wanted.labels if y.ndim > 1 and y.shape[1:] == (len(wanted.labels),) else ()
+    source = Source(str(path), x, y, x, y, {}, label_names=named, where=where)
+    if wanted.targets:
+        numbers = targets(source, "test", y)
+        if numbers.shape[1] != len(wanted.targets):
+            raise DataError(
+                f"{path} has {numbers.shape[1]} targets a row, the network predicts {len(wanted.targets)}; give those, "
+                "or the rows alone"
+            )
+        return numbers
+    coded = coded_labels(source, "test", y)
+    check_known(source, "test", coded, wanted.classes, cure="leave out the labels")
+    return np.array(coded.names)[coded.inverse]
 
 
 def read_rows_of_table(path: Path, name: str, wanted: Wanted) -> Given:
-    """The rows of a table that holds the features alone, or the features and the label."""
+    """The rows of a table that holds the features alone, or the label too."""
     layout = sniff(path, wanted.label)
-    width, n_in, count = len(layout.names), math.prod(wanted.shape), max(1, len(wanted.targets))
-    labels: list[int] = []
-    if width == n_in + count:
-        known = len(wanted.targets) > 1 and not wanted.label and set(wanted.targets) <= set(layout.names)
-        labels = find_labels(layout, ",".join(wanted.targets) if known else wanted.label, bool(wanted.targets))
-    if width - len(labels) != n_in:
-        raise DataError(
-            f"{path}, line {layout.body} has {width:,} columns; expected the {n_in:,} numbers that the network takes, "
-            f"or those and the {'label' if count == 1 else f'{count} targets'}"
-        )
-    features = [c for c in range(width) if c not in labels]
+    by_name = layout.header and bool(wanted.features)
+    features, labels, notices = columns_by_name(layout, wanted) if by_name else columns_by_place(layout, wanted)
     by_text = text_label(labels, bool(wanted.targets))
     rows = parse(layout, features, labels, by_text)
-    x = rows.numbers[:, :n_in]
+    x = rows.numbers[:, : len(features)]
     if wanted.is_bytes and not are_bytes(x):
         odd = np.flatnonzero(((x < 0) | (x > 255) | (x != np.floor(x))).any(axis=1))[0]
         raise DataError(
             f"{path}, line {rows.lines[odd]} has other numbers than 0..255, whole, which the network was trained on"
         )
     x = x.astype(np.uint8 if wanted.is_bytes else np.float64)
-    return Given(name, x, labels_of([(layout, rows)], labels, by_text)[0] if labels else None)
+    if not labels:
+        return Given(name, x, notices=notices)
+    y = np.array(list(map(label_text, rows.texts[0]))) if by_text else rows.numbers[:, len(features) :]
+    found = labels_beside(x, y, path, wanted, lambda _, row: f"{path}, line {rows.lines[row]}")
+    return Given(name, x, found, notices=notices)
+
+
+def columns_by_name(layout: Layout, wanted: Wanted) -> tuple[list[int], list[int], tuple[str, ...]]:
+    """The columns of the features in the network's order, those of the labels, and what to say of the others."""
+    path, names = layout.file.path, layout.names
+    for name in wanted.features:
+        if names.count(name) != 1:
+            found = f"{names.count(name)} columns" if name in names else "no column"
+            raise DataError(
+                f"{path} has {found} {short(name)!r}, of which the network takes one; it has the columns "
+                f"{listed_columns(names)}: rename or remove some"
+            )
+    features = [names.index(name) for name in wanted.features]
+    if wanted.label:
+        labels = find_labels(layout, wanted.label, bool(wanted.targets))
+    else:
+        known = wanted.targets or wanted.labels
+        labels = [names.index(name) for name in known] if {*known} <= {*names} else []
+    others = [names[c] for c in range(len(names)) if c not in features and c not in labels]
+    notices = (f"{path.name}: not used: {listed_columns(others)}.",) if others else ()
+    return features, labels, notices
+
+
+def columns_by_place(layout: Layout, wanted: Wanted) -> tuple[list[int], list[int], tuple[str, ...]]:
+    """As `columns_by_name`, where columns have no names: all of them, or all but those of the label."""
+    width, n_in = len(layout.names), math.prod(wanted.shape)
+    counts = (len(wanted.targets),) if wanted.targets else (1, max(1, len(wanted.labels), len(wanted.classes)))
+    labels: list[int] = []
+    if width - n_in in counts and width > n_in:
+        known = wanted.targets or wanted.labels
+        by_name = len(known) > 1 and not wanted.label and {*known} <= {*layout.names}
+        labels = find_labels(layout, ",".join(known) if by_name else wanted.label, bool(wanted.targets))
+    if width - len(labels) != n_in:
+        beside = f"{len(wanted.targets)} targets" if len(wanted.targets) > 1 else "label"
+        raise DataError(
+            f"{layout.file.path}, line {layout.body} has {width:,} columns; expected the {n_in:,} numbers that the "
+            f"network takes, or those and the {beside}"
+        )
+    taken = ", ".join(map(layout.column, labels))
+    told = (f"{layout.file.path.name}: the label is {taken} (--label says otherwise).",) if labels else ()
+    return [c for c in range(width) if c not in labels], labels, told

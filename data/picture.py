@@ -335,3 +335,27 @@ def digits_in(ink: np.ndarray) -> int:
         if first > end:
             count, end = count + 1, last
     return count
+
+
+def are_digits(pictures: np.ndarray) -> bool:
+    """Whether pictures (N, 28, 28) uint8 are made as MNIST's: in 20x20, light on 0, their centre of mass at index 14.
+
+    Said of 95 in 100 of them or more, measured on what is not 0; of MNIST's own it holds without exception.
+    """
+    if pictures.shape[1:] != (SIDE, SIDE):
+        return False
+    inked = pictures[pictures.any(axis=(1, 2))].astype(np.float64)
+    fit = np.full(len(inked), len(inked) > 0)
+    for axis in (1, 2):
+        lines = inked.sum(axis=3 - axis)
+        drawn = lines > 0
+        extent = SIDE - drawn.argmax(axis=1) - drawn[:, ::-1].argmax(axis=1)
+        centre = lines @ np.arange(SIDE) / lines.sum(axis=1)
+        fit &= (extent <= FIT) & (np.abs(centre - MIDDLE) < 1)
+    return bool(fit.sum() >= 0.95 * max(1, len(pictures)))
+
+
+def paper_of(pictures: np.ndarray) -> int:
+    """The shade of the paper of pictures (N, H, W) uint8, 0..255: the median of what is at their edges."""
+    edges = (pictures[:, 0], pictures[:, -1], pictures[:, :, 0], pictures[:, :, -1])
+    return int(np.median(np.concatenate([edge.reshape(-1) for edge in edges])))

@@ -92,7 +92,7 @@ def read_table(path: Path, *, regression: bool, label: str = "") -> Source:
         y_test=y[test],
         sha256={path.name: layout.file.sha256},
         target_names=tuple(layout.names[c] for c in labels) if regression else (),
-        label_names=tuple(layout.names[c] for c in labels) if len(labels) > 1 and not regression else (),
+        label_names=label_names(layout, labels, regression),
         feature_names=tuple(layout.names[c] for c in features) if layout.header else (),
         feature_columns=tuple(c + 1 for c in features),
         notices=(
@@ -124,7 +124,7 @@ def read_tables(train: Path, test: Path, *, regression: bool, label: str = "") -
         y_test=y_test,
         sha256={train.name: layout.file.sha256, test.name: other.file.sha256},
         target_names=tuple(layout.names[c] for c in labels) if regression else (),
-        label_names=tuple(layout.names[c] for c in labels) if len(labels) > 1 and not regression else (),
+        label_names=label_names(layout, labels, regression),
         feature_names=tuple(layout.names[c] for c in features) if layout.header else (),
         feature_columns=tuple(c + 1 for c in features),
         notices=(notice(layout, labels, first, x_train), *counting(layout, features, x_train), *notices),
@@ -292,6 +292,12 @@ def listed_columns(names: Sequence[str]) -> str:
 def text_label(labels: list[int], regression: bool) -> bool:
     """Whether the label is kept as text at first: one column of classes, and neither numbers nor one-hot columns."""
     return len(labels) == 1 and not regression
+
+
+def label_names(layout: Layout, labels: list[int], regression: bool) -> tuple[str, ...]:
+    """The names of the columns that classes are read from; those of one-hot rows also where they are numbers only."""
+    named = not regression and (layout.header or len(labels) > 1)
+    return tuple(layout.names[c] for c in labels) if named else ()
 
 
 def match(layout: Layout, other: Layout, labels: list[int]) -> tuple[list[int], list[str]]:
@@ -522,9 +528,13 @@ def labels_of(tables: list[tuple[Layout, Rows]], labels: list[int], by_text: boo
             f"{layout.file.path}, line {line}: {layout.column(labels[0])} is taken as the label and holds "
             f"{text}, which is no class; say which column is with --label, or predict numbers with --loss mse"
         )
-    # 1 and 1.0 are one label, beside text too
-    names = {text: text if value is None else str(value) for text, value in known.items()}
-    return [np.array([names[text] for text in rows.texts[0]]) for _, rows in tables]
+    return [np.array(list(map(label_text, rows.texts[0]))) for _, rows in tables]
+
+
+def label_text(text: str) -> str:
+    """The name of a label: 1 and 1.0 are one, beside text too."""
+    value = whole(text)
+    return text if value is None else str(value)
 
 
 def whole(text: str) -> int | None:

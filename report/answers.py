@@ -1,6 +1,7 @@
 """What a network says of what it was given: a line a row, and pictures drawn with characters."""
 
 from collections.abc import Sequence
+from textwrap import fill, indent
 from typing import Any
 
 import numpy as np
@@ -8,29 +9,41 @@ import numpy as np
 from report.text import columns, percent, printable, visible
 
 BLOCKS, PLAIN = " ░▒▓█", " .:*@"
-WIDEST_FILE = 60
+WIDEST_FILE, LEAST_FILE = 60, 16
 
 
-def answers_text(predictions: Sequence[dict[str, Any]]) -> str:
-    """The predictions of predict.py as an aligned table: answers with their probabilities, or numbers."""
+def answers_text(predictions: Sequence[dict[str, Any]], width: int | None = None) -> str:
+    """The predictions of predict.py as an aligned table: answers with their probabilities, or numbers.
+
+    In `width` columns notes that have no room stand below their row, and long names of files are cut further.
+    """
     shown = [dict(p) for p in predictions]
     numbers = [name for p in shown[:1] for name in p.get("values", ())]
     heads = [*map(printable, numbers)] if numbers else ["answer", "probability", "runner-up", "probability"]
     labelled = any("label" in p for p in shown)
     if labelled:
         heads += [f"true {printable(name)}" for name in numbers] if len(numbers) > 1 else ["true"]
-    rows = [("file", *heads)]
+    rows = [("", *heads)]
     for p in shown:
         cells = [f"{value:.6g}{unit_of(p)}" for value in p["values"].values()] if numbers else said(p)
         if labelled:
             label = p.get("label", "")
             cells += [f"{v:.6g}{unit_of(p)}" for v in label.values()] if isinstance(label, dict) else [printable(label)]
             cells += [""] * (len(heads) - len(cells))
-        rows.append((place(p["file"], p["row"]), *cells))
+        rows.append(("", *cells))
+    room = (
+        WIDEST_FILE
+        if width is None
+        else max(LEAST_FILE, min(WIDEST_FILE, width - max(map(len, columns(rows).split("\n")))))
+    )
+    files = ["file", *(place(p["file"], p["row"], room) for p in shown)]
+    lines = columns([(file, *cells) for file, (_, *cells) in zip(files, rows, strict=True)]).split("\n")
     notes = ["", *(", ".join(p["notes"]) for p in shown)]
-    lines = columns(rows).split("\n")
-    width = max(map(len, lines))
-    return "\n".join(f"{line:{width}}  {note}".rstrip() for line, note in zip(lines, notes, strict=True))
+    widest = max(map(len, lines))
+    if width is not None and max(len(note) for note in notes) + widest + 2 > width:
+        below = [indent(fill(note, max(LEAST_FILE, width - 3)), "  ") for note in notes]
+        return "\n".join(part for pair in zip(lines, below, strict=True) for part in pair if part)
+    return "\n".join(f"{line:{widest}}  {note}".rstrip() for line, note in zip(lines, notes, strict=True))
 
 
 def said(p: dict[str, Any]) -> list[str]:
@@ -46,10 +59,10 @@ def unit_of(p: dict[str, Any]) -> str:
     return f" {p['unit']}" if p["unit"] else ""
 
 
-def place(file: str, row: int | None) -> str:
-    """The file, its end where it is long, and the row in it, without what would steer a terminal."""
+def place(file: str, row: int | None, room: int = WIDEST_FILE) -> str:
+    """The file, its end where it is longer than `room`, and the row in it, without what would steer a terminal."""
     name = visible(file)
-    name = name if len(name) <= WIDEST_FILE else "..." + name[3 - WIDEST_FILE :]
+    name = name if len(name) <= room else "..." + name[3 - room :]
     return name if row is None else f"{name}, row {row:,}"
 
 

@@ -6,6 +6,7 @@
   const layers = network.layers.map((layer) => ({ W: floats(layer.W), b: floats(layer.b) }));
   const classes = network.classes;
   const [rows, columns] = network.shape;
+  const paper = network.dark_ink ? 255 : 0; // as in the pictures that it learned from
 
   // The network: bytes / 255, then a W + b layer by layer, softmax at the end. W is (n_in, n_out), row by row.
 
@@ -187,7 +188,7 @@
     const image = target.createImageData(columns, rows);
     shown.forEach((value, i) => image.data.set([value, value, value, 255], 4 * i));
     target.putImageData(image, 0, 0);
-    const inked = shown.reduce((n, value) => n + (value > 0), 0);
+    const inked = shown.reduce((n, value) => n + (value !== paper), 0);
     byId("shown-note").textContent = `${times}, ${inked} dots inked`;
     shownCanvas.setAttribute("aria-label", inked ? `a picture of ${times}, ${inked} of its dots inked` : "nothing yet");
   }
@@ -238,13 +239,14 @@
 
   // From ink to answer. Drawn at most once a frame; said aloud once the pen rests.
 
-  const state = { shown: asGrid(), hidden: null, probabilities: null };
+  const asLearned = (light) => (network.dark_ink ? light.map((value) => 255 - value) : light);
+  const state = { shown: asLearned(asGrid()), hidden: null, probabilities: null };
   let [due, resting, spoken] = [false, 0, ""];
 
   function show() {
     due = false;
-    state.shown = network.digits && byId("centre").checked ? asDigit() : asGrid();
-    const blank = state.shown.every((value) => value === 0);
+    state.shown = asLearned(network.digits && byId("centre").checked ? asDigit() : asGrid());
+    const blank = state.shown.every((value) => value === paper);
     const { hidden, probabilities } = blank ? { hidden: null, probabilities: null } : forward(state.shown);
     Object.assign(state, { hidden, probabilities });
     byId("hint").hidden = strokes.length > 0 || !cursor.hidden;

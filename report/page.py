@@ -17,8 +17,6 @@ import numpy as np
 from training.events import Model
 
 HERE = Path(__file__).resolve().parent
-DIGIT_SHAPE = (28, 28)
-DIGITS = tuple("0123456789")
 
 
 def page_for(model: Model, params: Any, name: str) -> str:
@@ -33,14 +31,15 @@ def page_for(model: Model, params: Any, name: str) -> str:
         "shape": model.shape,
         "activation": model.activation,
         "classes": model.class_names,
-        "digits": model.shape == DIGIT_SHAPE,
+        "digits": model.as_digits,
+        "dark_ink": model.paper > 127,
         "layers": [{name: packed(layer[name]) for name in ("W", "b")} for layer in params],
     }
     style, script = (source(name) for name in ("page.css", "page.js"))
     parts = {
         "POLICY": f"default-src 'none'; img-src data:; style-src {allowed(style)}; script-src {allowed(script)}; "
         "base-uri 'none'; form-action 'none'",
-        "TITLE": "Draw a digit" if model.class_names == DIGITS else "Draw",
+        "TITLE": "Draw a digit" if model.as_digits else "Draw",
         "NAME": html.escape(name),
         "STYLE": style,
         "NETWORK": in_script(network),

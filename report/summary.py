@@ -135,7 +135,12 @@ def recall_rows(summary: Summary) -> list[tuple[str, str]]:
     if not counts or balanced is None:
         return []
     commonest, share = printable(max(counts, key=counts.__getitem__)), percent(summary["commonest_share"])
-    return [("", f"balanced accuracy {percent(balanced)}; always answering {commonest} would be right in {share}")]
+    rows = [("", f"balanced accuracy {percent(balanced)}; always answering {commonest} gives {share}")]
+    found = {name: recall for name, recall in summary["recall"].items() if recall is not None}
+    if len(found) > 1 and sorted(found.values()) == [0.0] * (len(found) - 1) + [1.0]:
+        only = printable(max(found, key=found.__getitem__))
+        rows.append(("", f"every row is answered {only}: nothing was learned; a lower rate may help (--lr)"))
+    return rows
 
 
 def error_rows(summary: Summary) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save
 
+from data.picture import SIDE
 from data.scaling import Scaling
 from network.activations import ACTIVATIONS
 from network.losses import LOSSES
@@ -94,6 +95,10 @@ def parts_of(checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], dict[str, A
         "class_names": model.class_names,
         "target_names": model.target_names,
         "unit": model.unit,
+        "feature_names": model.feature_names,
+        "label_names": model.label_names,
+        "as_digits": model.as_digits,
+        "paper": model.paper,
         "epoch": checkpoint.epoch,
         "step": checkpoint.step,
         "rate": checkpoint.rate,
@@ -167,9 +172,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
             class_names=names(meaning["class_names"]),
             target_names=names(meaning["target_names"]),
             unit=str(meaning["unit"]),
+            feature_names=texts(meaning["feature_names"]),
+            label_names=texts(meaning["label_names"]),
+            as_digits=meaning["as_digits"] is True,
+            paper=whole(meaning["paper"]),
             **scalings,
         )
         check_meaning(model, state)
+        check_rows(model)
         check_totals(model, totals)
         epoch, step, best_epoch = (whole(meaning[name]) for name in ("epoch", "step", "best_epoch"))
         rate, best_loss = finite(meaning["rate"]), finite(meaning["best_loss"]) if best_epoch else math.inf
@@ -204,11 +214,18 @@ def finite(value: Any) -> float:
     return float(value)
 
 
+def texts(value: Any) -> tuple[str, ...]:
+    """Texts; ValueError for anything else."""
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise ValueError(f"{value!r} where names belong")
+    return tuple(value)
+
+
 def names(value: Any) -> tuple[str, ...]:
     """Texts, each once; ValueError for anything else."""
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value) or len({*value}) < len(value):
+    if len({*texts(value)}) < len(value):
         raise ValueError(f"{value!r} where names belong, each once")
-    return tuple(value)
+    return texts(value)
 
 
 def check_names(state: Any) -> None:
@@ -263,6 +280,14 @@ def check_meaning(model: Model, state: Any) -> None:
     for name, leaf in named_leaves(state):
         if not np.isfinite(leaf).all():
             raise ValueError(f"{name} holds numbers that are none")
+
+
+def check_rows(model: Model) -> None:
+    """ValueError unless what is said of the rows that the network learned from can be."""
+    if len(model.feature_names) not in (0, model.widths[0]) or model.paper > 255:
+        raise ValueError(f"{len(model.feature_names)} names for {model.widths[0]} columns, a paper of {model.paper}")
+    if model.as_digits and (model.shape != (SIDE, SIDE) or model.x_scaling is not None):
+        raise ValueError(f"rows of shape {model.shape} as digits of {SIDE}x{SIDE} bytes")
 
 
 def check_totals(model: Model, totals: Any) -> None:

@@ -11,6 +11,9 @@ import json
 import os
 import re
 import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,8 @@ from training.paper_network import BIASES, WEIGHTS
 # Softmax has had its present meaning since operator set 13, which onnxruntime knows since 1.6; IR 7 goes with it.
 OPSET, IR = 13, 7
 LARGEST_ONNX = 2**31 - 2**20  # a protobuf message ends at 2 GB
+REACH = 10  # deviations from the mean within which numbers must be finite
+ROUGH = 1e4  # deviations from zero where float32 rounds by more than a thousandth of one
 ONNX_ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "identity": ""}
 
 
@@ -54,7 +59,8 @@ def npz_file(checkpoint: Checkpoint) -> bytes:
 def onnx_file(checkpoint: Checkpoint) -> bytes:
     """One graph from rows as a data set has them, `x` (N, n_in), to `probabilities` (N, K), or `numbers` in their unit.
 
-    One element type throughout, the network's own. All scaling is inside: pixels are given as 0..255.
+    One element type throughout, the network's own. All scaling is inside: pixels are given as 0..255. ExportError
+    where that type does not hold the numbers that are scaled.
     """
     try:
         import onnx
@@ -65,6 +71,13 @@ def onnx_file(checkpoint: Checkpoint) -> bytes:
     dtype = params[0]["W"].dtype
     if model.parameters * dtype.itemsize > LARGEST_ONNX:
         raise ExportError("an ONNX file holds at most 2 GB, and this network is larger; use --format safetensors")
+    limits = np.finfo(np.float32)
+    for name, mean, deviation in scaled_in_float32(checkpoint):
+        if abs(mean) + REACH * deviation > float(limits.max) or deviation < float(limits.tiny):
+            raise ExportError(
+                f"{name} (mean {mean:.6g}, deviation {deviation:.3g}) is beyond float32, this network's type, in which "
+                f"an ONNX file scales too; train with --dtype float64, or use --format safetensors or npz"
+            )
     nodes, constants = [], []
     value = "x"
 
@@ -104,9 +117,31 @@ def onnx_file(checkpoint: Checkpoint) -> bytes:
     )
     names = {"class_names": model.class_names} if classes else {"target_names": model.target_names, "unit": model.unit}
     told = names | {"shape": model.shape, "input": "bytes, 0 to 255" if model.x_scaling is None else "numbers as given"}
+    if model.feature_names:
+        told |= {"feature_names": model.feature_names}
     helper.set_model_props(made, {key: json.dumps(fact) for key, fact in told.items()})
     onnx.checker.check_model(made, full_check=True)
     return bytes(made.SerializeToString(deterministic=True))
+
+
+def scaled_in_float32(checkpoint: Checkpoint) -> Iterator[tuple[str, float, float]]:
+    """Name, mean and deviation of each column, then of each target, that an ONNX file standardises in float32.
+
+    None of a float64 network; Lagvis itself standardises in float64, whatever the network's type.
+    """
+    model = checkpoint.model
+    if checkpoint.state["params"][0]["W"].dtype != np.float32:
+        return
+    columns = [f"column {i}" for i in range(model.widths[0])]
+    targets = [f"target {name}" for name in model.target_names]
+    for names, scaling in ((columns, model.x_scaling), (targets, model.y_scaling)):
+        if scaling is not None:
+            yield from zip(names, scaling.mean.tolist(), scaling.deviation.tolist(), strict=True)
+
+
+def rough_in_float32(checkpoint: Checkpoint) -> list[tuple[str, float, float]]:
+    """Of `scaled_in_float32`, what loses more than a thousandth of its deviation there."""
+    return [scale for scale in scaled_in_float32(checkpoint) if abs(scale[1]) > ROUGH * scale[2]]
 
 
 def paper_files(checkpoint: Checkpoint) -> dict[str, bytes]:
@@ -132,49 +167,62 @@ def paper_files(checkpoint: Checkpoint) -> dict[str, bytes]:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """The file at `path`, replaced as a whole or not at all; CheckpointError where that cannot be done."""
+    """The file at `path`, or where a link there leads, replaced as a whole or not at all.
+
+    CheckpointError where that cannot be done, or where something stands that is no file.
+    """
     try:
-        if path.is_dir():
-            raise CheckpointError(f"{path} is a folder, a file is to be written; name another --output")
-        replace_file(path, content)
+        with contextlib.suppress(FileNotFoundError):
+            mode = path.stat().st_mode
+            if not stat.S_ISREG(mode):
+                found = "a folder" if stat.S_ISDIR(mode) else "a device, a pipe or a socket"
+                raise CheckpointError(f"{path} is {found}, a file is to be written; name another --output")
+        place = Path(os.path.realpath(path))
+        with tempfile.TemporaryDirectory(WRITING, f"{place.name}.", place.parent) as work:
+            new = Path(work) / "new"
+            replace_file(new, content)
+            new.replace(place)
+        flush_folder(place.parent)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be written ({error.strerror}); nothing was changed") from None
 
 
 def write_folder(path: Path, files: dict[str, bytes]) -> None:
-    """The folder at `path` with these files; one of an earlier export is replaced as a whole, no other is touched."""
-    new, old = path.with_name(path.name + WRITING), path.with_name(path.name + ".old")
+    """The folder at `path`, or where a link there leads, with these files.
+
+    One of an earlier export is replaced as a whole, no other is touched. Both stand in a fresh folder beside it
+    meanwhile, `new` and `old`, where a kill between two renames leaves them. CheckpointError where it cannot be done,
+    which says where an earlier export is, if not in its place.
+    """
+    place, old = Path(os.path.realpath(path)), None
     try:
-        if os.path.lexists(path) and not is_paper_folder(path):
+        there = os.path.lexists(place)
+        if there and not is_paper_folder(place):
             raise CheckpointError(f"{path} is there and no network of the paper's program; name another --output")
-        if is_paper_folder(new):
-            shutil.rmtree(new)
+        work = Path(tempfile.mkdtemp(WRITING, f"{place.name}.", place.parent))
+        new, old = work / "new", work / "old"
         try:
             new.mkdir()
             for name, content in files.items():
                 replace_file(new / name, content)
-            if path.exists():
-                shutil.rmtree(old, ignore_errors=True)
-                path.replace(old)
-            new.replace(path)
-        except OSError:
-            shutil.rmtree(new, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                if not path.exists():
-                    old.replace(path)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-        flush_folder(path.parent)
+            if there:
+                place.replace(old)
+            new.replace(place)
+            flush_folder(place.parent)
+        finally:
+            failed = new.exists()
+            if failed and not os.path.lexists(place):
+                with contextlib.suppress(OSError):
+                    old.replace(place)
+            shutil.rmtree(new if failed and old.exists() else work, ignore_errors=True)
     except OSError as error:
-        where = old.name if os.path.exists(old) and not os.path.exists(path) else "its place"
-        raise CheckpointError(
-            f"{path} cannot be written ({error.strerror}); what was there stands in {where}"
-        ) from None
+        left = f"what was there stands in {old}" if old and old.exists() else "nothing was changed"
+        raise CheckpointError(f"{path} cannot be written ({error.strerror}); {left}") from None
 
 
 def is_paper_folder(path: Path) -> bool:
     """Whether it is a folder, of its own, in which nothing lies but what the paper's program saves."""
-    named = re.compile(f"({WEIGHTS.format('[0-9]+')}|{BIASES.format('[0-9]+')})({WRITING})?")
+    named = re.compile(f"{WEIGHTS.format('[0-9]+')}|{BIASES.format('[0-9]+')}")
     if path.is_symlink() or not path.is_dir():
         return False
     return all(named.fullmatch(child.name) for child in path.iterdir())

@@ -5,15 +5,21 @@ from itertools import pairwise
 
 import numpy as np
 
-from data.dataset import Dataset
+from data.dataset import Dataset, short
 from data.errors import DataError
+from data.picture import are_digits, paper_of
 from data.scaling import Scaling
 from training.recipe import Recipe
 
 
 @dataclass(frozen=True)
 class Model:
-    """Everything but the numbers themselves that using a trained network takes."""
+    """Everything but the numbers themselves that using a trained network takes.
+
+    feature_names, label_names  of the columns that it learned from, where they have names
+    as_digits                   whether it learned from pictures made as MNIST's (`data.picture.are_digits`)
+    paper                       the shade of the paper of the pictures that it learned from, 0..255
+    """
 
     widths: tuple[int, ...]
     activation: str
@@ -24,10 +30,15 @@ class Model:
     unit: str
     x_scaling: Scaling | None
     y_scaling: Scaling | None
+    feature_names: tuple[str, ...] = ()
+    label_names: tuple[str, ...] = ()
+    as_digits: bool = False
+    paper: int = 0
 
     @classmethod
     def of(cls, recipe: Recipe, dataset: Dataset, training_rows: np.ndarray) -> "Model":
         """The model of a recipe for a data set, standardised by its training rows alone."""
+        pictures = sample_of_pictures(dataset)
         return cls(
             widths=(dataset.x_train.shape[1], *recipe.hidden, dataset.n_out),
             activation=recipe.activation,
@@ -38,6 +49,10 @@ class Model:
             unit=dataset.unit,
             x_scaling=None if dataset.x_train.dtype == np.uint8 else Scaling.of(dataset.x_train[training_rows]),
             y_scaling=Scaling.of(dataset.y_train[training_rows]) if recipe.regression else None,
+            feature_names=dataset.feature_names,
+            label_names=dataset.label_names,
+            as_digits=pictures is not None and are_digits(pictures),
+            paper=0 if pictures is None else paper_of(pictures),
         )
 
     @property
@@ -66,5 +81,19 @@ class Model:
             bytes_, numbers = "bytes (0..255)", "real numbers"
             found, expected = (bytes_, numbers) if dataset.x_train.dtype == np.uint8 else (numbers, bytes_)
             raise DataError(f"{dataset.name} holds {found}, the network was trained on {expected}")
+        if dataset.feature_names and self.feature_names and dataset.feature_names != self.feature_names:
+            pairs = zip(dataset.feature_names, self.feature_names, strict=True)
+            c, (here, there) = next((c, pair) for c, pair in enumerate(pairs, start=1) if pair[0] != pair[1])
+            raise DataError(
+                f"{dataset.name} has {short(here)!r} as feature {c} of a row, the network learned from "
+                f"{short(there)!r} there; bring the columns into the order in which it was trained"
+            )
         if dataset.n_out != self.widths[-1]:
             raise DataError(f"{dataset.name} has {dataset.n_out} targets a row, the network predicts {self.widths[-1]}")
+
+
+def sample_of_pictures(dataset: Dataset) -> np.ndarray | None:
+    """A thousand training pictures (N, H, W) uint8 from all over, or as many as there are; None where rows are none."""
+    if len(dataset.shape) != 2 or dataset.x_train.dtype != np.uint8:
+        return None
+    return dataset.x_train[:: max(1, len(dataset.x_train) // 1000)].reshape(-1, *dataset.shape)

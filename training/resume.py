@@ -23,6 +23,10 @@ CHANGEABLE = ("data", "epochs", "lr", "momentum", "nesterov", "schedule", "warmu
 ELSEWHERE = ("lagvis", "command", "seed", "data", "sha256")
 
 
+# What a model tells of the rows that it saw, and a network can go over to others from.
+OF_THE_DATA = ("shape", "feature_names", "label_names", "as_digits", "paper")
+
+
 def changes(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
     """The settings that differ, as (old, new); RecipeError for one that a run cannot change on its way."""
     before, after = asdict(old), asdict(new)
@@ -78,7 +82,9 @@ def starting_point(checkpoint: Checkpoint, model: Model, plan: Plan, recipe: Rec
 
 def first_point(network: Checkpoint, model: Model, recipe: Recipe) -> Checkpoint:
     """The parameters of another network as the start of a run; CheckpointError where they mean something else there."""
-    differing = [name for name in differing_in(model, network.model) if name != "shape"]
+    differing = [name for name in differing_in(model, network.model) if name not in OF_THE_DATA]
+    if model.feature_names and network.model.feature_names and model.feature_names != network.model.feature_names:
+        differing.append("feature_names")
     if differing:
         raise CheckpointError(
             f"the network to begin with differs from that of the recipe and its data in {', '.join(differing)}; "

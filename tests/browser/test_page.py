@@ -235,6 +235,24 @@ def test_a_thousand_test_digits_have_the_probabilities_of_numpy(page, digits):
     )
 
 
+def test_on_white_paper_the_ink_is_black(page, tmp_path):
+    rng = np.random.default_rng(1)
+    params = [{"W": rng.normal(0, 0.1, (784, 3)), "b": np.zeros(3)}]
+    model = Model((784, 3), "relu", "cross-entropy", (28, 28), ("a", "b", "c"), (), "", None, None, paper=250)
+    (tmp_path / "page.html").write_text(page_for(model, params, "toy"), encoding="utf-8")
+    page.open(tmp_path / "page.html")
+    assert page.probabilities() is None
+    page.stroke([(0.5, 0.2), (0.5, 0.8)])
+    page.settle()
+    shown = np.array(page.shown())
+    assert np.count_nonzero(shown == 255) > 600
+    assert shown.min() == 0
+    assert shown[0] == 255
+    np.testing.assert_allclose(
+        list(page.probabilities()), outputs(model, params, shown.astype(np.uint8)[None])[0], atol=1e-5
+    )
+
+
 def test_nothing_is_asked_of_a_network(page, digits):
     page.open(digits[0]).stroke([(0.5, 0.2), (0.5, 0.8)])
     page.settle()

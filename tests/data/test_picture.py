@@ -14,12 +14,14 @@ from data.picture import (
     BLANK,
     SEVERAL,
     UNEVEN,
+    are_digits,
     as_digit,
     covered,
     digits_in,
     fitted,
     largest,
     least,
+    paper_of,
     parts_of,
     read_shades,
     resized,
@@ -315,3 +317,27 @@ def test_a_header_of_more_pixels_than_its_file_can_hold_is_refused_before_one_is
     wide = content[:16] + header + struct.pack(">I", zlib.crc32(b"IHDR" + header)) + content[33:]
     with pytest.raises(DataError, match=r"claims 8,092,936x8 pixels in \d+ bytes"):
         read_shades(wide, "a.png")
+
+
+def test_digits_made_as_mnists_are_known_by_how_they_are_made(digits):
+    assert are_digits(digits)
+    blank = np.zeros_like(digits)
+    for others in (
+        255 - digits,
+        np.roll(digits, 2, axis=1),
+        np.pad(digits, ((0, 0), (0, 2), (0, 0)))[:, 2:],
+        digits[:, ::-1, ::2].repeat(2, axis=2) | 1,
+        blank,
+        digits[:, :20],
+        digits.transpose(0, 2, 1)[:, 4:24, 4:24].repeat(2, axis=1).repeat(2, axis=2)[:, 6:34, 6:34],
+    ):
+        assert not are_digits(others)
+    few = np.concatenate([digits, blank])
+    assert are_digits(few[: len(digits) + 1])
+    assert not are_digits(few)
+
+
+def test_the_paper_is_the_shade_at_the_edges(digits):
+    assert paper_of(digits) == 0
+    assert paper_of(255 - digits) == 255
+    assert paper_of(np.full((2, 3, 5), 90, np.uint8)) == 90

@@ -39,7 +39,7 @@ def test_the_text_shows_the_confusion_matrix_by_class(run, capsys):
     text = capsys.readouterr().out
     assert "accuracy 100.00%" in text
     assert text.count("100.00%") == 6  # of all, balanced, and of each class
-    assert "always answering 3 would be right in 27.50%" in text
+    assert "always answering 3 gives 27.50%" in text
     assert "true \\ said" in text
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 import data
+import evaluate
 import predict
 import train
 from cli import guarded
@@ -191,17 +192,106 @@ def test_only_what_learned_from_mnist_is_shown_digits(here, ask, refused, runs, 
     assert "has 68x68 pixels, the network takes 28x28; leave --raw out" in refused("digits", "wide.png", "--raw")
     assert ask("bands", "wide.png")[0]["notes"] == ["resized from 68x68 to 6x6"]
     assert "digits are centred in 28x28 pixels, the network takes 6x6" in refused("bands", "wide.png", "--centre")
-    record = runs / "digits" / "environment.json"
-    kept = record.read_text()
+    (runs / "digits" / "environment.json").rename(here / "kept")  # the network alone knows it
     try:
-        record.write_text(kept.replace(predict.MNIST, "0" * 64))
-        assert ask("digits", "wide.png")[0]["notes"] == ["resized from 68x68 to 28x28"]
-        assert "centred" in ask("digits", "wide.png", "--centre")[0]["notes"]
-        record.unlink()  # a network alone is judged by its classes
         assert "centred" in ask("digits", "wide.png")[0]["notes"]
     finally:
-        record.write_text(kept)
+        (here / "kept").rename(runs / "digits" / "environment.json")
+    rolled = np.roll(data.load("mnist").x_train[:300].reshape(-1, 28, 28), 4, axis=2)  # as large, of the same classes
+    np.savez(here / "rolled.npz", x=rolled, y=data.load("mnist").y_train[:300])
+    quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "-e", "1", "--validation", "0"]
+    assert train.main([*quick, "--name", "rolled", "--data", str(here / "rolled.npz"), "-o", str(runs)]) == 0
+    assert ask("rolled", "wide.png")[0]["notes"] == ["resized from 68x68 to 28x28"]
+    assert "centred" in ask("rolled", "wide.png", "--centre")[0]["notes"]
     assert "not allowed with" in door("predict", "x", "y", "--raw", "--centre", cwd=here).stderr
+
+
+TABLE = "a,b,c,art\n"
+
+
+@pytest.fixture(scope="module")
+def table(runs):
+    """A run, `table`, of three columns a, b, c and the label `art`: cat where a > b; and 20 rows of its kind."""
+    rng = np.random.default_rng(5)
+    rows = rng.normal([0, 0, 50], [3, 3, 9], (200, 3))
+    lines = [f"{a:.3f},{b:.3f},{c:.3f},{'cat' if a > b else 'dog'}\n" for a, b, c in rows]
+    (runs.parent / "table.csv").write_text(TABLE + "".join(lines))
+    words = ["--data", str(runs.parent / "table.csv"), "-e", "40", "--lr", "0.1", "--batch-size", "20", "--hidden", "8"]
+    quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "--validation", "0"]
+    assert train.main([*quick, *words, "--name", "table", "-o", str(runs)]) == 0
+    return [line.strip().split(",") for line in lines[:20]]
+
+
+def test_columns_are_found_by_their_names(here, ask, refused, table):
+    """In any order, among others, with the label or without."""
+
+    def written(name, head, order):
+        extra = {"id": lambda i, row: str(i), "weight": lambda i, row: "80"}
+        columns = ["a", "b", "c", "art"]
+        lines = [
+            ",".join(extra[c](i, row) if c in extra else row[columns.index(c)] for c in order)
+            for i, row in enumerate(table)
+        ]
+        (here / name).write_text("\n".join([",".join(order) if head else "", *lines]).strip() + "\n")
+        return ask("table", name)
+
+    first = written("plain.csv", True, ["a", "b", "c", "art"])
+    assert ask.err == ""
+    assert [p["label"] for p in first] == [row[3] for row in table]
+    assert sum(p["answer"] == p["label"] for p in first) >= 18
+    for order in (["c", "a", "b"], ["art", "c", "b", "a"], ["id", "a", "b", "c"], ["id", "a", "weight", "b", "c"]):
+        found = written("other.csv", True, order)
+        assert [p["probabilities"] for p in found] == [p["probabilities"] for p in first], order
+        assert ("label" in found[0]) == ("art" in order)
+        others = [c for c in order if c in ("id", "weight")]
+        assert ask.err == (f"other.csv: not used: {', '.join(others)}.\n" if others else "")
+    found = written("bare.csv", False, ["a", "b", "c", "art"])
+    assert [p["probabilities"] for p in found] == [p["probabilities"] for p in first]
+    assert ask.err == "bare.csv: the label is column 4 (--label says otherwise).\n"
+    (here / "lost.csv").write_text("a,b,weight\n1,2,3\n")
+    assert "lost.csv has no column 'c', of which the network takes one; it has the columns a, b" in refused(
+        "table", "lost.csv"
+    )
+    (here / "twice.csv").write_text("a,b,c,c\n1,2,3,4\n")
+    assert "twice.csv has 2 columns 'c'" in refused("table", "twice.csv")
+    (here / "bird.csv").write_text(TABLE + "1,2,3,dog\n1,2,3,bird\n")
+    assert "bird.csv, line 3 has the label bird, which the network does not know (known: cat, dog)" in refused(
+        "table", "bird.csv"
+    )
+
+
+def test_other_columns_are_no_test_of_the_network(here, runs, table, capsys):
+    (here / "other.csv").write_text("c,a,b,art\n" + "".join(f"{c},{a},{b},{art}\n" for a, b, c, art in table))
+    assert guarded(evaluate.main, ["table", "-o", str(runs), "--data", "other.csv"]) == 3
+    assert "'c' as feature 1 of a row, the network learned from 'a' there" in capsys.readouterr().err
+
+
+def test_one_hot_labels_stand_beside_the_answers(here, runs, ask):
+    rows = np.random.default_rng(2).normal(0, 1, (60, 3))
+    cat = (rows[:, 0] > 0).astype(int)
+    lines = [f"{a},{b},{c},{k},{1 - k}\n" for (a, b, c), k in zip(rows, cat, strict=True)]
+    (here / "oh.csv").write_text("a,b,c,cat,dog\n" + "".join(lines))
+    np.savez("oh.npz", x=rows, y=np.column_stack([cat, 1 - cat]))
+    quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "-e", "1", "--validation", "0"]
+    words = ["--name", "onehot", "--data", str(here / "oh.csv"), "--label", "cat,dog"]
+    assert train.main([*quick, *words, "-o", str(runs)]) == 0
+    for name in ("oh.csv", "oh.npz"):
+        assert [p["label"] for p in ask("onehot", name)] == ["cat" if k else "dog" for k in cat]
+    (here / "bare.csv").write_text("".join(lines))
+    assert guarded(predict.main, ["onehot", "bare.csv", "--label", "4,5", "-o", str(runs)]) == 0
+
+
+def test_of_equals_the_first_is_the_answer_as_everywhere(here, ask, runs):
+    """A network of one class has no runner-up."""
+    for name, outputs in (("tie", 3), ("one", 1)):
+        (here / name).mkdir()
+        np.save(here / name / "weightlayer1.npy", np.zeros((outputs, 784)))
+        np.save(here / name / "biaslayer1.npy", np.zeros((outputs, 1)))
+    np.savez("x.npz", x=np.ones((1, 784), np.uint8))
+    said = [predicting(runs, name, "x.npz", "--json") for name in ("tie", "one")]
+    tie, one = (json.loads(done.stdout)["predictions"][0] for done in said)
+    assert (tie["answer"], tie["runner_up"]) == ("0", "1")
+    assert (one["answer"], one["probability"], one["runner_up"]) == ("0", 1.0, None)
 
 
 def test_raw_pictures_are_what_they_are(here, ask, digits):
@@ -228,7 +318,12 @@ def test_raw_pictures_are_what_they_are(here, ask, digits):
         ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 3), np.uint8)), "x.npz holds bytes (0..255), the netw"),
         ("line", "x.npz", lambda p: np.savez(p, x=np.array([[1, 2, np.nan]])), "x.npz, row 1 holds a NaN"),
         ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 4))), "x.npz has rows of 4 numbers, the network ta"),
-        ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 3)), y=[1, 2]), "expected a label a row, or x alone"),
+        ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 3)), y=[1, 2]), "1 targets a row, the network predict"),
+        ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 3)), y=np.zeros((3, 2))), "label a row, or x alone"),
+        ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 3)), y=[["a", "b"]] * 2), "expected numbers (rows,)"),
+        ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 3)), y=[[1, np.nan]] * 2), "row 1 has a NaN"),
+        ("bands", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 36), np.uint8), y=[4, 5]), "row 2 has the label 5"),
+        ("bands", "a.csv", lambda p: p.write_text("0," * 36 + "7\n"), "a.csv, line 1 has the label 0, wh"),
         ("line", "x.npz", lambda p: np.savez(p, z=np.zeros((2, 3))), "x.npz holds z; expected x, rows of features"),
         ("line", "x.npz", lambda p: np.savez(p, x=["a"]), "expected rows of 3 numbers"),
         ("line", "x.npz", lambda p: p.write_bytes(b"PK\3\4junk"), "x.npz cannot be read as NPZ"),

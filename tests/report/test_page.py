@@ -13,6 +13,7 @@ from data.scaling import Scaling
 from report.page import page_for
 from training.model import Model
 
+DIGITS = tuple("0123456789")
 MODEL = Model((12, 5, 3), "tanh", "cross-entropy", (3, 4), ("a", "b", "c"), (), "", None, None)
 
 
@@ -73,9 +74,11 @@ def test_what_cannot_be_drawn_has_no_page(change, words):
 
 
 def test_only_a_network_of_digits_is_asked_for_a_digit():
-    digits = Model((784, 10), "relu", "cross-entropy", (28, 28), tuple("0123456789"), (), "", None, None)
+    digits = Model((784, 10), "relu", "cross-entropy", (28, 28), DIGITS, (), "", None, None, as_digits=True)
     layers = [{"W": np.zeros((784, 10)), "b": np.zeros(10)}]
     assert "<h1>Draw a digit</h1>" in page_for(digits, layers, "784-10")
     assert "<h1>Draw</h1>" in page_for(MODEL, params(), "12-5-3")
     assert network_in(page_for(digits, layers, "784-10"))["digits"] is True
     assert network_in(page_for(MODEL, params(), "12-5-3"))["digits"] is False
+    others = replace(digits, as_digits=False)  # as large, of the same classes
+    assert network_in(page_for(others, layers, "784-10"))["digits"] is False

@@ -83,7 +83,21 @@ def test_people_read_what_an_accuracy_hides():
     assert summary["recall"] == {"0": 959 / 962, "1": 5 / 38, "2": None}
     assert summary["counts"] == {"0": 962, "1": 38, "2": 0}
     lines = summary_text(summary).splitlines()
-    assert lines[-2].strip() == "balanced accuracy 56.42%; always answering 0 would be right in 96.20%"
+    assert lines[-2].strip() == "balanced accuracy 56.42%; always answering 0 gives 96.20%"
+
+
+def test_a_network_that_always_says_the_same_is_told():
+    same = summary_of(RARE, test=Scores(1.1, 0.3, confusion=np.array([[0, 5, 0], [0, 3, 0], [0, 0, 0]])))
+    assert summary_text(same).splitlines()[-2].strip() == (
+        "every row is answered 1: nothing was learned; a lower rate may help (--lr)"
+    )
+    for confusion in (
+        [[1, 4, 0], [0, 3, 0], [0, 0, 0]],
+        [[0, 0, 0], [0, 3, 0], [0, 0, 0]],
+        [[3, 0, 0], [0, 3, 0], [0, 0, 1]],
+    ):
+        other = summary_of(RARE, test=Scores(1.1, 0.3, confusion=np.array(confusion)))
+        assert "nothing was learned" not in summary_text(other)
 
 
 def test_numbers_have_no_accuracies_but_errors_in_their_unit():

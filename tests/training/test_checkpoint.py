@@ -99,7 +99,20 @@ def test_every_array_and_every_field_comes_back_bit_for_bit(path, name):
 
 
 def test_the_map_of_class_names_and_the_shape_of_a_row_travel_along(path):
-    model = Model((6, 2), "relu", "cross-entropy", (2, 3), ("1", 'æ, "ø"\n'), (), "", None, None)
+    model = Model(
+        (6, 2),
+        "relu",
+        "cross-entropy",
+        (2, 3),
+        ("1", 'æ, "ø"\n'),
+        (),
+        "",
+        None,
+        None,
+        tuple("abcabc"),
+        ("art",),
+        paper=255,
+    )
     params = [{"W": np.ones((6, 2), np.float32), "b": np.zeros(2, np.float32)}]
     write_checkpoint(path, Checkpoint(model, {"params": params}, 3, 99))
     assert read_checkpoint(path).model == model
@@ -293,6 +306,24 @@ def test_the_list_of_arrays_is_that_of_the_file(parts):
     assert sorted(parts[0]) == sorted(ARRAYS)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"feature_names": ["a", "b"]},
+        {"feature_names": "abc"},
+        {"label_names": [1]},
+        {"paper": 256},
+        {"paper": -1},
+        {"as_digits": True},
+    ],
+    ids=str,
+)
+def test_facts_of_the_rows_that_cannot_be_are_refused(path, parts, change):
+    arrays, meaning = parts
+    compose(path, arrays, meaning | change)
+    refusal(path)
+
+
 @pytest.mark.parametrize("missing", ARRAYS)
 def test_a_missing_tensor_is_refused(path, parts, missing):
     arrays, meaning = parts
@@ -302,7 +333,10 @@ def test_a_missing_tensor_is_refused(path, parts, missing):
 
 @pytest.mark.parametrize(
     "missing",
-    ["activation", "loss", "shape", "class_names", "target_names", "unit", "epoch", "step", "rate", "best_epoch"],
+    [
+        *("activation", "loss", "shape", "class_names", "target_names", "unit", "feature_names", "label_names"),
+        *("as_digits", "paper", "epoch", "step", "rate", "best_epoch"),
+    ],
 )
 def test_a_missing_meaning_is_refused(path, parts, missing):
     arrays, meaning = parts

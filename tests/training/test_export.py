@@ -1,5 +1,6 @@
 """Exports read by the libraries they are for, and held against predictions."""
 
+import dataclasses
 import io
 import json
 import sys
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
+from data.dataset import Source, as_regression
 from tests.toys import classes, last, numbers, quick, run
 from training.checkpoint import Checkpoint, CheckpointError, read_checkpoint
 from training.export import (
@@ -16,6 +18,7 @@ from training.export import (
     npz_file,
     onnx_file,
     paper_files,
+    rough_in_float32,
     safetensors_file,
     write_file,
     write_folder,
@@ -80,7 +83,16 @@ def test_onnx_tells_what_its_numbers_mean(onnxruntime, toy, line):
     assert types | {array.data_type for array in found.graph.initializer} == {onnx.TensorProto.FLOAT}
     other = onnx.load_from_string(onnx_file(line))
     props = {entry.key: json.loads(entry.value) for entry in other.metadata_props}
+    assert "feature_names" not in props
     assert (props["target_names"], props["unit"], other.graph.output[0].name) == (["near", "far"], "m", "numbers")
+
+
+def test_onnx_tells_the_names_of_its_columns(onnxruntime, line):
+    import onnx
+
+    named = dataclasses.replace(line, model=dataclasses.replace(line.model, feature_names=("a", "b", "c")))
+    props = {entry.key: json.loads(entry.value) for entry in onnx.load_from_string(onnx_file(named)).metadata_props}
+    assert props["feature_names"] == ["a", "b", "c"]
 
 
 def test_onnx_says_what_to_install(toy, monkeypatch):
@@ -93,6 +105,41 @@ def test_more_than_a_protobuf_message_holds_is_refused(onnxruntime, toy, monkeyp
     monkeypatch.setattr("training.export.LARGEST_ONNX", 4 * toy.model.parameters - 1)
     with pytest.raises(ExportError, match="at most 2 GB"):
         onnx_file(toy)
+
+
+def table(mean, deviation, target=(0.0, 1.0)):
+    """Two columns, the second of that mean and deviation, and a number to predict, of those of `target`."""
+    z = np.random.default_rng(4).normal(size=(60, 2))
+    x, y = np.stack([z[:, 0], mean + deviation * z[:, 1]], axis=1), target[0] + target[1] * z.sum(axis=1, keepdims=True)
+    return as_regression(Source("table", x[:40], y[:40], x[40:], y[40:], {}, target_names=("it",)))
+
+
+BEYOND = {
+    "column 1": [(1e40, 1e39), (0.0, 1e38), (1e-41, 1e-41), (0.0, 1e-60)],
+    "target it": [(-1e40, 1e39), (0.0, 1e38), (0.0, 1e-41)],
+}
+
+
+@pytest.mark.parametrize(("name", "scale"), [(name, scale) for name, scales in BEYOND.items() for scale in scales])
+def test_numbers_beyond_float32_are_refused_and_float64_answers(onnxruntime, name, scale):
+    dataset = table(*scale) if name == "column 1" else table(0.0, 1.0, scale)
+    with pytest.raises(ExportError, match=rf"^{name} \(mean .* is beyond float32, .* train with --dtype float64"):
+        onnx_file(trained(dataset, loss="mse"))
+    checkpoint = trained(dataset, loss="mse", dtype="float64")
+    (found,) = answers(onnxruntime, onnx_file(checkpoint), dataset.x_test, (20,))
+    expected = outputs(checkpoint.model, checkpoint.state["params"], dataset.x_test)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9 * dataset.y_test.std())
+
+
+def test_what_float32_rounds_is_what_answers_otherwise(onnxruntime):
+    for dtype, mean, rough in (("float32", 1e7, ["column 1"]), ("float32", 1e3, []), ("float64", 1e7, [])):
+        dataset = table(mean, 0.5)
+        checkpoint = trained(dataset, loss="mse", dtype=dtype)
+        (found,) = answers(onnxruntime, onnx_file(checkpoint), dataset.x_test.astype(dtype), (20,))
+        off = np.abs(found - outputs(checkpoint.model, checkpoint.state["params"], dataset.x_test)).max()
+        assert [name for name, *_ in rough_in_float32(checkpoint)] == rough
+        assert (off > 1e-2) == bool(rough), off
+    assert [scale[0] for scale in rough_in_float32(trained(table(0.0, 1.0, (1e6, 2.0)), loss="mse"))] == ["target it"]
 
 
 @pytest.mark.parametrize("which", ["toy", "line"])
@@ -177,7 +224,7 @@ def test_a_folder_is_replaced_as_a_whole(toy, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["n"]
 
 
-@pytest.mark.parametrize("kind", ["other", "file", "link", "mixed"])
+@pytest.mark.parametrize("kind", ["other", "file", "link", "loop", "mixed"])
 def test_a_folder_that_is_not_ours_is_left_alone(toy, tmp_path, kind):
     folder, elsewhere = tmp_path / "n", tmp_path / "elsewhere"
     write_folder(elsewhere, paper_files(toy))
@@ -185,7 +232,10 @@ def test_a_folder_that_is_not_ours_is_left_alone(toy, tmp_path, kind):
         case "file":
             folder.write_text("mine")
         case "link":
+            (elsewhere / "letter.txt").write_text("mine")
             folder.symlink_to(elsewhere)
+        case "loop":
+            folder.symlink_to(folder)
         case "mixed":
             write_folder(folder, paper_files(toy))
             (folder / "letter.txt").write_text("mine")
