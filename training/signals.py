@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import threading
@@ -61,6 +62,9 @@ def ended_in_time() -> Iterator[None]:
     def watch() -> None:
         while number := reader.recv(1):
             if number[0] == signal.SIGTERM and not over.wait(GRACE_SECONDS):
+                with contextlib.suppress(OSError, ValueError):
+                    if select.select([], [2], [], 0)[1]:  # a reader that does not read may hold nothing up
+                        os.write(2, b"\nStopped in the middle of a step, as it took too long; what was saved stands.\n")
                 os._exit(128 + signal.SIGTERM)
 
     before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
