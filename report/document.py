@@ -16,13 +16,14 @@ body { margin: 0 auto; max-width: 62rem; padding: 1rem 1.2rem 4rem; color: var(-
   font: 1rem/1.5 system-ui, sans-serif }
 h1 { font-size: 1.6rem; overflow-wrap: anywhere } h2 { font-size: 1.2rem; margin-top: 2.2rem }
 figure { margin: 1rem 0 } img { max-width: 100%; height: auto; background: #ffffff; border-radius: 6px }
+@media (max-width: 45rem) { figure { overflow-x: auto } img { max-width: 45rem } }
 figcaption, caption { color: var(--quiet); font-size: .9rem; text-align: left }
 .wide { overflow-x: auto } table { border-collapse: collapse; margin: .8rem 0; font-variant-numeric: tabular-nums }
 th, td { padding: .2rem .9rem .2rem 0; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }
 th:first-child, td:first-child, thead th:first-child { text-align: left } th { font-weight: 600 }
 th[scope=row] { white-space: normal; overflow-wrap: anywhere; min-width: 4rem }
 td.text, th.text { text-align: left } p { overflow-wrap: anywhere }
-pre { background: var(--code); padding: .8rem; overflow-x: auto; border-radius: 6px; font-size: .85rem }
+pre { background: var(--code); padding: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; border-radius: 6px; font-size: .85rem }
 """
 
 

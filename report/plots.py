@@ -24,7 +24,7 @@ def curves(history: History) -> Any:
     best = best_epoch(history)
     measures = [("loss", "loss"), ("accuracy", "accuracy (%)")]
     present = [(key, label) for key, label in measures if any(row[f"train_{key}"] is not None for row in history)]
-    made = figure(8.0 if len(present) > 1 else 5.2, 3.4)
+    made = figure(8.0 if len(present) > 1 else 5.2, 3.65, bottom=0.75)
     panels = made.subplots(1, len(present), squeeze=False, gridspec_kw={"wspace": 0.22})[0]
     for axes, (key, label) in zip(panels, present, strict=True):
         lowest, highest = math.inf, 0.0
@@ -50,7 +50,8 @@ def curves(history: History) -> Any:
         axes.set_xlim(left=0.0)
         axes.xaxis.set_major_formatter(lambda value, _: short_number(value))
         axes.xaxis.set_major_locator(at_most_ticks(6))
-        axes.legend(loc="best", fontsize=8)
+    lines, names = panels[0].get_legend_handles_labels()
+    made.legend(lines, names, loc="lower center", ncols=3, fontsize=8)  # where no curve can be
     return made
 
 
