@@ -14,6 +14,7 @@ import cli
 import data
 from backends import Backend, DeviceError
 from report.comparison import comparison_json, comparison_text
+from report.text import counted
 from training.comparison import compare
 from training.memory import estimate
 from training.plan import make_plan
@@ -88,9 +89,8 @@ def main(argv: list[str] | None = None) -> int:
         names = ", ".join(
             f"{place} ({', '.join(f'{k} {v}' for k, v in vs.items())})" for place, vs in facts["backends"].items()
         )
-        cli.result(
-            f"{flags.steps} steps of recipe {flags.recipe} in {recipe.dtype} against NumPy in float64: {names}\n"
-        )
+        steps = counted(flags.steps, "step")
+        cli.result(f"{steps} of recipe {flags.recipe} in {recipe.dtype} against NumPy in float64: {names}\n")
         cli.result(comparison_text(comparison))
     return 0 if comparison.passed else 1
 

@@ -19,7 +19,7 @@ def comparison_text(comparison: Comparison) -> str:
     if comparison.kinks:
         text += f"\n\nReLU units within rounding of their kink, whose rows were replaced: {len(comparison.kinks)}."
     if comparison.passed:
-        return text
+        return f"{text}\n\nThe backends agree: all {len(comparison.differences)} bounds hold."
     failed = sum(not d.passed for d in comparison.differences)
     text += f"\n\n{failed} of {len(comparison.differences)} bounds do not hold."
     for kink in comparison.kinks[:KINKS_SHOWN]:

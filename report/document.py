@@ -23,7 +23,8 @@ th, td { padding: .2rem .9rem .2rem 0; border-bottom: 1px solid var(--line); tex
 th:first-child, td:first-child, thead th:first-child { text-align: left } th { font-weight: 600 }
 th[scope=row] { white-space: normal; overflow-wrap: anywhere; min-width: 4rem }
 td.text, th.text { text-align: left } p { overflow-wrap: anywhere }
-pre { background: var(--code); padding: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; border-radius: 6px; font-size: .85rem }
+pre { background: var(--code); padding: .8rem; white-space: pre-wrap; overflow-wrap: anywhere;
+  border-radius: 6px; font-size: .85rem }
 """
 
 

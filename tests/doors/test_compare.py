@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -32,6 +33,7 @@ def test_the_table_names_every_tensor_with_its_bound(tmp_path):
     assert "grads.0.b" in done.stdout
     assert " pass " in done.stdout
     assert "FAIL" not in done.stdout
+    assert re.search(r"\n\nThe backends agree: all [0-9]+ bounds hold\.\n$", done.stdout)
 
 
 @pytest.mark.parametrize("named", ["numpy", "numpy,numpy", " numpy ,"])
