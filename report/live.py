@@ -62,7 +62,7 @@ class LivePanel:
             console.show_cursor(False)
             try:
                 assert self._begun
-                console.print(start_line(self._begun), highlight=False, markup=False, soft_wrap=True)
+                console.print(start_line(self._begun), highlight=False, markup=False)
                 self._draw(console)
                 while not self._closing.wait(SECONDS_A_FRAME):
                     self._draw(console)
