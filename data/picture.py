@@ -8,6 +8,11 @@ for the third. Numbers are rounded by floor(t + 0.5); the edge is the outermost 
 1. Size. The longer side is 1024 at most: more is averaged in squares of k x k, k = ceil(longer side / 1024).
 2. Paper and ink. The paper p is the median of the edge. The ink is light if max(g) - p >= p - min(g), else dark.
    v = max(0, g - p) for light ink, max(0, p - g) for dark.
+   Of a digit that was cut out along its ink much of the edge is ink. So the paper is on that side of the middle of the
+   shades on which most of the edge is, and p the median of the edge there, if all of this holds: v > max(v) / 2 comes
+   within a quarter of the picture of each side; at most 0.4 of all shades are between the quarters of their range; and
+   the median of |p - g| over the paper at the edge is max(v) / 32 at most, or one side is twice the other. Then step 3
+   is left out, and in step 4 nothing above max(v) / 4 becomes 0.
 3. Uneven light, as in photographs: both sides are 64 at least, the quartiles of the edge more than 8 apart. Such paper
    is light if the upper quartile is 96 or more. With r = floor(shorter side / 8) and windows of 2 r + 1 squared,
    the light at each pixel is the least of the largest g (a closing), and v = 255 * (light - g) / max(1, light); on dark
@@ -35,7 +40,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageChops, ImageOps
 
 from data.errors import DataError
 
@@ -47,15 +52,18 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 MOST_PIXELS = 2**26  # what the largest cameras take
 # deflate shrinks by about 1032 to 1 at most, and a byte holds eight pixels at most; small pictures may be all paper
 MOST_PIXELS_PER_BYTE, ALWAYS_PIXELS = 8 * 1032, 2**22
+ONE_BIT_PIXELS = 36_000_000  # A4 scanned at 600 dots an inch, which the codes of fax machines pack into very little
 MOST_BYTES = 2**28  # of one file
 ORIENTATION = 0x0112  # EXIF: 5 to 8 exchange rows and columns
 SIDE, FIT, MIDDLE = 28, 20, 14
 LONGEST_SIDE = 1024
 LEAST_STRENGTH = 16
+MOST_BETWEEN, EVEN_PAPER = 0.4, 32
 PHOTOGRAPH_SIDE, EVEN, LIGHT = 64, 8, 96
 PARTS_SIDE = 128
 BLANK, SEVERAL = "blank: nothing is drawn on it", "more than one digit: answered for the whole"
 UNEVEN = "light made even"
+SAME = 8  # shades apart
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,8 @@ def opened(content: bytes, name: str | Path, most: int = MOST_PIXELS) -> Iterato
                     raise DataError(
                         f"{name} has {width:,}x{height:,} pixels; expected {most:,} at most; make it smaller"
                     )
-                if width * height > max(ALWAYS_PIXELS, MOST_PIXELS_PER_BYTE * len(content)):
+                always = ONE_BIT_PIXELS if image.mode == "1" else ALWAYS_PIXELS
+                if width * height > max(always, MOST_PIXELS_PER_BYTE * len(content)):
                     raise DataError(
                         f"{name} claims {width:,}x{height:,} pixels in {len(content):,} bytes, which no picture with "
                         "something on it does; save it again or remove it"
@@ -150,6 +159,12 @@ def is_coloured(image: Image.Image) -> bool:
     return image.mode not in ("1", "L", "LA", "F") and not image.mode.startswith("I")
 
 
+def has_tint(image: Image.Image) -> bool:
+    """Whether there is colour to be seen in a picture, beyond what JPEG makes of grey."""
+    red, green, blue = image.convert("RGB").split()
+    return any(ImageChops.difference(red, other).getextrema()[1] > SAME for other in (green, blue))
+
+
 def grey_of(image: Image.Image, name: str | Path, paper: str = "white") -> np.ndarray:
     """(H, W) uint8: colour by its luma (ITU-R 601), 16 bits scaled to 8, what is transparent laid on paper."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
@@ -173,9 +188,9 @@ def read_shades(content: bytes, name: str | Path) -> tuple[np.ndarray, list[str]
     with opened(content, name) as image:
         if is_turned(image):
             notes.append("turned as its EXIF says")
-        if is_coloured(image):
-            notes.append("colour taken as grey")
         turned = upright(image)
+        if is_coloured(image) and has_tint(turned):
+            notes.append("colour taken as grey")
         grey = grey_of(turned, name)
         if turned.has_transparency_data:
             paper = "white"
@@ -228,6 +243,9 @@ def as_digit(grey: np.ndarray) -> Seen:
 
 def ink_of(g: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Steps 2 to 4: how much ink is at each pixel (H, W) float64, and what was done."""
+    cut_out = ink_cut_out(g)
+    if cut_out is not None:
+        return cut_out
     first, paper, third = np.percentile(edge_of(g), (25, 50, 75))
     notes = []
     if min(g.shape) >= PHOTOGRAPH_SIDE and third - first > EVEN:
@@ -241,6 +259,25 @@ def ink_of(g: np.ndarray) -> tuple[np.ndarray, list[str]]:
         v = np.maximum(0, paper - g if light else g - paper)
         noise = 8 * np.median(np.abs(edge_of(g) - paper))
     return np.where(v > noise, v, 0), (["inverted"] if light else []) + notes
+
+
+def ink_cut_out(g: np.ndarray) -> tuple[np.ndarray, list[str]] | None:
+    """Steps 2 and 4 of a digit that was cut out along its ink; None of any other picture."""
+    edge, middle = edge_of(g), (g.max() + g.min()) / 2
+    light = 2 * np.count_nonzero(edge > middle) >= edge.size
+    paper = edge[(edge > middle) == light]
+    p = np.median(paper)
+    v = np.maximum(0, p - g if light else g - p)
+    strength, spread = v.max(), np.median(np.abs(paper - p))
+    if strength < LEAST_STRENGTH or np.mean(np.abs(g - middle) < np.ptp(g) / 4) > MOST_BETWEEN:
+        return None
+    for axis in (0, 1):
+        inked = np.flatnonzero((v > strength / 2).any(axis=1 - axis))
+        if 4 * max(inked[0], g.shape[axis] - 1 - inked[-1]) > g.shape[axis]:
+            return None
+    if spread * EVEN_PAPER > strength and max(g.shape) < 2 * min(g.shape):
+        return None
+    return np.where(v > min(8 * spread, strength / 4), v, 0), ["inverted"] if light else []
 
 
 def edge_of(g: np.ndarray) -> np.ndarray:

@@ -91,8 +91,8 @@ def test_ways_to_store_a_picture_that_change_nothing(digits):
         white.putalpha(Image.fromarray(digit))
         stored = {
             "inverted": (encoded(255 - digit), "inverted"),
-            "colour": (encoded(Image.fromarray(digit).convert("RGB")), "colour taken as grey"),
-            "palette": (encoded(Image.fromarray(digit).convert("P")), "colour taken as grey"),
+            "stored as colour": (encoded(Image.fromarray(digit).convert("RGB")), None),
+            "palette": (encoded(Image.fromarray(digit).convert("P")), None),
             "16 bits": (encoded(digit.astype(np.uint16) * 257), None),
             "16 bits, inverted": (encoded(65535 - digit.astype(np.uint16) * 257), "inverted"),
             "black ink": (encoded(rgba), "laid on white"),
@@ -167,6 +167,42 @@ def test_blank_paper_is_said_to_be_blank(picture):
     assert seen.blank
     assert seen.notes == (BLANK,)
     assert not seen.picture.any()
+
+
+@pytest.mark.parametrize("side", [28, 200])
+@pytest.mark.parametrize("light", [True, False])
+def test_a_digit_cut_out_along_its_ink_is_as_with_its_paper(digits, side, light):
+    """But for a 1 that fills its box: which shade is the paper of that, nobody can tell."""
+    alike = 0
+    for digit in digits[:60]:
+        rows, columns = (np.flatnonzero((digit > 50).any(axis=axis)) for axis in (1, 0))
+        box = digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        h, w = (max(1, round(side * length / max(box.shape))) for length in box.shape)
+        grey = np.asarray(Image.fromarray(box).resize((w, h), Image.Resampling.BILINEAR))
+        seen = as_digit(grey if light else 255 - grey)
+        alike += apart(seen.picture, as_digit(digit).picture) < 25 and ("inverted" in seen.notes) is not light
+        assert not seen.blank
+    assert alike >= 59
+
+
+def test_a_scan_of_one_bit_may_be_packed_tightly(digits):
+    sheet = Image.new("1", (4960, 7016), 1)
+    sheet.paste(Image.fromarray(255 - digits[0]).resize((560, 560)).convert("1", dither=Image.Dither.NONE), (900, 900))
+    content = encoded(sheet, "TIFF", compression="group4")
+    assert len(content) < 5000
+    grey, _ = read_shades(content, "scan.tif")
+    assert apart(as_digit(grey).picture, digits[0]) < 25
+    with pytest.raises(DataError, match="claims 4,960x7,316 pixels"):
+        read_shades(encoded(Image.new("1", (4960, 7316), 1), "TIFF", compression="group4"), "scan.tif")
+
+
+def test_colour_is_told_where_there_is_some(digits):
+    ink = Image.new("RGB", (28, 28), (250, 240, 200))
+    ink.paste((20, 30, 120), mask=Image.fromarray(digits[0]))
+    photo = io.BytesIO()
+    Image.fromarray(np.asarray(digits[0])).convert("RGB").save(photo, "JPEG", quality=60)
+    assert read_shades(encoded(ink), "x")[1] == ["colour taken as grey"]
+    assert read_shades(photo.getvalue(), "x")[1] == []
 
 
 def test_ink_of_any_form_fits():
