@@ -53,6 +53,7 @@ MOST_PIXELS = 2**26  # what the largest cameras take
 # deflate shrinks by about 1032 to 1 at most, and a byte holds eight pixels at most; small pictures may be all paper
 MOST_PIXELS_PER_BYTE, ALWAYS_PIXELS = 8 * 1032, 2**22
 ONE_BIT_PIXELS = 36_000_000  # A4 scanned at 600 dots an inch, which the codes of fax machines pack into very little
+ONE_BIT_SIDE = 2**14  # Pillow keeps an address for each row
 MOST_BYTES = 2**28  # of one file
 ORIENTATION = 0x0112  # EXIF: 5 to 8 exchange rows and columns
 SIDE, FIT, MIDDLE = 28, 20, 14
@@ -92,7 +93,8 @@ def opened(content: bytes, name: str | Path, most: int = MOST_PIXELS) -> Iterato
                     raise DataError(
                         f"{name} has {width:,}x{height:,} pixels; expected {most:,} at most; make it smaller"
                     )
-                always = ONE_BIT_PIXELS if image.mode == "1" else ALWAYS_PIXELS
+                page = image.mode == "1" and max(width, height) <= ONE_BIT_SIDE
+                always = ONE_BIT_PIXELS if page else ALWAYS_PIXELS
                 if width * height > max(always, MOST_PIXELS_PER_BYTE * len(content)):
                     raise DataError(
                         f"{name} claims {width:,}x{height:,} pixels in {len(content):,} bytes, which no picture with "
@@ -309,7 +311,9 @@ def shrunk(grey: np.ndarray) -> np.ndarray:
     if k == 1:
         return grey.astype(np.float64)
     rows, columns = (np.arange(0, side, k) for side in grey.shape)
-    sums = np.add.reduceat(np.add.reduceat(grey, rows, axis=0, dtype=np.int64), columns, axis=1)
+    # a band at a time: all at once would be eight bytes for each pixel
+    bands = (grey[row : row + k].sum(axis=0, dtype=np.int64) for row in rows)
+    sums = np.stack([np.add.reduceat(band, columns) for band in bands])
     heights, widths = (np.diff(starts, append=side) for starts, side in zip((rows, columns), grey.shape, strict=True))
     return sums / np.outer(heights, widths)
 

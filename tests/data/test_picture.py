@@ -1,6 +1,7 @@
 import io
 import re
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -377,3 +378,19 @@ def test_the_paper_is_the_shade_at_the_edges(digits):
     assert paper_of(digits) == 0
     assert paper_of(255 - digits) == 255
     assert paper_of(np.full((2, 3, 5), 90, np.uint8)) == 90
+
+
+def test_a_page_of_one_bit_takes_no_eight_bytes_a_pixel():
+    page = np.zeros((3000, 4000), np.uint8)
+    tracemalloc.start()
+    shrunk(page)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * page.size
+
+
+def test_one_bit_in_rows_without_end_is_refused():
+    content = encoded(Image.new("1", (8, 8), 1))
+    header = b"IHDR" + struct.pack(">II", 8, 4_400_000) + content[24:29]
+    with pytest.raises(DataError, match="claims 8x4,400,000 pixels"):
+        read_shades(content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:], "x")
