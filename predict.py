@@ -109,7 +109,8 @@ def main(argv: list[str] | None = None) -> int:
         targets=model.target_names,
         features=model.feature_names,
         labels=model.label_names,
-        label=flags.label or label_of(path),
+        told=flags.label or "",
+        label=label_of(path),
     )
     given, notices = read_given(flags.files, wanted)
     for notice in notices:
@@ -124,7 +125,7 @@ def main(argv: list[str] | None = None) -> int:
         results += predictions_of(model, one, said[len(results) : len(results) + len(one.x)])
     if flags.show:
         show(model.shape, given, sys.stderr if flags.json else sys.stdout)
-    width = shutil.get_terminal_size().columns if sys.stdout and sys.stdout.isatty() else None
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     cli.result(json.dumps({"run": str(path), "predictions": results}) if flags.json else answers_text(results, width))
     return 0
 

@@ -17,7 +17,17 @@ from data.npz import read_rows
 from data.picture import MOST_BYTES, SIDE, Seen, as_digit, bytes_of, read_shades, resized
 from data.pictures import entries, is_picture_file, looks_like_picture
 from data.strangers import LONGEST, stranger
-from data.table import Layout, are_bytes, find_labels, label_text, listed_columns, parse, sniff, text_label
+from data.table import (
+    Layout,
+    are_bytes,
+    columns_told,
+    find_labels,
+    label_texts,
+    listed_columns,
+    parse,
+    sniff,
+    text_label,
+)
 
 STANDARD_INPUT = "-"
 TAKES = "expected a picture, a folder of pictures, a table as text (CSV), an .npz file or IDX images"
@@ -29,8 +39,8 @@ class Wanted:
     """What a network takes: rows of `shape`, bytes or real numbers; pictures are made so by one of the three ways.
 
     `classes` are the labels that it knows, or `targets` the names of the numbers that it predicts. In a table with a
-    header its columns are found by `features` and `labels`, the names of those that it learned from; `label` names or
-    numbers another one.
+    header its columns are found by `features` and `labels`, the names of those that it learned from; `told` names or
+    numbers another label, and `label` is that of the recipe, for columns without names.
     """
 
     shape: tuple[int, ...]
@@ -40,6 +50,7 @@ class Wanted:
     targets: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    told: str = ""
     label: str = ""
 
 
@@ -199,7 +210,7 @@ def labels_beside(
 
 def read_rows_of_table(path: Path, name: str, wanted: Wanted) -> Given:
     """The rows of a table that holds the features alone, or the label too."""
-    layout = sniff(path, wanted.label)
+    layout = sniff(path, wanted.told or wanted.label)
     by_name = layout.header and bool(wanted.features)
     features, labels, notices = columns_by_name(layout, wanted) if by_name else columns_by_place(layout, wanted)
     by_text = text_label(labels, bool(wanted.targets))
@@ -213,7 +224,7 @@ def read_rows_of_table(path: Path, name: str, wanted: Wanted) -> Given:
     x = x.astype(np.uint8 if wanted.is_bytes else np.float64)
     if not labels:
         return Given(name, x, notices=notices)
-    y = np.array(list(map(label_text, rows.texts[0]))) if by_text else rows.numbers[:, len(features) :]
+    y = label_texts(rows.texts[0]) if by_text else rows.numbers[:, len(features) :]
     found = labels_beside(x, y, path, wanted, lambda _, row: f"{path}, line {rows.lines[row]}")
     return Given(name, x, found, notices=notices)
 
@@ -229,8 +240,10 @@ def columns_by_name(layout: Layout, wanted: Wanted) -> tuple[list[int], list[int
                 f"{listed_columns(names)}: rename or remove some"
             )
     features = [names.index(name) for name in wanted.features]
-    if wanted.label:
-        labels = find_labels(layout, wanted.label, bool(wanted.targets))
+    if wanted.told:
+        labels = columns_told(layout, wanted.told)
+        if taken := [names[c] for c in labels if c in features]:
+            raise DataError(f"{path}: --label names {short(taken[0])!r}, which the network takes as a feature")
     else:
         known = wanted.targets or wanted.labels
         labels = [names.index(name) for name in known] if {*known} <= {*names} else []
@@ -241,13 +254,13 @@ def columns_by_name(layout: Layout, wanted: Wanted) -> tuple[list[int], list[int
 
 def columns_by_place(layout: Layout, wanted: Wanted) -> tuple[list[int], list[int], tuple[str, ...]]:
     """As `columns_by_name`, where columns have no names: all of them, or all but those of the label."""
-    width, n_in = len(layout.names), math.prod(wanted.shape)
+    width, n_in, label = len(layout.names), math.prod(wanted.shape), wanted.told or wanted.label
     counts = (len(wanted.targets),) if wanted.targets else (1, max(1, len(wanted.labels), len(wanted.classes)))
     labels: list[int] = []
     if width - n_in in counts and width > n_in:
         known = wanted.targets or wanted.labels
-        by_name = len(known) > 1 and not wanted.label and {*known} <= {*layout.names}
-        labels = find_labels(layout, ",".join(known) if by_name else wanted.label, bool(wanted.targets))
+        by_name = len(known) > 1 and not label and {*known} <= {*layout.names}
+        labels = find_labels(layout, ",".join(known) if by_name else label, bool(wanted.targets))
     if width - len(labels) != n_in:
         beside = f"{len(wanted.targets)} targets" if len(wanted.targets) > 1 else "label"
         raise DataError(

@@ -163,7 +163,10 @@ def is_coloured(image: Image.Image) -> bool:
 
 def has_tint(image: Image.Image) -> bool:
     """Whether there is colour to be seen in a picture, beyond what JPEG makes of grey."""
-    red, green, blue = image.convert("RGB").split()
+    if image.mode not in ("RGB", "RGBA"):
+        image = image.convert("RGB")
+    small = image.reduce(-(-max(image.size) // LONGEST_SIDE))  # a large photograph would take its own memory thrice
+    red, green, blue = small.convert("RGB").split()
     return any(ImageChops.difference(red, other).getextrema()[1] > SAME for other in (green, blue))
 
 

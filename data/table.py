@@ -224,33 +224,36 @@ def is_name(cell: str) -> bool:
 
 def find_labels(layout: Layout, label: str, regression: bool) -> list[int]:
     """The label's column, or columns, as indices: told, or by name, or the only one of text, or the first."""
-    path, names = layout.file.path, layout.names
-    if label:
-        whole = column_told(layout, label)
-        told = [whole] if whole is not None else [column_told(layout, part.strip()) for part in label.split(",")]
-        for part, c in zip(label.split(","), told, strict=False):
-            if c is None:
-                near = difflib.get_close_matches(part.strip(), names, n=1) if layout.header else []
-                have = f"the columns {listed_columns(names)}" if layout.header else f"{len(names)}, no header"
-                raise DataError(
-                    f"{path} has no column {part.strip()!r} for --label: it has {have}; give a name"
-                    f" or a number from 1 to {len(names)}{f'; did you mean {near[0]}?' if near else ''}"
-                )
-        found = [c for c in told if c is not None]
-        if len(set(found)) < len(found):
-            raise DataError(f"{path}: --label {label} names one column twice; name each once")
-        if len(found) == len(names):
-            raise DataError(f"{path}: --label {label} leaves no column as a feature; name fewer")
-    else:
-        found = [label_unasked(layout, regression)]
+    found = columns_told(layout, label) if label else [label_unasked(layout, regression)]
     text = [c for c, numeric in enumerate(layout.numeric) if not numeric and c not in found]
     if text:
         taken = " and ".join(layout.column(c) for c in found)
         label_too = f" ({taken} is taken as the label; --label says otherwise)"
         raise DataError(
-            f"{path}: {layout.column(text[0])} holds text, and features are numbers; remove it or code it as numbers"
-            f"{label_too}"
+            f"{layout.file.path}: {layout.column(text[0])} holds text, and features are numbers; remove it or code it "
+            f"as numbers{label_too}"
         )
+    return found
+
+
+def columns_told(layout: Layout, label: str) -> list[int]:
+    """The columns that --label names or numbers, as indices."""
+    path, names = layout.file.path, layout.names
+    whole = column_told(layout, label)
+    told = [whole] if whole is not None else [column_told(layout, part.strip()) for part in label.split(",")]
+    for part, c in zip(label.split(","), told, strict=False):
+        if c is None:
+            near = difflib.get_close_matches(part.strip(), names, n=1) if layout.header else []
+            have = f"the columns {listed_columns(names)}" if layout.header else f"{len(names)}, no header"
+            raise DataError(
+                f"{path} has no column {part.strip()!r} for --label: it has {have}; give a name"
+                f" or a number from 1 to {len(names)}{f'; did you mean {near[0]}?' if near else ''}"
+            )
+    found = [c for c in told if c is not None]
+    if len(set(found)) < len(found):
+        raise DataError(f"{path}: --label {label} names one column twice; name each once")
+    if len(found) == len(names):
+        raise DataError(f"{path}: --label {label} leaves no column as a feature; name fewer")
     return found
 
 
@@ -528,13 +531,13 @@ def labels_of(tables: list[tuple[Layout, Rows]], labels: list[int], by_text: boo
             f"{layout.file.path}, line {line}: {layout.column(labels[0])} is taken as the label and holds "
             f"{text}, which is no class; say which column is with --label, or predict numbers with --loss mse"
         )
-    return [np.array(list(map(label_text, rows.texts[0]))) for _, rows in tables]
+    return [label_texts(rows.texts[0]) for _, rows in tables]
 
 
-def label_text(text: str) -> str:
-    """The name of a label: 1 and 1.0 are one, beside text too."""
-    value = whole(text)
-    return text if value is None else str(value)
+def label_texts(texts: Sequence[str]) -> np.ndarray:
+    """The names of labels (N,): 1 and 1.0 are one, beside text too."""
+    names = {text: text if (value := whole(text)) is None else str(value) for text in {*texts}}
+    return np.array([names[text] for text in texts])
 
 
 def whole(text: str) -> int | None:

@@ -223,9 +223,10 @@ def texts(value: Any) -> tuple[str, ...]:
 
 def names(value: Any) -> tuple[str, ...]:
     """Texts, each once; ValueError for anything else."""
-    if len({*texts(value)}) < len(value):
+    found = texts(value)
+    if len({*found}) < len(found):
         raise ValueError(f"{value!r} where names belong, each once")
-    return texts(value)
+    return found
 
 
 def check_names(state: Any) -> None:

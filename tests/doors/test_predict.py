@@ -222,6 +222,28 @@ def table(runs):
     return [line.strip().split(",") for line in lines[:20]]
 
 
+@pytest.mark.parametrize("label", ["art", "last", "4"])
+def test_the_label_of_the_recipe_is_no_column_of_another_order(here, runs, ask, refused, table, label):
+    """Whatever --label was in training: the names of its columns count."""
+    words = ["--data", str(runs.parent / "table.csv"), "-e", "1", "--hidden", "8", "--label", label]
+    quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "--validation", "0"]
+    assert train.main([*quick, *words, "--name", f"told-{label}", "-o", str(runs)]) == 0
+    a, b, c, art = zip(*table, strict=True)
+    said = []
+    for columns in ({"a": a, "b": b, "c": c, "art": art}, {"c": c, "b": b, "a": a}, {"x": art, "c": c, "a": a, "b": b}):
+        lines = [",".join(columns), *map(",".join, zip(*columns.values(), strict=True))]
+        (here / "other.csv").write_text("\n".join(lines) + "\n")
+        found = ask(f"told-{label}", "other.csv")
+        assert ("label" in found[0]) == ("art" in columns)
+        said.append([p["probabilities"] for p in found])
+    assert said[0] == said[1] == said[2]
+    found = ask(f"told-{label}", "other.csv", "--label", "x")
+    assert [p["label"] for p in found] == list(art)
+    assert "--label names 'a', which the network takes as a feature" in refused(
+        f"told-{label}", "other.csv", "--label", "a"
+    )
+
+
 def test_columns_are_found_by_their_names(here, ask, refused, table):
     """In any order, among others, with the label or without."""
 

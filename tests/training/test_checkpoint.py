@@ -306,24 +306,6 @@ def test_the_list_of_arrays_is_that_of_the_file(parts):
     assert sorted(parts[0]) == sorted(ARRAYS)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"feature_names": ["a", "b"]},
-        {"feature_names": "abc"},
-        {"label_names": [1]},
-        {"paper": 256},
-        {"paper": -1},
-        {"as_digits": True},
-    ],
-    ids=str,
-)
-def test_facts_of_the_rows_that_cannot_be_are_refused(path, parts, change):
-    arrays, meaning = parts
-    compose(path, arrays, meaning | change)
-    refusal(path)
-
-
 @pytest.mark.parametrize("missing", ARRAYS)
 def test_a_missing_tensor_is_refused(path, parts, missing):
     arrays, meaning = parts
@@ -380,6 +362,12 @@ def test_shapes_that_do_not_fit_each_other_are_refused(path, parts, change):
         {"shape": ["a"]},
         {"shape": None},
         {"target_names": ["one"]},
+        {"feature_names": ["a", "b"]},
+        {"feature_names": "abc"},
+        {"label_names": [1]},
+        {"paper": 256},
+        {"paper": -1},
+        {"as_digits": True},
         {"epoch": "soon"},
         {"epoch": float("inf")},
         {"epoch": None},
