@@ -5,6 +5,7 @@ cupy-signatures for the tests that read CuPy and compute nothing, browser for th
 """
 
 import os
+import signal
 from collections.abc import Callable
 
 import hypothesis
@@ -12,6 +13,10 @@ import pytest
 
 from backends import Backend, DeviceError, select
 from tests import witnesses
+
+# A shell's background ignores Ctrl-C, and hands that on to every process that a test would strike with it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Pytest's own timeout tells what hangs; a busy machine is no reason to fail.
 hypothesis.settings.register_profile("unhurried", deadline=None)

@@ -8,8 +8,10 @@ import pytest
 
 from tests.doors.running import ROOT, environment
 
-# A suite that runs in a shell's background ignores Ctrl-C, and hands that on; a program in between sets it anew.
-WITH_SIGINT = "import os, signal, sys; signal.signal(signal.SIGINT, signal.{}); os.execv(sys.executable, sys.argv[1:])"
+# As in a shell's background: what is ignored stays so in the program that takes over.
+IGNORING = """import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"""
 DOORS = [["train.py"], ["evaluate.py", "r"], ["compare.py"], ["-m", "backends"]]
 
 
@@ -23,9 +25,8 @@ def struck_while_importing(folder, command, number, *, ignored=False):
 
 def python(arguments, *, ignored=False, **changes):
     """The finished process of a Python that begins with Ctrl-C as usual, or ignored."""
-    setting = WITH_SIGINT.format("SIG_IGN" if ignored else "SIG_DFL")
     return subprocess.run(
-        [sys.executable, "-c", setting, sys.executable, *arguments],
+        [sys.executable, *(["-c", IGNORING] if ignored else []), *arguments],
         cwd=ROOT,
         env=environment(**changes),
         capture_output=True,
@@ -49,6 +50,12 @@ def test_sigterm_among_the_imports_simply_ends(tmp_path):
 def test_a_ctrl_c_that_is_ignored_stays_ignored(tmp_path):
     done = struck_while_importing(tmp_path, ["train.py"], signal.SIGINT, ignored=True)
     assert "name 'Exit' is not defined" in done.stderr, "the stand-in was imported to its end"
+
+
+def test_ctrl_c_is_tested_in_a_shells_background_too():
+    test = f"{__file__}::{test_ctrl_c_among_the_imports_is_a_sentence_and_130.__name__}"
+    done = python(["-m", "pytest", "-p", "no:cacheprovider", test], ignored=True)
+    assert done.returncode == 0, done.stdout
 
 
 def test_whoever_imports_a_door_keeps_their_own_ctrl_c():
