@@ -14,9 +14,10 @@ import pytest
 from backends import Backend, DeviceError, select
 from tests import witnesses
 
-# A shell's background ignores Ctrl-C, and hands that on to every process that a test would strike with it.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell's background ignores Ctrl-C, others SIGTERM, and hand that on to what a test would strike with it.
+for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 # Pytest's own timeout tells what hangs; a busy machine is no reason to fail.
 hypothesis.settings.register_profile("unhurried", deadline=None)

@@ -1,5 +1,6 @@
 """Run a door as a user does, in a process of its own, and hold what it printed against a template with ranges."""
 
+import contextlib
 import os
 import re
 import subprocess
@@ -27,6 +28,16 @@ def door(name, *arguments, cwd, **changes):
         timeout=120,
         check=False,
     )
+
+
+@contextlib.contextmanager
+def going(command, **options):
+    """A process that is going on; whatever becomes of the test, it does not outlive it."""
+    with subprocess.Popen(command, text=True, **({"env": environment()} | options)) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def assert_matches(text, template):

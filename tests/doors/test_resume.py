@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from cli import guarded
-from tests.doors.running import ROOT, environment
+from tests.doors.running import ROOT, environment, going
 from tests.doors.test_train import toy_file
 from train import main
 from training import findings
@@ -241,19 +241,19 @@ def test_a_broken_checkpoint_is_refused_and_left_as_it_is(toy, capsys, content):
 def test_a_run_is_one_process_and_the_second_is_refused(toy):
     command = [sys.executable, str(ROOT / "train.py"), "--device", "cpu", "--data", str(toy), "-e", "100000"]
     command += ["--name", "run", "--checkpoint-every", "20", "--hidden", "4"]
-    first = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not os.path.exists("runs/run/best.safetensors") and time.monotonic() < deadline:
-        time.sleep(0.01)
-    resume = [sys.executable, str(ROOT / "train.py"), "--resume", "run", "--no-plots"]
-    second = subprocess.run(resume, env=environment(), capture_output=True, text=True, timeout=60, check=False)
-    assert second.returncode == 7
-    assert "another process is training in" in second.stderr
-    assert second.stderr.count("\n") == 1
-    assert first.poll() is None
-    # whoever holds the lock is killed, and with it the lock
-    first.send_signal(signal.SIGKILL)
-    first.wait()
+    with going(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
+        deadline = time.monotonic() + 60
+        while not os.path.exists("runs/run/best.safetensors") and time.monotonic() < deadline:
+            time.sleep(0.01)
+        resume = [sys.executable, str(ROOT / "train.py"), "--resume", "run", "--no-plots"]
+        second = subprocess.run(resume, env=environment(), capture_output=True, text=True, timeout=60, check=False)
+        assert second.returncode == 7
+        assert "another process is training in" in second.stderr
+        assert second.stderr.count("\n") == 1
+        assert first.poll() is None
+        # whoever holds the lock is killed, and with it the lock
+        first.send_signal(signal.SIGKILL)
+        first.wait()
     epochs = len(metrics()) - 1
     done = subprocess.run(
         [*resume, "-e", str(epochs + 2), "--lr", "0.01", "--quiet"],
@@ -442,15 +442,15 @@ def test_the_exit_code_does_not_depend_on_who_reads(toy, flags, code):
 def test_a_ctrl_c_that_is_ignored_stays_ignored_while_it_trains(toy):
     command = [sys.executable, str(ROOT / "train.py"), "--device", "cpu", "--data", str(toy), "--hidden", "4"]
     shell = f"trap '' INT; exec {' '.join([*command, '-e', '100000', '--name', 'run'])}"
-    process = subprocess.Popen(["bash", "-c", shell], env=environment(), stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not os.path.exists("runs/run/last.safetensors") and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.5)
-    assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
+    with going(["bash", "-c", shell], stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while not os.path.exists("runs/run/last.safetensors") and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 143, err
 
 

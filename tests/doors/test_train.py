@@ -17,7 +17,7 @@ from backends import DeviceError
 from backends.cuda import driver_version
 from cli import guarded
 from tests.conftest import skip_or_fail
-from tests.doors.running import ROOT, assert_matches, door, environment, hide_module
+from tests.doors.running import ROOT, assert_matches, door, environment, going, hide_module
 
 KEYS = {
     "run", "backend", "device", "dtype", "seed", "epochs", "seconds", "train_loss", "validation_loss",
@@ -307,15 +307,13 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_says_so(tmp_path, number, code):
     command = [sys.executable, str(ROOT / "train.py"), "--device", "cpu", "-e", "1000", "--name", "long"]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
     metrics = tmp_path / "runs" / "long" / "metrics.csv"
     deadline = time.monotonic() + 60
-    while not (metrics.exists() and metrics.read_text().count("\n") >= 2) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    with going(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while not (metrics.exists() and metrics.read_text().count("\n") >= 2) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     assert "Stopped after step" in err
     assert "Traceback" not in err
@@ -345,18 +343,16 @@ def test_in_a_terminal_there_is_a_panel_and_the_result_stays_clean(tmp_path, cha
         "--json",
         "--no-plots",
     ]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment(**changes), stdout=subprocess.PIPE, stderr=theirs, text=True
-    )
-    os.close(theirs)
-    seen = b""
-    while process.poll() is None or select.select([ours], [], [], 0)[0]:
-        if select.select([ours], [], [], 0.1)[0]:
-            try:
-                seen += os.read(ours, 65536)
-            except OSError:
-                break
-    out, _ = process.communicate(timeout=60)
+    with going(command, cwd=tmp_path, env=environment(**changes), stdout=subprocess.PIPE, stderr=theirs) as process:
+        os.close(theirs)
+        seen = b""
+        while process.poll() is None or select.select([ours], [], [], 0)[0]:
+            if select.select([ours], [], [], 0.1)[0]:
+                try:
+                    seen += os.read(ours, 65536)
+                except OSError:
+                    break
+        out, _ = process.communicate(timeout=60)
     assert process.returncode == 0, seen
     assert json.loads(out)["epochs"] == 3
     assert b"Traceback" not in seen
@@ -369,13 +365,11 @@ def test_a_terminal_that_is_closed_ends_no_training_and_its_result_is_whole(tmp_
     toy = toy_file(tmp_path / "toy.npz")
     ours, theirs = pty.openpty()
     command = [sys.executable, str(ROOT / "train.py"), "--device", "cpu", "--data", str(toy), "-e", "40", "--json"]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment(TERM="xterm"), stdout=subprocess.PIPE, stderr=theirs, text=True
-    )
-    os.close(theirs)
-    os.read(ours, 1)  # the panel has begun
-    os.close(ours)
-    out, _ = process.communicate(timeout=60)
+    with going(command, cwd=tmp_path, env=environment(TERM="xterm"), stdout=subprocess.PIPE, stderr=theirs) as process:
+        os.close(theirs)
+        os.read(ours, 1)  # the panel has begun
+        os.close(ours)
+        out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     assert json.loads(out)["epochs"] == 40
 
