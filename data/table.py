@@ -158,7 +158,7 @@ def sniff(path: Path, label: str = "", like: Layout | None = None) -> Layout:
         )
     if not any(map(is_number, (cell for row in rows for cell in row))):
         raise DataError(f"{path} holds no numbers in its first lines; expected a row of numbers and a label a line")
-    first, body = rows[0], [row for row in rows[1:] if len(row) == width]
+    first, body = rows[0], [row for row in rows[1:] or rows if len(row) == width]
     known = [[row[c] for row in body if row[c].strip().lower() not in MISSING] for c in range(width)]
     numeric = tuple(2 * sum(map(is_number, cells)) >= len(cells) for cells in known)
     cells = [cell.strip() for cell in first]

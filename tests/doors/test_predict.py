@@ -244,6 +244,15 @@ def test_the_label_of_the_recipe_is_no_column_of_another_order(here, runs, ask, 
     )
 
 
+def test_one_row_without_a_header_may_have_its_label(here, ask, table):
+    for row in table[:3]:
+        (here / "one.csv").write_text(",".join(row) + "\n")
+        (here / "bare.csv").write_text(",".join(row[:3]) + "\n")
+        [labelled], [bare] = ask("table", "one.csv"), ask("table", "bare.csv")
+        assert labelled["label"] == row[3]
+        assert labelled["probabilities"] == bare["probabilities"]
+
+
 def test_columns_are_found_by_their_names(here, ask, refused, table):
     """In any order, among others, with the label or without."""
 
