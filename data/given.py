@@ -12,22 +12,13 @@ import numpy as np
 from data.dataset import Source, check_known, coded_labels, short, targets
 from data.errors import DataError
 from data.idx import axes_of, read_idx
+from data.layout import Layout, columns_told, find_labels, listed_columns, sniff, text_label
 from data.lines import unpacked
 from data.npz import read_rows
 from data.picture import MOST_BYTES, SIDE, Seen, as_digit, bytes_of, read_shades, resized
 from data.pictures import entries, is_picture_file, looks_like_picture
 from data.strangers import LONGEST, stranger
-from data.table import (
-    Layout,
-    are_bytes,
-    columns_told,
-    find_labels,
-    label_texts,
-    listed_columns,
-    parse,
-    sniff,
-    text_label,
-)
+from data.table import are_bytes, label_texts, parse
 
 STANDARD_INPUT = "-"
 TAKES = "expected a picture, a folder of pictures, a table as text (CSV), an .npz file or IDX images"

@@ -11,11 +11,12 @@ from data.dataset import Source
 from data.errors import DataError
 from data.folder import MOST_FILES, entries, is_junk, read_folder
 from data.idx import axes_of
+from data.layout import sniff
 from data.lines import unpacked
 from data.npz import read_npz
 from data.pictures import is_picture_file, looks_like_picture, picture_folders, read_pictures
 from data.strangers import LONGEST, stranger
-from data.table import read_table, read_tables, sniff
+from data.table import read_table, read_tables
 
 TAKES = (
     "a folder of IDX files, an .npz file, a table as text (CSV), a folder with a training and a test table, "

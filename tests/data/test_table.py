@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_iris
 
 import data
-from data import lines, table
+from data import layout, lines, table
 from data.errors import DataError
 
 ROWS = [(0.5, 1.25, "cat"), (-3.0, 2.5, "dog"), (4.0, 1e-3, "cat"), (7.5, -0.25, "dog"), (1.5, 2.0, "cat")]
@@ -176,8 +176,8 @@ def test_the_label_is_the_column_told(tmp_path, flag):
 )
 def test_the_label_is_found(tmp_path, header, cells, expected):
     text = (header + "\n" if header else "") + f"{cells}\n" * 4
-    layout = table.sniff(write(tmp_path / "t.csv", text))
-    assert table.find_labels(layout, "", False) == [expected]
+    found = layout.sniff(write(tmp_path / "t.csv", text))
+    assert layout.find_labels(found, "", False) == [expected]
 
 
 def test_the_last_column_and_the_flag(tmp_path):
