@@ -19,6 +19,7 @@ from report.summary import details_of, evaluation_text, scores_of
 from training import recipe as recipes
 from training.checkpoint import CheckpointError
 from training.evaluation import Evaluator
+from training.resume import check_data
 from training.run_folder import find_checkpoint, read_network
 
 
@@ -68,6 +69,10 @@ def main(argv: list[str] | None = None) -> int:
         class_names=model.class_names,
     )
     model.check(dataset)
+    if flags.data is None:
+        check_data(dataset, checkpoint, {}, "say --data to be judged by these")
+    elif dataset.undivided and checkpoint.data not in ("", dataset.digest):
+        dataset = dataset.all_as_test()
     for notice in dataset.notices:
         cli.say(notice)
 

@@ -87,6 +87,9 @@ def place(output: str | None, source: Path, name: str) -> Path:
             folder = source.with_name(f"{source.name}-export")
         elif source.name != LAST:
             folder = folder / source.stem  # so that `best` leaves what was made of `last`
+        for own in (source.parent / "export", folder):
+            if own.is_symlink():  # where no place is named, nothing is written outside the run folder
+                raise CheckpointError(f"{own} is a link; remove it, or name a place by --output")
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -94,9 +97,9 @@ def place(output: str | None, source: Path, name: str) -> Path:
         return folder / name
     path = Path(os.path.expanduser(output)).absolute()
     for named in (path, Path(os.path.realpath(path))):
-        own = named.name in OWN and os.path.isfile(named.parent / RECIPE)
+        belongs = named.name in OWN and os.path.isfile(named.parent / RECIPE)
         read = any(os.path.exists(one) and os.path.samefile(one, source) for one in (named, named.parent))
-        if own or read:
+        if belongs or read:
             raise CheckpointError(f"{path} belongs to a run, which would be lost; name another --output")
     return path
 

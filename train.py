@@ -135,7 +135,7 @@ def below(target: float | None, accuracy: float | None) -> int:
     """8 where a test accuracy misses --target-accuracy, with a line; else 0."""
     if target is None or accuracy is None or accuracy >= target:
         return 0
-    cli.say(f"The test accuracy {accuracy} is below --target-accuracy {target}.")
+    cli.say(f"The test accuracy {accuracy:.6g} is below --target-accuracy {target}.")
     return 8
 
 

@@ -17,6 +17,7 @@ from data.kinds import recognise
 
 FEW_ROWS = 10  # of a class: too few to learn it from and to judge it by
 UNEVEN = 3.0  # the commonest class has so many times the rows of the rarest
+FRACTIONS = 0.25  # of the labels: from here on they are numbers to predict
 SHOWN = 20  # classes, files, columns
 
 
@@ -36,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def load_either(name: str, *, regression: bool, label: str) -> Dataset:
-    """As `load`; where the labels are no classes but would do as numbers to predict, as those, and said so."""
+    """As `load`; where the labels are no classes but numbers to predict, as those, and said so."""
     try:
         return load(name, regression=regression, label=label)
     except DataError as error:
@@ -44,8 +45,16 @@ def load_either(name: str, *, regression: bool, label: str) -> Dataset:
             dataset = load(name, regression=True, label=label)
         except DataError:
             raise error from None
+        if not are_measured(np.concatenate([dataset.y_train, dataset.y_test])):
+            raise
         note = "The labels are numbers to predict, not classes; --loss mse trains on them."
         return replace(dataset, notices=(*dataset.notices, note))
+
+
+def are_measured(y: np.ndarray) -> bool:
+    """Whether targets (N, n_out) are no classes with a fault: many fractions, or columns that are not one-hot."""
+    fractions = float((y != np.floor(y)).mean())
+    return fractions > FRACTIONS or (y.shape[1] > 1 and float(np.isin(y, (0, 1)).mean()) < FRACTIONS)
 
 
 def facts_of(dataset: Dataset) -> dict[str, Any]:

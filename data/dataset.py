@@ -4,11 +4,12 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from data.errors import DataError
+from data.split import no_test_part
 
 # Beyond this, floating-point numbers are farther apart than whole ones.
 LARGEST_WHOLE = 2.0**53
@@ -23,6 +24,7 @@ class Source:
     label_names    of the column of the label, or of the K columns of one-hot rows, where they have names
     feature_names  of the numbers of a row, where they have names
     feature_columns  of a table: the number of each one's column in its file, from 1
+    undivided      the file or folder that came without a test part, so that one was held out from it; else empty
     where          says from the part ("training" or "test") and the row in it which row of the user's own that is
     """
 
@@ -38,11 +40,18 @@ class Source:
     label_names: tuple[str, ...] = ()
     feature_names: tuple[str, ...] = ()
     feature_columns: tuple[int, ...] = ()
+    undivided: str = ""
     where: Callable[[str, int], str] | None = None
 
     def place(self, part: str, row: int) -> str:
         """A row in words that its owner understands."""
         return self.where(part, row) if self.where else f"{self.name}: {part} row {row}"
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The notices, and what was held out."""
+        count = len(self.y_test)
+        return self.notices + no_test_part(self.undivided, count, len(self.y_train) + count)
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,7 @@ class Dataset:
     feature_names of the numbers of a row, where they have names; else empty
     feature_columns  their columns in the user's table, from 1; empty where there is none
     label_names   of the column or the columns that classes were read from, where they have names; else empty
+    undivided     what came without a test part, so that one was held out from it; else empty
     """
 
     name: str
@@ -74,6 +84,7 @@ class Dataset:
     feature_names: tuple[str, ...] = ()
     feature_columns: tuple[int, ...] = ()
     label_names: tuple[str, ...] = ()
+    undivided: str = ""
 
     @property
     def digest(self) -> str:
@@ -84,6 +95,14 @@ class Dataset:
     def n_out(self) -> int:
         """Width of the last layer: classes, or numbers to predict."""
         return len(self.class_names) or self.y_train.shape[1]
+
+    def all_as_test(self) -> "Dataset":
+        """As a test part, every row of what came without one; for networks that have learned from none of them."""
+        x, y = np.concatenate([self.x_train, self.x_test]), np.concatenate([self.y_train, self.y_test])
+        split = no_test_part(self.undivided, len(self.x_test), len(x))
+        kept = tuple(notice for notice in self.notices if notice not in split)
+        told = f"{self.undivided} holds no test part: the network is judged by all its rows."
+        return replace(self, x_test=x, y_test=y, notices=(*kept, told))
 
 
 def as_classification(source: Source, class_names: tuple[str, ...] = ()) -> Dataset:
@@ -103,6 +122,10 @@ def as_classification(source: Source, class_names: tuple[str, ...] = ()) -> Data
     for part, found in coded.items():
         if class_names:
             check_known(source, part, found, names)
+        elif source.undivided and not {*found.names} <= {*names}:
+            raise DataError(
+                f"{source.undivided}: no class has two rows; expected several, to learn from and to be judged by"
+            )
         else:
             check_known(source, part, found, names, "no training row has", "add training rows for them")
         if found.columns and not set(names) <= set(found.columns):
@@ -110,7 +133,7 @@ def as_classification(source: Source, class_names: tuple[str, ...] = ()) -> Data
                 f"{source.name}: the {part} labels are one-hot rows for {listed(found.columns)}, the classes are "
                 f"{listed(names)}; which column is which class? Give the labels themselves in both"
             )
-    notices = source.notices
+    notices = source.told
     one_hot = [part for part, found in coded.items() if found.columns]
     if one_hot:
         notices += (f"The {' and '.join(one_hot)} labels are one-hot rows: the column with the 1 is the class.",)
@@ -136,6 +159,7 @@ def as_classification(source: Source, class_names: tuple[str, ...] = ()) -> Data
         feature_names=source.feature_names,
         feature_columns=source.feature_columns,
         label_names=source.label_names,
+        undivided=source.undivided,
     )
 
 
@@ -184,9 +208,10 @@ def as_regression(source: Source) -> Dataset:
         target_names=names,
         unit=source.unit,
         sha256=source.sha256,
-        notices=source.notices,
+        notices=source.told,
         feature_names=source.feature_names,
         feature_columns=source.feature_columns,
+        undivided=source.undivided,
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from data.dataset import Source
 from data.errors import DataError
 from data.idx import axes_of, read_idx
-from data.split import hold_out_test, no_test_part
+from data.split import hold_out_test
 
 STANDARD = {
     "x_train": "train-images-idx3-ubyte",
@@ -135,7 +135,6 @@ def read_folder(folder: Path) -> Source:
         if len(y) < 2:
             raise DataError(f"{folder} holds one row alone; a training and a test part need one each at least")
         rows = dict(zip(("training", "test"), hold_out_test(y, by_class=True), strict=True))
-        notices.append(no_test_part(folder.name, len(rows["test"]), len(y)))
         arrays = {f"{kind}_train": a[rows["training"]] for kind, a in (("x", x), ("y", y))} | {
             f"{kind}_test": a[rows["test"]] for kind, a in (("x", x), ("y", y))
         }
@@ -147,6 +146,7 @@ def read_folder(folder: Path) -> Source:
         y_test=arrays["y_test"],
         sha256=sha256,
         notices=tuple(notices),
+        undivided=folder.name if rows else "",
         where=place_in(folder, chosen, rows),
     )
 

@@ -18,7 +18,7 @@ import numpy as np
 from data.dataset import Source, short
 from data.errors import DataError
 from data.idx import MOST_UNPACKED_PER_PACKED
-from data.split import hold_out_test, no_test_part
+from data.split import hold_out_test
 
 FOUR = ("x_train", "y_train", "x_test", "y_test")
 X = ("x", "data", "images", "features")
@@ -48,7 +48,6 @@ def read_npz(path: Path, *, regression: bool) -> Source:
     strange = next((text for text in (*names, unit) if not text.isprintable()), None)
     if strange is not None:
         raise DataError(f"{path} has the name or unit {short(ascii(strange))}; expected text that can be printed")
-    notices: tuple[str, ...] = ()
     rows: dict[str, np.ndarray] = {}
     if "x" in arrays:
         x, y = arrays["x"], arrays["y"]
@@ -57,7 +56,6 @@ def read_npz(path: Path, *, regression: bool) -> Source:
         train, test = hold_out_test(y, by_class=not regression)
         rows = {"training": train, "test": test}
         arrays |= {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test]}
-        notices = (no_test_part(path.name, len(test), len(x)),)
 
     def where(part: str, row: int) -> str:
         return f"{path.name}: {part} row {row}" + (f", row {rows[part][row]} of the file," if rows else "")
@@ -73,7 +71,7 @@ def read_npz(path: Path, *, regression: bool) -> Source:
         sha256={path.name: digest},
         target_names=names,
         unit=unit,
-        notices=notices,
+        undivided=path.name if rows else "",
         where=where,
     )
 

@@ -17,7 +17,7 @@ from data.dataset import Source, natural_order
 from data.errors import DataError
 from data.folder import is_junk
 from data.picture import bytes_of, grey_of, is_coloured, opened, upright
-from data.split import hold_out_test, no_test_part
+from data.split import hold_out_test
 
 STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"II*\0", b"MM\0*")
 ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -147,7 +147,6 @@ def read_pictures(folder: Path, *, regression: bool = False) -> Source:
         if len(y_train) < 2:
             raise DataError(f"{folder} holds one picture alone; a training and a test part need one each at least")
         rows = hold_out_test(y_train, by_class=True)
-        notices.append(no_test_part(folder.name, len(rows[1]), len(y_train)))
         (x_train, x_test), (y_train, y_test) = [[a[index] for index in rows] for a in (x_train, y_train)]
         paths = {name: [train.paths[i] for i in index] for name, index in zip(("training", "test"), rows, strict=True)}
     else:
@@ -165,6 +164,7 @@ def read_pictures(folder: Path, *, regression: bool = False) -> Source:
         y_test=y_test,
         sha256={folder.name: reader.digest.hexdigest()},
         notices=tuple(notices),
+        undivided=folder.name if test is None else "",
         where=lambda part, row: str(paths[part][row]),
     )
 

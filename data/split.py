@@ -47,6 +47,7 @@ def hold_out_test(y: np.ndarray, *, by_class: bool) -> tuple[np.ndarray, np.ndar
     return np.setdiff1d(np.arange(len(y)), test), test
 
 
-def no_test_part(name: str, count: int, rows: int) -> str:
-    """The notice that belongs to `hold_out_test`."""
-    return f"{name} holds no test part: {count} of its {rows} rows, always the same, are kept for the test."
+def no_test_part(name: str, count: int, rows: int) -> tuple[str, ...]:
+    """The notice that belongs to `hold_out_test`; none without a name."""
+    kept = f"{count} of its {rows} rows, always the same, {'is' if count == 1 else 'are'} kept for the test"
+    return (f"{name} holds no test part: {kept}.",) if name else ()

@@ -30,7 +30,7 @@ from data.layout import (
     text_label,
 )
 from data.lines import lines_of
-from data.split import hold_out_test, no_test_part
+from data.split import hold_out_test
 
 ONE_THOUSAND = re.compile(r"\s*[+-]?[0-9]{1,3},[0-9]{3}\s*")
 WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})")
@@ -71,11 +71,8 @@ def read_table(path: Path, *, regression: bool, label: str = "") -> Source:
         label_names=label_names(layout, labels, regression),
         feature_names=tuple(layout.names[c] for c in features) if layout.header else (),
         feature_columns=tuple(c + 1 for c in features),
-        notices=(
-            notice(layout, labels, rows, x),
-            *counting(layout, features, x),
-            no_test_part(path.name, len(test), len(y)),
-        ),
+        notices=(notice(layout, labels, rows, x), *counting(layout, features, x)),
+        undivided=path.name,
         where=lambda part, row: f"{path}, line {numbers[part][row]}",
     )
 
@@ -335,8 +332,10 @@ def notice(layout: Layout, labels: list[int], rows: Rows, x: np.ndarray) -> str:
     mark = f", decimal {'comma' if rows.comma else 'point'}" if x.dtype != np.uint8 else ""
     shape = f", whole numbers 0..255 taken as pictures of {x.shape[1]}x{x.shape[2]}" if x.ndim == 3 else ""
     which = ", ".join(layout.column(c) for c in labels)
+    width = math.prod(x.shape[1:])
+    features = f"{width} feature{'' if width == 1 else 's'}"
     return (
-        f"{layout.file.path.name}: {len(x):,} rows of {math.prod(x.shape[1:])} features{shape}; {layout.words()}"
+        f"{layout.file.path.name}: {len(x):,} rows of {features}{shape}; {layout.words()}"
         f"{mark}; the label is {which} (--label says otherwise)."
     )
 

@@ -134,11 +134,12 @@ def recall_rows(summary: Summary) -> list[tuple[str, str]]:
     counts, balanced = summary.get("counts"), summary.get("balanced_accuracy")
     if not counts or balanced is None:
         return []
+    confusion = summary["confusion"]
     commonest, share = printable(max(counts, key=counts.__getitem__)), percent(summary["commonest_share"])
     rows = [("", f"balanced accuracy {percent(balanced)}; always answering {commonest} gives {share}")]
-    found = {name: recall for name, recall in summary["recall"].items() if recall is not None}
-    if len(found) > 1 and sorted(found.values()) == [0.0] * (len(found) - 1) + [1.0]:
-        only = printable(max(found, key=found.__getitem__))
+    asked, answered = ([i for i, row in enumerate(m) if any(row)] for m in (confusion, zip(*confusion, strict=True)))
+    if len(asked) > 1 and len(answered) == 1:
+        only = printable(summary["classes"][answered[0]])
         rows.append(("", f"every row is answered {only}: nothing was learned; a lower rate may help (--lr)"))
     return rows
 

@@ -3,6 +3,7 @@
 Nothing in it tells a time, a name or a place, so that equal runs write equal files.
 """
 
+import errno
 import hashlib
 import json
 import math
@@ -116,6 +117,11 @@ def file_of(checkpoint: Checkpoint) -> bytes:
     return save(arrays, metadata={"lagvis": json.dumps(meaning, sort_keys=True)})
 
 
+def why(error: OSError) -> str:
+    """What is in the way of a file, in words."""
+    return "its folder is gone" if error.errno == errno.ENOENT else str(error.strerror)
+
+
 def write_checkpoint(path: Path, checkpoint: Checkpoint, also: Path | None = None) -> None:
     """Write beside `path`, flush to the disk, rename: at every instant `path` is the old file or the new one, whole.
 
@@ -129,9 +135,8 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint, also: Path | None = Non
         try:
             replace_file(target, content)
         except OSError as error:
-            raise CheckpointError(
-                f"{target} cannot be written ({error.strerror}); the checkpoint before it stands"
-            ) from None
+            kept = "; the checkpoint before it stands" if target.exists() else ""
+            raise CheckpointError(f"{target} cannot be written ({why(error)}){kept}") from None
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

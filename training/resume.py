@@ -40,14 +40,19 @@ def changes(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
     return differing
 
 
-def check_data(dataset: Dataset, checkpoint: Checkpoint | None, environment: dict[str, Any]) -> None:
+def check_data(
+    dataset: Dataset,
+    checkpoint: Checkpoint | None,
+    environment: dict[str, Any],
+    cure: str = "train anew without --resume",
+) -> None:
     """DataError unless the data are, byte for byte, those that the run was trained on."""
     if checkpoint is not None and checkpoint.data not in ("", dataset.digest):
         there = {*dataset.sha256.values()}
         files = sorted(name for name, sha256 in environment.get("sha256", {}).items() if sha256 not in there)
         raise DataError(
             f"the data of this run have changed since it began ({', '.join(files) or 'its files'}, by its sha256); "
-            "bring the old ones back, or train anew without --resume"
+            f"bring the old ones back, or {cure}"
         )
 
 

@@ -17,7 +17,7 @@ from typing import Any, Self
 import filelock
 
 from training import recipe as recipes
-from training.checkpoint import Checkpoint, CheckpointError, NotFiniteError, read_checkpoint, write_checkpoint
+from training.checkpoint import Checkpoint, CheckpointError, NotFiniteError, read_checkpoint, why, write_checkpoint
 from training.events import EpochEnded, Event, Finished, Progress
 from training.files import PAGE, PLOTS, TEXT, WRITING, replace_file
 from training.paper_network import FIRST, read_paper_network
@@ -141,6 +141,9 @@ class RunFolder:
                 half.unlink()
         if (path / LAST).exists():
             folder.checkpoint = read_checkpoint(path / LAST)
+        elif (path / BEST).exists() or len(folder._metrics()) > 1 or folder._read_json(REPORT).get("steps"):
+            best = f", or begin a new run with --init-from {path / BEST}" if (path / BEST).exists() else ""
+            raise CheckpointError(f"{path} was trained, and its {LAST} is gone; bring it back{best}")
         return folder
 
     @property
@@ -249,10 +252,10 @@ class RunFolder:
         """Write files by name (the page, and pictures under plots/) as they come, until `stop`, asked between them."""
         for name, content in files:
             try:
-                (self.path / name).parent.mkdir(exist_ok=True)
-            except OSError as error:
-                raise CheckpointError(f"{self.path / PLOTS} cannot be made ({error.strerror})") from None
-            self._write(name, content)
+                self._make((self.path / name).parent)
+                self._write(name, content)
+            except CheckpointError as error:
+                raise CheckpointError(f"{error}; the run is whole, and --resume draws what is missing") from None
             if stop():
                 return
 
@@ -279,13 +282,21 @@ class RunFolder:
                 file.flush()
                 os.fsync(file.fileno())  # before the checkpoint that says that the epoch is done
         except OSError as error:
-            raise CheckpointError(f"{self.path / METRICS} cannot be written ({error.strerror})") from None
+            raise CheckpointError(f"{self.path / METRICS} cannot be written ({why(error)})") from None
+
+    def _make(self, folder: Path) -> None:
+        if folder != self.path and folder.is_symlink():
+            raise CheckpointError(f"{folder} is a link, and a run writes nothing outside its folder: remove it")
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"{folder} cannot be made ({why(error)})") from None
 
     def _write(self, name: str, content: str | bytes) -> None:
         try:
             replace_file(self.path / name, content.encode() if isinstance(content, str) else content)
         except OSError as error:
-            raise CheckpointError(f"{self.path / name} cannot be written ({error.strerror})") from None
+            raise CheckpointError(f"{self.path / name} cannot be written ({why(error)})") from None
 
 
 def is_cell(text: str) -> bool:

@@ -134,6 +134,28 @@ def test_numbers_to_predict_are_recognised_and_said_to_be(tmp_path, capsys):
     assert any("--loss mse trains on them" in note for note in facts["notices"])
 
 
+@pytest.mark.parametrize(
+    ("train", "test", "words"),
+    [
+        ([0, 1] * 10, [0, 1, 2], "test row 2 has the label 2, which no training row has"),
+        ([1] * 20, [1] * 3, "every training label is 1"),
+        ([0.0, 1.0, 2.0, 2.5] + [1.0] * 16, [0.0, 1.0, 2.0], "has the label 2.5, expected a whole number"),
+    ],
+)
+def test_classes_with_a_fault_are_not_taken_for_numbers_to_predict(tmp_path, capsys, train, test, words):
+    rng = np.random.default_rng(0)
+    x, x_test = rng.normal(size=(len(train), 3)), rng.normal(size=(len(test), 3))
+    np.savez(tmp_path / "a.npz", x_train=x, y_train=train, x_test=x_test, y_test=test)
+    assert door.guarded([str(tmp_path / "a.npz")]) == 3
+    assert words in capsys.readouterr().err
+
+
+def test_several_numbers_a_row_are_numbers_to_predict_also_where_they_are_whole(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "a.npz", x=rng.normal(size=(20, 3)), y=rng.integers(0, 50, (20, 2)))
+    assert "numbers to predict" in facts(capsys, tmp_path / "a.npz")["notices"][-1]
+
+
 def test_numbers_at_the_end_of_what_float64_holds(capsys, tmp_path):
     most = np.finfo(np.float64).max
     y = np.full(10, most)

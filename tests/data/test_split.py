@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedShuffleSplit
 
+from data import DataError, load
 from data.split import hold_out_test, split_off
 
 
@@ -96,6 +97,15 @@ def test_a_test_part_is_drawn_class_by_class_from_labels_of_any_kind(form):
     assert sorted([*train, *test]) == list(range(100))
     assert (np.diff(train) > 0).all()
     np.testing.assert_array_equal(test, hold_out_test(y, by_class=True)[1])
+
+
+def test_where_no_class_has_two_rows_our_own_split_is_not_blamed_on_the_data(tmp_path):
+    lines = [f"{i},{i * i},{name}" for i, name in enumerate("abcdefghij")]
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    np.savez(tmp_path / "t.npz", x=np.eye(10), y=np.arange(10))
+    for name in ("t.csv", "t.npz"):
+        with pytest.raises(DataError, match=f"^{name}: no class has two rows; expected several"):
+            load(str(tmp_path / name))
 
 
 @given(labels_and_count())

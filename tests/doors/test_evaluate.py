@@ -43,10 +43,34 @@ def test_the_text_shows_the_confusion_matrix_by_class(run, capsys):
     assert "true \\ said" in text
 
 
-def test_other_data_can_be_given(run, tmp_path, capsys):
+def test_of_other_data_without_a_test_part_all_rows_are_judged(run, tmp_path, capsys):
     toy_file(tmp_path / "other.npz", rows=100)
     assert evaluate.main(["r", "--device", "cpu", "--data", "other.npz", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["rows"] == 20
+    out, err = capsys.readouterr()
+    assert np.sum(json.loads(out)["confusion"]) == json.loads(out)["rows"] == 100
+    assert err.splitlines()[-1] == "other.npz holds no test part: the network is judged by all its rows."
+    assert "are kept for the test" not in err
+    with np.load(tmp_path / "other.npz") as arrays:
+        x, y = arrays["x"], arrays["y"]
+    np.savez(tmp_path / "parted.npz", x_train=x[:60], y_train=y[:60], x_test=x[60:], y_test=y[60:])
+    # of the data that it learned from, under whatever name, the rows that were held out
+    (tmp_path / "moved.npz").write_bytes((tmp_path / "toy.npz").read_bytes())
+    for name, rows in (("parted.npz", 40), ("moved.npz", 80)):
+        assert evaluate.main(["r", "--device", "cpu", "--data", name, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["rows"] == rows
+
+
+def test_data_that_changed_since_are_not_taken_for_those_of_the_run(run, tmp_path, capsys):
+    """With one row more, other rows are held out: most of them it has learned from."""
+    with np.load(tmp_path / "toy.npz") as arrays:
+        x, y = arrays["x"], arrays["y"]
+    np.savez(tmp_path / "toy.npz", x=np.concatenate([x, x[:1]]), y=np.concatenate([y, y[:1]]))
+    assert guarded(evaluate.main, ["r", "--device", "cpu"]) == 3
+    err = capsys.readouterr().err
+    assert "the data of this run have changed since it began" in err
+    assert "or say --data to be judged by these" in err
+    assert evaluate.main(["r", "--device", "cpu", "--data", "toy.npz", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == len(x) + 1
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,19 @@ def test_what_cannot_be_is_one_sentence_and_leaves_everything(run, tmp_path, cap
     assert {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")} == before
 
 
+@pytest.mark.parametrize("source", ["r", "runs/r/best.safetensors"])
+@pytest.mark.parametrize("link", ["export", "export/best"])
+def test_what_names_no_place_stays_in_the_run_folder(run, tmp_path, capsys, source, link):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (run / link).parent.mkdir(exist_ok=True)
+    (run / link).symlink_to(outside)
+    expected = 7 if link == "export" or source != "r" else 0
+    assert exit_code([source, "--format", "npz"]) == expected
+    assert ("is a link; remove it, or name a place by --output" in capsys.readouterr().err) == (expected == 7)
+    assert list(outside.iterdir()) == []
+
+
 @pytest.mark.parametrize("kind", ["table", "numbers"])
 def test_only_for_pictures_one_draws(tmp_path, monkeypatch, capsys, kind):
     monkeypatch.chdir(tmp_path)

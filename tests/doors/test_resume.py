@@ -61,6 +61,21 @@ def test_a_finished_run_is_said_to_be_finished_and_nothing_changes(toy, capsys):
     assert files() == before
 
 
+@pytest.mark.parametrize("lost", [["last.safetensors"], ["last.safetensors", "best.safetensors"]])
+@pytest.mark.parametrize("epochs", ["1", "2"])
+def test_a_run_whose_checkpoint_is_gone_is_not_begun_anew(toy, capsys, lost, epochs):
+    assert new(toy, "-e", epochs) == 0
+    for name in lost:
+        os.unlink(f"runs/run/{name}")
+    before = files()
+    capsys.readouterr()
+    assert train("--resume", "run", "-e", "3") == 7
+    err = capsys.readouterr().err
+    assert "was trained, and its last.safetensors is gone; bring it back" in err
+    assert ("--init-from" in err) == (len(lost) == 1)
+    assert files() == before
+
+
 def test_more_epochs_go_on_and_the_line_says_what_becomes_of_the_rate(toy, capsys):
     assert new(toy, "-e", "2") == 0
     capsys.readouterr()
@@ -603,3 +618,19 @@ def test_rows_of_metrics_that_hold_no_numbers_are_left_out(toy, cell, column):
     kept = metrics()
     assert [row[0] for row in kept] == ["epoch", "1", "3"]
     assert ",".join(kept[1]) == first
+
+
+def test_pictures_are_not_drawn_through_a_link(drawn, tmp_path, capsys):
+    elsewhere = tmp_path / "elsewhere"
+    Path("runs/run/plots").rename(elsewhere)
+    Path("runs/run/plots").symlink_to(elsewhere)
+    (elsewhere / "curves.png").write_text("precious")
+    capsys.readouterr()
+    assert resume("-e", "2", "--quiet") == 7
+    err = capsys.readouterr().err
+    assert "plots is a link" in err
+    assert "the run is whole, and --resume draws what is missing" in err
+    assert (elsewhere / "curves.png").read_text() == "precious"
+    Path("runs/run/plots").unlink()
+    assert resume("--quiet") == 0
+    assert Path("runs/run/plots/curves.png").exists()

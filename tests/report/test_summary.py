@@ -95,6 +95,7 @@ def test_a_network_that_always_says_the_same_is_told():
         [[1, 4, 0], [0, 3, 0], [0, 0, 0]],
         [[0, 0, 0], [0, 3, 0], [0, 0, 0]],
         [[3, 0, 0], [0, 3, 0], [0, 0, 1]],
+        [[0, 3, 0], [3, 0, 0], [0, 0, 3]],  # two classes are exchanged
     ):
         other = summary_of(RARE, test=Scores(1.1, 0.3, confusion=np.array(confusion)))
         assert "nothing was learned" not in summary_text(other)

@@ -175,9 +175,18 @@ def test_a_write_that_fails_leaves_the_file_before_it(path, monkeypatch, fault):
 
 def test_a_folder_that_has_vanished_is_told(tmp_path):
     path = tmp_path / "gone" / "last.safetensors"
-    with pytest.raises(CheckpointError, match="cannot be written") as caught:
+    with pytest.raises(CheckpointError, match=r"cannot be written \(its folder is gone\)$") as caught:
         write_checkpoint(path, trained())
     assert str(path) in str(caught.value)
+
+
+def test_of_a_first_checkpoint_none_is_said_to_stand(path, monkeypatch):
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(CheckpointError, match=r"\(No space left on device\)$"):
+        write_checkpoint(path, trained())
+    path.write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"; the checkpoint before it stands$"):
+        write_checkpoint(path, trained())
 
 
 def test_the_new_file_is_on_the_disk_before_it_takes_the_name(path, monkeypatch):
