@@ -66,7 +66,8 @@ def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = Fal
         raise RecipeError(f"validation is {held_out}, but there are {rows} rows to train on; hold out fewer")
     if not strict_validation and held_out > MOST_HELD_OUT * rows:
         held_out = int(FEW_HELD_OUT * rows)
-        notices.append(f"Of {rows} rows, {held_out} are held out for validation instead of {recipe.validation}.")
+        kept = f"{held_out} {'is' if held_out == 1 else 'are'} held out for validation"
+        notices.append(f"Of {rows} rows, {kept} instead of {recipe.validation}.")
     training, validation = split_off(dataset.y_train, held_out, generator(recipe.seed, "validation"))
     batch_size = recipe.batch_size
     if batch_size > len(training):
