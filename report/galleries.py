@@ -9,6 +9,7 @@ from report.text import counted
 from training.events import Mistake, Model, Weights
 
 MOST_NUMBERS = 30  # classes of a matrix with its counts written in
+FEW, LONGEST_OF_FEW = 10, 24  # classes, whose matrix has room for longer names, and their letters
 MOST_TICKS = 60
 MOST_CLASSES = 1000  # of a matrix at all
 COLUMNS = 5
@@ -20,7 +21,7 @@ def confusion(counts: np.ndarray, names: tuple[str, ...]) -> Any:
     """Counts (K, K), true class by row, coloured by the share of their row."""
     classes = len(names)
     written = classes <= MOST_NUMBERS
-    shown = lettered(names, 12)
+    shown = lettered(names, LONGEST_OF_FEW if classes <= FEW else 12)
     size = 8.0 if classes <= 20 else 6.5 if classes <= 40 else 5.5
     side = max(2.4, min(7.6, 0.42 * classes)) if written else 7.2
     upright = max(map(len, shown)) > 2
@@ -90,7 +91,7 @@ def weights(found: Weights, model: Model) -> Any:
     axes.text(0.06, 0.22, head, fontsize=10, va="center")
     # One weight among a thousand that is far larger would leave the others pale.
     largest = float(np.quantile(np.abs(found.pictures), DEEPEST)) or 1.0
-    names = lettered(model.class_names or model.target_names, 13) if templates else []
+    names = lettered(model.class_names or model.target_names, int(13 * cell)) if templates else []
     for i, weights_of_unit in enumerate(found.pictures):
         left, top = cell * (i % columns) + 0.06, 0.45 + step * (i // columns)
         picture(axes, weights_of_unit, (left, top, width, height), cmap="RdBu_r", span=(-largest, largest))
