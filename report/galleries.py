@@ -9,7 +9,7 @@ from report.text import counted
 from training.events import Mistake, Model, Weights
 
 MOST_NUMBERS = 30  # classes of a matrix with its counts written in
-FEW, LONGEST_OF_FEW = 10, 24  # classes, whose matrix has room for longer names, and their letters
+FEW, LONGEST_OF_FEW = 20, 24  # classes, whose matrix has room for longer names, and their letters
 MOST_TICKS = 60
 MOST_CLASSES = 1000  # of a matrix at all
 COLUMNS = 5
@@ -22,7 +22,7 @@ def confusion(counts: np.ndarray, names: tuple[str, ...]) -> Any:
     classes = len(names)
     written = classes <= MOST_NUMBERS
     shown = lettered(names, LONGEST_OF_FEW if classes <= FEW else 12)
-    size = 8.0 if classes <= 20 else 6.5 if classes <= 40 else 5.5
+    size = 8.0 if classes <= FEW else 6.5 if classes <= 40 else 5.5
     side = max(2.4, min(7.6, 0.42 * classes)) if written else 7.2
     upright = max(map(len, shown)) > 2
     margin = 0.45 + room(shown, size)
@@ -56,21 +56,26 @@ def confusion(counts: np.ndarray, names: tuple[str, ...]) -> Any:
 
 def mistakes(found: tuple[Mistake, ...], wrong: int, names: tuple[str, ...]) -> Any:
     """Pictures with the answer and the truth, and the probability of each."""
-    names = tuple(lettered(names, 12))
+    names = tuple(lettered(names))
+    captions = [
+        (
+            f"said {names[mistake.said]}  {percent(mistake.p_said)}",
+            f"true {names[mistake.truth]}  {percent(mistake.p_truth)}",
+        )
+        for mistake in found
+    ]
     width, height = fitted(found[0].x.shape, 1.2)
     rows = -(-len(found) // COLUMNS)
-    cell, step = 1.6, height + 0.55
+    cell, step = max(1.6, 0.24 + room(["\n".join(caption) for caption in captions], 8.0)), height + 0.55
     made, axes = sheet(cell * COLUMNS, 0.45 + step * rows)
     head = f"The {len(found)} most confident of {wrong:,} mistakes"
     if wrong == len(found):
         head = f"{counted(wrong, 'mistake')} in all, the most confident first"
     axes.text(0.12, 0.22, head, fontsize=10, va="center")
     span = limits(np.stack([mistake.x for mistake in found]))
-    for i, mistake in enumerate(found):
+    for i, (mistake, (said, true)) in enumerate(zip(found, captions, strict=True)):
         left, top = cell * (i % COLUMNS) + 0.12, 0.45 + step * (i // COLUMNS)
         picture(axes, mistake.x, (left, top, width, height), cmap="gray", span=span)
-        said = f"said {names[mistake.said]}  {percent(mistake.p_said)}"
-        true = f"true {names[mistake.truth]}  {percent(mistake.p_truth)}"
         axes.text(left, top + height + 0.13, said, fontsize=8, va="center", color=WRONG)
         axes.text(left, top + height + 0.29, true, fontsize=8, va="center")
     return made

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import itertools
 import re
 import warnings
 
@@ -13,7 +14,7 @@ from data.dataset import Source, as_classification, as_regression
 from report import drawing, galleries, keepsakes, plots, tables
 from tests.toys import bands, classes, epochs, last, numbers, quick, run
 from training import run_folder
-from training.events import Calibration, EpochEnded, Importance
+from training.events import Calibration, EpochEnded, Importance, Mistake
 from training.findings import find
 from training.run_folder import Every, RunFolder
 
@@ -227,6 +228,19 @@ def assert_all_is_within(made):
         assert box.y0 >= 0
         assert box.x1 <= made.bbox.width
         assert box.y1 <= made.bbox.height
+
+
+def test_what_is_said_of_mistakes_has_its_room():
+    x = np.zeros((6, 6), dtype=np.uint8)
+    found = tuple(Mistake(i, x, i % 3, (i + 1) % 3, 0.1, 0.99999) for i in range(7))
+    for names in (ALIKE, [f"{WIDE}{letter}" for letter in "abc"]):
+        made = drawn(galleries.mistakes, found, 7, names)
+        boxes = [text.get_window_extent() for text in made.axes[0].texts]
+        assert all(box.x1 <= made.bbox.width for box in boxes)
+        assert not any(one.overlaps(other) for one, other in itertools.pairwise(boxes[1::2]))
+    assert "said patient-type-B  >99.9%" in [
+        text.get_text() for text in drawn(galleries.mistakes, found, 7, ALIKE).axes[0].texts
+    ]
 
 
 def test_names_of_wide_letters_have_their_room():
