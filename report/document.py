@@ -44,12 +44,21 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Table:
-    """A head and rows of cells; the first column names the row, the first `left` columns are text."""
+    """A head and rows of cells; the first column names the row, the first `left` columns are text.
+
+    A document leaves out the columns that hold nothing in any row.
+    """
 
     caption: str
     head: tuple[str, ...]
     rows: list[tuple[str, ...]]
     left: int = 1
+
+    def filled(self) -> "Table":
+        """Without its empty columns."""
+        kept = [i for i in range(len(self.head)) if i == 0 or not self.rows or any(row[i] for row in self.rows)]
+        head, *rows = (tuple(row[i] for i in kept) for row in (self.head, *self.rows))
+        return Table(self.caption, head, rows, sum(i < self.left for i in kept))
 
 
 @dataclass(frozen=True)
@@ -100,6 +109,7 @@ def markdown_block(block: Block) -> str:
             fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", block.text)), default=0))
             return f"{fence}\n{block.lines}\n{fence}"
         case Table():
+            block = block.filled()
             rule = ["---" if i < block.left else "---:" for i in range(len(block.head))]
             lines = [[marked(cell) for cell in row] for row in (block.head, *block.rows)]
             table = "\n".join("| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:]))
@@ -143,6 +153,7 @@ def html_block(block: Block) -> str:
         case Code():
             return f"<pre>{html.escape(block.lines)}</pre>"
         case Table():
+            block = block.filled()
             kinds = [' class="text"' if 0 < i < block.left else "" for i in range(len(block.head))]
             head = "".join(f'<th scope="col"{k}>{said(c)}</th>' for k, c in zip(kinds, block.head, strict=True))
             rows = "\n".join(

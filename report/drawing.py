@@ -5,7 +5,8 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 # Okabe and Ito's colours, told apart with any eyes: of training, validation, what is wrong, and what is in between.
@@ -71,8 +72,26 @@ def figure(
 
 
 def room(names: list[str], size: float = 9.0) -> float:
-    """Inches that the longest of the names takes in letters of so many points."""
-    return max((max(map(len, name.split("\n"))) for name in names), default=0) * size * 0.0088
+    """Inches that the widest of the names takes in letters of so many points."""
+    font = letters()
+    font.set_size(size, DPI)
+    widest = 0
+    for line in "\n".join(names).split("\n"):
+        font.set_text(line)
+        widest = max(widest, font.get_width_height()[0])
+    return widest / 64 / DPI  # FreeType counts in 64ths of a pixel
+
+
+def letters() -> Any:
+    """The font of every picture."""
+    from matplotlib.font_manager import findfont, get_font
+
+    return get_font(findfont("DejaVu Sans"))
+
+
+def left_of(axes: Any) -> float:
+    """Inches for the numbers and the title of a vertical axis at the left edge of a figure, at least the usual."""
+    return max(0.7, 0.4 + room([label.get_text() for label in axes.get_yticklabels()]))
 
 
 def sheet(width: float, height: float) -> tuple[Any, Any]:
@@ -94,18 +113,38 @@ def png(made: Any) -> bytes:
 
 
 def lettered(names: Sequence[str], longest: int = LONGEST_NAME, instead: Sequence[str] = ()) -> list[str]:
-    """Names as the font can show them: cut where they are long, `instead` of one with a letter that it lacks.
+    """Names as the font can show them: cut where they are long, and `instead` of one with a letter that it lacks.
 
-    By default the number of a class, as the table of the classes has it.
+    By default the number of a class, as the table of the classes has it; it also stands for a name that no cut tells
+    from another.
     """
-    from matplotlib.font_manager import findfont, get_font
-
-    font = get_font(findfont("DejaVu Sans"))
+    font = letters()
+    cut = shortened(names, longest)
+    often = Counter(cut)
     return [
         (instead[i] if instead else f"no. {i}")
-        if any(font.get_char_index(ord(c)) == 0 for c in name)
-        else name
-        if len(name) <= longest
-        else name[: longest - 1] + "…"
+        if any(font.get_char_index(ord(c)) == 0 for c in name) or (cut[i] != name and often[cut[i]] > 1)
+        else cut[i]
         for i, name in enumerate(names)
     ]
+
+
+def shortened(names: Sequence[str], longest: int) -> list[str]:
+    """Names of at most so many letters, all cut in the same way: one that leaves them different, if there is one.
+
+    At the end, else in the middle, at the start, or to what follows the beginning that they share.
+    """
+    half, ends = longest // 2, zip(min(names, default=""), max(names, default=""), strict=False)
+    shared = next((i for i, (one, other) in enumerate(ends) if one != other), 0)
+    ways: tuple[Callable[[str], str], ...] = (
+        lambda name: name[: longest - 1] + "…",
+        lambda name: name[: longest - half] + "…" + name[1 - half :],
+        lambda name: "…" + name[1 - longest :],
+        lambda name: "…" + name[shared:][: longest - 2] + "…",
+    )
+    cut: list[str] = []
+    for way in ways:
+        cut = [name if len(name) <= longest else way(name) for name in names]
+        if len(set(cut)) == len(set(names)):
+            break
+    return cut

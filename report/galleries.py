@@ -9,6 +9,7 @@ from report.text import counted
 from training.events import Mistake, Model, Weights
 
 MOST_NUMBERS = 30  # classes of a matrix with its counts written in
+FEW, LONGEST_OF_FEW = 20, 24  # classes, whose matrix has room for longer names, and their letters
 MOST_TICKS = 60
 MOST_CLASSES = 1000  # of a matrix at all
 COLUMNS = 5
@@ -20,8 +21,8 @@ def confusion(counts: np.ndarray, names: tuple[str, ...]) -> Any:
     """Counts (K, K), true class by row, coloured by the share of their row."""
     classes = len(names)
     written = classes <= MOST_NUMBERS
-    shown = lettered(names, 12)
-    size = 8.0 if classes <= 20 else 6.5 if classes <= 40 else 5.5
+    shown = lettered(names, LONGEST_OF_FEW if classes <= FEW else 12)
+    size = 8.0 if classes <= FEW else 6.5 if classes <= 40 else 5.5
     side = max(2.4, min(7.6, 0.42 * classes)) if written else 7.2
     upright = max(map(len, shown)) > 2
     margin = 0.45 + room(shown, size)
@@ -55,21 +56,26 @@ def confusion(counts: np.ndarray, names: tuple[str, ...]) -> Any:
 
 def mistakes(found: tuple[Mistake, ...], wrong: int, names: tuple[str, ...]) -> Any:
     """Pictures with the answer and the truth, and the probability of each."""
-    names = tuple(lettered(names, 12))
+    names = tuple(lettered(names))
+    captions = [
+        (
+            f"said {names[mistake.said]}  {percent(mistake.p_said)}",
+            f"true {names[mistake.truth]}  {percent(mistake.p_truth)}",
+        )
+        for mistake in found
+    ]
     width, height = fitted(found[0].x.shape, 1.2)
     rows = -(-len(found) // COLUMNS)
-    cell, step = 1.6, height + 0.55
+    cell, step = max(1.6, 0.24 + room(["\n".join(caption) for caption in captions], 8.0)), height + 0.55
     made, axes = sheet(cell * COLUMNS, 0.45 + step * rows)
     head = f"The {len(found)} most confident of {wrong:,} mistakes"
     if wrong == len(found):
         head = f"{counted(wrong, 'mistake')} in all, the most confident first"
     axes.text(0.12, 0.22, head, fontsize=10, va="center")
     span = limits(np.stack([mistake.x for mistake in found]))
-    for i, mistake in enumerate(found):
+    for i, (mistake, (said, true)) in enumerate(zip(found, captions, strict=True)):
         left, top = cell * (i % COLUMNS) + 0.12, 0.45 + step * (i // COLUMNS)
         picture(axes, mistake.x, (left, top, width, height), cmap="gray", span=span)
-        said = f"said {names[mistake.said]}  {percent(mistake.p_said)}"
-        true = f"true {names[mistake.truth]}  {percent(mistake.p_truth)}"
         axes.text(left, top + height + 0.13, said, fontsize=8, va="center", color=WRONG)
         axes.text(left, top + height + 0.29, true, fontsize=8, va="center")
     return made
@@ -90,7 +96,7 @@ def weights(found: Weights, model: Model) -> Any:
     axes.text(0.06, 0.22, head, fontsize=10, va="center")
     # One weight among a thousand that is far larger would leave the others pale.
     largest = float(np.quantile(np.abs(found.pictures), DEEPEST)) or 1.0
-    names = lettered(model.class_names or model.target_names, 13) if templates else []
+    names = lettered(model.class_names or model.target_names, int(13 * cell)) if templates else []
     for i, weights_of_unit in enumerate(found.pictures):
         left, top = cell * (i % columns) + 0.06, 0.45 + step * (i // columns)
         picture(axes, weights_of_unit, (left, top, width, height), cmap="RdBu_r", span=(-largest, largest))

@@ -68,8 +68,6 @@ class LivePanel:
                     self._draw(console)
                 self._draw(console)
             finally:
-                if self._lengths:
-                    console.print()
                 console.show_cursor(True)
 
     def _draw(self, console: Console) -> None:
@@ -86,20 +84,24 @@ class LivePanel:
 
 
 class Frame:
-    """Lines, written over the `above` lines that the cursor is at the end of."""
+    """Lines, written over the `above` lines that the cursor is below.
+
+    It is left below them, at the start of a line of its own: what is typed, and the ^C of Ctrl-C, is echoed there and
+    can neither spoil the last line nor wrap and move the cursor.
+    """
 
     def __init__(self, lines: list[Line], above: int) -> None:
         self._lines, self._above = lines, above
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Control(ControlType.CARRIAGE_RETURN)
-        yield Control.move(y=-max(self._above - 1, 0))
+        yield Control.move(y=-self._above)
         extra = max(self._above - len(self._lines), 0)
-        for number, line in enumerate(self._lines + [[]] * extra):
-            if number:
-                yield Segment.line()
+        for line in self._lines + [[]] * extra:
             yield from (Segment(text, STYLES[style]) for text, style in line)
             yield Control((ControlType.ERASE_IN_LINE, 0))  # after the text, not before: what stays does not flicker
+            yield Segment.line()
+        yield Control((ControlType.ERASE_IN_LINE, 0))
         yield Control.move(y=-extra)
 
 

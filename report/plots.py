@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from report.drawing import BETWEEN, QUIET, TRAIN, VALIDATION, WRONG, figure, lettered, room
+from report.drawing import BETWEEN, QUIET, TRAIN, VALIDATION, WRONG, figure, left_of, lettered, room
 from report.text import counted
 from training.events import Calibration, Findings, Importance, Model
 
@@ -13,6 +13,8 @@ History = list[dict[str, float | None]]
 
 LOG_FROM = 30.0  # times the smallest loss, beyond which a straight axis would hide the end
 MOST_BARS = 25
+LONGEST_FEATURE = 40  # letters
+LEAST_BARS = 4.0  # inches beside the names of features
 MOST_POINTS = 2000
 MOST_TARGETS = 6
 MOST_LAYERS = 24
@@ -44,12 +46,13 @@ def curves(history: History) -> Any:
         if key == "loss" and 0 < lowest < highest / LOG_FROM:
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(powers())
-            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.yaxis.set_major_formatter(lambda value, _: short_number(value))
             axes.yaxis.set_minor_formatter(lambda value, _: "")
         axes.set(xlabel="rows seen in training", ylabel=label, title=key.capitalize())
         axes.set_xlim(left=0.0)
         axes.xaxis.set_major_formatter(lambda value, _: short_number(value))
         axes.xaxis.set_major_locator(at_most_ticks(6))
+    made.subplots_adjust(left=left_of(panels[0]) / made.get_figwidth())
     lines, names = panels[0].get_legend_handles_labels()
     made.legend(lines, names, loc="lower center", ncols=3, fontsize=8)  # where no curve can be
     return made
@@ -77,16 +80,16 @@ def powers() -> Any:
 
 
 def short_number(value: float) -> str:
-    """250000 -> 250k; 1500000 -> 1.5M."""
+    """250000 -> 250k; 1500000 -> 1.5M; 2e+15 stays."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
+        if size <= abs(value) < 1000 * size:
             return f"{value / size:g}{letter}"
     return f"{value:g}"
 
 
 def calibration(found: Calibration) -> Any:
     """How often answers of a probability were right, and below it how many there were of each."""
-    made = figure(5.2, 4.6)
+    made = figure(5.2, 4.85, bottom=0.75)
     upper, lower = made.subplots(2, 1, sharex=True, height_ratios=(3, 1), gridspec_kw={"hspace": 0.08})
     bins = len(found.counts)
     some = found.counts > 0
@@ -94,7 +97,7 @@ def calibration(found: Calibration) -> Any:
     upper.plot(found.probability[some], found.right[some], "o-", color=TRAIN, label="this network")
     upper.set(ylabel="share that was right", ylim=(-0.03, 1.03), xlim=(0, 1))
     upper.set_title(f"Expected calibration error {found.error:.4f}")
-    upper.legend(loc="upper left", fontsize=8)
+    made.legend(*upper.get_legend_handles_labels(), loc="lower center", ncols=2, fontsize=8)  # where no point can be
     bars = lower.bar((np.arange(bins) + 0.5) / bins, found.counts, width=0.9 / bins, color=BETWEEN)
     lower.bar_label(bars, [f"{count:,}" if count else "" for count in found.counts], fontsize=7, padding=1)
     lower.set(xlabel="probability of the answer", ylabel="rows")
@@ -124,8 +127,9 @@ def activity(layers: tuple[np.ndarray, ...]) -> Any:
 def importance(found: Importance, *, accuracy: bool) -> Any:
     """Bars of what is lost when a feature is shuffled, the largest first."""
     count = min(len(found.names), MOST_BARS)
-    names = lettered(found.names[:count], 28, [f"column {number}" for number in found.columns])
-    made = figure(7.0, 0.95 + 0.26 * count, left=0.3 + room(names))
+    names = lettered(found.names[:count], LONGEST_FEATURE, [f"column {number}" for number in found.columns])
+    left = 0.3 + room(names)
+    made = figure(max(7.0, left + LEAST_BARS), 0.95 + 0.26 * count, left=left)
     axes = made.subplots()
     scale = 100.0 if accuracy else 1.0
     axes.barh(
@@ -148,8 +152,7 @@ def predicted(found: Findings, model: Model) -> Any:
     count = min(found.true.shape[1], MOST_TARGETS)
     (shown,) = lettered([model.unit], instead=[""])
     unit = f" ({shown})" if shown else ""
-    made = figure(8.0, 3.4 * count, left=0.8)
-    made.subplots_adjust(wspace=0.25, hspace=0.32)
+    made = figure(8.0, 3.4 * count)
     names = lettered(model.target_names, 28, [f"target {i + 1}" for i in range(len(model.target_names))])
     every = max(1, len(found.true) // MOST_POINTS)
     for k, (left, right) in enumerate(made.subplots(count, 2, squeeze=False)):
@@ -166,4 +169,6 @@ def predicted(found: Findings, model: Model) -> Any:
         right.set(xlabel=f"predicted minus true{unit}", ylabel="rows", title="Differences")
         for axes in (left, right):
             axes.xaxis.set_major_locator(at_most_ticks(6))
+    left = max(left_of(axes) for axes in made.axes[::2])
+    made.subplots_adjust(left=left / made.get_figwidth(), wspace=0.25, hspace=0.32)
     return made

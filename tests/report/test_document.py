@@ -85,6 +85,18 @@ def test_lines_as_they_stand_hold_nothing_that_cannot_be_seen_or_written():
         assert "\\n" not in text
 
 
+def test_columns_that_hold_nothing_are_left_out():
+    table = Table("Result", ("part", "said", "loss", "accuracy"), [("test", "", "1.5", ""), ("mean", "", "2", "")], 2)
+    text = markdown("title", [table])
+    assert "| part | loss |\n| --- | ---: |\n| test | 1.5 |\n| mean | 2 |" in text
+    reader = Reader()
+    reader.feed(page("title", [table]))
+    assert [text for tag, text in reader.text if tag in ("th", "td")] == ["part", "loss", "test", "1.5", "mean", "2"]
+    # a table without rows keeps its head, and a cell that is filled its column
+    assert "| class | no. |" in markdown("title", [Table("none", ("class", "no."), [])])
+    assert "| a |  |" in markdown("title", [Table("some", ("class", "no."), [("a", ""), ("b", "1")])])
+
+
 def test_markdown_means_what_it_says():
     text = markdown(NASTY, BLOCKS)
     outside = re.sub(r"^````\n.*?^````$", "", text, flags=re.S | re.M)

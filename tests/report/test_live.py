@@ -95,7 +95,14 @@ def test_a_frame_that_is_shorter_than_the_last_leaves_nothing_of_it():
     assert all(lines[:4])
     assert not any(lines[4:])
     # and the next line goes below the frame
-    assert screen(tall + low + "\nnext")[4] == "next"
+    assert screen(tall + low + "next")[4] == "next"
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 100])
+@pytest.mark.parametrize("typed", ["^C", "^C^C^C", "what are you doing?"])
+def test_what_the_terminal_echoes_below_the_panel_leaves_no_trace(width, typed):
+    first, second = frames((width, 24), (width, 24))
+    assert screen(first + typed + second, width) == screen(first, width)
 
 
 def test_a_terminal_that_becomes_narrower_wraps_what_stands_there():
@@ -159,7 +166,7 @@ def test_a_fault_in_the_drawing_ends_the_drawing_and_nothing_else(surroundings, 
             view.show(event)
         waited_for(lambda: not view._thread.is_alive())
     assert len(drawn) == 2
-    assert stream.text().endswith("a frame\x1b[0K\n\x1b[?25h")  # the next line stands below, with a cursor
+    assert stream.text().endswith("a frame\x1b[0K\n\x1b[0K\x1b[?25h")  # the next line stands below, with a cursor
     assert "Traceback" not in stream.text() + "".join(capsys.readouterr())
 
 

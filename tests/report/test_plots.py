@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import itertools
 import re
 import warnings
 
@@ -13,7 +14,7 @@ from data.dataset import Source, as_classification, as_regression
 from report import drawing, galleries, keepsakes, plots, tables
 from tests.toys import bands, classes, epochs, last, numbers, quick, run
 from training import run_folder
-from training.events import EpochEnded, Importance
+from training.events import Calibration, EpochEnded, Importance, Mistake
 from training.findings import find
 from training.run_folder import Every, RunFolder
 
@@ -171,7 +172,9 @@ def test_one_epoch_without_validation_is_a_point():
     assert len(made.axes[0].get_lines()) == 1
 
 
-@pytest.mark.parametrize(("value", "text"), [(0, "0"), (600, "600"), (250_000, "250k"), (1.5e6, "1.5M"), (2e9, "2G")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0"), (600, "600"), (250_000, "250k"), (1.5e6, "1.5M"), (2e9, "2G"), (5e15, "5e+15")]
+)
 def test_large_numbers_on_an_axis_are_short(value, text):
     assert plots.short_number(value) == text
 
@@ -180,6 +183,94 @@ def test_names_that_the_font_lacks_are_numbers_and_long_ones_are_cut():
     with drawing.drawing():
         found = drawing.lettered([*HOSTILE, "æøå"], 12)
     assert found == ["<script>ale…", "$x_1$ | `æø…", "no. 2", "name name n…", "æøå"]
+
+
+WIDE = "W" * 60
+ALIKE = tuple(f"patient-type-{letter}" for letter in "ABC")
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (ALIKE, ["patien…ype-A", "patien…ype-B", "patien…ype-C"]),
+        (["the upper left hand, 12", "the upper left hind, 12"], ["…ft hand, 12", "…ft hind, 12"]),
+        (["patient of type A in the morning", "patient of type B in the morning"], ["…A in the m…", "…B in the m…"]),
+        (["b" + WIDE, "a" + WIDE], ["bWWWWWWWWWW…", "aWWWWWWWWWW…"]),
+        ([WIDE, WIDE + "W"], ["no. 0", "no. 1"]),
+        ([WIDE + "a" + WIDE, WIDE + "bc" + WIDE, "W"], ["no. 0", "no. 1", "W"]),
+    ],
+    ids=["end", "before the end", "middle", "start", "length", "hidden"],
+)
+def test_names_that_are_cut_stay_different(names, found):
+    with drawing.drawing():
+        assert drawing.lettered(names, 12) == found
+    assert all(len(name) <= 12 for name in found)
+
+
+def labels_of(axis):
+    return [label.get_text() for label in axis.get_ticklabels()]
+
+
+def test_few_classes_and_features_keep_longer_names():
+    axes = drawn(galleries.confusion, np.eye(3, dtype=int), ALIKE).axes[0]
+    assert labels_of(axes.xaxis) == labels_of(axes.yaxis) == list(ALIKE)
+    names = ("feature_with_a_long_name_number_one", "feature_with_a_long_name_number_two")
+    found = Importance(names, (1, 2), np.array([0.2, 0.1]), np.array([0.0, 0.0]), of=2, rows=50)
+    assert labels_of(drawn(plots.importance, found, accuracy=True).axes[0].yaxis) == list(names)
+
+
+def assert_all_is_within(made):
+    """Every word lies wholly on the picture."""
+    renderer = made.canvas.get_renderer()
+    for axes in made.axes:
+        box = axes.get_tightbbox(renderer)
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= made.bbox.width
+        assert box.y1 <= made.bbox.height
+
+
+def test_what_is_said_of_mistakes_has_its_room():
+    x = np.zeros((6, 6), dtype=np.uint8)
+    found = tuple(Mistake(i, x, i % 3, (i + 1) % 3, 0.1, 0.99999) for i in range(7))
+    for names in (ALIKE, [f"{WIDE}{letter}" for letter in "abc"]):
+        made = drawn(galleries.mistakes, found, 7, names)
+        boxes = [text.get_window_extent() for text in made.axes[0].texts]
+        assert all(box.x1 <= made.bbox.width for box in boxes)
+        assert not any(one.overlaps(other) for one, other in itertools.pairwise(boxes[1::2]))
+    assert "said patient-type-B  >99.9%" in [
+        text.get_text() for text in drawn(galleries.mistakes, found, 7, ALIKE).axes[0].texts
+    ]
+
+
+def test_names_of_wide_letters_have_their_room():
+    names = [f"{WIDE}{letter}" for letter in "abc"]
+    assert_all_is_within(drawn(galleries.confusion, np.eye(3, dtype=int), names))
+    found = Importance(tuple(names), (1, 2, 3), np.full(3, 0.1), np.zeros(3), of=3, rows=50)
+    assert_all_is_within(drawn(plots.importance, found, accuracy=True))
+
+
+@pytest.mark.parametrize("losses", [(5e7, 4e4, 20.0), (9e5, 4e5, 3e5), (4e-6, 2e-6, 1e-6), (5e9, 4e9), (3e15, 20.0)])
+def test_losses_of_any_size_have_their_room(losses):
+    assert_all_is_within(drawn(plots.curves, rows_of(losses)))
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e5, 1e6, 1e7])
+def test_numbers_of_any_size_have_their_room(scale):
+    dataset = numbers(120)
+    events = run(quick(loss="mse"), dataset)
+    found = find(events[0].model, last(events).state["params"], dataset, 0)
+    found = dataclasses.replace(found, predicted=-scale * found.predicted, true=-scale * found.true)
+    assert_all_is_within(drawn(plots.predicted, found, events[0].model))
+
+
+def test_what_the_calibration_means_is_told_where_no_point_can_be():
+    counts, right = np.array([4, 4, 4]), np.ones(3)
+    made = drawn(plots.calibration, Calibration(counts, np.array([0.1, 0.4, 0.9]), right, 0.5))
+    (legend,) = (*made.legends, *(axes.get_legend() for axes in made.axes if axes.get_legend()))
+    box = legend.get_window_extent()
+    assert not any(box.overlaps(axes.bbox) for axes in made.axes)
+    assert_all_is_within(made)
 
 
 STRANGE = ("\N{CJK UNIFIED IDEOGRAPH-8EAB}", "\N{CJK UNIFIED IDEOGRAPH-4F53}", "$x$ | `<b>`")
