@@ -7,16 +7,26 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from textwrap import fill
 from typing import Any
+from unicodedata import east_asian_width
 
 from backends.backend import first_line, is_out_of_memory
 from report.text import visible
 
 
 def say(line: str) -> None:
-    """A line on stderr, whatever names are in it; where it cannot be written, it is not worth ending a run for."""
+    """A line on stderr, whatever names are in it, in a terminal broken between words.
+
+    Where it cannot be written, it is not worth ending a run for.
+    """
+    line = visible(line)
+    with contextlib.suppress(OSError):  # no terminal, or one that has gone
+        if width := os.get_terminal_size(sys.stderr.fileno()).columns:
+            cells = "".join(c + "\0" if east_asian_width(c) in "WF" else c for c in line)  # which take two columns
+            line = fill(cells, width, break_long_words=False, break_on_hyphens=False).replace("\0", "")
     with contextlib.suppress(OSError):
-        print(visible(line), file=sys.stderr, flush=True)
+        print(line, file=sys.stderr, flush=True)
 
 
 def result(text: str) -> None:
