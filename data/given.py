@@ -201,7 +201,8 @@ def labels_beside(
 
 def read_rows_of_table(path: Path, name: str, wanted: Wanted) -> Given:
     """The rows of a table that holds the features alone, or the label too."""
-    layout = sniff(path, wanted.told or wanted.label)
+    narrow = math.prod(wanted.shape) == 1 and not wanted.told
+    layout = sniff(path, wanted.told or wanted.label, narrow=narrow)
     by_name = layout.header and bool(wanted.features)
     features, labels, notices = columns_by_name(layout, wanted) if by_name else columns_by_place(layout, wanted)
     by_text = text_label(labels, bool(wanted.targets))

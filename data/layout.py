@@ -48,8 +48,11 @@ class Layout:
         return f"separator {SEPARATORS[self.separator]}, {'a header' if self.header else 'no header'}{encoding}"
 
 
-def sniff(path: Path, label: str = "", like: Layout | None = None) -> Layout:
-    """Separator, header and kinds of columns by the first lines; `like` is the layout of the training part."""
+def sniff(path: Path, label: str = "", like: Layout | None = None, *, narrow: bool = False) -> Layout:
+    """Separator, header and kinds of columns by the first lines; `like` is the layout of the training part.
+
+    A table of one column is none, unless it is looked for: `narrow`.
+    """
     file = survey(path)
     sample, length = [], 0
     for line in islice(lines_of(file), SAMPLE_LINES):
@@ -65,9 +68,11 @@ def sniff(path: Path, label: str = "", like: Layout | None = None) -> Layout:
     if sample[0][1].lstrip()[:1] in "<{":
         raise DataError(f"{path} begins with {short(sample[0][1].lstrip())!r}: a web page or JSON; expected a table")
     separators = [told[1]] if told and told[1] in SEPARATORS else list(SEPARATORS)
+    if narrow and is_one_column(file, sample):
+        separators = ["\t"]
     separator, rows = max(((s, divided(file, sample, s)) for s in separators), key=lambda found: quality(found[1]))
     width, count = Counter(map(len, rows)).most_common(1)[0]
-    if width < 2 or count * 2 < len(rows):
+    if (width < 2 and not narrow) or count * 2 < len(rows):
         raise DataError(
             f"{path} is not a table: its lines do not fall into equally many fields by "
             f"{', '.join(SEPARATORS.values())}; expected a label and the features of one row in each line"
@@ -105,6 +110,22 @@ def divided(file: TextFile, sample: Sequence[tuple[int, str]], separator: str) -
         except csv.Error:
             rows.append([text])
     return rows
+
+
+def is_one_column(file: TextFile, sample: Sequence[tuple[int, str]]) -> bool:
+    """Whether each line is one number, the first perhaps its name; DataError where it may as well be two."""
+    whole, by_comma = divided(file, sample, "\t"), divided(file, sample, ",")
+    numbers = [len(row) == 1 and bool(NUMBER.fullmatch(row[0])) for row in whole]
+    if not all(numbers[1:] or numbers):
+        return False
+    if any(len(row) != 2 for row in by_comma):
+        return True
+    if numbers[0] and all(map(all, by_comma)):
+        raise DataError(
+            f"{file.path}, line {sample[0][0]} may be one number with a decimal comma or two numbers; write a decimal "
+            "point, or say with --label which column is the label"
+        )
+    return False
 
 
 def cells_of(file: TextFile, line: int, text: str, separator: str) -> list[str]:

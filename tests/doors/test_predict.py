@@ -291,6 +291,48 @@ def test_columns_are_found_by_their_names(here, ask, refused, table):
     )
 
 
+@pytest.fixture(scope="module")
+def narrow(runs):
+    """A run, `narrow`, of the one column `x in cm` and the label `kind`: yes where x > 0."""
+    x = np.random.default_rng(6).normal(0, 3, 100)
+    lines = [f"{value:.3f},{'yes' if value > 0 else 'no'}\n" for value in x]
+    (runs.parent / "narrow.csv").write_text("x in cm,kind\n" + "".join(lines))
+    words = ["--data", str(runs.parent / "narrow.csv"), "-e", "40", "--lr", "0.1", "--batch-size", "20"]
+    quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "--validation", "0", "--hidden", "8"]
+    assert train.main([*quick, *words, "--name", "narrow", "-o", str(runs)]) == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x in cm\n5.5\n-6.5\n",
+        "x in cm\n5.5\n",
+        "5.5\n-6.5\n",
+        "x in cm\n5,5\n-6,5\n",
+        "5,5\n-6\n",
+        '"5,5"\n"-6,5"\n',
+        "x in cm,kind\n5,yes\n-6,no\n",
+        "5,yes\n-6,no\n",
+        "5.5;yes\n-6.5;no\n",
+    ],
+)
+def test_a_network_of_one_number_takes_a_table_of_one_column(here, ask, narrow, text):
+    (here / "a.csv").write_text(text)
+    found = ask("narrow", "a.csv")
+    assert answers(found) == ["yes", "no"][: len(found)]
+    assert len(found) == text.count("\n") - ("x" in text)
+    assert ("label" in found[0]) == ("yes" in text)
+
+
+def test_one_number_or_two_is_asked(here, refused, narrow):
+    """Without a header 5,1 may be a number or two; with --label it is two."""
+    (here / "a.csv").write_text("5,1\n-6,0\n")
+    assert "a.csv, line 1 may be one number with a decimal comma or two numbers" in refused("narrow", "a.csv")
+    assert "line 1 has the label 1" in refused("narrow", "a.csv", "--label", "2")
+    (here / "a.csv").write_text("x in cm\n5\n?\n")
+    assert "a.csv, line 3, column 1 ('x in cm') is '?'; fill it or remove the row" in refused("narrow", "a.csv")
+
+
 def test_other_columns_are_no_test_of_the_network(here, runs, table, capsys):
     (here / "other.csv").write_text("c,a,b,art\n" + "".join(f"{c},{a},{b},{art}\n" for a, b, c, art in table))
     assert guarded(evaluate.main, ["table", "-o", str(runs), "--data", "other.csv"]) == 3
