@@ -3,6 +3,7 @@
 import math
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -224,21 +225,25 @@ def read_rows_of_table(path: Path, name: str, wanted: Wanted) -> Given:
 def columns_by_name(layout: Layout, wanted: Wanted) -> tuple[list[int], list[int], tuple[str, ...]]:
     """The columns of the features in the network's order, those of the labels, and what to say of the others."""
     path, names = layout.file.path, layout.names
-    for name in wanted.features:
-        if names.count(name) != 1:
-            found = f"{names.count(name)} columns" if name in names else "no column"
+    places: dict[str, list[int]] = {}
+    for c, name in enumerate(names):
+        places.setdefault(name, []).append(c)
+    for name, count in Counter(wanted.features).items():
+        there = len(places.get(name, ()))
+        if there != count:
             raise DataError(
-                f"{path} has {found} {short(name)!r}, of which the network takes one; it has the columns "
-                f"{listed_columns(names)}: rename or remove some"
+                f"{path} has {there or 'no'} column{'s' * (there > 1)} {short(name)!r}, of which the network takes "
+                f"{count}; it has the columns {listed_columns(names)}: "
+                f"{'add what is missing' if there < count else 'rename or remove what is no feature'}"
             )
-    features = [names.index(name) for name in wanted.features]
+    features = [places[name].pop(0) for name in wanted.features]
     if wanted.told:
         labels = columns_told(layout, wanted.told)
         if taken := [names[c] for c in labels if c in features]:
             raise DataError(f"{path}: --label names {short(taken[0])!r}, which the network takes as a feature")
     else:
         known = wanted.targets or wanted.labels
-        labels = [names.index(name) for name in known] if {*known} <= {*names} else []
+        labels = [names.index(name) for name in known] if {*known} <= {*names} - {*wanted.features} else []
     others = [names[c] for c in range(len(names)) if c not in features and c not in labels]
     notices = (f"{path.name}: not used: {listed_columns(others)}.",) if others else ()
     return features, labels, notices

@@ -280,11 +280,14 @@ def test_columns_are_found_by_their_names(here, ask, refused, table):
     assert [p["probabilities"] for p in found] == [p["probabilities"] for p in first]
     assert ask.err == "bare.csv: the label is column 4 (--label says otherwise).\n"
     (here / "lost.csv").write_text("a,b,weight\n1,2,3\n")
-    assert "lost.csv has no column 'c', of which the network takes one; it has the columns a, b" in refused(
+    assert "lost.csv has no column 'c', of which the network takes 1; it has the columns a, b, weight: add" in refused(
         "table", "lost.csv"
     )
     (here / "twice.csv").write_text("a,b,c,c\n1,2,3,4\n")
-    assert "twice.csv has 2 columns 'c'" in refused("table", "twice.csv")
+    assert (
+        "twice.csv has 2 columns 'c', of which the network takes 1; it has the columns a, b, c, c: rename"
+        in refused("table", "twice.csv")
+    )
     (here / "bird.csv").write_text(TABLE + "1,2,3,dog\n1,2,3,bird\n")
     assert "bird.csv, line 3 has the label bird, which the network does not know (known: cat, dog)" in refused(
         "table", "bird.csv"
@@ -331,6 +334,30 @@ def test_one_number_or_two_is_asked(here, refused, narrow):
     assert "line 1 has the label 1" in refused("narrow", "a.csv", "--label", "2")
     (here / "a.csv").write_text("x in cm\n5\n?\n")
     assert "a.csv, line 3, column 1 ('x in cm') is '?'; fill it or remove the row" in refused("narrow", "a.csv")
+
+
+def test_columns_of_one_name_are_taken_in_their_order(here, runs, ask, refused):
+    """A network that learned from two columns a, and once more from a label of that name."""
+    rows = np.random.default_rng(8).normal(0, 3, (60, 2))
+    lines = [f"{a:.3f},{b:.3f},{'cat' if a > b else 'dog'}\n" for a, b in rows]
+    quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "-e", "1", "--validation", "0"]
+    for name, head, flags in (("equal", "a,a,art\n", []), ("same", "a,a,a\n", ["--label", "last"])):
+        (here / f"{name}.csv").write_text(head + "".join(lines))
+        words = ["--name", name, "--data", str(here / f"{name}.csv"), *flags, "-o", str(runs)]
+        assert train.main([*quick, *words]) == 0
+    np.savez("rows.npz", x=[list(map(float, line.split(",")[:2])) for line in lines])
+    said = [p["probabilities"] for p in ask("equal", "rows.npz")]
+    found = ask("equal", "equal.csv")
+    assert [p["probabilities"] for p in found] == said
+    assert [p["label"] for p in found] == [line.strip().split(",")[2] for line in lines]
+    (here / "bare.csv").write_text("a,a\n" + "".join(line.rsplit(",", 1)[0] + "\n" for line in lines))
+    assert [p["probabilities"] for p in ask("equal", "bare.csv")] == said
+    (here / "one.csv").write_text("a,b,art\n1,2,cat\n")
+    assert "one.csv has 1 column 'a', of which the network takes 2; it has the columns a, b, art: add" in refused(
+        "equal", "one.csv"
+    )
+    assert "label" not in ask("same", "bare.csv")[0]
+    assert "same.csv has 3 columns 'a', of which the network takes 2" in refused("same", "same.csv")
 
 
 def test_other_columns_are_no_test_of_the_network(here, runs, table, capsys):
