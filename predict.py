@@ -77,8 +77,8 @@ def predictions_of(model: Model, given: Given, said: np.ndarray) -> list[dict[st
             row |= {"runner_up": best[1][0], "runner_up_probability": best[1][1]}
             row["probabilities"] = None if blank else dict(zip(model.class_names, output, strict=True))
         if given.labels is not None:
-            label = given.labels[i].tolist()
-            row["label"] = dict(zip(model.target_names, label, strict=True)) if isinstance(label, list) else str(label)
+            label = given.labels[i]
+            row["label"] = dict(zip(model.target_names, label, strict=True)) if isinstance(label, list) else label
         found.append(row | {"notes": list(given.seen.notes) if given.seen else []})
     return found
 

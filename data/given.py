@@ -13,7 +13,7 @@ import numpy as np
 from data.dataset import Source, check_known, coded_labels, short, targets
 from data.errors import DataError
 from data.idx import axes_of, read_idx
-from data.layout import Layout, columns_told, find_labels, listed_columns, sniff, text_label
+from data.layout import Layout, columns_told, find_labels, is_missing, listed_columns, sniff, text_label
 from data.lines import unpacked
 from data.npz import read_rows
 from data.picture import MOST_BYTES, SIDE, Seen, as_digit, bytes_of, read_shades, resized
@@ -23,6 +23,7 @@ from data.table import are_bytes, label_texts, parse
 
 STANDARD_INPUT = "-"
 TAKES = "expected a picture, a folder of pictures, a table as text (CSV), an .npz file or IDX images"
+Label = str | list[float] | None  # a class, or a number for each target
 AS_DIGITS, TO_SIZE, RAW = "as digits", "to size", "raw"  # what is done to pictures
 
 
@@ -50,13 +51,13 @@ class Wanted:
 class Given:
     """The rows of one file, x (N, n_in) uint8 or float64.
 
-    labels (N,) text, or (N, targets) float64, where the file has them; `seen` where the file is a picture; `notices`
-    are what to say of the file.
+    `labels` has one for each row, or None, where the file has any; `seen` where the file is a picture; `notices` are
+    what to say of the file.
     """
 
     file: str
     x: np.ndarray
-    labels: np.ndarray | None = None
+    labels: Sequence[Label] | None = None
     seen: Seen | None = None
     notices: tuple[str, ...] = ()
 
@@ -181,8 +182,8 @@ def checked(x: np.ndarray, path: Path, wanted: Wanted) -> np.ndarray:
 
 def labels_beside(
     x: np.ndarray, y: np.ndarray, path: Path, wanted: Wanted, where: Callable[[str, int], str]
-) -> np.ndarray:
-    """Labels of any kind beside rows x, as the network calls them: text (N,), or numbers (N, targets)."""
+) -> list[Label]:
+    """Labels of any kind beside rows x, as the network calls them, one a row."""
     if y.ndim < 1 or len(y) != len(x):
         raise DataError(f"{path} holds x of {len(x):,} rows and y {y.shape}; expected a label a row, or x alone")
     named = wanted.labels if y.ndim > 1 and y.shape[1:] == (len(wanted.labels),) else ()
@@ -194,10 +195,10 @@ def labels_beside(
                 f"{path} has {numbers.shape[1]} targets a row, the network predicts {len(wanted.targets)}; give those, "
                 "or the rows alone"
             )
-        return numbers
+        return list(numbers.tolist())
     coded = coded_labels(source, "test", y)
     check_known(source, "test", coded, wanted.classes, cure="leave out the labels")
-    return np.array(coded.names)[coded.inverse]
+    return [coded.names[i] for i in coded.inverse]
 
 
 def read_rows_of_table(path: Path, name: str, wanted: Wanted) -> Given:
@@ -207,7 +208,7 @@ def read_rows_of_table(path: Path, name: str, wanted: Wanted) -> Given:
     by_name = layout.header and bool(wanted.features)
     features, labels, notices = columns_by_name(layout, wanted) if by_name else columns_by_place(layout, wanted)
     by_text = text_label(labels, bool(wanted.targets))
-    rows = parse(layout, features, labels, by_text)
+    rows = parse(layout, features, labels, by_text, unlabelled=True)
     x = rows.numbers[:, : len(features)]
     if wanted.is_bytes and not are_bytes(x):
         odd = np.flatnonzero(((x < 0) | (x > 255) | (x != np.floor(x))).any(axis=1))[0]
@@ -215,10 +216,16 @@ def read_rows_of_table(path: Path, name: str, wanted: Wanted) -> Given:
             f"{path}, line {rows.lines[odd]} has other numbers than 0..255, whole, which the network was trained on"
         )
     x = x.astype(np.uint8 if wanted.is_bytes else np.float64)
-    if not labels:
-        return Given(name, x, notices=notices)
     y = label_texts(rows.texts[0]) if by_text else rows.numbers[:, len(features) :]
-    found = labels_beside(x, y, path, wanted, lambda _, row: f"{path}, line {rows.lines[row]}")
+    known = [not is_missing(text) for text in rows.texts[0]] if by_text else ~np.isnan(y).any(axis=1)
+    labelled = np.flatnonzero(known) if labels else ()
+    if not len(labelled):
+        return Given(name, x, notices=notices)
+    lines = rows.lines[labelled]
+    found: list[Label] = [None] * len(x)
+    beside = labels_beside(x[labelled], y[labelled], path, wanted, lambda _, row: f"{path}, line {lines[row]}")
+    for row, label in zip(labelled, beside, strict=True):
+        found[row] = label
     return Given(name, x, found, notices=notices)
 
 

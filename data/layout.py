@@ -80,7 +80,7 @@ def sniff(path: Path, label: str = "", like: Layout | None = None, *, narrow: bo
     if not any(map(is_number, (cell for row in rows for cell in row))):
         raise DataError(f"{path} holds no numbers in its first lines; expected a row of numbers and a label a line")
     first, body = rows[0], [row for row in rows[1:] or rows if len(row) == width]
-    known = [[row[c] for row in body if row[c].strip().lower() not in MISSING] for c in range(width)]
+    known = [[row[c] for row in body if not is_missing(row[c])] for c in range(width)]
     numeric = tuple(2 * sum(map(is_number, cells)) >= len(cells) for cells in known)
     cells = [cell.strip() for cell in first]
     header = len(first) == width and (
@@ -156,7 +156,12 @@ def is_number(cell: str) -> bool:
 
 def is_name(cell: str) -> bool:
     """Whether a cell could stand in a header only."""
-    return cell.strip().lower() not in MISSING and not is_number(cell)
+    return not is_missing(cell) and not is_number(cell)
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a cell stands for a value that is not known."""
+    return cell.strip().lower() in MISSING
 
 
 def find_labels(layout: Layout, label: str, regression: bool) -> list[int]:

@@ -360,6 +360,39 @@ def test_columns_of_one_name_are_taken_in_their_order(here, runs, ask, refused):
     assert "same.csv has 3 columns 'a', of which the network takes 2" in refused("same", "same.csv")
 
 
+@pytest.mark.parametrize("missing", ["", "?", " NA "])
+def test_rows_without_a_label_are_answered_without_one(here, runs, ask, table, missing, capsys):
+    """A column of the label that is empty throughout is none."""
+    rows = [",".join(row[:3]) for row in table]
+    (here / "bare.csv").write_text("a,b,c\n" + "".join(f"{row}\n" for row in rows))
+    said = [p["probabilities"] for p in ask("table", "bare.csv")]
+    (here / "none.csv").write_text(TABLE + "".join(f"{row},{missing}\n" for row in rows))
+    found = ask("table", "none.csv")
+    assert [p["probabilities"] for p in found] == said
+    assert "label" not in found[0]
+    labels = [row[3] if i % 2 else missing for i, row in enumerate(table)]
+    (here / "some.csv").write_text(TABLE + "".join(f"{row},{art}\n" for row, art in zip(rows, labels, strict=True)))
+    found = ask("table", "some.csv")
+    assert [p["probabilities"] for p in found] == said
+    assert [p["label"] for p in found] == [row[3] if i % 2 else None for i, row in enumerate(table)]
+    assert predict.main(["table", "some.csv", "-o", str(runs)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[-1] == "true"
+    assert lines[1].endswith("%")
+    assert lines[2].split()[-1] == table[1][3]
+
+
+def test_rows_without_all_numbers_of_their_label_are_answered_without_one(here, runs, ask, capsys):
+    (here / "rows.csv").write_text("a,b,c\n1,2,3\n4,5,6\n7,8,9\n")
+    said = [p["values"] for p in ask("line", "rows.csv")]
+    (here / "some.csv").write_text("near,far,1,2,3\n5,,1,2,3\n6,7,4,5,6\n?,?,7,8,9\n")
+    found = ask("line", "some.csv")
+    assert [p["values"] for p in found] == said
+    assert [p["label"] for p in found] == [None, {"near": 6, "far": 7}, None]
+    assert predict.main(["line", "some.csv", "-o", str(runs)]) == 0
+    assert [len(line.split()) for line in capsys.readouterr().out.splitlines()[1:]] == [7, 11, 7]
+
+
 def test_other_columns_are_no_test_of_the_network(here, runs, table, capsys):
     (here / "other.csv").write_text("c,a,b,art\n" + "".join(f"{c},{a},{b},{art}\n" for a, b, c, art in table))
     assert guarded(evaluate.main, ["table", "-o", str(runs), "--data", "other.csv"]) == 3
