@@ -117,8 +117,11 @@ def main(argv: list[str] | None = None) -> int:
         cli.say(notice)
     with np.errstate(all="ignore"):
         said = outputs(model, checkpoint.state["params"], np.concatenate([one.x for one in given]))
-    if not np.isfinite(said).all():
-        raise DataError("some numbers are too large for the network; are they of the unit that it was trained on?")
+    if len(bad := np.flatnonzero(~np.isfinite(said).all(axis=1))):
+        rows = [place(one.file, None if one.seen else i + 1) for one in given for i in range(len(one.x))]
+        raise DataError(
+            f"{rows[bad[0]]} holds numbers too large for the network; are they of the unit that it was trained on?"
+        )
 
     results: list[dict[str, Any]] = []
     for one in given:

@@ -447,7 +447,7 @@ def test_raw_pictures_are_what_they_are(here, ask, digits):
         ("bands", "a.csv", lambda p: p.write_text(("1," * 35 + "0.5\n") * 2), "a.csv, line 1 has other numbers than 0"),
         ("bands", "a.csv", lambda p: p.write_text("1," * 35 + "1\n" + "1," * 35 + "x\n"), "a.csv, line 2, column 36"),
         ("line", "a.csv", lambda p: p.write_text("1,2\n3,4\n"), "expected the 3 numbers that the network takes, or"),
-        ("line", "a.csv", lambda p: p.write_text("1,2,3\n3,4,1e300\n"), "too large for the network"),
+        ("line", "a.csv", lambda p: p.write_text("1,2,3\n3,4,1e300\n"), "a.csv, row 2 holds numbers too large for the"),
         ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 3), np.uint8)), "x.npz holds bytes (0..255), the netw"),
         ("line", "x.npz", lambda p: np.savez(p, x=np.array([[1, 2, np.nan]])), "x.npz, row 1 holds a NaN"),
         ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 4))), "x.npz has rows of 4 numbers, the network ta"),
@@ -471,6 +471,12 @@ def test_what_the_network_cannot_take_is_a_sentence_and_3(here, refused, run, na
     sentence = refused(run, name)
     assert words in sentence
     assert "np." not in sentence
+
+
+def test_the_first_row_that_is_too_large_is_named_with_its_file(here, refused):
+    np.savez("good.npz", x=np.ones((3, 3)))
+    np.savez("bad.npz", x=[[1, 2, 3], [1, 1e300, 3], [1e300, 2, 3]])
+    assert "bad.npz, row 2 holds numbers too large" in refused("line", "good.npz", "bad.npz", "good.npz")
 
 
 def test_no_such_run_is_a_sentence_and_7(here, refused):
