@@ -5,7 +5,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -128,8 +128,9 @@ def read_file(path: Path, name: str, wanted: Wanted) -> Given:
     if start.startswith(b"PK") or path.suffix.lower() == ".npz":
         x, y = read_rows(path)
         rows = checked(x, path, wanted)
-        found = None if y is None else labels_beside(rows, y, path, wanted, lambda _, row: f"{path}, row {row + 1}")
-        return Given(name, rows, found)
+        if y is None:
+            return Given(name, rows)
+        return Given(name, rows, labels_beside(source_of(path, rows, y, lambda row: f"row {row + 1}"), wanted))
     if words := stranger(start):
         raise DataError(f"{path} is {words}; {TAKES}")
     return read_rows_of_table(path, name, wanted)
@@ -180,24 +181,28 @@ def checked(x: np.ndarray, path: Path, wanted: Wanted) -> np.ndarray:
     return rows.astype(np.uint8)
 
 
-def labels_beside(
-    x: np.ndarray, y: np.ndarray, path: Path, wanted: Wanted, where: Callable[[str, int], str]
-) -> list[Label]:
-    """Labels of any kind beside rows x, as the network calls them, one a row."""
+def source_of(path: Path, x: np.ndarray, y: np.ndarray, where: Callable[[int], str]) -> Source:
+    """Rows and their labels as a data set would hold them; `where` says which row of the file."""
+    return Source(str(path), x, y, x, y, {}, where=lambda _, row: f"{path}, {where(row)}")
+
+
+def labels_beside(source: Source, wanted: Wanted, cure: str = "leave out the labels") -> list[Label]:
+    """Labels of any kind, the test part's of `source`, as the network calls them, one a row."""
+    x, y = source.x_test, source.y_test
     if y.ndim < 1 or len(y) != len(x):
-        raise DataError(f"{path} holds x of {len(x):,} rows and y {y.shape}; expected a label a row, or x alone")
-    named = wanted.labels if y.ndim > 1 and y.shape[1:] == (len(wanted.labels),) else ()
-    source = Source(str(path), x, y, x, y, {}, label_names=named, where=where)
+        raise DataError(f"{source.name} holds x of {len(x):,} rows and y {y.shape}; expected a label a row, or x alone")
+    if y.ndim > 1 and y.shape[1:] == (len(wanted.labels),):
+        source = replace(source, label_names=wanted.labels)
     if wanted.targets:
         numbers = targets(source, "test", y)
         if numbers.shape[1] != len(wanted.targets):
             raise DataError(
-                f"{path} has {numbers.shape[1]} targets a row, the network predicts {len(wanted.targets)}; give those, "
-                "or the rows alone"
+                f"{source.name} has {numbers.shape[1]} targets a row, the network predicts {len(wanted.targets)}; give "
+                "those, or the rows alone"
             )
         return list(numbers.tolist())
     coded = coded_labels(source, "test", y)
-    check_known(source, "test", coded, wanted.classes, cure="leave out the labels")
+    check_known(source, "test", coded, wanted.classes, cure=cure)
     return [coded.names[i] for i in coded.inverse]
 
 
@@ -223,8 +228,9 @@ def read_rows_of_table(path: Path, name: str, wanted: Wanted) -> Given:
         return Given(name, x, notices=notices)
     lines = rows.lines[labelled]
     found: list[Label] = [None] * len(x)
-    beside = labels_beside(x[labelled], y[labelled], path, wanted, lambda _, row: f"{path}, line {lines[row]}")
-    for row, label in zip(labelled, beside, strict=True):
+    cure = f"leave out the labels (the label is {', '.join(map(layout.column, labels))} unless --label names another)"
+    source = source_of(path, x[labelled], y[labelled], lambda row: f"line {lines[row]}")
+    for row, label in zip(labelled, labels_beside(source, wanted, cure), strict=True):
         found[row] = label
     return Given(name, x, found, notices=notices)
 

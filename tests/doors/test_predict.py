@@ -457,6 +457,8 @@ def test_raw_pictures_are_what_they_are(here, ask, digits):
         ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 3)), y=[[1, np.nan]] * 2), "row 1 has a NaN"),
         ("bands", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 36), np.uint8), y=[4, 5]), "row 2 has the label 5"),
         ("bands", "a.csv", lambda p: p.write_text("0," * 36 + "7\n"), "a.csv, line 1 has the label 0, wh"),
+        ("bands", "a.csv", lambda p: p.write_text("0," * 36 + "7\n"), "the label is column 1 unless --label"),
+        ("bands", "a.csv", lambda p: p.write_text("0.5," + "0," * 35 + "7"), "the label is column 1 unless --label"),
         ("line", "x.npz", lambda p: np.savez(p, z=np.zeros((2, 3))), "x.npz holds z; expected x, rows of features"),
         ("line", "x.npz", lambda p: np.savez(p, x=["a"]), "expected rows of 3 numbers"),
         ("line", "x.npz", lambda p: p.write_bytes(b"PK\3\4junk"), "x.npz cannot be read as NPZ"),
