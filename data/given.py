@@ -13,6 +13,7 @@ import numpy as np
 from data.dataset import Source, check_known, coded_labels, short, targets
 from data.errors import DataError
 from data.idx import axes_of, read_idx
+from data.kinds import is_workbook
 from data.layout import Layout, columns_told, find_labels, is_missing, listed_columns, sniff, text_label
 from data.lines import unpacked
 from data.npz import read_rows
@@ -125,6 +126,8 @@ def read_file(path: Path, name: str, wanted: Wanted) -> Given:
         return Given(name, checked(read_idx(path)[0], path, wanted))
     with unpacked(path) as file:
         start = file.read(LONGEST)
+    if start.startswith(b"PK") and is_workbook(path):
+        raise DataError(f"{path} is a spreadsheet; save it as CSV in UTF-8")
     if start.startswith(b"PK") or path.suffix.lower() == ".npz":
         x, y = read_rows(path)
         rows = checked(x, path, wanted)
@@ -140,6 +143,11 @@ def read_picture(path: Path, name: str, wanted: Wanted) -> Given:
     """A picture as the network is to be shown it."""
     if len(wanted.shape) != 2 or not wanted.is_bytes:
         shape = "x".join(map(str, wanted.shape))
+        if len(wanted.shape) == 3 and {wanted.shape[0], wanted.shape[-1]} & {3, 4}:
+            raise DataError(
+                f"{path} is a picture, the network learned from arrays of {shape} numbers, as of pictures in colour; "
+                "give such arrays (.npz): picture files are taken in grey alone"
+            )
         kind = "bytes" if wanted.is_bytes else "real numbers"
         raise DataError(f"{path} is a picture; the network takes rows of {shape} {kind}: give a table or an .npz")
     grey, notes = read_shades(bytes_of(path), path)

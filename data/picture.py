@@ -49,6 +49,7 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 # Formats that Pillow decodes by itself: EPS, for one, would start another program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"II*\0", b"MM\0*")
 MOST_PIXELS = 2**26  # what the largest cameras take
 # deflate shrinks by about 1032 to 1 at most, and a byte holds eight pixels at most; small pictures may be all paper
 MOST_PIXELS_PER_BYTE, ALWAYS_PIXELS = 8 * 1032, 2**22
@@ -109,6 +110,11 @@ def opened(content: bytes, name: str | Path, most: int = MOST_PIXELS) -> Iterato
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise DataError(f"{name} has more than {most:,} pixels; make it smaller") from None
     except Image.UnidentifiedImageError:
+        if begins_as_picture(content):
+            raise DataError(
+                f"{name} begins as a picture and none can be read from it, as where it is cut off; save it again or "
+                "remove it"
+            ) from None
         raise DataError(f"{name} is no picture ({start_of(content)}); remove it, or save it as PNG or JPEG") from None
     except Exception as error:  # each decoder of Pillow raises kinds of its own for broken bytes
         raise DataError(f"{name} cannot be read as a picture ({error}); save it again or remove it") from None
@@ -139,6 +145,11 @@ def bytes_of(path: Path) -> bytes:
     if path.stat().st_size > MOST_BYTES:
         raise DataError(f"{path} has {path.stat().st_size:,} bytes; expected a picture of {MOST_BYTES:,} at most")
     return path.read_bytes()
+
+
+def begins_as_picture(content: bytes) -> bool:
+    """Whether bytes begin as those of a picture do."""
+    return content.startswith(STARTS) or (content[:4] == b"RIFF" and content[8:12] == b"WEBP")
 
 
 def start_of(content: bytes) -> str:

@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -435,6 +436,17 @@ def test_raw_pictures_are_what_they_are(here, ask, digits):
     assert raw["notes"] == []
 
 
+def workbook(path):
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("[Content_Types].xml", "")
+        file.writestr("xl/workbook.xml", "")
+
+
+def cut_png(path):
+    Image.new("L", (28, 28)).save(path)
+    path.write_bytes(path.read_bytes()[:40])
+
+
 @pytest.mark.parametrize(
     ("run", "name", "make", "words"),
     [
@@ -465,6 +477,8 @@ def test_raw_pictures_are_what_they_are(here, ask, digits):
         ("line", "a.png", lambda p: Image.new("L", (3, 1)).save(p), "takes rows of 3 real numbers: give a table"),
         ("bands", "x.npz", lambda p: np.savez(p, x=np.full((1, 36), 0.5)), "holds real numbers, the network was train"),
         ("bands", "labels", lambda p: p.write_bytes(idx_bytes(np.zeros(9))), "rows of 1 numbers, the network takes 36"),
+        ("line", "book", workbook, "book is a spreadsheet; save it as CSV in UTF-8"),
+        ("digits", "cut.png", cut_png, "cut.png begins as a picture and none can be read from it, as where it is cut"),
         ("bands", "a.pdf", lambda p: p.write_bytes(b"%PDF-1.4"), "a.pdf is a PDF"),
     ],
 )  # fmt: skip
@@ -479,6 +493,21 @@ def test_the_first_row_that_is_too_large_is_named_with_its_file(here, refused):
     np.savez("good.npz", x=np.ones((3, 3)))
     np.savez("bad.npz", x=[[1, 2, 3], [1, 1e300, 3], [1e300, 2, 3]])
     assert "bad.npz, row 2 holds numbers too large" in refused("line", "good.npz", "bad.npz", "good.npz")
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 3), (3, 6, 5), (6, 5, 4)])
+def test_a_network_of_pictures_in_colour_takes_arrays(here, runs, refused, shape):
+    """Not picture files, which are taken as shades of grey; whether it is axis first or last is not known."""
+    np.savez("colour.npz", x=np.random.default_rng(1).integers(0, 256, (20, *shape), np.uint8), y=[0, 1] * 10)
+    quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "-e", "1", "--validation", "0"]
+    words = ["--name", "x".join(map(str, shape)), "--data", "colour.npz", "--hidden", "4", "-o", str(runs)]
+    assert train.main([*quick, *words]) == 0
+    Image.new("RGB", (5, 6)).save("a.png")
+    sentence = refused("x".join(map(str, shape)), "a.png")
+    assert (
+        f"a.png is a picture, the network learned from arrays of {'x'.join(map(str, shape))} numbers, as of" in sentence
+    )
+    assert "pictures in colour; give such arrays (.npz): picture files are taken in grey alone" in sentence
 
 
 def test_no_such_run_is_a_sentence_and_7(here, refused):
