@@ -37,6 +37,7 @@ class Layout:
     body: int  # number of the first line of rows
     names: tuple[str, ...]
     numeric: tuple[bool, ...]
+    closing: int = 0  # separators at the end of each line, with nothing behind them
 
     def column(self, c: int) -> str:
         """A column in words."""
@@ -71,6 +72,12 @@ def sniff(path: Path, label: str = "", like: Layout | None = None, *, narrow: bo
     if narrow and is_one_column(file, sample):
         separators = ["\t"]
     separator, rows = max(((s, divided(file, sample, s)) for s in separators), key=lambda found: quality(found[1]))
+    closing = 0
+    while separator != " " and all(is_closed(text, separator) for _, text in sample):
+        closing += 1
+        sample = [(line, unclosed(text, separator, 1)) for line, text in sample]
+    if closing:
+        rows = divided(file, sample, separator)
     width, count = Counter(map(len, rows)).most_common(1)[0]
     if (width < 2 and not narrow) or count * 2 < len(rows):
         raise DataError(
@@ -98,6 +105,7 @@ def sniff(path: Path, label: str = "", like: Layout | None = None, *, narrow: bo
         body=sample[0][0] + 1 if header else sample[0][0],
         names=tuple(name or f"column {c + 1}" for c, name in enumerate(names)),
         numeric=numeric,
+        closing=closing,
     )
 
 
@@ -126,6 +134,18 @@ def is_one_column(file: TextFile, sample: Sequence[tuple[int, str]]) -> bool:
             "point, or say with --label which column is the label"
         )
     return False
+
+
+def is_closed(line: str, separator: str) -> bool:
+    """Whether nothing follows the last separator of a line; a quote that holds one would end behind it."""
+    return line.rstrip(" ").endswith(separator)
+
+
+def unclosed(line: str, separator: str, closing: int) -> str:
+    """A line without so many separators at its end, of those that it has."""
+    for _ in range(closing):
+        line = line.rstrip(" ").removesuffix(separator)
+    return line
 
 
 def cells_of(file: TextFile, line: int, text: str, separator: str) -> list[str]:

@@ -28,6 +28,7 @@ from data.layout import (
     match,
     sniff,
     text_label,
+    unclosed,
 )
 from data.lines import lines_of
 from data.split import hold_out_test, no_test_part
@@ -259,7 +260,8 @@ def parse(layout: Layout, features: list[int], labels: list[int], by_text: bool,
     parser = Parser(layout, columns, labels[0] if by_text else None, labels if unlabelled else ())
     if picture_side(len(features)):
         parser.dtype = np.uint8
-    for block in blocks((line, text) for line, text in lines_of(layout.file) if line >= layout.body):
+    lines = ((line, text) for line, text in lines_of(layout.file) if line >= layout.body)
+    for block in blocks((line, unclosed(text, layout.separator, layout.closing)) for line, text in lines):
         parser.read(block)
     if not parser.lines:
         raise DataError(f"{layout.file.path} holds a header and no rows; expected a row a line")

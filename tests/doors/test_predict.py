@@ -315,6 +315,8 @@ def narrow(runs):
         "x in cm\n5,5\n-6,5\n",
         "5,5\n-6\n",
         '"5,5"\n"-6,5"\n',
+        "x in cm,\n5.5,\n-6.5,\n",
+        "5,\n-6,\n",
         "x in cm,kind\n5,yes\n-6,no\n",
         "5,yes\n-6,no\n",
         "5.5;yes\n-6.5;no\n",
