@@ -142,6 +142,15 @@ def test_labels_that_start_at_1_are_answered(here, ask):
     assert answers(found) == [p["label"] for p in found] == names * 2
 
 
+def test_rows_of_a_data_set_that_are_not_answered_are_said(here, ask):
+    np.savez("set.npz", X_train=np.ones((4, 3)), X_test=np.ones((2, 3)))
+    assert len(ask("line", "set.npz")) == 2
+    assert ask.err == "set.npz: the rows are X_test; not used: X_train.\n"
+    np.savez("part.npz", X_train=np.ones((4, 3)))
+    assert len(ask("line", "part.npz")) == 4
+    assert ask.err == ""
+
+
 def test_the_text_is_a_line_a_file(here, runs, capsys, digits):
     Image.fromarray(digits[0]).save("seven.png")
     Image.new("L", (50, 40), "white").save("white.png")
