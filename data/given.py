@@ -131,8 +131,10 @@ def read_file(path: Path, name: str, wanted: Wanted) -> Given:
     if start.startswith(b"PK") or path.suffix.lower() == ".npz":
         x, y, notices = read_rows(path)
         rows = checked(x, path, wanted)
-        labels = None if y is None else labels_beside(source_of(path, rows, y, lambda row: f"row {row + 1}"), wanted)
-        return Given(name, rows, labels, notices=tuple(notices))
+        if y is None:
+            return Given(name, rows, notices=notices)
+        source = source_of(path, rows, y, lambda row: f"row {row + 1}")
+        return Given(name, rows, labels_beside(source, wanted), notices=notices)
     if words := stranger(start):
         raise DataError(f"{path} is {words}; {TAKES}")
     return read_rows_of_table(path, name, wanted)

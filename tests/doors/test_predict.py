@@ -173,6 +173,14 @@ def test_a_blank_picture_has_no_answer(here, ask):
     assert {p[k] for k in ("answer", "probability", "runner_up", "runner_up_probability", "probabilities")} == {None}
 
 
+def test_what_stands_out_from_nothing_has_no_answer_either(here, ask):
+    """Noise all over is no blank paper, and no digit."""
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200), np.uint8)).save("noise.png")
+    [p] = ask("digits", "noise.png")
+    assert p["notes"] == ["nothing stands out from its paper"]
+    assert {p[k] for k in ("answer", "probability", "runner_up", "runner_up_probability", "probabilities")} == {None}
+
+
 def test_numbers_are_told_in_their_unit(here, runs, ask, capsys):
     with np.load(runs.parent / "line.npz") as arrays:
         x, y = arrays["x"][:8], arrays["y"][:8]
