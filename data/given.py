@@ -106,7 +106,7 @@ def read_input(wanted: Wanted) -> Given:
     if len(content) > MOST_BYTES:
         raise DataError(f"standard input has more than {MOST_BYTES:,} bytes; give a file")
     with tempfile.TemporaryDirectory() as folder:  # readers of tables go through a file twice
-        path = Path(folder, "input")
+        path = Path(folder, "standard input")
         path.write_bytes(content)
         try:
             return read_file(path, STANDARD_INPUT, wanted)

@@ -577,6 +577,8 @@ def test_standard_input_may_be_a_picture_or_a_table(here, runs, digits):
     rows = "\n".join(",".join(map(str, digit.ravel())) for digit in digits[:3]).encode()
     done = predicting(runs, "digits", "-", "--json", content=rows)
     assert [(p["file"], p["row"]) for p in json.loads(done.stdout)["predictions"]] == [("-", 1), ("-", 2), ("-", 3)]
+    done = predicting(runs, "line", "-", content=b"near,far,a,b,c\n1,2,3,4,5\n")
+    assert b"standard input: the label is column 1 ('near'), column 2 ('far')" in done.stderr
     for content, words in ((b"", b"standard input is empty"), (b"1,2\n3,4\n", b"error: standard input, line 1 has 2")):
         done = predicting(runs, "digits", "-", content=content)
         assert (done.returncode, done.stdout) == (3, b"")
