@@ -77,8 +77,8 @@ def predictions_of(model: Model, given: Given, said: np.ndarray) -> list[dict[st
             row |= {"runner_up": best[1][0], "runner_up_probability": best[1][1]}
             row["probabilities"] = None if blank else dict(zip(model.class_names, output, strict=True))
         if given.labels is not None:
-            label = given.labels[i].tolist()
-            row["label"] = dict(zip(model.target_names, label, strict=True)) if isinstance(label, list) else str(label)
+            label = given.labels[i]
+            row["label"] = dict(zip(model.target_names, label, strict=True)) if isinstance(label, list) else label
         found.append(row | {"notes": list(given.seen.notes) if given.seen else []})
     return found
 
@@ -117,8 +117,11 @@ def main(argv: list[str] | None = None) -> int:
         cli.say(notice)
     with np.errstate(all="ignore"):
         said = outputs(model, checkpoint.state["params"], np.concatenate([one.x for one in given]))
-    if not np.isfinite(said).all():
-        raise DataError("some numbers are too large for the network; are they of the unit that it was trained on?")
+    if len(bad := np.flatnonzero(~np.isfinite(said).all(axis=1))):
+        rows = [place(one.file, None if one.seen else i + 1) for one in given for i in range(len(one.x))]
+        raise DataError(
+            f"{rows[bad[0]]} holds numbers too large for the network; are they of the unit that it was trained on?"
+        )
 
     results: list[dict[str, Any]] = []
     for one in given:

@@ -3,8 +3,9 @@
 import math
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ import numpy as np
 from data.dataset import Source, check_known, coded_labels, short, targets
 from data.errors import DataError
 from data.idx import axes_of, read_idx
-from data.layout import Layout, columns_told, find_labels, listed_columns, sniff, text_label
+from data.kinds import is_workbook
+from data.layout import Layout, columns_told, find_labels, is_missing, listed_columns, sniff, text_label
 from data.lines import unpacked
 from data.npz import read_rows
 from data.picture import MOST_BYTES, SIDE, Seen, as_digit, bytes_of, read_shades, resized
@@ -22,6 +24,7 @@ from data.table import are_bytes, label_texts, parse
 
 STANDARD_INPUT = "-"
 TAKES = "expected a picture, a folder of pictures, a table as text (CSV), an .npz file or IDX images"
+Label = str | list[float] | None  # a class, or a number for each target
 AS_DIGITS, TO_SIZE, RAW = "as digits", "to size", "raw"  # what is done to pictures
 
 
@@ -49,13 +52,13 @@ class Wanted:
 class Given:
     """The rows of one file, x (N, n_in) uint8 or float64.
 
-    labels (N,) text, or (N, targets) float64, where the file has them; `seen` where the file is a picture; `notices`
-    are what to say of the file.
+    `labels` has one for each row, or None, where the file has any; `seen` where the file is a picture; `notices` are
+    what to say of the file.
     """
 
     file: str
     x: np.ndarray
-    labels: np.ndarray | None = None
+    labels: Sequence[Label] | None = None
     seen: Seen | None = None
     notices: tuple[str, ...] = ()
 
@@ -103,7 +106,7 @@ def read_input(wanted: Wanted) -> Given:
     if len(content) > MOST_BYTES:
         raise DataError(f"standard input has more than {MOST_BYTES:,} bytes; give a file")
     with tempfile.TemporaryDirectory() as folder:  # readers of tables go through a file twice
-        path = Path(folder, "input")
+        path = Path(folder, "standard input")
         path.write_bytes(content)
         try:
             return read_file(path, STANDARD_INPUT, wanted)
@@ -123,11 +126,15 @@ def read_file(path: Path, name: str, wanted: Wanted) -> Given:
         return Given(name, checked(read_idx(path)[0], path, wanted))
     with unpacked(path) as file:
         start = file.read(LONGEST)
+    if start.startswith(b"PK") and is_workbook(path):
+        raise DataError(f"{path} is a spreadsheet; save it as CSV in UTF-8")
     if start.startswith(b"PK") or path.suffix.lower() == ".npz":
-        x, y = read_rows(path)
+        x, y, notices = read_rows(path)
         rows = checked(x, path, wanted)
-        found = None if y is None else labels_beside(rows, y, path, wanted, lambda _, row: f"{path}, row {row + 1}")
-        return Given(name, rows, found)
+        if y is None:
+            return Given(name, rows, notices=notices)
+        source = source_of(path, rows, y, lambda row: f"row {row + 1}")
+        return Given(name, rows, labels_beside(source, wanted), notices=notices)
     if words := stranger(start):
         raise DataError(f"{path} is {words}; {TAKES}")
     return read_rows_of_table(path, name, wanted)
@@ -137,6 +144,11 @@ def read_picture(path: Path, name: str, wanted: Wanted) -> Given:
     """A picture as the network is to be shown it."""
     if len(wanted.shape) != 2 or not wanted.is_bytes:
         shape = "x".join(map(str, wanted.shape))
+        if len(wanted.shape) == 3 and {wanted.shape[0], wanted.shape[-1]} & {3, 4}:
+            raise DataError(
+                f"{path} is a picture, the network learned from arrays of {shape} numbers, as of pictures in colour; "
+                "give such arrays (.npz): picture files are taken in grey alone"
+            )
         kind = "bytes" if wanted.is_bytes else "real numbers"
         raise DataError(f"{path} is a picture; the network takes rows of {shape} {kind}: give a table or an .npz")
     grey, notes = read_shades(bytes_of(path), path)
@@ -178,34 +190,39 @@ def checked(x: np.ndarray, path: Path, wanted: Wanted) -> np.ndarray:
     return rows.astype(np.uint8)
 
 
-def labels_beside(
-    x: np.ndarray, y: np.ndarray, path: Path, wanted: Wanted, where: Callable[[str, int], str]
-) -> np.ndarray:
-    """Labels of any kind beside rows x, as the network calls them: text (N,), or numbers (N, targets)."""
+def source_of(path: Path, x: np.ndarray, y: np.ndarray, where: Callable[[int], str]) -> Source:
+    """Rows and their labels as a data set would hold them; `where` says which row of the file."""
+    return Source(str(path), x, y, x, y, {}, where=lambda _, row: f"{path}, {where(row)}")
+
+
+def labels_beside(source: Source, wanted: Wanted, cure: str = "leave out the labels") -> list[Label]:
+    """Labels of any kind, the test part's of `source`, as the network calls them, one a row."""
+    x, y = source.x_test, source.y_test
     if y.ndim < 1 or len(y) != len(x):
-        raise DataError(f"{path} holds x of {len(x):,} rows and y {y.shape}; expected a label a row, or x alone")
-    named = wanted.labels if y.ndim > 1 and y.shape[1:] == (len(wanted.labels),) else ()
-    source = Source(str(path), x, y, x, y, {}, label_names=named, where=where)
+        raise DataError(f"{source.name} holds x of {len(x):,} rows and y {y.shape}; expected a label a row, or x alone")
+    if y.ndim > 1 and y.shape[1:] == (len(wanted.labels),):
+        source = replace(source, label_names=wanted.labels)
     if wanted.targets:
         numbers = targets(source, "test", y)
         if numbers.shape[1] != len(wanted.targets):
             raise DataError(
-                f"{path} has {numbers.shape[1]} targets a row, the network predicts {len(wanted.targets)}; give those, "
-                "or the rows alone"
+                f"{source.name} has {numbers.shape[1]} targets a row, the network predicts {len(wanted.targets)}; give "
+                "those, or the rows alone"
             )
-        return numbers
+        return list(numbers.tolist())
     coded = coded_labels(source, "test", y)
-    check_known(source, "test", coded, wanted.classes, cure="leave out the labels")
-    return np.array(coded.names)[coded.inverse]
+    check_known(source, "test", coded, wanted.classes, cure=cure)
+    return [coded.names[i] for i in coded.inverse]
 
 
 def read_rows_of_table(path: Path, name: str, wanted: Wanted) -> Given:
     """The rows of a table that holds the features alone, or the label too."""
-    layout = sniff(path, wanted.told or wanted.label)
+    narrow = math.prod(wanted.shape) == 1 and not wanted.told
+    layout = sniff(path, wanted.told or wanted.label, narrow=narrow)
     by_name = layout.header and bool(wanted.features)
     features, labels, notices = columns_by_name(layout, wanted) if by_name else columns_by_place(layout, wanted)
     by_text = text_label(labels, bool(wanted.targets))
-    rows = parse(layout, features, labels, by_text)
+    rows = parse(layout, features, labels, by_text, unlabelled=True)
     x = rows.numbers[:, : len(features)]
     if wanted.is_bytes and not are_bytes(x):
         odd = np.flatnonzero(((x < 0) | (x > 255) | (x != np.floor(x))).any(axis=1))[0]
@@ -213,31 +230,42 @@ def read_rows_of_table(path: Path, name: str, wanted: Wanted) -> Given:
             f"{path}, line {rows.lines[odd]} has other numbers than 0..255, whole, which the network was trained on"
         )
     x = x.astype(np.uint8 if wanted.is_bytes else np.float64)
-    if not labels:
-        return Given(name, x, notices=notices)
     y = label_texts(rows.texts[0]) if by_text else rows.numbers[:, len(features) :]
-    found = labels_beside(x, y, path, wanted, lambda _, row: f"{path}, line {rows.lines[row]}")
+    known = [not is_missing(text) for text in rows.texts[0]] if by_text else ~np.isnan(y).any(axis=1)
+    labelled = np.flatnonzero(known) if labels else ()
+    if not len(labelled):
+        return Given(name, x, notices=notices)
+    lines = rows.lines[labelled]
+    found: list[Label] = [None] * len(x)
+    cure = f"leave out the labels (the label is {', '.join(map(layout.column, labels))} unless --label names another)"
+    source = source_of(path, x[labelled], y[labelled], lambda row: f"line {lines[row]}")
+    for row, label in zip(labelled, labels_beside(source, wanted, cure), strict=True):
+        found[row] = label
     return Given(name, x, found, notices=notices)
 
 
 def columns_by_name(layout: Layout, wanted: Wanted) -> tuple[list[int], list[int], tuple[str, ...]]:
     """The columns of the features in the network's order, those of the labels, and what to say of the others."""
     path, names = layout.file.path, layout.names
-    for name in wanted.features:
-        if names.count(name) != 1:
-            found = f"{names.count(name)} columns" if name in names else "no column"
+    places: dict[str, list[int]] = {}
+    for c, name in enumerate(names):
+        places.setdefault(name, []).append(c)
+    for name, count in Counter(wanted.features).items():
+        there = len(places.get(name, ()))
+        if there != count:
             raise DataError(
-                f"{path} has {found} {short(name)!r}, of which the network takes one; it has the columns "
-                f"{listed_columns(names)}: rename or remove some"
+                f"{path} has {there or 'no'} column{'s' * (there > 1)} {short(name)!r}, of which the network takes "
+                f"{count}; it has the columns {listed_columns(names)}: "
+                f"{'add what is missing' if there < count else 'rename or remove what is no feature'}"
             )
-    features = [names.index(name) for name in wanted.features]
+    features = [places[name].pop(0) for name in wanted.features]
     if wanted.told:
         labels = columns_told(layout, wanted.told)
         if taken := [names[c] for c in labels if c in features]:
             raise DataError(f"{path}: --label names {short(taken[0])!r}, which the network takes as a feature")
     else:
         known = wanted.targets or wanted.labels
-        labels = [names.index(name) for name in known] if {*known} <= {*names} else []
+        labels = [names.index(name) for name in known] if {*known} <= {*names} - {*wanted.features} else []
     others = [names[c] for c in range(len(names)) if c not in features and c not in labels]
     notices = (f"{path.name}: not used: {listed_columns(others)}.",) if others else ()
     return features, labels, notices

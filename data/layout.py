@@ -37,6 +37,7 @@ class Layout:
     body: int  # number of the first line of rows
     names: tuple[str, ...]
     numeric: tuple[bool, ...]
+    closing: int = 0  # separators at the end of each line, with nothing behind them
 
     def column(self, c: int) -> str:
         """A column in words."""
@@ -48,8 +49,11 @@ class Layout:
         return f"separator {SEPARATORS[self.separator]}, {'a header' if self.header else 'no header'}{encoding}"
 
 
-def sniff(path: Path, label: str = "", like: Layout | None = None) -> Layout:
-    """Separator, header and kinds of columns by the first lines; `like` is the layout of the training part."""
+def sniff(path: Path, label: str = "", like: Layout | None = None, *, narrow: bool = False) -> Layout:
+    """Separator, header and kinds of columns by the first lines; `like` is the layout of the training part.
+
+    A table of one column is none, unless it is looked for: `narrow`.
+    """
     file = survey(path)
     sample, length = [], 0
     for line in islice(lines_of(file), SAMPLE_LINES):
@@ -65,9 +69,17 @@ def sniff(path: Path, label: str = "", like: Layout | None = None) -> Layout:
     if sample[0][1].lstrip()[:1] in "<{":
         raise DataError(f"{path} begins with {short(sample[0][1].lstrip())!r}: a web page or JSON; expected a table")
     separators = [told[1]] if told and told[1] in SEPARATORS else list(SEPARATORS)
+    if narrow and is_one_column(file, sample):
+        separators = ["\t"]
     separator, rows = max(((s, divided(file, sample, s)) for s in separators), key=lambda found: quality(found[1]))
+    closing = 0
+    while separator != " " and all(is_closed(text, separator) for _, text in sample):
+        closing += 1
+        sample = [(line, unclosed(text, separator, 1)) for line, text in sample]
+    if closing:
+        rows = divided(file, sample, separator)
     width, count = Counter(map(len, rows)).most_common(1)[0]
-    if width < 2 or count * 2 < len(rows):
+    if (width < 2 and not narrow) or count * 2 < len(rows):
         raise DataError(
             f"{path} is not a table: its lines do not fall into equally many fields by "
             f"{', '.join(SEPARATORS.values())}; expected a label and the features of one row in each line"
@@ -75,7 +87,7 @@ def sniff(path: Path, label: str = "", like: Layout | None = None) -> Layout:
     if not any(map(is_number, (cell for row in rows for cell in row))):
         raise DataError(f"{path} holds no numbers in its first lines; expected a row of numbers and a label a line")
     first, body = rows[0], [row for row in rows[1:] or rows if len(row) == width]
-    known = [[row[c] for row in body if row[c].strip().lower() not in MISSING] for c in range(width)]
+    known = [[row[c] for row in body if not is_missing(row[c])] for c in range(width)]
     numeric = tuple(2 * sum(map(is_number, cells)) >= len(cells) for cells in known)
     cells = [cell.strip() for cell in first]
     header = len(first) == width and (
@@ -93,6 +105,7 @@ def sniff(path: Path, label: str = "", like: Layout | None = None) -> Layout:
         body=sample[0][0] + 1 if header else sample[0][0],
         names=tuple(name or f"column {c + 1}" for c, name in enumerate(names)),
         numeric=numeric,
+        closing=closing,
     )
 
 
@@ -105,6 +118,34 @@ def divided(file: TextFile, sample: Sequence[tuple[int, str]], separator: str) -
         except csv.Error:
             rows.append([text])
     return rows
+
+
+def is_one_column(file: TextFile, sample: Sequence[tuple[int, str]]) -> bool:
+    """Whether each line is one number, the first perhaps its name; DataError where it may as well be two."""
+    whole, by_comma = divided(file, sample, "\t"), divided(file, sample, ",")
+    numbers = [len(row) == 1 and bool(NUMBER.fullmatch(row[0])) for row in whole]
+    if not all(numbers[1:] or numbers):
+        return False
+    if any(len(row) != 2 for row in by_comma):
+        return True
+    if numbers[0] and all(map(all, by_comma)):
+        raise DataError(
+            f"{file.path}, line {sample[0][0]} may be one number with a decimal comma or two numbers; write a decimal "
+            "point, or say with --label which column is the label"
+        )
+    return False
+
+
+def is_closed(line: str, separator: str) -> bool:
+    """Whether nothing follows the last separator of a line; a quote that holds one would end behind it."""
+    return line.rstrip(" ").endswith(separator)
+
+
+def unclosed(line: str, separator: str, closing: int) -> str:
+    """A line without so many separators at its end, of those that it has."""
+    for _ in range(closing):
+        line = line.rstrip(" ").removesuffix(separator)
+    return line
 
 
 def cells_of(file: TextFile, line: int, text: str, separator: str) -> list[str]:
@@ -135,7 +176,12 @@ def is_number(cell: str) -> bool:
 
 def is_name(cell: str) -> bool:
     """Whether a cell could stand in a header only."""
-    return cell.strip().lower() not in MISSING and not is_number(cell)
+    return not is_missing(cell) and not is_number(cell)
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a cell stands for a value that is not known."""
+    return cell.strip().lower() in MISSING
 
 
 def find_labels(layout: Layout, label: str, regression: bool) -> list[int]:

@@ -76,15 +76,17 @@ def read_npz(path: Path, *, regression: bool) -> Source:
     )
 
 
-def read_rows(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """The rows to predict in an NPZ, and their labels where it has them: x, else x_test, else x_train."""
+def read_rows(path: Path) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+    """The rows to predict in an NPZ, x, else x_test, else x_train; their labels where it has them; what to say."""
     with opened(path) as (archive, members):
-        name = next((name for name in ("x", "x_test", "x_train") if name in members), None)
-        if name is None:
+        found = [name for name in ("x", "x_test", "x_train") if name in members]
+        if not found:
             raise DataError(f"{path} holds {listed(archive.namelist())}; expected x, rows of features")
-        label = members.get(name.replace("x", "y"))
-        x = read_member(archive, members[name], path)
-        return x, None if label is None else read_member(archive, label, path)
+        taken, *others = [members[name].filename.removesuffix(".npy") for name in found]
+        notices = (f"{path.name}: the rows are {taken}; not used: {', '.join(others)}.",) if others else ()
+        label = members.get(found[0].replace("x", "y"))
+        x = read_member(archive, members[found[0]], path)
+        return x, None if label is None else read_member(archive, label, path), notices
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -20,7 +20,7 @@ for the third. Numbers are rounded by floor(t + 0.5); the edge is the outermost 
    After step 5 only the largest part that hangs together is kept, and others of a tenth of it that are not on the edge.
 4. Noise. Where v is at or below eight times the median of |g - p| over the edge (after step 3: four times the median of
    v there) it becomes 0.
-5. Strength. f = max(v). Below 16 nothing is on the paper: the picture is blank.
+5. Strength. f = max(v). Below 16 nothing is on the paper: the picture is blank, or noise or a shadow alone.
 6. Box. The least box that holds all v > f / 4 is cut out, h rows and w columns.
 7. Fit. The longer side becomes 20, the other max(1, round(20 * shorter / longer)). Each new pixel is the mean of v over
    the area that it covers, pixels counted by the part of them that is covered. Then v = 255 * v / max(v).
@@ -49,6 +49,7 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 # Formats that Pillow decodes by itself: EPS, for one, would start another program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"II*\0", b"MM\0*")
 MOST_PIXELS = 2**26  # what the largest cameras take
 # deflate shrinks by about 1032 to 1 at most, and a byte holds eight pixels at most; small pictures may be all paper
 MOST_PIXELS_PER_BYTE, ALWAYS_PIXELS = 8 * 1032, 2**22
@@ -62,7 +63,8 @@ LEAST_STRENGTH = 16
 MOST_BETWEEN, EVEN_PAPER = 0.4, 32
 PHOTOGRAPH_SIDE, EVEN, LIGHT = 64, 8, 96
 PARTS_SIDE = 128
-BLANK, SEVERAL = "blank: nothing is drawn on it", "more than one digit: answered for the whole"
+BLANK, UNSEEN = "blank: nothing is drawn on it", "nothing stands out from its paper"
+SEVERAL = "more than one digit: answered for the whole"
 UNEVEN = "light made even"
 SAME = 8  # shades apart
 
@@ -77,7 +79,7 @@ class Seen:
     @property
     def blank(self) -> bool:
         """Whether nothing was found on the paper."""
-        return BLANK in self.notes
+        return BLANK in self.notes or UNSEEN in self.notes
 
 
 @contextmanager
@@ -109,6 +111,11 @@ def opened(content: bytes, name: str | Path, most: int = MOST_PIXELS) -> Iterato
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise DataError(f"{name} has more than {most:,} pixels; make it smaller") from None
     except Image.UnidentifiedImageError:
+        if begins_as_picture(content):
+            raise DataError(
+                f"{name} begins as a picture and none can be read from it, as where it is cut off; save it again or "
+                "remove it"
+            ) from None
         raise DataError(f"{name} is no picture ({start_of(content)}); remove it, or save it as PNG or JPEG") from None
     except Exception as error:  # each decoder of Pillow raises kinds of its own for broken bytes
         raise DataError(f"{name} cannot be read as a picture ({error}); save it again or remove it") from None
@@ -139,6 +146,11 @@ def bytes_of(path: Path) -> bytes:
     if path.stat().st_size > MOST_BYTES:
         raise DataError(f"{path} has {path.stat().st_size:,} bytes; expected a picture of {MOST_BYTES:,} at most")
     return path.read_bytes()
+
+
+def begins_as_picture(content: bytes) -> bool:
+    """Whether bytes begin as those of a picture do."""
+    return content.startswith(STARTS) or (content[:4] == b"RIFF" and content[8:12] == b"WEBP")
 
 
 def start_of(content: bytes) -> str:
@@ -218,10 +230,11 @@ def resized(grey: np.ndarray, shape: tuple[int, int]) -> Seen:
 def as_digit(grey: np.ndarray) -> Seen:
     """Shades of grey (H, W) uint8 as MNIST would show the digit on them, by the steps above."""
     height, width = grey.shape
-    v, notes = ink_of(shrunk(grey))
+    g = shrunk(grey)
+    v, notes = ink_of(g)
     strength = v.max()
     if strength < LEAST_STRENGTH:
-        return Seen(np.zeros((SIDE, SIDE), np.uint8), (BLANK,))
+        return Seen(np.zeros((SIDE, SIDE), np.uint8), (BLANK if g.std() < LEAST_STRENGTH else UNSEEN,))
     if UNEVEN in notes:
         v = np.where(without_specks(v > strength / 4), v, 0)
     rows, columns = (np.flatnonzero((v > strength / 4).any(axis=axis)) for axis in (1, 0))

@@ -16,10 +16,9 @@ from PIL import Image
 from data.dataset import Source, natural_order
 from data.errors import DataError
 from data.folder import is_junk
-from data.picture import bytes_of, grey_of, is_coloured, opened, upright
+from data.picture import begins_as_picture, bytes_of, grey_of, is_coloured, opened, upright
 from data.split import hold_out_test
 
-STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"II*\0", b"MM\0*")
 ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 TRAINING, TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")
 MOST_PIXELS = 2**24  # of one picture: a first layer for more would have no room
@@ -105,7 +104,7 @@ def is_picture_file(path: Path) -> bool:
             start = file.read(12)
     except OSError:  # not ours to read, so not what is looked for
         return False
-    return start.startswith(STARTS) or (start[:4] == b"RIFF" and start[8:] == b"WEBP")
+    return begins_as_picture(start)
 
 
 def looks_like_picture(path: Path) -> bool:

@@ -9,7 +9,7 @@ import math
 import re
 import warnings
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,16 +18,17 @@ import numpy as np
 from data.dataset import LARGEST_WHOLE, Source, short
 from data.errors import DataError
 from data.layout import (
-    MISSING,
     NUMBER,
     THOUSANDS,
     Layout,
     cells_of,
     find_labels,
+    is_missing,
     label_names,
     match,
     sniff,
     text_label,
+    unclosed,
 )
 from data.lines import lines_of
 from data.split import hold_out_test
@@ -112,6 +113,7 @@ class Parser:
     layout: Layout
     columns: list[int]  # that are numbers, in the order wanted
     text: int | None  # the label's column where it is kept as text
+    optional: Collection[int] = ()  # the label's columns where a row may lack them
     dtype: type = np.float64
     data: bytearray = field(default_factory=bytearray)
     texts: list[str] = field(default_factory=list)
@@ -158,7 +160,7 @@ class Parser:
         except (ValueError, OverflowError, Warning):
             return None
         labels = () if self.text is None else self.texts[-len(block) :]
-        if found.shape != (len(block), len(self.layout.names)) or any(map(bad_label, labels)):
+        if found.shape != (len(block), len(self.layout.names)) or any(map(self.bad_label, labels)):
             return None
         numbers = found[:, self.columns]
         if dtype is np.float64:
@@ -184,32 +186,43 @@ class Parser:
                 raise DataError(f"{path}, line {line} has {len(cells)} fields, expected {width} as elsewhere; mend it")
             if self.text is not None:
                 self.texts.append(cells[self.text].strip())
-                if bad_label(self.texts[-1]):
+                if self.bad_label(self.texts[-1]):
                     raise DataError(
                         f"{path}, line {line}: the label, {self.layout.column(self.text)}, is "
                         f"{short(self.texts[-1])!r}; fill it or remove the row, or name another column with --label"
                     )
-            joined = "\0".join([cells[c] for c in self.columns])
-            if "," in joined:
-                self.comma = self.comma or line
-            if "." in joined:
-                self.point = self.point or line
-            if "," in joined and ("." in joined or (self.layout.separator == "," and self.one_thousand(cells))):
-                self.explain(line, cells)
-            try:
-                values = list(map(float, joined.replace(",", ".").split("\0")))
-            except ValueError:
-                self.explain(line, cells)
-            if "_" in joined or not all(map(math.isfinite, values)):
-                self.explain(line, cells)
-            if self.comma and self.point:
-                raise DataError(
-                    f"{path}: the decimal mark is a comma in line {self.comma} and a point from line {self.point} on; "
-                    "write all numbers in one way"
-                )
-            numbers.extend(values)
+            numbers.extend(self.values_of(line, cells))
             self.lines.append(line)
         return np.frombuffer(numbers, np.float64).reshape(-1, len(self.columns)) if numbers else np.empty((0, 1))
+
+    def values_of(self, line: int, cells: list[str]) -> list[float]:
+        """The numbers of a row; NaN for all of a label of which one is missing and may be."""
+        bare = any(is_missing(cells[c]) for c in self.optional)
+        joined = "\0".join(["0" if bare and c in self.optional else cells[c] for c in self.columns])
+        if "," in joined:
+            self.comma = self.comma or line
+        if "." in joined:
+            self.point = self.point or line
+        if "," in joined and ("." in joined or (self.layout.separator == "," and self.one_thousand(cells))):
+            self.explain(line, cells)
+        try:
+            values = list(map(float, joined.replace(",", ".").split("\0")))
+        except ValueError:
+            self.explain(line, cells)
+        if "_" in joined or not all(map(math.isfinite, values)):
+            self.explain(line, cells)
+        if self.comma and self.point:
+            raise DataError(
+                f"{self.layout.file.path}: the decimal mark is a comma in line {self.comma} and a point from line "
+                f"{self.point} on; write all numbers in one way"
+            )
+        if bare:
+            values = [math.nan if c in self.optional else v for c, v in zip(self.columns, values, strict=True)]
+        return values
+
+    def bad_label(self, text: str) -> bool:
+        """Whether a label is missing where it may not, or no label at all."""
+        return (is_missing(text) and not self.optional) or len(text) > MOST_LABEL
 
     def one_thousand(self, cells: list[str]) -> bool:
         """Whether a cell could be 1,234 as well as 1.234."""
@@ -220,7 +233,9 @@ class Parser:
         for c in self.columns:
             cell = cells[c].strip()
             place = f"{self.layout.file.path}, line {line}, {self.layout.column(c)}"
-            if cell.lower() in MISSING:
+            if is_missing(cell):
+                if c in self.optional:
+                    continue
                 raise DataError(f"{place} is {repr(cell) if cell else 'empty'}; fill it or remove the row")
             if THOUSANDS.fullmatch(cell) or (self.layout.separator == "," and ONE_THOUSAND.fullmatch(cell)):
                 raise DataError(f"{place} is {short(cell)!r}, with a mark for thousands; write numbers without")
@@ -233,18 +248,17 @@ class Parser:
         )
 
 
-def bad_label(text: str) -> bool:
-    """Whether a label is missing or no label at all."""
-    return text.lower() in MISSING or len(text) > MOST_LABEL
+def parse(layout: Layout, features: list[int], labels: list[int], by_text: bool, *, unlabelled: bool = False) -> Rows:
+    """All rows; where the label is no text its columns are the last of the numbers.
 
-
-def parse(layout: Layout, features: list[int], labels: list[int], by_text: bool) -> Rows:
-    """All rows; where the label is no text its columns are the last of the numbers."""
+    With `unlabelled` a row may lack its label: the text is then one of those for what is missing, the numbers are NaN.
+    """
     columns = features if by_text else features + labels
-    parser = Parser(layout, columns, labels[0] if by_text else None)
+    parser = Parser(layout, columns, labels[0] if by_text else None, labels if unlabelled else ())
     if picture_side(len(features)):
         parser.dtype = np.uint8
-    for block in blocks((line, text) for line, text in lines_of(layout.file) if line >= layout.body):
+    lines = ((line, text) for line, text in lines_of(layout.file) if line >= layout.body)
+    for block in blocks((line, unclosed(text, layout.separator, layout.closing)) for line, text in lines):
         parser.read(block)
     if not parser.lines:
         raise DataError(f"{layout.file.path} holds a header and no rows; expected a row a line")

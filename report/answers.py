@@ -27,7 +27,7 @@ def answers_text(predictions: Sequence[dict[str, Any]], width: int | None = None
     for p in shown:
         cells = [f"{value:.6g}{unit_of(p)}" for value in p["values"].values()] if numbers else said(p)
         if labelled:
-            label = p.get("label", "")
+            label = p.get("label") or ""
             cells += [f"{v:.6g}{unit_of(p)}" for v in label.values()] if isinstance(label, dict) else [printable(label)]
             cells += [""] * (len(heads) - len(cells))
         rows.append(("", *cells))

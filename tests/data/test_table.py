@@ -326,6 +326,27 @@ def test_what_spreadsheets_add_is_no_data(tmp_path):
     assert lines.tolist() == [3, 4, 6]
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("header", [None, ["a", "b", "animal"]])
+@pytest.mark.parametrize("ending", ["{s}", "{s} ", "{s}{s}{s}"])
+def test_empty_columns_at_the_end_are_none(tmp_path, separator, header, ending):
+    """A separator closes each line, or a spreadsheet wrote columns that once held something."""
+    end = ending.format(s=separator) + "\n"
+    x, y, lines = whole(read(write(tmp_path / "a.csv", lined(ROWS, separator, header=header, end=end))))
+    np.testing.assert_array_equal(x, [row[:2] for row in ROWS])
+    assert list(y) == [row[2] for row in ROWS]
+    assert lines[0] == 1 + bool(header)
+
+
+def test_a_column_at_the_end_with_a_name_or_one_value_is_a_column(tmp_path):
+    named = write(tmp_path / "named.csv", lined(ROWS, header=["a", "b", "animal", "c"], end=",\n").replace("c,", "c"))
+    assert "line 2, column 4 ('c') is empty; fill it or remove the row" in refusal(named)
+    late = write(tmp_path / "late.csv", lined(ROWS * 30, end=",\n") + "1,2,dog,3\n")
+    assert "late.csv, line 151 has 4 fields, expected 3 as elsewhere; mend it" in refusal(late)
+    early = write(tmp_path / "early.csv", lined(ROWS[:1], end=",1\n") + lined(ROWS[1:], end=",\n"))
+    assert "line 2, column 4 is empty; fill it or remove the row" in refusal(early)
+
+
 def test_a_quoted_label_may_hold_anything(tmp_path):
     path = write(tmp_path / "t.csv", 'name,a\n"Smith, J.",1\n"say ""hi""",2\n"two lines",3\n')
     assert whole(read(path))[1].tolist() == ["Smith, J.", 'say "hi"', "two lines"]

@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -141,6 +142,15 @@ def test_labels_that_start_at_1_are_answered(here, ask):
     assert answers(found) == [p["label"] for p in found] == names * 2
 
 
+def test_rows_of_a_data_set_that_are_not_answered_are_said(here, ask):
+    np.savez("set.npz", X_train=np.ones((4, 3)), X_test=np.ones((2, 3)))
+    assert len(ask("line", "set.npz")) == 2
+    assert ask.err == "set.npz: the rows are X_test; not used: X_train.\n"
+    np.savez("part.npz", X_train=np.ones((4, 3)))
+    assert len(ask("line", "part.npz")) == 4
+    assert ask.err == ""
+
+
 def test_the_text_is_a_line_a_file(here, runs, capsys, digits):
     Image.fromarray(digits[0]).save("seven.png")
     Image.new("L", (50, 40), "white").save("white.png")
@@ -160,6 +170,14 @@ def test_a_blank_picture_has_no_answer(here, ask):
     Image.new("L", (28, 28)).save("blank.png")
     [p] = ask("digits", "blank.png")
     assert p["notes"] == [BLANK]
+    assert {p[k] for k in ("answer", "probability", "runner_up", "runner_up_probability", "probabilities")} == {None}
+
+
+def test_what_stands_out_from_nothing_has_no_answer_either(here, ask):
+    """Noise all over is no blank paper, and no digit."""
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200), np.uint8)).save("noise.png")
+    [p] = ask("digits", "noise.png")
+    assert p["notes"] == ["nothing stands out from its paper"]
     assert {p[k] for k in ("answer", "probability", "runner_up", "runner_up_probability", "probabilities")} == {None}
 
 
@@ -280,15 +298,119 @@ def test_columns_are_found_by_their_names(here, ask, refused, table):
     assert [p["probabilities"] for p in found] == [p["probabilities"] for p in first]
     assert ask.err == "bare.csv: the label is column 4 (--label says otherwise).\n"
     (here / "lost.csv").write_text("a,b,weight\n1,2,3\n")
-    assert "lost.csv has no column 'c', of which the network takes one; it has the columns a, b" in refused(
+    assert "lost.csv has no column 'c', of which the network takes 1; it has the columns a, b, weight: add" in refused(
         "table", "lost.csv"
     )
     (here / "twice.csv").write_text("a,b,c,c\n1,2,3,4\n")
-    assert "twice.csv has 2 columns 'c'" in refused("table", "twice.csv")
+    assert (
+        "twice.csv has 2 columns 'c', of which the network takes 1; it has the columns a, b, c, c: rename"
+        in refused("table", "twice.csv")
+    )
     (here / "bird.csv").write_text(TABLE + "1,2,3,dog\n1,2,3,bird\n")
     assert "bird.csv, line 3 has the label bird, which the network does not know (known: cat, dog)" in refused(
         "table", "bird.csv"
     )
+
+
+@pytest.fixture(scope="module")
+def narrow(runs):
+    """A run, `narrow`, of the one column `x in cm` and the label `kind`: yes where x > 0."""
+    x = np.random.default_rng(6).normal(0, 3, 100)
+    lines = [f"{value:.3f},{'yes' if value > 0 else 'no'}\n" for value in x]
+    (runs.parent / "narrow.csv").write_text("x in cm,kind\n" + "".join(lines))
+    words = ["--data", str(runs.parent / "narrow.csv"), "-e", "40", "--lr", "0.1", "--batch-size", "20"]
+    quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "--validation", "0", "--hidden", "8"]
+    assert train.main([*quick, *words, "--name", "narrow", "-o", str(runs)]) == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x in cm\n5.5\n-6.5\n",
+        "x in cm\n5.5\n",
+        "5.5\n-6.5\n",
+        "x in cm\n5,5\n-6,5\n",
+        "5,5\n-6\n",
+        '"5,5"\n"-6,5"\n',
+        "x in cm,\n5.5,\n-6.5,\n",
+        "5,\n-6,\n",
+        "x in cm,kind\n5,yes\n-6,no\n",
+        "5,yes\n-6,no\n",
+        "5.5;yes\n-6.5;no\n",
+    ],
+)
+def test_a_network_of_one_number_takes_a_table_of_one_column(here, ask, narrow, text):
+    (here / "a.csv").write_text(text)
+    found = ask("narrow", "a.csv")
+    assert answers(found) == ["yes", "no"][: len(found)]
+    assert len(found) == text.count("\n") - ("x" in text)
+    assert ("label" in found[0]) == ("yes" in text)
+
+
+def test_one_number_or_two_is_asked(here, refused, narrow):
+    """Without a header 5,1 may be a number or two; with --label it is two."""
+    (here / "a.csv").write_text("5,1\n-6,0\n")
+    assert "a.csv, line 1 may be one number with a decimal comma or two numbers" in refused("narrow", "a.csv")
+    assert "line 1 has the label 1" in refused("narrow", "a.csv", "--label", "2")
+    (here / "a.csv").write_text("x in cm\n5\n?\n")
+    assert "a.csv, line 3, column 1 ('x in cm') is '?'; fill it or remove the row" in refused("narrow", "a.csv")
+
+
+def test_columns_of_one_name_are_taken_in_their_order(here, runs, ask, refused):
+    """A network that learned from two columns a, and once more from a label of that name."""
+    rows = np.random.default_rng(8).normal(0, 3, (60, 2))
+    lines = [f"{a:.3f},{b:.3f},{'cat' if a > b else 'dog'}\n" for a, b in rows]
+    quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "-e", "1", "--validation", "0"]
+    for name, head, flags in (("equal", "a,a,art\n", []), ("same", "a,a,a\n", ["--label", "last"])):
+        (here / f"{name}.csv").write_text(head + "".join(lines))
+        words = ["--name", name, "--data", str(here / f"{name}.csv"), *flags, "-o", str(runs)]
+        assert train.main([*quick, *words]) == 0
+    np.savez("rows.npz", x=[list(map(float, line.split(",")[:2])) for line in lines])
+    said = [p["probabilities"] for p in ask("equal", "rows.npz")]
+    found = ask("equal", "equal.csv")
+    assert [p["probabilities"] for p in found] == said
+    assert [p["label"] for p in found] == [line.strip().split(",")[2] for line in lines]
+    (here / "bare.csv").write_text("a,a\n" + "".join(line.rsplit(",", 1)[0] + "\n" for line in lines))
+    assert [p["probabilities"] for p in ask("equal", "bare.csv")] == said
+    (here / "one.csv").write_text("a,b,art\n1,2,cat\n")
+    assert "one.csv has 1 column 'a', of which the network takes 2; it has the columns a, b, art: add" in refused(
+        "equal", "one.csv"
+    )
+    assert "label" not in ask("same", "bare.csv")[0]
+    assert "same.csv has 3 columns 'a', of which the network takes 2" in refused("same", "same.csv")
+
+
+@pytest.mark.parametrize("missing", ["", "?", " NA "])
+def test_rows_without_a_label_are_answered_without_one(here, runs, ask, table, missing, capsys):
+    """A column of the label that is empty throughout is none."""
+    rows = [",".join(row[:3]) for row in table]
+    (here / "bare.csv").write_text("a,b,c\n" + "".join(f"{row}\n" for row in rows))
+    said = [p["probabilities"] for p in ask("table", "bare.csv")]
+    (here / "none.csv").write_text(TABLE + "".join(f"{row},{missing}\n" for row in rows))
+    found = ask("table", "none.csv")
+    assert [p["probabilities"] for p in found] == said
+    assert "label" not in found[0]
+    labels = [row[3] if i % 2 else missing for i, row in enumerate(table)]
+    (here / "some.csv").write_text(TABLE + "".join(f"{row},{art}\n" for row, art in zip(rows, labels, strict=True)))
+    found = ask("table", "some.csv")
+    assert [p["probabilities"] for p in found] == said
+    assert [p["label"] for p in found] == [row[3] if i % 2 else None for i, row in enumerate(table)]
+    assert predict.main(["table", "some.csv", "-o", str(runs)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[-1] == "true"
+    assert lines[1].endswith("%")
+    assert lines[2].split()[-1] == table[1][3]
+
+
+def test_rows_without_all_numbers_of_their_label_are_answered_without_one(here, runs, ask, capsys):
+    (here / "rows.csv").write_text("a,b,c\n1,2,3\n4,5,6\n7,8,9\n")
+    said = [p["values"] for p in ask("line", "rows.csv")]
+    (here / "some.csv").write_text("near,far,1,2,3\n5,,1,2,3\n6,7,4,5,6\n?,?,7,8,9\n")
+    found = ask("line", "some.csv")
+    assert [p["values"] for p in found] == said
+    assert [p["label"] for p in found] == [None, {"near": 6, "far": 7}, None]
+    assert predict.main(["line", "some.csv", "-o", str(runs)]) == 0
+    assert [len(line.split()) for line in capsys.readouterr().out.splitlines()[1:]] == [7, 11, 7]
 
 
 def test_other_columns_are_no_test_of_the_network(here, runs, table, capsys):
@@ -333,6 +455,17 @@ def test_raw_pictures_are_what_they_are(here, ask, digits):
     assert raw["notes"] == []
 
 
+def workbook(path):
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("[Content_Types].xml", "")
+        file.writestr("xl/workbook.xml", "")
+
+
+def cut_png(path):
+    Image.new("L", (28, 28)).save(path)
+    path.write_bytes(path.read_bytes()[:40])
+
+
 @pytest.mark.parametrize(
     ("run", "name", "make", "words"),
     [
@@ -345,7 +478,7 @@ def test_raw_pictures_are_what_they_are(here, ask, digits):
         ("bands", "a.csv", lambda p: p.write_text(("1," * 35 + "0.5\n") * 2), "a.csv, line 1 has other numbers than 0"),
         ("bands", "a.csv", lambda p: p.write_text("1," * 35 + "1\n" + "1," * 35 + "x\n"), "a.csv, line 2, column 36"),
         ("line", "a.csv", lambda p: p.write_text("1,2\n3,4\n"), "expected the 3 numbers that the network takes, or"),
-        ("line", "a.csv", lambda p: p.write_text("1,2,3\n3,4,1e300\n"), "too large for the network"),
+        ("line", "a.csv", lambda p: p.write_text("1,2,3\n3,4,1e300\n"), "a.csv, row 2 holds numbers too large for the"),
         ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 3), np.uint8)), "x.npz holds bytes (0..255), the netw"),
         ("line", "x.npz", lambda p: np.savez(p, x=np.array([[1, 2, np.nan]])), "x.npz, row 1 holds a NaN"),
         ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 4))), "x.npz has rows of 4 numbers, the network ta"),
@@ -355,12 +488,16 @@ def test_raw_pictures_are_what_they_are(here, ask, digits):
         ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 3)), y=[[1, np.nan]] * 2), "row 1 has a NaN"),
         ("bands", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 36), np.uint8), y=[4, 5]), "row 2 has the label 5"),
         ("bands", "a.csv", lambda p: p.write_text("0," * 36 + "7\n"), "a.csv, line 1 has the label 0, wh"),
+        ("bands", "a.csv", lambda p: p.write_text("0," * 36 + "7\n"), "the label is column 1 unless --label"),
+        ("bands", "a.csv", lambda p: p.write_text("0.5," + "0," * 35 + "7"), "the label is column 1 unless --label"),
         ("line", "x.npz", lambda p: np.savez(p, z=np.zeros((2, 3))), "x.npz holds z; expected x, rows of features"),
         ("line", "x.npz", lambda p: np.savez(p, x=["a"]), "expected rows of 3 numbers"),
         ("line", "x.npz", lambda p: p.write_bytes(b"PK\3\4junk"), "x.npz cannot be read as NPZ"),
         ("line", "a.png", lambda p: Image.new("L", (3, 1)).save(p), "takes rows of 3 real numbers: give a table"),
         ("bands", "x.npz", lambda p: np.savez(p, x=np.full((1, 36), 0.5)), "holds real numbers, the network was train"),
         ("bands", "labels", lambda p: p.write_bytes(idx_bytes(np.zeros(9))), "rows of 1 numbers, the network takes 36"),
+        ("line", "book", workbook, "book is a spreadsheet; save it as CSV in UTF-8"),
+        ("digits", "cut.png", cut_png, "cut.png begins as a picture and none can be read from it, as where it is cut"),
         ("bands", "a.pdf", lambda p: p.write_bytes(b"%PDF-1.4"), "a.pdf is a PDF"),
     ],
 )  # fmt: skip
@@ -369,6 +506,27 @@ def test_what_the_network_cannot_take_is_a_sentence_and_3(here, refused, run, na
     sentence = refused(run, name)
     assert words in sentence
     assert "np." not in sentence
+
+
+def test_the_first_row_that_is_too_large_is_named_with_its_file(here, refused):
+    np.savez("good.npz", x=np.ones((3, 3)))
+    np.savez("bad.npz", x=[[1, 2, 3], [1, 1e300, 3], [1e300, 2, 3]])
+    assert "bad.npz, row 2 holds numbers too large" in refused("line", "good.npz", "bad.npz", "good.npz")
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 3), (3, 6, 5), (6, 5, 4)])
+def test_a_network_of_pictures_in_colour_takes_arrays(here, runs, refused, shape):
+    """Not picture files, which are taken as shades of grey; whether it is axis first or last is not known."""
+    np.savez("colour.npz", x=np.random.default_rng(1).integers(0, 256, (20, *shape), np.uint8), y=[0, 1] * 10)
+    quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "-e", "1", "--validation", "0"]
+    words = ["--name", "x".join(map(str, shape)), "--data", "colour.npz", "--hidden", "4", "-o", str(runs)]
+    assert train.main([*quick, *words]) == 0
+    Image.new("RGB", (5, 6)).save("a.png")
+    sentence = refused("x".join(map(str, shape)), "a.png")
+    assert (
+        f"a.png is a picture, the network learned from arrays of {'x'.join(map(str, shape))} numbers, as of" in sentence
+    )
+    assert "pictures in colour; give such arrays (.npz): picture files are taken in grey alone" in sentence
 
 
 def test_no_such_run_is_a_sentence_and_7(here, refused):
@@ -419,6 +577,8 @@ def test_standard_input_may_be_a_picture_or_a_table(here, runs, digits):
     rows = "\n".join(",".join(map(str, digit.ravel())) for digit in digits[:3]).encode()
     done = predicting(runs, "digits", "-", "--json", content=rows)
     assert [(p["file"], p["row"]) for p in json.loads(done.stdout)["predictions"]] == [("-", 1), ("-", 2), ("-", 3)]
+    done = predicting(runs, "line", "-", content=b"near,far,a,b,c\n1,2,3,4,5\n")
+    assert b"standard input: the label is column 1 ('near'), column 2 ('far')" in done.stderr
     for content, words in ((b"", b"standard input is empty"), (b"1,2\n3,4\n", b"error: standard input, line 1 has 2")):
         done = predicting(runs, "digits", "-", content=content)
         assert (done.returncode, done.stdout) == (3, b"")
