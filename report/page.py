@@ -20,13 +20,14 @@ HERE = Path(__file__).resolve().parent
 
 
 def page_for(model: Model, params: Any, name: str) -> str:
-    """The page of a network that tells pictures of bytes apart, under its name; ValueError for any other.
+    """The page of a network that tells pictures in grey (bytes) apart, under its name; ValueError for any other.
 
     Weights are float32 in it, whatever they were: probabilities agree with NumPy's to 1e-5.
     """
     if model.y_scaling is not None or model.x_scaling is not None or len(model.shape) != 2:
-        kind = "predicts numbers" if model.y_scaling is not None else "reads rows of numbers"
-        raise ValueError(f"the network {kind}, and one can draw only for one that tells pictures of bytes apart")
+        rows = f"reads rows of {'x'.join(map(str, model.shape))} numbers"
+        kind = "predicts numbers" if model.y_scaling is not None else rows
+        raise ValueError(f"the network {kind}, and one can draw only for one that tells pictures in grey (bytes) apart")
     network = {
         "shape": model.shape,
         "activation": model.activation,

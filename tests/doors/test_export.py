@@ -203,7 +203,7 @@ def test_only_for_pictures_one_draws(tmp_path, monkeypatch, capsys, kind):
     assert guarded(export.main, ["r", "--format", "html"]) == 2
     err = capsys.readouterr().err
     assert err.startswith(
-        "error: the network " + ("predicts numbers" if kind == "numbers" else "reads rows of numbers")
+        "error: the network " + ("predicts numbers" if kind == "numbers" else "reads rows of 4 numbers")
     )
     assert err.endswith("use another --format\n")
     assert not (tmp_path / "runs" / "r" / "export").exists()

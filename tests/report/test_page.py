@@ -63,9 +63,9 @@ def test_a_class_may_be_called_anything(name):
     ("change", "words"),
     [
         ({"y_scaling": Scaling(np.zeros(3), np.ones(3)), "class_names": ()}, "predicts numbers"),
-        ({"x_scaling": Scaling(np.zeros(12), np.ones(12))}, "reads rows of numbers"),
-        ({"shape": (12,)}, "reads rows of numbers"),
-        ({"shape": (2, 2, 3)}, "reads rows of numbers"),
+        ({"x_scaling": Scaling(np.zeros(12), np.ones(12))}, "reads rows of 3x4 numbers"),
+        ({"shape": (12,)}, "reads rows of 12 numbers"),
+        ({"shape": (2, 2, 3)}, r"reads rows of 2x2x3 numbers, .* pictures in grey \(bytes\) apart"),
     ],
 )
 def test_what_cannot_be_drawn_has_no_page(change, words):
