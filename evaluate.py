@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     model.check(dataset)
     if flags.data is None:
-        check_data(dataset, checkpoint, {}, "say --data to be judged by these")
+        check_data(dataset, checkpoint, {}, "give rows that it has not learned from with --data")
     elif dataset.undivided and checkpoint.data not in ("", dataset.digest):
         dataset = dataset.all_as_test()
     for notice in dataset.notices:

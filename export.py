@@ -88,7 +88,7 @@ def place(output: str | None, source: Path, name: str) -> Path:
         elif source.name != LAST:
             folder = folder / source.stem  # so that `best` leaves what was made of `last`
         for own in (source.parent / "export", folder):
-            if own.is_symlink():  # where no place is named, nothing is written outside the run folder
+            if os.path.islink(own):  # where no place is named, nothing is written outside the run folder
                 raise CheckpointError(f"{own} is a link; remove it, or name a place by --output")
         try:
             folder.mkdir(parents=True, exist_ok=True)

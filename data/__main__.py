@@ -17,7 +17,7 @@ from data.kinds import recognise
 
 FEW_ROWS = 10  # of a class: too few to learn it from and to judge it by
 UNEVEN = 3.0  # the commonest class has so many times the rows of the rarest
-FRACTIONS = 0.25  # of the labels: from here on they are numbers to predict
+MANY = 0.25  # of the labels: beyond that they are numbers to predict
 SHOWN = 20  # classes, files, columns
 
 
@@ -52,9 +52,14 @@ def load_either(name: str, *, regression: bool, label: str) -> Dataset:
 
 
 def are_measured(y: np.ndarray) -> bool:
-    """Whether targets (N, n_out) are no classes with a fault: many fractions, or columns that are not one-hot."""
-    fractions = float((y != np.floor(y)).mean())
-    return fractions > FRACTIONS or (y.shape[1] > 1 and float(np.isin(y, (0, 1)).mean()) < FRACTIONS)
+    """Whether targets (N, n_out) are no classes with a fault: many fractions or values, or nothing one-hot."""
+    several = y.shape[1] > 1
+    return any(
+        np.mean(column != np.floor(column)) > MANY
+        or len(np.unique(column)) > 0.5 * len(column)
+        or (several and np.mean(~np.isin(column, (0, 1))) > MANY)
+        for column in y.T
+    )
 
 
 def facts_of(dataset: Dataset) -> dict[str, Any]:

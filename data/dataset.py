@@ -101,7 +101,7 @@ class Dataset:
         x, y = np.concatenate([self.x_train, self.x_test]), np.concatenate([self.y_train, self.y_test])
         split = no_test_part(self.undivided, len(self.x_test), len(x))
         kept = tuple(notice for notice in self.notices if notice not in split)
-        told = f"{self.undivided} holds no test part: the network is judged by all its rows."
+        told = f"{self.undivided} holds no test part: all its rows count, also such as the network has learned from."
         return replace(self, x_test=x, y_test=y, notices=(*kept, told))
 
 
@@ -125,6 +125,7 @@ def as_classification(source: Source, class_names: tuple[str, ...] = ()) -> Data
         elif source.undivided and not {*found.names} <= {*names}:
             raise DataError(
                 f"{source.undivided}: no class has two rows; expected several, to learn from and to be judged by"
+                f"{'' if source.y_train.dtype.kind in 'SU' else ' (to predict numbers use --loss mse)'}"
             )
         else:
             check_known(source, part, found, names, "no training row has", "add training rows for them")

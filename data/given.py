@@ -231,7 +231,11 @@ def read_rows_of_table(path: Path, name: str, wanted: Wanted) -> Given:
         )
     x = x.astype(np.uint8 if wanted.is_bytes else np.float64)
     y = label_texts(rows.texts[0]) if by_text else rows.numbers[:, len(features) :]
-    known = [not is_missing(text) for text in rows.texts[0]] if by_text else ~np.isnan(y).any(axis=1)
+    known = (
+        [text in wanted.classes or not is_missing(text) for text in rows.texts[0]]
+        if by_text
+        else ~np.isnan(y).any(axis=1)
+    )
     labelled = np.flatnonzero(known) if labels else ()
     if not len(labelled):
         return Given(name, x, notices=notices)

@@ -159,14 +159,16 @@ class Parser:
                 )
         except (ValueError, OverflowError, Warning):
             return None
-        labels = () if self.text is None else self.texts[-len(block) :]
+        labels = () if self.text is None else {*self.texts[-len(block) :]}
         if found.shape != (len(block), len(self.layout.names)) or any(map(self.bad_label, labels)):
             return None
         numbers = found[:, self.columns]
         if dtype is np.float64:
+            if not np.isfinite(numbers).all():
+                return None
             if not self.point and (numbers != np.floor(numbers)).any():
                 self.point = block[0][0]
-            if not np.isfinite(numbers).all() or (self.comma and self.point):
+            if self.comma and self.point:
                 return None
         self.lines.extend(line for line, _ in block)
         return numbers
@@ -258,7 +260,9 @@ def parse(layout: Layout, features: list[int], labels: list[int], by_text: bool,
     if picture_side(len(features)):
         parser.dtype = np.uint8
     lines = ((line, text) for line, text in lines_of(layout.file) if line >= layout.body)
-    for block in blocks((line, unclosed(text, layout.separator, layout.closing)) for line, text in lines):
+    if layout.closing:
+        lines = ((line, unclosed(text, layout.separator, layout.closing)) for line, text in lines)
+    for block in blocks(lines):
         parser.read(block)
     if not parser.lines:
         raise DataError(f"{layout.file.path} holds a header and no rows; expected a row a line")

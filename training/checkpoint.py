@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint, also: Path | None = Non
         try:
             replace_file(target, content)
         except OSError as error:
-            kept = "; the checkpoint before it stands" if target.exists() else ""
+            kept = "; the checkpoint before it stands" if os.path.exists(target) else ""
             raise CheckpointError(f"{target} cannot be written ({why(error)}){kept}") from None
 
 

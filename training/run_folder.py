@@ -285,7 +285,7 @@ class RunFolder:
             raise CheckpointError(f"{self.path / METRICS} cannot be written ({why(error)})") from None
 
     def _make(self, folder: Path) -> None:
-        if folder != self.path and folder.is_symlink():
+        if folder != self.path and os.path.islink(folder):
             raise CheckpointError(f"{folder} is a link, and a run writes nothing outside its folder: remove it")
         try:
             folder.mkdir(exist_ok=True)

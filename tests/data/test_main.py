@@ -150,9 +150,18 @@ def test_classes_with_a_fault_are_not_taken_for_numbers_to_predict(tmp_path, cap
     assert words in capsys.readouterr().err
 
 
-def test_several_numbers_a_row_are_numbers_to_predict_also_where_they_are_whole(tmp_path, capsys):
+@pytest.mark.parametrize("kind", ["prices", "negative", "few halves", "two", "one of them a flag"])
+def test_whole_numbers_to_predict_are_recognised_too(tmp_path, capsys, kind):
     rng = np.random.default_rng(0)
-    np.savez(tmp_path / "a.npz", x=rng.normal(size=(20, 3)), y=rng.integers(0, 50, (20, 2)))
+    prices, flag = rng.permutation(1000)[:40], rng.integers(0, 2, 40)
+    y = {
+        "prices": prices,
+        "negative": -prices,
+        "few halves": prices + 0.5 * (np.arange(40) % 5 == 0),
+        "two": rng.integers(0, 50, (40, 2)),
+        "one of them a flag": np.column_stack([flag, prices]),
+    }[kind]
+    np.savez(tmp_path / "a.npz", x=rng.normal(size=(40, 3)), y=y)
     assert "numbers to predict" in facts(capsys, tmp_path / "a.npz")["notices"][-1]
 
 

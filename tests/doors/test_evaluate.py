@@ -48,7 +48,9 @@ def test_of_other_data_without_a_test_part_all_rows_are_judged(run, tmp_path, ca
     assert evaluate.main(["r", "--device", "cpu", "--data", "other.npz", "--json"]) == 0
     out, err = capsys.readouterr()
     assert np.sum(json.loads(out)["confusion"]) == json.loads(out)["rows"] == 100
-    assert err.splitlines()[-1] == "other.npz holds no test part: the network is judged by all its rows."
+    assert err.splitlines()[-1] == (
+        "other.npz holds no test part: all its rows count, also such as the network has learned from."
+    )
     assert "are kept for the test" not in err
     with np.load(tmp_path / "other.npz") as arrays:
         x, y = arrays["x"], arrays["y"]
@@ -68,9 +70,11 @@ def test_data_that_changed_since_are_not_taken_for_those_of_the_run(run, tmp_pat
     assert guarded(evaluate.main, ["r", "--device", "cpu"]) == 3
     err = capsys.readouterr().err
     assert "the data of this run have changed since it began" in err
-    assert "or say --data to be judged by these" in err
+    assert "or give rows that it has not learned from with --data" in err
     assert evaluate.main(["r", "--device", "cpu", "--data", "toy.npz", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["rows"] == len(x) + 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["rows"] == len(x) + 1
+    assert "also such as the network has learned from" in err
 
 
 @pytest.mark.parametrize(

@@ -262,6 +262,22 @@ def test_the_label_of_the_recipe_is_no_column_of_another_order(here, runs, ask, 
     )
 
 
+def test_a_class_that_is_called_na_is_a_label(here, runs, ask):
+    x = np.random.default_rng(0).normal(size=(40, 2))
+    np.savez("regions.npz", x=x, y=np.where(x[:, 0] > 0, "EU", "NA"))
+    quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "-e", "1", "--hidden", "4"]
+    assert train.main([*quick, "--name", "regions", "--data", "regions.npz", "-o", str(runs)]) == 0
+    (here / "t.csv").write_text("0.9,0.4,NA\n-0.9,0.4,EU\n0.9,0.1,\n")
+    assert [p.get("label") for p in ask("regions", "t.csv", "--label", "3")] == ["NA", "EU", None]
+
+
+def test_no_decimal_point_is_seen_where_a_number_is_missing(here, ask):
+    lines = ["a;b;c;near;far", *["3;4;5;nan;nan"] * 100_000, "0,5;0,25;1;1,5;2,5"]
+    (here / "t.csv").write_text("\n".join(lines) + "\n")
+    found = ask("line", "t.csv")
+    assert found[-1]["label"] == {"near": 1.5, "far": 2.5}
+
+
 def test_one_row_without_a_header_may_have_its_label(here, ask, table):
     for row in table[:3]:
         (here / "one.csv").write_text(",".join(row) + "\n")

@@ -180,6 +180,17 @@ def test_a_folder_that_has_vanished_is_told(tmp_path):
     assert str(path) in str(caught.value)
 
 
+def test_a_disk_that_answers_nothing_more_is_told_all_the_same(path, monkeypatch):
+    """Whatever is asked of it once a write has failed, the first fault is what is said."""
+    checkpoint = trained()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", fail)
+        patch.setattr("os.stat", fail)
+        with pytest.raises(CheckpointError) as caught:
+            write_checkpoint(path, checkpoint)
+    assert str(caught.value) == f"{path} cannot be written (No space left on device)"
+
+
 def test_of_a_first_checkpoint_none_is_said_to_stand(path, monkeypatch):
     monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(CheckpointError, match=r"\(No space left on device\)$"):
