@@ -97,7 +97,7 @@ class Dataset:
         return len(self.class_names) or self.y_train.shape[1]
 
     def all_as_test(self) -> "Dataset":
-        """As a test part, every row of what came without one; for networks that have learned from none of them."""
+        """With every row in the test part, of what came without one."""
         x, y = np.concatenate([self.x_train, self.x_test]), np.concatenate([self.y_train, self.y_test])
         split = no_test_part(self.undivided, len(self.x_test), len(x))
         kept = tuple(notice for notice in self.notices if notice not in split)

@@ -13,7 +13,7 @@ import numpy as np
 from data.dataset import Source, check_known, coded_labels, short, targets
 from data.errors import DataError
 from data.idx import axes_of, read_idx
-from data.kinds import is_workbook
+from data.kinds import refuse_workbook
 from data.layout import Layout, columns_told, find_labels, is_missing, listed_columns, sniff, text_label
 from data.lines import unpacked
 from data.npz import read_rows
@@ -126,8 +126,8 @@ def read_file(path: Path, name: str, wanted: Wanted) -> Given:
         return Given(name, checked(read_idx(path)[0], path, wanted))
     with unpacked(path) as file:
         start = file.read(LONGEST)
-    if start.startswith(b"PK") and is_workbook(path):
-        raise DataError(f"{path} is a spreadsheet; save it as CSV in UTF-8")
+    if start.startswith(b"PK"):
+        refuse_workbook(path)
     if start.startswith(b"PK") or path.suffix.lower() == ".npz":
         x, y, notices = read_rows(path)
         rows = checked(x, path, wanted)

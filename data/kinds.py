@@ -78,8 +78,7 @@ def recognise_file(path: Path) -> Found:
     with unpacked(path) as file:
         start = file.read(LONGEST)
     if start.startswith(b"PK"):
-        if zipfile.is_zipfile(path) and is_workbook(path):
-            raise DataError(f"{path} is a spreadsheet; save it as CSV in UTF-8")
+        refuse_workbook(path)
         return Found(NPZ)
     if axes_of(path):
         raise DataError(
@@ -92,14 +91,15 @@ def recognise_file(path: Path) -> Found:
     return Found(NPZ if path.suffix.lower() == ".npz" else TABLE, (path,))
 
 
-def is_workbook(path: Path) -> bool:
-    """Whether a zip archive is an Excel or OpenDocument file."""
+def refuse_workbook(path: Path) -> None:
+    """DataError for a zip archive that is an Excel or OpenDocument file."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return False
-    return "[Content_Types].xml" in names or {"content.xml", "mimetype"} <= names
+        return
+    if "[Content_Types].xml" in names or {"content.xml", "mimetype"} <= names:
+        raise DataError(f"{path} is a spreadsheet; save it as CSV in UTF-8")
 
 
 def recognise_folder(folder: Path) -> Found:

@@ -72,12 +72,9 @@ def sniff(path: Path, label: str = "", like: Layout | None = None, *, narrow: bo
     if narrow and is_one_column(file, sample):
         separators = ["\t"]
     separator, rows = max(((s, divided(file, sample, s)) for s in separators), key=lambda found: quality(found[1]))
-    closing = 0
-    while separator != " " and all(is_closed(text, separator) for _, text in sample):
-        closing += 1
-        sample = [(line, unclosed(text, separator, 1)) for line, text in sample]
+    closing = 0 if separator == " " else min(closers(text, separator) for _, text in sample)
     if closing:
-        rows = divided(file, sample, separator)
+        rows = divided(file, [(line, unclosed(text, separator, closing)) for line, text in sample], separator)
     width, count = Counter(map(len, rows)).most_common(1)[0]
     if (width < 2 and not narrow) or count * 2 < len(rows):
         raise DataError(
@@ -136,16 +133,15 @@ def is_one_column(file: TextFile, sample: Sequence[tuple[int, str]]) -> bool:
     return False
 
 
-def is_closed(line: str, separator: str) -> bool:
-    """Whether nothing follows the last separator of a line; a quote that holds one would end behind it."""
-    return line.rstrip(" ").endswith(separator)
+def closers(line: str, separator: str) -> int:
+    """How many separators end a line with nothing behind them; a quote that holds one would end behind it."""
+    return line[len(line.rstrip(f"{separator} ")) :].count(separator)
 
 
 def unclosed(line: str, separator: str, closing: int) -> str:
     """A line without so many separators at its end, of those that it has."""
-    for _ in range(closing):
-        line = line.rstrip(" ").removesuffix(separator)
-    return line
+    left = closers(line, separator) - closing
+    return line.rstrip(f"{separator} ") + separator * max(0, left)
 
 
 def cells_of(file: TextFile, line: int, text: str, separator: str) -> list[str]:

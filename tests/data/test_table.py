@@ -338,6 +338,12 @@ def test_empty_columns_at_the_end_are_none(tmp_path, separator, header, ending):
     assert lines[0] == 1 + bool(header)
 
 
+def test_a_line_of_separators_alone_is_an_empty_row_where_each_line_is_closed(tmp_path):
+    x, _, lines = whole(read(write(tmp_path / "a.csv", "a;b;label;\n1;2;1;\n;;;\n3;4;0; \n ; ;;\n5;6;1;\n")))
+    assert x.tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert lines.tolist() == [2, 4, 6]
+
+
 def test_a_column_at_the_end_with_a_name_or_one_value_is_a_column(tmp_path):
     named = write(tmp_path / "named.csv", lined(ROWS, header=["a", "b", "animal", "c"], end=",\n").replace("c,", "c"))
     assert "line 2, column 4 ('c') is empty; fill it or remove the row" in refusal(named)
