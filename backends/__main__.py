@@ -1,50 +1,6 @@
-"""`python -m backends`: compute on everything that is there; say what cannot, why, and what mends it."""
+"""Run `python -m backends` from a checkout, or `python -m lagvis.backends`: the same as `lagvis backends`."""
 
-import argparse
-import contextlib
-import sys
-
-from backends import BACKENDS, DeviceError, load, select, self_test
-
-REMEDY = "reinstall the library, or use another backend"
-
-
-def main() -> int:
-    """Print one line a device, then what --device auto would take."""
-    argparse.ArgumentParser(
-        prog="python -m backends", description="Compute on all that is there; say what cannot, why, and what mends it."
-    ).parse_args()
-    for name in BACKENDS:
-        try:
-            module = load(name)
-            devices = module.find_devices()
-        except DeviceError as error:
-            report(name, "-", f"cannot run: {error.reason}", f"to mend it: {error.remedy}")
-            continue
-        if "cuda" in BACKENDS[name][2] and devices == ["cpu"]:
-            try:
-                module.open_backend("cuda:0", "float32", True)
-            except DeviceError as error:
-                report(name, "cuda", f"cannot run: {error.reason}", f"to mend it: {error.remedy}")
-        for device in devices:
-            try:
-                backend = self_test(module.open_backend(device, "float32", True), REMEDY)
-            except DeviceError as error:
-                report(name, device, f"cannot run: {error.reason}", f"to mend it: {error.remedy}")
-            else:
-                versions = ", ".join(f"{what} {version}" for what, version in backend.versions().items())
-                report(name, device, f"computes{'' if backend.compiled else ' by the plain loop'} ({versions})")
-    chosen = select("auto")
-    print(f"\n--device auto takes {chosen.name} on {chosen.device}.")
-    return 0
-
-
-def report(name: str, device: str, *lines: str) -> None:
-    """One device: its name once, and what is said of it."""
-    for i, line in enumerate(lines):
-        print(f"{name if i == 0 else '':7}{device if i == 0 else '':8}{line}")
-
+from lagvis.cli.startup import run
 
 if __name__ == "__main__":
-    with contextlib.suppress(BrokenPipeError):  # whoever read the list may have seen enough
-        sys.exit(main())
+    run("backends")

@@ -7,27 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from lagvis.errors import DeviceError
+
 Array = Any
 Tree = Any
 Step = Callable[..., Tree]
 Run = Callable[[Tree, tuple[Array, ...], tuple[Tree, ...]], Tree]
-
-
-class DeviceError(Exception):
-    """A device or library that was asked for cannot compute; `reason` says why, `remedy` what mends it."""
-
-    exit_code = 4
-
-    def __init__(self, reason: str, remedy: str) -> None:
-        super().__init__(f"{reason}. To mend it: {remedy}.")
-        self.reason = reason
-        self.remedy = remedy
-
-
-class DeviceUsageError(Exception):
-    """A device, backend or dtype that cannot be meant: no such name, or two that exclude each other."""
-
-    exit_code = 2
 
 
 class Backend(ABC):

@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from backends.backend import Array, Backend, DeviceError, Run, Step, Tree, first_line, plain_scan, self_test
-from backends.cuda import driver_version, extra_for_driver, hidden_devices
+from lagvis.backends.backend import Array, Backend, Run, Step, Tree, first_line, plain_scan, self_test
+from lagvis.backends.cuda import driver_version, extra_for_driver, hidden_devices
+from lagvis.errors import DeviceError
 
 NEWEST_DRIVER = "install an NVIDIA driver of version 580 or newer, or use --device cpu"
 WRITABLE_CACHE = "set CUPY_CACHE_DIR to a folder that can be written"

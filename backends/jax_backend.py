@@ -6,19 +6,9 @@ from typing import ClassVar
 import jax
 import numpy as np
 
-from backends.backend import (
-    Array,
-    Backend,
-    DeviceError,
-    DeviceUsageError,
-    Run,
-    Step,
-    Tree,
-    first_line,
-    plain_scan,
-    self_test,
-)
-from backends.cuda import hidden_devices
+from lagvis.backends.backend import Array, Backend, Run, Step, Tree, first_line, plain_scan, self_test
+from lagvis.backends.cuda import hidden_devices
+from lagvis.errors import DeviceError, DeviceUsageError
 
 
 class JaxBackend(Backend):

@@ -7,9 +7,9 @@ import array_api_compat.numpy as xp
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from backends.backend import Backend, Run, Step, Tree, plain_scan
-from backends.numpy_recorder import NumpyRecorder
-from backends.replay import recorded_scan
+from lagvis.backends.backend import Backend, Run, Step, Tree, plain_scan
+from lagvis.backends.replay.numpy_recorder import NumpyRecorder
+from lagvis.backends.replay.tape import recorded_scan
 
 
 class NumpyBackend(Backend):

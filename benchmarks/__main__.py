@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import OURS
+from benchmarks.competitors import OURS
 from benchmarks.costs import all_costs
 from benchmarks.measure import measure
 from benchmarks.problem import NETWORKS

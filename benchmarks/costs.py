@@ -12,26 +12,28 @@ from typing import Any
 
 import numpy as np
 
-import data
-from backends import select
 from benchmarks.measure import in_a_process
 from benchmarks.problem import NETWORKS, Problem
-from network.tree import tree_map
-from training.checkpoint import Checkpoint, write_checkpoint
-from training.evaluation import Evaluator
-from training.events import EpochEnded
-from training.loop import fit, initial_state
-from training.model import Model
-from training.plan import make_plan, operations
-from training.recipe import Recipe
+from lagvis.backends.registry import select
+from lagvis.data.datasets import load_dataset
+from lagvis.runs.checkpoint_file import write_checkpoint
+from lagvis.training.checkpoint import Checkpoint
+from lagvis.training.evaluation import Evaluator
+from lagvis.training.events import EpochEnded
+from lagvis.training.factory import initial_state
+from lagvis.training.loop import fit
+from lagvis.training.model import Model
+from lagvis.training.plan import make_plan, operations
+from lagvis.training.recipe import Recipe
+from lagvis.tree import tree_map
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS_EVALUATED = 60_000
 # Trains a span and stops: the door as it is, with a clock at the moment a step can begin and at the end of a span.
 FIRST_STEP = """
 import os, time
-import train
-from training.events import Progress, Started
+from lagvis.cli import train
+from lagvis.training.events import Progress, Started
 record = train.RunFolder.record
 def timed(folder, event):
     record(folder, event)
@@ -63,7 +65,9 @@ def start_up(backend: str, device: str, rounds: int) -> dict[str, float]:
 
 def peak_memory(backend: str, device: str) -> float:
     """Megabytes (10^6 bytes) resident at most in the default run, the whole process."""
-    code = "import train; train.main(); from benchmarks.costs import most_resident; print(most_resident())"
+    code = (
+        "from benchmarks.costs import most_resident; from lagvis.cli import train; train.main(); print(most_resident())"
+    )
     with tempfile.TemporaryDirectory() as folder:
         flags = ["--quiet", "--json", "--backend", backend, "--device", device, "-o", folder]
         done = subprocess.run(
@@ -85,7 +89,7 @@ def most_resident() -> float:
 
 def epoch_seconds(recipe: Recipe, rows: int, rounds: int, backend: str, device: str) -> tuple[float, int]:
     """Median seconds of an epoch over the first `rows` digits, and its multiplications and additions in products."""
-    whole = data.load("mnist")
+    whole = load_dataset("mnist")
     digits = replace(whole, x_train=whole.x_train[:rows], y_train=whole.y_train[:rows])
     plan = make_plan(recipe, digits)
     ends = [0.0]

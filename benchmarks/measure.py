@@ -7,7 +7,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from benchmarks.contenders import CONTENDERS, accuracy_of
+from benchmarks.competitors import CONTENDERS, accuracy_of
 from benchmarks.problem import Problem
 
 

@@ -5,11 +5,12 @@ from functools import cached_property
 
 import numpy as np
 
-import data
-from network.initializers import initialize
-from training.plan import Plan, epoch_order, make_plan
-from training.random import generator
-from training.recipe import Recipe
+from lagvis.data.dataset import Dataset
+from lagvis.data.datasets import load_dataset
+from lagvis.network.initializers import initialize
+from lagvis.training.plan import Plan, epoch_order, make_plan
+from lagvis.training.recipe import Recipe
+from lagvis.training.seeding import generator
 
 RATE = 0.05
 Batches = list[np.ndarray]
@@ -30,9 +31,9 @@ class Problem:
     device: str = "cpu"
 
     @cached_property
-    def dataset(self) -> data.Dataset:
+    def dataset(self) -> Dataset:
         """The digits."""
-        return data.load("mnist")
+        return load_dataset("mnist")
 
     @cached_property
     def recipe(self) -> Recipe:

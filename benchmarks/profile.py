@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from backends import select
-from backends.numpy_recorder import NumpyRecorder
-from backends.replay import Tape
 from benchmarks.problem import NETWORKS, Problem
-from training.evaluation import zero_sums
-from training.loop import initial_state, step_of
-from training.model import Model
+from lagvis.backends.registry import select
+from lagvis.backends.replay.numpy_recorder import NumpyRecorder
+from lagvis.backends.replay.tape import Tape
+from lagvis.training.evaluation import zero_totals
+from lagvis.training.factory import initial_state, make_training_step
+from lagvis.training.model import Model
 
 EPOCHS = 5
 
@@ -39,8 +39,8 @@ def main() -> int:
     problem, backend = Problem(network), select("cpu", "numpy")
     recipe = problem.recipe
     model = Model.of(recipe, problem.dataset, problem.plan.training_rows)
-    step = step_of(recipe, xp=backend.xp)
-    state = initial_state(recipe, model) | {"sums": zero_sums(model, recipe.dtype)}
+    step = make_training_step(recipe, xp=backend.xp)
+    state = initial_state(recipe, model) | {"sums": zero_totals(model, recipe.dtype)}
     data = model.prepare(problem.dataset.x_train, problem.dataset.y_train, recipe.dtype)
     batches = [rows[None] for rows in problem.batches(1) if len(rows) == problem.plan.batch_size]
     rate = np.full(1, recipe.lr, recipe.dtype)

@@ -4,7 +4,7 @@ import statistics
 from itertools import pairwise
 from typing import Any
 
-from benchmarks.contenders import OURS
+from benchmarks.competitors import OURS
 
 
 def row(cells: list[str]) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data.errors import DataError
-from data.split import no_test_part
+from lagvis.data.split import no_test_part
+from lagvis.errors import DataError
 
 # Beyond this, floating-point numbers are farther apart than whole ones.
 LARGEST_WHOLE = 2.0**53
@@ -112,8 +112,8 @@ def as_classification(source: Source, class_names: tuple[str, ...] = ()) -> Data
     """
     x_train, x_test = rows_of(source)
     coded = {
-        "training": coded_labels(source, "training", source.y_train),
-        "test": coded_labels(source, "test", source.y_test),
+        "training": encode_labels(source, "training", source.y_train),
+        "test": encode_labels(source, "test", source.y_test),
     }
     names = class_names or natural_order(coded["training"].names)
     if len(names) < 2:
@@ -121,25 +121,25 @@ def as_classification(source: Source, class_names: tuple[str, ...] = ()) -> Data
     index = {name: i for i, name in enumerate(names)}
     for part, found in coded.items():
         if class_names:
-            check_known(source, part, found, names)
+            check_known_labels(source, part, found, names)
         elif source.undivided and not {*found.names} <= {*names}:
             raise DataError(
                 f"{source.undivided}: no class has two rows; expected several, to learn from and to be judged by"
                 f"{'' if source.y_train.dtype.kind in 'SU' else ' (to predict numbers use --loss mse)'}"
             )
         else:
-            check_known(source, part, found, names, "no training row has", "add training rows for them")
+            check_known_labels(source, part, found, names, "no training row has", "add training rows for them")
         if found.columns and not set(names) <= set(found.columns):
             raise DataError(
-                f"{source.name}: the {part} labels are one-hot rows for {listed(found.columns)}, the classes are "
-                f"{listed(names)}; which column is which class? Give the labels themselves in both"
+                f"{source.name}: the {part} labels are one-hot rows for {join_names(found.columns)}, the classes are "
+                f"{join_names(names)}; which column is which class? Give the labels themselves in both"
             )
     notices = source.told
     one_hot = [part for part, found in coded.items() if found.columns]
     if one_hot:
         notices += (f"The {' and '.join(one_hot)} labels are one-hot rows: the column with the 1 is the class.",)
     if not class_names and names != numbered(len(names)):
-        notices += (f"Labels are {listed(names)}: outputs 0..{len(names) - 1} stand for them in that order.",)
+        notices += (f"Labels are {join_names(names)}: outputs 0..{len(names) - 1} stand for them in that order.",)
     smallest = np.uint8 if len(names) <= 256 else np.int32  # PyTorch gathers no uint16 or uint32
     y = {
         part: np.array([index[name] for name in found.names], dtype=smallest)[found.inverse]
@@ -164,10 +164,10 @@ def as_classification(source: Source, class_names: tuple[str, ...] = ()) -> Data
     )
 
 
-def check_known(
+def check_known_labels(
     source: Source,
     part: str,
-    found: "Coded",
+    found: "EncodedLabels",
     names: Sequence[str],
     stranger: str = "the network does not know",
     cure: str = "train on them",
@@ -178,8 +178,8 @@ def check_known(
     if unknown.any():
         row = int(np.flatnonzero(unknown[found.inverse])[0])
         raise DataError(
-            f"{source.place(part, row)} has the label {short(found.names[found.inverse[row]])}, which {stranger} "
-            f"(known: {listed(names)}); remove such rows, or {cure}"
+            f"{source.place(part, row)} has the label {shorten(found.names[found.inverse[row]])}, which {stranger} "
+            f"(known: {join_names(names)}); remove such rows, or {cure}"
         )
 
 
@@ -254,7 +254,7 @@ def finite_rows(source: Source, part: str, x: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Coded:
+class EncodedLabels:
     """Labels as text: row i is names[inverse[i]]; `columns` are the classes of one-hot rows, else empty."""
 
     names: list[str]
@@ -262,7 +262,7 @@ class Coded:
     columns: tuple[str, ...] = ()
 
 
-def coded_labels(source: Source, part: str, y: np.ndarray) -> Coded:
+def encode_labels(source: Source, part: str, y: np.ndarray) -> EncodedLabels:
     """Labels (N,) or (N, 1), or one-hot rows (N, K); floats are taken where each is a whole number."""
     if y.ndim == 2 and y.shape[1] > 1:
         return one_hot_labels(source, part, y)
@@ -296,9 +296,9 @@ def coded_labels(source: Source, part: str, y: np.ndarray) -> Coded:
         if not name.strip() or not name.isprintable():
             row = int(np.flatnonzero(inverse == i)[0])
             raise DataError(
-                f"{source.place(part, row)} has the label {short(ascii(name))}; expected text that can be printed"
+                f"{source.place(part, row)} has the label {shorten(ascii(name))}; expected text that can be printed"
             )
-    return Coded(names, inverse)
+    return EncodedLabels(names, inverse)
 
 
 def decoded(source: Source, part: str, y: np.ndarray) -> np.ndarray:
@@ -308,12 +308,12 @@ def decoded(source: Source, part: str, y: np.ndarray) -> np.ndarray:
     except UnicodeDecodeError as error:
         row = int(np.flatnonzero(y == error.object)[0])
         raise DataError(
-            f"{source.place(part, row)} has the label {short(repr(error.object))}, which is not UTF-8; "
+            f"{source.place(part, row)} has the label {shorten(repr(error.object))}, which is not UTF-8; "
             "store the labels as text"
         ) from None
 
 
-def one_hot_labels(source: Source, part: str, y: np.ndarray) -> Coded:
+def one_hot_labels(source: Source, part: str, y: np.ndarray) -> EncodedLabels:
     """Rows (N, K) of exactly one 1 and otherwise 0, as the classes of their columns."""
     expected = (
         f"labels of shape {y.shape} are taken only as one-hot rows, one 1 and otherwise 0; expected ({len(y)},), one "
@@ -333,7 +333,7 @@ def one_hot_labels(source: Source, part: str, y: np.ndarray) -> Coded:
     if len(columns) != y.shape[1]:
         raise DataError(f"{source.name}: {len(columns)} names for the {y.shape[1]} columns of the {part} labels")
     values, inverse = np.unique(ones.argmax(axis=1), return_inverse=True)
-    return Coded([columns[value] for value in values], inverse, columns)
+    return EncodedLabels([columns[value] for value in values], inverse, columns)
 
 
 def numbered(count: int) -> tuple[str, ...]:
@@ -356,19 +356,19 @@ def natural_order(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(names, key=key))
 
 
-def short(text: str) -> str:
+def shorten(text: str) -> str:
     """Text cut to what a sentence can hold."""
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def listed(names: Sequence[str]) -> str:
+def join_names(names: Sequence[str]) -> str:
     """Class names in a few words: 1..4, or cat, dog, or the first, the last and the count."""
-    first, last = short(names[0]), short(names[-1])
+    first, last = shorten(names[0]), shorten(names[-1])
     if len(names) > 1 and re.fullmatch(r"-?[0-9]{1,20}", names[0]):
         start = int(names[0])
         if all(name == str(start + i) for i, name in enumerate(names)):
             return f"{first}..{last}"
-    return ", ".join(map(short, names)) if len(names) <= 6 else f"{first} to {last} ({len(names)} of them)"
+    return ", ".join(map(shorten, names)) if len(names) <= 6 else f"{first} to {last} ({len(names)} of them)"
 
 
 def targets(source: Source, part: str, y: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.errors import DataError
+from lagvis.errors import DataError
 
 
 @dataclass(frozen=True)

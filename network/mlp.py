@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from network.activations import Activation
+from lagvis.network.activations import Activation
 
 Array = Any
 Params = list[dict[str, Array]]

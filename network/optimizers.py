@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from network.tree import tree_map
+from lagvis.tree import tree_map
 
 Tree = Any
 

@@ -10,10 +10,10 @@ sums    running totals: "loss", "weight" (); "correct" () for classes, "squared_
 from collections.abc import Callable
 from typing import Any
 
-from network.activations import Activation
-from network.losses import one_hot
-from network.mlp import backward, forward
-from network.optimizers import Optimizer
+from lagvis.network.activations import Activation
+from lagvis.network.losses import one_hot
+from lagvis.network.mlp import backward, forward
+from lagvis.network.optimizers import Optimizer
 
 Array = Any
 Tree = Any
@@ -37,7 +37,7 @@ def take_batch(data: dict[str, Array], indices: Array, dtype: Any, *, xp: Any) -
     return batch | {"target": target, "classes": data["classes"]}
 
 
-def scores(z: Array, losses: Array, batch: dict[str, Array], *, xp: Any) -> dict[str, Array]:
+def batch_metrics(z: Array, losses: Array, batch: dict[str, Array], *, xp: Any) -> dict[str, Array]:
     """What a batch adds to the sums, from z (..., B, n_out) and row losses (..., B).
 
     Errors are weighted by w if there is one; right answers are counted, whatever their rows weigh.
@@ -62,7 +62,7 @@ def gradients(
     """The gradient of the batch's mean loss, sum(w l) / sum(w), as a tree like `params`, and the batch's scores."""
     z, inputs = forward(params, batch["x"], activation=activation, xp=xp)
     losses, delta = loss(z, batch["target"], xp=xp)
-    sums = scores(z, losses, batch, xp=xp)
+    sums = batch_metrics(z, losses, batch, xp=xp)
     if "w" in batch:
         delta = delta * (batch["w"] / sums["weight"][..., None])[..., None]
     else:
@@ -76,7 +76,7 @@ def update(state: Tree, grads: Tree, rate: Array, *, optimizer: Optimizer) -> Tr
     return state | {"params": params} | slots
 
 
-def add_sums(sums: dict[str, Array], batch: dict[str, Array]) -> dict[str, Array]:
+def add_totals(sums: dict[str, Array], batch: dict[str, Array]) -> dict[str, Array]:
     """Running totals plus the scores of one more batch."""
     return {name: sums[name] + batch[name] for name in sums}
 
@@ -93,7 +93,7 @@ def make_step(
         batch = take_batch(data, indices, state["params"][0]["W"].dtype, xp=xp)
         grads, sums = gradients(state["params"], batch, activation=activation, loss=loss, xp=xp)
         kept = {"grads": grads} if keep_gradients else {}
-        return update(state, grads, rate, optimizer=optimizer) | kept | {"sums": add_sums(state["sums"], sums)}
+        return update(state, grads, rate, optimizer=optimizer) | kept | {"sums": add_totals(state["sums"], sums)}
 
     return step
 
@@ -105,10 +105,10 @@ def make_evaluation(*, activation: Activation, loss: Loss, xp: Any) -> Callable[
         batch = take_batch(data, indices, params[0]["W"].dtype, xp=xp)
         z, _ = forward(params, batch["x"], activation=activation, xp=xp)
         losses, _ = loss(z, batch["target"], xp=xp)
-        added = scores(z, losses, batch, xp=xp)
+        added = batch_metrics(z, losses, batch, xp=xp)
         if "confusion" in sums:
             said = one_hot(xp.astype(xp.argmax(z, axis=-1), batch["y"].dtype), data["classes"], z.dtype, xp=xp)
             added["confusion"] = xp.matrix_transpose(batch["target"]) @ said
-        return add_sums(sums, added)
+        return add_totals(sums, added)
 
     return step

@@ -2,28 +2,45 @@
 
 from typing import Any
 
-from report.text import columns, confusion_text, counted, duration, finite, percent, printable, visible
-from training.events import Finished, Model, Plan, Scores
+from lagvis.report.text import (
+    align_columns,
+    confusion_text,
+    display_name,
+    duration,
+    escape_control,
+    finite_or_none,
+    percent,
+    pluralize,
+)
+from lagvis.training.evaluation import Metrics
+from lagvis.training.events import Finished
+from lagvis.training.model import Model
+from lagvis.training.plan import Plan
 
 Summary = dict[str, Any]
 
 
-def scores_of(part: str, scores: Scores | None) -> Summary:
+def metrics_summary(part: str, scores: Metrics | None) -> Summary:
     """Loss and accuracy of a part under its name; null for what does not exist."""
-    return {f"{part}_loss": finite(scores and scores.loss), f"{part}_accuracy": finite(scores and scores.accuracy)}
+    return {
+        f"{part}_loss": finite_or_none(scores and scores.loss),
+        f"{part}_accuracy": finite_or_none(scores and scores.accuracy),
+    }
 
 
-def details_of(test: Scores | None, model: Model, baseline: float | None) -> Summary:
+def run_details(test: Metrics | None, model: Model, baseline: float | None) -> Summary:
     """What else the test part tells: of classes how each is found, of numbers the root mean square errors."""
     if model.y_scaling is None:
         confusion = test.confusion.tolist() if test is not None and test.confusion is not None else None
-        return {"classes": list(model.class_names), "confusion": confusion} | recall_of(confusion, model.class_names)
+        return {"classes": list(model.class_names), "confusion": confusion} | recall_summary(
+            confusion, model.class_names
+        )
     errors = test.errors if test is not None else (None,) * len(model.target_names)
-    named = {name: finite(error) for name, error in zip(model.target_names, errors, strict=True)}
-    return {"unit": model.unit or None, "test_errors": named, "baseline_loss": finite(baseline)}
+    named = {name: finite_or_none(error) for name, error in zip(model.target_names, errors, strict=True)}
+    return {"unit": model.unit or None, "test_errors": named, "baseline_loss": finite_or_none(baseline)}
 
 
-def recall_of(confusion: list[list[int]] | None, names: tuple[str, ...]) -> Summary:
+def recall_summary(confusion: list[list[int]] | None, names: tuple[str, ...]) -> Summary:
     """What an accuracy hides, from confusion counts: rows and recall of each class, null where it has no row.
 
     "balanced_accuracy" is the mean recall of the classes that occur, "commonest_share" the accuracy of always answering
@@ -53,11 +70,11 @@ def summarise(finished: Finished, model: Model, where: Summary, baseline: float 
         "seconds": round(finished.seconds, 4),
     }
     for part, scores in (("train", finished.train), ("validation", finished.validation), ("test", finished.test)):
-        summary |= scores_of(part, scores)
-    return summary | details_of(finished.test, model, baseline)
+        summary |= metrics_summary(part, scores)
+    return summary | run_details(finished.test, model, baseline)
 
 
-def plan_facts(model: Model, plan: Plan) -> Summary:
+def plan_summary(model: Model, plan: Plan) -> Summary:
     """What a run would be, for a dry run."""
     return {
         "network": "-".join(map(str, model.widths)),
@@ -78,7 +95,7 @@ def summary_text(summary: Summary) -> str:
         ("network", f"{summary['network']}, {summary['parameters']:,} parameters ({place})"),
         (
             "trained",
-            f"{counted(summary['epochs'], 'epoch')}, {counted(summary['steps'], 'step')}, "
+            f"{pluralize(summary['epochs'], 'epoch')}, {pluralize(summary['steps'], 'step')}, "
             f"{duration(summary['seconds'])}",
         ),
         *(row for part in ("train", "validation", "test") for row in part_rows(summary, part)),
@@ -86,10 +103,10 @@ def summary_text(summary: Summary) -> str:
         *error_rows(summary),
         ("run", summary["run"]),
     ]
-    return columns(rows, left=2)
+    return align_columns(rows, left=2)
 
 
-def retold(report: Summary) -> str:
+def stored_summary_text(report: Summary) -> str:
     """`summary_text` of a report that was read from a file; nothing where it is not whole."""
     try:
         accuracy, confusion = report["test_accuracy"], report.get("confusion")
@@ -100,7 +117,7 @@ def retold(report: Summary) -> str:
             names = tuple(report["classes"])
             square = [len(row) for row in confusion] == [len(names)] * len(names)
             whole = square and all(type(n) is int and 0 <= n < 2**53 for row in confusion for n in row)
-            whole = whole and recall_of(confusion, names).items() <= report.items()
+            whole = whole and recall_summary(confusion, names).items() <= report.items()
         return summary_text(report) if whole and (accuracy is None or isinstance(accuracy, int | float)) else ""
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
         return ""
@@ -115,7 +132,7 @@ def evaluation_text(result: Summary) -> str:
         *recall_rows(result),
         *error_rows(result),
     ]
-    text = columns(rows, left=2)
+    text = align_columns(rows, left=2)
     if result.get("confusion"):
         text += "\n\n" + confusion_text(result["confusion"], tuple(result["classes"]))
     return text
@@ -135,20 +152,23 @@ def recall_rows(summary: Summary) -> list[tuple[str, str]]:
     if not counts or balanced is None:
         return []
     confusion = summary["confusion"]
-    commonest, share = printable(max(counts, key=counts.__getitem__)), percent(summary["commonest_share"])
+    commonest, share = display_name(max(counts, key=counts.__getitem__)), percent(summary["commonest_share"])
     rows = [("", f"balanced accuracy {percent(balanced)}; always answering {commonest} gives {share}")]
     asked, answered = ([i for i, row in enumerate(m) if any(row)] for m in (confusion, zip(*confusion, strict=True)))
     if len(asked) > 1 and len(answered) == 1:
-        only = printable(summary["classes"][answered[0]])
+        only = display_name(summary["classes"][answered[0]])
         rows.append(("", f"every row is answered {only}: nothing was learned; a lower rate may help (--lr)"))
     return rows
 
 
 def error_rows(summary: Summary) -> list[tuple[str, str]]:
     """Of numbers: how far off each target is, and what saying the mean would give."""
-    unit = f" {visible(summary['unit'])}" if summary.get("unit") else ""
+    unit = f" {escape_control(summary['unit'])}" if summary.get("unit") else ""
     errors = {target: error for target, error in summary.get("test_errors", {}).items() if error is not None}
-    rows = [("", f"{visible(target)}: off by {error:.3f}{unit} (root mean square)") for target, error in errors.items()]
+    rows = [
+        ("", f"{escape_control(target)}: off by {error:.3f}{unit} (root mean square)")
+        for target, error in errors.items()
+    ]
     if errors:
         rows.append(("", f"always saying the mean would give the loss {summary['baseline_loss']:.4f}"))
     return rows

@@ -5,7 +5,7 @@ import string
 from collections.abc import Sequence
 from typing import Any
 
-from training.events import Scores
+from lagvis.training.evaluation import Metrics
 
 # Of a confusion matrix: classes, characters a line, characters of a class's name.
 MOST_IN_A_MATRIX = 20
@@ -14,7 +14,7 @@ WIDEST_NAME = 30
 WORST_SHOWN = 10
 
 
-def finite(value: Any) -> Any:
+def finite_or_none(value: Any) -> Any:
     """The value itself, but None for a NaN or an infinity, which JSON cannot hold."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
@@ -29,17 +29,17 @@ def duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
-def counted(number: int, thing: str) -> str:
+def pluralize(number: int, thing: str) -> str:
     """1, epoch -> 1 epoch; 5500, step -> 5,500 steps."""
     return f"{number:,} {thing}" + ("" if number == 1 else "s")
 
 
-def scores_text(scores: Scores) -> str:
+def metrics_text(scores: Metrics) -> str:
     """Loss and, for classes, accuracy."""
     return f"loss {scores.loss:.4f}" + ("" if scores.accuracy is None else f", {percent(scores.accuracy)}")
 
 
-def columns(rows: Sequence[tuple[str, ...]], *, left: int = 1) -> str:
+def align_columns(rows: Sequence[tuple[str, ...]], *, left: int = 1) -> str:
     """Rows as aligned text: the first `left` columns to the left, numbers to the right."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = [
@@ -49,20 +49,20 @@ def columns(rows: Sequence[tuple[str, ...]], *, left: int = 1) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def visible(text: str) -> str:
+def escape_control(text: str) -> str:
     """Text in one line, with an escape for each character that is not to be seen: none steers a terminal."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def printable(name: str) -> str:
+def display_name(name: str) -> str:
     """A class's name for a table: visible, and cut where it is long."""
-    name = visible(name)
+    name = escape_control(name)
     return name if len(name) <= WIDEST_NAME else name[: WIDEST_NAME - 3] + "..."
 
 
 def confusion_text(counts: list[list[int]], names: Sequence[str]) -> str:
     """Confusion counts, true class by row: a matrix, or of too many classes for one those that are found worst."""
-    names = [printable(name) for name in names]
+    names = [display_name(name) for name in names]
     if len(names) > MOST_IN_A_MATRIX:
         return worst_classes_text(counts, names)
     matrix = matrix_text(counts, names, names)
@@ -77,7 +77,7 @@ def matrix_text(counts: list[list[int]], names: Sequence[str], heads: Sequence[s
     rows = [("true \\ said", *heads, "rows", "recall")]
     for k, (name, row) in enumerate(zip(names, counts, strict=True)):
         rows.append((name, *map(str, row), str(sum(row)), percent(row[k] / sum(row)) if sum(row) else "-"))
-    return columns(rows)
+    return align_columns(rows)
 
 
 def worst_classes_text(counts: list[list[int]], names: Sequence[str]) -> str:
@@ -89,4 +89,4 @@ def worst_classes_text(counts: list[list[int]], names: Sequence[str]) -> str:
         mistaken = f"{names[wrong.index(max(wrong))]} ({max(wrong):,})" if any(wrong) else "-"
         rows.append((names[k], mistaken, f"{sum(counts[k]):,}", percent(recall)))
     text = f"Of {len(names)} classes, the {len(rows) - 1} of lowest recall (--json has all, and the confusion counts):"
-    return f"{text}\n\n{columns(rows, left=2)}"
+    return f"{text}\n\n{align_columns(rows, left=2)}"

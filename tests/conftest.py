@@ -11,8 +11,10 @@ from collections.abc import Callable
 import hypothesis
 import pytest
 
-from backends import Backend, DeviceError, select
-from tests import witnesses
+from lagvis.backends.backend import Backend
+from lagvis.backends.registry import select
+from lagvis.errors import DeviceError
+from tests import fake_backends
 
 # A shell's background ignores Ctrl-C, others SIGTERM, and hand that on to what a test would strike with it.
 for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
@@ -28,11 +30,11 @@ REQUIRED = {name.strip() for name in os.environ.get("LAGVIS_REQUIRE", "").split(
 # name of the backend in the test's id: (name in LAGVIS_REQUIRE, how to open it in a dtype)
 OPENERS: dict[str, tuple[str, Callable[[str], Backend]]] = {
     "numpy": ("numpy", lambda dtype: select("cpu", "numpy", dtype)),
-    "numpy-readonly": ("numpy", witnesses.ReadOnlyBackend),
-    "numpy-spoiling": ("numpy", witnesses.SpoilingBackend),
-    "strict": ("strict", lambda dtype: witnesses.open_strict(dtype, "cpu")),
-    "strict-device1": ("strict", lambda dtype: witnesses.open_strict(dtype, "device1")),
-    "dpnp": ("dpnp", witnesses.open_dpnp),
+    "numpy-readonly": ("numpy", fake_backends.ReadOnlyBackend),
+    "numpy-spoiling": ("numpy", fake_backends.SpoilingBackend),
+    "strict": ("strict", lambda dtype: fake_backends.open_strict(dtype, "cpu")),
+    "strict-device1": ("strict", lambda dtype: fake_backends.open_strict(dtype, "device1")),
+    "dpnp": ("dpnp", fake_backends.open_dpnp),
     "torch": ("torch", lambda dtype: select("cpu", "torch", dtype)),
     "jax": ("jax", lambda dtype: select("cpu", "jax", dtype)),
     "jax-uncompiled": ("jax", lambda dtype: select("cpu", "jax", dtype, compiled=False)),

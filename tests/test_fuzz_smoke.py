@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.errors import DataError
+from lagvis.errors import DataError
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "fuzz"
 READERS = ("idx", "gzip", "npz", "csv", "checkpoint", "paper", "recipe", "pictures", "predict", "folder", "run")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from backends import DeviceError
+from lagvis.errors import DeviceError
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 SCRIPT = SCRIPTS / "gpu-check"
@@ -32,7 +32,7 @@ def test_without_a_gpu_nothing_is_claimed(gpu_check, monkeypatch, capsys):
 
     monkeypatch.setattr(gpu_check, "select", no_gpu)
     assert gpu_check.main() == 0
-    assert capsys.readouterr().out == "No GPU was checked, nothing is claimed: there is no GPU. To mend it: buy one.\n"
+    assert capsys.readouterr().out == "No GPU was checked, nothing is claimed: there is no GPU. To fix it: buy one.\n"
     assert not gpu_check.RESULTS.exists()
 
 

@@ -8,24 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from backends import Backend
-from network.activations import ACTIVATIONS
-from network.losses import LOSSES
-from network.step import make_evaluation
-from network.tree import tree_map
-from training.model import Model
+from lagvis.backends.backend import Backend
+from lagvis.network.activations import ACTIVATIONS
+from lagvis.network.losses import LOSSES
+from lagvis.network.step import make_evaluation
+from lagvis.training.model import Model
+from lagvis.tree import tree_map
 
 # One layer of activations of a piece stays under this many numbers (16 MB of float32), however many rows there are.
-PIECE_ROWS = 1000
-PIECE_NUMBERS = 4_000_000
+CHUNK_ROWS = 1000
+CHUNK_VALUES = 4_000_000
 
 
-class StoppedError(Exception):
+class StopRequestedError(Exception):
     """Whoever asked for it wants it no longer."""
 
 
 @dataclass(frozen=True)
-class Scores:
+class Metrics:
     """Of classes: mean cross-entropy, accuracy (0..1) and confusion counts (K, K), true by row, said by column.
 
     Of weighted rows the loss is the weighted mean; accuracy counts rows, whatever they weigh.
@@ -39,7 +39,7 @@ class Scores:
     confusion: np.ndarray | None = None
 
     @classmethod
-    def of(cls, sums: dict[str, np.ndarray], model: Model) -> "Scores":
+    def of(cls, sums: dict[str, np.ndarray], model: Model) -> "Metrics":
         """Sums of the step (network/step.py) as means, with standardised targets taken back to the user's unit."""
         weight = float(sums["weight"])
         if model.y_scaling is not None:
@@ -55,7 +55,7 @@ class Scores:
         return math.isfinite(self.loss)
 
 
-def zero_sums(model: Model, dtype: str, *, confusion: bool = False, weighted: bool = False) -> dict[str, np.ndarray]:
+def zero_totals(model: Model, dtype: str, *, confusion: bool = False, weighted: bool = False) -> dict[str, np.ndarray]:
     """Empty running totals for the step, on the host; of weighted rows their number is counted too."""
     sums = {"loss": np.zeros((), dtype), "weight": np.zeros((), dtype)}
     if model.y_scaling is not None:
@@ -76,7 +76,7 @@ class Evaluator:
         self._backend = backend
         step = make_evaluation(activation=ACTIVATIONS[model.activation], loss=LOSSES[model.loss], xp=backend.xp)
         self._run = backend.scan(step)
-        self._piece = max(1, min(PIECE_ROWS, PIECE_NUMBERS // max(model.widths)))
+        self._piece = max(1, min(CHUNK_ROWS, CHUNK_VALUES // max(model.widths)))
 
     def scores(
         self,
@@ -86,20 +86,20 @@ class Evaluator:
         *,
         confusion: bool = False,
         stop: Callable[[], bool] = lambda: False,
-    ) -> Scores:
+    ) -> Metrics:
         """Of `rows` (int indices) of `data`; memory does not grow with their number, totals are added in float64.
 
         StoppedError once `stop`, asked before each piece, is true.
         """
-        zero = zero_sums(self._model, self._backend.dtype, confusion=confusion)
+        zero = zero_totals(self._model, self._backend.dtype, confusion=confusion)
         totals = {name: value.astype(np.float64) for name, value in zero.items()}
         for first in range(0, len(rows), self._piece):
             if stop():
-                raise StoppedError("an evaluation was asked to stop")
+                raise StopRequestedError("an evaluation was asked to stop")
             indices = self._backend.asarray(rows[None, first : first + self._piece].astype(np.int32))
             sums = self._run(tree_map(self._backend.asarray, zero), (indices,), (params, data))
             totals = tree_map(partial(self._add, self._backend), totals, sums)
-        return Scores.of(totals, self._model)
+        return Metrics.of(totals, self._model)
 
     @staticmethod
     def _add(backend: Backend, total: np.ndarray, part: Any) -> np.ndarray:

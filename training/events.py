@@ -4,34 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from training.checkpoint import Checkpoint
-from training.evaluation import Scores
-from training.files import PAGE, PLOTS, TEXT
-from training.findings import Calibration, Findings, Importance, Mistake, Weights
-from training.model import Model
-from training.plan import Plan
-
-__all__ = [
-    "PAGE",
-    "PLOTS",
-    "TEXT",
-    "Calibration",
-    "Comparison",
-    "Difference",
-    "EpochEnded",
-    "Event",
-    "Findings",
-    "Finished",
-    "Importance",
-    "Kink",
-    "Mistake",
-    "Model",
-    "Plan",
-    "Progress",
-    "Scores",
-    "Started",
-    "Weights",
-]
+from lagvis.training.checkpoint import Checkpoint
+from lagvis.training.evaluation import Metrics
+from lagvis.training.model import Model
+from lagvis.training.plan import Plan
 
 HostTree = Any
 
@@ -56,7 +32,7 @@ class Progress:
     step: int
     images: int
     rate: float
-    scores: Scores
+    scores: Metrics
     seconds: float
     checkpoint: Callable[[], Checkpoint]
 
@@ -69,8 +45,8 @@ class EpochEnded:
     step: int
     images: int
     rate: float
-    train: Scores
-    validation: Scores | None
+    train: Metrics
+    validation: Metrics | None
     seconds: float
     checkpoint: Checkpoint
 
@@ -90,9 +66,9 @@ class Finished:
 
     reason: str
     seconds: float
-    train: Scores | None
-    validation: Scores | None
-    test: Scores | None
+    train: Metrics | None
+    validation: Metrics | None
+    test: Metrics | None
     checkpoint: Checkpoint
 
     @property
@@ -112,50 +88,3 @@ class Finished:
 
 
 Event = Started | Progress | EpochEnded | Finished
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One tensor of one backend against the reference, of the step that came nearest to its bound."""
-
-    backend: str
-    device: str
-    tensor: str
-    absolute: float
-    relative: float
-    bound: float
-    free_run: float
-
-    @property
-    def share(self) -> float:
-        """How much of the bound is used up; 1 is all of it."""
-        return self.relative / self.bound
-
-    @property
-    def passed(self) -> bool:
-        """Whether the bound holds; a NaN never does."""
-        return self.share <= 1.0
-
-
-@dataclass(frozen=True)
-class Kink:
-    """A ReLU unit whose z lies within rounding of zero, where two right answers may differ."""
-
-    step: int
-    layer: int
-    row: int
-    unit: int
-    z: float
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """All differences, and the units near a kink, whose rows were replaced in the judged steps."""
-
-    differences: list[Difference]
-    kinks: list[Kink]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every bound holds."""
-        return all(difference.passed for difference in self.differences)

@@ -3,61 +3,27 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from backends import Backend
-from data import Dataset
-from network.activations import ACTIVATIONS
-from network.initializers import initialize
-from network.losses import LOSSES
-from network.optimizers import OPTIMIZERS, Optimizer
-from network.schedules import SCHEDULES
-from network.step import Loss, make_step
-from network.tree import tree_map
-from training.checkpoint import Checkpoint, NotFiniteError, all_finite
-from training.evaluation import Evaluator, Scores, StoppedError, zero_sums
-from training.events import EpochEnded, Event, Finished, Progress, Started
-from training.model import Model
-from training.plan import Plan, epoch_order, epoch_spans
-from training.random import generator
-from training.recipe import Recipe
-from training.weights import row_weights
-
-
-def initial_state(recipe: Recipe, model: Model) -> dict[str, Any]:
-    """Parameters drawn by the seed and empty slots, on the host in the recipe's dtype, the same for every backend."""
-    drawn = initialize(model.widths, model.activation, generator(recipe.seed, "weights"))
-    params = tree_map(lambda a: a.astype(recipe.dtype), drawn)
-    return {"params": params} | {slot: tree_map(np.zeros_like, params) for slot in make_optimizer(recipe).slots}
-
-
-def make_optimizer(recipe: Recipe) -> Optimizer:
-    """The recipe's optimizer with the recipe's settings."""
-    return OPTIMIZERS[recipe.optimizer](momentum=recipe.momentum, nesterov=recipe.nesterov)
-
-
-def make_loss(recipe: Recipe) -> Loss:
-    """The loss that is minimised, with label smoothing; the one that is reported of other parts has none."""
-    loss: Loss = LOSSES[recipe.loss]
-    return partial(loss, smoothing=recipe.label_smoothing) if recipe.label_smoothing else loss
-
-
-def step_of(recipe: Recipe, *, keep_gradients: bool = False, xp: Any) -> Callable[..., Any]:
-    """The step of a recipe (network/step.py) for an array library."""
-    return make_step(
-        activation=ACTIVATIONS[recipe.activation],
-        loss=make_loss(recipe),
-        optimizer=make_optimizer(recipe),
-        keep_gradients=keep_gradients,
-        xp=xp,
-    )
+from lagvis.backends.backend import Backend
+from lagvis.data.dataset import Dataset
+from lagvis.errors import NotFiniteError
+from lagvis.network.schedules import SCHEDULES
+from lagvis.training.checkpoint import Checkpoint, all_finite
+from lagvis.training.evaluation import Evaluator, Metrics, StopRequestedError, zero_totals
+from lagvis.training.events import EpochEnded, Event, Finished, Progress, Started
+from lagvis.training.factory import initial_state, make_training_step
+from lagvis.training.model import Model
+from lagvis.training.plan import Plan, epoch_order, split_epoch
+from lagvis.training.recipe import Recipe
+from lagvis.training.sample_weights import row_weights
+from lagvis.tree import tree_map
 
 
 @dataclass(frozen=True)
-class Span:
+class StepGroup:
     """A span made ready: its `inputs` and zero `sums` on the device, and where the run is once it is done."""
 
     inputs: tuple[Any, Any]
@@ -66,20 +32,20 @@ class Span:
     rate: float
 
 
-def make_spans(
+def step_groups(
     recipe: Recipe, plan: Plan, backend: Backend, zero: dict[str, np.ndarray], after: int = 0
-) -> Iterator[Span]:
+) -> Iterator[StepGroup]:
     """The spans of a run after its first `after` steps, each made when it is asked for."""
     total_steps = plan.epochs * plan.steps_per_epoch
     step = after // plan.steps_per_epoch * plan.steps_per_epoch
     for epoch in range(after // plan.steps_per_epoch + 1, plan.epochs + 1):
-        for indices in epoch_spans(plan, epoch_order(recipe, plan, epoch)):
+        for indices in split_epoch(plan, epoch_order(recipe, plan, epoch)):
             steps = np.arange(step, step + len(indices))
             step += len(indices)
             if step > after:
                 rates = SCHEDULES[recipe.schedule](steps, total_steps, recipe.lr, recipe.warmup, xp=np)
                 inputs = (backend.asarray(indices), backend.asarray(rates.astype(recipe.dtype)))
-                yield Span(inputs, tree_map(backend.asarray, zero), step, float(rates[-1]))
+                yield StepGroup(inputs, tree_map(backend.asarray, zero), step, float(rates[-1]))
 
 
 def fit(
@@ -118,7 +84,7 @@ class Run:
     ) -> None:
         self.plan, self.backend, self.dataset, self.dtype, self.stop = plan, backend, dataset, recipe.dtype, stop
         self.model = start.model if start else Model.of(recipe, dataset, plan.training_rows)
-        self.run_span = backend.scan(step_of(recipe, xp=backend.xp))
+        self.run_span = backend.scan(make_training_step(recipe, xp=backend.xp))
         self.evaluator = Evaluator(self.model, backend)
         self.data = self.to_device(self.model.prepare(dataset.x_train, dataset.y_train, recipe.dtype))
         # weights are for the steps; what is judged is judged without
@@ -128,11 +94,11 @@ class Run:
         self.kept = replace(begun, data=dataset.digest)
         self.state = self.to_device(self.kept.state)
         self.step, self.rate = self.kept.step, self.kept.rate
-        self.zero = zero_sums(self.model, recipe.dtype, weighted=bool(weights))
+        self.zero = zero_totals(self.model, recipe.dtype, weighted=bool(weights))
         self.totals: dict[str, np.ndarray] = self.kept.totals or tree_map(np.float64, self.zero)
-        self.spans = make_spans(recipe, plan, backend, self.zero, self.step)
-        self.train: Scores | None = None
-        self.validation: Scores | None = None
+        self.spans = step_groups(recipe, plan, backend, self.zero, self.step)
+        self.train: Metrics | None = None
+        self.validation: Metrics | None = None
         self.seconds = seconds
 
     def to_device(self, tree: Any) -> Any:
@@ -158,7 +124,7 @@ class Run:
             rows = np.arange(len(self.dataset.x_test))
             data = self.to_device(self.model.prepare(self.dataset.x_test, self.dataset.y_test, self.dtype))
             test = self.evaluator.scores(self.state["params"], data, rows, confusion=True, stop=self.stop)
-        except StoppedError:
+        except StopRequestedError:
             reason, seconds = "interrupted", self._clock()
             try:
                 if self.step > self.kept.step:
@@ -169,13 +135,13 @@ class Run:
             reason, seconds = "diverged", self._clock()
         yield Finished(reason, seconds, self.train, self.validation, test, self.kept)
 
-    def _take(self, span: Span) -> tuple[Scores, Span | None]:
+    def _take(self, span: StepGroup) -> tuple[Metrics, StepGroup | None]:
         """Run a span; its scores, and the next span, made ready while the device computed."""
         self.state["sums"] = span.sums
         self.state = self.run_span(self.state, span.inputs, (self.weighted,))
         following = next(self.spans, None)
         sums = tree_map(self.backend.to_numpy, self.state.pop("sums"))  # the one synchronisation of a span
-        scores = Scores.of(sums, self.model)
+        scores = Metrics.of(sums, self.model)
         if not scores.finite:
             raise NotFiniteError(f"the loss of a span that ends with step {span.step} is no number")
         self.totals = tree_map(np.add, self.totals, sums)
@@ -189,7 +155,7 @@ class Run:
         if len(self.plan.validation_rows):
             rows = self.plan.validation_rows
             self.validation = self.evaluator.scores(self.state["params"], self.data, rows, stop=self.stop)
-        self.train = Scores.of(self.totals, self.model)
+        self.train = Metrics.of(self.totals, self.model)
         self.totals = tree_map(np.float64, self.zero)
         self.kept = replace(ended, epoch=epoch, totals={})
         if self.validation is not None and self.validation.loss < ended.best_loss:
@@ -207,7 +173,7 @@ class Run:
 
     def _ask(self) -> None:
         if self.stop():
-            raise StoppedError
+            raise StopRequestedError
 
     def _clock(self) -> float:
         return time.perf_counter() - self.started

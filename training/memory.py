@@ -11,24 +11,19 @@ from pathlib import Path
 
 import numpy as np
 
-from data import Dataset
-from training.loop import make_optimizer
-from training.plan import Plan
-from training.recipe import Recipe
+from lagvis.data.dataset import Dataset
+from lagvis.errors import OutOfMemoryError
+from lagvis.training.factory import make_optimizer
+from lagvis.training.plan import Plan
+from lagvis.training.recipe import Recipe
 
 PROCESS = Path("/proc")
 GROUPS = Path("/sys/fs/cgroup")
 WIDEST_DRAW = np.dtype(np.float64).itemsize  # weights are drawn in float64, whatever they become
 
 
-class OutOfMemoryError(Exception):
-    """A run that needs more memory than the machine, or the limit it runs under, has left."""
-
-    exit_code = 5
-
-
 @dataclass(frozen=True)
-class Need:
+class MemoryEstimate:
     """Bytes that a run holds at least, beside the data set: state and gradients, a batch in every layer, its rows.
 
     network        whose, in words
@@ -50,7 +45,7 @@ class Need:
             "device_mb": self.device // 10**6,
         }
 
-    def check(self) -> "Need":
+    def check(self) -> "MemoryEstimate":
         """The need itself; OutOfMemoryError where the host has less."""
         there = free_memory()
         if there is not None and self.host > there[0]:
@@ -66,7 +61,7 @@ def gigabytes(size: int) -> str:
     return f"{size / 1e9:,.1f} GB"
 
 
-def estimate(recipe: Recipe, dataset: Dataset, plan: Plan, *, on_host: bool) -> Need:
+def estimate_memory(recipe: Recipe, dataset: Dataset, plan: Plan, *, on_host: bool) -> MemoryEstimate:
     """What training by a recipe and its plan holds beside the data set; `on_host` where it computes on the CPU too."""
     widths = (dataset.x_train.shape[1], *recipe.hidden, dataset.n_out)
     layers = [(n_in + 1) * n_out for n_in, n_out in pairwise(widths)]
@@ -81,7 +76,7 @@ def estimate(recipe: Recipe, dataset: Dataset, plan: Plan, *, on_host: bool) -> 
     # the newest checkpoint stays on the host until the next is whole beside it
     host = max(at_first, (1 + steps) * state + device * on_host)
     parts = {"a smaller --hidden": 2 * state + gradient, "a smaller --batch-size": batch, "fewer rows": rows}
-    return Need(
+    return MemoryEstimate(
         f"{'-'.join(map(str, widths))} in batches of {plan.batch_size:,} rows",
         host,
         0 if on_host else device,

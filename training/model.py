@@ -5,11 +5,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from data.dataset import Dataset, short
-from data.errors import DataError
-from data.picture import are_digits, paper_of
-from data.scaling import Scaling
-from training.recipe import Recipe
+from lagvis.data.dataset import Dataset, shorten
+from lagvis.data.images.mnist_style import background_shade, is_mnist_style
+from lagvis.data.scaling import Scaling
+from lagvis.errors import DataError
+from lagvis.training.recipe import Recipe
+
+MAX_WIDTHS_TEXT = 100  # characters
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Model:
     """Everything but the numbers themselves that using a trained network takes.
 
     feature_names, label_names  of the columns that it learned from, where they have names
-    as_digits                   whether it learned from pictures made as MNIST's (`data.picture.are_digits`)
+    as_digits                   whether it learned from pictures made as MNIST's (`is_mnist_style`)
     paper                       the shade of the paper of the pictures that it learned from, 0..255
     """
 
@@ -51,8 +53,8 @@ class Model:
             y_scaling=Scaling.of(dataset.y_train[training_rows]) if recipe.regression else None,
             feature_names=dataset.feature_names,
             label_names=dataset.label_names,
-            as_digits=pictures is not None and are_digits(pictures),
-            paper=0 if pictures is None else paper_of(pictures),
+            as_digits=pictures is not None and is_mnist_style(pictures),
+            paper=0 if pictures is None else background_shade(pictures),
         )
 
     @property
@@ -85,8 +87,8 @@ class Model:
             pairs = zip(dataset.feature_names, self.feature_names, strict=True)
             c, (here, there) = next((c, pair) for c, pair in enumerate(pairs, start=1) if pair[0] != pair[1])
             raise DataError(
-                f"{dataset.name} has {short(here)!r} as feature {c} of a row, the network learned from "
-                f"{short(there)!r} there; bring the columns into the order in which it was trained"
+                f"{dataset.name} has {shorten(here)!r} as feature {c} of a row, the network learned from "
+                f"{shorten(there)!r} there; bring the columns into the order in which it was trained"
             )
         if dataset.n_out != self.widths[-1]:
             raise DataError(f"{dataset.name} has {dataset.n_out} targets a row, the network predicts {self.widths[-1]}")
@@ -97,3 +99,9 @@ def sample_of_pictures(dataset: Dataset) -> np.ndarray | None:
     if len(dataset.shape) != 2 or dataset.x_train.dtype != np.uint8:
         return None
     return dataset.x_train[:: max(1, len(dataset.x_train) // 1000)].reshape(-1, *dataset.shape)
+
+
+def widths_text(widths: tuple[int, ...]) -> str:
+    """Name a network by its widths: 784-64-64-10, or 784-100-layers-10 where that is too long for a file name."""
+    text = "-".join(map(str, widths))
+    return text if len(text) <= MAX_WIDTHS_TEXT else f"{widths[0]}-{len(widths) - 2}-layers-{widths[-1]}"

@@ -5,10 +5,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from data import Dataset, split_off
-from training.random import generator
-from training.recipe import Recipe, RecipeError
-from training.threads import threads_for
+from lagvis.data.dataset import Dataset
+from lagvis.data.split import split_off
+from lagvis.errors import RecipeError
+from lagvis.training.recipe import Recipe
+from lagvis.training.seeding import generator
+from lagvis.training.threads import threads_for
 
 # A span should be about a tenth of a second of work for NumPy on a laptop: long enough that nothing between spans is
 # felt, short enough for a progress bar and Ctrl-C. Its length is computed from these two figures, never from a clock,
@@ -79,11 +81,12 @@ def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = Fal
     widths = (dataset.x_train.shape[1], *recipe.hidden, dataset.n_out)
     return Plan(
         training, validation, recipe.epochs, batch_size, full_batches, tail,
-        span_length(widths, batch_size, full_batches), threads or threads_for(widths, batch_size), tuple(notices),
+        choose_steps_per_call(widths, batch_size, full_batches), threads or threads_for(widths, batch_size),
+        tuple(notices),
     )  # fmt: skip
 
 
-def span_length(widths: tuple[int, ...], batch_size: int, full_batches: int) -> int:
+def choose_steps_per_call(widths: tuple[int, ...], batch_size: int, full_batches: int) -> int:
     """Steps a span: about SPAN_SECONDS of work; a divisor of `full_batches` if there is one not much shorter."""
     longest = int(SPAN_SECONDS / (SECONDS_A_STEP + operations(widths, batch_size) / OPERATIONS_A_SECOND))
     longest = max(1, min(longest, full_batches))
@@ -104,7 +107,7 @@ def epoch_order(recipe: Recipe, plan: Plan, epoch: int) -> np.ndarray:
     return rows.astype(np.int32)
 
 
-def epoch_spans(plan: Plan, order: np.ndarray) -> list[np.ndarray]:
+def split_epoch(plan: Plan, order: np.ndarray) -> list[np.ndarray]:
     """The order of an epoch as index arrays (S, B), one a span."""
     full = order[: plan.full_batches * plan.batch_size].reshape(plan.full_batches, plan.batch_size)
     spans = [full[first : first + plan.span] for first in range(0, plan.full_batches, plan.span)]

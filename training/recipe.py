@@ -14,19 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import tomli_w
 
-from network.activations import ACTIVATIONS
-from network.losses import LOSSES
-from network.optimizers import OPTIMIZERS
-from network.schedules import SCHEDULES
+from lagvis.errors import RecipeError
+from lagvis.network.activations import ACTIVATIONS
+from lagvis.network.losses import LOSSES
+from lagvis.network.optimizers import OPTIMIZERS
+from lagvis.network.schedules import SCHEDULES
 
 LARGEST = sys.float_info.max
 FOLDER = Path(__file__).resolve().parent.parent / "recipes"
-
-
-class RecipeError(Exception):
-    """A recipe or flag that cannot be meant: an unknown key, a wrong type, a value outside its interval."""
-
-    exit_code = 2
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from backends import plain_scan
-from network.tree import named_leaves, tree_map
+from lagvis.backends.backend import plain_scan
+from lagvis.tree import named_leaves, tree_map
 
 
 def step(state, rows, rate, data):

@@ -11,12 +11,13 @@ import array_api_compat.numpy as numpy_namespace
 import numpy as np
 import pytest
 
-from backends import DeviceError, cuda, cupy_backend
-from network.activations import ACTIVATIONS
-from network.losses import LOSSES, cross_entropy
-from network.optimizers import sgd
-from network.step import make_evaluation, make_step
-from network.tree import tree_map
+from lagvis.backends import cuda, cupy_backend
+from lagvis.errors import DeviceError
+from lagvis.network.activations import ACTIVATIONS
+from lagvis.network.losses import LOSSES, cross_entropy
+from lagvis.network.optimizers import sgd
+from lagvis.network.step import make_evaluation, make_step
+from lagvis.tree import tree_map
 from tests.conftest import skip_or_fail
 from tests.network.problems import data_of, loss_for, problem
 from tests.network.test_step import host_state

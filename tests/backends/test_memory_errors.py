@@ -2,8 +2,8 @@
 
 import pytest
 
-from backends.backend import is_out_of_memory
-from cli import guarded
+from lagvis.backends.backend import is_out_of_memory
+from lagvis.cli.errors import run_cli
 
 
 def raised_by(module, name, base):
@@ -33,7 +33,7 @@ def test_every_library_at_its_end_is_a_sentence_and_5(capsys, kind, words):
     def main(argv):
         raise kind(words)
 
-    assert guarded(main) == 5
+    assert run_cli(main) == 5
     said = capsys.readouterr().err
     assert said.startswith("error: the memory does not suffice (")
     assert "use smaller --hidden or --batch-size" in said

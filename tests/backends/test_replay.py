@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends import select
-from network.activations import ACTIVATIONS
-from network.losses import LOSSES
-from network.optimizers import sgd
-from network.step import make_step
-from network.tree import named_leaves, tree_map
+from lagvis.backends.registry import select
+from lagvis.network.activations import ACTIVATIONS
+from lagvis.network.losses import LOSSES
+from lagvis.network.optimizers import sgd
+from lagvis.network.step import make_step
+from lagvis.tree import named_leaves, tree_map
 from tests.conftest import open_backend
 
 Tree = Any

@@ -3,10 +3,11 @@ from types import SimpleNamespace
 
 import pytest
 
-import backends
-from backends import DeviceError, DeviceUsageError, select
-from backends.backend import self_test
-from tests.witnesses import ReadOnlyBackend
+from lagvis.backends import registry
+from lagvis.backends.backend import self_test
+from lagvis.backends.registry import BACKENDS, select
+from lagvis.errors import DeviceError, DeviceUsageError
+from tests.fake_backends import ReadOnlyBackend
 
 
 class FakeGpu(ReadOnlyBackend):
@@ -33,7 +34,7 @@ def library(monkeypatch, name, *, devices=("cpu",), error=None, broken=()):
         return FakeGpu(device, dtype)
 
     fake = SimpleNamespace(find_devices=find_devices, open_backend=open_backend)
-    monkeypatch.setitem(backends.BACKENDS, name, (f"tests.fake_{name}", name, backends.BACKENDS[name][2]))
+    monkeypatch.setitem(BACKENDS, name, (f"tests.fake_{name}", name, BACKENDS[name][2]))
     monkeypatch.setitem(sys.modules, f"tests.fake_{name}", fake)
 
 
@@ -75,7 +76,7 @@ def test_auto_falls_back_to_numpy_and_says_why_and_what_mends_it(monkeypatch):
     library(monkeypatch, "cupy", error=MISSING)
     chosen = select("auto")
     assert (chosen.name, chosen.device) == ("numpy", "cpu")
-    assert chosen.fallback == "No GPU is used: CuPy is not installed. To mend it: install it."
+    assert chosen.fallback == "No GPU is used: CuPy is not installed. To fix it: install it."
 
 
 def test_auto_falls_back_when_the_gpu_is_there_and_does_not_compute(monkeypatch):
@@ -120,7 +121,7 @@ def test_auto_with_cupy_has_no_cpu_to_fall_back_to(monkeypatch):
 
 
 def test_a_named_library_that_is_missing_is_an_error_even_with_auto(monkeypatch):
-    monkeypatch.setitem(backends.BACKENDS, "torch", ("tests.no_such_module", "PyTorch", ("cpu", "cuda")))
+    monkeypatch.setitem(BACKENDS, "torch", ("tests.no_such_module", "PyTorch", ("cpu", "cuda")))
     monkeypatch.setitem(sys.modules, "tests.no_such_module", None)
     with pytest.raises(DeviceError, match="PyTorch"):
         select("auto", "torch")
@@ -130,10 +131,10 @@ def test_where_only_another_library_sees_the_gpu_it_is_named(monkeypatch):
     library(monkeypatch, "cupy", error=MISSING)
     library(monkeypatch, "torch", devices=("cuda:0", "cpu"))
     library(monkeypatch, "jax", devices=("cpu",))
-    monkeypatch.setattr(backends, "driver_version", lambda: 13000)
+    monkeypatch.setattr(registry, "driver_version", lambda: 13000)
     with pytest.raises(DeviceError, match="--backend torch sees the GPU already"):
         select("cuda")
-    monkeypatch.setattr(backends, "driver_version", lambda: None)
+    monkeypatch.setattr(registry, "driver_version", lambda: None)
     with pytest.raises(DeviceError) as caught:
         select("cuda")
     assert "--backend" not in str(caught.value)

@@ -12,16 +12,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-import data
-import export
-import train
-from data import picture
-from report.page import page_for
+from lagvis.cli import export, train
+from lagvis.data.datasets import load_dataset
+from lagvis.data.images import mnist_style
+from lagvis.formats.page import page_html
+from lagvis.inference.prediction import outputs
+from lagvis.runs.lookup import read_network
+from lagvis.training.model import Model
 from tests.conftest import skip_or_fail
-from tests.toys import bands
-from training.model import Model
-from training.prediction import outputs
-from training.run_folder import read_network
+from tests.factories import bands
 
 BROWSERS, DRIVER = ("chromium", "google-chrome", "chromium-browser"), "chromedriver"
 HOSTILE = ("</script><script>window.hit = 1</script>", "<img src=x onerror='window.hit = 1'>", "{{SCRIPT}}", "æ & ü")
@@ -154,7 +153,7 @@ def digits(tmp_path_factory):
 
 def strokes_of(picture):
     """A digit (28, 28) as strokes down its dark middle, in shares of the pad; the pen is 2.3 dots wide."""
-    padded = np.pad(picture.astype(int), 1)
+    padded = np.pad(mnist_style.astype(int), 1)
     around = np.minimum.reduce([padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]])
     inner = (picture > 180) & (around > 60)
     open_, done = [], []
@@ -174,7 +173,7 @@ def strokes_of(picture):
 
 def test_drawn_digits_are_answered_as_numpy_answers_them(page, digits):
     path, network = digits
-    test = data.load("mnist")
+    test = load_dataset("mnist")
     right = 0
     page.open(path)
     for row in range(20):
@@ -183,7 +182,9 @@ def test_drawn_digits_are_answered_as_numpy_answers_them(page, digits):
             page.stroke(stroke)
         found = page.probabilities()
         shown = page.shown()
-        np.testing.assert_array_equal(shown, picture.as_digit(page.ink()).picture.reshape(-1), err_msg=f"row {row}")
+        np.testing.assert_array_equal(
+            shown, mnist_style.to_mnist_style(page.ink()).picture.reshape(-1), err_msg=f"row {row}"
+        )
         (expected,) = outputs(network.model, network.state["params"], shown[None])
         np.testing.assert_allclose(found, expected, atol=1e-5)
         answer = network.model.class_names[expected.argmax()]
@@ -196,7 +197,7 @@ def test_drawn_digits_are_answered_as_numpy_answers_them(page, digits):
 def test_ink_of_any_strength_is_cropped_and_centred_as_a_picture_is(page, digits):
     page.open(digits[0])
     rng = np.random.default_rng(8)
-    test = data.load("mnist").x_test.reshape(-1, 28, 28)
+    test = load_dataset("mnist").x_test.reshape(-1, 28, 28)
     for row, strength in enumerate([1.0, 0.7, 0.4, 0.15, 0.05]):
         ink = (test[row].repeat(20, axis=0).repeat(20, axis=1) * strength).astype(np.uint8)
         ink[240:] //= 1 + row % 3
@@ -206,7 +207,7 @@ def test_ink_of_any_strength_is_cropped_and_centred_as_a_picture_is(page, digits
             "document.getElementById('centre').dispatchEvent(new Event('change'))",
             base64.b64encode(ink.tobytes()).decode(),
         )
-        expected = picture.as_digit(ink).picture.reshape(-1)
+        expected = mnist_style.to_mnist_style(ink).mnist_style.reshape(-1)
         assert (expected.max() > 0) == (strength > 0.05), "both kinds are to be seen"
         np.testing.assert_array_equal(page.shown(), expected, err_msg=f"strength {strength}")
 
@@ -222,14 +223,14 @@ def test_the_script_computes_what_numpy_computes(page, tmp_path, activation, hid
     ]
     model = Model(widths, activation, "cross-entropy", (5, 7), ("0", "1", "2", "3"), (), "", None, None)
     path = tmp_path / "page.html"
-    path.write_text(page_for(model, params, "toy"), encoding="utf-8")
+    path.write_text(page_html(model, params, "toy"), encoding="utf-8")
     x = rng.integers(0, 256, (20, 35)).astype(np.uint8)
     np.testing.assert_allclose(page.open(path).forward(x), outputs(model, params, x), atol=1e-5)
 
 
 def test_a_thousand_test_digits_have_the_probabilities_of_numpy(page, digits):
     path, network = digits
-    x = data.load("mnist").x_test[:1000]
+    x = load_dataset("mnist").x_test[:1000]
     np.testing.assert_allclose(
         page.open(path).forward(x), outputs(network.model, network.state["params"], x), rtol=0, atol=1e-5
     )
@@ -239,7 +240,7 @@ def test_on_white_paper_the_ink_is_black(page, tmp_path):
     rng = np.random.default_rng(1)
     params = [{"W": rng.normal(0, 0.1, (784, 3)), "b": np.zeros(3)}]
     model = Model((784, 3), "relu", "cross-entropy", (28, 28), ("a", "b", "c"), (), "", None, None, paper=250)
-    (tmp_path / "page.html").write_text(page_for(model, params, "toy"), encoding="utf-8")
+    (tmp_path / "page.html").write_text(page_html(model, params, "toy"), encoding="utf-8")
     page.open(tmp_path / "page.html")
     assert page.probabilities() is None
     page.stroke([(0.5, 0.2), (0.5, 0.8)])
@@ -359,7 +360,7 @@ def test_it_fits_every_width_in_both_schemes(page, digits, tmp_path, width, sche
     names = tuple(f"aclassnamewithoutanyplacetobreakit{i}" * 2 for i in range(10))
     params = digits[1].state["params"]
     model = Model(digits[1].model.widths, "relu", "cross-entropy", (28, 28), names, (), "", None, None)
-    (tmp_path / "long.html").write_text(page_for(model, params, "784-" * 40 + "10"), encoding="utf-8")
+    (tmp_path / "long.html").write_text(page_html(model, params, "784-" * 40 + "10"), encoding="utf-8")
     for path in (digits[0], tmp_path / "long.html"):
         page.open(path, width, 700, scheme)
         page.stroke([(0.5, 0.2), (0.5, 0.8)])
@@ -404,7 +405,7 @@ def test_other_shapes_are_drawn_on_their_own_grid_and_only_scaled(page, tmp_path
     model = Model((15, 3), "relu", "cross-entropy", (3, 5), ("a", "b", "c"), (), "", None, None)
     params = [{"W": rng.normal(0, 1, (15, 3)), "b": np.zeros(3)}]
     path = tmp_path / "page.html"
-    path.write_text(page_for(model, params, "toy"), encoding="utf-8")
+    path.write_text(page_html(model, params, "toy"), encoding="utf-8")
     page.open(path)
     page.stroke([(0.1, 0.5), (0.5, 0.5)])
     ink, shown = page.ink(), page.shown().reshape(3, 5)

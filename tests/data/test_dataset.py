@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.preprocessing import LabelEncoder, OneHotEncoder
 
-from data.dataset import Source, as_classification, as_regression, natural_order
-from data.errors import DataError
+from lagvis.data.dataset import Source, as_classification, as_regression, natural_order
+from lagvis.errors import DataError
 
 
 def source(y_train, y_test=None, **fields):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
 
-from data.errors import DataError
-from data.scaling import Scaling
+from lagvis.data.scaling import Scaling
+from lagvis.errors import DataError
 
 COLUMNS = np.random.default_rng(2).normal([0.0, 1e6, -3e-4], [1.0, 25.0, 2e-6], (500, 3))
 

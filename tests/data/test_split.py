@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from data import DataError, load
-from data.split import hold_out_test, split_off
+from lagvis.data.datasets import load_dataset
+from lagvis.data.split import hold_out_test, split_off
+from lagvis.errors import DataError
 
 
 def split(y, count, seed=0):
@@ -105,7 +106,7 @@ def test_where_no_class_has_two_rows_our_own_split_is_not_blamed_on_the_data(tmp
     np.savez(tmp_path / "t.npz", x=np.eye(10), y=np.arange(10))
     for name, end in (("t.csv", "$"), ("t.npz", r" \(to predict numbers use --loss mse\)$")):
         with pytest.raises(DataError, match=f"^{name}: no class has two rows; .* to be judged by{end}"):
-            load(str(tmp_path / name))
+            load_dataset(str(tmp_path / name))
 
 
 @given(labels_and_count())

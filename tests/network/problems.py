@@ -4,8 +4,8 @@ from functools import partial
 
 import numpy as np
 
-from network.initializers import initialize
-from network.losses import cross_entropy, mean_squared_error
+from lagvis.network.initializers import initialize
+from lagvis.network.losses import cross_entropy, mean_squared_error
 
 HIDDEN = {"no hidden layer": (), "one": (5,), "two": (4, 3), "three": (3, 6, 2)}
 

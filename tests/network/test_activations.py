@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from network.activations import ACTIVATIONS
+from lagvis.network.activations import ACTIVATIONS
 
 Z = np.array([[-800.0, -30.0, -1.5, -0.0], [0.0, 0.7, 30.0, 800.0]])
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from network.initializers import initialize
+from lagvis.network.initializers import initialize
 
 
 def draw(widths=(400, 300, 10), activation="relu", seed=0):

@@ -3,7 +3,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from network.losses import LOSSES, cross_entropy, mean_squared_error, one_hot
+from lagvis.network.losses import LOSSES, cross_entropy, mean_squared_error, one_hot
 
 rng = np.random.default_rng(3)
 Z = rng.normal(0, 3, (5, 4))

@@ -4,11 +4,11 @@ import functools
 import numpy as np
 import pytest
 
-from network.activations import ACTIVATIONS
-from network.mlp import forward
-from network.step import gradients, take_batch
-from network.tree import named_leaves, tree_map
-from tests.network import oracle
+from lagvis.network.activations import ACTIVATIONS
+from lagvis.network.mlp import forward
+from lagvis.network.step import gradients, take_batch
+from lagvis.tree import named_leaves, tree_map
+from tests.network import torch_reference
 from tests.network.problems import HIDDEN, data_of, loss_for, problem
 
 every_depth = pytest.mark.parametrize("hidden", HIDDEN.values(), ids=list(HIDDEN))
@@ -79,7 +79,7 @@ def test_the_gradient_is_the_slope_of_the_loss(backend, hidden, activation, kind
 def test_the_gradient_is_that_of_autograd(backend, torch, hidden, activation, kind):
     params, x, y = problem(hidden, activation, kind, seed=1)
     loss, grads = our_gradients(backend, params, x, y, activation, loss_for(kind))
-    expected_loss, expected = oracle.gradients(torch, params, x, y, activation)
+    expected_loss, expected = torch_reference.gradients(torch, params, x, y, activation)
     assert loss == pytest.approx(expected_loss, rel=1e-14)
     assert_trees_agree(grads, expected, 1e-13)
 
@@ -89,7 +89,7 @@ def test_row_weights_are_those_of_a_weighted_mean(backend, torch, kind):
     params, x, y = problem((4, 3), "tanh", kind, seed=2)
     w = np.array([0.0, 0.5, 1.0, 2.0, 3.0, 0.25])
     loss, grads = our_gradients(backend, params, x, y, "tanh", loss_for(kind), w=w)
-    expected_loss, expected = oracle.gradients(torch, params, x, y, "tanh", w=w)
+    expected_loss, expected = torch_reference.gradients(torch, params, x, y, "tanh", w=w)
     assert loss == pytest.approx(expected_loss, rel=1e-14)
     assert_trees_agree(grads, expected, 1e-13)
 
@@ -97,7 +97,7 @@ def test_row_weights_are_those_of_a_weighted_mean(backend, torch, kind):
 def test_label_smoothing_is_that_of_pytorch(backend, torch):
     params, x, y = problem((5,), "relu", "classes", seed=3)
     loss, grads = our_gradients(backend, params, x, y, "relu", loss_for("classes", 0.1))
-    expected_loss, expected = oracle.gradients(torch, params, x, y, "relu", smoothing=0.1)
+    expected_loss, expected = torch_reference.gradients(torch, params, x, y, "relu", smoothing=0.1)
     assert loss == pytest.approx(expected_loss, rel=1e-14)
     assert_trees_agree(grads, expected, 1e-13)
 
@@ -112,7 +112,7 @@ def test_a_network_of_the_papers_size_has_the_gradient_of_autograd(backend_of, t
     indices = backend.asarray(np.arange(200, dtype=np.int32))
     batch = take_batch(data, indices, on_device[0]["W"].dtype, xp=backend.xp)
     found, _ = gradients(on_device, batch, activation=ACTIVATIONS["relu"], loss=loss_for("classes"), xp=backend.xp)
-    _, expected = oracle.gradients(torch, params, bytes_ / 255.0, y, "relu")
+    _, expected = torch_reference.gradients(torch, params, bytes_ / 255.0, y, "relu")
     scale = {"float32": 24 * np.finfo("f4").eps, "float64": 24 * np.finfo("f8").eps}[dtype]
     expected = dict(named_leaves(expected))
     for name, leaf in named_leaves(found):

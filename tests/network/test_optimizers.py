@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from network.optimizers import sgd
-from network.tree import tree_map
+from lagvis.network.optimizers import sgd
+from lagvis.tree import tree_map
 
 CASES = [(0.0, False), (0.9, False), (0.9, True), (0.5, True), (0.99, False)]
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from network.schedules import constant, linear
+from lagvis.network.schedules import constant, linear
 
 
 def test_constant_is_the_peak_at_every_step():

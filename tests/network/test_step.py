@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from network.activations import ACTIVATIONS
-from network.losses import cross_entropy
-from network.optimizers import sgd
-from network.step import make_evaluation, make_step
-from network.tree import named_leaves, tree_map
-from tests.network import oracle
+from lagvis.network.activations import ACTIVATIONS
+from lagvis.network.losses import cross_entropy
+from lagvis.network.optimizers import sgd
+from lagvis.network.step import make_evaluation, make_step
+from lagvis.tree import named_leaves, tree_map
+from tests.network import torch_reference
 from tests.network.problems import data_of, loss_for, problem
 
 GOLDEN = Path(__file__).with_name("golden.json")
@@ -38,7 +38,7 @@ def test_ten_steps_are_those_of_torch_optim(backend, torch, kind, momentum, nest
     params, x, y = problem((5, 4), "tanh", kind, rows=24)
     indices = np.random.default_rng(5).permuted(np.tile(np.arange(24), (10, 1)), axis=1)[:, :8]
     rates = np.linspace(0.3, 0.05, 10)
-    leaves, forward = oracle.network(torch, params, "tanh")
+    leaves, forward = torch_reference.network(torch, params, "tanh")
     optimizer = torch.optim.SGD(
         [p for layer in leaves for p in layer.values()], lr=1.0, momentum=momentum, nesterov=nesterov
     )
@@ -46,7 +46,7 @@ def test_ten_steps_are_those_of_torch_optim(backend, torch, kind, momentum, nest
     for rows, rate in zip(indices, rates, strict=True):
         optimizer.param_groups[0]["lr"] = rate
         optimizer.zero_grad()
-        loss = oracle.loss_of(torch, forward(torch.tensor(x[rows])), y[rows])
+        loss = torch_reference.loss_of(torch, forward(torch.tensor(x[rows])), y[rows])
         loss.backward()
         losses.append(loss.item())
         optimizer.step()

@@ -8,9 +8,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, recall_score
 
-from report.summary import details_of, evaluation_text, recall_of, scores_of, summarise, summary_text
-from tests.toys import classes, epochs, last, numbers, quick, run
-from training.events import Scores
+from lagvis.report.summary import (
+    evaluation_text,
+    metrics_summary,
+    recall_summary,
+    run_details,
+    summarise,
+    summary_text,
+)
+from lagvis.training.evaluation import Metrics
+from tests.factories import classes, epochs, last, numbers, quick, run
 
 WHERE = {"run": "/runs/mine", "backend": "numpy", "device": "cpu", "dtype": "float32", "seed": 5}
 PROMISED = {
@@ -42,7 +49,7 @@ def test_the_promised_keys_are_there_with_the_numbers_of_the_run():
 
 
 def test_accuracies_are_fractions_of_one():
-    summary = summary_of(DIGITS, test=Scores(0.1, 0.975))
+    summary = summary_of(DIGITS, test=Metrics(0.1, 0.975))
     assert summary["test_accuracy"] == 0.975
 
 
@@ -65,7 +72,7 @@ ANSWERS = st.integers(2, 6).flatmap(
 def test_recall_is_that_of_scikit_learn(answers):
     true, said = np.array(answers).T
     names = tuple(f"c{k}" for k in range(7))  # of which the last never occurs
-    found = recall_of(confusion_matrix(true, said, labels=range(7)).tolist(), names)
+    found = recall_summary(confusion_matrix(true, said, labels=range(7)).tolist(), names)
     expected = recall_score(true, said, labels=range(7), average=None, zero_division=np.nan)
     assert list(found["recall"]) == list(found["counts"]) == list(names)
     for recall, theirs in zip(found["recall"].values(), expected, strict=True):
@@ -79,7 +86,7 @@ def test_recall_is_that_of_scikit_learn(answers):
 
 def test_people_read_what_an_accuracy_hides():
     confusion = np.array([[959, 3, 0], [33, 5, 0], [0, 0, 0]])
-    summary = summary_of(RARE, test=Scores(0.15, 0.964, confusion=confusion))
+    summary = summary_of(RARE, test=Metrics(0.15, 0.964, confusion=confusion))
     assert summary["recall"] == {"0": 959 / 962, "1": 5 / 38, "2": None}
     assert summary["counts"] == {"0": 962, "1": 38, "2": 0}
     lines = summary_text(summary).splitlines()
@@ -87,7 +94,7 @@ def test_people_read_what_an_accuracy_hides():
 
 
 def test_a_network_that_always_says_the_same_is_told():
-    same = summary_of(RARE, test=Scores(1.1, 0.3, confusion=np.array([[0, 5, 0], [0, 3, 0], [0, 0, 0]])))
+    same = summary_of(RARE, test=Metrics(1.1, 0.3, confusion=np.array([[0, 5, 0], [0, 3, 0], [0, 0, 0]])))
     assert summary_text(same).splitlines()[-2].strip() == (
         "every row is answered 1: nothing was learned; a lower rate may help (--lr)"
     )
@@ -97,7 +104,7 @@ def test_a_network_that_always_says_the_same_is_told():
         [[3, 0, 0], [0, 3, 0], [0, 0, 1]],
         [[0, 3, 0], [3, 0, 0], [0, 0, 3]],  # two classes are exchanged
     ):
-        other = summary_of(RARE, test=Scores(1.1, 0.3, confusion=np.array(confusion)))
+        other = summary_of(RARE, test=Metrics(1.1, 0.3, confusion=np.array(confusion)))
         assert "nothing was learned" not in summary_text(other)
 
 
@@ -131,7 +138,7 @@ def test_a_run_without_scores_has_nulls(events):
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_no_number_becomes_null_and_the_rest_is_strict_json(events, value):
     accuracy, errors = (None, (value, 1.0)) if events is LINES else (value, ())
-    summary = summary_of(events, value, test=Scores(value, accuracy, errors), validation=Scores(value, accuracy))
+    summary = summary_of(events, value, test=Metrics(value, accuracy, errors), validation=Metrics(value, accuracy))
     read = json.loads(json.dumps(summary, allow_nan=False))
     assert read["test_loss"] is None
     assert read["validation_loss"] is None
@@ -179,13 +186,13 @@ def test_people_read_nothing_about_what_does_not_exist():
 
 
 def test_an_accuracy_of_zero_is_told():
-    assert "accuracy 0.00%" in summary_text(summary_of(DIGITS, test=Scores(2.0, 0.0)))
+    assert "accuracy 0.00%" in summary_text(summary_of(DIGITS, test=Metrics(2.0, 0.0)))
 
 
 def evaluation(events):
     test = last(events).test
     place = {"run": "/runs/mine", "data": "toy", "rows": 1030, "backend": "numpy", "device": "cpu", "dtype": "float32"}
-    return place | scores_of("test", test) | details_of(test, events[0].model, 2.5)
+    return place | metrics_summary("test", test) | run_details(test, events[0].model, 2.5)
 
 
 def test_an_evaluation_of_classes_ends_in_its_confusion_matrix():

@@ -6,23 +6,23 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from report.text import columns, confusion_text, duration, finite, percent, scores_text
-from training.events import Scores
+from lagvis.report.text import align_columns, confusion_text, duration, finite_or_none, metrics_text, percent
+from lagvis.training.evaluation import Metrics
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, np.float64("nan")])
 def test_what_json_cannot_hold_becomes_none(value):
-    assert finite(value) is None
+    assert finite_or_none(value) is None
 
 
 @pytest.mark.parametrize("value", [0.0, -1.5, 3, "text", None, False])
 def test_everything_else_stays_itself(value):
-    assert finite(value) is value
+    assert finite_or_none(value) is value
 
 
 @given(st.floats() | st.integers() | st.none())
 def test_a_finite_value_is_always_json(value):
-    assert json.loads(json.dumps(finite(value), allow_nan=False)) == finite(value)
+    assert json.loads(json.dumps(finite_or_none(value), allow_nan=False)) == finite_or_none(value)
 
 
 @pytest.mark.parametrize(
@@ -44,19 +44,19 @@ def test_seconds_are_read_as_minutes_from_60_on(seconds, text):
 
 
 def test_classes_have_an_accuracy_and_numbers_have_none():
-    assert scores_text(Scores(0.12345, 0.5)) == "loss 0.1235, 50.00%"
-    assert scores_text(Scores(0.12345, 0.0)) == "loss 0.1235, 0.00%"
-    assert scores_text(Scores(2.0, errors=(1.0,))) == "loss 2.0000"
+    assert metrics_text(Metrics(0.12345, 0.5)) == "loss 0.1235, 50.00%"
+    assert metrics_text(Metrics(0.12345, 0.0)) == "loss 0.1235, 0.00%"
+    assert metrics_text(Metrics(2.0, errors=(1.0,))) == "loss 2.0000"
 
 
 def test_columns_are_aligned_names_left_and_numbers_right():
     rows = [("name", "a", "bb"), ("x", "100", "2"), ("longer", "7", "33")]
-    assert columns(rows).splitlines() == ["name      a  bb", "x       100   2", "longer    7  33"]
-    assert columns(rows, left=2).splitlines() == ["name    a    bb", "x       100   2", "longer  7    33"]
+    assert align_columns(rows).splitlines() == ["name      a  bb", "x       100   2", "longer    7  33"]
+    assert align_columns(rows, left=2).splitlines() == ["name    a    bb", "x       100   2", "longer  7    33"]
 
 
 def test_no_line_ends_in_blanks():
-    assert columns([("a", "long text"), ("b", "")], left=2) == "a  long text\nb"
+    assert align_columns([("a", "long text"), ("b", "")], left=2) == "a  long text\nb"
 
 
 COUNTS = [[5, 0, 1], [2, 11, 0], [0, 0, 0]]

@@ -3,10 +3,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from backends import select
-from training import evaluation
-from training.evaluation import Evaluator
-from training.model import Model
+from lagvis.backends.registry import select
+from lagvis.training import evaluation
+from lagvis.training.evaluation import Evaluator
+from lagvis.training.model import Model
 
 
 @pytest.mark.parametrize("width", [8, 4096])
@@ -44,7 +44,7 @@ def test_the_scores_do_not_depend_on_the_size_of_a_piece(monkeypatch):
     data = {"x": x, "y": y, "classes": np.arange(3, dtype=np.uint8)}
 
     def scores(piece):
-        monkeypatch.setattr(evaluation, "PIECE_ROWS", piece)
+        monkeypatch.setattr(evaluation, "CHUNK_ROWS", piece)
         return Evaluator(model, select("cpu", dtype="float64")).scores(params, data, np.arange(5000), confusion=True)
 
     whole = scores(5000)

@@ -7,18 +7,19 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, log_loss
 
-from backends import select
-from data.dataset import Dataset
-from network.schedules import SCHEDULES
-from network.step import make_step
-from network.tree import named_leaves, tree_map
+from lagvis.backends.registry import select
+from lagvis.data.dataset import Dataset
+from lagvis.network.schedules import SCHEDULES
+from lagvis.network.step import make_step
+from lagvis.training.evaluation import Evaluator
+from lagvis.training.events import EpochEnded, Finished, Progress, Started
+from lagvis.training.factory import initial_state
+from lagvis.training.loop import fit
+from lagvis.training.model import Model
+from lagvis.training.plan import make_plan
+from lagvis.tree import named_leaves, tree_map
 from tests.conftest import open_backend
-from tests.toys import at_step, classes, epochs, last, logits, numbers, quick, run
-from training.evaluation import Evaluator
-from training.events import EpochEnded, Finished, Progress, Started
-from training.loop import fit, initial_state
-from training.model import Model
-from training.plan import make_plan
+from tests.factories import at_step, classes, epochs, last, logits, numbers, quick, run
 
 # What a diverging run does to NumPy's temper is a test of its own.
 QUIETLY = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -27,7 +28,7 @@ QUIETLY = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.fixture
 def short_spans(monkeypatch):
     """Spans of one step each."""
-    monkeypatch.setattr("training.plan.SPAN_SECONDS", 1e-9)
+    monkeypatch.setattr("lagvis.training.plan.SPAN_SECONDS", 1e-9)
 
 
 def kinds(events) -> str:
@@ -66,7 +67,7 @@ def test_events_come_in_the_promised_order(short_spans):
 
 
 def test_spans_of_several_steps_report_once(monkeypatch):
-    monkeypatch.setattr("training.plan.SPAN_SECONDS", 0.0009)  # four steps of 0.2 ms
+    monkeypatch.setattr("lagvis.training.plan.SPAN_SECONDS", 0.0009)  # four steps of 0.2 ms
     events = run(quick(batch_size=12, epochs=1), classes(125))
     assert [event.step for event in events if isinstance(event, Progress)] == [4, 8, 10, 11]
 
@@ -74,7 +75,9 @@ def test_spans_of_several_steps_report_once(monkeypatch):
 @pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
 def test_a_step_is_compiled_at_most_once_a_shape_whatever_the_rate_the_epoch_or_the_seed(monkeypatch, name):
     backend = open_backend(name, "float32")
-    monkeypatch.setattr("training.plan.SPAN_SECONDS", 0.0009)  # an epoch of spans of 4, 4 and 2 steps, and a tail
+    monkeypatch.setattr(
+        "lagvis.training.plan.SPAN_SECONDS", 0.0009
+    )  # an epoch of spans of 4, 4 and 2 steps, and a tail
     made = []
 
     def counted(**parts):
@@ -86,7 +89,7 @@ def test_a_step_is_compiled_at_most_once_a_shape_whatever_the_rate_the_epoch_or_
 
         return counting
 
-    monkeypatch.setattr("training.loop.make_step", counted)
+    monkeypatch.setattr("lagvis.training.factory.make_step", counted)
     for seed, lr in ((0, 0.1), (1, 0.3)):
         recipe, dataset = quick(batch_size=12, epochs=4, schedule="linear", seed=seed, lr=lr), classes(125)
         events = list(fit(recipe, dataset, make_plan(recipe, dataset), backend))
@@ -309,7 +312,7 @@ def test_two_dtypes_begin_with_one_draw():
 def test_the_spans_do_not_change_the_result(monkeypatch):
     dataset = classes(120)
     state = last(run(quick(), dataset)).state
-    monkeypatch.setattr("training.plan.SPAN_SECONDS", 1e-9)
+    monkeypatch.setattr("lagvis.training.plan.SPAN_SECONDS", 1e-9)
     assert equal(last(run(quick(), dataset)).state, state)
 
 
@@ -402,7 +405,7 @@ def test_an_evaluation_does_not_depend_on_its_pieces(monkeypatch, pieces, regres
     recipe = quick(loss="mse") if regression else quick()
     params = start_of(recipe, dataset)["params"]
     whole = evaluated(dataset, recipe, params, np.arange(100))
-    monkeypatch.setattr("training.evaluation.PIECE_ROWS", pieces)
+    monkeypatch.setattr("lagvis.training.evaluation.CHUNK_ROWS", pieces)
     parts = evaluated(dataset, recipe, params, np.arange(100))
     assert parts.loss == pytest.approx(whole.loss, rel=1e-5)
     assert parts.errors == pytest.approx(whole.errors, rel=1e-5)
@@ -415,9 +418,9 @@ def test_the_pieces_of_a_wide_network_are_smaller(monkeypatch):
     backend = select("cpu", compiled=False)
     dataset, recipe = classes(120, test_rows=100), quick(hidden=(1000,))
     model = Model.of(recipe, dataset, np.arange(120))
-    monkeypatch.setattr("training.evaluation.PIECE_NUMBERS", 30_000)
+    monkeypatch.setattr("lagvis.training.evaluation.CHUNK_VALUES", 30_000)
     monkeypatch.setattr(
-        "training.evaluation.make_evaluation",
+        "lagvis.training.evaluation.make_evaluation",
         lambda **_: lambda sums, indices, params, data: sizes.append(len(indices)) or sums | {"weight": 1.0},
     )
     params = start_of(recipe, dataset)["params"]
@@ -470,6 +473,6 @@ def test_seconds_are_those_of_training_without_the_looks_at_the_validation_part(
         return whole(*arguments, **options)
 
     monkeypatch.setattr(Evaluator, "scores", slow)
-    monkeypatch.setattr("training.loop.time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr("lagvis.training.loop.time", SimpleNamespace(perf_counter=lambda: clock[0]))
     assert last(run(quick(epochs=2, validation=20), classes(120))).seconds == 0.0
     assert clock == [300.0]

@@ -3,11 +3,11 @@ from itertools import pairwise
 
 import pytest
 
-import train
-from cli import guarded
-from tests import toys
-from training import memory
-from training.plan import make_plan
+from lagvis.cli import train
+from lagvis.cli.errors import run_cli
+from lagvis.training import memory
+from lagvis.training.plan import make_plan
+from tests import factories
 
 GB = 10**9
 
@@ -75,16 +75,16 @@ def test_the_tightest_limit_of_all_is_named(machine, monkeypatch):
 
 
 @pytest.mark.parametrize("keys", [{}, {"momentum": 0.9}, {"dtype": "float64", "momentum": 0.9}, {"epochs": 0}], ids=str)
-@pytest.mark.parametrize("dataset", [toys.classes(1000), toys.numbers(1000)], ids=["bytes", "numbers"])
+@pytest.mark.parametrize("dataset", [factories.classes(1000), factories.numbers(1000)], ids=["bytes", "numbers"])
 @pytest.mark.parametrize("hidden", [(), (300, 300), (4000,)], ids=str)
 def test_a_run_holds_what_was_estimated_or_more(keys, dataset, hidden):
     """NumPy's own count of its memory: were the estimate higher, it would refuse runs that fit."""
     loss = "cross-entropy" if dataset.class_names else "mse"
-    recipe = toys.quick(hidden=hidden, batch_size=300, loss=loss, lr=1e-4, **({"epochs": 1} | keys))
-    need = memory.estimate(recipe, dataset, make_plan(recipe, dataset), on_host=True)
+    recipe = factories.quick(hidden=hidden, batch_size=300, loss=loss, lr=1e-4, **({"epochs": 1} | keys))
+    need = memory.estimate_memory(recipe, dataset, make_plan(recipe, dataset), on_host=True)
     tracemalloc.start()
     try:
-        toys.run(recipe, dataset)
+        factories.run(recipe, dataset)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -95,10 +95,10 @@ def test_a_run_holds_what_was_estimated_or_more(keys, dataset, hidden):
 
 
 def test_on_a_gpu_the_host_holds_the_state_alone():
-    recipe, dataset = toys.quick(hidden=(100,), momentum=0.9), toys.classes()
+    recipe, dataset = factories.quick(hidden=(100,), momentum=0.9), factories.classes()
     plan = make_plan(recipe, dataset)
     parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise((36, 100, 4)))
-    need = memory.estimate(recipe, dataset, plan, on_host=False)
+    need = memory.estimate_memory(recipe, dataset, plan, on_host=False)
     assert need.host == parameters * (8 + 2 * 4), "drawn in float64, kept with a velocity in float32"
     assert need.device == parameters * 2 * 4 + 37 * 100 * 4 + 20 * (36 + 100 + 4) * 4 + 120 * 36
 
@@ -108,8 +108,8 @@ def test_on_a_gpu_the_host_holds_the_state_alone():
     [({"hidden": (3000,)}, "a smaller --hidden"), ({"hidden": (3000,), "batch_size": 4000}, "a smaller --batch-size")],
 )
 def test_enough_is_let_through_and_a_byte_less_is_refused_with_the_cure(monkeypatch, keys, cure):
-    recipe, dataset = toys.quick(**keys), toys.classes(4000)
-    need = memory.estimate(recipe, dataset, make_plan(recipe, dataset), on_host=True)
+    recipe, dataset = factories.quick(**keys), factories.classes(4000)
+    need = memory.estimate_memory(recipe, dataset, make_plan(recipe, dataset), on_host=True)
     monkeypatch.setattr(memory, "free_memory", lambda: (need.host, "there"))
     assert need.check() is need
     monkeypatch.setattr(memory, "free_memory", lambda: None)
@@ -126,7 +126,7 @@ def test_a_network_that_cannot_fit_is_refused_before_anything_is_made(tmp_path, 
     monkeypatch.setattr(memory, "free_memory", lambda: (4 * GB, "free on this machine"))
     tracemalloc.start()
     try:
-        code = guarded(train.main, ["--device", "cpu", "--hidden", hidden])
+        code = run_cli(train.main, ["--device", "cpu", "--hidden", hidden])
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.toys import classes, numbers, quick
-from training.plan import epoch_order, epoch_spans, make_plan, span_length
-from training.recipe import RecipeError
+from lagvis.errors import RecipeError
+from lagvis.training.plan import choose_steps_per_call, epoch_order, make_plan, split_epoch
+from tests.factories import classes, numbers, quick
 
 WIDTHS = st.sampled_from([(), (8,), (64, 64, 64), (1500, 1500), (10**4, 10**4), (10**6, 10**6)])
 
@@ -26,7 +26,7 @@ def test_an_epoch_takes_every_training_row_once_in_at_most_three_shapes(
 ):
     recipe = quick(batch_size=batch_size, hidden=hidden, validation=validation, shuffle=shuffle)
     plan = make_plan(recipe, classes(rows), strict_validation=True)
-    spans = epoch_spans(plan, epoch_order(recipe, plan, epoch))
+    spans = split_epoch(plan, epoch_order(recipe, plan, epoch))
     taken = np.concatenate([span.ravel() for span in spans])
     assert sorted(taken) == plan.training_rows.tolist()
     assert len({span.shape for span in spans}) <= 3
@@ -142,7 +142,7 @@ def test_without_shuffling_the_rows_held_out_are_left_out():
 )
 def test_a_span_is_about_a_tenth_of_a_second_and_a_divisor_where_there_is_one(hidden, ends, batch_size, full_batches):
     widths = (ends[0], *hidden, ends[1])
-    span = span_length(widths, batch_size, full_batches)
+    span = choose_steps_per_call(widths, batch_size, full_batches)
     layers = list(pairwise(widths))
     # forward and the gradient of W in every layer, delta in every layer but the first
     products = 2 * sum(a * b for a, b in layers) + sum(a * b for a, b in layers[1:])

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training import recipe as recipes
-from training.recipe import KEYS, Recipe, RecipeError
+from lagvis.errors import RecipeError
+from lagvis.training import recipe as recipes
+from lagvis.training.recipe import KEYS, Recipe
 
 FILES = sorted(recipes.FOLDER.glob("*.toml"))
 

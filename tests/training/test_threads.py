@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
+from lagvis.errors import RecipeError
+from lagvis.training.events import Progress
+from lagvis.training.loop import fit
+from lagvis.training.plan import make_plan
+from lagvis.training.threads import threads_for, usable_cores
 from tests.conftest import open_backend
-from tests.toys import classes, quick
-from training.events import Progress
-from training.loop import fit
-from training.plan import make_plan
-from training.recipe import RecipeError
-from training.threads import threads_for, usable_cores
+from tests.factories import classes, quick
 
 
 @pytest.mark.parametrize(

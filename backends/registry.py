@@ -1,0 +1,93 @@
+"""The table of backends, and `select`, which picks one at run time.
+
+Array libraries are imported when they are picked, never before.
+"""
+
+import importlib
+import re
+from types import ModuleType
+
+from lagvis.backends.backend import Backend, first_line
+from lagvis.backends.cuda import driver_version, hidden_devices
+from lagvis.errors import DeviceError, DeviceUsageError
+
+DTYPES = ("float32", "float64")
+# name: (module, the library as people write it, the devices it can have)
+BACKENDS = {
+    "numpy": ("lagvis.backends.numpy_backend", "NumPy", ("cpu",)),
+    "cupy": ("lagvis.backends.cupy_backend", "CuPy", ("cuda",)),
+    "torch": ("lagvis.backends.torch_backend", "PyTorch", ("cpu", "cuda")),
+    "jax": ("lagvis.backends.jax_backend", "JAX", ("cpu", "cuda")),
+}
+
+
+def select(device: str = "auto", backend: str | None = None, dtype: str = "float32", compiled: bool = True) -> Backend:
+    """The backend for a device ("auto", "cpu", "cuda", "cuda:N") and, if named, a library.
+
+    Without a library, "cpu" is NumPy and "cuda" is CuPy; "auto" is a GPU that has computed, else the CPU with
+    `fallback` saying why. An explicit device never falls back. Raises DeviceError (it cannot compute) or
+    DeviceUsageError (it cannot be meant).
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise DeviceUsageError(f"there is no device {device!r}; it is one of auto, cpu, cuda, cuda:0, cuda:1, ...")
+    if backend is not None and backend not in BACKENDS:
+        raise DeviceUsageError(f"there is no backend {backend!r}; it is one of {', '.join(BACKENDS)}")
+    if dtype not in DTYPES:
+        raise DeviceUsageError(f"there is no dtype {dtype!r}; it is one of {', '.join(DTYPES)}")
+    if device == "auto":
+        return _automatic(backend, dtype, compiled)
+    kind = device.partition(":")[0]
+    name = backend or {"cpu": "numpy", "cuda": "cupy"}[kind]
+    _, library, kinds = BACKENDS[name]
+    if kind not in kinds:
+        others = [other for other, (_, _, devices) in BACKENDS.items() if kind in devices]
+        raise DeviceUsageError(f"{library} has no device {kind}; for {kind}, --backend is one of {', '.join(others)}")
+    try:
+        return load(name).open_backend("cuda:0" if device == "cuda" else device, dtype, compiled)
+    except DeviceError as error:
+        hint = _libraries_that_see_a_gpu() if backend is None and kind == "cuda" else ""
+        raise DeviceError(error.reason, error.remedy + hint) from None
+
+
+def load(name: str) -> ModuleType:
+    """The module of a backend; DeviceError where its library is missing or broken."""
+    module, library, _ = BACKENDS[name]
+    try:
+        return importlib.import_module(module)
+    except (ImportError, OSError) as error:
+        command = f'pip install -e ".[{name}]"'
+        if isinstance(error, ModuleNotFoundError) and error.name in (name, "jaxlib"):
+            raise DeviceError(f"{library} is not installed", command) from None
+        raise DeviceError(f"{library} is installed but cannot be imported ({first_line(error)})", command) from None
+
+
+def _automatic(backend: str | None, dtype: str, compiled: bool) -> Backend:
+    name = backend or "cupy"
+    if backend is not None:
+        load(backend)  # a named library that is missing is an error: only a missing GPU is a reason to fall back
+    try:
+        module = load(name)
+        fastest = module.find_devices()[0]
+        if fastest != "cpu" or name == "numpy":
+            return module.open_backend(fastest, dtype, compiled)
+        reason = f"{BACKENDS[name][1]} sees no CUDA device{hidden_devices()}"
+    except DeviceError as error:
+        if backend is not None and "cpu" not in BACKENDS[backend][2]:
+            raise
+        reason = str(error)
+    chosen = select("cpu", backend or "numpy", dtype, compiled)
+    chosen.fallback = f"No GPU is used: {reason}"
+    return chosen
+
+
+def _libraries_that_see_a_gpu() -> str:
+    if driver_version() is None:
+        return ""
+    seeing = []
+    for name in ("torch", "jax"):
+        try:
+            if load(name).find_devices()[0] != "cpu":
+                seeing.append(f"--backend {name}")
+        except Exception:  # noqa: S112  (a hint about another library must not hide the answer about this one)
+            continue
+    return f"; {' and '.join(seeing)} sees the GPU already" if seeing else ""

@@ -1,0 +1,1 @@
+"""Record one training step, then replay its calls into preallocated memory."""

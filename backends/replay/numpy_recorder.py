@@ -1,0 +1,83 @@
+"""What replay.py must know of NumPy: arrays that see every call on them, and how each call writes into given memory."""
+
+import operator
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from lagvis.backends.replay.tape import Recorded, Recorder
+from lagvis.tree import leaves, rebuild
+
+REDUCTIONS: dict[Any, np.ufunc] = {np.sum: np.add, np.max: np.maximum, np.min: np.minimum}
+
+
+class Handle(np.lib.mixins.NDArrayOperatorsMixin):
+    """Stands for an array in the recorded step: whatever NumPy is asked of it goes to the recorder."""
+
+    def __init__(self, array: Recorded, recorder: "NumpyRecorder") -> None:
+        self.array, self.recorder = array, recorder
+        self.shape, self.ndim, self.dtype = array.value.shape, array.value.ndim, array.value.dtype
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *arguments: Any, **options: Any) -> "Handle":
+        options.pop("out", None)  # `a *= b` makes a new array, as in every library whose arrays cannot be written
+        return self.recorder.call(getattr(ufunc, method) if method != "__call__" else ufunc, arguments, options)
+
+    def __array_function__(self, function: Any, _: Any, arguments: Any, options: Any) -> "Handle":
+        return self.recorder.call(function, arguments, options)
+
+    def __getitem__(self, key: Any) -> "Handle":
+        return self.recorder.call(operator.getitem, (self, key), {})
+
+    def astype(self, dtype: Any, copy: bool = True) -> "Handle":
+        return self.recorder.call(np.ndarray.astype, (self, dtype), {})
+
+    def __bool__(self) -> bool:
+        raise TypeError("a step cannot ask for the value of an array")
+
+
+class NumpyRecorder(Recorder):
+    """Records the calls of NumPy."""
+
+    def recording(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
+    def handle(self, array: Recorded) -> Handle:
+        return Handle(array, self)
+
+    def find(self, handle: Any) -> Recorded | None:
+        return handle.array if isinstance(handle, Handle) else None
+
+    def call(self, function: Any, arguments: Any, options: dict[str, Any]) -> Handle:
+        """Compute once, and record."""
+        plain = (a.array.value if isinstance(a, Handle) else a for a in leaves([arguments, options]))
+        positional, named = rebuild([arguments, options], plain)
+        return Handle(self.record(function, arguments, options, np.asarray(function(*positional, **named))), self)
+
+    def copy(self, array: np.ndarray) -> np.ndarray:
+        return np.array(array)
+
+    def share_memory(self, a: np.ndarray, b: np.ndarray) -> bool:
+        return np.may_share_memory(a, b)
+
+    def elementwise(self, call: Recorded) -> bool:
+        return isinstance(call.function, np.ufunc) and call.function.signature is None
+
+    def copying(self, to: np.ndarray, source: np.ndarray) -> Callable[[], Any]:
+        return partial(np.copyto, to, source, casting="unsafe")
+
+    def into(self, out: np.ndarray, function: Any, arguments: list[Any], options: dict[str, Any]) -> Callable[[], Any]:
+        if isinstance(function, np.ufunc):
+            return partial(function, *arguments, **options, out=out)
+        if function is np.ndarray.astype:
+            return self.copying(out, arguments[0])
+        if function in REDUCTIONS:
+            options = {"axis": None, **options, "dtype": out.dtype, "out": out}
+            return partial(REDUCTIONS[function].reduce, *arguments, **options)
+        if function is np.take:
+            return partial(np.take, *arguments, **options, out=out, mode="clip")  # other modes go through a copy
+        if function is np.argmax:
+            return partial(np.argmax, *arguments, **options, out=out)
+        return lambda: np.copyto(out, function(*arguments, **options))

@@ -1,0 +1,156 @@
+"""Us and the peers. Each trains a Problem, an epoch a call, as someone who knows that library would write it.
+
+`epoch(batches)` returns the mean training loss over the epoch, or None where a peer shuffles by itself; `weights()` is
+the network as (W, b) a layer, or None where there is none.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from benchmarks.jax_peers import JaxScan, JaxStep
+from benchmarks.problem import RATE, Batches, Problem
+from benchmarks.torch_peers import TorchCompile, TorchEager, TorchTutorial
+from lagvis.backends.registry import select
+from lagvis.training.events import EpochEnded
+from lagvis.training.loop import fit
+
+Weights = list[tuple[np.ndarray, np.ndarray]]
+
+
+def accuracy_of(weights: Weights, problem: Problem) -> float:
+    """Share of the test digits that a ReLU network with these (W, b) gets right."""
+    a = problem.dataset.x_test / np.float32(255)
+    for w, b in weights[:-1]:
+        a = np.maximum(a @ w + b, 0)
+    w, b = weights[-1]
+    return float(np.mean(np.argmax(a @ w + b, axis=1) == problem.dataset.y_test))
+
+
+class Lagvis:
+    """Ours, on one backend: the loop that train.py runs, its copy of the state for a checkpoint included."""
+
+    backend = "numpy"
+
+    def __init__(self, problem: Problem) -> None:
+        self.events = fit(problem.recipe, problem.dataset, problem.plan, select(problem.device, self.backend))
+        next(self.events)
+
+    def epoch(self, batches: Batches) -> float | None:
+        self.ended = next(event for event in self.events if isinstance(event, EpochEnded))
+        return self.ended.train.loss
+
+    def weights(self) -> Weights | None:
+        return [(layer["W"], layer["b"]) for layer in self.ended.state["params"]]
+
+
+class LagvisTorch(Lagvis):
+    """Ours on PyTorch's arrays."""
+
+    backend = "torch"
+
+
+class LagvisJax(Lagvis):
+    """Ours on JAX's arrays."""
+
+    backend = "jax"
+
+
+class LagvisCupy(Lagvis):
+    """Ours on CuPy's arrays."""
+
+    backend = "cupy"
+
+
+class ScikitLearn:
+    """scikit-learn's MLPClassifier, a partial_fit an epoch."""
+
+    def __init__(self, problem: Problem) -> None:
+        from sklearn.neural_network import MLPClassifier
+
+        self.problem = problem
+        self.x = (problem.dataset.x_train / 255.0).astype(np.float32)
+        self.model = MLPClassifier(
+            problem.recipe.hidden, solver="sgd", alpha=0.0, batch_size=problem.plan.batch_size,
+            learning_rate_init=RATE, momentum=0.0, random_state=0,
+        )  # fmt: skip
+
+    def epoch(self, batches: Batches) -> float | None:
+        self.model.partial_fit(self.x, self.problem.dataset.y_train, classes=np.arange(10))
+        return None
+
+    def weights(self) -> Weights | None:
+        return list(zip(self.model.coefs_, self.model.intercepts_, strict=True))
+
+
+class Keras:
+    """Keras 3 on JAX: Sequential, compile, fit."""
+
+    def __init__(self, problem: Problem) -> None:
+        os.environ["KERAS_BACKEND"] = "jax"
+        import keras
+
+        self.problem = problem
+        self.x = (problem.dataset.x_train / 255.0).astype(np.float32)
+        layers = [keras.layers.Dense(width, activation="relu") for width in problem.recipe.hidden]
+        self.model = keras.Sequential([keras.Input((784,)), *layers, keras.layers.Dense(10)])
+        self.model.set_weights([array for layer in problem.weights() for array in (layer["W"], layer["b"])])
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        self.model.compile(optimizer=keras.optimizers.SGD(RATE), loss=loss)
+
+    def epoch(self, batches: Batches) -> float | None:
+        self.model.fit(self.x, self.problem.dataset.y_train, batch_size=self.problem.plan.batch_size, verbose=0)
+        return None
+
+    def weights(self) -> Weights | None:
+        flat = self.model.get_weights()
+        return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+class Products:
+    """The floor: the matrix products of the steps in NumPy's BLAS, into arrays made beforehand, and nothing else."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        rng = np.random.default_rng(0)
+        self.shapes: dict[int, Any] = {}
+        self.parameters = [layer["W"] for layer in problem.weights()]
+        for rows in {len(batch) for batch in problem.batches(1)}:
+            a = [rng.normal(size=(rows, n)).astype(np.float32) for n in problem.widths]
+            deltas = [np.empty_like(x) for x in a]
+            self.shapes[rows] = (a, deltas, [np.empty_like(w) for w in self.parameters])
+
+    def epoch(self, batches: Batches) -> float | None:
+        with select("cpu", "numpy").limited_threads(self.problem.plan.threads):
+            for batch in batches:
+                a, deltas, grads = self.shapes[len(batch)]
+                for i, w in enumerate(self.parameters):
+                    np.matmul(a[i], w, out=deltas[i + 1])
+                for i in reversed(range(len(self.parameters))):
+                    np.matmul(a[i].T, a[i + 1], out=grads[i])
+                    if i > 0:
+                        np.matmul(a[i + 1], self.parameters[i].T, out=deltas[i])
+        return None
+
+    def weights(self) -> Weights | None:
+        return None
+
+
+# name: (class, where it runs)
+CONTENDERS: dict[str, tuple[Callable[[Problem], Any], tuple[str, ...]]] = {
+    "lagvis numpy": (Lagvis, ("cpu",)),
+    "lagvis cupy": (LagvisCupy, ("cuda",)),
+    "lagvis torch": (LagvisTorch, ("cpu", "cuda")),
+    "lagvis jax": (LagvisJax, ("cpu", "cuda")),
+    "PyTorch eager": (TorchEager, ("cpu", "cuda")),
+    "PyTorch tutorial": (TorchTutorial, ("cpu", "cuda")),
+    "torch.compile": (TorchCompile, ("cpu", "cuda")),
+    "JAX jit a step": (JaxStep, ("cpu", "cuda")),
+    "JAX jit + scan": (JaxScan, ("cpu", "cuda")),
+    "scikit-learn": (ScikitLearn, ("cpu",)),
+    "Keras 3 on JAX": (Keras, ("cpu",)),
+    "products alone": (Products, ("cpu",)),
+}
+OURS = {"cpu": "lagvis numpy", "cuda": "lagvis cupy"}

@@ -1,0 +1,1 @@
+"""Command-line programs: options in, packages called, result out."""

@@ -1,0 +1,45 @@
+"""`python -m backends`: compute on everything that is there; say what cannot, why, and what mends it."""
+
+import argparse
+
+from lagvis.backends.backend import self_test
+from lagvis.backends.registry import BACKENDS, load, select
+from lagvis.errors import DeviceError
+
+REMEDY = "reinstall the library, or use another backend"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print one line a device, then what --device auto would take."""
+    argparse.ArgumentParser(
+        prog="python -m backends", description="Compute on all that is there; say what cannot, why, and what mends it."
+    ).parse_args(argv)
+    for name in BACKENDS:
+        try:
+            module = load(name)
+            devices = module.find_devices()
+        except DeviceError as error:
+            report(name, "-", f"cannot run: {error.reason}", f"to mend it: {error.remedy}")
+            continue
+        if "cuda" in BACKENDS[name][2] and devices == ["cpu"]:
+            try:
+                module.open_backend("cuda:0", "float32", True)
+            except DeviceError as error:
+                report(name, "cuda", f"cannot run: {error.reason}", f"to mend it: {error.remedy}")
+        for device in devices:
+            try:
+                backend = self_test(module.open_backend(device, "float32", True), REMEDY)
+            except DeviceError as error:
+                report(name, device, f"cannot run: {error.reason}", f"to mend it: {error.remedy}")
+            else:
+                versions = ", ".join(f"{what} {version}" for what, version in backend.versions().items())
+                report(name, device, f"computes{'' if backend.compiled else ' by the plain loop'} ({versions})")
+    chosen = select("auto")
+    print(f"\n--device auto takes {chosen.name} on {chosen.device}.")
+    return 0
+
+
+def report(name: str, device: str, *lines: str) -> None:
+    """One device: its name once, and what is said of it."""
+    for i, line in enumerate(lines):
+        print(f"{name if i == 0 else '':7}{device if i == 0 else '':8}{line}")

@@ -1,0 +1,88 @@
+"""Show that the backends agree: python compare.py [--backends numpy,torch,jax,cupy] [--recipe R] [--steps 10]."""
+
+import json
+from contextlib import ExitStack
+
+from lagvis.backends.backend import Backend
+from lagvis.backends.registry import BACKENDS, select
+from lagvis.cli import options
+from lagvis.cli.errors import print_result
+from lagvis.data.datasets import load_dataset
+from lagvis.errors import DeviceError, RecipeError
+from lagvis.inference.comparison import compare
+from lagvis.report.terminal.comparison_table import comparison_json, comparison_text
+from lagvis.report.text import pluralize
+from lagvis.training.memory import estimate_memory
+from lagvis.training.plan import make_plan
+
+
+def make_parser() -> options.Parser:
+    """All flags of this door."""
+    parser = options.Parser(
+        "Take each of N steps on every backend from the state of the reference (NumPy, float64); compare all tensors. "
+        "Exit 0 if all bounds hold, 1 if not, 4 with fewer than two array libraries."
+    )
+    parser.add_argument("--backends", metavar="A,B,..", help=f"of {','.join(BACKENDS)} (default: all that can run)")
+    parser.add_argument("--steps", type=int, default=10, metavar="N", help="steps to take (default: 10)")
+    parser.add_argument(
+        "--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help="where each backend computes (default: auto)"
+    )
+    parser.add_argument("--no-compile", action="store_true", help="the plain loop everywhere (default: compile)")
+    options.add_recipe_flags(parser)
+    options.add_output_flags(parser)
+    return parser
+
+
+def open_backends(names: str | None, device: str, dtype: str, compiled: bool) -> list[Backend]:
+    """The backends named, every one of which must run, or all that can; DeviceError with fewer than two."""
+    opened, missing = [], []
+    wanted = dict.fromkeys(name.strip() for name in names.split(",")) if names else BACKENDS
+    for name in wanted:
+        kind = device.partition(":")[0]
+        if not names and kind != "auto" and kind not in BACKENDS[name][2]:
+            continue
+        try:
+            opened.append(select(device, name, dtype, compiled))
+        except DeviceError as error:
+            if names:
+                raise
+            missing.append(error.reason)
+    if len({"numpy", *(backend.name for backend in opened)}) < 2:  # the reference is NumPy whatever is named
+        raise DeviceError(
+            f"a comparison takes two array libraries, and only numpy can run here "
+            f"({'; '.join(missing) or 'no other was named'})",
+            'pip install -e ".[jax]" (or torch, cuda13)',
+        )
+    return opened
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Compare, print the table, and let the exit code say whether all bounds hold."""
+    flags = make_parser().parse(argv)
+    if flags.steps < 1:
+        raise RecipeError(f"--steps is {flags.steps}; expected a whole number from 1")
+    recipe = options.resolve_recipe(flags)
+    opened = open_backends(flags.backends, flags.device, recipe.dtype, not flags.no_compile)
+    dataset = load_dataset(recipe.data, regression=recipe.regression, label=recipe.label)
+    plan = make_plan(recipe, dataset, strict_validation=options.is_explicit(flags, "validation"))
+    estimate_memory(recipe, dataset, plan, on_host=True).check()
+    with ExitStack() as threads:
+        for backend in [*opened, select("cpu", "numpy", "float64")]:
+            threads.enter_context(backend.limited_threads(plan.threads))
+        comparison = compare(recipe, dataset, plan, opened, flags.steps)
+    facts = {
+        "recipe": flags.recipe,
+        "dtype": recipe.dtype,
+        "steps": flags.steps,
+        "backends": {f"{b.name} {b.device}": b.versions() for b in opened},
+    }
+    if flags.json:
+        print_result(json.dumps(facts | comparison_json(comparison)))
+    else:
+        names = ", ".join(
+            f"{place} ({', '.join(f'{k} {v}' for k, v in vs.items())})" for place, vs in facts["backends"].items()
+        )
+        steps = pluralize(flags.steps, "step")
+        print_result(f"{steps} of recipe {flags.recipe} in {recipe.dtype} against NumPy in float64: {names}\n")
+        print_result(comparison_text(comparison))
+    return 0 if comparison.passed else 1

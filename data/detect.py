@@ -1,0 +1,176 @@
+"""What a file or folder is, by its content, and the reader for it."""
+
+import difflib
+import zipfile
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from lagvis.data.dataset import Source
+from lagvis.data.formats.idx import idx_axes
+from lagvis.data.formats.idx_folder import MAX_FILES, is_junk, read_idx_folder, walk_files
+from lagvis.data.formats.npz import read_npz
+from lagvis.data.images.image_folder import class_folders, is_image_file, looks_like_image, read_image_folder
+from lagvis.data.signatures import SIGNATURE_BYTES, identify_format
+from lagvis.data.tables.dialect import detect_dialect
+from lagvis.data.tables.reader import read_table, read_tables
+from lagvis.data.tables.text import open_maybe_gzip
+from lagvis.errors import DataError
+
+TAKES = (
+    "a folder of IDX files, an .npz file, a table as text (CSV), a folder with a training and a test table, "
+    "or a folder of pictures with a folder for each class"
+)
+TABLE_ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+
+
+class Detected(NamedTuple):
+    """What is at a path: its kind in words, and the files that are tables."""
+
+    kind: str
+    tables: tuple[Path, ...] = ()
+
+
+IDX, NPZ, TABLE, TABLES, PICTURES = (
+    "a folder of IDX files",
+    "an NPZ file",
+    "a table",
+    "a training and a test table",
+    "a folder of pictures",
+)
+
+
+def read(path: Path, *, regression: bool, label: str) -> Source:
+    """What is at `path`, by the reader for its kind; `label` is for tables."""
+    found = detect_format(path)
+    if found.kind == TABLE:
+        return read_table(found.tables[0], regression=regression, label=label)
+    if found.kind == TABLES:
+        return read_tables(*found.tables, regression=regression, label=label)
+    if label:
+        raise DataError(f"{path} is {found.kind} and has no columns for --label {label}; leave that flag out")
+    if found.kind == NPZ:
+        return read_npz(path, regression=regression)
+    if found.kind == PICTURES:
+        return read_image_folder(path, regression=regression)
+    return read_idx_folder(path)
+
+
+def detect_format(path: Path) -> Detected:
+    """The kind of what is at `path`, or DataError."""
+    if path.is_dir():
+        return detect_folder(path)
+    if not path.exists():
+        beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, beside, n=1)
+        raise DataError(
+            f"there is nothing at {path}{f'; did you mean {path.parent / near[0]}?' if near else ''}; "
+            f"--data takes mnist, jump, {TAKES}"
+        )
+    if not path.is_file():
+        raise DataError(f"{path} is neither a file nor a folder; --data takes {TAKES}")
+    return detect_file(path)
+
+
+def detect_file(path: Path) -> Detected:
+    """A single file by its first bytes."""
+    with open_maybe_gzip(path) as file:
+        start = file.read(SIGNATURE_BYTES)
+    if start.startswith(b"PK"):
+        reject_spreadsheet(path)
+        return Detected(NPZ)
+    if idx_axes(path):
+        raise DataError(
+            f"{path} is a single IDX file; --data takes the folder that holds images and labels: {path.parent}"
+        )
+    if is_image_file(path):
+        raise DataError(f"{path} is a single picture; --data takes the folder above the class folders of many")
+    if words := identify_format(start):
+        raise DataError(f"{path} is {words}; --data takes {TAKES}")
+    return Detected(NPZ if path.suffix.lower() == ".npz" else TABLE, (path,))
+
+
+def reject_spreadsheet(path: Path) -> None:
+    """DataError for a zip archive that is an Excel or OpenDocument file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return
+    if "[Content_Types].xml" in names or {"content.xml", "mimetype"} <= names:
+        raise DataError(f"{path} is a spreadsheet; save it as CSV in UTF-8")
+
+
+def detect_folder(folder: Path) -> Detected:
+    """A folder by what it holds; where two kinds could be meant, a DataError that names both."""
+    idx = next((path for path in islice(walk_files(folder), MAX_FILES) if idx_axes(path)), None)
+    # A file of words about a set of IDX files is none to learn from.
+    tables = [path for path in find_tables(folder) if not idx or is_table(path)]
+    holds = {IDX: idx.relative_to(folder).as_posix()} if idx else {}
+    if tables:
+        holds[TABLES] = tables[0].name
+    if (classes := next(class_folders(folder), None)) is not None:
+        holds[PICTURES] = f"{classes.name}/"
+    if len(holds) > 1:
+        both = " and ".join(f"{kind} ({name})" for kind, name in holds.items())
+        raise DataError(f"{folder} could be {both}; which is meant? Put one into a folder of its own")
+    if tables:
+        return select_tables(folder, tables)
+    if PICTURES in holds:
+        return Detected(PICTURES)
+    if not idx and (proposal := suggest_path(folder)):
+        raise DataError(f"{folder} holds no data set; {proposal}")
+    return Detected(IDX)
+
+
+def visible_entries(folder: Path) -> Iterator[Path]:
+    """What is in a folder and was put there on purpose, in order."""
+    return (path for path in sorted(folder.iterdir()) if not is_junk(path.name))
+
+
+def find_tables(folder: Path) -> list[Path]:
+    """The files of a folder that are tables by their names."""
+    return [path for path in visible_entries(folder) if path.name.lower().endswith(TABLE_ENDINGS) and path.is_file()]
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file reads as a table."""
+    try:
+        return bool(detect_dialect(path))
+    except DataError:
+        return False
+
+
+def select_tables(folder: Path, tables: list[Path]) -> Detected:
+    """The one table of a folder, or the training and the test table."""
+    if len(tables) == 1:
+        return Detected(TABLE, (tables[0],))
+    train = [path for path in tables if "train" in path.name.lower()]
+    test = [path for path in tables if "test" in path.name.lower() and path not in train]
+    if len(train) == 1 and len(test) == 1:
+        return Detected(TABLES, (train[0], test[0]))
+    names = ", ".join(path.name for path in tables[:6]) + (", ..." if len(tables) > 6 else "")
+    raise DataError(
+        f"{folder} holds the tables {names}; expected one, or one with train and one with test in its name; "
+        "give the file itself to --data"
+    )
+
+
+def suggest_path(folder: Path) -> str:
+    """What may be meant instead, in words: data inside, or the folder above that of one class."""
+    arrays = next((path for path in visible_entries(folder) if path.suffix.lower() == ".npz"), None)
+    if arrays:
+        return f"{arrays.name} in it does; use --data {arrays}"
+    for child in islice((path for path in visible_entries(folder) if path.is_dir()), MAX_FILES):
+        try:
+            if find_tables(child) or next(class_folders(child), None) is not None:
+                return f"{child.name} in it does; use --data {child}"
+        except OSError:
+            continue
+    if any(looks_like_image(path) for path in islice(visible_entries(folder), 20)):
+        return (
+            f"it holds pictures without class folders; expected a folder for each class ({folder.name}/cat/*.png, "
+            f"{folder.name}/dog/*.png); if it is the folder of one class, use --data {folder.parent}"
+        )
+    return ""

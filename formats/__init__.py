@@ -1,0 +1,1 @@
+"""A network as files of other programs: arrays, ONNX, the paper's program, a web page."""

@@ -1,0 +1,1 @@
+"""What a trained network does: prediction, diagnostics, comparison of backends."""

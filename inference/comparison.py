@@ -1,0 +1,228 @@
+"""Do the backends agree? Each of N steps is taken by every backend from the reference's own state, and compared.
+
+The reference is NumPy in float64. Starting every step anew from its state keeps rounding from piling up, so that the
+bounds can be a few units in the last place. One ReLU unit within rounding of its kink is enough to part two right
+answers by far more than that; so a row with such a unit is replaced, in the judged step, by a row without one. A free
+run of the very steps of the recipe is measured beside it and not judged.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from lagvis.backends.backend import Backend
+from lagvis.backends.registry import select
+from lagvis.data.dataset import Dataset
+from lagvis.network.activations import ACTIVATIONS
+from lagvis.network.mlp import backward, forward
+from lagvis.network.schedules import SCHEDULES
+from lagvis.network.step import take_batch
+from lagvis.training.evaluation import zero_totals
+from lagvis.training.factory import initial_state, make_loss, make_optimizer, make_training_step
+from lagvis.training.model import Model
+from lagvis.training.plan import Plan, epoch_order, split_epoch
+from lagvis.training.recipe import Recipe
+from lagvis.training.sample_weights import row_weights
+from lagvis.tree import named_leaves, tree_map
+
+Named = dict[str, np.ndarray]
+
+# Largest difference allowed in one step, in units of the dtype's epsilon times the size of what was added up (see
+# `magnitudes`). The largest seen was 2.6, and 9.6 for the loss, a plain sum over rows that each library takes in an
+# order of its own: over networks of 0 to 6 hidden layers, up to 1,000 wide, batches of 1 to 1,000, steps 1 to 300.
+BOUND = 6.0
+BOUND_OF_LOSS = 20.0
+# A unit is at its kink if its z is within this many epsilons of the layer's largest |z|.
+KINK = 24.0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One tensor of one backend against the reference, of the step that came nearest to its bound."""
+
+    backend: str
+    device: str
+    tensor: str
+    absolute: float
+    relative: float
+    bound: float
+    free_run: float
+
+    @property
+    def share(self) -> float:
+        """How much of the bound is used up; 1 is all of it."""
+        return self.relative / self.bound
+
+    @property
+    def passed(self) -> bool:
+        """Whether the bound holds; a NaN never does."""
+        return self.share <= 1.0
+
+
+@dataclass(frozen=True)
+class Kink:
+    """A ReLU unit whose z lies within rounding of zero, where two right answers may differ."""
+
+    step: int
+    layer: int
+    row: int
+    unit: int
+    z: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All differences, and the units near a kink, whose rows were replaced in the judged steps."""
+
+    differences: list[Difference]
+    kinks: list[Kink]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every bound holds."""
+        return all(difference.passed for difference in self.differences)
+
+
+class Stepper:
+    """One backend taking single steps from any state given as host arrays."""
+
+    def __init__(self, backend: Backend, recipe: Recipe, model: Model, dataset: Dataset, weights: Named) -> None:
+        self.backend = backend
+        self._run = backend.scan(make_training_step(recipe, keep_gradients=True, xp=backend.xp))
+        prepared = model.prepare(dataset.x_train, dataset.y_train, backend.dtype)
+        prepared |= {name: w.astype(backend.dtype) for name, w in weights.items()}
+        self._data = tree_map(backend.asarray, prepared)
+        self._zero = zero_totals(model, backend.dtype)
+
+    def __call__(self, state: Any, indices: np.ndarray, rate: float) -> tuple[Any, Named]:
+        """The next state (host, the backend's dtype) and every tensor of the step by name."""
+        backend = self.backend
+        given = tree_map(lambda a: a.astype(backend.dtype), state)
+        given |= {"grads": tree_map(np.zeros_like, given["params"]), "sums": self._zero}
+        inputs = (backend.asarray(indices[None]), backend.asarray(np.array([rate], backend.dtype)))
+        result = tree_map(backend.to_numpy, self._run(tree_map(backend.asarray, given), inputs, (self._data,)))
+        sums = result.pop("sums")
+        tensors = dict(named_leaves(result)) | {"loss": sums["loss"] / sums["weight"]}
+        del result["grads"]
+        return result, tensors
+
+
+def compare(recipe: Recipe, dataset: Dataset, plan: Plan, backends: list[Backend], steps: int) -> Comparison:
+    """Take the first `steps` steps of the recipe on each backend (open in its own dtype) beside the reference."""
+    exact = replace(recipe, dtype="float64")
+    model = Model.of(exact, dataset, plan.training_rows)
+    weights = row_weights(exact, dataset, plan.training_rows, "float64")
+    reference = Stepper(select("cpu", "numpy", "float64"), exact, model, dataset, weights)
+    steppers = [Stepper(backend, recipe, model, dataset, weights) for backend in backends]
+    # Every backend starts from the bytes it would train from: the draw, rounded to its dtype.
+    start = initial_state(recipe, model)
+    state = free_reference = tree_map(lambda a: a.astype(np.float64), start)
+    free = [start for _ in backends]
+    worst: list[dict[str, Difference]] = [{} for _ in backends]
+    kinks: list[Kink] = []
+    epsilon = float(np.finfo(recipe.dtype).eps)
+    for number, indices, rate in batches(recipe, plan, steps):
+        near = near_kinks(number, state, batch_of(indices, model, dataset, weights), model, KINK * epsilon)
+        kinks += near
+        judged = without_rows(indices, {kink.row for kink in near})
+        next_state, expected = reference(state, judged, rate)
+        free_reference, expected_free = reference(free_reference, indices, rate)
+        sizes = magnitudes(state, batch_of(judged, model, dataset, weights), model, exact, rate)
+        for i, stepper in enumerate(steppers):
+            _, tensors = stepper(state, judged, rate)
+            free[i], free_tensors = stepper(free[i], indices, rate)
+            for name in expected:
+                absolute, scale = largest(tensors[name] - expected[name]), largest(expected[name]) or 1.0
+                found = Difference(
+                    backend=stepper.backend.name,
+                    device=stepper.backend.device,
+                    tensor=name,
+                    absolute=absolute,
+                    relative=absolute / scale,
+                    bound=(BOUND_OF_LOSS if name == "loss" else BOUND) * epsilon * max(sizes[name], scale) / scale,
+                    free_run=largest(free_tensors[name] - expected_free[name]) / (largest(expected_free[name]) or 1.0),
+                )
+                before = worst[i].get(name, found)
+                # nothing is larger than a NaN, so that one, once met, stays
+                kept = found if found.share > before.share or math.isnan(found.share) else before
+                worst[i][name] = replace(kept, free_run=found.free_run)
+        state = next_state
+    return Comparison([worst[i][name] for i in range(len(steppers)) for name in sorted(expected, key=order)], kinks)
+
+
+def batches(recipe: Recipe, plan: Plan, steps: int) -> list[tuple[int, np.ndarray, float]]:
+    """Number, indices (B,) and rate of the first `steps` steps, over as many epochs as they take."""
+    rows: list[np.ndarray] = []
+    epoch = 0
+    while len(rows) < steps:
+        epoch += 1
+        rows += [batch for span in split_epoch(plan, epoch_order(recipe, plan, epoch)) for batch in span]
+    total = max(plan.epochs * plan.steps_per_epoch, steps)
+    rates = SCHEDULES[recipe.schedule](np.arange(steps), total, recipe.lr, recipe.warmup, xp=np)
+    return [(number, rows[number], float(rates[number])) for number in range(steps)]
+
+
+def batch_of(indices: np.ndarray, model: Model, dataset: Dataset, weights: Named) -> Named:
+    """The rows of a batch in float64 on the host, as the step takes them."""
+    rows = model.prepare(dataset.x_train[indices], dataset.y_train[indices], "float64")
+    rows |= {name: w[indices] for name, w in weights.items()}
+    return take_batch(rows, np.arange(len(indices)), np.float64, xp=np)
+
+
+def magnitudes(state: Any, batch: Named, model: Model, recipe: Recipe, rate: float) -> dict[str, float]:
+    """Per tensor, the largest sum of absolute terms that makes one of its elements: the scale of its rounding.
+
+    Where terms cancel (p - t of a sure network, a gradient summed over rows of both signs), the result is small and its
+    rounding is not. So forward and backward are taken once more with every number replaced by its size, and p - t by
+    p + t.
+    """
+    activation = ACTIVATIONS[model.activation]
+    z, inputs = forward(state["params"], batch["x"], activation=activation, xp=np)
+    _, delta = make_loss(recipe)(z, batch["target"], xp=np)
+    sizes = tree_map(np.abs, state["params"])
+    sizes_in = [np.abs(a) for a in inputs]
+    size_of_z = sizes_in[-1] @ sizes[-1]["W"] + sizes[-1]["b"]
+    targets = np.abs(batch["target"]) if model.y_scaling is None else np.abs(batch["target"]) + size_of_z
+    w = batch.get("w", np.ones(len(z)))
+    size_of_delta = (np.abs(delta) + 2.0 * targets) * (w / np.sum(w))[:, None]
+    grads = backward(sizes, sizes_in, size_of_delta, activation=activation, xp=np)
+    slots = {slot: tree_map(np.abs, tree) for slot, tree in state.items() if slot != "params"}
+    moved, velocity = make_optimizer(recipe).update(sizes, grads, slots, np.float64(-rate))
+    named = dict(named_leaves({"params": moved, "grads": grads} | velocity))
+    return {name: largest(leaf) for name, leaf in named.items()} | {"loss": size_of_loss(size_of_z, model)}
+
+
+def size_of_loss(size_of_z: np.ndarray, model: Model) -> float:
+    """The scale of a loss's rounding: cross-entropy is as exact as z, a squared error as z squared."""
+    return largest(size_of_z) ** (1 if model.y_scaling is None else 2)
+
+
+def without_rows(indices: np.ndarray, rows: set[int]) -> np.ndarray:
+    """A batch of the same size with the given rows replaced by its first other row, if there is one."""
+    clean = [row for row in range(len(indices)) if row not in rows]
+    return np.array([indices[clean[0]] if row in rows and clean else index for row, index in enumerate(indices)])
+
+
+def largest(array: np.ndarray) -> float:
+    """The largest absolute value; NaN if there is one."""
+    return float(np.max(np.abs(array)))
+
+
+def order(name: str) -> tuple[int, str]:
+    """The loss first, then gradients, then what the update makes of them."""
+    kinds = ("loss", "grads", "velocity", "params")
+    return kinds.index(name.partition(".")[0]), name
+
+
+def near_kinks(step: int, state: Any, batch: Named, model: Model, tolerance: float) -> list[Kink]:
+    """Hidden ReLU units of this batch with |z| under `tolerance` times the layer's largest |z|."""
+    if model.activation != "relu":
+        return []
+    kinks = []
+    for layer in range(len(state["params"]) - 1):
+        z, _ = forward(state["params"][: layer + 1], batch["x"], activation=ACTIVATIONS["relu"], xp=np)
+        for row, unit in np.argwhere(np.abs(z) <= tolerance * np.max(np.abs(z))):
+            kinks.append(Kink(step, layer, int(row), int(unit), float(z[row, unit])))
+    return kinks

@@ -1,0 +1,39 @@
+"""The table of compare.py."""
+
+from typing import Any
+
+from lagvis.inference.comparison import Comparison
+from lagvis.report.text import align_columns, finite_or_none
+
+KINKS_SHOWN = 5
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """Every tensor of every backend, then, where a bound failed, the units that could explain it."""
+    rows = [("backend", "tensor", "difference", "relative", "bound", "", "free run")]
+    for d in comparison.differences:
+        verdict = "pass" if d.passed else "FAIL"
+        cells = (f"{d.absolute:.2e}", f"{d.relative:.2e}", f"{d.bound:.2e}", verdict, f"{d.free_run:.2e}")
+        rows.append((f"{d.backend} {d.device}", d.tensor, *cells))
+    text = align_columns(rows, left=2)
+    if comparison.kinks:
+        text += f"\n\nReLU units within rounding of their kink, whose rows were replaced: {len(comparison.kinks)}."
+    if comparison.passed:
+        return f"{text}\n\nThe backends agree: all {len(comparison.differences)} bounds hold."
+    failed = sum(not d.passed for d in comparison.differences)
+    text += f"\n\n{failed} of {len(comparison.differences)} bounds do not hold."
+    for kink in comparison.kinks[:KINKS_SHOWN]:
+        text += f"\n  step {kink.step}, layer {kink.layer}, row {kink.row}, unit {kink.unit}: z = {kink.z:.1e}"
+    return text
+
+
+def comparison_json(comparison: Comparison) -> dict[str, Any]:
+    """The same as one object."""
+    return {
+        "passed": comparison.passed,
+        "differences": [
+            {key: finite_or_none(value) for key, value in vars(d).items()} | {"passed": d.passed}
+            for d in comparison.differences
+        ],
+        "kinks": [vars(kink) for kink in comparison.kinks],
+    }

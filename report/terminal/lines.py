@@ -1,0 +1,21 @@
+"""Lines of plain progress output."""
+
+from lagvis.report.text import duration, metrics_text, pluralize
+from lagvis.training.events import EpochEnded, Started
+
+
+def start_line(event: Started) -> str:
+    """What is trained on what, in one line."""
+    plan, model = event.plan, event.model
+    return (
+        f"{'-'.join(map(str, model.widths))}, {model.parameters:,} parameters: "
+        f"{len(plan.training_rows):,} rows to train on, {len(plan.validation_rows):,} for validation, "
+        f"{pluralize(plan.epochs, 'epoch')} of {pluralize(plan.steps_per_epoch, 'step')}"
+    )
+
+
+def epoch_line(event: EpochEnded, epochs: int) -> str:
+    """An epoch in one line."""
+    counter = f"epoch {event.epoch:{len(str(epochs))}}/{epochs}"
+    validation = f"   validation {metrics_text(event.validation)}" if event.validation else ""
+    return f"{counter}   train {metrics_text(event.train)}{validation}   {duration(event.seconds)}"

@@ -1,0 +1,113 @@
+"""Checkpoints: the whole state and what it means in one safetensors file, replaced as a whole or not at all.
+
+Nothing in it tells a time, a name or a place, so that equal runs write equal files.
+"""
+
+import errno
+import json
+import math
+import os
+from pathlib import Path
+
+from safetensors import safe_open
+
+from lagvis.errors import CheckpointError, NotFiniteError
+from lagvis.network.activations import ACTIVATIONS
+from lagvis.network.losses import LOSSES
+from lagvis.runs.atomic import replace_file
+from lagvis.training.checkpoint import FORMAT, SCALINGS, Checkpoint, checkpoint_bytes, checkpoint_digest
+from lagvis.training.checkpoint_schema import (
+    check_layers,
+    check_meaning,
+    check_names,
+    check_rows,
+    check_totals,
+    require_choice,
+    require_float,
+    require_int,
+    require_strings,
+    require_unique_strings,
+    take_scaling,
+)
+from lagvis.training.model import Model
+from lagvis.tree import named_leaves, tree_from_names
+
+
+def os_error_reason(error: OSError) -> str:
+    """What is in the way of a file, in words."""
+    return "its folder is gone" if error.errno == errno.ENOENT else str(error.strerror)
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint, also: Path | None = None) -> None:
+    """Write beside `path`, flush to the disk, rename: at every instant `path` is the old file or the new one, whole.
+
+    Then the same to `also`.
+    """
+    try:
+        content = checkpoint_bytes(checkpoint)
+    except NotFiniteError as error:
+        raise NotFiniteError(f"{error}; {path} stays as it is") from None
+    for target in (path, also) if also else (path,):
+        try:
+            replace_file(target, content)
+        except OSError as error:
+            kept = "; the checkpoint before it stands" if os.path.exists(target) else ""
+            raise CheckpointError(f"{target} cannot be written ({os_error_reason(error)}){kept}") from None
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint in a file; CheckpointError if it is none of ours, or its arrays do not form a network."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            meaning = json.loads((file.metadata() or {}).get("lagvis", "null"))
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (safe_open is no dict)
+    except MemoryError:
+        raise
+    except Exception as error:  # the library's own errors, NumPy's for types it lacks, the system's, json's
+        raise CheckpointError(
+            f"{path} cannot be read as a checkpoint ({error}); use another run or an older copy"
+        ) from None
+    if not isinstance(meaning, dict) or meaning.get("format") != FORMAT:
+        found = "no Lagvis header" if not isinstance(meaning, dict) else f"format {meaning.get('format')!r}"
+        raise CheckpointError(
+            f"{path} has {found}, expected format {FORMAT}; it was written by another program or version"
+        )
+    claimed = meaning.pop("digest", None)
+    if claimed != checkpoint_digest(meaning, arrays):
+        raise CheckpointError(
+            f"{path} is damaged: its digest does not fit what it holds; use another run or an older copy"
+        )
+    try:
+        scalings = {name: take_scaling(arrays, name) for name in SCALINGS}
+        state = tree_from_names(arrays)
+        if lost := {*arrays} - {name for name, _ in named_leaves(state)}:
+            raise ValueError(f"{', '.join(sorted(lost))} within another array")
+        totals = state.pop("totals", {})
+        check_names(state)
+        widths = check_layers(state["params"])
+        model = Model(
+            widths=widths,
+            activation=require_choice(ACTIVATIONS, meaning["activation"]),
+            loss=require_choice(LOSSES, meaning["loss"]),
+            shape=tuple(require_int(n, least=1) for n in meaning["shape"]),
+            class_names=require_unique_strings(meaning["class_names"]),
+            target_names=require_unique_strings(meaning["target_names"]),
+            unit=str(meaning["unit"]),
+            feature_names=require_strings(meaning["feature_names"]),
+            label_names=require_strings(meaning["label_names"]),
+            as_digits=meaning["as_digits"] is True,
+            paper=require_int(meaning["paper"]),
+            **scalings,
+        )
+        check_meaning(model, state)
+        check_rows(model)
+        check_totals(model, totals)
+        epoch, step, best_epoch = (require_int(meaning[name]) for name in ("epoch", "step", "best_epoch"))
+        rate, best_loss = require_float(meaning["rate"]), require_float(meaning["best_loss"]) if best_epoch else math.inf
+        if best_epoch > epoch or rate < 0:
+            raise ValueError(f"a best epoch {best_epoch} of {epoch}, a rate of {rate}")
+        return Checkpoint(model, state, epoch, step, rate, totals, best_epoch, best_loss, str(meaning["data"]))
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path} does not hold a whole network ({error}); use another run or an older copy"
+        ) from None

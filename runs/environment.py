@@ -1,0 +1,38 @@
+"""What the result of a run depends on and its recipe does not say."""
+
+import platform
+from typing import Any
+
+import numpy as np
+
+from lagvis.data.dataset import Dataset
+
+from lagvis.data.datasets import locate
+from lagvis.backends.backend import Backend
+from lagvis.training.plan import Plan
+from lagvis.training.recipe import Recipe
+
+
+def describe_environment(
+    recipe: Recipe, dataset: Dataset, plan: Plan, backend: Backend, *, version: str, command: list[str]
+) -> dict[str, Any]:
+    """As environment.json has it: versions, the device and how it is used, the command line, the data by their sha256.
+
+    `version` is Lagvis's own.
+    """
+    return {
+        "lagvis": version,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "numpy": np.__version__,
+        "backend": backend.name,
+        "device": backend.device,
+        "compiled": backend.compiled,
+        "span": plan.span,
+        "threads": plan.threads if backend.sets_threads else None,
+        **backend.versions(),
+        "command": command,
+        "seed": recipe.seed,
+        "data": str(locate(recipe.data)),
+        "sha256": dataset.sha256,
+    }

@@ -1,0 +1,81 @@
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from lagvis.cli import compare
+from lagvis.cli.errors import run_cli
+from tests.cli.commands import ROOT, door, environment, hide_module
+from tests.conftest import skip_or_fail
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_all_that_can_run_agree_on_the_default_recipe(tmp_path, dtype):
+    done = door("compare", "--dtype", dtype, "--device", "cpu", "--json", cwd=tmp_path)
+    if done.returncode == 4:
+        skip_or_fail("torch", done.stderr.strip())
+    result = json.loads(done.stdout)
+    assert done.returncode == 0, [d for d in result["differences"] if not d["passed"]]
+    assert result["passed"]
+    tensors = {d["tensor"] for d in result["differences"]}
+    assert {"loss", "params.0.W", "grads.3.b", "velocity.1.W"} <= tensors
+    assert all(d["relative"] <= d["bound"] for d in result["differences"])
+
+
+def test_the_table_names_every_tensor_with_its_bound(tmp_path):
+    done = door("compare", "--recipe", "paper-linear", "--steps", "2", "--device", "cpu", cwd=tmp_path)
+    if done.returncode == 4:
+        skip_or_fail("torch", done.stderr.strip())
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "params.0.W" in done.stdout
+    assert "grads.0.b" in done.stdout
+    assert " pass " in done.stdout
+    assert "FAIL" not in done.stdout
+    assert re.search(r"\n\nThe backends agree: all [0-9]+ bounds hold\.\n$", done.stdout)
+
+
+@pytest.mark.parametrize("named", ["numpy", "numpy,numpy", " numpy ,"])
+def test_numpy_beside_itself_is_no_comparison(monkeypatch, capsys, named):
+    assert run_cli(compare.main, ["--backends", named.strip(" ,"), "--device", "cpu"]) == 4
+    assert "takes two array libraries" in capsys.readouterr().err
+
+
+def test_fewer_than_two_libraries_is_said_with_4(tmp_path):
+    changes = hide_module(tmp_path, "torch")
+    (tmp_path / "sitecustomize.py").write_text(
+        (tmp_path / "sitecustomize.py").read_text().replace("== 'torch'", "in ('torch', 'jax', 'cupy')")
+    )
+    done = door("compare", cwd=tmp_path, **changes)
+    assert done.returncode == 4
+    assert "PyTorch is not installed" in done.stderr
+    assert "To fix it: pip install" in done.stderr
+
+
+def test_a_backend_that_was_named_and_cannot_run_is_an_error(tmp_path):
+    done = door("compare", "--backends", "numpy,torch", cwd=tmp_path, **hide_module(tmp_path, "torch"))
+    assert done.returncode == 4
+    assert "PyTorch is not installed" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--steps", "0"], ["--backends", "numpy,theano"], ["--recipe", "nothing"]])
+def test_mistakes_of_usage_end_with_2(tmp_path, arguments):
+    done = door("compare", *arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: ")
+
+
+def test_the_doctor_lists_what_computes_and_what_would_mend_the_rest(tmp_path):
+    changes = hide_module(tmp_path, "torch") | {"LC_ALL": "C"}
+    changes["PYTHONPATH"] += f":{ROOT}"
+    done = subprocess.run(
+        [sys.executable, "-m", "backends"], cwd=tmp_path, env=environment(**changes), capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("numpy  cpu     computes (numpy ")
+    assert "torch  -       cannot run: PyTorch is not installed" in lines
+    assert '               to mend it: pip install -e ".[torch]"' in lines
+    assert lines[-1].startswith("--device auto takes ")

@@ -1,0 +1,631 @@
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+
+from lagvis.cli import evaluate, predict, train
+from lagvis.cli.errors import run_cli
+from lagvis.data.datasets import load_dataset
+from lagvis.data.images.mnist_style import BLANK, SEVERAL
+from tests.cli.commands import ROOT, door, environment
+from tests.factories import bands, idx_bytes, write_folder
+
+JUNK = (".DS_Store", "Thumbs.db", "._a.png")
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory):
+    """Runs: `digits` of MNIST, `bands` of 6x6 pictures of classes 1..4, `line` of two targets from three numbers."""
+    folder = tmp_path_factory.mktemp("predict")
+    quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "-o", str(folder / "runs")]
+    assert train.main([*quick, "-e", "3", "--hidden", "32", "--name", "digits"]) == 0
+    small = ["--validation", "0", "--batch-size", "20", "--hidden", "16", "--name"]
+    bands_ = write_folder(folder / "bands", labels_from=1)
+    assert train.main([*quick, *small, "bands", "-e", "60", "--lr", "0.1", "--data", str(bands_)]) == 0
+    x = np.random.default_rng(3).normal(5, 2, (100, 3))
+    y = x @ [[1.0, 200.0], [-2.0, 100.0], [0.5, -300.0]]
+    np.savez(folder / "line.npz", x=x, y=y, target_names=["near", "far"], unit="m")
+    line = ["line", "-e", "60", "--loss", "mse", "--data", str(folder / "line.npz")]
+    assert train.main([*quick, *small, *line]) == 0
+    return folder / "runs"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def ask(runs, capsys):
+    """`ask(run, *words)` -> the predictions; what stderr said is in `ask.err`."""
+
+    def ask(run, *words):
+        capsys.readouterr()
+        assert run_cli(predict.main, [run, *map(str, words), "-o", str(runs), "--json"]) == 0
+        out, ask.err = capsys.readouterr()
+        found = json.loads(out)
+        assert found["run"] == str(runs / run / "last.safetensors")
+        return found["predictions"]
+
+    return ask
+
+
+@pytest.fixture
+def refused(runs, capsys):
+    """`refused(run, *words)` -> the sentence."""
+
+    def refused(run, *words, code=3):
+        capsys.readouterr()
+        assert run_cli(predict.main, [run, *map(str, words), "-o", str(runs)]) == code
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.count("\n") == 1
+        return err
+
+    return refused
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_dataset("mnist").x_test[:20].reshape(-1, 28, 28)
+
+
+def answers(predictions):
+    return [p["answer"] for p in predictions]
+
+
+def test_rows_are_answered_as_the_network_computes(here, runs, ask, digits):
+    """A forward pass written out here, from the arrays of the checkpoint."""
+    np.savez("rows.npz", x=digits)
+    found = ask("digits", "rows.npz")
+    arrays = load_file(runs / "digits" / "last.safetensors")
+    hidden = digits.reshape(20, -1) / 255 @ arrays["params.0.W"] + arrays["params.0.b"]
+    z = np.maximum(0, hidden) @ arrays["params.1.W"] + arrays["params.1.b"]
+    wanted = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    for i, (p, row) in enumerate(zip(found, wanted, strict=True)):
+        assert (p["file"], p["row"], p["notes"]) == ("rows.npz", i + 1, [])
+        np.testing.assert_allclose(list(p["probabilities"].values()), row, rtol=1e-4)
+        order = np.argsort(-row)
+        assert (p["answer"], p["runner_up"]) == (str(order[0]), str(order[1]))
+        assert p["probability"] == p["probabilities"][p["answer"]]
+        assert p["runner_up_probability"] == p["probabilities"][p["runner_up"]]
+
+
+def test_the_digit_in_the_corner(here, ask, digits):
+    """At each place and scale at least 18 of 20 are answered as the originals."""
+    np.savez("originals.npz", x=digits)
+    originals = answers(ask("digits", "originals.npz"))
+    for scale in (0.5, 1, 2):
+        for place in ((2, 2), (60, 10), (10, 70)):
+            folder = here / f"{scale}-{place[0]}"
+            folder.mkdir()
+            side = int(28 * scale)
+            for i, digit in enumerate(digits):
+                canvas = Image.new("L", (max(100, place[0] + side), max(100, place[1] + side)))
+                canvas.paste(Image.fromarray(digit).resize((side, side)), place)
+                canvas.save(folder / f"{i}.png")
+            found = answers(ask("digits", folder))
+            assert sum(a == b for a, b in zip(found, originals, strict=True)) >= 18, (scale, place)
+
+
+def test_labels_that_start_at_1_are_answered(here, ask):
+    """From pictures, IDX and a table; labels in the file stand beside the answers."""
+    x, y = bands(12, seed=9)
+    names = [str(label + 1) for label in y]
+    (here / "pictures").mkdir()
+    for i, picture in enumerate(x):
+        Image.fromarray(picture).save(here / "pictures" / f"{i}.png")
+    for name in JUNK:
+        (here / "pictures" / name).write_bytes(b"\0\5\x16\7junk")
+    found = ask("bands", "pictures")
+    assert [p["file"] for p in found] == [os.path.join("pictures", f"{i}.png") for i in range(12)]
+    assert answers(found) == names
+    assert set(found[0]["probabilities"]) == {"1", "2", "3", "4"}
+    assert ask.err == ""
+    (here / "images").write_bytes(idx_bytes(x))
+    assert answers(ask("bands", "images")) == names
+    np.savetxt("rows.csv", np.column_stack([y + 1, x.reshape(12, -1)]), fmt="%d", delimiter=",")
+    found = ask("bands", "rows.csv")
+    assert answers(found) == [p["label"] for p in found] == names
+    np.savez("rows.npz", x_test=x, y_test=y + 1)
+    found = ask("bands", "rows.npz", "rows.csv")
+    assert answers(found) == [p["label"] for p in found] == names * 2
+
+
+def test_rows_of_a_data_set_that_are_not_answered_are_said(here, ask):
+    np.savez("set.npz", X_train=np.ones((4, 3)), X_test=np.ones((2, 3)))
+    assert len(ask("line", "set.npz")) == 2
+    assert ask.err == "set.npz: the rows are X_test; not used: X_train.\n"
+    np.savez("part.npz", X_train=np.ones((4, 3)))
+    assert len(ask("line", "part.npz")) == 4
+    assert ask.err == ""
+
+
+def test_the_text_is_a_line_a_file(here, runs, capsys, digits):
+    Image.fromarray(digits[0]).save("seven.png")
+    Image.new("L", (50, 40), "white").save("white.png")
+    two = np.zeros((40, 70), np.uint8)
+    two[6:34, 2:30], two[6:34, 35:63] = digits[:2]
+    Image.fromarray(two).save("two.png")
+    assert predict.main(["digits", "seven.png", "white.png", "two.png", "-o", str(runs)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["file", "answer", "probability", "runner-up", "probability"]
+    assert lines[1].split()[:2] == ["seven.png", "7"]
+    assert lines[2].split(maxsplit=5) == ["white.png", "-", "-", "-", "-", BLANK]
+    assert lines[3].endswith(SEVERAL)
+    assert len(lines) == 4
+
+
+def test_a_blank_picture_has_no_answer(here, ask):
+    Image.new("L", (28, 28)).save("blank.png")
+    [p] = ask("digits", "blank.png")
+    assert p["notes"] == [BLANK]
+    assert {p[k] for k in ("answer", "probability", "runner_up", "runner_up_probability", "probabilities")} == {None}
+
+
+def test_what_stands_out_from_nothing_has_no_answer_either(here, ask):
+    """Noise all over is no blank paper, and no digit."""
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200), np.uint8)).save("noise.png")
+    [p] = ask("digits", "noise.png")
+    assert p["notes"] == ["nothing stands out from its paper"]
+    assert {p[k] for k in ("answer", "probability", "runner_up", "runner_up_probability", "probabilities")} == {None}
+
+
+def test_numbers_are_told_in_their_unit(here, runs, ask, capsys):
+    with np.load(runs.parent / "line.npz") as arrays:
+        x, y = arrays["x"][:8], arrays["y"][:8]
+    np.savez("rows.npz", x=x, y=y)
+    np.savetxt("rows.csv", x, delimiter=",")
+    np.savetxt("both.csv", np.column_stack([y, x]), delimiter=",", header="near,far,a,b,c", comments="")
+    found = ask("line", "rows.npz")
+    for name, column in zip(("near", "far"), y.T, strict=True):
+        said = np.array([p["values"][name] for p in found])
+        assert np.abs(said - column).max() < 0.3 * np.std(column)
+        np.testing.assert_array_equal([p["label"][name] for p in found], column)
+    assert {p["unit"] for p in found} == {"m"}
+    for other in ("rows.csv", "both.csv"):
+        assert [p["values"] for p in ask("line", other)] == [
+            {name: pytest.approx(value, rel=1e-5) for name, value in p["values"].items()} for p in found
+        ]
+    assert predict.main(["line", "both.csv", "-o", str(runs)]) == 0
+    head = capsys.readouterr().out.splitlines()[0]
+    assert head.split() == ["file", "near", "far", "true", "near", "true", "far"]
+
+
+def test_only_what_learned_from_mnist_is_shown_digits(here, ask, refused, runs, digits):
+    """Elsewhere a picture is only brought to the network's size, which is said; --centre and --raw say otherwise."""
+    canvas = np.pad(digits[0], 20)
+    Image.fromarray(canvas).save("wide.png")
+    assert "centred" in ask("digits", "wide.png")[0]["notes"]
+    assert "has 68x68 pixels, the network takes 28x28; leave --raw out" in refused("digits", "wide.png", "--raw")
+    assert ask("bands", "wide.png")[0]["notes"] == ["resized from 68x68 to 6x6"]
+    assert "digits are centred in 28x28 pixels, the network takes 6x6" in refused("bands", "wide.png", "--centre")
+    (runs / "digits" / "environment.json").rename(here / "kept")  # the network alone knows it
+    try:
+        assert "centred" in ask("digits", "wide.png")[0]["notes"]
+    finally:
+        (here / "kept").rename(runs / "digits" / "environment.json")
+    rolled = np.roll(
+        load_dataset("mnist").x_train[:300].reshape(-1, 28, 28), 4, axis=2
+    )  # as large, of the same classes
+    np.savez(here / "rolled.npz", x=rolled, y=load_dataset("mnist").y_train[:300])
+    quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "-e", "1", "--validation", "0"]
+    assert train.main([*quick, "--name", "rolled", "--data", str(here / "rolled.npz"), "-o", str(runs)]) == 0
+    assert ask("rolled", "wide.png")[0]["notes"] == ["resized from 68x68 to 28x28"]
+    assert "centred" in ask("rolled", "wide.png", "--centre")[0]["notes"]
+    assert "not allowed with" in door("predict", "x", "y", "--raw", "--centre", cwd=here).stderr
+
+
+TABLE = "a,b,c,art\n"
+
+
+@pytest.fixture(scope="module")
+def table(runs):
+    """A run, `table`, of three columns a, b, c and the label `art`: cat where a > b; and 20 rows of its kind."""
+    rng = np.random.default_rng(5)
+    rows = rng.normal([0, 0, 50], [3, 3, 9], (200, 3))
+    lines = [f"{a:.3f},{b:.3f},{c:.3f},{'cat' if a > b else 'dog'}\n" for a, b, c in rows]
+    (runs.parent / "table.csv").write_text(TABLE + "".join(lines))
+    words = ["--data", str(runs.parent / "table.csv"), "-e", "40", "--lr", "0.1", "--batch-size", "20", "--hidden", "8"]
+    quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "--validation", "0"]
+    assert train.main([*quick, *words, "--name", "table", "-o", str(runs)]) == 0
+    return [line.strip().split(",") for line in lines[:20]]
+
+
+@pytest.mark.parametrize("label", ["art", "last", "4"])
+def test_the_label_of_the_recipe_is_no_column_of_another_order(here, runs, ask, refused, table, label):
+    """Whatever --label was in training: the names of its columns count."""
+    words = ["--data", str(runs.parent / "table.csv"), "-e", "1", "--hidden", "8", "--label", label]
+    quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "--validation", "0"]
+    assert train.main([*quick, *words, "--name", f"told-{label}", "-o", str(runs)]) == 0
+    a, b, c, art = zip(*table, strict=True)
+    said = []
+    for columns in ({"a": a, "b": b, "c": c, "art": art}, {"c": c, "b": b, "a": a}, {"x": art, "c": c, "a": a, "b": b}):
+        lines = [",".join(columns), *map(",".join, zip(*columns.values(), strict=True))]
+        (here / "other.csv").write_text("\n".join(lines) + "\n")
+        found = ask(f"told-{label}", "other.csv")
+        assert ("label" in found[0]) == ("art" in columns)
+        said.append([p["probabilities"] for p in found])
+    assert said[0] == said[1] == said[2]
+    found = ask(f"told-{label}", "other.csv", "--label", "x")
+    assert [p["label"] for p in found] == list(art)
+    assert "--label names 'a', which the network takes as a feature" in refused(
+        f"told-{label}", "other.csv", "--label", "a"
+    )
+
+
+def test_a_class_that_is_called_na_is_a_label(here, runs, ask):
+    x = np.random.default_rng(0).normal(size=(40, 2))
+    np.savez("regions.npz", x=x, y=np.where(x[:, 0] > 0, "EU", "NA"))
+    quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "-e", "1", "--hidden", "4"]
+    assert train.main([*quick, "--name", "regions", "--data", "regions.npz", "-o", str(runs)]) == 0
+    (here / "t.csv").write_text("0.9,0.4,NA\n-0.9,0.4,EU\n0.9,0.1,\n")
+    assert [p.get("label") for p in ask("regions", "t.csv", "--label", "3")] == ["NA", "EU", None]
+
+
+def test_no_decimal_point_is_seen_where_a_number_is_missing(here, ask):
+    lines = ["a;b;c;near;far", *["3;4;5;nan;nan"] * 100_000, "0,5;0,25;1;1,5;2,5"]
+    (here / "t.csv").write_text("\n".join(lines) + "\n")
+    found = ask("line", "t.csv")
+    assert found[-1]["label"] == {"near": 1.5, "far": 2.5}
+
+
+def test_one_row_without_a_header_may_have_its_label(here, ask, table):
+    for row in table[:3]:
+        (here / "one.csv").write_text(",".join(row) + "\n")
+        (here / "bare.csv").write_text(",".join(row[:3]) + "\n")
+        [labelled], [bare] = ask("table", "one.csv"), ask("table", "bare.csv")
+        assert labelled["label"] == row[3]
+        assert labelled["probabilities"] == bare["probabilities"]
+
+
+def test_columns_are_found_by_their_names(here, ask, refused, table):
+    """In any order, among others, with the label or without."""
+
+    def written(name, head, order):
+        extra = {"id": lambda i, row: str(i), "weight": lambda i, row: "80"}
+        columns = ["a", "b", "c", "art"]
+        lines = [
+            ",".join(extra[c](i, row) if c in extra else row[columns.index(c)] for c in order)
+            for i, row in enumerate(table)
+        ]
+        (here / name).write_text("\n".join([",".join(order) if head else "", *lines]).strip() + "\n")
+        return ask("table", name)
+
+    first = written("plain.csv", True, ["a", "b", "c", "art"])
+    assert ask.err == ""
+    assert [p["label"] for p in first] == [row[3] for row in table]
+    assert sum(p["answer"] == p["label"] for p in first) >= 18
+    for order in (["c", "a", "b"], ["art", "c", "b", "a"], ["id", "a", "b", "c"], ["id", "a", "weight", "b", "c"]):
+        found = written("other.csv", True, order)
+        assert [p["probabilities"] for p in found] == [p["probabilities"] for p in first], order
+        assert ("label" in found[0]) == ("art" in order)
+        others = [c for c in order if c in ("id", "weight")]
+        assert ask.err == (f"other.csv: not used: {', '.join(others)}.\n" if others else "")
+    found = written("bare.csv", False, ["a", "b", "c", "art"])
+    assert [p["probabilities"] for p in found] == [p["probabilities"] for p in first]
+    assert ask.err == "bare.csv: the label is column 4 (--label says otherwise).\n"
+    (here / "lost.csv").write_text("a,b,weight\n1,2,3\n")
+    assert "lost.csv has no column 'c', of which the network takes 1; it has the columns a, b, weight: add" in refused(
+        "table", "lost.csv"
+    )
+    (here / "twice.csv").write_text("a,b,c,c\n1,2,3,4\n")
+    assert (
+        "twice.csv has 2 columns 'c', of which the network takes 1; it has the columns a, b, c, c: rename"
+        in refused("table", "twice.csv")
+    )
+    (here / "bird.csv").write_text(TABLE + "1,2,3,dog\n1,2,3,bird\n")
+    assert "bird.csv, line 3 has the label bird, which the network does not know (known: cat, dog)" in refused(
+        "table", "bird.csv"
+    )
+
+
+@pytest.fixture(scope="module")
+def narrow(runs):
+    """A run, `narrow`, of the one column `x in cm` and the label `kind`: yes where x > 0."""
+    x = np.random.default_rng(6).normal(0, 3, 100)
+    lines = [f"{value:.3f},{'yes' if value > 0 else 'no'}\n" for value in x]
+    (runs.parent / "narrow.csv").write_text("x in cm,kind\n" + "".join(lines))
+    words = ["--data", str(runs.parent / "narrow.csv"), "-e", "40", "--lr", "0.1", "--batch-size", "20"]
+    quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "--validation", "0", "--hidden", "8"]
+    assert train.main([*quick, *words, "--name", "narrow", "-o", str(runs)]) == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x in cm\n5.5\n-6.5\n",
+        "x in cm\n5.5\n",
+        "5.5\n-6.5\n",
+        "x in cm\n5,5\n-6,5\n",
+        "5,5\n-6\n",
+        '"5,5"\n"-6,5"\n',
+        "x in cm,\n5.5,\n-6.5,\n",
+        "5,\n-6,\n",
+        "x in cm,kind\n5,yes\n-6,no\n",
+        "5,yes\n-6,no\n",
+        "5.5;yes\n-6.5;no\n",
+    ],
+)
+def test_a_network_of_one_number_takes_a_table_of_one_column(here, ask, narrow, text):
+    (here / "a.csv").write_text(text)
+    found = ask("narrow", "a.csv")
+    assert answers(found) == ["yes", "no"][: len(found)]
+    assert len(found) == text.count("\n") - ("x" in text)
+    assert ("label" in found[0]) == ("yes" in text)
+
+
+def test_one_number_or_two_is_asked(here, refused, narrow):
+    """Without a header 5,1 may be a number or two; with --label it is two."""
+    (here / "a.csv").write_text("5,1\n-6,0\n")
+    assert "a.csv, line 1 may be one number with a decimal comma or two numbers" in refused("narrow", "a.csv")
+    assert "line 1 has the label 1" in refused("narrow", "a.csv", "--label", "2")
+    (here / "a.csv").write_text("x in cm\n5\n?\n")
+    assert "a.csv, line 3, column 1 ('x in cm') is '?'; fill it or remove the row" in refused("narrow", "a.csv")
+
+
+def test_columns_of_one_name_are_taken_in_their_order(here, runs, ask, refused):
+    """A network that learned from two columns a, and once more from a label of that name."""
+    rows = np.random.default_rng(8).normal(0, 3, (60, 2))
+    lines = [f"{a:.3f},{b:.3f},{'cat' if a > b else 'dog'}\n" for a, b in rows]
+    quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "-e", "1", "--validation", "0"]
+    for name, head, flags in (("equal", "a,a,art\n", []), ("same", "a,a,a\n", ["--label", "last"])):
+        (here / f"{name}.csv").write_text(head + "".join(lines))
+        words = ["--name", name, "--data", str(here / f"{name}.csv"), *flags, "-o", str(runs)]
+        assert train.main([*quick, *words]) == 0
+    np.savez("rows.npz", x=[list(map(float, line.split(",")[:2])) for line in lines])
+    said = [p["probabilities"] for p in ask("equal", "rows.npz")]
+    found = ask("equal", "equal.csv")
+    assert [p["probabilities"] for p in found] == said
+    assert [p["label"] for p in found] == [line.strip().split(",")[2] for line in lines]
+    (here / "bare.csv").write_text("a,a\n" + "".join(line.rsplit(",", 1)[0] + "\n" for line in lines))
+    assert [p["probabilities"] for p in ask("equal", "bare.csv")] == said
+    (here / "one.csv").write_text("a,b,art\n1,2,cat\n")
+    assert "one.csv has 1 column 'a', of which the network takes 2; it has the columns a, b, art: add" in refused(
+        "equal", "one.csv"
+    )
+    assert "label" not in ask("same", "bare.csv")[0]
+    assert "same.csv has 3 columns 'a', of which the network takes 2" in refused("same", "same.csv")
+
+
+@pytest.mark.parametrize("missing", ["", "?", " NA "])
+def test_rows_without_a_label_are_answered_without_one(here, runs, ask, table, missing, capsys):
+    """A column of the label that is empty throughout is none."""
+    rows = [",".join(row[:3]) for row in table]
+    (here / "bare.csv").write_text("a,b,c\n" + "".join(f"{row}\n" for row in rows))
+    said = [p["probabilities"] for p in ask("table", "bare.csv")]
+    (here / "none.csv").write_text(TABLE + "".join(f"{row},{missing}\n" for row in rows))
+    found = ask("table", "none.csv")
+    assert [p["probabilities"] for p in found] == said
+    assert "label" not in found[0]
+    labels = [row[3] if i % 2 else missing for i, row in enumerate(table)]
+    (here / "some.csv").write_text(TABLE + "".join(f"{row},{art}\n" for row, art in zip(rows, labels, strict=True)))
+    found = ask("table", "some.csv")
+    assert [p["probabilities"] for p in found] == said
+    assert [p["label"] for p in found] == [row[3] if i % 2 else None for i, row in enumerate(table)]
+    assert predict.main(["table", "some.csv", "-o", str(runs)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[-1] == "true"
+    assert lines[1].endswith("%")
+    assert lines[2].split()[-1] == table[1][3]
+
+
+def test_rows_without_all_numbers_of_their_label_are_answered_without_one(here, runs, ask, capsys):
+    (here / "rows.csv").write_text("a,b,c\n1,2,3\n4,5,6\n7,8,9\n")
+    said = [p["values"] for p in ask("line", "rows.csv")]
+    (here / "some.csv").write_text("near,far,1,2,3\n5,,1,2,3\n6,7,4,5,6\n?,?,7,8,9\n")
+    found = ask("line", "some.csv")
+    assert [p["values"] for p in found] == said
+    assert [p["label"] for p in found] == [None, {"near": 6, "far": 7}, None]
+    assert predict.main(["line", "some.csv", "-o", str(runs)]) == 0
+    assert [len(line.split()) for line in capsys.readouterr().out.splitlines()[1:]] == [7, 11, 7]
+
+
+def test_other_columns_are_no_test_of_the_network(here, runs, table, capsys):
+    (here / "other.csv").write_text("c,a,b,art\n" + "".join(f"{c},{a},{b},{art}\n" for a, b, c, art in table))
+    assert run_cli(evaluate.main, ["table", "-o", str(runs), "--data", "other.csv"]) == 3
+    assert "'c' as feature 1 of a row, the network learned from 'a' there" in capsys.readouterr().err
+
+
+def test_one_hot_labels_stand_beside_the_answers(here, runs, ask):
+    rows = np.random.default_rng(2).normal(0, 1, (60, 3))
+    cat = (rows[:, 0] > 0).astype(int)
+    lines = [f"{a},{b},{c},{k},{1 - k}\n" for (a, b, c), k in zip(rows, cat, strict=True)]
+    (here / "oh.csv").write_text("a,b,c,cat,dog\n" + "".join(lines))
+    np.savez("oh.npz", x=rows, y=np.column_stack([cat, 1 - cat]))
+    quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "-e", "1", "--validation", "0"]
+    words = ["--name", "onehot", "--data", str(here / "oh.csv"), "--label", "cat,dog"]
+    assert train.main([*quick, *words, "-o", str(runs)]) == 0
+    for name in ("oh.csv", "oh.npz"):
+        assert [p["label"] for p in ask("onehot", name)] == ["cat" if k else "dog" for k in cat]
+    (here / "bare.csv").write_text("".join(lines))
+    assert run_cli(predict.main, ["onehot", "bare.csv", "--label", "4,5", "-o", str(runs)]) == 0
+
+
+def test_of_equals_the_first_is_the_answer_as_everywhere(here, ask, runs):
+    """A network of one class has no runner-up."""
+    for name, outputs in (("tie", 3), ("one", 1)):
+        (here / name).mkdir()
+        np.save(here / name / "weightlayer1.npy", np.zeros((outputs, 784)))
+        np.save(here / name / "biaslayer1.npy", np.zeros((outputs, 1)))
+    np.savez("x.npz", x=np.ones((1, 784), np.uint8))
+    said = [predicting(runs, name, "x.npz", "--json") for name in ("tie", "one")]
+    tie, one = (json.loads(done.stdout)["predictions"][0] for done in said)
+    assert (tie["answer"], tie["runner_up"]) == ("0", "1")
+    assert (one["answer"], one["probability"], one["runner_up"]) == ("0", 1.0, None)
+
+
+def test_raw_pictures_are_what_they_are(here, ask, digits):
+    Image.fromarray(digits[3]).save("raw.png")
+    np.savez("raw.npz", x=digits[3:4])
+    [raw], [row] = ask("digits", "raw.png", "--raw"), ask("digits", "raw.npz")
+    assert raw["probabilities"] == row["probabilities"]
+    assert raw["notes"] == []
+
+
+def workbook(path):
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("[Content_Types].xml", "")
+        file.writestr("xl/workbook.xml", "")
+
+
+def cut_png(path):
+    Image.new("L", (28, 28)).save(path)
+    path.write_bytes(path.read_bytes()[:40])
+
+
+@pytest.mark.parametrize(
+    ("run", "name", "make", "words"),
+    [
+        ("digits", "poem.png", lambda p: p.write_text("a poem"), "poem.png is no picture (its first bytes are 61 20"),
+        ("digits", "cut.png", lambda p: p.write_bytes(b"\x89PNG\r\n\x1a\n"), "cut.png"),
+        ("digits", "gone.png", lambda p: None, "there is nothing at gone.png"),
+        ("digits", "empty", lambda p: p.mkdir(), "empty holds no picture; it holds nothing"),
+        ("digits", "pipe.png", os.mkfifo, "pipe.png is neither a file nor a folder"),
+        ("digits", "a.csv", lambda p: p.write_text("1,2,3\n4,5,6\n"), "a.csv, line 1 has 3 columns; expected the 784"),
+        ("bands", "a.csv", lambda p: p.write_text(("1," * 35 + "0.5\n") * 2), "a.csv, line 1 has other numbers than 0"),
+        ("bands", "a.csv", lambda p: p.write_text("1," * 35 + "1\n" + "1," * 35 + "x\n"), "a.csv, line 2, column 36"),
+        ("line", "a.csv", lambda p: p.write_text("1,2\n3,4\n"), "expected the 3 numbers that the network takes, or"),
+        ("line", "a.csv", lambda p: p.write_text("1,2,3\n3,4,1e300\n"), "a.csv, row 2 holds numbers too large for the"),
+        ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 3), np.uint8)), "x.npz holds bytes (0..255), the netw"),
+        ("line", "x.npz", lambda p: np.savez(p, x=np.array([[1, 2, np.nan]])), "x.npz, row 1 holds a NaN"),
+        ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 4))), "x.npz has rows of 4 numbers, the network ta"),
+        ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 3)), y=[1, 2]), "1 targets a row, the network predict"),
+        ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 3)), y=np.zeros((3, 2))), "label a row, or x alone"),
+        ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 3)), y=[["a", "b"]] * 2), "expected numbers (rows,)"),
+        ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 3)), y=[[1, np.nan]] * 2), "row 1 has a NaN"),
+        ("bands", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 36), np.uint8), y=[4, 5]), "row 2 has the label 5"),
+        ("bands", "a.csv", lambda p: p.write_text("0," * 36 + "7\n"), "a.csv, line 1 has the label 0, wh"),
+        ("bands", "a.csv", lambda p: p.write_text("0," * 36 + "7\n"), "the label is column 1 unless --label"),
+        ("bands", "a.csv", lambda p: p.write_text("0.5," + "0," * 35 + "7"), "the label is column 1 unless --label"),
+        ("line", "x.npz", lambda p: np.savez(p, z=np.zeros((2, 3))), "x.npz holds z; expected x, rows of features"),
+        ("line", "x.npz", lambda p: np.savez(p, x=["a"]), "expected rows of 3 numbers"),
+        ("line", "x.npz", lambda p: p.write_bytes(b"PK\3\4junk"), "x.npz cannot be read as NPZ"),
+        ("line", "a.png", lambda p: Image.new("L", (3, 1)).save(p), "takes rows of 3 real numbers: give a table"),
+        ("bands", "x.npz", lambda p: np.savez(p, x=np.full((1, 36), 0.5)), "holds real numbers, the network was train"),
+        ("bands", "labels", lambda p: p.write_bytes(idx_bytes(np.zeros(9))), "rows of 1 numbers, the network takes 36"),
+        ("line", "book", workbook, "book is a spreadsheet; save it as CSV in UTF-8"),
+        ("digits", "cut.png", cut_png, "cut.png begins as a picture and none can be read from it, as where it is cut"),
+        ("bands", "a.pdf", lambda p: p.write_bytes(b"%PDF-1.4"), "a.pdf is a PDF"),
+    ],
+)  # fmt: skip
+def test_what_the_network_cannot_take_is_a_sentence_and_3(here, refused, run, name, make, words):
+    make(here / name)
+    sentence = refused(run, name)
+    assert words in sentence
+    assert "np." not in sentence
+
+
+def test_the_first_row_that_is_too_large_is_named_with_its_file(here, refused):
+    np.savez("good.npz", x=np.ones((3, 3)))
+    np.savez("bad.npz", x=[[1, 2, 3], [1, 1e300, 3], [1e300, 2, 3]])
+    assert "bad.npz, row 2 holds numbers too large" in refused("line", "good.npz", "bad.npz", "good.npz")
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 3), (3, 6, 5), (6, 5, 4)])
+def test_a_network_of_pictures_in_colour_takes_arrays(here, runs, refused, shape):
+    """Not picture files, which are taken as shades of grey; whether it is axis first or last is not known."""
+    np.savez("colour.npz", x=np.random.default_rng(1).integers(0, 256, (20, *shape), np.uint8), y=[0, 1] * 10)
+    quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "-e", "1", "--validation", "0"]
+    words = ["--name", "x".join(map(str, shape)), "--data", "colour.npz", "--hidden", "4", "-o", str(runs)]
+    assert train.main([*quick, *words]) == 0
+    Image.new("RGB", (5, 6)).save("a.png")
+    sentence = refused("x".join(map(str, shape)), "a.png")
+    assert (
+        f"a.png is a picture, the network learned from arrays of {'x'.join(map(str, shape))} numbers, as of" in sentence
+    )
+    assert "pictures in colour; give such arrays (.npz): picture files are taken in grey alone" in sentence
+
+
+def test_no_such_run_is_a_sentence_and_7(here, refused):
+    assert "there is nothing at ''; expected a picture" in refused("digits", "")
+    assert "there is no run 'nobody'" in refused("nobody", "x.png", code=7)
+
+
+def test_pictures_are_drawn_as_the_network_sees_them(here, runs, capsys, monkeypatch, digits):
+    Image.fromarray(digits[0]).save("a.png")
+    monkeypatch.setenv("COLUMNS", "100")
+    assert predict.main(["digits", "a.png", "--raw", "--show", "-o", str(runs)]) == 0
+    lines = capsys.readouterr().out.split("\n")
+    assert lines[0] == "a.png"
+    assert lines[29].startswith("file")
+    for line, row in zip(lines[1:29], digits[0], strict=True):
+        assert [" ░▒▓█".index(c) for c in line.ljust(56)[::2]] == [int(v) * 5 // 256 for v in row]
+    for columns in (40, 20, 1):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        assert predict.main(["digits", "a.png", "--show", "-o", str(runs)]) == 0
+        drawn = capsys.readouterr().out.partition("\nfile")[0].split("\n")[1:]
+        assert max(map(len, drawn)) <= columns
+    assert run_cli(predict.main, ["line", str(runs.parent / "line.npz"), "--show", "-o", str(runs)]) == 3
+    assert "leave --show out" in capsys.readouterr().err
+
+
+def test_drawings_and_json_do_not_mix(here, runs, capsys, digits):
+    Image.fromarray(digits[0]).save("a.png")
+    assert predict.main(["digits", "a.png", "--show", "--json", "-o", str(runs)]) == 0
+    out, err = capsys.readouterr()
+    assert len(json.loads(out)["predictions"]) == 1
+    assert "█" in err
+
+
+def predicting(runs, *words, content=None, **changes):
+    """The finished process of predict.py with bytes on its standard input."""
+    command = [sys.executable, str(ROOT / "predict.py"), *map(str, words), "-o", str(runs)]
+    return subprocess.run(
+        command, env=environment(**changes), input=content, capture_output=True, timeout=60, check=False
+    )
+
+
+def test_standard_input_may_be_a_picture_or_a_table(here, runs, digits):
+    file = io.BytesIO()
+    Image.fromarray(digits[0]).save(file, "PNG")
+    done = predicting(runs, "digits", "-", "--json", content=file.getvalue())
+    [p] = json.loads(done.stdout)["predictions"]
+    assert (p["file"], p["row"], p["answer"]) == ("-", None, "7")
+    rows = "\n".join(",".join(map(str, digit.ravel())) for digit in digits[:3]).encode()
+    done = predicting(runs, "digits", "-", "--json", content=rows)
+    assert [(p["file"], p["row"]) for p in json.loads(done.stdout)["predictions"]] == [("-", 1), ("-", 2), ("-", 3)]
+    done = predicting(runs, "line", "-", content=b"near,far,a,b,c\n1,2,3,4,5\n")
+    assert b"standard input: the label is column 1 ('near'), column 2 ('far')" in done.stderr
+    for content, words in ((b"", b"standard input is empty"), (b"1,2\n3,4\n", b"error: standard input, line 1 has 2")):
+        done = predicting(runs, "digits", "-", content=content)
+        assert (done.returncode, done.stdout) == (3, b"")
+        assert words in done.stderr
+
+
+def test_any_locale_and_any_end_of_stdout(here, runs, digits):
+    Image.fromarray(digits[0]).save("år \x1b[31m.png")
+    words = (runs, "digits", "år \x1b[31m.png", "--show")
+    done = predicting(*words, LC_ALL="C", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert b"@@" in done.stdout
+    assert b"\x1b" not in done.stdout
+    command = [sys.executable, str(ROOT / "predict.py"), *map(str, words[1:]), "-o", str(runs)]
+    for shell in ('exec "$@" >&-', 'exec "$@" | true', 'exec "$@" 2>&-', 'exec "$@" <&-'):
+        done = subprocess.run(["sh", "-c", shell, "-", *command], capture_output=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (0, b""), shell
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >/dev/full', "-", *command], capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_other_files_of_a_folder_are_named(here, ask, refused, digits):
+    (here / "mixed").mkdir()
+    for name in ("10.png", "9.png"):
+        Image.fromarray(digits[0]).save(here / "mixed" / name)
+    (here / "mixed" / "notes.txt").write_text("hello")
+    assert [p["file"] for p in ask("digits", "mixed")] == [os.path.join("mixed", n) for n in ("9.png", "10.png")]
+    assert ask.err == "Not read in mixed: notes.txt.\n"
+    (here / "above").mkdir()
+    (here / "mixed").rename(here / "above" / "mixed")
+    assert "above holds no picture; it holds mixed" in refused("digits", "above")

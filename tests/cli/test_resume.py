@@ -1,0 +1,636 @@
+"""--resume at the door: what it says, what it refuses, what it leaves in the files."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lagvis.cli.errors import run_cli
+from lagvis.cli.train import main
+from lagvis.inference import diagnostics
+from lagvis.runs.checkpoint_file import read_checkpoint
+from lagvis.runs.run_folder import COLUMNS
+from tests.cli.commands import ROOT, environment, going
+from tests.cli.test_train import toy_file
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """A data file, and the folder of its runs as the working folder; one step a span."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lagvis.training.plan.SPAN_SECONDS", 1e-9)
+    return toy_file(tmp_path / "toy.npz")
+
+
+def train(*flags):
+    return run_cli(main, ["--device", "cpu", "--no-plots", *map(str, flags)])
+
+
+def new(toy, *flags):
+    keys = ("--hidden", "4", "-b", "100", "--validation", "40", "--sched", "constant", "--lr", "0.02")
+    return train("--data", toy, *keys, "--name", "run", "--quiet", *flags)
+
+
+def metrics(folder="runs/run"):
+    with open(f"{folder}/metrics.csv", newline="") as file:
+        return list(csv.reader(file))
+
+
+def files(folder="runs/run"):
+    return {name: Path(f"{folder}/{name}").read_bytes() for name in sorted(os.listdir(folder))}
+
+
+def test_a_finished_run_is_said_to_be_finished_and_nothing_changes(toy, capsys):
+    assert new(toy, "-e", "2") == 0
+    before = files()
+    capsys.readouterr()
+    assert train("--resume", "run", "--json") == 0
+    out, err = capsys.readouterr()
+    assert "run is finished: 2 epochs done. With more --epochs it goes on." in err
+    assert json.loads(out) == json.loads(before["report.json"])
+    assert files() == before
+    assert train("--resume", "run", "--target-accuracy", "1.0") in (0, 8)
+    assert files() == before
+
+
+@pytest.mark.parametrize("lost", [["last.safetensors"], ["last.safetensors", "best.safetensors"]])
+@pytest.mark.parametrize("epochs", ["1", "2"])
+def test_a_run_whose_checkpoint_is_gone_is_not_begun_anew(toy, capsys, lost, epochs):
+    assert new(toy, "-e", epochs) == 0
+    for name in lost:
+        os.unlink(f"runs/run/{name}")
+    before = files()
+    capsys.readouterr()
+    assert train("--resume", "run", "-e", "3") == 7
+    err = capsys.readouterr().err
+    assert "was trained, and its last.safetensors is gone; bring it back" in err
+    assert ("--init-from" in err) == (len(lost) == 1)
+    assert files() == before
+
+
+def test_more_epochs_go_on_and_the_line_says_what_becomes_of_the_rate(toy, capsys):
+    assert new(toy, "-e", "2") == 0
+    capsys.readouterr()
+    assert train("--resume", "run", "-e", "3", "--lr", "0.01") == 0
+    assert (
+        "Going on after step 6, 2 of 3 epochs done; lr 0.02 -> 0.01, epochs 2 -> 3; "
+        "the rate of the next step is 0.01 instead of 0.02.\n"
+    ) in capsys.readouterr().err
+    assert [row[0] for row in metrics()] == ["epoch", "1", "2", "3"]
+    assert "lr = 0.01" in Path("runs/run/recipe.toml").read_text()
+    assert json.loads(Path("runs/run/report.json").read_text())["epochs"] == 3
+
+
+def test_the_newest_run_is_meant_where_none_is_named(toy, capsys):
+    for name in ("older", "newer"):
+        assert new(toy, "-e", "1", "--name", name) == 0
+        time.sleep(0.02)
+    capsys.readouterr()
+    assert train("--resume") == 0
+    assert f"{os.sep}newer is finished" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "words"),
+    [
+        (["--resume", "nothing"], 7, "there is no run 'nothing'"),
+        (["--resume", "run", "--name", "other"], 2, "leave out --name, --recipe and"),
+        (["--resume", "run", "--recipe", "paper"], 2, "leave out --name, --recipe and"),
+        (["--resume", "run", "--hidden", "5"], 2, "hidden was (4,) and would be (5,): that would be another run"),
+        (["--resume", "run", "--seed", "5"], 2, "seed was 0 and would be 5"),
+        (["--resume", "run", "-e", "1"], 2, "expected at least as many epochs"),
+        (["--resume", "run", "-e", "9", "--data", "other.npz"], 3, "have changed since it began (toy.npz"),
+        (["--resume", "--output-dir", "empty"], 7, "there is no run to resume in"),
+        (["--checkpoint-every", "0"], 2, "expected a number of steps (500) or of minutes (10m)"),
+        (["--checkpoint-every", "soon"], 2, "--checkpoint-every is 'soon'"),
+        (["--checkpoint-every", "-1m"], 2, "expected"),
+        (["--checkpoint-every", "nanm"], 2, "--checkpoint-every is 'nanm'"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_a_sentence(toy, capsys, flags, code, words):
+    assert new(toy, "-e", "2") == 0
+    toy_file(toy.with_name("other.npz"), rows=500)
+    before = files()
+    capsys.readouterr()
+    try:
+        found = train(*flags)
+    except SystemExit as end:
+        found = end.code
+    out, err = capsys.readouterr()
+    assert (found, out) == (code, "")
+    assert words in err
+    assert err.startswith("error: ")
+    assert files() == before
+
+
+def test_data_that_have_moved_and_are_the_same_are_gone_on_with(toy, capsys):
+    assert new(toy, "-e", "1") == 0
+    os.mkdir("elsewhere")
+    shutil.move(toy, "elsewhere/toy.npz")
+    assert train("--resume", "run", "-e", "2", "--quiet") == 3
+    assert train("--resume", "run", "-e", "2", "--quiet", "--data", "elsewhere/toy.npz") == 0
+
+
+def test_a_run_computed_elsewhere_says_that_the_bytes_are_off(toy, capsys):
+    assert new(toy, "-e", "1", "--threads", "1") == 0
+    capsys.readouterr()
+    assert train("--resume", "run", "-e", "2", "--threads", "2") == 0
+    assert "threads 1 -> 2: the bytes will not be those of an unbroken run." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["torch", "jax"])
+def test_the_backend_of_the_run_is_that_of_its_resume_until_another_is_named(toy, capsys, name):
+    pytest.importorskip(name)
+    assert new(toy, "-e", "1", "--backend", name) == 0
+    assert train("--resume", "run", "-e", "2", "--quiet") == 0
+    assert json.loads(Path("runs/run/environment.json").read_text())["backend"] == name
+    capsys.readouterr()
+    assert train("--resume", "run", "-e", "3", "--backend", "numpy") == 0
+    assert f"backend {name} -> numpy" in capsys.readouterr().err
+    assert [row[0] for row in metrics()] == ["epoch", "1", "2", "3"]
+
+
+# --- metrics.csv over everything that may happen (CASES: killed, half a row)
+
+
+@pytest.mark.parametrize("tail", ["3,0.1", "3,9,280", "\n", "2,6,560,0.02,1,1,1,1,1\n", "3,9,840,0.02,1,1,1,1,1\n"])
+def test_metrics_have_one_header_and_every_epoch_once(toy, tail):
+    assert new(toy, "-e", "5") == 0
+    whole = [row[:-1] for row in metrics()]
+    shutil.rmtree("runs/run")
+    assert new(toy, "-e", "2") == 0
+    with open("runs/run/metrics.csv", "a") as file:
+        file.write(tail)
+    assert train("--resume", "run", "-e", "5", "--quiet") == 0
+    assert metrics()[0] == list(COLUMNS)
+    assert [row[:-1] for row in metrics()] == whole
+    seconds = [float(row[-1]) for row in metrics()[1:]]
+    assert seconds == sorted(seconds)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"epoch,st", b"\xff\xfe\0", b"epoch\n1,2\n"])
+def test_metrics_that_are_lost_cost_their_rows_and_nothing_else(toy, content):
+    assert new(toy, "-e", "2") == 0
+    os.unlink("runs/run/metrics.csv")
+    if content is not None:
+        with open("runs/run/metrics.csv", "wb") as file:
+            file.write(content)
+    assert train("--resume", "run", "-e", "3", "--quiet") == 0
+    assert [row[0] for row in metrics()] == ["epoch", "3"]
+
+
+@pytest.mark.parametrize("name", ["environment.json", "report.json"])
+@pytest.mark.parametrize("content", [None, b"", b"{", b"[1]", b"\xff"])
+def test_a_file_of_facts_that_is_broken_is_written_anew(toy, name, content):
+    assert new(toy, "-e", "2") == 0
+    os.unlink(f"runs/run/{name}")
+    if content is not None:
+        with open(f"runs/run/{name}", "wb") as file:
+            file.write(content)
+    assert train("--resume", "run", "-e", "3", "--quiet") == 0
+    assert isinstance(json.loads(Path(f"runs/run/{name}").read_text()), dict)
+
+
+def test_a_run_killed_between_its_last_step_and_its_report_ends_with_all_its_figures(toy, capsys):
+    assert new(toy, "-e", "2") == 0
+    report = json.loads(Path("runs/run/report.json").read_text())
+    os.unlink("runs/run/report.json")
+    assert train("--resume", "run", "--quiet") == 0
+    again = json.loads(Path("runs/run/report.json").read_text())
+    timeless = [{key: value for key, value in r.items() if key != "seconds"} for r in (report, again)]
+    assert timeless[0] == timeless[1]
+
+
+def test_a_best_network_that_was_not_written_yet_is_written(toy):
+    assert new(toy, "-e", "2") == 0
+    best = Path("runs/run/best.safetensors").read_bytes()
+    os.unlink("runs/run/best.safetensors")
+    os.unlink("runs/run/report.json")
+    assert read_checkpoint_of("last").best_epoch == 2
+    assert train("--resume", "run", "--quiet") == 0
+    assert Path("runs/run/best.safetensors").read_bytes() == best
+
+
+def read_checkpoint_of(name):
+    return read_checkpoint(Path("runs/run") / f"{name}.safetensors")
+
+
+def test_a_diverged_run_goes_on_with_a_smaller_rate(toy, capsys):
+    assert new(toy, "-e", "2") == 0
+    assert train("--resume", "run", "-e", "4", "--lr", "1e30", "--quiet") == 6
+    err = capsys.readouterr().err
+    assert "Try --lr 1e+29. last.safetensors holds step 6, of epoch 2." in err
+    assert read_checkpoint_of("last").step == 6
+    assert train("--resume", "run", "--lr", "0.01", "--quiet") == 0
+    assert [row[0] for row in metrics()] == ["epoch", "1", "2", "3", "4"]
+
+
+# --- broken, foreign, in use
+
+
+@pytest.mark.parametrize("content", [b"", b"random bytes", None])
+def test_a_broken_checkpoint_is_refused_and_left_as_it_is(toy, capsys, content):
+    assert new(toy, "-e", "2") == 0
+    path = "runs/run/last.safetensors"
+    whole = Path(path).read_bytes()
+    broken = bytearray(whole)
+    broken[-5] ^= 1
+    content = bytes(broken) if content is None else content
+    Path(path).write_bytes(content)
+    before = files()
+    capsys.readouterr()
+    assert train("--resume", "run", "-e", "3") == 7
+    assert "use another run or an older copy" in capsys.readouterr().err
+    assert files() == before
+
+
+def test_a_run_is_one_process_and_the_second_is_refused(toy):
+    command = [sys.executable, str(ROOT / "train.py"), "--device", "cpu", "--data", str(toy), "-e", "100000"]
+    command += ["--name", "run", "--checkpoint-every", "20", "--hidden", "4"]
+    with going(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
+        deadline = time.monotonic() + 60
+        while not os.path.exists("runs/run/best.safetensors") and time.monotonic() < deadline:
+            time.sleep(0.01)
+        resume = [sys.executable, str(ROOT / "train.py"), "--resume", "run", "--no-plots"]
+        second = subprocess.run(resume, env=environment(), capture_output=True, text=True, timeout=60, check=False)
+        assert second.returncode == 7
+        assert "another process is training in" in second.stderr
+        assert second.stderr.count("\n") == 1
+        assert first.poll() is None
+        # whoever holds the lock is killed, and with it the lock
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+    epochs = len(metrics()) - 1
+    done = subprocess.run(
+        [*resume, "-e", str(epochs + 2), "--lr", "0.01", "--quiet"],
+        env=environment(), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [row[0] for row in metrics()] == ["epoch", *map(str, range(1, epochs + 3))]
+
+
+def test_a_recipe_that_was_broken_by_hand_is_a_sentence(toy, capsys):
+    assert new(toy, "-e", "2") == 0
+    Path("runs/run/recipe.toml").write_text("lr = [")
+    assert train("--resume", "run") == 2
+    assert "is not TOML" in capsys.readouterr().err
+
+
+def test_a_checkpoint_within_an_epoch_is_taken_when_it_is_due(toy, monkeypatch):
+    from lagvis.runs import run_folder
+
+    steps = []
+    whole = run_folder.write_checkpoint
+    monkeypatch.setattr(
+        run_folder,
+        "write_checkpoint",
+        lambda path, c, also=None: steps.append((path.name, c.epoch, c.step)) or whole(path, c, also),
+    )
+    assert new(toy, "-e", "1", "-b", "40", "--checkpoint-every", "3") == 0
+    # seven steps an epoch
+    assert steps == [
+        ("last.safetensors", 0, 3), ("last.safetensors", 0, 6), ("last.safetensors", 1, 7),
+    ]  # fmt: skip
+    steps.clear()
+    clock = iter(np.arange(0.0, 1e6, 40.0))
+    monkeypatch.setattr("lagvis.runs.run_folder.time.monotonic", lambda: next(clock))
+    assert new(toy, "-e", "1", "-b", "40", "--checkpoint-every", "2m", "--name", "minutes") == 0
+    assert steps[0][2] in (2, 3)
+    assert len(steps) in (3, 4)
+
+
+# --- what a reviewer found
+
+
+@pytest.mark.parametrize("validation", ["150", "200"])
+def test_a_large_validation_part_is_that_of_the_resume_and_of_the_recipe_too(toy, validation):
+    assert new(toy, "-e", "1", "--validation", validation) == 0
+    assert f"validation = {validation}" in Path("runs/run/recipe.toml").read_text()
+    assert train("--resume", "run", "-e", "2", "--quiet") == 0
+    assert new(toy, "-e", "2", "--validation", validation, "--name", "whole") == 0
+    assert files()["last.safetensors"] == files("runs/whole")["last.safetensors"]
+    assert train("--recipe", "runs/whole/recipe.toml", "--name", "again", "--quiet") == 0
+    assert files("runs/again")["last.safetensors"] == files("runs/whole")["last.safetensors"]
+
+
+def test_a_part_that_was_cut_is_recorded_as_it_was(toy, capsys):
+    assert train("--data", toy, "--hidden", "4", "-e", "1", "--name", "run") == 0
+    assert "are held out for validation instead of 5000" in capsys.readouterr().err
+    assert "validation = 32" in Path("runs/run/recipe.toml").read_text()
+
+
+def test_divergence_keeps_the_newest_checkpoint_within_the_epoch(toy, capsys):
+    # warm-up from 0 to an absurd rate: the first steps are fine
+    flags = ("--sched", "linear", "--warmup", "0.99", "--lr", "1e30", "-b", "10", "-e", "1", "--checkpoint-every", "1")
+    assert new(toy, *flags) == 6
+    steps = int(capsys.readouterr().err.split("holds step ")[1].split(",")[0])
+    assert read_checkpoint_of("last").step == steps > 0
+
+
+def test_a_report_of_a_shorter_run_is_not_that_of_a_longer_one(toy, monkeypatch, capsys):
+    assert new(toy, "-e", "1") == 0
+    old = Path("runs/run/report.json").read_bytes()
+    assert train("--resume", "run", "-e", "3", "--quiet") == 0
+    new_report = json.loads(Path("runs/run/report.json").read_text())
+    Path("runs/run/report.json").write_bytes(old)
+    capsys.readouterr()
+    assert train("--resume", "run", "--json", "--quiet") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["epochs"], shown["test_loss"]) == (3, new_report["test_loss"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("environment.json", '{"threads": "two", "device": 5, "backend": "abacus", "compiled": 3, "sha256": [1]}'),
+        ("report.json", '{"finished": "completed"}'),
+        ("metrics.csv", "epoch\n1,3,240,0.02,1,1,1,1,abc\n2,6,480,0.02,1,1,1,1,1\n"),
+        ("metrics.csv", "epoch\n1,3,240,0.02,1,1,1,1," + "9" * 140_000 + "\n"),
+        ("metrics.csv", 'epoch\n"1,3\n'),
+    ],
+)
+def test_files_edited_by_hand_are_no_fault_of_ours(toy, capsys, name, content):
+    assert new(toy, "-e", "2") == 0
+    Path("runs/run", name).write_text(content)
+    capsys.readouterr()
+    assert train("--resume", "run", "-e", "3") == 0
+    err = capsys.readouterr().err
+    assert "unexpected" not in err
+    assert ("metrics.csv.old" in err) == (name == "metrics.csv")
+    if name == "metrics.csv":
+        assert Path("runs/run/metrics.csv.old").read_text() == content
+
+
+def test_other_data_are_refused_whatever_became_of_the_environment(toy, capsys):
+    assert new(toy, "-e", "1") == 0
+    Path("runs/run/environment.json").write_text("{")
+    toy_file(toy, rows=404)
+    capsys.readouterr()
+    assert train("--resume", "run", "-e", "2") == 3
+    assert "have changed since it began" in capsys.readouterr().err
+
+
+def test_a_folder_of_the_same_name_where_one_stands_does_not_hide_the_run(toy):
+    assert new(toy, "-e", "1") == 0
+    os.mkdir("run")
+    assert train("--resume", "run", "-e", "2", "--quiet") == 0
+
+
+def test_a_file_given_to_resume_is_answered_with_its_folder(toy, capsys):
+    assert new(toy, "-e", "1") == 0
+    capsys.readouterr()
+    assert train("--resume", "runs/run/last.safetensors", "-e", "2") == 7
+    assert f"give that: {Path('runs/run').absolute()}" in capsys.readouterr().err
+
+
+def test_a_run_that_moved_tells_where_it_is(toy, capsys):
+    assert new(toy, "-e", "1") == 0
+    os.rename("runs/run", "runs/moved")
+    capsys.readouterr()
+    assert train("--resume", "moved", "--json", "--quiet") == 0
+    assert json.loads(capsys.readouterr().out)["run"] == str(Path("runs/moved").absolute())
+
+
+def test_a_loss_beyond_all_numbers_is_null_in_the_report(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    y = x @ [1.0, 2.0]
+    np.savez("line.npz", x=x, y=y)
+    assert train("--data", "line.npz", "--loss", "mse", "--hidden", "none", "-e", "1", "--name", "run", "--quiet") == 0
+    rows = metrics()
+    rows[1][6] = "inf"
+    Path("runs/run/metrics.csv").write_text("".join(",".join(row) + "\n" for row in rows))
+    os.unlink("runs/run/report.json")
+    capsys.readouterr()
+    assert train("--resume", "run", "--json", "--quiet") == 0
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["validation_loss"] is None
+
+
+def test_init_from_survives_a_kill_before_the_first_epoch(toy, monkeypatch):
+    assert new(toy, "-e", "1", "--name", "first") == 0
+    flags = ["--data", toy, "--init-from", "first", "--quiet", "--validation", "40"]
+    assert train(*flags, "-e", "2", "--name", "whole") == 0
+    for last_written in ("environment.json", "metrics.csv", "last.safetensors", "recipe.toml"):
+        name = last_written.split(".")[0]
+        from lagvis.runs import atomic, run_folder
+
+        def killed(path, content, whole=atomic.replace_file, at=last_written):
+            whole(path, content)
+            if path.name == at:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(run_folder, "replace_file", killed)
+            patch.setattr("lagvis.runs.checkpoint_file.replace_file", killed)
+            assert train(*flags, "-e", "2", "--name", name) == 130
+        begun = Path(f"runs/{name}/recipe.toml").exists()
+        assert train(*(["--resume", name, "--quiet"] if begun else [*flags, "-e", "2", "--name", name])) == 0
+        assert files_equal(name, "whole")
+
+
+def files_equal(a, b):
+    return Path(f"runs/{a}/last.safetensors").read_bytes() == Path(f"runs/{b}/last.safetensors").read_bytes()
+
+
+def test_a_name_that_is_too_long_is_a_mistake_of_usage(toy, capsys):
+    assert new(toy, "--name", "x" * 300) == 2
+    assert "shorten it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("flags", "code"), [(["--lr", "1e30"], 6), (["--target-accuracy", "1"], 8), ([], 0)])
+def test_the_exit_code_does_not_depend_on_who_reads(toy, flags, code):
+    command = [sys.executable, str(ROOT / "train.py"), "--device", "cpu", "--data", str(toy), "--hidden", "4"]
+    shell = f"{' '.join([*command, '-e', '1', '--quiet', *flags])} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", shell], env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+
+
+def test_a_ctrl_c_that_is_ignored_stays_ignored_while_it_trains(toy):
+    command = [sys.executable, str(ROOT / "train.py"), "--device", "cpu", "--data", str(toy), "--hidden", "4"]
+    shell = f"trap '' INT; exec {' '.join([*command, '-e', '100000', '--name', 'run'])}"
+    with going(["bash", "-c", shell], stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while not os.path.exists("runs/run/last.safetensors") and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+
+
+# --- pictures
+
+
+@pytest.fixture
+def drawn(toy, monkeypatch):
+    """A finished run with its pictures, small ones, and the bytes of all its files."""
+    monkeypatch.setattr("lagvis.report.plots.figure.DPI", 20)
+    flags = ("--data", toy, "--hidden", "4", "-e", "1", "--validation", "40", "--name", "run", "--quiet")
+    assert run_cli(main, ["--device", "cpu", *map(str, flags)]) == 0
+    assert len(whole()) > 10
+    return whole()
+
+
+def whole():
+    return {str(path): path.read_bytes() for path in sorted(Path("runs/run").rglob("*")) if path.is_file()}
+
+
+def resume(*flags):
+    return run_cli(main, ["--device", "cpu", "--resume", "run", *flags])
+
+
+LACKING = {"plots": ("plots",), "one": ("plots/curves.png",), "page": ("report.html",), "text": ("report.md",)}
+
+
+@pytest.mark.parametrize("lacking", LACKING)
+def test_what_is_missing_is_drawn_and_nothing_else_changes(drawn, capsys, lacking):
+    for name in LACKING[lacking]:
+        path = Path("runs/run", name)
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    there = {name: os.stat(name).st_mtime_ns for name in whole() if not name.endswith((".png", ".md", ".html"))}
+    capsys.readouterr()
+    assert resume("--no-plots") == 0
+    assert resume("--dry-run") == 0
+    assert whole() != drawn
+    capsys.readouterr()
+    assert resume("--json", "--quiet") == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(drawn["runs/run/report.json"])
+    assert whole() == drawn
+    assert {name: os.stat(name).st_mtime_ns for name in there} == there
+
+
+def test_what_is_drawn_is_not_drawn_again(drawn, monkeypatch):
+    monkeypatch.setattr("lagvis.cli.train.diagnose", lambda *_: pytest.fail("it is drawn already"))
+    assert resume("--quiet") == 0
+    assert whole() == drawn
+
+
+def test_a_finished_run_whose_data_have_moved_tells_its_result_all_the_same(drawn, toy, capsys):
+    os.unlink("runs/run/report.html")
+    os.mkdir("elsewhere")
+    shutil.move(toy, "elsewhere/toy.npz")
+    capsys.readouterr()
+    assert resume() == 0
+    out, err = capsys.readouterr()
+    assert "test        loss " in out
+    assert err.splitlines()[1].startswith(f"Pictures are missing and cannot be drawn: there is nothing at {toy}")
+    assert resume("--target-accuracy", "1", "--quiet") in (0, 8)
+    toy_file(toy, rows=404)
+    assert resume() == 0
+    assert "cannot be drawn: the data of this run have changed" in capsys.readouterr().err
+    assert "runs/run/report.html" not in whole()
+    assert resume("--data", "elsewhere/toy.npz", "--quiet") == 0
+    assert whole() == drawn
+
+
+def test_a_run_is_one_process_until_its_pictures_are_drawn(toy, monkeypatch):
+    from lagvis.errors import CheckpointError
+    from lagvis.runs.run_folder import CheckpointInterval, RunFolder
+
+    monkeypatch.setattr("lagvis.report.plots.figure.DPI", 20)
+    tried = []
+
+    def find(*arguments, whole=diagnostics.diagnose):
+        half = Path("runs/run/plots/half.png.writing")
+        half.parent.mkdir(exist_ok=True)
+        half.touch()
+        with pytest.raises(CheckpointError, match="another process is training in"):
+            RunFolder.reopen(Path("runs/run"), CheckpointInterval())
+        tried.append(half.exists())
+        return whole(*arguments)
+
+    monkeypatch.setattr("lagvis.cli.train.diagnose", find)
+    flags = ("--data", toy, "--hidden", "4", "-e", "1", "--validation", "40", "--name", "run", "--quiet")
+    assert run_cli(main, ["--device", "cpu", *map(str, flags)]) == 0
+    os.unlink("runs/run/report.html")
+    assert resume("--quiet") == 0
+    assert tried == [True, True]
+    with RunFolder.reopen(Path("runs/run"), CheckpointInterval()):
+        pass
+
+
+# --- what fuzzing found (docs/fuzzing.md)
+
+
+def change(name, **values):
+    path = Path("runs/run") / name
+    facts = json.loads(path.read_text()) | values
+    path.write_text(json.dumps({key: value for key, value in facts.items() if value != "gone"}))
+
+
+WRONG = {"threads": "two", "backend": ["numpy"], "device": 3, "sha256": {"toy.npz": 5}}
+
+
+@pytest.mark.parametrize("key", WRONG)
+def test_an_environment_of_other_types_is_as_if_it_were_not_there(toy, key):
+    assert new(toy, "-e", "1") == 0
+    change("environment.json", **{key: WRONG[key]})
+    assert run_cli(main, ["--resume", "run", "-e", "2", "--quiet"]) == 0  # the device is that of the file
+
+
+@pytest.mark.parametrize("name", ["environment.json", "report.json"])
+def test_facts_within_facts_without_end_are_none(toy, name):
+    assert new(toy, "-e", "1") == 0
+    Path(f"runs/run/{name}").write_text("[" * 100_000)
+    assert train("--resume", "run", "-e", "2", "--quiet") == 0
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"test_accuracy": "gone"}, {"test_accuracy": "much"}, {"parameters": "many"},
+        {"test_loss": [1]}, {"counts": [1]}, {"seconds": None}, {"commonest_share": "all"},
+        {"confusion": [[1, 2]]}, {"confusion": "many"}, {"confusion": [["a"] * 4] * 4}, {"classes": [1]},
+        {"confusion": None}, {"balanced_accuracy": 0.5},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_report_that_is_not_whole_is_written_anew(toy, capsys, values):
+    assert new(toy, "-e", "1") == 0
+    report = json.loads(Path("runs/run/report.json").read_text())
+    change("report.json", **values)
+    assert train("--resume", "run", "--target-accuracy", "0", "--quiet") == 0
+    assert capsys.readouterr().err.count("error") == 0
+    again = json.loads(Path("runs/run/report.json").read_text())
+    assert report | {"seconds": 0} == again | {"seconds": 0}
+
+
+@pytest.mark.parametrize("cell", ["0.\1", "soon", "1_0", "\u0663", '"0.5"', " 1", "0x1", "1" * 200_000 + "x"], ids=len)
+@pytest.mark.parametrize("column", ["step", "train_loss", "validation_accuracy", "seconds"])
+def test_rows_of_metrics_that_hold_no_numbers_are_left_out(toy, cell, column):
+    assert new(toy, "-e", "2") == 0
+    header, first, second = Path("runs/run/metrics.csv").read_text().splitlines()
+    cells = second.split(",")
+    cells[COLUMNS.index(column)] = cell
+    Path("runs/run/metrics.csv").write_text("\n".join([header, first, ",".join(cells), ""]), encoding="utf-8")
+    assert train("--resume", "run", "-e", "3", "--quiet") == 0
+    kept = metrics()
+    assert [row[0] for row in kept] == ["epoch", "1", "3"]
+    assert ",".join(kept[1]) == first
+
+
+def test_pictures_are_not_drawn_through_a_link(drawn, tmp_path, capsys):
+    elsewhere = tmp_path / "elsewhere"
+    Path("runs/run/plots").rename(elsewhere)
+    Path("runs/run/plots").symlink_to(elsewhere)
+    (elsewhere / "curves.png").write_text("precious")
+    capsys.readouterr()
+    assert resume("-e", "2", "--quiet") == 7
+    err = capsys.readouterr().err
+    assert "plots is a link" in err
+    assert "the run is whole, and --resume draws what is missing" in err
+    assert (elsewhere / "curves.png").read_text() == "precious"
+    Path("runs/run/plots").unlink()
+    assert resume("--quiet") == 0
+    assert Path("runs/run/plots/curves.png").exists()

@@ -1,0 +1,505 @@
+import csv
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from lagvis.backends.cuda import driver_version
+from lagvis.cli import errors, train
+from lagvis.cli.errors import run_cli
+from lagvis.errors import DeviceError
+from tests.cli.commands import ROOT, assert_matches, door, environment, going, hide_module
+from tests.conftest import skip_or_fail
+
+KEYS = {
+    "run", "backend", "device", "dtype", "seed", "epochs", "seconds", "train_loss", "validation_loss",
+    "validation_accuracy", "test_loss", "test_accuracy",
+}  # fmt: skip
+QUICK = ("--device", "cpu", "--hidden", "16", "-e", "2", "--no-plots")
+
+
+def toy_file(path, rows=400):
+    """Noise with one bright row of pixels, whose place is the class."""
+    rng = np.random.default_rng(7)
+    y = rng.integers(0, 4, rows)
+    x = rng.integers(0, 60, (rows, 8, 8)).astype(np.uint8)
+    x[np.arange(rows), y] = 250
+    np.savez(path, x=x, y=y)
+    return path
+
+
+def test_two_epochs_on_real_digits_look_like_this(tmp_path):
+    done = door("train", *QUICK[:-1], "--name", "first", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert_matches(
+        done.stderr,
+        """
+        784-16-10, 12,730 parameters: 55,000 rows to train on, 5,000 for validation, 2 epochs of 550 steps
+        epoch 1/2   train loss <0.85..1.2>, <75..90>%   validation loss <0.25..0.5>, <88..94>%   <0..60> s
+        epoch 2/2   train loss <0.7..0.9>, <90..95>%   validation loss <0.22..0.4>, <92..96>%   <0..60> s
+        """,
+    )
+    assert_matches(
+        done.stdout,
+        f"""
+        network 784-16-10, 12,730 parameters (numpy, cpu, float32, seed 0)
+        trained 2 epochs, 1,100 steps, <0..60> s
+        train loss <0.7..0.9>, accuracy <90..95>%
+        validation loss <0.22..0.4>, accuracy <92..96>%
+        test loss <0.22..0.4>, accuracy <92..96>%
+        balanced accuracy <92..96>%; always answering 1 gives 11.35%
+        run {tmp_path / "runs" / "first"}
+        """,
+    )
+    folder = tmp_path / "runs" / "first"
+    assert {path.name for path in folder.iterdir()} == {
+        "recipe.toml", "environment.json", "metrics.csv", "last.safetensors", "best.safetensors",
+        "report.json", "report.md", "report.html", "plots", "run.lock",
+    }  # fmt: skip
+    assert {path.name for path in (folder / "plots").iterdir()} == {
+        "curves.png", "confusion.png", "mistakes.png", "weights.png", "calibration.png", "activity.png",
+    }  # fmt: skip
+    assert (folder / "report.html").stat().st_size < 1_500_000
+    rows = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
+    assert [(row["epoch"], row["step"], row["images"]) for row in rows] == [
+        ("1", "550", "55000"),
+        ("2", "1100", "110000"),
+    ]
+    recorded = json.loads((folder / "environment.json").read_text())
+    assert recorded["sha256"]["train-images-idx3-ubyte"].startswith("ba891046e6505d7a")
+    assert recorded["seed"] == 0
+    assert recorded["span"] == 275
+
+    judged = door("evaluate", "first", "--device", "cpu", cwd=tmp_path)
+    assert judged.returncode == 0, judged.stderr
+    assert f"accuracy {100 * json.loads((folder / 'report.json').read_text())['test_accuracy']:.2f}%" in judged.stdout
+
+    again = door(
+        "train",
+        "--device",
+        "cpu",
+        "--recipe",
+        folder / "recipe.toml",
+        "--quiet",
+        "--no-plots",
+        "--name",
+        "again",
+        cwd=tmp_path,
+    )
+    assert again.returncode == 0, again.stderr
+    assert again.stderr == ""
+    last = [(tmp_path / "runs" / name / "last.safetensors").read_bytes() for name in ("first", "again")]
+    assert last[0] == last[1]
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])
+def test_the_same_seed_gives_the_same_bytes(tmp_path, backend):
+    toy = toy_file(tmp_path / "toy.npz")
+    common = ("--device", "cpu", "--backend", backend, "--data", toy, "-e", "2", "--quiet", "--json", "--no-plots")
+    runs = {"a": 3, "b": 3, "c": 4}
+    for name, seed in runs.items():
+        done = door("train", *common, "--seed", seed, "--name", name, cwd=tmp_path)
+        if done.returncode == 4:
+            skip_or_fail(backend, done.stderr.strip())
+        assert done.returncode == 0, done.stderr
+        result = json.loads(done.stdout)
+        assert result.keys() >= KEYS
+        assert (result["backend"], result["seed"], result["epochs"]) == (backend, seed, 2)
+    a, b, c = ((tmp_path / "runs" / name / "last.safetensors").read_bytes() for name in runs)
+    assert a == b
+    assert a != c
+
+
+def test_every_backend_starts_from_the_same_bytes(tmp_path):
+    toy = toy_file(tmp_path / "toy.npz")
+    start = {}
+    for backend in ("numpy", "torch", "jax"):
+        arguments = (
+            "--device",
+            "cpu",
+            "--no-plots",
+            "--backend",
+            backend,
+            "--data",
+            toy,
+            "-e",
+            "0",
+            "--quiet",
+            "--name",
+            backend,
+        )
+        done = door("train", *arguments, cwd=tmp_path)
+        if done.returncode == 4:
+            skip_or_fail(backend, done.stderr.strip())
+        start[backend] = (tmp_path / "runs" / backend / "last.safetensors").read_bytes()
+    assert start["numpy"] == start["torch"] == start["jax"]
+
+
+def test_float64_is_float64_on_every_backend(tmp_path):
+    toy = toy_file(tmp_path / "toy.npz")
+    for backend in ("numpy", "torch", "jax"):
+        arguments = (
+            "--device",
+            "cpu",
+            "--no-plots",
+            "--backend",
+            backend,
+            "--data",
+            toy,
+            "-e",
+            "1",
+            "--quiet",
+            "--dtype",
+            "float64",
+        )
+        done = door("train", *arguments, "--name", backend, cwd=tmp_path)
+        if done.returncode == 4:
+            skip_or_fail(backend, done.stderr.strip())
+        assert done.returncode == 0, done.stderr
+        arrays = load_file(tmp_path / "runs" / backend / "last.safetensors")
+        assert {str(a.dtype) for a in arrays.values()} == {"float64"}
+
+
+def test_the_jump_recipe_ends_well_below_saying_the_mean(tmp_path):
+    done = door("train", "--recipe", "jump", "--device", "cpu", "--json", "--name", "j", cwd=tmp_path)
+    result = json.loads(done.stdout)
+    assert result["test_loss"] < 0.1 * result["baseline_loss"]
+    assert result["test_accuracy"] is None
+    assert result["unit"] == "m"
+    assert 0.14 < result["test_errors"]["long jump"] < 0.25
+    assert 0.045 < result["test_errors"]["high jump"] < 0.08
+    judged = door("evaluate", "j", "--device", "cpu", "--json", cwd=tmp_path)
+    assert json.loads(judged.stdout)["test_loss"] == pytest.approx(result["test_loss"], rel=1e-12)
+
+
+def no_gpu():
+    if driver_version() is not None:
+        pytest.skip("this machine has an NVIDIA driver; the test is about one without")
+
+
+@pytest.mark.parametrize("cupy", ["absent", "installed"])
+def test_without_a_gpu_cuda_is_refused_in_one_sentence_and_auto_trains(tmp_path, cupy):
+    no_gpu()
+    changes = hide_module(tmp_path, "cupy") if cupy == "absent" else {}
+    if cupy == "installed":
+        try:
+            import cupy as _  # noqa: F401
+        except ImportError as error:
+            skip_or_fail("cupy-signatures", f"CuPy is not installed: {error}")
+    reason = (
+        "CuPy is not installed, and no NVIDIA driver" if cupy == "absent" else "CuPy is installed, but no NVIDIA driver"
+    )
+    for device in ("cuda", "cuda:0"):
+        refused = door("train", "--device", device, cwd=tmp_path, **changes)
+        assert refused.returncode == 4
+        assert refused.stdout == ""
+        assert refused.stderr.count("\n") == 1
+        assert refused.stderr.startswith(f"error: {reason}")
+        assert "To fix it: " in refused.stderr
+        assert not (tmp_path / "runs").exists()
+    trained = door(
+        "train", "--device", "auto", "-e", "1", "--hidden", "none", "--json", "--no-plots", cwd=tmp_path, **changes
+    )
+    assert trained.returncode == 0
+    assert trained.stderr.startswith(f"No GPU is used: {reason}")
+    assert json.loads(trained.stdout)["backend"] == "numpy"
+
+
+USAGE = [
+    (["--hiden", "3"], "did you mean --hidden"),
+    (["--hidden", "784,0,10"], "hidden is 0"),
+    (["--hidden", "-3"], "hidden"),
+    (["--hidden", "a"], "hidden"),
+    (["--lr", "0"], "lr is 0.0"),
+    (["--lr", "nan"], "lr is nan"),
+    (["--lr", "inf"], "lr is inf"),
+    (["--lr", "-1"], "lr is -1.0"),
+    (["-b", "0"], "batch_size is 0"),
+    (["-b", "1.5"], "1.5"),
+    (["-e", "-1"], "epochs is -1"),
+    (["--seed", "-1"], "seed is -1"),
+    (["--momentum", "1"], "momentum is 1.0"),
+    (["--activation", "rely"], "did you mean relu"),
+    (["--validation", "60000"], "hold out fewer"),
+    (["--recipe", "papr"], "did you mean paper"),
+    (["--device", "cuda", "--backend", "numpy"], "NumPy has no device cuda"),
+    (["--device", "cpu", "--backend", "cupy"], "CuPy has no device cpu"),
+    (["--device", "gpu"], "no device 'gpu'"),
+    (["--backend", "tensorflow"], "tensorflow"),
+    (["--name", "../x"], "--name"),
+    (["--target-accuracy", "x"], "target-accuracy"),
+    (["--target-accuracy", "97"], "expected a share from 0 to 1"),
+    (["--target-accuracy", "nan"], "expected a share from 0 to 1"),
+    (["--recipe", "jump", "--target-accuracy", "0.9"], "belongs to classes"),
+    (["--hidden", "1e9"], "'1e9' found, widths such as 64,64, or none expected"),
+    (["--lr", "1e300"], "which float32 cannot hold"),
+    (["--lr", "1e-50"], "which float32 cannot hold"),
+    (["--threads", "0"], "threads is 0"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), USAGE, ids=[" ".join(arguments) for arguments, _ in USAGE])
+def test_a_mistake_of_usage_is_a_sentence_and_2(tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    device = [] if "--device" in arguments else ["--device", "cpu"]
+    try:
+        code = run_cli(train.main, [*device, *arguments])
+    except SystemExit as end:
+        code = end.code
+    printed = capsys.readouterr()
+    assert code == 2
+    assert printed.out == ""
+    assert printed.err.startswith("error: ")
+    assert words in printed.err.splitlines()[-1]
+    assert len(printed.err.strip().splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [("nothing", "there is nothing at"), (".", "holds no data set"), ("text.npz", "cannot be read as NPZ")],
+)
+def test_data_that_cannot_be_is_a_sentence_and_3(tmp_path, monkeypatch, capsys, path, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.npz").write_text("hello")
+    assert run_cli(train.main, ["--device", "cpu", "--data", path]) == 3
+    printed = capsys.readouterr()
+    assert words in printed.err
+    assert str(tmp_path) in printed.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_rate_that_diverges_ends_with_6_and_the_last_good_state(tmp_path):
+    toy = toy_file(tmp_path / "toy.npz")
+    arguments = ("--data", toy, "--device", "cpu", "--lr", "1e20", "--json", "--name", "d")
+    done = door("train", *arguments, cwd=tmp_path)
+    assert done.returncode == 6
+    assert "error: the loss is no longer a number" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert json.loads(done.stdout)["test_accuracy"] is None
+    assert all(np.isfinite(a).all() for a in load_file(tmp_path / "runs" / "d" / "last.safetensors").values())
+
+
+def test_a_target_that_is_missed_ends_with_8(tmp_path):
+    toy = toy_file(tmp_path / "toy.npz")
+    arguments = ("--data", toy, "--device", "cpu", "-e", "0", "--quiet", "--no-plots")
+    assert door("train", *arguments, "--target-accuracy", "0.99", cwd=tmp_path).returncode == 8
+    assert door("train", *arguments, "--target-accuracy", "0.0", cwd=tmp_path).returncode == 0
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path):
+    done = door("train", "--device", "cpu", "--dry-run", "--json", "--batch_size=500", cwd=tmp_path)
+    assert done.returncode == 0
+    facts = json.loads(done.stdout)
+    assert facts["network"] == "784-64-64-64-10"
+    assert (facts["parameters"], facts["steps_per_epoch"], facts["training_rows"]) == (59210, 110, 55000)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_says_so(tmp_path, number, code):
+    command = [sys.executable, str(ROOT / "train.py"), "--device", "cpu", "-e", "1000", "--name", "long"]
+    metrics = tmp_path / "runs" / "long" / "metrics.csv"
+    deadline = time.monotonic() + 60
+    with going(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while not (metrics.exists() and metrics.read_text().count("\n") >= 2) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert "Stopped after step" in err
+    assert "Traceback" not in err
+    assert (tmp_path / "runs" / "long" / "last.safetensors").exists()
+    assert "test " not in out
+    report = json.loads((tmp_path / "runs" / "long" / "report.json").read_text())
+    assert report["finished"] == "interrupted"
+    assert report["steps"] > 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"TERM": "xterm"}, {"TERM": "xterm", "COLUMNS": "20"}, {"TERM": "xterm", "NO_COLOR": "1"}, {"TERM": "dumb"}],
+)
+def test_in_a_terminal_there_is_a_panel_and_the_result_stays_clean(tmp_path, changes):
+    toy = toy_file(tmp_path / "toy.npz")
+    ours, theirs = pty.openpty()
+    command = [
+        sys.executable,
+        str(ROOT / "train.py"),
+        "--device",
+        "cpu",
+        "--data",
+        str(toy),
+        "-e",
+        "3",
+        "--json",
+        "--no-plots",
+    ]
+    with going(command, cwd=tmp_path, env=environment(**changes), stdout=subprocess.PIPE, stderr=theirs) as process:
+        os.close(theirs)
+        seen = b""
+        while process.poll() is None or select.select([ours], [], [], 0)[0]:
+            if select.select([ours], [], [], 0.1)[0]:
+                try:
+                    seen += os.read(ours, 65536)
+                except OSError:
+                    break
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, seen
+    assert json.loads(out)["epochs"] == 3
+    assert b"Traceback" not in seen
+    assert (b"\x1b[?25l" in seen) == (changes["TERM"] != "dumb"), "a live panel hides the cursor while it draws"
+    if "NO_COLOR" in changes:
+        assert b"\x1b[3" not in seen
+
+
+@pytest.mark.parametrize("width", [0, 20, 60, 200])
+def test_in_a_terminal_a_sentence_is_broken_between_words(width, monkeypatch):
+    line = f"the label is column 4 of {'a' * 70}/data.csv ('art'; --label says otherwise)"
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, width))
+    with open(theirs, "w", encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        errors.print_stderr(line)
+        lines = os.read(ours, 1000).decode().splitlines()
+    os.close(ours)
+    assert " ".join(lines) == line
+    assert len(lines) == 1 if width in (0, 200) else len(lines) > 2
+    assert all(len(part) <= width or " " not in part for part in lines if width)
+
+
+def test_wide_letters_count_as_two_columns(monkeypatch):
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 20))
+    with open(theirs, "w", encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        errors.print_stderr("Labels are \N{GRINNING FACE}: output 0")  # the first four words: 20 letters, 21 columns
+        lines = os.read(ours, 1000).decode().splitlines()
+    os.close(ours)
+    assert lines == ["Labels are \N{GRINNING FACE}:", "output 0"]
+
+
+def test_a_terminal_that_is_closed_ends_no_training_and_its_result_is_whole(tmp_path):
+    toy = toy_file(tmp_path / "toy.npz")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, str(ROOT / "train.py"), "--device", "cpu", "--data", str(toy), "-e", "40", "--json"]
+    with going(command, cwd=tmp_path, env=environment(TERM="xterm"), stdout=subprocess.PIPE, stderr=theirs) as process:
+        os.close(theirs)
+        os.read(ours, 1)  # the panel has begun
+        os.close(ours)
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert json.loads(out)["epochs"] == 40
+
+
+def test_nothing_but_text_goes_into_a_pipe_even_with_force_color(tmp_path):
+    toy = toy_file(tmp_path / "toy.npz")
+    done = door(
+        "train",
+        "--device",
+        "cpu",
+        "--data",
+        toy,
+        "-e",
+        "2",
+        "--no-plots",
+        cwd=tmp_path,
+        FORCE_COLOR="1",
+        PYTHONIOENCODING="ascii",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stderr + done.stdout
+    assert done.stderr.count("epoch ") == 2
+
+
+def test_the_help_names_every_default_and_exit_code(capsys):
+    with pytest.raises(SystemExit) as end:
+        train.main(["--help"])
+    assert end.value.code == 0
+    text = capsys.readouterr().out
+    described = [line for line in text.splitlines() if line.strip().startswith("-") and "--help" not in line]
+    assert len(described) > 20
+    assert text.count("(default:") >= len(described) - 2
+    for code in (0, 1, 2, 3, 4, 5, 6, 7, 8, 130, 143):
+        assert f" {code} " in text
+
+
+def test_an_unexpected_fault_is_still_a_sentence(monkeypatch, capsys):
+    def broken(argv):
+        raise RuntimeError("something else")
+
+    assert run_cli(broken) == 1
+    assert capsys.readouterr().err == (
+        "error: unexpected RuntimeError: something else; a fault of Lagvis, LAGVIS_TRACEBACK=1 shows where\n"
+    )
+
+    def out_of_memory(argv):
+        raise MemoryError("Unable to allocate 1 TiB")
+
+    assert run_cli(out_of_memory) == 5
+
+    def no_device(argv):
+        raise DeviceError("why", "what mends it")
+
+    assert run_cli(no_device) == 4
+
+
+def test_numbers_are_predicted_with_one_flag_over_the_default_recipe(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 3))
+    np.savez(tmp_path / "line.npz", x=x, y=x @ [1.0, -2.0, 0.5] + 7.0)
+    arguments = ("--data", "line.npz", "--loss", "mse", "--lr", "0.02", "--device", "cpu", "--quiet", "--json")
+    done = door("train", *arguments, "-e", "30", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["test_loss"] < 0.05 * result["baseline_loss"]
+
+
+@pytest.mark.parametrize("redirection", ["| head -c 0", "2>/dev/full", "2>&-", "1>&-"])
+def test_whatever_becomes_of_the_streams_the_run_is_kept(tmp_path, redirection):
+    toy = toy_file(tmp_path / "toy.npz")
+    command = f"{sys.executable} {ROOT / 'train.py'} --device cpu --data {toy} -e 2 --name kept {redirection}"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"], cwd=tmp_path, env=environment(), capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "fault of Lagvis" not in done.stderr
+    assert json.loads((tmp_path / "runs" / "kept" / "report.json").read_text())["test_accuracy"] == 1.0
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_name_the_terminal_cannot_write_is_written_as_an_escape(tmp_path, encoding):
+    toy = toy_file(tmp_path / "toy.npz")
+    arguments = ("--device", "cpu", "--data", toy, "-e", "1", "--quiet", "--name", "kørsel \N{PARTY POPPER}")
+    done = door("train", *arguments, cwd=tmp_path, PYTHONIOENCODING=encoding)
+    assert done.returncode == 0, done.stderr
+    assert "\\U0001f389" in done.stdout
+
+
+def test_memory_that_a_library_lacks_is_5(capsys):
+    def torch_style(argv):
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 80 GB")
+
+    assert run_cli(torch_style) == 5
+    assert "memory does not suffice" in capsys.readouterr().err
+
+
+def test_a_jax_that_was_told_not_to_have_a_cpu_is_a_sentence_and_4(tmp_path):
+    arguments = ("--backend", "jax", "--device", "cpu", "-e", "1")
+    refused = door("train", *arguments, cwd=tmp_path, JAX_PLATFORMS="rubbish")
+    if "JAX is not installed" in refused.stderr:
+        skip_or_fail("jax", refused.stderr.strip())
+    assert refused.returncode == 4
+    assert refused.stderr.startswith("error: JAX has no cpu device")
+    assert refused.stderr.rstrip().endswith("unset JAX_PLATFORMS.")

@@ -1,0 +1,469 @@
+import contextlib
+import csv
+import gzip
+import io
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import load_iris
+
+from lagvis.data.datasets import load_dataset
+from lagvis.data.tables import dialect, reader, text
+from lagvis.errors import DataError
+
+ROWS = [(0.5, 1.25, "cat"), (-3.0, 2.5, "dog"), (4.0, 1e-3, "cat"), (7.5, -0.25, "dog"), (1.5, 2.0, "cat")]
+
+
+def write(path, text, encoding="utf-8"):
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def whole(source):
+    """All rows in the order of the file, by the line that `where` names."""
+    lines = [
+        int(source.where(part, row).rsplit(" ", 1)[1])
+        for part, y in (("training", source.y_train), ("test", source.y_test))
+        for row in range(len(y))
+    ]
+    order = np.argsort(lines)
+    return (
+        np.concatenate([source.x_train, source.x_test])[order],
+        np.concatenate([source.y_train, source.y_test])[order],
+        np.sort(lines),
+    )
+
+
+def read(path, *, regression=False, label=""):
+    return reader.read_table(path, regression=regression, label=label)
+
+
+def refusal(path, **options) -> str:
+    with pytest.raises(DataError) as caught:
+        load_dataset(str(path), **options)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def lined(rows, separator=",", mark=".", header=None, end="\n"):
+    cells = [[str(v).replace(".", mark) if isinstance(v, float) else v for v in row] for row in rows]
+    return "".join(separator.join(row) + end for row in ([header] if header else []) + cells)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|", " "])
+@pytest.mark.parametrize("header", [None, ["a", "b", "animal"]])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_every_way_to_write_a_table_gives_the_same_rows(tmp_path, separator, header, end, encoding):
+    marks = [".", ","] if separator != "," else ["."]
+    for mark in marks:
+        source = read(write(tmp_path / "t.csv", lined(ROWS, separator, mark, header, end) + end * 2, encoding))
+        x, y, lines = whole(source)
+        assert x.tolist() == [list(row[:2]) for row in ROWS]
+        assert y.tolist() == [row[2] for row in ROWS]
+        assert lines.tolist() == list(range(2, 7) if header else range(1, 6))
+        assert f"decimal {'comma' if mark == ',' else 'point'}" in source.notices[0]
+        assert ("a header" if header else "no header") in source.notices[0]
+        assert "--label" in source.notices[0]
+
+
+def test_the_table_of_a_danish_excel(tmp_path):
+    rng = np.random.default_rng(7)
+    y = rng.integers(0, 4, 200)
+    x = rng.integers(0, 256, (200, 64))
+    text = "\n".join(
+        ["label;" + ";".join(f"p{i}" for i in range(64))]
+        + [f"{b};" + ";".join(f"{v / 255:.3f}".replace(".", ",") for v in a) for a, b in zip(x, y, strict=True)]
+    )
+    source = read(write(tmp_path / "a05.csv", text, "utf-8-sig"))
+    found, labels, _ = whole(source)
+    np.testing.assert_array_equal(found, np.round(x / 255, 3))
+    np.testing.assert_array_equal(labels, y)
+    assert "('label')" in source.notices[0]
+    assert load_dataset(str(tmp_path / "a05.csv")).class_names == ("0", "1", "2", "3")
+
+
+def test_iris_is_read_as_scikit_learn_has_it(tmp_path):
+    iris = load_iris()
+    buffer = io.StringIO()
+    rows = csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC)
+    rows.writerow([*iris.feature_names, "species"])
+    rows.writerows([*map(float, x), str(iris.target_names[y])] for x, y in zip(iris.data, iris.target, strict=True))
+    x, y, _ = whole(read(write(tmp_path / "iris.csv", buffer.getvalue())))
+    np.testing.assert_array_equal(x, iris.data)
+    np.testing.assert_array_equal(y, iris.target_names[iris.target])
+    assert load_dataset(str(tmp_path / "iris.csv")).class_names == ("setosa", "versicolor", "virginica")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(st.floats(allow_nan=False, allow_infinity=False), st.floats(-1e6, 1e6), st.integers(-300, 300)),
+        min_size=2,
+        max_size=12,
+    ),
+    st.sampled_from(["%r", "%.17g", "%.17e"]),
+)
+def test_numbers_are_those_that_numpy_reads(tmp_path, rows, form):
+    text = "\n".join(",".join(["k", *(form % v if isinstance(v, float) else str(v) for v in row)]) for row in rows)
+    path = write(tmp_path / "t.csv", text)
+    x, _, _ = whole(read(path))
+    np.testing.assert_array_equal(x, np.genfromtxt(path, delimiter=",")[:, 1:])
+
+
+def test_the_fast_way_and_the_slow_way_agree(tmp_path, monkeypatch):
+    rng = np.random.default_rng(1)
+    text = "".join(f"{i % 3},{','.join(map(repr, row))}\n" for i, row in enumerate(rng.normal(size=(50, 7)).tolist()))
+    path = write(tmp_path / "t.csv", text)
+    fast = read(path)
+    calls = []
+    monkeypatch.setattr(reader.Parser, "fast", lambda self, block, dtype: calls.append(1))
+    slow = read(path)
+    assert calls
+    for name in ("x_train", "y_train", "x_test", "y_test"):
+        np.testing.assert_array_equal(getattr(fast, name), getattr(slow, name))
+    assert fast.notices == slow.notices
+
+
+@pytest.mark.parametrize("breaks", ["", "256", "0.5", "-1"])
+def test_a_square_of_whole_numbers_is_a_picture_unless_one_is_none(tmp_path, monkeypatch, breaks):
+    monkeypatch.setattr(reader, "BLOCK_LENGTH", 500)
+    x = np.random.default_rng(3).integers(0, 256, (20, 64))
+    cells = [[str(i % 2), *map(str, row)] for i, row in enumerate(x.tolist())]
+    cells[10][7] = breaks or cells[10][7]
+    source = read(write(tmp_path / "t.csv", "\n".join(map(",".join, cells))))
+    found, _, _ = whole(source)
+    expected = x.astype(float)
+    expected[10, 6] = float(cells[10][7])
+    np.testing.assert_array_equal(found.reshape(20, 64), expected)
+    assert found.dtype == (np.float64 if breaks else np.uint8)
+    assert found.shape == ((20, 64) if breaks else (20, 8, 8))
+    assert ("pictures of 8x8" in source.notices[0]) == (not breaks)
+
+
+def test_whole_numbers_written_with_a_point_are_bytes_too(tmp_path):
+    x = np.random.default_rng(3).integers(0, 256, (9, 64))
+    text = "\n".join(f"{i % 2}," + ",".join(f"{v}.0" for v in row) for i, row in enumerate(x.tolist()))
+    found, y, _ = whole(read(write(tmp_path / "t.csv", text)))
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found.reshape(9, 64), x)
+    assert y.dtype == np.int64
+
+
+@pytest.mark.parametrize("flag", ["b", "B", "2", "-2"])
+def test_the_label_is_the_column_told(tmp_path, flag):
+    path = write(tmp_path / "t.csv", "a,b,c\n1.5,0,2.5\n3.5,1,4.5\n5.5,1,6.5\n")
+    x, y, _ = whole(read(path, label=flag))
+    assert x.tolist() == [[1.5, 2.5], [3.5, 4.5], [5.5, 6.5]]
+    assert y.tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "expected"),
+    [
+        ("a,Class,c", "1,2,3", 1),
+        ("a,b,SPECIES", "1,2,3", 2),
+        ("x,y,z", "1,2,3", 1),
+        ("x,y,label", "1,2,3", 2),
+        ("a,b,c", "1,2,cat", 2),
+        ("a,b,c", "1,2,3", 0),
+        (None, "1,2,3", 0),
+        (None, "1,cat,3", 1),
+    ],
+)
+def test_the_label_is_found(tmp_path, header, cells, expected):
+    text = (header + "\n" if header else "") + f"{cells}\n" * 4
+    found = dialect.detect_dialect(write(tmp_path / "t.csv", text))
+    assert dialect.label_columns(found, "", False) == [expected]
+
+
+def test_the_last_column_and_the_flag(tmp_path):
+    path = write(tmp_path / "t.csv", "0.5,1.5,0\n2.5,3.5,1\n")
+    assert whole(read(path, label="last"))[1].tolist() == [0, 1]
+    sentence = refusal(path)
+    assert "line 1" in sentence
+    assert "--label" in sentence
+
+
+def test_several_targets_have_their_names(tmp_path):
+    path = write(tmp_path / "t.csv", "a;price;b;size\n1;2,5;3;4\n5;6,5;7;8\n9;1,5;2;3\n")
+    source = read(path, regression=True, label="size, price")
+    x, y, _ = whole(source)
+    assert source.target_names == ("size", "price")
+    assert y.tolist() == [[4, 2.5], [8, 6.5], [3, 1.5]]
+    assert x.tolist() == [[1, 3], [5, 7], [9, 2]]
+    dataset = load_dataset(str(path), regression=True, label="price")
+    assert dataset.target_names == ("price",)
+
+
+def test_one_hot_columns_are_classes_under_their_names(tmp_path):
+    path = write(tmp_path / "t.csv", "a,cat,dog\n" + "0.5,1,0\n1.5,0,1\n" * 5)
+    dataset = load_dataset(str(path), label="cat,dog")
+    assert dataset.class_names == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (["1", "2.0", "3e0"], [1, 2, 3]),
+        (["-1", "+1", "-1"], [-1, 1, -1]),
+        (["007", "8", "9"], ["007", "8", "9"]),
+        (["1", "2", "x"], ["1", "2", "x"]),
+        (["æ", "ø", "😀"], ["æ", "ø", "😀"]),
+    ],
+)
+def test_labels_are_the_users_own(tmp_path, written, expected):
+    text = "".join(f"{label},{i}.5\n" for i, label in enumerate(written))
+    assert whole(read(write(tmp_path / "t.csv", "label,a\n" + text)))[1].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("label,a\n1,2\n0,x\n1,3\n1,4\n", ("line 3", "column 2 ('a')", "'x'")),
+        ("label,a\n1,2\n0,\n1,3\n", ("line 3", "'a'", "empty", "fill")),
+        ("label,a\n1,2\n0,NA\n1,3\n", ("line 3", "'NA'", "fill")),
+        ("label,a\n1,2\n0,nan\n1,3\n", ("line 3", "nan")),
+        ("label,a\n1,2\n0,inf\n1,3\n1,4\n", ("line 3", "'inf'")),
+        ("label,a\n1,2\n0,1e999\n1,3\n", ("line 3", "'1e999'")),
+        ("label,a\n1,2\n0,1_0\n1,3\n1,5\n", ("line 3", "'1_0'")),
+        ("label,a\n1,2\n\n0,3,4\n1,3\n", ("line 4", "3 fields", "expected 2")),
+        ("label,a\n1,2\n,3\n1,3\n", ("line 3", "label", "''")),
+        ("label;a\n1;2\n1;1.234,56\n", ("line 3", "thousands", "1.234,56")),
+        ('label,a\n1,2\n1,"1,234.5"\n', ("line 3", "thousands", "1,234.5")),
+        ('label,a\n1,2\n1,"1,234"\n', ("line 3", "thousands", "1,234")),
+        ("label;a\n1;2.5\n1;1,5\n", ("decimal mark", "line 3", "line 2")),
+        ("label;a;b\n1;2.5;1,5\n", ("line 2",)),
+        ("a,b,c\nx,1,y\nz,2,w\n", ("column 1 ('a')", "text", "--label")),
+        ("class,target,a\n1,2,3\n", ("'class' and 'target'", "--label")),
+        ("label,a\n", ("no numbers",)),
+        ("\n\n", ("blank",)),
+        ("", ("empty",)),
+        ("one\ntwo\nthree\n", ("not a table",)),
+        ("<!DOCTYPE html><p>1,2\n1,2\n", ("web page",)),
+        ('{"a": 1,\n "b": 2}\n', ("JSON",)),
+        ('label,a\n1,2\n"1,2\n', ("line 3", "quote")),
+        ('label,a\n1,2\n"1"x,2\n', ("line 3", "quotes")),
+        ("label,a\n1,2\n1,\0\n", ("not text", "00")),
+        ("label,a\n1,2\n", ("one row",)),
+        ("a,a\n1,2\n3,4\n", ()),
+    ],
+)
+def test_what_is_no_table_of_numbers_is_refused_in_a_sentence(tmp_path, text, words):
+    path = write(tmp_path / "t.csv", text)
+    if not words:
+        read(path)
+        return
+    sentence = refusal(path)
+    assert all(word in sentence for word in words), sentence
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("lable", ("did you mean label",)),
+        ("9", ("'9'", "1 to 3")),
+        ("0", ("'0'",)),
+        ("a,a", ("twice",)),
+        ("a,b,label", ("no column as a feature",)),
+        ("a,nothing", ("'nothing'",)),
+    ],
+)
+def test_a_label_that_is_not_there_is_refused(tmp_path, flag, words):
+    sentence = refusal(write(tmp_path / "t.csv", "label,a,b\n1,2,3\n4,5,6\n"), label=flag, regression=True)
+    assert all(word in sentence for word in words), sentence
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"label,a\n1,2\n" + b"7" * 3_000_000, "longer than"),
+        (b"1," * 150_000 + b"1\n", "fields"),
+        (b'label,a\n1,2\n1,"' + b"7" * 200_000 + b'"\n', "field"),
+        (b'label,a\n1,"' + (b"7" * 99 + b"\n") * 30_000, "quote"),
+        (b"\x81\x8d\x8f\x90\n1,2", "not text"),
+        (b"\xff\xfe1", "not text"),
+        (bytes(range(256)) * 10, "not text"),
+        (gzip.compress(b"label,a\n1,2\n3,4\n")[:-9], "damaged gzip"),
+        (b"\x1f\x8bjunk", "damaged gzip"),
+        (gzip.compress(b"label,a\n" + b"1,2\n" * 200_000), "unpacks to more"),
+    ],
+    ids=["line", "columns", "field", "quote", "bytes", "utf-16", "binary", "cut", "no gzip", "bomb"],
+)
+def test_what_would_fill_a_memory_or_is_no_text_is_refused(tmp_path, monkeypatch, content, words):
+    monkeypatch.setattr(text, "ALWAYS_UNPACKED", 1000)
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        sentence = refusal(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert words in sentence
+    assert peak < 80e6
+
+
+def test_a_packed_table_and_one_in_cp1252_are_read(tmp_path):
+    text = "måling;klasse\n" + "1,5;kødbolle\n2,5;pølse\n" * 3
+    write(tmp_path / "æ ø 😀.csv", text, "cp1252")
+    source = read(tmp_path / "æ ø 😀.csv")
+    assert set(source.y_train) | set(source.y_test) == {"kødbolle", "pølse"}
+    assert "cp1252" in source.notices[0]
+    (tmp_path / "packed").write_bytes(gzip.compress(text.encode()))
+    dataset = load_dataset(str(tmp_path / "packed"))
+    assert dataset.class_names == ("kødbolle", "pølse")
+
+
+def test_what_spreadsheets_add_is_no_data(tmp_path):
+    path = write(tmp_path / "t.csv", 'sep=;\r\nlabel;a\r\n1;0,5\r\n0;1,5\r\n;\r\n"2";"2,5"\r\n;\r\n')
+    x, y, lines = whole(read(path))
+    assert x.tolist() == [[0.5], [1.5], [2.5]]
+    assert y.tolist() == [1, 0, 2]
+    assert lines.tolist() == [3, 4, 6]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("header", [None, ["a", "b", "animal"]])
+@pytest.mark.parametrize("ending", ["{s}", "{s} ", "{s}{s}{s}"])
+def test_empty_columns_at_the_end_are_none(tmp_path, separator, header, ending):
+    """A separator closes each line, or a spreadsheet wrote columns that once held something."""
+    end = ending.format(s=separator) + "\n"
+    x, y, lines = whole(read(write(tmp_path / "a.csv", lined(ROWS, separator, header=header, end=end))))
+    np.testing.assert_array_equal(x, [row[:2] for row in ROWS])
+    assert list(y) == [row[2] for row in ROWS]
+    assert lines[0] == 1 + bool(header)
+
+
+def test_a_line_of_separators_alone_is_an_empty_row_where_each_line_is_closed(tmp_path):
+    x, _, lines = whole(read(write(tmp_path / "a.csv", "a;b;label;\n1;2;1;\n;;;\n3;4;0; \n ; ;;\n5;6;1;\n")))
+    assert x.tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert lines.tolist() == [2, 4, 6]
+
+
+def test_a_column_at_the_end_with_a_name_or_one_value_is_a_column(tmp_path):
+    named = write(tmp_path / "named.csv", lined(ROWS, header=["a", "b", "animal", "c"], end=",\n").replace("c,", "c"))
+    assert "line 2, column 4 ('c') is empty; fill it or remove the row" in refusal(named)
+    late = write(tmp_path / "late.csv", lined(ROWS * 30, end=",\n") + "1,2,dog,3\n")
+    assert "late.csv, line 151 has 4 fields, expected 3 as elsewhere; mend it" in refusal(late)
+    early = write(tmp_path / "early.csv", lined(ROWS[:1], end=",1\n") + lined(ROWS[1:], end=",\n"))
+    assert "line 2, column 4 is empty; fill it or remove the row" in refusal(early)
+
+
+def test_a_quoted_label_may_hold_anything(tmp_path):
+    path = write(tmp_path / "t.csv", 'name,a\n"Smith, J.",1\n"say ""hi""",2\n"two lines",3\n')
+    assert whole(read(path))[1].tolist() == ["Smith, J.", 'say "hi"', "two lines"]
+
+
+def test_pandas_numbered_header_is_no_row(tmp_path):
+    assert len(whole(read(write(tmp_path / "t.csv", "0,1,2,3\n1,5,5,5\n0,6,6,7\n")))[0]) == 2
+
+
+def test_a_column_that_counts_the_rows_is_told(tmp_path):
+    text = "id,label,a\n" + "".join(f"{i},{i % 2},{i * i % 7}.5\n" for i in range(10))
+    notices = read(write(tmp_path / "t.csv", text)).notices
+    assert any("column 1 ('id') counts the rows" in line for line in notices)
+
+
+def test_a_training_and_a_test_table_are_matched_by_name(tmp_path):
+    write(tmp_path / "my_train.csv", "label,a,b\ncat,1,2.5\ndog,3,4.5\n")
+    write(tmp_path / "my_test.csv", "b;more;label;a\n6,5;9;dog;5\n")
+    dataset = load_dataset(str(tmp_path))
+    assert dataset.x_train.tolist() == [[1, 2.5], [3, 4.5]]
+    assert dataset.x_test.tolist() == [[5, 6.5]]
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.y_test.tolist() == [1]
+    assert list(dataset.sha256) == ["my_train.csv", "my_test.csv"]
+    assert any("more" in line for line in dataset.notices)
+    write(tmp_path / "my_test.csv", "a,label,b\n1,dog,2\n1,cow,2\n")
+    assert "my_test.csv, line 3" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("test", "words"),
+    [("a,b\n1,2\n", ("lacks", "label")), ("1,2\n3,4\n", ("2 columns", "3")), ("label,a\n1,2\n", ("lacks", "b"))],
+)
+def test_a_test_table_that_does_not_fit_is_refused(tmp_path, test, words):
+    write(tmp_path / "train.csv", "label,a,b\n0,1,2\n1,3,4\n")
+    write(tmp_path / "test.csv", test)
+    sentence = refusal(tmp_path)
+    assert all(word in sentence for word in words), sentence
+
+
+def test_labels_of_both_parts_are_of_one_kind(tmp_path):
+    write(tmp_path / "train.csv", "label,a\n1,1\n2,3\n")
+    write(tmp_path / "test.csv", "label,a\n1.0,1\nx,3\n")
+    assert "x" in refusal(tmp_path)
+    write(tmp_path / "test.csv", "label,a\n1.0,1\n2,3\n")
+    assert load_dataset(str(tmp_path)).y_test.tolist() == [0, 1]
+
+
+def test_one_table_in_a_folder_is_taken_and_two_are_not(tmp_path):
+    write(tmp_path / "a.csv", "label,a\n1,1.5\n2,3.5\n1,5.5\n")
+    (tmp_path / ".DS_Store").write_bytes(b"junk")
+    assert load_dataset(str(tmp_path)).name == "a"
+    write(tmp_path / "b.csv", "label,a\n1,1\n2,3\n")
+    assert "a.csv, b.csv" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "Excel"),
+        (b"\x93NUMPY\1\0", "numpy.savez"),
+        (b"\x80\4\x95", "never opened"),
+        (b"PAR1", "Parquet"),
+        (b"\x89PNG\r\n\x1a\n", "picture"),
+        (b"\0\0\x08\x01\0\0\0\1\0", "IDX"),
+    ],
+)
+def test_other_files_are_told_by_their_content(tmp_path, start, words):
+    path = tmp_path / "t.csv"
+    path.write_bytes(start)
+    assert words in refusal(path)
+
+
+def test_an_npz_is_known_by_its_content_and_a_label_belongs_to_tables(tmp_path):
+    np.savez(tmp_path / "t.npz", x=np.eye(6), y=[0, 1] * 3)
+    path = (tmp_path / "t.npz").rename(tmp_path / "t.csv")
+    assert load_dataset(str(path)).x_train.shape == (5, 6)
+    assert "--label" in refusal(path, label="y")
+
+
+def test_a_path_is_proposed(tmp_path):
+    write(tmp_path / "letters.csv", "label,a\n1,2\n")
+    assert f"did you mean {tmp_path / 'letters.csv'}" in refusal(tmp_path / "leters.csv")
+    (tmp_path / "in").mkdir()
+    assert f"use --data {tmp_path}" in refusal(tmp_path.parent) or len(list(tmp_path.parent.iterdir())) > 1
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=200) | st.text(alphabet='01,;."\n\r\tax -', max_size=80).map(str.encode), st.booleans())
+def test_nothing_but_our_own_error_comes_of_any_bytes(tmp_path, content, regression):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    with contextlib.suppress(DataError):
+        assert np.isfinite(load_dataset(str(path), regression=regression).x_train).all()
+
+
+def test_the_largest_numbers_of_both_signs_are_no_fault(tmp_path):
+    path = write(tmp_path / "t.csv", "k,0\nk,-1.7e308\nk,1.7e308\nk,-1.7e308\n")
+    assert whole(read(path))[0].ravel().tolist() == [0, -1.7e308, 1.7e308, -1.7e308]
+
+
+# What fuzzing found (docs/fuzzing.md): the cells of a row were told apart by a NUL, and the bytes of UTF-16 are not
+# looked at one by one.
+@pytest.mark.parametrize("character", ["\0", "\x1b", "\x08"])
+def test_control_characters_in_utf_16_are_refused_as_elsewhere(tmp_path, character):
+    text = "y,a,b\n" + "1,0.5,2\n0,0.25,3\n" * 4 + f"1,0.7{character}5,4\n"
+    sentence = refusal(write(tmp_path / "t.csv", text, "utf-16"))
+    assert f"line 10 holds the character {ord(character):02x}" in sentence
+
+
+def test_a_label_that_is_no_class_is_found_in_the_test_table_too(tmp_path):
+    write(tmp_path / "train.csv", "y,a\n" + "1,2\n0,3\n" * 4)
+    write(tmp_path / "test.csv", "y,a\n1,2\n0,3\n.1,2\n")
+    assert f"{tmp_path / 'test.csv'}, line 4: " in refusal(tmp_path)

@@ -1,0 +1,118 @@
+"""Data sets and runs so small that a test may make them anew."""
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lagvis.backends.backend import Backend
+from lagvis.backends.registry import select
+from lagvis.data.dataset import Dataset, Source, as_classification, as_regression
+from lagvis.training.checkpoint import Checkpoint
+from lagvis.training.events import EpochEnded, Event, Finished, Progress
+from lagvis.training.loop import fit
+from lagvis.training.plan import make_plan
+from lagvis.training.recipe import Recipe
+
+IDX_CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
+STANDARD = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+def idx_bytes(array: np.ndarray, kind: str = "u1") -> bytes:
+    """An array as IDX, written from the description of the format."""
+    head = bytes([0, 0, IDX_CODES[kind], array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+    return head + array.astype(f">{kind}").tobytes()
+
+
+def bands(rows: int, classes: int = 4, seed: int = 7) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures (rows, 6, 6) of bytes with a bright band at the height of their class, every class in turn."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(rows) % classes
+    x = rng.integers(0, 60, (rows, 6, 6))
+    x[np.arange(rows), y] = 250
+    return x.astype(np.uint8), y
+
+
+def write_folder(
+    folder: Path, names: tuple[str, ...] = STANDARD, *, packed: bool = False, labels_from: int = 0, kind: str = "u1"
+) -> Path:
+    """Four IDX files of 40 and 12 bands; labels of the IDX type `kind` begin with `labels_from`."""
+    (x_train, y_train), (x_test, y_test) = bands(40), bands(12, seed=8)
+    contents = (
+        idx_bytes(x_train),
+        idx_bytes(y_train + labels_from, kind),
+        idx_bytes(x_test),
+        idx_bytes(y_test + labels_from, kind),
+    )
+    for name, content in zip(names, contents, strict=True):
+        path = folder / (f"{name}.gz" if packed else name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(content) if packed else content)
+    return folder
+
+
+def classes(rows: int = 120, classes: int = 4, test_rows: int = 30) -> Dataset:
+    """Bands to tell apart."""
+    (x, y), (x_test, y_test) = bands(rows, classes), bands(test_rows, classes, seed=8)
+    return as_classification(Source("bands", x, y, x_test, y_test, {}))
+
+
+def numbers(rows: int = 120, test_rows: int = 30) -> Dataset:
+    """Two targets on scales far apart, linear in three numbers but for a little noise."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(5.0, 2.0, (rows + test_rows, 3))
+    slopes = np.array([[1.0, 200.0], [-2.0, 100.0], [0.5, -300.0]])
+    y = x @ slopes + [3.0, 1000.0] + rng.normal(0.0, 0.1, (rows + test_rows, 2))
+    source = Source("line", x[:rows], y[:rows], x[rows:], y[rows:], {}, target_names=("near", "far"), unit="m")
+    return as_regression(source)
+
+
+def quick(**keys: Any) -> Recipe:
+    """A recipe for toys: two epochs of a small network, nothing held out."""
+    small = {"data": "toy", "hidden": (8,), "epochs": 2, "batch_size": 20, "validation": 0, "lr": 0.1}
+    return Recipe(**(small | keys))
+
+
+def run(
+    recipe: Recipe,
+    dataset: Dataset,
+    *,
+    stop_at: Callable[[Event], bool] = lambda event: False,
+    start: Checkpoint | None = None,
+    backend: Backend | None = None,
+) -> list[Event]:
+    """Every event of a run (on NumPy, from its beginning) that is asked to stop once `stop_at` holds of an event.
+
+    A validation part is taken as asked for by hand.
+    """
+    plan = make_plan(recipe, dataset, strict_validation=True)
+    backend = backend or select("cpu", dtype=recipe.dtype)
+    events: list[Event] = []
+    for event in fit(recipe, dataset, plan, backend, start=start, stop=lambda: any(map(stop_at, events))):
+        events.append(event)
+    return events
+
+
+def last(events: list[Event]) -> Finished:
+    """The event that a run ends with."""
+    assert isinstance(events[-1], Finished)
+    return events[-1]
+
+
+def epochs(events: list[Event]) -> list[EpochEnded]:
+    """The epochs that have ended."""
+    return [event for event in events if isinstance(event, EpochEnded)]
+
+
+def at_step(step: int) -> Callable[[Event], bool]:
+    """Holds of the progress that tells of this step."""
+    return lambda event: isinstance(event, Progress) and event.step == step
+
+
+def logits(params: list[dict[str, np.ndarray]], x: np.ndarray) -> np.ndarray:
+    """The last z of a ReLU network, in float64 and in so many words."""
+    for layer in params[:-1]:
+        x = np.maximum(x @ layer["W"].astype(np.float64) + layer["b"], 0.0)
+    return x @ params[-1]["W"].astype(np.float64) + params[-1]["b"]

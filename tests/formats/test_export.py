@@ -1,0 +1,255 @@
+"""Exports read by the libraries they are for, and held against predictions."""
+
+import dataclasses
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from lagvis.data.dataset import Source, as_regression
+from lagvis.errors import CheckpointError, ExportError
+from lagvis.formats.arrays import npz_bytes, safetensors_bytes
+from lagvis.formats.onnx_model import ONNX_ACTIVATIONS, imprecise_in_float32, onnx_bytes
+from lagvis.formats.paper import is_paper_folder, paper_files, read_paper_network
+from lagvis.inference.prediction import outputs
+from lagvis.runs.atomic import write_export_file, write_export_folder
+from lagvis.runs.checkpoint_file import read_checkpoint
+from lagvis.training.checkpoint import Checkpoint
+from tests.factories import classes, last, numbers, quick, run
+
+BOUNDS = {"float32": 1e-5, "float64": 1e-12}
+
+
+def trained(dataset, **keys):
+    """A checkpoint with all that a run keeps, momentum and all."""
+    return last(run(quick(momentum=0.9, **keys), dataset)).checkpoint
+
+
+@pytest.fixture(scope="module")
+def toy():
+    return trained(classes())
+
+
+@pytest.fixture(scope="module")
+def line():
+    return trained(numbers(), loss="mse", dtype="float64")
+
+
+def answers(onnxruntime, content, x, sizes):
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    for size in sizes:
+        yield np.concatenate([session.run(None, {"x": x[i : i + size]})[0] for i in range(0, len(x), size)])
+
+
+@pytest.mark.parametrize("activation", ONNX_ACTIVATIONS)
+@pytest.mark.parametrize("hidden", [(), (8,), (9, 7, 5)])
+def test_onnxruntime_tells_the_same_probabilities(onnxruntime, activation, hidden, dtype):
+    dataset = classes(test_rows=50)
+    checkpoint = trained(dataset, activation=activation, hidden=hidden, dtype=dtype)
+    expected = outputs(checkpoint.model, checkpoint.state["params"], dataset.x_test)
+    for found in answers(onnxruntime, onnx_bytes(checkpoint), dataset.x_test.astype(dtype), (1, 7, 50)):
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found, expected, rtol=0, atol=BOUNDS[dtype])
+        np.testing.assert_array_equal(found.argmax(axis=1), expected.argmax(axis=1))
+
+
+def test_onnxruntime_tells_the_same_numbers_in_their_unit(onnxruntime, dtype):
+    dataset = numbers()
+    checkpoint = trained(dataset, loss="mse", dtype=dtype)
+    expected = outputs(checkpoint.model, checkpoint.state["params"], dataset.x_test)
+    for found in answers(onnxruntime, onnx_bytes(checkpoint), dataset.x_test.astype(dtype), (1, 7, 30)):
+        np.testing.assert_allclose(found, expected, rtol=10 * BOUNDS[dtype], atol=1000 * BOUNDS[dtype])
+
+
+def test_onnx_tells_what_its_numbers_mean(onnxruntime, toy, line):
+    import onnx
+
+    found = onnx.load_from_string(onnx_bytes(toy))
+    props = {entry.key: json.loads(entry.value) for entry in found.metadata_props}
+    assert props == {"class_names": ["0", "1", "2", "3"], "shape": [6, 6], "input": "bytes, 0 to 255"}
+    (given,), (made,) = found.graph.input, found.graph.output
+    shapes = [[d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim] for value in (given, made)]
+    assert (given.name, made.name, shapes) == ("x", "probabilities", [["N", 36], ["N", 4]])
+    types = {given.type.tensor_type.elem_type, made.type.tensor_type.elem_type}
+    assert types | {array.data_type for array in found.graph.initializer} == {onnx.TensorProto.FLOAT}
+    other = onnx.load_from_string(onnx_bytes(line))
+    props = {entry.key: json.loads(entry.value) for entry in other.metadata_props}
+    assert "feature_names" not in props
+    assert (props["target_names"], props["unit"], other.graph.output[0].name) == (["near", "far"], "m", "numbers")
+
+
+def test_onnx_tells_the_names_of_its_columns(onnxruntime, line):
+    import onnx
+
+    named = dataclasses.replace(line, model=dataclasses.replace(line.model, feature_names=("a", "b", "c")))
+    props = {entry.key: json.loads(entry.value) for entry in onnx.load_from_string(onnx_bytes(named)).metadata_props}
+    assert props["feature_names"] == ["a", "b", "c"]
+
+
+def test_onnx_says_what_to_install(toy, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ExportError, match=r"pip install -e '\.\[onnx\]'"):
+        onnx_bytes(toy)
+
+
+def test_more_than_a_protobuf_message_holds_is_refused(onnxruntime, toy, monkeypatch):
+    monkeypatch.setattr("lagvis.formats.onnx_model.LARGEST_ONNX", 4 * toy.model.parameters - 1)
+    with pytest.raises(ExportError, match="at most 2 GB"):
+        onnx_bytes(toy)
+
+
+def table(mean, deviation, target=(0.0, 1.0)):
+    """Two columns, the second of that mean and deviation, and a number to predict, of those of `target`."""
+    z = np.random.default_rng(4).normal(size=(60, 2))
+    x, y = np.stack([z[:, 0], mean + deviation * z[:, 1]], axis=1), target[0] + target[1] * z.sum(axis=1, keepdims=True)
+    return as_regression(Source("table", x[:40], y[:40], x[40:], y[40:], {}, target_names=("it",)))
+
+
+BEYOND = {
+    "column 1": [(1e40, 1e39), (0.0, 1e38), (1e-41, 1e-41), (0.0, 1e-60)],
+    "target it": [(-1e40, 1e39), (0.0, 1e38), (0.0, 1e-41)],
+}
+
+
+@pytest.mark.parametrize(("name", "scale"), [(name, scale) for name, scales in BEYOND.items() for scale in scales])
+def test_numbers_beyond_float32_are_refused_and_float64_answers(onnxruntime, name, scale):
+    dataset = table(*scale) if name == "column 1" else table(0.0, 1.0, scale)
+    with pytest.raises(ExportError, match=rf"^{name} \(mean .* is beyond float32, .* train with --dtype float64"):
+        onnx_bytes(trained(dataset, loss="mse"))
+    checkpoint = trained(dataset, loss="mse", dtype="float64")
+    (found,) = answers(onnxruntime, onnx_bytes(checkpoint), dataset.x_test, (20,))
+    expected = outputs(checkpoint.model, checkpoint.state["params"], dataset.x_test)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9 * dataset.y_test.std())
+
+
+def test_what_float32_rounds_is_what_answers_otherwise(onnxruntime):
+    for dtype, mean, rough in (("float32", 1e7, ["column 1"]), ("float32", 1e3, []), ("float64", 1e7, [])):
+        dataset = table(mean, 0.5)
+        checkpoint = trained(dataset, loss="mse", dtype=dtype)
+        (found,) = answers(onnxruntime, onnx_bytes(checkpoint), dataset.x_test.astype(dtype), (20,))
+        off = np.abs(found - outputs(checkpoint.model, checkpoint.state["params"], dataset.x_test)).max()
+        assert [name for name, *_ in imprecise_in_float32(checkpoint)] == rough
+        assert (off > 1e-2) == bool(rough), off
+    assert [scale[0] for scale in imprecise_in_float32(trained(table(0.0, 1.0, (1e6, 2.0)), loss="mse"))] == [
+        "target it"
+    ]
+
+
+@pytest.mark.parametrize("which", ["toy", "line"])
+def test_safetensors_is_the_network_alone_and_a_run_again(which, request, tmp_path):
+    checkpoint = request.getfixturevalue(which)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(safetensors_bytes(checkpoint))
+    with safe_open(path, framework="numpy") as file:
+        meaning, names = json.loads(file.metadata()["lagvis"]), set(file.keys())
+    layers = {f"params.{i}.{name}" for i in (0, 1) for name in "Wb"}
+    scalings = {f"{axis}_scaling.{part}" for axis in "xy" for part in ("mean", "deviation")}
+    assert names == layers | (scalings if which == "line" else set())
+    assert meaning["activation"] == "relu"
+    again = read_checkpoint(path)
+    assert (again.model.class_names, again.epoch, again.step) == (checkpoint.model.class_names, 2, checkpoint.step)
+    assert set(again.state) == {"params"}
+    for layer, original in zip(again.state["params"], checkpoint.state["params"], strict=True):
+        np.testing.assert_array_equal(layer["W"], original["W"])
+
+
+def test_pytorch_computes_with_safetensors(toy, torch, tmp_path):
+    from safetensors.torch import load
+
+    arrays = load(safetensors_bytes(toy))
+    dataset = classes()
+    a = torch.from_numpy(dataset.x_test) / 255
+    a = torch.relu(a @ arrays["params.0.W"] + arrays["params.0.b"])
+    found = torch.softmax(a @ arrays["params.1.W"] + arrays["params.1.b"], dim=-1)
+    expected = outputs(toy.model, toy.state["params"], dataset.x_test)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-6)
+
+
+def test_npz_needs_nothing_but_numpy(line):
+    dataset = numbers()
+    with np.load(io.BytesIO(npz_bytes(line)), allow_pickle=False) as arrays:
+        a = (dataset.x_test - arrays["x_scaling.mean"]) / arrays["x_scaling.deviation"]
+        a = np.maximum(0, a @ arrays["params.0.W"] + arrays["params.0.b"])
+        z = a @ arrays["params.1.W"] + arrays["params.1.b"]
+        found = z * arrays["y_scaling.deviation"] + arrays["y_scaling.mean"]
+        meaning = json.loads(str(arrays["lagvis"]))
+    np.testing.assert_allclose(found, outputs(line.model, line.state["params"], dataset.x_test), rtol=1e-12)
+    assert (meaning["unit"], meaning["target_names"]) == ("m", ["near", "far"])
+
+
+def test_equal_networks_make_equal_files(toy):
+    for make in (safetensors_bytes, npz_bytes):
+        assert make(toy) == make(toy)
+
+
+@pytest.mark.parametrize("hidden", [(), (8,), (9, 7)])
+def test_what_the_papers_program_gets_is_every_bit(tmp_path, hidden):
+    checkpoint = trained(classes(), hidden=hidden, dtype="float64")
+    write_export_folder(tmp_path / "saved_network", paper_files(checkpoint), is_paper_folder)
+    again = read_paper_network(tmp_path / "saved_network")
+    assert again.model.widths == checkpoint.model.widths
+    for layer, original in zip(again.state["params"], checkpoint.state["params"], strict=True):
+        assert (layer["W"].tobytes(), layer["b"].tobytes()) == (original["W"].tobytes(), original["b"].tobytes())
+    first = np.load(tmp_path / "saved_network" / "biaslayer1.npy")
+    assert (first.dtype, first.shape) == (np.float64, (checkpoint.model.widths[1], 1))
+
+
+def test_float32_is_widened_for_the_paper(toy, tmp_path):
+    write_export_folder(tmp_path / "n", paper_files(toy), is_paper_folder)
+    again = read_paper_network(tmp_path / "n").state["params"]
+    assert again[0]["W"].dtype == np.float64
+    np.testing.assert_array_equal(again[0]["W"], toy.state["params"][0]["W"])
+
+
+def test_the_paper_has_no_words_for_other_networks(line):
+    with pytest.raises(ExportError, match="has numbers and real-valued columns; use --format"):
+        paper_files(line)
+    with pytest.raises(ExportError, match="has the activation tanh"):
+        paper_files(trained(classes(), activation="tanh"))
+    assert paper_files(trained(classes(), activation="tanh", hidden=()))  # never used
+
+
+def test_a_folder_is_replaced_as_a_whole(toy, tmp_path):
+    folder = tmp_path / "n"
+    write_export_folder(folder, paper_files(trained(classes(), hidden=(5, 4))), is_paper_folder)
+    write_export_folder(folder, paper_files(toy), is_paper_folder)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(paper_files(toy))
+    assert [path.name for path in tmp_path.iterdir()] == ["n"]
+
+
+@pytest.mark.parametrize("kind", ["other", "file", "link", "loop", "mixed"])
+def test_a_folder_that_is_not_ours_is_left_alone(toy, tmp_path, kind):
+    folder, elsewhere = tmp_path / "n", tmp_path / "elsewhere"
+    write_export_folder(elsewhere, paper_files(toy), is_paper_folder)
+    match kind:
+        case "file":
+            folder.write_text("mine")
+        case "link":
+            (elsewhere / "letter.txt").write_text("mine")
+            folder.symlink_to(elsewhere)
+        case "loop":
+            folder.symlink_to(folder)
+        case "mixed":
+            write_export_folder(folder, paper_files(toy), is_paper_folder)
+            (folder / "letter.txt").write_text("mine")
+        case "other":
+            folder.mkdir()
+            (folder / "letter.txt").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(CheckpointError, match="no network of the paper's program"):
+        write_export_folder(folder, paper_files(toy), is_paper_folder)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_file_is_not_written_over_a_folder(tmp_path):
+    with pytest.raises(CheckpointError, match="is a folder, a file is to be written"):
+        write_export_file(tmp_path, b"")
+
+
+def test_only_the_network_is_carried(toy):
+    assert set(toy.state) > {"params"}
+    alone = Checkpoint(toy.model, {"params": toy.state["params"]}, toy.epoch, toy.step)
+    assert npz_bytes(toy) == npz_bytes(alone)

@@ -1,0 +1,84 @@
+"""The page as text; what it does is in tests/browser."""
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lagvis.data.scaling import Scaling
+from lagvis.formats.page import page_html
+from lagvis.training.model import Model
+
+DIGITS = tuple("0123456789")
+MODEL = Model((12, 5, 3), "tanh", "cross-entropy", (3, 4), ("a", "b", "c"), (), "", None, None)
+
+
+def params(dtype=np.float32):
+    rng = np.random.default_rng(2)
+    return [
+        {"W": rng.normal(0, 1, (n, m)).astype(dtype), "b": rng.normal(0, 1, m).astype(dtype)}
+        for n, m in ((12, 5), (5, 3))
+    ]
+
+
+def network_in(page):
+    return json.loads(re.search(r'<script type="application/json" id="network">(.*?)</script>', page, re.S)[1])
+
+
+def test_every_weight_is_in_it_as_float32():
+    for dtype in (np.float32, np.float64):
+        found = network_in(page_html(MODEL, params(dtype), "12-5-3"))
+        for layer, original in zip(found["layers"], params(dtype), strict=True):
+            for name in "Wb":
+                numbers = np.frombuffer(base64.b64decode(layer[name]), "<f4")
+                np.testing.assert_array_equal(numbers, original[name].astype(np.float32).reshape(-1))
+        assert (found["shape"], found["activation"], found["classes"]) == ([3, 4], "tanh", ["a", "b", "c"])
+
+
+def test_the_policy_allows_its_own_style_and_script_and_nothing_else():
+    page = page_html(MODEL, params(), "12-5-3")
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+    for element in ("style", "script"):
+        (content,) = re.findall(rf"<{element}>(.*?)</{element}>", page, re.S)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{element}-src 'sha256-{digest}'" in policy
+    assert not re.search(r"https?:|//[a-z]+\.|@import|url\(", page)
+
+
+@pytest.mark.parametrize("name", ["</script><b>", "<!-- <script>", "&amp;", "\u2028", "{{NAME}}", "\U0001f600", 'a"b'])
+def test_a_class_may_be_called_anything(name):
+    page = page_html(replace(MODEL, class_names=(name, "b", "c")), params(), name)
+    assert network_in(page)["classes"][0] == name
+    assert page.count("<script") == 2
+    assert page.count("</script") == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"y_scaling": Scaling(np.zeros(3), np.ones(3)), "class_names": ()}, "predicts numbers"),
+        ({"x_scaling": Scaling(np.zeros(12), np.ones(12))}, "reads rows of 3x4 numbers"),
+        ({"shape": (12,)}, "reads rows of 12 numbers"),
+        ({"shape": (2, 2, 3)}, r"reads rows of 2x2x3 numbers, .* pictures in grey \(bytes\) apart"),
+    ],
+)
+def test_what_cannot_be_drawn_has_no_page(change, words):
+    with pytest.raises(ValueError, match=words):
+        page_html(replace(MODEL, **change), params(), "12-5-3")
+
+
+def test_only_a_network_of_digits_is_asked_for_a_digit():
+    digits = Model((784, 10), "relu", "cross-entropy", (28, 28), DIGITS, (), "", None, None, as_digits=True)
+    layers = [{"W": np.zeros((784, 10)), "b": np.zeros(10)}]
+    assert "<h1>Draw a digit</h1>" in page_html(digits, layers, "784-10")
+    assert "<h1>Draw</h1>" in page_html(MODEL, params(), "12-5-3")
+    assert network_in(page_html(digits, layers, "784-10"))["digits"] is True
+    assert network_in(page_html(MODEL, params(), "12-5-3"))["digits"] is False
+    others = replace(digits, as_digits=False)  # as large, of the same classes
+    assert network_in(page_html(others, layers, "784-10"))["digits"] is False

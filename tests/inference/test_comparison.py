@@ -1,0 +1,213 @@
+"""Backends agree with NumPy in float64, tensor by tensor; and a backend that does not is found out."""
+
+from dataclasses import replace
+
+import array_api_compat.numpy as numpy_namespace
+import numpy as np
+import pytest
+
+from lagvis.backends import registry
+from lagvis.backends.registry import select
+from lagvis.cli import compare
+from lagvis.data.dataset import Source, as_classification, as_regression
+from lagvis.inference.comparison import batch_of, magnitudes
+from lagvis.inference.comparison import compare as compare_backends
+from lagvis.training import recipe as recipes
+from lagvis.training.events import EpochEnded, Finished
+from lagvis.training.factory import initial_state
+from lagvis.training.loop import fit
+from lagvis.training.model import Model
+from lagvis.training.plan import make_plan
+from lagvis.tree import named_leaves, tree_map
+from tests.conftest import OPENERS, open_backend
+from tests.fake_backends import ReadOnlyBackend
+
+rng = np.random.default_rng(0)
+
+
+def pictures(rows=300, classes=5, side=8):
+    """Bytes with a bright band a class."""
+    y = rng.integers(0, classes, rows)
+    x = rng.integers(0, 60, (rows, side, side)).astype(np.uint8)
+    x[np.arange(rows), y] = 250
+    return x, y
+
+
+PICTURES = as_classification(Source("bands", *pictures(), *pictures(100), sha256={}))
+NUMBERS = as_regression(
+    Source("waves", (x := rng.normal(size=(300, 4))), np.sin(x[:, :2] * 2), x[:100], np.sin(x[:100, :2] * 2), sha256={})
+)
+
+
+def recipe_for(regression, dtype, **changes):
+    base = {"loss": "mse", "label_smoothing": 0.0} if regression else {}
+    settings = {"hidden": (16, 8), "batch_size": 32, "validation": 50, "epochs": 3, "dtype": dtype}
+    return recipes.load("default", base | settings | changes)
+
+
+@pytest.mark.parametrize("regression", [False, True], ids=["classes", "numbers"])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
+def test_every_backend_agrees_within_a_few_units_in_the_last_place(backend_of, dtype, activation, regression):
+    recipe = recipe_for(regression, dtype, activation=activation)
+    dataset = NUMBERS if regression else PICTURES
+    found = compare_backends(recipe, dataset, make_plan(recipe, dataset), [backend_of(dtype)], 5)
+    assert {d.tensor for d in found.differences} >= {"loss", "params.0.W", "grads.2.b", "velocity.1.W"}
+    failures = [d for d in found.differences if not d.passed]
+    assert not failures, failures
+
+
+def test_every_backend_agrees_on_a_weighted_loss(backend_of, dtype):
+    recipe = recipe_for(False, dtype, class_weights="balanced")
+    rare = np.flatnonzero((PICTURES.y_train > 0) | (np.arange(300) % 8 == 0))
+    dataset = replace(PICTURES, x_train=PICTURES.x_train[rare], y_train=PICTURES.y_train[rare])
+    found = compare_backends(recipe, dataset, make_plan(recipe, dataset), [backend_of(dtype)], 5)
+    failures = [d for d in found.differences if not d.passed]
+    assert not failures, failures
+
+
+@pytest.mark.parametrize("name", OPENERS)
+def test_a_whole_run_has_the_same_start_order_and_nearly_the_same_end(name):
+    recipe = recipe_for(False, "float64", epochs=2)
+    plan = make_plan(recipe, PICTURES)
+
+    def run(backend):
+        *events, last = fit(recipe, PICTURES, plan, backend)
+        return [event.train.loss for event in events if isinstance(event, EpochEnded)], last
+
+    losses, last = run(open_backend(name, "float64"))
+    expected_losses, expected = run(select("cpu", dtype="float64"))
+    assert isinstance(last, Finished)
+    np.testing.assert_allclose(losses, expected_losses, rtol=1e-10)
+    assert last.test.confusion.tolist() == expected.test.confusion.tolist()
+    for (path, leaf), (_, other) in zip(named_leaves(last.state), named_leaves(expected.state), strict=True):
+        np.testing.assert_allclose(leaf, other, rtol=1e-7, atol=1e-9, err_msg=path)
+
+
+class SwappedSign(ReadOnlyBackend):
+    """A backend that goes uphill: one sign is wrong."""
+
+    def scan(self, step):
+        right = super().scan(step)
+
+        def run(state, inputs, fixed):
+            moved = right(state, inputs, fixed)
+            return moved | {"params": tree_map(lambda old, new: 2 * old - new, state["params"], moved["params"])}
+
+        return run
+
+
+class WrongExponential(ReadOnlyBackend):
+    """A backend whose exp is off in the fifth digit."""
+
+    class Namespace:
+        def __getattr__(self, name):
+            return getattr(numpy_namespace, name)
+
+        @staticmethod
+        def exp(x):
+            return numpy_namespace.exp(x) * (1 + 1e-5 * x)
+
+    xp = Namespace()
+
+
+class NotANumber(ReadOnlyBackend):
+    """A backend whose loss is NaN."""
+
+    def scan(self, step):
+        right = super().scan(step)
+
+        def run(state, inputs, fixed):
+            moved = right(state, inputs, fixed)
+            return moved | {"sums": moved["sums"] | {"loss": moved["sums"]["loss"] * np.nan}}
+
+        return run
+
+
+@pytest.mark.parametrize(
+    ("broken", "failing"),
+    [(SwappedSign, "params.0.W"), (WrongExponential, "grads.0.W"), (NotANumber, "loss")],
+)
+def test_a_broken_backend_fails_where_it_is_broken(broken, failing, dtype):
+    recipe = recipe_for(False, dtype)
+    found = compare_backends(recipe, PICTURES, make_plan(recipe, PICTURES), [broken(dtype)], 3)
+    assert not found.passed
+    assert failing in {d.tensor for d in found.differences if not d.passed}
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_compare_exits_with_1_for_a_broken_backend_and_0_without(monkeypatch, capsys, as_json):
+    arguments = ["--recipe", "paper", "--steps", "2", "--backends", "numpy,torch", *(["--json"] if as_json else [])]
+    monkeypatch.setattr(registry, "select", lambda device, name, dtype, compiled=True: ReadOnlyBackend(dtype))
+    assert compare.main(arguments) == 0
+    assert "FAIL" not in capsys.readouterr().out
+    monkeypatch.setattr(registry, "select", lambda device, name, dtype, compiled=True: SwappedSign(dtype))
+    assert compare.main(arguments) == 1
+    printed = capsys.readouterr().out
+    assert ('"passed": false' if as_json else "FAIL") in printed
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
+def test_right_backends_pass_where_terms_cancel(name, dtype):
+    """A network that has learned noise by heart: p - t is small, and what it was made of is not."""
+    backend = open_backend(name, dtype)
+    noise = np.random.default_rng(1)
+    x, y = noise.normal(size=(100, 5)), noise.integers(0, 3, 100)
+    dataset = as_classification(Source("noise", x, y, x[:20], y[:20], sha256={}))
+    recipe = recipe_for(False, dtype, hidden=(32,), batch_size=20, validation=0, lr=0.3, label_smoothing=0.0)
+    found = compare_backends(recipe, dataset, make_plan(recipe, dataset), [backend], 80)
+    assert found.passed, [d for d in found.differences if not d.passed]
+    one_unit = recipe_for(False, dtype, hidden=(1,))
+    found = compare_backends(one_unit, PICTURES, make_plan(one_unit, PICTURES), [backend], 10)
+    assert found.passed, [d for d in found.differences if not d.passed]
+
+
+def test_a_row_of_weight_2_has_the_scale_of_two_rows():
+    recipe = recipe_for(False, "float64")
+    model = Model.of(recipe, PICTURES, np.arange(300))
+    state, rows = initial_state(recipe, model), np.array([0, 1, 1, 2])
+    twice = magnitudes(state, batch_of(rows, model, PICTURES, {}), model, recipe, 0.1)
+    weights = {"w": np.where(np.arange(300) == 1, 2.0, 1.0)}
+    weighted = magnitudes(state, batch_of(np.arange(3), model, PICTURES, weights), model, recipe, 0.1)
+    assert weighted == pytest.approx(twice, rel=1e-12)
+
+
+def test_rows_at_a_kink_are_counted_and_replaced_in_the_judged_step():
+    """A unit with z = 0 exactly in one row: its side is a matter of rounding, so no backend may be judged by it."""
+    recipe = recipe_for(False, "float32", momentum=0.0, schedule="constant", batch_size=300, validation=0)
+    found = compare_backends(recipe, PICTURES, make_plan(recipe, PICTURES), [ReadOnlyBackend("float32")], 1)
+    assert found.passed
+    blank = replace(PICTURES, x_train=PICTURES.x_train.copy())
+    blank.x_train[7] = 0  # with zero biases every unit of the first layer is at its kink
+    found = compare_backends(recipe, blank, make_plan(recipe, blank), [ReadOnlyBackend("float32")], 1)
+    assert found.passed
+    assert len({kink.row for kink in found.kinks}) >= 1
+    assert sum(kink.layer == 0 and kink.z == 0.0 for kink in found.kinks) == 16
+
+
+def test_of_several_failures_the_largest_is_shown_and_a_nan_stays():
+    class Worsening(ReadOnlyBackend):
+        """Off by a little in step 1, by much in step 2, by little again in step 3; or NaN in step 2."""
+
+        errors: tuple[float, ...] = (1e-3, 1e-1, 1e-2)
+
+        def scan(self, step):
+            right, calls = super().scan(step), []
+
+            def run(state, inputs, fixed):
+                calls.append(1)
+                moved = right(state, inputs, fixed)
+                error = self.errors[(len(calls) - 1) // 2]  # each step is taken twice: judged, and free
+                return moved | {"sums": moved["sums"] | {"loss": moved["sums"]["loss"] * (1 + error)}}
+
+            return run
+
+    recipe = recipe_for(False, "float64")
+
+    def loss_difference(backend):
+        found = compare_backends(recipe, PICTURES, make_plan(recipe, PICTURES), [backend], 3)
+        return next(d for d in found.differences if d.tensor == "loss")
+
+    assert loss_difference(Worsening("float64")).relative == pytest.approx(1e-1)
+    spoilt = Worsening("float64")
+    spoilt.errors = (1e-3, np.nan, 1e-2)
+    assert np.isnan(loss_difference(spoilt).relative)

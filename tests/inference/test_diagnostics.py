@@ -1,0 +1,260 @@
+"""What a run finds in its test part, against scikit-learn and plain NumPy."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator
+from sklearn.calibration import calibration_curve as sklearn_calibration_curve
+from sklearn.inspection import permutation_importance as sklearn_permutation_importance
+from sklearn.metrics import r2_score
+
+from lagvis.data.dataset import Source, as_classification, as_regression
+from lagvis.data.datasets import load_dataset
+from lagvis.inference import diagnostics
+from lagvis.inference.diagnostics import (
+    as_images,
+    calibration_curve,
+    diagnose,
+    first_layer_weights,
+    permutation_importance,
+)
+from lagvis.inference.prediction import outputs
+from lagvis.training.model import Model
+from lagvis.training.seeding import generator
+from tests.factories import bands, classes, last, numbers, quick, run
+
+
+def trained(dataset, **keys):
+    """Model and parameters after a little training."""
+    events = run(quick(**keys), dataset)
+    return events[0].model, last(events).state["params"]
+
+
+def noisy(rows=300, seed=1):
+    """Bands that are hard to see, so that there are mistakes."""
+    rng = np.random.default_rng(seed)
+    (x, y), (x_test, y_test) = bands(200), bands(rows, seed=8)
+    x_test = np.clip(x_test * 0.3 + rng.integers(0, 180, x_test.shape), 0, 255).astype(np.uint8)
+    return as_classification(Source("bands", x, y, x_test, y_test, {}))
+
+
+def table(rows=400, *, names=()):
+    """Four columns of which the second says the class, the fourth a little, the others nothing."""
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(rows, 4))
+    y = (x[:, 1] + 0.3 * x[:, 3] > 0).astype(np.int64)
+    half = rows // 2
+    return as_classification(Source("t", x[:half], y[:half], x[half:], y[half:], {}, feature_names=names))
+
+
+def test_the_most_confident_mistakes_are_those_of_a_sort_by_hand():
+    dataset = noisy()
+    model, params = trained(dataset)
+    found = diagnose(model, params, dataset, seed=0)
+    said = outputs(model, params, dataset.x_test)
+    answers = said.argmax(axis=1)
+    wrong = [i for i in range(300) if answers[i] != dataset.y_test[i]]
+    assert found.wrong == len(wrong) > diagnostics.MOST_SHOWN
+    expected = sorted(wrong, key=lambda i: -said[i].max())[: diagnostics.MOST_SHOWN]
+    assert [mistake.row for mistake in found.mistakes] == expected
+    for mistake in found.mistakes:
+        assert (mistake.said, mistake.truth) == (answers[mistake.row], dataset.y_test[mistake.row])
+        assert mistake.p_said == pytest.approx(said[mistake.row].max(), rel=1e-6)
+        assert mistake.p_truth == pytest.approx(said[mistake.row][mistake.truth], rel=1e-6)
+        np.testing.assert_array_equal(mistake.x, dataset.x_test[mistake.row].reshape(6, 6))
+
+
+def test_a_calibration_is_that_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    probability = rng.uniform(0.2, 1.0, 3000)
+    right = rng.uniform(size=3000) < probability**2
+    found = calibration_curve(probability, right)
+    theirs_right, theirs_probability = sklearn_calibration_curve(right, probability, n_bins=10)
+    some = found.counts > 0
+    np.testing.assert_allclose(found.right[some], theirs_right, rtol=1e-12)
+    np.testing.assert_allclose(found.probability[some], theirs_probability, rtol=1e-12)
+    assert found.counts.tolist() == np.histogram(probability, np.linspace(0, 1, 11))[0].tolist()
+    shares = found.counts[some] / 3000
+    assert found.error == pytest.approx(np.sum(shares * np.abs(theirs_right - theirs_probability)), rel=1e-12)
+
+
+def test_probabilities_of_exactly_one_and_zero_have_a_bin():
+    found = calibration_curve(np.array([0.0, 1.0, 1.0]), np.array([False, True, True]))
+    assert (found.counts[0], found.counts[-1], found.error) == (1, 2, 0.0)
+
+
+def test_activity_is_the_share_of_rows_above_zero_and_dead_units_are_zero():
+    dataset = classes(120, test_rows=50)
+    model, params = trained(dataset, hidden=(8, 5), dtype="float64")
+    params[0]["b"][3] = -1e6
+    found = diagnose(model, params, dataset, seed=0)
+    a = dataset.x_test / 255.0
+    for shares, layer in zip(found.activity, params[:-1], strict=True):
+        a = np.maximum(a @ layer["W"] + layer["b"], 0.0)
+        np.testing.assert_allclose(shares, (a > 0).mean(axis=0), atol=1e-12)
+    assert found.activity[0][3] == 0
+    assert [len(shares) for shares in found.activity] == [8, 5]
+
+
+@pytest.mark.parametrize("keys", [{"activation": "tanh"}, {"hidden": ()}])
+def test_units_that_are_never_off_have_no_activity(keys):
+    dataset = classes(120)
+    assert diagnose(*trained(dataset, **keys), dataset, seed=0).activity == ()
+
+
+class Network(BaseEstimator):
+    """A trained network as scikit-learn takes an estimator."""
+
+    def __init__(self, model, params):
+        self.model, self.params = model, params
+
+    def fit(self, x, y):
+        return self
+
+    def score(self, x, y):
+        said = outputs(self.model, self.params, x)
+        return r2_score(y, said) if self.model.y_scaling else np.mean(said.argmax(axis=1) == y)
+
+
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+def test_importance_is_that_of_scikit_learn_within_its_spread(kind, monkeypatch):
+    monkeypatch.setattr(diagnostics, "REPEATS", 30)
+    dataset = table() if kind == "classes" else numbers(200, test_rows=200)
+    model, params = trained(dataset, epochs=10, **({} if kind == "classes" else {"loss": "mse", "lr": 0.02}))
+    found = diagnose(model, params, dataset, seed=0).importance
+    theirs = sklearn_permutation_importance(
+        Network(model, params), dataset.x_test, dataset.y_test, n_repeats=30, random_state=1
+    )
+    order = [int(name.removeprefix("feature ")) - 1 for name in found.names]
+    assert found.mean.tolist() == sorted(found.mean, reverse=True)
+    spread = np.hypot(found.deviation, theirs.importances_std[order]) / np.sqrt(30)
+    assert (np.abs(found.mean - theirs.importances_mean[order]) <= 5 * spread + 1e-12).all()
+    assert found.mean[0] > 20 * spread[0]
+    assert (found.of, found.rows) == (dataset.x_test.shape[1], 200)
+
+
+def test_features_have_the_names_of_the_table_and_the_seed_says_the_rest():
+    names = ("a", "b", "c", "d")
+    dataset = table(names=names)
+    model, params = trained(dataset, epochs=5)
+    once, again, other = (diagnose(model, params, dataset, seed).importance for seed in (3, 3, 4))
+    assert sorted(once.names) == [*names]
+    assert once.names[0] == "b"
+    assert once.mean.tolist() == again.mean.tolist()
+    assert once.mean.tolist() != other.mean.tolist()
+
+
+def test_features_are_told_by_their_columns_in_the_file(tmp_path):
+    """The label stands in the second column, so that the second feature stands in the third."""
+    rng = np.random.default_rng(2)
+    rows = [f"{a},{'ab'[b > 0]},{b}" for a, b in rng.normal(size=(300, 2)).round(3).tolist()]
+    for name, head in (("named.csv", "x,species,y\n"), ("bare.csv", "")):
+        (tmp_path / name).write_text(head + "\n".join(rows))
+        dataset = load_dataset(str(tmp_path / name), regression=False, label="2")
+        model, params = trained(dataset, epochs=5)
+        found = diagnose(model, params, dataset, seed=0).importance
+        assert found.columns == (3, 1)
+        assert found.names == (("y", "x") if head else ("feature 2", "feature 1"))
+    dataset = table()
+    model, params = trained(dataset, epochs=5)
+    assert diagnose(model, params, dataset, seed=0).importance.columns[0] == 2
+
+
+def test_of_many_features_those_with_large_weights_are_tried(monkeypatch):
+    monkeypatch.setattr(diagnostics, "MOST_FEATURES", 2)
+    names = ("a", "b", "c", "d")
+    dataset = table(names=names)
+    model, params = trained(dataset, epochs=5)
+    found = diagnose(model, params, dataset, seed=0).importance
+    norms = np.linalg.norm(params[0]["W"], axis=1)
+    assert {*found.names} == {names[i] for i in np.argsort(norms)[-2:]}
+    assert found.of == 4
+
+
+def test_too_few_rows_have_no_importance():
+    dataset = table(30)
+    model, params = trained(dataset)
+    x, y = dataset.x_test, dataset.y_test
+    assert permutation_importance(model, params, x, y, (), generator(0, "findings")) is None
+
+
+def test_numbers_are_predicted_and_true_in_the_users_unit():
+    dataset = numbers(120)
+    model, params = trained(dataset, loss="mse")
+    found = diagnose(model, params, dataset, seed=0)
+    np.testing.assert_allclose(found.predicted, outputs(model, params, dataset.x_test), rtol=1e-12)
+    assert found.true is not None
+    np.testing.assert_array_equal(found.true, dataset.y_test)
+    assert (found.mistakes, found.calibration, found.weights) == ((), None, None)
+
+
+def test_more_rows_than_the_time_allows_are_drawn_by_the_seed(monkeypatch):
+    dataset = noisy()
+    model, params = trained(dataset)
+    monkeypatch.setattr(diagnostics, "PRODUCTS", 40 * model.parameters)
+    found = diagnose(model, params, dataset, seed=0)
+    assert (found.rows, found.of) == (40, 300)
+    assert found.calibration.counts.sum() == 40
+    for mistake in found.mistakes:
+        np.testing.assert_array_equal(mistake.x.reshape(-1), dataset.x_test[mistake.row])
+    assert [m.row for m in found.mistakes] == [m.row for m in diagnose(model, params, dataset, seed=0).mistakes]
+    assert [m.row for m in found.mistakes] != [m.row for m in diagnose(model, params, dataset, seed=1).mistakes]
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((6, 4), (6, 4)), ((1, 6, 4), (6, 4)), ((6, 4, 1), (6, 4)), ((6, 4, 3), (6, 4, 3)), ((3, 6, 4), (6, 4, 3)),
+        ((24,), None), ((24, 1), None), ((1, 24), None), ((2, 3, 4), None), ((2, 2, 2, 3), None),
+    ],
+)  # fmt: skip
+def test_what_is_a_picture_is_upright(shape, expected):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 255, (2, int(np.prod(shape))))
+    found = as_images(x, shape)
+    if expected is None:
+        assert found is None
+        return
+    assert found.shape == (2, *expected)
+    picture = x[1].reshape(shape)
+    np.testing.assert_array_equal(
+        found[1], np.moveaxis(picture, 0, -1) if shape == (3, 6, 4) else picture.reshape(expected)
+    )
+
+
+def test_large_pictures_are_kept_small():
+    assert as_images(np.zeros((1, 1000 * 700)), (1000, 700)).shape == (1, 143, 100)
+
+
+def test_weights_are_columns_of_the_largest_norm_as_pictures(monkeypatch):
+    monkeypatch.setattr(diagnostics, "MOST_UNITS", 3)
+    dataset = classes(120)
+    model, params = trained(dataset)
+    found = first_layer_weights(model, params)
+    norms = np.linalg.norm(params[0]["W"], axis=0)
+    assert {*found.units} == {*np.argsort(norms)[-3:]}
+    assert found.units.tolist() == sorted(found.units)
+    assert found.of == 8
+    for unit, picture in zip(found.units, found.pictures, strict=True):
+        np.testing.assert_array_equal(picture, params[0]["W"][:, unit].reshape(6, 6))
+
+
+def test_weights_of_three_colours_are_added_up():
+    model = Model((27, 2), "relu", "cross-entropy", (3, 3, 3), ("0", "1"), (), "", None, None)
+    w = np.random.default_rng(0).normal(size=(27, 2))
+    found = first_layer_weights(model, [{"W": w, "b": np.zeros(2)}])
+    np.testing.assert_allclose(found.pictures[1], w[:, 1].reshape(3, 3, 3).sum(axis=2))
+
+
+def test_weights_that_overflow_are_no_warning():
+    dataset = classes(120)
+    model, params = trained(dataset)
+    huge = [{name: np.full_like(leaf, 3e38) for name, leaf in layer.items()} for layer in params]
+    assert diagnose(model, huge, dataset, seed=0).rows == 30
+
+
+def test_the_names_of_features_pass_through_a_data_set_of_numbers():
+    source = Source("t", np.ones((3, 2)), np.arange(3.0), np.ones((3, 2)), np.arange(3.0), {}, feature_names=("a", "b"))
+    assert as_regression(source).feature_names == ("a", "b")
+    assert dataclasses.replace(source, feature_names=()).feature_names == ()

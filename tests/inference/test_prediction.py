@@ -1,0 +1,58 @@
+"""Predictions against scikit-learn with the same weights, and against what an evaluation counts."""
+
+import numpy as np
+import pytest
+from sklearn.neural_network import MLPClassifier
+
+from lagvis.inference.prediction import outputs, predict, predictions
+from lagvis.training.model import Model
+from tests.factories import bands, classes, last, numbers, quick, run
+
+
+def trained(recipe, dataset):
+    events = run(recipe, dataset)
+    return events[0].model, last(events)
+
+
+def test_probabilities_are_those_of_scikit_learn_with_the_same_weights():
+    x, y = bands(50)
+    oracle = MLPClassifier((8,), random_state=0).partial_fit(x.reshape(50, -1) / 255.0, y, classes=range(4))
+    params = [{"W": w, "b": b} for w, b in zip(oracle.coefs_, oracle.intercepts_, strict=True)]
+    model = Model((36, 8, 4), "relu", "cross-entropy", (6, 6), ("0", "1", "2", "3"), (), "", None, None)
+    found = predict(model, params, x.reshape(50, -1))
+    np.testing.assert_allclose(found.outputs, oracle.predict_proba(x.reshape(50, -1) / 255.0), rtol=1e-12)
+    assert [layer.shape for layer in found.layers] == [(50, 36), (50, 8)]
+    assert (found.layers[1] >= 0).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_likeliest_classes_are_those_that_an_evaluation_counts(dtype):
+    dataset = classes(120, test_rows=50)
+    model, finished = trained(quick(dtype=dtype, epochs=1), dataset)
+    said = outputs(model, finished.state["params"], dataset.x_test).argmax(axis=1)
+    assert np.trace(finished.test.confusion) == np.sum(said == dataset.y_test)
+
+
+def test_numbers_are_in_the_users_unit():
+    dataset = numbers(120)
+    model, finished = trained(quick(loss="mse", dtype="float64"), dataset)
+    error = outputs(model, finished.state["params"], dataset.x_test) - dataset.y_test
+    np.testing.assert_allclose(np.sqrt((error**2).mean(axis=0)), finished.test.errors, rtol=1e-10)
+
+
+def test_pieces_are_the_whole(monkeypatch):
+    dataset = classes(120, test_rows=50)
+    model, finished = trained(quick(dtype="float64"), dataset)
+    whole = outputs(model, finished.state["params"], dataset.x_test)
+    monkeypatch.setattr("lagvis.inference.prediction.CHUNK_ROWS", 7)
+    pieces = list(predictions(model, finished.state["params"], dataset.x_test))
+    assert [len(piece.outputs) for piece in pieces] == [7] * 7 + [1]
+    np.testing.assert_allclose(outputs(model, finished.state["params"], dataset.x_test), whole, rtol=1e-12)
+
+
+def test_logits_of_thousands_are_probabilities():
+    dataset = classes(120)
+    model, finished = trained(quick(), dataset)
+    params = [{name: leaf * np.float32(1e4) for name, leaf in layer.items()} for layer in finished.state["params"]]
+    found = outputs(model, params, dataset.x_test)
+    np.testing.assert_allclose(found.sum(axis=1), 1.0, rtol=1e-12)

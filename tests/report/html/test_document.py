@@ -1,0 +1,108 @@
+"""report.md and report.html: what is said is what is read, whatever the names, and nothing is asked of a network."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from lagvis.report.html.document import Code, Heading, Paragraph, Picture, Table, markdown, page
+from lagvis.report.text import escape_control
+
+NASTY = '<img src="http://x.y/z" onerror=alert(1)> & "quoted" `tick` | *b* $x$ \\ \u202e\x1b[2J\n# h'
+BLOCKS = [
+    Heading(NASTY), Paragraph(NASTY), Table(NASTY, ("class", NASTY), [(NASTY, "1")]),
+    Picture("plots/a.png", b"\x89PNG", NASTY, NASTY), Code("a = 1\n```\n<b>" + NASTY),
+]  # fmt: skip
+
+
+class Reader(HTMLParser):
+    """Tags with their attributes, and text, as a browser would see them."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.text, self.open = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append((self.open[-1] if self.open else "", data))
+
+
+@pytest.fixture
+def read():
+    reader = Reader()
+    reader.feed(page(NASTY, BLOCKS))
+    assert reader.open == []
+    return reader
+
+
+def test_hostile_names_are_text_on_the_page(read):
+    said = escape_control(NASTY)
+    assert [tag for tag, _ in read.tags].count("img") == 1
+    for tag in ("title", "h1", "h2", "p", "caption", "figcaption", "th"):
+        assert (tag, said) in read.text
+    assert not {"script", "b", "link", "iframe"} & {tag for tag, _ in read.tags}
+    assert not any(name.startswith("on") for _, attributes in read.tags for name in attributes)
+
+
+def test_the_page_asks_for_nothing(read):
+    sources = [value for _, attributes in read.tags for name, value in attributes.items() if name in ("src", "href")]
+    assert len(sources) == 1
+    assert sources[0].startswith("data:image/png;base64,")
+    policy = next(a["content"] for _, a in read.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'")
+    style = "".join(text for tag, text in read.text if tag == "style")
+    assert "url(" not in style
+    assert "@import" not in style
+    assert "prefers-color-scheme: dark" in style
+
+
+def test_the_page_can_be_heard(read):
+    tags = read.tags
+    assert ("html", {"lang": "en"}) in tags
+    assert [a["scope"] for tag, a in tags if tag == "th"] == ["col", "col", "row"]
+    assert next(a["alt"] for tag, a in tags if tag == "img") == escape_control(NASTY)
+    # what is reached by Tab, so as to be scrolled, says what it is
+    assert [a for _, a in tags if "tabindex" in a] == [
+        {"class": "wide", "role": "region", "aria-label": escape_control(NASTY), "tabindex": "0"}
+    ]
+
+
+def test_lines_as_they_stand_hold_nothing_that_cannot_be_seen_or_written():
+    """A path whose bytes are no UTF-8, as Python has it, and one that acts on a terminal."""
+    blocks = [Code("cd '/o\udcff'\n\tls '\x1b[2J\u202e\r'")]
+    for text in (markdown("title", blocks), page("title", blocks)):
+        text.encode()
+        assert "/o\\udcff" in text
+        assert "\\tls" in text
+        assert "\\x1b[2J\\u202e\\r" in text
+        assert "\\n" not in text
+
+
+def test_columns_that_hold_nothing_are_left_out():
+    table = Table("Result", ("part", "said", "loss", "accuracy"), [("test", "", "1.5", ""), ("mean", "", "2", "")], 2)
+    text = markdown("title", [table])
+    assert "| part | loss |\n| --- | ---: |\n| test | 1.5 |\n| mean | 2 |" in text
+    reader = Reader()
+    reader.feed(page("title", [table]))
+    assert [text for tag, text in reader.text if tag in ("th", "td")] == ["part", "loss", "test", "1.5", "mean", "2"]
+    # a table without rows keeps its head, and a cell that is filled its column
+    assert "| class | no. |" in markdown("title", [Table("none", ("class", "no."), [])])
+    assert "| a |  |" in markdown("title", [Table("some", ("class", "no."), [("a", ""), ("b", "1")])])
+
+
+def test_markdown_means_what_it_says():
+    text = markdown(NASTY, BLOCKS)
+    outside = re.sub(r"^````\n.*?^````$", "", text, flags=re.S | re.M)
+    assert "\x1b" not in outside
+    assert "\u202e" not in outside
+    assert not re.search(r"(?<!\\)[<`$]", outside)
+    rows = [line for line in outside.splitlines() if line.startswith("| ")]
+    assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows] == [3, 3, 3]
+    assert "](plots/a.png)" in text

@@ -1,0 +1,400 @@
+"""Pictures of every kind of run: they open, show something, take any names, and are the same bytes each time."""
+
+import dataclasses
+import io
+import itertools
+import re
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lagvis.data.dataset import Source, as_classification, as_regression
+from lagvis.inference.diagnostics import Calibration, Importance, Mistake, diagnose
+from lagvis.report import run_report
+from lagvis.report.html import tables
+from lagvis.report.plots import figure, image_plots, metric_plots
+from lagvis.runs.run_folder import CheckpointInterval, RunFolder
+from lagvis.training.events import EpochEnded
+from lagvis.training.recipe import dumps
+from tests.factories import bands, classes, epochs, last, numbers, quick, run
+
+HOSTILE = ("<script>alert(1)</script>", "$x_1$ | `æøå`", "\N{CJK UNIFIED IDEOGRAPH-732B}" * 3, "name " * 12)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(figure, "DPI", 50)
+
+
+def pictures_of(shape, k, rows=120, seed=3, names=None):
+    """Noise of bytes in a shape, with labels."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.integers(0, 256, (2 * rows, *shape)).astype(np.uint8), np.arange(2 * rows) % k
+    labels = y if names is None else np.array(names)[y]
+    return as_classification(Source("noise", x[:rows], labels[:rows], x[rows:], labels[rows:], {}))
+
+
+def table(k=3, rows=60):
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(2 * rows, 5)), np.arange(2 * rows) % k
+    names = ("length", "width $", "æ", "\N{CJK UNIFIED IDEOGRAPH-732B}", "x" * 60)
+    return as_classification(Source("t", x[:rows], y[:rows], x[rows:], y[rows:], {}, feature_names=names))
+
+
+def one_target():
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(120, 3))
+    return as_regression(Source("one", x[:60], x[:60, 0], x[60:], x[60:, 0], {}, unit="m/s²"))
+
+
+def kept(recipe, dataset, tmp_path):
+    """Names and bytes of what a run leaves for people, as the door makes it."""
+    events = run(recipe, dataset)
+    folder = RunFolder.claim(str(tmp_path), "run", events[0].model.widths, CheckpointInterval(steps=10**9))
+    folder.begin(recipe, {})
+    for event in events:
+        if isinstance(event, EpochEnded):
+            folder.record(event)
+    model, finished = events[0].model, last(events)
+    summary = keepsakes_summary(finished, model, dataset)
+    found = diagnose(model, finished.state["params"], dataset, recipe.seed)
+    place = {"data": "/somewhere/toy", "backend": "numpy", "device": "cpu", "threads": 1}
+    text = dumps(recipe)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return dict(run_report.run_report_files(summary, model, found, folder.history(), text, place))
+
+
+def keepsakes_summary(finished, model, dataset):
+    from lagvis.report.summary import summarise
+
+    where = {"run": "/runs/mine", "backend": "numpy", "device": "cpu", "dtype": "float32", "seed": 0}
+    return summarise(finished, model, where, model.baseline(dataset.y_test))
+
+
+def assert_shows_something(png):
+    image = Image.open(io.BytesIO(png))
+    image.load()
+    assert image.format == "PNG"
+    assert min(image.size) > 40
+    assert max(image.size) < 1200
+    grey = np.asarray(image.convert("L"))
+    assert len(np.unique(grey)) > 5
+    assert 0.3 < (grey > 200).mean() < 0.999
+    assert not image.info.get("Software")
+
+
+GRAPHS = {"curves", "calibration", "confusion"}
+KINDS = {
+    "28x28": (lambda: pictures_of((28, 28), 10), {}, GRAPHS | {"mistakes", "weights", "activity"}),
+    "10 wide, 14 high": (lambda: pictures_of((14, 10), 4), {}, GRAPHS | {"mistakes", "weights", "activity"}),
+    "a strip": (lambda: pictures_of((2, 60), 3), {}, GRAPHS | {"mistakes", "weights", "activity"}),
+    "three colours": (lambda: pictures_of((5, 6, 3), 3), {}, GRAPHS | {"mistakes", "weights", "activity"}),
+    "two classes": (lambda: pictures_of((6, 6), 2), {}, GRAPHS | {"mistakes", "weights", "activity"}),
+    "47 classes": (lambda: pictures_of((6, 6), 47, 94), {}, GRAPHS | {"mistakes", "weights", "activity"}),
+    "no hidden layer": (lambda: pictures_of((6, 6), 4), {"hidden": ()}, GRAPHS | {"mistakes", "weights"}),
+    "tanh": (lambda: classes(120), {"activation": "tanh", "epochs": 1}, GRAPHS | {"mistakes", "weights"}),
+    "names": (lambda: pictures_of((6, 6), 4, names=HOSTILE), {}, GRAPHS | {"mistakes", "weights", "activity"}),
+    "validation": (lambda: classes(120), {"validation": 20, "lr": 1e-3}, GRAPHS | {"mistakes", "weights", "activity"}),
+    "no epoch": (lambda: classes(120), {"epochs": 0}, GRAPHS - {"curves"} | {"mistakes", "weights", "activity"}),
+    "a table": (table, {}, GRAPHS | {"importance", "activity"}),
+    "two numbers": (lambda: numbers(120), {"loss": "mse"}, {"curves", "predicted", "importance", "activity"}),
+    "one number": (one_target, {"loss": "mse", "validation": 9}, {"curves", "predicted", "importance", "activity"}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_run_has_its_pictures(kind, tmp_path):
+    make, keys, names = KINDS[kind]
+    files = kept(quick(**keys), make(), tmp_path)
+    assert set(files) == {f"plots/{name}.png" for name in names} | {"report.md", "report.html"}
+    assert list(files)[-1] == "report.html"
+    for name in names:
+        assert_shows_something(files[f"plots/{name}.png"])
+    text, page = files["report.md"].decode(), files["report.html"].decode()
+    for name in names:
+        assert f"](plots/{name}.png)" in text
+    assert page.count("<img ") == len(names)
+    assert not re.search(r"None|\bnan\b|(?<!\\)<script", text)
+    assert not re.search(r">(None|nan)<|<script", page)
+
+
+def test_equal_runs_have_equal_pictures(tmp_path):
+    one, other = (kept(quick(), classes(120), tmp_path / name) for name in "ab")
+    assert {name for name in one if one[name] != other[name]} <= {"report.md", "report.html"}  # which tell seconds
+
+
+def test_a_network_without_mistakes_has_no_gallery(tmp_path):
+    x, y = bands(200)
+    dataset = as_classification(Source("b", x, y, x, y, {}))
+    files = kept(quick(epochs=8, lr=0.3), dataset, tmp_path)
+    assert "100.00%" in files["report.md"].decode()
+    assert "plots/mistakes.png" not in files
+    assert "## Mistakes" not in files["report.md"].decode()
+
+
+def rows_of(losses, validation=None, accuracy=None):
+    keys = ("epoch", "images", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
+    validation = validation or [None] * len(losses)
+    return [
+        dict(zip(keys, (i + 1, 100 * (i + 1), a, b, accuracy, accuracy), strict=True))
+        for i, (a, b) in enumerate(zip(losses, validation, strict=True))
+    ]
+
+
+def drawn(make, *arguments, **keys):
+    with figure.plot_style():
+        made = make(*arguments, **keys)
+        assert_shows_something(figure.png_bytes(made))
+        return made
+
+
+def test_curves_hold_the_numbers_of_the_history_and_mark_the_best_epoch():
+    history = rows_of([3.0, 2.0, 1.5], [2.5, 1.0, 1.2], 0.5)
+    loss, accuracy = drawn(metric_plots.curves, history).axes
+    train, validation, best = loss.get_lines()
+    assert train.get_xydata().tolist() == [[100, 3.0], [200, 2.0], [300, 1.5]]
+    assert validation.get_ydata().tolist() == [2.5, 1.0, 1.2]
+    assert np.ravel(best.get_xydata()).tolist() == [200, 1.0]
+    assert best.get_label() == "lowest validation loss: epoch 2"
+    assert accuracy.get_lines()[0].get_ydata().tolist() == [50, 50, 50]
+
+
+def test_a_loss_that_falls_far_has_an_axis_of_powers_and_numbers_that_are_none_are_left_out():
+    made = drawn(metric_plots.curves, rows_of([100.0, float("inf"), 0.1], [float("nan"), 5.0, 0.2]))
+    assert made.axes[0].get_yscale() == "log"
+    assert [label.get_text() for label in made.axes[0].get_yticklabels() if "$" in label.get_text()] == []
+
+
+def test_one_epoch_without_validation_is_a_point():
+    made = drawn(metric_plots.curves, rows_of([1.0]))
+    assert len(made.axes) == 1
+    assert len(made.axes[0].get_lines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0"), (600, "600"), (250_000, "250k"), (1.5e6, "1.5M"), (2e9, "2G"), (5e15, "5e+15")]
+)
+def test_large_numbers_on_an_axis_are_short(value, text):
+    assert metric_plots.short_number(value) == text
+
+
+def test_names_that_the_font_lacks_are_numbers_and_long_ones_are_cut():
+    with figure.plot_style():
+        found = figure.axis_labels([*HOSTILE, "æøå"], 12)
+    assert found == ["<script>ale…", "$x_1$ | `æø…", "no. 2", "name name n…", "æøå"]
+
+
+WIDE = "W" * 60
+ALIKE = tuple(f"patient-type-{letter}" for letter in "ABC")
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (ALIKE, ["patien…ype-A", "patien…ype-B", "patien…ype-C"]),
+        (["the upper left hand, 12", "the upper left hind, 12"], ["…ft hand, 12", "…ft hind, 12"]),
+        (["patient of type A in the morning", "patient of type B in the morning"], ["…A in the m…", "…B in the m…"]),
+        (["b" + WIDE, "a" + WIDE], ["bWWWWWWWWWW…", "aWWWWWWWWWW…"]),
+        ([WIDE, WIDE + "W"], ["no. 0", "no. 1"]),
+        ([WIDE + "a" + WIDE, WIDE + "bc" + WIDE, "W"], ["no. 0", "no. 1", "W"]),
+    ],
+    ids=["end", "before the end", "middle", "start", "length", "hidden"],
+)
+def test_names_that_are_cut_stay_different(names, found):
+    with figure.plot_style():
+        assert figure.axis_labels(names, 12) == found
+    assert all(len(name) <= 12 for name in found)
+
+
+def labels_of(axis):
+    return [label.get_text() for label in axis.get_ticklabels()]
+
+
+def test_few_classes_and_features_keep_longer_names():
+    axes = drawn(image_plots.confusion, np.eye(3, dtype=int), ALIKE).axes[0]
+    assert labels_of(axes.xaxis) == labels_of(axes.yaxis) == list(ALIKE)
+    names = ("feature_with_a_long_name_number_one", "feature_with_a_long_name_number_two")
+    found = Importance(names, (1, 2), np.array([0.2, 0.1]), np.array([0.0, 0.0]), of=2, rows=50)
+    assert labels_of(drawn(metric_plots.importance, found, accuracy=True).axes[0].yaxis) == list(names)
+
+
+def assert_all_is_within(made):
+    """Every word lies wholly on the picture."""
+    renderer = made.canvas.get_renderer()
+    for axes in made.axes:
+        box = axes.get_tightbbox(renderer)
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= made.bbox.width
+        assert box.y1 <= made.bbox.height
+
+
+def test_what_is_said_of_mistakes_has_its_room():
+    x = np.zeros((6, 6), dtype=np.uint8)
+    found = tuple(Mistake(i, x, i % 3, (i + 1) % 3, 0.1, 0.99999) for i in range(7))
+    for names in (ALIKE, [f"{WIDE}{letter}" for letter in "abc"]):
+        made = drawn(image_plots.mistakes, found, 7, names)
+        boxes = [text.get_window_extent() for text in made.axes[0].texts]
+        assert all(box.x1 <= made.bbox.width for box in boxes)
+        assert not any(one.overlaps(other) for one, other in itertools.pairwise(boxes[1::2]))
+    assert "said patient-type-B  >99.9%" in [
+        text.get_text() for text in drawn(image_plots.mistakes, found, 7, ALIKE).axes[0].texts
+    ]
+
+
+def test_names_of_wide_letters_have_their_room():
+    names = [f"{WIDE}{letter}" for letter in "abc"]
+    assert_all_is_within(drawn(image_plots.confusion, np.eye(3, dtype=int), names))
+    found = Importance(tuple(names), (1, 2, 3), np.full(3, 0.1), np.zeros(3), of=3, rows=50)
+    assert_all_is_within(drawn(metric_plots.importance, found, accuracy=True))
+
+
+@pytest.mark.parametrize("losses", [(5e7, 4e4, 20.0), (9e5, 4e5, 3e5), (4e-6, 2e-6, 1e-6), (5e9, 4e9), (3e15, 20.0)])
+def test_losses_of_any_size_have_their_room(losses):
+    assert_all_is_within(drawn(metric_plots.curves, rows_of(losses)))
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e5, 1e6, 1e7])
+def test_numbers_of_any_size_have_their_room(scale):
+    dataset = numbers(120)
+    events = run(quick(loss="mse"), dataset)
+    found = diagnose(events[0].model, last(events).state["params"], dataset, 0)
+    found = dataclasses.replace(found, predicted=-scale * found.predicted, true=-scale * found.true)
+    assert_all_is_within(drawn(metric_plots.predicted, found, events[0].model))
+
+
+def test_what_the_calibration_means_is_told_where_no_point_can_be():
+    counts, right = np.array([4, 4, 4]), np.ones(3)
+    made = drawn(metric_plots.calibration, Calibration(counts, np.array([0.1, 0.4, 0.9]), right, 0.5))
+    (legend,) = (*made.legends, *(axes.get_legend() for axes in made.axes if axes.get_legend()))
+    box = legend.get_window_extent()
+    assert not any(box.overlaps(axes.bbox) for axes in made.axes)
+    assert_all_is_within(made)
+
+
+STRANGE = ("\N{CJK UNIFIED IDEOGRAPH-8EAB}", "\N{CJK UNIFIED IDEOGRAPH-4F53}", "$x$ | `<b>`")
+
+
+def test_features_that_the_font_lacks_are_their_columns_and_a_table_says_all():
+    found = Importance(STRANGE, (4, 2, 3), np.array([0.25, 0.1, -1e-6]), np.array([0.02, 0.01, 0.0]), of=3, rows=50)
+    made = drawn(metric_plots.importance, found, accuracy=True)
+    assert [label.get_text() for label in made.axes[0].get_yticklabels()] == ["column 4", "column 2", STRANGE[2]]
+    assert tables.importance_table(found, accuracy=True).rows == [
+        (STRANGE[0], "4", "25.00", "2.00"), (STRANGE[1], "2", "10.00", "1.00"), (STRANGE[2], "3", "0.00", "0.00"),
+    ]  # fmt: skip
+    assert tables.importance_table(found, accuracy=False).rows[0][2:] == ("0.2500", "0.0200")
+
+
+def test_targets_and_units_that_the_font_lacks_are_numbers_from_1_and_left_out():
+    dataset = numbers(120)
+    events = run(quick(loss="mse"), dataset)
+    model, params = events[0].model, last(events).state["params"]
+    found = diagnose(model, params, dataset, 0)
+    model = dataclasses.replace(model, target_names=STRANGE[:2], unit=STRANGE[0])
+    axes = drawn(metric_plots.predicted, found, model).axes
+    assert [a.get_title(loc="left") for a in axes[::2]] == ["target 1", "target 2"]
+    assert axes[0].get_xlabel() == "true"
+
+
+def test_a_report_of_a_table_tells_every_feature_in_words(tmp_path):
+    files = kept(quick(), table(), tmp_path)
+    text, page = files["report.md"].decode(), files["report.html"].decode()
+    (head,) = (line for line in text.splitlines() if line.startswith("| feature |"))
+    rows = text[text.index(head) :].split("\n\n")[0].splitlines()
+    assert head == "| feature | column | accuracy lost (percentage points) | deviation |"
+    assert {row.split(" | ")[0] for row in rows[2:]} == {
+        "| length", "| width \\$", "| æ", "| \N{CJK UNIFIED IDEOGRAPH-732B}", f"| {'x' * 60}"
+    }  # fmt: skip
+    assert page.count('<th scope="row">length</th>') == 1
+
+
+def test_a_confusion_matrix_says_its_counts():
+    counts = np.array([[50, 2, 0], [0, 7, 3], [0, 0, 0]])
+    made = drawn(image_plots.confusion, counts, ("a", "b", "c"))
+    written = {(int(t.get_position()[1]), int(t.get_position()[0])): int(t.get_text()) for t in made.axes[0].texts}
+    assert written == {(i, k): counts[i, k] for i, k in np.argwhere(counts)}
+    shares = np.asarray(made.axes[0].images[0].get_array()) ** 2
+    np.testing.assert_allclose(shares[1], [0, 0.7, 0.3])
+
+
+@pytest.mark.parametrize("k", [31, 200])
+def test_of_many_classes_the_counts_are_left_out_and_the_marks_stay_apart(k):
+    made = drawn(image_plots.confusion, np.eye(k, dtype=int) * 5, tuple(f"class number {i}" for i in range(k)))
+    assert not made.axes[0].texts
+    assert len(made.axes[0].get_xticks()) <= image_plots.MOST_TICKS
+
+
+def test_a_gallery_shows_pictures_upright_with_answer_and_truth():
+    x, y = bands(40)
+    dataset = as_classification(Source("b", x, y, x, y, {}))
+    events = run(quick(epochs=0), dataset)
+    found = diagnose(events[0].model, last(events).state["params"], dataset, 0)
+    made = drawn(image_plots.mistakes, found.mistakes, found.wrong, ("a", "b", "c", "d"))
+    axes = made.axes[0]
+    first = found.mistakes[0]
+    np.testing.assert_array_equal(np.asarray(axes.images[0].get_array()), x[first.row])
+    left, right, bottom, top = axes.images[0].get_extent()
+    assert left < right
+    assert top < bottom  # of inches from above: the first row of pixels is the upper one
+    assert axes.images[0].origin == "upper"
+    words = [text.get_text() for text in axes.texts]
+    assert words[1] == f"said {'abcd'[first.said]}  {image_plots.percent(first.p_said)}"
+    assert words[2] == f"true {'abcd'[first.truth]}  {image_plots.percent(first.p_truth)}"
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.9912, "99.1%"), (1.0, ">99.9%"), (0.99999, ">99.9%"), (1e-9, "<0.1%"), (0.5, "50.0%")]
+)
+def test_a_probability_is_never_said_to_be_certain(share, text):
+    assert image_plots.percent(share) == text
+
+
+def test_dead_units_are_counted_and_stand_out():
+    made = drawn(metric_plots.activity, (np.array([0.0, 0.5, 1.0]), np.array([0.2])))
+    labels = [label.get_text() for label in made.axes[0].get_yticklabels()]
+    assert labels == ["layer 1: 3 units\n1 dead", "layer 2: 1 unit\n0 dead"]
+    dead = [line for line in made.axes[0].get_lines() if line.get_marker() == "X"]
+    assert [len(line.get_xdata()) for line in dead] == [1, 0]
+
+
+def test_settings_of_the_user_change_nothing(monkeypatch):
+    import matplotlib as mpl
+
+    history = rows_of([3.0, 2.0, 1.5])
+    with figure.plot_style():
+        before = figure.png_bytes(metric_plots.curves(history))
+    with mpl.rc_context({"font.size": 30, "lines.linewidth": 9, "text.usetex": True, "axes.grid": False}):
+        with figure.plot_style():
+            after = figure.png_bytes(metric_plots.curves(history))
+        assert mpl.rcParams["font.size"] == 30
+    assert before == after
+
+
+def test_a_matplotlib_that_cannot_be_imported_is_a_sentence(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    with pytest.raises(figure.DrawingError, match=r"cannot be imported .*--no-plots"), figure.plot_style():
+        pass
+
+
+def test_predictions_that_overflowed_are_left_out():
+    dataset = numbers(120)
+    events = run(quick(loss="mse"), dataset)
+    found = diagnose(events[0].model, last(events).state["params"], dataset, 0)
+    found.predicted[:, 0] = np.inf
+    found.predicted[3, 1] = np.nan
+    drawn(metric_plots.predicted, dataclasses.replace(found), events[0].model)
+
+
+def test_history_is_that_of_the_epochs(tmp_path):
+    events = run(quick(epochs=2), classes(120))
+    folder = RunFolder.claim(str(tmp_path), "run", events[0].model.widths, CheckpointInterval(steps=10**9))
+    folder.begin(quick(), {})
+    for event in epochs(events):
+        folder.record(event)
+    rows = folder.history()
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert rows[1]["train_loss"] == epochs(events)[1].train.loss
+    assert rows[1]["validation_loss"] is None

@@ -1,0 +1,263 @@
+import contextlib
+import io
+import os
+import pty
+import re
+import textwrap
+import threading
+import time
+
+import pytest
+from rich.console import Console
+
+from lagvis.report.terminal.lines import start_line
+from lagvis.report.terminal.live import LivePanel, in_foreground
+from lagvis.report.terminal.progress import make_view
+from tests.factories import classes, quick, run
+from tests.report.terminal import fake_terminals
+from tests.report.terminal.fake_terminals import Terminal, shown
+
+COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3\d|4\d|9\d|10\d)(?:;\d+)*m")
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+EVENTS = run(quick(epochs=12, validation=20), classes(120))
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch):
+    monkeypatch.setattr("lagvis.report.terminal.live.SECONDS_A_FRAME", 0.005)
+    return fake_terminals.surroundings(monkeypatch)
+
+
+def live(events=EVENTS, encoding="utf-8") -> str:
+    stream = Terminal(encoding)
+    shown(make_view(stream, quiet=False), events)
+    return stream.text()
+
+
+def screen(written, columns=80):
+    """What a terminal shows of it, by the few codes that a panel uses, with a line for each that is broken."""
+    lines, row, column = [""], 0, 0
+    for code, character in re.findall(r"(\x1b\[[0-9;?]*[A-Za-z])|(.|\n)", written, re.DOTALL):
+        if code.endswith("A"):
+            row = max(row - int(code[2:-1]), 0)
+        elif code == "\x1b[0K":
+            lines[row] = lines[row][:column]
+        elif character == "\r":
+            column = 0
+        elif character == "\n":
+            row, column = row + 1, 0
+        elif character:
+            if column == columns:
+                row, column = row + 1, 0
+            lines += [""] * (row + 1 - len(lines))
+            lines[row] = lines[row][:column].ljust(column) + character + lines[row][column + 1 :]
+            column += 1
+        else:
+            assert code.endswith(("m", "l", "h")), code
+        lines += [""] * (row + 1 - len(lines))
+    return lines
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 200])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_the_last_state_is_left_whole_and_alone(surroundings, width, encoding):
+    surroundings.setenv("COLUMNS", str(width))
+    lines = screen(live(encoding=encoding), width)
+    first = textwrap.wrap(start_line(EVENTS[0]), width, break_on_hyphens=False)
+    start = len(first)
+    assert [line.rstrip() for line in lines[:start]] == first
+    assert lines[start].startswith("epoch 12/12")
+    assert sum("epoch 12/12" in line for line in lines) == sum("100%" in line for line in lines) == 1
+    assert lines[-1] == ""
+    assert all(lines[-2:-1])
+    assert max(map(len, lines[start:])) < width
+
+
+def frames(*sizes):
+    """What is written for a frame of the whole run at each size in turn."""
+    console = Console(file=io.StringIO(), force_terminal=True)
+    view = LivePanel(Terminal())
+    for event in EVENTS:
+        view._panel.update(event)
+    written = []
+    for size in sizes:
+        console.size = size
+        before = len(console.file.getvalue())
+        view._draw(console)
+        written.append(console.file.getvalue()[before:])
+    return written
+
+
+def test_a_frame_that_is_shorter_than_the_last_leaves_nothing_of_it():
+    tall, low = frames((80, 24), (80, 6))
+    lines = screen(tall + low)
+    assert len(lines) == len(screen(tall)) > 10
+    assert lines[:4] == screen(low)[:4]
+    assert all(lines[:4])
+    assert not any(lines[4:])
+    # and the next line goes below the frame
+    assert screen(tall + low + "next")[4] == "next"
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 100])
+@pytest.mark.parametrize("typed", ["^C", "^C^C^C", "what are you doing?"])
+def test_what_the_terminal_echoes_below_the_panel_leaves_no_trace(width, typed):
+    first, second = frames((width, 24), (width, 24))
+    assert screen(first + typed + second, width) == screen(first, width)
+
+
+def test_a_terminal_that_becomes_narrower_wraps_what_stands_there():
+    wide, narrow = frames((80, 24), (40, 24))
+    wrapped = "\n".join(line[first : first + 40] for line in screen(wide) for first in range(0, max(len(line), 1), 40))
+    assert wrapped.count("\n") > len(screen(wide))
+    lines = screen(wrapped + narrow, 40)
+    assert lines[0].startswith("epoch 12/12")
+    assert sum("100%" in line for line in lines) == 1
+
+
+def waited_for(holds):
+    end = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def test_no_color_means_a_monochrome_panel_and_not_none(surroundings):
+    assert COLOUR.search(live())
+    surroundings.setenv("NO_COLOR", "1")
+    written = live()
+    assert not COLOUR.search(written)
+    assert re.search(r"\x1b\[\d+A", written)
+    assert "100%" in written
+
+
+@pytest.mark.parametrize("variable", [{"FORCE_COLOR": ""}, {"TTY_COMPATIBLE": "0"}], ids=str)
+def test_a_panel_that_is_drawn_is_drawn_in_place_whatever_is_said_of_colour(surroundings, variable):
+    for name, value in variable.items():
+        surroundings.setenv(name, value)
+    assert live().startswith("\x1b[?25l")
+
+
+def test_a_panel_that_ends_gives_the_cursor_back():
+    written = live()
+    assert written.startswith("\x1b[?25l")
+    assert written.endswith("\x1b[?25h")
+    assert written.count("\x1b[?25") == 2
+
+
+def test_an_error_in_the_run_gives_the_cursor_back_and_passes_through():
+    stream = Terminal()
+    view = make_view(stream, quiet=False)
+    with pytest.raises(ZeroDivisionError):
+        shown(view, (event if number < 3 else 1 // 0 for number, event in enumerate(EVENTS)))
+    assert stream.text().endswith("\x1b[?25h")
+
+
+def test_a_fault_in_the_drawing_ends_the_drawing_and_nothing_else(surroundings, capsys):
+    drawn = []
+
+    def broken(panel, *size, **options):
+        drawn.append(size)
+        return [[("a frame", "")]] if len(drawn) == 1 else 1 // 0
+
+    surroundings.setattr("lagvis.report.terminal.live.Panel.lines", broken)
+    stream = Terminal()
+    with make_view(stream, quiet=False) as view:
+        for event in EVENTS:
+            view.show(event)
+        waited_for(lambda: not view._thread.is_alive())
+    assert len(drawn) == 2
+    assert stream.text().endswith("a frame\x1b[0K\n\x1b[0K\x1b[?25h")  # the next line stands below, with a cursor
+    assert "Traceback" not in stream.text() + "".join(capsys.readouterr())
+
+
+def test_before_a_run_has_started_there_is_nothing():
+    assert live([]) == ""
+
+
+def test_a_run_of_no_epochs_is_shown():
+    lines = screen(live(run(quick(epochs=0), classes(120))))
+    assert "0 epochs of 6 steps" in "".join(lines)
+    assert lines[-1] == ""
+    assert len(lines) == 2 + 1
+
+
+def test_no_thread_is_left():
+    before = threading.active_count()
+    live()
+    assert threading.active_count() == before
+
+
+def test_frames_are_drawn_while_nothing_happens():
+    stream = Terminal()
+    with LivePanel(stream) as view:
+        view.show(EVENTS[0])
+        waited_for(lambda: stream.text().count("epoch  0/12") > 3)
+
+
+# --- terminals of the system
+
+
+@pytest.fixture
+def terminal():
+    ours, theirs = pty.openpty()
+    with contextlib.suppress(OSError), open(theirs, "w", encoding="utf-8") as stream:
+        yield ours, stream
+
+
+def test_the_stream_stays_open_for_what_comes_after(terminal):
+    ours, stream = terminal
+    shown(make_view(stream, quiet=False), EVENTS[:1])
+    print("after", file=stream, flush=True)
+    seen = b""
+    while b"after" not in seen:
+        seen += os.read(ours, 65536)
+    assert b"epoch  0/12" in seen
+    os.close(ours)
+
+
+def test_a_terminal_that_has_gone_ends_nothing(terminal):
+    ours, stream = terminal
+    view = make_view(stream, quiet=False)
+    with view:
+        view.show(EVENTS[0])
+        waited_for(lambda: b"\x1b[" in os.read(ours, 100))
+        os.close(ours)
+        for event in EVENTS[1:]:
+            view.show(event)
+            time.sleep(0.005)
+    assert not view._thread.is_alive()
+
+
+def test_a_terminal_that_nobody_reads_slows_nothing(terminal, surroundings):
+    surroundings.setattr("lagvis.report.terminal.live.PATIENCE", 0.2)
+    ours, stream = terminal
+    view = make_view(stream, quiet=False)
+    begun = time.monotonic()
+    with view:
+        view.show(EVENTS[0])
+        time.sleep(0.3)  # enough for frames to fill whatever the system keeps for a reader
+        for _ in range(100):
+            for event in EVENTS[1:-1]:
+                view.show(event)
+    took = time.monotonic() - begun
+    assert view._thread.is_alive()
+    assert took < 3.0
+    os.close(ours)
+    view._thread.join(10)
+    assert not view._thread.is_alive()
+
+
+def test_a_job_in_the_background_draws_nothing(surroundings):
+    surroundings.setattr("lagvis.report.terminal.live.in_foreground", lambda stream: False)
+    lines = screen(live())
+    assert "".join(lines) == start_line(EVENTS[0])
+
+
+def test_what_is_no_terminal_of_ours_counts_as_the_foreground(surroundings, terminal):
+    ours, stream = terminal
+    assert in_foreground(Terminal())
+    assert in_foreground(stream)
+    surroundings.setattr(os, "tcgetpgrp", lambda number: os.getpgrp() + 1)
+    assert not in_foreground(stream)
+    os.close(ours)

@@ -1,0 +1,35 @@
+import pytest
+
+from lagvis.report.terminal.prediction_table import predictions_text
+
+NOTE = "inverted, light made even, cropped to 170x201 of 500x600, fitted to 17x20, centred"
+
+
+def answer(file, notes=""):
+    said = {"answer": "9", "probability": 0.9107, "runner_up": "4", "runner_up_probability": 0.015}
+    return {"file": file, "row": None, **said, "notes": [notes] if notes else []}
+
+
+ROWS = [answer("0.png"), answer("a/long/way/to/a/picture/of/the/number/9/photo.jpg", NOTE)]
+
+
+def test_notes_stand_beside_the_row_where_there_is_room():
+    assert (
+        predictions_text(ROWS[:1], 80)
+        == predictions_text(ROWS[:1])
+        == ("file   answer  probability  runner-up  probability\n0.png       9       91.07%          4        1.50%")
+    )
+    lines = predictions_text(ROWS).split("\n")
+    assert lines[2].startswith(ROWS[1]["file"])
+    assert lines[2].endswith(f"1.50%  {NOTE}")
+    assert predictions_text(ROWS, 200).split("\n") == lines
+
+
+@pytest.mark.parametrize("width", [80, 65])
+def test_in_a_narrow_terminal_they_stand_below_it(width):
+    lines = predictions_text(ROWS, width).split("\n")
+    assert max(map(len, lines)) < width + 1
+    assert lines[1].split() == ["0.png", "9", "91.07%", "4", "1.50%"]
+    assert lines[2].endswith("/photo.jpg       9       91.07%          4        1.50%")
+    assert [line.startswith("  ") for line in lines[3:]] == [True] * len(lines[3:])
+    assert " ".join(" ".join(lines[3:]).split()) == NOTE

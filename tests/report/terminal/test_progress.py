@@ -1,0 +1,106 @@
+import pytest
+
+from lagvis.report.terminal.live import LivePanel
+from lagvis.report.terminal.progress import PlainLines, Silence, make_view
+from tests.factories import classes, numbers, quick, run
+from tests.report.terminal import fake_terminals
+from tests.report.terminal.fake_terminals import Terminal, shown
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch):
+    return fake_terminals.surroundings(monkeypatch)
+
+
+EVENTS = run(quick(epochs=12, validation=20), classes(120))
+
+
+def lines_of(events=EVENTS):
+    lines = []
+    shown(PlainLines(lines.append), events)
+    return lines
+
+
+# --- plain lines
+
+
+def test_plain_lines_are_one_at_the_start_and_one_an_epoch():
+    lines = lines_of()
+    assert len(lines) == 1 + 12
+    # 36-8-4: 37 * 8 + 9 * 4
+    assert lines[0] == ("36-8-4, 332 parameters: 100 rows to train on, 20 for validation, 12 epochs of 5 steps")
+    assert lines[1].startswith("epoch  1/12   train loss ")
+    assert lines[12].startswith("epoch 12/12   train loss ")
+
+
+def test_an_epoch_is_told_with_its_own_numbers():
+    ended = [event for event in EVENTS if type(event).__name__ == "EpochEnded"]
+    for line, event in zip(lines_of()[1:], ended, strict=True):
+        train, validation = event.train, event.validation
+        assert f"train loss {train.loss:.4f}, {100 * train.accuracy:.2f}%" in line
+        assert f"validation loss {validation.loss:.4f}, {100 * validation.accuracy:.2f}%" in line
+        assert line.endswith(" s")
+
+
+def test_what_does_not_exist_is_not_told():
+    line = lines_of(run(quick(epochs=1, loss="mse"), numbers(120)))[1]
+    assert "validation" not in line
+    assert "%" not in line
+    assert line.startswith("epoch 1/1   train loss ")
+
+
+def test_plain_lines_are_ascii_without_control_codes():
+    stream = Terminal("ascii", watched=False)
+    shown(make_view(stream, quiet=False), EVENTS)
+    assert stream.text() == "".join(line + "\n" for line in lines_of())
+    assert all(" " <= character <= "~" or character == "\n" for character in stream.text())
+
+
+def test_each_plain_line_is_out_at_once():
+    stream = Terminal(watched=False)
+    with make_view(stream, quiet=False) as view:
+        view.show(EVENTS[0])
+        assert stream.buffer.getvalue().endswith(b"steps\n")
+
+
+# --- the choice
+
+
+def test_a_watched_terminal_gets_the_panel():
+    assert type(make_view(Terminal(), quiet=False)) is LivePanel
+
+
+@pytest.mark.parametrize(
+    ("watched", "variables"),
+    [
+        (False, {}),
+        (True, {"TERM": "dumb"}),
+        (True, {"CI": "true"}),
+        (True, {"CI": "1", "FORCE_COLOR": "1"}),
+        (False, {"FORCE_COLOR": "1"}),
+        (False, {"TTY_COMPATIBLE": "1"}),
+    ],
+    ids=str,
+)
+def test_everyone_else_gets_plain_lines(surroundings, watched, variables):
+    for name, value in variables.items():
+        surroundings.setenv(name, value)
+    stream = Terminal(watched=watched)
+    view = make_view(stream, quiet=False)
+    assert type(view) is PlainLines
+    shown(view, EVENTS)
+    assert "\x1b" not in stream.text()
+
+
+def test_an_empty_ci_is_none(surroundings):
+    surroundings.setenv("CI", "")
+    assert type(make_view(Terminal(), quiet=False)) is LivePanel
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_quiet_is_quiet(watched):
+    stream = Terminal(watched=watched)
+    view = make_view(stream, quiet=True)
+    assert type(view) is Silence
+    shown(view, EVENTS)
+    assert stream.text() == ""

@@ -1,0 +1,484 @@
+import json
+import os
+import pickle
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import save
+
+from lagvis.data.scaling import Scaling
+from lagvis.tree import named_leaves
+from tests.factories import classes, last, numbers, quick, run
+from lagvis.runs.checkpoint_file import read_checkpoint, write_checkpoint
+from lagvis.training.checkpoint import Checkpoint
+from lagvis.errors import CheckpointError
+from lagvis.runs.checkpoint_file import checkpoint_digest
+from lagvis.training.model import Model
+
+RUNS = {
+    "classes": (quick(momentum=0.9), classes),
+    "numbers": (quick(loss="mse", momentum=0.5, activation="tanh"), numbers),
+    "no hidden layer": (quick(hidden=()), classes),
+    "float64": (quick(dtype="float64", loss="mse"), numbers),
+    "eleven layers": (quick(hidden=(3,) * 10, epochs=1), classes),
+}
+
+
+def trained(name: str = "numbers") -> Checkpoint:
+    recipe, dataset = RUNS[name]
+    events = run(recipe, dataset())
+    finished = last(events)
+    return finished.checkpoint
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "last.safetensors"
+
+
+@pytest.fixture
+def parts(path):
+    """The arrays and the meaning of a good checkpoint, and a way to write them changed."""
+    write_checkpoint(path, trained())
+    with safe_open(path, framework="numpy") as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (safe_open is no dict)
+        meaning = json.loads(file.metadata()["lagvis"])
+    return arrays, meaning
+
+
+def compose(path: Path, arrays, meaning) -> None:
+    """A file with a digest that fits, whatever it holds."""
+    meaning = {key: value for key, value in meaning.items() if key != "digest"}
+    meaning["digest"] = checkpoint_digest(meaning, arrays)
+    path.write_bytes(save(arrays, metadata={"lagvis": json.dumps(meaning)}))
+
+
+def raw(header: bytes, payload: bytes = b"", length: int | None = None) -> bytes:
+    return struct.pack("<Q", len(header) if length is None else length) + header + payload
+
+
+def refusal(path) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(path)
+    assert caught.value.exit_code == 7
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def scaling_bytes(scaling: Scaling | None):
+    return scaling and (
+        scaling.mean.tobytes(),
+        scaling.deviation.tobytes(),
+        scaling.mean.dtype,
+        scaling.deviation.dtype,
+    )
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_every_array_and_every_field_comes_back_bit_for_bit(path, name):
+    written = trained(name)
+    write_checkpoint(path, written)
+    found = read_checkpoint(path)
+    before, after = dict(named_leaves(written.state)), dict(named_leaves(found.state))
+    assert set(before) == set(after)
+    for leaf, array in before.items():
+        assert after[leaf].tobytes() == array.tobytes()
+        assert (after[leaf].dtype, after[leaf].shape) == (array.dtype, array.shape)
+    assert (found.epoch, found.step) == (written.epoch, written.step)
+    scalings = ("x_scaling", "y_scaling")
+    plain = [vars(model) | dict.fromkeys(scalings) for model in (written.model, found.model)]
+    assert plain[0] == plain[1]
+    for scaling in scalings:
+        assert scaling_bytes(getattr(found.model, scaling)) == scaling_bytes(getattr(written.model, scaling))
+
+
+def test_the_map_of_class_names_and_the_shape_of_a_row_travel_along(path):
+    model = Model(
+        (6, 2),
+        "relu",
+        "cross-entropy",
+        (2, 3),
+        ("1", 'æ, "ø"\n'),
+        (),
+        "",
+        None,
+        None,
+        tuple("abcabc"),
+        ("art",),
+        paper=255,
+    )
+    params = [{"W": np.ones((6, 2), np.float32), "b": np.zeros(2, np.float32)}]
+    write_checkpoint(path, Checkpoint(model, {"params": params}, 3, 99))
+    assert read_checkpoint(path).model == model
+
+
+def test_arrays_that_lie_otherwise_in_memory_keep_their_values(path):
+    matrix = np.arange(12, dtype=np.float32).reshape(4, 3)
+    params = [{"W": np.asfortranarray(matrix), "b": np.arange(6, dtype=np.float32)[::2]}]
+    model = Model((4, 3), "relu", "cross-entropy", (4,), ("a", "b", "c"), (), "", None, None)
+    write_checkpoint(path, Checkpoint(model, {"params": params}, 1, 1))
+    layer = read_checkpoint(path).state["params"][0]
+    assert layer["W"].tolist() == matrix.tolist()
+    assert layer["b"].tolist() == [0, 2, 4]
+
+
+def test_equal_runs_write_equal_files_wherever_they_are(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    a, b = tmp_path / "last.safetensors", tmp_path / "elsewhere" / "other.safetensors"
+    write_checkpoint(a, trained())
+    write_checkpoint(b, trained())
+    os.utime(a, (0, 0))
+    assert a.read_bytes() == b.read_bytes()
+
+
+def test_a_checkpoint_that_is_read_and_written_again_is_the_same_file(tmp_path, path):
+    write_checkpoint(path, trained())
+    again = tmp_path / "again.safetensors"
+    write_checkpoint(again, read_checkpoint(path))
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_nothing_lies_beside_a_checkpoint_once_it_is_written(path):
+    write_checkpoint(path, trained())
+    write_checkpoint(path, trained("classes"))
+    assert [file.name for file in path.parent.iterdir()] == ["last.safetensors"]
+    assert read_checkpoint(path).model.loss == "cross-entropy"
+
+
+# --- writing that fails
+
+
+def fail(*_):
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("fault", ["os.fsync", "pathlib.Path.replace", "pathlib.Path.open"])
+def test_a_write_that_fails_leaves_the_file_before_it(path, monkeypatch, fault):
+    write_checkpoint(path, trained())
+    before = path.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(fault, fail)
+        with pytest.raises(CheckpointError, match="No space left on device") as caught:
+            write_checkpoint(path, trained("classes"))
+    assert str(path) in str(caught.value)
+    assert path.read_bytes() == before
+    # and the next one is none the worse for it
+    write_checkpoint(path, trained("classes"))
+    assert read_checkpoint(path).model.loss == "cross-entropy"
+
+
+def test_a_folder_that_has_vanished_is_told(tmp_path):
+    path = tmp_path / "gone" / "last.safetensors"
+    with pytest.raises(CheckpointError, match=r"cannot be written \(its folder is gone\)$") as caught:
+        write_checkpoint(path, trained())
+    assert str(path) in str(caught.value)
+
+
+def test_a_disk_that_answers_nothing_more_is_told_all_the_same(path, monkeypatch):
+    """Whatever is asked of it once a write has failed, the first fault is what is said."""
+    checkpoint = trained()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", fail)
+        patch.setattr("os.stat", fail)
+        with pytest.raises(CheckpointError) as caught:
+            write_checkpoint(path, checkpoint)
+    assert str(caught.value) == f"{path} cannot be written (No space left on device)"
+
+
+def test_of_a_first_checkpoint_none_is_said_to_stand(path, monkeypatch):
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(CheckpointError, match=r"\(No space left on device\)$"):
+        write_checkpoint(path, trained())
+    path.write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"; the checkpoint before it stands$"):
+        write_checkpoint(path, trained())
+
+
+def test_the_new_file_is_on_the_disk_before_it_takes_the_name(path, monkeypatch):
+    calls = []
+    fsync, replace = os.fsync, Path.replace
+    monkeypatch.setattr("os.fsync", lambda handle: calls.append("fsync") or fsync(handle))
+    monkeypatch.setattr("pathlib.Path.replace", lambda self, to: calls.append("replace") or replace(self, to))
+    write_checkpoint(path, trained())
+    assert calls[:2] == ["fsync", "replace"]
+
+
+# --- reading what is broken
+
+
+class Trap:
+    def __reduce__(self):
+        return pytest.fail, ("a pickle was executed",)
+
+
+def foreign(dtype: str, size: int) -> bytes:
+    header = json.dumps({"a": {"dtype": dtype, "shape": [1], "data_offsets": [0, size]}})
+    return raw(header.encode(), bytes(size))
+
+
+def with_header(text: str) -> bytes:
+    return raw(json.dumps({"__metadata__": {"lagvis": text}}).encode())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        np.random.default_rng(0).bytes(500),
+        bytes(500),
+        raw(b"{}", length=2**63),
+        raw(b"{}", length=3),
+        raw(b"no json"),
+        raw(b"{}"),
+        foreign("F32", 4),
+        foreign("F16", 2),
+        foreign("BF16", 2),
+        foreign("F8_E4M3", 1),
+        pickle.dumps(Trap()),
+        with_header("{no json"),
+        with_header("[" * 5000),
+        with_header("[]"),
+        with_header("{}"),
+        with_header('{"format": 1}'),
+    ],
+    ids=[
+        "empty", "random bytes", "zeros", "header of 2^63 bytes", "header cut", "header of text", "no tensors",
+        "another program's float32", "another program's float16", "another program's bfloat16",
+        "another program's float8", "pickle", "meaning of text", "meaning nested deeply", "meaning a list",
+        "meaning without format", "format alone",
+    ],
+)  # fmt: skip
+def test_what_is_no_checkpoint_is_told_by_name(path, content):
+    path.write_bytes(content)
+    refusal(path)
+
+
+@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()], ids=["missing", "folder"])
+def test_what_is_no_file_is_told_by_name(path, make):
+    make(path)
+    refusal(path)
+
+
+def test_a_bit_flipped_anywhere_is_seen(path):
+    write_checkpoint(path, trained())
+    content = path.read_bytes()
+    for at in [*range(0, len(content), 53), len(content) - 1]:
+        broken = bytearray(content)
+        broken[at] ^= 1 << (at % 8)
+        path.write_bytes(broken)
+        refusal(path)
+
+
+def test_a_digest_of_other_arrays_is_seen(path, parts):
+    arrays, meaning = parts
+    path.write_bytes(save(arrays | {"params.0.b": arrays["params.0.b"] + 1}, metadata={"lagvis": json.dumps(meaning)}))
+    assert "is damaged: its digest does not fit" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "totals",
+    [
+        {"totals.loss": np.float64(1)},
+        {"totals.loss": np.ones(2)},
+        {"totals.other": np.ones(())},
+        {"totals.0": np.ones(2)},
+    ],
+    ids=str,
+)
+def test_sums_of_another_network_are_refused(path, parts, totals):
+    arrays, meaning = parts
+    compose(path, arrays | {name: np.asarray(value) for name, value in totals.items()}, meaning)
+    refusal(path)
+
+
+def test_a_file_cut_anywhere_is_refused(path):
+    write_checkpoint(path, trained())
+    content = path.read_bytes()
+    for kept in [*range(12), *range(12, len(content), 97), len(content) - 1]:
+        path.write_bytes(content[:kept])
+        refusal(path)
+    path.write_bytes(content + b"\0")
+    refusal(path)
+
+
+@pytest.mark.parametrize("version", [0, 1, 999, "2", None])
+def test_another_format_is_refused_by_its_number(path, parts, version):
+    arrays, meaning = parts
+    compose(path, arrays, meaning | {"format": version})
+    sentence = refusal(path)
+    assert repr(version) in sentence
+    assert "expected format 2" in sentence
+
+
+ARRAYS = [
+    *(f"{slot}.{layer}.{name}" for slot in ("params", "velocity") for layer in (0, 1) for name in "Wb"),
+    *(f"{part}_scaling.{name}" for part in "xy" for name in ("mean", "deviation")),
+]
+
+
+def test_the_list_of_arrays_is_that_of_the_file(parts):
+    assert sorted(parts[0]) == sorted(ARRAYS)
+
+
+@pytest.mark.parametrize("missing", ARRAYS)
+def test_a_missing_tensor_is_refused(path, parts, missing):
+    arrays, meaning = parts
+    compose(path, {name: array for name, array in arrays.items() if name != missing}, meaning)
+    refusal(path)
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        *("activation", "loss", "shape", "class_names", "target_names", "unit", "feature_names", "label_names"),
+        *("as_digits", "paper", "epoch", "step", "rate", "best_epoch"),
+    ],
+)
+def test_a_missing_meaning_is_refused(path, parts, missing):
+    arrays, meaning = parts
+    compose(path, arrays, {key: value for key, value in meaning.items() if key != missing})
+    refusal(path)
+
+
+# The network is 3-8-2.
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"params.1.W": np.zeros((9, 2), np.float32)},
+        {"params.0.b": np.zeros(9, np.float32)},
+        {"params.0.b": np.zeros((8, 1), np.float32)},
+        {"params.0.W": np.zeros(24, np.float32)},
+        {"params.0.W": np.zeros((2, 3, 8), np.float32)},
+        {"params.1.W": np.zeros((), np.float32)},
+        {"params.3.W": np.zeros((2, 2), np.float32), "params.3.b": np.zeros(2, np.float32)},
+        {"velocity.1.W": np.zeros((9, 2), np.float32)},
+        {"x_scaling.mean": np.zeros(2), "x_scaling.deviation": np.ones(2)},
+        {"y_scaling.mean": np.zeros(3), "y_scaling.deviation": np.ones(3)},
+    ],
+    ids=[
+        "width between layers", "width of b", "axes of b", "W of one axis", "W of three axes", "W a number",
+        "a layer after a gap", "velocity", "scaling of x", "scaling of y",
+    ],
+)  # fmt: skip
+def test_shapes_that_do_not_fit_each_other_are_refused(path, parts, change):
+    arrays, meaning = parts
+    compose(path, arrays | change, meaning)
+    refusal(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"activation": "mish"},
+        {"activation": ["relu"]},
+        {"loss": "hinge"},
+        {"shape": [4]},
+        {"shape": ["a"]},
+        {"shape": None},
+        {"target_names": ["one"]},
+        {"feature_names": ["a", "b"]},
+        {"feature_names": "abc"},
+        {"label_names": [1]},
+        {"paper": 256},
+        {"paper": -1},
+        {"as_digits": True},
+        {"epoch": "soon"},
+        {"epoch": float("inf")},
+        {"epoch": None},
+    ],
+    ids=str,
+)
+def test_a_meaning_that_does_not_fit_is_refused(path, parts, change):
+    arrays, meaning = parts
+    compose(path, arrays, meaning | change)
+    refusal(path)
+
+
+@pytest.mark.parametrize("names", [["0"], ["0", "1", "2", "3", "4"], []])
+def test_as_many_class_names_as_outputs_are_expected(path, names):
+    written = trained("classes")
+    write_checkpoint(path, written)
+    with safe_open(path, framework="numpy") as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (safe_open is no dict)
+        meaning = json.loads(file.metadata()["lagvis"])
+    compose(path, arrays, meaning | {"class_names": names})
+    refusal(path)
+
+
+def test_the_way_to_compose_broken_files_composes_good_ones(path, parts):
+    # else every refusal above could be one of the helper
+    compose(path, *parts)
+    assert read_checkpoint(path).step == trained().step
+
+
+@pytest.mark.parametrize("name", ["params.0.W", "velocity.1.b"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_none_are_refused(path, parts, name, value):
+    arrays, meaning = parts
+    array = arrays[name].copy()
+    array.flat[0] = value
+    compose(path, arrays | {name: array}, meaning)
+    assert name in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"params.0.gamma": np.zeros(8, np.float32)},
+        {"params.0.W.x": np.zeros(8, np.float32)},
+        {"params": np.zeros(8, np.float32)},
+        {"adam_m.0.W": np.zeros((3, 8), np.float32)},
+        {"params.1.W": np.zeros((8, 2), np.float64)},
+        {"velocity.1.W": np.zeros((8, 2), np.float64)},
+        {"params.0.W": np.zeros((3, 8), np.int8)},
+        {"." * 5000: np.zeros(1, np.float32)},
+        {"stranger": np.zeros(1, np.float32)},
+    ],
+    ids=["gamma", "deeper", "flat", "another optimizer", "two types", "types of slots", "integers", "dots", "stranger"],
+)
+def test_tensors_that_do_not_belong_there_are_refused(path, parts, change):
+    arrays, meaning = parts
+    if "params" in change:
+        arrays = {name: array for name, array in arrays.items() if not name.startswith("params.")}
+    compose(path, arrays | change, meaning)
+    refusal(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"best_epoch": 99, "best_loss": 1.0},
+        {"best_epoch": 1, "best_loss": float("nan")},
+        {"best_epoch": 1, "best_loss": None},
+        {"rate": float("nan")},
+        {"rate": -1},
+        {"rate": True},
+        {"step": 195.7},
+        {"step": -1},
+        {"shape": [-3, -1]},
+        {"target_names": "ab"},
+        {"target_names": ["far", "far"]},
+        {"target_names": [1, 2]},
+    ],
+    ids=str,
+)
+def test_a_meaning_that_cannot_be_is_refused(path, parts, change):
+    arrays, meaning = parts
+    compose(path, arrays, meaning | change)
+    refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("x_scaling.mean", np.nan), ("y_scaling.mean", np.inf), ("x_scaling.deviation", np.inf)]
+    + [(f"{which}_scaling.deviation", value) for which in "xy" for value in (0.0, -1.0)],
+)
+def test_scalings_that_no_row_can_be_divided_by_are_refused(path, parts, name, value):
+    arrays, meaning = parts
+    array = arrays[name].copy()
+    array[0] = value
+    compose(path, arrays | {name: array}, meaning)
+    assert "a scaling by numbers that are none, or by 0" in refusal(path)

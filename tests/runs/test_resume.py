@@ -1,0 +1,318 @@
+"""A run that was stopped or changed on its way goes on as if it never had been, or says what it does instead."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import pytest
+
+from lagvis.errors import DataError
+from lagvis.tree import named_leaves
+from tests.conftest import open_backend
+from tests.factories import at_step, classes, epochs, last, numbers, quick, run
+from lagvis.runs.checkpoint_file import read_checkpoint, write_checkpoint
+from lagvis.errors import CheckpointError
+from lagvis.training.events import Progress
+from lagvis.training.model import Model
+from lagvis.training.plan import make_plan
+from lagvis.errors import RecipeError
+from lagvis.runs.resume import CHANGEABLE, check_data
+from lagvis.runs.resume import changed_settings, init_from, resume_state, resume_message
+
+PLAIN = quick(epochs=3, validation=20)
+RECIPES = {
+    "plain": PLAIN,
+    "momentum": dataclasses.replace(PLAIN, momentum=0.9, nesterov=True, schedule="linear", label_smoothing=0.1),
+    "weights": dataclasses.replace(PLAIN, class_weights="balanced", momentum=0.5),
+}
+
+
+@pytest.fixture
+def short_spans(monkeypatch):
+    """One step a span, so that a run can stop anywhere."""
+    monkeypatch.setattr("lagvis.training.plan.SPAN_SECONDS", 1e-9)
+
+
+def bytes_of(checkpoint, path) -> bytes:
+    write_checkpoint(path, checkpoint)
+    return path.read_bytes()
+
+
+def there_and_back(checkpoint, path):
+    """The checkpoint as a file gives it back."""
+    write_checkpoint(path, checkpoint)
+    return read_checkpoint(path)
+
+
+# --- the promise of bytes
+
+
+@functools.cache
+def compiled_once(recipe: str):
+    """JAX, where whatever is compiled for a recipe serves all its seeds."""
+    backend = open_backend("jax", "float32")
+    scan, known = backend.scan, {}
+
+    def scan_once(step):
+        if step.__qualname__ not in known:  # the step of training, and that of an evaluation
+            known[step.__qualname__] = scan(step)
+        return known[step.__qualname__]
+
+    backend.scan = scan_once
+    return backend
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("recipe", ["plain", "momentum"])
+@pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
+def test_a_run_stopped_anywhere_ends_as_the_unbroken_one(short_spans, tmp_path, name, recipe, seed):
+    def opened(key=recipe):
+        return compiled_once(key) if name == "jax" else open_backend(name, "float32")
+
+    recipe, dataset = dataclasses.replace(RECIPES[recipe], seed=seed), classes(123)
+    whole = run(recipe, dataset, backend=opened())
+    step = int(np.random.default_rng(seed).integers(1, 19))  # three epochs of five batches and a shorter one
+    first = run(recipe, dataset, backend=opened(), stop_at=at_step(step))
+    assert (last(first).reason, last(first).step) == ("interrupted", step)
+    start = there_and_back(last(first).checkpoint, tmp_path / "half")
+    rest = run(recipe, dataset, backend=opened(), start=start)
+    assert bytes_of(last(rest).checkpoint, tmp_path / "a") == bytes_of(last(whole).checkpoint, tmp_path / "b")
+    for again, before in zip(epochs(rest)[::-1], epochs(whole)[::-1], strict=False):
+        assert dataclasses.replace(again, seconds=0, checkpoint=None) == dataclasses.replace(
+            before, seconds=0, checkpoint=None
+        )
+    assert [event.epoch for event in epochs(first) + epochs(rest)] == [1, 2, 3]
+    assert last(rest).test.loss == last(whole).test.loss
+
+
+def test_numbers_are_gone_on_with_too(short_spans, tmp_path):
+    recipe, dataset = quick(loss="mse", momentum=0.5, epochs=2), numbers(120)
+    whole = run(recipe, dataset)
+    start = there_and_back(last(run(recipe, dataset, stop_at=at_step(4))).checkpoint, tmp_path / "half")
+    rest = run(recipe, dataset, start=start)
+    assert bytes_of(last(rest).checkpoint, tmp_path / "a") == bytes_of(last(whole).checkpoint, tmp_path / "b")
+    assert epochs(rest)[0].train == epochs(whole)[0].train
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_run_is_gone_on_with_after_every_one_of_its_steps(short_spans, tmp_path, recipe):
+    recipe, dataset = RECIPES[recipe], classes(123)
+    expected = bytes_of(last(run(recipe, dataset)).checkpoint, tmp_path / "a")
+    start = None
+    for step in range(1, 19):
+        start = there_and_back(
+            last(run(recipe, dataset, start=start, stop_at=at_step(step))).checkpoint, tmp_path / "h"
+        )
+        assert start.step == step
+    assert bytes_of(last(run(recipe, dataset, start=start)).checkpoint, tmp_path / "b") == expected
+
+
+def test_progress_gives_a_checkpoint_of_its_moment(short_spans, tmp_path):
+    kept = []
+
+    def keep(event):
+        if isinstance(event, Progress) and event.step == 4 and not kept:
+            kept.append(event.checkpoint())
+        return False
+
+    recipe, dataset = RECIPES["momentum"], classes(123)
+    whole = run(recipe, dataset, stop_at=keep)
+    stopped = last(run(recipe, dataset, stop_at=at_step(4))).checkpoint
+    assert bytes_of(kept[0], tmp_path / "a") == bytes_of(stopped, tmp_path / "b")
+    rest = run(recipe, dataset, start=kept[0])
+    assert bytes_of(last(rest).checkpoint, tmp_path / "a") == bytes_of(last(whole).checkpoint, tmp_path / "b")
+
+
+def test_more_epochs_are_those_of_a_longer_run_where_the_rate_does_not_depend_on_their_number(tmp_path):
+    dataset = classes(123)
+    start = last(run(PLAIN, dataset)).checkpoint
+    longer = dataclasses.replace(PLAIN, epochs=5)
+    rest, whole = run(longer, dataset, start=start), run(longer, dataset)
+    assert bytes_of(last(rest).checkpoint, tmp_path / "a") == bytes_of(last(whole).checkpoint, tmp_path / "b")
+
+
+def test_the_best_epoch_is_remembered(tmp_path):
+    # the longer it trains here the better it is, so the lowest loss is the newest
+    events = run(quick(epochs=4, validation=20, lr=0.02), classes(120))
+    losses = [event.validation.loss for event in epochs(events)]
+    assert losses == sorted(losses, reverse=True)
+    assert [event.checkpoint.best_epoch for event in epochs(events)] == [1, 2, 3, 4]
+    assert last(events).checkpoint.best_loss == losses[-1]
+    worse = dataclasses.replace(last(events).checkpoint, best_epoch=2, best_loss=losses[-1] / 1e6)
+    rest = run(quick(epochs=5, validation=20, lr=0.02), classes(120), start=there_and_back(worse, tmp_path / "x"))
+    assert (last(rest).checkpoint.best_epoch, last(rest).checkpoint.best_loss) == (2, losses[-1] / 1e6)
+
+
+def test_a_stop_in_the_look_at_the_validation_part_loses_no_step(monkeypatch, tmp_path):
+    monkeypatch.setattr("lagvis.training.evaluation.CHUNK_ROWS", 5)
+    asked = []
+
+    def stop(event):
+        if isinstance(event, Progress) and event.step == 5:  # the last of an epoch of 100 rows
+            asked.append(event)
+        return len(asked) > 3  # once after the span, and then after three pieces of four
+
+    recipe, dataset = PLAIN, classes(120)
+    stopped = last(run(recipe, dataset, stop_at=stop))
+    assert (stopped.reason, stopped.epoch, stopped.step) == ("interrupted", 0, 5)
+    rest = run(recipe, dataset, start=there_and_back(stopped.checkpoint, tmp_path / "x"))
+    whole = run(recipe, dataset)
+    assert bytes_of(last(rest).checkpoint, tmp_path / "a") == bytes_of(last(whole).checkpoint, tmp_path / "b")
+
+
+# --- what may change, and what is said of it
+
+
+# no other optimizer has a name yet, so that key can only keep its value
+@pytest.mark.parametrize("key", sorted({*dataclasses.asdict(quick())} - {*CHANGEABLE} - {"optimizer"}))
+def test_what_would_be_another_run_is_refused(key):
+    other = {
+        "hidden": (9,), "activation": "tanh", "loss": "mse", "batch_size": 7, "shuffle": False,
+        "validation": 3, "seed": 1, "dtype": "float64", "label": "x", "class_weights": "balanced",
+    }[key]  # fmt: skip
+    with pytest.raises(RecipeError, match=rf"{key} was .* another run; .*without --resume"):
+        changed_settings(quick(), dataclasses.replace(quick(), **{key: other}))
+
+
+def test_what_may_change_is_told_as_old_and_new():
+    new = quick(lr=0.5, epochs=7, momentum=0.9)
+    assert changed_settings(quick(), new) == {"lr": (0.1, 0.5), "epochs": (2, 7), "momentum": (0.0, 0.9)}
+    assert changed_settings(quick(), quick()) == {}
+
+
+def line(old, new, *, step=0, earlier=None, now=None) -> str:
+    dataset = classes(120)
+    checkpoint = last(run(old, dataset, stop_at=at_step(step))).checkpoint if step else None
+    return resume_message(checkpoint, make_plan(new, dataset), old, new, earlier or {}, now or {})
+
+
+def test_the_line_says_where_it_goes_on(short_spans):
+    assert line(quick(), quick(), step=8) == "Going on after step 8, 1 of 2 epochs done."
+    assert line(quick(), quick()) == "Nothing of this run was saved yet: it begins anew."
+
+
+def test_the_line_says_what_a_change_does_to_the_rate(short_spans):
+    said = line(quick(lr=0.1), quick(lr=0.5), step=8)
+    assert "lr 0.1 -> 0.5" in said
+    assert "the rate of the next step is 0.5 instead of 0.1" in said
+    assert "as before" in line(quick(), quick(epochs=9), step=8)
+    linear = quick(schedule="linear", warmup=0.0, lr=0.1)
+    said = line(linear, dataclasses.replace(linear, epochs=4), step=6)
+    assert "epochs 2 -> 4" in said
+    # half of twelve steps against a quarter of twenty-four
+    assert "is 0.075 instead of 0.05" in said
+
+
+def test_the_line_says_when_the_bytes_are_off(short_spans):
+    said = line(
+        quick(), quick(), step=8, earlier={"threads": 1, "command": ["a"]}, now={"threads": 2, "command": ["b"]}
+    )
+    assert said.endswith("threads 1 -> 2: the bytes will not be those of an unbroken run.")
+    assert "command" not in said
+
+
+def test_momentum_that_was_none_begins_at_zero(short_spans, tmp_path):
+    recipe, dataset = quick(epochs=1), classes(120)
+    start = there_and_back(last(run(recipe, dataset, stop_at=at_step(3))).checkpoint, tmp_path / "x")
+    new = dataclasses.replace(recipe, momentum=0.9)
+    plan = make_plan(new, dataset)
+    model = Model.of(new, dataset, plan.training_rows)
+    start = resume_state(start, model, plan, new)
+    assert {name for name, _ in named_leaves(start.state)} > {"velocity.0.W", "velocity.1.b"}
+    assert not any(leaf.any() for _, leaf in named_leaves(start.state["velocity"]))
+    assert last(run(new, dataset, start=start)).reason == "completed"
+    without = resume_state(last(run(new, dataset)).checkpoint, model, plan, quick(epochs=1))
+    assert set(without.state) == {"params"}
+
+
+# --- what does not fit
+
+
+def start_for(checkpoint, recipe, dataset):
+    plan = make_plan(recipe, dataset)
+    return resume_state(checkpoint, Model.of(recipe, dataset, plan.training_rows), plan, recipe)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("hidden", (9,)), ("activation", "tanh"), ("dtype", "float64")],
+)
+def test_a_checkpoint_of_another_network_is_refused(key, value):
+    checkpoint = last(run(quick(), classes(120))).checkpoint
+    with pytest.raises(CheckpointError, match={"hidden": "widths"}.get(key, key)):
+        start_for(checkpoint, quick(**{key: value}), classes(120))
+
+
+def test_a_checkpoint_of_other_classes_is_refused():
+    checkpoint = last(run(quick(), classes(120))).checkpoint
+    named = dataclasses.replace(classes(120), class_names=("a", "b", "c", "d"))
+    with pytest.raises(CheckpointError, match="class_names"):
+        start_for(checkpoint, quick(), named)
+
+
+def test_a_checkpoint_without_the_standardisation_that_the_data_need_is_refused():
+    recipe, dataset = quick(loss="mse"), numbers(120)
+    checkpoint = last(run(recipe, dataset)).checkpoint
+    assert start_for(checkpoint, recipe, dataset).step == checkpoint.step
+    without = dataclasses.replace(checkpoint, model=dataclasses.replace(checkpoint.model, x_scaling=None))
+    with pytest.raises(CheckpointError, match="x_scaling"):
+        start_for(without, recipe, dataset)
+
+
+def test_a_run_that_begins_with_a_network_keeps_its_standardisation(tmp_path):
+    recipe, dataset = quick(loss="mse", momentum=0.5, dtype="float64"), numbers(120)
+    network = last(run(recipe, dataset)).checkpoint
+    fewer = {"x_train": dataset.x_train[:90], "y_train": dataset.y_train[:90], "sha256": {"some": "aa"}}
+    other = dataclasses.replace(dataset, **fewer)
+    plan = make_plan(recipe, other)
+    start = init_from(network, Model.of(recipe, other, plan.training_rows), recipe)
+    assert (start.epoch, start.step, set(start.state)) == (0, 0, {"params", "velocity"})
+    assert not any(leaf.any() for _, leaf in named_leaves(start.state["velocity"]))
+    finished = last(run(dataclasses.replace(recipe, epochs=0), other, start=start))
+    # the loss of the network as it was, on the test part: not that of weights under a foreign scale
+    assert finished.test.loss == pytest.approx(
+        last(run(dataclasses.replace(recipe, epochs=0), dataset, start=network)).test.loss
+    )
+    assert finished.checkpoint.model.x_scaling is network.model.x_scaling
+    assert finished.checkpoint.data == other.digest != network.data
+
+
+def test_weights_too_large_for_the_dtype_are_refused():
+    network = last(run(quick(dtype="float64"), classes(120))).checkpoint
+    params = [{name: leaf * 1e300 for name, leaf in layer.items()} for layer in network.state["params"]]
+    network = dataclasses.replace(network, state={"params": params})
+    model = Model.of(quick(), classes(120), np.arange(120))
+    with pytest.raises(CheckpointError, match="use --dtype float64"):
+        init_from(network, model, quick())
+
+
+def test_fewer_epochs_than_are_done_are_refused(short_spans):
+    dataset = classes(120)
+    checkpoint = last(run(quick(epochs=3), dataset, stop_at=at_step(8))).checkpoint
+    with pytest.raises(RecipeError, match=r"epochs is 1, and 8 steps \(1 whole epochs of 6\)"):
+        start_for(checkpoint, quick(epochs=1), dataset)
+    assert start_for(checkpoint, quick(epochs=2), dataset).step == 8
+
+
+@pytest.mark.parametrize(("epoch", "step"), [(0, 8), (1, 3), (1, 7), (2, 13)])
+def test_a_place_where_no_run_of_this_recipe_stops_is_refused(epoch, step):
+    dataset = classes(120)
+    checkpoint = dataclasses.replace(last(run(quick(epochs=3), dataset)).checkpoint, epoch=epoch, step=step)
+    plan = make_plan(quick(epochs=3), dataset)
+    assert plan.span > 2
+    with pytest.raises(CheckpointError, match="never stops"):
+        start_for(checkpoint, quick(epochs=3), dataset)
+
+
+def test_data_that_have_changed_are_refused_by_name():
+    dataset = dataclasses.replace(classes(120), sha256={"images": "aa", "labels": "bb"})
+    checkpoint = last(run(quick(epochs=0), dataset)).checkpoint
+    assert checkpoint.data == dataset.digest
+    renamed = dataclasses.replace(dataset, sha256={"renamed": "aa", "labels": "bb"})
+    changed = dataclasses.replace(dataset, sha256={"images": "aa", "labels": "cc"})
+    check_data(renamed, checkpoint, {})
+    check_data(changed, None, {})
+    with pytest.raises(DataError, match=r"changed since it began \(labels, by its sha256\)"):
+        check_data(changed, checkpoint, {"sha256": dataset.sha256})
+    with pytest.raises(DataError, match="its files, by its sha256"):  # whatever became of environment.json
+        check_data(changed, checkpoint, {})

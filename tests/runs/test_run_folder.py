@@ -1,0 +1,359 @@
+import csv
+import dataclasses
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lagvis.tree import tree_map
+from tests.factories import at_step, classes, last, numbers, quick, run
+from lagvis.training import recipe as recipes
+from lagvis.runs.checkpoint_file import read_checkpoint, write_checkpoint
+from lagvis.errors import CheckpointError, NotFiniteError
+from lagvis.training.events import EpochEnded, Finished, Started
+from lagvis.errors import RecipeError
+from lagvis.runs.run_folder import RunFolder
+from lagvis.runs.lookup import find_checkpoint, find_run
+from lagvis.runs.run_folder import CheckpointInterval
+
+WIDTHS = (36, 8, 4)
+NEVER = CheckpointInterval()
+HEADER = "epoch,step,images,rate,train_loss,train_accuracy,validation_loss,validation_accuracy,seconds"
+
+
+def claim(folder, name="mine", recipe=None, widths=WIDTHS, every=NEVER) -> RunFolder:
+    claimed = RunFolder.claim(str(folder), name, widths, every)
+    claimed.begin(recipe or quick(), {"seed": 0})
+    return claimed
+
+
+def recorded(folder, recipe, dataset, **options) -> tuple[Path, list]:
+    run_folder, events = claim(folder, recipe=recipe), run(recipe, dataset, **options)
+    for event in events:
+        run_folder.record(event)
+    return run_folder.path, events
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with (path / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def names(path: Path) -> list[str]:
+    return sorted(file.name for file in path.iterdir())
+
+
+# --- claiming
+
+
+def test_a_name_makes_that_folder_with_its_parents(tmp_path):
+    assert claim(tmp_path / "a" / "b").path == tmp_path / "a" / "b" / "mine"
+    assert (tmp_path / "a" / "b" / "mine").is_dir()
+
+
+def test_the_path_is_absolute_and_where_the_user_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert claim("runs").path == tmp_path / "runs" / "mine"
+
+
+def test_a_name_is_claimed_once_and_the_first_keeps_its_files(tmp_path):
+    first = claim(tmp_path, recipe=quick(lr=0.3)).path
+    with pytest.raises(RecipeError, match="exists already") as caught:
+        claim(tmp_path, recipe=quick(lr=0.4))
+    assert str(first) in str(caught.value)
+    assert recipes.load(str(first / "recipe.toml")).lr == 0.3
+
+
+def test_two_runs_in_one_second_get_two_folders(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "strftime", lambda form: "20260102-030405")
+    paths = [claim(tmp_path, None).path.name for _ in range(3)]
+    assert paths == ["20260102-030405-36-8-4", "20260102-030405-36-8-4-2", "20260102-030405-36-8-4-3"]
+    assert names(tmp_path) == sorted(paths)
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../out", "a/b", "/tmp/out", "a\\b", "..\\out", "C:out", "a\0b", "/", "~/../out"]
+)
+def test_a_name_that_would_leave_the_folder_is_refused(tmp_path, name):
+    parent = tmp_path / "runs"
+    with pytest.raises(RecipeError, match="--name is ") as caught:
+        claim(parent, name)
+    assert repr(name) in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["min kørsel", "a.b", "..a", "-x", "run 1"])
+def test_a_plain_name_may_look_as_it_likes(tmp_path, name):
+    assert claim(tmp_path, name).path == tmp_path / name
+
+
+def test_a_name_too_long_for_the_system_is_a_sentence(tmp_path):
+    with pytest.raises((RecipeError, CheckpointError), match="x" * 300):
+        claim(tmp_path, "x" * 300)
+
+
+def test_a_network_of_a_hundred_layers_finds_a_folder_by_itself(tmp_path):
+    assert claim(tmp_path, None, widths=(784, *(64,) * 100, 10)).path.is_dir()
+
+
+@pytest.mark.parametrize("name", ["mine", None])
+def test_an_output_folder_that_is_a_file_is_told_as_such(tmp_path, name):
+    (tmp_path / "runs").write_text("")
+    with pytest.raises((RecipeError, CheckpointError), match="--output-dir") as caught:
+        claim(tmp_path / "runs", name)
+    assert str(tmp_path / "runs") in str(caught.value)
+
+
+def test_an_output_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="choose another --output-dir"):
+        claim(tmp_path / "file" / "runs")
+
+
+def test_the_home_of_an_unknown_user_is_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((RecipeError, CheckpointError), match="no-such-user"):
+        claim("~no-such-user/runs")
+
+
+def test_a_data_path_that_toml_cannot_hold_is_a_sentence(tmp_path):
+    # what Python makes of a folder name that is no UTF-8
+    with pytest.raises((RecipeError, CheckpointError), match=r"data|recipe"):
+        claim(tmp_path, recipe=quick(data="/data/m\udcf8nster"))
+
+
+# --- recording
+
+
+def test_the_files_are_there_after_each_event(tmp_path):
+    recipe, dataset = quick(), classes(120)
+    folder = claim(tmp_path, recipe=recipe)
+    claimed = ["environment.json", "metrics.csv", "recipe.toml", "run.lock"]
+    assert names(folder.path) == claimed
+    counts = []
+    for event in run(recipe, dataset):
+        folder.record(event)
+        match event:
+            case Started():
+                assert names(folder.path) == claimed
+            case EpochEnded():
+                counts.append(len(rows(folder.path)))
+                assert read_checkpoint(folder.path / "last.safetensors").epoch == event.epoch == counts[-1]
+            case Finished():
+                assert read_checkpoint(folder.path / "last.safetensors").step == event.step
+    assert counts == [1, 2]
+    folder.finish({"test_accuracy": None, "run": "æ"})
+    assert names(folder.path) == sorted([*claimed, "last.safetensors", "report.json"])
+    assert json.loads((folder.path / "report.json").read_text(encoding="utf-8")) == {"test_accuracy": None, "run": "æ"}
+    assert json.loads((folder.path / "environment.json").read_text(encoding="utf-8")) == {"seed": 0}
+
+
+def test_metrics_have_one_header_and_a_row_an_epoch(tmp_path):
+    recipe = quick(epochs=3, validation=20, batch_size=30)
+    path, events = recorded(tmp_path, recipe, classes(120))
+    lines = (path / "metrics.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == HEADER
+    assert len(lines) == 1 + 3
+    ended = [event for event in events if isinstance(event, EpochEnded)]
+    for row, event in zip(rows(path), ended, strict=True):
+        assert (int(row["epoch"]), int(row["step"]), int(row["images"])) == (event.epoch, event.step, event.images)
+        assert float(row["rate"]) == event.rate
+        assert float(row["train_loss"]) == event.train.loss
+        assert float(row["train_accuracy"]) == event.train.accuracy
+        assert float(row["validation_loss"]) == event.validation.loss
+        assert float(row["validation_accuracy"]) == event.validation.accuracy
+        assert float(row["seconds"]) == pytest.approx(event.seconds, abs=0.0006)
+
+
+def test_what_does_not_exist_is_an_empty_cell(tmp_path):
+    path, _ = recorded(tmp_path, quick(loss="mse", epochs=1), numbers(120))
+    (row,) = rows(path)
+    assert [key for key, value in row.items() if value == ""] == [
+        "train_accuracy", "validation_loss", "validation_accuracy",
+    ]  # fmt: skip
+
+
+def test_a_validation_accuracy_of_zero_is_a_number(tmp_path):
+    # a falsy score must not be taken for one that does not exist
+    folder, events = claim(tmp_path), run(quick(epochs=1, validation=20), classes(120))
+    event = next(event for event in events if isinstance(event, EpochEnded))
+    object.__setattr__(event.validation, "accuracy", 0.0)
+    object.__setattr__(event.validation, "loss", 0.0)
+    folder.record(events[0])
+    folder.record(event)
+    assert (rows(folder.path)[0]["validation_loss"], rows(folder.path)[0]["validation_accuracy"]) == ("0.0", "0.0")
+
+
+def test_the_files_have_unix_line_ends_everywhere(tmp_path):
+    path, _ = recorded(tmp_path, quick(), classes(120))
+    assert b"\r" not in b"".join((path / name).read_bytes() for name in ("metrics.csv", "recipe.toml"))
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [quick(data="/some/ø folder/it's", momentum=0.9, nesterov=True), quick(hidden=(), lr=1e-7, seed=2**62, loss="mse")],
+)
+def test_the_recipe_loads_again_equal(tmp_path, recipe):
+    assert recipes.load(str(claim(tmp_path, recipe=recipe).path / "recipe.toml")) == recipe
+
+
+def test_no_epochs_still_leave_a_network(tmp_path):
+    path, events = recorded(tmp_path, quick(epochs=0), classes(120))
+    checkpoint = read_checkpoint(path / "last.safetensors")
+    assert (checkpoint.epoch, checkpoint.step) == (0, 0)
+    assert checkpoint.state["params"][0]["W"].tobytes() == last(events).state["params"][0]["W"].tobytes()
+    assert rows(path) == []
+
+
+def test_an_interrupted_run_leaves_the_state_of_the_moment(tmp_path, monkeypatch):
+    monkeypatch.setattr("lagvis.training.plan.SPAN_SECONDS", 1e-9)
+    path, events = recorded(tmp_path, quick(), classes(120), stop_at=at_step(8))
+    checkpoint = read_checkpoint(path / "last.safetensors")
+    assert (checkpoint.epoch, checkpoint.step) == (1, 8)
+    assert checkpoint.state["params"][1]["b"].tobytes() == last(events).state["params"][1]["b"].tobytes()
+    assert len(rows(path)) == 1
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_diverged_run_leaves_the_last_finite_state(tmp_path):
+    recipe = quick(lr=1000.0, epochs=9, batch_size=120, activation="identity")
+    path, events = recorded(tmp_path, recipe, classes(120))
+    assert last(events).reason == "diverged"
+    checkpoint = read_checkpoint(path / "last.safetensors")
+    assert checkpoint.epoch == last(events).epoch == len(rows(path)) > 0
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "last.safetensors"])
+def test_a_folder_that_vanishes_under_the_run_is_told(tmp_path, name):
+    folder, events = claim(tmp_path), run(quick(epochs=1), classes(120))
+    folder.record(events[0])
+    for file in folder.path.iterdir():
+        file.unlink()
+    folder.path.rmdir()
+    with pytest.raises(CheckpointError) as caught:
+        folder.record(next(e for e in events if isinstance(e, EpochEnded if name == "metrics.csv" else Finished)))
+    assert str(folder.path / name) in str(caught.value)
+    with pytest.raises(CheckpointError, match=r"report\.json"):
+        folder.finish({})
+
+
+# --- finding again
+
+
+@pytest.fixture
+def ended(tmp_path):
+    return recorded(tmp_path / "runs", quick(epochs=0), classes(120))[0]
+
+
+def test_a_run_is_found_by_folder_name_and_file(ended, tmp_path, monkeypatch):
+    expected = ended / "last.safetensors"
+    monkeypatch.chdir(tmp_path)
+    assert find_checkpoint(str(ended)) == expected
+    assert find_checkpoint("runs/mine") == expected
+    assert find_checkpoint("mine") == expected
+    assert find_checkpoint(str(expected)) == expected
+    assert find_checkpoint("runs/mine/last.safetensors") == expected
+    best = expected.rename(ended / "best.safetensors")
+    assert find_checkpoint("mine/best.safetensors") == best
+
+
+def test_a_run_is_found_under_another_output_folder(ended, tmp_path, monkeypatch):
+    monkeypatch.chdir("/")
+    assert find_checkpoint("mine", str(tmp_path / "runs")) == ended / "last.safetensors"
+
+
+@pytest.mark.parametrize("what", ["other", "mine/recipe.toml", ".", "~no-such-user/mine", "x" * 5000])
+def test_nothing_there_is_told_with_the_places_looked_at(ended, tmp_path, monkeypatch, what):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError) as caught:
+        find_checkpoint(what)
+    assert caught.value.exit_code == 7
+    assert repr(what)[:20] in str(caught.value)
+    if what == "other":
+        assert str(tmp_path / "other") in str(caught.value)
+        assert str(tmp_path / "runs" / "other") in str(caught.value)
+
+
+def test_a_run_without_a_checkpoint_yet_is_told(tmp_path):
+    path = claim(tmp_path).path
+    with pytest.raises(CheckpointError, match=r"last\.safetensors"):
+        find_checkpoint(str(path))
+
+
+# --- the best network, the lock, the newest run
+
+
+def test_the_best_epoch_is_kept_apart_and_the_newest_is_last(tmp_path):
+    recipe = quick(epochs=3, validation=20)
+    folder, events = claim(tmp_path, recipe=recipe), run(recipe, classes(120))
+    for event in events:
+        if isinstance(event, EpochEnded) and event.epoch == 3:  # as if the second had been the best
+            worse = dataclasses.replace(event.checkpoint, best_epoch=2)
+            folder.record(dataclasses.replace(event, checkpoint=worse))
+        elif not isinstance(event, Finished):
+            folder.record(event)
+    assert read_checkpoint(folder.path / "best.safetensors").epoch == 2
+    assert read_checkpoint(folder.path / "last.safetensors").epoch == 3
+
+
+def test_without_a_validation_part_there_is_no_best(tmp_path):
+    path, _ = recorded(tmp_path, quick(), classes(120))
+    assert not (path / "best.safetensors").exists()
+
+
+def test_a_state_that_holds_numbers_that_are_none_replaces_nothing(tmp_path):
+    path, events = recorded(tmp_path, quick(), classes(120))
+    before = (path / "last.safetensors").read_bytes()
+    state = tree_map(lambda a: a * np.float32(np.nan), last(events).state)
+    with pytest.raises(NotFiniteError) as caught:
+        write_checkpoint(path / "last.safetensors", dataclasses.replace(last(events).checkpoint, state=state))
+    assert caught.value.exit_code == 6
+    assert (path / "last.safetensors").read_bytes() == before
+
+
+def test_a_folder_in_use_is_refused_and_one_that_was_closed_is_not(tmp_path):
+    with claim(tmp_path) as folder:
+        folder.finish({})
+        with pytest.raises(CheckpointError, match="another process is training in"):
+            RunFolder.reopen(folder.path, NEVER)
+    assert RunFolder.reopen(folder.path, NEVER).recipe == quick()
+
+
+def test_a_folder_where_nothing_had_begun_is_taken_by_its_name(tmp_path):
+    path = tmp_path / "mine"
+    path.mkdir()
+    (path / "run.lock").touch()
+    (path / "recipe.toml.writing").write_text("lr =")
+    assert claim(tmp_path).path == path
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "thesis.tex").touch()
+    with pytest.raises(RecipeError, match="exists already"):
+        claim(tmp_path, "theirs")
+
+
+@pytest.mark.parametrize(
+    ("words", "every"), [("500", CheckpointInterval(steps=500)), ("10m", CheckpointInterval(seconds=600.0)), ("0.5m", CheckpointInterval(seconds=30.0))]
+)
+def test_steps_and_minutes_are_told_apart(words, every):
+    assert CheckpointInterval.parse(words) == every
+
+
+@pytest.mark.parametrize("words", ["", "m", "0", "-5", "1.5", "0m", "-1m", "infm", "nanm", "5s"])
+def test_what_is_neither_is_refused(words):
+    with pytest.raises(RecipeError, match=r"expected a number of steps \(500\) or of minutes \(10m\)"):
+        CheckpointInterval.parse(words)
+
+
+def test_the_newest_run_is_the_one_that_was_written_last(tmp_path):
+    first, second = claim(tmp_path, "b"), claim(tmp_path, "a")
+    (tmp_path / "stranger").mkdir()
+    os.utime(second.path / "metrics.csv", (1e9, 1e9))
+    assert find_run("", str(tmp_path)) == first.path
+    assert find_run("a", str(tmp_path)) == find_run(str(second.path)) == second.path
+    with pytest.raises(CheckpointError, match="there is no run 'c'"):
+        find_run("c", str(tmp_path))
+    with pytest.raises(CheckpointError, match="no run to resume"):
+        find_run("", str(tmp_path / "stranger"))

@@ -1,0 +1,180 @@
+"""The architecture, checked by reading the source: which package imports which, and what the mathematics may not do."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMANDS = ("train", "evaluate", "predict", "export", "compare")
+# From the commands down: a package imports from floors below its own, and from its own floor what is named here.
+FLOORS = (
+    ("cli",),
+    ("report", "runs", "inference", "formats"),
+    ("training",),
+    ("data", "backends", "network"),
+    ("errors", "tree", "arrays"),  # modules of the folder lagvis/, which everything may import
+)
+SAME_FLOOR = {"report": {"inference", "runs"}, "runs": {"formats"}}
+PACKAGES = tuple(name for floor in FLOORS[:-1] for name in floor)
+ARRAY_LIBRARIES = {"cupy", "cupy_backends", "torch", "jax", "jaxlib", "array_api_compat", "array_api_strict", "dpnp"}
+HEAVY = {"cupy", "torch", "jax", "matplotlib"}  # matplotlib is imported to draw and for nothing else
+
+
+def sources(package):
+    return sorted(path for path in (ROOT / package).rglob("*.py") if path.name != "__main__.py")
+
+
+def module_of(path):
+    """The dotted name of a file below `lagvis`: runs/resume.py -> runs.resume, runs/__init__.py -> runs."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def imports(path):
+    """Every module and every name that a file imports, with the line."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
+            yield node.module, node.lineno
+            yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def ours(path):
+    """What a file imports of Lagvis, as (package or module below `lagvis`, whole name, line)."""
+    for module, line in imports(path):
+        root, _, rest = module.partition(".")
+        if root == "lagvis" and rest and not rest.startswith("__"):
+            yield rest.partition(".")[0], rest, line
+
+
+def floor_of(name):
+    return next(i for i, floor in enumerate(FLOORS) if name in floor)
+
+
+def import_graph():
+    """Every module below `lagvis`, with the modules that it imports."""
+    modules = {module_of(path): path for package in PACKAGES for path in sources(package)}
+    graph = {}
+    for module, path in modules.items():
+        found = {rest for _, rest, _ in ours(path)}
+        graph[module] = {name for name in found if name in modules} - {module}
+    return graph
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_package_imports_only_floors_below(package):
+    assert sources(package)
+    for path in sources(package):
+        for other, rest, line in ours(path):
+            if other != package:
+                below = floor_of(other) > floor_of(package) or other in SAME_FLOOR.get(package, ())
+                assert below, f"{path}:{line} imports lagvis.{rest}"
+
+
+def test_modules_import_each_other_without_a_circle():
+    graph, done = import_graph(), set()
+
+    def visit(module, trail):
+        assert module not in trail, " -> ".join([*trail[trail.index(module) :], module])
+        if module not in done:
+            for other in sorted(graph[module]):
+                visit(other, [*trail, module])
+            done.add(module)
+
+    for module in graph:
+        visit(module, [])
+    assert len(done) > 80
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_are_imported_by_their_full_name(package):
+    for path in sources(package):
+        for module, line in imports(path):
+            assert module.partition(".")[0] not in {*PACKAGES, *COMMANDS}, f"{path}:{line} imports {module}"
+
+
+def test_startup_imports_the_standard_library_and_nothing_heavy():
+    found = {module for module, _ in imports(ROOT / "cli" / "startup.py")}
+    assert {name for name in found if name.partition(".")[0] != "lagvis"} <= set(sys.stdlib_module_names) | {
+        "importlib.import_module"
+    }
+    assert [module for module, _ in imports(ROOT / "lagvis" / "__init__.py")] == ["os"]
+
+
+@pytest.mark.parametrize("package", [package for package in PACKAGES if package != "backends"])
+def test_array_libraries_are_imported_by_backends_alone(package):
+    for path in sources(package):
+        found = {(module, line) for module, line in imports(path) if module.partition(".")[0] in ARRAY_LIBRARIES}
+        assert not found, f"{path}: {found}"
+
+
+def test_network_imports_numpy_in_initializers_alone():
+    importing = {path.name for path in sources("network") if "numpy" in {module for module, _ in imports(path)}}
+    assert importing == {"initializers.py"}
+
+
+def test_network_never_assigns_into_an_array():
+    for path in sources("network"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            targets = []
+            if isinstance(node, ast.Assign | ast.Delete):
+                targets = node.targets
+            elif isinstance(node, ast.AugAssign | ast.AnnAssign):
+                targets = [node.target]
+            for target in targets:
+                inside = [n for n in ast.walk(target) if isinstance(n, ast.Subscript)]
+                into_dict = all(isinstance(n.slice, ast.Constant) and isinstance(n.slice.value, str) for n in inside)
+                assert into_dict, f"{path}:{node.lineno} assigns into a subscript"
+
+
+def test_pyproject_packages_every_folder_with_python_files():
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    folders = {path.parent for package in PACKAGES for path in sources(package)}
+    expected = {f"lagvis.{'.'.join(folder.relative_to(ROOT).parts)}": folder for folder in folders}
+    expected |= {"lagvis": ROOT / "lagvis", "lagvis.recipes": ROOT / "recipes"}
+    assert set(tools["packages"]) == set(expected)
+    assert {name: ROOT / folder for name, folder in tools["package-dir"].items()} == expected
+
+
+def test_root_holds_the_five_commands_and_no_other_module():
+    assert {path.stem for path in ROOT.glob("*.py")} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("arguments", [["--device", "cpu", "--no-plots"], ["--help"], ["--device", "cpu", "--dry-run"]])
+def test_training_on_the_cpu_imports_no_heavy_library(tmp_path, arguments):
+    code = (
+        "import runpy, sys\n"
+        "try: runpy.run_path('train.py', run_name='__main__')\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        f"print('HEAVY', sorted({HEAVY} & set(sys.modules)), file=sys.stderr)\n"
+    )
+    more = [] if "--help" in arguments else ["-e", "1", "--hidden", "none", "-o", str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments, *more],
+        check=False,
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.rstrip().endswith("HEAVY []")
+
+
+def test_every_guarantee_names_a_test_that_exists():
+    lines = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8").splitlines()
+    named = [match.groups() for line in lines if (match := re.search(r"\[(test_\w+)\]\(\.\./([\w/.]+)\)", line))]
+    assert len(named) > 40
+    for name, path in named:
+        functions = ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8")))
+        assert any(isinstance(node, ast.FunctionDef) and node.name == name for node in functions), f"{path}: {name}"

@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import log_loss
+from sklearn.utils.class_weight import compute_class_weight
+
+from lagvis.data.dataset import Source, as_classification
+from lagvis.errors import RecipeError
+from lagvis.inference.comparison import compare
+from lagvis.training.events import Progress
+from lagvis.training.factory import initial_state
+from lagvis.training.loop import fit
+from lagvis.training.model import Model
+from lagvis.training.plan import epoch_order, make_plan
+from lagvis.training.sample_weights import row_weights
+from lagvis.tree import named_leaves
+from tests.conftest import open_backend
+from tests.factories import epochs, last, logits, quick
+from tests.fake_backends import ReadOnlyBackend
+from tests.network import torch_reference
+
+
+def skewed(sizes=(60, 25, 15)):
+    """Rows of bytes, a bright one at the place of their class, of which some are rare; the same rows for a test."""
+    rng = np.random.default_rng(1)
+    y = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    x = rng.integers(0, 60, (len(y), 12)).astype(np.uint8)
+    x[np.arange(len(y)), y] = 250
+    return as_classification(Source("skewed", x, y, x, y, {}))
+
+
+def rare():
+    """A class of 4 in 100 that lies 1.2 deviations away from the other in two numbers of ten."""
+    rng = np.random.default_rng(7)
+    y = (rng.random(4000) < 0.04).astype(int)
+    x = rng.normal(0, 1, (4000, 10))
+    x[y == 1, :2] += 1.2
+    return as_classification(Source("rare", x[:3000], y[:3000], x[3000:], y[3000:], {}))
+
+
+def trained(recipe, dataset, backend):
+    return list(fit(recipe, dataset, make_plan(recipe, dataset, strict_validation=True), backend))
+
+
+@given(st.lists(st.integers(1, 40), min_size=2, max_size=8), st.data())
+def test_balanced_weights_are_those_of_scikit_learn_for_the_rows_that_are_trained_on(sizes, data):
+    dataset = skewed(sizes)
+    held_out = data.draw(st.integers(0, len(dataset.y_train) - 1))
+    recipe = quick(class_weights="balanced", validation=held_out)
+    rows = make_plan(recipe, dataset, strict_validation=True).training_rows
+    y = dataset.y_train[rows]
+    w = row_weights(recipe, dataset, rows, "float64")["w"]
+    expected = dict(zip(np.unique(y), compute_class_weight("balanced", classes=np.unique(y), y=y), strict=True))
+    np.testing.assert_allclose(w[rows], [expected[k] for k in y], rtol=1e-15)
+    assert w.shape == dataset.y_train.shape
+    assert np.isfinite(w).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_weights_have_the_dtype_of_the_run(dtype):
+    dataset = skewed()
+    recipe = quick(class_weights="balanced", dtype=dtype)
+    assert row_weights(recipe, dataset, np.arange(100), dtype)["w"].dtype == dtype
+
+
+def test_only_the_steps_see_weights_and_only_where_there_are_some():
+    seen = {}
+
+    class Watching(ReadOnlyBackend):
+        def scan(self, step):
+            right = super().scan(step)
+
+            def run(state, inputs, fixed):
+                seen.setdefault("steps" if "params" in state else "judged", set()).update(fixed[-1])
+                return right(state, inputs, fixed)
+
+            return run
+
+    trained(quick(validation=20), skewed(), Watching("float32"))
+    assert seen == {"steps": {"x", "y", "classes"}, "judged": {"x", "y", "classes"}}
+    recipe, dataset = quick(validation=20, class_weights="balanced"), skewed()
+    trained(recipe, dataset, Watching("float32"))
+    assert seen == {"steps": {"x", "y", "classes", "w"}, "judged": {"x", "y", "classes"}}
+    seen.clear()
+    compare(recipe, dataset, make_plan(recipe, dataset, strict_validation=True), [Watching("float32")], 1)
+    assert seen == {"steps": {"x", "y", "classes", "w"}}
+
+
+@pytest.mark.parametrize("name", ["numpy", "strict", "torch", "jax"])
+def test_an_epoch_is_that_of_torch_with_a_weighted_loss(name, torch, monkeypatch):
+    monkeypatch.setattr("lagvis.training.plan.SPAN_SECONDS", 1e-9)  # spans of one step
+    backend = open_backend(name, "float64")
+    dataset = skewed()
+    recipe = quick(class_weights="balanced", dtype="float64", epochs=1, batch_size=15, validation=20, lr=0.2)
+    plan = make_plan(recipe, dataset, strict_validation=True)
+    order = epoch_order(recipe, plan, 1)
+    y = torch.tensor(dataset.y_train.astype(np.int64))
+    x = torch.tensor(dataset.x_train / 255.0)
+    weight = compute_class_weight("balanced", classes=np.arange(3), y=dataset.y_train[plan.training_rows])
+    weighted = torch.nn.CrossEntropyLoss(weight=torch.tensor(weight))
+    start = initial_state(recipe, Model.of(recipe, dataset, plan.training_rows))["params"]
+    leaves, forward = torch_reference.network(torch, start, "relu")
+    optimizer = torch.optim.SGD([p for layer in leaves for p in layer.values()], lr=0.2)
+    losses, weights, right = [], [], []
+    for first in range(0, len(order), 15):
+        rows = order[first : first + 15]
+        optimizer.zero_grad()
+        z = forward(x[rows])
+        loss = weighted(z, y[rows])
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+        weights.append(weight[dataset.y_train[rows]].sum())
+        right.append(int((z.argmax(dim=1) == y[rows]).sum()))
+
+    events = trained(recipe, dataset, backend)
+    expected = dict(named_leaves([{name: p.detach().numpy() for name, p in layer.items()} for layer in leaves]))
+    for path, leaf in named_leaves(last(events).state["params"]):
+        np.testing.assert_allclose(leaf, expected[path], rtol=1e-12, atol=1e-14, err_msg=path)
+    train, validation = epochs(events)[0].train, epochs(events)[0].validation
+    assert train.loss == pytest.approx(np.average(losses, weights=weights), rel=1e-12)
+    assert 0 < sum(right) < 80
+    assert train.accuracy == sum(right) / 80  # rows are counted, not weighed
+    spans = [event.scores for event in events if isinstance(event, Progress)]
+    assert [span.loss for span in spans] == pytest.approx(losses, rel=1e-12)
+    assert [span.accuracy for span in spans] == [n / rows for n, rows in zip(right, (15,) * 5 + (5,), strict=True)]
+
+    z = logits(last(events).state["params"], dataset.x_train[plan.validation_rows] / 255.0)
+    held_out = dataset.y_train[plan.validation_rows]
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    assert validation.loss == pytest.approx(log_loss(held_out, p, labels=range(3)), rel=1e-12)
+    assert validation.accuracy == np.mean(z.argmax(axis=1) == held_out)
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
+def test_a_rare_class_is_found_with_weights_and_hardly_without(name):
+    backend, dataset = open_backend(name, "float32"), rare()
+    recalls, balanced = {}, {}
+    for weights in ("none", "balanced"):
+        recipe = quick(class_weights=weights, hidden=(), batch_size=100, validation=300, epochs=3)
+        counts = last(trained(recipe, dataset, backend)).test.confusion
+        recalls[weights], balanced[weights] = (
+            counts[1, 1] / counts[1].sum(),
+            np.diag(counts / counts.sum(axis=1)).mean(),
+        )
+    assert recalls["none"] < 0.4
+    assert recalls["balanced"] > 0.6
+    assert balanced["balanced"] > balanced["none"] + 0.1
+
+
+def test_weights_of_classes_belong_to_classes():
+    with pytest.raises(RecipeError, match="class_weights belongs to classes"):
+        quick(class_weights="balanced", loss="mse")

@@ -1,0 +1,46 @@
+"""Build the functions and the first state of a run from its recipe."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from lagvis.network.activations import ACTIVATIONS
+from lagvis.network.initializers import initialize
+from lagvis.network.losses import LOSSES
+from lagvis.network.optimizers import OPTIMIZERS, Optimizer
+from lagvis.network.step import Loss, make_step
+from lagvis.training.model import Model
+from lagvis.training.recipe import Recipe
+from lagvis.training.seeding import generator
+from lagvis.tree import tree_map
+
+
+def initial_state(recipe: Recipe, model: Model) -> dict[str, Any]:
+    """Parameters drawn by the seed and empty slots, on the host in the recipe's dtype, the same for every backend."""
+    drawn = initialize(model.widths, model.activation, generator(recipe.seed, "weights"))
+    params = tree_map(lambda a: a.astype(recipe.dtype), drawn)
+    return {"params": params} | {slot: tree_map(np.zeros_like, params) for slot in make_optimizer(recipe).slots}
+
+
+def make_optimizer(recipe: Recipe) -> Optimizer:
+    """The recipe's optimizer with the recipe's settings."""
+    return OPTIMIZERS[recipe.optimizer](momentum=recipe.momentum, nesterov=recipe.nesterov)
+
+
+def make_loss(recipe: Recipe) -> Loss:
+    """The loss that is minimised, with label smoothing; the one that is reported of other parts has none."""
+    loss: Loss = LOSSES[recipe.loss]
+    return partial(loss, smoothing=recipe.label_smoothing) if recipe.label_smoothing else loss
+
+
+def make_training_step(recipe: Recipe, *, keep_gradients: bool = False, xp: Any) -> Callable[..., Any]:
+    """The step of a recipe (network/step.py) for an array library."""
+    return make_step(
+        activation=ACTIVATIONS[recipe.activation],
+        loss=make_loss(recipe),
+        optimizer=make_optimizer(recipe),
+        keep_gradients=keep_gradients,
+        xp=xp,
+    )
