@@ -132,7 +132,7 @@ def evaluation(network: str, backend: str, device: str, rounds: int) -> float:
     with opened.limited_threads(problem.plan.threads):
         for _ in range(rounds + 1):
             started = time.perf_counter()
-            evaluator.scores(params, rows, np.arange(ROWS_EVALUATED))
+            evaluator.evaluate(params, rows, np.arange(ROWS_EVALUATED))
             times.append(time.perf_counter() - started)
     return ROWS_EVALUATED / statistics.median(times[1:])
 

@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
 
     rows = tree_map(backend.asarray, model.prepare(dataset.x_test, dataset.y_test, dtype))
     on_device = tree_map(backend.asarray, params)
-    scores = Evaluator(model, backend).scores(on_device, rows, np.arange(len(dataset.x_test)), confusion=True)
+    scores = Evaluator(model, backend).evaluate(on_device, rows, np.arange(len(dataset.x_test)), confusion=True)
     result: dict[str, Any] = {
         "run": str(path),
         "data": dataset.name,

@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
     path = find_checkpoint(flags.run, flags.output_dir)
     checkpoint = read_network(path)
     model = checkpoint.model
-    digits = flags.centre or (not flags.raw and model.as_digits)
+    digits = flags.centre or (not flags.raw and model.mnist_style)
     wanted = InputSpec(
         model.shape,
         is_bytes=model.x_scaling is None,

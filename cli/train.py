@@ -67,7 +67,7 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
     summary = summarise(
         event, run.model, {"run": str(folder.path)} | where(run), run.model.baseline(run.dataset.y_test)
     )
-    summary |= {key: finite_or_none(value) for key, value in folder.scores().items() if summary[key] is None}
+    summary |= {key: finite_or_none(value) for key, value in folder.latest_metrics().items() if summary[key] is None}
     folder.finish(summary)
     print_result(json.dumps(summary) if flags.json else summary_text(summary))
     if event.reason == "interrupted":

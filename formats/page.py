@@ -32,15 +32,15 @@ def page_html(model: Model, params: Any, name: str) -> str:
         "shape": model.shape,
         "activation": model.activation,
         "classes": model.class_names,
-        "digits": model.as_digits,
-        "dark_ink": model.paper > 127,
+        "digits": model.mnist_style,
+        "dark_ink": model.background > 127,
         "layers": [{name: packed(layer[name]) for name in ("W", "b")} for layer in params],
     }
     style, script = (source(name) for name in ("page.css", "page.js"))
     parts = {
         "POLICY": f"default-src 'none'; img-src data:; style-src {allowed(style)}; script-src {allowed(script)}; "
         "base-uri 'none'; form-action 'none'",
-        "TITLE": "Draw a digit" if model.as_digits else "Draw",
+        "TITLE": "Draw a digit" if model.mnist_style else "Draw",
         "NAME": html.escape(name),
         "STYLE": style,
         "NETWORK": in_script(network),

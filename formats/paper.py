@@ -54,7 +54,7 @@ def read_paper_network(folder: Path) -> Checkpoint:
         unit="",
         x_scaling=None,
         y_scaling=None,
-        as_digits=widths[0] == math.prod(MNIST_SHAPE),  # the paper's program knows no other data
+        mnist_style=widths[0] == math.prod(MNIST_SHAPE),  # the paper's program knows no other data
     )
     return Checkpoint(model, {"params": params}, 0, 0)
 

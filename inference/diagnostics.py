@@ -31,10 +31,10 @@ class Mistake:
 
     row: int
     x: np.ndarray
-    truth: int
-    said: int
-    p_truth: float
-    p_said: float
+    target: int
+    predicted: int
+    p_target: float
+    p_predicted: float
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def plan_summary(model: Model, plan: Plan) -> Summary:
         "validation_rows": len(plan.validation_rows),
         "epochs": plan.epochs,
         "steps_per_epoch": plan.steps_per_epoch,
-        "span": plan.span,
+        "steps_per_call": plan.steps_per_call,
         "threads": plan.threads,
     }
 

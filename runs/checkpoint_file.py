@@ -95,8 +95,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
             unit=str(meaning["unit"]),
             feature_names=require_strings(meaning["feature_names"]),
             label_names=require_strings(meaning["label_names"]),
-            as_digits=meaning["as_digits"] is True,
-            paper=require_int(meaning["paper"]),
+            mnist_style=meaning["as_digits"] is True,
+            background=require_int(meaning["paper"]),
             **scalings,
         )
         check_meaning(model, state)

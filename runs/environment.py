@@ -28,7 +28,7 @@ def describe_environment(
         "backend": backend.name,
         "device": backend.device,
         "compiled": backend.compiled,
-        "span": plan.span,
+        "steps_per_call": plan.steps_per_call,
         "threads": plan.threads if backend.sets_threads else None,
         **backend.versions(),
         "command": command,

@@ -27,7 +27,7 @@ IGNORED_KEYS = ("lagvis", "command", "seed", "data", "sha256")
 
 
 # What a model tells of the rows that it saw, and a network can go over to others from.
-DATA_FIELDS = ("shape", "feature_names", "label_names", "as_digits", "paper")
+DATA_FIELDS = ("shape", "feature_names", "label_names", "mnist_style", "background")
 
 
 def changed_settings(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
@@ -75,7 +75,7 @@ def resume_state(checkpoint: Checkpoint, model: Model, plan: Plan, recipe: Recip
         )
     whole, within = divmod(checkpoint.step, plan.steps_per_epoch)
     ended = (whole, within) == (checkpoint.epoch + 1, 0) and checkpoint.totals
-    on_grid = within % plan.span == 0 or within in (plan.full_batches, plan.steps_per_epoch)
+    on_grid = within % plan.steps_per_call == 0 or within in (plan.full_batches, plan.steps_per_epoch)
     if not (ended or (whole == checkpoint.epoch and on_grid)):
         raise CheckpointError(
             f"the checkpoint stands at step {checkpoint.step} of epoch {checkpoint.epoch + 1}, where a run of this "

@@ -31,7 +31,7 @@ from lagvis.training.recipe import Recipe
 from lagvis.errors import RecipeError
 
 COLUMNS = (
-    "epoch", "step", "images", "rate",
+    "epoch", "step", "samples", "learning_rate",
     "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "seconds",
 )  # fmt: skip
 # Of environment.json, what a resume goes by.
@@ -214,7 +214,7 @@ class RunFolder:
             {name: float(v) if v else None for name, v in zip(COLUMNS, row, strict=True)} for row in self._metrics()
         ]
 
-    def scores(self) -> dict[str, float | None]:
+    def latest_metrics(self) -> dict[str, float | None]:
         """Of the newest whole epoch, by the names of the columns: {"train_loss": 0.52, ...}; empty before the first."""
         rows = self._metrics()
         return {k: float(v) if v else None for k, v in zip(COLUMNS[4:8], rows[-1][4:8], strict=True)} if rows else {}
@@ -275,7 +275,7 @@ class RunFolder:
     def _append_metrics(self, event: EpochEnded) -> None:
         train, validation = event.train, event.validation
         row = (
-            event.epoch, event.step, event.images, event.rate, train.loss, train.accuracy,
+            event.epoch, event.step, event.samples, event.learning_rate, train.loss, train.accuracy,
             validation and validation.loss, validation and validation.accuracy, round(event.seconds, 3),
         )  # fmt: skip
         try:

@@ -21,7 +21,7 @@ SCALINGS = ("x_scaling", "y_scaling")
 class Checkpoint:
     """Where a run stands: a model and its state (host arrays) after `epoch` whole epochs and `step` steps.
 
-    rate     of the last step
+    learning_rate  of the last step
     totals   sums of the epoch that has begun, float64; empty between epochs
     best_*   the epoch with the lowest validation loss so far, and that loss; 0 and infinity before there is one
     data     `Dataset.digest` of what it learned from; empty for a network from elsewhere
@@ -31,7 +31,7 @@ class Checkpoint:
     state: Any
     epoch: int
     step: int
-    rate: float = 0.0
+    learning_rate: float = 0.0
     totals: dict[str, np.ndarray] = field(default_factory=dict)
     best_epoch: int = 0
     best_loss: float = math.inf
@@ -75,11 +75,11 @@ def arrays_and_metadata(checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], 
         "unit": model.unit,
         "feature_names": model.feature_names,
         "label_names": model.label_names,
-        "as_digits": model.as_digits,
-        "paper": model.paper,
+        "as_digits": model.mnist_style,
+        "paper": model.background,
         "epoch": checkpoint.epoch,
         "step": checkpoint.step,
-        "rate": checkpoint.rate,
+        "rate": checkpoint.learning_rate,
         "best_epoch": checkpoint.best_epoch,
         "best_loss": checkpoint.best_loss if checkpoint.best_epoch else None,
         "data": checkpoint.data,

@@ -106,9 +106,11 @@ def check_meaning(model: Model, state: Any) -> None:
 
 def check_rows(model: Model) -> None:
     """ValueError unless what is said of the rows that the network learned from can be."""
-    if len(model.feature_names) not in (0, model.widths[0]) or model.paper > 255:
-        raise ValueError(f"{len(model.feature_names)} names for {model.widths[0]} columns, a paper of {model.paper}")
-    if model.as_digits and (model.shape != (SIDE, SIDE) or model.x_scaling is not None):
+    if len(model.feature_names) not in (0, model.widths[0]) or model.background > 255:
+        raise ValueError(
+            f"{len(model.feature_names)} names for {model.widths[0]} columns, a paper of {model.background}"
+        )
+    if model.mnist_style and (model.shape != (SIDE, SIDE) or model.x_scaling is not None):
         raise ValueError(f"rows of shape {model.shape} as digits of {SIDE}x{SIDE} bytes")
 
 

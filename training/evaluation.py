@@ -78,7 +78,7 @@ class Evaluator:
         self._run = backend.scan(step)
         self._piece = max(1, min(CHUNK_ROWS, CHUNK_VALUES // max(model.widths)))
 
-    def scores(
+    def evaluate(
         self,
         params: Any,
         data: Any,

@@ -30,9 +30,9 @@ class Progress:
 
     epoch: int
     step: int
-    images: int
-    rate: float
-    scores: Metrics
+    samples: int
+    learning_rate: float
+    metrics: Metrics
     seconds: float
     checkpoint: Callable[[], Checkpoint]
 
@@ -43,8 +43,8 @@ class EpochEnded:
 
     epoch: int
     step: int
-    images: int
-    rate: float
+    samples: int
+    learning_rate: float
     train: Metrics
     validation: Metrics | None
     seconds: float

@@ -29,7 +29,7 @@ class StepGroup:
     inputs: tuple[Any, Any]
     sums: dict[str, Any]
     step: int
-    rate: float
+    learning_rate: float
 
 
 def step_groups(
@@ -93,7 +93,7 @@ class Run:
         begun = start or Checkpoint(self.model, initial_state(recipe, self.model), 0, 0)
         self.kept = replace(begun, data=dataset.digest)
         self.state = self.to_device(self.kept.state)
-        self.step, self.rate = self.kept.step, self.kept.rate
+        self.step, self.learning_rate = self.kept.step, self.kept.learning_rate
         self.zero = zero_totals(self.model, recipe.dtype, weighted=bool(weights))
         self.totals: dict[str, np.ndarray] = self.kept.totals or tree_map(np.float64, self.zero)
         self.spans = step_groups(recipe, plan, backend, self.zero, self.step)
@@ -116,14 +116,16 @@ class Run:
                 while self.step < epoch * self.plan.steps_per_epoch:
                     assert next_span is not None, "there is a span for every step"
                     scores, next_span = self._take(next_span)
-                    yield Progress(epoch, self.step, self._images(), self.rate, scores, self._clock(), self.checkpoint)
+                    yield Progress(
+                        epoch, self.step, self._images(), self.learning_rate, scores, self._clock(), self.checkpoint
+                    )
                     self._ask()
                 yield self._close(epoch)
                 self._ask()
             seconds = self._clock()
             rows = np.arange(len(self.dataset.x_test))
             data = self.to_device(self.model.prepare(self.dataset.x_test, self.dataset.y_test, self.dtype))
-            test = self.evaluator.scores(self.state["params"], data, rows, confusion=True, stop=self.stop)
+            test = self.evaluator.evaluate(self.state["params"], data, rows, confusion=True, stop=self.stop)
         except StopRequestedError:
             reason, seconds = "interrupted", self._clock()
             try:
@@ -145,7 +147,7 @@ class Run:
         if not scores.finite:
             raise NotFiniteError(f"the loss of a span that ends with step {span.step} is no number")
         self.totals = tree_map(np.add, self.totals, sums)
-        self.step, self.rate = span.step, span.rate
+        self.step, self.learning_rate = span.step, span.learning_rate
         return scores, following
 
     def _close(self, epoch: int) -> EpochEnded:
@@ -154,21 +156,25 @@ class Run:
         ended = self.checkpoint()
         if len(self.plan.validation_rows):
             rows = self.plan.validation_rows
-            self.validation = self.evaluator.scores(self.state["params"], self.data, rows, stop=self.stop)
+            self.validation = self.evaluator.evaluate(self.state["params"], self.data, rows, stop=self.stop)
         self.train = Metrics.of(self.totals, self.model)
         self.totals = tree_map(np.float64, self.zero)
         self.kept = replace(ended, epoch=epoch, totals={})
         if self.validation is not None and self.validation.loss < ended.best_loss:
             self.kept = replace(self.kept, best_epoch=epoch, best_loss=self.validation.loss)
         self.started = time.perf_counter() - seconds  # the look at the validation part is not training
-        return EpochEnded(epoch, self.step, self._images(), self.rate, self.train, self.validation, seconds, self.kept)
+        return EpochEnded(
+            epoch, self.step, self._images(), self.learning_rate, self.train, self.validation, seconds, self.kept
+        )
 
     def checkpoint(self) -> Checkpoint:
         """Where the run stands, copied to the host, as the newest that is kept; NotFiniteError if it is not finite."""
         state = tree_map(self.backend.to_numpy, self.state)
         if not all_finite(state):
             raise NotFiniteError(f"the state after step {self.step} holds numbers that are none")
-        self.kept = replace(self.kept, state=state, step=self.step, rate=self.rate, totals=self.totals)
+        self.kept = replace(
+            self.kept, state=state, step=self.step, learning_rate=self.learning_rate, totals=self.totals
+        )
         return self.kept
 
     def _ask(self) -> None:
@@ -179,4 +185,4 @@ class Run:
         return time.perf_counter() - self.started
 
     def _images(self) -> int:
-        return self.plan.images(self.step)
+        return self.plan.samples_seen(self.step)

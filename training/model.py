@@ -19,8 +19,8 @@ class Model:
     """Everything but the numbers themselves that using a trained network takes.
 
     feature_names, label_names  of the columns that it learned from, where they have names
-    as_digits                   whether it learned from pictures made as MNIST's (`is_mnist_style`)
-    paper                       the shade of the paper of the pictures that it learned from, 0..255
+    mnist_style                 whether it learned from pictures made as MNIST's (`is_mnist_style`)
+    background                  the shade of the paper of the pictures that it learned from, 0..255
     """
 
     widths: tuple[int, ...]
@@ -34,8 +34,8 @@ class Model:
     y_scaling: Scaling | None
     feature_names: tuple[str, ...] = ()
     label_names: tuple[str, ...] = ()
-    as_digits: bool = False
-    paper: int = 0
+    mnist_style: bool = False
+    background: int = 0
 
     @classmethod
     def of(cls, recipe: Recipe, dataset: Dataset, training_rows: np.ndarray) -> "Model":
@@ -53,8 +53,8 @@ class Model:
             y_scaling=Scaling.of(dataset.y_train[training_rows]) if recipe.regression else None,
             feature_names=dataset.feature_names,
             label_names=dataset.label_names,
-            as_digits=pictures is not None and is_mnist_style(pictures),
-            paper=0 if pictures is None else background_shade(pictures),
+            mnist_style=pictures is not None and is_mnist_style(pictures),
+            background=0 if pictures is None else background_shade(pictures),
         )
 
     @property

@@ -38,7 +38,7 @@ class Plan:
     batch_size: int
     full_batches: int
     tail: int
-    span: int
+    steps_per_call: int
     threads: int
     notices: tuple[str, ...]
 
@@ -47,7 +47,7 @@ class Plan:
         """Full batches, and the tail if there is one."""
         return self.full_batches + (self.tail > 0)
 
-    def images(self, step: int) -> int:
+    def samples_seen(self, step: int) -> int:
         """Rows that the first `step` steps of a run look at."""
         epochs, rest = divmod(step, self.steps_per_epoch)
         return epochs * len(self.training_rows) + rest * self.batch_size
@@ -110,7 +110,7 @@ def epoch_order(recipe: Recipe, plan: Plan, epoch: int) -> np.ndarray:
 def split_epoch(plan: Plan, order: np.ndarray) -> list[np.ndarray]:
     """The order of an epoch as index arrays (S, B), one a span."""
     full = order[: plan.full_batches * plan.batch_size].reshape(plan.full_batches, plan.batch_size)
-    spans = [full[first : first + plan.span] for first in range(0, plan.full_batches, plan.span)]
+    spans = [full[first : first + plan.steps_per_call] for first in range(0, plan.full_batches, plan.steps_per_call)]
     if plan.tail:
         spans.append(order[None, -plan.tail :])
     return spans

@@ -68,7 +68,7 @@ def mistakes_table(found: tuple[Mistake, ...], model: Model) -> Table:
     table = found[0].x.ndim == 1
     rows: list[tuple[str, ...]] = []
     for m in found:
-        row = (f"{m.row:,}", names[m.said], names[m.truth], percent(m.p_said), percent(m.p_truth))
+        row = (f"{m.row:,}", names[m.predicted], names[m.target], percent(m.p_predicted), percent(m.p_target))
         more = " ..." if m.x.size > MOST_FEATURES else ""
         rows.append((*row, ", ".join(f"{value:.4g}" for value in m.x[:MOST_FEATURES]) + more) if table else row)
     return Table(

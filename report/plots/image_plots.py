@@ -60,8 +60,8 @@ def mistakes(found: tuple[Mistake, ...], wrong: int, names: tuple[str, ...]) -> 
     names = tuple(axis_labels(names))
     captions = [
         (
-            f"said {names[mistake.said]}  {percent(mistake.p_said)}",
-            f"true {names[mistake.truth]}  {percent(mistake.p_truth)}",
+            f"said {names[mistake.predicted]}  {percent(mistake.p_predicted)}",
+            f"true {names[mistake.target]}  {percent(mistake.p_target)}",
         )
         for mistake in found
     ]

@@ -23,7 +23,7 @@ MOST_LAYERS = 24
 
 def curves(history: History) -> Any:
     """Loss and accuracy over rows seen, an epoch a point, with the epoch of the lowest validation loss marked."""
-    seen = np.array([row["images"] for row in history], dtype=float)
+    seen = np.array([row["samples"] for row in history], dtype=float)
     best = best_epoch(history)
     measures = [("loss", "loss"), ("accuracy", "accuracy (%)")]
     present = [(key, label) for key, label in measures if any(row[f"train_{key}"] is not None for row in history)]

@@ -49,7 +49,7 @@ class Panel:
                 elif len(kept) > 1 and kept[-1][0] - kept[-2][0] < SECONDS_APART:
                     kept = kept[:-1]
                 self._readings = (*kept[1 - READINGS :], (time.monotonic(), event))
-                self._keep("train", event, event.scores)
+                self._keep("train", event, event.metrics)
             case EpochEnded():
                 self._scores["train"] = event.train
                 if event.validation:
@@ -110,9 +110,9 @@ class Panel:
         if not readings:
             return "-"
         first, newest = readings[0][1], readings[-1][1]
-        images, seconds = newest.images, newest.seconds
+        images, seconds = newest.samples, newest.seconds
         if len(readings) > 1 and not self._finished:
-            images, seconds = images - first.images, seconds - first.seconds
+            images, seconds = images - first.samples, seconds - first.seconds
         thing = "images" if len(started.model.shape) > 1 else "rows"
         return f"{images / seconds:,.0f} {thing}/s" if seconds > 0 else "-"
 
@@ -124,7 +124,7 @@ class Panel:
             fields.append(("best epoch", f"{epoch}, loss {loss:.4f}" if epoch else "-"))
         fields.append(("speed", self._speed(started)))
         progress = self._progress
-        fields.append(("rate", f"{progress.rate:.4g}" if progress else "-"))
+        fields.append(("rate", f"{progress.learning_rate:.4g}" if progress else "-"))
         fields += [("device", self._device)] if self._device else []
         fields += [("memory", f"{memory:,.0f} MB")] if (memory := host_memory()) else []
         across = max(1, width // FIELD_WIDTH)

@@ -239,7 +239,7 @@ def test_a_thousand_test_digits_have_the_probabilities_of_numpy(page, digits):
 def test_on_white_paper_the_ink_is_black(page, tmp_path):
     rng = np.random.default_rng(1)
     params = [{"W": rng.normal(0, 0.1, (784, 3)), "b": np.zeros(3)}]
-    model = Model((784, 3), "relu", "cross-entropy", (28, 28), ("a", "b", "c"), (), "", None, None, paper=250)
+    model = Model((784, 3), "relu", "cross-entropy", (28, 28), ("a", "b", "c"), (), "", None, None, background=250)
     (tmp_path / "page.html").write_text(page_html(model, params, "toy"), encoding="utf-8")
     page.open(tmp_path / "page.html")
     assert page.probabilities() is None

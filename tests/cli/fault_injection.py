@@ -44,7 +44,7 @@ PHASES = (
     "lagvis.training.loop:Run._take",
     "lagvis.training.loop:Run._close",
     "lagvis.training.loop:Run.checkpoint",
-    "lagvis.training.evaluation:Evaluator.scores",
+    "lagvis.training.evaluation:Evaluator.evaluate",
     "lagvis.training.evaluation:Metrics.of",
     ENDED,
     "lagvis.runs.run_folder:RunFolder.finish",

@@ -70,14 +70,14 @@ def test_two_epochs_on_real_digits_look_like_this(tmp_path):
     }  # fmt: skip
     assert (folder / "report.html").stat().st_size < 1_500_000
     rows = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
-    assert [(row["epoch"], row["step"], row["images"]) for row in rows] == [
+    assert [(row["epoch"], row["step"], row["samples"]) for row in rows] == [
         ("1", "550", "55000"),
         ("2", "1100", "110000"),
     ]
     recorded = json.loads((folder / "environment.json").read_text())
     assert recorded["sha256"]["train-images-idx3-ubyte"].startswith("ba891046e6505d7a")
     assert recorded["seed"] == 0
-    assert recorded["span"] == 275
+    assert recorded["steps_per_call"] == 275
 
     judged = door("evaluate", "first", "--device", "cpu", cwd=tmp_path)
     assert judged.returncode == 0, judged.stderr

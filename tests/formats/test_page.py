@@ -74,11 +74,11 @@ def test_what_cannot_be_drawn_has_no_page(change, words):
 
 
 def test_only_a_network_of_digits_is_asked_for_a_digit():
-    digits = Model((784, 10), "relu", "cross-entropy", (28, 28), DIGITS, (), "", None, None, as_digits=True)
+    digits = Model((784, 10), "relu", "cross-entropy", (28, 28), DIGITS, (), "", None, None, mnist_style=True)
     layers = [{"W": np.zeros((784, 10)), "b": np.zeros(10)}]
     assert "<h1>Draw a digit</h1>" in page_html(digits, layers, "784-10")
     assert "<h1>Draw</h1>" in page_html(MODEL, params(), "12-5-3")
     assert network_in(page_html(digits, layers, "784-10"))["digits"] is True
     assert network_in(page_html(MODEL, params(), "12-5-3"))["digits"] is False
-    others = replace(digits, as_digits=False)  # as large, of the same classes
+    others = replace(digits, mnist_style=False)  # as large, of the same classes
     assert network_in(page_html(others, layers, "784-10"))["digits"] is False

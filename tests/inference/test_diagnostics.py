@@ -59,9 +59,9 @@ def test_the_most_confident_mistakes_are_those_of_a_sort_by_hand():
     expected = sorted(wrong, key=lambda i: -said[i].max())[: diagnostics.MOST_SHOWN]
     assert [mistake.row for mistake in found.mistakes] == expected
     for mistake in found.mistakes:
-        assert (mistake.said, mistake.truth) == (answers[mistake.row], dataset.y_test[mistake.row])
-        assert mistake.p_said == pytest.approx(said[mistake.row].max(), rel=1e-6)
-        assert mistake.p_truth == pytest.approx(said[mistake.row][mistake.truth], rel=1e-6)
+        assert (mistake.predicted, mistake.target) == (answers[mistake.row], dataset.y_test[mistake.row])
+        assert mistake.p_predicted == pytest.approx(said[mistake.row].max(), rel=1e-6)
+        assert mistake.p_target == pytest.approx(said[mistake.row][mistake.target], rel=1e-6)
         np.testing.assert_array_equal(mistake.x, dataset.x_test[mistake.row].reshape(6, 6))
 
 

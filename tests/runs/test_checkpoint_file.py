@@ -108,7 +108,7 @@ def test_the_map_of_class_names_and_the_shape_of_a_row_travel_along(path):
         None,
         tuple("abcabc"),
         ("art",),
-        paper=255,
+        background=255,
     )
     params = [{"W": np.ones((6, 2), np.float32), "b": np.zeros(2, np.float32)}]
     write_checkpoint(path, Checkpoint(model, {"params": params}, 3, 99))

@@ -299,7 +299,7 @@ def test_a_place_where_no_run_of_this_recipe_stops_is_refused(epoch, step):
     dataset = classes(120)
     checkpoint = dataclasses.replace(last(run(quick(epochs=3), dataset)).checkpoint, epoch=epoch, step=step)
     plan = make_plan(quick(epochs=3), dataset)
-    assert plan.span > 2
+    assert plan.steps_per_call > 2
     with pytest.raises(CheckpointError, match="never stops"):
         start_for(checkpoint, quick(epochs=3), dataset)
 

@@ -21,7 +21,7 @@ from lagvis.runs.run_folder import CheckpointInterval
 
 WIDTHS = (36, 8, 4)
 NEVER = CheckpointInterval()
-HEADER = "epoch,step,images,rate,train_loss,train_accuracy,validation_loss,validation_accuracy,seconds"
+HEADER = "epoch,step,samples,learning_rate,train_loss,train_accuracy,validation_loss,validation_accuracy,seconds"
 
 
 def claim(folder, name="mine", recipe=None, widths=WIDTHS, every=NEVER) -> RunFolder:
@@ -159,8 +159,8 @@ def test_metrics_have_one_header_and_a_row_an_epoch(tmp_path):
     assert len(lines) == 1 + 3
     ended = [event for event in events if isinstance(event, EpochEnded)]
     for row, event in zip(rows(path), ended, strict=True):
-        assert (int(row["epoch"]), int(row["step"]), int(row["images"])) == (event.epoch, event.step, event.images)
-        assert float(row["rate"]) == event.rate
+        assert (int(row["epoch"]), int(row["step"]), int(row["samples"])) == (event.epoch, event.step, event.samples)
+        assert float(row["learning_rate"]) == event.learning_rate
         assert float(row["train_loss"]) == event.train.loss
         assert float(row["train_accuracy"]) == event.train.accuracy
         assert float(row["validation_loss"]) == event.validation.loss

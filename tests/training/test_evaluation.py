@@ -23,7 +23,7 @@ def test_memory_does_not_grow_with_the_rows(width):
         evaluator = Evaluator(model, select("cpu"))
         tracemalloc.start()
         try:
-            scores = evaluator.scores(params, data, np.arange(rows), confusion=True)
+            scores = evaluator.evaluate(params, data, np.arange(rows), confusion=True)
             assert scores.confusion.sum() == rows
             return tracemalloc.get_traced_memory()[1] - 8 * rows  # the list of rows itself
         finally:
@@ -45,7 +45,7 @@ def test_the_scores_do_not_depend_on_the_size_of_a_piece(monkeypatch):
 
     def scores(piece):
         monkeypatch.setattr(evaluation, "CHUNK_ROWS", piece)
-        return Evaluator(model, select("cpu", dtype="float64")).scores(params, data, np.arange(5000), confusion=True)
+        return Evaluator(model, select("cpu", dtype="float64")).evaluate(params, data, np.arange(5000), confusion=True)
 
     whole = scores(5000)
     for piece in (1, 7, 1000, 4999):

@@ -103,8 +103,8 @@ def test_steps_images_and_epochs_are_counted(short_spans):
     progress = [event for event in events if isinstance(event, Progress)]
     assert [event.epoch for event in progress] == [1, 1, 1, 2, 2, 2]
     assert [event.step for event in progress] == [1, 2, 3, 4, 5, 6]
-    assert [event.images for event in progress] == [50, 100, 120, 170, 220, 240]
-    assert [(event.epoch, event.step, event.images) for event in epochs(events)] == [(1, 3, 120), (2, 6, 240)]
+    assert [event.samples for event in progress] == [50, 100, 120, 170, 220, 240]
+    assert [(event.epoch, event.step, event.samples) for event in epochs(events)] == [(1, 3, 120), (2, 6, 240)]
     finished = last(events)
     assert (finished.reason, finished.epoch, finished.step) == ("completed", 2, 6)
 
@@ -119,10 +119,10 @@ def test_started_tells_the_model_and_the_plan():
 
 def test_rates_follow_the_schedule_over_the_whole_run(short_spans):
     recipe = quick(batch_size=30, epochs=2, schedule="linear", warmup=0.25, lr=0.8)
-    progress = [event.rate for event in run(recipe, classes(120)) if isinstance(event, Progress)]
+    progress = [event.learning_rate for event in run(recipe, classes(120)) if isinstance(event, Progress)]
     # 8 steps: up in 2, then down in 6
     assert progress == pytest.approx([0.4, 0.8, 0.8, 0.8 * 5 / 6, 0.8 * 4 / 6, 0.8 * 3 / 6, 0.8 * 2 / 6, 0.8 / 6])
-    assert epochs(run(recipe, classes(120)))[-1].rate == progress[-1]
+    assert epochs(run(recipe, classes(120)))[-1].learning_rate == progress[-1]
 
 
 def test_seconds_never_go_back(short_spans):
@@ -134,7 +134,7 @@ def test_seconds_never_go_back(short_spans):
 
 def test_scores_of_the_spans_make_up_those_of_the_epoch(short_spans):
     events = run(quick(batch_size=50, epochs=1), classes(120))
-    parts = [event.scores for event in events if isinstance(event, Progress)]
+    parts = [event.metrics for event in events if isinstance(event, Progress)]
     ended = epochs(events)[0].train
     assert ended.loss == pytest.approx(np.average([part.loss for part in parts], weights=[50, 50, 20]))
     assert ended.accuracy == pytest.approx(np.average([part.accuracy for part in parts], weights=[50, 50, 20]))
@@ -245,7 +245,7 @@ def test_a_run_that_diverges_in_its_first_epoch_ends_where_it_began(short_spans,
     # seen at the first span that shows it, and not at the end of the epoch
     spans = [event for event in events if isinstance(event, Progress)]
     assert len(spans) < 5
-    assert all(event.scores.finite for event in spans)
+    assert all(event.metrics.finite for event in spans)
 
 
 @QUIETLY
@@ -395,7 +395,7 @@ def evaluated(dataset, recipe, params, rows):
     model = Model.of(recipe, dataset, np.arange(len(dataset.x_train)))
     evaluator = Evaluator(model, select("cpu", dtype=recipe.dtype))
     prepared = model.prepare(dataset.x_test, dataset.y_test, recipe.dtype)
-    return evaluator.scores(params, prepared, rows, confusion=True)
+    return evaluator.evaluate(params, prepared, rows, confusion=True)
 
 
 @pytest.mark.parametrize("pieces", [1, 7, 50, 99, 100, 10**6])
@@ -424,7 +424,7 @@ def test_the_pieces_of_a_wide_network_are_smaller(monkeypatch):
         lambda **_: lambda sums, indices, params, data: sizes.append(len(indices)) or sums | {"weight": 1.0},
     )
     params = start_of(recipe, dataset)["params"]
-    Evaluator(model, backend).scores(params, model.prepare(dataset.x_test, dataset.y_test, "float32"), np.arange(100))
+    Evaluator(model, backend).evaluate(params, model.prepare(dataset.x_test, dataset.y_test, "float32"), np.arange(100))
     assert sizes == [30, 30, 30, 10]
 
 
@@ -445,7 +445,7 @@ def test_logits_of_thousands_do_not_overflow():
 
 @pytest.mark.parametrize("keys", [{"batch_size": 1}, {"batch_size": 119}, {"batch_size": 10**6}])
 def test_batches_of_every_size_learn_the_same_rows(keys):
-    assert epochs(run(quick(epochs=1, **keys), classes(120)))[0].images == 120
+    assert epochs(run(quick(epochs=1, **keys), classes(120)))[0].samples == 120
 
 
 def test_one_row_is_enough_to_train_on():
@@ -466,13 +466,13 @@ def test_a_stop_in_a_state_that_is_no_longer_finite_is_divergence_and_keeps_the_
 
 
 def test_seconds_are_those_of_training_without_the_looks_at_the_validation_part(monkeypatch):
-    whole, clock = Evaluator.scores, [0.0]
+    whole, clock = Evaluator.evaluate, [0.0]
 
     def slow(*arguments, **options):
         clock[0] += 100.0
         return whole(*arguments, **options)
 
-    monkeypatch.setattr(Evaluator, "scores", slow)
+    monkeypatch.setattr(Evaluator, "evaluate", slow)
     monkeypatch.setattr("lagvis.training.loop.time", SimpleNamespace(perf_counter=lambda: clock[0]))
     assert last(run(quick(epochs=2, validation=20), classes(120))).seconds == 0.0
     assert clock == [300.0]

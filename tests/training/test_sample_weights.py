@@ -122,7 +122,7 @@ def test_an_epoch_is_that_of_torch_with_a_weighted_loss(name, torch, monkeypatch
     assert train.loss == pytest.approx(np.average(losses, weights=weights), rel=1e-12)
     assert 0 < sum(right) < 80
     assert train.accuracy == sum(right) / 80  # rows are counted, not weighed
-    spans = [event.scores for event in events if isinstance(event, Progress)]
+    spans = [event.metrics for event in events if isinstance(event, Progress)]
     assert [span.loss for span in spans] == pytest.approx(losses, rel=1e-12)
     assert [span.accuracy for span in spans] == [n / rows for n, rows in zip(right, (15,) * 5 + (5,), strict=True)]
 

@@ -136,7 +136,7 @@ def test_a_network_without_mistakes_has_no_gallery(tmp_path):
 
 
 def rows_of(losses, validation=None, accuracy=None):
-    keys = ("epoch", "images", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
+    keys = ("epoch", "samples", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
     validation = validation or [None] * len(losses)
     return [
         dict(zip(keys, (i + 1, 100 * (i + 1), a, b, accuracy, accuracy), strict=True))
@@ -341,8 +341,8 @@ def test_a_gallery_shows_pictures_upright_with_answer_and_truth():
     assert top < bottom  # of inches from above: the first row of pixels is the upper one
     assert axes.images[0].origin == "upper"
     words = [text.get_text() for text in axes.texts]
-    assert words[1] == f"said {'abcd'[first.said]}  {image_plots.percent(first.p_said)}"
-    assert words[2] == f"true {'abcd'[first.truth]}  {image_plots.percent(first.p_truth)}"
+    assert words[1] == f"said {'abcd'[first.predicted]}  {image_plots.percent(first.p_predicted)}"
+    assert words[2] == f"true {'abcd'[first.target]}  {image_plots.percent(first.p_target)}"
 
 
 @pytest.mark.parametrize(

@@ -63,8 +63,8 @@ def test_the_numbers_are_those_of_the_events():
 
 def test_while_it_trains_the_newest_span_is_told():
     progress = until(13)[-1]
-    assert value("train", until(13)) == f"loss {progress.scores.loss:.4f}, {100 * progress.scores.accuracy:.2f}%"
-    assert any(re.match(rf"rate +{progress.rate:.4g} ", line) for line in picture(until(13)))
+    assert value("train", until(13)) == f"loss {progress.metrics.loss:.4f}, {100 * progress.metrics.accuracy:.2f}%"
+    assert any(re.match(rf"rate +{progress.learning_rate:.4g} ", line) for line in picture(until(13)))
 
 
 def test_speed_and_time_left_are_of_the_newest_readings(monkeypatch):
@@ -73,7 +73,7 @@ def test_speed_and_time_left_are_of_the_newest_readings(monkeypatch):
     given = [event for event in EVENTS if isinstance(event, Progress)]
     # between the first and the third: 2 steps in 2 s by the clock, 1000 images in 0.5 s of training
     spans = [
-        replace(given[0], step=step, images=images, seconds=seconds)
+        replace(given[0], step=step, samples=images, seconds=seconds)
         for step, images, seconds in ((1, 10_000, 9.0), (2, 10_400, 9.2), (3, 11_000, 9.5))
     ]
     events = [EVENTS[0], *spans]
@@ -184,7 +184,7 @@ def test_what_steers_a_terminal_is_not_let_through():
 
 
 def test_a_loss_that_is_no_number_is_shown_and_not_drawn():
-    broken = replace(until(13)[-1], scores=replace(until(13)[-1].scores, loss=float("nan")))
+    broken = replace(until(13)[-1], metrics=replace(until(13)[-1].metrics, loss=float("nan")))
     assert value("train", [*until(13), broken]).startswith("loss nan")
 
 
