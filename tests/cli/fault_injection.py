@@ -1,7 +1,8 @@
 """Strike a run at each of its operations in turn: a full disk, or a signal.
 
 An operation is whatever touches the disk (a folder made, a lock taken, a file opened, written, flushed, renamed) or
-begins a phase (reading data, a span, an evaluation, ...). They are counted by running once; then each has its strike.
+begins a phase (reading data, a call of the backend, an evaluation, ...). They are counted by running once; then each
+has its strike.
 As a program, `python fault_injection.py SIGNAL TIMES EVERY OUTPUT ARGUMENTS`, it imports the trainer once and forks a
 run for each operation (or every second, third, ...), which sends itself the signal there, and prints a JSON list. With
 "hang" for EVERY it takes one operation of each kind, which does not go on after the signal. Of a run that is drawn,

@@ -24,9 +24,9 @@ from tests.cli.test_train import toy_file
 
 @pytest.fixture
 def toy(tmp_path, monkeypatch):
-    """A data file, and the folder of its runs as the working folder; one step a span."""
+    """A data file, and the folder of its runs as the working folder; one step for each call."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lagvis.training.plan.SPAN_SECONDS", 1e-9)
+    monkeypatch.setattr("lagvis.training.plan.CALL_SECONDS", 1e-9)
     return toy_file(tmp_path / "toy.npz")
 
 
