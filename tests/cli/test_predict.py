@@ -14,7 +14,7 @@ from lagvis.cli import evaluate, predict, train
 from lagvis.cli.errors import run_cli
 from lagvis.data.datasets import load_dataset
 from lagvis.data.images.mnist_style import BLANK, SEVERAL
-from tests.cli.commands import ROOT, door, environment
+from tests.cli.commands import ROOT, environment, run_command
 from tests.factories import bands, idx_bytes, write_folder
 
 JUNK = (".DS_Store", "Thumbs.db", "._a.png")
@@ -221,7 +221,7 @@ def test_only_what_learned_from_mnist_is_shown_digits(here, ask, refused, runs, 
     assert train.main([*quick, "--name", "rolled", "--data", str(here / "rolled.npz"), "-o", str(runs)]) == 0
     assert ask("rolled", "wide.png")[0]["notes"] == ["resized from 68x68 to 28x28"]
     assert "centred" in ask("rolled", "wide.png", "--centre")[0]["notes"]
-    assert "not allowed with" in door("predict", "x", "y", "--raw", "--centre", cwd=here).stderr
+    assert "not allowed with" in run_command("predict", "x", "y", "--raw", "--centre", cwd=here).stderr
 
 
 TABLE = "a,b,c,art\n"
