@@ -54,7 +54,7 @@ class Recipe:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        if self.label_smoothing is None:
+        if vars(self)["label_smoothing"] is None:
             object.__setattr__(self, "label_smoothing", 0.0 if self.regression else DEFAULT_SMOOTHING)
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, KEYS[field.name].check(field.name, getattr(self, field.name)))
