@@ -103,7 +103,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
         check_rows(model)
         check_totals(model, totals)
         epoch, step, best_epoch = (require_int(meaning[name]) for name in ("epoch", "step", "best_epoch"))
-        rate, best_loss = require_float(meaning["rate"]), require_float(meaning["best_loss"]) if best_epoch else math.inf
+        rate, best_loss = (
+            require_float(meaning["rate"]),
+            require_float(meaning["best_loss"]) if best_epoch else math.inf,
+        )
         if best_epoch > epoch or rate < 0:
             raise ValueError(f"a best epoch {best_epoch} of {epoch}, a rate of {rate}")
         return Checkpoint(model, state, epoch, step, rate, totals, best_epoch, best_loss, str(meaning["data"]))

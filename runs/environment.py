@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from lagvis.data.dataset import Dataset
-
-from lagvis.data.datasets import locate
 from lagvis.backends.backend import Backend
+from lagvis.data.dataset import Dataset
+from lagvis.data.datasets import locate
 from lagvis.training.plan import Plan
 from lagvis.training.recipe import Recipe
 

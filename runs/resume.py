@@ -6,16 +6,14 @@ from typing import Any
 import numpy as np
 
 from lagvis.data.dataset import Dataset
-from lagvis.errors import DataError
+from lagvis.errors import CheckpointError, DataError, RecipeError
 from lagvis.network.schedules import SCHEDULES
-from lagvis.tree import tree_map
 from lagvis.training.checkpoint import Checkpoint, all_finite
-from lagvis.errors import CheckpointError
 from lagvis.training.factory import make_optimizer
 from lagvis.training.model import Model
 from lagvis.training.plan import Plan
 from lagvis.training.recipe import Recipe
-from lagvis.errors import RecipeError
+from lagvis.tree import tree_map
 
 # Settings that may change between two parts of a run; any other makes another network, other batches or other numbers.
 # (`data` may have moved: `check_data` holds that they are the same.)

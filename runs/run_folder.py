@@ -16,19 +16,15 @@ from typing import Any, Self
 
 import filelock
 
-from lagvis.training import recipe as recipes
-from lagvis.runs.checkpoint_file import read_checkpoint, write_checkpoint
-from lagvis.training.checkpoint import Checkpoint
-from lagvis.errors import CheckpointError, NotFiniteError
-from lagvis.runs.checkpoint_file import os_error_reason
-from lagvis.training.events import EpochEnded, Event, Finished, Progress
+from lagvis.errors import CheckpointError, NotFiniteError, RecipeError
 from lagvis.runs.atomic import WRITING, replace_file
+from lagvis.runs.checkpoint_file import os_error_reason, read_checkpoint, write_checkpoint
 from lagvis.runs.filenames import BEST, ENVIRONMENT, LAST, LOCK, METRICS, PAGE, PLOTS, RECIPE, REPORT, TEXT
-from lagvis.runs.filenames import PAGE, PLOTS, TEXT
-from lagvis.formats.paper import FIRST, read_paper_network
+from lagvis.training import recipe as recipes
+from lagvis.training.checkpoint import Checkpoint
+from lagvis.training.events import EpochEnded, Event, Finished, Progress
 from lagvis.training.model import widths_text
 from lagvis.training.recipe import Recipe
-from lagvis.errors import RecipeError
 
 COLUMNS = (
     "epoch", "step", "samples", "learning_rate",
@@ -93,7 +89,9 @@ class RunFolder:
         self._lock.release()
 
     @classmethod
-    def claim(cls, output_dir: str, name: str | None, widths: tuple[int, ...], every: CheckpointInterval) -> "RunFolder":
+    def claim(
+        cls, output_dir: str, name: str | None, widths: tuple[int, ...], every: CheckpointInterval
+    ) -> "RunFolder":
         """Make the folder, by `name` or by time and widths; whoever makes it owns it, so no two runs share one."""
         if name is not None and not is_plain(name):
             raise RecipeError(

@@ -10,13 +10,12 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from lagvis.data.scaling import Scaling
+from lagvis.errors import CheckpointError
+from lagvis.runs.checkpoint_file import checkpoint_digest, read_checkpoint, write_checkpoint
+from lagvis.training.checkpoint import Checkpoint
+from lagvis.training.model import Model
 from lagvis.tree import named_leaves
 from tests.factories import classes, last, numbers, quick, run
-from lagvis.runs.checkpoint_file import read_checkpoint, write_checkpoint
-from lagvis.training.checkpoint import Checkpoint
-from lagvis.errors import CheckpointError
-from lagvis.runs.checkpoint_file import checkpoint_digest
-from lagvis.training.model import Model
 
 RUNS = {
     "classes": (quick(momentum=0.9), classes),

@@ -6,18 +6,15 @@ import functools
 import numpy as np
 import pytest
 
-from lagvis.errors import DataError
-from lagvis.tree import named_leaves
-from tests.conftest import open_backend
-from tests.factories import at_step, classes, epochs, last, numbers, quick, run
+from lagvis.errors import CheckpointError, DataError, RecipeError
 from lagvis.runs.checkpoint_file import read_checkpoint, write_checkpoint
-from lagvis.errors import CheckpointError
+from lagvis.runs.resume import CHANGEABLE, changed_settings, check_data, init_from, resume_message, resume_state
 from lagvis.training.events import Progress
 from lagvis.training.model import Model
 from lagvis.training.plan import make_plan
-from lagvis.errors import RecipeError
-from lagvis.runs.resume import CHANGEABLE, check_data
-from lagvis.runs.resume import changed_settings, init_from, resume_state, resume_message
+from lagvis.tree import named_leaves
+from tests.conftest import open_backend
+from tests.factories import at_step, classes, epochs, last, numbers, quick, run
 
 PLAIN = quick(epochs=3, validation=20)
 RECIPES = {

@@ -8,16 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lagvis.errors import CheckpointError, NotFiniteError, RecipeError
+from lagvis.runs.checkpoint_file import read_checkpoint, write_checkpoint
+from lagvis.runs.lookup import find_checkpoint, find_run
+from lagvis.runs.run_folder import CheckpointInterval, RunFolder
+from lagvis.training import recipe as recipes
+from lagvis.training.events import EpochEnded, Finished, Started
 from lagvis.tree import tree_map
 from tests.factories import at_step, classes, last, numbers, quick, run
-from lagvis.training import recipe as recipes
-from lagvis.runs.checkpoint_file import read_checkpoint, write_checkpoint
-from lagvis.errors import CheckpointError, NotFiniteError
-from lagvis.training.events import EpochEnded, Finished, Started
-from lagvis.errors import RecipeError
-from lagvis.runs.run_folder import RunFolder
-from lagvis.runs.lookup import find_checkpoint, find_run
-from lagvis.runs.run_folder import CheckpointInterval
 
 WIDTHS = (36, 8, 4)
 NEVER = CheckpointInterval()
@@ -335,7 +333,12 @@ def test_a_folder_where_nothing_had_begun_is_taken_by_its_name(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "every"), [("500", CheckpointInterval(steps=500)), ("10m", CheckpointInterval(seconds=600.0)), ("0.5m", CheckpointInterval(seconds=30.0))]
+    ("words", "every"),
+    [
+        ("500", CheckpointInterval(steps=500)),
+        ("10m", CheckpointInterval(seconds=600.0)),
+        ("0.5m", CheckpointInterval(seconds=30.0)),
+    ],
 )
 def test_steps_and_minutes_are_told_apart(words, every):
     assert CheckpointInterval.parse(words) == every

@@ -1,0 +1,1 @@
+"""What is kept of a run: run folder, checkpoint files, resume, signals, environment."""

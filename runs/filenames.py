@@ -1,0 +1,7 @@
+"""Names of the files in a run folder."""
+
+LAST, BEST = "last.safetensors", "best.safetensors"
+RECIPE, ENVIRONMENT, METRICS = "recipe.toml", "environment.json", "metrics.csv"
+REPORT, LOCK = "report.json", "run.lock"
+PLOTS, TEXT, PAGE = "plots", "report.md", "report.html"  # the page is written last
+RUN_FILES = (LAST, BEST, RECIPE, ENVIRONMENT, METRICS, REPORT, LOCK, PLOTS, PAGE, TEXT)
