@@ -80,10 +80,9 @@ def resume_state(checkpoint: Checkpoint, model: Model, plan: Plan, recipe: Recip
             "recipe never stops; it is not its own"
         )
     params = checkpoint.state["params"]
-    slots = {
-        slot: checkpoint.state.get(slot) or tree_map(np.zeros_like, params) for slot in make_optimizer(recipe).state_names
-    }
-    return replace(checkpoint, state={"params": params} | slots)
+    zero = tree_map(np.zeros_like, params)
+    optimizer_state = {name: checkpoint.state.get(name) or zero for name in make_optimizer(recipe).state_names}
+    return replace(checkpoint, state={"params": params} | optimizer_state)
 
 
 def init_from(network: Checkpoint, model: Model, recipe: Recipe) -> Checkpoint:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, kept for a run to see between calls of the backend; and an end in time where it cannot see them."""
+"""Ctrl-C and SIGTERM, kept for a run to see between calls; and an end in time where it cannot see them."""
 
 import contextlib
 import os
