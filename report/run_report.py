@@ -89,8 +89,8 @@ def training_section(run: RunResults) -> list[Block]:
     )
     if (objective := run.history[-1].get("train_objective")) is not None:
         caption += (
-            f" Both losses are the plain cross-entropy; the minimised objective, with label smoothing and class weights, "
-            f"ended at {objective:.4f} (metrics.csv has it for every epoch)."
+            " Both losses are the plain cross-entropy; the minimised objective, with label smoothing and class weights,"
+            f" ended at {objective:.4f} (metrics.csv has it for every epoch)."
         )
     alt = describe_curves(run.history)
     return [Heading("Training"), make_figure("curves", alt, caption, metric_plots.plot_curves, run.history)]

@@ -73,7 +73,7 @@ def assert_repeats(folder):
         ("--validation", "50"),
         ("--threads", "1"),
         ("--no-compile",),
-        ("--seed", "7", "--dtype", "float64", "--label-smoothing", "0.1", "--sched", "cosine"),
+        ("--seed", "7", "--dtype", "float64", "--label-smoothing", "0.1", "--sched", "linear"),
     ],
     ids=" ".join,
 )
@@ -140,11 +140,11 @@ def test_reproduction_commands_run_moved_use_the_new_path(data):
 @pytest.mark.parametrize(
     ("first", "second", "words"),
     [
-        ((), ("--lr", "0.01"), "after step 6 with lr 0.05 -> 0.01"),
-        (("--sched", "cosine"), ("-e", "3"), "after step 6 with epochs 2 -> 3"),
-        ((), ("--momentum", "0.5"), "after step 6 with momentum"),
-        (("--threads", "1"), ("--threads", "2"), "after step 6 with threads 1 -> 2"),
-        ((), ("--no-compile",), "after step 6 with compiled True -> False"),
+        ((), ("--lr", "0.01"), "lr 0.05 -> 0.01"),
+        (("--sched", "linear"), ("--lr", "0.05"), "after step 6 with epochs 2 -> 4"),
+        ((), ("--momentum", "0.5"), "momentum "),
+        (("--threads", "1"), ("--threads", "2"), "threads 1 -> 2"),
+        ((), ("--no-compile",), "compiled True -> False"),
     ],
     ids=str,
 )
@@ -152,7 +152,10 @@ def test_reproduction_notes_resumed_with_changes_are_stated(data, first, second,
     folder = train_run("r", "--data", data, "-e", "2", "--no-plots", "--batch-size", "64", "--validation", "20", *first)
     resume("r", "-e", "4", *second)
     resume("r", "-e", "5")  # without another change of the environment
-    assert words in section(folder).replace("\\", "")
+    text = section(folder).replace("\\", "")
+    assert words in text
+    assert "after step 6 with " in text
+    assert "epochs 2 -> 4" in text
     assert "No single command repeats this run" in section(folder)
 
 
@@ -163,3 +166,28 @@ def test_reproduction_commands_run_in_a_shell(data):
     done = subprocess.run([*words, "--no-plots"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert Path("runs/again/last.safetensors").read_bytes() == (folder / "last.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("key", ["init_from", "resumed"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        3,
+        [],
+        {},
+        [1],
+        [{"step": 1}],
+        [{"step": 1, "changed": {"lr": 1}}],
+        {"path": 1},
+        {"path": "a", "sha256": {"a": 1}},
+    ],
+    ids=str,
+)
+def test_run_report_environment_edited_by_hand_is_ignored(data, key, value):
+    folder = train_run("r", "--data", data, "-e", "1", "--no-plots")
+    path = folder / "environment.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    resume("r")
+    assert (folder / "report.html").exists()
+    resume("r", "-e", "2")
+    assert isinstance(json.loads(path.read_text())["resumed"], list)
