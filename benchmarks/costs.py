@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import in_a_process
-from benchmarks.problem import NETWORKS, Problem
+from benchmarks.problem import NETWORKS, PLAIN, RATE, Problem
 from lagvis.backends.registry import select
 from lagvis.data.datasets import load_dataset
 from lagvis.runs.checkpoint_file import write_checkpoint
@@ -29,7 +29,7 @@ from lagvis.tree import tree_map
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS_EVALUATED = 60_000
-# Trains a span and stops: the door as it is, with a clock at the moment a step can begin and at the end of a span.
+# Trains one call and stops: the door as it is, with a clock at the moment a step can begin and at the end of a call.
 FIRST_STEP = """
 import os, time
 from lagvis.cli import train
@@ -48,7 +48,7 @@ train.main()
 
 
 def start_up(backend: str, device: str, rounds: int) -> dict[str, float]:
-    """Medians of the seconds from the command to the moment before the first step, and to the end of the first span."""
+    """Medians of the seconds from the command to the moment before the first step, and to the end of the first call."""
     ready, trained = [], []
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(rounds + 1):  # the first finds cold file caches, as nobody's second run does
@@ -60,7 +60,7 @@ def start_up(backend: str, device: str, rounds: int) -> dict[str, float]:
             first, second = map(float, done.stdout.split())
             ready.append(first - started)
             trained.append(second - started)
-    return {"ready": statistics.median(ready[1:]), "first span": statistics.median(trained[1:])}
+    return {"ready": statistics.median(ready[1:]), "first call": statistics.median(trained[1:])}
 
 
 def peak_memory(backend: str, device: str) -> float:
@@ -103,7 +103,9 @@ def epoch_seconds(recipe: Recipe, rows: int, rounds: int, backend: str, device: 
 
 def growth(backend: str, device: str, rounds: int) -> dict[str, dict[str, tuple[float, int]]]:
     """Seconds an epoch and its operations, along four ways of growing from 784-64-64-10, batch 128."""
-    default: dict[str, Any] = {"hidden": (64, 64), "batch_size": 128, "validation": 0, "epochs": 1000, "lr": 0.05}
+    default: dict[str, Any] = PLAIN | {
+        "hidden": (64, 64), "batch_size": 128, "validation": 0, "epochs": 1000, "lr": RATE,
+    }  # fmt: skip
     ways: dict[str, dict[str, tuple[dict[str, Any], int]]] = {
         "samples": {str(rows): ({}, rows) for rows in (7_500, 15_000, 30_000, 60_000)},
         "width": {str(width): ({"hidden": (width, width)}, 15_000) for width in (32, 64, 128, 256, 512, 1024)},

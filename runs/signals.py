@@ -1,4 +1,4 @@
-"""SIGINT (Ctrl-C) and SIGTERM: how they stop a command, and how they stop a run between two steps."""
+"""SIGINT (Ctrl-C) and SIGTERM: how they stop a command, and how they stop a run between two groups of steps."""
 
 import contextlib
 import os
@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-# A process that is told to stop may take this long to save and clean up. Whoever runs it in a container or a batch
-# queue sends SIGKILL after about 10 seconds.
+# Time for a process to save and clean up after the signal: containers and batch queues send SIGKILL soon after.
 GRACE_SECONDS = 4.0
 
 SLOW_COMMAND = "Stopped."
@@ -52,7 +51,7 @@ def interrupt_on_signals(stop: StopSignal) -> Iterator[None]:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[StopSignal]:
-    """While open, record the first SIGINT or SIGTERM for the run to see between steps.
+    """While open, record the first SIGINT or SIGTERM for the run to see between two groups of steps.
 
     A second SIGINT raises KeyboardInterrupt. After SIGTERM the process ends within GRACE_SECONDS in any case.
     """
