@@ -73,7 +73,13 @@ def mistakes_table(mistakes: tuple[Mistake, ...], model: Model) -> Table:
     with_values = mistakes[0].x.ndim == 1
     rows: list[tuple[str, ...]] = []
     for m in mistakes:
-        row = (f"{m.row + 1:,}", names[m.predicted], names[m.target], percent(m.p_predicted), percent(m.p_target))
+        row: tuple[str, ...] = (
+            f"{m.row + 1:,}",
+            names[m.predicted],
+            names[m.target],
+            percent(m.p_predicted),
+            percent(m.p_target),
+        )
         if with_values:
             more = " ..." if m.x.size > MAX_FEATURES else ""
             row = (*row, ", ".join(f"{value:.4g}" for value in m.x[:MAX_FEATURES]) + more)
