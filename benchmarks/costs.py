@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import in_a_process
-from benchmarks.problem import NETWORKS, Problem
+from benchmarks.problem import NETWORKS, PLAIN, RATE, Problem
 from lagvis.backends.registry import select
 from lagvis.data.datasets import load_dataset
 from lagvis.runs.checkpoint_file import write_checkpoint
@@ -103,7 +103,9 @@ def epoch_seconds(recipe: Recipe, rows: int, rounds: int, backend: str, device: 
 
 def growth(backend: str, device: str, rounds: int) -> dict[str, dict[str, tuple[float, int]]]:
     """Seconds an epoch and its operations, along four ways of growing from 784-64-64-10, batch 128."""
-    default: dict[str, Any] = {"hidden": (64, 64), "batch_size": 128, "validation": 0, "epochs": 1000, "lr": 0.05}
+    default: dict[str, Any] = PLAIN | {
+        "hidden": (64, 64), "batch_size": 128, "validation": 0, "epochs": 1000, "lr": RATE,
+    }  # fmt: skip
     ways: dict[str, dict[str, tuple[dict[str, Any], int]]] = {
         "samples": {str(rows): ({}, rows) for rows in (7_500, 15_000, 30_000, 60_000)},
         "width": {str(width): ({"hidden": (width, width)}, 15_000) for width in (32, 64, 128, 256, 512, 1024)},

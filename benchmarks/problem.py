@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from lagvis.training.recipe import Recipe
 from lagvis.training.seeding import generator
 
 RATE = 0.05
+# Settings of plain gradient descent, which every contender can do alike.
+PLAIN: dict[str, Any] = {"label_smoothing": 0.0, "momentum": 0.0, "nesterov": False, "schedule": "constant"}
 Batches = list[np.ndarray]
 # name: (hidden widths, batch size)
 NETWORKS = {
@@ -39,7 +42,7 @@ class Problem:
     def recipe(self) -> Recipe:
         """The same settings as a recipe."""
         hidden, batch_size = NETWORKS[self.network]
-        return Recipe(hidden=hidden, batch_size=batch_size, lr=RATE, validation=0, epochs=1000)
+        return Recipe(hidden=hidden, batch_size=batch_size, lr=RATE, validation=0, epochs=1000, **PLAIN)
 
     @cached_property
     def plan(self) -> Plan:

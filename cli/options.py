@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict
 from typing import Any, NoReturn
 
 from lagvis import __version__
@@ -110,9 +110,7 @@ def parser_of(key: recipes.Key) -> Callable[[str], Any]:
 def resolve_recipe(flags: argparse.Namespace, base: Recipe | None = None) -> Recipe:
     """The recipe that was named, or `base`, with the flags that were given over it."""
     overrides = {key: value for key, value in vars(flags).items() if key in KEYS}
-    if overrides.get("loss") == "mse":
-        overrides.setdefault("label_smoothing", 0.0)  # numbers have no labels, whatever the recipe smooths
-    return replace(base, **overrides) if base else recipes.load(flags.recipe or "default", overrides)
+    return recipes.merge(asdict(base), overrides) if base else recipes.load(flags.recipe or "default", overrides)
 
 
 def is_explicit(flags: argparse.Namespace, key: str) -> bool:

@@ -15,15 +15,8 @@ from lagvis.data.detect import reject_spreadsheet
 from lagvis.data.formats.idx import idx_axes, read_idx
 from lagvis.data.formats.npz import read_npz_rows
 from lagvis.data.images.image_folder import is_image_file, looks_like_image, sorted_entries
-from lagvis.data.images.mnist_style import (
-    MAX_IMAGE_BYTES,
-    SIDE,
-    PreparedImage,
-    read_greyscale,
-    read_image_bytes,
-    resize,
-    to_mnist_style,
-)
+from lagvis.data.images.image_io import MAX_IMAGE_BYTES, read_greyscale, read_image_bytes
+from lagvis.data.images.mnist_style import SIDE, PreparedImage, resize, to_mnist_style
 from lagvis.data.signatures import SIGNATURE_BYTES, identify_format
 from lagvis.data.tables.dialect import (
     Dialect,
@@ -181,7 +174,7 @@ def read_picture(path: Path, name: str, wanted: InputSpec) -> InputBatch:
         )
     else:
         seen = resize(grey, (h, w))
-    return InputBatch(name, seen.picture.reshape(1, -1), seen=PreparedImage(seen.picture, (*notes, *seen.notes)))
+    return InputBatch(name, seen.pixels.reshape(1, -1), seen=replace(seen, notes=(*notes, *seen.notes)))
 
 
 def checked(x: np.ndarray, path: Path, wanted: InputSpec) -> np.ndarray:

@@ -16,6 +16,8 @@ from lagvis.training.loop import fit
 from lagvis.training.plan import make_plan
 from lagvis.training.recipe import Recipe
 
+# Settings of plain gradient descent: no momentum, no schedule, no smoothing.
+PLAIN = {"label_smoothing": 0.0, "momentum": 0.0, "nesterov": False, "schedule": "constant"}
 IDX_CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 STANDARD = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
@@ -70,9 +72,9 @@ def numbers(rows: int = 120, test_rows: int = 30) -> Dataset:
 
 
 def quick(**keys: Any) -> Recipe:
-    """A recipe for toys: two epochs of a small network, nothing held out."""
+    """Return a recipe for small data: two epochs of plain gradient descent on a small network, nothing held out."""
     small = {"data": "toy", "hidden": (8,), "epochs": 2, "batch_size": 20, "validation": 0, "lr": 0.1}
-    return Recipe(**(small | keys))
+    return Recipe(**(PLAIN | small | keys))
 
 
 def run(

@@ -21,25 +21,30 @@ from lagvis.network.optimizers import OPTIMIZERS
 from lagvis.network.schedules import SCHEDULES
 
 LARGEST = sys.float_info.max
+DEFAULT_SMOOTHING = 0.1
+CLASSIFICATION_KEYS = ("label_smoothing", "class_weights")
 FOLDER = Path(__file__).resolve().parent.parent / "recipes"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a run, apart from where it is computed. `KEYS` holds what each may be."""
+    """Every setting that decides a run, apart from where it is computed. `KEYS` holds what each may be.
+
+    The defaults are the recipe `default`: recipes/default.toml documents them, and a test holds the two equal.
+    """
 
     data: str = "mnist"
     label: str = ""
     hidden: tuple[int, ...] = (64, 64, 64)
     activation: str = "relu"
     loss: str = "cross-entropy"
-    label_smoothing: float = 0.0
+    label_smoothing: float = None  # type: ignore[assignment]  # set below: 0.1 for classes, 0 for numbers
     class_weights: str = "none"
     optimizer: str = "sgd"
-    lr: float = 0.05
-    momentum: float = 0.0
-    nesterov: bool = False
-    schedule: str = "constant"
+    lr: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = True
+    schedule: str = "linear"
     warmup: float = 0.3
     epochs: int = 10
     batch_size: int = 100
@@ -49,6 +54,8 @@ class Recipe:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
+        if vars(self)["label_smoothing"] is None:
+            object.__setattr__(self, "label_smoothing", 0.0 if self.regression else DEFAULT_SMOOTHING)
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, KEYS[field.name].check(field.name, getattr(self, field.name)))
         if self.label_smoothing and self.loss == "mse":
@@ -184,8 +191,18 @@ def shipped() -> list[str]:
 
 
 def load(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
-    """The recipe of a name that ships, or of a TOML file; `overrides` take precedence key by key."""
-    return Recipe(**(read(name) | (overrides or {})))
+    """Return the shipped recipe of that name, or read a TOML file; `overrides` take precedence key by key."""
+    return merge(read(name), overrides or {})
+
+
+def merge(values: dict[str, Any], overrides: dict[str, Any]) -> Recipe:
+    """Return the recipe of some values with others over them; keys in neither take the defaults of `Recipe`.
+
+    A loss of mse among the overrides drops label smoothing and class weights from the values: they belong to classes.
+    """
+    if overrides.get("loss") == "mse":
+        values = {key: value for key, value in values.items() if key not in CLASSIFICATION_KEYS}
+    return Recipe(**(values | overrides))
 
 
 def read(name: str) -> dict[str, Any]:

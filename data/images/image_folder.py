@@ -15,9 +15,9 @@ from PIL import Image
 
 from lagvis.data.dataset import Source, natural_order
 from lagvis.data.formats.idx_folder import is_junk
-from lagvis.data.images.mnist_style import (
+from lagvis.data.images.image_io import (
     has_image_signature,
-    is_coloured,
+    is_stored_in_colour,
     open_image,
     read_image_bytes,
     to_greyscale,
@@ -65,7 +65,7 @@ class Reader:
         self.digest.update(hashlib.sha256(content).digest())
         with open_image(content, path, MOST_PIXELS) as image:
             self.check_size(path, image)
-            self.coloured += is_coloured(image)
+            self.coloured += is_stored_in_colour(image)
             grey = to_greyscale(upright(image), path)
         if self.first is None:
             self.first, self.shape = path, grey.shape

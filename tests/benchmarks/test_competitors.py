@@ -6,14 +6,14 @@ import pytest
 from benchmarks.__main__ import SAME_LOSS, check
 from benchmarks.competitors import CONTENDERS, accuracy_of
 from benchmarks.costs import checkpoint, epoch_seconds, evaluation, peak_memory, start_up
-from benchmarks.problem import Problem
+from benchmarks.problem import PLAIN, RATE, Problem
 from benchmarks.tables import costs_tables, summary_table, training_table
 from lagvis.training.recipe import Recipe
 from tests.conftest import skip_or_fail
 
 NETWORK = "784-32-32-10, batch 200"
 LIBRARY = {"lagvis torch": "torch", "lagvis jax": "jax", "JAX jit a step": "jax", "JAX jit + scan": "jax"}
-SMALL = Recipe(hidden=(8,), batch_size=100, validation=0, epochs=1000)
+SMALL = Recipe(hidden=(8,), batch_size=100, validation=0, epochs=1000, lr=RATE, **PLAIN)
 
 
 @pytest.fixture(scope="module")

@@ -153,7 +153,7 @@ def digits(tmp_path_factory):
 
 def strokes_of(picture):
     """A digit (28, 28) as strokes down its dark middle, in shares of the pad; the pen is 2.3 dots wide."""
-    padded = np.pad(mnist_style.astype(int), 1)
+    padded = np.pad(picture.astype(int), 1)
     around = np.minimum.reduce([padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]])
     inner = (picture > 180) & (around > 60)
     open_, done = [], []
@@ -183,7 +183,7 @@ def test_drawn_digits_are_answered_as_numpy_answers_them(page, digits):
         found = page.probabilities()
         shown = page.shown()
         np.testing.assert_array_equal(
-            shown, mnist_style.to_mnist_style(page.ink()).picture.reshape(-1), err_msg=f"row {row}"
+            shown, mnist_style.to_mnist_style(page.ink()).pixels.reshape(-1), err_msg=f"row {row}"
         )
         (expected,) = outputs(network.model, network.state["params"], shown[None])
         np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -207,7 +207,7 @@ def test_ink_of_any_strength_is_cropped_and_centred_as_a_picture_is(page, digits
             "document.getElementById('centre').dispatchEvent(new Event('change'))",
             base64.b64encode(ink.tobytes()).decode(),
         )
-        expected = mnist_style.to_mnist_style(ink).mnist_style.reshape(-1)
+        expected = mnist_style.to_mnist_style(ink).pixels.reshape(-1)
         assert (expected.max() > 0) == (strength > 0.05), "both kinds are to be seen"
         np.testing.assert_array_equal(page.shown(), expected, err_msg=f"strength {strength}")
 

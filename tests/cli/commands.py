@@ -1,4 +1,4 @@
-"""Run a door as a user does, in a process of its own, and hold what it printed against a template with ranges."""
+"""Run a command in a process of its own, as a user does, and compare its output with a template of ranges."""
 
 import contextlib
 import os
@@ -7,17 +7,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 UNSET = ("CI", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LAGVIS_TRACEBACK", "CUDA_VISIBLE_DEVICES")
 
 
 def environment(**changes):
-    """The environment without what would change a door's output."""
+    """Return the environment without the variables that change a command's output."""
     return {key: value for key, value in os.environ.items() if key not in UNSET} | changes
 
 
-def door(name, *arguments, cwd, **changes):
-    """The finished process of a door; `changes` to its environment."""
+def run_command(name, *arguments, cwd, **changes):
+    """Run a command to its end and return the process; `changes` are made to its environment."""
     command = [sys.executable, str(ROOT / f"{name}.py"), *map(str, arguments)]
     return subprocess.run(
         command,
@@ -31,8 +33,8 @@ def door(name, *arguments, cwd, **changes):
 
 
 @contextlib.contextmanager
-def going(command, **options):
-    """A process that is going on; whatever becomes of the test, it does not outlive it."""
+def running_process(command, **options):
+    """Start a process and yield it while it runs; kill it at the end of the test."""
     with subprocess.Popen(command, text=True, **({"env": environment()} | options)) as process:
         try:
             yield process
@@ -41,7 +43,7 @@ def going(command, **options):
 
 
 def assert_matches(text, template):
-    """Every line of `template` in order: words as they stand, <low..high> a number in that range, <*> anything."""
+    """Compare line by line: literal words, <low..high> for a number in that range, <*> for anything."""
     lines, wanted = text.strip().splitlines(), template.strip().splitlines()
     assert len(lines) == len(wanted), f"{len(lines)} lines, {len(wanted)} expected:\n{text}"
     for line, pattern in zip(lines, wanted, strict=True):
@@ -56,7 +58,7 @@ def assert_matches(text, template):
 
 
 def hide_module(folder, name):
-    """An environment in which `import name` finds nothing, as where it is not installed."""
+    """Return environment changes under which `import name` fails as if it were not installed."""
     (folder / "sitecustomize.py").write_text(
         "import sys\n"
         "class Absent:\n"
@@ -66,3 +68,13 @@ def hide_module(folder, name):
         "sys.meta_path.insert(0, Absent())\n"
     )
     return {"PYTHONPATH": str(folder)}
+
+
+def write_dataset(path, rows=400):
+    """Save 8x8 images of noise with one bright pixel row, whose position is the class (4 classes); return `path`."""
+    rng = np.random.default_rng(7)
+    y = rng.integers(0, 4, rows)
+    x = rng.integers(0, 60, (rows, 8, 8)).astype(np.uint8)
+    x[np.arange(rows), y] = 250
+    np.savez(path, x=x, y=y)
+    return path

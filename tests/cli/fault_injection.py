@@ -1,11 +1,11 @@
-"""Strike a run at each of its operations in turn: a full disk, or a signal.
+"""Inject a fault into each operation of a run in turn: a full disk, or a signal.
 
-An operation is whatever touches the disk (a folder made, a lock taken, a file opened, written, flushed, renamed) or
-begins a phase (reading data, a span, an evaluation, ...). They are counted by running once; then each has its strike.
+An operation touches the disk (make a folder, take a lock, open, write, flush, rename or delete a file) or begins a
+phase (read data, train for a while, evaluate, ...). A first run lists the operations; then each gets its fault.
 As a program, `python fault_injection.py SIGNAL TIMES EVERY OUTPUT ARGUMENTS`, it imports the trainer once and forks a
 run for each operation (or every second, third, ...), which sends itself the signal there, and prints a JSON list. With
-"hang" for EVERY it takes one operation of each kind, which does not go on after the signal. Of a run that is drawn,
-only what comes after its end is struck, and one picture stands for all.
+"hang" for EVERY it takes one operation of each kind, which does not continue after the signal. In a run with plots
+only the operations after its end get a fault, and one plot stands for all.
 """
 
 import contextlib
@@ -30,10 +30,8 @@ sys.path.insert(0, str(ROOT))
 from lagvis.cli import train  # noqa: E402
 from lagvis.cli.errors import run_cli  # noqa: E402
 
-ENDED, DRAWING = (
-    "lagvis.cli.train:summarise",
-    "lagvis.cli.train:diagnose",
-)  # what comes after the last step, and with which the pictures begin
+# The first phase after the last step, and the first phase of the plots.
+ENDED, DRAWING = "lagvis.cli.train:summarise", "lagvis.cli.train:diagnose"
 PHASES = (
     "lagvis.cli.options:select",
     "lagvis.cli.setup:load_dataset",
@@ -53,18 +51,18 @@ PHASES = (
     "lagvis.report.run_report:png_bytes",
 )
 
-Strike = Callable[[str], None]
+Fault = Callable[[str], None]
 
 
 class File:
-    """A file whose every write and flush is told first; a write that is struck has written half of it."""
+    """File that calls the fault before each write; a write that fails has written half."""
 
-    def __init__(self, file: Any, name: str, strike: Strike) -> None:
-        self._file, self._name, self._strike = file, name, strike
+    def __init__(self, file: Any, name: str, fault: Fault) -> None:
+        self._file, self._name, self._fault = file, name, fault
 
     def write(self, content: Any) -> int:
         try:
-            self._strike(f"write {self._name}")
+            self._fault(f"write {self._name}")
         except OSError:
             self._file.write(content[: len(content) // 2])
             raise
@@ -84,52 +82,52 @@ class File:
 
 
 @contextlib.contextmanager
-def struck(strike: Strike, *, phases: bool) -> Iterator[None]:
-    """While open, `strike` is called with the words for each operation before it happens."""
+def inject(fault: Fault, *, phases: bool) -> Iterator[None]:
+    """While open, call `fault` with the name of each operation before it runs."""
     path_open, mkdir, rename, fsync = Path.open, Path.mkdir, Path.replace, os.fsync
     acquire = filelock.FileLock.acquire
 
     def opened(self: Path, mode: str = "r", *arguments: Any, **options: Any) -> Any:
         if not set(mode) & set("wa"):
             return path_open(self, mode, *arguments, **options)
-        strike(f"open {self.name}")
-        return File(path_open(self, mode, *arguments, **options), self.name, strike)
+        fault(f"open {self.name}")
+        return File(path_open(self, mode, *arguments, **options), self.name, fault)
 
-    def told(words: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    def faulty(words: str, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def wrapped(*arguments: Any, **options: Any) -> Any:
-            strike(words)
+            fault(words)
             return original(*arguments, **options)
 
         return wrapped
 
     with contextlib.ExitStack() as stack:
-        put = stack.enter_context
-        put(mock.patch.object(Path, "open", opened))
-        put(mock.patch.object(Path, "mkdir", told("mkdir", mkdir)))
-        put(mock.patch.object(Path, "replace", told("rename", rename)))
-        put(mock.patch.object(os, "fsync", told("fsync", fsync)))
-        put(mock.patch.object(filelock.FileLock, "acquire", told("lock", acquire)))
+        patch = stack.enter_context
+        patch(mock.patch.object(Path, "open", opened))
+        patch(mock.patch.object(Path, "mkdir", faulty("mkdir", mkdir)))
+        patch(mock.patch.object(Path, "replace", faulty("rename", rename)))
+        patch(mock.patch.object(os, "fsync", faulty("fsync", fsync)))
+        patch(mock.patch.object(filelock.FileLock, "acquire", faulty("lock", acquire)))
         for phase in PHASES if phases else ():
             module, _, path = phase.partition(":")
             *owner, name = path.split(".")
             target = pkgutil.resolve_name(":".join([module, *owner]) if owner else module)
             original = vars(target)[name]
             if isinstance(original, classmethod):
-                put(mock.patch.object(target, name, classmethod(told(phase, original.__func__))))
+                patch(mock.patch.object(target, name, classmethod(faulty(phase, original.__func__))))
             else:
-                put(mock.patch.object(target, name, told(phase, original)))
+                patch(mock.patch.object(target, name, faulty(phase, original)))
         yield
 
 
 def import_matplotlib() -> None:
-    """Its first import makes folders of its own, which are no operations of a run."""
+    """Import it early: its first import makes folders, which are no operations of a run."""
     import matplotlib.backends.backend_agg
     import matplotlib.figure  # noqa: F401
 
 
 def run(arguments: list[str]) -> int:
-    """The exit code of train.py in this process."""
+    """Run train.py in this process and return its exit code."""
     try:
         return run_cli(train.main, arguments)
     except SystemExit as end:
@@ -137,30 +135,30 @@ def run(arguments: list[str]) -> int:
 
 
 def operations(arguments: list[str], *, phases: bool) -> list[str]:
-    """The words of every operation of a run, in order."""
+    """Run once and list the names of all operations in order."""
     found: list[str] = []
-    with struck(found.append, phases=phases):
+    with inject(found.append, phases=phases):
         assert run(arguments) == 0
     return found
 
 
-def full_disk(number: int, code: int = errno.ENOSPC) -> Strike:
-    """From operation `number` on, everything fails that needs room on the disk."""
+def full_disk(number: int, code: int = errno.ENOSPC) -> Fault:
+    """Return a fault: from operation `number` on, all fail with OSError `code`."""
     count = [0]
 
-    def strike(words: str) -> None:
+    def fault(words: str) -> None:
         count[0] += 1
         if count[0] > number:
             raise OSError(code, os.strerror(code))
 
-    return strike
+    return fault
 
 
-def strike_with(number: int, which: signal.Signals, times: int, hang: bool, note: Path) -> Strike:
-    """At operation `number`, note the time, send this process a signal, and perhaps do not go on."""
+def send_signal(number: int, which: signal.Signals, times: int, hang: bool, note: Path) -> Fault:
+    """Return a fault: at operation `number`, write the time to `note`, send a signal to this process, perhaps hang."""
     count = [0]
 
-    def strike(words: str) -> None:
+    def fault(words: str) -> None:
         count[0] += 1
         if count[0] == number + 1:
             note.write_text(str(time.monotonic()))
@@ -169,11 +167,11 @@ def strike_with(number: int, which: signal.Signals, times: int, hang: bool, note
             if hang:
                 time.sleep(60)
 
-    return strike
+    return fault
 
 
 def child(number: int, which: signal.Signals, times: int, hang: bool, output: Path, arguments: list[str]) -> None:
-    """A run that is struck at operation `number`, in a process of its own; never returns."""
+    """Run in a forked process with a signal at operation `number`; never returns."""
     folder = output / str(number)
     folder.mkdir()
     err = os.open(folder / "stderr", os.O_WRONLY | os.O_CREAT)
@@ -182,7 +180,7 @@ def child(number: int, which: signal.Signals, times: int, hang: bool, output: Pa
     sys.stdout, sys.stderr = os.fdopen(os.dup(1), "w"), os.fdopen(os.dup(2), "w")
     code = 99
     try:
-        with struck(strike_with(number, which, times, hang, folder / "struck"), phases=True):
+        with inject(send_signal(number, which, times, hang, folder / "signalled"), phases=True):
             code = run([*arguments, "-o", str(folder)])
     finally:
         sys.stderr.flush()
@@ -208,7 +206,7 @@ def main() -> None:
         while started and (not hang or number == chosen[-1]):
             done, status = os.wait()
             number_done = started.pop(done)
-            took = time.monotonic() - float((output / str(number_done) / "struck").read_text())
+            took = time.monotonic() - float((output / str(number_done) / "signalled").read_text())
             results.append([number_done, names[number_done], os.waitstatus_to_exitcode(status), round(took, 2)])
     print(json.dumps(sorted(results)))
 

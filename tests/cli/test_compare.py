@@ -7,13 +7,13 @@ import pytest
 
 from lagvis.cli import compare
 from lagvis.cli.errors import run_cli
-from tests.cli.commands import ROOT, door, environment, hide_module
+from tests.cli.commands import ROOT, environment, hide_module, run_command
 from tests.conftest import skip_or_fail
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_all_that_can_run_agree_on_the_default_recipe(tmp_path, dtype):
-    done = door("compare", "--dtype", dtype, "--device", "cpu", "--json", cwd=tmp_path)
+    done = run_command("compare", "--dtype", dtype, "--device", "cpu", "--json", cwd=tmp_path)
     if done.returncode == 4:
         skip_or_fail("torch", done.stderr.strip())
     result = json.loads(done.stdout)
@@ -25,7 +25,7 @@ def test_all_that_can_run_agree_on_the_default_recipe(tmp_path, dtype):
 
 
 def test_the_table_names_every_tensor_with_its_bound(tmp_path):
-    done = door("compare", "--recipe", "paper-linear", "--steps", "2", "--device", "cpu", cwd=tmp_path)
+    done = run_command("compare", "--recipe", "paper-linear", "--steps", "2", "--device", "cpu", cwd=tmp_path)
     if done.returncode == 4:
         skip_or_fail("torch", done.stderr.strip())
     assert done.returncode == 0, done.stdout + done.stderr
@@ -47,21 +47,21 @@ def test_fewer_than_two_libraries_is_said_with_4(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
         (tmp_path / "sitecustomize.py").read_text().replace("== 'torch'", "in ('torch', 'jax', 'cupy')")
     )
-    done = door("compare", cwd=tmp_path, **changes)
+    done = run_command("compare", cwd=tmp_path, **changes)
     assert done.returncode == 4
     assert "PyTorch is not installed" in done.stderr
     assert "To fix it: pip install" in done.stderr
 
 
 def test_a_backend_that_was_named_and_cannot_run_is_an_error(tmp_path):
-    done = door("compare", "--backends", "numpy,torch", cwd=tmp_path, **hide_module(tmp_path, "torch"))
+    done = run_command("compare", "--backends", "numpy,torch", cwd=tmp_path, **hide_module(tmp_path, "torch"))
     assert done.returncode == 4
     assert "PyTorch is not installed" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [["--steps", "0"], ["--backends", "numpy,theano"], ["--recipe", "nothing"]])
 def test_mistakes_of_usage_end_with_2(tmp_path, arguments):
-    done = door("compare", *arguments, cwd=tmp_path)
+    done = run_command("compare", *arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("error: ")
 

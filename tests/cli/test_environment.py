@@ -10,8 +10,8 @@ import pytest
 
 from lagvis.cli import train
 from lagvis.cli.errors import run_cli
-from tests.cli.commands import ROOT, door, environment, hide_module
-from tests.cli.test_train import no_gpu, toy_file
+from tests.cli.commands import ROOT, environment, hide_module, run_command, write_dataset
+from tests.cli.test_train import no_gpu
 from tests.conftest import skip_or_fail
 
 QUICK = ("--device", "cpu", "--hidden", "8", "-e", "1", "--no-plots")
@@ -26,10 +26,10 @@ def report(run):
 def test_from_an_empty_folder_the_shipped_data_are_found_and_the_run_stays_there(tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
-    trained = door("train", *QUICK, "--recipe", "paper", "--quiet", "--name", "e", cwd=empty, HOME="/proc")
+    trained = run_command("train", *QUICK, "--recipe", "paper", "--quiet", "--name", "e", cwd=empty, HOME="/proc")
     assert trained.returncode == 0, trained.stderr
     assert trained.stdout.rstrip().endswith(str(empty / "runs" / "e"))
-    judged = door("evaluate", "e", "--device", "cpu", "--json", cwd=empty)
+    judged = run_command("evaluate", "e", "--device", "cpu", "--json", cwd=empty)
     assert json.loads(judged.stdout)["test_accuracy"] == report(empty / "runs" / "e")["test_accuracy"]
 
 
@@ -58,16 +58,16 @@ def test_a_folder_that_is_gone_is_a_sentence_and_2(tmp_path):
 def test_danish_letters_spaces_and_emoji_are_names_like_any_other(tmp_path, changes):
     home = tmp_path / f"mine ting æøå {SMILE}"
     home.mkdir()
-    toy_file(home / f"tøj {SMILE}.npz")
+    write_dataset(home / f"tøj {SMILE}.npz")
     (home / f"opskrift æ {SMILE}.toml").write_bytes(
         f"\ufeff# blåbærgrød\r\nhidden = [8]\r\nepochs = 1\r\ndata = 'tøj {SMILE}.npz'\r\n".encode()
     )
     arguments = ("--recipe", f"opskrift æ {SMILE}.toml", "-o", f"kørsler {SMILE}", "--name", f"kørsel {SMILE}")
-    trained = door("train", "--device", "cpu", *arguments, cwd=home, **changes)
+    trained = run_command("train", "--device", "cpu", *arguments, cwd=home, **changes)
     assert trained.returncode == 0, trained.stderr
     run = home / f"kørsler {SMILE}" / f"kørsel {SMILE}"
     assert report(run)["run"] == str(run)
-    judged = door("evaluate", run, "--device", "cpu", "--json", cwd=tmp_path, **changes)
+    judged = run_command("evaluate", run, "--device", "cpu", "--json", cwd=tmp_path, **changes)
     assert judged.returncode == 0, judged.stderr
     assert json.loads(judged.stdout)["run"] == str(run / "last.safetensors")
 
@@ -75,8 +75,8 @@ def test_danish_letters_spaces_and_emoji_are_names_like_any_other(tmp_path, chan
 def test_a_run_whose_path_is_no_utf_8_is_drawn_too(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("lagvis.report.plots.figure.DPI", 20)
-    toy_file(tmp_path / "toy.npz")
-    flags = ["--device", "cpu", "--hidden", "none", "-e", "1", "--data", "toy.npz", "--name", "u", "--quiet"]
+    write_dataset(tmp_path / "data.npz")
+    flags = ["--device", "cpu", "--hidden", "none", "-e", "1", "--data", "data.npz", "--name", "u", "--quiet"]
     assert run_cli(train.main, [*flags, "-o", os.fsdecode(b"o\xff")]) == 0, capsys.readouterr().err
     text, page = (Path(os.fsdecode(b"o\xff"), "u", f"report.{end}").read_text("utf-8") for end in ("md", "html"))
     assert "o\\udcff/u/recipe.toml" in text
@@ -98,11 +98,11 @@ def test_what_an_error_names_does_not_act_on_the_terminal(tmp_path, monkeypatch,
 
 
 def test_where_only_ascii_is_read_other_letters_are_a_sentence_and_the_rest_trains(tmp_path):
-    toy_file(tmp_path / "toy.npz")
-    refused = door("train", *QUICK, "--data", "tøj.npz", cwd=tmp_path, **ASCII)
+    write_dataset(tmp_path / "data.npz")
+    refused = run_command("train", *QUICK, "--data", "tøj.npz", cwd=tmp_path, **ASCII)
     assert refused.returncode == 2
     assert refused.stderr.rstrip().endswith("cannot be recorded; set PYTHONUTF8=1, or a locale of UTF-8")
-    trained = door("train", *QUICK, "--data", "toy.npz", cwd=tmp_path, **ASCII)
+    trained = run_command("train", *QUICK, "--data", "data.npz", cwd=tmp_path, **ASCII)
     assert trained.returncode == 0, trained.stderr
 
 
@@ -116,11 +116,11 @@ def test_where_only_ascii_is_read_other_letters_are_a_sentence_and_the_rest_trai
 )
 @pytest.mark.parametrize("flags", [("-O",), ("-W", "error", "-bb")], ids=" ".join)
 def test_no_setting_of_python_or_the_terminal_changes_the_run(tmp_path, changes, flags):
-    toy = toy_file(tmp_path / "toy.npz")
+    data_file = write_dataset(tmp_path / "data.npz")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
-        assert train.main([*QUICK, "--data", str(toy), "--quiet", "--name", "plain"]) == 0
-    command = [sys.executable, *flags, str(ROOT / "train.py"), *QUICK[:-1], "--data", str(toy), "--name", "other"]
+        assert train.main([*QUICK, "--data", str(data_file), "--quiet", "--name", "plain"]) == 0
+    command = [sys.executable, *flags, str(ROOT / "train.py"), *QUICK[:-1], "--data", str(data_file), "--name", "other"]
     done = subprocess.run(
         command, cwd=tmp_path, env=environment(**changes), capture_output=True, text=True, timeout=60, check=False
     )
@@ -136,8 +136,8 @@ def test_no_setting_of_python_or_the_terminal_changes_the_run(tmp_path, changes,
     ("redirection", "code"), [("2>&1 | head -1", 0), (">&- 2>&-", 0), (">/dev/full", 1), (">/dev/full --json", 1)]
 )
 def test_a_stream_that_goes_away_never_ends_a_training(tmp_path, redirection, code):
-    toy = toy_file(tmp_path / "toy.npz")
-    command = f"{sys.executable} {ROOT / 'train.py'} {' '.join(QUICK)} --data {toy} --name kept {redirection}"
+    data_file = write_dataset(tmp_path / "data.npz")
+    command = f"{sys.executable} {ROOT / 'train.py'} {' '.join(QUICK)} --data {data_file} --name kept {redirection}"
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {command}"], cwd=tmp_path, env=environment(), capture_output=True, text=True,
         timeout=60, check=False,
@@ -161,29 +161,29 @@ def test_a_name_that_could_leave_the_folder_or_is_none_everywhere_is_a_sentence_
     inner = tmp_path / "inner"
     inner.mkdir()
     monkeypatch.chdir(inner)
-    toy = toy_file(tmp_path / "toy.npz")
-    assert run_cli(train.main, [*QUICK, "--data", str(toy), "--quiet", f"--name={name}"]) == 2
+    data_file = write_dataset(tmp_path / "data.npz")
+    assert run_cli(train.main, [*QUICK, "--data", str(data_file), "--quiet", f"--name={name}"]) == 2
     assert capsys.readouterr().err.startswith("error: --name is ")
     assert list(inner.iterdir()) == []
-    assert {path.name for path in tmp_path.iterdir()} == {"inner", "toy.npz"}
+    assert {path.name for path in tmp_path.iterdir()} == {"inner", "data.npz"}
 
 
 @pytest.mark.parametrize("name", ["-x", "~", "plain", "a.b", f"kørsel {SMILE}", "x" * 200])
 def test_any_other_name_is_taken_as_it_stands(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    toy = toy_file(tmp_path / "toy.npz")
-    assert run_cli(train.main, [*QUICK, "-e", "0", "--data", str(toy), "--quiet", f"--name={name}"]) == 0
+    data_file = write_dataset(tmp_path / "data.npz")
+    assert run_cli(train.main, [*QUICK, "-e", "0", "--data", str(data_file), "--quiet", f"--name={name}"]) == 0
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [name]
 
 
 def test_a_name_taken_by_a_link_is_refused_and_nothing_is_written_through_it(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    toy = toy_file(tmp_path / "toy.npz")
+    data_file = write_dataset(tmp_path / "data.npz")
     (tmp_path / "runs").mkdir()
     (tmp_path / "real").mkdir()
     for name, target in (("link", "real"), ("dangling", "nowhere")):
         (tmp_path / "runs" / name).symlink_to(tmp_path / target)
-        assert run_cli(train.main, [*QUICK, "--data", str(toy), "--quiet", "--name", name]) == 2
+        assert run_cli(train.main, [*QUICK, "--data", str(data_file), "--quiet", "--name", name]) == 2
         assert "exists already" in capsys.readouterr().err
     assert list((tmp_path / "real").iterdir()) == []
     assert not (tmp_path / "nowhere").exists()
@@ -192,9 +192,9 @@ def test_a_name_taken_by_a_link_is_refused_and_nothing_is_written_through_it(tmp
 @pytest.mark.parametrize("folder", ["file", "file/sub", "/proc/x", "y" * 300])
 def test_an_output_folder_that_cannot_be_is_a_sentence_and_7(tmp_path, monkeypatch, capsys, folder):
     monkeypatch.chdir(tmp_path)
-    toy = toy_file(tmp_path / "toy.npz")
+    data_file = write_dataset(tmp_path / "data.npz")
     (tmp_path / "file").write_text("kept")
-    assert run_cli(train.main, [*QUICK, "--data", str(toy), "--quiet", "-o", folder]) == 7
+    assert run_cli(train.main, [*QUICK, "--data", str(data_file), "--quiet", "-o", folder]) == 7
     said = capsys.readouterr().err
     assert "choose another --output-dir" in said
     assert said.count("\n") == 1
@@ -203,10 +203,10 @@ def test_an_output_folder_that_cannot_be_is_a_sentence_and_7(tmp_path, monkeypat
 
 def test_a_linked_output_folder_is_the_folder_it_leads_to(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    toy = toy_file(tmp_path / "toy.npz")
+    data_file = write_dataset(tmp_path / "data.npz")
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
-    assert run_cli(train.main, [*QUICK, "--data", str(toy), "--quiet", "-o", "link", "--name", "r"]) == 0
+    assert run_cli(train.main, [*QUICK, "--data", str(data_file), "--quiet", "-o", "link", "--name", "r"]) == 0
     assert report(tmp_path / "real" / "r")["finished"] == "completed"
 
 
@@ -235,17 +235,21 @@ def test_a_cupy_that_half_works_is_named_and_auto_trains(tmp_path, half, words):
     except ImportError as error:
         skip_or_fail("cupy-signatures", f"CuPy is not installed: {error}")
     changes = half(tmp_path)
-    toy = toy_file(tmp_path / "toy.npz")
-    trained = door("train", *QUICK[2:], "--device", "auto", "--data", toy, "--json", cwd=tmp_path, **changes)
+    data_file = write_dataset(tmp_path / "data.npz")
+    trained = run_command(
+        "train", *QUICK[2:], "--device", "auto", "--data", data_file, "--json", cwd=tmp_path, **changes
+    )
     assert trained.returncode == 0, trained.stderr
     assert trained.stderr.startswith("No GPU is used: ")
     assert words in trained.stderr.splitlines()[0]
-    refused = door("train", "--device", "cuda", cwd=tmp_path, **changes)
+    refused = run_command("train", "--device", "cuda", cwd=tmp_path, **changes)
     assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (4, "", 1)
     assert words in refused.stderr
 
 
 def test_without_cupy_a_home_that_cannot_be_written_is_no_matter(tmp_path):
-    toy = toy_file(tmp_path / "toy.npz")
-    trained = door("train", *QUICK[2:], "--data", toy, cwd=tmp_path, HOME="/proc", **hide_module(tmp_path, "cupy"))
+    data_file = write_dataset(tmp_path / "data.npz")
+    trained = run_command(
+        "train", *QUICK[2:], "--data", data_file, cwd=tmp_path, HOME="/proc", **hide_module(tmp_path, "cupy")
+    )
     assert trained.returncode == 0, trained.stderr

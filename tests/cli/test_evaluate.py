@@ -5,17 +5,17 @@ import pytest
 
 from lagvis.cli import evaluate, train
 from lagvis.cli.errors import run_cli
-from tests.cli.test_train import toy_file
+from tests.cli.commands import write_dataset
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    """A network trained on the toy data, in runs/r of the current folder."""
+    """A network trained on the shared data file, in runs/r of the current folder."""
     monkeypatch.chdir(tmp_path)
-    toy_file(tmp_path / "toy.npz")
+    write_dataset(tmp_path / "data.npz")
     assert (
         train.main(
-            ["--device", "cpu", "--data", "toy.npz", "-e", "5", "--quiet", "--no-plots", "--name", "r", "--lr", "0.05"]
+            ["--device", "cpu", "--data", "data.npz", "-e", "5", "--quiet", "--no-plots", "--name", "r", "--lr", "0.05"]
         )
         == 0
     )
@@ -43,7 +43,7 @@ def test_the_text_shows_the_confusion_matrix_by_class(run, capsys):
 
 
 def test_of_other_data_without_a_test_part_all_rows_are_judged(run, tmp_path, capsys):
-    toy_file(tmp_path / "other.npz", rows=100)
+    write_dataset(tmp_path / "other.npz", rows=100)
     assert evaluate.main(["r", "--device", "cpu", "--data", "other.npz", "--json"]) == 0
     out, err = capsys.readouterr()
     assert np.sum(json.loads(out)["confusion"]) == json.loads(out)["rows"] == 100
@@ -55,7 +55,7 @@ def test_of_other_data_without_a_test_part_all_rows_are_judged(run, tmp_path, ca
         x, y = arrays["x"], arrays["y"]
     np.savez(tmp_path / "parted.npz", x_train=x[:60], y_train=y[:60], x_test=x[60:], y_test=y[60:])
     # of the data that it learned from, under whatever name, the rows that were held out
-    (tmp_path / "moved.npz").write_bytes((tmp_path / "toy.npz").read_bytes())
+    (tmp_path / "moved.npz").write_bytes((tmp_path / "data.npz").read_bytes())
     for name, rows in (("parted.npz", 40), ("moved.npz", 80)):
         assert evaluate.main(["r", "--device", "cpu", "--data", name, "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["rows"] == rows
@@ -63,14 +63,14 @@ def test_of_other_data_without_a_test_part_all_rows_are_judged(run, tmp_path, ca
 
 def test_data_that_changed_since_are_not_taken_for_those_of_the_run(run, tmp_path, capsys):
     """With one row more, other rows are held out: most of them it has learned from."""
-    with np.load(tmp_path / "toy.npz") as arrays:
+    with np.load(tmp_path / "data.npz") as arrays:
         x, y = arrays["x"], arrays["y"]
-    np.savez(tmp_path / "toy.npz", x=np.concatenate([x, x[:1]]), y=np.concatenate([y, y[:1]]))
+    np.savez(tmp_path / "data.npz", x=np.concatenate([x, x[:1]]), y=np.concatenate([y, y[:1]]))
     assert run_cli(evaluate.main, ["r", "--device", "cpu"]) == 3
     err = capsys.readouterr().err
     assert "the data of this run have changed since it began" in err
     assert "or give rows that it has not learned from with --data" in err
-    assert evaluate.main(["r", "--device", "cpu", "--data", "toy.npz", "--json"]) == 0
+    assert evaluate.main(["r", "--device", "cpu", "--data", "data.npz", "--json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["rows"] == len(x) + 1
     assert "also such as the network has learned from" in err
@@ -110,7 +110,7 @@ def test_a_file_without_its_recipe_asks_for_the_data(run, tmp_path, capsys):
     (run / "last.safetensors").rename(tmp_path / "alone" / "net.safetensors")
     assert run_cli(evaluate.main, ["alone/net.safetensors", "--device", "cpu"]) == 7
     assert "say --data PATH" in capsys.readouterr().err
-    assert evaluate.main(["alone/net.safetensors", "--device", "cpu", "--data", "toy.npz"]) == 0
+    assert evaluate.main(["alone/net.safetensors", "--device", "cpu", "--data", "data.npz"]) == 0
 
 
 def test_a_run_finds_its_data_again_from_any_folder(run, tmp_path, monkeypatch, capsys):

@@ -17,8 +17,7 @@ from lagvis.cli import evaluate, export, train
 from lagvis.cli.errors import run_cli
 from lagvis.runs.filenames import BEST, LAST
 from tests.cli import fault_injection
-from tests.cli.commands import ROOT, door, environment, hide_module
-from tests.cli.test_train import toy_file
+from tests.cli.commands import ROOT, environment, hide_module, run_command, write_dataset
 
 NAMES = {
     "safetensors": "model.safetensors",
@@ -31,10 +30,10 @@ NAMES = {
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    """A network trained on the toy data, in runs/r of the current folder."""
+    """A network trained on the shared data file, in runs/r of the current folder."""
     monkeypatch.chdir(tmp_path)
-    toy_file(tmp_path / "toy.npz")
-    flags = ["--device", "cpu", "--data", "toy.npz", "-e", "2", "--quiet", "--no-plots", "--name", "r", "--lr", "0.05"]
+    write_dataset(tmp_path / "data.npz")
+    flags = ["--device", "cpu", "--data", "data.npz", "-e", "2", "--quiet", "--no-plots", "--name", "r", "--lr", "0.05"]
     assert train.main(flags) == 0
     capsys.readouterr()
     return tmp_path / "runs" / "r"
@@ -80,7 +79,7 @@ def test_what_was_exported_is_judged_as_the_run(run, capsys):
         assert export.main(["r", "--format", format_]) == 0
         capsys.readouterr()
         path = str(run / "export" / NAMES[format_])
-        assert evaluate.main([path, "--device", "cpu", "--json", "--data", "toy.npz"]) == 0
+        assert evaluate.main([path, "--device", "cpu", "--json", "--data", "data.npz"]) == 0
         found = json.loads(capsys.readouterr().out)
         assert found["confusion"] == expected["confusion"]
 
@@ -90,7 +89,7 @@ def test_the_papers_own_network_is_carried_on(run, tmp_path, capsys):
     assert export.main(["saved_network", "--format", "npz"]) == 0
     assert capsys.readouterr().out.splitlines()[1] == str(tmp_path / "saved_network-export" / "model.npz")
     assert export.main(["r", "--format", "paper", "--output", "saved_network"]) == 0  # still one of the paper's
-    assert evaluate.main(["saved_network", "--device", "cpu", "--data", "toy.npz"]) == 0
+    assert evaluate.main(["saved_network", "--device", "cpu", "--data", "data.npz"]) == 0
 
 
 def test_names_that_a_format_cannot_hold_are_told(tmp_path, monkeypatch, capsys):
@@ -137,9 +136,9 @@ def test_numbers_that_float32_rounds_or_does_not_hold_are_told(tmp_path, monkeyp
         (["r", "--format", "npz", "--output", "runs"], 7, "is a folder, a file is to be written"),
         (["r", "--format", "paper", "--output", "runs"], 7, "no network of the paper's program"),
         (["r", "--format", "paper", "--output", "/"], 7, "/ is there and no network of the paper's program"),
-        (["r", "--format", "paper", "--output", "toy.npz"], 7, "no network of the paper's program"),
+        (["r", "--format", "paper", "--output", "data.npz"], 7, "no network of the paper's program"),
         (["r", "--format", "paper", "--output", "no/such"], 7, "cannot be written (No such file"),
-        (["r", "--format", "npz", "--output", "toy.npz/x"], 7, "cannot be written (Not a directory)"),
+        (["r", "--format", "npz", "--output", "data.npz/x"], 7, "cannot be written (Not a directory)"),
         (["r", "--format", "npz", "--output", "a" * 300], 7, "cannot be written (File name too long)"),
         (["r", "--format", "paper", "--output", "a" * 300], 7, "cannot be written (File name too long)"),
         (["r", "--format", "npz", "--output", "~nobody-here/x.npz"], 7, "cannot be written (No such file"),
@@ -216,7 +215,7 @@ def test_a_full_disk_leaves_what_was_there(run, capsys, format_, code, again):
         assert export.main(["r", "--format", format_]) == 0
     before = content_of(target) if again else None
     names = []
-    with fault_injection.struck(names.append, phases=False):
+    with fault_injection.inject(names.append, phases=False):
         assert export.main(["r", "--format", format_]) == 0
     after = content_of(target)
     assert {"rename", "fsync"} <= set(names)
@@ -224,7 +223,7 @@ def test_a_full_disk_leaves_what_was_there(run, capsys, format_, code, again):
         if not again:
             shutil.rmtree(run / "export", ignore_errors=True)
         capsys.readouterr()
-        with fault_injection.struck(fault_injection.full_disk(number, code), phases=False):
+        with fault_injection.inject(fault_injection.full_disk(number, code), phases=False):
             found = run_cli(export.main, ["r", "--format", format_])
         err = capsys.readouterr().err
         where = f"operation {number}, {name}: exit code {found}, {err!r}"
@@ -250,7 +249,7 @@ def test_a_disk_that_fails_once_leaves_the_folder_in_its_place(run, capsys):
     target = run / "export" / "saved_network"
     assert export.main(["r", "--format", "paper"]) == 0
     before, names = content_of(target), []
-    with fault_injection.struck(names.append, phases=False):
+    with fault_injection.inject(names.append, phases=False):
         assert export.main(["r", "--format", "paper"]) == 0
     for number, name in enumerate(names):
         capsys.readouterr()
@@ -260,7 +259,7 @@ def test_a_disk_that_fails_once_leaves_the_folder_in_its_place(run, capsys):
             if error := next(left, None):
                 raise error
 
-        with fault_injection.struck(strike, phases=False):
+        with fault_injection.inject(strike, phases=False):
             found = run_cli(export.main, ["r", "--format", "paper"])
         where = f"operation {number}, {name}: exit code {found}"
         assert found == 7 or name == "fsync", where
@@ -318,7 +317,7 @@ def test_a_file_of_the_user_beside_an_export_is_left_alone(run, tmp_path, capsys
     assert export.main(["r", "--format", "npz", "--output", "m.npz"]) == 0
     assert (tmp_path / "precious").read_text() == "precious"
     assert os.readlink("m.npz.writing") == "precious"
-    assert {path.name for path in tmp_path.iterdir()} == {"m.npz", "m.npz.writing", "precious", "runs", "toy.npz"}
+    assert {path.name for path in tmp_path.iterdir()} == {"m.npz", "m.npz.writing", "precious", "runs", "data.npz"}
 
 
 def test_folders_of_the_user_beside_the_papers_are_left_alone(run, tmp_path, capsys):
@@ -356,11 +355,11 @@ def test_a_kill_between_two_names_leaves_the_old_and_the_new(run, tmp_path, caps
 def test_without_onnx_it_says_what_to_install(run, tmp_path):
     hidden = tmp_path / "hidden"
     hidden.mkdir()
-    done = door("export", "r", "--format", "onnx", cwd=tmp_path, **hide_module(hidden, "onnx"))
+    done = run_command("export", "r", "--format", "onnx", cwd=tmp_path, **hide_module(hidden, "onnx"))
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: --format onnx needs the package onnx")
     assert done.stderr.endswith("pip install -e '.[onnx]'\n")
-    done = door("export", "r", "--format", "npz", cwd=tmp_path, **hide_module(hidden, "onnx"))
+    done = run_command("export", "r", "--format", "npz", cwd=tmp_path, **hide_module(hidden, "onnx"))
     assert (done.returncode, done.stdout) == (0, f"{run / 'export' / 'model.npz'}\n")
 
 

@@ -16,8 +16,7 @@ from lagvis.cli.errors import run_cli
 from lagvis.cli.train import main
 from lagvis.runs.checkpoint_file import read_checkpoint
 from tests.cli import fault_injection
-from tests.cli.commands import ROOT, environment
-from tests.cli.test_train import toy_file
+from tests.cli.commands import ROOT, environment, write_dataset
 
 FLAGS = ("--device", "cpu", "--hidden", "4", "-e", "2", "-b", "100", "--validation", "40", "--momentum", "0.9",
          "--checkpoint-every", "1", "--quiet", "--no-plots")  # fmt: skip
@@ -30,7 +29,7 @@ SMALL = 20  # dots an inch
 def arguments(tmp_path, monkeypatch):
     """A run of two epochs of several spans, with a save after each."""
     monkeypatch.setattr("lagvis.training.plan.SPAN_SECONDS", 1e-9)
-    return ["--data", str(toy_file(tmp_path / "toy.npz")), *FLAGS, "--name", "run"]
+    return ["--data", str(write_dataset(tmp_path / "data.npz")), *FLAGS, "--name", "run"]
 
 
 def ended(folder):
@@ -67,7 +66,7 @@ def test_a_disk_that_fails_at_any_operation_loses_nothing(arguments, whole, tmp_
         if code != errno.ENOSPC and number % 7 != code % 7:
             continue
         runs = tmp_path / str(number)
-        with fault_injection.struck(fault_injection.full_disk(number, code), phases=False):
+        with fault_injection.inject(fault_injection.full_disk(number, code), phases=False):
             found = fault_injection.run([*arguments, "-o", str(runs)])
         err = capsys.readouterr().err
         where = f"operation {number}, {name}: exit code {found}, {err!r}"
@@ -85,11 +84,11 @@ def test_a_disk_that_fails_at_any_operation_loses_nothing(arguments, whole, tmp_
         capsys.readouterr()
 
 
-def struck_runs(arguments, output, which, times=1, every="1"):
+def runs_with_signal(arguments, output, which, times=1, every="1"):
     """Every operation of a run, struck by a signal in a process of its own: [number, name, exit code, seconds]."""
     output.mkdir()
     program = (
-        "import sys; sys.argv = ['strikes', *sys.argv[1:]]\n"
+        "import sys; sys.argv = ['fault_injection', *sys.argv[1:]]\n"
         "import lagvis.training.plan; lagvis.training.plan.SPAN_SECONDS = 1e-9\n"
         f"import lagvis.report.plots.figure; lagvis.report.plots.figure.DPI = {SMALL}\n"
         "from tests.cli import fault_injection; fault_injection.main()"
@@ -112,8 +111,8 @@ def struck_runs(arguments, output, which, times=1, every="1"):
     [("SIGTERM", 1, "1", 143), ("SIGINT", 1, "3", 130), ("SIGINT", 2, "3", 130)],
 )
 def test_a_signal_at_any_operation_loses_nothing(arguments, whole, tmp_path, which, times, every, expected):
-    output = tmp_path / "struck"
-    results = struck_runs(arguments, output, which, times, every)
+    output = tmp_path / "signalled"
+    results = runs_with_signal(arguments, output, which, times, every)
     assert len(results) > 30
     first, last = training(results)
     saved = 0
@@ -165,7 +164,7 @@ def test_a_disk_that_fails_at_any_picture_takes_nothing_of_the_run(drawn, whole,
     capsys.readouterr()
     for number in range(first, len(names), 9):
         runs = tmp_path / str(number)
-        with fault_injection.struck(fault_injection.full_disk(number), phases=False):
+        with fault_injection.inject(fault_injection.full_disk(number), phases=False):
             found = fault_injection.run([*drawn, "-o", str(runs)])
         err = capsys.readouterr().err
         where = f"operation {number}, {names[number]}: exit code {found}, {err!r}"
@@ -189,8 +188,8 @@ def test_a_disk_that_fails_at_any_picture_takes_nothing_of_the_run(drawn, whole,
 def test_a_signal_while_pictures_are_drawn_takes_nothing_of_the_run(
     drawn, whole, tmp_path, which, times, every, expected
 ):
-    output = tmp_path / "struck"
-    results = struck_runs(drawn, output, which, times, every)
+    output = tmp_path / "signalled"
+    results = runs_with_signal(drawn, output, which, times, every)
     assert len(results) >= 3
     for number, name, code, seconds in results:
         runs = output / str(number)
@@ -209,10 +208,10 @@ def read_or_nothing(path):
 
 
 def test_sigterm_is_obeyed_in_time_by_a_run_that_hangs_anywhere(arguments, whole, tmp_path):
-    results = struck_runs(arguments, tmp_path / "struck", "SIGTERM", every="hang")
+    results = runs_with_signal(arguments, tmp_path / "signalled", "SIGTERM", every="hang")
     first, _ = training(results)
     for number, name, code, seconds in results:
         where = f"operation {number}, {name}: exit code {code} {seconds} s after the signal"
         assert code == 143 or (code == -15 and number < first), where
         assert seconds < 5, where
-        assert go_on(arguments, tmp_path / "struck" / str(number)) == whole, where
+        assert go_on(arguments, tmp_path / "signalled" / str(number)) == whole, where

@@ -18,25 +18,24 @@ from lagvis.cli.train import main
 from lagvis.inference import diagnostics
 from lagvis.runs.checkpoint_file import read_checkpoint
 from lagvis.runs.run_folder import COLUMNS
-from tests.cli.commands import ROOT, environment, going
-from tests.cli.test_train import toy_file
+from tests.cli.commands import ROOT, environment, running_process, write_dataset
 
 
 @pytest.fixture
-def toy(tmp_path, monkeypatch):
+def data_file(tmp_path, monkeypatch):
     """A data file, and the folder of its runs as the working folder; one step a span."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("lagvis.training.plan.SPAN_SECONDS", 1e-9)
-    return toy_file(tmp_path / "toy.npz")
+    return write_dataset(tmp_path / "data.npz")
 
 
 def train(*flags):
     return run_cli(main, ["--device", "cpu", "--no-plots", *map(str, flags)])
 
 
-def new(toy, *flags):
+def new(data_file, *flags):
     keys = ("--hidden", "4", "-b", "100", "--validation", "40", "--sched", "constant", "--lr", "0.02")
-    return train("--data", toy, *keys, "--name", "run", "--quiet", *flags)
+    return train("--data", data_file, *keys, "--name", "run", "--quiet", *flags)
 
 
 def metrics(folder="runs/run"):
@@ -48,8 +47,8 @@ def files(folder="runs/run"):
     return {name: Path(f"{folder}/{name}").read_bytes() for name in sorted(os.listdir(folder))}
 
 
-def test_a_finished_run_is_said_to_be_finished_and_nothing_changes(toy, capsys):
-    assert new(toy, "-e", "2") == 0
+def test_a_finished_run_is_said_to_be_finished_and_nothing_changes(data_file, capsys):
+    assert new(data_file, "-e", "2") == 0
     before = files()
     capsys.readouterr()
     assert train("--resume", "run", "--json") == 0
@@ -63,8 +62,8 @@ def test_a_finished_run_is_said_to_be_finished_and_nothing_changes(toy, capsys):
 
 @pytest.mark.parametrize("lost", [["last.safetensors"], ["last.safetensors", "best.safetensors"]])
 @pytest.mark.parametrize("epochs", ["1", "2"])
-def test_a_run_whose_checkpoint_is_gone_is_not_begun_anew(toy, capsys, lost, epochs):
-    assert new(toy, "-e", epochs) == 0
+def test_a_run_whose_checkpoint_is_gone_is_not_begun_anew(data_file, capsys, lost, epochs):
+    assert new(data_file, "-e", epochs) == 0
     for name in lost:
         os.unlink(f"runs/run/{name}")
     before = files()
@@ -76,8 +75,8 @@ def test_a_run_whose_checkpoint_is_gone_is_not_begun_anew(toy, capsys, lost, epo
     assert files() == before
 
 
-def test_more_epochs_go_on_and_the_line_says_what_becomes_of_the_rate(toy, capsys):
-    assert new(toy, "-e", "2") == 0
+def test_more_epochs_go_on_and_the_line_says_what_becomes_of_the_rate(data_file, capsys):
+    assert new(data_file, "-e", "2") == 0
     capsys.readouterr()
     assert train("--resume", "run", "-e", "3", "--lr", "0.01") == 0
     assert (
@@ -89,9 +88,9 @@ def test_more_epochs_go_on_and_the_line_says_what_becomes_of_the_rate(toy, capsy
     assert json.loads(Path("runs/run/report.json").read_text())["epochs"] == 3
 
 
-def test_the_newest_run_is_meant_where_none_is_named(toy, capsys):
+def test_the_newest_run_is_meant_where_none_is_named(data_file, capsys):
     for name in ("older", "newer"):
-        assert new(toy, "-e", "1", "--name", name) == 0
+        assert new(data_file, "-e", "1", "--name", name) == 0
         time.sleep(0.02)
     capsys.readouterr()
     assert train("--resume") == 0
@@ -107,7 +106,7 @@ def test_the_newest_run_is_meant_where_none_is_named(toy, capsys):
         (["--resume", "run", "--hidden", "5"], 2, "hidden was (4,) and would be (5,): that would be another run"),
         (["--resume", "run", "--seed", "5"], 2, "seed was 0 and would be 5"),
         (["--resume", "run", "-e", "1"], 2, "expected at least as many epochs"),
-        (["--resume", "run", "-e", "9", "--data", "other.npz"], 3, "have changed since it began (toy.npz"),
+        (["--resume", "run", "-e", "9", "--data", "other.npz"], 3, "have changed since it began (data.npz"),
         (["--resume", "--output-dir", "empty"], 7, "there is no run to resume in"),
         (["--checkpoint-every", "0"], 2, "expected a number of steps (500) or of minutes (10m)"),
         (["--checkpoint-every", "soon"], 2, "--checkpoint-every is 'soon'"),
@@ -116,9 +115,9 @@ def test_the_newest_run_is_meant_where_none_is_named(toy, capsys):
     ],
     ids=str,
 )
-def test_what_cannot_be_is_a_sentence(toy, capsys, flags, code, words):
-    assert new(toy, "-e", "2") == 0
-    toy_file(toy.with_name("other.npz"), rows=500)
+def test_what_cannot_be_is_a_sentence(data_file, capsys, flags, code, words):
+    assert new(data_file, "-e", "2") == 0
+    write_dataset(data_file.with_name("other.npz"), rows=500)
     before = files()
     capsys.readouterr()
     try:
@@ -132,25 +131,25 @@ def test_what_cannot_be_is_a_sentence(toy, capsys, flags, code, words):
     assert files() == before
 
 
-def test_data_that_have_moved_and_are_the_same_are_gone_on_with(toy, capsys):
-    assert new(toy, "-e", "1") == 0
+def test_data_that_have_moved_and_are_the_same_are_gone_on_with(data_file, capsys):
+    assert new(data_file, "-e", "1") == 0
     os.mkdir("elsewhere")
-    shutil.move(toy, "elsewhere/toy.npz")
+    shutil.move(data_file, "elsewhere/data.npz")
     assert train("--resume", "run", "-e", "2", "--quiet") == 3
-    assert train("--resume", "run", "-e", "2", "--quiet", "--data", "elsewhere/toy.npz") == 0
+    assert train("--resume", "run", "-e", "2", "--quiet", "--data", "elsewhere/data.npz") == 0
 
 
-def test_a_run_computed_elsewhere_says_that_the_bytes_are_off(toy, capsys):
-    assert new(toy, "-e", "1", "--threads", "1") == 0
+def test_a_run_computed_elsewhere_says_that_the_bytes_are_off(data_file, capsys):
+    assert new(data_file, "-e", "1", "--threads", "1") == 0
     capsys.readouterr()
     assert train("--resume", "run", "-e", "2", "--threads", "2") == 0
     assert "threads 1 -> 2: the bytes will not be those of an unbroken run." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["torch", "jax"])
-def test_the_backend_of_the_run_is_that_of_its_resume_until_another_is_named(toy, capsys, name):
+def test_the_backend_of_the_run_is_that_of_its_resume_until_another_is_named(data_file, capsys, name):
     pytest.importorskip(name)
-    assert new(toy, "-e", "1", "--backend", name) == 0
+    assert new(data_file, "-e", "1", "--backend", name) == 0
     assert train("--resume", "run", "-e", "2", "--quiet") == 0
     assert json.loads(Path("runs/run/environment.json").read_text())["backend"] == name
     capsys.readouterr()
@@ -163,11 +162,11 @@ def test_the_backend_of_the_run_is_that_of_its_resume_until_another_is_named(toy
 
 
 @pytest.mark.parametrize("tail", ["3,0.1", "3,9,280", "\n", "2,6,560,0.02,1,1,1,1,1\n", "3,9,840,0.02,1,1,1,1,1\n"])
-def test_metrics_have_one_header_and_every_epoch_once(toy, tail):
-    assert new(toy, "-e", "5") == 0
+def test_metrics_have_one_header_and_every_epoch_once(data_file, tail):
+    assert new(data_file, "-e", "5") == 0
     whole = [row[:-1] for row in metrics()]
     shutil.rmtree("runs/run")
-    assert new(toy, "-e", "2") == 0
+    assert new(data_file, "-e", "2") == 0
     with open("runs/run/metrics.csv", "a") as file:
         file.write(tail)
     assert train("--resume", "run", "-e", "5", "--quiet") == 0
@@ -178,8 +177,8 @@ def test_metrics_have_one_header_and_every_epoch_once(toy, tail):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"epoch,st", b"\xff\xfe\0", b"epoch\n1,2\n"])
-def test_metrics_that_are_lost_cost_their_rows_and_nothing_else(toy, content):
-    assert new(toy, "-e", "2") == 0
+def test_metrics_that_are_lost_cost_their_rows_and_nothing_else(data_file, content):
+    assert new(data_file, "-e", "2") == 0
     os.unlink("runs/run/metrics.csv")
     if content is not None:
         with open("runs/run/metrics.csv", "wb") as file:
@@ -190,8 +189,8 @@ def test_metrics_that_are_lost_cost_their_rows_and_nothing_else(toy, content):
 
 @pytest.mark.parametrize("name", ["environment.json", "report.json"])
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[1]", b"\xff"])
-def test_a_file_of_facts_that_is_broken_is_written_anew(toy, name, content):
-    assert new(toy, "-e", "2") == 0
+def test_a_file_of_facts_that_is_broken_is_written_anew(data_file, name, content):
+    assert new(data_file, "-e", "2") == 0
     os.unlink(f"runs/run/{name}")
     if content is not None:
         with open(f"runs/run/{name}", "wb") as file:
@@ -200,8 +199,8 @@ def test_a_file_of_facts_that_is_broken_is_written_anew(toy, name, content):
     assert isinstance(json.loads(Path(f"runs/run/{name}").read_text()), dict)
 
 
-def test_a_run_killed_between_its_last_step_and_its_report_ends_with_all_its_figures(toy, capsys):
-    assert new(toy, "-e", "2") == 0
+def test_a_run_killed_between_its_last_step_and_its_report_ends_with_all_its_figures(data_file, capsys):
+    assert new(data_file, "-e", "2") == 0
     report = json.loads(Path("runs/run/report.json").read_text())
     os.unlink("runs/run/report.json")
     assert train("--resume", "run", "--quiet") == 0
@@ -210,8 +209,8 @@ def test_a_run_killed_between_its_last_step_and_its_report_ends_with_all_its_fig
     assert timeless[0] == timeless[1]
 
 
-def test_a_best_network_that_was_not_written_yet_is_written(toy):
-    assert new(toy, "-e", "2") == 0
+def test_a_best_network_that_was_not_written_yet_is_written(data_file):
+    assert new(data_file, "-e", "2") == 0
     best = Path("runs/run/best.safetensors").read_bytes()
     os.unlink("runs/run/best.safetensors")
     os.unlink("runs/run/report.json")
@@ -224,8 +223,8 @@ def read_checkpoint_of(name):
     return read_checkpoint(Path("runs/run") / f"{name}.safetensors")
 
 
-def test_a_diverged_run_goes_on_with_a_smaller_rate(toy, capsys):
-    assert new(toy, "-e", "2") == 0
+def test_a_diverged_run_goes_on_with_a_smaller_rate(data_file, capsys):
+    assert new(data_file, "-e", "2") == 0
     assert train("--resume", "run", "-e", "4", "--lr", "1e30", "--quiet") == 6
     err = capsys.readouterr().err
     assert "Try --lr 1e+29. last.safetensors holds step 6, of epoch 2." in err
@@ -238,8 +237,8 @@ def test_a_diverged_run_goes_on_with_a_smaller_rate(toy, capsys):
 
 
 @pytest.mark.parametrize("content", [b"", b"random bytes", None])
-def test_a_broken_checkpoint_is_refused_and_left_as_it_is(toy, capsys, content):
-    assert new(toy, "-e", "2") == 0
+def test_a_broken_checkpoint_is_refused_and_left_as_it_is(data_file, capsys, content):
+    assert new(data_file, "-e", "2") == 0
     path = "runs/run/last.safetensors"
     whole = Path(path).read_bytes()
     broken = bytearray(whole)
@@ -253,10 +252,10 @@ def test_a_broken_checkpoint_is_refused_and_left_as_it_is(toy, capsys, content):
     assert files() == before
 
 
-def test_a_run_is_one_process_and_the_second_is_refused(toy):
-    command = [sys.executable, str(ROOT / "train.py"), "--device", "cpu", "--data", str(toy), "-e", "100000"]
+def test_a_run_is_one_process_and_the_second_is_refused(data_file):
+    command = [sys.executable, str(ROOT / "train.py"), "--device", "cpu", "--data", str(data_file), "-e", "100000"]
     command += ["--name", "run", "--checkpoint-every", "20", "--hidden", "4"]
-    with going(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
+    with running_process(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
         deadline = time.monotonic() + 60
         while not os.path.exists("runs/run/best.safetensors") and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -278,14 +277,14 @@ def test_a_run_is_one_process_and_the_second_is_refused(toy):
     assert [row[0] for row in metrics()] == ["epoch", *map(str, range(1, epochs + 3))]
 
 
-def test_a_recipe_that_was_broken_by_hand_is_a_sentence(toy, capsys):
-    assert new(toy, "-e", "2") == 0
+def test_a_recipe_that_was_broken_by_hand_is_a_sentence(data_file, capsys):
+    assert new(data_file, "-e", "2") == 0
     Path("runs/run/recipe.toml").write_text("lr = [")
     assert train("--resume", "run") == 2
     assert "is not TOML" in capsys.readouterr().err
 
 
-def test_a_checkpoint_within_an_epoch_is_taken_when_it_is_due(toy, monkeypatch):
+def test_a_checkpoint_within_an_epoch_is_taken_when_it_is_due(data_file, monkeypatch):
     from lagvis.runs import run_folder
 
     steps = []
@@ -295,7 +294,7 @@ def test_a_checkpoint_within_an_epoch_is_taken_when_it_is_due(toy, monkeypatch):
         "write_checkpoint",
         lambda path, c, also=None: steps.append((path.name, c.epoch, c.step)) or whole(path, c, also),
     )
-    assert new(toy, "-e", "1", "-b", "40", "--checkpoint-every", "3") == 0
+    assert new(data_file, "-e", "1", "-b", "40", "--checkpoint-every", "3") == 0
     # seven steps an epoch
     assert steps == [
         ("last.safetensors", 0, 3), ("last.safetensors", 0, 6), ("last.safetensors", 1, 7),
@@ -303,7 +302,7 @@ def test_a_checkpoint_within_an_epoch_is_taken_when_it_is_due(toy, monkeypatch):
     steps.clear()
     clock = iter(np.arange(0.0, 1e6, 40.0))
     monkeypatch.setattr("lagvis.runs.run_folder.time.monotonic", lambda: next(clock))
-    assert new(toy, "-e", "1", "-b", "40", "--checkpoint-every", "2m", "--name", "minutes") == 0
+    assert new(data_file, "-e", "1", "-b", "40", "--checkpoint-every", "2m", "--name", "minutes") == 0
     assert steps[0][2] in (2, 3)
     assert len(steps) in (3, 4)
 
@@ -312,32 +311,32 @@ def test_a_checkpoint_within_an_epoch_is_taken_when_it_is_due(toy, monkeypatch):
 
 
 @pytest.mark.parametrize("validation", ["150", "200"])
-def test_a_large_validation_part_is_that_of_the_resume_and_of_the_recipe_too(toy, validation):
-    assert new(toy, "-e", "1", "--validation", validation) == 0
+def test_a_large_validation_part_is_that_of_the_resume_and_of_the_recipe_too(data_file, validation):
+    assert new(data_file, "-e", "1", "--validation", validation) == 0
     assert f"validation = {validation}" in Path("runs/run/recipe.toml").read_text()
     assert train("--resume", "run", "-e", "2", "--quiet") == 0
-    assert new(toy, "-e", "2", "--validation", validation, "--name", "whole") == 0
+    assert new(data_file, "-e", "2", "--validation", validation, "--name", "whole") == 0
     assert files()["last.safetensors"] == files("runs/whole")["last.safetensors"]
     assert train("--recipe", "runs/whole/recipe.toml", "--name", "again", "--quiet") == 0
     assert files("runs/again")["last.safetensors"] == files("runs/whole")["last.safetensors"]
 
 
-def test_a_part_that_was_cut_is_recorded_as_it_was(toy, capsys):
-    assert train("--data", toy, "--hidden", "4", "-e", "1", "--name", "run") == 0
+def test_a_part_that_was_cut_is_recorded_as_it_was(data_file, capsys):
+    assert train("--data", data_file, "--hidden", "4", "-e", "1", "--name", "run") == 0
     assert "are held out for validation instead of 5000" in capsys.readouterr().err
     assert "validation = 32" in Path("runs/run/recipe.toml").read_text()
 
 
-def test_divergence_keeps_the_newest_checkpoint_within_the_epoch(toy, capsys):
+def test_divergence_keeps_the_newest_checkpoint_within_the_epoch(data_file, capsys):
     # warm-up from 0 to an absurd rate: the first steps are fine
     flags = ("--sched", "linear", "--warmup", "0.99", "--lr", "1e30", "-b", "10", "-e", "1", "--checkpoint-every", "1")
-    assert new(toy, *flags) == 6
+    assert new(data_file, *flags) == 6
     steps = int(capsys.readouterr().err.split("holds step ")[1].split(",")[0])
     assert read_checkpoint_of("last").step == steps > 0
 
 
-def test_a_report_of_a_shorter_run_is_not_that_of_a_longer_one(toy, monkeypatch, capsys):
-    assert new(toy, "-e", "1") == 0
+def test_a_report_of_a_shorter_run_is_not_that_of_a_longer_one(data_file, monkeypatch, capsys):
+    assert new(data_file, "-e", "1") == 0
     old = Path("runs/run/report.json").read_bytes()
     assert train("--resume", "run", "-e", "3", "--quiet") == 0
     new_report = json.loads(Path("runs/run/report.json").read_text())
@@ -358,8 +357,8 @@ def test_a_report_of_a_shorter_run_is_not_that_of_a_longer_one(toy, monkeypatch,
         ("metrics.csv", 'epoch\n"1,3\n'),
     ],
 )
-def test_files_edited_by_hand_are_no_fault_of_ours(toy, capsys, name, content):
-    assert new(toy, "-e", "2") == 0
+def test_files_edited_by_hand_are_no_fault_of_ours(data_file, capsys, name, content):
+    assert new(data_file, "-e", "2") == 0
     Path("runs/run", name).write_text(content)
     capsys.readouterr()
     assert train("--resume", "run", "-e", "3") == 0
@@ -370,30 +369,30 @@ def test_files_edited_by_hand_are_no_fault_of_ours(toy, capsys, name, content):
         assert Path("runs/run/metrics.csv.old").read_text() == content
 
 
-def test_other_data_are_refused_whatever_became_of_the_environment(toy, capsys):
-    assert new(toy, "-e", "1") == 0
+def test_other_data_are_refused_whatever_became_of_the_environment(data_file, capsys):
+    assert new(data_file, "-e", "1") == 0
     Path("runs/run/environment.json").write_text("{")
-    toy_file(toy, rows=404)
+    write_dataset(data_file, rows=404)
     capsys.readouterr()
     assert train("--resume", "run", "-e", "2") == 3
     assert "have changed since it began" in capsys.readouterr().err
 
 
-def test_a_folder_of_the_same_name_where_one_stands_does_not_hide_the_run(toy):
-    assert new(toy, "-e", "1") == 0
+def test_a_folder_of_the_same_name_where_one_stands_does_not_hide_the_run(data_file):
+    assert new(data_file, "-e", "1") == 0
     os.mkdir("run")
     assert train("--resume", "run", "-e", "2", "--quiet") == 0
 
 
-def test_a_file_given_to_resume_is_answered_with_its_folder(toy, capsys):
-    assert new(toy, "-e", "1") == 0
+def test_a_file_given_to_resume_is_answered_with_its_folder(data_file, capsys):
+    assert new(data_file, "-e", "1") == 0
     capsys.readouterr()
     assert train("--resume", "runs/run/last.safetensors", "-e", "2") == 7
     assert f"give that: {Path('runs/run').absolute()}" in capsys.readouterr().err
 
 
-def test_a_run_that_moved_tells_where_it_is(toy, capsys):
-    assert new(toy, "-e", "1") == 0
+def test_a_run_that_moved_tells_where_it_is(data_file, capsys):
+    assert new(data_file, "-e", "1") == 0
     os.rename("runs/run", "runs/moved")
     capsys.readouterr()
     assert train("--resume", "moved", "--json", "--quiet") == 0
@@ -415,9 +414,9 @@ def test_a_loss_beyond_all_numbers_is_null_in_the_report(tmp_path, monkeypatch, 
     assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["validation_loss"] is None
 
 
-def test_init_from_survives_a_kill_before_the_first_epoch(toy, monkeypatch):
-    assert new(toy, "-e", "1", "--name", "first") == 0
-    flags = ["--data", toy, "--init-from", "first", "--quiet", "--validation", "40"]
+def test_init_from_survives_a_kill_before_the_first_epoch(data_file, monkeypatch):
+    assert new(data_file, "-e", "1", "--name", "first") == 0
+    flags = ["--data", data_file, "--init-from", "first", "--quiet", "--validation", "40"]
     assert train(*flags, "-e", "2", "--name", "whole") == 0
     for last_written in ("environment.json", "metrics.csv", "last.safetensors", "recipe.toml"):
         name = last_written.split(".")[0]
@@ -441,23 +440,23 @@ def files_equal(a, b):
     return Path(f"runs/{a}/last.safetensors").read_bytes() == Path(f"runs/{b}/last.safetensors").read_bytes()
 
 
-def test_a_name_that_is_too_long_is_a_mistake_of_usage(toy, capsys):
-    assert new(toy, "--name", "x" * 300) == 2
+def test_a_name_that_is_too_long_is_a_mistake_of_usage(data_file, capsys):
+    assert new(data_file, "--name", "x" * 300) == 2
     assert "shorten it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("flags", "code"), [(["--lr", "1e30"], 6), (["--target-accuracy", "1"], 8), ([], 0)])
-def test_the_exit_code_does_not_depend_on_who_reads(toy, flags, code):
-    command = [sys.executable, str(ROOT / "train.py"), "--device", "cpu", "--data", str(toy), "--hidden", "4"]
+def test_the_exit_code_does_not_depend_on_who_reads(data_file, flags, code):
+    command = [sys.executable, str(ROOT / "train.py"), "--device", "cpu", "--data", str(data_file), "--hidden", "4"]
     shell = f"{' '.join([*command, '-e', '1', '--quiet', *flags])} | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", shell], env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
 
 
-def test_a_ctrl_c_that_is_ignored_stays_ignored_while_it_trains(toy):
-    command = [sys.executable, str(ROOT / "train.py"), "--device", "cpu", "--data", str(toy), "--hidden", "4"]
+def test_a_ctrl_c_that_is_ignored_stays_ignored_while_it_trains(data_file):
+    command = [sys.executable, str(ROOT / "train.py"), "--device", "cpu", "--data", str(data_file), "--hidden", "4"]
     shell = f"trap '' INT; exec {' '.join([*command, '-e', '100000', '--name', 'run'])}"
-    with going(["bash", "-c", shell], stderr=subprocess.PIPE) as process:
+    with running_process(["bash", "-c", shell], stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 60
         while not os.path.exists("runs/run/last.safetensors") and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -473,10 +472,10 @@ def test_a_ctrl_c_that_is_ignored_stays_ignored_while_it_trains(toy):
 
 
 @pytest.fixture
-def drawn(toy, monkeypatch):
+def drawn(data_file, monkeypatch):
     """A finished run with its pictures, small ones, and the bytes of all its files."""
     monkeypatch.setattr("lagvis.report.plots.figure.DPI", 20)
-    flags = ("--data", toy, "--hidden", "4", "-e", "1", "--validation", "40", "--name", "run", "--quiet")
+    flags = ("--data", data_file, "--hidden", "4", "-e", "1", "--validation", "40", "--name", "run", "--quiet")
     assert run_cli(main, ["--device", "cpu", *map(str, flags)]) == 0
     assert len(whole()) > 10
     return whole()
@@ -516,25 +515,25 @@ def test_what_is_drawn_is_not_drawn_again(drawn, monkeypatch):
     assert whole() == drawn
 
 
-def test_a_finished_run_whose_data_have_moved_tells_its_result_all_the_same(drawn, toy, capsys):
+def test_a_finished_run_whose_data_have_moved_tells_its_result_all_the_same(drawn, data_file, capsys):
     os.unlink("runs/run/report.html")
     os.mkdir("elsewhere")
-    shutil.move(toy, "elsewhere/toy.npz")
+    shutil.move(data_file, "elsewhere/data.npz")
     capsys.readouterr()
     assert resume() == 0
     out, err = capsys.readouterr()
     assert "test        loss " in out
-    assert err.splitlines()[1].startswith(f"Pictures are missing and cannot be drawn: there is nothing at {toy}")
+    assert err.splitlines()[1].startswith(f"Pictures are missing and cannot be drawn: there is nothing at {data_file}")
     assert resume("--target-accuracy", "1", "--quiet") in (0, 8)
-    toy_file(toy, rows=404)
+    write_dataset(data_file, rows=404)
     assert resume() == 0
     assert "cannot be drawn: the data of this run have changed" in capsys.readouterr().err
     assert "runs/run/report.html" not in whole()
-    assert resume("--data", "elsewhere/toy.npz", "--quiet") == 0
+    assert resume("--data", "elsewhere/data.npz", "--quiet") == 0
     assert whole() == drawn
 
 
-def test_a_run_is_one_process_until_its_pictures_are_drawn(toy, monkeypatch):
+def test_a_run_is_one_process_until_its_pictures_are_drawn(data_file, monkeypatch):
     from lagvis.errors import CheckpointError
     from lagvis.runs.run_folder import CheckpointInterval, RunFolder
 
@@ -551,7 +550,7 @@ def test_a_run_is_one_process_until_its_pictures_are_drawn(toy, monkeypatch):
         return whole(*arguments)
 
     monkeypatch.setattr("lagvis.cli.train.diagnose", find)
-    flags = ("--data", toy, "--hidden", "4", "-e", "1", "--validation", "40", "--name", "run", "--quiet")
+    flags = ("--data", data_file, "--hidden", "4", "-e", "1", "--validation", "40", "--name", "run", "--quiet")
     assert run_cli(main, ["--device", "cpu", *map(str, flags)]) == 0
     os.unlink("runs/run/report.html")
     assert resume("--quiet") == 0
@@ -569,19 +568,19 @@ def change(name, **values):
     path.write_text(json.dumps({key: value for key, value in facts.items() if value != "gone"}))
 
 
-WRONG = {"threads": "two", "backend": ["numpy"], "device": 3, "sha256": {"toy.npz": 5}}
+WRONG = {"threads": "two", "backend": ["numpy"], "device": 3, "sha256": {"data.npz": 5}}
 
 
 @pytest.mark.parametrize("key", WRONG)
-def test_an_environment_of_other_types_is_as_if_it_were_not_there(toy, key):
-    assert new(toy, "-e", "1") == 0
+def test_an_environment_of_other_types_is_as_if_it_were_not_there(data_file, key):
+    assert new(data_file, "-e", "1") == 0
     change("environment.json", **{key: WRONG[key]})
     assert run_cli(main, ["--resume", "run", "-e", "2", "--quiet"]) == 0  # the device is that of the file
 
 
 @pytest.mark.parametrize("name", ["environment.json", "report.json"])
-def test_facts_within_facts_without_end_are_none(toy, name):
-    assert new(toy, "-e", "1") == 0
+def test_facts_within_facts_without_end_are_none(data_file, name):
+    assert new(data_file, "-e", "1") == 0
     Path(f"runs/run/{name}").write_text("[" * 100_000)
     assert train("--resume", "run", "-e", "2", "--quiet") == 0
 
@@ -596,8 +595,8 @@ def test_facts_within_facts_without_end_are_none(toy, name):
     ],
     ids=str,
 )  # fmt: skip
-def test_a_report_that_is_not_whole_is_written_anew(toy, capsys, values):
-    assert new(toy, "-e", "1") == 0
+def test_a_report_that_is_not_whole_is_written_anew(data_file, capsys, values):
+    assert new(data_file, "-e", "1") == 0
     report = json.loads(Path("runs/run/report.json").read_text())
     change("report.json", **values)
     assert train("--resume", "run", "--target-accuracy", "0", "--quiet") == 0
@@ -608,8 +607,8 @@ def test_a_report_that_is_not_whole_is_written_anew(toy, capsys, values):
 
 @pytest.mark.parametrize("cell", ["0.\1", "soon", "1_0", "\u0663", '"0.5"', " 1", "0x1", "1" * 200_000 + "x"], ids=len)
 @pytest.mark.parametrize("column", ["step", "train_loss", "validation_accuracy", "seconds"])
-def test_rows_of_metrics_that_hold_no_numbers_are_left_out(toy, cell, column):
-    assert new(toy, "-e", "2") == 0
+def test_rows_of_metrics_that_hold_no_numbers_are_left_out(data_file, cell, column):
+    assert new(data_file, "-e", "2") == 0
     header, first, second = Path("runs/run/metrics.csv").read_text().splitlines()
     cells = second.split(",")
     cells[COLUMNS.index(column)] = cell

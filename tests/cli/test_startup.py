@@ -15,7 +15,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"""
 DOORS = [["train.py"], ["evaluate.py", "r"], ["compare.py"], ["-m", "backends"]]
 
 
-def struck_while_importing(folder, command, number, *, ignored=False):
+def signalled_while_importing(folder, command, number, *, ignored=False):
     """The finished process of a door that gets a signal while it imports NumPy."""
     (folder / "numpy.py").write_text(
         f"import os, time\nos.kill(os.getpid(), {number:d})\ntime.sleep(0.05)\nraise Exit\n"
@@ -38,17 +38,17 @@ def python(arguments, *, ignored=False, **changes):
 
 @pytest.mark.parametrize("command", DOORS, ids=" ".join)
 def test_ctrl_c_among_the_imports_is_a_sentence_and_130(tmp_path, command):
-    done = struck_while_importing(tmp_path, command, signal.SIGINT)
+    done = signalled_while_importing(tmp_path, command, signal.SIGINT)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")
 
 
 def test_sigterm_among_the_imports_simply_ends(tmp_path):
-    done = struck_while_importing(tmp_path, ["train.py"], signal.SIGTERM)
+    done = signalled_while_importing(tmp_path, ["train.py"], signal.SIGTERM)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, "", ""), "a shell calls it 143"
 
 
 def test_a_ctrl_c_that_is_ignored_stays_ignored(tmp_path):
-    done = struck_while_importing(tmp_path, ["train.py"], signal.SIGINT, ignored=True)
+    done = signalled_while_importing(tmp_path, ["train.py"], signal.SIGINT, ignored=True)
     assert "name 'Exit' is not defined" in done.stderr, "the stand-in was imported to its end"
 
 

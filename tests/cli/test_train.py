@@ -17,7 +17,15 @@ from lagvis.backends.cuda import driver_version
 from lagvis.cli import errors, train
 from lagvis.cli.errors import run_cli
 from lagvis.errors import DeviceError
-from tests.cli.commands import ROOT, assert_matches, door, environment, going, hide_module
+from tests.cli.commands import (
+    ROOT,
+    assert_matches,
+    environment,
+    hide_module,
+    run_command,
+    running_process,
+    write_dataset,
+)
 from tests.conftest import skip_or_fail
 
 KEYS = {
@@ -27,18 +35,8 @@ KEYS = {
 QUICK = ("--device", "cpu", "--hidden", "16", "-e", "2", "--no-plots")
 
 
-def toy_file(path, rows=400):
-    """Noise with one bright row of pixels, whose place is the class."""
-    rng = np.random.default_rng(7)
-    y = rng.integers(0, 4, rows)
-    x = rng.integers(0, 60, (rows, 8, 8)).astype(np.uint8)
-    x[np.arange(rows), y] = 250
-    np.savez(path, x=x, y=y)
-    return path
-
-
 def test_two_epochs_on_real_digits_look_like_this(tmp_path):
-    done = door("train", *QUICK[:-1], "--name", "first", cwd=tmp_path)
+    done = run_command("train", *QUICK[:-1], "--name", "first", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert_matches(
         done.stderr,
@@ -79,11 +77,11 @@ def test_two_epochs_on_real_digits_look_like_this(tmp_path):
     assert recorded["seed"] == 0
     assert recorded["steps_per_call"] == 275
 
-    judged = door("evaluate", "first", "--device", "cpu", cwd=tmp_path)
+    judged = run_command("evaluate", "first", "--device", "cpu", cwd=tmp_path)
     assert judged.returncode == 0, judged.stderr
     assert f"accuracy {100 * json.loads((folder / 'report.json').read_text())['test_accuracy']:.2f}%" in judged.stdout
 
-    again = door(
+    again = run_command(
         "train",
         "--device",
         "cpu",
@@ -103,11 +101,23 @@ def test_two_epochs_on_real_digits_look_like_this(tmp_path):
 
 @pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])
 def test_the_same_seed_gives_the_same_bytes(tmp_path, backend):
-    toy = toy_file(tmp_path / "toy.npz")
-    common = ("--device", "cpu", "--backend", backend, "--data", toy, "-e", "2", "--quiet", "--json", "--no-plots")
+    data_file = write_dataset(tmp_path / "data.npz")
+    common = (
+        "--device",
+        "cpu",
+        "--backend",
+        backend,
+        "--data",
+        data_file,
+        "-e",
+        "2",
+        "--quiet",
+        "--json",
+        "--no-plots",
+    )
     runs = {"a": 3, "b": 3, "c": 4}
     for name, seed in runs.items():
-        done = door("train", *common, "--seed", seed, "--name", name, cwd=tmp_path)
+        done = run_command("train", *common, "--seed", seed, "--name", name, cwd=tmp_path)
         if done.returncode == 4:
             skip_or_fail(backend, done.stderr.strip())
         assert done.returncode == 0, done.stderr
@@ -120,7 +130,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path, backend):
 
 
 def test_every_backend_starts_from_the_same_bytes(tmp_path):
-    toy = toy_file(tmp_path / "toy.npz")
+    data_file = write_dataset(tmp_path / "data.npz")
     start = {}
     for backend in ("numpy", "torch", "jax"):
         arguments = (
@@ -130,14 +140,14 @@ def test_every_backend_starts_from_the_same_bytes(tmp_path):
             "--backend",
             backend,
             "--data",
-            toy,
+            data_file,
             "-e",
             "0",
             "--quiet",
             "--name",
             backend,
         )
-        done = door("train", *arguments, cwd=tmp_path)
+        done = run_command("train", *arguments, cwd=tmp_path)
         if done.returncode == 4:
             skip_or_fail(backend, done.stderr.strip())
         start[backend] = (tmp_path / "runs" / backend / "last.safetensors").read_bytes()
@@ -145,7 +155,7 @@ def test_every_backend_starts_from_the_same_bytes(tmp_path):
 
 
 def test_float64_is_float64_on_every_backend(tmp_path):
-    toy = toy_file(tmp_path / "toy.npz")
+    data_file = write_dataset(tmp_path / "data.npz")
     for backend in ("numpy", "torch", "jax"):
         arguments = (
             "--device",
@@ -154,14 +164,14 @@ def test_float64_is_float64_on_every_backend(tmp_path):
             "--backend",
             backend,
             "--data",
-            toy,
+            data_file,
             "-e",
             "1",
             "--quiet",
             "--dtype",
             "float64",
         )
-        done = door("train", *arguments, "--name", backend, cwd=tmp_path)
+        done = run_command("train", *arguments, "--name", backend, cwd=tmp_path)
         if done.returncode == 4:
             skip_or_fail(backend, done.stderr.strip())
         assert done.returncode == 0, done.stderr
@@ -170,14 +180,14 @@ def test_float64_is_float64_on_every_backend(tmp_path):
 
 
 def test_the_jump_recipe_ends_well_below_saying_the_mean(tmp_path):
-    done = door("train", "--recipe", "jump", "--device", "cpu", "--json", "--name", "j", cwd=tmp_path)
+    done = run_command("train", "--recipe", "jump", "--device", "cpu", "--json", "--name", "j", cwd=tmp_path)
     result = json.loads(done.stdout)
     assert result["test_loss"] < 0.1 * result["baseline_loss"]
     assert result["test_accuracy"] is None
     assert result["unit"] == "m"
     assert 0.14 < result["test_errors"]["long jump"] < 0.25
     assert 0.045 < result["test_errors"]["high jump"] < 0.08
-    judged = door("evaluate", "j", "--device", "cpu", "--json", cwd=tmp_path)
+    judged = run_command("evaluate", "j", "--device", "cpu", "--json", cwd=tmp_path)
     assert json.loads(judged.stdout)["test_loss"] == pytest.approx(result["test_loss"], rel=1e-12)
 
 
@@ -199,14 +209,14 @@ def test_without_a_gpu_cuda_is_refused_in_one_sentence_and_auto_trains(tmp_path,
         "CuPy is not installed, and no NVIDIA driver" if cupy == "absent" else "CuPy is installed, but no NVIDIA driver"
     )
     for device in ("cuda", "cuda:0"):
-        refused = door("train", "--device", device, cwd=tmp_path, **changes)
+        refused = run_command("train", "--device", device, cwd=tmp_path, **changes)
         assert refused.returncode == 4
         assert refused.stdout == ""
         assert refused.stderr.count("\n") == 1
         assert refused.stderr.startswith(f"error: {reason}")
         assert "To fix it: " in refused.stderr
         assert not (tmp_path / "runs").exists()
-    trained = door(
+    trained = run_command(
         "train", "--device", "auto", "-e", "1", "--hidden", "none", "--json", "--no-plots", cwd=tmp_path, **changes
     )
     assert trained.returncode == 0
@@ -279,9 +289,9 @@ def test_data_that_cannot_be_is_a_sentence_and_3(tmp_path, monkeypatch, capsys, 
 
 
 def test_a_rate_that_diverges_ends_with_6_and_the_last_good_state(tmp_path):
-    toy = toy_file(tmp_path / "toy.npz")
-    arguments = ("--data", toy, "--device", "cpu", "--lr", "1e20", "--json", "--name", "d")
-    done = door("train", *arguments, cwd=tmp_path)
+    data_file = write_dataset(tmp_path / "data.npz")
+    arguments = ("--data", data_file, "--device", "cpu", "--lr", "1e20", "--json", "--name", "d")
+    done = run_command("train", *arguments, cwd=tmp_path)
     assert done.returncode == 6
     assert "error: the loss is no longer a number" in done.stderr
     assert "Traceback" not in done.stderr
@@ -290,14 +300,14 @@ def test_a_rate_that_diverges_ends_with_6_and_the_last_good_state(tmp_path):
 
 
 def test_a_target_that_is_missed_ends_with_8(tmp_path):
-    toy = toy_file(tmp_path / "toy.npz")
-    arguments = ("--data", toy, "--device", "cpu", "-e", "0", "--quiet", "--no-plots")
-    assert door("train", *arguments, "--target-accuracy", "0.99", cwd=tmp_path).returncode == 8
-    assert door("train", *arguments, "--target-accuracy", "0.0", cwd=tmp_path).returncode == 0
+    data_file = write_dataset(tmp_path / "data.npz")
+    arguments = ("--data", data_file, "--device", "cpu", "-e", "0", "--quiet", "--no-plots")
+    assert run_command("train", *arguments, "--target-accuracy", "0.99", cwd=tmp_path).returncode == 8
+    assert run_command("train", *arguments, "--target-accuracy", "0.0", cwd=tmp_path).returncode == 0
 
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path):
-    done = door("train", "--device", "cpu", "--dry-run", "--json", "--batch_size=500", cwd=tmp_path)
+    done = run_command("train", "--device", "cpu", "--dry-run", "--json", "--batch_size=500", cwd=tmp_path)
     assert done.returncode == 0
     facts = json.loads(done.stdout)
     assert facts["network"] == "784-64-64-64-10"
@@ -310,7 +320,7 @@ def test_a_signal_saves_and_says_so(tmp_path, number, code):
     command = [sys.executable, str(ROOT / "train.py"), "--device", "cpu", "-e", "1000", "--name", "long"]
     metrics = tmp_path / "runs" / "long" / "metrics.csv"
     deadline = time.monotonic() + 60
-    with going(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with running_process(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         while not (metrics.exists() and metrics.read_text().count("\n") >= 2) and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(number)
@@ -330,7 +340,7 @@ def test_a_signal_saves_and_says_so(tmp_path, number, code):
     [{"TERM": "xterm"}, {"TERM": "xterm", "COLUMNS": "20"}, {"TERM": "xterm", "NO_COLOR": "1"}, {"TERM": "dumb"}],
 )
 def test_in_a_terminal_there_is_a_panel_and_the_result_stays_clean(tmp_path, changes):
-    toy = toy_file(tmp_path / "toy.npz")
+    data_file = write_dataset(tmp_path / "data.npz")
     ours, theirs = pty.openpty()
     command = [
         sys.executable,
@@ -338,13 +348,15 @@ def test_in_a_terminal_there_is_a_panel_and_the_result_stays_clean(tmp_path, cha
         "--device",
         "cpu",
         "--data",
-        str(toy),
+        str(data_file),
         "-e",
         "3",
         "--json",
         "--no-plots",
     ]
-    with going(command, cwd=tmp_path, env=environment(**changes), stdout=subprocess.PIPE, stderr=theirs) as process:
+    with running_process(
+        command, cwd=tmp_path, env=environment(**changes), stdout=subprocess.PIPE, stderr=theirs
+    ) as process:
         os.close(theirs)
         seen = b""
         while process.poll() is None or select.select([ours], [], [], 0)[0]:
@@ -389,10 +401,22 @@ def test_wide_letters_count_as_two_columns(monkeypatch):
 
 
 def test_a_terminal_that_is_closed_ends_no_training_and_its_result_is_whole(tmp_path):
-    toy = toy_file(tmp_path / "toy.npz")
+    data_file = write_dataset(tmp_path / "data.npz")
     ours, theirs = pty.openpty()
-    command = [sys.executable, str(ROOT / "train.py"), "--device", "cpu", "--data", str(toy), "-e", "40", "--json"]
-    with going(command, cwd=tmp_path, env=environment(TERM="xterm"), stdout=subprocess.PIPE, stderr=theirs) as process:
+    command = [
+        sys.executable,
+        str(ROOT / "train.py"),
+        "--device",
+        "cpu",
+        "--data",
+        str(data_file),
+        "-e",
+        "40",
+        "--json",
+    ]
+    with running_process(
+        command, cwd=tmp_path, env=environment(TERM="xterm"), stdout=subprocess.PIPE, stderr=theirs
+    ) as process:
         os.close(theirs)
         os.read(ours, 1)  # the panel has begun
         os.close(ours)
@@ -402,13 +426,13 @@ def test_a_terminal_that_is_closed_ends_no_training_and_its_result_is_whole(tmp_
 
 
 def test_nothing_but_text_goes_into_a_pipe_even_with_force_color(tmp_path):
-    toy = toy_file(tmp_path / "toy.npz")
-    done = door(
+    data_file = write_dataset(tmp_path / "data.npz")
+    done = run_command(
         "train",
         "--device",
         "cpu",
         "--data",
-        toy,
+        data_file,
         "-e",
         "2",
         "--no-plots",
@@ -458,7 +482,7 @@ def test_numbers_are_predicted_with_one_flag_over_the_default_recipe(tmp_path):
     x = rng.normal(size=(400, 3))
     np.savez(tmp_path / "line.npz", x=x, y=x @ [1.0, -2.0, 0.5] + 7.0)
     arguments = ("--data", "line.npz", "--loss", "mse", "--lr", "0.02", "--device", "cpu", "--quiet", "--json")
-    done = door("train", *arguments, "-e", "30", cwd=tmp_path)
+    done = run_command("train", *arguments, "-e", "30", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["test_loss"] < 0.05 * result["baseline_loss"]
@@ -466,8 +490,8 @@ def test_numbers_are_predicted_with_one_flag_over_the_default_recipe(tmp_path):
 
 @pytest.mark.parametrize("redirection", ["| head -c 0", "2>/dev/full", "2>&-", "1>&-"])
 def test_whatever_becomes_of_the_streams_the_run_is_kept(tmp_path, redirection):
-    toy = toy_file(tmp_path / "toy.npz")
-    command = f"{sys.executable} {ROOT / 'train.py'} --device cpu --data {toy} -e 2 --name kept {redirection}"
+    data_file = write_dataset(tmp_path / "data.npz")
+    command = f"{sys.executable} {ROOT / 'train.py'} --device cpu --data {data_file} -e 2 --name kept {redirection}"
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {command}"], cwd=tmp_path, env=environment(), capture_output=True, text=True,
         timeout=60, check=False,
@@ -480,9 +504,9 @@ def test_whatever_becomes_of_the_streams_the_run_is_kept(tmp_path, redirection):
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 def test_a_name_the_terminal_cannot_write_is_written_as_an_escape(tmp_path, encoding):
-    toy = toy_file(tmp_path / "toy.npz")
-    arguments = ("--device", "cpu", "--data", toy, "-e", "1", "--quiet", "--name", "kørsel \N{PARTY POPPER}")
-    done = door("train", *arguments, cwd=tmp_path, PYTHONIOENCODING=encoding)
+    data_file = write_dataset(tmp_path / "data.npz")
+    arguments = ("--device", "cpu", "--data", data_file, "-e", "1", "--quiet", "--name", "kørsel \N{PARTY POPPER}")
+    done = run_command("train", *arguments, cwd=tmp_path, PYTHONIOENCODING=encoding)
     assert done.returncode == 0, done.stderr
     assert "\\U0001f389" in done.stdout
 
@@ -497,7 +521,7 @@ def test_memory_that_a_library_lacks_is_5(capsys):
 
 def test_a_jax_that_was_told_not_to_have_a_cpu_is_a_sentence_and_4(tmp_path):
     arguments = ("--backend", "jax", "--device", "cpu", "-e", "1")
-    refused = door("train", *arguments, cwd=tmp_path, JAX_PLATFORMS="rubbish")
+    refused = run_command("train", *arguments, cwd=tmp_path, JAX_PLATFORMS="rubbish")
     if "JAX is not installed" in refused.stderr:
         skip_or_fail("jax", refused.stderr.strip())
     assert refused.returncode == 4

@@ -251,3 +251,42 @@ def test_a_folder_is_no_recipe(tmp_path):
 
 def test_a_mistake_in_a_recipe_is_a_usage_error():
     assert RecipeError.exit_code == 2
+
+
+# --- one set of defaults
+
+
+def test_recipe_without_keys_equals_the_shipped_default():
+    stated = tomllib.loads((recipes.FOLDER / "default.toml").read_text())
+    assert recipes.load("default") == Recipe()
+    assert {*stated} >= {*KEYS} - {"label"}, "the file documents the defaults, so it states them"
+
+
+def test_load_user_file_with_one_key_takes_the_defaults_of_help_for_the_rest(tmp_path):
+    path = written(tmp_path, "hidden = [128]\n")
+    assert recipes.load(path) == dataclasses.replace(recipes.load("default"), hidden=(128,))
+
+
+def test_load_regression_file_without_label_smoothing_smooths_nothing(tmp_path):
+    recipe = recipes.load(written(tmp_path, 'loss = "mse"\n'))
+    assert (recipe.loss, recipe.label_smoothing, recipe.class_weights) == ("mse", 0.0, "none")
+    assert recipe == Recipe(loss="mse")
+    assert (recipe.lr, recipe.momentum, recipe.schedule) == (0.1, 0.9, "linear")
+
+
+def test_load_regression_flag_over_a_recipe_of_classes_drops_what_belongs_to_classes(tmp_path):
+    path = written(tmp_path, 'label_smoothing = 0.2\nclass_weights = "balanced"\n')
+    assert recipes.load(path, {"loss": "mse"}) == Recipe(loss="mse")
+    for key, value in {"label_smoothing": 0.2, "class_weights": "balanced"}.items():
+        assert f"{key} belongs to classes" in refusal(recipes.load, path, {"loss": "mse", key: value})
+
+
+def test_load_regression_file_that_smooths_is_refused(tmp_path):
+    assert "label_smoothing belongs" in refusal(recipes.load, written(tmp_path, 'loss = "mse"\nlabel_smoothing = 0.1'))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_shipped_recipe_states_every_key_that_decides_the_training(path):
+    decides = {"data", "hidden", "activation", "loss", "label_smoothing", "optimizer", "lr", "momentum", "nesterov"}
+    decides |= {"schedule", "epochs", "batch_size", "shuffle", "validation"}
+    assert not decides - {*tomllib.loads(path.read_text())}

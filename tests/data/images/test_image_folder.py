@@ -191,7 +191,7 @@ def test_junk_is_ignored(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"just words", "no picture"), (b"", "empty"), (b"\x89PNG\r\n\x1a\n", "picture"), (None, "picture")],
+    [(b"just words", "not a picture"), (b"", "empty"), (b"\x89PNG\r\n\x1a\n", "picture"), (None, "picture")],
 )
 def test_what_is_no_picture_is_named(tmp_path, content, words):
     path = folder(tmp_path) / "cat" / "7.png"
@@ -295,7 +295,7 @@ def test_pictures_are_found_by_their_names_and_without_an_ending_by_content(tmp_
     assert load_dataset(str(tmp_path)).class_names == ("c0", "c1")
     (tmp_path / "other" / "c").mkdir(parents=True)
     (tmp_path / "other" / "c" / "1.JPG").write_text("words")
-    assert "1.JPG is no picture" in refusal(tmp_path / "other")
+    assert "1.JPG is not a picture" in refusal(tmp_path / "other")
 
 
 # What fuzzing found (docs/fuzzing.md): libtiff writes on stderr itself, and tells Pillow no more than that it failed.

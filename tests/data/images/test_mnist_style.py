@@ -10,22 +10,24 @@ from PIL import Image
 from scipy import ndimage
 
 from lagvis.data.datasets import load_dataset
+from lagvis.data.images.filters import (
+    connected_components,
+    downsample,
+    max_filter,
+    min_filter,
+    resample,
+    resample_matrix,
+)
+from lagvis.data.images.image_io import read_greyscale
 from lagvis.data.images.mnist_style import (
     BLANK,
     SEVERAL,
     UNEVEN,
     background_shade,
-    connected_components,
     count_digits,
     is_mnist_style,
-    max_filter,
-    min_filter,
-    read_greyscale,
     remove_specks,
-    resample,
-    resample_matrix,
     resize,
-    shrink,
     to_mnist_style,
 )
 from lagvis.errors import DataError
@@ -57,7 +59,7 @@ def apart(a, b):
 
 def test_a_digit_of_mnist_comes_back_nearly_itself(digits):
     seen = [to_mnist_style(digit) for digit in digits]
-    assert np.mean([apart(one.picture, digit) for one, digit in zip(seen, digits, strict=True)]) < 0.5
+    assert np.mean([apart(one.pixels, digit) for one, digit in zip(seen, digits, strict=True)]) < 0.5
     assert sum(one.notes == () for one in seen) >= 190
 
 
@@ -65,7 +67,7 @@ def test_what_comes_out_is_as_mnist_was_made(digits):
     """Ink in 20x20, its centre of mass at index 14, full strength on nothing."""
     canvas = np.full((200, 300), 255, np.uint8)
     canvas[40:152, 30:142] = 255 - enlarged(digits[0], 4) // 2
-    picture = to_mnist_style(canvas).picture.astype(float)
+    picture = to_mnist_style(canvas).pixels.astype(float)
     assert picture.shape == (28, 28)
     assert (picture.min(), picture.max()) == (0, 255)
     rows, columns = np.flatnonzero(picture.any(axis=1)), np.flatnonzero(picture.any(axis=0))
@@ -78,13 +80,13 @@ def test_the_place_on_the_paper_changes_nothing(digits, place):
     for digit in digits[:20]:
         canvas = np.zeros((100, 100), np.uint8)
         canvas[place[1] : place[1] + 28, place[0] : place[0] + 28] = digit
-        np.testing.assert_array_equal(to_mnist_style(canvas).picture, to_mnist_style(np.pad(digit, 100)).picture)
+        np.testing.assert_array_equal(to_mnist_style(canvas).pixels, to_mnist_style(np.pad(digit, 100)).pixels)
 
 
 def test_ways_to_store_a_picture_that_change_nothing(digits):
     rgba = Image.new("RGBA", (28, 28), "black")
     for digit in digits[:10]:
-        wanted = to_mnist_style(digit).picture
+        wanted = to_mnist_style(digit).pixels
         lying = Image.fromarray(np.rot90(digit))
         lying.getexif()[ORIENTATION] = 6
         rgba.putalpha(Image.fromarray(digit))
@@ -96,21 +98,21 @@ def test_ways_to_store_a_picture_that_change_nothing(digits):
             "palette": (encoded(Image.fromarray(digit).convert("P")), None),
             "16 bits": (encoded(digit.astype(np.uint16) * 257), None),
             "16 bits, inverted": (encoded(65535 - digit.astype(np.uint16) * 257), "inverted"),
-            "black ink": (encoded(rgba), "laid on white"),
-            "white ink": (encoded(white), "laid on black"),
+            "black ink": (encoded(rgba), "transparency shown on white"),
+            "white ink": (encoded(white), "transparency shown on black"),
             "turned": (encoded(lying, exif=lying.getexif()), "turned as its EXIF says"),
             "tiff": (encoded(digit, "TIFF"), None),
         }
         for way, (content, note) in stored.items():
             grey, notes = read_greyscale(content, "x")
             seen = to_mnist_style(grey)
-            np.testing.assert_array_equal(seen.picture, wanted, err_msg=way)
+            np.testing.assert_array_equal(seen.pixels, wanted, err_msg=way)
             assert note is None or note in (*notes, *seen.notes), way
 
 
 def test_faint_ink_is_made_full(digits):
     for digit in digits[:5]:
-        assert apart(to_mnist_style(digit // 4 + 90).picture, to_mnist_style(digit).picture) < 3
+        assert apart(to_mnist_style(digit // 4 + 90).pixels, to_mnist_style(digit).pixels) < 3
 
 
 def photograph(digit, side=300):
@@ -130,7 +132,7 @@ def test_a_sheet_with_a_shadow_is_read_as_without(digits):
         cropped = re.search(r"cropped to (\d+)x(\d+)", " ".join(seen.notes)).groups()
         assert abs(int(cropped[0]) - ink.any(axis=0).sum()) <= 6
         assert abs(int(cropped[1]) - ink.any(axis=1).sum()) <= 6
-        found.append(apart(seen.picture, to_mnist_style(enlarged(digit, 6)).picture))
+        found.append(apart(seen.pixels, to_mnist_style(enlarged(digit, 6)).pixels))
     assert np.median(found) < 2  # where the centre of mass lies between two pixels, a picture can land one beside
 
 
@@ -139,7 +141,7 @@ def test_a_sheet_with_black_beside_it(digits):
     for digit in digits[:5]:
         seen = to_mnist_style(np.hstack([photograph(digit), beside]))
         assert UNEVEN in seen.notes
-        assert apart(seen.picture, to_mnist_style(photograph(digit)).picture) < 2
+        assert apart(seen.pixels, to_mnist_style(photograph(digit)).pixels) < 2
 
 
 def test_uneven_light_on_dark_paper_too(digits):
@@ -148,7 +150,7 @@ def test_uneven_light_on_dark_paper_too(digits):
     seen = to_mnist_style(glow.round().astype(np.uint8))
     assert UNEVEN in seen.notes
     assert "inverted" not in seen.notes
-    assert apart(seen.picture, to_mnist_style(enlarged(digits[0], 4)).picture) < 8
+    assert apart(seen.pixels, to_mnist_style(enlarged(digits[0], 4)).pixels) < 8
 
 
 @pytest.mark.parametrize(
@@ -167,7 +169,7 @@ def test_blank_paper_is_said_to_be_blank(picture):
     seen = to_mnist_style(picture.astype(np.uint8))
     assert seen.blank
     assert seen.notes == (BLANK,)
-    assert not seen.picture.any()
+    assert not seen.pixels.any()
 
 
 @pytest.mark.parametrize("side", [28, 200])
@@ -181,7 +183,7 @@ def test_a_digit_cut_out_along_its_ink_is_as_with_its_paper(digits, side, light)
         h, w = (max(1, round(side * length / max(box.shape))) for length in box.shape)
         grey = np.asarray(Image.fromarray(box).resize((w, h), Image.Resampling.BILINEAR))
         seen = to_mnist_style(grey if light else 255 - grey)
-        alike += apart(seen.picture, to_mnist_style(digit).picture) < 25 and ("inverted" in seen.notes) is not light
+        alike += apart(seen.pixels, to_mnist_style(digit).pixels) < 25 and ("inverted" in seen.notes) is not light
         assert not seen.blank
     assert alike >= 59
 
@@ -192,7 +194,7 @@ def test_a_scan_of_one_bit_may_be_packed_tightly(digits):
     content = encoded(sheet, "TIFF", compression="group4")
     assert len(content) < 5000
     grey, _ = read_greyscale(content, "scan.tif")
-    assert apart(to_mnist_style(grey).picture, digits[0]) < 25
+    assert apart(to_mnist_style(grey).pixels, digits[0]) < 25
     with pytest.raises(DataError, match="claims 4,960x7,316 pixels"):
         read_greyscale(encoded(Image.new("1", (4960, 7316), 1), "TIFF", compression="group4"), "scan.tif")
 
@@ -202,7 +204,7 @@ def test_colour_is_told_where_there_is_some(digits):
     ink.paste((20, 30, 120), mask=Image.fromarray(digits[0]))
     photo = io.BytesIO()
     Image.fromarray(np.asarray(digits[0])).convert("RGB").save(photo, "JPEG", quality=60)
-    assert read_greyscale(encoded(ink), "x")[1] == ["colour taken as grey"]
+    assert read_greyscale(encoded(ink), "x")[1] == ["colour converted to grey"]
     assert read_greyscale(photo.getvalue(), "x")[1] == []
 
 
@@ -210,7 +212,7 @@ def test_ink_of_any_form_fits():
     for shape, fits in (((1, 200), (1, 20)), ((200, 1), (20, 1)), ((1, 1), (20, 20)), ((3, 40), (2, 20))):
         canvas = np.zeros((300, 300), np.uint8)
         canvas[4 : 4 + shape[0], 90 : 90 + shape[1]] = 255
-        picture = to_mnist_style(canvas).picture
+        picture = to_mnist_style(canvas).pixels
         assert (picture.any(axis=1).sum(), picture.any(axis=0).sum()) == fits
 
 
@@ -281,13 +283,13 @@ def test_each_new_pixel_is_the_mean_of_its_area(new):
 def test_a_reduced_picture_is_that_of_pillow():
     picture = RNG.integers(0, 256, (2501, 1900), dtype=np.uint8)
     wanted = np.asarray(Image.fromarray(picture.astype(np.float32)).reduce(3))
-    np.testing.assert_allclose(shrink(picture), wanted, rtol=1e-6)
+    np.testing.assert_allclose(downsample(picture), wanted, rtol=1e-6)
 
 
 def test_another_size_is_made_and_said():
     picture = np.repeat(np.repeat(np.arange(64, dtype=np.uint8).reshape(8, 8), 3, axis=0), 3, axis=1)
     seen = resize(picture, (8, 8))
-    np.testing.assert_array_equal(seen.picture, picture[::3, ::3])
+    np.testing.assert_array_equal(seen.pixels, picture[::3, ::3])
     assert seen.notes == ("resized from 24x24 to 8x8",)
     assert resize(picture, (24, 24)).notes == ()
     assert resize(picture, (8, 4)).notes == ("resized from 24x24 to 4x8, proportions changed",)
@@ -305,13 +307,13 @@ def promising(side):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "x.png is no picture (it is empty)"),
-        (b"a poem, renamed", "x.png is no picture (its first bytes are 61 20 70 6f)"),
+        (b"", "x.png is not a picture (it is empty)"),
+        (b"a poem, renamed", "x.png is not a picture (its first bytes are 61 20 70 6f)"),
         (PNG[:-80], "x.png cannot be read as a picture"),
         (PNG[:20] + b"\xff" + PNG[21:], "x.png"),
         (promising(60000), "x.png has more than 67,108,864 pixels"),
         (promising(9000), "x.png has 9,000x9,000 pixels"),
-        (encoded(RNG.random((4, 4)).astype(np.float32), "TIFF"), "numbers of 32 bits"),
+        (encoded(RNG.random((4, 4)).astype(np.float32), "TIFF"), "has 32 bits per pixel"),
     ],
 )
 def test_what_is_no_picture_is_a_sentence(content, words):
@@ -340,7 +342,7 @@ def test_damaged_pictures_raise_our_own_error_alone(digits):
             refused.append(str(error))
         else:
             good += 1
-            assert seen.picture.shape == (28, 28)
+            assert seen.pixels.shape == (28, 28)
     assert good > 0
     assert len(refused) > 0
     assert all(sentence.startswith("x ") for sentence in refused)
@@ -383,7 +385,7 @@ def test_the_paper_is_the_shade_at_the_edges(digits):
 def test_a_page_of_one_bit_takes_no_eight_bytes_a_pixel():
     page = np.zeros((3000, 4000), np.uint8)
     tracemalloc.start()
-    shrink(page)
+    downsample(page)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 3 * page.size

@@ -60,7 +60,7 @@ def kept(recipe, dataset, tmp_path):
     model, finished = events[0].model, last(events)
     summary = keepsakes_summary(finished, model, dataset)
     found = diagnose(model, finished.state["params"], dataset, recipe.seed)
-    place = {"data": "/somewhere/toy", "backend": "numpy", "device": "cpu", "threads": 1}
+    place = {"data": "/somewhere/data_file", "backend": "numpy", "device": "cpu", "threads": 1}
     text = dumps(recipe)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -1,0 +1,80 @@
+"""Filters on arrays of shades (H, W): windows, resampling by area, connected components."""
+
+import numpy as np
+
+MAX_SIDE = 1024  # pixels: larger images are averaged down before they are prepared
+MAX_COMPONENT_SIDE = 128  # cells: connected components are found on a grid of at most so many
+
+
+def border(g: np.ndarray) -> np.ndarray:
+    """Return the outermost pixels of all four sides (2 H + 2 W,); each corner is there twice."""
+    return np.concatenate((g[0], g[-1], g[:, 0], g[:, -1]))
+
+
+def max_filter(g: np.ndarray, r: int) -> np.ndarray:
+    """Return the maximum of g (H, W) within r rows and r columns of each pixel."""
+    for axis in (0, 1):
+        pad = [(r, r) if axis == i else (0, 0) for i in (0, 1)]
+        windows = np.moveaxis(np.pad(g, pad, constant_values=-np.inf), axis, 0)
+        width, size = 1, 2 * r + 1
+        while width < size:  # a window is the union of two smaller ones, which may overlap
+            step = min(width, size - width)
+            windows, width = np.maximum(windows[:-step], windows[step:]), width + step
+        g = np.moveaxis(windows, 0, axis)
+    return g
+
+
+def min_filter(g: np.ndarray, r: int) -> np.ndarray:
+    """Return the minimum of g (H, W) within r rows and r columns of each pixel."""
+    return -max_filter(-g, r)
+
+
+def downsample(grey: np.ndarray) -> np.ndarray:
+    """Average grey (H, W) in squares of k x k so that the longer side is at most MAX_SIDE; float64."""
+    k = -(-max(grey.shape) // MAX_SIDE)
+    if k == 1:
+        return grey.astype(np.float64)
+    rows, columns = (np.arange(0, side, k) for side in grey.shape)
+    # One band at a time: all at once would take eight bytes for each pixel.
+    bands = (grey[row : row + k].sum(axis=0, dtype=np.int64) for row in rows)
+    sums = np.stack([np.add.reduceat(band, columns) for band in bands])
+    heights, widths = (np.diff(starts, append=side) for starts, side in zip((rows, columns), grey.shape, strict=True))
+    return sums / np.outer(heights, widths)
+
+
+def resample(v: np.ndarray, h: int, w: int) -> np.ndarray:
+    """Resample v (H, W) to (h, w): each new pixel is the mean over the area that it covers."""
+    return resample_matrix(v.shape[0], h) @ v @ resample_matrix(v.shape[1], w).T
+
+
+def resample_matrix(old: int, new: int) -> np.ndarray:
+    """Return the weights (new, old) of the old pixels in each new one; each row sums to 1."""
+    ends = np.arange(new + 1) * (old / new)
+    pixels = np.arange(old)
+    overlap = np.minimum(pixels + 1, ends[1:, None]) - np.maximum(pixels, ends[:-1, None])
+    return np.maximum(0, overlap) * (new / old)
+
+
+def to_uint8(v: np.ndarray) -> np.ndarray:
+    """Clip to 0..255 and round half up."""
+    return np.floor(np.clip(v, 0, 255) + 0.5).astype(np.uint8)
+
+
+def connected_components(mask: np.ndarray) -> tuple[list[list[tuple[int, int]]], int]:
+    """Return the components of mask (H, W) bool, connected by sides or corners, and the cell size k.
+
+    A component is a list of cells (row, column) of k x k pixels, with k = 1 up to MAX_COMPONENT_SIDE pixels a side.
+    """
+    k = -(-max(mask.shape) // MAX_COMPONENT_SIDE)
+    rows, columns = (np.arange(0, side, k) for side in mask.shape)
+    cells = np.logical_or.reduceat(np.logical_or.reduceat(mask, rows, axis=0), columns, axis=1)
+    unvisited = {(int(i), int(j)) for i, j in np.argwhere(cells)}
+    components = []
+    while unvisited:
+        component = [unvisited.pop()]
+        for i, j in component:  # grows while it is iterated over
+            neighbours = unvisited.intersection((i + di, j + dj) for di in (-1, 0, 1) for dj in (-1, 0, 1))
+            unvisited -= neighbours
+            component += neighbours
+        components.append(component)
+    return components, k
