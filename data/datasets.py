@@ -29,6 +29,7 @@ def load_dataset(
     regression: bool = False,
     label: str = "",
     feature_type: str = AUTO,
+    class_names: tuple[str, ...] = (),
     spec: InputSpec | None = None,
 ) -> Dataset:
     """Read a data set that ships, or a file or folder (see `locate`).
@@ -36,7 +37,8 @@ def load_dataset(
     regression    read numbers to predict instead of classes
     label         label column of a table, by name or number; several for numbers, separated by commas
     feature_type  what the feature columns of a table hold: auto, pixels or numbers
-    spec          a trained network: its columns are looked up by name, every label must be one of its classes
+    class_names   of a trained network, every label must be one of them; empty: those of the training labels
+    spec          a trained network whose columns are looked up in a table, by name where both have names
     Raises DataError for data that cannot be used.
     """
     path = locate(name)
@@ -46,4 +48,4 @@ def load_dataset(
         raise DataError(
             f"{path} cannot be read ({error.strerror or error}); check the path and its permissions"
         ) from None
-    return as_regression(source) if regression else as_classification(source, spec.class_names if spec else ())
+    return as_regression(source) if regression else as_classification(source, class_names)

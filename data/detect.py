@@ -51,9 +51,7 @@ def read(
     """
     detected = detect_format(path)
     if detected.kind == TABLE:
-        return read_table(
-            detected.tables[0], regression=regression, label=label, feature_type=feature_type, spec=spec
-        )
+        return read_table(detected.tables[0], regression=regression, label=label, feature_type=feature_type, spec=spec)
     if detected.kind == TABLES:
         return read_tables(*detected.tables, regression=regression, label=label, feature_type=feature_type, spec=spec)
     if label:
@@ -97,7 +95,9 @@ def detect_file(path: Path) -> Detected:
             f"{path} is a single IDX file; --data takes the folder that holds images and labels: {path.parent}"
         )
     if is_image_file(path):
-        raise DataError(f"{path} is a single picture; --data takes the folder that holds a folder of pictures for each class")
+        raise DataError(
+            f"{path} is a single picture; --data takes the folder that holds a folder of pictures for each class"
+        )
     if other_format := identify_format(start):
         raise DataError(f"{path} is {other_format}; --data takes {TAKES}")
     return Detected(NPZ if path.suffix.lower() == ".npz" else TABLE, (path,))

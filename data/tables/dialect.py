@@ -107,7 +107,7 @@ def read_sample(file: TextFile) -> list[Line]:
 
 
 def declared_separator(sample: Sequence[Line]) -> str:
-    """Return the separator that a first line `sep=;` declares, as Excel writes it; empty where there is no such line."""
+    """Return the separator that a first line `sep=;` declares, as Excel writes it; empty without such a line."""
     declared = re.fullmatch(r'"?sep=(.)"?', sample[0][1]) if sample else None
     return declared[1] if declared else ""
 
@@ -204,7 +204,9 @@ def table_width(file: TextFile, rows: list[list[str]], min_width: int) -> int:
             f"{', '.join(SEPARATORS.values())}; expected a label and the features of one row in each line"
         )
     if not any(map(is_number, (cell for row in rows for cell in row))):
-        raise DataError(f"{file.name} holds no numbers in its first lines; expected a row of numbers and a label a line")
+        raise DataError(
+            f"{file.name} holds no numbers in its first lines; expected a row of numbers and a label a line"
+        )
     return width
 
 

@@ -57,9 +57,7 @@ def open_maybe_gzip(path: Path, display_name: str = "") -> Iterator[BinaryIO]:
             else:
                 yield file
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise DataError(
-            f"{display_name or path} is a damaged gzip file ({error}); fetch or pack it again"
-        ) from None
+        raise DataError(f"{display_name or path} is a damaged gzip file ({error}); fetch or pack it again") from None
 
 
 def inspect_text(path: Path, display_name: str = "") -> TextFile:
