@@ -54,10 +54,11 @@ class Backend(ABC):
 
     @abstractmethod
     def scan(self, step: Step) -> Run:
-        """`run(state, inputs, fixed) -> state` with the meaning of `plain_scan`, by the device's best path.
+        """Return `run(state, inputs, constants) -> state`, which computes what `plain_scan` does on the fastest path.
 
-        A `state` serves one `run` and is gone; keep a host copy of what is needed longer. `inputs` are arrays with a
-        leading axis of S steps; new shapes may compile anew. `fixed` are trees of arrays, read and left as they are.
+        state      tree of arrays, consumed by the call: keep a host copy of what is needed longer
+        inputs     arrays with a leading axis of S steps; new shapes may compile again
+        constants  trees of arrays, read and never written
         """
 
     @abstractmethod
@@ -68,9 +69,9 @@ class Backend(ABC):
 def plain_scan(step: Step) -> Run:
     """The meaning of a scan, as a loop over the S steps."""
 
-    def run(state: Tree, inputs: tuple[Array, ...], fixed: tuple[Tree, ...]) -> Tree:
+    def run(state: Tree, inputs: tuple[Array, ...], constants: tuple[Tree, ...]) -> Tree:
         for i in range(inputs[0].shape[0]):
-            state = step(state, *(a[i, ...] for a in inputs), *fixed)
+            state = step(state, *(a[i, ...] for a in inputs), *constants)
         return state
 
     return run

@@ -50,9 +50,9 @@ class CupyBackend(Backend):
     def scan(self, step: Step) -> Run:
         run = plain_scan(step)
 
-        def on_stream(state: Tree, inputs: tuple[Array, ...], fixed: tuple[Tree, ...]) -> Tree:
+        def on_stream(state: Tree, inputs: tuple[Array, ...], constants: tuple[Tree, ...]) -> Tree:
             with self._on_stream():
-                return run(state, inputs, fixed)
+                return run(state, inputs, constants)
 
         return on_stream
 

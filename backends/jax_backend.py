@@ -1,4 +1,4 @@
-"""JAX: a span is one compiled `lax.scan`, and the old state's memory is given away to the new one."""
+"""JAX: a call is one compiled `lax.scan`, and the old state's memory is given away to the new one."""
 
 import os
 from typing import ClassVar
@@ -38,13 +38,13 @@ class JaxBackend(Backend):
         jax.block_until_ready(self._newest)
 
     def scan(self, step: Step) -> Run:
-        def scan(state: Tree, inputs: tuple[Array, ...], fixed: tuple[Tree, ...]) -> Tree:
-            return jax.lax.scan(lambda carry, i: (step(carry, *i, *fixed), None), state, inputs)[0]
+        def scan(state: Tree, inputs: tuple[Array, ...], constants: tuple[Tree, ...]) -> Tree:
+            return jax.lax.scan(lambda carry, i: (step(carry, *i, *constants), None), state, inputs)[0]
 
         compiled = jax.jit(scan, donate_argnums=0) if self.compiled else plain_scan(step)
 
-        def run(state: Tree, inputs: tuple[Array, ...], fixed: tuple[Tree, ...]) -> Tree:
-            self._newest = compiled(state, inputs, fixed)
+        def run(state: Tree, inputs: tuple[Array, ...], constants: tuple[Tree, ...]) -> Tree:
+            self._newest = compiled(state, inputs, constants)
             return self._newest
 
         return run

@@ -34,10 +34,10 @@ class NumpyBackend(Backend):
     def scan(self, step: Step) -> Run:
         run = recorded_scan(step, NumpyRecorder) if self.compiled else plain_scan(step)
 
-        def quietly(state: Tree, inputs: tuple[np.ndarray, ...], fixed: tuple[Tree, ...]) -> Tree:
-            # A run that diverges is seen in its sums; NumPy alone among the libraries would warn on the way.
+        def quietly(state: Tree, inputs: tuple[np.ndarray, ...], constants: tuple[Tree, ...]) -> Tree:
+            # A run that diverges is seen in its totals; NumPy alone among the libraries would warn on the way.
             with np.errstate(over="ignore", invalid="ignore"):
-                return run(state, inputs, fixed)
+                return run(state, inputs, constants)
 
         return quietly
 

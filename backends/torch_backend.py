@@ -49,9 +49,9 @@ class TorchBackend(Backend):
     def scan(self, step: Step) -> Run:
         run = recorded_scan(step, TorchRecorder) if self.compiled else plain_scan(step)
 
-        def without_autograd(state: Tree, inputs: tuple[torch.Tensor, ...], fixed: tuple[Tree, ...]) -> Tree:
+        def without_autograd(state: Tree, inputs: tuple[torch.Tensor, ...], constants: tuple[Tree, ...]) -> Tree:
             with torch.inference_mode():
-                return run(state, inputs, fixed)
+                return run(state, inputs, constants)
 
         return without_autograd
 

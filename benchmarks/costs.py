@@ -29,7 +29,7 @@ from lagvis.tree import tree_map
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS_EVALUATED = 60_000
-# Trains a span and stops: the door as it is, with a clock at the moment a step can begin and at the end of a span.
+# Trains one call and stops: the door as it is, with a clock at the moment a step can begin and at the end of a call.
 FIRST_STEP = """
 import os, time
 from lagvis.cli import train
@@ -48,7 +48,7 @@ train.main()
 
 
 def start_up(backend: str, device: str, rounds: int) -> dict[str, float]:
-    """Medians of the seconds from the command to the moment before the first step, and to the end of the first span."""
+    """Medians of the seconds from the command to the moment before the first step, and to the end of the first call."""
     ready, trained = [], []
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(rounds + 1):  # the first finds cold file caches, as nobody's second run does
@@ -60,7 +60,7 @@ def start_up(backend: str, device: str, rounds: int) -> dict[str, float]:
             first, second = map(float, done.stdout.split())
             ready.append(first - started)
             trained.append(second - started)
-    return {"ready": statistics.median(ready[1:]), "first span": statistics.median(trained[1:])}
+    return {"ready": statistics.median(ready[1:]), "first call": statistics.median(trained[1:])}
 
 
 def peak_memory(backend: str, device: str) -> float:

@@ -40,7 +40,7 @@ def main() -> int:
     recipe = problem.recipe
     model = Model.of(recipe, problem.dataset, problem.plan.training_rows)
     step = make_training_step(recipe, xp=backend.xp)
-    state = initial_state(recipe, model) | {"sums": zero_totals(model, recipe.dtype)}
+    state = initial_state(recipe, model) | {"totals": zero_totals(model, recipe.dtype)}
     data = model.prepare(problem.dataset.x_train, problem.dataset.y_train, recipe.dtype)
     batches = [rows[None] for rows in problem.batches(1) if len(rows) == problem.plan.batch_size]
     rate = np.full(1, recipe.lr, recipe.dtype)

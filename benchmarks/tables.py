@@ -56,7 +56,7 @@ def costs_tables(costs: dict[str, Any]) -> str:
     lines = head(["the default run", *backends])
     for key, said in (
         ("ready", "s from the command to the first step"),
-        ("first span", "s to the end of the first span"),
+        ("first call", "s to the end of the first call"),
     ):
         lines.append(row([said, *(f"{costs['start-up'][backend][key]:.2f}" for backend in backends)]))
     lines.append(row(["MB of memory at most", *(f"{costs['memory'][backend]:.0f}" for backend in backends)]))

@@ -100,11 +100,11 @@ class Stepper:
         """The next state (host, the backend's dtype) and every tensor of the step by name."""
         backend = self.backend
         given = tree_map(lambda a: a.astype(backend.dtype), state)
-        given |= {"grads": tree_map(np.zeros_like, given["params"]), "sums": self._zero}
+        given |= {"grads": tree_map(np.zeros_like, given["params"]), "totals": self._zero}
         inputs = (backend.asarray(indices[None]), backend.asarray(np.array([rate], backend.dtype)))
         result = tree_map(backend.to_numpy, self._run(tree_map(backend.asarray, given), inputs, (self._data,)))
-        sums = result.pop("sums")
-        tensors = dict(named_leaves(result)) | {"loss": sums["loss"] / sums["weight"]}
+        totals = result.pop("totals")
+        tensors = dict(named_leaves(result)) | {"loss": totals["loss"] / totals["weight"]}
         del result["grads"]
         return result, tensors
 
@@ -158,7 +158,7 @@ def batches(recipe: Recipe, plan: Plan, steps: int) -> list[tuple[int, np.ndarra
     epoch = 0
     while len(rows) < steps:
         epoch += 1
-        rows += [batch for span in split_epoch(plan, epoch_order(recipe, plan, epoch)) for batch in span]
+        rows += [batch for call in split_epoch(plan, epoch_order(recipe, plan, epoch)) for batch in call]
     total = max(plan.epochs * plan.steps_per_epoch, steps)
     rates = SCHEDULES[recipe.schedule](np.arange(steps), total, recipe.lr, recipe.warmup, xp=np)
     return [(number, rows[number], float(rates[number])) for number in range(steps)]
@@ -188,8 +188,8 @@ def magnitudes(state: Any, batch: Named, model: Model, recipe: Recipe, rate: flo
     w = batch.get("w", np.ones(len(z)))
     size_of_delta = (np.abs(delta) + 2.0 * targets) * (w / np.sum(w))[:, None]
     grads = backward(sizes, sizes_in, size_of_delta, activation=activation, xp=np)
-    slots = {slot: tree_map(np.abs, tree) for slot, tree in state.items() if slot != "params"}
-    moved, velocity = make_optimizer(recipe).update(sizes, grads, slots, np.float64(-rate))
+    optimizer_state = {name: tree_map(np.abs, tree) for name, tree in state.items() if name != "params"}
+    moved, velocity = make_optimizer(recipe).update(sizes, grads, optimizer_state, np.float64(-rate))
     named = dict(named_leaves({"params": moved, "grads": grads} | velocity))
     return {name: largest(leaf) for name, leaf in named.items()} | {"loss": size_of_loss(size_of_z, model)}
 

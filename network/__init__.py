@@ -1,11 +1,11 @@
-"""The mathematics of dense networks: pure functions of arrays that take their array namespace as `xp`.
+"""Mathematics of dense networks: pure functions of arrays that take their array namespace as `xp`.
 
 Legend for every file of this folder. Axes are counted from the end, so any number of leading axes (a committee of
-networks) may stand in front of what is written here.
+networks) may stand in front of the shapes given here.
 
     B            rows of a batch               x  (B, n_in)     rows of input
     K            classes                       y  (B,)          class indices, or (B, n_out) numbers to predict
     n_in, n_out  widths around a layer         w  (B,)          row weights
     W  (n_in, n_out), b (n_out,)               z = a_prev @ W + b,   a = activation(z)
-    delta = dL/dz,  dW = dL/dW,  db = dL/db    rate ()          the learning rate of one step
+    delta = dL/dz,  dW = dL/dW,  db = dL/db    learning_rate (), of one step
 """

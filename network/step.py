@@ -2,9 +2,9 @@
 
 data    {"x": (N, n_in), "y": (N,) or (N, n_out)}, for classes also {"classes": 0..K-1 (K,)}, and {"w": (N,)} if
         rows are weighted
-state   {"params": tree, the optimizer's slots: trees, "sums": {name: array}}
-sums    running totals: "loss", "weight" (); "correct" () for classes, "squared_error" (n_out,) for numbers; "rows" ()
-        for whoever needs their number beside their weight
+state   {"params": tree, each of the optimizer's state_names: its state, "totals": {name: array}}
+totals  running sums over rows: "loss", "weight" (); "correct" () for classes, "squared_error" (n_out,) for numbers;
+        "rows" (), the row count, where rows are weighted
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ PIXEL_SCALE = 1.0 / 255.0
 
 
 def take_batch(data: dict[str, Array], indices: Array, dtype: Any, *, xp: Any) -> dict[str, Array]:
-    """Rows `indices` (..., B) of the data: bytes become numbers in 0..1, classes get a one-hot "target"."""
+    """Take rows `indices` (..., B) of the data; scale bytes to 0..1 and give classes a one-hot "target"."""
 
     def rows(a: Array) -> Array:
         return xp.reshape(xp.take(a, xp.reshape(indices, (-1,)), axis=0), tuple(indices.shape) + tuple(a.shape[1:]))
@@ -38,77 +38,86 @@ def take_batch(data: dict[str, Array], indices: Array, dtype: Any, *, xp: Any) -
 
 
 def batch_metrics(z: Array, losses: Array, batch: dict[str, Array], *, xp: Any) -> dict[str, Array]:
-    """What a batch adds to the sums, from z (..., B, n_out) and row losses (..., B).
+    """Return what a batch adds to the totals, from z (..., B, n_out) and row losses (..., B).
 
-    Errors are weighted by w if there is one; right answers are counted, whatever their rows weigh.
+    Errors are weighted by w if there is one; correct answers are counted without weights.
     """
     w = batch.get("w")
     rows = losses.shape[-1]
-    sums = {
+    metrics = {
         "loss": xp.sum(losses if w is None else losses * w, axis=-1),
         "weight": rows if w is None else xp.sum(w, axis=-1),
         "rows": rows,
     }
     if "classes" not in batch:
         error = z - batch["y"]
-        return sums | {"squared_error": xp.sum(error * error if w is None else error * error * w[..., None], axis=-2)}
-    hit = xp.astype(xp.argmax(z, axis=-1) == batch["y"], losses.dtype)
-    return sums | {"correct": xp.sum(hit, axis=-1)}
+        squared = error * error if w is None else error * error * w[..., None]
+        return metrics | {"squared_error": xp.sum(squared, axis=-2)}
+    correct = xp.astype(xp.argmax(z, axis=-1) == batch["y"], losses.dtype)
+    return metrics | {"correct": xp.sum(correct, axis=-1)}
 
 
 def gradients(
     params: Tree, batch: dict[str, Array], *, activation: Activation, loss: Loss, xp: Any
 ) -> tuple[Tree, dict[str, Array]]:
-    """The gradient of the batch's mean loss, sum(w l) / sum(w), as a tree like `params`, and the batch's scores."""
+    """Return the gradient of the batch's mean loss, sum(w l) / sum(w), as a tree like `params`, and its metrics."""
     z, inputs = forward(params, batch["x"], activation=activation, xp=xp)
     losses, delta = loss(z, batch["target"], xp=xp)
-    sums = batch_metrics(z, losses, batch, xp=xp)
+    metrics = batch_metrics(z, losses, batch, xp=xp)
     if "w" in batch:
-        delta = delta * (batch["w"] / sums["weight"][..., None])[..., None]
+        delta = delta * (batch["w"] / metrics["weight"][..., None])[..., None]
     else:
         delta = delta * (1.0 / losses.shape[-1])
-    return backward(params, inputs, delta, activation=activation, xp=xp), sums
+    return backward(params, inputs, delta, activation=activation, xp=xp), metrics
 
 
-def update(state: Tree, grads: Tree, rate: Array, *, optimizer: Optimizer) -> Tree:
-    """The state after one move of the optimizer along `grads`; the sums stay as they were."""
-    params, slots = optimizer.update(state["params"], grads, {name: state[name] for name in optimizer.slots}, rate)
-    return state | {"params": params} | slots
+def update(state: Tree, grads: Tree, learning_rate: Array, *, optimizer: Optimizer) -> Tree:
+    """Return the state after one optimizer step along `grads`; the totals do not change."""
+    before = {name: state[name] for name in optimizer.state_names}
+    params, optimizer_state = optimizer.update(state["params"], grads, before, learning_rate)
+    return state | {"params": params} | optimizer_state
 
 
-def add_totals(sums: dict[str, Array], batch: dict[str, Array]) -> dict[str, Array]:
-    """Running totals plus the scores of one more batch."""
-    return {name: sums[name] + batch[name] for name in sums}
+def add_totals(totals: dict[str, Array], metrics: dict[str, Array]) -> dict[str, Array]:
+    """Add the metrics of one batch to the running totals, for the names that the totals hold."""
+    return {name: totals[name] + metrics[name] for name in totals}
 
 
 def make_step(
     *, activation: Activation, loss: Loss, optimizer: Optimizer, keep_gradients: bool = False, xp: Any
 ) -> Callable[..., Tree]:
-    """`step(state, indices (..., B), rate (), data) -> state`: take, scale, forward, loss, backward, update, sums.
+    """Return `step(state, indices (..., B), learning_rate (), data) -> state`.
 
-    With `keep_gradients` the state holds those of its last step, a tree "grads", for whoever compares them.
+    The step takes and scales a batch, runs forward, loss, backward and update, and adds to the totals. With
+    `keep_gradients` the new state also holds the gradients of the step, a tree "grads", for comparisons.
     """
 
-    def step(state: Tree, indices: Array, rate: Array, data: dict[str, Array]) -> Tree:
+    def step(state: Tree, indices: Array, learning_rate: Array, data: dict[str, Array]) -> Tree:
         batch = take_batch(data, indices, state["params"][0]["W"].dtype, xp=xp)
-        grads, sums = gradients(state["params"], batch, activation=activation, loss=loss, xp=xp)
-        kept = {"grads": grads} if keep_gradients else {}
-        return update(state, grads, rate, optimizer=optimizer) | kept | {"sums": add_totals(state["sums"], sums)}
+        grads, metrics = gradients(state["params"], batch, activation=activation, loss=loss, xp=xp)
+        new_state = update(state, grads, learning_rate, optimizer=optimizer)
+        if keep_gradients:
+            new_state = new_state | {"grads": grads}
+        return new_state | {"totals": add_totals(state["totals"], metrics)}
 
     return step
 
 
 def make_evaluation(*, activation: Activation, loss: Loss, xp: Any) -> Callable[..., Tree]:
-    """`step(sums, indices (B,), params, data) -> sums`; sums may hold "confusion" (K, K): row true, column said."""
+    """Return `step(totals, indices (B,), params, data) -> totals`, which adds the metrics of a batch.
 
-    def step(sums: Tree, indices: Array, params: Tree, data: dict[str, Array]) -> Tree:
+    If the totals hold "confusion" (K, K), target classes by row and predicted classes by column, it is counted too.
+    """
+
+    def step(totals: Tree, indices: Array, params: Tree, data: dict[str, Array]) -> Tree:
         batch = take_batch(data, indices, params[0]["W"].dtype, xp=xp)
         z, _ = forward(params, batch["x"], activation=activation, xp=xp)
         losses, _ = loss(z, batch["target"], xp=xp)
-        added = batch_metrics(z, losses, batch, xp=xp)
-        if "confusion" in sums:
-            said = one_hot(xp.astype(xp.argmax(z, axis=-1), batch["y"].dtype), data["classes"], z.dtype, xp=xp)
-            added["confusion"] = xp.matrix_transpose(batch["target"]) @ said
-        return add_totals(sums, added)
+        metrics = batch_metrics(z, losses, batch, xp=xp)
+        if "confusion" in totals:
+            classes = xp.astype(xp.argmax(z, axis=-1), batch["y"].dtype)
+            predicted = one_hot(classes, data["classes"], z.dtype, xp=xp)
+            metrics["confusion"] = xp.matrix_transpose(batch["target"]) @ predicted
+        return add_totals(totals, metrics)
 
     return step

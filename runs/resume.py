@@ -58,7 +58,7 @@ def check_data(
 
 
 def resume_state(checkpoint: Checkpoint, model: Model, plan: Plan, recipe: Recipe) -> Checkpoint:
-    """The checkpoint as a start of `fit`: held against the recipe's model and spans, slots the optimizer lacks at 0."""
+    """The checkpoint as a start of `fit`: held against the recipe's model and calls, optimizer states it lacks at 0."""
     differing = differing_fields(model, checkpoint.model)
     if str(checkpoint.state["params"][0]["W"].dtype) != recipe.dtype:
         differing.append("dtype")
@@ -80,10 +80,9 @@ def resume_state(checkpoint: Checkpoint, model: Model, plan: Plan, recipe: Recip
             "recipe never stops; it is not its own"
         )
     params = checkpoint.state["params"]
-    slots = {
-        slot: checkpoint.state.get(slot) or tree_map(np.zeros_like, params) for slot in make_optimizer(recipe).slots
-    }
-    return replace(checkpoint, state={"params": params} | slots)
+    zero = tree_map(np.zeros_like, params)
+    optimizer_state = {name: checkpoint.state.get(name) or zero for name in make_optimizer(recipe).state_names}
+    return replace(checkpoint, state={"params": params} | optimizer_state)
 
 
 def init_from(network: Checkpoint, model: Model, recipe: Recipe) -> Checkpoint:
@@ -102,7 +101,7 @@ def init_from(network: Checkpoint, model: Model, recipe: Recipe) -> Checkpoint:
         raise CheckpointError(
             f"the network to begin with has weights too large for {recipe.dtype}; use --dtype float64"
         )
-    slots = {slot: tree_map(np.zeros_like, params) for slot in make_optimizer(recipe).slots}
+    slots = {slot: tree_map(np.zeros_like, params) for slot in make_optimizer(recipe).state_names}
     # its standardisation belongs to its weights, whatever rows these are
     model = replace(model, x_scaling=network.model.x_scaling, y_scaling=network.model.y_scaling)
     return Checkpoint(model, {"params": params} | slots, 0, 0)

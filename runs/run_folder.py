@@ -234,7 +234,7 @@ class RunFolder:
         match event:
             case Progress():
                 if self._is_due(event.step):
-                    with contextlib.suppress(NotFiniteError):  # the next span will tell; what is kept is better
+                    with contextlib.suppress(NotFiniteError):  # the next call will tell; what is kept is better
                         self._save(event.checkpoint())
             case EpochEnded():
                 self._append_metrics(event)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, kept for a run to see between spans; and an end in time where it cannot see them."""
+"""Ctrl-C and SIGTERM, kept for a run to see between calls; and an end in time where it cannot see them."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-# After SIGTERM a process has this long to save; a long span, a compiler or a full disk may not take more.
+# After SIGTERM a process has this long to save; a long call, a compiler or a full disk may not take more.
 GRACE_SECONDS = 4.0
 
 
@@ -31,7 +31,7 @@ class StopSignal:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[StopSignal]:
-    """While open, a first Ctrl-C or SIGTERM is kept for the run to see between spans; a second Ctrl-C stops at once.
+    """While open, a first Ctrl-C or SIGTERM is kept for the run to see between calls; a second Ctrl-C stops at once.
 
     One that was ignored before, as in a shell's background, stays so.
     """

@@ -55,8 +55,8 @@ class SpoilingBackend(ReadOnlyBackend):
     def scan(self, step):
         run = plain_scan(step)
 
-        def spoil(state: Any, inputs: Any, fixed: Any) -> Any:
-            result = run(state, inputs, fixed)
+        def spoil(state: Any, inputs: Any, constants: Any) -> Any:
+            result = run(state, inputs, constants)
             kept = [leaf for _, leaf in named_leaves(result)]
             for _, leaf in named_leaves(state):
                 if not any(np.shares_memory(leaf, other) for other in kept):
@@ -111,9 +111,9 @@ class StrictBackend(Backend):
     def scan(self, step):
         run = plain_scan(step)
 
-        def watched(state: Any, inputs: Any, fixed: Any) -> Any:
+        def watched(state: Any, inputs: Any, constants: Any) -> Any:
             with self.no_way_to_the_host():
-                return run(state, inputs, fixed)
+                return run(state, inputs, constants)
 
         return watched
 

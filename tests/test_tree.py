@@ -2,8 +2,8 @@ import pytest
 
 from lagvis.tree import named_leaves, tree_from_names, tree_map
 
-TREE = {"params": [{"W": 1, "b": 2}, {"W": 3, "b": 4}], "sums": {"loss": 5}}
-NAMES = {"params.0.W": 1, "params.0.b": 2, "params.1.W": 3, "params.1.b": 4, "sums.loss": 5}
+TREE = {"params": [{"W": 1, "b": 2}, {"W": 3, "b": 4}], "totals": {"loss": 5}}
+NAMES = {"params.0.W": 1, "params.0.b": 2, "params.1.W": 3, "params.1.b": 4, "totals.loss": 5}
 
 
 def test_the_path_in_the_tree_is_the_name():

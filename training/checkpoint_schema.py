@@ -52,7 +52,9 @@ def require_unique_strings(value: Any) -> tuple[str, ...]:
 
 def check_names(state: Any) -> None:
     """ValueError unless there are parameters, known slots, W and b in every layer and nothing else, of one dtype."""
-    known = {"params"}.union(*(optimizer(momentum=0.5, nesterov=False).slots for optimizer in OPTIMIZERS.values()))
+    known = {"params"}.union(
+        *(optimizer(momentum=0.5, nesterov=False).state_names for optimizer in OPTIMIZERS.values())
+    )
     strange = {*state} - known
     for slot in {*state} & known:
         layers = state[slot] if isinstance(state[slot], list) else [{}]

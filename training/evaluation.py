@@ -39,15 +39,15 @@ class Metrics:
     confusion: np.ndarray | None = None
 
     @classmethod
-    def of(cls, sums: dict[str, np.ndarray], model: Model) -> "Metrics":
-        """Sums of the step (network/step.py) as means, with standardised targets taken back to the user's unit."""
-        weight = float(sums["weight"])
+    def of(cls, totals: dict[str, np.ndarray], model: Model) -> "Metrics":
+        """Totals of the step (network/step.py) as means, with standardised targets taken back to the user's unit."""
+        weight = float(totals["weight"])
         if model.y_scaling is not None:
-            squared = sums["squared_error"] * model.y_scaling.deviation**2 / weight
+            squared = totals["squared_error"] * model.y_scaling.deviation**2 / weight
             return cls(loss=float(squared.mean()), errors=tuple(float(root) for root in np.sqrt(squared)))
-        confusion = sums["confusion"].astype(np.int64) if "confusion" in sums else None
-        accuracy = float(sums["correct"]) / float(sums.get("rows", weight))
-        return cls(float(sums["loss"]) / weight, accuracy, confusion=confusion)
+        confusion = totals["confusion"].astype(np.int64) if "confusion" in totals else None
+        accuracy = float(totals["correct"]) / float(totals.get("rows", weight))
+        return cls(float(totals["loss"]) / weight, accuracy, confusion=confusion)
 
     @property
     def finite(self) -> bool:
@@ -57,15 +57,15 @@ class Metrics:
 
 def zero_totals(model: Model, dtype: str, *, confusion: bool = False, weighted: bool = False) -> dict[str, np.ndarray]:
     """Empty running totals for the step, on the host; of weighted rows their number is counted too."""
-    sums = {"loss": np.zeros((), dtype), "weight": np.zeros((), dtype)}
+    totals = {"loss": np.zeros((), dtype), "weight": np.zeros((), dtype)}
     if model.y_scaling is not None:
-        return sums | {"squared_error": np.zeros(model.widths[-1], dtype)}
-    sums["correct"] = np.zeros((), dtype)
+        return totals | {"squared_error": np.zeros(model.widths[-1], dtype)}
+    totals["correct"] = np.zeros((), dtype)
     if weighted:
-        sums["rows"] = np.zeros((), dtype)
+        totals["rows"] = np.zeros((), dtype)
     if confusion:
-        sums["confusion"] = np.zeros((model.widths[-1], model.widths[-1]), dtype)
-    return sums
+        totals["confusion"] = np.zeros((model.widths[-1], model.widths[-1]), dtype)
+    return totals
 
 
 class Evaluator:
@@ -97,8 +97,8 @@ class Evaluator:
             if stop():
                 raise StopRequestedError("an evaluation was asked to stop")
             indices = self._backend.asarray(rows[None, first : first + self._piece].astype(np.int32))
-            sums = self._run(tree_map(self._backend.asarray, zero), (indices,), (params, data))
-            totals = tree_map(partial(self._add, self._backend), totals, sums)
+            added = self._run(tree_map(self._backend.asarray, zero), (indices,), (params, data))
+            totals = tree_map(partial(self._add, self._backend), totals, added)
         return Metrics.of(totals, self._model)
 
     @staticmethod

@@ -22,7 +22,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Progress:
-    """A span has ended: where the run is, and the loss and accuracy of that span alone.
+    """A call of the backend has ended: where the run is, and the loss and accuracy of that call alone.
 
     `checkpoint` copies the state of this moment to the host (NotFiniteError where it holds numbers that are none); it
     must be asked before the run goes on.

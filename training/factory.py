@@ -18,10 +18,10 @@ from lagvis.tree import tree_map
 
 
 def initial_state(recipe: Recipe, model: Model) -> dict[str, Any]:
-    """Parameters drawn by the seed and empty slots, on the host in the recipe's dtype, the same for every backend."""
+    """Parameters drawn by the seed and a zero optimizer state, on the host in the recipe's dtype, for every backend."""
     drawn = initialize(model.widths, model.activation, generator(recipe.seed, "weights"))
     params = tree_map(lambda a: a.astype(recipe.dtype), drawn)
-    return {"params": params} | {slot: tree_map(np.zeros_like, params) for slot in make_optimizer(recipe).slots}
+    return {"params": params} | {name: tree_map(np.zeros_like, params) for name in make_optimizer(recipe).state_names}
 
 
 def make_optimizer(recipe: Recipe) -> Optimizer:

@@ -24,10 +24,10 @@ from lagvis.tree import tree_map
 
 @dataclass(frozen=True)
 class StepGroup:
-    """A span made ready: its `inputs` and zero `sums` on the device, and where the run is once it is done."""
+    """Steps of one call of the backend: `inputs` and zero `totals` on the device, and the position after the call."""
 
     inputs: tuple[Any, Any]
-    sums: dict[str, Any]
+    totals: dict[str, Any]
     step: int
     learning_rate: float
 
@@ -35,7 +35,7 @@ class StepGroup:
 def step_groups(
     recipe: Recipe, plan: Plan, backend: Backend, zero: dict[str, np.ndarray], after: int = 0
 ) -> Iterator[StepGroup]:
-    """The spans of a run after its first `after` steps, each made when it is asked for."""
+    """Yield the calls of a run after its first `after` steps, each made when it is asked for."""
     total_steps = plan.epochs * plan.steps_per_epoch
     step = after // plan.steps_per_epoch * plan.steps_per_epoch
     for epoch in range(after // plan.steps_per_epoch + 1, plan.epochs + 1):
@@ -58,11 +58,11 @@ def fit(
     seconds: float = 0.0,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
-    """Train, and yield Started, then Progress a span and EpochEnded an epoch, then Finished.
+    """Train, and yield Started, then Progress for each call and EpochEnded an epoch, then Finished.
 
     From a checkpoint `start` (of this recipe and data set, `seconds` into the run) the run goes on as if it had never
-    stopped. `stop` is asked between spans and between pieces of an evaluation; once it is true the run ends as
-    "interrupted" with the state it has. A span whose loss is no longer a number, or a state that holds such numbers,
+    stopped. `stop` is asked between calls and between pieces of an evaluation; once it is true the run ends as
+    "interrupted" with the state it has. A call whose loss is no longer a number, or a state that holds such numbers,
     ends it as "diverged" with the newest checkpoint before.
     """
     with backend.limited_threads(plan.threads):
@@ -84,7 +84,7 @@ class Run:
     ) -> None:
         self.plan, self.backend, self.dataset, self.dtype, self.stop = plan, backend, dataset, recipe.dtype, stop
         self.model = start.model if start else Model.of(recipe, dataset, plan.training_rows)
-        self.run_span = backend.scan(make_training_step(recipe, xp=backend.xp))
+        self.run_steps = backend.scan(make_training_step(recipe, xp=backend.xp))
         self.evaluator = Evaluator(self.model, backend)
         self.data = self.to_device(self.model.prepare(dataset.x_train, dataset.y_train, recipe.dtype))
         # weights are for the steps; what is judged is judged without
@@ -96,7 +96,7 @@ class Run:
         self.step, self.learning_rate = self.kept.step, self.kept.learning_rate
         self.zero = zero_totals(self.model, recipe.dtype, weighted=bool(weights))
         self.totals: dict[str, np.ndarray] = self.kept.totals or tree_map(np.float64, self.zero)
-        self.spans = step_groups(recipe, plan, backend, self.zero, self.step)
+        self.calls = step_groups(recipe, plan, backend, self.zero, self.step)
         self.train: Metrics | None = None
         self.validation: Metrics | None = None
         self.seconds = seconds
@@ -111,11 +111,11 @@ class Run:
         self.started = time.perf_counter() - self.seconds
         reason, test = "completed", None
         try:
-            next_span = next(self.spans, None)
+            next_call = next(self.calls, None)
             for epoch in range(self.kept.epoch + 1, self.plan.epochs + 1):
                 while self.step < epoch * self.plan.steps_per_epoch:
-                    assert next_span is not None, "there is a span for every step"
-                    scores, next_span = self._take(next_span)
+                    assert next_call is not None, "there is a call for every step"
+                    scores, next_call = self._take(next_call)
                     yield Progress(
                         epoch, self.step, self._images(), self.learning_rate, scores, self._clock(), self.checkpoint
                     )
@@ -137,17 +137,17 @@ class Run:
             reason, seconds = "diverged", self._clock()
         yield Finished(reason, seconds, self.train, self.validation, test, self.kept)
 
-    def _take(self, span: StepGroup) -> tuple[Metrics, StepGroup | None]:
-        """Run a span; its scores, and the next span, made ready while the device computed."""
-        self.state["sums"] = span.sums
-        self.state = self.run_span(self.state, span.inputs, (self.weighted,))
-        following = next(self.spans, None)
-        sums = tree_map(self.backend.to_numpy, self.state.pop("sums"))  # the one synchronisation of a span
-        scores = Metrics.of(sums, self.model)
+    def _take(self, call: StepGroup) -> tuple[Metrics, StepGroup | None]:
+        """Run a call; return its metrics, and the next call, made ready while the device computed."""
+        self.state["totals"] = call.totals
+        self.state = self.run_steps(self.state, call.inputs, (self.weighted,))
+        following = next(self.calls, None)
+        totals = tree_map(self.backend.to_numpy, self.state.pop("totals"))  # the one synchronisation of a call
+        scores = Metrics.of(totals, self.model)
         if not scores.finite:
-            raise NotFiniteError(f"the loss of a span that ends with step {span.step} is no number")
-        self.totals = tree_map(np.add, self.totals, sums)
-        self.step, self.learning_rate = span.step, span.learning_rate
+            raise NotFiniteError(f"the loss of the call that ends with step {call.step} is not a finite number")
+        self.totals = tree_map(np.add, self.totals, totals)
+        self.step, self.learning_rate = call.step, call.learning_rate
         return scores, following
 
     def _close(self, epoch: int) -> EpochEnded:

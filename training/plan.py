@@ -1,4 +1,4 @@
-"""How a run is cut up: which rows, how many steps, and in spans of how many steps the backend takes them."""
+"""How a run is cut up: which rows, how many steps, and how many steps the backend takes per call."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,10 +12,10 @@ from lagvis.training.recipe import Recipe
 from lagvis.training.seeding import generator
 from lagvis.training.threads import threads_for
 
-# A span should be about a tenth of a second of work for NumPy on a laptop: long enough that nothing between spans is
-# felt, short enough for a progress bar and Ctrl-C. Its length is computed from these two figures, never from a clock,
-# so that the same recipe has the same spans everywhere.
-SPAN_SECONDS = 0.1
+# A call should be about a tenth of a second of work for NumPy on a laptop: long enough that the work between calls does
+# not count, short enough for a progress bar and Ctrl-C. Its steps are computed from these figures, never from a clock,
+# so that the same recipe has the same calls everywhere.
+CALL_SECONDS = 0.1
 SECONDS_A_STEP = 2e-4
 OPERATIONS_A_SECOND = 1e11
 
@@ -26,10 +26,10 @@ FEW_HELD_OUT = 0.1
 
 @dataclass(frozen=True)
 class Plan:
-    """Rows, batches and spans of a run.
+    """Rows, batches and calls of a run.
 
-    span is the number of full batches that a backend takes as one unit; the epoch ends with a shorter span and a
-    batch of `tail` rows where the numbers do not come out even.
+    steps_per_call is the number of full batches that a backend takes in one call; the epoch ends with a shorter call
+    and a batch of `tail` rows where the numbers do not come out even.
     """
 
     training_rows: np.ndarray
@@ -87,8 +87,8 @@ def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = Fal
 
 
 def choose_steps_per_call(widths: tuple[int, ...], batch_size: int, full_batches: int) -> int:
-    """Steps a span: about SPAN_SECONDS of work; a divisor of `full_batches` if there is one not much shorter."""
-    longest = int(SPAN_SECONDS / (SECONDS_A_STEP + operations(widths, batch_size) / OPERATIONS_A_SECOND))
+    """Steps per call: about CALL_SECONDS of work; a divisor of `full_batches` if there is one not much shorter."""
+    longest = int(CALL_SECONDS / (SECONDS_A_STEP + operations(widths, batch_size) / OPERATIONS_A_SECOND))
     longest = max(1, min(longest, full_batches))
     return next((n for n in range(longest, longest // 2, -1) if full_batches % n == 0), longest)
 
@@ -108,9 +108,9 @@ def epoch_order(recipe: Recipe, plan: Plan, epoch: int) -> np.ndarray:
 
 
 def split_epoch(plan: Plan, order: np.ndarray) -> list[np.ndarray]:
-    """The order of an epoch as index arrays (S, B), one a span."""
+    """The order of an epoch as index arrays (S, B), one for each call."""
     full = order[: plan.full_batches * plan.batch_size].reshape(plan.full_batches, plan.batch_size)
-    spans = [full[first : first + plan.steps_per_call] for first in range(0, plan.full_batches, plan.steps_per_call)]
+    calls = [full[first : first + plan.steps_per_call] for first in range(0, plan.full_batches, plan.steps_per_call)]
     if plan.tail:
-        spans.append(order[None, -plan.tail :])
-    return spans
+        calls.append(order[None, -plan.tail :])
+    return calls

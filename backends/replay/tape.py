@@ -100,19 +100,19 @@ class Recorder(ABC):
 
 
 class Tape:
-    """The calls of a step on arrays of given shapes, with given `fixed` arrays, and the memory of all its results."""
+    """Recorded calls of a step, for arrays of given shapes and given `constants`, and the memory of all its results."""
 
     def __init__(
-        self, step: Step, state: Tree, inputs: tuple[Array, ...], fixed: tuple[Tree, ...], recorder: Recorder
+        self, step: Step, state: Tree, inputs: tuple[Array, ...], constants: tuple[Tree, ...], recorder: Recorder
     ) -> None:
         copy = recorder.copy
         self.state = [Recorded(copy(a)) for a in leaves(state)]
         self.inputs = [Recorded(copy(a[0, ...])) for a in inputs]
-        self.fixed = leaves(fixed)
-        given = [*self.state, *self.inputs, *map(Recorded, self.fixed)]
+        self.constants = leaves(constants)
+        given = [*self.state, *self.inputs, *map(Recorded, self.constants)]
         with recorder.recording():
             handles = map(recorder.handle, given)
-            new = step(rebuild(state, handles), *(next(handles) for _ in inputs), *rebuild(fixed, handles))
+            new = step(rebuild(state, handles), *(next(handles) for _ in inputs), *rebuild(constants, handles))
         results = [self._own(old, recorder.find(a), recorder) for old, a in zip(self.state, leaves(new), strict=True)]
         recorder.reuse(self.state, results)
         self.copying = recorder.copying
@@ -136,7 +136,7 @@ class Tape:
         return recorder.record(recorder.copy, [recorder.handle(new)], {}, recorder.copy(new.value))
 
     def run(self, state: Tree, inputs: tuple[Array, ...]) -> Tree:
-        """All steps of a span; the state that is returned lives in the tape's memory, until its next run."""
+        """Run all steps of a call; the state that is returned lives in the tape's memory, until its next run."""
         for own, a in zip(self.state, leaves(state), strict=True):
             if own.value is not a:
                 self.copying(own.value, a)()
@@ -149,22 +149,22 @@ class Tape:
 
 
 def recorded_scan(step: Step, recorder: Callable[[], Recorder]) -> Run:
-    """A scan that records a step once it is sure to come again with the same `fixed` arrays."""
+    """A scan that records a step once it is sure to come again with the same `constants` arrays."""
     loop = plain_scan(step)
     tapes: dict[str, Tape] = {}
     met: dict[str, list[Array]] = {}
 
-    def run(state: Tree, inputs: tuple[Array, ...], fixed: tuple[Tree, ...]) -> Tree:
-        arrays = leaves(fixed)
+    def run(state: Tree, inputs: tuple[Array, ...], constants: tuple[Tree, ...]) -> Tree:
+        arrays = leaves(constants)
         kinds = ((tuple(a.shape), str(a.dtype)) for a in (*leaves(state), *(a[0, ...] for a in inputs), *arrays))
-        key = str(rebuild([state, inputs, fixed], kinds))
+        key = str(rebuild([state, inputs, constants], kinds))
         tape = tapes.get(key)
-        if tape is None or any(a is not b for a, b in zip(tape.fixed, arrays, strict=True)):
+        if tape is None or any(a is not b for a, b in zip(tape.constants, arrays, strict=True)):
             known = key in met and all(a is b for a, b in zip(met[key], arrays, strict=True))
             met[key] = arrays
             if inputs[0].shape[0] == 1 and not known:
-                return loop(state, inputs, fixed)
-            tape = tapes[key] = Tape(step, state, inputs, fixed, recorder())
+                return loop(state, inputs, constants)
+            tape = tapes[key] = Tape(step, state, inputs, constants, recorder())
         return tape.run(state, inputs)
 
     return run

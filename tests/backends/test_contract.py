@@ -15,27 +15,27 @@ def example(dtype):
     rng = np.random.default_rng(0)
     state = {"W": rng.normal(size=(3, 2)), "still": rng.normal(size=(4,)), "count": np.zeros(())}
     inputs = (rng.normal(size=(5, 3)), np.linspace(0.1, 0.5, 5))
-    fixed = ({"x": rng.normal(size=(3, 3))},)
+    constants = ({"x": rng.normal(size=(3, 3))},)
     return (
         tree_map(lambda a: a.astype(dtype), state),
         [a.astype(dtype) for a in inputs],
-        tuple(tree_map(lambda a: a.astype(dtype), tree) for tree in fixed),
+        tuple(tree_map(lambda a: a.astype(dtype), tree) for tree in constants),
     )
 
 
 def run(backend, scan, dtype):
-    state, inputs, fixed = example(dtype)
+    state, inputs, constants = example(dtype)
     inputs = tuple(backend.asarray(a) for a in inputs)
-    fixed = tuple(tree_map(backend.asarray, tree) for tree in fixed)
-    return tree_map(backend.to_numpy, scan(tree_map(backend.asarray, state), inputs, fixed))
+    constants = tuple(tree_map(backend.asarray, tree) for tree in constants)
+    return tree_map(backend.to_numpy, scan(tree_map(backend.asarray, state), inputs, constants))
 
 
 def test_scan_means_the_plain_loop(backend_of, dtype):
     backend = backend_of(dtype)
     found, expected = run(backend, backend.scan(step), dtype), run(backend, plain_scan(step), dtype)
-    state, inputs, fixed = example("float64")
+    state, inputs, constants = example("float64")
     for i in range(5):
-        state = step(state, inputs[0][i], inputs[1][i], *fixed)
+        state = step(state, inputs[0][i], inputs[1][i], *constants)
     for name, leaf in named_leaves(found):
         assert leaf.dtype == dtype
         eps = 8 * np.finfo(dtype).eps
@@ -58,15 +58,15 @@ def test_arrays_go_there_and_back_as_copies_of_their_own_type(backend, kind):
 
 
 def test_fixed_arrays_serve_many_runs_and_a_returned_state_the_next(backend):
-    state, inputs, fixed = example("float64")
+    state, inputs, constants = example("float64")
     scan = backend.scan(step)
     state = tree_map(backend.asarray, state)
-    fixed = tuple(tree_map(backend.asarray, tree) for tree in fixed)
+    constants = tuple(tree_map(backend.asarray, tree) for tree in constants)
     for _ in range(3):
-        state = scan(state, tuple(backend.asarray(a) for a in inputs), fixed)
+        state = scan(state, tuple(backend.asarray(a) for a in inputs), constants)
     assert backend.to_numpy(state["count"]) == 15.0
     assert np.isfinite(backend.to_numpy(state["W"])).all()
-    np.testing.assert_array_equal(backend.to_numpy(fixed[0]["x"]), example("float64")[2][0]["x"])
+    np.testing.assert_array_equal(backend.to_numpy(constants[0]["x"]), example("float64")[2][0]["x"])
 
 
 def test_a_backend_says_what_it_is(backend_of, dtype):

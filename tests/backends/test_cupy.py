@@ -259,7 +259,7 @@ def test_everything_happens_on_one_stream_of_our_own():
     inputs = (backend.asarray(np.zeros((2, 3), np.int32)), backend.asarray(np.full(2, 0.1)))
     data = tree_map(backend.asarray, data_of(x, y))
     state = backend.scan(on_a_stream)(tree_map(backend.asarray, host_state(params, optimizer)), inputs, (data,))
-    assert tree_map(backend.to_numpy, state)["sums"]["weight"] == 6.0
+    assert tree_map(backend.to_numpy, state)["totals"]["weight"] == 6.0
     assert len(set(stand_in.streams)) == 1
     assert stand_in.streams[0] is not None
     assert backend.device == "cuda:1"
@@ -300,9 +300,9 @@ def recorded_calls():
                 step(host_state(params, optimizer, kind), indices, np.array(0.1), data)
                 loss = cross_entropy if kind == "classes" else LOSSES["mse"]
                 evaluate = make_evaluation(activation=ACTIVATIONS[activation], loss=loss, xp=xp)
-                sums = host_state(params, optimizer, kind)["sums"]
-                sums |= {"confusion": np.zeros((3, 3))} if kind == "classes" else {}
-                evaluate(sums, indices, params, data)
+                totals = host_state(params, optimizer, kind)["totals"]
+                totals |= {"confusion": np.zeros((3, 3))} if kind == "classes" else {}
+                evaluate(totals, indices, params, data)
     return sorted(xp.heard)
 
 
@@ -341,9 +341,9 @@ def test_no_value_of_a_span_returns_to_the_host(kind):
     step = make_step(activation=ACTIVATIONS["relu"], loss=loss, optimizer=optimizer, xp=jax.numpy)
     state = host_state(params, optimizer, kind)
 
-    def span(state, inputs, data):
+    def call(state, inputs, data):
         return jax.lax.scan(lambda carry, i: (step(carry, *i, data), None), state, inputs)[0]
 
     with jax.enable_x64(True):
-        shapes = jax.eval_shape(span, state, (np.zeros((5, 3), np.int32), np.zeros(5)), data_of(x, y))
+        shapes = jax.eval_shape(call, state, (np.zeros((5, 3), np.int32), np.zeros(5)), data_of(x, y))
     assert tree_map(lambda a: a.shape, shapes) == tree_map(lambda a: a.shape, state)

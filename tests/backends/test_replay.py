@@ -89,8 +89,8 @@ def problem(backend, seed=0):
     rng = np.random.default_rng(seed)
     state = {name: backend.asarray(rng.normal(size=(4, 4)).astype(backend.dtype)) for name in "ab"}
     inputs = (rng.normal(size=(6, 4)).astype(backend.dtype), rng.random(6).astype(backend.dtype))
-    fixed = (backend.asarray(rng.normal(size=(4, 4)).astype(backend.dtype)),)
-    return state, tuple(map(backend.asarray, inputs)), fixed
+    constants = (backend.asarray(rng.normal(size=(4, 4)).astype(backend.dtype)),)
+    return state, tuple(map(backend.asarray, inputs)), constants
 
 
 def host(backend, tree: Tree):
@@ -119,11 +119,11 @@ def test_replayed_equals_plain_bit_for_bit(opened, hard, dtype):
         run = backend.scan(partial(hard, backend.xp))
         results.append([])
         for seed in (0, 1):  # other data of the same shapes
-            state, inputs, fixed = problem(backend, seed)
-            given = {"inputs": list(inputs), "fixed": list(fixed)}
+            state, inputs, constants = problem(backend, seed)
+            given = {"inputs": list(inputs), "constants": list(constants)}
             before = host(backend, given)
             for steps in (6, 1, 1, 3, 1):
-                state = run(state, tuple(a[:steps] for a in inputs), fixed)
+                state = run(state, tuple(a[:steps] for a in inputs), constants)
                 results[-1].append(host(backend, state))
             assert_same_bits(host(backend, given), before)
     for found, expected in zip(*results, strict=True):
@@ -144,7 +144,9 @@ def test_training_replayed_equals_plain_bit_for_bit(opened, activation, momentum
         optimizer = sgd(momentum=momentum, nesterov=True)
         loss = LOSSES["cross-entropy"]
         step = make_step(activation=ACTIVATIONS[activation], loss=loss, optimizer=optimizer, xp=backend.xp)
-        state = {"params": params, "sums": zero} | {slot: tree_map(np.zeros_like, params) for slot in optimizer.slots}
+        state = {"params": params, "totals": zero} | {
+            name: tree_map(np.zeros_like, params) for name in optimizer.state_names
+        }
         data = {
             "x": np.random.default_rng(1).integers(0, 256, (40, 7), dtype=np.uint8),
             "y": np.arange(40, dtype=np.uint8) % 3,
@@ -169,9 +171,9 @@ def test_a_step_is_recorded_once_for_all_spans_of_its_shapes(opened):
         return {"a": state["a"] * r, "b": state["b"] @ x + i}
 
     run = backend.scan(counting)
-    state, inputs, fixed = problem(backend)
+    state, inputs, constants = problem(backend)
     for steps in (6, 6, 4, 1, 6):
-        state = run(state, tuple(a[:steps] for a in inputs), fixed)
+        state = run(state, tuple(a[:steps] for a in inputs), constants)
     assert len(seen) == 1
 
 
@@ -184,36 +186,36 @@ def test_a_step_that_comes_once_is_not_recorded(opened):
         return state
 
     run = backend.scan(counting)
-    state, inputs, fixed = problem(backend)
-    run(state, tuple(a[:1] for a in inputs), fixed)
+    state, inputs, constants = problem(backend)
+    run(state, tuple(a[:1] for a in inputs), constants)
     assert seen == [type(state["a"])]
 
 
 def test_what_a_recorder_cannot_follow_is_an_error(opened):
     backend = opened("float64")
-    state, inputs, fixed = problem(backend)
+    state, inputs, constants = problem(backend)
     with pytest.raises(TypeError, match="an array for each array"):
-        backend.scan(lambda state, i, r, x: {"a": 1.0, "b": state["b"]})(state, inputs, fixed)
+        backend.scan(lambda state, i, r, x: {"a": 1.0, "b": state["b"]})(state, inputs, constants)
 
 
 def test_a_step_cannot_branch_on_a_value(opened):
     backend = opened("float64")
-    state, inputs, fixed = problem(backend)
+    state, inputs, constants = problem(backend)
     with pytest.raises(TypeError, match="cannot ask for the value"):
-        backend.scan(lambda state, i, r, x: state if r > 0 else {})(state, inputs, fixed)
+        backend.scan(lambda state, i, r, x: state if r > 0 else {})(state, inputs, constants)
 
 
 @pytest.mark.parametrize("ask", [float, int, lambda r: r.item()], ids=["float", "int", "item"])
 def test_a_step_cannot_take_a_value_to_the_host(opened, ask):
     backend = opened("float64")
-    state, inputs, fixed = problem(backend)
+    state, inputs, constants = problem(backend)
     with pytest.raises((TypeError, AttributeError)):
-        backend.scan(lambda state, i, r, x: {"a": state["a"] * ask(r), "b": state["b"]})(state, inputs, fixed)
+        backend.scan(lambda state, i, r, x: {"a": state["a"] * ask(r), "b": state["b"]})(state, inputs, constants)
 
 
 def test_torch_cannot_write_into_an_array():
     open_backend("torch", "float64")
     backend = select("cpu", "torch", "float64")
-    state, inputs, fixed = problem(backend)
+    state, inputs, constants = problem(backend)
     with pytest.raises(TypeError, match="must not write"):
-        backend.scan(lambda state, i, r, x: {"a": state["a"].mul_(2.0), "b": state["b"]})(state, inputs, fixed)
+        backend.scan(lambda state, i, r, x: {"a": state["a"].mul_(2.0), "b": state["b"]})(state, inputs, constants)

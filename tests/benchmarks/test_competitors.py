@@ -84,7 +84,7 @@ def test_the_costs_are_measured_and_shown():
         },
         "left_out": {"torch": "PyTorch is not installed"},
     }
-    assert 0 < costs["start-up"]["numpy"]["ready"] < costs["start-up"]["numpy"]["first span"]
+    assert 0 < costs["start-up"]["numpy"]["ready"] < costs["start-up"]["numpy"]["first call"]
     assert costs["memory"]["numpy"] > 50
     assert costs["growth"]["numpy"]["samples"]["1000"][1] == 2 * costs["growth"]["numpy"]["samples"]["500"][1]
     shown = costs_tables(costs)

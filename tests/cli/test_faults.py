@@ -27,8 +27,8 @@ SMALL = 20  # dots an inch
 
 @pytest.fixture
 def arguments(tmp_path, monkeypatch):
-    """A run of two epochs of several spans, with a save after each."""
-    monkeypatch.setattr("lagvis.training.plan.SPAN_SECONDS", 1e-9)
+    """A run of two epochs of several calls, with a save after each."""
+    monkeypatch.setattr("lagvis.training.plan.CALL_SECONDS", 1e-9)
     return ["--data", str(write_dataset(tmp_path / "data.npz")), *FLAGS, "--name", "run"]
 
 
@@ -89,7 +89,7 @@ def runs_with_signal(arguments, output, which, times=1, every="1"):
     output.mkdir()
     program = (
         "import sys; sys.argv = ['fault_injection', *sys.argv[1:]]\n"
-        "import lagvis.training.plan; lagvis.training.plan.SPAN_SECONDS = 1e-9\n"
+        "import lagvis.training.plan; lagvis.training.plan.CALL_SECONDS = 1e-9\n"
         f"import lagvis.report.plots.figure; lagvis.report.plots.figure.DPI = {SMALL}\n"
         "from tests.cli import fault_injection; fault_injection.main()"
     )

@@ -23,9 +23,9 @@ from tests.cli.commands import ROOT, environment, running_process, write_dataset
 
 @pytest.fixture
 def data_file(tmp_path, monkeypatch):
-    """A data file, and the folder of its runs as the working folder; one step a span."""
+    """A data file, and the folder of its runs as the working folder; one step for each call."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lagvis.training.plan.SPAN_SECONDS", 1e-9)
+    monkeypatch.setattr("lagvis.training.plan.CALL_SECONDS", 1e-9)
     return write_dataset(tmp_path / "data.npz")
 
 

@@ -89,8 +89,8 @@ class SwappedSign(ReadOnlyBackend):
     def scan(self, step):
         right = super().scan(step)
 
-        def run(state, inputs, fixed):
-            moved = right(state, inputs, fixed)
+        def run(state, inputs, constants):
+            moved = right(state, inputs, constants)
             return moved | {"params": tree_map(lambda old, new: 2 * old - new, state["params"], moved["params"])}
 
         return run
@@ -116,9 +116,9 @@ class NotANumber(ReadOnlyBackend):
     def scan(self, step):
         right = super().scan(step)
 
-        def run(state, inputs, fixed):
-            moved = right(state, inputs, fixed)
-            return moved | {"sums": moved["sums"] | {"loss": moved["sums"]["loss"] * np.nan}}
+        def run(state, inputs, constants):
+            moved = right(state, inputs, constants)
+            return moved | {"totals": moved["totals"] | {"loss": moved["totals"]["loss"] * np.nan}}
 
         return run
 
@@ -193,11 +193,11 @@ def test_of_several_failures_the_largest_is_shown_and_a_nan_stays():
         def scan(self, step):
             right, calls = super().scan(step), []
 
-            def run(state, inputs, fixed):
+            def run(state, inputs, constants):
                 calls.append(1)
-                moved = right(state, inputs, fixed)
+                moved = right(state, inputs, constants)
                 error = self.errors[(len(calls) - 1) // 2]  # each step is taken twice: judged, and free
-                return moved | {"sums": moved["sums"] | {"loss": moved["sums"]["loss"] * (1 + error)}}
+                return moved | {"totals": moved["totals"] | {"loss": moved["totals"]["loss"] * (1 + error)}}
 
             return run
 

@@ -21,9 +21,9 @@ def our_gradients(backend, params, x, y, activation, loss, **extra):
     data = tree_map(backend.asarray, data_of(x, y) | extra)
     batch = take_batch(data, backend.asarray(np.arange(len(x), dtype=np.int32)), data["x"].dtype, xp=backend.xp)
     on_device = tree_map(backend.asarray, params)
-    grads, sums = gradients(on_device, batch, activation=ACTIVATIONS[activation], loss=loss, xp=backend.xp)
-    weight = sums["weight"] if isinstance(sums["weight"], int) else backend.to_numpy(sums["weight"])
-    return float(backend.to_numpy(sums["loss"])) / float(weight), tree_map(backend.to_numpy, grads)
+    grads, totals = gradients(on_device, batch, activation=ACTIVATIONS[activation], loss=loss, xp=backend.xp)
+    weight = totals["weight"] if isinstance(totals["weight"], int) else backend.to_numpy(totals["weight"])
+    return float(backend.to_numpy(totals["loss"])) / float(weight), tree_map(backend.to_numpy, grads)
 
 
 def assert_trees_agree(found, expected, rtol):

@@ -10,10 +10,11 @@ CASES = [(0.0, False), (0.9, False), (0.9, True), (0.5, True), (0.99, False)]
 def run(backend, optimizer, params, gradient, steps, rate):
     """Follow `gradient(params)` on a backend; returns the parameters on the host."""
     state = tree_map(backend.asarray, params)
-    slots = {name: tree_map(lambda p: backend.asarray(np.zeros_like(p)), params) for name in optimizer.slots}
+    zeros = tree_map(lambda p: backend.asarray(np.zeros_like(p)), params)
+    optimizer_state = dict.fromkeys(optimizer.state_names, zeros)
     rate = backend.asarray(np.array(rate))
     for _ in range(steps):
-        state, slots = optimizer.update(state, gradient(state), slots, rate)
+        state, optimizer_state = optimizer.update(state, gradient(state), optimizer_state, rate)
     return tree_map(backend.to_numpy, state)
 
 
@@ -54,13 +55,13 @@ def test_momentum_follows_the_bent_valley_of_rosenbrock(nesterov):
         x, y = tree[0]["W"]
         return [{"W": np.array([-2 * (1 - x) - 400 * x * (y - x * x), 200 * (y - x * x)])}]
 
-    state, slots = [{"W": np.array([-1.2, 1.0])}], {"velocity": [{"W": np.zeros(2)}]}
+    state, optimizer_state = [{"W": np.array([-1.2, 1.0])}], {"velocity": [{"W": np.zeros(2)}]}
     optimizer = sgd(momentum=0.95, nesterov=nesterov)
     for _ in range(5000):
-        state, slots = optimizer.update(state, gradient(state), slots, np.array(2e-4))
+        state, optimizer_state = optimizer.update(state, gradient(state), optimizer_state, np.array(2e-4))
     np.testing.assert_allclose(state[0]["W"], [1.0, 1.0], atol=1e-3)
 
 
 def test_without_momentum_nothing_is_kept():
-    assert sgd(momentum=0.0, nesterov=True).slots == ()
-    assert sgd(momentum=0.9).slots == ("velocity",)
+    assert sgd(momentum=0.0, nesterov=True).state_names == ()
+    assert sgd(momentum=0.9).state_names == ("velocity",)

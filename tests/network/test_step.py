@@ -17,15 +17,15 @@ GOLDEN = Path(__file__).with_name("golden.json")
 
 
 def host_state(params, optimizer, kind="classes", n_out=3):
-    """A state at the start of a span, on the host."""
-    sums = {"loss": np.zeros(()), "weight": np.zeros(())}
-    sums |= {"correct": np.zeros(())} if kind == "classes" else {"squared_error": np.zeros(n_out)}
-    slots = {slot: tree_map(np.zeros_like, params) for slot in optimizer.slots}
-    return {"params": params, "sums": sums} | slots
+    """A state at the start of a call, on the host."""
+    totals = {"loss": np.zeros(()), "weight": np.zeros(())}
+    totals |= {"correct": np.zeros(())} if kind == "classes" else {"squared_error": np.zeros(n_out)}
+    optimizer_state = {name: tree_map(np.zeros_like, params) for name in optimizer.state_names}
+    return {"params": params, "totals": totals} | optimizer_state
 
 
 def take_steps(backend, state, data, indices, rates, *, activation, loss, optimizer):
-    """The state after S steps in one span, on the host."""
+    """The state after S steps in one call, on the host."""
     step = make_step(activation=ACTIVATIONS[activation], loss=loss, optimizer=optimizer, xp=backend.xp)
     inputs = (backend.asarray(indices.astype(np.int32)), backend.asarray(rates))
     data = tree_map(backend.asarray, data)
@@ -58,11 +58,11 @@ def test_ten_steps_are_those_of_torch_optim(backend, torch, kind, momentum, nest
     expected = dict(named_leaves([{name: p.detach().numpy() for name, p in layer.items()} for layer in leaves]))
     for name, leaf in named_leaves(state["params"]):
         np.testing.assert_allclose(leaf, expected[name], rtol=1e-12, atol=1e-14, err_msg=name)
-    assert float(state["sums"]["weight"]) == 80
+    assert float(state["totals"]["weight"]) == 80
     if kind == "classes":
-        assert float(state["sums"]["loss"]) / 80 == pytest.approx(np.mean(losses), rel=1e-13)
+        assert float(state["totals"]["loss"]) / 80 == pytest.approx(np.mean(losses), rel=1e-13)
     else:
-        assert float(state["sums"]["squared_error"].mean()) / 80 == pytest.approx(np.mean(losses), rel=1e-13)
+        assert float(state["totals"]["squared_error"].mean()) / 80 == pytest.approx(np.mean(losses), rel=1e-13)
 
 
 def test_the_golden_trajectory(backend):
@@ -79,12 +79,12 @@ def test_the_golden_trajectory(backend):
     state = host_state(params, optimizer)
     losses = []
     for rows, rate in zip(golden["indices"], golden["rates"], strict=True):
-        before = float(state["sums"]["loss"])
+        before = float(state["totals"]["loss"])
         state = take_steps(
             backend, state, data, np.array([rows]), np.array([rate]),
             activation="relu", loss=partial(cross_entropy, smoothing=golden["smoothing"]), optimizer=optimizer,
         )  # fmt: skip
-        losses.append((float(state["sums"]["loss"]) - before) / len(rows))
+        losses.append((float(state["totals"]["loss"]) - before) / len(rows))
     np.testing.assert_allclose(losses, golden["losses"], rtol=1e-11)
     found = dict(named_leaves({"params": state["params"]}))
     assert found.keys() == golden["end"].keys()
@@ -122,10 +122,12 @@ def test_bytes_are_scaled_by_one_255th_and_classes_counted(backend):
         "classes": np.arange(3, dtype=np.uint8),
     }
     evaluation = make_evaluation(activation=ACTIVATIONS["relu"], loss=cross_entropy, xp=backend.xp)
-    sums = {"loss": np.zeros(()), "weight": np.zeros(()), "correct": np.zeros(()), "confusion": np.zeros((3, 3))}
+    totals = {"loss": np.zeros(()), "weight": np.zeros(()), "correct": np.zeros(()), "confusion": np.zeros((3, 3))}
     arguments = (tree_map(backend.asarray, params), tree_map(backend.asarray, data))
     indices = backend.asarray(np.array([[0, 1, 2]], np.int32))
-    found = tree_map(backend.to_numpy, backend.scan(evaluation)(tree_map(backend.asarray, sums), (indices,), arguments))
+    found = tree_map(
+        backend.to_numpy, backend.scan(evaluation)(tree_map(backend.asarray, totals), (indices,), arguments)
+    )
     z = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.2, 0.4, 0.0]])
     expected = np.log(np.exp(z).sum(axis=1)) - z[[0, 1, 2], [0, 0, 1]]
     assert float(found["loss"]) == pytest.approx(expected.sum(), rel=1e-14)
@@ -150,8 +152,8 @@ def test_one_step_worked_by_hand(backend):
         backend, host_state(params, optimizer), data, np.array([[0, 1]]), np.array([0.5]),
         activation="relu", loss=cross_entropy, optimizer=optimizer,
     )  # fmt: skip
-    assert float(state["sums"]["loss"]) == pytest.approx(0.201413277982752 + 0.861554862270668, rel=1e-14)
-    assert float(state["sums"]["correct"]) == 1.0
+    assert float(state["totals"]["loss"]) == pytest.approx(0.201413277982752 + 0.861554862270668, rel=1e-14)
+    assert float(state["totals"]["correct"]) == 1.0
     expected = {
         "0.W": [[0.6177933015998156, -1.0541401904861698], [0.8784293491793416, 0.6082803809723397]],
         "0.b": [-0.09876746034486383, 0.3582803809723397],

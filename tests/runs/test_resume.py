@@ -26,8 +26,8 @@ RECIPES = {
 
 @pytest.fixture
 def short_spans(monkeypatch):
-    """One step a span, so that a run can stop anywhere."""
-    monkeypatch.setattr("lagvis.training.plan.SPAN_SECONDS", 1e-9)
+    """One step for each call, so that a run can stop anywhere."""
+    monkeypatch.setattr("lagvis.training.plan.CALL_SECONDS", 1e-9)
 
 
 def bytes_of(checkpoint, path) -> bytes:
@@ -147,7 +147,7 @@ def test_a_stop_in_the_look_at_the_validation_part_loses_no_step(monkeypatch, tm
     def stop(event):
         if isinstance(event, Progress) and event.step == 5:  # the last of an epoch of 100 rows
             asked.append(event)
-        return len(asked) > 3  # once after the span, and then after three pieces of four
+        return len(asked) > 3  # once after the call, and then after three pieces of four
 
     recipe, dataset = PLAIN, classes(120)
     stopped = last(run(recipe, dataset, stop_at=stop))

@@ -207,7 +207,7 @@ def test_no_epochs_still_leave_a_network(tmp_path):
 
 
 def test_an_interrupted_run_leaves_the_state_of_the_moment(tmp_path, monkeypatch):
-    monkeypatch.setattr("lagvis.training.plan.SPAN_SECONDS", 1e-9)
+    monkeypatch.setattr("lagvis.training.plan.CALL_SECONDS", 1e-9)
     path, events = recorded(tmp_path, quick(), classes(120), stop_at=at_step(8))
     checkpoint = read_checkpoint(path / "last.safetensors")
     assert (checkpoint.epoch, checkpoint.step) == (1, 8)

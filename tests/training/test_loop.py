@@ -28,7 +28,7 @@ QUIETLY = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.fixture
 def short_spans(monkeypatch):
     """Spans of one step each."""
-    monkeypatch.setattr("lagvis.training.plan.SPAN_SECONDS", 1e-9)
+    monkeypatch.setattr("lagvis.training.plan.CALL_SECONDS", 1e-9)
 
 
 def kinds(events) -> str:
@@ -67,7 +67,7 @@ def test_events_come_in_the_promised_order(short_spans):
 
 
 def test_spans_of_several_steps_report_once(monkeypatch):
-    monkeypatch.setattr("lagvis.training.plan.SPAN_SECONDS", 0.0009)  # four steps of 0.2 ms
+    monkeypatch.setattr("lagvis.training.plan.CALL_SECONDS", 0.0009)  # four steps of 0.2 ms
     events = run(quick(batch_size=12, epochs=1), classes(125))
     assert [event.step for event in events if isinstance(event, Progress)] == [4, 8, 10, 11]
 
@@ -76,8 +76,8 @@ def test_spans_of_several_steps_report_once(monkeypatch):
 def test_a_step_is_compiled_at_most_once_a_shape_whatever_the_rate_the_epoch_or_the_seed(monkeypatch, name):
     backend = open_backend(name, "float32")
     monkeypatch.setattr(
-        "lagvis.training.plan.SPAN_SECONDS", 0.0009
-    )  # an epoch of spans of 4, 4 and 2 steps, and a tail
+        "lagvis.training.plan.CALL_SECONDS", 0.0009
+    )  # an epoch of calls of 4, 4 and 2 steps, and a tail
     made = []
 
     def counted(**parts):
@@ -242,10 +242,10 @@ def test_a_run_that_diverges_in_its_first_epoch_ends_where_it_began(short_spans,
     finished = last(events)
     assert (finished.reason, finished.epoch, finished.step) == ("diverged", 0, 0)
     assert equal(finished.state, start_of(recipe, dataset))
-    # seen at the first span that shows it, and not at the end of the epoch
-    spans = [event for event in events if isinstance(event, Progress)]
-    assert len(spans) < 5
-    assert all(event.metrics.finite for event in spans)
+    # seen at the first call that shows it, and not at the end of the epoch
+    calls = [event for event in events if isinstance(event, Progress)]
+    assert len(calls) < 5
+    assert all(event.metrics.finite for event in calls)
 
 
 @QUIETLY
@@ -312,7 +312,7 @@ def test_two_dtypes_begin_with_one_draw():
 def test_the_spans_do_not_change_the_result(monkeypatch):
     dataset = classes(120)
     state = last(run(quick(), dataset)).state
-    monkeypatch.setattr("lagvis.training.plan.SPAN_SECONDS", 1e-9)
+    monkeypatch.setattr("lagvis.training.plan.CALL_SECONDS", 1e-9)
     assert equal(last(run(quick(), dataset)).state, state)
 
 
@@ -421,7 +421,7 @@ def test_the_pieces_of_a_wide_network_are_smaller(monkeypatch):
     monkeypatch.setattr("lagvis.training.evaluation.CHUNK_VALUES", 30_000)
     monkeypatch.setattr(
         "lagvis.training.evaluation.make_evaluation",
-        lambda **_: lambda sums, indices, params, data: sizes.append(len(indices)) or sums | {"weight": 1.0},
+        lambda **_: lambda totals, indices, params, data: sizes.append(len(indices)) or totals | {"weight": 1.0},
     )
     params = start_of(recipe, dataset)["params"]
     Evaluator(model, backend).evaluate(params, model.prepare(dataset.x_test, dataset.y_test, "float32"), np.arange(100))

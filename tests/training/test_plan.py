@@ -26,17 +26,17 @@ def test_an_epoch_takes_every_training_row_once_in_at_most_three_shapes(
 ):
     recipe = quick(batch_size=batch_size, hidden=hidden, validation=validation, shuffle=shuffle)
     plan = make_plan(recipe, classes(rows), strict_validation=True)
-    spans = split_epoch(plan, epoch_order(recipe, plan, epoch))
-    taken = np.concatenate([span.ravel() for span in spans])
+    calls = split_epoch(plan, epoch_order(recipe, plan, epoch))
+    taken = np.concatenate([call.ravel() for call in calls])
     assert sorted(taken) == plan.training_rows.tolist()
-    assert len({span.shape for span in spans}) <= 3
-    assert sum(len(span) for span in spans) == plan.steps_per_epoch
+    assert len({call.shape for call in calls}) <= 3
+    assert sum(len(call) for call in calls) == plan.steps_per_epoch
     left = rows - validation
     expected = min(batch_size, left)
     assert plan.batch_size == expected
     assert plan.tail == left % expected
-    assert [span.shape for span in spans if span.shape[1] != expected] == ([(1, plan.tail)] if plan.tail else [])
-    assert all(span.dtype == np.int32 for span in spans)
+    assert [call.shape for call in calls if call.shape[1] != expected] == ([(1, plan.tail)] if plan.tail else [])
+    assert all(call.dtype == np.int32 for call in calls)
 
 
 @given(rows=st.integers(2, 300), validation=st.integers(0, 299), seed=st.integers(0, 9))
@@ -142,13 +142,13 @@ def test_without_shuffling_the_rows_held_out_are_left_out():
 )
 def test_a_span_is_about_a_tenth_of_a_second_and_a_divisor_where_there_is_one(hidden, ends, batch_size, full_batches):
     widths = (ends[0], *hidden, ends[1])
-    span = choose_steps_per_call(widths, batch_size, full_batches)
+    steps = choose_steps_per_call(widths, batch_size, full_batches)
     layers = list(pairwise(widths))
     # forward and the gradient of W in every layer, delta in every layer but the first
     products = 2 * sum(a * b for a, b in layers) + sum(a * b for a, b in layers[1:])
     seconds_a_step = 2e-4 + 2 * batch_size * products / 1e11
     longest = max(1, min(int(0.1 / seconds_a_step), full_batches))
-    assert 1 <= span <= longest
-    assert 2 * span > longest
+    assert 1 <= steps <= longest
+    assert 2 * steps > longest
     divisors = [n for n in range(1, longest + 1) if full_batches % n == 0 and 2 * n > longest]
-    assert span == (max(divisors) if divisors else longest)
+    assert steps == (max(divisors) if divisors else longest)

@@ -71,9 +71,9 @@ def test_only_the_steps_see_weights_and_only_where_there_are_some():
         def scan(self, step):
             right = super().scan(step)
 
-            def run(state, inputs, fixed):
-                seen.setdefault("steps" if "params" in state else "judged", set()).update(fixed[-1])
-                return right(state, inputs, fixed)
+            def run(state, inputs, constants):
+                seen.setdefault("steps" if "params" in state else "judged", set()).update(constants[-1])
+                return right(state, inputs, constants)
 
             return run
 
@@ -89,7 +89,7 @@ def test_only_the_steps_see_weights_and_only_where_there_are_some():
 
 @pytest.mark.parametrize("name", ["numpy", "strict", "torch", "jax"])
 def test_an_epoch_is_that_of_torch_with_a_weighted_loss(name, torch, monkeypatch):
-    monkeypatch.setattr("lagvis.training.plan.SPAN_SECONDS", 1e-9)  # spans of one step
+    monkeypatch.setattr("lagvis.training.plan.CALL_SECONDS", 1e-9)  # calls of one step
     backend = open_backend(name, "float64")
     dataset = skewed()
     recipe = quick(class_weights="balanced", dtype="float64", epochs=1, batch_size=15, validation=20, lr=0.2)
@@ -122,9 +122,9 @@ def test_an_epoch_is_that_of_torch_with_a_weighted_loss(name, torch, monkeypatch
     assert train.loss == pytest.approx(np.average(losses, weights=weights), rel=1e-12)
     assert 0 < sum(right) < 80
     assert train.accuracy == sum(right) / 80  # rows are counted, not weighed
-    spans = [event.metrics for event in events if isinstance(event, Progress)]
-    assert [span.loss for span in spans] == pytest.approx(losses, rel=1e-12)
-    assert [span.accuracy for span in spans] == [n / rows for n, rows in zip(right, (15,) * 5 + (5,), strict=True)]
+    calls = [event.metrics for event in events if isinstance(event, Progress)]
+    assert [call.loss for call in calls] == pytest.approx(losses, rel=1e-12)
+    assert [call.accuracy for call in calls] == [n / rows for n, rows in zip(right, (15,) * 5 + (5,), strict=True)]
 
     z = logits(last(events).state["params"], dataset.x_train[plan.validation_rows] / 255.0)
     held_out = dataset.y_train[plan.validation_rows]

@@ -9,7 +9,7 @@ from lagvis.training.events import Progress, Started
 from tests.factories import at_step, classes, epochs, last, numbers, quick, run
 
 with pytest.MonkeyPatch.context() as patch:
-    patch.setattr("lagvis.training.plan.SPAN_SECONDS", 1e-9)  # a span a step
+    patch.setattr("lagvis.training.plan.CALL_SECONDS", 1e-9)  # a call for each step
     EVENTS = run(quick(epochs=12, validation=20), classes(120))
 REGRESSION = run(quick(epochs=3, loss="mse"), numbers(120))
 
@@ -72,11 +72,11 @@ def test_speed_and_time_left_are_of_the_newest_readings(monkeypatch):
     monkeypatch.setattr("lagvis.report.terminal.panel.time.monotonic", lambda: next(clock))
     given = [event for event in EVENTS if isinstance(event, Progress)]
     # between the first and the third: 2 steps in 2 s by the clock, 1000 images in 0.5 s of training
-    spans = [
+    calls = [
         replace(given[0], step=step, samples=images, seconds=seconds)
         for step, images, seconds in ((1, 10_000, 9.0), (2, 10_400, 9.2), (3, 11_000, 9.5))
     ]
-    events = [EVENTS[0], *spans]
+    events = [EVENTS[0], *calls]
     assert value("speed", events, width=37) == "2,000 images/s"
     clock = iter([100.0, 101.0, 102.0])
     # 12 epochs of 5 steps
