@@ -165,7 +165,8 @@ def test_a_stop_in_the_look_at_the_validation_part_loses_no_step(monkeypatch, tm
 def test_what_would_be_another_run_is_refused(key):
     other = {
         "hidden": (9,), "activation": "tanh", "loss": "mse", "batch_size": 7, "shuffle": False,
-        "validation": 3, "seed": 1, "dtype": "float64", "label": "x", "feature_type": "numbers", "class_weights": "balanced",
+        "validation": 3, "seed": 1, "dtype": "float64", "label": "x", "class_weights": "balanced",
+        "feature_type": "numbers",
     }[key]  # fmt: skip
     with pytest.raises(RecipeError, match=rf"{key} was .* another run; .*without --resume"):
         changed_settings(quick(), dataclasses.replace(quick(), **{key: other}))
