@@ -11,6 +11,7 @@ import warnings
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -127,10 +128,11 @@ def read_tables(
 
     The options are those of `read_table`; with `spec` each is matched with the columns of the network.
     """
-    options = {"regression": regression, "label": label, "feature_type": feature_type, "spec": spec}
-    first = read_rows(train, **options)  # type: ignore[arg-type]
+    read = partial(read_rows, regression=regression, label=label, feature_type=feature_type, spec=spec)
+    first = read(train)
+    notices: list[str] = []
     if spec:
-        second, notices = read_rows(test, **options), []  # type: ignore[arg-type]
+        second = read(test)
     else:
         dialect = detect_dialect(test, label, first.dialect)
         order, notices = match_columns(first.dialect, dialect, first.labels)
