@@ -26,26 +26,30 @@ MOST_AXES = 64  # what a NumPy array can have
 START = 4096  # bytes by which a file is recognised
 
 
-def read_idx(path: Path) -> tuple[np.ndarray, str]:
-    """The array in an IDX file, in native byte order, and the sha256 of its unpacked bytes; DataError if it is none."""
+def read_idx(path: Path, display_name: str = "") -> tuple[np.ndarray, str]:
+    """The array in an IDX file, in native byte order, and the sha256 of its unpacked bytes; DataError if it is none.
+
+    `display_name` stands for the path in messages.
+    """
+    name = display_name or str(path)
     try:
         if path.exists() and not path.is_dir() and not path.is_file():
-            raise DataError(f"{path} is no regular file (a pipe or a device, perhaps); give a file")
+            raise DataError(f"{name} is no regular file (a pipe or a device, perhaps); give a file")
         with path.open("rb") as file:
             start = file.read(START)
             file.seek(0)
             if start.startswith(GZIP):
                 limit = path.stat().st_size * MAX_GZIP_RATIO
                 with gzip.GzipFile(fileobj=file) as unpacked:
-                    return parse_idx(unpacked, path, limit)  # type: ignore[arg-type]
+                    return parse_idx(unpacked, path, limit, name)  # type: ignore[arg-type]
             if not start.startswith(b"\0\0"):
-                raise DataError(f"{path} is not IDX: {describe_strange_bytes(start, path)}")
-            return parse_idx(file, path, path.stat().st_size)
+                raise DataError(f"{name} is not IDX: {describe_strange_bytes(start, path)}")
+            return parse_idx(file, path, path.stat().st_size, name)
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{path} is a damaged gzip file ({error}); fetch it again from {MIRRORS}") from None
+        raise DataError(f"{name} is a damaged gzip file ({error}); fetch it again from {MIRRORS}") from None
     except OSError as error:
         raise DataError(
-            f"{path} cannot be read ({error.strerror or error}); check the path and its permissions"
+            f"{name} cannot be read ({error.strerror or error}); check the path and its permissions"
         ) from None
 
 
@@ -66,33 +70,33 @@ def idx_axes(path: Path) -> int | None:
     return head[3] if len(head) == 4 and head[:2] == b"\0\0" and head[2] in TYPES and head[3] else None
 
 
-def parse_idx(file: BinaryIO, path: Path, most: int) -> tuple[np.ndarray, str]:
-    """Header and numbers from an open file that can hold at most `most` bytes; `path` is for the sentences."""
+def parse_idx(file: BinaryIO, path: Path, most: int, name: str) -> tuple[np.ndarray, str]:
+    """Header and numbers from an open file that can hold at most `most` bytes; `name` is for the sentences."""
     digest = hashlib.sha256()
     head = file.read(4)
     if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in TYPES or head[3] == 0:
         shown = describe_strange_bytes(head + file.read(START), path)
         types = ", ".join(f"{code:02x}" for code in TYPES)
         raise DataError(
-            f"{path} is not IDX: {shown}; IDX begins with 00 00, a type of {types} and a count of 1 to {MOST_AXES} axes"
+            f"{name} is not IDX: {shown}; IDX begins with 00 00, a type of {types} and a count of 1 to {MOST_AXES} axes"
         )
     if head[3] > MOST_AXES:
-        raise DataError(f"{path} claims {head[3]} axes; expected {MOST_AXES} at most (MNIST's own files have 1 or 3)")
+        raise DataError(f"{name} claims {head[3]} axes; expected {MOST_AXES} at most (MNIST's own files have 1 or 3)")
     lengths = file.read(4 * head[3])
     if len(lengths) < 4 * head[3]:
         raise DataError(
-            f"{path} ends inside its header: {4 + len(lengths)} bytes found, {4 + 4 * head[3]} expected; fetch it again"
+            f"{name} ends inside its header: {4 + len(lengths)} bytes found, {4 + 4 * head[3]} expected; fetch it again"
         )
     shape = tuple(int.from_bytes(lengths[i : i + 4], "big") for i in range(0, len(lengths), 4))
     dtype = np.dtype(TYPES[head[2]])
     size = math.prod(shape) * dtype.itemsize
     if 0 in shape:
         raise DataError(
-            f"{path} holds nothing: its header gives the shape {shape}; a data set needs at least one of each"
+            f"{name} holds nothing: its header gives the shape {shape}; a data set needs at least one of each"
         )
     if size > most:
         raise DataError(
-            f"{path} is shorter than its header says: shape {shape} needs {size:,} bytes, "
+            f"{name} is shorter than its header says: shape {shape} needs {size:,} bytes, "
             f"the file holds {most:,} at most; fetch it again"
         )
     content = bytearray()
@@ -100,11 +104,11 @@ def parse_idx(file: BinaryIO, path: Path, most: int) -> tuple[np.ndarray, str]:
         content += part
     if len(content) < size:
         raise DataError(
-            f"{path} is cut short: shape {shape} needs {size:,} bytes, {len(content):,} found; fetch it again"
+            f"{name} is cut short: shape {shape} needs {size:,} bytes, {len(content):,} found; fetch it again"
         )
     if file.read(1):
         raise DataError(
-            f"{path} goes on after its {size:,} bytes of shape {shape}; header and content do not belong together"
+            f"{name} goes on after its {size:,} bytes of shape {shape}; header and content do not belong together"
         )
     for piece in (head, lengths, content):
         digest.update(piece)

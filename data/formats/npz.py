@@ -76,22 +76,26 @@ def read_npz(path: Path, *, regression: bool) -> Source:
     )
 
 
-def read_npz_rows(path: Path) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
-    """The rows to predict in an NPZ, x, else x_test, else x_train; their labels where it has them; what to say."""
-    with open_archive(path) as (archive, members):
+def read_npz_rows(path: Path, display_name: str = "") -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+    """The rows to predict in an NPZ, x, else x_test, else x_train; their labels where it has them; what to say.
+
+    `display_name` stands for the path in messages.
+    """
+    file_name = display_name or str(path)
+    with open_archive(path, file_name) as (archive, members):
         found = [name for name in ("x", "x_test", "x_train") if name in members]
         if not found:
-            raise DataError(f"{path} holds {list_members(archive.namelist())}; expected x, rows of features")
+            raise DataError(f"{file_name} holds {list_members(archive.namelist())}; expected x, rows of features")
         taken, *others = [members[name].filename.removesuffix(".npy") for name in found]
-        notices = (f"{path.name}: the rows are {taken}; not used: {', '.join(others)}.",) if others else ()
+        notices = (f"{Path(file_name).name}: the rows are {taken}; not used: {', '.join(others)}.",) if others else ()
         label = members.get(found[0].replace("x", "y"))
-        x = read_member(archive, members[found[0]], path)
-        return x, None if label is None else read_member(archive, label, path), notices
+        x = read_member(archive, members[found[0]], file_name)
+        return x, None if label is None else read_member(archive, label, file_name), notices
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a data set by our names for them; DataError where one is missing, doubled or no array."""
-    with open_archive(path) as (archive, members):
+    with open_archive(path, str(path)) as (archive, members):
         wanted = FOUR if any(name in members for name in FOUR) else ("x", "y")
         absent = [name for name in wanted if name not in members]
         if absent:
@@ -100,18 +104,18 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
                 f" (missing: {', '.join(absent)})"
             )
         return {
-            name: read_member(archive, members[name], path)
+            name: read_member(archive, members[name], str(path))
             for name in (*wanted, "target_names", "unit")
             if name in members
         }
 
 
 @contextmanager
-def open_archive(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
+def open_archive(path: Path, file_name: str) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
     """An NPZ and its arrays by our names for them; errors inside name the file."""
     with path.open("rb") as file:
         if file.read(len(NPY)) == NPY:
-            raise DataError(f"{path} is a single array (.npy); save x and y together with numpy.savez")
+            raise DataError(f"{file_name} is a single array (.npy); save x and y together with numpy.savez")
     try:
         with zipfile.ZipFile(path) as archive:
             members: dict[str, zipfile.ZipInfo] = {}
@@ -119,7 +123,7 @@ def open_archive(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfil
                 name = ALIASES.get(info.filename.removesuffix(".npy").lower(), "")
                 if name in members:
                     raise DataError(
-                        f"{path} holds both {members[name].filename} and {info.filename}; which is meant? Keep one"
+                        f"{file_name} holds both {members[name].filename} and {info.filename}; which is meant? Keep one"
                     )
                 if name:
                     members[name] = info
@@ -127,7 +131,7 @@ def open_archive(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfil
     except (DataError, MemoryError):
         raise
     except Exception as error:  # zipfile, zlib and NumPy each raise kinds of their own for broken bytes
-        raise DataError(f"{path} cannot be read as NPZ ({error}); write it with numpy.savez") from None
+        raise DataError(f"{file_name} cannot be read as NPZ ({error}); write it with numpy.savez") from None
 
 
 def list_members(members: list[str]) -> str:
@@ -136,19 +140,21 @@ def list_members(members: list[str]) -> str:
     return ", ".join(names + ["..."] * (len(members) > 10)) or "nothing"
 
 
-def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> np.ndarray:
+def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file_name: str) -> np.ndarray:
     """One array, once its header agrees with the bytes that are there."""
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # LZMA takes what memory it likes
-        raise DataError(f"{path}: {info.filename} is packed by another method than NumPy's; write it with numpy.savez")
+        raise DataError(
+            f"{file_name}: {info.filename} is packed by another method than NumPy's; write it with numpy.savez"
+        )
     if info.file_size > info.compress_size * MAX_GZIP_RATIO:
         raise DataError(
-            f"{path}: {info.filename} promises {info.file_size:,} bytes out of {info.compress_size:,} packed"
+            f"{file_name}: {info.filename} promises {info.file_size:,} bytes out of {info.compress_size:,} packed"
         )
     with archive.open(info) as file:
         try:
             return read_npy(file, info.file_size)  # type: ignore[arg-type]
         except NpyError as error:
-            raise DataError(f"{path}: {info.filename} {error}") from None
+            raise DataError(f"{file_name}: {info.filename} {error}") from None
 
 
 class NpyError(Exception):
