@@ -10,10 +10,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
-import numpy as np
-
 from lagvis.arrays import Array
-from lagvis.tree import Tree, leaves, tree_map
+from lagvis.tree import Tree, tree_map
 
 
 class StateShape(Enum):
@@ -33,14 +31,6 @@ class Optimizer(NamedTuple):
     def state_names(self) -> tuple[str, ...]:
         """Keys of the states beside "params" in the state of a step."""
         return tuple(self.states)
-
-    def zero_state(self, params: Tree) -> dict[str, Tree]:
-        """Return the state before the first step, on the host, for host parameters."""
-        dtype = leaves(params)[0].dtype
-        return {
-            name: tree_map(np.zeros_like, params) if shape is StateShape.LIKE_PARAMS else np.zeros((), dtype)
-            for name, shape in self.states.items()
-        }
 
 
 class OptimizerEntry(NamedTuple):

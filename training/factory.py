@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from lagvis.network.activations import ACTIVATIONS
-from lagvis.network.initializers import initialize
+from lagvis.network.initializers import initialize, zero_optimizer_state
 from lagvis.network.losses import LOSSES
 from lagvis.network.optimizers import OPTIMIZERS, Optimizer
 from lagvis.network.step import Loss, make_step
@@ -20,7 +20,7 @@ def initial_state(recipe: Recipe, model: Model) -> dict[str, Any]:
     initializer = ACTIVATIONS[model.activation].initializer
     drawn = initialize(model.widths, initializer, generator(recipe.seed, "weights"))
     params = tree_map(lambda a: a.astype(recipe.dtype), drawn)
-    return {"params": params} | make_optimizer(recipe).zero_state(params)
+    return {"params": params} | zero_optimizer_state(make_optimizer(recipe), params)
 
 
 def make_optimizer(recipe: Recipe) -> Optimizer:
