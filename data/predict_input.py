@@ -10,14 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from lagvis.data.dataset import Source, check_known_labels, encode_labels, shorten, targets
 from lagvis.data.detect import reject_spreadsheet
 from lagvis.data.formats.idx import idx_axes, read_idx
 from lagvis.data.formats.npz import read_npz_rows
 from lagvis.data.images.image_folder import is_image_file, looks_like_image, sorted_entries
 from lagvis.data.images.image_io import MAX_IMAGE_BYTES, read_greyscale, read_image_bytes
 from lagvis.data.images.mnist_style import SIDE, PreparedImage, resize, to_mnist_style
+from lagvis.data.labels import check_known_labels, encode_labels, encode_targets
+from lagvis.data.messages import shorten
 from lagvis.data.signatures import SIGNATURE_BYTES, identify_format
+from lagvis.data.source import Source
 from lagvis.data.tables.dialect import (
     Dialect,
     detect_dialect,
@@ -201,7 +203,7 @@ def checked(x: np.ndarray, path: Path, wanted: InputSpec) -> np.ndarray:
 
 def source_of(path: Path, x: np.ndarray, y: np.ndarray, where: Callable[[int], str]) -> Source:
     """Rows and their labels as a data set would hold them; `where` says which row of the file."""
-    return Source(str(path), x, y, x, y, {}, where=lambda _, row: f"{path}, {where(row)}")
+    return Source(str(path), x, y, x, y, {}, row_location=lambda _, row: f"{path}, {where(row)}")
 
 
 def labels_beside(source: Source, wanted: InputSpec, cure: str = "leave out the labels") -> list[Label]:
@@ -212,7 +214,7 @@ def labels_beside(source: Source, wanted: InputSpec, cure: str = "leave out the 
     if y.ndim > 1 and y.shape[1:] == (len(wanted.labels),):
         source = replace(source, label_names=wanted.labels)
     if wanted.targets:
-        numbers = targets(source, "test", y)
+        numbers = encode_targets(source, "test", y)
         if numbers.shape[1] != len(wanted.targets):
             raise DataError(
                 f"{source.name} has {numbers.shape[1]} targets a row, the network predicts {len(wanted.targets)}; give "
@@ -220,7 +222,7 @@ def labels_beside(source: Source, wanted: InputSpec, cure: str = "leave out the 
             )
         return list(numbers.tolist())
     coded = encode_labels(source, "test", y)
-    check_known_labels(source, "test", coded, wanted.classes, cure=cure)
+    check_known_labels(source, "test", coded, wanted.classes, remedy=cure)
     return [coded.names[i] for i in coded.inverse]
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lagvis.data.dataset import LARGEST_WHOLE, Source, shorten
-from lagvis.data.split import hold_out_test
+from lagvis.data.labels import MAX_EXACT_INT
+from lagvis.data.messages import shorten
+from lagvis.data.source import Source
 from lagvis.data.tables.dialect import (
     NUMBER,
     THOUSANDS,
@@ -56,25 +57,20 @@ def read_table(path: Path, *, regression: bool, label: str = "") -> Source:
     labels = label_columns(layout, label, regression)
     features, by_text = [c for c in range(len(layout.names)) if c not in labels], is_text_label(labels, regression)
     rows = parse(layout, features, labels, by_text)
-    if len(rows.lines) < 2:
-        raise DataError(f"{path} holds one row alone; a training and a test part need one each at least")
     x, (y,) = features_of([rows], len(features))[0], labels_of([(layout, rows)], labels, by_text)
-    train, test = hold_out_test(y, by_class=not regression)
-    numbers = {"training": rows.lines[train], "test": rows.lines[test]}
-    return Source(
+    return Source.hold_out(
         path.name.removesuffix(".gz").rsplit(".", 1)[0] or path.name,
-        x_train=x[train],
-        y_train=y[train],
-        x_test=x[test],
-        y_test=y[test],
-        sha256={path.name: layout.file.sha256},
+        x,
+        y,
+        {path.name: layout.file.sha256},
+        path=path,
+        by_class=not regression,
+        row_location=lambda row: f"{path}, line {rows.lines[row]}",
         target_names=tuple(layout.names[c] for c in labels) if regression else (),
         label_names=label_names(layout, labels, regression),
         feature_names=tuple(layout.names[c] for c in features) if layout.header else (),
         feature_columns=tuple(c + 1 for c in features),
         notices=(notice(layout, labels, rows, x), *counting(layout, features, x)),
-        undivided=path.name,
-        where=lambda part, row: f"{path}, line {numbers[part][row]}",
     )
 
 
@@ -102,7 +98,7 @@ def read_tables(train: Path, test: Path, *, regression: bool, label: str = "") -
         feature_names=tuple(layout.names[c] for c in features) if layout.header else (),
         feature_columns=tuple(c + 1 for c in features),
         notices=(notice(layout, labels, first, x_train), *counting(layout, features, x_train), *notices),
-        where=lambda part, row: f"{numbers[part][0]}, line {numbers[part][1][row]}",
+        row_location=lambda part, row: f"{numbers[part][0]}, line {numbers[part][1][row]}",
     )
 
 
@@ -342,7 +338,7 @@ def whole(text: str) -> int | None:
     if not NUMBER.fullmatch(text) or re.match(r"[+-]?0[0-9]", text) or text.isdecimal():
         return None
     value = float(text.replace(",", "."))
-    return int(value) if abs(value) < LARGEST_WHOLE and value == math.floor(value) else None
+    return int(value) if abs(value) < MAX_EXACT_INT and value == math.floor(value) else None
 
 
 def notice(layout: Dialect, labels: list[int], rows: Rows, x: np.ndarray) -> str:
