@@ -4,6 +4,7 @@ import contextlib
 import errno
 import io
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from unicodedata import east_asian_width
 
 from lagvis.backends.backend import first_line, is_out_of_memory
 from lagvis.report.text import escape_control
+from lagvis.runs.signals import StopSignal, interrupt_on_signals
 
 
 def print_stderr(line: str) -> None:
@@ -56,19 +58,24 @@ def drop_stdout() -> None:
 def run_cli(main: Callable[[list[str] | None], int], argv: list[str] | None = None) -> int:
     """The exit code of a door, with every error of ours, and of anyone's, told in a sentence on stderr."""
     open_streams()
+    stop = StopSignal()
     try:
         os.getcwd()
-        done = main(argv)
-        sys.stdout.flush()
-        return done
+        with interrupt_on_signals(stop):
+            code = main(argv)
+            sys.stdout.flush()
     except KeyboardInterrupt:
-        print_stderr("Stopped.")
-        return 130
+        stop.number = stop.number or signal.SIGINT
     except BrokenPipeError:
-        drop_stdout()  # whoever read the output has left, which is their right
-        return 0
+        drop_stdout()  # the reader of the output has left, which is no error
+        code = 0
     except Exception as error:
-        return report_error(error)
+        if not stop.received():
+            return report_error(error)
+    if stop.received():  # a library may have turned the interrupt into another exception, or ignored it
+        print_stderr("Stopped.")
+        return stop.exit_code
+    return code
 
 
 def report_error(error: Exception) -> int:

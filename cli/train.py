@@ -56,7 +56,7 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
     step = run.start.step if run.start else 0
     with make_view(sys.stderr, quiet=flags.quiet, device=run.backend.device) as view:
         events = fit(
-            run.recipe, run.dataset, run.plan, run.backend, start=run.start, seconds=folder.seconds, stop=stop.asked
+            run.recipe, run.dataset, run.plan, run.backend, start=run.start, seconds=folder.seconds, stop=stop.received
         )
         for event in events:
             folder.record(event)
@@ -115,12 +115,12 @@ def draw(
     stop: StopSignal,
 ) -> int:
     """Pictures and pages of a run that is whole without them; 0, or the exit code of the signal that stopped it."""
-    if not stop.asked():
+    if not stop.received():
         model, recipe = checkpoint.model, folder.recipe
         found = diagnose(model, checkpoint.state["params"], dataset, recipe.seed)
         kept = run_report_files(summary, model, found, folder.history(), dumps(recipe), environment)
-        folder.keep(kept, stop.asked)
-    if stop.asked():
+        folder.keep(kept, stop.received)
+    if stop.received():
         print_stderr(f"Stopped while drawing; the run in {folder.path} is whole, and --resume draws what is missing.")
         return stop.exit_code
     return 0

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, kept for a run to see between calls; and an end in time where it cannot see them."""
+"""SIGINT (Ctrl-C) and SIGTERM: how they stop a command, and how they stop a run between two groups of steps."""
 
 import contextlib
 import os
@@ -10,62 +10,99 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-# After SIGTERM a process has this long to save; a long call, a compiler or a full disk may not take more.
+# Time for a process to save and clean up after the signal: containers and batch queues send SIGKILL soon after.
 GRACE_SECONDS = 4.0
+
+SLOW_COMMAND = "Stopped."
+SLOW_RUN = "\nStopped in the middle of a step that took too long; the saved checkpoint is complete."
 
 
 class StopSignal:
-    """The signal that asked a run to stop; 0 for none."""
+    """The signal that asked a command or a run to stop; `number` is 0 as long as there is none."""
 
     number = 0
 
-    def asked(self) -> bool:
-        """Whether one has come."""
+    def received(self) -> bool:
+        """Return whether a signal came."""
         return self.number != 0
 
     @property
     def exit_code(self) -> int:
-        """130 after Ctrl-C, 143 after SIGTERM."""
+        """130 after SIGINT, 143 after SIGTERM."""
         return 128 + self.number
 
 
 @contextlib.contextmanager
-def stop_signals() -> Iterator[StopSignal]:
-    """While open, a first Ctrl-C or SIGTERM is kept for the run to see between calls; a second Ctrl-C stops at once.
+def interrupt_on_signals(stop: StopSignal) -> Iterator[None]:
+    """While open, SIGINT and SIGTERM raise KeyboardInterrupt, so that `finally` and `with` clean up.
 
-    One that was ignored before, as in a shell's background, stays so.
+    `stop` records the first signal, because a library may replace the exception or ignore it. Later signals do not
+    disturb the cleanup. The process ends GRACE_SECONDS after the signal in any case.
     """
-    stop = StopSignal()
 
-    def keep(number: int, frame: FrameType | None) -> None:
-        if stop.asked() and number == signal.SIGINT:
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if not stop.received():
+            stop.number = number
             raise KeyboardInterrupt
-        stop.number = number
 
-    heeded = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
-    before: dict[int, Any] = {number: signal.signal(number, keep) for number in heeded}
-    try:
-        with ended_in_time():
-            yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with handled_by(interrupt, SLOW_COMMAND, (signal.SIGINT, signal.SIGTERM)):
+        yield
 
 
 @contextlib.contextmanager
-def ended_in_time() -> Iterator[None]:
-    """While open, the process ends GRACE_SECONDS after SIGTERM, even if no line of Python runs in its main thread."""
+def stop_signals() -> Iterator[StopSignal]:
+    """While open, record the first SIGINT or SIGTERM for the run to see between two groups of steps.
+
+    A second SIGINT raises KeyboardInterrupt. After SIGTERM the process ends within GRACE_SECONDS in any case.
+    """
+    stop = StopSignal()
+
+    def record(number: int, frame: FrameType | None) -> None:
+        if stop.received() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.number = number
+
+    with handled_by(record, SLOW_RUN, (signal.SIGTERM,)):
+        yield stop
+
+
+@contextlib.contextmanager
+def handled_by(handler: Any, message: str, limited: tuple[int, ...]) -> Iterator[None]:
+    """While open, `handler` takes SIGINT and SIGTERM, and the signals in `limited` end the process in time.
+
+    An ignored signal stays ignored, as in the background of a shell. Outside of the main thread, where Python allows no
+    handlers, do nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    before: dict[int, Any] = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        with exit_in_time(message, tuple(number for number in limited if number in numbers)):
+            yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+@contextlib.contextmanager
+def exit_in_time(message: str, limited: tuple[int, ...]) -> Iterator[None]:
+    """While open, end the process GRACE_SECONDS after one of the signals, with `message` on stderr.
+
+    A thread watches the signals, since handlers wait while the main thread is inside a library and runs no Python.
+    """
     reader, writer = socket.socketpair()
     writer.setblocking(False)
-    over = threading.Event()
+    closed = threading.Event()
 
     def watch() -> None:
-        while number := reader.recv(1):
-            if number[0] == signal.SIGTERM and not over.wait(GRACE_SECONDS):
+        while received := reader.recv(1):
+            if received[0] in limited and not closed.wait(GRACE_SECONDS):
                 with contextlib.suppress(OSError, ValueError):
-                    if select.select([], [2], [], 0)[1]:  # a reader that does not read may hold nothing up
-                        os.write(2, b"\nStopped in the middle of a step, as it took too long; what was saved stands.\n")
-                os._exit(128 + signal.SIGTERM)
+                    if select.select([], [2], [], 0)[1]:  # do not wait for a pipe that is full
+                        os.write(2, f"{message}\n".encode())
+                os._exit(128 + received[0])
 
     before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     watcher = threading.Thread(target=watch, daemon=True)
@@ -74,7 +111,7 @@ def ended_in_time() -> Iterator[None]:
         yield
     finally:
         signal.set_wakeup_fd(before)
-        over.set()
+        closed.set()
         writer.close()
         watcher.join()
         reader.close()

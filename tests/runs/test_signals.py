@@ -25,7 +25,7 @@ def hanging(before):
 def test_a_process_that_hangs_says_that_it_is_stopped():
     done = hanging("pass")
     assert done.returncode == 143
-    assert done.stderr == "\nStopped in the middle of a step, as it took too long; what was saved stands.\n"
+    assert done.stderr == "\nStopped in the middle of a step that took too long; the saved checkpoint is complete.\n"
 
 
 def test_a_stderr_that_is_full_or_closed_holds_nothing_up():
