@@ -359,11 +359,11 @@ def test_targets_that_do_not_fit_are_refused(tmp_path, change):
 
 @pytest.mark.parametrize(
     ("x", "y", "words"),
-    [(X, Y[:19], "holds x (20, 3) and y (19,)"), (X[:1], Y[:1], "holds a single row"), (np.float64(3), Y, "holds x ()")],
+    [(X, Y[:19], "x (20, 3) and y (19,)"), (X[:1], Y[:1], "a single row"), (np.float64(3), Y, "x ()")],
     ids=["counts differ", "one row", "x a number"],
 )
 def test_x_and_y_alone_that_cannot_be_split_are_refused(tmp_path, x, y, words):
-    assert f"mine.npz {words}" in refusal(save(tmp_path, x=x, y=y))
+    assert f"mine.npz holds {words}" in refusal(save(tmp_path, x=x, y=y))
 
 
 def test_the_shipped_jumps_load():
