@@ -122,7 +122,9 @@ def prepare_run(
 ) -> RunSetup:
     """Backend, data, plan and start of a run; the errors of each say what is in the way."""
     backend = options.select_backend(flags, recipe.dtype)
-    dataset = load_dataset(recipe.data, regression=recipe.regression, label=recipe.label)
+    dataset = load_dataset(
+        recipe.data, regression=recipe.regression, label=recipe.label, feature_type=recipe.feature_type
+    )
     strict = resumed is not None or options.is_explicit(flags, "validation")
     plan = make_plan(recipe, dataset, strict_validation=strict, threads=flags.threads)
     recipe = replace(recipe, validation=len(plan.validation_rows))
@@ -140,7 +142,9 @@ def prepare_run(
 def load_run_data(recipe: Recipe, resumed: RunFolder) -> Dataset:
     """What a finished run has learned from; DataError where that is gone, or has changed."""
     assert resumed.checkpoint is not None, "it is finished"
-    dataset = load_dataset(recipe.data, regression=recipe.regression, label=recipe.label)
+    dataset = load_dataset(
+        recipe.data, regression=recipe.regression, label=recipe.label, feature_type=recipe.feature_type
+    )
     check_data(dataset, resumed.checkpoint, resumed.earlier)
     resumed.checkpoint.model.check(dataset)
     return dataset

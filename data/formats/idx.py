@@ -24,29 +24,30 @@ MAX_AXES = 64  # what a NumPy array can have
 START_BYTES = 4096  # by which a file is identified
 
 
-def read_idx(path: Path) -> tuple[np.ndarray, str]:
+def read_idx(path: Path, display_name: str = "") -> tuple[np.ndarray, str]:
     """Return the array of an IDX file, in native byte order, and the sha256 of its unpacked bytes.
 
-    DataError if the file is not IDX, damaged or unreadable.
+    DataError if the file is not IDX, damaged or unreadable; `display_name` stands for the path in its message.
     """
+    name = display_name or str(path)
     try:
         if path.exists() and not path.is_dir() and not path.is_file():
-            raise DataError(f"{path} is not a regular file (it may be a pipe or a device); give a file")
+            raise DataError(f"{name} is not a regular file (it may be a pipe or a device); give a file")
         with path.open("rb") as file:
             start = file.read(START_BYTES)
             file.seek(0)
             if start.startswith(GZIP_MAGIC):
                 limit = path.stat().st_size * MAX_GZIP_RATIO
                 with gzip.GzipFile(fileobj=file) as unpacked:
-                    return parse_idx(unpacked, path, limit)  # type: ignore[arg-type]
+                    return parse_idx(unpacked, path, limit, name)  # type: ignore[arg-type]
             if not start.startswith(b"\0\0"):
-                raise DataError(f"{path} is not IDX: {describe_start(start, path)}")
-            return parse_idx(file, path, path.stat().st_size)
+                raise DataError(f"{name} is not IDX: {describe_start(start, path)}")
+            return parse_idx(file, path, path.stat().st_size, name)
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{path} is a damaged gzip file ({error}); fetch it again from {MIRRORS}") from None
+        raise DataError(f"{name} is a damaged gzip file ({error}); fetch it again from {MIRRORS}") from None
     except OSError as error:
         raise DataError(
-            f"{path} cannot be read ({error.strerror or error}); check the path and its permissions"
+            f"{name} cannot be read ({error.strerror or error}); check the path and its permissions"
         ) from None
 
 
@@ -67,8 +68,8 @@ def idx_axes(path: Path) -> int | None:
     return head[3] if len(head) == 4 and head[:2] == b"\0\0" and head[2] in TYPES and head[3] else None
 
 
-def parse_idx(file: BinaryIO, path: Path, max_bytes: int) -> tuple[np.ndarray, str]:
-    """Read header and numbers of an open file that holds at most `max_bytes`; `path` is for error messages.
+def parse_idx(file: BinaryIO, path: Path, max_bytes: int, name: str) -> tuple[np.ndarray, str]:
+    """Read header and numbers of an open file that holds at most `max_bytes`; `name` is for error messages.
 
     Returns the array and the sha256 of the bytes.
     """
@@ -78,25 +79,25 @@ def parse_idx(file: BinaryIO, path: Path, max_bytes: int) -> tuple[np.ndarray, s
         found = describe_start(head + file.read(START_BYTES), path)
         types = ", ".join(f"{code:02x}" for code in TYPES)
         raise DataError(
-            f"{path} is not IDX: {found}; IDX begins with 00 00, a type of {types} and a count of 1 to {MAX_AXES} axes"
+            f"{name} is not IDX: {found}; IDX begins with 00 00, a type of {types} and a count of 1 to {MAX_AXES} axes"
         )
     if head[3] > MAX_AXES:
-        raise DataError(f"{path} claims {head[3]} axes; expected {MAX_AXES} at most (MNIST's own files have 1 or 3)")
+        raise DataError(f"{name} claims {head[3]} axes; expected {MAX_AXES} at most (MNIST's own files have 1 or 3)")
     lengths = file.read(4 * head[3])
     if len(lengths) < 4 * head[3]:
         raise DataError(
-            f"{path} ends inside its header: {4 + len(lengths)} bytes found, {4 + 4 * head[3]} expected; fetch it again"
+            f"{name} ends inside its header: {4 + len(lengths)} bytes found, {4 + 4 * head[3]} expected; fetch it again"
         )
     shape = tuple(int.from_bytes(lengths[i : i + 4], "big") for i in range(0, len(lengths), 4))
     dtype = np.dtype(TYPES[head[2]])
     size = math.prod(shape) * dtype.itemsize
     if 0 in shape:
         raise DataError(
-            f"{path} is empty: its header gives the shape {shape}; expected at least one entry along each axis"
+            f"{name} is empty: its header gives the shape {shape}; expected at least one entry along each axis"
         )
     if size > max_bytes:
         raise DataError(
-            f"{path} is shorter than its header says: shape {shape} needs {size:,} bytes, "
+            f"{name} is shorter than its header says: shape {shape} needs {size:,} bytes, "
             f"the file holds {max_bytes:,} at most; fetch it again"
         )
     content = bytearray()
@@ -104,11 +105,11 @@ def parse_idx(file: BinaryIO, path: Path, max_bytes: int) -> tuple[np.ndarray, s
         content += part
     if len(content) < size:
         raise DataError(
-            f"{path} is cut short: shape {shape} needs {size:,} bytes, {len(content):,} found; fetch it again"
+            f"{name} is cut short: shape {shape} needs {size:,} bytes, {len(content):,} found; fetch it again"
         )
     if file.read(1):
         raise DataError(
-            f"{path} goes on after the {size:,} bytes of its shape {shape}; header and content do not match: "
+            f"{name} goes on after the {size:,} bytes of its shape {shape}; header and content do not match: "
             "fetch it again"
         )
     for piece in (head, lengths, content):

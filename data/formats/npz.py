@@ -91,22 +91,26 @@ def read_names(path: Path, arrays: dict[str, np.ndarray]) -> tuple[tuple[str, ..
     return names, unit
 
 
-def read_npz_rows(path: Path) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
-    """Return the rows to predict, x, else x_test, else x_train; their labels or None; and notices."""
-    with open_archive(path) as (archive, members):
-        found = [name for name in ("x", "x_test", "x_train") if name in members]
+def read_npz_rows(path: Path, display_name: str = "") -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+    """Return the rows to predict, x, else x_test, else x_train; their labels or None; and notices.
+
+    `display_name` stands for the path in messages.
+    """
+    name = display_name or str(path)
+    with open_archive(path, name) as (archive, members):
+        found = [key for key in ("x", "x_test", "x_train") if key in members]
         if not found:
-            raise DataError(f"{path} holds {list_members(archive.namelist())}; expected x, rows of features")
-        used, *others = [members[name].filename.removesuffix(".npy") for name in found]
-        notices = (f"{path.name}: the rows are {used}; not used: {', '.join(others)}.",) if others else ()
+            raise DataError(f"{name} holds {list_members(archive.namelist())}; expected x, rows of features")
+        used, *others = [members[key].filename.removesuffix(".npy") for key in found]
+        notices = (f"{Path(name).name}: the rows are {used}; not used: {', '.join(others)}.",) if others else ()
         label = members.get(found[0].replace("x", "y"))
-        x = read_member(archive, members[found[0]], path)
-        return x, None if label is None else read_member(archive, label, path), notices
+        x = read_member(archive, members[found[0]], name)
+        return x, None if label is None else read_member(archive, label, name), notices
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays of a data set by their standard names; DataError if one is missing, repeated or invalid."""
-    with open_archive(path) as (archive, members):
+    with open_archive(path, str(path)) as (archive, members):
         expected = FOUR_ARRAYS if any(name in members for name in FOUR_ARRAYS) else ("x", "y")
         missing = [name for name in expected if name not in members]
         if missing:
@@ -115,18 +119,18 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
                 f" (missing: {', '.join(missing)})"
             )
         return {
-            name: read_member(archive, members[name], path)
+            name: read_member(archive, members[name], str(path))
             for name in (*expected, "target_names", "unit")
             if name in members
         }
 
 
 @contextmanager
-def open_archive(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
+def open_archive(path: Path, file_name: str) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
     """Open an NPZ and list its arrays by their standard names; DataError names the file for every error inside."""
     with path.open("rb") as file:
         if file.read(len(NPY_MAGIC)) == NPY_MAGIC:
-            raise DataError(f"{path} is a single array (.npy); save x and y together with numpy.savez")
+            raise DataError(f"{file_name} is a single array (.npy); save x and y together with numpy.savez")
     try:
         with zipfile.ZipFile(path) as archive:
             members: dict[str, zipfile.ZipInfo] = {}
@@ -134,7 +138,7 @@ def open_archive(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfil
                 name = ALIASES.get(info.filename.removesuffix(".npy").lower(), "")
                 if name in members:
                     raise DataError(
-                        f"{path} holds both {members[name].filename} and {info.filename}; which is meant? Keep one"
+                        f"{file_name} holds both {members[name].filename} and {info.filename}; which is meant? Keep one"
                     )
                 if name:
                     members[name] = info
@@ -142,7 +146,7 @@ def open_archive(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfil
     except (DataError, MemoryError):
         raise
     except Exception as error:  # zipfile, zlib and NumPy each raise their own types for broken bytes
-        raise DataError(f"{path} cannot be read as NPZ ({error}); write it with numpy.savez") from None
+        raise DataError(f"{file_name} cannot be read as NPZ ({error}); write it with numpy.savez") from None
 
 
 def list_members(members: list[str]) -> str:
@@ -151,20 +155,20 @@ def list_members(members: list[str]) -> str:
     return ", ".join(names + ["..."] * (len(members) > 10)) or "nothing"
 
 
-def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> np.ndarray:
+def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file_name: str) -> np.ndarray:
     """Read one array after checking its header against the size of the file."""
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # LZMA may take any amount of memory
-        raise DataError(f"{path}: {info.filename} is not compressed as NumPy does it; write it with numpy.savez")
+        raise DataError(f"{file_name}: {info.filename} is not compressed as NumPy does it; write it with numpy.savez")
     if info.file_size > info.compress_size * MAX_GZIP_RATIO:
         raise DataError(
-            f"{path}: {info.filename} claims {info.file_size:,} bytes unpacked from {info.compress_size:,}; "
+            f"{file_name}: {info.filename} claims {info.file_size:,} bytes unpacked from {info.compress_size:,}; "
             "write it with numpy.savez"
         )
     with archive.open(info) as file:
         try:
             return read_npy(file, info.file_size)  # type: ignore[arg-type]
         except NpyError as error:
-            raise DataError(f"{path}: {info.filename} {error}") from None
+            raise DataError(f"{file_name}: {info.filename} {error}") from None
 
 
 class NpyError(Exception):
