@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from lagvis.data.images.mnist_style import SIDE
 from lagvis.data.scaling import Scaling
 from lagvis.network.optimizers import OPTIMIZERS, StateShape
 from lagvis.training.checkpoint import all_finite
-from lagvis.training.model import Model
+from lagvis.training.model import MNIST_SHAPE, Model
 from lagvis.tree import named_leaves
 
 
@@ -124,10 +123,10 @@ def check_rows(model: Model) -> None:
     """ValueError unless what is said of the rows that the network learned from can be."""
     if len(model.feature_names) not in (0, model.widths[0]) or model.background > 255:
         raise ValueError(
-            f"{len(model.feature_names)} names for {model.widths[0]} columns, a paper of {model.background}"
+            f"{len(model.feature_names)} names for {model.widths[0]} columns, a background of {model.background}"
         )
-    if model.mnist_style and (model.shape != (SIDE, SIDE) or model.x_scaling is not None):
-        raise ValueError(f"rows of shape {model.shape} as digits of {SIDE}x{SIDE} bytes")
+    if model.mnist_style and (model.shape != MNIST_SHAPE or model.x_scaling is not None):
+        raise ValueError(f"rows of shape {model.shape} as digits of 28x28 bytes")
 
 
 def check_totals(model: Model, totals: Any) -> None:

@@ -9,7 +9,8 @@ import pytest
 from lagvis.backends import registry
 from lagvis.backends.registry import select
 from lagvis.cli import compare
-from lagvis.data.dataset import Source, as_classification, as_regression
+from lagvis.data.dataset import as_classification, as_regression
+from lagvis.data.source import Source
 from lagvis.inference.comparison import batch_of, magnitudes
 from lagvis.inference.comparison import compare as compare_backends
 from lagvis.training import recipe as recipes
