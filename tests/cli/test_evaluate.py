@@ -38,8 +38,8 @@ def test_the_text_shows_the_confusion_matrix_by_class(run, capsys):
     text = capsys.readouterr().out
     assert "accuracy 100.00%" in text
     assert text.count("100.00%") == 6  # of all, balanced, and of each class
-    assert "always answering 3 gives 27.50%" in text
-    assert "true \\ said" in text
+    assert "always predicting 3 gives 27.50%" in text
+    assert "true \\ predicted" in text
 
 
 def test_of_other_data_without_a_test_part_all_rows_are_judged(run, tmp_path, capsys):
