@@ -80,9 +80,7 @@ def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
     """Count the training and test rows of each class."""
     k = len(dataset.class_names)
     training, test = (np.bincount(y, minlength=k).tolist() for y in (dataset.y_train, dataset.y_test))
-    return {
-        name: {"training": training[i], "test": test[i]} for i, name in enumerate(dataset.class_names)
-    }
+    return {name: {"training": training[i], "test": test[i]} for i, name in enumerate(dataset.class_names)}
 
 
 def target_ranges(dataset: Dataset) -> dict[str, dict[str, float]]:

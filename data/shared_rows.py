@@ -21,7 +21,10 @@ def shared_rows_sentence(shared: int, test_rows: int) -> str:
 
 
 def count_shared_rows(x_train: np.ndarray, x_test: np.ndarray) -> int:
-    """Count the rows of x_test (M, n) that equal a row of x_train (N, n), both uint8 or both finite float64, in C order."""
+    """Count the rows of x_test (M, n) that equal a row of x_train (N, n).
+
+    Both are uint8 or both are finite float64, in C order.
+    """
     train_hashes, test_hashes = hash_rows(x_train), hash_rows(x_test)
     # A table of the first bits of the test hashes drops most training rows without a sort.
     bits = (16 * len(x_test)).bit_length()

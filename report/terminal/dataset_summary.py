@@ -31,7 +31,9 @@ def feature_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("range", " to ".join(f"{value:g}" for value in facts["range"])),
     ]
     if "feature_spans" in facts:
-        lines.append(("spans", " to ".join(f"{value:g}" for value in facts["feature_spans"]) + " from feature to feature"))
+        lines.append(
+            ("spans", " to ".join(f"{value:g}" for value in facts["feature_spans"]) + " from feature to feature")
+        )
     if facts["constant_features"]:
         listed = facts["first_constant_features"]
         more = ", ..." if facts["constant_features"] > len(listed) else ""

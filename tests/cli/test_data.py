@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lagvis import __version__
 from lagvis.cli.data import main
 from lagvis.cli.errors import run_cli
 
@@ -71,6 +72,32 @@ def test_a_table_and_what_to_look_at(capsys, table):
 def test_a_class_without_a_test_row_is_told(capsys, tmp_path):
     np.savez(tmp_path / "a.npz", x_train=np.eye(4), y_train=[0, 1, 0, 1], x_test=np.ones((1, 4)), y_test=[0])
     assert "No test row: 1." in facts(capsys, tmp_path / "a.npz")["warnings"]
+
+
+@pytest.mark.parametrize("command", [["-m", "data"], ["-m", "lagvis", "data"]])
+def test_data_command_version_help_and_unknown_flag(command):
+    def run_words(*words):
+        return subprocess.run(
+            [sys.executable, *command, *words], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+        )
+
+    assert run_words("--version").stdout == f"lagvis {__version__}\n"
+    usage = run_words("--help").stdout
+    assert usage.startswith("usage: python -m data" if command[1] == "data" else "usage: lagvis data")
+    assert "exit codes:" in usage
+    done = run_words("mnist", "--regresion")
+    assert done.returncode == 2
+    assert "there is no flag --regresion; did you mean --regression?" in done.stderr
+
+
+@pytest.mark.parametrize("flag", ["--feature-type", "--feature_type"])
+def test_data_command_feature_type_decides_what_a_square_table_is(capsys, tmp_path, flag):
+    x = np.random.default_rng(0).integers(0, 256, (40, 64))
+    (tmp_path / "t.csv").write_text("".join(f"{i % 2},{','.join(map(str, row))}\n" for i, row in enumerate(x.tolist())))
+    guessed, numbers = facts(capsys, tmp_path / "t.csv"), facts(capsys, tmp_path / "t.csv", flag, "numbers")
+    assert (guessed["shape"], numbers["shape"]) == ([8, 8], [64])
+    assert "--feature-type numbers" in guessed["notices"][0]
+    assert not any("picture" in notice for notice in numbers["notices"])
 
 
 def test_targets(capsys, tmp_path):
