@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from lagvis.data.dataset import Dataset, join_names, shorten
+from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import load_dataset
+from lagvis.data.messages import join_names, shorten
 from lagvis.data.shared_rows import count_shared_rows, shared_rows_sentence
 from lagvis.errors import DataError
 
@@ -71,7 +72,7 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
     return facts | {
         "test_rows_in_training": shared,
         "sha256": dataset.sha256,
-        "notices": list(dataset.notices),
+        "notices": list(dataset.all_notices),
         "warnings": dataset_warnings(dataset, shared),
     }
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lagvis.data.dataset import shorten
+from lagvis.data.messages import shorten
 
 MAX_LISTED_CLASSES = 20
 KEY_WIDTH = 9
@@ -31,9 +31,8 @@ def feature_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("range", " to ".join(f"{value:g}" for value in facts["range"])),
     ]
     if "feature_spans" in facts:
-        lines.append(
-            ("spans", " to ".join(f"{value:g}" for value in facts["feature_spans"]) + " from feature to feature")
-        )
+        smallest, largest = facts["feature_spans"]
+        lines.append(("spans", f"{smallest:g} to {largest:g} from feature to feature"))
     if facts["constant_features"]:
         listed = facts["first_constant_features"]
         more = ", ..." if facts["constant_features"] > len(listed) else ""

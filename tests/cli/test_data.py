@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from lagvis import __version__
+from lagvis.cli import train
 from lagvis.cli.data import main
 from lagvis.cli.errors import run_cli
 
@@ -100,6 +101,21 @@ def test_data_command_feature_type_decides_what_a_square_table_is(capsys, tmp_pa
     assert not any("picture" in notice for notice in numbers["notices"])
 
 
+def test_train_shared_rows_gives_the_notice_of_the_data_command_once(capsys, tmp_path):
+    arrays = {"x_train": np.eye(6), "y_train": [0, 1] * 3, "x_test": np.eye(6)[:2], "y_test": [0, 1]}
+    np.savez(tmp_path / "a.npz", **arrays)
+    words = ["--data", str(tmp_path / "a.npz"), "--device", "cpu", "--dry-run"]
+    sentence = next(line for line in facts(capsys, tmp_path / "a.npz")["warnings"] if "test rows" in line)
+    assert sentence.startswith("2 of 2 test rows are also training rows")
+    assert train.main(words) == 0
+    assert capsys.readouterr().err.splitlines().count(sentence) == 1
+    assert train.main([*words, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+    np.savez(tmp_path / "a.npz", **arrays | {"x_test": 2 * np.eye(6)[:2]})
+    assert train.main(words) == 0
+    assert "test rows" not in capsys.readouterr().err
+
+
 def test_targets(capsys, tmp_path):
     (tmp_path / "r.csv").write_text("price,a\n1,2\n3,4\n5,7\n7,9\n")
     found = facts(capsys, tmp_path / "r.csv", "--regression", "--label", "price")
@@ -165,7 +181,7 @@ def test_numbers_to_predict_are_recognised_and_said_to_be(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("train", "test", "words"),
     [
-        ([0, 1] * 10, [0, 1, 2], "test row 2 has the label 2, which no training row has"),
+        ([0, 1] * 10, [0, 1, 2], "test row 3 has the label 2, which no training row has"),
         ([1] * 20, [1] * 3, "every training label is 1"),
         ([0.0, 1.0, 2.0, 2.5] + [1.0] * 16, [0.0, 1.0, 2.0], "has the label 2.5, expected a whole number"),
     ],
@@ -190,7 +206,7 @@ def test_whole_numbers_to_predict_are_recognised_too(tmp_path, capsys, kind):
         "one of them a flag": np.column_stack([flag, prices]),
     }[kind]
     np.savez(tmp_path / "a.npz", x=rng.normal(size=(40, 3)), y=y)
-    assert "numbers to predict" in facts(capsys, tmp_path / "a.npz")["notices"][-1]
+    assert "numbers to predict" in "\n".join(facts(capsys, tmp_path / "a.npz")["notices"])
 
 
 def test_numbers_at_the_end_of_what_float64_holds(capsys, tmp_path):

@@ -54,7 +54,7 @@ def test_shared_rows_notice_of_mnist_is_empty():
 
 @pytest.mark.parametrize(
     ("shared", "words"),
-    [(1, "1 of 4 test rows is also a training row"), (3, "3 of 4 test rows are also training rows")],
+    [(1, "1 of 4 test rows is also a training row:"), (3, "3 of 4 test rows are also training")],
 )
 def test_shared_rows_notice_gives_the_count(tmp_path, shared, words):
     x = np.eye(6)

@@ -25,7 +25,7 @@ def write(path, text, encoding="utf-8"):
 def whole(source):
     """All rows in the order of the file, by the line that `where` names."""
     lines = [
-        int(source.where(part, row).rsplit(" ", 1)[1])
+        int(source.row_location(part, row).rsplit(" ", 1)[1])
         for part, y in (("training", source.y_train), ("test", source.y_test))
         for row in range(len(y))
     ]
@@ -311,7 +311,7 @@ def test_labels_are_the_users_own(tmp_path, written, expected):
         ('label,a\n1,2\n"1,2\n', ("line 3", "quote")),
         ('label,a\n1,2\n"1"x,2\n', ("line 3", "quotes")),
         ("label,a\n1,2\n1,\0\n", ("not text", "00")),
-        ("label,a\n1,2\n", ("one row",)),
+        ("label,a\n1,2\n", ("single row",)),
         ("a,a\n1,2\n3,4\n", ()),
     ],
 )

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lagvis.data.dataset import Source, as_classification, as_regression
+from lagvis.data.dataset import as_classification, as_regression
+from lagvis.data.source import Source
 from lagvis.errors import DrawingError
 from lagvis.inference.diagnostics import Calibration, Importance, Mistake, diagnose
 from lagvis.report import run_report
