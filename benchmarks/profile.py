@@ -52,9 +52,10 @@ def main() -> int:
             state = tape.run(state, (rows, learning_rate))
         unclocked = (time.perf_counter() - unclocked) / len(batches)
         spent = [0.0] * len(tape.program)
+        indices: Any = tape.inputs[0].value
         for _ in range(EPOCHS):
             for rows in batches:
-                tape.inputs[0].value[...] = rows[0]
+                indices[...] = rows[0]
                 for i, call in enumerate(tape.program):
                     started = time.perf_counter()
                     call()
