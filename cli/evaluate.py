@@ -67,9 +67,9 @@ def main(argv: list[str] | None = None) -> int:
     model.check(dataset)
     if flags.data is None:
         check_data(dataset, checkpoint, {}, "give rows that it has not learned from with --data")
-    elif dataset.undivided and checkpoint.data not in ("", dataset.digest):
+    elif dataset.held_out and checkpoint.data not in ("", dataset.digest):
         dataset = dataset.all_as_test()
-    for notice in dataset.notices:
+    for notice in dataset.all_notices:
         print_stderr(notice)
 
     rows = tree_map(backend.asarray, model.prepare(dataset.x_test, dataset.y_test, dtype))

@@ -7,13 +7,14 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from lagvis.data.dataset import Source
+from lagvis.data.files import is_junk
 from lagvis.data.formats.idx import idx_axes
-from lagvis.data.formats.idx_folder import MAX_FILES, is_junk, read_idx_folder, walk_files
+from lagvis.data.formats.idx_folder import MAX_FILES, read_idx_folder, walk_files
 from lagvis.data.formats.npz import read_npz
 from lagvis.data.images.image_folder import class_folders, is_image_file, looks_like_image, read_image_folder
 from lagvis.data.input_spec import InputSpec
 from lagvis.data.signatures import SIGNATURE_BYTES, identify_format
+from lagvis.data.source import Source
 from lagvis.data.tables.dialect import detect_dialect
 from lagvis.data.tables.reader import AUTO, read_table, read_tables
 from lagvis.data.tables.text import open_maybe_gzip

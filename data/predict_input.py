@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from lagvis.data.dataset import Source, check_known_labels, encode_labels, targets
 from lagvis.data.detect import reject_spreadsheet
 from lagvis.data.formats.idx import idx_axes, read_idx
 from lagvis.data.formats.npz import read_npz_rows
@@ -17,7 +16,9 @@ from lagvis.data.images.image_folder import is_image_file, looks_like_image, sor
 from lagvis.data.images.image_io import MAX_IMAGE_BYTES, read_greyscale, read_image_bytes
 from lagvis.data.images.mnist_style import SIDE, PreparedImage, resize, to_mnist_style
 from lagvis.data.input_spec import MNIST_STYLE, RAW, InputSpec
+from lagvis.data.labels import check_known_labels, encode_labels, encode_targets
 from lagvis.data.signatures import SIGNATURE_BYTES, identify_format
+from lagvis.data.source import Source
 from lagvis.data.tables.columns import columns_for_network, is_text_label, list_columns
 from lagvis.data.tables.dialect import detect_dialect, is_missing
 from lagvis.data.tables.reader import (
@@ -263,7 +264,7 @@ def read_table_batch(path: Path, file: str, spec: InputSpec, name: str) -> Input
 
 def labelled_source(name: str, x: np.ndarray, y: np.ndarray, where: Callable[[int], str]) -> Source:
     """Return rows and labels as a data set; `where` names a row of the file."""
-    return Source(name, x, y, x, y, {}, where=lambda _, row: f"{name}, {where(row)}")
+    return Source(name, x, y, x, y, {}, row_location=lambda _, row: f"{name}, {where(row)}")
 
 
 def network_labels(source: Source, spec: InputSpec, remedy: str = "leave out the labels") -> list[Label]:
@@ -274,7 +275,7 @@ def network_labels(source: Source, spec: InputSpec, remedy: str = "leave out the
     if y.ndim > 1 and y.shape[1:] == (len(spec.label_names),):
         source = replace(source, label_names=spec.label_names)
     if spec.is_regression:
-        numbers = targets(source, "test", y)
+        numbers = encode_targets(source, "test", y)
         if numbers.shape[1] != len(spec.target_names):
             raise DataError(
                 f"{source.name} has {numbers.shape[1]} targets a row, the network predicts {len(spec.target_names)}; "
@@ -282,5 +283,5 @@ def network_labels(source: Source, spec: InputSpec, remedy: str = "leave out the
             )
         return list(numbers.tolist())
     encoded = encode_labels(source, "test", y)
-    check_known_labels(source, "test", encoded, spec.class_names, cure=remedy)
+    check_known_labels(source, "test", encoded, spec.class_names, remedy=remedy)
     return [encoded.names[i] for i in encoded.inverse]

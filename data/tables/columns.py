@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lagvis.data.dataset import shorten
 from lagvis.data.input_spec import InputSpec
+from lagvis.data.messages import shorten
 from lagvis.data.tables.dialect import Dialect
 from lagvis.errors import DataError
 

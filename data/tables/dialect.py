@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from lagvis.data.dataset import shorten
+from lagvis.data.messages import shorten
 from lagvis.data.tables.text import TextFile, inspect_text, read_lines
 from lagvis.errors import DataError
 

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lagvis.data.dataset import LARGEST_WHOLE, Source, shorten
 from lagvis.data.input_spec import InputSpec
-from lagvis.data.split import hold_out_test
+from lagvis.data.labels import MAX_EXACT_INT
+from lagvis.data.messages import shorten
+from lagvis.data.source import Source
 from lagvis.data.tables.columns import (
     class_column_names,
     columns_for_training,
@@ -92,26 +93,21 @@ def read_table(
     """
     table = read_rows(path, regression=regression, label=label, feature_type=feature_type, spec=spec)
     rows, dialect = table.rows, table.dialect
-    if len(rows.lines) < 2:
-        raise DataError(f"{path} holds only one row; a training and a test part need at least one each")
     (x,) = feature_arrays([table], feature_type, spec)
     (y,) = label_arrays([table], regression)
-    train, test = hold_out_test(y, by_class=not regression)
-    lines = {"training": rows.lines[train], "test": rows.lines[test]}
-    return Source(
+    return Source.hold_out(
         path.name.removesuffix(".gz").rsplit(".", 1)[0] or path.name,
-        x_train=x[train],
-        y_train=y[train],
-        x_test=x[test],
-        y_test=y[test],
-        sha256={path.name: dialect.file.sha256},
+        x,
+        y,
+        {path.name: dialect.file.sha256},
+        path=path,
+        by_class=not regression,
+        row_location=lambda row: f"{path}, line {rows.lines[row]}",
         target_names=target_names(table, regression, spec),
         label_names=class_column_names(dialect, table.labels, regression),
         feature_names=feature_names(table, spec),
         feature_columns=tuple(c + 1 for c in table.features),
         notices=table_notices(table, x, feature_type, spec),
-        undivided=path.name,
-        where=lambda part, row: f"{path}, line {lines[part][row]}",
     )
 
 
@@ -153,7 +149,7 @@ def read_tables(
         feature_names=feature_names(first, spec),
         feature_columns=tuple(c + 1 for c in first.features),
         notices=(*table_notices(first, x_train, feature_type, spec), *notices),
-        where=lambda part, row: f"{lines[part][0]}, line {lines[part][1][row]}",
+        row_location=lambda part, row: f"{lines[part][0]}, line {lines[part][1][row]}",
     )
 
 
@@ -477,7 +473,7 @@ def parse_integer(text: str) -> int | None:
     if not NUMBER.fullmatch(text) or re.match(r"[+-]?0[0-9]", text) or text.isdecimal():
         return None
     value = float(text.replace(",", "."))
-    return int(value) if abs(value) < LARGEST_WHOLE and value == math.floor(value) else None
+    return int(value) if abs(value) < MAX_EXACT_INT and value == math.floor(value) else None
 
 
 def table_notices(table: Table, x: np.ndarray, feature_type: str, spec: InputSpec | None) -> tuple[str, ...]:

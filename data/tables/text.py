@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from lagvis.data.formats.idx import GZIP
+from lagvis.data.files import GZIP_MAGIC
 from lagvis.errors import DataError
 
 CHUNK_BYTES = 2**20
@@ -49,7 +49,7 @@ def open_maybe_gzip(path: Path, display_name: str = "") -> Iterator[BinaryIO]:
     """Open a file, plain or gzip, for reading bytes; DataError for a damaged gzip file."""
     try:
         with path.open("rb") as file:
-            packed = file.read(2) == GZIP
+            packed = file.read(2) == GZIP_MAGIC
             file.seek(0)
             if packed:
                 with gzip.GzipFile(fileobj=file) as inner:
