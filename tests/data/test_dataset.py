@@ -291,5 +291,5 @@ def test_source_hold_out_locates_rows_by_their_index_in_the_file():
 
 def test_source_hold_out_single_row_raises_data_error():
     x = np.zeros((1, 2))
-    with pytest.raises(DataError, match="^a/mine holds a single row; expected at least two"):
+    with pytest.raises(DataError, match=r"^a/mine holds a single row; expected at least two"):
         Source.hold_out("mine", x, x, {}, path=Path("a/mine"), by_class=False, row_location=str)

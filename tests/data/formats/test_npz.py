@@ -438,10 +438,10 @@ def test_read_npz_many_empty_rows_allocate_no_memory(tmp_path):
 @pytest.mark.parametrize("text", ["~" * 9000 + "1", "-" * 5000 + "1", "(" * 150, "{'descr': '\\e'}"], ids=len)
 def test_read_npz_deeply_nested_header_raises_data_error(tmp_path, text):
     path = with_member(tmp_path / "mine.npz", "x_train", headed(text))
-    with warnings.catch_warnings(record=True) as said:  # as errors they would be caught with the others
+    with warnings.catch_warnings(record=True) as caught:  # as errors they would be caught with the others
         warnings.simplefilter("always")
         assert "mine.npz" in error_message(path)
-    assert said == []
+    assert caught == []
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])

@@ -174,7 +174,7 @@ def test_to_mnist_style_noise_is_blank_but_not_empty():
 @pytest.mark.parametrize("side", [28, 200])
 @pytest.mark.parametrize("light", [True, False])
 def test_to_mnist_style_cropped_digit_equals_digit_with_margin(digits, side, light):
-    """But for a 1 that fills its box: its background cannot be told."""
+    """Except for a 1 that fills its box, whose background is ambiguous."""
     alike = 0
     for digit in digits[:60]:
         rows, columns = (np.flatnonzero((digit > 50).any(axis=axis)) for axis in (1, 0))
