@@ -7,6 +7,7 @@ import numpy as np
 
 from lagvis.data.dataset import Dataset
 from lagvis.errors import CheckpointError, DataError, RecipeError
+from lagvis.network.initializers import zero_optimizer_state
 from lagvis.network.schedules import SCHEDULES
 from lagvis.training.checkpoint import Checkpoint, all_finite
 from lagvis.training.factory import make_optimizer
@@ -80,9 +81,9 @@ def resume_state(checkpoint: Checkpoint, model: Model, plan: Plan, recipe: Recip
             "recipe never stops; it is not its own"
         )
     params = checkpoint.state["params"]
-    zero = tree_map(np.zeros_like, params)
-    optimizer_state = {name: checkpoint.state.get(name) or zero for name in make_optimizer(recipe).state_names}
-    return replace(checkpoint, state={"params": params} | optimizer_state)
+    zero = zero_optimizer_state(make_optimizer(recipe), params)
+    kept = {name: state for name, state in checkpoint.state.items() if name in zero}
+    return replace(checkpoint, state={"params": params} | zero | kept)
 
 
 def init_from(network: Checkpoint, model: Model, recipe: Recipe) -> Checkpoint:
@@ -101,10 +102,9 @@ def init_from(network: Checkpoint, model: Model, recipe: Recipe) -> Checkpoint:
         raise CheckpointError(
             f"the network to begin with has weights too large for {recipe.dtype}; use --dtype float64"
         )
-    slots = {slot: tree_map(np.zeros_like, params) for slot in make_optimizer(recipe).state_names}
     # its standardisation belongs to its weights, whatever rows these are
     model = replace(model, x_scaling=network.model.x_scaling, y_scaling=network.model.y_scaling)
-    return Checkpoint(model, {"params": params} | slots, 0, 0)
+    return Checkpoint(model, {"params": params} | zero_optimizer_state(make_optimizer(recipe), params), 0, 0)
 
 
 def differing_fields(a: Model, b: Model) -> list[str]:

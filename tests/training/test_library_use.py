@@ -26,7 +26,8 @@ import lagvis.cli.train
 import lagvis.inference.prediction
 import lagvis.report.run_report
 from lagvis.backends.registry import select
-from lagvis.data.dataset import Source, as_classification
+from lagvis.data.dataset import as_classification
+from lagvis.data.source import Source
 from lagvis.training.events import Finished
 from lagvis.training.loop import fit
 from lagvis.training.plan import make_plan
