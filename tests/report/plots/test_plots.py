@@ -270,7 +270,7 @@ def test_numbers_of_any_size_have_their_room(scale):
     dataset = numbers(120)
     events = run(quick(loss="mse"), dataset)
     found = diagnose(events[0].model, last(events).state["params"], dataset, 0)
-    found = dataclasses.replace(found, predicted=-scale * found.predicted, true=-scale * found.true)
+    found = dataclasses.replace(found, predicted=-scale * found.predicted, target=-scale * found.target)
     assert_all_is_within(drawn(metric_plots.plot_predictions, found, events[0].model))
 
 
