@@ -22,7 +22,7 @@ def same(a, b) -> None:
         left, right = getattr(a, name), getattr(b, name)
         assert left.dtype == right.dtype
         assert left.tobytes() == right.tobytes()
-    assert (a.shape, a.class_names, a.sha256, a.all_notices) == (b.shape, b.class_names, b.sha256, b.notices)
+    assert (a.shape, a.class_names, a.sha256, a.all_notices) == (b.shape, b.class_names, b.sha256, b.all_notices)
 
 
 def test_packed_bytes_under_an_unpacked_name(tmp_path):
