@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from lagvis.report.text import align_columns, display_name, escape_control, percent
+from lagvis.data.messages import percent
+from lagvis.report.text import align_columns, display_name, escape_control
 
 BLOCKS, PLAIN = " ░▒▓█", " .:*@"
 WIDEST_FILE, LEAST_FILE = 60, 16

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lagvis.report.text import align_columns, confusion_text, duration, finite_or_none, metrics_text, percent
+from lagvis.data.messages import percent
+from lagvis.report.text import align_columns, confusion_text, duration, finite_or_none, metrics_text
 from lagvis.training.evaluation import Metrics
 
 

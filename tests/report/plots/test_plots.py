@@ -15,13 +15,13 @@ import pytest
 from PIL import Image
 
 from lagvis.data.dataset import as_classification, as_regression
+from lagvis.data.messages import percent
 from lagvis.data.source import Source
 from lagvis.errors import DrawingError
 from lagvis.inference.diagnostics import Calibration, Importance, Mistake, diagnose
 from lagvis.report import run_report
 from lagvis.report.html import tables
 from lagvis.report.plots import figure, image_plots, metric_plots
-from lagvis.report.text import percent
 from lagvis.runs.run_folder import CheckpointInterval, RunFolder
 from lagvis.training.events import EpochEnded
 from lagvis.training.recipe import dumps

@@ -61,9 +61,7 @@ def test_draw_curves_without_finite_points_is_blank(nothing):
     FEW, FEW, st.none() | st.tuples(ANY, ANY), st.tuples(ANY, ANY).filter(lambda e: all(map(math.isfinite, e))),
     st.integers(LABEL_WIDTH + 2, 200), st.integers(1, 12), st.booleans(), st.booleans(),
 )  # fmt: skip
-def test_draw_curves_any_values_keep_the_size(
-    train, validation, best, ends, width, rows, falling, braille
-):
+def test_draw_curves_any_values_keep_the_size(train, validation, best, ends, width, rows, falling, braille):
     options = {"x_range": ends, "width": width, "rows": rows, "lower_is_better": falling, "braille": braille}
     lines = drawn(train, validation, best, **options)
     assert [len(line) for line in lines] == [width] * rows
