@@ -355,6 +355,15 @@ def test_plot_mistakes_shows_upright_images_with_both_classes():
     assert words[2] == f"true {'abcd'[first.target]}  {percent(first.p_target, digits=1)}"
 
 
+def test_mistakes_table_counts_rows_from_1():
+    model = run(quick(epochs=0), classes(120))[0].model
+    first, last_row = (Mistake(row, np.zeros((6, 6), np.uint8), 0, 1, 0.1, 0.99999) for row in (0, 1234))
+    found = tables.mistakes_table((first, last_row), model)
+    assert [row[0] for row in found.rows] == ["1", "1,235"]
+    assert found.rows[0][1:] == ("1", "0", ">99.99%", "10.00%")
+    assert "counted from 1" in found.caption
+
+
 def test_plot_unit_activity_marks_and_counts_dead_units():
     made = drawn(metric_plots.plot_unit_activity, (np.array([0.0, 0.5, 1.0]), np.array([0.2])))
     labels = [label.get_text() for label in made.axes[0].get_yticklabels()]
