@@ -1,7 +1,6 @@
-"""Judge a trained network by the test part of its data, or of other data: python evaluate.py RUN [--data PATH]."""
+"""Evaluate a trained network: python evaluate.py RUN [--data PATH]."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,52 +10,44 @@ from lagvis.cli.errors import print_result, print_stderr
 from lagvis.data.datasets import load_dataset
 from lagvis.errors import CheckpointError
 from lagvis.report.summary import evaluation_text, metrics_summary, run_details
-from lagvis.runs.lookup import find_checkpoint, read_network
+from lagvis.runs.filenames import RECIPE
+from lagvis.runs.lookup import StoredNetwork, load_network
 from lagvis.runs.resume import check_data
-from lagvis.training import recipe as recipes
 from lagvis.training.evaluation import Evaluator
 from lagvis.tree import tree_map
 
 
 def make_parser() -> options.Parser:
-    """All flags of this door."""
-    parser = options.Parser("Judge a trained network by the test part of its data, or of other data.")
-    parser.add_argument(
-        "run",
-        metavar="RUN",
-        help="a run folder, a run's name, a .safetensors file, or saved_network/ of the paper's program",
-    )
-    parser.add_argument("--data", metavar="PATH", help="other data (default: what the run was trained on)")
-    parser.add_argument("--label", metavar="COLUMN", help="the label's column in other data (default: found)")
-    parser.add_argument(
-        "-o", "--output-dir", default="runs", metavar="DIR", help="where runs are looked up by name (default: runs)"
-    )
+    """Return the parser of the command line."""
+    parser = options.Parser("evaluate", "Evaluate a trained network on the test part of its data, or on other data.")
+    options.add_run_arguments(parser, "-o", "--output-dir")
+    parser.add_argument("--data", metavar="PATH", help="other data to evaluate on (default: the data of the run)")
+    parser.add_argument("--label", metavar="COLUMN", help="label column of other data (default: detected)")
     options.add_device_flags(parser)
     options.add_output_flags(parser)
     return parser
 
 
-def data_of(checkpoint: Path) -> tuple[str, str]:
-    """What a network was trained on, and the label's column, by the recipe beside it; the paper's was on MNIST."""
-    if checkpoint.is_dir():
+def data_and_label(network: StoredNetwork) -> tuple[str, str]:
+    """Return the data that a network was trained on and their label column; the paper's networks learned MNIST."""
+    if network.from_paper:
         return "mnist", ""
-    recipe = checkpoint.parent / "recipe.toml"
-    if not recipe.is_file():
-        raise CheckpointError(f"there is no {recipe}, which would name the data; say --data PATH")
-    loaded = recipes.load(str(recipe))
-    return loaded.data, loaded.label
+    recipe = network.read_recipe()
+    if recipe is None:
+        raise CheckpointError(f"there is no {RECIPE} beside {network.path} that names the data; give --data PATH")
+    return recipe.data, recipe.label
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Accuracy, loss and a confusion matrix; for numbers, the error in the user's unit."""
+    """Print loss, accuracy and confusion matrix; for regression, the errors in the unit of the targets."""
     flags = make_parser().parse(argv)
-    path = find_checkpoint(flags.run, flags.output_dir)
-    checkpoint = read_network(path)
+    network = load_network(flags.run, flags.runs_dir)
+    checkpoint = network.checkpoint
     model = checkpoint.model
     params = checkpoint.state["params"]
     dtype = str(params[0]["W"].dtype)
     backend = options.select_backend(flags, dtype)
-    name, label = (flags.data, "") if flags.data else data_of(path)
+    name, label = (flags.data, "") if flags.data else data_and_label(network)
     dataset = load_dataset(
         name,
         regression=model.y_scaling is not None,
@@ -75,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     on_device = tree_map(backend.asarray, params)
     scores = Evaluator(model, backend).evaluate(on_device, rows, np.arange(len(dataset.x_test)), confusion=True)
     result: dict[str, Any] = {
-        "run": str(path),
+        "run": str(network.path),
         "data": dataset.name,
         "rows": len(dataset.x_test),
         "backend": backend.name,

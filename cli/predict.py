@@ -1,9 +1,8 @@
-"""Have a trained network answer for pictures and rows of your own: python predict.py RUN FILE..."""
+"""Predict with a trained network: python predict.py RUN FILE..."""
 
 import json
 import shutil
 import sys
-from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
@@ -14,49 +13,35 @@ from lagvis.data.predict_input import MNIST_STYLE, RAW, RESIZE, InputBatch, Inpu
 from lagvis.errors import DataError
 from lagvis.inference.prediction import outputs
 from lagvis.report.terminal.prediction_table import draw_image, predictions_text, row_name
-from lagvis.runs.filenames import RECIPE
-from lagvis.runs.lookup import find_checkpoint, read_network
-from lagvis.training import recipe as recipes
+from lagvis.runs.lookup import load_network
 from lagvis.training.model import Model
 
 
 def make_parser() -> options.Parser:
-    """All flags of this door."""
+    """Return the parser of the command line."""
     parser = options.Parser(
-        "Have a trained network answer for pictures and rows of your own. Where it learned from digits made as MNIST's "
-        "are, so are yours: dark paper, cropped, fitted into 20x20, centred by mass in 28x28."
+        "predict",
+        "Predict with a trained network for images and table rows. For a network trained on MNIST-style digits, images "
+        "are prepared in the same way: dark background, cropped, scaled into 20x20, centred by mass in 28x28.",
     )
-    parser.add_argument(
-        "run",
-        metavar="RUN",
-        help="a run folder, a run's name, a .safetensors file, or saved_network/ of the paper's program",
-    )
+    options.add_run_arguments(parser, "-o", "--output-dir")
     parser.add_argument(
         "files",
         metavar="FILE",
         nargs="+",
-        help="a picture, a folder of pictures, a table (CSV), an .npz, IDX images; - is standard input",
+        help="image, folder of images, table (CSV), .npz or IDX images; - reads standard input",
     )
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--raw", action="store_true", help="take pictures as they are, in grey (default: make them fit)")
+    how.add_argument("--raw", action="store_true", help="use images as they are, in grey (default: fit them)")
     how.add_argument(
-        "--centre", action="store_true", help="treat pictures as digits (default: if it learned from such)"
+        "--centre", action="store_true", help="prepare images as digits (default: if the network learned from such)"
     )
-    parser.add_argument("--label", metavar="COLUMN", help="the label's column in tables that have it (default: found)")
-    parser.add_argument(
-        "-o", "--output-dir", default="runs", metavar="DIR", help="where runs are looked up by name (default: runs)"
-    )
+    parser.add_argument("--label", metavar="COLUMN", help="label column of tables that have one (default: detected)")
     options.add_output_flags(parser)
     parser.add_argument(
-        "--show", action="store_true", help="draw what the network is shown, on stderr with --json (default: answers)"
+        "--show", action="store_true", help="draw the input of the network, on stderr with --json (default: do not)"
     )
     return parser
-
-
-def label_of(path: Path) -> str:
-    """The label's column in the data that a run learned from, where its recipe says it."""
-    recipe = path.parent / RECIPE
-    return recipes.load(str(recipe)).label if recipe.is_file() and not path.is_dir() else ""
 
 
 def predictions_of(model: Model, given: InputBatch, said: np.ndarray) -> list[dict[str, Any]]:
@@ -94,9 +79,8 @@ def show(shape: tuple[int, ...], given: list[InputBatch], stream: TextIO) -> Non
 def main(argv: list[str] | None = None) -> int:
     """Answer, probability and runner-up of every row; for numbers, those in the user's unit."""
     flags = make_parser().parse(argv)
-    path = find_checkpoint(flags.run, flags.output_dir)
-    checkpoint = read_network(path)
-    model = checkpoint.model
+    network = load_network(flags.run, flags.runs_dir)
+    model, recipe = network.checkpoint.model, network.read_recipe()
     digits = flags.centre or (not flags.raw and model.mnist_style)
     wanted = InputSpec(
         model.shape,
@@ -107,13 +91,13 @@ def main(argv: list[str] | None = None) -> int:
         features=model.feature_names,
         labels=model.label_names,
         told=flags.label or "",
-        label=label_of(path),
+        label=recipe.label if recipe else "",
     )
     given, notices = read_inputs(flags.files, wanted)
     for notice in notices:
         print_stderr(notice)
     with np.errstate(all="ignore"):
-        said = outputs(model, checkpoint.state["params"], np.concatenate([one.x for one in given]))
+        said = outputs(model, network.checkpoint.state["params"], np.concatenate([one.x for one in given]))
     if len(bad := np.flatnonzero(~np.isfinite(said).all(axis=1))):
         rows = [row_name(one.file, None if one.seen else i + 1) for one in given for i in range(len(one.x))]
         raise DataError(
@@ -127,6 +111,8 @@ def main(argv: list[str] | None = None) -> int:
         show(model.shape, given, sys.stderr if flags.json else sys.stdout)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     print_result(
-        json.dumps({"run": str(path), "predictions": results}) if flags.json else predictions_text(results, width)
+        json.dumps({"run": str(network.path), "predictions": results})
+        if flags.json
+        else predictions_text(results, width)
     )
     return 0

@@ -109,7 +109,7 @@ def test_a_file_without_its_recipe_asks_for_the_data(run, tmp_path, capsys):
     (tmp_path / "alone").mkdir()
     (run / "last.safetensors").rename(tmp_path / "alone" / "net.safetensors")
     assert run_cli(evaluate.main, ["alone/net.safetensors", "--device", "cpu"]) == 7
-    assert "say --data PATH" in capsys.readouterr().err
+    assert "give --data PATH" in capsys.readouterr().err
     assert evaluate.main(["alone/net.safetensors", "--device", "cpu", "--data", "data.npz"]) == 0
 
 

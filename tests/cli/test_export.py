@@ -181,7 +181,7 @@ def test_what_names_no_place_stays_in_the_run_folder(run, tmp_path, capsys, sour
     (run / link).symlink_to(outside)
     expected = 7 if link == "export" or source != "r" else 0
     assert exit_code([source, "--format", "npz"]) == expected
-    assert ("is a link; remove it, or name a place by --output" in capsys.readouterr().err) == (expected == 7)
+    assert ("is a link; remove it, or choose a file by --output" in capsys.readouterr().err) == (expected == 7)
     assert list(outside.iterdir()) == []
 
 
@@ -209,7 +209,7 @@ def test_only_for_pictures_one_draws(tmp_path, monkeypatch, capsys, kind):
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
 @pytest.mark.parametrize("format_", ["npz", "paper", "html"])
 @pytest.mark.parametrize("again", [False, True])
-def test_a_full_disk_leaves_what_was_there(run, capsys, format_, code, again):
+def test_a_failing_disk_leaves_what_was_there(run, capsys, format_, code, again):
     target = run / "export" / NAMES[format_]
     if again:
         assert export.main(["r", "--format", format_]) == 0
@@ -223,7 +223,7 @@ def test_a_full_disk_leaves_what_was_there(run, capsys, format_, code, again):
         if not again:
             shutil.rmtree(run / "export", ignore_errors=True)
         capsys.readouterr()
-        with fault_injection.inject(fault_injection.full_disk(number, code), phases=False):
+        with fault_injection.inject(fault_injection.failing_disk(number, code), phases=False):
             found = run_cli(export.main, ["r", "--format", format_])
         err = capsys.readouterr().err
         where = f"operation {number}, {name}: exit code {found}, {err!r}"
@@ -366,4 +366,4 @@ def test_without_onnx_it_says_what_to_install(run, tmp_path):
 def test_an_export_folder_that_cannot_be_made_is_a_sentence(run, capsys):
     (run / "export").write_text("in the way")
     assert run_cli(export.main, ["r", "--format", "npz"]) == 7
-    assert "name a place by --output" in capsys.readouterr().err
+    assert "choose a file by --output" in capsys.readouterr().err

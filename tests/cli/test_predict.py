@@ -49,7 +49,7 @@ def ask(runs, capsys):
 
     def ask(run, *words):
         capsys.readouterr()
-        assert run_cli(predict.main, [run, *map(str, words), "-o", str(runs), "--json"]) == 0
+        assert run_cli(predict.main, [run, *map(str, words), "--runs-dir", str(runs), "--json"]) == 0
         out, ask.err = capsys.readouterr()
         found = json.loads(out)
         assert found["run"] == str(runs / run / "last.safetensors")
@@ -64,7 +64,7 @@ def refused(runs, capsys):
 
     def refused(run, *words, code=3):
         capsys.readouterr()
-        assert run_cli(predict.main, [run, *map(str, words), "-o", str(runs)]) == code
+        assert run_cli(predict.main, [run, *map(str, words), "--runs-dir", str(runs)]) == code
         out, err = capsys.readouterr()
         assert out == ""
         assert err.count("\n") == 1
@@ -155,7 +155,7 @@ def test_the_text_is_a_line_a_file(here, runs, capsys, digits):
     two = np.zeros((40, 70), np.uint8)
     two[6:34, 2:30], two[6:34, 35:63] = digits[:2]
     Image.fromarray(two).save("two.png")
-    assert predict.main(["digits", "seven.png", "white.png", "two.png", "-o", str(runs)]) == 0
+    assert predict.main(["digits", "seven.png", "white.png", "two.png", "--runs-dir", str(runs)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["file", "answer", "probability", "runner-up", "probability"]
     assert lines[1].split()[:2] == ["seven.png", "7"]
@@ -195,7 +195,7 @@ def test_numbers_are_told_in_their_unit(here, runs, ask, capsys):
         assert [p["values"] for p in ask("line", other)] == [
             {name: pytest.approx(value, rel=1e-5) for name, value in p["values"].items()} for p in found
         ]
-    assert predict.main(["line", "both.csv", "-o", str(runs)]) == 0
+    assert predict.main(["line", "both.csv", "--runs-dir", str(runs)]) == 0
     head = capsys.readouterr().out.splitlines()[0]
     assert head.split() == ["file", "near", "far", "true", "near", "true", "far"]
 
@@ -411,7 +411,7 @@ def test_rows_without_a_label_are_answered_without_one(here, runs, ask, table, m
     found = ask("table", "some.csv")
     assert [p["probabilities"] for p in found] == said
     assert [p["label"] for p in found] == [row[3] if i % 2 else None for i, row in enumerate(table)]
-    assert predict.main(["table", "some.csv", "-o", str(runs)]) == 0
+    assert predict.main(["table", "some.csv", "--runs-dir", str(runs)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[-1] == "true"
     assert lines[1].endswith("%")
@@ -425,13 +425,13 @@ def test_rows_without_all_numbers_of_their_label_are_answered_without_one(here, 
     found = ask("line", "some.csv")
     assert [p["values"] for p in found] == said
     assert [p["label"] for p in found] == [None, {"near": 6, "far": 7}, None]
-    assert predict.main(["line", "some.csv", "-o", str(runs)]) == 0
+    assert predict.main(["line", "some.csv", "--runs-dir", str(runs)]) == 0
     assert [len(line.split()) for line in capsys.readouterr().out.splitlines()[1:]] == [7, 11, 7]
 
 
 def test_other_columns_are_no_test_of_the_network(here, runs, table, capsys):
     (here / "other.csv").write_text("c,a,b,art\n" + "".join(f"{c},{a},{b},{art}\n" for a, b, c, art in table))
-    assert run_cli(evaluate.main, ["table", "-o", str(runs), "--data", "other.csv"]) == 3
+    assert run_cli(evaluate.main, ["table", "--runs-dir", str(runs), "--data", "other.csv"]) == 3
     assert "'c' as feature 1 of a row, the network learned from 'a' there" in capsys.readouterr().err
 
 
@@ -447,7 +447,7 @@ def test_one_hot_labels_stand_beside_the_answers(here, runs, ask):
     for name in ("oh.csv", "oh.npz"):
         assert [p["label"] for p in ask("onehot", name)] == ["cat" if k else "dog" for k in cat]
     (here / "bare.csv").write_text("".join(lines))
-    assert run_cli(predict.main, ["onehot", "bare.csv", "--label", "4,5", "-o", str(runs)]) == 0
+    assert run_cli(predict.main, ["onehot", "bare.csv", "--label", "4,5", "--runs-dir", str(runs)]) == 0
 
 
 def test_of_equals_the_first_is_the_answer_as_everywhere(here, ask, runs):
@@ -553,7 +553,7 @@ def test_no_such_run_is_a_sentence_and_7(here, refused):
 def test_pictures_are_drawn_as_the_network_sees_them(here, runs, capsys, monkeypatch, digits):
     Image.fromarray(digits[0]).save("a.png")
     monkeypatch.setenv("COLUMNS", "100")
-    assert predict.main(["digits", "a.png", "--raw", "--show", "-o", str(runs)]) == 0
+    assert predict.main(["digits", "a.png", "--raw", "--show", "--runs-dir", str(runs)]) == 0
     lines = capsys.readouterr().out.split("\n")
     assert lines[0] == "a.png"
     assert lines[29].startswith("file")
@@ -561,16 +561,16 @@ def test_pictures_are_drawn_as_the_network_sees_them(here, runs, capsys, monkeyp
         assert [" ░▒▓█".index(c) for c in line.ljust(56)[::2]] == [int(v) * 5 // 256 for v in row]
     for columns in (40, 20, 1):
         monkeypatch.setenv("COLUMNS", str(columns))
-        assert predict.main(["digits", "a.png", "--show", "-o", str(runs)]) == 0
+        assert predict.main(["digits", "a.png", "--show", "--runs-dir", str(runs)]) == 0
         drawn = capsys.readouterr().out.partition("\nfile")[0].split("\n")[1:]
         assert max(map(len, drawn)) <= columns
-    assert run_cli(predict.main, ["line", str(runs.parent / "line.npz"), "--show", "-o", str(runs)]) == 3
+    assert run_cli(predict.main, ["line", str(runs.parent / "line.npz"), "--show", "--runs-dir", str(runs)]) == 3
     assert "leave --show out" in capsys.readouterr().err
 
 
 def test_drawings_and_json_do_not_mix(here, runs, capsys, digits):
     Image.fromarray(digits[0]).save("a.png")
-    assert predict.main(["digits", "a.png", "--show", "--json", "-o", str(runs)]) == 0
+    assert predict.main(["digits", "a.png", "--show", "--json", "--runs-dir", str(runs)]) == 0
     out, err = capsys.readouterr()
     assert len(json.loads(out)["predictions"]) == 1
     assert "█" in err
@@ -578,7 +578,7 @@ def test_drawings_and_json_do_not_mix(here, runs, capsys, digits):
 
 def predicting(runs, *words, content=None, **changes):
     """The finished process of predict.py with bytes on its standard input."""
-    command = [sys.executable, str(ROOT / "predict.py"), *map(str, words), "-o", str(runs)]
+    command = [sys.executable, str(ROOT / "predict.py"), *map(str, words), "--runs-dir", str(runs)]
     return subprocess.run(
         command, env=environment(**changes), input=content, capture_output=True, timeout=60, check=False
     )
@@ -608,7 +608,7 @@ def test_any_locale_and_any_end_of_stdout(here, runs, digits):
     assert done.returncode == 0, done.stderr
     assert b"@@" in done.stdout
     assert b"\x1b" not in done.stdout
-    command = [sys.executable, str(ROOT / "predict.py"), *map(str, words[1:]), "-o", str(runs)]
+    command = [sys.executable, str(ROOT / "predict.py"), *map(str, words[1:]), "--runs-dir", str(runs)]
     for shell in ('exec "$@" >&-', 'exec "$@" | true', 'exec "$@" 2>&-', 'exec "$@" <&-'):
         done = subprocess.run(["sh", "-c", shell, "-", *command], capture_output=True, timeout=60, check=False)
         assert (done.returncode, done.stderr) == (0, b""), shell
