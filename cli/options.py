@@ -36,8 +36,9 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, name: str, description: str) -> None:
         program = os.path.basename(sys.argv[0])
+        names = {f"{name}.py": f"{name}.py", "__main__.py": f"python -m {name}"}
         super().__init__(
-            prog=program if program in (f"{name}.py", f"lagvis {name}") else f"lagvis {name}",
+            prog=names.get(program, f"lagvis {name}"),
             description=description,
             epilog=EXIT_CODES,
             allow_abbrev=False,

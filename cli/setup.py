@@ -10,10 +10,11 @@ from lagvis.backends.registry import BACKENDS
 from lagvis.cli import options
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import absolute_name, load_dataset
+from lagvis.data.shared_rows import shared_rows_notice
 from lagvis.errors import RecipeError
-from lagvis.runs.environment import describe_environment
-from lagvis.runs.lookup import find_run, load_network
-from lagvis.runs.resume import changed_settings, check_data, init_from, resume_message, resume_state
+from lagvis.runs.environment import describe_environment, describe_init_from
+from lagvis.runs.lookup import StoredNetwork, find_run, load_network
+from lagvis.runs.resume import changed_settings, check_data, init_from, resume_message, resume_record, resume_state
 from lagvis.runs.run_folder import CheckpointInterval, RunFolder
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.memory import MemoryEstimate, estimate_memory
@@ -106,7 +107,7 @@ def reopen_run(flags: argparse.Namespace, every: CheckpointInterval) -> RunFolde
     return folder
 
 
-def resolve_recipe(flags: argparse.Namespace, resumed: RunFolder | None, network: Checkpoint | None) -> Recipe:
+def resolve_recipe(flags: argparse.Namespace, resumed: RunFolder | None, network: StoredNetwork | None) -> Recipe:
     """Return the recipe of a new run, of the resumed run, or of a run that starts with the parameters of `network`."""
     target = flags.target_accuracy
     if target is not None and not 0.0 <= target <= 1.0:
@@ -116,7 +117,8 @@ def resolve_recipe(flags: argparse.Namespace, resumed: RunFolder | None, network
     if network:
         if given := [f"--{key}" for key in ("hidden", "activation") if key in flags]:
             raise RecipeError(f"--init-from sets the layers itself; leave out {' and '.join(given)}")
-        recipe = replace(recipe, hidden=network.model.widths[1:-1], activation=network.model.activation)
+        initial = network.checkpoint.model
+        recipe = replace(recipe, hidden=initial.widths[1:-1], activation=initial.activation)
     if target is not None and recipe.regression:
         raise RecipeError("--target-accuracy is for classification, and --loss mse is regression; leave one out")
     if resumed:
@@ -125,34 +127,43 @@ def resolve_recipe(flags: argparse.Namespace, resumed: RunFolder | None, network
 
 
 def prepare_run(
-    flags: argparse.Namespace, recipe: Recipe, resumed: RunFolder | None, network: Checkpoint | None
+    flags: argparse.Namespace, recipe: Recipe, resumed: RunFolder | None, network: StoredNetwork | None
 ) -> RunSetup:
     """Open backend and data, make the plan and find the start of a run; each raises the error of its kind."""
     backend = options.select_backend(flags, recipe.dtype)
-    dataset = load_dataset(recipe.data, regression=recipe.regression, label=recipe.label)
+    dataset = load_dataset(
+        recipe.data, regression=recipe.regression, label=recipe.label, feature_type=recipe.feature_type
+    )
     strict = resumed is not None or options.is_explicit(flags, "validation")
     plan = make_plan(recipe, dataset, strict_validation=strict, threads=flags.threads)
     recipe = replace(recipe, validation=len(plan.validation_rows))
     need = estimate_memory(recipe, dataset, plan, on_host=backend.device == "cpu").check()
     environment = describe_environment(recipe, dataset, plan, backend, version=__version__, command=flags.command)
     model = Model.of(recipe, dataset, plan.training_rows)
-    start, notices = init_from(network, model, recipe) if network else None, plan.notices
+    start = init_from(network.checkpoint, model, recipe) if network else None
+    notices = plan.notices if flags.quiet else (*plan.notices, shared_rows_notice(dataset))
+    environment |= {"init_from": describe_init_from(network.path) if network else None, "resumed": []}
     if resumed:
-        check_data(dataset, resumed.checkpoint, resumed.previous_environment)
+        previous = resumed.previous_environment
+        check_data(dataset, resumed.checkpoint, previous)
         start = resume_state(resumed.checkpoint, model, plan, recipe) if resumed.checkpoint else None
-        notices += (resume_message(start, plan, resumed.recipe, recipe, resumed.previous_environment, environment),)
+        environment["init_from"] = previous.get("init_from")
+        environment["resumed"] = resume_record(start, plan, resumed.recipe, recipe, previous, environment)
+        notices += (resume_message(start, plan, resumed.recipe, recipe, previous, environment),)
     return RunSetup(recipe, backend, dataset, plan, start.model if start else model, start, need, environment, notices)
 
 
 def load_run_data(recipe: Recipe, resumed: RunFolder) -> Dataset:
     """Load the data that a finished run was trained on; DataError if they are gone or have changed."""
     assert resumed.checkpoint is not None, "a finished run has a checkpoint"
-    dataset = load_dataset(recipe.data, regression=recipe.regression, label=recipe.label)
+    dataset = load_dataset(
+        recipe.data, regression=recipe.regression, label=recipe.label, feature_type=recipe.feature_type
+    )
     check_data(dataset, resumed.checkpoint, resumed.previous_environment)
     resumed.checkpoint.model.check(dataset)
     return dataset
 
 
-def read_initial_network(flags: argparse.Namespace) -> Checkpoint | None:
+def read_initial_network(flags: argparse.Namespace) -> StoredNetwork | None:
     """Read the network of --init-from; None without it."""
-    return load_network(flags.init_from, flags.runs_dir).checkpoint if flags.init_from is not None else None
+    return load_network(flags.init_from, flags.runs_dir) if flags.init_from is not None else None

@@ -45,6 +45,12 @@ class DeviceError(LagvisError):
         self.remedy = remedy
 
 
+class DeviceMemoryError(DeviceError):
+    """Device without the memory for a first small computation."""
+
+    exit_code = 5
+
+
 class OutOfMemoryError(LagvisError):
     """Run that needs more memory than is available."""
 
@@ -61,3 +67,7 @@ class CheckpointError(LagvisError):
     """Checkpoint or run folder that cannot be read or written."""
 
     exit_code = 7
+
+
+class DrawingError(LagvisError):
+    """Pictures that cannot be drawn because matplotlib cannot be imported."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from lagvis.data.dataset import Dataset
 from lagvis.errors import CheckpointError, DataError, RecipeError
+from lagvis.network.initializers import zero_optimizer_state
 from lagvis.network.schedules import SCHEDULES
 from lagvis.training.checkpoint import Checkpoint, all_finite
 from lagvis.training.factory import make_optimizer
@@ -20,7 +21,7 @@ from lagvis.tree import tree_map
 CHANGEABLE = ("data", "epochs", "lr", "momentum", "nesterov", "schedule", "warmup", "label_smoothing")
 
 # Entries of environment.json on which the numbers do not depend, or which are checked on their own.
-IGNORED_KEYS = ("lagvis", "command", "seed", "data", "sha256")
+IGNORED_KEYS = ("lagvis", "command", "seed", "data", "sha256", "init_from", "resumed")
 
 # Fields of a model that describe its training data; a network can start training on data where they differ.
 DATA_FIELDS = ("shape", "feature_names", "label_names", "mnist_style", "background")
@@ -81,9 +82,9 @@ def resume_state(checkpoint: Checkpoint, model: Model, plan: Plan, recipe: Recip
             "recipe never stops; it belongs to another run"
         )
     params = checkpoint.state["params"]
-    zero = tree_map(np.zeros_like, params)
-    optimizer_state = {name: checkpoint.state.get(name) or zero for name in make_optimizer(recipe).state_names}
-    return replace(checkpoint, state={"params": params} | optimizer_state)
+    zero = zero_optimizer_state(make_optimizer(recipe), params)
+    kept = {name: state for name, state in checkpoint.state.items() if name in zero}
+    return replace(checkpoint, state={"params": params} | zero | kept)
 
 
 def init_from(network: Checkpoint, model: Model, recipe: Recipe) -> Checkpoint:
@@ -100,10 +101,9 @@ def init_from(network: Checkpoint, model: Model, recipe: Recipe) -> Checkpoint:
         params = tree_map(lambda a: np.asarray(a, dtype=recipe.dtype, order="C"), network.state["params"])
     if not all_finite(params):
         raise CheckpointError(f"the initial network has weights too large for {recipe.dtype}; use --dtype float64")
-    optimizer_state = {name: tree_map(np.zeros_like, params) for name in make_optimizer(recipe).state_names}
     # the weights were trained with that standardisation, so it is kept for the new data
     model = replace(model, x_scaling=network.model.x_scaling, y_scaling=network.model.y_scaling)
-    return Checkpoint(model, {"params": params} | optimizer_state, 0, 0)
+    return Checkpoint(model, {"params": params} | zero_optimizer_state(make_optimizer(recipe), params), 0, 0)
 
 
 def differing_fields(a: Model, b: Model) -> list[str]:
@@ -137,21 +137,52 @@ def resume_message(
         parts.append(f"the learning rate of the next step is {after:.6g}{comparison}")
     moved = changed_environment(old_environment, environment)
     if moved:
-        parts.append(f"{', '.join(moved)}: the bytes will differ from those of an unbroken run")
+        changes = ", ".join(f"{key} {before} -> {after}" for key, (before, after) in moved.items())
+        parts.append(f"{changes}: the bytes will differ from those of an unbroken run")
     return "; ".join(parts) + "."
 
 
-def changed_environment(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """List the entries on which the numbers depend and that differ, as "key old -> new"."""
-    return [
-        f"{key} {old[key]} -> {new[key]}"
-        for key in new
-        if key not in IGNORED_KEYS and old.get(key) is not None and new[key] not in (None, old[key])
-    ]
-
-
 def learning_rate_at(recipe: Recipe, plan: Plan, step: int) -> float:
-    """Return the learning rate of step `step` (from 0); that of the last step if the run ends before."""
+    """Return the learning rate of step `step` (from 0); the last one where the run would be over."""
+    return float(learning_rates(recipe, plan, np.array([step]))[0])
+
+
+def learning_rates(recipe: Recipe, plan: Plan, steps: np.ndarray) -> np.ndarray:
+    """Return the learning rates (N,) of steps (N,), from 0; the last one for steps after the end of the run."""
     total = plan.steps_per_epoch * recipe.epochs
-    steps = np.array([min(step, max(total - 1, 0))])
-    return float(SCHEDULES[recipe.schedule](steps, max(total, 1), recipe.lr, recipe.warmup, xp=np)[0])
+    steps = np.minimum(steps, max(total - 1, 0))
+    return np.asarray(SCHEDULES[recipe.schedule](steps, max(total, 1), recipe.lr, recipe.warmup, xp=np))
+
+
+def changed_environment(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the facts of environment.json that can change the bytes of a run and that differ, as (old, new)."""
+    return {
+        key: (old[key], value)
+        for key, value in new.items()
+        if key not in IGNORED_KEYS and old.get(key) is not None and value not in (None, old[key])
+    }
+
+
+def resume_record(
+    checkpoint: Checkpoint | None,
+    plan: Plan,
+    old: Recipe,
+    new: Recipe,
+    environment: dict[str, Any],
+    now: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """Return the entry `resumed` of environment.json: the steps after which a run went on with other settings.
+
+    An entry for each is added to those of `environment`, the one before: {"step": 55, "changed": {"lr": [0.1, 0.05]}}.
+    Nothing is added for a change that leaves the weights as they are: before the first step, of the path of the data,
+    or of the schedule where every step already done would have had the same learning rate.
+    """
+    earlier = environment.get("resumed") or []
+    if checkpoint is None or checkpoint.step == 0:
+        return list(earlier)
+    settings = {key: value for key, value in changed_settings(old, new).items() if key != "data"}
+    if settings.keys() <= {"epochs", "lr", "schedule", "warmup"}:
+        before, after = (learning_rates(recipe, plan, np.arange(checkpoint.step)) for recipe in (old, new))
+        settings = {} if np.array_equal(before, after) else settings
+    changed = settings | changed_environment(environment, now)
+    return [*earlier, {"step": checkpoint.step, "changed": changed}] if changed else list(earlier)

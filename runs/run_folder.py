@@ -18,6 +18,7 @@ from lagvis.errors import CheckpointError, NotFiniteError, RecipeError
 from lagvis.runs import metrics_file
 from lagvis.runs.atomic import WRITING, replace_file
 from lagvis.runs.checkpoint_file import os_error_reason, read_checkpoint, write_checkpoint
+from lagvis.runs.environment import is_valid_init_from, is_valid_resumed
 from lagvis.runs.filenames import BEST, ENVIRONMENT, LAST, LOCK, METRICS, PAGE, PLOTS, RECIPE, REPORT
 from lagvis.training import recipe as recipes
 from lagvis.training.checkpoint import Checkpoint
@@ -323,6 +324,9 @@ def valid_entries(environment: dict[str, Any]) -> dict[str, Any]:
     digests = valid.get("sha256")
     if isinstance(digests, dict) and not all(isinstance(digest, str) for digest in digests.values()):
         del valid["sha256"]
+    for key, is_valid in (("init_from", is_valid_init_from), ("resumed", is_valid_resumed)):
+        if valid.get(key) is not None and not is_valid(valid[key]):
+            del valid[key]
     return valid
 
 

@@ -1,9 +1,9 @@
-"""Training itself: a generator that yields what happens and decides nothing about files or screens."""
+"""The training loop: a generator that yields events and decides nothing about files or screens."""
 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -22,6 +22,27 @@ from lagvis.training.sample_weights import row_weights
 from lagvis.tree import tree_map
 
 
+def fit(
+    recipe: Recipe,
+    dataset: Dataset,
+    plan: Plan,
+    backend: Backend,
+    *,
+    start: Checkpoint | None = None,
+    seconds: float = 0.0,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Event]:
+    """Train, and yield Started, then Progress for each call and EpochEnded for each epoch, then Finished.
+
+    A checkpoint `start` of the same recipe and data set, `seconds` into the run, continues the run as if it had never
+    stopped. `stop` is called between calls and between the chunks of an evaluation; once it returns true, the run ends
+    as "interrupted" with its current state. If the loss or the state is no longer finite, the run ends as "diverged"
+    with its newest checkpoint.
+    """
+    with backend.limited_threads(plan.threads):
+        yield from Trainer(recipe, dataset, plan, backend, start, seconds, stop).events()
+
+
 @dataclass(frozen=True)
 class StepGroup:
     """Steps of one call of the backend: `inputs` and zero `totals` on the device, and the position after the call."""
@@ -35,7 +56,7 @@ class StepGroup:
 def step_groups(
     recipe: Recipe, plan: Plan, backend: Backend, zero: dict[str, np.ndarray], after: int = 0
 ) -> Iterator[StepGroup]:
-    """Yield the calls of a run after its first `after` steps, each made when it is asked for."""
+    """Yield the calls of a run after its first `after` steps; each is prepared on demand."""
     total_steps = plan.epochs * plan.steps_per_epoch
     step = after // plan.steps_per_epoch * plan.steps_per_epoch
     for epoch in range(after // plan.steps_per_epoch + 1, plan.epochs + 1):
@@ -44,33 +65,42 @@ def step_groups(
             step += len(indices)
             if step > after:
                 rates = SCHEDULES[recipe.schedule](steps, total_steps, recipe.lr, recipe.warmup, xp=np)
-                inputs = (backend.asarray(indices), backend.asarray(rates.astype(recipe.dtype)))
+                inputs = (backend.asarray(indices), backend.asarray(np.asarray(rates, recipe.dtype)))
                 yield StepGroup(inputs, tree_map(backend.asarray, zero), step, float(rates[-1]))
 
 
-def fit(
-    recipe: Recipe,
-    dataset: Dataset,
-    plan: Plan,
-    backend: Backend,
-    *,
-    start: Checkpoint | None = None,
-    seconds: float = 0.0,
-    stop: Callable[[], bool] = lambda: False,
-) -> Iterator[Event]:
-    """Train, and yield Started, then Progress for each call and EpochEnded an epoch, then Finished.
+class Stopwatch:
+    """Seconds of training, counted while a `with` block of it is open."""
 
-    From a checkpoint `start` (of this recipe and data set, `seconds` into the run) the run goes on as if it had never
-    stopped. `stop` is asked between calls and between pieces of an evaluation; once it is true the run ends as
-    "interrupted" with the state it has. A call whose loss is no longer a number, or a state that holds such numbers,
-    ends it as "diverged" with the newest checkpoint before.
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __enter__(self) -> Self:
+        self._entered = time.perf_counter()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.seconds += time.perf_counter() - self._entered
+
+
+@dataclass
+class TrainingState:
+    """The current position of a run.
+
+    arrays       parameters and optimizer state, on the device
+    step         steps taken since the beginning of the run
+    learning_rate  of the last step
+    totals       totals of the current epoch on the host, float64 (network/step.py names them)
     """
-    with backend.limited_threads(plan.threads):
-        yield from Run(recipe, dataset, plan, backend, start, seconds, stop).events()
+
+    arrays: Any
+    step: int
+    learning_rate: float
+    totals: dict[str, np.ndarray]
 
 
-class Run:
-    """A run between its events: the state on the device, and the newest checkpoint of it."""
+class Trainer:
+    """Train a network call by call; `events` is the loop, and the other methods are its parts."""
 
     def __init__(
         self,
@@ -82,107 +112,126 @@ class Run:
         seconds: float,
         stop: Callable[[], bool],
     ) -> None:
-        self.plan, self.backend, self.dataset, self.dtype, self.stop = plan, backend, dataset, recipe.dtype, stop
+        self.recipe, self.dataset, self.plan, self.backend = recipe, dataset, plan, backend
+        self.stop = stop
+        self.stopwatch = Stopwatch(seconds)
         self.model = start.model if start else Model.of(recipe, dataset, plan.training_rows)
-        self.run_steps = backend.scan(make_training_step(recipe, xp=backend.xp))
+
+        self.call = backend.scan(make_training_step(recipe, xp=backend.xp))
         self.evaluator = Evaluator(self.model, backend)
         self.data = self.to_device(self.model.prepare(dataset.x_train, dataset.y_train, recipe.dtype))
-        # weights are for the steps; what is judged is judged without
         weights = row_weights(recipe, dataset, plan.training_rows, recipe.dtype)
-        self.weighted = self.data | self.to_device(weights)
-        begun = start or Checkpoint(self.model, initial_state(recipe, self.model), 0, 0)
-        self.kept = replace(begun, data=dataset.digest)
-        self.state = self.to_device(self.kept.state)
-        self.step, self.learning_rate = self.kept.step, self.kept.learning_rate
-        self.zero = zero_totals(self.model, recipe.dtype, weighted=bool(weights))
-        self.totals: dict[str, np.ndarray] = self.kept.totals or tree_map(np.float64, self.zero)
-        self.calls = step_groups(recipe, plan, backend, self.zero, self.step)
-        self.train: Metrics | None = None
-        self.validation: Metrics | None = None
-        self.seconds = seconds
+        self.weighted_data = self.data | self.to_device(weights)  # only the steps use weights, no evaluation does
+
+        # The newest checkpoint; a run that diverges ends with it.
+        self.newest = start or Checkpoint(self.model, initial_state(recipe, self.model), epoch=0, step=0)
+        self.newest = replace(self.newest, data=dataset.digest)
+        zero = zero_totals(self.model, recipe.dtype, weighted=bool(weights))
+        self.state = TrainingState(
+            arrays=self.to_device(self.newest.state),
+            step=self.newest.step,
+            learning_rate=self.newest.learning_rate,
+            totals=self.newest.totals or tree_map(np.float64, zero),
+        )
+        self.groups = step_groups(recipe, plan, backend, zero, self.state.step)
+        self.next_group: StepGroup | None = None
+        self.train_metrics: Metrics | None = None
+        self.validation_metrics: Metrics | None = None
 
     def to_device(self, tree: Any) -> Any:
-        """A host tree on the device."""
+        """Copy a tree of host arrays to the device."""
         return tree_map(self.backend.asarray, tree)
 
     def events(self) -> Iterator[Event]:
-        """All events of the run."""
+        """Yield the events of the run."""
         yield Started(self.model, self.plan)
-        self.started = time.perf_counter() - self.seconds
-        reason, test = "completed", None
+        reason, test_metrics = "completed", None
         try:
-            next_call = next(self.calls, None)
-            for epoch in range(self.kept.epoch + 1, self.plan.epochs + 1):
-                while self.step < epoch * self.plan.steps_per_epoch:
-                    assert next_call is not None, "there is a call for every step"
-                    scores, next_call = self._take(next_call)
-                    yield Progress(
-                        epoch, self.step, self._images(), self.learning_rate, scores, self._clock(), self.checkpoint
-                    )
-                    self._ask()
-                yield self._close(epoch)
-                self._ask()
-            seconds = self._clock()
-            rows = np.arange(len(self.dataset.x_test))
-            data = self.to_device(self.model.prepare(self.dataset.x_test, self.dataset.y_test, self.dtype))
-            test = self.evaluator.evaluate(self.state["params"], data, rows, confusion=True, stop=self.stop)
+            for epoch in range(self.newest.epoch + 1, self.plan.epochs + 1):
+                while self.state.step < epoch * self.plan.steps_per_epoch:
+                    yield self.run_steps(epoch)
+                    self.check_stop()
+                yield self.end_epoch(epoch)
+                self.check_stop()
+            test_metrics = self.evaluate_test()
         except StopRequestedError:
-            reason, seconds = "interrupted", self._clock()
-            try:
-                if self.step > self.kept.step:
-                    self.checkpoint()
-            except NotFiniteError:
-                reason = "diverged"
+            reason = self.checkpoint_interrupted()
         except NotFiniteError:
-            reason, seconds = "diverged", self._clock()
-        yield Finished(reason, seconds, self.train, self.validation, test, self.kept)
+            reason = "diverged"
+        seconds = self.stopwatch.seconds
+        yield Finished(reason, seconds, self.train_metrics, self.validation_metrics, test_metrics, self.newest)
 
-    def _take(self, call: StepGroup) -> tuple[Metrics, StepGroup | None]:
-        """Run a call; return its metrics, and the next call, made ready while the device computed."""
-        self.state["totals"] = call.totals
-        self.state = self.run_steps(self.state, call.inputs, (self.weighted,))
-        following = next(self.calls, None)
-        totals = tree_map(self.backend.to_numpy, self.state.pop("totals"))  # the one synchronisation of a call
-        scores = Metrics.of(totals, self.model)
-        if not scores.finite:
-            raise NotFiniteError(f"the loss of the call that ends with step {call.step} is not a finite number")
-        self.totals = tree_map(np.add, self.totals, totals)
-        self.step, self.learning_rate = call.step, call.learning_rate
-        return scores, following
+    def run_steps(self, epoch: int) -> Progress:
+        """Run one call of the backend; NotFiniteError if its loss is not finite."""
+        state = self.state
+        with self.stopwatch:
+            group = self.next_group or next(self.groups)
+            arrays = self.call(state.arrays | {"totals": group.totals}, group.inputs, (self.weighted_data,))
+            self.next_group = next(self.groups, None)  # prepared on the host while the device computes
+            totals = tree_map(self.backend.to_numpy, arrays.pop("totals"))  # the only synchronisation of a call
+        state.arrays = arrays
+        metrics = Metrics.of(totals, self.model)
+        if not metrics.finite:
+            raise NotFiniteError(f"the loss of the call that ends with step {group.step} is not a finite number")
+        state.totals = tree_map(np.add, state.totals, totals)
+        state.step, state.learning_rate = group.step, group.learning_rate
+        samples = self.plan.samples_seen(state.step)
+        return Progress(
+            epoch, state.step, samples, state.learning_rate, metrics, self.stopwatch.seconds, self.take_checkpoint
+        )
 
-    def _close(self, epoch: int) -> EpochEnded:
-        """Judge an epoch whose last step is done."""
-        seconds = self._clock()
-        ended = self.checkpoint()
-        if len(self.plan.validation_rows):
-            rows = self.plan.validation_rows
-            self.validation = self.evaluator.evaluate(self.state["params"], self.data, rows, stop=self.stop)
-        self.train = Metrics.of(self.totals, self.model)
-        self.totals = tree_map(np.float64, self.zero)
-        self.kept = replace(ended, epoch=epoch, totals={})
-        if self.validation is not None and self.validation.loss < ended.best_loss:
-            self.kept = replace(self.kept, best_epoch=epoch, best_loss=self.validation.loss)
-        self.started = time.perf_counter() - seconds  # the look at the validation part is not training
+    def end_epoch(self, epoch: int) -> EpochEnded:
+        """Evaluate the validation rows after the last step of an epoch, and checkpoint the whole epoch."""
+        state, rows = self.state, self.plan.validation_rows
+        ended = self.take_checkpoint()
+        if len(rows):
+            self.validation_metrics = self.evaluator.evaluate(state.arrays["params"], self.data, rows, stop=self.stop)
+        self.train_metrics = Metrics.of(state.totals, self.model)
+        state.totals = tree_map(np.zeros_like, state.totals)
+        ended = replace(ended, epoch=epoch, totals={})
+        if self.validation_metrics is not None and self.validation_metrics.loss < ended.best_loss:
+            ended = replace(ended, best_epoch=epoch, best_loss=self.validation_metrics.loss)
+        self.newest = ended
+        samples, seconds = self.plan.samples_seen(state.step), self.stopwatch.seconds
         return EpochEnded(
-            epoch, self.step, self._images(), self.learning_rate, self.train, self.validation, seconds, self.kept
+            epoch, state.step, samples, state.learning_rate, self.train_metrics, self.validation_metrics, seconds, ended
         )
 
-    def checkpoint(self) -> Checkpoint:
-        """Where the run stands, copied to the host, as the newest that is kept; NotFiniteError if it is not finite."""
-        state = tree_map(self.backend.to_numpy, self.state)
-        if not all_finite(state):
-            raise NotFiniteError(f"the state after step {self.step} holds numbers that are none")
-        self.kept = replace(
-            self.kept, state=state, step=self.step, learning_rate=self.learning_rate, totals=self.totals
-        )
-        return self.kept
+    def evaluate_test(self) -> Metrics:
+        """Evaluate the test part."""
+        data = self.to_device(self.model.prepare(self.dataset.x_test, self.dataset.y_test, self.recipe.dtype))
+        rows = np.arange(len(self.dataset.x_test))
+        return self.evaluator.evaluate(self.state.arrays["params"], data, rows, confusion=True, stop=self.stop)
 
-    def _ask(self) -> None:
+    def check_stop(self) -> None:
+        """Raise StopRequestedError if the caller requested a stop."""
         if self.stop():
             raise StopRequestedError
 
-    def _clock(self) -> float:
-        return time.perf_counter() - self.started
+    def checkpoint(self) -> Checkpoint:
+        """Copy the current state to the host; NotFiniteError if parameters or optimizer state are not finite."""
+        with self.stopwatch:
+            arrays = tree_map(self.backend.to_numpy, self.state.arrays)
+        if not all_finite(arrays):
+            raise NotFiniteError(f"the state after step {self.state.step} is not finite")
+        return replace(
+            self.newest,
+            state=arrays,
+            step=self.state.step,
+            learning_rate=self.state.learning_rate,
+            totals=self.state.totals,
+        )
 
-    def _images(self) -> int:
-        return self.plan.samples_seen(self.step)
+    def take_checkpoint(self) -> Checkpoint:
+        """Make a checkpoint of the current state the newest one, and return it."""
+        self.newest = self.checkpoint()
+        return self.newest
+
+    def checkpoint_interrupted(self) -> str:
+        """Checkpoint a run that was stopped, unless its newest is current; return the reason of its end."""
+        try:
+            if self.state.step > self.newest.step:
+                self.take_checkpoint()
+        except NotFiniteError:
+            return "diverged"
+        return "interrupted"

@@ -209,7 +209,7 @@ def test_only_for_pictures_one_draws(tmp_path, monkeypatch, capsys, kind):
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
 @pytest.mark.parametrize("format_", ["npz", "paper", "html"])
 @pytest.mark.parametrize("again", [False, True])
-def test_a_failing_disk_leaves_what_was_there(run, capsys, format_, code, again):
+def test_a_full_disk_leaves_what_was_there(run, capsys, format_, code, again):
     target = run / "export" / NAMES[format_]
     if again:
         assert export.main(["r", "--format", format_]) == 0

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, log_loss
 
+from lagvis.backends.numpy_backend import NumpyBackend
 from lagvis.backends.registry import select
 from lagvis.data.dataset import Dataset
 from lagvis.network.schedules import SCHEDULES
@@ -154,10 +155,27 @@ def test_without_a_validation_part_there_is_no_validation_score():
     assert [event.validation for event in [*epochs(events), last(events)]] == [None] * 3
 
 
-def test_only_the_end_looks_at_the_test_part():
-    test = last(run(quick(), classes(120))).test
-    assert test.confusion.sum() == 30
-    assert test.accuracy == np.trace(test.confusion) / 30
+def test_fit_reads_the_test_part_only_after_the_last_epoch():
+    happened = []
+
+    class Watched(Dataset):
+        def __getattribute__(self, name):
+            if name in ("x_test", "y_test"):
+                happened.append("test part read")
+            return super().__getattribute__(name)
+
+    recipe, dataset = quick(epochs=3, validation=20), classes(120)
+    watched = Watched(**{field.name: getattr(dataset, field.name) for field in dataclasses.fields(dataset)})
+    plan = make_plan(recipe, dataset)
+    happened.clear()
+    for event in fit(recipe, watched, plan, select("cpu")):
+        happened.append(type(event).__name__)
+    last_epoch = len(happened) - happened[::-1].index("EpochEnded")
+    assert happened.count("EpochEnded") == 3
+    assert "test part read" not in happened[:last_epoch]
+    assert "test part read" in happened[last_epoch:]
+    assert event.test.confusion.sum() == 30
+    assert event.test.accuracy == np.trace(event.test.confusion) / 30
 
 
 def test_no_epochs_only_evaluate():
@@ -476,3 +494,59 @@ def test_seconds_are_those_of_training_without_the_looks_at_the_validation_part(
     monkeypatch.setattr("lagvis.training.loop.time", SimpleNamespace(perf_counter=lambda: clock[0]))
     assert last(run(quick(epochs=2, validation=20), classes(120))).seconds == 0.0
     assert clock == [300.0]
+
+
+class Clock:
+    """A clock that goes on only when it is told to."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def perf_counter(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("lagvis.training.loop.time", clock)
+    return clock
+
+
+def test_fit_slow_consumer_is_not_counted_as_training_seconds(clock, short_spans):
+    recipe, dataset = quick(epochs=2, validation=20), classes(120)
+    seconds = []
+    for event in fit(recipe, dataset, make_plan(recipe, dataset), select("cpu"), seconds=7.0):
+        clock.now += 100.0  # as a caller does that writes to a slow disk
+        if not isinstance(event, Started):
+            seconds.append(event.seconds)
+    assert seconds == [7.0] * len(seconds)
+
+
+def test_fit_copy_of_the_state_from_the_device_is_counted_as_training_seconds(clock):
+    class SlowDevice(NumpyBackend):
+        def to_numpy(self, array):
+            clock.now += 1.0
+            return super().to_numpy(array)
+
+    recipe, dataset = quick(epochs=2, batch_size=120), classes(120)
+    events = run(recipe, dataset, backend=SlowDevice("cpu", "float32", True))
+    sums, leaves = 3, 4  # loss, weight and correct of the only span of an epoch; W and b of two layers
+    assert [event.seconds for event in epochs(events)] == [1.0 * (sums + leaves), 2.0 * (sums + leaves)]
+    assert last(events).seconds == 2.0 * (sums + leaves), "the test part is judged after the clock has stopped"
+
+
+def test_progress_checkpoint_taken_by_the_consumer_is_counted_as_training_seconds(clock, short_spans):
+    class SlowDevice(NumpyBackend):
+        def to_numpy(self, array):
+            clock.now += 1.0
+            return super().to_numpy(array)
+
+    recipe, dataset = quick(epochs=1, batch_size=60), classes(120)
+    events = fit(recipe, dataset, make_plan(recipe, dataset), SlowDevice("cpu", "float32", True))
+    seconds = []
+    for event in events:
+        if isinstance(event, Progress):
+            seconds.append(event.seconds)
+            event.checkpoint()
+    assert seconds == [3.0, 3.0 + 4.0 + 3.0], "of the second span: sums, checkpoint, sums"

@@ -1,0 +1,100 @@
+"""Checkpoints: seeds, mutations and the reader."""
+
+import json
+import tempfile
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from fuzzing.case import Files
+from fuzzing.idx import LABELS, PIXELS
+from fuzzing.mutator import Mutator
+from lagvis.data.dataset import Dataset
+from lagvis.data.scaling import Scaling
+from lagvis.runs.checkpoint_file import read_checkpoint, write_checkpoint
+from lagvis.training.checkpoint import Checkpoint, checkpoint_digest
+from lagvis.training.model import Model
+
+
+@cache
+def small_datasets() -> tuple[Dataset, Dataset]:
+    """Return data sets of twelve rows: bytes with classes, numbers with one target."""
+    x, y = PIXELS.reshape(12, 6), LABELS
+    classes = Dataset(
+        x_train=x, y_train=y, x_test=x, y_test=y, class_names=("0", "1", "2"), target_names=(),
+        name="small", shape=(6,), unit="", sha256={"small": "0" * 64}, notices=(),
+    )  # fmt: skip
+    x, y = x * 1.0, y[:, None] * 1.0
+    numbers = replace(classes, x_train=x, y_train=y, x_test=x, y_test=y, class_names=(), target_names=("t",))
+    return classes, numbers
+
+
+def checkpoint_bytes(*, regression: bool, totals: bool, momentum: bool) -> bytes:
+    """Return a checkpoint of a network 6-2-K, after one epoch or within its second."""
+    k = 1 if regression else 3
+    params = [{"W": np.full((i, o), 0.5, np.float32), "b": np.zeros(o, np.float32)} for i, o in ((6, 2), (2, k))]
+    small = small_datasets()[1]
+    scaling = [Scaling.of(columns) if regression else None for columns in (small.x_train, small.y_train)]
+    model = Model(
+        widths=(6, 2, k), activation="relu", loss="mse" if regression else "cross-entropy", shape=(6,),
+        class_names=() if regression else ("0", "1", "2"), target_names=("t",) if regression else (), unit="",
+        x_scaling=scaling[0], y_scaling=scaling[1],
+    )  # fmt: skip
+    state = {"params": params} | ({"velocity": params} if momentum else {})
+    sums = {"loss": np.array(1.0), "weight": np.array(4.0)}
+    sums |= {"squared_error": np.ones(k)} if regression else {"correct": np.array(1.0)}
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "last.safetensors"
+        write_checkpoint(path, Checkpoint(model, state, 1, 3, 0.05, sums if totals else {}, 1, 0.5))
+        return path.read_bytes()
+
+
+def checkpoint_seeds() -> list[Files]:
+    """Return checkpoints of both tasks, with and without momentum, between epochs and within one."""
+    flags = (False, True)
+    made = [checkpoint_bytes(regression=r, totals=t, momentum=m) for r in flags for t in flags for m in flags]
+    return [[("last.safetensors", content)] for content in made]
+
+
+def mutate_checkpoint(content: bytes, m: Mutator) -> bytes:
+    """Mutate the header and its length, or the metadata or the arrays under a right digest."""
+    length = int.from_bytes(content[:8], "little")
+    header = content[8 : 8 + length]
+    if m.random.random() < 0.3:
+        header = m.bytes(header) if m.random.random() < 0.5 else json.dumps(m.value(json.loads(header))).encode()
+        return len(header).to_bytes(8, "little") + header + content[8 + length :]
+    metadata = json.loads(json.loads(header)["__metadata__"]["lagvis"])
+    metadata.pop("digest", None)
+    arrays = dict(load_tensors(content))
+    for _ in range(m.random.randint(1, 2)):
+        name = m.pick(arrays)
+        a = arrays[name]
+        match m.random.randrange(8):
+            case 0:
+                del arrays[name]
+            case 1:
+                arrays[m.pick((m.text(name), f"{name}.0", name.replace("0", "1"), "", "totals", "x_scaling.mean"))] = a
+            case 2:
+                arrays[name] = a.reshape(m.pick(((-1,), (-1, 1), (1, *a.shape), a.shape[::-1])))
+            case 3:
+                arrays[name] = a.reshape(-1)[: m.random.randrange(3)]
+            case 4:
+                arrays[name] = a.astype(m.pick(("f2", "f4", "f8", "i1", "i8", "u1", "u8", "?", "c8")))
+            case 5:
+                raw = m.bytes(a.tobytes())[: a.nbytes].ljust(a.nbytes, b"\xff")
+                arrays[name] = np.frombuffer(raw, a.dtype).reshape(a.shape)
+            case _:
+                metadata = m.value(metadata)
+    if isinstance(metadata, dict):
+        metadata["digest"] = checkpoint_digest(metadata, arrays)
+    return save_tensors(arrays, metadata={"lagvis": json.dumps(metadata, sort_keys=True)})
+
+
+def read_checkpoint_case(folder: Path, files: Files, _: int) -> None:
+    """Read a checkpoint; what is accepted can be written again."""
+    checkpoint = read_checkpoint(folder / files[0][0])
+    write_checkpoint(folder / "again.safetensors", checkpoint)

@@ -1,0 +1,45 @@
+"""Files to predict from, as predict.py takes them: seeds and the reader."""
+
+from pathlib import Path
+
+import numpy as np
+
+from fuzzing.case import Files
+from fuzzing.idx import PIXELS, idx
+from fuzzing.images import all_images
+from fuzzing.npz import npz_seeds
+from lagvis.data.input_spec import MNIST_STYLE, RAW, RESIZE, InputSpec
+from lagvis.data.predict_input import read_inputs
+from lagvis.errors import DataError
+
+DIGITS = tuple("0123456789")
+
+
+INPUT_SPECS = (
+    InputSpec((28, 28), is_bytes=True, image_mode=MNIST_STYLE, class_names=DIGITS),
+    InputSpec((28, 28), is_bytes=True, image_mode=RESIZE, class_names=DIGITS),
+    InputSpec((3,), is_bytes=False, image_mode=RAW, class_names=("a", "b", "c")),
+    InputSpec(
+        (3,), is_bytes=False, image_mode=RAW, class_names=("0", "1"), feature_names=("a", "b", "c"), label_names=("y",)
+    ),
+    InputSpec((3,), is_bytes=False, image_mode=RAW, target_names=("y",), recipe_label="y"),
+    InputSpec((8, 8), is_bytes=True, image_mode=RAW, class_names=("0", "1", "2")),
+)
+
+
+def predict_seeds() -> list[Files]:
+    """Return one file each: images, rows with and without labels, arrays, IDX images."""
+    table = [b"a,b,c\n1,2,0.5\n0,3,1.5\n", b"a;b;c\n1,5;2;3\n", b"y,a,b,c\n1,2,3,4\n", b"1,2,3\n"]
+    files = [*all_images(), *table, idx(PIXELS), npz_seeds()[0][0][1]]
+    return [[("given", content)] for content in files]
+
+
+def read_to_predict(folder: Path, files: Files, option: int) -> None:
+    """Read a file as predict.py does, for networks of several kinds."""
+    spec = INPUT_SPECS[option % len(INPUT_SPECS)]
+    inputs = read_inputs([str(folder / files[0][0])], spec)
+    for error in inputs.errors:
+        raise DataError(error.message)
+    for batch in inputs.batches:
+        assert batch.x.shape == (len(batch.x), np.prod(spec.shape))
+        assert np.isfinite(batch.x).all()
