@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from lagvis.data.messages import percent
 from lagvis.inference.diagnostics import Importance, Mistake
 from lagvis.report.html.document import Table
 from lagvis.report.summary import PARTS, Summary
-from lagvis.report.text import percent
 from lagvis.training.model import Model
 
 MAX_CLASSES = 100  # of the table; of more, those of the lowest recall
@@ -63,7 +63,7 @@ def importance_table(importance: Importance, *, accuracy: bool) -> Table:
         for name, column, mean, deviation in columns
     ]
     lost = "accuracy lost (percentage points)" if accuracy else "R² lost"
-    return Table("Loss of quality when one feature is shuffled", ("feature", "column", lost, "deviation"), rows)
+    return Table("Permutation importance of each feature", ("feature", "column", lost, "deviation"), rows)
 
 
 def mistakes_table(mistakes: tuple[Mistake, ...], model: Model) -> Table:
