@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from lagvis.data.messages import percent
 from lagvis.report.text import (
     align_columns,
     confusion_text,
@@ -10,7 +11,6 @@ from lagvis.report.text import (
     duration,
     escape_control,
     finite_or_none,
-    percent,
     pluralize,
 )
 from lagvis.training.evaluation import Metrics

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from lagvis.report.text import align_columns, display_name, escape_control, percent
+from lagvis.data.messages import percent
+from lagvis.report.text import align_columns, display_name, escape_control
 
 BLOCK_SHADES, ASCII_SHADES = " ░▒▓█", " .:*@"
 MAX_FILE_WIDTH, MIN_FILE_WIDTH = 60, 16  # characters of the column of files
