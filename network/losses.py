@@ -1,6 +1,6 @@
-"""Losses, row by row: `loss(z, target, xp=xp) -> (rows, delta)` with rows (..., B) and delta = d rows / dz.
+"""Losses for each row: `loss(z, target, xp=xp) -> (rows, delta)` with rows (..., B) and delta = d rows / dz.
 
-No row looks at another: the mean over the batch, and the row weights, are taken in step.py.
+The mean over the batch and the row weights are applied in step.py.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ def one_hot(y: Array, classes: Array, dtype: Any, *, xp: Namespace) -> Array:
 
 
 def log_softmax(z: Array, *, xp: Namespace) -> tuple[Array, Array]:
-    """z (..., B, K) -> log softmax and softmax, shifted by each row's own maximum so that exp never overflows."""
+    """z (..., B, K) -> log softmax and softmax, shifted by the maximum of each row so that exp never overflows."""
     shifted = z - xp.max(z, axis=-1, keepdims=True)
     e = xp.exp(shifted)
     total = xp.sum(e, axis=-1, keepdims=True)
