@@ -4,6 +4,7 @@ import argparse
 
 from lagvis.backends.backend import self_test
 from lagvis.backends.registry import BACKENDS, load, select
+from lagvis.cli.errors import print_result
 from lagvis.errors import DeviceError
 
 REMEDY = "reinstall the library, or use another backend"
@@ -35,11 +36,11 @@ def main(argv: list[str] | None = None) -> int:
                 versions = ", ".join(f"{what} {version}" for what, version in backend.versions().items())
                 report(name, device, f"computes{'' if backend.compiled else ' by the plain loop'} ({versions})")
     chosen = select("auto")
-    print(f"\n--device auto takes {chosen.name} on {chosen.device}.")
+    print_result(f"\n--device auto takes {chosen.name} on {chosen.device}.")
     return 0
 
 
 def report(name: str, device: str, *lines: str) -> None:
     """One device: its name once, and what is said of it."""
     for i, line in enumerate(lines):
-        print(f"{name if i == 0 else '':7}{device if i == 0 else '':8}{line}")
+        print_result(f"{name if i == 0 else '':7}{device if i == 0 else '':8}{line}")
