@@ -19,8 +19,9 @@ from lagvis.training.plan import make_plan
 def make_parser() -> options.Parser:
     """All flags of this door."""
     parser = options.Parser(
+        "compare",
         "Take each of N steps on every backend from the state of the reference (NumPy, float64); compare all tensors. "
-        "Exit 0 if all bounds hold, 1 if not, 4 with fewer than two array libraries."
+        "Exit 0 if all bounds hold, 1 if not, 4 with fewer than two array libraries.",
     )
     parser.add_argument("--backends", metavar="A,B,..", help=f"of {','.join(BACKENDS)} (default: all that can run)")
     parser.add_argument("--steps", type=int, default=10, metavar="N", help="steps to take (default: 10)")

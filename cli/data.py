@@ -13,7 +13,7 @@ from lagvis.report.terminal.dataset_summary import dataset_summary
 
 def make_parser() -> options.Parser:
     """Return the parser of `lagvis data`."""
-    parser = options.Parser("Describe a file or folder as train.py would read it, without training.")
+    parser = options.Parser("data", "Describe a file or folder as train.py would read it, without training.")
     parser.add_argument("path", metavar="PATH", help="as --data of train.py takes it: mnist, jump, or a path")
     parser.add_argument("--label", default="", metavar="COLUMN", help="label column of a table (default: detect)")
     parser.add_argument(

@@ -51,7 +51,7 @@ def test_evaluate_other_data_without_test_part_uses_all_rows(run, tmp_path, caps
     assert err.splitlines()[-1] == (
         "other.npz holds no test part: all its rows are evaluated, including any that the network was trained on."
     )
-    assert "are kept for the test" not in err
+    assert "are held out for the test" not in err
     with np.load(tmp_path / "other.npz") as arrays:
         x, y = arrays["x"], arrays["y"]
     np.savez(tmp_path / "parted.npz", x_train=x[:60], y_train=y[:60], x_test=x[60:], y_test=y[60:])
@@ -127,7 +127,7 @@ def judge(runs, capsys):
 
     def judge(run, file, *words, code=0):
         capsys.readouterr()
-        command = [run, "-o", str(runs), "--device", "cpu", "--json", "--data", str(file), *words]
+        command = [run, "--runs-dir", str(runs), "--device", "cpu", "--json", "--data", str(file), *words]
         assert run_cli(evaluate.main, command) == code, capsys.readouterr().err
         out, judge.err = capsys.readouterr()
         return json.loads(out) if code == 0 else None

@@ -249,8 +249,8 @@ USAGE = [
     (["--target-accuracy", "x"], "target-accuracy"),
     (["--target-accuracy", "97"], "expected a share from 0 to 1"),
     (["--target-accuracy", "nan"], "expected a share from 0 to 1"),
-    (["--recipe", "jump", "--target-accuracy", "0.9"], "belongs to classes"),
-    (["--hidden", "1e9"], "'1e9' found, widths such as 64,64, or none expected"),
+    (["--recipe", "jump", "--target-accuracy", "0.9"], "is for classification"),
+    (["--hidden", "1e9"], "found '1e9', expected layer widths such as 64,64, or none"),
     (["--lr", "1e300"], "which float32 cannot hold"),
     (["--lr", "1e-50"], "which float32 cannot hold"),
     (["--threads", "0"], "threads is 0"),
@@ -293,7 +293,7 @@ def test_a_rate_that_diverges_ends_with_6_and_the_last_good_state(tmp_path):
     arguments = ("--data", data_file, "--device", "cpu", "--lr", "1e20", "--json", "--name", "d")
     done = run_command("train", *arguments, cwd=tmp_path)
     assert done.returncode == 6
-    assert "error: the loss is no longer a number" in done.stderr
+    assert "error: the loss is not a finite number" in done.stderr
     assert "Traceback" not in done.stderr
     assert json.loads(done.stdout)["test_accuracy"] is None
     assert all(np.isfinite(a).all() for a in load_file(tmp_path / "runs" / "d" / "last.safetensors").values())
