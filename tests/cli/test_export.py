@@ -206,6 +206,7 @@ def test_export_html_table_or_regression_exits_2(tmp_path, monkeypatch, capsys, 
     assert not (tmp_path / "runs" / "r" / "export").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
 @pytest.mark.parametrize("format_", ["npz", "paper", "html"])
 @pytest.mark.parametrize("again", [False, True])
