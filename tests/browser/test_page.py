@@ -25,6 +25,9 @@ from tests.factories import bands
 BROWSERS, DRIVER = ("chromium", "google-chrome", "chromium-browser"), "chromedriver"
 HOSTILE = ("</script><script>window.hit = 1</script>", "<img src=x onerror='window.hit = 1'>", "{{SCRIPT}}", "æ & ü")
 
+# A browser takes seconds to start.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def chrome():

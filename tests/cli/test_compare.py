@@ -77,5 +77,5 @@ def test_the_doctor_lists_what_computes_and_what_would_mend_the_rest(tmp_path):
     lines = done.stdout.splitlines()
     assert lines[0].startswith("numpy  cpu     computes (numpy ")
     assert "torch  -       cannot run: PyTorch is not installed" in lines
-    assert '               to mend it: pip install -e ".[torch]"' in lines
-    assert lines[-1].startswith("--device auto takes ")
+    assert '               to fix it: pip install -e ".[torch]"' in lines
+    assert lines[-1].startswith("--device auto selects ")

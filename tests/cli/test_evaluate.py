@@ -127,7 +127,7 @@ def judge(runs, capsys):
 
     def judge(run, file, *words, code=0):
         capsys.readouterr()
-        command = [run, "-o", str(runs), "--device", "cpu", "--json", "--data", str(file), *words]
+        command = [run, "--runs-dir", str(runs), "--device", "cpu", "--json", "--data", str(file), *words]
         assert run_cli(evaluate.main, command) == code, capsys.readouterr().err
         out, judge.err = capsys.readouterr()
         return json.loads(out) if code == 0 else None

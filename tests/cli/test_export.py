@@ -181,7 +181,7 @@ def test_export_default_place_through_a_link_exits_7(run, tmp_path, capsys, sour
     (run / link).symlink_to(outside)
     expected = 7 if link == "export" or source != "r" else 0
     assert exit_code([source, "--format", "npz"]) == expected
-    assert ("is a link; remove it, or name a place by --output" in capsys.readouterr().err) == (expected == 7)
+    assert ("is a link; remove it, or choose a file by --output" in capsys.readouterr().err) == (expected == 7)
     assert list(outside.iterdir()) == []
 
 
@@ -206,6 +206,7 @@ def test_export_html_table_or_regression_exits_2(tmp_path, monkeypatch, capsys, 
     assert not (tmp_path / "runs" / "r" / "export").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
 @pytest.mark.parametrize("format_", ["npz", "paper", "html"])
 @pytest.mark.parametrize("again", [False, True])
@@ -223,7 +224,7 @@ def test_export_full_disk_leaves_the_earlier_export(run, capsys, format_, code, 
         if not again:
             shutil.rmtree(run / "export", ignore_errors=True)
         capsys.readouterr()
-        with fault_injection.inject(fault_injection.full_disk(number, code), phases=False):
+        with fault_injection.inject(fault_injection.failing_disk(number, code), phases=False):
             found = run_cli(export.main, ["r", "--format", format_])
         err = capsys.readouterr().err
         where = f"operation {number}, {name}: exit code {found}, {err!r}"
@@ -366,4 +367,4 @@ def test_export_onnx_missing_package_exits_2(run, tmp_path):
 def test_export_folder_in_the_way_exits_7(run, capsys):
     (run / "export").write_text("in the way")
     assert run_cli(export.main, ["r", "--format", "npz"]) == 7
-    assert "name a place by --output" in capsys.readouterr().err
+    assert "choose a file by --output" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import csv
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -66,7 +67,7 @@ def test_a_disk_that_fails_at_any_operation_loses_nothing(arguments, whole, tmp_
         if code != errno.ENOSPC and number % 7 != code % 7:
             continue
         runs = tmp_path / str(number)
-        with fault_injection.inject(fault_injection.full_disk(number, code), phases=False):
+        with fault_injection.inject(fault_injection.failing_disk(number, code), phases=False):
             found = fault_injection.run([*arguments, "-o", str(runs)])
         err = capsys.readouterr().err
         where = f"operation {number}, {name}: exit code {found}, {err!r}"
@@ -81,6 +82,38 @@ def test_a_disk_that_fails_at_any_operation_loses_nothing(arguments, whole, tmp_
         last = runs / "run" / "last.safetensors"
         assert not last.exists() or read_checkpoint(last).step > 0, where
         assert go_on(arguments, runs) == whole, where
+        capsys.readouterr()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+@pytest.mark.parametrize("damaged", [False, True], ids=["whole", "metrics lost"])
+def test_resume_with_failing_disk_loses_nothing(arguments, tmp_path, capsys, code, damaged):
+    assert run_cli(main, [*arguments, "-o", str(tmp_path / "start")]) == 0
+    if damaged:  # the file is kept under another name
+        (tmp_path / "start" / "run" / "metrics.csv").write_text("epoch\n1,2\n")
+    resume = ["--resume", "run", "-e", "3", "--quiet", "--no-plots"]
+    counted = shutil.copytree(tmp_path / "start", tmp_path / "counted")
+    names = fault_injection.operations([*resume, "-o", str(counted)], phases=False)
+    expected = ended(counted / "run")
+    assert {"delete", "rename", "write recipe.toml.writing", "write last.safetensors.writing"} < {*names}
+    capsys.readouterr()
+    for number, name in enumerate(names):
+        runs = shutil.copytree(tmp_path / "start", tmp_path / str(number))
+        with fault_injection.inject(fault_injection.failing_disk(number, code), phases=False):
+            found = fault_injection.run([*resume, "-o", str(runs)])
+        err = capsys.readouterr().err
+        where = f"operation {number}, {name}: exit code {found}, {err!r}"
+        if found:
+            assert found == 7, where
+            assert err.startswith("error: "), where
+            assert err.count("\n") == 1, where
+            assert str(runs) in err, where
+            assert os.strerror(code) in err, where
+        else:
+            assert name == "fsync" or number >= len(names) - 1 or code == errno.ENOSPC, where
+        assert read_checkpoint(runs / "run" / "last.safetensors").epoch >= 2, where
+        assert run_cli(main, [*resume, "-o", str(runs)]) == 0, where
+        assert ended(runs / "run") == expected, where
         capsys.readouterr()
 
 
@@ -165,7 +198,7 @@ def test_a_disk_that_fails_at_any_picture_takes_nothing_of_the_run(drawn, whole,
     capsys.readouterr()
     for number in range(first, len(names), 9):
         runs = tmp_path / str(number)
-        with fault_injection.inject(fault_injection.full_disk(number), phases=False):
+        with fault_injection.inject(fault_injection.failing_disk(number), phases=False):
             found = fault_injection.run([*drawn, "-o", str(runs)])
         err = capsys.readouterr().err
         where = f"operation {number}, {names[number]}: exit code {found}, {err!r}"

@@ -28,7 +28,7 @@ def ask(runs, capsys):
 
     def ask(run, *words):
         capsys.readouterr()
-        assert run_cli(predict.main, [run, *map(str, words), "-o", str(runs), "--json"]) == 0
+        assert run_cli(predict.main, [run, *map(str, words), "--runs-dir", str(runs), "--json"]) == 0
         out, ask.err = capsys.readouterr()
         found = json.loads(out)
         assert found["run"] == str(runs / run / "last.safetensors")
@@ -43,7 +43,7 @@ def refused(runs, capsys):
 
     def refused(run, *words, code=3):
         capsys.readouterr()
-        assert run_cli(predict.main, [run, *map(str, words), "-o", str(runs)]) == code
+        assert run_cli(predict.main, [run, *map(str, words), "--runs-dir", str(runs)]) == code
         out, err = capsys.readouterr()
         assert out == ""
         assert err.count("\n") == 1
@@ -134,7 +134,7 @@ def test_predict_text_has_a_line_for_each_file(here, runs, capsys, digits):
     two = np.zeros((40, 70), np.uint8)
     two[6:34, 2:30], two[6:34, 35:63] = digits[:2]
     Image.fromarray(two).save("two.png")
-    assert predict.main(["digits", "seven.png", "white.png", "two.png", "-o", str(runs)]) == 0
+    assert predict.main(["digits", "seven.png", "white.png", "two.png", "--runs-dir", str(runs)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["file", "answer", "probability", "runner-up", "probability"]
     assert lines[1].split()[:2] == ["seven.png", "7"]
@@ -174,7 +174,7 @@ def test_predict_regression_gives_values_labels_and_unit(here, runs, ask, capsys
         assert [p["values"] for p in ask("line", other)] == [
             {name: pytest.approx(value, rel=1e-5) for name, value in p["values"].items()} for p in found
         ]
-    assert predict.main(["line", "both.csv", "-o", str(runs)]) == 0
+    assert predict.main(["line", "both.csv", "--runs-dir", str(runs)]) == 0
     head = capsys.readouterr().out.splitlines()[0]
     assert head.split() == ["file", "near", "far", "true", "near", "true", "far"]
 
@@ -376,7 +376,7 @@ def test_predict_table_rows_without_label_have_none(here, runs, ask, table, miss
     found = ask("table", "some.csv")
     assert [p["probabilities"] for p in found] == said
     assert [p["label"] for p in found] == [row[3] if i % 2 else None for i, row in enumerate(table)]
-    assert predict.main(["table", "some.csv", "-o", str(runs)]) == 0
+    assert predict.main(["table", "some.csv", "--runs-dir", str(runs)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[-1] == "true"
     assert lines[1].endswith("%")
@@ -390,7 +390,7 @@ def test_predict_table_rows_without_all_targets_have_no_label(here, runs, ask, c
     found = ask("line", "some.csv")
     assert [p["values"] for p in found] == said
     assert [p["label"] for p in found] == [None, {"near": 6, "far": 7}, None]
-    assert predict.main(["line", "some.csv", "-o", str(runs)]) == 0
+    assert predict.main(["line", "some.csv", "--runs-dir", str(runs)]) == 0
     assert [len(line.split()) for line in capsys.readouterr().out.splitlines()[1:]] == [7, 11, 7]
 
 
@@ -406,7 +406,7 @@ def test_predict_one_hot_labels_become_class_names(here, runs, ask):
     for name in ("oh.csv", "oh.npz"):
         assert [p["label"] for p in ask("onehot", name)] == ["cat" if k else "dog" for k in cat]
     (here / "bare.csv").write_text("".join(lines))
-    assert run_cli(predict.main, ["onehot", "bare.csv", "--label", "4,5", "-o", str(runs)]) == 0
+    assert run_cli(predict.main, ["onehot", "bare.csv", "--label", "4,5", "--runs-dir", str(runs)]) == 0
 
 
 def test_predict_tie_answers_first_class(here, ask, runs):
@@ -489,7 +489,7 @@ def ask_partly(runs, capsys):
 
     def ask_partly(run, *words):
         capsys.readouterr()
-        assert run_cli(predict.main, [run, *map(str, words), "-o", str(runs), "--json"]) == 3
+        assert run_cli(predict.main, [run, *map(str, words), "--runs-dir", str(runs), "--json"]) == 3
         out, err = capsys.readouterr()
         return json.loads(out), err
 
@@ -514,7 +514,7 @@ def test_predict_unreadable_file_keeps_answers_of_others(here, runs, ask, ask_pa
     assert result["predictions"] == good
     assert [error["file"] for error in result["errors"]] == ["gone.png", "poem.png"]
     assert err.splitlines() == [f"error: {error['message']}" for error in result["errors"]]
-    assert run_cli(predict.main, ["digits", "poem.png", "seven.png", "-o", str(runs)]) == 3
+    assert run_cli(predict.main, ["digits", "poem.png", "seven.png", "--runs-dir", str(runs)]) == 3
     out, err = capsys.readouterr()
     assert [line.split()[0] for line in out.splitlines()] == ["file", "seven.png"]
     assert err.startswith("error: poem.png is not a picture")
@@ -524,7 +524,7 @@ def test_predict_every_file_unreadable_gives_only_errors(here, runs, ask_partly,
     result, err = ask_partly("digits", "gone.png", "lost.csv")
     assert result["predictions"] == []
     assert len(result["errors"]) == err.count("\n") == 2
-    assert run_cli(predict.main, ["digits", "gone.png", "lost.csv", "--show", "-o", str(runs)]) == 3
+    assert run_cli(predict.main, ["digits", "gone.png", "lost.csv", "--show", "--runs-dir", str(runs)]) == 3
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("error: there is nothing at") == 2
@@ -541,7 +541,7 @@ def test_predict_unreadable_picture_in_folder_keeps_the_others(here, ask_partly,
 
 def test_predict_show_draws_only_readable_files(here, runs, capsys, digits):
     Image.fromarray(digits[0]).save("seven.png")
-    assert run_cli(predict.main, ["digits", "gone.png", "seven.png", "--show", "-o", str(runs)]) == 3
+    assert run_cli(predict.main, ["digits", "gone.png", "seven.png", "--show", "--runs-dir", str(runs)]) == 3
     out, err = capsys.readouterr()
     assert out.startswith("seven.png\n")
     assert "█" in out
@@ -587,7 +587,7 @@ def test_predict_unknown_run_is_exit_7(here, refused):
 def test_predict_show_draws_network_input(here, runs, capsys, monkeypatch, digits):
     Image.fromarray(digits[0]).save("a.png")
     monkeypatch.setenv("COLUMNS", "100")
-    assert predict.main(["digits", "a.png", "--raw", "--show", "-o", str(runs)]) == 0
+    assert predict.main(["digits", "a.png", "--raw", "--show", "--runs-dir", str(runs)]) == 0
     lines = capsys.readouterr().out.split("\n")
     assert lines[0] == "a.png"
     assert lines[29].startswith("file")
@@ -595,16 +595,16 @@ def test_predict_show_draws_network_input(here, runs, capsys, monkeypatch, digit
         assert [" ░▒▓█".index(c) for c in line.ljust(56)[::2]] == [int(v) * 5 // 256 for v in row]
     for columns in (40, 20, 1):
         monkeypatch.setenv("COLUMNS", str(columns))
-        assert predict.main(["digits", "a.png", "--show", "-o", str(runs)]) == 0
+        assert predict.main(["digits", "a.png", "--show", "--runs-dir", str(runs)]) == 0
         drawn = capsys.readouterr().out.partition("\nfile")[0].split("\n")[1:]
         assert max(map(len, drawn)) <= columns
-    assert run_cli(predict.main, ["line", str(runs.parent / "line.npz"), "--show", "-o", str(runs)]) == 3
+    assert run_cli(predict.main, ["line", str(runs.parent / "line.npz"), "--show", "--runs-dir", str(runs)]) == 3
     assert "leave --show out" in capsys.readouterr().err
 
 
 def test_predict_show_with_json_draws_on_stderr(here, runs, capsys, digits):
     Image.fromarray(digits[0]).save("a.png")
-    assert predict.main(["digits", "a.png", "--show", "--json", "-o", str(runs)]) == 0
+    assert predict.main(["digits", "a.png", "--show", "--json", "--runs-dir", str(runs)]) == 0
     out, err = capsys.readouterr()
     assert len(json.loads(out)["predictions"]) == 1
     assert "█" in err
@@ -612,7 +612,7 @@ def test_predict_show_with_json_draws_on_stderr(here, runs, capsys, digits):
 
 def predicting(runs, *words, content=None, **changes):
     """The finished process of predict.py with bytes on its standard input."""
-    command = [sys.executable, str(ROOT / "predict.py"), *map(str, words), "-o", str(runs)]
+    command = [sys.executable, str(ROOT / "predict.py"), *map(str, words), "--runs-dir", str(runs)]
     return subprocess.run(
         command, env=environment(**changes), input=content, capture_output=True, timeout=60, check=False
     )
@@ -642,7 +642,7 @@ def test_predict_any_locale_and_closed_streams(here, runs, digits):
     assert done.returncode == 0, done.stderr
     assert b"@@" in done.stdout
     assert b"\x1b" not in done.stdout
-    command = [sys.executable, str(ROOT / "predict.py"), *map(str, words[1:]), "-o", str(runs)]
+    command = [sys.executable, str(ROOT / "predict.py"), *map(str, words[1:]), "--runs-dir", str(runs)]
     for shell in ('exec "$@" >&-', 'exec "$@" | true', 'exec "$@" 2>&-', 'exec "$@" <&-'):
         done = subprocess.run(["sh", "-c", shell, "-", *command], capture_output=True, timeout=60, check=False)
         assert (done.returncode, done.stderr) == (0, b""), shell

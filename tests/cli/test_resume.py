@@ -17,7 +17,7 @@ from lagvis.cli.errors import run_cli
 from lagvis.cli.train import main
 from lagvis.inference import diagnostics
 from lagvis.runs.checkpoint_file import read_checkpoint
-from lagvis.runs.run_folder import COLUMNS
+from lagvis.runs.metrics_file import COLUMNS
 from tests.cli.commands import ROOT, environment, running_process, write_dataset
 
 
@@ -53,7 +53,7 @@ def test_a_finished_run_is_said_to_be_finished_and_nothing_changes(data_file, ca
     capsys.readouterr()
     assert train("--resume", "run", "--json") == 0
     out, err = capsys.readouterr()
-    assert "run is finished: 2 epochs done. With more --epochs it goes on." in err
+    assert "run is finished: 2 epochs done. With more --epochs it continues." in err
     assert json.loads(out) == json.loads(before["report.json"])
     assert files() == before
     assert train("--resume", "run", "--target-accuracy", "1.0") in (0, 8)
@@ -70,7 +70,7 @@ def test_a_run_whose_checkpoint_is_gone_is_not_begun_anew(data_file, capsys, los
     capsys.readouterr()
     assert train("--resume", "run", "-e", "3") == 7
     err = capsys.readouterr().err
-    assert "was trained, and its last.safetensors is gone; bring it back" in err
+    assert "is missing; restore it" in err
     assert ("--init-from" in err) == (len(lost) == 1)
     assert files() == before
 
@@ -80,8 +80,8 @@ def test_more_epochs_go_on_and_the_line_says_what_becomes_of_the_rate(data_file,
     capsys.readouterr()
     assert train("--resume", "run", "-e", "3", "--lr", "0.01") == 0
     assert (
-        "Going on after step 6, 2 of 3 epochs done; lr 0.02 -> 0.01, epochs 2 -> 3; "
-        "the rate of the next step is 0.01 instead of 0.02.\n"
+        "Resuming after step 6, 2 of 3 epochs done; lr 0.02 -> 0.01, epochs 2 -> 3; "
+        "the learning rate of the next step is 0.01 instead of 0.02.\n"
     ) in capsys.readouterr().err
     assert [row[0] for row in metrics()] == ["epoch", "1", "2", "3"]
     assert "lr = 0.01" in Path("runs/run/recipe.toml").read_text()
@@ -103,10 +103,10 @@ def test_the_newest_run_is_meant_where_none_is_named(data_file, capsys):
         (["--resume", "nothing"], 7, "there is no run 'nothing'"),
         (["--resume", "run", "--name", "other"], 2, "leave out --name, --recipe and"),
         (["--resume", "run", "--recipe", "paper"], 2, "leave out --name, --recipe and"),
-        (["--resume", "run", "--hidden", "5"], 2, "hidden was (4,) and would be (5,): that would be another run"),
-        (["--resume", "run", "--seed", "5"], 2, "seed was 0 and would be 5"),
+        (["--resume", "run", "--hidden", "5"], 2, "hidden is (4,) in this run, not (5,); begin a new run"),
+        (["--resume", "run", "--seed", "5"], 2, "seed is 0 in this run, not 5"),
         (["--resume", "run", "-e", "1"], 2, "expected at least as many epochs"),
-        (["--resume", "run", "-e", "9", "--data", "other.npz"], 3, "have changed since it began (data.npz"),
+        (["--resume", "run", "-e", "9", "--data", "other.npz"], 3, "have changed since it began (sha256 of data.npz"),
         (["--resume", "--output-dir", "empty"], 7, "there is no run to resume in"),
         (["--checkpoint-every", "0"], 2, "expected a number of steps (500) or of minutes (10m)"),
         (["--checkpoint-every", "soon"], 2, "--checkpoint-every is 'soon'"),
@@ -143,7 +143,7 @@ def test_a_run_computed_elsewhere_says_that_the_bytes_are_off(data_file, capsys)
     assert new(data_file, "-e", "1", "--threads", "1") == 0
     capsys.readouterr()
     assert train("--resume", "run", "-e", "2", "--threads", "2") == 0
-    assert "threads 1 -> 2: the bytes will not be those of an unbroken run." in capsys.readouterr().err
+    assert "threads 1 -> 2: the bytes will differ from those of an unbroken run." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["torch", "jax"])
@@ -388,7 +388,7 @@ def test_a_file_given_to_resume_is_answered_with_its_folder(data_file, capsys):
     assert new(data_file, "-e", "1") == 0
     capsys.readouterr()
     assert train("--resume", "runs/run/last.safetensors", "-e", "2") == 7
-    assert f"give that: {Path('runs/run').absolute()}" in capsys.readouterr().err
+    assert f"a run is resumed by its folder, here {Path('runs/run').absolute()}" in capsys.readouterr().err
 
 
 def test_a_run_that_moved_tells_where_it_is(data_file, capsys):
@@ -523,7 +523,7 @@ def test_a_finished_run_whose_data_have_moved_tells_its_result_all_the_same(draw
     assert resume() == 0
     out, err = capsys.readouterr()
     assert "test        loss " in out
-    assert err.splitlines()[1].startswith(f"Pictures are missing and cannot be drawn: there is nothing at {data_file}")
+    assert err.splitlines()[1].startswith(f"Plots are missing and cannot be drawn: there is nothing at {data_file}")
     assert resume("--target-accuracy", "1", "--quiet") in (0, 8)
     write_dataset(data_file, rows=404)
     assert resume() == 0
@@ -628,7 +628,7 @@ def test_pictures_are_not_drawn_through_a_link(drawn, tmp_path, capsys):
     assert resume("-e", "2", "--quiet") == 7
     err = capsys.readouterr().err
     assert "plots is a link" in err
-    assert "the run is whole, and --resume draws what is missing" in err
+    assert "the run is complete, and --resume draws the missing plots" in err
     assert (elsewhere / "curves.png").read_text() == "precious"
     Path("runs/run/plots").unlink()
     assert resume("--quiet") == 0

@@ -6,7 +6,6 @@ import select
 import signal
 import subprocess
 import sys
-import termios
 import time
 
 import numpy as np
@@ -14,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from lagvis.backends.cuda import driver_version
-from lagvis.cli import errors, train
+from lagvis.cli import train
 from lagvis.cli.errors import run_cli
 from lagvis.errors import DeviceError
 from tests.cli.commands import (
@@ -249,8 +248,8 @@ USAGE = [
     (["--target-accuracy", "x"], "target-accuracy"),
     (["--target-accuracy", "97"], "expected a share from 0 to 1"),
     (["--target-accuracy", "nan"], "expected a share from 0 to 1"),
-    (["--recipe", "jump", "--target-accuracy", "0.9"], "belongs to classes"),
-    (["--hidden", "1e9"], "'1e9' found, widths such as 64,64, or none expected"),
+    (["--recipe", "jump", "--target-accuracy", "0.9"], "is for classification"),
+    (["--hidden", "1e9"], "found '1e9', expected layer widths such as 64,64, or none"),
     (["--lr", "1e300"], "which float32 cannot hold"),
     (["--lr", "1e-50"], "which float32 cannot hold"),
     (["--threads", "0"], "threads is 0"),
@@ -293,7 +292,7 @@ def test_a_rate_that_diverges_ends_with_6_and_the_last_good_state(tmp_path):
     arguments = ("--data", data_file, "--device", "cpu", "--lr", "1e20", "--json", "--name", "d")
     done = run_command("train", *arguments, cwd=tmp_path)
     assert done.returncode == 6
-    assert "error: the loss is no longer a number" in done.stderr
+    assert "error: the loss is not a finite number" in done.stderr
     assert "Traceback" not in done.stderr
     assert json.loads(done.stdout)["test_accuracy"] is None
     assert all(np.isfinite(a).all() for a in load_file(tmp_path / "runs" / "d" / "last.safetensors").values())
@@ -372,32 +371,6 @@ def test_in_a_terminal_there_is_a_panel_and_the_result_stays_clean(tmp_path, cha
     assert (b"\x1b[?25l" in seen) == (changes["TERM"] != "dumb"), "a live panel hides the cursor while it draws"
     if "NO_COLOR" in changes:
         assert b"\x1b[3" not in seen
-
-
-@pytest.mark.parametrize("width", [0, 20, 60, 200])
-def test_in_a_terminal_a_sentence_is_broken_between_words(width, monkeypatch):
-    line = f"the label is column 4 of {'a' * 70}/data.csv ('art'; --label says otherwise)"
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, width))
-    with open(theirs, "w", encoding="utf-8") as stream:
-        monkeypatch.setattr(sys, "stderr", stream)
-        errors.print_stderr(line)
-        lines = os.read(ours, 1000).decode().splitlines()
-    os.close(ours)
-    assert " ".join(lines) == line
-    assert len(lines) == 1 if width in (0, 200) else len(lines) > 2
-    assert all(len(part) <= width or " " not in part for part in lines if width)
-
-
-def test_wide_letters_count_as_two_columns(monkeypatch):
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 20))
-    with open(theirs, "w", encoding="utf-8") as stream:
-        monkeypatch.setattr(sys, "stderr", stream)
-        errors.print_stderr("Labels are \N{GRINNING FACE}: output 0")  # the first four words: 20 letters, 21 columns
-        lines = os.read(ours, 1000).decode().splitlines()
-    os.close(ours)
-    assert lines == ["Labels are \N{GRINNING FACE}:", "output 0"]
 
 
 def test_a_terminal_that_is_closed_ends_no_training_and_its_result_is_whole(tmp_path):

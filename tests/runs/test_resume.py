@@ -168,7 +168,7 @@ def test_what_would_be_another_run_is_refused(key):
         "validation": 3, "seed": 1, "dtype": "float64", "label": "x", "class_weights": "balanced",
         "feature_type": "numbers",
     }[key]  # fmt: skip
-    with pytest.raises(RecipeError, match=rf"{key} was .* another run; .*without --resume"):
+    with pytest.raises(RecipeError, match=rf"{key} is .* in this run, not .*; begin a new run without --resume"):
         changed_settings(quick(), dataclasses.replace(quick(), **{key: other}))
 
 
@@ -185,14 +185,14 @@ def line(old, new, *, step=0, earlier=None, now=None) -> str:
 
 
 def test_the_line_says_where_it_goes_on(short_spans):
-    assert line(quick(), quick(), step=8) == "Going on after step 8, 1 of 2 epochs done."
-    assert line(quick(), quick()) == "Nothing of this run was saved yet: it begins anew."
+    assert line(quick(), quick(), step=8) == "Resuming after step 8, 1 of 2 epochs done."
+    assert line(quick(), quick()) == "This run has no checkpoint yet: it starts from the beginning."
 
 
 def test_the_line_says_what_a_change_does_to_the_rate(short_spans):
     said = line(quick(lr=0.1), quick(lr=0.5), step=8)
     assert "lr 0.1 -> 0.5" in said
-    assert "the rate of the next step is 0.5 instead of 0.1" in said
+    assert "the learning rate of the next step is 0.5 instead of 0.1" in said
     assert "as before" in line(quick(), quick(epochs=9), step=8)
     linear = quick(schedule="linear", warmup=0.0, lr=0.1)
     said = line(linear, dataclasses.replace(linear, epochs=4), step=6)
@@ -205,7 +205,7 @@ def test_the_line_says_when_the_bytes_are_off(short_spans):
     said = line(
         quick(), quick(), step=8, earlier={"threads": 1, "command": ["a"]}, now={"threads": 2, "command": ["b"]}
     )
-    assert said.endswith("threads 1 -> 2: the bytes will not be those of an unbroken run.")
+    assert said.endswith("threads 1 -> 2: the bytes will differ from those of an unbroken run.")
     assert "command" not in said
 
 
@@ -287,7 +287,7 @@ def test_weights_too_large_for_the_dtype_are_refused():
 def test_fewer_epochs_than_are_done_are_refused(short_spans):
     dataset = classes(120)
     checkpoint = last(run(quick(epochs=3), dataset, stop_at=at_step(8))).checkpoint
-    with pytest.raises(RecipeError, match=r"epochs is 1, and 8 steps \(1 whole epochs of 6\)"):
+    with pytest.raises(RecipeError, match=r"epochs is 1, but 8 steps \(1 full epochs of 6\)"):
         start_for(checkpoint, quick(epochs=1), dataset)
     assert start_for(checkpoint, quick(epochs=2), dataset).step == 8
 
@@ -310,7 +310,7 @@ def test_data_that_have_changed_are_refused_by_name():
     changed = dataclasses.replace(dataset, sha256={"images": "aa", "labels": "cc"})
     check_data(renamed, checkpoint, {})
     check_data(changed, None, {})
-    with pytest.raises(DataError, match=r"changed since it began \(labels, by its sha256\)"):
+    with pytest.raises(DataError, match=r"changed since it began \(sha256 of labels\)"):
         check_data(changed, checkpoint, {"sha256": dataset.sha256})
-    with pytest.raises(DataError, match="its files, by its sha256"):  # whatever became of environment.json
+    with pytest.raises(DataError, match="sha256 of its files"):  # whatever became of environment.json
         check_data(changed, checkpoint, {})

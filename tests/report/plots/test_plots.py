@@ -270,7 +270,7 @@ def test_plot_predictions_labels_of_any_scale_are_inside_the_figure(scale):
     dataset = numbers(120)
     events = run(quick(loss="mse"), dataset)
     found = diagnose(events[0].model, last(events).state["params"], dataset, 0)
-    found = dataclasses.replace(found, predicted=-scale * found.predicted, true=-scale * found.true)
+    found = dataclasses.replace(found, predicted=-scale * found.predicted, target=-scale * found.target)
     assert_all_is_within(drawn(metric_plots.plot_predictions, found, events[0].model))
 
 
@@ -353,6 +353,15 @@ def test_plot_mistakes_shows_upright_images_with_both_classes():
     words = [text.get_text() for text in axes.texts]
     assert words[1] == f"predicted {'abcd'[first.predicted]}  {percent(first.p_predicted, digits=1)}"
     assert words[2] == f"true {'abcd'[first.target]}  {percent(first.p_target, digits=1)}"
+
+
+def test_mistakes_table_counts_rows_from_1():
+    model = run(quick(epochs=0), classes(120))[0].model
+    first, last_row = (Mistake(row, np.zeros((6, 6), np.uint8), 0, 1, 0.1, 0.99999) for row in (0, 1234))
+    found = tables.mistakes_table((first, last_row), model)
+    assert [row[0] for row in found.rows] == ["1", "1,235"]
+    assert found.rows[0][1:] == ("1", "0", ">99.99%", "10.00%")
+    assert "counted from 1" in found.caption
 
 
 def test_plot_unit_activity_marks_and_counts_dead_units():
