@@ -6,7 +6,6 @@ import select
 import signal
 import subprocess
 import sys
-import termios
 import time
 
 import numpy as np
@@ -14,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from lagvis.backends.cuda import driver_version
-from lagvis.cli import errors, train
+from lagvis.cli import train
 from lagvis.cli.errors import run_cli
 from lagvis.errors import DeviceError
 from tests.cli.commands import (
@@ -372,32 +371,6 @@ def test_in_a_terminal_there_is_a_panel_and_the_result_stays_clean(tmp_path, cha
     assert (b"\x1b[?25l" in seen) == (changes["TERM"] != "dumb"), "a live panel hides the cursor while it draws"
     if "NO_COLOR" in changes:
         assert b"\x1b[3" not in seen
-
-
-@pytest.mark.parametrize("width", [0, 20, 60, 200])
-def test_in_a_terminal_a_sentence_is_broken_between_words(width, monkeypatch):
-    line = f"the label is column 4 of {'a' * 70}/data.csv ('art'; --label says otherwise)"
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, width))
-    with open(theirs, "w", encoding="utf-8") as stream:
-        monkeypatch.setattr(sys, "stderr", stream)
-        errors.print_stderr(line)
-        lines = os.read(ours, 1000).decode().splitlines()
-    os.close(ours)
-    assert " ".join(lines) == line
-    assert len(lines) == 1 if width in (0, 200) else len(lines) > 2
-    assert all(len(part) <= width or " " not in part for part in lines if width)
-
-
-def test_wide_letters_count_as_two_columns(monkeypatch):
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 20))
-    with open(theirs, "w", encoding="utf-8") as stream:
-        monkeypatch.setattr(sys, "stderr", stream)
-        errors.print_stderr("Labels are \N{GRINNING FACE}: output 0")  # the first four words: 20 letters, 21 columns
-        lines = os.read(ours, 1000).decode().splitlines()
-    os.close(ours)
-    assert lines == ["Labels are \N{GRINNING FACE}:", "output 0"]
 
 
 def test_a_terminal_that_is_closed_ends_no_training_and_its_result_is_whole(tmp_path):
