@@ -1,9 +1,9 @@
 """Command `backends`: test every array library and device; print which cannot compute, why, and how to fix it."""
 
-import argparse
-
 from lagvis.backends.backend import self_test
 from lagvis.backends.registry import BACKENDS, load, select
+from lagvis.cli import options
+from lagvis.cli.errors import print_result
 from lagvis.errors import DeviceError
 
 REMEDY = "reinstall the library, or use another backend"
@@ -11,10 +11,10 @@ REMEDY = "reinstall the library, or use another backend"
 
 def main(argv: list[str] | None = None) -> int:
     """Print one line for each device, then the device that --device auto selects."""
-    argparse.ArgumentParser(
-        prog="python -m backends",
-        description="Test every array library and device; print which cannot compute, why, and how to fix it.",
-    ).parse_args(argv)
+    parser = options.Parser(
+        "backends", "Test every array library and device; print which cannot compute, why, and how to fix it."
+    )
+    parser.parse(argv)
     for name in BACKENDS:
         try:
             module = load(name)
@@ -36,11 +36,11 @@ def main(argv: list[str] | None = None) -> int:
                 versions = ", ".join(f"{what} {version}" for what, version in backend.versions().items())
                 report(name, device, f"computes{'' if backend.compiled else ' in the plain loop'} ({versions})")
     chosen = select("auto")
-    print(f"\n--device auto selects {chosen.name} on {chosen.device}.")
+    print_result(f"\n--device auto selects {chosen.name} on {chosen.device}.")
     return 0
 
 
 def report(name: str, device: str, *lines: str) -> None:
     """Print the lines of one device, its name on the first alone."""
     for i, line in enumerate(lines):
-        print(f"{name if i == 0 else '':7}{device if i == 0 else '':8}{line}")
+        print_result(f"{name if i == 0 else '':7}{device if i == 0 else '':8}{line}")

@@ -1,6 +1,5 @@
 """Show that the backends agree: python compare.py [--backends numpy,torch,jax,cupy] [--recipe R] [--steps 10]."""
 
-import json
 from contextlib import ExitStack
 
 from lagvis.backends.backend import Backend
@@ -80,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
         "backends": {f"{b.name} {b.device}": b.versions() for b in opened},
     }
     if flags.json:
-        print_result(json.dumps(facts | comparison_json(comparison)))
+        print_result(facts | comparison_json(comparison))
     else:
         names = ", ".join(
             f"{place} ({', '.join(f'{k} {v}' for k, v in vs.items())})" for place, vs in facts["backends"].items()

@@ -1,7 +1,5 @@
 """Describe a data set without training: python -m data PATH."""
 
-import json
-
 from lagvis.cli import options
 from lagvis.cli.errors import print_result
 from lagvis.data.datasets import locate
@@ -37,5 +35,5 @@ def main(argv: list[str] | None = None) -> int:
     )
     path = locate(flags.path)
     facts = {"path": str(path), "kind": detect_format(path).kind, **describe_dataset(dataset)}
-    print_result(json.dumps(facts) if flags.json else dataset_summary(facts))
+    print_result(facts if flags.json else dataset_summary(facts))
     return 0

@@ -1,6 +1,5 @@
 """Evaluate a trained network on the test part of its data, or on other data: python evaluate.py RUN [--data PATH]."""
 
-import json
 from argparse import Namespace
 from typing import Any
 
@@ -77,5 +76,5 @@ def main(argv: list[str] | None = None) -> int:
         **metrics_summary("test", metrics),
         **run_details(metrics, model, model.baseline(dataset.y_test)),
     }
-    print_result(json.dumps(result) if flags.json else evaluation_text(result))
+    print_result(result if flags.json else evaluation_text(result))
     return 0

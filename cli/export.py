@@ -1,6 +1,5 @@
 """Export a trained network to another format: python export.py RUN --format safetensors|npz|onnx|paper|html."""
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -112,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
         print_stderr(notice)
     size = sum(map(len, content.values())) if isinstance(content, dict) else len(content)
     facts = {"run": str(source), "format": flags.format, "output": str(path), "bytes": size}
-    print_result(json.dumps(facts) if flags.json else str(path))
+    print_result(facts if flags.json else str(path))
     return 0
 
 

@@ -1,6 +1,5 @@
 """Predict with a trained network from your own pictures and rows: python predict.py RUN FILE..."""
 
-import json
 import shutil
 import sys
 from typing import Any, TextIO
@@ -125,7 +124,7 @@ def main(argv: list[str] | None = None) -> int:
         draw_rows(model.shape, inputs.batches, sys.stderr if flags.json else sys.stdout)
     if flags.json:
         errors = [{"file": error.file, "message": error.message} for error in inputs.errors]
-        print_result(json.dumps({"run": str(network.path), "predictions": predictions, "errors": errors}))
+        print_result({"run": str(network.path), "predictions": predictions, "errors": errors})
     elif predictions:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         print_result(predictions_text(predictions, width))

@@ -1,6 +1,5 @@
 """Train a dense network: python train.py [--device cuda] [--recipe NAME|FILE] [options]."""
 
-import json
 import sys
 from argparse import Namespace
 from collections.abc import Iterable
@@ -44,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         print_notices(run.notices, quiet=flags.quiet)
         if flags.dry_run:
             facts = run_facts(run) | run.need.facts() | plan_summary(run.model, run.plan)
-            print_result(json.dumps(facts) if flags.json else "\n".join(f"{k:16} {v}" for k, v in facts.items()))
+            print_result(facts if flags.json else "\n".join(f"{k:16} {v}" for k, v in facts.items()))
             return 0
         with resumed or RunFolder.claim(flags.runs_dir, flags.name, run.model.widths, every) as folder:
             notice = folder.begin(run.recipe, run.environment, run.start)
@@ -71,7 +70,7 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
     summary = summarise(event, run.model, facts, run.model.baseline(run.dataset.y_test))
     summary |= {key: finite_or_none(value) for key, value in folder.latest_metrics().items() if summary[key] is None}
     folder.finish(summary)
-    print_result(json.dumps(summary) if flags.json else summary_text(summary))
+    print_result(summary if flags.json else summary_text(summary))
     if event.reason == "interrupted":
         print_stderr(f"Stopped after step {event.step}. {folder.path} holds the state; --resume continues the run.")
         return stop.exit_code
@@ -93,7 +92,7 @@ def show_finished_run(flags: Namespace, recipe: Recipe, folder: RunFolder, repor
     """Print the result of a finished run again, and write its plots and pages if some are missing."""
     epochs = pluralize(recipe.epochs, "epoch")
     print_notices([f"{folder.path} is finished: {epochs} done. With more --epochs it continues."], quiet=flags.quiet)
-    print_result(json.dumps(report) if flags.json else text)
+    print_result(report if flags.json else text)
     if not (flags.no_plots or flags.dry_run or folder.report_complete()) and folder.checkpoint:
         try:
             dataset = load_run_data(recipe, folder)

@@ -45,7 +45,7 @@ def answers(onnxruntime, content, x, sizes):
         yield np.concatenate([session.run(None, {"x": x[i : i + size]})[0] for i in range(0, len(x), size)])
 
 
-@pytest.mark.parametrize("activation", ONNX_ACTIVATIONS)
+@pytest.mark.parametrize("activation", [name for name, node in ONNX_ACTIVATIONS.items() if node is not None])
 @pytest.mark.parametrize("hidden", [(), (8,), (9, 7, 5)])
 def test_onnx_bytes_classification_equals_numpy(onnxruntime, activation, hidden, dtype):
     dataset = classes(test_rows=50)
