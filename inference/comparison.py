@@ -94,7 +94,7 @@ class Stepper:
         prepared = model.prepare(dataset.x_train, dataset.y_train, backend.dtype)
         prepared |= {name: w.astype(backend.dtype) for name, w in weights.items()}
         self._data = tree_map(backend.asarray, prepared)
-        self._zero = zero_totals(model, backend.dtype)
+        self._zero = zero_totals(model, backend.dtype, objective=True)
 
     def __call__(self, state: Any, indices: np.ndarray, rate: float) -> tuple[Any, Named]:
         """The next state (host, the backend's dtype) and every tensor of the step by name."""
@@ -104,7 +104,7 @@ class Stepper:
         inputs = (backend.asarray(indices[None]), backend.asarray(np.array([rate], backend.dtype)))
         result = tree_map(backend.to_numpy, self._run(tree_map(backend.asarray, given), inputs, (self._data,)))
         totals = result.pop("totals")
-        tensors = dict(named_leaves(result)) | {"loss": totals["loss"] / totals["weight"]}
+        tensors = dict(named_leaves(result)) | {"loss": totals["objective"] / totals["weight"]}
         del result["grads"]
         return result, tensors
 
@@ -180,7 +180,7 @@ def magnitudes(state: Any, batch: Named, model: Model, recipe: Recipe, rate: flo
     """
     activation = ACTIVATIONS[model.activation]
     z, inputs = forward(state["params"], batch["x"], activation=activation, xp=np)
-    _, delta = make_loss(recipe)(z, batch["target"], xp=np)
+    _, _, delta = make_loss(recipe)(z, batch["target"], xp=np)
     sizes = tree_map(np.abs, state["params"])
     sizes_in = [np.abs(a) for a in inputs]
     size_of_z = sizes_in[-1] @ sizes[-1]["W"] + sizes[-1]["b"]

@@ -1,6 +1,10 @@
-"""Losses, row by row: `loss(z, target, xp=xp) -> (rows, delta)` with rows (..., B) and delta = d rows / dz.
+"""Losses, row by row: `loss(z, target, xp=xp) -> (losses, objective, delta)`.
 
-No row looks at another: the mean over the batch, and the row weights, are taken in step.py.
+losses     (..., B), reported for every part of the data
+objective  (..., B), minimised; the same array where nothing is smoothed
+delta      (..., B, K) = d objective / dz
+
+No row depends on another: the mean over the batch and the row weights are taken in step.py.
 """
 
 from typing import Any
@@ -21,21 +25,26 @@ def log_softmax(z: Array, *, xp: Any) -> tuple[Array, Array]:
     return shifted - xp.log(total), e / total
 
 
-def cross_entropy(z: Array, target: Array, *, smoothing: float = 0.0, xp: Any) -> tuple[Array, Array]:
+def cross_entropy(z: Array, target: Array, *, smoothing: float = 0.0, xp: Any) -> tuple[Array, Array, Array]:
     """Softmax and cross-entropy, -sum_k t_k log p_k, against t (..., B, K) with rows that sum to 1; delta = p - t.
 
-    Smoothing e replaces t by (1 - e) t + e / K (Szegedy et al. 2016, arXiv:1512.00567).
+    Smoothing e replaces t by (1 - e) t + e / K in the objective (Szegedy et al. 2016, arXiv:1512.00567), which is then
+    (1 - e) loss - e mean_k log p_k.
     """
-    if smoothing:
-        target = target * (1.0 - smoothing) + smoothing / target.shape[-1]
     log_p, p = log_softmax(z, xp=xp)
-    return -xp.sum(target * log_p, axis=-1), p - target
+    losses = -xp.sum(target * log_p, axis=-1)
+    if not smoothing:
+        return losses, losses, p - target
+    share = smoothing / target.shape[-1]
+    objective = losses * (1.0 - smoothing) - xp.sum(log_p, axis=-1) * share
+    return losses, objective, p - (target * (1.0 - smoothing) + share)
 
 
-def mean_squared_error(z: Array, target: Array, *, xp: Any) -> tuple[Array, Array]:
+def mean_squared_error(z: Array, target: Array, *, xp: Any) -> tuple[Array, Array, Array]:
     """(1 / n_out) sum_k (z_k - t_k)^2 against t (..., B, n_out); delta = 2 (z - t) / n_out."""
     error = z - target
-    return xp.mean(error * error, axis=-1), error * (2.0 / z.shape[-1])
+    losses = xp.mean(error * error, axis=-1)
+    return losses, losses, error * (2.0 / z.shape[-1])
 
 
 LOSSES = {"cross-entropy": cross_entropy, "mse": mean_squared_error}
