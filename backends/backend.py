@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from lagvis.arrays import Array, Namespace
 from lagvis.errors import DeviceError
+from lagvis.tree import Tree
 
-Array = Any
-Tree = Any
 Step = Callable[..., Tree]
 Run = Callable[[Tree, tuple[Array, ...], tuple[Tree, ...]], Tree]
 
@@ -28,7 +28,7 @@ class Backend(ABC):
 
     name: ClassVar[str]
     sets_threads: ClassVar[bool] = False
-    xp: Any
+    xp: Namespace
 
     def __init__(self, device: str, dtype: str, compiled: bool) -> None:
         self.device = device

@@ -6,13 +6,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from lagvis.backends.backend import Array, Backend, Run, Step, Tree, first_line, plain_scan, self_test
+from lagvis.arrays import Array, Namespace
+from lagvis.backends.backend import Backend, Run, Step, first_line, plain_scan, self_test
 from lagvis.backends.cuda import driver_version, extra_for_driver, hidden_devices
 from lagvis.errors import DeviceError
+from lagvis.tree import Tree
 
 NEWEST_DRIVER = "install an NVIDIA driver of version 580 or newer, or use --device cpu"
 WRITABLE_CACHE = "set CUPY_CACHE_DIR to a folder that can be written"
@@ -23,7 +25,7 @@ class CupyBackend(Backend):
 
     name: ClassVar[str] = "cupy"
 
-    def __init__(self, cupy: ModuleType, xp: Any, ordinal: int, dtype: str) -> None:
+    def __init__(self, cupy: ModuleType, xp: Namespace, ordinal: int, dtype: str) -> None:
         super().__init__(f"cuda:{ordinal}", dtype, compiled=False)  # no graph is captured yet: see the README
         self.xp = xp
         self._cupy = cupy

@@ -6,9 +6,11 @@ from typing import ClassVar
 import jax
 import numpy as np
 
-from lagvis.backends.backend import Array, Backend, Run, Step, Tree, first_line, plain_scan, self_test
+from lagvis.arrays import Array
+from lagvis.backends.backend import Backend, Run, Step, first_line, plain_scan, self_test
 from lagvis.backends.cuda import hidden_devices
 from lagvis.errors import DeviceError, DeviceUsageError
+from lagvis.tree import Tree
 
 
 class JaxBackend(Backend):

@@ -7,9 +7,11 @@ import array_api_compat.numpy as xp
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from lagvis.backends.backend import Backend, Run, Step, Tree, plain_scan
+from lagvis.arrays import Array
+from lagvis.backends.backend import Backend, Run, Step, plain_scan
 from lagvis.backends.replay.numpy_recorder import NumpyRecorder
 from lagvis.backends.replay.tape import recorded_scan
+from lagvis.tree import Tree
 
 
 class NumpyBackend(Backend):
@@ -22,7 +24,7 @@ class NumpyBackend(Backend):
     def asarray(self, host: np.ndarray) -> np.ndarray:
         return np.array(host)
 
-    def to_numpy(self, array: np.ndarray) -> np.ndarray:
+    def to_numpy(self, array: Array) -> np.ndarray:
         return np.array(array)
 
     def synchronize(self) -> None:
@@ -34,7 +36,7 @@ class NumpyBackend(Backend):
     def scan(self, step: Step) -> Run:
         run = recorded_scan(step, NumpyRecorder) if self.compiled else plain_scan(step)
 
-        def quietly(state: Tree, inputs: tuple[np.ndarray, ...], constants: tuple[Tree, ...]) -> Tree:
+        def quietly(state: Tree, inputs: tuple[Array, ...], constants: tuple[Tree, ...]) -> Tree:
             # A run that diverges is seen in its totals; NumPy alone among the libraries would warn on the way.
             with np.errstate(over="ignore", invalid="ignore"):
                 return run(state, inputs, constants)

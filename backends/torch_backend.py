@@ -9,11 +9,12 @@ import array_api_compat.torch as compat
 import numpy as np
 import torch
 
-from lagvis.backends.backend import Backend, Run, Step, Tree, plain_scan, self_test
+from lagvis.backends.backend import Backend, Run, Step, plain_scan, self_test
 from lagvis.backends.cuda import hidden_devices
 from lagvis.backends.replay.tape import recorded_scan
 from lagvis.backends.replay.torch_recorder import TorchRecorder
 from lagvis.errors import DeviceError
+from lagvis.tree import Tree
 
 # array_api_compat's `take` looks for negative indices, which ours never are: six calls a step
 xp = ModuleType("torch")

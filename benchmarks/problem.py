@@ -8,7 +8,7 @@ import numpy as np
 
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import load_dataset
-from lagvis.network.initializers import initialize
+from lagvis.network.initializers import he_normal, initialize
 from lagvis.training.plan import Plan, epoch_order, make_plan
 from lagvis.training.recipe import Recipe
 from lagvis.training.seeding import generator
@@ -56,7 +56,7 @@ class Problem:
 
     def weights(self) -> list[dict[str, np.ndarray]]:
         """The initial weights of a run of this recipe, float32."""
-        layers = initialize(self.widths, "relu", generator(self.recipe.seed, "weights"))
+        layers = initialize(self.widths, he_normal, generator(self.recipe.seed, "weights"))
         return [{name: array.astype(np.float32) for name, array in layer.items()} for layer in layers]
 
     def batches(self, epoch: int) -> Batches:

@@ -63,7 +63,9 @@ def main(argv: list[str] | None = None) -> int:
         raise RecipeError(f"--steps is {flags.steps}; expected a whole number from 1")
     recipe = options.resolve_recipe(flags)
     opened = open_backends(flags.backends, flags.device, recipe.dtype, not flags.no_compile)
-    dataset = load_dataset(recipe.data, regression=recipe.regression, label=recipe.label)
+    dataset = load_dataset(
+        recipe.data, regression=recipe.regression, label=recipe.label, feature_type=recipe.feature_type
+    )
     plan = make_plan(recipe, dataset, strict_validation=options.is_explicit(flags, "validation"))
     estimate_memory(recipe, dataset, plan, on_host=True).check()
     with ExitStack() as threads:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from lagvis.data.dataset import Dataset, join_names, shorten
+from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import load_dataset, locate
 from lagvis.data.detect import detect_format
+from lagvis.data.messages import join_names, shorten
 from lagvis.errors import DataError
 
 FEW_ROWS = 10  # of a class: too few to learn it from and to judge it by
@@ -97,7 +98,7 @@ def facts_of(dataset: Dataset) -> dict[str, Any]:
     return facts | {
         "test_rows_in_training": repeated,
         "sha256": dataset.sha256,
-        "notices": list(dataset.notices),
+        "notices": list(dataset.all_notices),
         "warnings": warnings_of(dataset, facts, repeated),
     }
 

@@ -1,6 +1,7 @@
-"""Judge a trained network by the test part of its data, or of other data: python evaluate.py RUN [--data PATH]."""
+"""Evaluate a trained network on the test part of its data, or on other data: python evaluate.py RUN [--data PATH]."""
 
 import json
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -8,26 +9,29 @@ import numpy as np
 
 from lagvis.cli import options
 from lagvis.cli.errors import print_result, print_stderr
+from lagvis.cli.inputs import find_recipe, make_input_spec
+from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import load_dataset
 from lagvis.errors import CheckpointError
 from lagvis.report.summary import evaluation_text, metrics_summary, run_details
+from lagvis.runs.filenames import RECIPE
 from lagvis.runs.lookup import find_checkpoint, read_network
 from lagvis.runs.resume import check_data
-from lagvis.training import recipe as recipes
 from lagvis.training.evaluation import Evaluator
+from lagvis.training.model import Model
 from lagvis.tree import tree_map
 
 
 def make_parser() -> options.Parser:
-    """All flags of this door."""
-    parser = options.Parser("Judge a trained network by the test part of its data, or of other data.")
+    """Return the parser of evaluate.py."""
+    parser = options.Parser("Evaluate a trained network on the test part of its data, or on other data.")
     parser.add_argument(
         "run",
         metavar="RUN",
         help="a run folder, a run's name, a .safetensors file, or saved_network/ of the paper's program",
     )
     parser.add_argument("--data", metavar="PATH", help="other data (default: what the run was trained on)")
-    parser.add_argument("--label", metavar="COLUMN", help="the label's column in other data (default: found)")
+    parser.add_argument("--label", metavar="COLUMN", help="label column in a table of other data (default: detect)")
     parser.add_argument(
         "-o", "--output-dir", default="runs", metavar="DIR", help="where runs are looked up by name (default: runs)"
     )
@@ -36,19 +40,22 @@ def make_parser() -> options.Parser:
     return parser
 
 
-def data_of(checkpoint: Path) -> tuple[str, str]:
-    """What a network was trained on, and the label's column, by the recipe beside it; the paper's was on MNIST."""
-    if checkpoint.is_dir():
-        return "mnist", ""
-    recipe = checkpoint.parent / "recipe.toml"
-    if not recipe.is_file():
-        raise CheckpointError(f"there is no {recipe}, which would name the data; say --data PATH")
-    loaded = recipes.load(str(recipe))
-    return loaded.data, loaded.label
+def read_data(flags: Namespace, checkpoint: Path, model: Model) -> Dataset:
+    """Read the data of --data by the columns of the network, else the data that the run was trained on."""
+    common: dict[str, Any] = {"regression": model.y_scaling is not None, "class_names": model.class_names}
+    if flags.data is not None:
+        spec = make_input_spec(model, checkpoint, flags.label or "")
+        return load_dataset(flags.data, label=flags.label or "", spec=spec, **common)
+    if checkpoint.is_dir():  # a network of the paper's program
+        return load_dataset("mnist", label=flags.label or "", **common)
+    recipe = find_recipe(checkpoint)
+    if recipe is None:
+        raise CheckpointError(f"there is no {checkpoint.parent / RECIPE}, which would name the data; use --data PATH")
+    return load_dataset(recipe.data, label=flags.label or recipe.label, feature_type=recipe.feature_type, **common)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Accuracy, loss and a confusion matrix; for numbers, the error in the user's unit."""
+    """Print accuracy, loss and confusion matrix; for numbers, the error in their unit."""
     flags = make_parser().parse(argv)
     path = find_checkpoint(flags.run, flags.output_dir)
     checkpoint = read_network(path)
@@ -56,24 +63,18 @@ def main(argv: list[str] | None = None) -> int:
     params = checkpoint.state["params"]
     dtype = str(params[0]["W"].dtype)
     backend = options.select_backend(flags, dtype)
-    name, label = (flags.data, "") if flags.data else data_of(path)
-    dataset = load_dataset(
-        name,
-        regression=model.y_scaling is not None,
-        label=flags.label or label,
-        class_names=model.class_names,
-    )
+    dataset = read_data(flags, path, model)
     model.check(dataset)
     if flags.data is None:
         check_data(dataset, checkpoint, {}, "give rows that it has not learned from with --data")
-    elif dataset.undivided and checkpoint.data not in ("", dataset.digest):
+    elif dataset.held_out and checkpoint.data not in ("", dataset.digest):
         dataset = dataset.all_as_test()
-    for notice in dataset.notices:
+    for notice in dataset.all_notices:
         print_stderr(notice)
 
     rows = tree_map(backend.asarray, model.prepare(dataset.x_test, dataset.y_test, dtype))
     on_device = tree_map(backend.asarray, params)
-    scores = Evaluator(model, backend).evaluate(on_device, rows, np.arange(len(dataset.x_test)), confusion=True)
+    metrics = Evaluator(model, backend).evaluate(on_device, rows, np.arange(len(dataset.x_test)), confusion=True)
     result: dict[str, Any] = {
         "run": str(path),
         "data": dataset.name,
@@ -81,8 +82,8 @@ def main(argv: list[str] | None = None) -> int:
         "backend": backend.name,
         "device": backend.device,
         "dtype": dtype,
-        **metrics_summary("test", scores),
-        **run_details(scores, model, model.baseline(dataset.y_test)),
+        **metrics_summary("test", metrics),
+        **run_details(metrics, model, model.baseline(dataset.y_test)),
     }
     print_result(json.dumps(result) if flags.json else evaluation_text(result))
     return 0

@@ -1,30 +1,31 @@
-"""Have a trained network answer for pictures and rows of your own: python predict.py RUN FILE..."""
+"""Predict with a trained network from your own pictures and rows: python predict.py RUN FILE..."""
 
 import json
 import shutil
 import sys
-from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
 from lagvis.cli import options
 from lagvis.cli.errors import print_result, print_stderr
-from lagvis.data.predict_input import MNIST_STYLE, RAW, RESIZE, InputBatch, InputSpec, read_inputs
+from lagvis.cli.inputs import make_input_spec
+from lagvis.data.input_spec import MNIST_STYLE, RAW, RESIZE
+from lagvis.data.predict_input import InputBatch, InputError, Inputs, read_inputs
 from lagvis.errors import DataError
-from lagvis.inference.prediction import outputs
+from lagvis.inference.prediction import outputs as network_outputs
 from lagvis.report.terminal.prediction_table import draw_image, predictions_text, row_name
-from lagvis.runs.filenames import RECIPE
 from lagvis.runs.lookup import find_checkpoint, read_network
-from lagvis.training import recipe as recipes
+from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.model import Model
 
 
 def make_parser() -> options.Parser:
-    """All flags of this door."""
+    """Return the parser of predict.py."""
     parser = options.Parser(
-        "Have a trained network answer for pictures and rows of your own. Where it learned from digits made as MNIST's "
-        "are, so are yours: dark paper, cropped, fitted into 20x20, centred by mass in 28x28."
+        "Predict with a trained network from your own pictures and rows. For a network that was trained on digits in "
+        "the style of MNIST, pictures are prepared likewise: white on black, cropped, fitted into 20x20, centred by "
+        "mass in 28x28."
     )
     parser.add_argument(
         "run",
@@ -38,95 +39,103 @@ def make_parser() -> options.Parser:
         help="a picture, a folder of pictures, a table (CSV), an .npz, IDX images; - is standard input",
     )
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--raw", action="store_true", help="take pictures as they are, in grey (default: make them fit)")
     how.add_argument(
-        "--centre", action="store_true", help="treat pictures as digits (default: if it learned from such)"
+        "--raw", action="store_true", help="do not change pictures, except to grey (default: make them fit)"
     )
-    parser.add_argument("--label", metavar="COLUMN", help="the label's column in tables that have it (default: found)")
+    how.add_argument(
+        "--centre", action="store_true", help="prepare pictures as MNIST's digits (default: if trained on such)"
+    )
+    parser.add_argument("--label", metavar="COLUMN", help="label column in tables that have one (default: detect)")
     parser.add_argument(
         "-o", "--output-dir", default="runs", metavar="DIR", help="where runs are looked up by name (default: runs)"
     )
     options.add_output_flags(parser)
     parser.add_argument(
-        "--show", action="store_true", help="draw what the network is shown, on stderr with --json (default: answers)"
+        "--show",
+        action="store_true",
+        help="also draw the network's input, on stderr with --json (default: only predict)",
     )
     return parser
 
 
-def label_of(path: Path) -> str:
-    """The label's column in the data that a run learned from, where its recipe says it."""
-    recipe = path.parent / RECIPE
-    return recipes.load(str(recipe)).label if recipe.is_file() and not path.is_dir() else ""
-
-
-def predictions_of(model: Model, given: InputBatch, said: np.ndarray) -> list[dict[str, Any]]:
-    """A JSON object for each row of a file; `said` (N, n_out) is what the network puts out."""
-    found = []
-    for i, output in enumerate(said.tolist()):
-        row: dict[str, Any] = {"file": given.file, "row": None if given.seen else i + 1}
+def prediction_rows(model: Model, batch: InputBatch, outputs: np.ndarray) -> list[dict[str, Any]]:
+    """Return a JSON object for each row of a batch; outputs (N, n_out) are those of the network."""
+    rows = []
+    for i, output in enumerate(outputs.tolist()):
+        row: dict[str, Any] = {"file": batch.file, "row": None if batch.image else i + 1}
         if model.y_scaling is not None:
             row |= {"values": dict(zip(model.target_names, output, strict=True)), "unit": model.unit}
         else:
-            blank = given.seen is not None and given.seen.blank
-            order = () if blank else np.argsort(-said[i], kind="stable")[:2]
+            blank = batch.image is not None and batch.image.blank
+            order = () if blank else np.argsort(-outputs[i], kind="stable")[:2]
             best = [*((model.class_names[k], output[k]) for k in order), (None, None), (None, None)]
             row |= {"answer": best[0][0], "probability": best[0][1]}
             row |= {"runner_up": best[1][0], "runner_up_probability": best[1][1]}
             row["probabilities"] = None if blank else dict(zip(model.class_names, output, strict=True))
-        if given.labels is not None:
-            label = given.labels[i]
+        if batch.labels is not None:
+            label = batch.labels[i]
             row["label"] = dict(zip(model.target_names, label, strict=True)) if isinstance(label, list) else label
-        found.append(row | {"notes": list(given.seen.notes) if given.seen else []})
-    return found
+        rows.append(row | {"notes": list(batch.image.notes) if batch.image else []})
+    return rows
 
 
-def show(shape: tuple[int, ...], given: list[InputBatch], stream: TextIO) -> None:
-    """Draw every row, if rows are pictures, in the terminal's width."""
-    if len(shape) != 2:
-        raise DataError(f"the network takes rows of {'x'.join(map(str, shape))} numbers, no pictures; leave --show out")
+def draw_rows(shape: tuple[int, ...], batches: list[InputBatch], stream: TextIO) -> None:
+    """Draw every row as a picture, in the width of the terminal."""
     width = shutil.get_terminal_size().columns
-    for one in given:
-        for i, row in enumerate(one.x):
-            print(row_name(one.file, None if one.seen else i + 1), file=stream)
+    for batch in batches:
+        for i, row in enumerate(batch.x):
+            print(row_name(batch.file, None if batch.image else i + 1), file=stream)
             print(draw_image(row.reshape(shape), width=width, encoding=stream.encoding), file=stream)
 
 
+def predict_inputs(checkpoint: Checkpoint, inputs: Inputs) -> list[dict[str, Any]]:
+    """Predict all batches at once; one with numbers too large for the network becomes an error of its file."""
+    model = checkpoint.model
+    if not inputs.batches:
+        return []
+    with np.errstate(all="ignore"):
+        outputs = network_outputs(
+            model, checkpoint.state["params"], np.concatenate([batch.x for batch in inputs.batches])
+        )
+    rows: list[dict[str, Any]] = []
+    predicted: list[InputBatch] = []
+    ends = np.cumsum([len(batch.x) for batch in inputs.batches])[:-1]
+    for batch, output in zip(inputs.batches, np.split(outputs, ends), strict=True):
+        not_finite = np.flatnonzero(~np.isfinite(output).all(axis=1))
+        if len(not_finite):
+            name = row_name(batch.file, None if batch.image else int(not_finite[0]) + 1)
+            reason = "holds numbers too large for the network; are they in the unit that it was trained on?"
+            inputs.errors.append(InputError(batch.file, f"{name} {reason}"))
+        else:
+            predicted.append(batch)
+            rows += prediction_rows(model, batch, output)
+    inputs.batches = predicted
+    return rows
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Answer, probability and runner-up of every row; for numbers, those in the user's unit."""
+    """Print class, probability and runner-up of every row; for numbers, those in their unit."""
     flags = make_parser().parse(argv)
     path = find_checkpoint(flags.run, flags.output_dir)
     checkpoint = read_network(path)
     model = checkpoint.model
-    digits = flags.centre or (not flags.raw and model.mnist_style)
-    wanted = InputSpec(
-        model.shape,
-        is_bytes=model.x_scaling is None,
-        pictures=MNIST_STYLE if digits else RAW if flags.raw else RESIZE,
-        classes=model.class_names,
-        targets=model.target_names,
-        features=model.feature_names,
-        labels=model.label_names,
-        told=flags.label or "",
-        label=label_of(path),
-    )
-    given, notices = read_inputs(flags.files, wanted)
-    for notice in notices:
+    if flags.show and len(model.shape) != 2:
+        shape = "x".join(map(str, model.shape))
+        raise DataError(f"the network takes rows of {shape} numbers, not pictures; leave --show out")
+    mnist_style = flags.centre or (not flags.raw and model.mnist_style)
+    image_mode = MNIST_STYLE if mnist_style else RAW if flags.raw else RESIZE
+    inputs = read_inputs(flags.files, make_input_spec(model, path, flags.label or "", image_mode))
+    for notice in inputs.notices:
         print_stderr(notice)
-    with np.errstate(all="ignore"):
-        said = outputs(model, checkpoint.state["params"], np.concatenate([one.x for one in given]))
-    if len(bad := np.flatnonzero(~np.isfinite(said).all(axis=1))):
-        rows = [row_name(one.file, None if one.seen else i + 1) for one in given for i in range(len(one.x))]
-        raise DataError(
-            f"{rows[bad[0]]} holds numbers too large for the network; are they of the unit that it was trained on?"
-        )
-
-    results: list[dict[str, Any]] = []
-    for one in given:
-        results += predictions_of(model, one, said[len(results) : len(results) + len(one.x)])
+    predictions = predict_inputs(checkpoint, inputs)
     if flags.show:
-        show(model.shape, given, sys.stderr if flags.json else sys.stdout)
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    print_result(
-        json.dumps({"run": str(path), "predictions": results}) if flags.json else predictions_text(results, width)
-    )
-    return 0
+        draw_rows(model.shape, inputs.batches, sys.stderr if flags.json else sys.stdout)
+    if flags.json:
+        errors = [{"file": error.file, "message": error.message} for error in inputs.errors]
+        print_result(json.dumps({"run": str(path), "predictions": predictions, "errors": errors}))
+    elif predictions:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        print_result(predictions_text(predictions, width))
+    for error in inputs.errors:
+        print_stderr(f"error: {error.message}")
+    return DataError.exit_code if inputs.errors else 0

@@ -12,9 +12,9 @@ from lagvis.cli import options
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import absolute_name, load_dataset
 from lagvis.errors import RecipeError
-from lagvis.runs.environment import describe_environment
+from lagvis.runs.environment import describe_environment, describe_init_from
 from lagvis.runs.lookup import find_checkpoint, find_run, read_network
-from lagvis.runs.resume import changed_settings, check_data, init_from, resume_message, resume_state
+from lagvis.runs.resume import changed_settings, check_data, init_from, resume_message, resume_record, resume_state
 from lagvis.runs.run_folder import CheckpointInterval, RunFolder
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.memory import MemoryEstimate, estimate_memory
@@ -122,7 +122,9 @@ def prepare_run(
 ) -> RunSetup:
     """Backend, data, plan and start of a run; the errors of each say what is in the way."""
     backend = options.select_backend(flags, recipe.dtype)
-    dataset = load_dataset(recipe.data, regression=recipe.regression, label=recipe.label)
+    dataset = load_dataset(
+        recipe.data, regression=recipe.regression, label=recipe.label, feature_type=recipe.feature_type
+    )
     strict = resumed is not None or options.is_explicit(flags, "validation")
     plan = make_plan(recipe, dataset, strict_validation=strict, threads=flags.threads)
     recipe = replace(recipe, validation=len(plan.validation_rows))
@@ -130,9 +132,14 @@ def prepare_run(
     now = describe_environment(recipe, dataset, plan, backend, version=__version__, command=sys.argv)
     model = Model.of(recipe, dataset, plan.training_rows)
     start, notices = init_from(network, model, recipe) if network else None, plan.notices
+    now["init_from"], now["resumed"] = None, []
+    if network:
+        now["init_from"] = describe_init_from(find_checkpoint(flags.init_from, flags.output_dir))
     if resumed:
         check_data(dataset, resumed.checkpoint, resumed.earlier)
         start = resume_state(resumed.checkpoint, model, plan, recipe) if resumed.checkpoint else None
+        now["init_from"] = resumed.earlier.get("init_from")
+        now["resumed"] = resume_record(start, plan, resumed.recipe, recipe, resumed.earlier, now)
         notices += (resume_message(start, plan, resumed.recipe, recipe, resumed.earlier, now),)
     return RunSetup(recipe, backend, dataset, plan, start.model if start else model, start, need, now, notices)
 
@@ -140,7 +147,9 @@ def prepare_run(
 def load_run_data(recipe: Recipe, resumed: RunFolder) -> Dataset:
     """What a finished run has learned from; DataError where that is gone, or has changed."""
     assert resumed.checkpoint is not None, "it is finished"
-    dataset = load_dataset(recipe.data, regression=recipe.regression, label=recipe.label)
+    dataset = load_dataset(
+        recipe.data, regression=recipe.regression, label=recipe.label, feature_type=recipe.feature_type
+    )
     check_data(dataset, resumed.checkpoint, resumed.earlier)
     resumed.checkpoint.model.check(dataset)
     return dataset

@@ -1,10 +1,12 @@
-"""Data sets by name or path: the ones that ship, and the user's own files."""
+"""Load data sets by name or path: those that ship, and the user's own files."""
 
 import os
 from pathlib import Path
 
 from lagvis.data.dataset import Dataset, as_classification, as_regression
 from lagvis.data.detect import read
+from lagvis.data.input_spec import InputSpec
+from lagvis.data.tables.reader import AUTO
 from lagvis.errors import DataError
 
 HERE = Path(__file__).resolve().parent
@@ -12,24 +14,36 @@ SHIPPED = {"mnist": HERE / "mnist", "jump": HERE / "jump" / "jump.npz"}
 
 
 def locate(name: str) -> Path:
-    """A data set that ships, by its name, or the absolute path of the user's own."""
+    """Return the path of a data set that ships, or the absolute path of the user's own."""
     return SHIPPED.get(name) or Path(os.path.expanduser(name)).absolute()
 
 
 def absolute_name(name: str) -> str:
-    """`name` so that it means the same from any folder."""
+    """Return the name of a data set that ships, else an absolute path, which means the same from any folder."""
     return name if name in SHIPPED else str(locate(name))
 
 
-def load_dataset(name: str, *, regression: bool = False, label: str = "", class_names: tuple[str, ...] = ()) -> Dataset:
-    """Read `name` (see `locate`) to learn its classes, or, with `regression`, its numbers; or raise DataError.
+def load_dataset(
+    name: str,
+    *,
+    regression: bool = False,
+    label: str = "",
+    feature_type: str = AUTO,
+    class_names: tuple[str, ...] = (),
+    spec: InputSpec | None = None,
+) -> Dataset:
+    """Read a data set that ships, or a file or folder (see `locate`).
 
-    `label` says which column of a table is the label, by name or number; several, for numbers, with commas between.
-    With `class_names`, those of a network that is there already, every label must be one of them.
+    regression    read numbers to predict instead of classes
+    label         label column of a table, by name or number; several for numbers, separated by commas
+    feature_type  what the feature columns of a table hold: auto, pixels or numbers
+    class_names   of a trained network, every label must be one of them; empty: those of the training labels
+    spec          a trained network whose columns are looked up in a table, by name where both have names
+    Raises DataError for data that cannot be used.
     """
     path = locate(name)
     try:
-        source = read(path, regression=regression, label=label)
+        source = read(path, regression=regression, label=label, feature_type=feature_type, spec=spec)
     except OSError as error:
         raise DataError(
             f"{path} cannot be read ({error.strerror or error}); check the path and its permissions"

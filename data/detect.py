@@ -1,4 +1,4 @@
-"""What a file or folder is, by its content, and the reader for it."""
+"""Detect the format of a file or folder by its content, and choose its reader."""
 
 import difflib
 import zipfile
@@ -7,14 +7,16 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from lagvis.data.dataset import Source
+from lagvis.data.files import is_junk
 from lagvis.data.formats.idx import idx_axes
-from lagvis.data.formats.idx_folder import MAX_FILES, is_junk, read_idx_folder, walk_files
+from lagvis.data.formats.idx_folder import MAX_FILES, read_idx_folder, walk_files
 from lagvis.data.formats.npz import read_npz
 from lagvis.data.images.image_folder import class_folders, is_image_file, looks_like_image, read_image_folder
+from lagvis.data.input_spec import InputSpec
 from lagvis.data.signatures import SIGNATURE_BYTES, identify_format
+from lagvis.data.source import Source
 from lagvis.data.tables.dialect import detect_dialect
-from lagvis.data.tables.reader import read_table, read_tables
+from lagvis.data.tables.reader import AUTO, read_table, read_tables
 from lagvis.data.tables.text import open_maybe_gzip
 from lagvis.errors import DataError
 
@@ -26,7 +28,7 @@ TABLE_ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 
 
 class Detected(NamedTuple):
-    """What is at a path: its kind in words, and the files that are tables."""
+    """Format of what is at a path, in words, and the files that are tables."""
 
     kind: str
     tables: tuple[Path, ...] = ()
@@ -41,29 +43,38 @@ IDX, NPZ, TABLE, TABLES, PICTURES = (
 )
 
 
-def read(path: Path, *, regression: bool, label: str) -> Source:
-    """What is at `path`, by the reader for its kind; `label` is for tables."""
-    found = detect_format(path)
-    if found.kind == TABLE:
-        return read_table(found.tables[0], regression=regression, label=label)
-    if found.kind == TABLES:
-        return read_tables(*found.tables, regression=regression, label=label)
+def read(
+    path: Path, *, regression: bool, label: str = "", feature_type: str = AUTO, spec: InputSpec | None = None
+) -> Source:
+    """Read what is at `path` with the reader for its format; the other options are those of `read_table`.
+
+    DataError where `label` or `feature_type` is set and it is not a table.
+    """
+    detected = detect_format(path)
+    if detected.kind == TABLE:
+        return read_table(detected.tables[0], regression=regression, label=label, feature_type=feature_type, spec=spec)
+    if detected.kind == TABLES:
+        return read_tables(*detected.tables, regression=regression, label=label, feature_type=feature_type, spec=spec)
     if label:
-        raise DataError(f"{path} is {found.kind} and has no columns for --label {label}; leave that flag out")
-    if found.kind == NPZ:
+        raise DataError(f"{path} is {detected.kind} and has no columns for --label {label}; leave that flag out")
+    if feature_type != AUTO:
+        raise DataError(
+            f"{path} is {detected.kind}, and --feature-type {feature_type} is for tables; leave that flag out"
+        )
+    if detected.kind == NPZ:
         return read_npz(path, regression=regression)
-    if found.kind == PICTURES:
+    if detected.kind == PICTURES:
         return read_image_folder(path, regression=regression)
     return read_idx_folder(path)
 
 
 def detect_format(path: Path) -> Detected:
-    """The kind of what is at `path`, or DataError."""
+    """Return the format of what is at `path`; DataError where nothing usable is there."""
     if path.is_dir():
         return detect_folder(path)
     if not path.exists():
-        beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
-        near = difflib.get_close_matches(path.name, beside, n=1)
+        siblings = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, siblings, n=1)
         raise DataError(
             f"there is nothing at {path}{f'; did you mean {path.parent / near[0]}?' if near else ''}; "
             f"--data takes mnist, jump, {TAKES}"
@@ -74,7 +85,7 @@ def detect_format(path: Path) -> Detected:
 
 
 def detect_file(path: Path) -> Detected:
-    """A single file by its first bytes."""
+    """Return the format of a file by its first bytes."""
     with open_maybe_gzip(path) as file:
         start = file.read(SIGNATURE_BYTES)
     if start.startswith(b"PK"):
@@ -85,39 +96,41 @@ def detect_file(path: Path) -> Detected:
             f"{path} is a single IDX file; --data takes the folder that holds images and labels: {path.parent}"
         )
     if is_image_file(path):
-        raise DataError(f"{path} is a single picture; --data takes the folder above the class folders of many")
-    if words := identify_format(start):
-        raise DataError(f"{path} is {words}; --data takes {TAKES}")
+        raise DataError(
+            f"{path} is a single picture; --data takes the folder that holds a folder of pictures for each class"
+        )
+    if other_format := identify_format(start):
+        raise DataError(f"{path} is {other_format}; --data takes {TAKES}")
     return Detected(NPZ if path.suffix.lower() == ".npz" else TABLE, (path,))
 
 
-def reject_spreadsheet(path: Path) -> None:
-    """DataError for a zip archive that is an Excel or OpenDocument file."""
+def reject_spreadsheet(path: Path, display_name: str = "") -> None:
+    """Raise DataError for a zip archive that is an Excel or OpenDocument file."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return
     if "[Content_Types].xml" in names or {"content.xml", "mimetype"} <= names:
-        raise DataError(f"{path} is a spreadsheet; save it as CSV in UTF-8")
+        raise DataError(f"{display_name or path} is a spreadsheet; save it as CSV in UTF-8")
 
 
 def detect_folder(folder: Path) -> Detected:
-    """A folder by what it holds; where two kinds could be meant, a DataError that names both."""
+    """Return the format of a folder by its files; DataError that names both where two formats are possible."""
     idx = next((path for path in islice(walk_files(folder), MAX_FILES) if idx_axes(path)), None)
-    # A file of words about a set of IDX files is none to learn from.
+    # Beside IDX files there may be a list of them that is called .csv and is not a table.
     tables = [path for path in find_tables(folder) if not idx or is_table(path)]
-    holds = {IDX: idx.relative_to(folder).as_posix()} if idx else {}
+    found = {IDX: idx.relative_to(folder).as_posix()} if idx else {}
     if tables:
-        holds[TABLES] = tables[0].name
+        found[TABLES] = tables[0].name
     if (classes := next(class_folders(folder), None)) is not None:
-        holds[PICTURES] = f"{classes.name}/"
-    if len(holds) > 1:
-        both = " and ".join(f"{kind} ({name})" for kind, name in holds.items())
-        raise DataError(f"{folder} could be {both}; which is meant? Put one into a folder of its own")
+        found[PICTURES] = f"{classes.name}/"
+    if len(found) > 1:
+        both = " and ".join(f"{kind} ({name})" for kind, name in found.items())
+        raise DataError(f"{folder} could be {both}; move one of them into a folder of its own")
     if tables:
         return select_tables(folder, tables)
-    if PICTURES in holds:
+    if PICTURES in found:
         return Detected(PICTURES)
     if not idx and (proposal := suggest_path(folder)):
         raise DataError(f"{folder} holds no data set; {proposal}")
@@ -125,17 +138,17 @@ def detect_folder(folder: Path) -> Detected:
 
 
 def visible_entries(folder: Path) -> Iterator[Path]:
-    """What is in a folder and was put there on purpose, in order."""
+    """Yield the entries of a folder in order, without those that operating systems leave there."""
     return (path for path in sorted(folder.iterdir()) if not is_junk(path.name))
 
 
 def find_tables(folder: Path) -> list[Path]:
-    """The files of a folder that are tables by their names."""
+    """Return the files of a folder whose names end as tables do."""
     return [path for path in visible_entries(folder) if path.name.lower().endswith(TABLE_ENDINGS) and path.is_file()]
 
 
 def is_table(path: Path) -> bool:
-    """Whether a file reads as a table."""
+    """Tell whether a file reads as a table."""
     try:
         return bool(detect_dialect(path))
     except DataError:
@@ -143,7 +156,7 @@ def is_table(path: Path) -> bool:
 
 
 def select_tables(folder: Path, tables: list[Path]) -> Detected:
-    """The one table of a folder, or the training and the test table."""
+    """Return the only table of a folder, or the training and the test table."""
     if len(tables) == 1:
         return Detected(TABLE, (tables[0],))
     train = [path for path in tables if "train" in path.name.lower()]
@@ -158,7 +171,7 @@ def select_tables(folder: Path, tables: list[Path]) -> Detected:
 
 
 def suggest_path(folder: Path) -> str:
-    """What may be meant instead, in words: data inside, or the folder above that of one class."""
+    """Return a hint at a path that holds data, in the folder or above it; empty where there is none."""
     arrays = next((path for path in visible_entries(folder) if path.suffix.lower() == ".npz"), None)
     if arrays:
         return f"{arrays.name} in it does; use --data {arrays}"

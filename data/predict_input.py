@@ -1,304 +1,287 @@
-"""What is given to a trained network to predict: pictures, and rows of tables, NPZ and IDX files."""
+"""Read the rows that a trained network is to predict: pictures, tables, NPZ and IDX files."""
 
-import math
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from lagvis.data.dataset import Source, check_known_labels, encode_labels, shorten, targets
 from lagvis.data.detect import reject_spreadsheet
 from lagvis.data.formats.idx import idx_axes, read_idx
 from lagvis.data.formats.npz import read_npz_rows
 from lagvis.data.images.image_folder import is_image_file, looks_like_image, sorted_entries
 from lagvis.data.images.image_io import MAX_IMAGE_BYTES, read_greyscale, read_image_bytes
 from lagvis.data.images.mnist_style import SIDE, PreparedImage, resize, to_mnist_style
+from lagvis.data.input_spec import MNIST_STYLE, RAW, InputSpec
+from lagvis.data.labels import check_known_labels, encode_labels, encode_targets
 from lagvis.data.signatures import SIGNATURE_BYTES, identify_format
-from lagvis.data.tables.dialect import (
-    Dialect,
-    detect_dialect,
-    is_missing,
-    is_text_label,
-    label_columns,
-    list_columns,
-    parse_label_option,
+from lagvis.data.source import Source
+from lagvis.data.tables.columns import columns_for_network, is_text_label, list_columns
+from lagvis.data.tables.dialect import detect_dialect, is_missing
+from lagvis.data.tables.reader import (
+    NUMBERS,
+    PIXELS,
+    are_bytes,
+    canonical_labels,
+    network_rows,
+    parse_table,
 )
-from lagvis.data.tables.reader import are_bytes, label_texts, parse
 from lagvis.data.tables.text import open_maybe_gzip
 from lagvis.errors import DataError
 
-STANDARD_INPUT = "-"
-TAKES = "expected a picture, a folder of pictures, a table as text (CSV), an .npz file or IDX images"
-Label = str | list[float] | None  # a class, or a number for each target
-MNIST_STYLE, RESIZE, RAW = "as digits", "to size", "raw"  # what is done to pictures
-
-
-@dataclass(frozen=True)
-class InputSpec:
-    """What a network takes: rows of `shape`, bytes or real numbers; pictures are made so by one of the three ways.
-
-    `classes` are the labels that it knows, or `targets` the names of the numbers that it predicts. In a table with a
-    header its columns are found by `features` and `labels`, the names of those that it learned from; `told` names or
-    numbers another label, and `label` is that of the recipe, for columns without names.
-    """
-
-    shape: tuple[int, ...]
-    is_bytes: bool
-    pictures: str
-    classes: tuple[str, ...] = ()
-    targets: tuple[str, ...] = ()
-    features: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
-    told: str = ""
-    label: str = ""
+STANDARD_INPUT, STANDARD_INPUT_NAME = "-", "standard input"
+EXPECTED = "expected a picture, a folder of pictures, a table as text (CSV), an .npz file or IDX images"
+Label = str | list[float] | None  # a class, or a number for each target, or None for a row without one
 
 
 @dataclass(frozen=True)
 class InputBatch:
-    """The rows of one file, x (N, n_in) uint8 or float64.
+    """Rows of one file, x (N, n_features) uint8 or float64.
 
-    `labels` has one for each row, or None, where the file has any; `seen` where the file is a picture; `notices` are
-    what to say of the file.
+    file     as the user called it
+    labels   one for each row; None where the file has no labels
+    image    the picture as the network takes it; None for other files
+    notices  what the user should know, one sentence each
     """
 
     file: str
     x: np.ndarray
     labels: Sequence[Label] | None = None
-    seen: PreparedImage | None = None
+    image: PreparedImage | None = None
     notices: tuple[str, ...] = ()
 
 
-def read_inputs(words: Sequence[str], wanted: InputSpec) -> tuple[list[InputBatch], list[str]]:
-    """All that is given, in order, and what to say of it; DataError at the first file that is not what it should be."""
-    given, notices = [], []
-    for word in words:
-        path = Path(word).expanduser() if word.startswith("~/") else Path(word)
-        try:
-            if word == STANDARD_INPUT:
-                given.append(read_input(wanted))
-            elif word and path.is_dir():
-                paths, others = pictures_in(path)
-                given += [read_picture(path, str(path), wanted) for path in paths]
-                notices += others
+@dataclass(frozen=True)
+class InputError:
+    """Reason why a file could not be used."""
+
+    file: str
+    message: str
+
+
+@dataclass
+class Inputs:
+    """Batches of rows in the order of the command line, the files that could not be read, and notices."""
+
+    batches: list[InputBatch] = field(default_factory=list)
+    errors: list[InputError] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+
+def read_inputs(files: Sequence[str], spec: InputSpec) -> Inputs:
+    """Read files, folders of pictures and standard input; a file that cannot be read does not stop the others."""
+    inputs = Inputs()
+    for file in files:
+        path = Path(file).expanduser() if file.startswith("~/") else Path(file)
+        with collect_error(inputs, file):
+            if file == STANDARD_INPUT:
+                inputs.batches.append(read_standard_input(spec))
+            elif file and path.is_dir():
+                read_picture_folder(inputs, path, spec)
             else:
-                given.append(read_file(path, word, wanted))
-        except OSError as error:
-            raise DataError(
-                f"{word} cannot be read ({error.strerror or error}); check the path and its permissions"
-            ) from None
-    return given, notices + [notice for one in given for notice in one.notices]
+                inputs.batches.append(read_file(path, file, spec))
+    inputs.notices += [notice for batch in inputs.batches for notice in batch.notices]
+    return inputs
+
+
+@contextmanager
+def collect_error(inputs: Inputs, file: str) -> Iterator[None]:
+    """Add a DataError or OSError to the errors instead of raising it."""
+    try:
+        yield
+    except DataError as error:
+        inputs.errors.append(InputError(file, str(error)))
+    except OSError as error:
+        reason = error.strerror or error
+        inputs.errors.append(InputError(file, f"{file} cannot be read ({reason}); check the path and its permissions"))
+
+
+def read_picture_folder(inputs: Inputs, folder: Path, spec: InputSpec) -> None:
+    """Read every picture of a folder, each with its own error."""
+    paths, notices = pictures_in(folder)
+    inputs.notices += notices
+    for path in paths:
+        with collect_error(inputs, str(path)):
+            inputs.batches.append(read_picture(path, str(path), spec))
 
 
 def pictures_in(folder: Path) -> tuple[list[Path], list[str]]:
-    """The pictures right in a folder, in natural order, and a line on what else there is."""
-    found = sorted_entries(folder)
-    paths = [path for path in found if not path.is_dir() and looks_like_image(path)]
+    """Return the pictures directly in a folder, in natural order, and a notice about other files."""
+    entries = sorted_entries(folder)
+    paths = [path for path in entries if not path.is_dir() and looks_like_image(path)]
     if not paths:
-        names = ", ".join(path.name for path in found[:5]) + (", ..." if len(found) > 5 else "")
-        raise DataError(
-            f"{folder} holds no picture; it holds {names or 'nothing'}; give a folder of pictures, or files"
-        )
-    others = [path.name for path in found if path not in set(paths)]
-    more = ", ..." if len(others) > 5 else ""
-    return paths, [f"Not read in {folder}: {', '.join(others[:5])}{more}."] if others else []
+        names = list_names(entries) or "nothing"
+        raise DataError(f"{folder} holds no picture; it holds {names}; give a folder of pictures, or files")
+    others = [path for path in entries if path not in set(paths)]
+    return paths, [f"Not read in {folder}: {list_names(others)}."] if others else []
 
 
-def read_input(wanted: InputSpec) -> InputBatch:
-    """Standard input: the bytes of any file that can be given by its name."""
+def list_names(paths: Sequence[Path]) -> str:
+    """Return the first names of files, for a message."""
+    return ", ".join(path.name for path in paths[:5]) + (", ..." if len(paths) > 5 else "")
+
+
+def read_standard_input(spec: InputSpec) -> InputBatch:
+    """Read standard input, which may hold the bytes of any file that can be read by name."""
     content = sys.stdin.buffer.read(MAX_IMAGE_BYTES + 1) if sys.stdin else b""
     if not content:
-        raise DataError(f"standard input is empty; {TAKES}")
+        raise DataError(f"{STANDARD_INPUT_NAME} is empty; {EXPECTED}")
     if len(content) > MAX_IMAGE_BYTES:
-        raise DataError(f"standard input has more than {MAX_IMAGE_BYTES:,} bytes; give a file")
+        raise DataError(f"{STANDARD_INPUT_NAME} has more than {MAX_IMAGE_BYTES:,} bytes; give a file")
     with tempfile.TemporaryDirectory() as folder:  # readers of tables go through a file twice
-        path = Path(folder, "standard input")
+        path = Path(folder, STANDARD_INPUT_NAME)
         path.write_bytes(content)
-        try:
-            return read_file(path, STANDARD_INPUT, wanted)
-        except DataError as error:
-            raise DataError(str(error).replace(str(path), "standard input")) from None
+        return read_file(path, STANDARD_INPUT, spec, STANDARD_INPUT_NAME)
 
 
-def read_file(path: Path, name: str, wanted: InputSpec) -> InputBatch:
-    """A file by its content, or as a picture where its name says so; `name` is what its rows are called."""
-    if not name or not path.exists():
-        raise DataError(f"there is nothing at {name or repr(name)}; {TAKES}")
+def read_file(path: Path, file: str, spec: InputSpec, display_name: str = "") -> InputBatch:
+    """Read a file in the format that its content shows, or as a picture where its name ends so.
+
+    `file` is what the user called it; `display_name` stands for the path in messages.
+    """
+    name = display_name or str(path)
+    if not file or not path.exists():
+        raise DataError(f"there is nothing at {file or repr(file)}; {EXPECTED}")
     if not path.is_file():
-        raise DataError(f"{path} is neither a file nor a folder; {TAKES}")
+        raise DataError(f"{name} is neither a file nor a folder; {EXPECTED}")
     if is_image_file(path) or looks_like_image(path):
-        return read_picture(path, name, wanted)
+        return read_picture(path, file, spec, name)
     if idx_axes(path):
-        return InputBatch(name, checked(read_idx(path)[0], path, wanted))
-    with open_maybe_gzip(path) as file:
-        start = file.read(SIGNATURE_BYTES)
+        return InputBatch(file, array_rows(read_idx(path, name)[0], name, spec))
+    with open_maybe_gzip(path, name) as stream:
+        start = stream.read(SIGNATURE_BYTES)
     if start.startswith(b"PK"):
-        reject_spreadsheet(path)
+        reject_spreadsheet(path, name)
     if start.startswith(b"PK") or path.suffix.lower() == ".npz":
-        x, y, notices = read_npz_rows(path)
-        rows = checked(x, path, wanted)
-        if y is None:
-            return InputBatch(name, rows, notices=notices)
-        source = source_of(path, rows, y, lambda row: f"row {row + 1}")
-        return InputBatch(name, rows, labels_beside(source, wanted), notices=notices)
-    if words := identify_format(start):
-        raise DataError(f"{path} is {words}; {TAKES}")
-    return read_rows_of_table(path, name, wanted)
+        return read_npz_batch(path, file, spec, name)
+    if other_format := identify_format(start):
+        raise DataError(f"{name} is {other_format}; {EXPECTED}")
+    return read_table_batch(path, file, spec, name)
 
 
-def read_picture(path: Path, name: str, wanted: InputSpec) -> InputBatch:
-    """A picture as the network is to be shown it."""
-    if len(wanted.shape) != 2 or not wanted.is_bytes:
-        shape = "x".join(map(str, wanted.shape))
-        if len(wanted.shape) == 3 and {wanted.shape[0], wanted.shape[-1]} & {3, 4}:
+def read_picture(path: Path, file: str, spec: InputSpec, display_name: str = "") -> InputBatch:
+    """Read a picture and prepare it by the mode of `spec`."""
+    name = display_name or str(path)
+    if len(spec.shape) != 2 or not spec.is_bytes:
+        shape = "x".join(map(str, spec.shape))
+        if len(spec.shape) == 3 and {spec.shape[0], spec.shape[-1]} & {3, 4}:
             raise DataError(
-                f"{path} is a picture, the network learned from arrays of {shape} numbers, as of pictures in colour; "
-                "give such arrays (.npz): picture files are taken in grey alone"
+                f"{name} is a picture, the network learned from arrays of {shape} numbers, as of pictures in colour; "
+                "give such arrays (.npz): picture files are read in grey only"
             )
-        kind = "bytes" if wanted.is_bytes else "real numbers"
-        raise DataError(f"{path} is a picture; the network takes rows of {shape} {kind}: give a table or an .npz")
-    grey, notes = read_greyscale(read_image_bytes(path), path)
-    h, w = wanted.shape
-    if wanted.pictures == MNIST_STYLE:
-        if (h, w) != (SIDE, SIDE):
+        kind = "bytes" if spec.is_bytes else "real numbers"
+        raise DataError(f"{name} is a picture; the network takes rows of {shape} {kind}: give a table or an .npz")
+    grey, notes = read_greyscale(read_image_bytes(path), name)
+    height, width = spec.shape
+    if spec.image_mode == MNIST_STYLE:
+        if (height, width) != (SIDE, SIDE):
             raise DataError(
-                f"digits are centred in {SIDE}x{SIDE} pixels, the network takes {w}x{h}; leave --centre out"
+                f"digits are centred in {SIDE}x{SIDE} pixels, the network takes {width}x{height}; leave --centre out"
             )
-        seen = to_mnist_style(grey)
-    elif wanted.pictures == RAW and grey.shape != (h, w):
+        image = to_mnist_style(grey)
+    elif spec.image_mode == RAW and grey.shape != (height, width):
         raise DataError(
-            f"{path} has {grey.shape[1]}x{grey.shape[0]} pixels, the network takes {w}x{h}; leave --raw out"
+            f"{name} has {grey.shape[1]}x{grey.shape[0]} pixels, the network takes {width}x{height}; leave --raw out"
         )
     else:
-        seen = resize(grey, (h, w))
-    return InputBatch(name, seen.pixels.reshape(1, -1), seen=replace(seen, notes=(*notes, *seen.notes)))
+        image = resize(grey, (height, width))
+    return InputBatch(file, image.pixels.reshape(1, -1), image=replace(image, notes=(*notes, *image.notes)))
 
 
-def checked(x: np.ndarray, path: Path, wanted: InputSpec) -> np.ndarray:
-    """Rows (N, ...) of an array as x (N, n_in); DataError where the network cannot take them."""
-    width = math.prod(wanted.shape)
+def array_rows(x: np.ndarray, name: str, spec: InputSpec) -> np.ndarray:
+    """Return an array (N, ...) as rows (N, n_features); DataError where the network cannot take them."""
+    width = spec.n_features
     if x.ndim < 1 or x.size == 0 or x.dtype.kind not in "biuf":
         raise DataError(
-            f"{path} holds an array of shape {x.shape} and type {x.dtype}; expected rows of {width} numbers"
+            f"{name} holds an array of shape {x.shape} and type {x.dtype}; expected rows of {width} numbers"
         )
     rows = x.reshape(len(x), -1)
     if rows.shape[1] != width:
-        raise DataError(f"{path} has rows of {rows.shape[1]} numbers, the network takes {width}")
-    if not wanted.is_bytes and rows.dtype == np.uint8:
-        raise DataError(f"{path} holds bytes (0..255), the network was trained on real numbers")
+        raise DataError(f"{name} has rows of {rows.shape[1]} numbers, the network takes {width}")
+    if not spec.is_bytes and rows.dtype == np.uint8:
+        raise DataError(f"{name} holds bytes (0..255), the network was trained on real numbers")
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
-        raise DataError(f"{path}, row {int(np.argmin(finite)) + 1} holds a NaN or an infinity; fill or remove it")
-    if not wanted.is_bytes:
+        raise DataError(f"{name}, row {int(np.argmin(finite)) + 1} holds a NaN or an infinity; fill or remove it")
+    if not spec.is_bytes:
         return rows.astype(np.float64)
     if not are_bytes(rows):
-        raise DataError(f"{path} holds real numbers, the network was trained on bytes (0..255)")
+        raise DataError(f"{name} holds real numbers, the network was trained on bytes (0..255)")
     return rows.astype(np.uint8)
 
 
-def source_of(path: Path, x: np.ndarray, y: np.ndarray, where: Callable[[int], str]) -> Source:
-    """Rows and their labels as a data set would hold them; `where` says which row of the file."""
-    return Source(str(path), x, y, x, y, {}, where=lambda _, row: f"{path}, {where(row)}")
+def read_npz_batch(path: Path, file: str, spec: InputSpec, name: str) -> InputBatch:
+    """Read the rows of an NPZ, and their labels where it has them."""
+    x, y, notices = read_npz_rows(path, name)
+    rows = array_rows(x, name, spec)
+    if y is None:
+        return InputBatch(file, rows, notices=notices)
+    source = labelled_source(name, rows, y, lambda row: f"row {row + 1}")
+    return InputBatch(file, rows, network_labels(source, spec), notices=notices)
 
 
-def labels_beside(source: Source, wanted: InputSpec, cure: str = "leave out the labels") -> list[Label]:
-    """Labels of any kind, the test part's of `source`, as the network calls them, one a row."""
+def read_table_batch(path: Path, file: str, spec: InputSpec, name: str) -> InputBatch:
+    """Read the rows of a table that holds the features alone, or the label too."""
+    allow_single_column = spec.n_features == 1 and not spec.label_option
+    dialect = detect_dialect(path, spec.label, allow_single_column=allow_single_column, display_name=name)
+    columns = columns_for_network(dialect, spec)
+    table = parse_table(
+        dialect,
+        columns.features,
+        columns.labels,
+        regression=spec.is_regression,
+        feature_type=PIXELS if spec.is_bytes else NUMBERS,
+        allow_unlabelled=True,
+    )
+    x = network_rows(table, spec)
+    label_columns = ", ".join(map(dialect.describe_column, columns.labels))
+    notices: list[str] = []
+    if columns.unused:
+        notices.append(f"{table.name}: not used: {list_columns([dialect.names[c] for c in columns.unused])}.")
+    if columns.labels and not columns.by_name:
+        notices.append(f"{table.name}: the label is {label_columns} (--label names another).")
+    if is_text_label(columns.labels, spec.is_regression):
+        texts = table.rows.label_texts
+        y = canonical_labels(texts)
+        known = np.array([text in spec.class_names or not is_missing(text) for text in texts])
+    else:
+        y = table.rows.numbers[:, len(columns.features) :]
+        known = ~np.isnan(y).any(axis=1)
+    labelled = np.flatnonzero(known) if columns.labels else ()
+    if not len(labelled):
+        return InputBatch(file, x, notices=tuple(notices))
+    lines = table.rows.lines[labelled]
+    source = labelled_source(name, x[labelled], y[labelled], lambda row: f"line {lines[row]}")
+    remedy = f"leave out the labels (the label is {label_columns} unless --label names another)"
+    labels: list[Label] = [None] * len(x)
+    for row, label in zip(labelled, network_labels(source, spec, remedy), strict=True):
+        labels[row] = label
+    return InputBatch(file, x, labels, notices=tuple(notices))
+
+
+def labelled_source(name: str, x: np.ndarray, y: np.ndarray, where: Callable[[int], str]) -> Source:
+    """Return rows and labels as a data set; `where` names a row of the file."""
+    return Source(name, x, y, x, y, {}, row_location=lambda _, row: f"{name}, {where(row)}")
+
+
+def network_labels(source: Source, spec: InputSpec, remedy: str = "leave out the labels") -> list[Label]:
+    """Return the labels of the test part, of any kind, by the names that the network has for them, one a row."""
     x, y = source.x_test, source.y_test
     if y.ndim < 1 or len(y) != len(x):
         raise DataError(f"{source.name} holds x of {len(x):,} rows and y {y.shape}; expected a label a row, or x alone")
-    if y.ndim > 1 and y.shape[1:] == (len(wanted.labels),):
-        source = replace(source, label_names=wanted.labels)
-    if wanted.targets:
-        numbers = targets(source, "test", y)
-        if numbers.shape[1] != len(wanted.targets):
+    if y.ndim > 1 and y.shape[1:] == (len(spec.label_names),):
+        source = replace(source, label_names=spec.label_names)
+    if spec.is_regression:
+        numbers = encode_targets(source, "test", y)
+        if numbers.shape[1] != len(spec.target_names):
             raise DataError(
-                f"{source.name} has {numbers.shape[1]} targets a row, the network predicts {len(wanted.targets)}; give "
-                "those, or the rows alone"
+                f"{source.name} has {numbers.shape[1]} targets a row, the network predicts {len(spec.target_names)}; "
+                "give those, or the rows alone"
             )
         return list(numbers.tolist())
-    coded = encode_labels(source, "test", y)
-    check_known_labels(source, "test", coded, wanted.classes, cure=cure)
-    return [coded.names[i] for i in coded.inverse]
-
-
-def read_rows_of_table(path: Path, name: str, wanted: InputSpec) -> InputBatch:
-    """The rows of a table that holds the features alone, or the label too."""
-    narrow = math.prod(wanted.shape) == 1 and not wanted.told
-    layout = detect_dialect(path, wanted.told or wanted.label, narrow=narrow)
-    by_name = layout.header and bool(wanted.features)
-    features, labels, notices = columns_by_name(layout, wanted) if by_name else columns_by_place(layout, wanted)
-    by_text = is_text_label(labels, bool(wanted.targets))
-    rows = parse(layout, features, labels, by_text, unlabelled=True)
-    x = rows.numbers[:, : len(features)]
-    if wanted.is_bytes and not are_bytes(x):
-        odd = np.flatnonzero(((x < 0) | (x > 255) | (x != np.floor(x))).any(axis=1))[0]
-        raise DataError(
-            f"{path}, line {rows.lines[odd]} has other numbers than 0..255, whole, which the network was trained on"
-        )
-    x = x.astype(np.uint8 if wanted.is_bytes else np.float64)
-    y = label_texts(rows.texts[0]) if by_text else rows.numbers[:, len(features) :]
-    known = (
-        [text in wanted.classes or not is_missing(text) for text in rows.texts[0]]
-        if by_text
-        else ~np.isnan(y).any(axis=1)
-    )
-    labelled = np.flatnonzero(known) if labels else ()
-    if not len(labelled):
-        return InputBatch(name, x, notices=notices)
-    lines = rows.lines[labelled]
-    found: list[Label] = [None] * len(x)
-    cure = f"leave out the labels (the label is {', '.join(map(layout.column, labels))} unless --label names another)"
-    source = source_of(path, x[labelled], y[labelled], lambda row: f"line {lines[row]}")
-    for row, label in zip(labelled, labels_beside(source, wanted, cure), strict=True):
-        found[row] = label
-    return InputBatch(name, x, found, notices=notices)
-
-
-def columns_by_name(layout: Dialect, wanted: InputSpec) -> tuple[list[int], list[int], tuple[str, ...]]:
-    """The columns of the features in the network's order, those of the labels, and what to say of the others."""
-    path, names = layout.file.path, layout.names
-    places: dict[str, list[int]] = {}
-    for c, name in enumerate(names):
-        places.setdefault(name, []).append(c)
-    for name, count in Counter(wanted.features).items():
-        there = len(places.get(name, ()))
-        if there != count:
-            raise DataError(
-                f"{path} has {there or 'no'} column{'s' * (there > 1)} {shorten(name)!r}, of which the network takes "
-                f"{count}; it has the columns {list_columns(names)}: "
-                f"{'add what is missing' if there < count else 'rename or remove what is no feature'}"
-            )
-    features = [places[name].pop(0) for name in wanted.features]
-    if wanted.told:
-        labels = parse_label_option(layout, wanted.told)
-        if taken := [names[c] for c in labels if c in features]:
-            raise DataError(f"{path}: --label names {shorten(taken[0])!r}, which the network takes as a feature")
-    else:
-        known = wanted.targets or wanted.labels
-        labels = [names.index(name) for name in known] if {*known} <= {*names} - {*wanted.features} else []
-    others = [names[c] for c in range(len(names)) if c not in features and c not in labels]
-    notices = (f"{path.name}: not used: {list_columns(others)}.",) if others else ()
-    return features, labels, notices
-
-
-def columns_by_place(layout: Dialect, wanted: InputSpec) -> tuple[list[int], list[int], tuple[str, ...]]:
-    """As `columns_by_name`, where columns have no names: all of them, or all but those of the label."""
-    width, n_in, label = len(layout.names), math.prod(wanted.shape), wanted.told or wanted.label
-    counts = (len(wanted.targets),) if wanted.targets else (1, max(1, len(wanted.labels), len(wanted.classes)))
-    labels: list[int] = []
-    if width - n_in in counts and width > n_in:
-        known = wanted.targets or wanted.labels
-        by_name = len(known) > 1 and not label and {*known} <= {*layout.names}
-        labels = label_columns(layout, ",".join(known) if by_name else label, bool(wanted.targets))
-    if width - len(labels) != n_in:
-        beside = f"{len(wanted.targets)} targets" if len(wanted.targets) > 1 else "label"
-        raise DataError(
-            f"{layout.file.path}, line {layout.body} has {width:,} columns; expected the {n_in:,} numbers that the "
-            f"network takes, or those and the {beside}"
-        )
-    taken = ", ".join(map(layout.column, labels))
-    told = (f"{layout.file.path.name}: the label is {taken} (--label says otherwise).",) if labels else ()
-    return [c for c in range(width) if c not in labels], labels, told
+    encoded = encode_labels(source, "test", y)
+    check_known_labels(source, "test", encoded, spec.class_names, remedy=remedy)
+    return [encoded.names[i] for i in encoded.inverse]

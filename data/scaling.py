@@ -1,4 +1,4 @@
-"""Standardisation of real-valued columns by the training part."""
+"""Standardise real-valued columns by the mean and deviation of the training part."""
 
 from dataclasses import dataclass
 
@@ -16,19 +16,19 @@ class Scaling:
 
     @classmethod
     def of(cls, columns: np.ndarray) -> "Scaling":
-        """Of columns (N, n); one that hardly varies gets the deviation 1, so that nothing is divided by zero.
+        """Return the scaling of columns (N, n); an almost constant column gets the deviation 1, to avoid dividing by 0.
 
-        DataError where float64 cannot hold the squares.
+        DataError if float64 cannot hold the squares.
         """
         with np.errstate(over="ignore", invalid="ignore"):
             mean, deviation = columns.mean(axis=0), columns.std(axis=0)
         if not np.isfinite(deviation).all():
             column = int(np.flatnonzero(~np.isfinite(deviation))[0])
-            raise DataError(f"column {column} has numbers too large to be standardised; divide it by a constant")
-        # A constant such as 0.1 leaves a deviation of rounding size, which is no scale either.
-        flat = deviation <= 1e-12 * np.abs(mean)
-        return cls(mean, np.where(flat, 1.0, deviation))
+            raise DataError(f"column {column + 1} has numbers too large to be standardised; divide it by a constant")
+        # The deviation of a constant such as 0.1 is a rounding error and not 0.
+        constant = deviation <= 1e-12 * np.abs(mean)
+        return cls(mean, np.where(constant, 1.0, deviation))
 
     def apply(self, columns: np.ndarray) -> np.ndarray:
-        """(columns - mean) / deviation."""
+        """Return (columns - mean) / deviation."""
         return (columns - self.mean) / self.deviation

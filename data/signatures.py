@@ -1,7 +1,7 @@
-"""What a file is that is none of ours, by its first bytes, with what its owner can do."""
+"""Identify files of other formats by their first bytes, and say how to convert them."""
 
 PICKLE = "a pickle, which is never opened; save its arrays with numpy.savez"
-# (where in the file, what stands there, what it is then)
+# (offset, bytes there, format and what to do)
 SIGNATURES = (
     (0, b"PK\x03\x04", "a zip archive (an .npz is one too); unpack it, or give an .npz by its own name"),
     (257, b"ustar", "a tar archive; unpack it and give the folder"),
@@ -24,9 +24,11 @@ SIGNATURES = (
     (0, b"\x7fELF", "a program"),
     *((0, bytes([0x80, n]), PICKLE) for n in (2, 3, 4, 5)),
 )
-SIGNATURE_BYTES = 512  # bytes that `stranger` wants to see
+SIGNATURE_BYTES = 512  # bytes that `identify_format` needs
 
 
 def identify_format(start: bytes) -> str:
-    """In words what a file is that begins with `start`, and the cure; empty where it is nothing known."""
-    return next((words for at, signature, words in SIGNATURES if start[at:].startswith(signature)), "")
+    """Return the format of a file that begins with `start`, and what to do; empty where it is unknown."""
+    return next(
+        (description for offset, signature, description in SIGNATURES if start[offset:].startswith(signature)), ""
+    )

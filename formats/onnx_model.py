@@ -15,7 +15,8 @@ OPSET, IR = 13, 7
 LARGEST_ONNX = 2**31 - 2**20  # a protobuf message ends at 2 GB
 REACH = 10  # deviations from the mean within which numbers must be finite
 ROUGH = 1e4  # deviations from zero where float32 rounds by more than a thousandth of one
-ONNX_ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "identity": ""}
+# ONNX operator of each activation: "" needs no node, None means that there is none.
+ONNX_ACTIVATIONS: dict[str, str | None] = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "identity": ""}
 
 
 def onnx_bytes(checkpoint: Checkpoint) -> bytes:
@@ -33,6 +34,11 @@ def onnx_bytes(checkpoint: Checkpoint) -> bytes:
     dtype = params[0]["W"].dtype
     if model.parameters * dtype.itemsize > LARGEST_ONNX:
         raise ExportError("an ONNX file holds at most 2 GB, and this network is larger; use --format safetensors")
+    operator = ONNX_ACTIVATIONS.get(model.activation)
+    if operator is None and len(params) > 1:
+        raise ExportError(
+            f"the activation {model.activation} has no ONNX operator in Lagvis; use --format safetensors or npz"
+        )
     limits = np.finfo(np.float32)
     for name, mean, deviation in scaled_in_float32(checkpoint):
         if abs(mean) + REACH * deviation > float(limits.max) or deviation < float(limits.tiny):
@@ -59,8 +65,8 @@ def onnx_bytes(checkpoint: Checkpoint) -> bytes:
         apply("Div", "scaled", ("x_scaling.deviation", model.x_scaling.deviation))
     for i, layer in enumerate(params):
         apply("Gemm", f"z{i + 1}", (f"params.{i}.W", layer["W"]), (f"params.{i}.b", layer["b"]))
-        if i < len(params) - 1 and ONNX_ACTIVATIONS[model.activation]:
-            apply(ONNX_ACTIVATIONS[model.activation], f"a{i + 1}")
+        if i < len(params) - 1 and operator:
+            apply(operator, f"a{i + 1}")
     if model.y_scaling is None:
         apply("Softmax", "probabilities", axis=-1)
     else:

@@ -14,9 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from lagvis.errors import ExportError
 from lagvis.training.model import Model
 
 HERE = Path(__file__).resolve().parent
+# Whether page.js computes each activation.
+PAGE_ACTIVATIONS = {"relu": True, "sigmoid": True, "tanh": True, "identity": True}
 
 
 def page_html(model: Model, params: Any, name: str) -> str:
@@ -28,6 +31,8 @@ def page_html(model: Model, params: Any, name: str) -> str:
         rows = f"reads rows of {'x'.join(map(str, model.shape))} numbers"
         kind = "predicts numbers" if model.y_scaling is not None else rows
         raise ValueError(f"the network {kind}, and one can draw only for one that tells pictures in grey (bytes) apart")
+    if len(params) > 1 and not PAGE_ACTIVATIONS.get(model.activation):
+        raise ExportError(f"the page cannot compute the activation {model.activation}; use --format safetensors or npz")
     network = {
         "shape": model.shape,
         "activation": model.activation,

@@ -17,11 +17,10 @@ from lagvis.data.formats.npz import read_npy
 from lagvis.errors import CheckpointError, ExportError
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.checkpoint_schema import check_layers
-from lagvis.training.model import Model
+from lagvis.training.model import MNIST_SHAPE, Model
 
 WEIGHTS, BIASES = "weightlayer{}.npy", "biaslayer{}.npy"
 FIRST = WEIGHTS.format(1)
-MNIST_SHAPE = (28, 28)
 
 
 def read_paper_network(folder: Path) -> Checkpoint:

@@ -17,6 +17,7 @@ from lagvis.backends.registry import select
 from lagvis.data.dataset import Dataset
 from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.mlp import backward, forward
+from lagvis.network.optimizers import Optimizer
 from lagvis.network.schedules import SCHEDULES
 from lagvis.network.step import take_batch
 from lagvis.training.evaluation import zero_totals
@@ -36,6 +37,8 @@ BOUND = 6.0
 BOUND_OF_LOSS = 20.0
 # A unit is at its kink if its z is within this many epsilons of the layer's largest |z|.
 KINK = 24.0
+# Smallest relative move of an input of the update whose effect float64 still resolves.
+SMALLEST_MOVE = 1e-8
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ def compare(recipe: Recipe, dataset: Dataset, plan: Plan, backends: list[Backend
         judged = without_rows(indices, {kink.row for kink in near})
         next_state, expected = reference(state, judged, rate)
         free_reference, expected_free = reference(free_reference, indices, rate)
-        sizes = magnitudes(state, batch_of(judged, model, dataset, weights), model, exact, rate)
+        sizes = magnitudes(state, batch_of(judged, model, dataset, weights), model, recipe, rate)
         for i, stepper in enumerate(steppers):
             _, tensors = stepper(state, judged, rate)
             free[i], free_tensors = stepper(free[i], indices, rate)
@@ -149,7 +152,9 @@ def compare(recipe: Recipe, dataset: Dataset, plan: Plan, backends: list[Backend
                 kept = found if found.share > before.share or math.isnan(found.share) else before
                 worst[i][name] = replace(kept, free_run=found.free_run)
         state = next_state
-    return Comparison([worst[i][name] for i in range(len(steppers)) for name in sorted(expected, key=order)], kinks)
+    return Comparison(
+        [worst[i][name] for i in range(len(steppers)) for name in sorted(expected, key=display_order)], kinks
+    )
 
 
 def batches(recipe: Recipe, plan: Plan, steps: int) -> list[tuple[int, np.ndarray, float]]:
@@ -168,30 +173,64 @@ def batch_of(indices: np.ndarray, model: Model, dataset: Dataset, weights: Named
     """The rows of a batch in float64 on the host, as the step takes them."""
     rows = model.prepare(dataset.x_train[indices], dataset.y_train[indices], "float64")
     rows |= {name: w[indices] for name, w in weights.items()}
-    return take_batch(rows, np.arange(len(indices)), np.float64, xp=np)
+    batch = take_batch(rows, np.arange(len(indices)), np.float64, xp=np)
+    return {name: np.asarray(array) for name, array in batch.items()}
 
 
 def magnitudes(state: Any, batch: Named, model: Model, recipe: Recipe, rate: float) -> dict[str, float]:
-    """Per tensor, the largest sum of absolute terms that makes one of its elements: the scale of its rounding.
+    """Return for each tensor the scale of its rounding: the largest sum of absolute terms behind one of its elements.
 
-    Where terms cancel (p - t of a sure network, a gradient summed over rows of both signs), the result is small and its
-    rounding is not. So forward and backward are taken once more with every number replaced by its size, and p - t by
-    p + t.
+    `state` and `batch` are float64; `recipe.dtype` is the dtype that is judged. Where terms cancel (p - t of a sure
+    network, a gradient summed over rows of both signs), the result is small and its rounding is not. So forward and
+    backward are taken once more with every number replaced by its size, and p - t by p + t.
     """
     activation = ACTIVATIONS[model.activation]
     z, inputs = forward(state["params"], batch["x"], activation=activation, xp=np)
-    _, _, delta = make_loss(recipe)(z, batch["target"], xp=np)
+    delta = np.asarray(make_loss(recipe)(z, batch["target"], xp=np)[2])
     sizes = tree_map(np.abs, state["params"])
-    sizes_in = [np.abs(a) for a in inputs]
+    sizes_in = [np.abs(np.asarray(a)) for a in inputs]
     size_of_z = sizes_in[-1] @ sizes[-1]["W"] + sizes[-1]["b"]
     targets = np.abs(batch["target"]) if model.y_scaling is None else np.abs(batch["target"]) + size_of_z
-    w = batch.get("w", np.ones(len(z)))
+    w = batch.get("w", np.ones(len(delta)))
     size_of_delta = (np.abs(delta) + 2.0 * targets) * (w / np.sum(w))[:, None]
-    grads = backward(sizes, sizes_in, size_of_delta, activation=activation, xp=np)
-    optimizer_state = {name: tree_map(np.abs, tree) for name, tree in state.items() if name != "params"}
-    moved, velocity = make_optimizer(recipe).update(sizes, grads, optimizer_state, np.float64(-rate))
-    named = dict(named_leaves({"params": moved, "grads": grads} | velocity))
+    size_of_grads = backward(sizes, sizes_in, size_of_delta, activation=activation, xp=np)
+    grads = backward(state["params"], inputs, delta * (w / np.sum(w))[:, None], activation=activation, xp=np)
+    inputs_of_update = state | {"grads": grads}
+    sizes_of_inputs = tree_map(np.abs, state) | {"grads": size_of_grads}
+    updated = update_magnitudes(make_optimizer(recipe), inputs_of_update, sizes_of_inputs, rate, recipe.dtype)
+    named = dict(named_leaves(updated | {"grads": size_of_grads}))
     return {name: largest(leaf) for name, leaf in named.items()} | {"loss": size_of_loss(size_of_z, model)}
+
+
+def update_magnitudes(optimizer: Optimizer, inputs: Any, sizes: Any, rate: float, dtype: str) -> Any:
+    """Return for each number of the new state how far rounding can move it, in units of the dtype's epsilon.
+
+    inputs  the parameters, the states of the optimizer and the gradients "grads", float64
+    sizes   the scale of the rounding of each, a tree like `inputs`
+
+    Each input in turn is moved by epsilon times its size, and the changes of the result are added up: for a rule that
+    is a sum of products, the sum of absolute terms. What the rule itself loses in `dtype` may be more than that (the
+    1 - 0.999^t of Adam), so it is measured on NumPy as well.
+    """
+
+    def update(values: Any) -> Any:
+        kept = {name: values[name] for name in optimizer.state_names}
+        learning_rate = values["params"][0]["W"].dtype.type(rate)
+        params, optimizer_state = optimizer.update(values["params"], values["grads"], kept, learning_rate)
+        return {"params": params} | optimizer_state
+
+    result = update(inputs)
+    epsilon = float(np.finfo(dtype).eps)
+    move = max(epsilon, SMALLEST_MOVE)
+    total = tree_map(np.zeros_like, result)
+    for name in inputs:
+        changes = []
+        for signed in (move, -move):
+            moved = inputs | {name: tree_map(lambda a, size, s=signed: a + s * size, inputs[name], sizes[name])}
+            changes.append(tree_map(lambda a, b: np.abs(a - b) / move, update(moved), result))
+        total = tree_map(lambda t, up, down: t + np.maximum(up, down), total, *changes)
+    rounded = update(tree_map(lambda a: a.astype(dtype), inputs))
+    return tree_map(lambda t, a, b: np.maximum(t, np.abs(a - b) / epsilon), total, rounded, result)
 
 
 def size_of_loss(size_of_z: np.ndarray, model: Model) -> float:
@@ -210,19 +249,20 @@ def largest(array: np.ndarray) -> float:
     return float(np.max(np.abs(array)))
 
 
-def order(name: str) -> tuple[int, str]:
-    """The loss first, then gradients, then what the update makes of them."""
-    kinds = ("loss", "grads", "velocity", "params")
-    return kinds.index(name.partition(".")[0]), name
+def display_order(name: str) -> tuple[int, str]:
+    """Sort key of a tensor: the loss first, then gradients, the optimizer's states, and parameters last."""
+    position = {"loss": 0, "grads": 1, "params": 3}
+    return position.get(name.partition(".")[0], 2), name
 
 
 def near_kinks(step: int, state: Any, batch: Named, model: Model, tolerance: float) -> list[Kink]:
-    """Hidden ReLU units of this batch with |z| under `tolerance` times the layer's largest |z|."""
-    if model.activation != "relu":
+    """Return the hidden units with |z| up to `tolerance` times the layer's largest, if the activation has a kink."""
+    activation = ACTIVATIONS[model.activation]
+    if not activation.has_kink:
         return []
     kinks = []
     for layer in range(len(state["params"]) - 1):
-        z, _ = forward(state["params"][: layer + 1], batch["x"], activation=ACTIVATIONS["relu"], xp=np)
+        z = np.asarray(forward(state["params"][: layer + 1], batch["x"], activation=activation, xp=np)[0])
         for row, unit in np.argwhere(np.abs(z) <= tolerance * np.max(np.abs(z))):
             kinks.append(Kink(step, layer, int(row), int(unit), float(z[row, unit])))
     return kinks

@@ -29,10 +29,11 @@ def predict(model: Model, params: Any, x: np.ndarray) -> Prediction:
     """Of rows x (N, n_0) as a data set has them: uint8, or numbers before their standardisation; all layers kept."""
     scaled = x * PIXEL_SCALE if model.x_scaling is None else model.x_scaling.apply(x)
     scaled = scaled.astype(params[0]["W"].dtype)
-    z, layers = forward(params, scaled, activation=ACTIVATIONS[model.activation], xp=np)
+    output, inputs = forward(params, scaled, activation=ACTIVATIONS[model.activation], xp=np)
+    z, layers = np.asarray(output), [np.asarray(a) for a in inputs]
     if model.y_scaling is not None:
         return Prediction(z * model.y_scaling.deviation + model.y_scaling.mean, layers)
-    return Prediction(log_softmax(z.astype(np.float64), xp=np)[1], layers)
+    return Prediction(np.asarray(log_softmax(z.astype(np.float64), xp=np)[1]), layers)
 
 
 def predictions(model: Model, params: Any, x: np.ndarray) -> Iterator[Prediction]:

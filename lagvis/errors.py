@@ -61,3 +61,7 @@ class CheckpointError(LagvisError):
     """Checkpoint or run folder that cannot be read or written."""
 
     exit_code = 7
+
+
+class DrawingError(LagvisError):
+    """Pictures that cannot be drawn because matplotlib cannot be imported."""

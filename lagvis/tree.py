@@ -1,9 +1,10 @@
 """Trees of arrays: nested dicts, lists and tuples. The path to a leaf is its name: `params.1.W`."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
-Tree = Any
+# Nested dicts, lists and tuples of leaves; a type that names its leaves would need a cast at every key.
+Tree: TypeAlias = Any
 
 
 def tree_map(function: Callable[..., Any], tree: Tree, *rest: Tree) -> Tree:

@@ -1,10 +1,19 @@
-"""Initial parameters, drawn on the host in float64, so that every backend and element type starts from one draw."""
+"""Initial parameters and optimizer states, made on the host.
 
+Parameters are drawn in float64, so that every backend and element type starts from one draw.
+"""
+
+from collections.abc import Callable
 from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
 
-Params = list[dict[str, np.ndarray]]
+from lagvis.network.optimizers import Optimizer, StateShape
+from lagvis.tree import Tree, leaves, tree_map
+
+Params: TypeAlias = list[dict[str, np.ndarray]]
+Initializer: TypeAlias = Callable[[int, int, np.random.Generator], np.ndarray]
 
 
 def he_normal(n_in: int, n_out: int, rng: np.random.Generator) -> np.ndarray:
@@ -18,10 +27,15 @@ def glorot_uniform(n_in: int, n_out: int, rng: np.random.Generator) -> np.ndarra
     return rng.uniform(-limit, limit, (n_in, n_out))
 
 
-INITIALIZERS = {"relu": he_normal, "sigmoid": glorot_uniform, "tanh": glorot_uniform, "identity": glorot_uniform}
+def initialize(widths: tuple[int, ...], initializer: Initializer, rng: np.random.Generator) -> Params:
+    """Widths (n_0, ..., n_L) -> L layers {"W": (n_in, n_out) drawn by `initializer`, "b": zeros (n_out,)}."""
+    return [{"W": initializer(n_in, n_out, rng), "b": np.zeros(n_out)} for n_in, n_out in pairwise(widths)]
 
 
-def initialize(widths: tuple[int, ...], activation: str, rng: np.random.Generator) -> Params:
-    """Widths (n_0, ..., n_L) -> L layers {"W": (n_in, n_out), "b": zeros (n_out,)}, by the rule for `activation`."""
-    draw = INITIALIZERS[activation]
-    return [{"W": draw(n_in, n_out, rng), "b": np.zeros(n_out)} for n_in, n_out in pairwise(widths)]
+def zero_optimizer_state(optimizer: Optimizer, params: Params) -> dict[str, Tree]:
+    """Return the states of an optimizer before its first step, all zero, in the dtype of `params`."""
+    dtype = leaves(params)[0].dtype
+    return {
+        name: tree_map(np.zeros_like, params) if shape is StateShape.LIKE_PARAMS else np.zeros((), dtype)
+        for name, shape in optimizer.states.items()
+    }

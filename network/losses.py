@@ -9,15 +9,15 @@ No row depends on another: the mean over the batch and the row weights are taken
 
 from typing import Any
 
-Array = Any
+from lagvis.arrays import Array, Namespace
 
 
-def one_hot(y: Array, classes: Array, dtype: Any, *, xp: Any) -> Array:
+def one_hot(y: Array, classes: Array, dtype: Any, *, xp: Namespace) -> Array:
     """y (..., B), classes = 0..K-1 (K,) of the same integer type -> (..., B, K), 1 where the class is y."""
     return xp.astype(y[..., None] == classes, dtype)
 
 
-def log_softmax(z: Array, *, xp: Any) -> tuple[Array, Array]:
+def log_softmax(z: Array, *, xp: Namespace) -> tuple[Array, Array]:
     """z (..., B, K) -> log softmax and softmax, shifted by each row's own maximum so that exp never overflows."""
     shifted = z - xp.max(z, axis=-1, keepdims=True)
     e = xp.exp(shifted)
@@ -25,7 +25,7 @@ def log_softmax(z: Array, *, xp: Any) -> tuple[Array, Array]:
     return shifted - xp.log(total), e / total
 
 
-def cross_entropy(z: Array, target: Array, *, smoothing: float = 0.0, xp: Any) -> tuple[Array, Array, Array]:
+def cross_entropy(z: Array, target: Array, *, smoothing: float = 0.0, xp: Namespace) -> tuple[Array, Array, Array]:
     """Softmax and cross-entropy, -sum_k t_k log p_k, against t (..., B, K) with rows that sum to 1; delta = p - t.
 
     Smoothing e replaces t by (1 - e) t + e / K in the objective (Szegedy et al. 2016, arXiv:1512.00567), which is then
@@ -40,7 +40,7 @@ def cross_entropy(z: Array, target: Array, *, smoothing: float = 0.0, xp: Any) -
     return losses, objective, p - (target * (1.0 - smoothing) + share)
 
 
-def mean_squared_error(z: Array, target: Array, *, xp: Any) -> tuple[Array, Array, Array]:
+def mean_squared_error(z: Array, target: Array, *, xp: Namespace) -> tuple[Array, Array, Array]:
     """(1 / n_out) sum_k (z_k - t_k)^2 against t (..., B, n_out); delta = 2 (z - t) / n_out."""
     error = z - target
     losses = xp.mean(error * error, axis=-1)

@@ -1,14 +1,12 @@
 """The network itself: forward through the layers, and backpropagation by the paper's general rule (section 3.6)."""
 
-from typing import Any
-
+from lagvis.arrays import Array, Namespace
 from lagvis.network.activations import Activation
 
-Array = Any
 Params = list[dict[str, Array]]
 
 
-def forward(params: Params, x: Array, *, activation: Activation, xp: Any) -> tuple[Array, list[Array]]:
+def forward(params: Params, x: Array, *, activation: Activation, xp: Namespace) -> tuple[Array, list[Array]]:
     """x (..., B, n_0) -> the last layer's z (..., B, n_L), and each layer's input a_0 = x, ..., a_(L-1)."""
     inputs = [x]
     for layer in params[:-1]:
@@ -17,7 +15,7 @@ def forward(params: Params, x: Array, *, activation: Activation, xp: Any) -> tup
     return inputs[-1] @ params[-1]["W"] + params[-1]["b"][..., None, :], inputs
 
 
-def backward(params: Params, inputs: list[Array], delta: Array, *, activation: Activation, xp: Any) -> Params:
+def backward(params: Params, inputs: list[Array], delta: Array, *, activation: Activation, xp: Namespace) -> Params:
     """delta = dL/dz of the last layer (..., B, n_L) -> the gradient, a tree like `params`.
 
     Layer by layer from the end: dW = a_prev^T delta, db = sum of delta over rows, delta_prev = (delta W^T) f'(z_prev).

@@ -2,22 +2,47 @@
 
     update(params, grads, optimizer_state, learning_rate ()) -> (params, optimizer_state)
 
-`optimizer_state` maps each of `state_names` to a tree like `params`; every state starts at zero.
+`optimizer_state` holds, under the names that the optimizer chooses, what it keeps from step to step. Python numbers in
+an update are frozen when a step is compiled: anything that changes, such as a step count, is a state.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from enum import Enum
+from typing import NamedTuple
 
-from lagvis.tree import tree_map
+from lagvis.arrays import Array
+from lagvis.tree import Tree, tree_map
 
-Tree = Any
+
+class StateShape(Enum):
+    """Shape of one state: a tree like the parameters, or one number, (); either has the dtype of the parameters."""
+
+    LIKE_PARAMS = "like the parameters"
+    SCALAR = "scalar"
 
 
 class Optimizer(NamedTuple):
-    """Names of the states that the optimizer keeps between steps, and its update rule."""
+    """Names and shapes of the states that it keeps, all zero at first, and its update rule."""
 
-    state_names: tuple[str, ...]
-    update: Callable[[Tree, Tree, dict[str, Tree], Any], tuple[Tree, dict[str, Tree]]]
+    states: dict[str, StateShape]
+    update: Callable[[Tree, Tree, dict[str, Tree], Array], tuple[Tree, dict[str, Tree]]]
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Keys of the states beside "params" in the state of a step."""
+        return tuple(self.states)
+
+
+class OptimizerEntry(NamedTuple):
+    """Entry of the table of optimizers.
+
+    make      builds the optimizer from the recipe keys `settings`, given by keyword
+    states    every state that it may keep, whatever its settings: a checkpoint may hold these
+    """
+
+    make: Callable[..., Optimizer]
+    settings: tuple[str, ...]
+    states: dict[str, StateShape]
 
 
 def sgd(*, momentum: float = 0.0, nesterov: bool = False) -> Optimizer:
@@ -26,21 +51,23 @@ def sgd(*, momentum: float = 0.0, nesterov: bool = False) -> Optimizer:
     The form of Sutskever et al. 2013 that frameworks use: the learning rate r multiplies v, not the gradient in it.
     """
     if momentum == 0.0:
-        return Optimizer((), lambda params, grads, state, learning_rate: (descend(params, grads, learning_rate), state))
+        return Optimizer({}, lambda params, grads, state, learning_rate: (descend(params, grads, learning_rate), state))
 
     def update(
-        params: Tree, grads: Tree, optimizer_state: dict[str, Tree], learning_rate: Any
+        params: Tree, grads: Tree, optimizer_state: dict[str, Tree], learning_rate: Array
     ) -> tuple[Tree, dict[str, Tree]]:
         velocity = tree_map(lambda v, g: momentum * v + g, optimizer_state["velocity"], grads)
         direction = tree_map(lambda g, v: g + momentum * v, grads, velocity) if nesterov else velocity
         return descend(params, direction, learning_rate), {"velocity": velocity}
 
-    return Optimizer(("velocity",), update)
+    return Optimizer(SGD_STATES, update)
 
 
-def descend(params: Tree, direction: Tree, learning_rate: Any) -> Tree:
+def descend(params: Tree, direction: Tree, learning_rate: Array) -> Tree:
     """Return params - learning_rate * direction."""
     return tree_map(lambda p, d: p - learning_rate * d, params, direction)
 
 
-OPTIMIZERS = {"sgd": sgd}
+SGD_STATES = {"velocity": StateShape.LIKE_PARAMS}
+
+OPTIMIZERS = {"sgd": OptimizerEntry(sgd, ("momentum", "nesterov"), SGD_STATES)}

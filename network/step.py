@@ -7,22 +7,22 @@ totals  running sums over rows: "loss", "weight" (); "correct" () for classes, "
         "rows" (), the row count, where rows are weighted; "objective" (), weighted, where it differs from the loss
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from lagvis.arrays import Array, Namespace
 from lagvis.network.activations import Activation
 from lagvis.network.losses import one_hot
 from lagvis.network.mlp import backward, forward
 from lagvis.network.optimizers import Optimizer
+from lagvis.tree import Tree
 
-Array = Any
-Tree = Any
 Loss = Callable[..., tuple[Array, Array, Array]]
 
 PIXEL_SCALE = 1.0 / 255.0
 
 
-def take_batch(data: dict[str, Array], indices: Array, dtype: Any, *, xp: Any) -> dict[str, Array]:
+def take_batch(data: Mapping[str, Array], indices: Array, dtype: Any, *, xp: Namespace) -> dict[str, Array]:
     """Take rows `indices` (..., B) of the data; scale bytes to 0..1 and give classes a one-hot "target"."""
 
     def rows(a: Array) -> Array:
@@ -37,7 +37,9 @@ def take_batch(data: dict[str, Array], indices: Array, dtype: Any, *, xp: Any) -
     return batch | {"target": target, "classes": data["classes"]}
 
 
-def batch_metrics(z: Array, losses: Array, objective: Array, batch: dict[str, Array], *, xp: Any) -> dict[str, Array]:
+def batch_metrics(
+    z: Array, losses: Array, objective: Array, batch: dict[str, Array], *, xp: Namespace
+) -> dict[str, Array]:
     """Return what a batch adds to the totals, from z (..., B, n_out), row losses and objectives (..., B).
 
     Only the objective is weighted by w; losses, squared errors and correct answers are those of the rows as they are.
@@ -58,7 +60,7 @@ def batch_metrics(z: Array, losses: Array, objective: Array, batch: dict[str, Ar
 
 
 def gradients(
-    params: Tree, batch: dict[str, Array], *, activation: Activation, loss: Loss, xp: Any
+    params: Tree, batch: dict[str, Array], *, activation: Activation, loss: Loss, xp: Namespace
 ) -> tuple[Tree, dict[str, Array]]:
     """Return the gradient of the mean objective l, sum(w l) / sum(w), as a tree like `params`, and the metrics."""
     z, inputs = forward(params, batch["x"], activation=activation, xp=xp)
@@ -84,7 +86,7 @@ def add_totals(totals: dict[str, Array], metrics: dict[str, Array]) -> dict[str,
 
 
 def make_step(
-    *, activation: Activation, loss: Loss, optimizer: Optimizer, keep_gradients: bool = False, xp: Any
+    *, activation: Activation, loss: Loss, optimizer: Optimizer, keep_gradients: bool = False, xp: Namespace
 ) -> Callable[..., Tree]:
     """Return `step(state, indices (..., B), learning_rate (), data) -> state`.
 
@@ -103,7 +105,7 @@ def make_step(
     return step
 
 
-def make_evaluation(*, activation: Activation, loss: Loss, xp: Any) -> Callable[..., Tree]:
+def make_evaluation(*, activation: Activation, loss: Loss, xp: Namespace) -> Callable[..., Tree]:
     """Return `step(totals, indices (B,), params, data) -> totals`, which adds the metrics of a batch.
 
     If the totals hold "confusion" (K, K), target classes by row and predicted classes by column, it is counted too.

@@ -1,165 +1,298 @@
-"""What a run leaves for people: its pictures, report.md, and report.html, which holds them all."""
+"""The report of a run for people: its figures, report.md, and report.html with everything in one file."""
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lagvis.inference.diagnostics import Diagnostics
-from lagvis.report.html.document import Block, Code, Heading, Paragraph, Picture, Table, markdown, page
+from lagvis.report.html.document import Block, Code, Figure, Heading, Paragraph, to_html, to_markdown
 from lagvis.report.html.tables import classes_table, importance_table, mistakes_table, results_table
 from lagvis.report.plots import image_plots, metric_plots
-from lagvis.report.plots.figure import plot_style, png_bytes
+from lagvis.report.plots.figure import draw_png
 from lagvis.report.plots.metric_plots import History
 from lagvis.report.summary import Summary
 from lagvis.report.text import duration, escape_control, percent, pluralize
-from lagvis.runs.filenames import PAGE, PLOTS, TEXT
+from lagvis.runs.filenames import PAGE, PLOTS, RECIPE, TEXT
 from lagvis.training.model import Model
+
+MAX_ALT_FEATURES = 3  # features named in the description of a figure
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """What a report is made from.
+
+    summary      the content of report.json
+    history      the epochs of metrics.csv
+    recipe       the text of recipe.toml
+    environment  the content of environment.json
+    """
+
+    summary: Summary
+    model: Model
+    diagnostics: Diagnostics
+    history: History
+    recipe: str
+    environment: dict[str, Any]
+
+    @property
+    def classification(self) -> bool:
+        """Whether the network predicts classes; else it predicts numbers."""
+        return self.model.y_scaling is None
+
+    @property
+    def examined_rows(self) -> str:
+        """The rows that the diagnostics are taken from, in words."""
+        found = self.diagnostics
+        return "test part" if found.rows == found.of else f"{found.rows:,} of the {found.of:,} rows of the test part"
 
 
 def run_report_files(
     summary: Summary,
     model: Model,
-    found: Diagnostics,
+    diagnostics: Diagnostics,
     history: History,
     recipe: str,
     environment: dict[str, Any],
 ) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of files for the run's folder, one after the other as they are drawn, the page last.
+    """Yield name and content of every file of the report, as they are made: figures, report.md, at last report.html.
 
-    `recipe` is the text of recipe.toml. DrawingError where nothing can be drawn.
+    Names are relative to the run folder. Raises DrawingError if matplotlib cannot be imported.
     """
-    sections: list[Block] = [Paragraph(summary_sentence(summary, environment)), results_table(summary)]
-    with plot_style():
-        for heading, picture, table in report_sections(summary, model, found, history):
-            if heading:
-                sections.append(Heading(heading))
-            if picture is not None:
-                sections.append(picture)
-                yield picture.name, picture.png
-            if table is not None:
-                sections.append(table)
-    sections += reproduction_section(summary, recipe, environment)
-    title = f"{summary['network']} on {name_of(environment)}"
-    yield TEXT, markdown(title, sections).encode()
-    yield PAGE, page(title, sections).encode()
+    run = RunResults(summary, model, diagnostics, history, recipe, environment)
+    blocks: list[Block] = [Paragraph(summary_sentence(summary, environment)), results_table(summary)]
+    for section in SECTIONS:
+        added = section(run)
+        yield from ((block.name, block.png) for block in added if isinstance(block, Figure))
+        blocks += added
+    title = f"{summary['network']} on {data_name(environment)}"
+    yield TEXT, to_markdown(title, blocks).encode()
+    yield PAGE, to_html(title, blocks).encode()
 
 
-def report_sections(
-    summary: Summary, model: Model, found: Diagnostics, history: History
-) -> Iterator[tuple[str, Picture | None, Table | None]]:
-    """Heading, picture and table of each section that this run has."""
-    classes = model.y_scaling is None
-    counts = np.asarray(summary["confusion"]) if summary.get("confusion") else None
-    part = "test part" if found.rows == found.of else f"{found.rows:,} of the {found.of:,} rows of the test part"
+def make_figure(name: str, alt: str, caption: str, plot: Callable[..., Any], *arguments: Any, **options: Any) -> Figure:
+    """Return the figure `plot(*arguments, **options)` as a block of the report."""
+    return Figure(f"{PLOTS}/{name}.png", draw_png(plot, *arguments, **options), alt, caption)
 
-    def picture(name: str, made: Any, alt: str, caption: str) -> Picture:
-        return Picture(f"{PLOTS}/{name}.png", png_bytes(made), alt, caption)
 
-    if history:
-        caption = (
-            "A point an epoch. Training is the mean over the epoch's steps, as the network changed, of the loss that "
-            "is minimised (label smoothing and class weights count in it, where there are any); validation is after it."
+def training_section(run: RunResults) -> list[Block]:
+    """Return the training curves."""
+    if not run.history:
+        return []
+    caption = (
+        "One point per epoch. Training is the mean over the steps of the epoch, while the network changes; validation "
+        "is computed after the epoch."
+    )
+    if (objective := run.history[-1].get("train_objective")) is not None:
+        caption += (
+            " Both losses are the plain cross-entropy; the minimised objective, with label smoothing and class weights,"
+            f" ended at {objective:.4f} (metrics.csv has it for every epoch)."
         )
-        yield "Training", picture("curves", metric_plots.curves(history), curves_in_words(history), caption), None
-    if found.predicted is not None:
-        names = ", ".join(map(escape_control, model.target_names))
-        alt = f"Predicted over true numbers for {names}, and their differences."
-        caption = f"Of the {part}. On the dashed line the prediction is exact."
-        yield "Predicted against true", picture("predicted", metric_plots.predicted(found, model), alt, caption), None
-    if counts is not None:
-        matrix = None
-        if len(counts) <= image_plots.MOST_CLASSES:
-            alt = "A matrix of counts, the true class by row and the answer by column; the table says the same."
-            caption = "Rows are true classes, columns what the network said; the colour is the share of the row."
-            matrix = picture("confusion", image_plots.confusion(counts, model.class_names), alt, caption)
-        yield "Classes", matrix, classes_table(counts, model.class_names)
-    if found.mistakes and (found.mistakes[0].x.ndim > 1):
-        alt = f"{pluralize(len(found.mistakes), 'picture')} that the network was sure of and wrong about."
-        made = image_plots.mistakes(found.mistakes, found.wrong, model.class_names)
-        caption = f"Of the {part}; the probabilities are the network's own."
-        gallery = picture("mistakes", made, alt, caption)
-        yield "Mistakes", gallery, mistakes_table(found.mistakes, model)
-    elif found.mistakes:
-        yield "Mistakes", None, mistakes_table(found.mistakes, model)
-    if found.weights is not None:
-        alt = (
-            "Weights of the first layer as pictures, red where ink speaks for a unit, blue where it speaks against it."
+    alt = describe_curves(run.history)
+    return [Heading("Training"), make_figure("curves", alt, caption, metric_plots.plot_curves, run.history)]
+
+
+def predictions_section(run: RunResults) -> list[Block]:
+    """Return predicted over true values, for regression."""
+    if run.diagnostics.predicted is None:
+        return []
+    names = ", ".join(map(escape_control, run.model.target_names))
+    alt = f"Predicted over true values of {names}, and their differences."
+    caption = f"Of the {run.examined_rows}. On the dashed line the prediction is exact."
+    plot = metric_plots.plot_predictions
+    return [
+        Heading("Predicted and true values"),
+        make_figure("predicted", alt, caption, plot, run.diagnostics, run.model),
+    ]
+
+
+def classes_section(run: RunResults) -> list[Block]:
+    """Return the confusion matrix, and a table of the classes."""
+    if not run.summary.get("confusion"):
+        return []
+    counts, names = np.asarray(run.summary["confusion"]), run.model.class_names
+    blocks: list[Block] = [Heading("Classes")]
+    if len(counts) <= image_plots.MAX_MATRIX_CLASSES:
+        alt = "A matrix of counts, true class by row and predicted class by column; the table has the same facts."
+        caption = "Rows are true classes, columns predicted classes; the colour is the share of the row."
+        blocks.append(make_figure("confusion", alt, caption, image_plots.plot_confusion_matrix, counts, names))
+    return [*blocks, classes_table(counts, names)]
+
+
+def mistakes_section(run: RunResults) -> list[Block]:
+    """Return the most confident mistakes: a table, and their images where rows are images."""
+    mistakes = run.diagnostics.mistakes
+    if not mistakes:
+        return []
+    blocks: list[Block] = [Heading("Mistakes")]
+    if mistakes[0].x.ndim > 1:
+        alt = f"{pluralize(len(mistakes), 'image')} that the network classified wrongly with the highest probability."
+        caption = f"Of the {run.examined_rows}; the probabilities are those that the network gives."
+        plot, wrong = image_plots.plot_mistakes, run.diagnostics.wrong
+        blocks.append(make_figure("mistakes", alt, caption, plot, mistakes, wrong, run.model.class_names))
+    return [*blocks, mistakes_table(mistakes, run.model)]
+
+
+def first_layer_section(run: RunResults) -> list[Block]:
+    """Return the weights of the first layer as images, where rows are images."""
+    weights = run.diagnostics.weights
+    if weights is None:
+        return []
+    alt = "Weights of the first layer as images, red where a bright pixel raises a unit, blue where it lowers it."
+    caption = "Red: a bright pixel there raises the unit. Blue: it lowers it. White: no effect. One scale for all."
+    plot = image_plots.plot_first_layer
+    return [
+        Heading("Weights of the first layer"),
+        make_figure("weights", alt, caption, plot, weights, run.model),
+    ]
+
+
+def importance_section(run: RunResults) -> list[Block]:
+    """Return the permutation importance of the features, where rows are no images."""
+    importance = run.diagnostics.importance
+    if importance is None:
+        return []
+    most = ", ".join(map(escape_control, importance.names[:MAX_ALT_FEATURES]))
+    alt = f"Bars of the quality lost when a feature is shuffled; most for {most}; the table has the same numbers."
+    tried = len(importance.names)
+    caption = f"Each feature was shuffled over {importance.rows:,} rows of the test part."
+    if tried < importance.of:
+        caption += f" Only the {tried} features with the largest weights were tried."
+    accuracy = run.classification
+    return [
+        Heading("Features"),
+        make_figure("importance", alt, caption, metric_plots.plot_importance, importance, accuracy=accuracy),
+        importance_table(importance, accuracy=accuracy),
+    ]
+
+
+def calibration_section(run: RunResults) -> list[Block]:
+    """Return how often predictions of each probability are correct, for classification."""
+    calibration = run.diagnostics.calibration
+    if calibration is None:
+        return []
+    alt = f"Accuracy of predictions by their probability; expected calibration error {calibration.error:.4f}."
+    caption = (
+        f"Of the {run.examined_rows}. Above the dashed line predictions are correct more often than their probability "
+        "says, below it less often."
+    )
+    return [
+        Heading("Calibration"),
+        make_figure("calibration", alt, caption, metric_plots.plot_calibration, calibration),
+    ]
+
+
+def activity_section(run: RunResults) -> list[Block]:
+    """Return how often each hidden unit is active, for ReLU networks."""
+    activity = run.diagnostics.activity
+    if not activity:
+        return []
+    dead = pluralize(sum(int(np.sum(shares == 0)) for shares in activity), "unit")
+    alt = f"Share of rows in which each hidden unit is active, by layer; {dead} never."
+    caption = f"One point per unit, over the {run.examined_rows}. {dead} dead: active in no row."
+    return [
+        Heading("Hidden units"),
+        make_figure("activity", alt, caption, metric_plots.plot_unit_activity, activity),
+    ]
+
+
+def reproduction_section(run: RunResults) -> list[Block]:
+    """Return the commands that repeat the run, what they cannot repeat, the settings and the environment."""
+    return [
+        Heading("To do it again"),
+        Code("\n".join(shlex.join(command) for command in reproduction_commands(run.summary, run.environment))),
+        *map(Paragraph, reproduction_notes(run.environment)),
+        Heading("Settings"),
+        Code(run.recipe),
+        Heading("Environment"),
+        Code(json.dumps(run.environment, indent=2, ensure_ascii=False)),
+    ]
+
+
+SECTIONS: tuple[Callable[[RunResults], list[Block]], ...] = (
+    training_section,
+    predictions_section,
+    classes_section,
+    mistakes_section,
+    first_layer_section,
+    importance_section,
+    calibration_section,
+    activity_section,
+    reproduction_section,
+)
+
+
+def reproduction_commands(summary: Summary, environment: dict[str, Any]) -> list[list[str]]:
+    """Return the command line that trains again with the settings of a run, and the one that evaluates it."""
+    folder = summary["run"]
+    train = ["python", "-m", "lagvis", "train", "--recipe", f"{folder}/{RECIPE}"]
+    train += ["--backend", environment["backend"], "--device", environment["device"]]
+    if environment.get("threads"):
+        train += ["--threads", str(environment["threads"])]
+    if environment.get("compiled") is False:
+        train.append("--no-compile")
+    if init_from := environment.get("init_from"):
+        train += ["--init-from", init_from["path"]]
+    return [train, ["python", "-m", "lagvis", "evaluate", folder]]
+
+
+def reproduction_notes(environment: dict[str, Any]) -> list[str]:
+    """Return what the commands need beside themselves, and what no single command repeats, a sentence or two each."""
+    notes = [
+        "The same bytes need the versions and the device listed under Environment. Paths are those of the time of the "
+        "run: where a file or folder has been moved, use its new path."
+    ]
+    if init_from := environment.get("init_from"):
+        digests = ", ".join(f"{name} {digest}" for name, digest in init_from["sha256"].items())
+        notes.append(
+            f"The run began with the weights of {init_from['path']}, which must be unchanged (sha256: {digests})."
         )
-        caption = "Red: ink there speaks for the unit. Blue: against it. White: no matter. One scale for all."
-        yield "First weights", picture("weights", image_plots.weights(found.weights, model), alt, caption), None
-    if found.importance is not None:
-        most = ", ".join(map(escape_control, found.importance.names[:3]))
-        alt = f"Bars of what is lost when a feature is shuffled; most for {most}; the table says the same."
-        tried = len(found.importance.names)
-        some = "" if tried == found.importance.of else f" The {tried} features with the largest weights were tried."
-        caption = f"Each feature shuffled over {found.importance.rows:,} rows of the test part.{some}"
-        made = metric_plots.importance(found.importance, accuracy=classes)
-        table = importance_table(found.importance, accuracy=classes)
-        yield "Features", picture("importance", made, alt, caption), table
-    if found.calibration is not None:
-        error = found.calibration.error
-        alt = f"How often answers were right, by their probability; expected calibration error {error:.4f}."
-        caption = (
-            f"Of the {part}. Above the dashed line answers are right more often than they say, below it less often."
+    if resumed := environment.get("resumed"):
+        changes = "; ".join(
+            f"after step {part['step']:,} with "
+            + ", ".join(f"{key} {old} -> {new}" for key, (old, new) in part["changed"].items())
+            for part in resumed
         )
-        yield "Calibration", picture("calibration", metric_plots.calibration(found.calibration), alt, caption), None
-    if found.activity:
-        dead = sum(int(np.sum(shares == 0)) for shares in found.activity)
-        alt = f"In how many rows each hidden unit is active, by layer; {pluralize(dead, 'unit')} never."
-        caption = f"A point a unit, over the {part}. {pluralize(dead, 'unit')} dead: active in no row."
-        yield "Hidden units", picture("activity", metric_plots.activity(found.activity), alt, caption), None
+        notes.append(
+            f"No single command repeats this run, because it was resumed with changes ({changes}): the command above "
+            "trains with the final settings from the first step on, which gives other weights."
+        )
+    return notes
 
 
 def summary_sentence(summary: Summary, environment: dict[str, Any]) -> str:
-    """What was trained, and what came of it, in two sentences."""
-    place = f"{summary['backend']} ({summary['device']}, {summary['dtype']}, seed {summary['seed']})"
+    """Return two sentences: what was trained, and its result on the test part."""
+    context = f"{summary['backend']} ({summary['device']}, {summary['dtype']}, seed {summary['seed']})"
     trained = f"{pluralize(summary['epochs'], 'epoch')}, {pluralize(summary['steps'], 'step')}"
     result = ""
     if summary["test_accuracy"] is not None:
-        result = f" It is right in {percent(summary['test_accuracy'])} of the test part."
+        result = f" Its accuracy on the test part is {percent(summary['test_accuracy'])}."
     elif any(error is not None for error in summary.get("test_errors", {}).values()):
         unit = f" {summary['unit']}" if summary["unit"] else ""
-        errors = [f"{name} by {error:.4g}{unit}" for name, error in summary["test_errors"].items() if error is not None]
-        result = f" On the test part it is off in {', '.join(errors)} (root mean square)."
+        errors = [f"{name} {error:.4g}{unit}" for name, error in summary["test_errors"].items() if error is not None]
+        result = f" Its root mean square error on the test part: {', '.join(errors)}."
     return (
         f"A dense network {summary['network']} of {summary['parameters']:,} parameters, trained on "
-        f"{name_of(environment)} with {place}: {trained} in {duration(summary['seconds'])}.{result}"
+        f"{data_name(environment)} with {context}: {trained} in {duration(summary['seconds'])}.{result}"
     )
 
 
-def name_of(environment: dict[str, Any]) -> str:
-    """The data by the last part of their path."""
+def data_name(environment: dict[str, Any]) -> str:
+    """Return the last part of the path of the data."""
     path = str(environment["data"]).rstrip("/\\")
     return path.replace("\\", "/").rsplit("/", 1)[-1] or path
 
 
-def curves_in_words(history: History) -> str:
-    """The ends of the curves."""
+def describe_curves(history: History) -> str:
+    """Return the final losses and the best epoch in words, for readers who cannot see the curves."""
     last = history[-1]
-    said = [
-        f"{part} {last[f'{part}_loss']:.4f}" for part in ("train", "validation") if last[f"{part}_loss"] is not None
+    losses = [
+        f"{part} {loss:.4f}" for part in ("train", "validation") if (loss := last.get(f"{part}_loss")) is not None
     ]
     best = metric_plots.best_epoch(history)
     lowest = "" if best is None else f"; lowest on the validation part in epoch {int(history[best]['epoch'] or 0)}"
-    return f"Curves of {pluralize(len(history), 'epoch')}; loss at the end: {', '.join(said)}{lowest}."
-
-
-def reproduction_section(summary: Summary, recipe: str, environment: dict[str, Any]) -> list[Block]:
-    """Settings, environment, and the commands that do it again."""
-    run = summary["run"]
-    again = ["python", "train.py", "--recipe", f"{run}/recipe.toml", "--backend", environment["backend"]]
-    again += ["--device", environment["device"]]
-    if environment.get("threads"):
-        again += ["--threads", str(environment["threads"])]
-    look = ["python", "evaluate.py", run]
-    return [
-        Heading("To do it again"),
-        Code("\n".join(shlex.join(map(str, command)) for command in (again, look))),
-        Heading("Settings"),
-        Code(recipe),
-        Heading("Environment"),
-        Code(json.dumps(environment, indent=2, ensure_ascii=False)),
-    ]
+    return f"Curves of {pluralize(len(history), 'epoch')}; loss at the end: {', '.join(losses)}{lowest}."

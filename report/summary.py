@@ -1,5 +1,6 @@
-"""The result of a run or an evaluation: one object for programs (--json, report.json) and its few lines for people."""
+"""The result of a run or an evaluation: one object for programs (--json, report.json), and its text for people."""
 
+import math
 from typing import Any
 
 from lagvis.report.text import (
@@ -19,17 +20,24 @@ from lagvis.training.plan import Plan
 
 Summary = dict[str, Any]
 
+PARTS = ("train", "validation", "test")
+MAX_INTEGER = 2**53  # larger integers of a file are no counts of a run
 
-def metrics_summary(part: str, scores: Metrics | None) -> Summary:
-    """Loss and accuracy of a part under its name; null for what does not exist."""
+
+def metrics_summary(part: str, metrics: Metrics | None) -> Summary:
+    """Return loss and accuracy of a part of the data as `<part>_loss` and `<part>_accuracy`, null where undefined."""
     return {
-        f"{part}_loss": finite_or_none(scores and scores.loss),
-        f"{part}_accuracy": finite_or_none(scores and scores.accuracy),
+        f"{part}_loss": finite_or_none(metrics and metrics.loss),
+        f"{part}_accuracy": finite_or_none(metrics and metrics.accuracy),
     }
 
 
 def run_details(test: Metrics | None, model: Model, baseline: float | None) -> Summary:
-    """What else the test part tells: of classes how each is found, of numbers the root mean square errors."""
+    """Return what the test part shows beyond loss and accuracy.
+
+    For classification: the confusion counts and the recall of each class. For regression: the root mean square error
+    of each target, in the user's unit, and the loss of always predicting the mean.
+    """
     if model.y_scaling is None:
         confusion = test.confusion.tolist() if test is not None and test.confusion is not None else None
         return {"classes": list(model.class_names), "confusion": confusion} | recall_summary(
@@ -41,10 +49,10 @@ def run_details(test: Metrics | None, model: Model, baseline: float | None) -> S
 
 
 def recall_summary(confusion: list[list[int]] | None, names: tuple[str, ...]) -> Summary:
-    """What an accuracy hides, from confusion counts: rows and recall of each class, null where it has no row.
+    """Return the number of rows and the recall of each class, from confusion counts; null for a class without rows.
 
-    "balanced_accuracy" is the mean recall of the classes that occur, "commonest_share" the accuracy of always answering
-    the commonest.
+    "balanced_accuracy" is the mean recall of the classes that occur. "commonest_share" is the accuracy of always
+    predicting the commonest class.
     """
     if confusion is None:
         return dict.fromkeys(("counts", "recall", "balanced_accuracy", "commonest_share"))
@@ -59,9 +67,9 @@ def recall_summary(confusion: list[list[int]] | None, names: tuple[str, ...]) ->
     }
 
 
-def summarise(finished: Finished, model: Model, where: Summary, baseline: float | None) -> Summary:
-    """The run as one object; `where` is what the door knows (run, backend, device, dtype, seed)."""
-    summary = where | {
+def summarise(finished: Finished, model: Model, context: Summary, baseline: float | None) -> Summary:
+    """Return a finished run as one object; `context` holds run, backend, device, dtype and seed."""
+    summary = context | {
         "network": "-".join(map(str, model.widths)),
         "parameters": model.parameters,
         "finished": finished.reason,
@@ -69,13 +77,13 @@ def summarise(finished: Finished, model: Model, where: Summary, baseline: float 
         "steps": finished.step,
         "seconds": round(finished.seconds, 4),
     }
-    for part, scores in (("train", finished.train), ("validation", finished.validation), ("test", finished.test)):
-        summary |= metrics_summary(part, scores)
+    for part in PARTS:
+        summary |= metrics_summary(part, getattr(finished, part))
     return summary | run_details(finished.test, model, baseline)
 
 
 def plan_summary(model: Model, plan: Plan) -> Summary:
-    """What a run would be, for a dry run."""
+    """Return the size of a planned run, for --dry-run."""
     return {
         "network": "-".join(map(str, model.widths)),
         "parameters": model.parameters,
@@ -89,16 +97,16 @@ def plan_summary(model: Model, plan: Plan) -> Summary:
 
 
 def summary_text(summary: Summary) -> str:
-    """The result of a run for people."""
-    place = f"{summary['backend']}, {summary['device']}, {summary['dtype']}, seed {summary['seed']}"
+    """Return the result of a run as text."""
+    context = f"{summary['backend']}, {summary['device']}, {summary['dtype']}, seed {summary['seed']}"
     rows = [
-        ("network", f"{summary['network']}, {summary['parameters']:,} parameters ({place})"),
+        ("network", f"{summary['network']}, {summary['parameters']:,} parameters ({context})"),
         (
             "trained",
             f"{pluralize(summary['epochs'], 'epoch')}, {pluralize(summary['steps'], 'step')}, "
             f"{duration(summary['seconds'])}",
         ),
-        *(row for part in ("train", "validation", "test") for row in part_rows(summary, part)),
+        *(row for part in PARTS for row in part_rows(summary, part)),
         *recall_rows(summary),
         *error_rows(summary),
         ("run", summary["run"]),
@@ -107,24 +115,66 @@ def summary_text(summary: Summary) -> str:
 
 
 def stored_summary_text(report: Summary) -> str:
-    """`summary_text` of a report that was read from a file; nothing where it is not whole."""
-    try:
-        accuracy, confusion = report["test_accuracy"], report.get("confusion")
-        if confusion is None:
-            whole = report["unit"] is None or isinstance(report["unit"], str)
-            f"{report['baseline_loss'] or 0.0:.4f}"  # a number
-        else:
-            names = tuple(report["classes"])
-            square = [len(row) for row in confusion] == [len(names)] * len(names)
-            whole = square and all(type(n) is int and 0 <= n < 2**53 for row in confusion for n in row)
-            whole = whole and recall_summary(confusion, names).items() <= report.items()
-        return summary_text(report) if whole and (accuracy is None or isinstance(accuracy, int | float)) else ""
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
-        return ""
+    """Return `summary_text` of a report that was read from a file, or "" if the report is incomplete or invalid."""
+    return summary_text(report) if is_valid_report(report) else ""
+
+
+def is_valid_report(report: Summary) -> bool:
+    """Return whether a report that was read from a file holds all that `summary_text` prints, in the right types."""
+    return (
+        all(isinstance(report.get(key), str) for key in ("run", "network", "backend", "device", "dtype"))
+        and all(is_count(report.get(key)) for key in ("parameters", "epochs", "steps"))
+        and type(report.get("seed")) is int
+        and is_number(report.get("seconds"))
+        and all(is_number_or_null(report, f"{part}_{metric}") for part in PARTS for metric in ("loss", "accuracy"))
+        and (are_classes_valid(report) if "classes" in report else are_errors_valid(report))
+    )
+
+
+def are_classes_valid(report: Summary) -> bool:
+    """Return whether the confusion counts of a report are a square of counts, and the recalls follow from them."""
+    names, confusion = report["classes"], report.get("confusion")
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        return False
+    if not (isinstance(confusion, list) and len(confusion) == len(names)):
+        return False
+    for row in confusion:
+        if not (isinstance(row, list) and len(row) == len(names) and all(map(is_count, row))):
+            return False
+    if not any(map(any, confusion)):
+        return False
+    expected = recall_summary(confusion, tuple(names))
+    return all(report.get(key) == value for key, value in expected.items())
+
+
+def are_errors_valid(report: Summary) -> bool:
+    """Return whether unit, errors of the targets and baseline of a report have the right types."""
+    errors, unit = report.get("test_errors"), report.get("unit", 0)
+    return (
+        isinstance(errors, dict)
+        and all(is_number_or_null(errors, target) for target in errors)
+        and (unit is None or isinstance(unit, str))
+        and is_number_or_null(report, "baseline_loss")
+    )
+
+
+def is_count(value: Any) -> bool:
+    """Return whether a value of a file is an integer from 0 to MAX_INTEGER; a bool is not."""
+    return type(value) is int and 0 <= value < MAX_INTEGER
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value of a file is a finite number; a bool is not."""
+    return is_count(value) or (type(value) is float and math.isfinite(value))
+
+
+def is_number_or_null(values: Summary, key: str) -> bool:
+    """Return whether a key is there and holds a finite number or null."""
+    return key in values and (values[key] is None or is_number(values[key]))
 
 
 def evaluation_text(result: Summary) -> str:
-    """The result of an evaluation for people."""
+    """Return the result of an evaluation as text."""
     rows = [
         ("network", f"{result['run']} ({result['backend']}, {result['device']}, {result['dtype']})"),
         ("data", f"{result['data']}, {result['rows']:,} test rows"),
@@ -139,7 +189,7 @@ def evaluation_text(result: Summary) -> str:
 
 
 def part_rows(summary: Summary, part: str) -> list[tuple[str, str]]:
-    """Loss and accuracy of one part, if it has any."""
+    """Return the line of one part with its loss and accuracy, if the part was evaluated."""
     loss, accuracy = summary[f"{part}_loss"], summary[f"{part}_accuracy"]
     if loss is None:
         return []
@@ -147,28 +197,31 @@ def part_rows(summary: Summary, part: str) -> list[tuple[str, str]]:
 
 
 def recall_rows(summary: Summary) -> list[tuple[str, str]]:
-    """Of classes: the mean recall, and the line to beat."""
+    """Return the balanced accuracy and the accuracy to beat, and a warning if every row got the same class."""
     counts, balanced = summary.get("counts"), summary.get("balanced_accuracy")
     if not counts or balanced is None:
         return []
     confusion = summary["confusion"]
     commonest, share = display_name(max(counts, key=counts.__getitem__)), percent(summary["commonest_share"])
-    rows = [("", f"balanced accuracy {percent(balanced)}; always answering {commonest} gives {share}")]
-    asked, answered = ([i for i, row in enumerate(m) if any(row)] for m in (confusion, zip(*confusion, strict=True)))
-    if len(asked) > 1 and len(answered) == 1:
-        only = display_name(summary["classes"][answered[0]])
-        rows.append(("", f"every row is answered {only}: nothing was learned; a lower rate may help (--lr)"))
+    rows = [("", f"balanced accuracy {percent(balanced)}; always predicting {commonest} gives {share}")]
+    true = [k for k, row in enumerate(confusion) if any(row)]
+    predicted = [k for k, column in enumerate(zip(*confusion, strict=True)) if any(column)]
+    if len(true) > 1 and len(predicted) == 1:
+        only = display_name(summary["classes"][predicted[0]])
+        rows.append(
+            ("", f"every row is predicted as {only}: nothing was learned; a lower learning rate may help (--lr)")
+        )
     return rows
 
 
 def error_rows(summary: Summary) -> list[tuple[str, str]]:
-    """Of numbers: how far off each target is, and what saying the mean would give."""
+    """Return the root mean square error of each target, and the loss of always predicting the mean."""
     unit = f" {escape_control(summary['unit'])}" if summary.get("unit") else ""
     errors = {target: error for target, error in summary.get("test_errors", {}).items() if error is not None}
     rows = [
         ("", f"{escape_control(target)}: off by {error:.3f}{unit} (root mean square)")
         for target, error in errors.items()
     ]
-    if errors:
-        rows.append(("", f"always saying the mean would give the loss {summary['baseline_loss']:.4f}"))
+    if errors and summary["baseline_loss"] is not None:
+        rows.append(("", f"always predicting the mean would give the loss {summary['baseline_loss']:.4f}"))
     return rows

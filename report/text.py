@@ -1,4 +1,4 @@
-"""Numbers as a person reads them, in plain ASCII."""
+"""Format numbers, names and tables as plain text."""
 
 import math
 import string
@@ -7,40 +7,47 @@ from typing import Any
 
 from lagvis.training.evaluation import Metrics
 
-# Of a confusion matrix: classes, characters a line, characters of a class's name.
-MOST_IN_A_MATRIX = 20
-WIDEST_MATRIX = 100
-WIDEST_NAME = 30
-WORST_SHOWN = 10
+MAX_MATRIX_CLASSES = 20  # of a confusion matrix; of more classes a list is printed
+MAX_MATRIX_WIDTH = 100  # characters; a wider matrix has letters instead of names over its columns
+MAX_NAME_LENGTH = 30  # characters of a class name in a table
+MAX_WORST_CLASSES = 10
 
 
 def finite_or_none(value: Any) -> Any:
-    """The value itself, but None for a NaN or an infinity, which JSON cannot hold."""
+    """Return the value, or None for NaN and infinity, which JSON cannot hold."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def percent(fraction: float) -> str:
-    """0.9786 -> 97.86%."""
-    return f"{100 * fraction:.2f}%"
+def percent(fraction: float, digits: int = 2) -> str:
+    """Return a fraction as a percentage: 0.9786 -> 97.86%.
+
+    Only exactly 0 and 1 are written 0.00% and 100.00%: 0.99996 is >99.99%, and 0.00004 is <0.01%.
+    """
+    text = f"{100 * fraction:.{digits}f}"
+    if fraction < 1 and float(text) >= 100:
+        return f">{100 - 10**-digits:.{digits}f}%"
+    if fraction > 0 and float(text) == 0:
+        return f"<{10**-digits:.{digits}f}%"
+    return text.removeprefix("-") + "%" if fraction == 0 else text + "%"
 
 
 def duration(seconds: float) -> str:
-    """2.34 -> 2.3 s; 75 -> 1 min 15 s."""
+    """Return seconds as text: 2.34 -> 2.3 s; 75 -> 1 min 15 s."""
     return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
-def pluralize(number: int, thing: str) -> str:
-    """1, epoch -> 1 epoch; 5500, step -> 5,500 steps."""
-    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+def pluralize(number: int, noun: str) -> str:
+    """Return a count with its noun: 1, epoch -> 1 epoch; 5500, step -> 5,500 steps."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
-def metrics_text(scores: Metrics) -> str:
-    """Loss and, for classes, accuracy."""
-    return f"loss {scores.loss:.4f}" + ("" if scores.accuracy is None else f", {percent(scores.accuracy)}")
+def metrics_text(metrics: Metrics) -> str:
+    """Return the loss and, for classification, the accuracy: loss 0.1235, 97.86%."""
+    return f"loss {metrics.loss:.4f}" + ("" if metrics.accuracy is None else f", {percent(metrics.accuracy)}")
 
 
 def align_columns(rows: Sequence[tuple[str, ...]], *, left: int = 1) -> str:
-    """Rows as aligned text: the first `left` columns to the left, numbers to the right."""
+    """Return rows of cells as an aligned table: the first `left` columns flush left, the others flush right."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
@@ -50,42 +57,45 @@ def align_columns(rows: Sequence[tuple[str, ...]], *, left: int = 1) -> str:
 
 
 def escape_control(text: str) -> str:
-    """Text in one line, with an escape for each character that is not to be seen: none steers a terminal."""
+    """Return text on one line, each character that is not printable as an escape, so that none acts on a terminal."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def display_name(name: str) -> str:
-    """A class's name for a table: visible, and cut where it is long."""
+    """Return a class name for a table: printable, and cut to MAX_NAME_LENGTH characters."""
     name = escape_control(name)
-    return name if len(name) <= WIDEST_NAME else name[: WIDEST_NAME - 3] + "..."
+    return name if len(name) <= MAX_NAME_LENGTH else name[: MAX_NAME_LENGTH - 3] + "..."
 
 
 def confusion_text(counts: list[list[int]], names: Sequence[str]) -> str:
-    """Confusion counts, true class by row: a matrix, or of too many classes for one those that are found worst."""
+    """Return confusion counts (true class by row, predicted class by column) as text.
+
+    Up to MAX_MATRIX_CLASSES classes are a matrix; of more, the classes of lowest recall are listed.
+    """
     names = [display_name(name) for name in names]
-    if len(names) > MOST_IN_A_MATRIX:
+    if len(names) > MAX_MATRIX_CLASSES:
         return worst_classes_text(counts, names)
     matrix = matrix_text(counts, names, names)
-    if len(matrix.partition("\n")[0]) <= WIDEST_MATRIX:
+    if len(matrix.partition("\n")[0]) <= MAX_MATRIX_WIDTH:
         return matrix
     letters = string.ascii_lowercase[: len(names)]
     return matrix_text(counts, [f"{letter} = {name}" for letter, name in zip(letters, names, strict=True)], letters)
 
 
 def matrix_text(counts: list[list[int]], names: Sequence[str], heads: Sequence[str]) -> str:
-    """What the network said by column, and each class's rows and recall."""
-    rows = [("true \\ said", *heads, "rows", "recall")]
+    """Return the confusion matrix with the number of rows and the recall of each class."""
+    rows = [("true \\ predicted", *heads, "rows", "recall")]
     for k, (name, row) in enumerate(zip(names, counts, strict=True)):
         rows.append((name, *map(str, row), str(sum(row)), percent(row[k] / sum(row)) if sum(row) else "-"))
     return align_columns(rows)
 
 
 def worst_classes_text(counts: list[list[int]], names: Sequence[str]) -> str:
-    """The classes of lowest recall, each with the class that it is mistaken for most often."""
-    found = [(row[k] / sum(row), k) for k, row in enumerate(counts) if sum(row)]
+    """Return the classes of lowest recall, each with the class that it is mistaken for most often."""
+    recalls = [(row[k] / sum(row), k) for k, row in enumerate(counts) if sum(row)]
     rows = [("true", "most often mistaken for", "rows", "recall")]
-    for recall, k in sorted(found)[:WORST_SHOWN]:
-        wrong = [0 if said == k else count for said, count in enumerate(counts[k])]
+    for recall, k in sorted(recalls)[:MAX_WORST_CLASSES]:
+        wrong = [0 if predicted == k else count for predicted, count in enumerate(counts[k])]
         mistaken = f"{names[wrong.index(max(wrong))]} ({max(wrong):,})" if any(wrong) else "-"
         rows.append((names[k], mistaken, f"{sum(counts[k]):,}", percent(recall)))
     text = f"Of {len(names)} classes, the {len(rows) - 1} of lowest recall (--json has all, and the confusion counts):"

@@ -1,6 +1,8 @@
 """What the result of a run depends on and its recipe does not say."""
 
+import hashlib
 import platform
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,3 +37,32 @@ def describe_environment(
         "data": str(locate(recipe.data)),
         "sha256": dataset.sha256,
     }
+
+
+def describe_init_from(path: Path) -> dict[str, Any]:
+    """Return a network that a run begins with, for environment.json: its absolute path and the sha256 of its files.
+
+    `path` is a .safetensors file, or a folder of the paper's program.
+    """
+    files = sorted([*path.glob("weightlayer*.npy"), *path.glob("biaslayer*.npy")]) if path.is_dir() else [path]
+    digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    return {"path": str(path), "sha256": digests}
+
+
+def is_valid_init_from(value: Any) -> bool:
+    """Return whether the entry `init_from` of a file has the form that `describe_init_from` gives it."""
+    if not isinstance(value, dict) or not isinstance(value.get("path"), str):
+        return False
+    digests = value.get("sha256")
+    return isinstance(digests, dict) and all(isinstance(digest, str) for digest in digests.values())
+
+
+def is_valid_resumed(value: Any) -> bool:
+    """Return whether the entry `resumed` of a file has the form that `resume_record` gives it."""
+    return isinstance(value, list) and all(
+        isinstance(part, dict)
+        and type(part.get("step")) is int
+        and isinstance(part.get("changed"), dict)
+        and all(isinstance(pair, list) and len(pair) == 2 for pair in part["changed"].values())
+        for part in value
+    )

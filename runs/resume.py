@@ -7,6 +7,7 @@ import numpy as np
 
 from lagvis.data.dataset import Dataset
 from lagvis.errors import CheckpointError, DataError, RecipeError
+from lagvis.network.initializers import zero_optimizer_state
 from lagvis.network.schedules import SCHEDULES
 from lagvis.training.checkpoint import Checkpoint, all_finite
 from lagvis.training.factory import make_optimizer
@@ -21,7 +22,7 @@ CHANGEABLE = ("data", "epochs", "lr", "momentum", "nesterov", "schedule", "warmu
 
 
 # What environment.json holds and the numbers do not depend on, or what is judged by itself.
-IGNORED_KEYS = ("lagvis", "command", "seed", "data", "sha256")
+IGNORED_KEYS = ("lagvis", "command", "seed", "data", "sha256", "init_from", "resumed")
 
 
 # What a model tells of the rows that it saw, and a network can go over to others from.
@@ -80,9 +81,9 @@ def resume_state(checkpoint: Checkpoint, model: Model, plan: Plan, recipe: Recip
             "recipe never stops; it is not its own"
         )
     params = checkpoint.state["params"]
-    zero = tree_map(np.zeros_like, params)
-    optimizer_state = {name: checkpoint.state.get(name) or zero for name in make_optimizer(recipe).state_names}
-    return replace(checkpoint, state={"params": params} | optimizer_state)
+    zero = zero_optimizer_state(make_optimizer(recipe), params)
+    kept = {name: state for name, state in checkpoint.state.items() if name in zero}
+    return replace(checkpoint, state={"params": params} | zero | kept)
 
 
 def init_from(network: Checkpoint, model: Model, recipe: Recipe) -> Checkpoint:
@@ -101,10 +102,9 @@ def init_from(network: Checkpoint, model: Model, recipe: Recipe) -> Checkpoint:
         raise CheckpointError(
             f"the network to begin with has weights too large for {recipe.dtype}; use --dtype float64"
         )
-    slots = {slot: tree_map(np.zeros_like, params) for slot in make_optimizer(recipe).state_names}
     # its standardisation belongs to its weights, whatever rows these are
     model = replace(model, x_scaling=network.model.x_scaling, y_scaling=network.model.y_scaling)
-    return Checkpoint(model, {"params": params} | slots, 0, 0)
+    return Checkpoint(model, {"params": params} | zero_optimizer_state(make_optimizer(recipe), params), 0, 0)
 
 
 def differing_fields(a: Model, b: Model) -> list[str]:
@@ -138,18 +138,53 @@ def resume_message(
         if step < plan.steps_per_epoch * new.epochs and {*differing} & {"epochs", "lr", "schedule", "warmup"}:
             line += f"; the rate of the next step is {rates[1]:.6g}"
             line += f" instead of {rates[0]:.6g}" if rates[0] != rates[1] else ", as before"
-    moved = [
-        f"{key} {environment[key]} -> {now[key]}"
-        for key in now
-        if key not in IGNORED_KEYS and environment.get(key) is not None and now[key] not in (None, environment[key])
-    ]
+    moved = [f"{key} {old} -> {new}" for key, (old, new) in changed_environment(environment, now).items()]
     if moved:
         line += f"; {', '.join(moved)}: the bytes will not be those of an unbroken run"
     return line + "."
 
 
 def learning_rate_at(recipe: Recipe, plan: Plan, step: int) -> float:
-    """The rate that a recipe gives to step `step` (from 0); its last where the run would be over."""
+    """Return the learning rate of step `step` (from 0); the last one where the run would be over."""
+    return float(learning_rates(recipe, plan, np.array([step]))[0])
+
+
+def learning_rates(recipe: Recipe, plan: Plan, steps: np.ndarray) -> np.ndarray:
+    """Return the learning rates (N,) of steps (N,), from 0; the last one for steps after the end of the run."""
     total = plan.steps_per_epoch * recipe.epochs
-    steps = np.array([min(step, max(total - 1, 0))])
-    return float(SCHEDULES[recipe.schedule](steps, max(total, 1), recipe.lr, recipe.warmup, xp=np)[0])
+    steps = np.minimum(steps, max(total - 1, 0))
+    return np.asarray(SCHEDULES[recipe.schedule](steps, max(total, 1), recipe.lr, recipe.warmup, xp=np))
+
+
+def changed_environment(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the facts of environment.json that can change the bytes of a run and that differ, as (old, new)."""
+    return {
+        key: (old[key], value)
+        for key, value in new.items()
+        if key not in IGNORED_KEYS and old.get(key) is not None and value not in (None, old[key])
+    }
+
+
+def resume_record(
+    checkpoint: Checkpoint | None,
+    plan: Plan,
+    old: Recipe,
+    new: Recipe,
+    environment: dict[str, Any],
+    now: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """Return the entry `resumed` of environment.json: the steps after which a run went on with other settings.
+
+    An entry for each is added to those of `environment`, the one before: {"step": 55, "changed": {"lr": [0.1, 0.05]}}.
+    Nothing is added for a change that leaves the weights as they are: before the first step, of the path of the data,
+    or of the schedule where every step already done would have had the same learning rate.
+    """
+    earlier = environment.get("resumed") or []
+    if checkpoint is None or checkpoint.step == 0:
+        return list(earlier)
+    settings = {key: value for key, value in changed_settings(old, new).items() if key != "data"}
+    if settings.keys() <= {"epochs", "lr", "schedule", "warmup"}:
+        before, after = (learning_rates(recipe, plan, np.arange(checkpoint.step)) for recipe in (old, new))
+        settings = {} if np.array_equal(before, after) else settings
+    changed = settings | changed_environment(environment, now)
+    return [*earlier, {"step": checkpoint.step, "changed": changed}] if changed else list(earlier)

@@ -19,6 +19,7 @@ import filelock
 from lagvis.errors import CheckpointError, NotFiniteError, RecipeError
 from lagvis.runs.atomic import WRITING, replace_file
 from lagvis.runs.checkpoint_file import os_error_reason, read_checkpoint, write_checkpoint
+from lagvis.runs.environment import is_valid_init_from, is_valid_resumed
 from lagvis.runs.filenames import BEST, ENVIRONMENT, LAST, LOCK, METRICS, PAGE, PLOTS, RECIPE, REPORT, TEXT
 from lagvis.training import recipe as recipes
 from lagvis.training.checkpoint import Checkpoint
@@ -311,6 +312,9 @@ def valid_fields(environment: dict[str, Any]) -> dict[str, Any]:
     digests = found.get("sha256")
     if isinstance(digests, dict) and not all(isinstance(digest, str) for digest in digests.values()):
         del found["sha256"]
+    for key, is_valid in (("init_from", is_valid_init_from), ("resumed", is_valid_resumed)):
+        if found.get(key) is not None and not is_valid(found[key]):
+            del found[key]
     return found
 
 

@@ -1,7 +1,8 @@
-"""One fixture, `backend`, runs a mathematical test on every array library that is there, in float64.
+"""Fixtures. `backend` runs a test on every array library that is installed, in float64.
 
 LAGVIS_REQUIRE=numpy,strict,torch,jax turns the skip of a missing backend into a failure. It takes the names below,
-cupy-signatures for the tests that read CuPy and compute nothing, browser for the page, and onnx for that export.
+cupy-signatures for the tests that read the signatures of CuPy and compute nothing, browser for the page, and onnx for
+the export to ONNX.
 """
 
 import os
@@ -16,18 +17,26 @@ from lagvis.backends.registry import select
 from lagvis.errors import DeviceError
 from tests import fake_backends
 
-# A shell's background ignores Ctrl-C, others SIGTERM, and hand that on to what a test would strike with it.
-for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
-    if signal.getsignal(number) is signal.SIG_IGN:
-        signal.signal(number, usual)
 
-# Pytest's own timeout tells what hangs; a busy machine is no reason to fail.
-hypothesis.settings.register_profile("unhurried", deadline=None)
-hypothesis.settings.load_profile("unhurried")
+def reset_ignored_signals() -> None:
+    """Restore the usual handlers of SIGINT and SIGTERM where they are ignored.
+
+    The background of a shell ignores SIGINT, and the processes that a test starts and signals would inherit that.
+    """
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
+
+
+reset_ignored_signals()
+
+# pytest's own timeout finds what hangs; a slow machine is no reason to fail.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 REQUIRED = {name.strip() for name in os.environ.get("LAGVIS_REQUIRE", "").split(",") if name.strip()}
 
-# name of the backend in the test's id: (name in LAGVIS_REQUIRE, how to open it in a dtype)
+# id of the backend in tests: (name in LAGVIS_REQUIRE, function that opens it in a dtype)
 OPENERS: dict[str, tuple[str, Callable[[str], Backend]]] = {
     "numpy": ("numpy", lambda dtype: select("cpu", "numpy", dtype)),
     "numpy-readonly": ("numpy", fake_backends.ReadOnlyBackend),
@@ -46,7 +55,7 @@ OPENERS: dict[str, tuple[str, Callable[[str], Backend]]] = {
 
 KNOWN = {name for name, _ in OPENERS.values()} | {"cupy-signatures", "browser", "onnx"}
 if REQUIRED - KNOWN:
-    raise pytest.UsageError(f"LAGVIS_REQUIRE names {REQUIRED - KNOWN}, which no test knows; known are {sorted(KNOWN)}")
+    raise pytest.UsageError(f"LAGVIS_REQUIRE names {sorted(REQUIRED - KNOWN)}; expected names among {sorted(KNOWN)}")
 
 
 def skip_or_fail(name: str, reason: str) -> None:
@@ -57,7 +66,7 @@ def skip_or_fail(name: str, reason: str) -> None:
 
 
 def open_backend(name: str, dtype: str) -> Backend:
-    """The backend of a test id, in a dtype."""
+    """Open the backend of a test id; skip or fail the test where it cannot run."""
     required, opener = OPENERS[name]
     try:
         return opener(dtype)
@@ -68,25 +77,25 @@ def open_backend(name: str, dtype: str) -> Backend:
 
 @pytest.fixture(params=list(OPENERS))
 def backend(request):
-    """Every backend in turn, in float64."""
+    """Each backend in turn, in float64."""
     return open_backend(request.param, "float64")
 
 
 @pytest.fixture(params=["float32", "float64"])
 def dtype(request):
-    """Both element types in turn."""
+    """Each dtype in turn."""
     return request.param
 
 
 @pytest.fixture(params=list(OPENERS))
 def backend_of(request):
-    """Every backend in turn, opened by the test: `backend_of(dtype)`."""
+    """Each backend in turn, as a function: `backend_of(dtype)` opens it."""
     return lambda dtype: open_backend(request.param, dtype)
 
 
 @pytest.fixture
 def torch():
-    """PyTorch as an oracle."""
+    """PyTorch, as an oracle."""
     try:
         import torch
     except ImportError as error:
@@ -96,10 +105,10 @@ def torch():
 
 @pytest.fixture(scope="session")
 def onnxruntime():
-    """What exports to ONNX are held against, with what makes them."""
+    """onnxruntime, as an oracle for exports; the onnx package must be there too."""
     try:
         import onnx  # noqa: F401
         import onnxruntime
     except ImportError as error:
-        skip_or_fail("onnx", f"ONNX is made by onnx and read by onnxruntime: {error}")
+        skip_or_fail("onnx", f"the export is made by onnx and checked by onnxruntime: {error}")
     return onnxruntime

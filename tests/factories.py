@@ -9,7 +9,8 @@ import numpy as np
 
 from lagvis.backends.backend import Backend
 from lagvis.backends.registry import select
-from lagvis.data.dataset import Dataset, Source, as_classification, as_regression
+from lagvis.data.dataset import Dataset, as_classification, as_regression
+from lagvis.data.source import Source
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.events import EpochEnded, Event, Finished, Progress
 from lagvis.training.loop import fit

@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from lagvis.data.images.mnist_style import SIDE
 from lagvis.data.scaling import Scaling
-from lagvis.network.optimizers import OPTIMIZERS
+from lagvis.network.optimizers import OPTIMIZERS, StateShape
 from lagvis.training.checkpoint import all_finite
-from lagvis.training.model import Model
+from lagvis.training.model import MNIST_SHAPE, Model
 from lagvis.tree import named_leaves
 
 
@@ -50,15 +49,27 @@ def require_unique_strings(value: Any) -> tuple[str, ...]:
     return found
 
 
+def known_state_shapes() -> dict[str, StateShape]:
+    """Return the parameters and every state of every optimizer in the table, by name, with their shapes."""
+    known = {"params": StateShape.LIKE_PARAMS}
+    for entry in OPTIMIZERS.values():
+        known |= entry.states
+    return known
+
+
 def check_names(state: Any) -> None:
-    """ValueError unless there are parameters, known slots, W and b in every layer and nothing else, of one dtype."""
-    known = {"params"}.union(
-        *(optimizer(momentum=0.5, nesterov=False).state_names for optimizer in OPTIMIZERS.values())
-    )
-    strange = {*state} - known
-    for slot in {*state} & known:
-        layers = state[slot] if isinstance(state[slot], list) else [{}]
-        strange |= {f"{slot}.{i}.{name}" for i, layer in enumerate(layers) for name in {*layer} ^ {"W", "b"}}
+    """Raise ValueError unless the state holds parameters and states that an optimizer may keep, all of one dtype.
+
+    A tree like the parameters has W and b in every layer and nothing else; a scalar is one array.
+    """
+    known = known_state_shapes()
+    strange = {*state} - {*known}
+    for key in {*state} & {*known}:
+        if known[key] is StateShape.SCALAR:
+            strange |= {f"{key}.{name}" for name, _ in named_leaves(state[key]) if name}
+            continue
+        layers = state[key] if isinstance(state[key], list) else [{}]
+        strange |= {f"{key}.{i}.{name}" for i, layer in enumerate(layers) for name in {*layer} ^ {"W", "b"}}
     if strange:
         raise ValueError(f"{', '.join(sorted(strange))} beside what belongs there, or missing")
     dtypes = sorted({str(leaf.dtype) for _, leaf in named_leaves(state)})
@@ -82,7 +93,7 @@ def check_layers(params: Any) -> tuple[int, ...]:
 
 
 def check_meaning(model: Model, state: Any) -> None:
-    """ValueError unless shape, names, scalings and optimizer slots fit the layers, and every number is finite."""
+    """ValueError unless shape, names, scalings and optimizer states fit the layers, and every number is finite."""
     n_in, n_out = model.widths[0], model.widths[-1]
     if math.prod(model.shape) != n_in:
         raise ValueError(f"rows of shape {model.shape} for {n_in} inputs")
@@ -98,9 +109,11 @@ def check_meaning(model: Model, state: Any) -> None:
     if (model.y_scaling is not None) != bool(model.target_names):
         raise ValueError("numbers are predicted with a scaling, classes without")
     shapes = {name: leaf.shape for name, leaf in named_leaves(state["params"])}
-    for slot, tree in state.items():
-        if {name: leaf.shape for name, leaf in named_leaves(tree)} != shapes:
-            raise ValueError(f"{slot} does not fit the parameters")
+    known = known_state_shapes()
+    for key, tree in state.items():
+        expected = {"": ()} if known[key] is StateShape.SCALAR else shapes
+        if {name: leaf.shape for name, leaf in named_leaves(tree)} != expected:
+            raise ValueError(f"{key} does not fit the parameters")
     for name, leaf in named_leaves(state):
         if not np.isfinite(leaf).all():
             raise ValueError(f"{name} holds numbers that are none")
@@ -110,10 +123,10 @@ def check_rows(model: Model) -> None:
     """ValueError unless what is said of the rows that the network learned from can be."""
     if len(model.feature_names) not in (0, model.widths[0]) or model.background > 255:
         raise ValueError(
-            f"{len(model.feature_names)} names for {model.widths[0]} columns, a paper of {model.background}"
+            f"{len(model.feature_names)} names for {model.widths[0]} columns, a background of {model.background}"
         )
-    if model.mnist_style and (model.shape != (SIDE, SIDE) or model.x_scaling is not None):
-        raise ValueError(f"rows of shape {model.shape} as digits of {SIDE}x{SIDE} bytes")
+    if model.mnist_style and (model.shape != MNIST_SHAPE or model.x_scaling is not None):
+        raise ValueError(f"rows of shape {model.shape} as digits of 28x28 bytes")
 
 
 def check_totals(model: Model, totals: Any) -> None:

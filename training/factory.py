@@ -4,10 +4,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from lagvis.network.activations import ACTIVATIONS
-from lagvis.network.initializers import initialize
+from lagvis.network.initializers import initialize, zero_optimizer_state
 from lagvis.network.losses import LOSSES
 from lagvis.network.optimizers import OPTIMIZERS, Optimizer
 from lagvis.network.step import Loss, make_step
@@ -19,14 +17,16 @@ from lagvis.tree import tree_map
 
 def initial_state(recipe: Recipe, model: Model) -> dict[str, Any]:
     """Parameters drawn by the seed and a zero optimizer state, on the host in the recipe's dtype, for every backend."""
-    drawn = initialize(model.widths, model.activation, generator(recipe.seed, "weights"))
+    initializer = ACTIVATIONS[model.activation].initializer
+    drawn = initialize(model.widths, initializer, generator(recipe.seed, "weights"))
     params = tree_map(lambda a: a.astype(recipe.dtype), drawn)
-    return {"params": params} | {name: tree_map(np.zeros_like, params) for name in make_optimizer(recipe).state_names}
+    return {"params": params} | zero_optimizer_state(make_optimizer(recipe), params)
 
 
 def make_optimizer(recipe: Recipe) -> Optimizer:
-    """The recipe's optimizer with the recipe's settings."""
-    return OPTIMIZERS[recipe.optimizer](momentum=recipe.momentum, nesterov=recipe.nesterov)
+    """Return the recipe's optimizer, built from those keys of the recipe that its table entry names."""
+    entry = OPTIMIZERS[recipe.optimizer]
+    return entry.make(**{key: getattr(recipe, key) for key in entry.settings})
 
 
 def make_loss(recipe: Recipe) -> Loss:

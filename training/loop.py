@@ -65,7 +65,7 @@ def step_groups(
             step += len(indices)
             if step > after:
                 rates = SCHEDULES[recipe.schedule](steps, total_steps, recipe.lr, recipe.warmup, xp=np)
-                inputs = (backend.asarray(indices), backend.asarray(rates.astype(recipe.dtype)))
+                inputs = (backend.asarray(indices), backend.asarray(np.asarray(rates, recipe.dtype)))
                 yield StepGroup(inputs, tree_map(backend.asarray, zero), step, float(rates[-1]))
 
 

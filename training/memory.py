@@ -13,6 +13,7 @@ import numpy as np
 
 from lagvis.data.dataset import Dataset
 from lagvis.errors import OutOfMemoryError
+from lagvis.network.optimizers import StateShape
 from lagvis.training.factory import make_optimizer
 from lagvis.training.plan import Plan
 from lagvis.training.recipe import Recipe
@@ -66,7 +67,8 @@ def estimate_memory(recipe: Recipe, dataset: Dataset, plan: Plan, *, on_host: bo
     widths = (dataset.x_train.shape[1], *recipe.hidden, dataset.n_out)
     layers = [(n_in + 1) * n_out for n_in, n_out in pairwise(widths)]
     number = np.dtype(recipe.dtype).itemsize
-    state = (1 + len(make_optimizer(recipe).state_names)) * sum(layers) * number
+    trees = 1 + [*make_optimizer(recipe).states.values()].count(StateShape.LIKE_PARAMS)
+    state = trees * sum(layers) * number
     rows = len(dataset.x_train) * widths[0] * (1 if dataset.x_train.dtype == np.uint8 else number)
     steps = bool(plan.epochs)
     gradient = steps * max(layers) * number  # a compiler may use up each layer's before it makes the next

@@ -5,13 +5,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from lagvis.data.dataset import Dataset, shorten
-from lagvis.data.images.mnist_style import background_shade, is_mnist_style
+from lagvis.data.dataset import Dataset
+from lagvis.data.messages import shorten
 from lagvis.data.scaling import Scaling
 from lagvis.errors import DataError
 from lagvis.training.recipe import Recipe
 
 MAX_WIDTHS_TEXT = 100  # characters
+MNIST_SHAPE = (28, 28)  # of a row where `mnist_style` holds
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,8 @@ class Model:
     """Everything but the numbers themselves that using a trained network takes.
 
     feature_names, label_names  of the columns that it learned from, where they have names
-    mnist_style                 whether it learned from pictures made as MNIST's (`is_mnist_style`)
-    background                  the shade of the paper of the pictures that it learned from, 0..255
+    mnist_style                 whether the training rows are images made as MNIST's (`Dataset.mnist_style`)
+    background                  shade of the background of the training images, 0..255
     """
 
     widths: tuple[int, ...]
@@ -40,7 +41,6 @@ class Model:
     @classmethod
     def of(cls, recipe: Recipe, dataset: Dataset, training_rows: np.ndarray) -> "Model":
         """The model of a recipe for a data set, standardised by its training rows alone."""
-        pictures = sample_of_pictures(dataset)
         return cls(
             widths=(dataset.x_train.shape[1], *recipe.hidden, dataset.n_out),
             activation=recipe.activation,
@@ -53,8 +53,8 @@ class Model:
             y_scaling=Scaling.of(dataset.y_train[training_rows]) if recipe.regression else None,
             feature_names=dataset.feature_names,
             label_names=dataset.label_names,
-            mnist_style=pictures is not None and is_mnist_style(pictures),
-            background=0 if pictures is None else background_shade(pictures),
+            mnist_style=dataset.mnist_style,
+            background=dataset.background,
         )
 
     @property
@@ -92,13 +92,6 @@ class Model:
             )
         if dataset.n_out != self.widths[-1]:
             raise DataError(f"{dataset.name} has {dataset.n_out} targets a row, the network predicts {self.widths[-1]}")
-
-
-def sample_of_pictures(dataset: Dataset) -> np.ndarray | None:
-    """A thousand training pictures (N, H, W) uint8 from all over, or as many as there are; None where rows are none."""
-    if len(dataset.shape) != 2 or dataset.x_train.dtype != np.uint8:
-        return None
-    return dataset.x_train[:: max(1, len(dataset.x_train) // 1000)].reshape(-1, *dataset.shape)
 
 
 def widths_text(widths: tuple[int, ...]) -> str:

@@ -63,7 +63,7 @@ def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = Fal
     rows = len(dataset.x_train)
     if threads is not None and threads < 1:
         raise RecipeError(f"threads is {threads}; expected a whole number from 1")
-    held_out, notices = recipe.validation, list(dataset.notices)
+    held_out, notices = recipe.validation, list(dataset.all_notices)
     if strict_validation and held_out >= rows:
         raise RecipeError(f"validation is {held_out}, but there are {rows} rows to train on; hold out fewer")
     if not strict_validation and held_out > MOST_HELD_OUT * rows:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tomli_w
 
+from lagvis.data.tables.reader import FEATURE_TYPES
 from lagvis.errors import RecipeError
 from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.losses import LOSSES
@@ -35,6 +36,7 @@ class Recipe:
 
     data: str = "mnist"
     label: str = ""
+    feature_type: str = "auto"
     hidden: tuple[int, ...] = (64, 64, 64)
     activation: str = "relu"
     loss: str = "cross-entropy"
@@ -159,6 +161,9 @@ class Key(NamedTuple):
 KEYS = {
     "data": Key(text, "mnist, jump, or files of your own: IDX, NPZ, CSV, pictures in folders", metavar="PATH"),
     "label": Key(text_or_nothing, "column of a table that is the label, by name or number", metavar="COLUMN"),
+    "feature_type": Key(
+        choice(*FEATURE_TYPES), "feature columns of a table: pixels of a square picture, numbers, or auto: detect"
+    ),
     "hidden": Key(widths, "widths of the hidden layers, or none", parse_widths, "N,N,.."),
     "activation": Key(choice(*ACTIVATIONS), f"of the hidden layers: {', '.join(ACTIVATIONS)}"),
     "loss": Key(choice(*LOSSES), "cross-entropy for classes, mse for numbers"),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lagvis.arrays import Array
 from lagvis.backends.replay.tape import Recorded, Recorder
 from lagvis.tree import leaves, rebuild
 
@@ -56,19 +57,19 @@ class NumpyRecorder(Recorder):
         positional, named = rebuild([arguments, options], plain)
         return Handle(self.record(function, arguments, options, np.asarray(function(*positional, **named))), self)
 
-    def copy(self, array: np.ndarray) -> np.ndarray:
+    def copy(self, array: Array) -> np.ndarray:
         return np.array(array)
 
-    def share_memory(self, a: np.ndarray, b: np.ndarray) -> bool:
+    def share_memory(self, a: Array, b: Array) -> bool:
         return np.may_share_memory(a, b)
 
     def elementwise(self, call: Recorded) -> bool:
         return isinstance(call.function, np.ufunc) and call.function.signature is None
 
-    def copying(self, to: np.ndarray, source: np.ndarray) -> Callable[[], Any]:
+    def copying(self, to: Any, source: Any) -> Callable[[], Any]:
         return partial(np.copyto, to, source, casting="unsafe")
 
-    def into(self, out: np.ndarray, function: Any, arguments: list[Any], options: dict[str, Any]) -> Callable[[], Any]:
+    def into(self, out: Any, function: Any, arguments: list[Any], options: dict[str, Any]) -> Callable[[], Any]:
         if isinstance(function, np.ufunc):
             return partial(function, *arguments, **options, out=out)
         if function is np.ndarray.astype:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from lagvis.backends.backend import Array, Run, Step, Tree, plain_scan
-from lagvis.tree import leaves, rebuild
+from lagvis.arrays import Array
+from lagvis.backends.backend import Run, Step, plain_scan
+from lagvis.tree import Tree, leaves, rebuild
 
 
 class Recorded:

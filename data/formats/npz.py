@@ -1,6 +1,6 @@
-"""NPZ files: x_train, y_train, x_test, y_test; or x and y alone, where the split is ours.
+"""Read NPZ files: x_train, y_train, x_test, y_test; or x and y alone, of which a test part is held out.
 
-The names that other programs give to the four are known too, in any case: train_images, X_train, data and target.
+The names that other programs use for them are known too, in upper or lower case: train_images, X_train, data, target.
 """
 
 import hashlib
@@ -15,103 +15,122 @@ from typing import BinaryIO
 
 import numpy as np
 
-from lagvis.data.dataset import Source, shorten
-from lagvis.data.formats.idx import MAX_GZIP_RATIO
-from lagvis.data.split import hold_out_test
+from lagvis.data.files import MAX_GZIP_RATIO
+from lagvis.data.messages import shorten
+from lagvis.data.source import Source
 from lagvis.errors import DataError
 
-FOUR = ("x_train", "y_train", "x_test", "y_test")
-X = ("x", "data", "images", "features")
-Y = ("y", "target", "targets", "label", "labels")
+FOUR_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+X_NAMES = ("x", "data", "images", "features")
+Y_NAMES = ("y", "target", "targets", "label", "labels")
 ALIASES = {
-    **dict.fromkeys(X, "x"),
-    **dict.fromkeys(Y, "y"),
-    **{name: f"x_{part}" for part in ("train", "test") for word in X for name in (f"{word}_{part}", f"{part}_{word}")},
-    **{name: f"y_{part}" for part in ("train", "test") for word in Y for name in (f"{word}_{part}", f"{part}_{word}")},
+    **dict.fromkeys(X_NAMES, "x"),
+    **dict.fromkeys(Y_NAMES, "y"),
+    **{
+        name: f"x_{part}"
+        for part in ("train", "test")
+        for word in X_NAMES
+        for name in (f"{word}_{part}", f"{part}_{word}")
+    },
+    **{
+        name: f"y_{part}"
+        for part in ("train", "test")
+        for word in Y_NAMES
+        for name in (f"{word}_{part}", f"{part}_{word}")
+    },
     "target_names": "target_names",
     "unit": "unit",
 }
-NPY = b"\x93NUMPY"
-HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+NPY_MAGIC = b"\x93NUMPY"
+HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 def read_npz(path: Path, *, regression: bool) -> Source:
-    """The arrays of an NPZ (never pickled objects), with `target_names` and `unit` where the file gives them.
-
-    x and y alone are split by `hold_out_test`.
-    """
+    """Return the arrays of an NPZ (never pickled objects), with `target_names` and `unit` if the file has them."""
     arrays = read_arrays(path)
-    if "unit" in arrays and arrays["unit"].size != 1:
-        raise DataError(f"{path} holds unit of shape {arrays['unit'].shape}; expected one text")
-    names = tuple(str(name) for name in np.atleast_1d(arrays.get("target_names", np.array([], dtype=str))))
-    unit = str(arrays["unit"].item()) if "unit" in arrays else ""
-    strange = next((text for text in (*names, unit) if not text.isprintable()), None)
-    if strange is not None:
-        raise DataError(f"{path} has the name or unit {shorten(ascii(strange))}; expected text that can be printed")
-    rows: dict[str, np.ndarray] = {}
+    target_names, unit = read_names(path, arrays)
+    with path.open("rb") as file:
+        sha256 = {path.name: hashlib.file_digest(file, "sha256").hexdigest()}
     if "x" in arrays:
         x, y = arrays["x"], arrays["y"]
-        if x.size == 0 or y.size == 0 or x.ndim < 1 or y.ndim < 1 or len(x) != len(y) or len(x) < 2:
+        if x.size == 0 or y.size == 0 or x.ndim < 1 or y.ndim < 1 or len(x) != len(y):
             raise DataError(f"{path} holds x {x.shape} and y {y.shape}; expected equally many rows, two at least")
-        train, test = hold_out_test(y, by_class=not regression)
-        rows = {"training": train, "test": test}
-        arrays |= {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test]}
-
-    def where(part: str, row: int) -> str:
-        return f"{path.name}: {part} row {row}" + (f", row {rows[part][row]} of the file," if rows else "")
-
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return Source.hold_out(
+            path.stem,
+            x,
+            y,
+            sha256,
+            path=path,
+            by_class=not regression,
+            row_location=lambda row: f"{path.name}: row {row + 1}",
+            target_names=target_names,
+            unit=unit,
+        )
     return Source(
         path.stem,
         x_train=arrays["x_train"],
         y_train=arrays["y_train"],
         x_test=arrays["x_test"],
         y_test=arrays["y_test"],
-        sha256={path.name: digest},
-        target_names=names,
+        sha256=sha256,
+        target_names=target_names,
         unit=unit,
-        undivided=path.name if rows else "",
-        where=where,
+        row_location=lambda part, row: f"{path.name}: {part} row {row + 1}",
     )
 
 
-def read_npz_rows(path: Path) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
-    """The rows to predict in an NPZ, x, else x_test, else x_train; their labels where it has them; what to say."""
-    with open_archive(path) as (archive, members):
-        found = [name for name in ("x", "x_test", "x_train") if name in members]
+def read_names(path: Path, arrays: dict[str, np.ndarray]) -> tuple[tuple[str, ...], str]:
+    """Return the target names and their unit, empty if the file has none; DataError unless they can be printed."""
+    if "unit" in arrays and arrays["unit"].size != 1:
+        raise DataError(f"{path} holds unit of shape {arrays['unit'].shape}; expected one text")
+    names = tuple(str(name) for name in np.atleast_1d(arrays.get("target_names", np.array([], dtype=str))))
+    unit = str(arrays["unit"].item()) if "unit" in arrays else ""
+    for text in (*names, unit):
+        if not text.isprintable():
+            raise DataError(f"{path} has the name or unit {shorten(ascii(text))}; expected printable text")
+    return names, unit
+
+
+def read_npz_rows(path: Path, display_name: str = "") -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+    """Return the rows to predict, x, else x_test, else x_train; their labels or None; and notices.
+
+    `display_name` stands for the path in messages.
+    """
+    name = display_name or str(path)
+    with open_archive(path, name) as (archive, members):
+        found = [key for key in ("x", "x_test", "x_train") if key in members]
         if not found:
-            raise DataError(f"{path} holds {list_members(archive.namelist())}; expected x, rows of features")
-        taken, *others = [members[name].filename.removesuffix(".npy") for name in found]
-        notices = (f"{path.name}: the rows are {taken}; not used: {', '.join(others)}.",) if others else ()
+            raise DataError(f"{name} holds {list_members(archive.namelist())}; expected x, rows of features")
+        used, *others = [members[key].filename.removesuffix(".npy") for key in found]
+        notices = (f"{Path(name).name}: the rows are {used}; not used: {', '.join(others)}.",) if others else ()
         label = members.get(found[0].replace("x", "y"))
-        x = read_member(archive, members[found[0]], path)
-        return x, None if label is None else read_member(archive, label, path), notices
+        x = read_member(archive, members[found[0]], name)
+        return x, None if label is None else read_member(archive, label, name), notices
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a data set by our names for them; DataError where one is missing, doubled or no array."""
-    with open_archive(path) as (archive, members):
-        wanted = FOUR if any(name in members for name in FOUR) else ("x", "y")
-        absent = [name for name in wanted if name not in members]
-        if absent:
+    """Return the arrays of a data set by their standard names; DataError if one is missing, repeated or invalid."""
+    with open_archive(path, str(path)) as (archive, members):
+        expected = FOUR_ARRAYS if any(name in members for name in FOUR_ARRAYS) else ("x", "y")
+        missing = [name for name in expected if name not in members]
+        if missing:
             raise DataError(
-                f"{path} holds {list_members(archive.namelist())}; expected {', '.join(FOUR)}, or x and y"
-                f" (missing: {', '.join(absent)})"
+                f"{path} holds {list_members(archive.namelist())}; expected {', '.join(FOUR_ARRAYS)}, or x and y"
+                f" (missing: {', '.join(missing)})"
             )
         return {
-            name: read_member(archive, members[name], path)
-            for name in (*wanted, "target_names", "unit")
+            name: read_member(archive, members[name], str(path))
+            for name in (*expected, "target_names", "unit")
             if name in members
         }
 
 
 @contextmanager
-def open_archive(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
-    """An NPZ and its arrays by our names for them; errors inside name the file."""
+def open_archive(path: Path, file_name: str) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
+    """Open an NPZ and list its arrays by their standard names; DataError names the file for every error inside."""
     with path.open("rb") as file:
-        if file.read(len(NPY)) == NPY:
-            raise DataError(f"{path} is a single array (.npy); save x and y together with numpy.savez")
+        if file.read(len(NPY_MAGIC)) == NPY_MAGIC:
+            raise DataError(f"{file_name} is a single array (.npy); save x and y together with numpy.savez")
     try:
         with zipfile.ZipFile(path) as archive:
             members: dict[str, zipfile.ZipInfo] = {}
@@ -119,73 +138,74 @@ def open_archive(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfil
                 name = ALIASES.get(info.filename.removesuffix(".npy").lower(), "")
                 if name in members:
                     raise DataError(
-                        f"{path} holds both {members[name].filename} and {info.filename}; which is meant? Keep one"
+                        f"{file_name} holds both {members[name].filename} and {info.filename}; which is meant? Keep one"
                     )
                 if name:
                     members[name] = info
             yield archive, members
     except (DataError, MemoryError):
         raise
-    except Exception as error:  # zipfile, zlib and NumPy each raise kinds of their own for broken bytes
-        raise DataError(f"{path} cannot be read as NPZ ({error}); write it with numpy.savez") from None
+    except Exception as error:  # zipfile, zlib and NumPy each raise their own types for broken bytes
+        raise DataError(f"{file_name} cannot be read as NPZ ({error}); write it with numpy.savez") from None
 
 
 def list_members(members: list[str]) -> str:
-    """The names of a file's members, ten at most."""
+    """Join the names of a file's members for a message, ten at most."""
     names = [name.removesuffix(".npy")[:40] for name in members[:10]]
     return ", ".join(names + ["..."] * (len(members) > 10)) or "nothing"
 
 
-def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> np.ndarray:
-    """One array, once its header agrees with the bytes that are there."""
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # LZMA takes what memory it likes
-        raise DataError(f"{path}: {info.filename} is packed by another method than NumPy's; write it with numpy.savez")
+def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file_name: str) -> np.ndarray:
+    """Read one array after checking its header against the size of the file."""
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # LZMA may take any amount of memory
+        raise DataError(f"{file_name}: {info.filename} is not compressed as NumPy does it; write it with numpy.savez")
     if info.file_size > info.compress_size * MAX_GZIP_RATIO:
         raise DataError(
-            f"{path}: {info.filename} promises {info.file_size:,} bytes out of {info.compress_size:,} packed"
+            f"{file_name}: {info.filename} claims {info.file_size:,} bytes unpacked from {info.compress_size:,}; "
+            "write it with numpy.savez"
         )
     with archive.open(info) as file:
         try:
             return read_npy(file, info.file_size)  # type: ignore[arg-type]
         except NpyError as error:
-            raise DataError(f"{path}: {info.filename} {error}") from None
+            raise DataError(f"{file_name}: {info.filename} {error}") from None
 
 
 class NpyError(Exception):
-    """What an NPY file has or does, to be said after its name."""
+    """Invalid NPY file; the text follows the name of the file in a message."""
 
 
 def read_npy(file: BinaryIO, size: int) -> np.ndarray:
-    """The array of an open NPY file of `size` bytes, once its header agrees with them; NpyError where it does not.
+    """Read the array of an open NPY file of `size` bytes; NpyError if its header does not agree with them.
 
-    Broken bytes give what NumPy raises for them.
+    Broken bytes raise what NumPy raises for them.
     """
     version = np.lib.format.read_magic(file)
-    if version not in HEADERS:
+    if version not in HEADER_READERS:
         raise NpyError(f"is of NPY version {version}; write it with numpy.savez")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # NumPy has the header evaluated as Python, whose words are for programmers
+        warnings.simplefilter("ignore")  # NumPy evaluates the header as Python, which warns programmers
         try:
-            shape, _, dtype = HEADERS[version](file)
+            shape, _, dtype = HEADER_READERS[version](file)
         except (MemoryError, RecursionError):
-            raise NpyError("has a header of brackets or signs without end; write it with numpy.savez") from None
-    needed, there = math.prod(shape) * dtype.itemsize, size - file.tell()
+            raise NpyError("has a header nested too deeply; write it with numpy.savez") from None
+    needed, available = math.prod(shape) * dtype.itemsize, size - file.tell()
     if dtype.hasobject:
         raise NpyError("holds pickled objects, which are never executed; store plain numbers")
-    if dtype.kind not in "biufSU" or not dtype.itemsize:  # NumPy makes room for texts of no characters
+    if dtype.kind not in "biufSU" or not dtype.itemsize:  # NumPy allocates text of zero characters as if it had one
         raise NpyError(f"holds {dtype}; expected numbers, or text for labels")
-    if needed != there or any(length < 0 for length in shape):
-        raise NpyError(f"of shape {shape} needs {needed:,} bytes, {there:,} are there")
+    if needed != available or any(length < 0 for length in shape):
+        raise NpyError(f"of shape {shape} needs {needed:,} bytes, {available:,} found")
     file.seek(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
-    if dtype.kind == "U" and array.size and (characters_of(array) > sys.maxunicode).any():
-        raise NpyError("holds text with characters that do not exist; write it with numpy.savez")
+    if dtype.kind == "U" and array.size and (code_points(array) > sys.maxunicode).any():
+        raise NpyError("holds text with invalid characters; write it with numpy.savez")
     return array
 
 
-def characters_of(array: np.ndarray) -> np.ndarray:
-    """The code points of text of any shape and byte order, in one row."""
+def code_points(array: np.ndarray) -> np.ndarray:
+    """Return the code points of text of any shape and byte order (n,)."""
     native = array.astype(array.dtype.newbyteorder("="))
     return np.ascontiguousarray(native).reshape(-1).view(np.uint32)

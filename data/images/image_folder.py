@@ -1,7 +1,7 @@
-"""Folders of pictures: a folder a class, or training and test folders of those.
+"""Read folders of images: one folder per class, or training and test folders of those.
 
-Every picture becomes shades of grey 0..255 of one common size: colour by its luma (ITU-R 601), 16 bits scaled to 8,
-what is transparent laid on white paper, as a viewer shows it, and turned upright as its EXIF says. Nothing is resized.
+Every image becomes shades of grey 0..255 of one common size: colour by its luma (ITU-R 601), 16 bits scaled to 8,
+transparency shown on white, as viewers do, and upright by its EXIF orientation. Nothing is resized.
 """
 
 import hashlib
@@ -13,36 +13,37 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lagvis.data.dataset import Source, natural_order
-from lagvis.data.formats.idx_folder import is_junk
+from lagvis.data.files import is_junk
 from lagvis.data.images.image_io import (
+    apply_orientation,
     has_image_signature,
     is_stored_in_colour,
     open_image,
     read_image_bytes,
     to_greyscale,
-    upright,
 )
-from lagvis.data.split import hold_out_test
+from lagvis.data.labels import natural_order
+from lagvis.data.source import Source
 from lagvis.errors import DataError
 
-ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-TRAINING, TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")
-MOST_PIXELS = 2**24  # of one picture: a first layer for more would have no room
-LAYOUT = "expected a folder for each class, cat/*.png and dog/*.png, or train/cat/*.png and test/cat/*.png"
+SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+TRAINING_NAMES, TEST_NAMES = ("train", "training"), ("test", "testing", "val", "valid", "validation")
+MAX_PIXELS = 2**24  # of one image: the first layer for more would not fit into memory
+ASSUMED_MEMORY = 2**35  # bytes, if the system does not tell
+EXPECTED = "expected a folder for each class, cat/*.png and dog/*.png, or train/cat/*.png and test/cat/*.png"
 
 
 @dataclass
-class Part:
-    """The pictures of one part, in the order of their paths."""
+class ImagePaths:
+    """The image files of one part, and the class of each."""
 
     paths: list[Path] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
 
 
 @dataclass
-class Reader:
-    """Decodes pictures one by one, each of the size of the first."""
+class ImageReader:
+    """Decodes the `count` images of a folder one by one; all must have the size of the first."""
 
     folder: Path
     count: int
@@ -52,162 +53,165 @@ class Reader:
     digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
 
     def read(self, paths: list[Path]) -> np.ndarray:
-        """The pictures (N, H, W) uint8."""
+        """Return the images (N, H, W) uint8."""
         content = bytearray()
         for path in paths:
-            content += self.picture(path)
+            content += self.read_image(path)
         return np.frombuffer(content, np.uint8).reshape(len(paths), *self.shape)
 
-    def picture(self, path: Path) -> bytes:
-        """One picture as its shades of grey, row by row; its size is known good before a pixel is decoded."""
+    def read_image(self, path: Path) -> bytes:
+        """Return the shades of grey of one image, row by row; its size is checked before a pixel is decoded."""
         content = read_image_bytes(path)
         self.digest.update(os.fsencode(path.relative_to(self.folder).as_posix()) + b"\0")
         self.digest.update(hashlib.sha256(content).digest())
-        with open_image(content, path, MOST_PIXELS) as image:
+        with open_image(content, path, MAX_PIXELS) as image:
             self.check_size(path, image)
             self.coloured += is_stored_in_colour(image)
-            grey = to_greyscale(upright(image), path)
+            grey = to_greyscale(apply_orientation(image), path)
         if self.first is None:
             self.first, self.shape = path, grey.shape
         elif grey.shape != self.shape:
-            self.refuse_size(path, grey.shape)
+            raise self.size_error(path, grey.shape)
         return grey.tobytes()
 
     def check_size(self, path: Path, image: Image.Image) -> None:
-        """Whether all can be as large as the first picture, by its header, and another is of its size."""
+        """Raise DataError if all images as large as the first do not fit into memory, or another has another size."""
         width, height = image.size
         if self.first is None:
-            if self.count * width * height > memory():
+            if self.count * width * height > memory_bytes():
                 raise DataError(
                     f"{self.folder} holds {self.count:,} pictures; as large as {path} ({width}x{height}) they need "
                     f"{self.count * width * height:,} bytes, more than this machine has; make them smaller"
                 )
-        elif sorted(image.size) != sorted(self.shape):
-            self.refuse_size(path, (height, width))
+        elif sorted(image.size) != sorted(self.shape):  # the orientation may exchange width and height
+            raise self.size_error(path, (height, width))
 
-    def refuse_size(self, path: Path, shape: tuple[int, int]) -> None:
-        """Two pictures of two sizes."""
-        assert self.first is not None
-        raise DataError(
+    def size_error(self, path: Path, shape: tuple[int, int]) -> DataError:
+        """Return the error for an image of another size than the first."""
+        return DataError(
             f"{self.first} is {self.shape[1]} wide and {self.shape[0]} high, {path} is {shape[1]} wide and {shape[0]} "
-            "high; make all pictures one size"
+            "high; make all pictures the same size"
         )
 
 
-def memory() -> int:
-    """Bytes that this machine has, or a guess where it does not tell."""
+def memory_bytes() -> int:
+    """Return the memory of this machine in bytes, or a guess if the system does not tell."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
-        return 2**35
+        return ASSUMED_MEMORY
 
 
 def is_image_file(path: Path) -> bool:
-    """Whether a file begins as a picture does."""
+    """Return whether a file begins with the signature of an image format."""
     try:
-        if not path.is_file():  # a pipe would never answer
+        if not path.is_file():  # reading a pipe would block
             return False
         with path.open("rb") as file:
             start = file.read(12)
-    except OSError:  # not ours to read, so not what is looked for
+    except OSError:  # without read permission it is not the file that is looked for
         return False
     return has_image_signature(start)
 
 
 def looks_like_image(path: Path) -> bool:
-    """Whether a file has the name of a picture, or the content where its name says nothing; no other is opened."""
-    return path.suffix.lower() in ENDINGS or (not path.suffix and is_image_file(path))
+    """Return whether a file is an image by its suffix, or by its content if it has none; no other file is opened."""
+    return path.suffix.lower() in SUFFIXES or (not path.suffix and is_image_file(path))
 
 
 def sorted_entries(folder: Path) -> list[Path]:
-    """What is in a folder and was put there on purpose, "2.png" before "10.png"."""
-    found = {path.name: path for path in folder.iterdir() if not is_junk(path.name)}
-    return [found[name] for name in natural_order(found)]
+    """Return the files and folders in a folder except junk, "2.png" before "10.png"."""
+    entries = {path.name: path for path in folder.iterdir() if not is_junk(path.name)}
+    return [entries[name] for name in natural_order(entries)]
 
 
-def folders(folder: Path) -> list[Path]:
-    """The folders in a folder."""
+def subfolders(folder: Path) -> list[Path]:
+    """Return the folders in a folder except junk, in natural order."""
     return [path for path in sorted_entries(folder) if path.is_dir()]
 
 
+def holds_image(folder: Path) -> bool:
+    """Return whether an image lies directly in a folder."""
+    return any(looks_like_image(path) for path in folder.iterdir() if not is_junk(path.name))
+
+
 def class_folders(folder: Path) -> Iterator[Path]:
-    """The folders inside, at most two levels down, that hold a picture: those of classes."""
-    for child in folders(folder):
-        if any(looks_like_image(path) for path in child.iterdir() if not is_junk(path.name)):
+    """Yield the folders of classes, directly in a folder or in its training and test folders, that hold an image."""
+    for child in subfolders(folder):
+        if holds_image(child):
             yield child
-        elif child.name.lower() in TRAINING + TEST:
-            for inner in folders(child):
-                if any(looks_like_image(path) for path in inner.iterdir() if not is_junk(path.name)):
-                    yield inner
+        elif child.name.lower() in TRAINING_NAMES + TEST_NAMES:
+            yield from filter(holds_image, subfolders(child))
 
 
 def read_image_folder(folder: Path, *, regression: bool = False) -> Source:
-    """The pictures of a folder as x (N, H, W) uint8, the names of their class folders as y (N,), text."""
+    """Return the images of a folder as x (N, H, W) uint8, and the names of their class folders as y (N,), text."""
     if regression:
-        raise DataError(f"{folder} is a folder of pictures, whose classes are no numbers; leave --loss mse out")
+        raise DataError(f"{folder} is a folder of pictures, whose classes are not numbers; leave out --loss mse")
     train, test, notices = find_parts(folder)
-    reader = Reader(folder, len(train.paths) + len(test.paths if test else ()))
-    x_train = reader.read(train.paths)
-    y_train = np.array(train.classes)
-    if test is None:
-        if len(y_train) < 2:
-            raise DataError(f"{folder} holds one picture alone; a training and a test part need one each at least")
-        rows = hold_out_test(y_train, by_class=True)
-        (x_train, x_test), (y_train, y_test) = [[a[index] for index in rows] for a in (x_train, y_train)]
-        paths = {name: [train.paths[i] for i in index] for name, index in zip(("training", "test"), rows, strict=True)}
-    else:
-        x_test, y_test = reader.read(test.paths), np.array(test.classes)
-        paths = {"training": train.paths, "test": test.paths}
+    reader = ImageReader(folder, len(train.paths) + len(test.paths if test else ()))
+    x_train, y_train = reader.read(train.paths), np.array(train.classes)
+    x_test = reader.read(test.paths if test else [])
+    sha256 = {folder.name: reader.digest.hexdigest()}
     if reader.coloured:
-        notices.insert(
-            0, f"{reader.coloured:,} of {reader.count:,} pictures are stored in colour and taken as shades of grey."
+        notices.insert(0, f"{reader.coloured:,} of {reader.count:,} pictures are in colour and converted to grey.")
+    if test is None:
+        return Source.hold_out(
+            folder.name,
+            x_train,
+            y_train,
+            sha256,
+            path=folder,
+            by_class=True,
+            row_location=lambda row: str(train.paths[row]),
+            notices=tuple(notices),
         )
+    paths = {"training": train.paths, "test": test.paths}
     return Source(
         folder.name,
         x_train=x_train,
         y_train=y_train,
         x_test=x_test,
-        y_test=y_test,
-        sha256={folder.name: reader.digest.hexdigest()},
+        y_test=np.array(test.classes),
+        sha256=sha256,
         notices=tuple(notices),
-        undivided=folder.name if test is None else "",
-        where=lambda part, row: str(paths[part][row]),
+        row_location=lambda part, row: str(paths[part][row]),
     )
 
 
-def find_parts(folder: Path) -> tuple[Part, Part | None, list[str]]:
-    """Training and test pictures by the names of the folders, and what to say of folders that are not used."""
-    inside = folders(folder)
-    named = {path.name.lower(): path for path in inside}
-    training = [named[name] for name in TRAINING if name in named]
-    tests = [named[name] for name in TEST if name in named]
-    if not training or len(training) + len(tests) < len(inside):
-        return read_part_paths(folder, inside, empty_allowed=False), None, []
+def find_parts(folder: Path) -> tuple[ImagePaths, ImagePaths | None, list[str]]:
+    """Return the training and test images by the names of the folders, and notices on folders that are not used."""
+    children = subfolders(folder)
+    by_name = {path.name.lower(): path for path in children}
+    training = [by_name[name] for name in TRAINING_NAMES if name in by_name]
+    tests = [by_name[name] for name in TEST_NAMES if name in by_name]
+    if not training or len(training) + len(tests) < len(children):
+        return find_images(folder, children, empty_allowed=False), None, []
     if len(training) > 1:
         raise DataError(f"{folder} holds both {training[0].name} and {training[1].name}; which is meant? Keep one")
     notices = [f"{path.name} is not used: the test part is {tests[0].name}." for path in tests[1:]]
-    train = read_part_paths(training[0], folders(training[0]), empty_allowed=False)
-    return train, read_part_paths(tests[0], folders(tests[0]), empty_allowed=True) if tests else None, notices
+    train = find_images(training[0], subfolders(training[0]), empty_allowed=False)
+    return train, find_images(tests[0], subfolders(tests[0]), empty_allowed=True) if tests else None, notices
 
 
-def read_part_paths(folder: Path, classes: list[Path], *, empty_allowed: bool) -> Part:
-    """The pictures of class folders, whose names are the labels."""
-    part = Part()
+def find_images(folder: Path, classes: list[Path], *, empty_allowed: bool) -> ImagePaths:
+    """Return the images of class folders, whose names are the labels; an empty one is an error unless allowed."""
+    found = ImagePaths()
     loose = next((path for path in sorted_entries(folder) if looks_like_image(path)), None)
     if loose or not classes:
         what = f"the picture {loose.name} beside" if loose else "no"
-        raise DataError(f"{folder} holds {what} class folders; {LAYOUT}")
+        raise DataError(f"{folder} holds {what} class folders; {EXPECTED}")
     for child in classes:
         if not child.name.isprintable():
             raise DataError(f"{child.parent} has a class folder called {child.name!a}; rename it as text in UTF-8")
         files = sorted_entries(child)
         inner = next((path for path in files if path.is_dir()), None)
         if inner:
-            raise DataError(f"{child} is taken as a class and holds a folder, {inner.name}; {LAYOUT}")
+            raise DataError(f"{child} is taken as a class and holds a folder, {inner.name}; {EXPECTED}")
         if not files and not empty_allowed:
             raise DataError(f"{child} holds no picture; fill or remove this class folder")
-        part.paths += files
-        part.classes += [child.name] * len(files)
-    if not part.paths:
-        raise DataError(f"{folder} holds no picture; {LAYOUT}")
-    return part
+        found.paths += files
+        found.classes += [child.name] * len(files)
+    if not found.paths:
+        raise DataError(f"{folder} holds no picture; {EXPECTED}")
+    return found

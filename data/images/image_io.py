@@ -133,7 +133,7 @@ def has_exif_orientation(image: Image.Image) -> bool:
     return image.getexif().get(EXIF_ORIENTATION, 1) != 1
 
 
-def upright(image: Image.Image) -> Image.Image:
+def apply_orientation(image: Image.Image) -> Image.Image:
     """Apply the EXIF orientation."""
     return ImageOps.exif_transpose(image) if has_exif_orientation(image) else image
 
@@ -176,13 +176,13 @@ def read_greyscale(content: bytes, name: str | Path) -> tuple[np.ndarray, list[s
     with open_image(content, name) as image:
         if has_exif_orientation(image):
             notes.append("turned as its EXIF says")
-        turned = upright(image)
-        if is_stored_in_colour(image) and has_visible_colour(turned):
+        upright = apply_orientation(image)
+        if is_stored_in_colour(image) and has_visible_colour(upright):
             notes.append("colour converted to grey")
-        grey = to_greyscale(turned, name)
-        if turned.has_transparency_data:
+        grey = to_greyscale(upright, name)
+        if upright.has_transparency_data:
             background = "white"
             if np.ptp(grey) < MIN_CONTRAST:
-                background, grey = "black", to_greyscale(turned, name, "black")
+                background, grey = "black", to_greyscale(upright, name, "black")
             notes.append(f"transparency shown on {background}")
     return grey, notes

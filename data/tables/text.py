@@ -1,4 +1,4 @@
-"""Text files as lines: gzip unpacked, the encoding found, nothing made that is longer than a line may be."""
+"""Read text files line by line: gzip or plain, the encoding detected, the length of a line limited."""
 
 import codecs
 import gzip
@@ -12,34 +12,44 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from lagvis.data.formats.idx import GZIP
+from lagvis.data.files import GZIP_MAGIC
 from lagvis.errors import DataError
 
-CHUNK = 2**20
-MOST_LINE = 2**21  # characters
-# Tables of numbers shrink to a tenth or so; a small file that grows beyond this was made to fill a memory.
-MOST_UNPACKED_PER_PACKED, ALWAYS_UNPACKED = 200, 2**26
-MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
-CONTROL = bytes([*range(9), *range(14, 32)])
-CONTROL_TEXT = re.compile(f"[{re.escape(CONTROL.decode())}]")
+CHUNK_BYTES = 2**20
+MAX_LINE_LENGTH = 2**21  # characters
+# Tables of numbers shrink to a tenth or so; a small file that unpacks to more than this was made to fill the memory.
+MAX_UNPACKED_RATIO, MIN_UNPACKED_LIMIT = 200, 2**26
+BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+CONTROL_BYTES = bytes([*range(9), *range(14, 32)])
+CONTROL_CHARACTERS = re.compile(f"[{re.escape(CONTROL_BYTES.decode())}]")
 REMEDY = "save it as CSV in UTF-8"
 
 
 @dataclass(frozen=True)
 class TextFile:
-    """A file that is text throughout, and the sha256 of its bytes, unpacked."""
+    """A text file: its path, its name in messages, its encoding, and the sha256 of its unpacked bytes."""
 
     path: Path
+    name: str
     encoding: str
     sha256: str
 
+    @property
+    def short_name(self) -> str:
+        """Return the name without its folder."""
+        return Path(self.name).name
+
 
 @contextmanager
-def open_maybe_gzip(path: Path) -> Iterator[BinaryIO]:
-    """The bytes of a file, plain or gzip; DataError for what gzip or the system refuses."""
+def open_maybe_gzip(path: Path, display_name: str = "") -> Iterator[BinaryIO]:
+    """Open a file, plain or gzip, for reading bytes; DataError for a damaged gzip file."""
     try:
         with path.open("rb") as file:
-            packed = file.read(2) == GZIP
+            packed = file.read(2) == GZIP_MAGIC
             file.seek(0)
             if packed:
                 with gzip.GzipFile(fileobj=file) as inner:
@@ -47,64 +57,68 @@ def open_maybe_gzip(path: Path) -> Iterator[BinaryIO]:
             else:
                 yield file
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{path} is a damaged gzip file ({error}); fetch or pack it again") from None
+        raise DataError(f"{display_name or path} is a damaged gzip file ({error}); fetch or pack it again") from None
 
 
-def inspect_text(path: Path) -> TextFile:
-    """Read a file once to find its encoding and digest; DataError where it is not text."""
+def inspect_text(path: Path, display_name: str = "") -> TextFile:
+    """Read a file once to detect its encoding and compute its digest; DataError where it is not text."""
+    name = display_name or str(path)
     digest, total = hashlib.sha256(), 0
-    most = max(ALWAYS_UNPACKED, path.stat().st_size * MOST_UNPACKED_PER_PACKED)
-    with open_maybe_gzip(path) as file:
-        start = file.read(CHUNK)
-        encoding = next((name for mark, name in MARKS if start.startswith(mark)), "utf-8")
+    limit = max(MIN_UNPACKED_LIMIT, path.stat().st_size * MAX_UNPACKED_RATIO)
+    with open_maybe_gzip(path, name) as file:
+        start = file.read(CHUNK_BYTES)
+        encoding = next((encoding for mark, encoding in BYTE_ORDER_MARKS if start.startswith(mark)), "utf-8")
         decoder = codecs.getincrementaldecoder("utf-8")()
         chunk = start
         while chunk:
             digest.update(chunk)
             total += len(chunk)
-            if total > most:
-                raise DataError(f"{path} unpacks to more than {most:,} bytes; unpack it by hand if that is meant")
-            if encoding != "utf-16" and len(chunk.translate(None, CONTROL)) < len(chunk):
-                found = next(byte for byte in chunk if byte in CONTROL)
-                raise DataError(f"{path} is not text: it holds the byte {found:02x}; {REMEDY}")
+            if total > limit:
+                raise DataError(f"{name} unpacks to more than {limit:,} bytes; unpack it by hand if that is intended")
+            if encoding != "utf-16" and len(chunk.translate(None, CONTROL_BYTES)) < len(chunk):
+                found = next(byte for byte in chunk if byte in CONTROL_BYTES)
+                raise DataError(f"{name} is not text: it holds the byte {found:02x}; {REMEDY}")
             if encoding == "utf-8":
                 try:
                     decoder.decode(chunk)
                 except UnicodeDecodeError:
                     encoding = "cp1252"
-            chunk = file.read(CHUNK)
+            chunk = file.read(CHUNK_BYTES)
     if not total:
-        raise DataError(f"{path} is empty; expected a table, a row a line")
-    return TextFile(path, encoding, digest.hexdigest())
+        raise DataError(f"{name} is empty; expected a table, a row a line")
+    return TextFile(path, name, encoding, digest.hexdigest())
 
 
 def read_lines(file: TextFile) -> Iterator[tuple[int, str]]:
-    """Each line that is not blank, with its number; a quoted field may go on over several, told by the first."""
-    with open_maybe_gzip(file.path) as raw:
+    """Yield the number, from 1, and the text of each line that is not blank.
+
+    A quoted cell may span several lines; they are joined under the number of the first.
+    """
+    with open_maybe_gzip(file.path, file.name) as raw:
         text = io.TextIOWrapper(raw, file.encoding, newline="")
         number = 0
         try:
-            while piece := text.readline(MOST_LINE + 1):
+            while piece := text.readline(MAX_LINE_LENGTH + 1):
                 number += 1
-                start, pieces, length, open_ = number, [piece], len(piece), piece.count('"') % 2
-                while open_ and length <= MOST_LINE:
-                    piece = text.readline(MOST_LINE + 1)
+                start, pieces, length, in_quotes = number, [piece], len(piece), piece.count('"') % 2
+                while in_quotes and length <= MAX_LINE_LENGTH:
+                    piece = text.readline(MAX_LINE_LENGTH + 1)
                     if not piece:
-                        raise DataError(f"{file.path}, line {start}: a quote is opened and never closed; close it")
+                        raise DataError(f"{file.name}, line {start}: a quote is opened and never closed; close it")
                     number += 1
                     pieces.append(piece)
                     length += len(piece)
-                    open_ ^= piece.count('"') % 2
-                if length > MOST_LINE:
+                    in_quotes ^= piece.count('"') % 2
+                if length > MAX_LINE_LENGTH:
                     raise DataError(
-                        f"{file.path}, line {start} is longer than {MOST_LINE:,} characters; expected a row a line"
-                        f"{' (a quote may not be closed)' if len(pieces) > 1 else ''}"
+                        f"{file.name}, line {start} is longer than {MAX_LINE_LENGTH:,} characters; expected a row a "
+                        f"line{' (a quote may not be closed)' if len(pieces) > 1 else ''}"
                     )
                 line = "".join(pieces).rstrip("\r\n")
-                # In UTF-16 the bytes do not show them; elsewhere `survey` has looked.
-                if file.encoding == "utf-16" and (found := CONTROL_TEXT.search(line)):
-                    raise DataError(f"{file.path}, line {start} holds the character {ord(found[0]):02x}; {REMEDY}")
+                # The bytes of UTF-16 do not show control characters; `inspect_text` has checked the other encodings.
+                if file.encoding == "utf-16" and (found := CONTROL_CHARACTERS.search(line)):
+                    raise DataError(f"{file.name}, line {start} holds the character {ord(found[0]):02x}; {REMEDY}")
                 if line and not line.isspace():
                     yield start, line
         except UnicodeError as error:
-            raise DataError(f"{file.path} is not text in {file.encoding} ({error}); {REMEDY}") from None
+            raise DataError(f"{file.name} is not text in {file.encoding} ({error}); {REMEDY}") from None

@@ -1,4 +1,4 @@
-"""A document as data, and as what a person opens: Markdown, and one HTML page that needs no network."""
+"""A document as a list of blocks, written as Markdown or as one HTML page that needs no network."""
 
 import base64
 import html
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from lagvis.report.text import escape_control
 
 STYLE = """
-:root { color-scheme: light dark; --ink: #1b1b1b; --quiet: #5a5a5a; --line: #d5d5d5; --paper: #ffffff; --code: #f3f3f3 }
+:root { color-scheme: light dark; --text: #1b1b1b; --muted: #5a5a5a; --line: #d5d5d5; --page: #ffffff; --code: #f3f3f3 }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e8e8e8; --quiet: #a8a8a8; --line: #444444; --paper: #161616; --code: #242424 }
+  :root { --text: #e8e8e8; --muted: #a8a8a8; --line: #444444; --page: #161616; --code: #242424 }
 }
-body { margin: 0 auto; max-width: 62rem; padding: 1rem 1.2rem 4rem; color: var(--ink); background: var(--paper);
+body { margin: 0 auto; max-width: 62rem; padding: 1rem 1.2rem 4rem; color: var(--text); background: var(--page);
   font: 1rem/1.5 system-ui, sans-serif }
 h1 { font-size: 1.6rem; overflow-wrap: anywhere } h2 { font-size: 1.2rem; margin-top: 2.2rem }
 figure { margin: 1rem 0 } img { max-width: 100%; height: auto; background: #ffffff; border-radius: 6px }
 @media (max-width: 45rem) { figure { overflow-x: auto } img { max-width: 45rem } }
-figcaption, caption { color: var(--quiet); font-size: .9rem; text-align: left }
+figcaption, caption { color: var(--muted); font-size: .9rem; text-align: left }
 .wide { overflow-x: auto } table { border-collapse: collapse; margin: .8rem 0; font-variant-numeric: tabular-nums }
 th, td { padding: .2rem .9rem .2rem 0; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }
 th:first-child, td:first-child, thead th:first-child { text-align: left } th { font-weight: 600 }
@@ -30,23 +30,23 @@ pre { background: var(--code); padding: .8rem; white-space: pre-wrap; overflow-w
 
 @dataclass(frozen=True)
 class Heading:
-    """Of a section."""
+    """The heading of a section."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Paragraph:
-    """A few sentences."""
+    """A paragraph of plain text."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Table:
-    """A head and rows of cells; the first column names the row, the first `left` columns are text.
+    """A header and rows of cells; the first column names the row, the first `left` columns are text.
 
-    A document leaves out the columns that hold nothing in any row.
+    A document leaves out columns that are empty in every row.
     """
 
     caption: str
@@ -54,16 +54,16 @@ class Table:
     rows: list[tuple[str, ...]]
     left: int = 1
 
-    def filled(self) -> "Table":
-        """Without its empty columns."""
+    def without_empty_columns(self) -> "Table":
+        """Return the table without the columns that are empty in every row; a table without rows keeps its header."""
         kept = [i for i in range(len(self.head)) if i == 0 or not self.rows or any(row[i] for row in self.rows)]
         head, *rows = (tuple(row[i] for i in kept) for row in (self.head, *self.rows))
         return Table(self.caption, head, rows, sum(i < self.left for i in kept))
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A PNG file beside the document, what it shows in words, and a caption."""
+class Figure:
+    """A PNG file beside the document, with its description for readers who cannot see it, and a caption."""
 
     name: str
     png: bytes
@@ -73,52 +73,59 @@ class Picture:
 
 @dataclass(frozen=True)
 class Code:
-    """Lines as they stand, but for what is not to be seen."""
+    """Preformatted lines."""
 
     text: str
 
     @property
-    def lines(self) -> str:
-        """As a document has them."""
+    def escaped(self) -> str:
+        """The lines with an escape for each character that is not printable."""
         return "\n".join(map(escape_control, self.text.rstrip().split("\n")))
 
 
-Block = Heading | Paragraph | Table | Picture | Code
+Block = Heading | Paragraph | Table | Figure | Code
 
 
-def markdown(title: str, blocks: list[Block]) -> str:
-    """The document as Markdown, its pictures linked."""
-    return "\n\n".join([f"# {marked(title)}", *map(markdown_block, blocks)]) + "\n"
+def to_markdown(title: str, blocks: list[Block]) -> str:
+    """Return the document as Markdown that links its figures."""
+    return "\n\n".join([f"# {escape_markdown(title)}", *map(markdown_block, blocks)]) + "\n"
 
 
-def marked(text: str) -> str:
-    """Text that means in Markdown what it says."""
+def escape_markdown(text: str) -> str:
+    """Return text with a backslash before each character that has a meaning in Markdown."""
     return re.sub(r"([\\`*_\[\]<>|~#&$!])", r"\\\1", escape_control(text))
 
 
 def markdown_block(block: Block) -> str:
-    """One block."""
+    """Return one block as Markdown."""
     match block:
         case Heading():
-            return f"## {marked(block.text)}"
+            return f"## {escape_markdown(block.text)}"
         case Paragraph():
-            return marked(block.text)
-        case Picture():
-            return f"![{marked(block.alt)}]({block.name})\n\n{marked(block.caption)}"
+            return escape_markdown(block.text)
+        case Figure():
+            return f"![{escape_markdown(block.alt)}]({block.name})\n\n{escape_markdown(block.caption)}"
         case Code():
             fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", block.text)), default=0))
-            return f"{fence}\n{block.lines}\n{fence}"
+            return f"{fence}\n{block.escaped}\n{fence}"
         case Table():
-            block = block.filled()
-            rule = ["---" if i < block.left else "---:" for i in range(len(block.head))]
-            lines = [[marked(cell) for cell in row] for row in (block.head, *block.rows)]
-            table = "\n".join("| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:]))
-            return f"{marked(block.caption)}\n\n{table}"
+            return markdown_table(block.without_empty_columns())
 
 
-def page(title: str, blocks: list[Block]) -> str:
-    """The document as one HTML page, its pictures inside; it asks for nothing, and a browser is told so."""
-    name = said(title)
+def markdown_table(table: Table) -> str:
+    """Return a table as Markdown, below its caption."""
+    rule = ["---" if i < table.left else "---:" for i in range(len(table.head))]
+    head, *rows = ([escape_markdown(cell) for cell in row] for row in (table.head, *table.rows))
+    lines = "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows))
+    return f"{escape_markdown(table.caption)}\n\n{lines}"
+
+
+def to_html(title: str, blocks: list[Block]) -> str:
+    """Return the document as one HTML page with its figures inside.
+
+    The page requests nothing, and its Content-Security-Policy forbids every request.
+    """
+    name = escape_html(title)
     body = "\n".join(map(html_block, blocks))
     return f"""<!doctype html>
 <html lang="en">
@@ -140,33 +147,37 @@ def page(title: str, blocks: list[Block]) -> str:
 
 
 def html_block(block: Block) -> str:
-    """One block."""
+    """Return one block as HTML."""
     match block:
         case Heading():
-            return f"<h2>{said(block.text)}</h2>"
+            return f"<h2>{escape_html(block.text)}</h2>"
         case Paragraph():
-            return f"<p>{said(block.text)}</p>"
-        case Picture():
+            return f"<p>{escape_html(block.text)}</p>"
+        case Figure():
             source = f"data:image/png;base64,{base64.b64encode(block.png).decode()}"
-            caption = f"<figcaption>{said(block.caption)}</figcaption>"
-            return f'<figure><img src="{source}" alt="{said(block.alt)}">{caption}</figure>'
+            caption = f"<figcaption>{escape_html(block.caption)}</figcaption>"
+            return f'<figure><img src="{source}" alt="{escape_html(block.alt)}">{caption}</figure>'
         case Code():
-            return f"<pre>{html.escape(block.lines)}</pre>"
+            return f"<pre>{html.escape(block.escaped)}</pre>"
         case Table():
-            block = block.filled()
-            kinds = [' class="text"' if 0 < i < block.left else "" for i in range(len(block.head))]
-            head = "".join(f'<th scope="col"{k}>{said(c)}</th>' for k, c in zip(kinds, block.head, strict=True))
-            rows = "\n".join(
-                f'<tr><th scope="row">{said(row[0])}</th>'
-                + "".join(f"<td{kind}>{said(cell)}</td>" for kind, cell in zip(kinds[1:], row[1:], strict=True))
-                + "</tr>"
-                for row in block.rows
-            )
-            name = said(block.caption)
-            inside = f"<caption>{name}</caption><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody>"
-            return f'<div class="wide" role="region" aria-label="{name}" tabindex="0"><table>{inside}</table></div>'
+            return html_table(block.without_empty_columns())
 
 
-def said(text: str) -> str:
-    """Text for a page."""
+def html_table(table: Table) -> str:
+    """Return a table as HTML, in a region that scrolls where the table is wider than the page."""
+    classes = [' class="text"' if 0 < i < table.left else "" for i in range(len(table.head))]
+    head = "".join(f'<th scope="col"{k}>{escape_html(c)}</th>' for k, c in zip(classes, table.head, strict=True))
+    rows = "\n".join(
+        f'<tr><th scope="row">{escape_html(row[0])}</th>'
+        + "".join(f"<td{kind}>{escape_html(cell)}</td>" for kind, cell in zip(classes[1:], row[1:], strict=True))
+        + "</tr>"
+        for row in table.rows
+    )
+    name = escape_html(table.caption)
+    inside = f"<caption>{name}</caption><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody>"
+    return f'<div class="wide" role="region" aria-label="{name}" tabindex="0"><table>{inside}</table></div>'
+
+
+def escape_html(text: str) -> str:
+    """Return text for HTML, with an escape for each character that is not printable."""
     return html.escape(escape_control(text))

@@ -1,4 +1,4 @@
-"""The pictures of a run that are graphs: curves, calibration, activity, importance, predicted against true."""
+"""Figures made of lines and bars: training curves, calibration, unit activity, feature importance, predictions."""
 
 import math
 from typing import Any
@@ -6,170 +6,191 @@ from typing import Any
 import numpy as np
 
 from lagvis.inference.diagnostics import Calibration, Diagnostics, Importance
-from lagvis.report.plots.figure import BETWEEN, QUIET, TRAIN, VALIDATION, WRONG, axis_labels, left_of, new_figure, room
+from lagvis.report.plots.figure import (
+    GREY,
+    NEUTRAL,
+    TRAIN,
+    VALIDATION,
+    WRONG,
+    axis_labels,
+    left_margin,
+    new_figure,
+    text_width,
+)
 from lagvis.report.text import pluralize
 from lagvis.training.model import Model
 
-History = list[dict[str, float | None]]
+History = list[dict[str, float | None]]  # an epoch each, by the columns of metrics.csv; a column may be missing
 
-LOG_FROM = 30.0  # times the smallest loss, beyond which a straight axis would hide the end
-MOST_BARS = 25
-LONGEST_FEATURE = 40  # letters
-LEAST_BARS = 4.0  # inches beside the names of features
-MOST_POINTS = 2000
-MOST_TARGETS = 6
-MOST_LAYERS = 24
+LOG_SCALE_RATIO = 30.0  # of the largest to the smallest loss, above which a linear axis would hide the end
+MAX_MARKED_EPOCHS = 60  # of a curve whose points have markers
+MAX_BARS = 25
+MAX_FEATURE_LENGTH = 40  # characters of a label
+MAX_TARGET_LENGTH = 28
+MIN_BARS_WIDTH = 4.0  # inches beside the labels of the features
+MAX_POINTS = 2000
+MAX_TARGETS = 6
+MAX_LAYERS = 24
+GOLDEN_RATIO = 0.618034
 
 
-def curves(history: History) -> Any:
-    """Loss and accuracy over rows seen, an epoch a point, with the epoch of the lowest validation loss marked."""
+def plot_curves(history: History) -> Any:
+    """Plot loss and accuracy over the samples seen, a point an epoch, the lowest validation loss marked by a star."""
     seen = np.array([row["samples"] for row in history], dtype=float)
     best = best_epoch(history)
-    measures = [("loss", "loss"), ("accuracy", "accuracy (%)")]
-    present = [(key, label) for key, label in measures if any(row[f"train_{key}"] is not None for row in history)]
-    made = new_figure(8.0 if len(present) > 1 else 5.2, 3.65, bottom=0.75)
-    panels = made.subplots(1, len(present), squeeze=False, gridspec_kw={"wspace": 0.22})[0]
-    for axes, (key, label) in zip(panels, present, strict=True):
-        lowest, highest = math.inf, 0.0
-        for part, colour, mark in (("train", TRAIN, "o"), ("validation", VALIDATION, "s")):
-            values = np.array([row[f"{part}_{key}"] for row in history], dtype=float)
-            values = np.where(np.isfinite(values), values, np.nan) * (100.0 if key == "accuracy" else 1.0)
+    labels = {"loss": "loss", "accuracy": "accuracy (%)"}
+    metrics = [metric for metric in labels if any(row.get(f"train_{metric}") is not None for row in history)]
+    figure = new_figure(8.0 if len(metrics) > 1 else 5.2, 3.65, bottom=0.75)
+    panels = figure.subplots(1, len(metrics), squeeze=False, gridspec_kw={"wspace": 0.22})[0]
+    for axes, metric in zip(panels, metrics, strict=True):
+        smallest, largest = math.inf, 0.0
+        for part, colour, marker in (("train", TRAIN, "o"), ("validation", VALIDATION, "s")):
+            values = curve_values(history, f"{part}_{metric}") * (100.0 if metric == "accuracy" else 1.0)
             if np.isnan(values).all():
                 continue
             name = "training" if part == "train" else part
-            axes.plot(seen, values, mark + "-", color=colour, markersize=3.5 if len(seen) < 60 else 0, label=name)
-            lowest, highest = min(lowest, np.nanmin(values)), max(highest, np.nanmax(values))
+            size = 3.5 if len(seen) < MAX_MARKED_EPOCHS else 0
+            axes.plot(seen, values, marker + "-", color=colour, markersize=size, label=name)
+            smallest, largest = min(smallest, np.nanmin(values)), max(largest, np.nanmax(values))
             if part == "validation" and best is not None:
                 axes.plot(
                     seen[best], values[best], "*", color=colour, markersize=13, markeredgecolor="black",
                     label=f"lowest validation loss: epoch {int(history[best]['epoch'] or 0)}",
                 )  # fmt: skip
-        if key == "loss" and 0 < lowest < highest / LOG_FROM:
+        if metric == "loss" and 0 < smallest < largest / LOG_SCALE_RATIO:
             axes.set_yscale("log")
-            axes.yaxis.set_major_locator(powers())
+            axes.yaxis.set_major_locator(log_ticks())
             axes.yaxis.set_major_formatter(lambda value, _: short_number(value))
             axes.yaxis.set_minor_formatter(lambda value, _: "")
-        axes.set(xlabel="rows seen in training", ylabel=label, title=key.capitalize())
+        axes.set(xlabel="training samples seen", ylabel=labels[metric], title=metric.capitalize())
         axes.set_xlim(left=0.0)
         axes.xaxis.set_major_formatter(lambda value, _: short_number(value))
-        axes.xaxis.set_major_locator(at_most_ticks(6))
-    made.subplots_adjust(left=left_of(panels[0]) / made.get_figwidth())
+        axes.xaxis.set_major_locator(linear_ticks(6))
+    figure.subplots_adjust(left=left_margin(panels[0]) / figure.get_figwidth())
     lines, names = panels[0].get_legend_handles_labels()
-    made.legend(lines, names, loc="lower center", ncols=3, fontsize=8)  # where no curve can be
-    return made
+    figure.legend(lines, names, loc="lower center", ncols=3, fontsize=8)  # below the axes, where it covers no curve
+    return figure
+
+
+def curve_values(history: History, column: str) -> np.ndarray:
+    """Return a column of the history (epochs,) in float64, NaN where the value is missing or not finite."""
+    values = np.array([row.get(column) for row in history], dtype=float)
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def best_epoch(history: History) -> int | None:
-    """The row with the lowest validation loss."""
-    losses = [(value, i) for i, row in enumerate(history) if (value := row["validation_loss"]) is not None]
-    finite = [(value, i) for value, i in losses if math.isfinite(value)]
-    return min(finite)[1] if finite else None
+    """Return the index of the epoch with the lowest finite validation loss, or None."""
+    losses = curve_values(history, "validation_loss")
+    return None if np.isnan(losses).all() else int(np.nanargmin(losses))
 
 
-def at_most_ticks(count: int) -> Any:
-    """So few marks on an axis that their numbers stand apart."""
+def linear_ticks(count: int) -> Any:
+    """Return a locator of at most `count` ticks, so that their numbers do not touch."""
     from matplotlib.ticker import MaxNLocator
 
     return MaxNLocator(count, steps=[1, 2, 2.5, 5, 10])
 
 
-def powers() -> Any:
-    """Marks at 1, 2 and 5 of each power of ten."""
+def log_ticks() -> Any:
+    """Return a locator of ticks at 1, 2 and 5 of each power of ten."""
     from matplotlib.ticker import LogLocator
 
     return LogLocator(subs=(1.0, 2.0, 5.0))
 
 
 def short_number(value: float) -> str:
-    """250000 -> 250k; 1500000 -> 1.5M; 2e+15 stays."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+    """Return a number with a suffix: 250000 -> 250k; 1500000 -> 1.5M; 2e+15 stays."""
+    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if size <= abs(value) < 1000 * size:
-            return f"{value / size:g}{letter}"
+            return f"{value / size:g}{suffix}"
     return f"{value:g}"
 
 
-def calibration(found: Calibration) -> Any:
-    """How often answers of a probability were right, and below it how many there were of each."""
-    made = new_figure(5.2, 4.85, bottom=0.75)
-    upper, lower = made.subplots(2, 1, sharex=True, height_ratios=(3, 1), gridspec_kw={"hspace": 0.08})
-    bins = len(found.counts)
-    some = found.counts > 0
-    upper.plot([0, 1], [0, 1], "--", color=QUIET, linewidth=1, label="as often right as it says")
-    upper.plot(found.probability[some], found.right[some], "o-", color=TRAIN, label="this network")
-    upper.set(ylabel="share that was right", ylim=(-0.03, 1.03), xlim=(0, 1))
-    upper.set_title(f"Expected calibration error {found.error:.4f}")
-    made.legend(*upper.get_legend_handles_labels(), loc="lower center", ncols=2, fontsize=8)  # where no point can be
-    bars = lower.bar((np.arange(bins) + 0.5) / bins, found.counts, width=0.9 / bins, color=BETWEEN)
-    lower.bar_label(bars, [f"{count:,}" if count else "" for count in found.counts], fontsize=7, padding=1)
-    lower.set(xlabel="probability of the answer", ylabel="rows")
-    lower.set_ylim(0, 1.25 * max(1, found.counts.max()))
-    lower.yaxis.set_major_locator(at_most_ticks(3))
-    return made
+def plot_calibration(calibration: Calibration) -> Any:
+    """Plot the accuracy of predictions over their probability, and below it the number of rows in each bin."""
+    figure = new_figure(5.2, 4.85, bottom=0.75)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1), gridspec_kw={"hspace": 0.08})
+    bins = len(calibration.counts)
+    filled = calibration.counts > 0
+    upper.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, label="perfectly calibrated")
+    upper.plot(calibration.probability[filled], calibration.right[filled], "o-", color=TRAIN, label="this network")
+    upper.set(ylabel="share of correct predictions", ylim=(-0.03, 1.03), xlim=(0, 1))
+    upper.set_title(f"Expected calibration error {calibration.error:.4f}")
+    figure.legend(*upper.get_legend_handles_labels(), loc="lower center", ncols=2, fontsize=8)  # below the axes
+    bars = lower.bar((np.arange(bins) + 0.5) / bins, calibration.counts, width=0.9 / bins, color=NEUTRAL)
+    lower.bar_label(bars, [f"{count:,}" if count else "" for count in calibration.counts], fontsize=7, padding=1)
+    lower.set(xlabel="probability of the predicted class", ylabel="rows")
+    lower.set_ylim(0, 1.25 * max(1, calibration.counts.max()))
+    lower.yaxis.set_major_locator(linear_ticks(3))
+    return figure
 
 
-def activity(layers: tuple[np.ndarray, ...]) -> Any:
-    """A point for each hidden unit, by layer: in how many rows it is above zero; those that never are stand out."""
-    layers = layers[:MOST_LAYERS]
+def plot_unit_activity(activity: tuple[np.ndarray, ...]) -> Any:
+    """Plot for each hidden layer the share of rows in which each unit is above zero; dead units are marked by X."""
+    layers = activity[:MAX_LAYERS]
     labels = [f"layer {i + 1}: {pluralize(len(s), 'unit')}\n{int(np.sum(s == 0)):,} dead" for i, s in enumerate(layers)]
-    made = new_figure(8.0, 0.9 + 0.55 * len(layers), left=0.25 + room(labels))
-    axes = made.subplots()
+    figure = new_figure(8.0, 0.9 + 0.55 * len(layers), left=0.25 + text_width(labels))
+    axes = figure.subplots()
     for i, shares in enumerate(layers):
-        dots = np.sort(shares)[:: max(1, len(shares) // MOST_POINTS)]
-        height = i + 0.6 * ((np.arange(len(dots)) * 0.618034) % 1.0 - 0.5)  # spread evenly, and the same every time
-        dead = dots == 0
-        axes.plot(100 * dots[~dead], height[~dead], "o", color=TRAIN, markersize=4, alpha=0.6, markeredgewidth=0)
-        axes.plot(100 * dots[dead], height[dead], "X", color=WRONG, markersize=7, markeredgewidth=0)
+        shown = np.sort(shares)[:: max(1, len(shares) // MAX_POINTS)]
+        # Multiples of the golden ratio spread the points evenly, and equally in every run.
+        height = i + 0.6 * ((np.arange(len(shown)) * GOLDEN_RATIO) % 1.0 - 0.5)
+        dead = shown == 0
+        axes.plot(100 * shown[~dead], height[~dead], "o", color=TRAIN, markersize=4, alpha=0.6, markeredgewidth=0)
+        axes.plot(100 * shown[dead], height[dead], "X", color=WRONG, markersize=7, markeredgewidth=0)
     axes.set_yticks(range(len(layers)), labels)
     axes.set(xlabel="rows in which a unit is active (%)", xlim=(-2, 102), ylim=(len(layers) - 0.5, -0.5))
-    axes.set_title("How often each hidden unit is active")
-    return made
+    axes.set_title("Activity of each hidden unit")
+    return figure
 
 
-def importance(found: Importance, *, accuracy: bool) -> Any:
-    """Bars of what is lost when a feature is shuffled, the largest first."""
-    count = min(len(found.names), MOST_BARS)
-    names = axis_labels(found.names[:count], LONGEST_FEATURE, [f"column {number}" for number in found.columns])
-    left = 0.3 + room(names)
-    made = new_figure(max(7.0, left + LEAST_BARS), 0.95 + 0.26 * count, left=left)
-    axes = made.subplots()
+def plot_importance(importance: Importance, *, accuracy: bool) -> Any:
+    """Plot the permutation importance of features as bars, the largest first: accuracy or R² lost by shuffling one."""
+    count = min(len(importance.names), MAX_BARS)
+    columns = [f"column {number}" for number in importance.columns]
+    labels = axis_labels(importance.names[:count], MAX_FEATURE_LENGTH, columns)
+    left = 0.3 + text_width(labels)
+    figure = new_figure(max(7.0, left + MIN_BARS_WIDTH), 0.95 + 0.26 * count, left=left)
+    axes = figure.subplots()
     scale = 100.0 if accuracy else 1.0
     axes.barh(
-        range(count), scale * found.mean[:count], xerr=scale * found.deviation[:count], color=BETWEEN,
+        range(count), scale * importance.mean[:count], xerr=scale * importance.deviation[:count], color=NEUTRAL,
         error_kw={"ecolor": "#333333", "elinewidth": 1},
     )  # fmt: skip
-    axes.set_yticks(range(count), names)
+    axes.set_yticks(range(count), labels)
     axes.set_ylim(count - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
-    axes.axvline(0.0, color=QUIET, linewidth=1)
+    axes.axvline(0.0, color=GREY, linewidth=1)
     axes.set(xlabel="accuracy lost (percentage points)" if accuracy else "R² lost")
-    axes.set_title("What is lost when one feature is shuffled")
-    return made
+    axes.set_title("Loss of quality when one feature is shuffled")
+    return figure
 
 
-def predicted(found: Diagnostics, model: Model) -> Any:
-    """For each target the predicted over the true number, and how the differences are spread."""
-    assert found.predicted is not None
-    assert found.true is not None
-    count = min(found.true.shape[1], MOST_TARGETS)
-    (shown,) = axis_labels([model.unit], instead=[""])
-    unit = f" ({shown})" if shown else ""
-    made = new_figure(8.0, 3.4 * count)
-    names = axis_labels(model.target_names, 28, [f"target {i + 1}" for i in range(len(model.target_names))])
-    every = max(1, len(found.true) // MOST_POINTS)
-    for k, (left, right) in enumerate(made.subplots(count, 2, squeeze=False)):
-        finite = np.isfinite(found.predicted[:, k])
-        true, said = found.true[finite, k], found.predicted[finite, k]
+def plot_predictions(diagnostics: Diagnostics, model: Model) -> Any:
+    """Plot predicted over true values for each target, and a histogram of their differences."""
+    assert diagnostics.predicted is not None
+    assert diagnostics.true is not None
+    count = min(diagnostics.true.shape[1], MAX_TARGETS)
+    (unit,) = axis_labels([model.unit], fallbacks=[""])
+    suffix = f" ({unit})" if unit else ""
+    figure = new_figure(8.0, 3.4 * count)
+    fallbacks = [f"target {i + 1}" for i in range(len(model.target_names))]
+    names = axis_labels(model.target_names, MAX_TARGET_LENGTH, fallbacks)
+    every = max(1, len(diagnostics.true) // MAX_POINTS)
+    for k, (left, right) in enumerate(figure.subplots(count, 2, squeeze=False)):
+        finite = np.isfinite(diagnostics.predicted[:, k])
+        true, predicted = diagnostics.true[finite, k], diagnostics.predicted[finite, k]
         if len(true):
-            ends = [min(true.min(), said.min()), max(true.max(), said.max())]
-            left.plot(ends, ends, "--", color=QUIET, linewidth=1, label="exact")
-            left.plot(true[::every], said[::every], "o", color=TRAIN, markersize=3, alpha=0.5, markeredgewidth=0)
-            right.hist(said - true, bins=30, color=BETWEEN)
+            ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
+            left.plot(ends, ends, "--", color=GREY, linewidth=1, label="exact")
+            left.plot(true[::every], predicted[::every], "o", color=TRAIN, markersize=3, alpha=0.5, markeredgewidth=0)
+            right.hist(predicted - true, bins=30, color=NEUTRAL)
             left.legend(loc="upper left", fontsize=8)
-        right.axvline(0.0, color=QUIET, linestyle="--", linewidth=1)
-        left.set(xlabel=f"true{unit}", ylabel=f"predicted{unit}", title=names[k])
-        right.set(xlabel=f"predicted minus true{unit}", ylabel="rows", title="Differences")
+        right.axvline(0.0, color=GREY, linestyle="--", linewidth=1)
+        left.set(xlabel=f"true{suffix}", ylabel=f"predicted{suffix}", title=names[k])
+        right.set(xlabel=f"predicted minus true{suffix}", ylabel="rows", title="Differences")
         for axes in (left, right):
-            axes.xaxis.set_major_locator(at_most_ticks(6))
-    left = max(left_of(axes) for axes in made.axes[::2])
-    made.subplots_adjust(left=left / made.get_figwidth(), wspace=0.25, hspace=0.32)
-    return made
+            axes.xaxis.set_major_locator(linear_ticks(6))
+    margin = max(left_margin(axes) for axes in figure.axes[::2])
+    figure.subplots_adjust(left=margin / figure.get_figwidth(), wspace=0.25, hspace=0.32)
+    return figure

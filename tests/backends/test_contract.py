@@ -69,11 +69,11 @@ def test_fixed_arrays_serve_many_runs_and_a_returned_state_the_next(backend):
     np.testing.assert_array_equal(backend.to_numpy(constants[0]["x"]), example("float64")[2][0]["x"])
 
 
-def test_a_backend_says_what_it_is(backend_of, dtype):
+def test_backend_reports_dtype_and_versions_as_text(backend_of, dtype):
     backend = backend_of(dtype)
     assert backend.dtype == dtype
     assert backend.versions()
-    assert backend.synchronize() is None
+    assert all(isinstance(value, str) and value for value in backend.versions().values())
 
 
 @pytest.mark.parametrize("name", ["jax", "jax-uncompiled"])

@@ -9,6 +9,7 @@ import pytest
 
 from lagvis.backends.registry import select
 from lagvis.network.activations import ACTIVATIONS
+from lagvis.network.initializers import zero_optimizer_state
 from lagvis.network.losses import LOSSES
 from lagvis.network.optimizers import sgd
 from lagvis.network.step import make_step
@@ -144,9 +145,7 @@ def test_training_replayed_equals_plain_bit_for_bit(opened, activation, momentum
         optimizer = sgd(momentum=momentum, nesterov=True)
         loss = LOSSES["cross-entropy"]
         step = make_step(activation=ACTIVATIONS[activation], loss=loss, optimizer=optimizer, xp=backend.xp)
-        state = {"params": params, "totals": zero} | {
-            name: tree_map(np.zeros_like, params) for name in optimizer.state_names
-        }
+        state = {"params": params, "totals": zero} | zero_optimizer_state(optimizer, params)
         data = {
             "x": np.random.default_rng(1).integers(0, 256, (40, 7), dtype=np.uint8),
             "y": np.arange(40, dtype=np.uint8) % 3,

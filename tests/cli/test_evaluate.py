@@ -38,8 +38,8 @@ def test_the_text_shows_the_confusion_matrix_by_class(run, capsys):
     text = capsys.readouterr().out
     assert "accuracy 100.00%" in text
     assert text.count("100.00%") == 6  # of all, balanced, and of each class
-    assert "always answering 3 gives 27.50%" in text
-    assert "true \\ said" in text
+    assert "always predicting 3 gives 27.50%" in text
+    assert "true \\ predicted" in text
 
 
 def test_of_other_data_without_a_test_part_all_rows_are_judged(run, tmp_path, capsys):
@@ -48,7 +48,7 @@ def test_of_other_data_without_a_test_part_all_rows_are_judged(run, tmp_path, ca
     out, err = capsys.readouterr()
     assert np.sum(json.loads(out)["confusion"]) == json.loads(out)["rows"] == 100
     assert err.splitlines()[-1] == (
-        "other.npz holds no test part: all its rows count, also such as the network has learned from."
+        "other.npz holds no test part: all its rows are evaluated, including any that the network was trained on."
     )
     assert "are kept for the test" not in err
     with np.load(tmp_path / "other.npz") as arrays:
@@ -73,7 +73,7 @@ def test_data_that_changed_since_are_not_taken_for_those_of_the_run(run, tmp_pat
     assert evaluate.main(["r", "--device", "cpu", "--data", "data.npz", "--json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["rows"] == len(x) + 1
-    assert "also such as the network has learned from" in err
+    assert "including any that the network was trained on" in err
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_file_without_its_recipe_asks_for_the_data(run, tmp_path, capsys):
     (tmp_path / "alone").mkdir()
     (run / "last.safetensors").rename(tmp_path / "alone" / "net.safetensors")
     assert run_cli(evaluate.main, ["alone/net.safetensors", "--device", "cpu"]) == 7
-    assert "say --data PATH" in capsys.readouterr().err
+    assert "use --data PATH" in capsys.readouterr().err
     assert evaluate.main(["alone/net.safetensors", "--device", "cpu", "--data", "data.npz"]) == 0
 
 

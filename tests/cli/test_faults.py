@@ -128,7 +128,8 @@ def test_a_signal_at_any_operation_loses_nothing(arguments, whole, tmp_path, whi
         assert read_or_nothing(runs / "run" / "last.safetensors"), where
         saved += "Stopped after step" in err
         assert go_on(arguments, runs) == whole, where
-    assert saved > (len(results) // 3 if times == 1 else -1)
+    if times == 1:  # a second signal ends the process before it may have saved
+        assert saved > len(results) // 3
 
 
 def training(results):

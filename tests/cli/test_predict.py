@@ -14,6 +14,7 @@ from lagvis.cli import evaluate, predict, train
 from lagvis.cli.errors import run_cli
 from lagvis.data.datasets import load_dataset
 from lagvis.data.images.mnist_style import BLANK, SEVERAL
+from lagvis.data.predict_input import EXPECTED
 from tests.cli.commands import ROOT, environment, run_command
 from tests.factories import bands, idx_bytes, write_folder
 
@@ -312,7 +313,7 @@ def test_columns_are_found_by_their_names(here, ask, refused, table):
         assert ask.err == (f"other.csv: not used: {', '.join(others)}.\n" if others else "")
     found = written("bare.csv", False, ["a", "b", "c", "art"])
     assert [p["probabilities"] for p in found] == [p["probabilities"] for p in first]
-    assert ask.err == "bare.csv: the label is column 4 (--label says otherwise).\n"
+    assert ask.err == "bare.csv: the label is column 4 (--label names another).\n"
     (here / "lost.csv").write_text("a,b,weight\n1,2,3\n")
     assert "lost.csv has no column 'c', of which the network takes 1; it has the columns a, b, weight: add" in refused(
         "table", "lost.csv"
@@ -429,10 +430,95 @@ def test_rows_without_all_numbers_of_their_label_are_answered_without_one(here, 
     assert [len(line.split()) for line in capsys.readouterr().out.splitlines()[1:]] == [7, 11, 7]
 
 
-def test_other_columns_are_no_test_of_the_network(here, runs, table, capsys):
-    (here / "other.csv").write_text("c,a,b,art\n" + "".join(f"{c},{a},{b},{art}\n" for a, b, c, art in table))
-    assert run_cli(evaluate.main, ["table", "-o", str(runs), "--data", "other.csv"]) == 3
-    assert "'c' as feature 1 of a row, the network learned from 'a' there" in capsys.readouterr().err
+@pytest.fixture
+def judge(runs, capsys):
+    """`judge(run, file, *words)` -> the result of evaluate.py; what stderr said is in `judge.err`."""
+
+    def judge(run, file, *words, code=0):
+        capsys.readouterr()
+        command = [run, "-o", str(runs), "--device", "cpu", "--json", "--data", str(file), *words]
+        assert run_cli(evaluate.main, command) == code, capsys.readouterr().err
+        out, judge.err = capsys.readouterr()
+        return json.loads(out) if code == 0 else None
+
+    return judge
+
+
+@pytest.mark.parametrize(
+    "order",
+    [["c", "a", "b", "art"], ["art", "c", "b", "a"], ["id", "a", "b", "art", "weight", "c"], ["a", "b", "c", "kind"]],
+)
+def test_evaluate_columns_in_another_order_or_among_others_same_result(here, judge, table, order):
+    def write(name, names):
+        rows = [dict(zip(("a", "b", "c", "art"), row, strict=True)) for row in table]
+        other = [{"id": str(i), "weight": "80", "kind": row["art"]} for i, row in enumerate(rows)]
+        lines = [",".join((row | more)[c] for c in names) for row, more in zip(rows, other, strict=True)]
+        (here / name).write_text("\n".join([",".join(names), *lines]) + "\n")
+
+    write("plain.csv", ["a", "b", "c", "art"])
+    write("other.csv", order)
+    plain, other = judge("table", "plain.csv"), judge("table", "other.csv")
+    assert plain["rows"] == 20
+    assert {key: plain[key] for key in plain if key != "data"} == {key: other[key] for key in other if key != "data"}
+    unused = [c for c in order if c in ("id", "weight")]
+    assert ("other.csv: not used: " + ", ".join(unused) in judge.err) == bool(unused)
+
+
+def test_evaluate_test_table_of_folder_in_another_order_is_matched(here, judge, table):
+    (here / "set").mkdir()
+    rows = [",".join(row) for row in table]
+    (here / "set" / "train.csv").write_text("\n".join([TABLE.strip(), *rows]) + "\n")
+    (here / "plain.csv").write_text("\n".join([TABLE.strip(), *rows]) + "\n")
+    lines = [f"{art},x,{c},{b},{a}" for a, b, c, art in table]
+    (here / "set" / "test.csv").write_text("\n".join(["art,z,c,b,a", *lines]) + "\n")
+    plain, other = judge("table", "plain.csv"), judge("table", "set")
+    assert other["test_loss"] == pytest.approx(plain["test_loss"], rel=1e-5)  # the rows stand in another order
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a,b,art\n1,2,cat\n3,4,dog\n", "has no column 'c', of which the network takes 1"),
+        ("a,b,c\n1,2,3\n3,4,5\n", "has no label column 'art'; it has the features alone; add the label column"),
+        ("a,b,c,d,e\n1,2,3,4,5\n3,4,5,6,7\n", "beside the features it has d, e; name the label column with --label"),
+        ("a,b,c,art\n1,2,3,cat\n3,4,5,bird\n", "has the label bird, which the network does not know"),
+        ("1,2,3\n3,4,5\n", "has no label column (art); add it"),
+    ],
+)
+def test_evaluate_table_without_needed_columns_is_exit_3(here, judge, table, text, words):
+    (here / "other.csv").write_text(text)
+    judge("table", "other.csv", code=3)
+    assert words in judge.err
+
+
+def test_evaluate_label_option_names_the_column(here, judge, table):
+    lines = [f"{c},{a},{b},{art},1\n" for a, b, c, art in table]
+    (here / "other.csv").write_text("c,a,b,what,x\n" + "".join(lines))
+    judge("table", "other.csv", code=3)
+    assert judge("table", "other.csv", "--label", "what")["rows"] == 20
+
+
+def test_evaluate_several_targets_are_matched_by_name(here, runs, judge):
+    x = np.random.default_rng(4).normal(5, 2, (30, 2))
+    y = x @ [[1.0, 2.0], [3.0, -1.0]]
+    lines = [f"{a:.4f},{b:.4f},{s:.4f},{t:.4f}\n" for (a, b), (s, t) in zip(x, y, strict=True)]
+    swapped = [f"{t:.4f},{b:.4f},{s:.4f},{a:.4f}\n" for (a, b), (s, t) in zip(x, y, strict=True)]
+    (here / "plain.csv").write_text("a,b,s,t\n" + "".join(lines))
+    (here / "other.csv").write_text("t,b,s,a\n" + "".join(swapped))
+    quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "-e", "1", "--validation", "0"]
+    words = ["--loss", "mse", "--label", "s,t", "--data", "plain.csv", "--name", "two", "-o", str(runs)]
+    assert train.main([*quick, *words]) == 0
+    (here / "both").mkdir()
+    (here / "both" / "train.csv").write_text("a,b,s,t\n" + "".join(lines))
+    for name, text in (("plain", "a,b,s,t\n" + "".join(lines)), ("other", "t,b,s,a\n" + "".join(swapped))):
+        (here / "both" / "test.csv").write_text(text)
+        judge_result = judge("two", "both")
+        if name == "plain":
+            plain = judge_result
+    assert plain["test_loss"] == judge_result["test_loss"]
+    (here / "lost.csv").write_text("a,b,s,x\n1,2,3,4\n3,4,5,6\n")
+    judge("two", "lost.csv", code=3)
+    assert "has no label column (s, t)" in judge.err
 
 
 def test_one_hot_labels_stand_beside_the_answers(here, runs, ask):
@@ -491,7 +577,7 @@ def cut_png(path):
         ("digits", "empty", lambda p: p.mkdir(), "empty holds no picture; it holds nothing"),
         ("digits", "pipe.png", os.mkfifo, "pipe.png is neither a file nor a folder"),
         ("digits", "a.csv", lambda p: p.write_text("1,2,3\n4,5,6\n"), "a.csv, line 1 has 3 columns; expected the 784"),
-        ("bands", "a.csv", lambda p: p.write_text(("1," * 35 + "0.5\n") * 2), "a.csv, line 1 has other numbers than 0"),
+        ("bands", "a.csv", lambda p: p.write_text(("1," * 35 + "0.5\n") * 2), "a.csv, line 1 holds other features"),
         ("bands", "a.csv", lambda p: p.write_text("1," * 35 + "1\n" + "1," * 35 + "x\n"), "a.csv, line 2, column 36"),
         ("line", "a.csv", lambda p: p.write_text("1,2\n3,4\n"), "expected the 3 numbers that the network takes, or"),
         ("line", "a.csv", lambda p: p.write_text("1,2,3\n3,4,1e300\n"), "a.csv, row 2 holds numbers too large for the"),
@@ -524,10 +610,85 @@ def test_what_the_network_cannot_take_is_a_sentence_and_3(here, refused, run, na
     assert "np." not in sentence
 
 
-def test_the_first_row_that_is_too_large_is_named_with_its_file(here, refused):
+@pytest.fixture
+def ask_partly(runs, capsys):
+    """`ask_partly(run, *words)` -> the object of --json and stderr, where some file cannot be used."""
+
+    def ask_partly(run, *words):
+        capsys.readouterr()
+        assert run_cli(predict.main, [run, *map(str, words), "-o", str(runs), "--json"]) == 3
+        out, err = capsys.readouterr()
+        return json.loads(out), err
+
+    return ask_partly
+
+
+def test_predict_numbers_too_large_reports_file_and_row(here, ask_partly):
     np.savez("good.npz", x=np.ones((3, 3)))
     np.savez("bad.npz", x=[[1, 2, 3], [1, 1e300, 3], [1e300, 2, 3]])
-    assert "bad.npz, row 2 holds numbers too large" in refused("line", "good.npz", "bad.npz", "good.npz")
+    result, err = ask_partly("line", "good.npz", "bad.npz", "good.npz")
+    assert [(p["file"], p["row"]) for p in result["predictions"]] == [("good.npz", row) for row in (1, 2, 3, 1, 2, 3)]
+    assert [error["file"] for error in result["errors"]] == ["bad.npz"]
+    assert "bad.npz, row 2 holds numbers too large" in err
+
+
+def test_predict_unreadable_file_keeps_answers_of_others(here, runs, ask, ask_partly, capsys, digits):
+    Image.fromarray(digits[0]).save("seven.png")
+    (here / "poem.png").write_text("a poem")
+    np.savez("rows.npz", x=digits[:2])
+    good = ask("digits", "seven.png", "rows.npz")
+    result, err = ask_partly("digits", "gone.png", "seven.png", "poem.png", "rows.npz")
+    assert result["predictions"] == good
+    assert [error["file"] for error in result["errors"]] == ["gone.png", "poem.png"]
+    assert err.splitlines() == [f"error: {error['message']}" for error in result["errors"]]
+    assert run_cli(predict.main, ["digits", "poem.png", "seven.png", "-o", str(runs)]) == 3
+    out, err = capsys.readouterr()
+    assert [line.split()[0] for line in out.splitlines()] == ["file", "seven.png"]
+    assert err.startswith("error: poem.png is not a picture")
+
+
+def test_predict_every_file_unreadable_gives_only_errors(here, runs, ask_partly, capsys):
+    result, err = ask_partly("digits", "gone.png", "lost.csv")
+    assert result["predictions"] == []
+    assert len(result["errors"]) == err.count("\n") == 2
+    assert run_cli(predict.main, ["digits", "gone.png", "lost.csv", "--show", "-o", str(runs)]) == 3
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("error: there is nothing at") == 2
+
+
+def test_predict_unreadable_picture_in_folder_keeps_the_others(here, ask_partly, digits):
+    (here / "mixed").mkdir()
+    Image.fromarray(digits[0]).save(here / "mixed" / "1.png")
+    (here / "mixed" / "2.png").write_text("a poem")
+    result, _ = ask_partly("digits", "mixed")
+    assert [p["file"] for p in result["predictions"]] == [os.path.join("mixed", "1.png")]
+    assert [error["file"] for error in result["errors"]] == [os.path.join("mixed", "2.png")]
+
+
+def test_predict_show_draws_only_readable_files(here, runs, capsys, digits):
+    Image.fromarray(digits[0]).save("seven.png")
+    assert run_cli(predict.main, ["digits", "gone.png", "seven.png", "--show", "-o", str(runs)]) == 3
+    out, err = capsys.readouterr()
+    assert out.startswith("seven.png\n")
+    assert "█" in out
+    assert err == f"error: there is nothing at gone.png; {EXPECTED}\n"
+
+
+def test_predict_unreadable_standard_input_keeps_answers_of_files(here, runs, digits):
+    Image.fromarray(digits[0]).save("seven.png")
+    done = predicting(runs, "digits", "-", "seven.png", "--json", content=b"1,2\n3,4\n")
+    result = json.loads(done.stdout)
+    assert done.returncode == 3
+    assert answers(result["predictions"]) == ["7"]
+    assert result["errors"][0]["file"] == "-"
+    assert result["errors"][0]["message"].startswith("standard input, line 1 has 2 columns")
+    np.savez("broken.npz", x=np.ones((2, 5)))
+    (here / "broken.idx").write_bytes(idx_bytes(np.zeros((2, 28, 28), np.uint8))[:-1])
+    for name in ("broken.npz", "broken.idx"):
+        done = predicting(runs, "digits", "-", content=(here / name).read_bytes())
+        assert done.returncode == 3
+        assert done.stderr.startswith(b"error: standard input "), done.stderr
 
 
 @pytest.mark.parametrize("shape", [(6, 5, 3), (3, 6, 5), (6, 5, 4)])
@@ -542,7 +703,7 @@ def test_a_network_of_pictures_in_colour_takes_arrays(here, runs, refused, shape
     assert (
         f"a.png is a picture, the network learned from arrays of {'x'.join(map(str, shape))} numbers, as of" in sentence
     )
-    assert "pictures in colour; give such arrays (.npz): picture files are taken in grey alone" in sentence
+    assert "pictures in colour; give such arrays (.npz): picture files are read in grey only" in sentence
 
 
 def test_no_such_run_is_a_sentence_and_7(here, refused):

@@ -52,12 +52,6 @@ def test_a_ctrl_c_that_is_ignored_stays_ignored(tmp_path):
     assert "name 'Exit' is not defined" in done.stderr, "the stand-in was imported to its end"
 
 
-def test_ctrl_c_is_tested_in_a_shells_background_too():
-    test = f"{__file__}::{test_ctrl_c_among_the_imports_is_a_sentence_and_130.__name__}"
-    done = python(["-m", "pytest", "-p", "no:cacheprovider", test], ignored=True)
-    assert done.returncode == 0, done.stdout
-
-
 def test_whoever_imports_a_door_keeps_their_own_ctrl_c():
     code = "import signal, train, compare, evaluate, backends; print(signal.getsignal(signal.SIGINT).__name__)"
     done = python(["-c", code], PYTHONPATH=str(ROOT))

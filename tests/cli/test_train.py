@@ -54,7 +54,7 @@ def test_two_epochs_on_real_digits_look_like_this(tmp_path):
         train loss <0.7..0.9>, accuracy <90..95>%
         validation loss <0.22..0.4>, accuracy <92..96>%
         test loss <0.22..0.4>, accuracy <92..96>%
-        balanced accuracy <92..96>%; always answering 1 gives 11.35%
+        balanced accuracy <92..96>%; always predicting 1 gives 11.35%
         run {tmp_path / "runs" / "first"}
         """,
     )

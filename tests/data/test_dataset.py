@@ -4,7 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.preprocessing import LabelEncoder, OneHotEncoder
 
-from lagvis.data.dataset import Source, as_classification, as_regression, natural_order
+from lagvis.data.dataset import as_classification, as_regression
+from lagvis.data.labels import natural_order
+from lagvis.data.source import Source
 from lagvis.errors import DataError
 
 
@@ -104,8 +106,8 @@ def test_text_in_one_part_meets_numbers_in_the_other():
 
 @pytest.mark.parametrize("name", [None, lambda part, row: f"letters.csv, line {row + 2}"])
 def test_a_test_label_that_training_lacks_is_told_with_file_and_row(name):
-    sentence = refusal(["a", "b"], ["a", "b", "d", "c"], where=name)
-    assert ("letters.csv, line 4 has" if name else "mine: test row 2 has") in sentence
+    sentence = refusal(["a", "b"], ["a", "b", "d", "c"], row_location=name)
+    assert ("letters.csv, line 4 has" if name else "mine: test row 3 has") in sentence
     assert "label d" in sentence
     assert "a, b" in sentence
 
@@ -126,7 +128,7 @@ def test_a_test_label_that_training_lacks_is_told_with_file_and_row(name):
 )
 def test_labels_that_name_no_class_are_told_with_their_row(labels, row):
     sentence = refusal(labels)
-    assert f"training row {row} has the label" in sentence
+    assert f"training row {row + 1} has the label" in sentence
     assert sentence.isprintable()
 
 
@@ -182,7 +184,7 @@ def test_rows_that_are_almost_one_hot_are_told_with_row_and_value(row, words, pa
     wrong = rows.copy()
     wrong[3] = row
     sentence = refusal(*((wrong, rows) if part == "training" else (rows, wrong)))
-    assert f"mine: {part} row 3 has" in sentence
+    assert f"mine: {part} row 4 has" in sentence
     assert words in sentence
     assert "(5, 3)" in sentence
     assert "(5,)" in sentence
@@ -209,7 +211,7 @@ def test_the_map_of_a_network_judges_data_with_some_of_its_classes():
 )
 def test_a_label_that_the_network_does_not_know_is_told_with_its_row(labels, part, row):
     sentence = refusal(*labels, class_names=("a", "b"))
-    assert f"mine: {part} row {row} has the label x, which the network does not know" in sentence
+    assert f"mine: {part} row {row + 1} has the label x, which the network does not know" in sentence
 
 
 def test_a_nan_is_told_by_file_and_row_in_x_and_in_targets():
@@ -217,6 +219,6 @@ def test_a_nan_is_told_by_file_and_row_in_x_and_in_targets():
     x = np.zeros((4, 2))
     x[2, 1] = np.nan
     with pytest.raises(DataError, match=r"^test\.csv, line 3 has a NaN"):
-        as_classification(Source("mine", x[:2], np.array([0, 1]), x, np.array([0, 1, 0, 1]), {}, where=where))
+        as_classification(Source("mine", x[:2], np.array([0, 1]), x, np.array([0, 1, 0, 1]), {}, row_location=where))
     with pytest.raises(DataError, match=r"^training\.csv, line 2 has a NaN"):
-        as_regression(source([0.0, np.inf], where=where))
+        as_regression(source([0.0, np.inf], row_location=where))

@@ -22,7 +22,7 @@ def same(a, b) -> None:
         left, right = getattr(a, name), getattr(b, name)
         assert left.dtype == right.dtype
         assert left.tobytes() == right.tobytes()
-    assert (a.shape, a.class_names, a.sha256, a.notices) == (b.shape, b.class_names, b.sha256, b.notices)
+    assert (a.shape, a.class_names, a.sha256, a.all_notices) == (b.shape, b.class_names, b.sha256, b.notices)
 
 
 def test_packed_bytes_under_an_unpacked_name(tmp_path):
@@ -59,7 +59,7 @@ def test_labels_that_start_at_1(tmp_path):
     dataset = load_dataset(str(write_folder(tmp_path, labels_from=1)))
     assert dataset.n_out == 4
     assert dataset.class_names == ("1", "2", "3", "4")
-    assert dataset.notices == ("Labels are 1..4: outputs 0..3 stand for them in that order.",)
+    assert dataset.all_notices == ("Labels are 1..4: outputs 0..3 stand for them in that order.",)
 
 
 def test_one_hot_labels(tmp_path):
@@ -70,15 +70,15 @@ def test_one_hot_labels(tmp_path):
     assert dataset.class_names == ("0", "1", "2", "3")
     np.testing.assert_array_equal(dataset.y_train, y)
     np.testing.assert_array_equal(dataset.y_test, y[:9])
-    assert len(dataset.notices) == 1
-    assert "one-hot" in dataset.notices[0]
+    assert len(dataset.all_notices) == 1
+    assert "one-hot" in dataset.all_notices[0]
 
     twice = np.eye(4)[y]
     twice[8, :2] = 1
     np.savez(path, y_train=twice, **parts)
-    assert "a06.npz: training row 8 has 2 ones" in refusal(path)
+    assert "a06.npz: training row 9 has 2 ones" in refusal(path)
     np.savez(path, y_train=y, **parts | {"y_test": np.where(np.arange(9) == 5, 2.5, y[:9])})
-    assert "a06.npz: test row 5 has the label 2.5" in refusal(path)
+    assert "a06.npz: test row 6 has the label 2.5" in refusal(path)
 
 
 def test_what_the_mac_and_windows_leave_behind(tmp_path):

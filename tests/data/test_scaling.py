@@ -53,5 +53,5 @@ def test_the_sums_are_taken_in_float64():
 
 def test_numbers_whose_squares_float64_cannot_hold_are_told_with_their_column():
     columns = np.array([[1.0, 1e200], [2.0, -1e200]])
-    with pytest.raises(DataError, match="column 1 has numbers too large"):
+    with pytest.raises(DataError, match="column 2 has numbers too large"):
         Scaling.of(columns)

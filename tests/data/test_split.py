@@ -105,7 +105,7 @@ def test_where_no_class_has_two_rows_our_own_split_is_not_blamed_on_the_data(tmp
     (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
     np.savez(tmp_path / "t.npz", x=np.eye(10), y=np.arange(10))
     for name, end in (("t.csv", "$"), ("t.npz", r" \(to predict numbers use --loss mse\)$")):
-        with pytest.raises(DataError, match=f"^{name}: no class has two rows; .* to be judged by{end}"):
+        with pytest.raises(DataError, match=f"^{name}: every class has a single row; .* for the test{end}"):
             load_dataset(str(tmp_path / name))
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from lagvis.data.dataset import Source, as_regression
+from lagvis.data.dataset import as_regression
+from lagvis.data.source import Source
 from lagvis.errors import CheckpointError, ExportError
 from lagvis.formats.arrays import npz_bytes, safetensors_bytes
 from lagvis.formats.onnx_model import ONNX_ACTIVATIONS, imprecise_in_float32, onnx_bytes

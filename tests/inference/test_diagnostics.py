@@ -9,8 +9,9 @@ from sklearn.calibration import calibration_curve as sklearn_calibration_curve
 from sklearn.inspection import permutation_importance as sklearn_permutation_importance
 from sklearn.metrics import r2_score
 
-from lagvis.data.dataset import Source, as_classification, as_regression
+from lagvis.data.dataset import as_classification, as_regression
 from lagvis.data.datasets import load_dataset
+from lagvis.data.source import Source
 from lagvis.inference import diagnostics
 from lagvis.inference.diagnostics import (
     as_images,

@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 
+from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.initializers import initialize
 from lagvis.network.losses import cross_entropy, mean_squared_error
 
@@ -13,7 +14,7 @@ HIDDEN = {"no hidden layer": (), "one": (5,), "two": (4, 3), "three": (3, 6, 2)}
 def problem(hidden, activation, kind, *, rows=6, n_in=4, n_out=3, seed=0):
     """Host parameters (biases not zero, so that they are tested too), x float64 and y: classes or numbers."""
     rng = np.random.default_rng(seed)
-    params = initialize((n_in, *hidden, n_out), activation, rng)
+    params = initialize((n_in, *hidden, n_out), ACTIVATIONS[activation].initializer, rng)
     for layer in params:
         layer["b"] = rng.normal(0, 0.5, layer["b"].shape)
     x = rng.normal(size=(rows, n_in))

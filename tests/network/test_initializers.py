@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 
+from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.initializers import initialize
 
 
 def draw(widths=(400, 300, 10), activation="relu", seed=0):
-    return initialize(widths, activation, np.random.default_rng(seed))
+    return initialize(widths, ACTIVATIONS[activation].initializer, np.random.default_rng(seed))
 
 
 def test_he_weights_have_the_papers_spread_and_biases_are_zero():

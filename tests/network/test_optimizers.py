@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from lagvis.network.initializers import zero_optimizer_state
 from lagvis.network.optimizers import sgd
 from lagvis.tree import tree_map
 
@@ -10,8 +11,7 @@ CASES = [(0.0, False), (0.9, False), (0.9, True), (0.5, True), (0.99, False)]
 def run(backend, optimizer, params, gradient, steps, rate):
     """Follow `gradient(params)` on a backend; returns the parameters on the host."""
     state = tree_map(backend.asarray, params)
-    zeros = tree_map(lambda p: backend.asarray(np.zeros_like(p)), params)
-    optimizer_state = dict.fromkeys(optimizer.state_names, zeros)
+    optimizer_state = tree_map(backend.asarray, zero_optimizer_state(optimizer, params))
     rate = backend.asarray(np.array(rate))
     for _ in range(steps):
         state, optimizer_state = optimizer.update(state, gradient(state), optimizer_state, rate)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lagvis.network.activations import ACTIVATIONS
+from lagvis.network.initializers import zero_optimizer_state
 from lagvis.network.losses import cross_entropy
 from lagvis.network.optimizers import sgd
 from lagvis.network.step import make_evaluation, make_step
@@ -20,8 +21,7 @@ def host_state(params, optimizer, kind="classes", n_out=3):
     """A state at the start of a call, on the host."""
     totals = {"loss": np.zeros(()), "weight": np.zeros(())}
     totals |= {"correct": np.zeros(())} if kind == "classes" else {"squared_error": np.zeros(n_out)}
-    optimizer_state = {name: tree_map(np.zeros_like, params) for name in optimizer.state_names}
-    return {"params": params, "totals": totals} | optimizer_state
+    return {"params": params, "totals": totals} | zero_optimizer_state(optimizer, params)
 
 
 def take_steps(backend, state, data, indices, rates, *, activation, loss, optimizer):

@@ -13,6 +13,7 @@ from lagvis.report.summary import (
     metrics_summary,
     recall_summary,
     run_details,
+    stored_summary_text,
     summarise,
     summary_text,
 )
@@ -90,13 +91,13 @@ def test_people_read_what_an_accuracy_hides():
     assert summary["recall"] == {"0": 959 / 962, "1": 5 / 38, "2": None}
     assert summary["counts"] == {"0": 962, "1": 38, "2": 0}
     lines = summary_text(summary).splitlines()
-    assert lines[-2].strip() == "balanced accuracy 56.42%; always answering 0 gives 96.20%"
+    assert lines[-2].strip() == "balanced accuracy 56.42%; always predicting 0 gives 96.20%"
 
 
 def test_a_network_that_always_says_the_same_is_told():
     same = summary_of(RARE, test=Metrics(1.1, 0.3, confusion=np.array([[0, 5, 0], [0, 3, 0], [0, 0, 0]])))
     assert summary_text(same).splitlines()[-2].strip() == (
-        "every row is answered 1: nothing was learned; a lower rate may help (--lr)"
+        "every row is predicted as 1: nothing was learned; a lower learning rate may help (--lr)"
     )
     for confusion in (
         [[1, 4, 0], [0, 3, 0], [0, 0, 0]],
@@ -176,6 +177,29 @@ def test_people_read_errors_in_the_users_unit_and_what_the_mean_would_give():
     assert "1234.5000" in text
     assert "accuracy" not in text
     assert "validation" not in text
+
+
+def test_summary_text_baseline_not_finite_has_no_baseline_line():
+    text = summary_text(summary_of(LINES, math.inf))
+    assert "off by" in text
+    assert "predicting the mean" not in text
+
+
+@pytest.mark.parametrize(("events", "baseline"), [(DIGITS, None), (LINES, BASELINE)], ids=["classes", "numbers"])
+def test_stored_summary_text_valid_report_is_summary_text(events, baseline):
+    report = json.loads(json.dumps(summary_of(events, baseline)))
+    assert stored_summary_text(report) == summary_text(report) != ""
+
+
+@pytest.mark.parametrize("value", ["missing", "text", [1], {"a": "b"}, True, math.nan, 10**400], ids=repr)
+@pytest.mark.parametrize(("events", "baseline"), [(DIGITS, None), (LINES, BASELINE)], ids=["classes", "numbers"])
+def test_stored_summary_text_invalid_value_is_empty(events, baseline, value):
+    whole = json.loads(json.dumps(summary_of(events, baseline)))
+    assert stored_summary_text(whole)
+    texts = {"run", "network", "backend", "device", "dtype", "unit"} if value == "text" else set()
+    for key in set(whole) - {"finished"} - texts - ({"seed"} if value == 10**400 else set()):
+        report = {k: v for k, v in whole.items() if k != key} if value == "missing" else whole | {key: value}
+        assert stored_summary_text(report) == "", key
 
 
 def test_people_read_nothing_about_what_does_not_exist():

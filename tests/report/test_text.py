@@ -28,8 +28,26 @@ def test_a_finite_value_is_always_json(value):
 @pytest.mark.parametrize(
     ("fraction", "text"), [(0.9786, "97.86%"), (1.0, "100.00%"), (0.0, "0.00%"), (0.12345, "12.35%"), (1 / 3, "33.33%")]
 )
-def test_a_fraction_is_read_as_percent(fraction, text):
+def test_percent_fraction_is_rounded_to_two_digits(fraction, text):
     assert percent(fraction) == text
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"),
+    [
+        (0.99996, ">99.99%"), (1 - 2**-53, ">99.99%"), (0.99994, "99.99%"), (0.00004, "<0.01%"), (5e-324, "<0.01%"),
+        (0.00006, "0.01%"), (-0.0, "0.00%"), (math.nan, "nan%"),
+    ],
+)  # fmt: skip
+def test_percent_never_rounds_to_0_or_100(fraction, text):
+    assert percent(fraction) == text
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"), [(0.9912, "99.1%"), (1.0, "100.0%"), (0.99999, ">99.9%"), (1e-9, "<0.1%"), (0.0, "0.0%")]
+)
+def test_percent_one_digit_never_rounds_to_0_or_100(fraction, text):
+    assert percent(fraction, digits=1) == text
 
 
 @pytest.mark.parametrize(
@@ -65,7 +83,7 @@ NAMES = ("1", "cat", "10")
 
 def test_the_confusion_text_adds_up():
     lines = [line.split() for line in confusion_text(COUNTS, NAMES).splitlines()]
-    assert lines[0] == ["true", "\\", "said", *NAMES, "rows", "recall"]
+    assert lines[0] == ["true", "\\", "predicted", *NAMES, "rows", "recall"]
     assert [line[0] for line in lines[1:]] == list(NAMES)
     assert [[int(cell) for cell in line[1:-2]] for line in lines[1:]] == COUNTS
     assert [line[-2] for line in lines[1:]] == ["6", "13", "0"]
@@ -101,9 +119,9 @@ CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shi
 
 
 def test_columns_of_names_too_wide_for_a_line_are_headed_by_letters():
-    counts = [[1000 if true == said else 17 for said in range(10)] for true in range(10)]
+    counts = [[1000 if true == predicted else 17 for predicted in range(10)] for true in range(10)]
     lines = confusion_text(counts, CLOTHES).splitlines()
-    assert lines[0].split() == ["true", "\\", "said", *"abcdefghij", "rows", "recall"]
+    assert lines[0].split() == ["true", "\\", "predicted", *"abcdefghij", "rows", "recall"]
     assert lines[1].startswith("a = T-shirt/top ")
     assert lines[10].startswith("j = Ankle boot ")
     assert max(map(len, lines)) <= 100
@@ -131,7 +149,7 @@ def test_of_many_classes_the_ten_found_worst_are_listed():
 @pytest.mark.parametrize("classes", [2, 20, 21, 26, 1000])
 def test_whatever_the_number_and_names_of_classes_a_line_stays_readable(classes):
     names = tuple(f"{k}, a class whose name goes on and on and on and on" for k in range(classes))
-    counts = [[7 if true == said else 0 for said in range(classes)] for true in range(classes)]
+    counts = [[7 if true == predicted else 0 for predicted in range(classes)] for true in range(classes)]
     lines = confusion_text(counts, names).splitlines()
     assert max(map(len, lines)) <= 140
     assert len(lines) <= 21

@@ -166,6 +166,7 @@ def test_what_would_be_another_run_is_refused(key):
     other = {
         "hidden": (9,), "activation": "tanh", "loss": "mse", "batch_size": 7, "shuffle": False,
         "validation": 3, "seed": 1, "dtype": "float64", "label": "x", "class_weights": "balanced",
+        "feature_type": "numbers",
     }[key]  # fmt: skip
     with pytest.raises(RecipeError, match=rf"{key} was .* another run; .*without --resume"):
         changed_settings(quick(), dataclasses.replace(quick(), **{key: other}))

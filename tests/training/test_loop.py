@@ -155,10 +155,27 @@ def test_without_a_validation_part_there_is_no_validation_score():
     assert [event.validation for event in [*epochs(events), last(events)]] == [None] * 3
 
 
-def test_only_the_end_looks_at_the_test_part():
-    test = last(run(quick(), classes(120))).test
-    assert test.confusion.sum() == 30
-    assert test.accuracy == np.trace(test.confusion) / 30
+def test_fit_reads_the_test_part_only_after_the_last_epoch():
+    happened = []
+
+    class Watched(Dataset):
+        def __getattribute__(self, name):
+            if name in ("x_test", "y_test"):
+                happened.append("test part read")
+            return super().__getattribute__(name)
+
+    recipe, dataset = quick(epochs=3, validation=20), classes(120)
+    watched = Watched(**{field.name: getattr(dataset, field.name) for field in dataclasses.fields(dataset)})
+    plan = make_plan(recipe, dataset)
+    happened.clear()
+    for event in fit(recipe, watched, plan, select("cpu")):
+        happened.append(type(event).__name__)
+    last_epoch = len(happened) - happened[::-1].index("EpochEnded")
+    assert happened.count("EpochEnded") == 3
+    assert "test part read" not in happened[:last_epoch]
+    assert "test part read" in happened[last_epoch:]
+    assert event.test.confusion.sum() == 30
+    assert event.test.accuracy == np.trace(event.test.confusion) / 30
 
 
 def test_no_epochs_only_evaluate():

@@ -96,6 +96,7 @@ def test_a_recipe_that_is_written_loads_again_equal(scratch, recipe):
 BAD = {
     "data": ["", 3, ["mnist"]],
     "label": [1, None, True, ["a"]],
+    "feature_type": ["", "images", 1, None],
     "hidden": [[0], [-3], [64, -7, 64], [2.5], ["64"], [True], "64,64", 64, [10**9], None],
     "activation": ["rellu", "", 1],
     "loss": ["MSE", "softmax", 0],

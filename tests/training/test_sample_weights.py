@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 from sklearn.utils.class_weight import compute_class_weight
 
-from lagvis.data.dataset import Source, as_classification
+from lagvis.data.dataset import as_classification
+from lagvis.data.source import Source
 from lagvis.errors import RecipeError
 from lagvis.inference.comparison import compare
 from lagvis.training.events import Progress

@@ -37,7 +37,7 @@ def test_the_four_files_load(tmp_path, names, packed):
     assert dataset.x_train.dtype == np.uint8
     assert dataset.shape == (6, 6)
     assert dataset.class_names == ("0", "1", "2", "3")
-    assert dataset.notices == ()
+    assert dataset.all_notices == ()
     assert dataset.name == "d"
 
 
@@ -84,7 +84,7 @@ def test_two_files_with_the_same_content_are_one(tmp_path, name, second):
     (tmp_path / second.format(name)).write_bytes(gzip.compress(content) if second.endswith("gz") else content)
     dataset = load_dataset(str(tmp_path))
     np.testing.assert_array_equal(dataset.x_train, bands(40)[0].reshape(40, 36))
-    assert dataset.notices == ()
+    assert dataset.all_notices == ()
 
 
 def test_both_layouts_with_other_content_are_asked_about(tmp_path):
@@ -207,7 +207,7 @@ def test_names_that_archives_leave_behind_load(tmp_path, names, packed):
     dataset, expected = load_dataset(str(tmp_path / "it")), load_dataset(str(write_folder(tmp_path / "standard")))
     for array in ("x_train", "y_train", "x_test", "y_test"):
         np.testing.assert_array_equal(getattr(dataset, array), getattr(expected, array))
-    assert dataset.notices == ()
+    assert dataset.all_notices == ()
 
 
 def test_pictures_of_emnist_are_turned_upright_and_it_is_said(tmp_path):
@@ -221,8 +221,9 @@ def test_pictures_of_emnist_are_turned_upright_and_it_is_said(tmp_path):
     np.testing.assert_array_equal(dataset.x_train.reshape(40, 7, 5), x.transpose(0, 2, 1))
     np.testing.assert_array_equal(dataset.x_test.reshape(12, 7, 5), x_test.transpose(0, 2, 1))
     assert dataset.x_train.flags.c_contiguous
-    assert [f"{names[0]}: EMNIST" in dataset.notices[0], f"{names[2]}: EMNIST" in dataset.notices[1]] == [True, True]
-    assert len(dataset.notices) == 2
+    first, second = dataset.all_notices
+    assert f"{names[0]}: EMNIST" in first
+    assert f"{names[2]}: EMNIST" in second
 
 
 def test_several_sets_of_emnist_are_listed(tmp_path):
@@ -269,7 +270,7 @@ def test_one_hot_labels_in_idx_are_classes(tmp_path):
     (write_folder(tmp_path) / STANDARD[1]).write_bytes(idx_bytes(np.eye(4)[bands(40)[1]], "f4"))
     dataset = load_dataset(str(tmp_path))
     np.testing.assert_array_equal(dataset.y_train, bands(40)[1])
-    assert "one-hot" in dataset.notices[0]
+    assert "one-hot" in dataset.all_notices[0]
 
 
 @pytest.mark.parametrize("there", [(0, 1), (2, 3)], ids=["training alone", "no part named"])
@@ -284,7 +285,7 @@ def test_a_pair_of_files_without_a_test_part_gives_a_fifth_of_its_rows(tmp_path,
     # every picture kept its own label: the brightest band is at its height
     bright = np.concatenate([dataset.x_train, dataset.x_test]).reshape(40, 6, 6).mean(axis=2).argmax(axis=1)
     np.testing.assert_array_equal(bright, np.concatenate([dataset.y_train, dataset.y_test]))
-    assert "8 of its 40 rows" in dataset.notices[0]
+    assert "8 of its 40 rows" in dataset.all_notices[0]
     assert set(dataset.sha256) == set(names[:2])
 
 
@@ -295,20 +296,20 @@ def test_a_row_that_was_held_out_is_told_by_its_place_in_the_file(tmp_path):
     x[17] = np.nan
     (tmp_path / STANDARD[0]).write_bytes(idx_bytes(x, "f4"))
     sentence = refusal(tmp_path)
-    assert "row 17 (" in sentence
+    assert "row 18 (" in sentence
     assert STANDARD[0] in sentence
 
 
 def test_one_row_alone_is_refused(tmp_path):
     (tmp_path / STANDARD[0]).write_bytes(idx_bytes(bands(1)[0]))
     (tmp_path / STANDARD[1]).write_bytes(idx_bytes(bands(1)[1]))
-    assert f"{tmp_path} holds one row" in refusal(tmp_path)
+    assert f"{tmp_path} holds a single row" in refusal(tmp_path)
 
 
 def test_a_validation_part_is_said_to_be_left(tmp_path):
     write_folder(tmp_path)
     (tmp_path / "valid-images-idx3-ubyte").write_bytes(idx_bytes(bands(5)[0]))
-    assert load_dataset(str(tmp_path)).notices == ("valid-images-idx3-ubyte is not used.",)
+    assert load_dataset(str(tmp_path)).all_notices == ("valid-images-idx3-ubyte is not used.",)
 
 
 @pytest.mark.parametrize("part", range(4))
@@ -396,8 +397,8 @@ def test_labels_from_1_give_as_many_classes_as_occur_under_their_own_names(tmp_p
     assert dataset.n_out == 4
     np.testing.assert_array_equal(dataset.y_train, bands(40)[1])
     np.testing.assert_array_equal(dataset.y_test, bands(12)[1])
-    assert len(dataset.notices) == 1
-    assert "1..4" in dataset.notices[0]
+    assert len(dataset.all_notices) == 1
+    assert "1..4" in dataset.all_notices[0]
 
 
 @pytest.mark.parametrize("kind", ["i2", "i4", "f4", "f8"])
@@ -418,7 +419,7 @@ def test_a_test_label_unknown_to_training_is_told_with_its_row(tmp_path):
     y[5] = 9
     (write_folder(tmp_path) / STANDARD[3]).write_bytes(idx_bytes(y))
     sentence = refusal(tmp_path)
-    assert "row 5" in sentence
+    assert "test row 6 (" in sentence
     assert "label 9" in sentence
 
 

@@ -34,7 +34,7 @@ def by_name(source_or_folder):
     """Each picture of a data set by the path that `where` gives."""
     source = read(source_or_folder, regression=False, label="")
     parts = (("training", source.x_train, source.y_train), ("test", source.x_test, source.y_test))
-    return {source.where(part, i): (x[i], y[i]) for part, x, y in parts for i in range(len(y))}
+    return {source.row_location(part, i): (x[i], y[i]) for part, x, y in parts for i in range(len(y))}
 
 
 def refusal(path) -> str:
@@ -53,7 +53,7 @@ def test_pictures_come_back_by_their_names(tmp_path):
     dataset = load_dataset(str(tmp_path))
     assert dataset.shape == (5, 9)
     assert dataset.class_names == ("cat", "dog")
-    assert sum("no test part" in line for line in dataset.notices) == 1
+    assert sum("no test part" in line for line in dataset.all_notices) == 1
 
 
 @pytest.mark.parametrize("suffix", ["bmp", "gif", "png", "pgm", "tiff", "webp"])
@@ -123,7 +123,7 @@ def test_colour_becomes_its_luma_and_is_told(tmp_path):
     luma = pixels @ np.array([0.299, 0.587, 0.114])
     assert np.abs(found - luma).max() <= 1
     source = read(tmp_path, regression=False, label="")
-    assert "1 of 2 pictures are stored in colour" in source.notices[0]
+    assert "1 of 2 pictures are in colour" in source.notices[0]
 
 
 def test_what_is_transparent_shows_white_paper(tmp_path):
@@ -218,7 +218,7 @@ def test_a_bomb_is_refused_by_its_header(tmp_path):
 
 
 def test_more_than_the_machine_holds_is_refused_before_it_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("lagvis.data.images.image_folder.memory", lambda: 500)
+    monkeypatch.setattr("lagvis.data.images.image_folder.memory_bytes", lambda: 500)
     assert "540 bytes" in refusal(folder(tmp_path))
 
 

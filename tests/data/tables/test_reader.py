@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_iris
 
 from lagvis.data.datasets import load_dataset
-from lagvis.data.tables import dialect, reader, text
+from lagvis.data.tables import columns, dialect, reader, text
 from lagvis.errors import DataError
 
 ROWS = [(0.5, 1.25, "cat"), (-3.0, 2.5, "dog"), (4.0, 1e-3, "cat"), (7.5, -0.25, "dog"), (1.5, 2.0, "cat")]
@@ -25,7 +25,7 @@ def write(path, text, encoding="utf-8"):
 def whole(source):
     """All rows in the order of the file, by the line that `where` names."""
     lines = [
-        int(source.where(part, row).rsplit(" ", 1)[1])
+        int(source.row_location(part, row).rsplit(" ", 1)[1])
         for part, y in (("training", source.y_train), ("test", source.y_test))
         for row in range(len(y))
     ]
@@ -53,10 +53,20 @@ def lined(rows, separator=",", mark=".", header=None, end="\n"):
     return "".join(separator.join(row) + end for row in ([header] if header else []) + cells)
 
 
-@pytest.mark.parametrize("separator", [",", ";", "\t", "|", " "])
-@pytest.mark.parametrize("header", [None, ["a", "b", "animal"]])
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+# Every pair of a separator, a header or none, a line ending and an encoding occurs in one of these 15.
+DIALECTS = [
+    (
+        [",", ";", "\t", "|", " "][i],
+        [None, ["a", "b", "animal"]][(3 * i + j) % 2],
+        ["\n", "\r\n", "\r"][j],
+        ["utf-8", "utf-8-sig", "utf-16"][(i + j) % 3],
+    )
+    for i in range(5)
+    for j in range(3)
+]
+
+
+@pytest.mark.parametrize(("separator", "header", "end", "encoding"), DIALECTS)
 def test_every_way_to_write_a_table_gives_the_same_rows(tmp_path, separator, header, end, encoding):
     marks = [".", ","] if separator != "," else ["."]
     for mark in marks:
@@ -120,7 +130,7 @@ def test_the_fast_way_and_the_slow_way_agree(tmp_path, monkeypatch):
     path = write(tmp_path / "t.csv", text)
     fast = read(path)
     calls = []
-    monkeypatch.setattr(reader.Parser, "fast", lambda self, block, dtype: calls.append(1))
+    monkeypatch.setattr(reader.TableParser, "parse_with_numpy", lambda self, block, dtype: calls.append(1))
     slow = read(path)
     assert calls
     for name in ("x_train", "y_train", "x_test", "y_test"):
@@ -142,6 +152,59 @@ def test_a_square_of_whole_numbers_is_a_picture_unless_one_is_none(tmp_path, mon
     assert found.dtype == (np.float64 if breaks else np.uint8)
     assert found.shape == ((20, 64) if breaks else (20, 8, 8))
     assert ("pictures of 8x8" in source.notices[0]) == (not breaks)
+
+
+def square_table(path, width=64, low=0, high=256):
+    """Write a table of 20 rows whose features are whole numbers; return the features."""
+    x = np.random.default_rng(3).integers(low, high, (20, width))
+    write(path, "".join(f"{i % 2},{','.join(map(str, row))}\n" for i, row in enumerate(x.tolist())))
+    return x
+
+
+@pytest.mark.parametrize("width", [64, 81, 784])
+def test_feature_type_numbers_square_of_bytes_stays_a_table(tmp_path, width):
+    x = square_table(tmp_path / "t.csv", width)
+    guessed = load_dataset(str(tmp_path / "t.csv"))
+    assert guessed.x_train.dtype == np.uint8
+    assert "(unless --feature-type numbers)" in guessed.notices[0]
+    dataset = load_dataset(str(tmp_path / "t.csv"), feature_type="numbers")
+    assert dataset.x_train.dtype == np.float64
+    assert dataset.shape == (width,)
+    assert "picture" not in dataset.notices[0]
+    assert {*map(tuple, dataset.x_train)} <= {*map(tuple, x)}
+
+
+def test_feature_type_pixels_few_features_are_a_picture(tmp_path):
+    square_table(tmp_path / "t.csv", 36)
+    assert load_dataset(str(tmp_path / "t.csv")).x_train.dtype == np.float64
+    dataset = load_dataset(str(tmp_path / "t.csv"), feature_type="pixels")
+    assert (dataset.x_train.dtype, dataset.shape) == (np.uint8, (6, 6))
+    assert "picture" not in dataset.notices[0]
+
+
+@pytest.mark.parametrize(("width", "high", "words"), [(65, 9, "65 feature columns"), (64, 999, "line ")])
+def test_feature_type_pixels_other_numbers_raise_data_error(tmp_path, width, high, words):
+    x = square_table(tmp_path / "t.csv", width, high=high)
+    sentence = refusal(tmp_path / "t.csv", feature_type="pixels")
+    assert words in sentence
+    assert "--feature-type numbers" in sentence
+    if width == 64:
+        assert f"line {1 + int(np.argmax((x > 255).any(axis=1)))} holds" in sentence
+
+
+@pytest.mark.parametrize("feature_type", ["pixels", "numbers"])
+def test_feature_type_test_table_is_read_alike(tmp_path, feature_type):
+    square_table(tmp_path / "train.csv")
+    square_table(tmp_path / "test.csv")
+    dataset = load_dataset(str(tmp_path), feature_type=feature_type)
+    assert dataset.x_train.dtype == dataset.x_test.dtype == (np.uint8 if feature_type == "pixels" else np.float64)
+
+
+def test_feature_type_without_table_raises_data_error(tmp_path):
+    np.savez(tmp_path / "t.npz", x=np.eye(6), y=[0, 1] * 3)
+    assert "--feature-type numbers is for tables; leave that flag out" in refusal(
+        tmp_path / "t.npz", feature_type="numbers"
+    )
 
 
 def test_whole_numbers_written_with_a_point_are_bytes_too(tmp_path):
@@ -177,7 +240,7 @@ def test_the_label_is_the_column_told(tmp_path, flag):
 def test_the_label_is_found(tmp_path, header, cells, expected):
     text = (header + "\n" if header else "") + f"{cells}\n" * 4
     found = dialect.detect_dialect(write(tmp_path / "t.csv", text))
-    assert dialect.label_columns(found, "", False) == [expected]
+    assert columns.label_columns(found, "", False) == [expected]
 
 
 def test_the_last_column_and_the_flag(tmp_path):
@@ -248,7 +311,7 @@ def test_labels_are_the_users_own(tmp_path, written, expected):
         ('label,a\n1,2\n"1,2\n', ("line 3", "quote")),
         ('label,a\n1,2\n"1"x,2\n', ("line 3", "quotes")),
         ("label,a\n1,2\n1,\0\n", ("not text", "00")),
-        ("label,a\n1,2\n", ("one row",)),
+        ("label,a\n1,2\n", ("single row",)),
         ("a,a\n1,2\n3,4\n", ()),
     ],
 )
@@ -294,7 +357,7 @@ def test_a_label_that_is_not_there_is_refused(tmp_path, flag, words):
     ids=["line", "columns", "field", "quote", "bytes", "utf-16", "binary", "cut", "no gzip", "bomb"],
 )
 def test_what_would_fill_a_memory_or_is_no_text_is_refused(tmp_path, monkeypatch, content, words):
-    monkeypatch.setattr(text, "ALWAYS_UNPACKED", 1000)
+    monkeypatch.setattr(text, "MIN_UNPACKED_LIMIT", 1000)
     path = tmp_path / "t.csv"
     path.write_bytes(content)
     tracemalloc.start()
@@ -348,7 +411,7 @@ def test_a_column_at_the_end_with_a_name_or_one_value_is_a_column(tmp_path):
     named = write(tmp_path / "named.csv", lined(ROWS, header=["a", "b", "animal", "c"], end=",\n").replace("c,", "c"))
     assert "line 2, column 4 ('c') is empty; fill it or remove the row" in refusal(named)
     late = write(tmp_path / "late.csv", lined(ROWS * 30, end=",\n") + "1,2,dog,3\n")
-    assert "late.csv, line 151 has 4 fields, expected 3 as elsewhere; mend it" in refusal(late)
+    assert "late.csv, line 151 has 4 fields, expected 3 as elsewhere; correct the line" in refusal(late)
     early = write(tmp_path / "early.csv", lined(ROWS[:1], end=",1\n") + lined(ROWS[1:], end=",\n"))
     assert "line 2, column 4 is empty; fill it or remove the row" in refusal(early)
 

@@ -5,13 +5,13 @@ from html.parser import HTMLParser
 
 import pytest
 
-from lagvis.report.html.document import Code, Heading, Paragraph, Picture, Table, markdown, page
+from lagvis.report.html.document import Code, Figure, Heading, Paragraph, Table, to_html, to_markdown
 from lagvis.report.text import escape_control
 
 NASTY = '<img src="http://x.y/z" onerror=alert(1)> & "quoted" `tick` | *b* $x$ \\ \u202e\x1b[2J\n# h'
 BLOCKS = [
     Heading(NASTY), Paragraph(NASTY), Table(NASTY, ("class", NASTY), [(NASTY, "1")]),
-    Picture("plots/a.png", b"\x89PNG", NASTY, NASTY), Code("a = 1\n```\n<b>" + NASTY),
+    Figure("plots/a.png", b"\x89PNG", NASTY, NASTY), Code("a = 1\n```\n<b>" + NASTY),
 ]  # fmt: skip
 
 
@@ -37,7 +37,7 @@ class Reader(HTMLParser):
 @pytest.fixture
 def read():
     reader = Reader()
-    reader.feed(page(NASTY, BLOCKS))
+    reader.feed(to_html(NASTY, BLOCKS))
     assert reader.open == []
     return reader
 
@@ -77,7 +77,7 @@ def test_the_page_can_be_heard(read):
 def test_lines_as_they_stand_hold_nothing_that_cannot_be_seen_or_written():
     """A path whose bytes are no UTF-8, as Python has it, and one that acts on a terminal."""
     blocks = [Code("cd '/o\udcff'\n\tls '\x1b[2J\u202e\r'")]
-    for text in (markdown("title", blocks), page("title", blocks)):
+    for text in (to_markdown("title", blocks), to_html("title", blocks)):
         text.encode()
         assert "/o\\udcff" in text
         assert "\\tls" in text
@@ -86,19 +86,19 @@ def test_lines_as_they_stand_hold_nothing_that_cannot_be_seen_or_written():
 
 
 def test_columns_that_hold_nothing_are_left_out():
-    table = Table("Result", ("part", "said", "loss", "accuracy"), [("test", "", "1.5", ""), ("mean", "", "2", "")], 2)
-    text = markdown("title", [table])
+    table = Table("Result", ("part", "unit", "loss", "accuracy"), [("test", "", "1.5", ""), ("mean", "", "2", "")], 2)
+    text = to_markdown("title", [table])
     assert "| part | loss |\n| --- | ---: |\n| test | 1.5 |\n| mean | 2 |" in text
     reader = Reader()
-    reader.feed(page("title", [table]))
+    reader.feed(to_html("title", [table]))
     assert [text for tag, text in reader.text if tag in ("th", "td")] == ["part", "loss", "test", "1.5", "mean", "2"]
     # a table without rows keeps its head, and a cell that is filled its column
-    assert "| class | no. |" in markdown("title", [Table("none", ("class", "no."), [])])
-    assert "| a |  |" in markdown("title", [Table("some", ("class", "no."), [("a", ""), ("b", "1")])])
+    assert "| class | no. |" in to_markdown("title", [Table("none", ("class", "no."), [])])
+    assert "| a |  |" in to_markdown("title", [Table("some", ("class", "no."), [("a", ""), ("b", "1")])])
 
 
 def test_markdown_means_what_it_says():
-    text = markdown(NASTY, BLOCKS)
+    text = to_markdown(NASTY, BLOCKS)
     outside = re.sub(r"^````\n.*?^````$", "", text, flags=re.S | re.M)
     assert "\x1b" not in outside
     assert "\u202e" not in outside

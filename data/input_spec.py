@@ -1,0 +1,47 @@
+"""Describe what a trained network takes: the shape and type of a row, and the columns that it learned from."""
+
+import math
+from dataclasses import dataclass
+
+MNIST_STYLE, RESIZE, RAW = "mnist style", "resize", "raw"  # how image files are prepared
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """Rows that a network takes, and the labels that it knows.
+
+    shape          of one row
+    is_bytes       True for bytes (0..255), False for real numbers
+    image_mode     how image files become such rows: MNIST_STYLE, RESIZE or RAW
+    class_names    labels that the network knows; empty where it predicts numbers
+    target_names   names of the numbers that it predicts; empty for classes
+    feature_names  names of the feature columns in training; empty where they had none
+    label_names    names of the label columns in training; empty where they had none
+    label_option   label column that the user names (--label); empty: find it
+    recipe_label   label column of the recipe, for tables whose columns have no names
+    """
+
+    shape: tuple[int, ...]
+    is_bytes: bool
+    image_mode: str = RESIZE
+    class_names: tuple[str, ...] = ()
+    target_names: tuple[str, ...] = ()
+    feature_names: tuple[str, ...] = ()
+    label_names: tuple[str, ...] = ()
+    label_option: str = ""
+    recipe_label: str = ""
+
+    @property
+    def n_features(self) -> int:
+        """Count the numbers of a row."""
+        return math.prod(self.shape)
+
+    @property
+    def is_regression(self) -> bool:
+        """Tell whether the network predicts numbers."""
+        return bool(self.target_names)
+
+    @property
+    def label(self) -> str:
+        """Return the label column that the user or the recipe names; empty: find it."""
+        return self.label_option or self.recipe_label

@@ -1,0 +1,162 @@
+"""Encode labels of any kind as class names and indices, and targets as float64 columns."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lagvis.data.messages import join_names, shorten
+from lagvis.data.source import Source
+from lagvis.errors import DataError
+
+MAX_EXACT_INT = 2.0**53  # beyond it, float64 cannot hold every whole number
+
+
+@dataclass(frozen=True)
+class EncodedLabels:
+    """Labels as text: row i has the label names[inverse[i]].
+
+    `columns` are the classes of all columns of one-hot rows, else empty.
+    """
+
+    names: list[str]
+    inverse: np.ndarray
+    columns: tuple[str, ...] = ()
+
+
+def encode_labels(source: Source, part: str, y: np.ndarray) -> EncodedLabels:
+    """Encode labels (N,) or (N, 1) of whole numbers or text, or one-hot rows (N, K), of a part of `source`.
+
+    Floats are taken if each is a whole number. DataError names the first row whose label is not valid.
+    """
+    if y.ndim == 2 and y.shape[1] > 1:
+        return encode_one_hot(source, part, y)
+    if y.size != len(y):
+        raise DataError(
+            f"{source.name}: the {part} labels have the shape {y.shape}, expected ({len(y)},): one class a row"
+        )
+    y = y.reshape(-1)
+    if y.dtype.kind == "S":
+        y = decode_bytes(source, part, y)
+    elif y.dtype.kind == "f":
+        y = float_to_int(source, part, y)
+    if y.dtype.kind not in "biuU":
+        raise DataError(f"{source.name}: the {part} labels are of type {y.dtype}, expected whole numbers or text")
+    values, inverse = np.unique(y, return_inverse=True)
+    names = [str(value) for value in values]
+    inverse = inverse.reshape(-1)
+    for i, name in enumerate(names):
+        # Control characters would act on a terminal, and no file takes a lone surrogate.
+        if not name.strip() or not name.isprintable():
+            row = int(np.flatnonzero(inverse == i)[0])
+            raise DataError(
+                f"{source.locate_row(part, row)} has the label {shorten(ascii(name))}; expected printable text"
+            )
+    return EncodedLabels(names, inverse)
+
+
+def float_to_int(source: Source, part: str, y: np.ndarray) -> np.ndarray:
+    """Convert float labels (N,) of any width to int64; DataError if one is not a whole number."""
+    with np.errstate(over="ignore", invalid="ignore"):  # what float64 cannot hold becomes infinite, not whole
+        wide = y.astype(np.float64)
+    bad = np.flatnonzero(~((wide == np.floor(wide)) & (np.abs(wide) < MAX_EXACT_INT)))
+    if bad.size:
+        row = int(bad[0])
+        raise DataError(
+            f"{source.locate_row(part, row)} has the label {y[row]}, expected a whole number; "
+            "to predict numbers use --loss mse"
+        )
+    return wide.astype(np.int64)
+
+
+def decode_bytes(source: Source, part: str, y: np.ndarray) -> np.ndarray:
+    """Decode labels (N,) of bytes as UTF-8."""
+    try:
+        return np.char.decode(y, "utf-8")
+    except UnicodeDecodeError as error:
+        row = int(np.flatnonzero(y == error.object)[0])
+        raise DataError(
+            f"{source.locate_row(part, row)} has the label {shorten(repr(error.object))}, which is not UTF-8; "
+            "store the labels as text"
+        ) from None
+
+
+def encode_one_hot(source: Source, part: str, y: np.ndarray) -> EncodedLabels:
+    """Encode rows (N, K) of exactly one 1 and otherwise 0 by the classes of their columns."""
+    expected = (
+        f"labels of shape {y.shape} must be one-hot rows, one 1 and otherwise 0; expected ({len(y)},), one "
+        "class a row: argmax(axis=1) gives it from scores, and --loss mse predicts numbers"
+    )
+    if y.dtype.kind not in "biuf":
+        raise DataError(f"{source.name}: the {part} labels are of type {y.dtype}; {expected}")
+    ones = y == 1
+    allowed = ones | (y == 0)
+    bad = np.flatnonzero((ones.sum(axis=1) != 1) | ~allowed.all(axis=1))
+    if bad.size:
+        row = int(bad[0])
+        invalid = y[row][~allowed[row]]
+        value = f"the value {invalid[0]}" if invalid.size else f"{int(ones[row].sum())} ones"
+        raise DataError(f"{source.locate_row(part, row)} has {value} in its label; {expected}")
+    columns = source.label_names if len(source.label_names) > 1 else default_names(y.shape[1])
+    if len(columns) != y.shape[1]:
+        raise DataError(f"{source.name}: {len(columns)} names for the {y.shape[1]} columns of the {part} labels")
+    values, inverse = np.unique(ones.argmax(axis=1), return_inverse=True)
+    return EncodedLabels([columns[value] for value in values], inverse, columns)
+
+
+def check_known_labels(
+    source: Source,
+    part: str,
+    found: EncodedLabels,
+    names: Sequence[str],
+    reason: str = "the network does not know",
+    remedy: str = "train on them",
+) -> None:
+    """Raise DataError at the first row whose label is not in `names`; it says "the label x, which `reason`"."""
+    known = {*names}
+    unknown = np.array([name not in known for name in found.names])
+    if unknown.any():
+        row = int(np.flatnonzero(unknown[found.inverse])[0])
+        raise DataError(
+            f"{source.locate_row(part, row)} has the label {shorten(found.names[found.inverse[row]])}, which {reason} "
+            f"(known: {join_names(names)}); remove such rows, or {remedy}"
+        )
+
+
+def default_names(count: int) -> tuple[str, ...]:
+    """Return the class names 0..count - 1."""
+    return tuple(map(str, range(count)))
+
+
+def natural_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Sort whole numbers by value, other text with the numbers inside it by value: "item2" precedes "item10"."""
+    names = tuple(names)
+    if all(re.fullmatch(r"[+-]?[0-9]{1,20}", name) for name in names):
+        return tuple(sorted(names, key=lambda name: (int(name), name)))
+
+    def key(name: str) -> tuple[list[str | tuple[int, str]], str]:
+        pieces: list[str | tuple[int, str]] = list(re.split(r"([0-9]+)", name.casefold()))
+        # Digits by their count and then as text sort by value, however many there are.
+        pieces[1::2] = [(len(digits), digits) for digits in (str(piece).lstrip("0") for piece in pieces[1::2])]
+        return pieces, name
+
+    return tuple(sorted(names, key=key))
+
+
+def encode_targets(source: Source, part: str, y: np.ndarray) -> np.ndarray:
+    """Return targets (N,) or (N, n_out) as float64 (N, n_out); DataError at the first that is not finite."""
+    if y.ndim > 2 or y.size == 0 or y.dtype.kind not in "biuf":
+        raise DataError(
+            f"{source.name}: the {part} targets have the shape {y.shape} and the type {y.dtype}; "
+            "expected numbers (rows,) or (rows, targets)"
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        columns = y.reshape(len(y), -1).astype(np.float64)
+    finite = np.isfinite(columns).all(axis=1)
+    if not finite.all():
+        row = int(np.flatnonzero(~finite)[0])
+        raise DataError(
+            f"{source.locate_row(part, row)} has a NaN or an infinity as target; remove or fill such values"
+        )
+    return columns

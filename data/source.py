@@ -1,0 +1,81 @@
+"""What a reader returns: arrays of a training and a test part, before labels or targets are made of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lagvis.data.split import HeldOut, hold_out_test
+from lagvis.errors import DataError
+
+
+@dataclass(frozen=True)
+class Source:
+    """Arrays of a data set as its reader found them.
+
+    x_*              (N, ...) numbers
+    y_*              labels (N,) or (N, 1), whole numbers or text; one-hot rows (N, K); or targets (N,) or (N, n_out)
+    sha256           digest of each file by its name
+    target_names     of the n_out targets, `unit` their unit
+    notices          for the user, one line each
+    label_names      of the label column, or of the K columns of one-hot rows; empty if they have no names
+    feature_names    of the numbers of a row; empty if they have no names
+    feature_columns  of a table: column number of each feature in its file, from 1
+    held_out         the test part that was held out, for data that has none
+    row_location     describes a row, given its part ("training" or "test") and its index in it, as its owner knows it
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    sha256: dict[str, str]
+    target_names: tuple[str, ...] = ()
+    unit: str = ""
+    notices: tuple[str, ...] = ()
+    label_names: tuple[str, ...] = ()
+    feature_names: tuple[str, ...] = ()
+    feature_columns: tuple[int, ...] = ()
+    held_out: HeldOut | None = None
+    row_location: Callable[[str, int], str] | None = None
+
+    @classmethod
+    def hold_out(
+        cls,
+        name: str,
+        x: np.ndarray,
+        y: np.ndarray,
+        sha256: dict[str, str],
+        *,
+        path: Path,
+        by_class: bool,
+        row_location: Callable[[int], str],
+        **fields: Any,
+    ) -> "Source":
+        """Hold out the test part of rows x (N, ...) with labels or targets y (N, ...) that have none.
+
+        `path` is where they were read, `row_location` describes a row by its index in x, `fields` are other fields of
+        Source. DataError for fewer than two rows.
+        """
+        if len(x) < 2:
+            raise DataError(f"{path} holds a single row; expected at least two, one to train on and one for the test")
+        train, test = hold_out_test(y, by_class=by_class)
+        indices = {"training": train, "test": test}
+        return cls(
+            name,
+            x_train=x[train],
+            y_train=y[train],
+            x_test=x[test],
+            y_test=y[test],
+            sha256=sha256,
+            held_out=HeldOut(path.name, len(test), len(x)),
+            row_location=lambda part, row: row_location(int(indices[part][row])),
+            **fields,
+        )
+
+    def locate_row(self, part: str, row: int) -> str:
+        """Describe a row of a part, given its index from 0, for an error message, where rows are counted from 1."""
+        return self.row_location(part, row) if self.row_location else f"{self.name}: {part} row {row + 1}"

@@ -1,0 +1,193 @@
+"""The report of a run: the commands in it train to the same bytes, and what no command repeats is stated."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lagvis.cli import evaluate, train
+from lagvis.report.plots import figure
+from tests.factories import bands
+
+ROOT = Path(__file__).resolve().parents[2]
+FLAGS = ("--quiet", "--hidden", "8", "--lr", "0.05")
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """The path of a small data set; the working folder is the one that it lies in."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(figure, "DPI", 20)
+    (x, y), (x_test, y_test) = bands(200), bands(60, seed=8)
+    np.savez(tmp_path / "bands.npz", x_train=x, y_train=y, x_test=x_test, y_test=y_test)
+    return "bands.npz"
+
+
+def train_run(name, *flags, folder="runs"):
+    assert train.main(["--name", name, "-o", folder, "--device", "cpu", *FLAGS, *flags]) == 0
+    return Path(folder) / name
+
+
+def resume(name, *flags):
+    assert train.main(["--resume", name, "--quiet", *flags]) == 0
+
+
+def section(folder):
+    """The section of report.md with the commands."""
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    return re.search(r"^## To do it again\n(.*?)^## Settings", text, re.S | re.M)[1]
+
+
+def commands(folder):
+    """The command lines of the report, split as a shell does; `python -m lagvis` is left out."""
+    (block,) = re.findall(r"^```\n(.*?)^```$", section(folder), re.S | re.M)
+    words = [shlex.split(line) for line in block.splitlines()]
+    assert [command[:4] for command in words] == [
+        ["python", "-m", "lagvis", "train"], ["python", "-m", "lagvis", "evaluate"]
+    ]  # fmt: skip
+    return [command[4:] for command in words]
+
+
+def assert_repeats(folder):
+    """Train and evaluate by the commands of a report: the weights have the same bytes."""
+    again, look = commands(folder)
+    assert train.main([*again, "--name", "again", "--no-plots", "--quiet"]) == 0
+    for name in ("last.safetensors", "best.safetensors"):
+        assert (folder / name).exists() == (Path("runs/again") / name).exists()
+        if (folder / name).exists():
+            assert (folder / name).read_bytes() == (Path("runs/again") / name).read_bytes(), name
+    assert evaluate.main(look) == 0
+    assert "resumed with changes" not in section(folder)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        (),
+        ("--validation", "0"),
+        ("--validation", "50"),
+        ("--threads", "1"),
+        ("--no-compile",),
+        ("--seed", "7", "--dtype", "float64", "--label-smoothing", "0.1", "--sched", "linear"),
+    ],
+    ids=" ".join,
+)
+def test_reproduction_commands_new_run_give_the_same_bytes(data, flags):
+    folder = train_run("a run's name æ", "--data", data, "-e", "3", *flags, folder="some runs")
+    assert_repeats(folder)
+
+
+def test_reproduction_commands_no_compile_is_repeated(data):
+    assert "--no-compile" in commands(train_run("plain", "--data", data, "-e", "1", "--no-compile"))[0]
+    assert "--no-compile" not in commands(train_run("compiled", "--data", data, "-e", "1"))[0]
+
+
+@pytest.mark.parametrize("name", ["last", "best"])
+def test_reproduction_commands_init_from_give_the_same_bytes(data, name):
+    start = train_run("start", "--data", data, "-e", "2", "--no-plots", "--activation", "tanh")
+    flags = ("--data", data, "-e", "3", "--init-from", f"runs/start/{name}.safetensors", "--quiet", "--lr", "0.05")
+    assert train.main(["--name", "r", "--device", "cpu", *flags]) == 0
+    environment = json.loads(Path("runs/r/environment.json").read_text())
+    assert environment["init_from"]["path"] == str((start / f"{name}.safetensors").absolute())
+    (digest,) = environment["init_from"]["sha256"].values()
+    assert digest in section(Path("runs/r"))
+    assert_repeats(Path("runs/r"))
+
+
+def test_reproduction_commands_init_from_paper_folder_give_the_same_bytes(data):
+    rng = np.random.default_rng(1)
+    Path("saved_network").mkdir()
+    for i, (n_in, n_out) in enumerate([(36, 8), (8, 4)], start=1):
+        np.save(f"saved_network/weightlayer{i}.npy", rng.normal(0, 0.3, (n_out, n_in)))
+        np.save(f"saved_network/biaslayer{i}.npy", np.zeros((n_out, 1)))
+    flags = ["--data", data, "-e", "2", "--init-from", "saved_network", "--quiet", "--device", "cpu", "--name", "r"]
+    assert train.main(flags) == 0
+    environment = json.loads(Path("runs/r/environment.json").read_text())
+    assert sorted(environment["init_from"]["sha256"]) == [
+        "biaslayer1.npy", "biaslayer2.npy", "weightlayer1.npy", "weightlayer2.npy"
+    ]  # fmt: skip
+    assert_repeats(Path("runs/r"))
+
+
+def test_reproduction_commands_resumed_init_from_run_keeps_init_from(data):
+    train_run("start", "--data", data, "-e", "2", "--no-plots")
+    flags = ["--data", data, "--init-from", "start", "--quiet", "--lr", "0.05", "--sched", "constant"]
+    assert train.main([*flags, "-e", "1", "--name", "r", "--device", "cpu", "--no-plots"]) == 0
+    resume("r", "-e", "3")
+    assert "--init-from" in commands(Path("runs/r"))[0]
+    assert_repeats(Path("runs/r"))
+
+
+def test_reproduction_commands_more_epochs_at_a_constant_rate_give_the_same_bytes(data):
+    folder = train_run("r", "--data", data, "-e", "1", "--no-plots", "--sched", "constant")
+    resume("r", "-e", "3")
+    assert_repeats(folder)
+
+
+def test_reproduction_commands_run_moved_use_the_new_path(data):
+    train_run("r", "--data", data, "-e", "1", "--no-plots")
+    Path("moved").mkdir()
+    Path("runs/r").rename("moved/r")
+    resume("moved/r")
+    assert_repeats(Path("moved/r"))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        ((), ("--lr", "0.01"), "lr 0.05 -> 0.01"),
+        (("--sched", "linear"), ("--lr", "0.05"), "after step 6 with epochs 2 -> 4"),
+        ((), ("--momentum", "0.5"), "momentum "),
+        (("--threads", "1"), ("--threads", "2"), "threads 1 -> 2"),
+        ((), ("--no-compile",), "compiled True -> False"),
+    ],
+    ids=str,
+)
+def test_reproduction_notes_resumed_with_changes_are_stated(data, first, second, words):
+    folder = train_run("r", "--data", data, "-e", "2", "--no-plots", "--batch-size", "64", "--validation", "20", *first)
+    resume("r", "-e", "4", *second)
+    resume("r", "-e", "5")  # without another change of the environment
+    text = section(folder).replace("\\", "")
+    assert words in text
+    assert "after step 6 with " in text
+    assert "epochs 2 -> 4" in text
+    assert "No single command repeats this run" in section(folder)
+
+
+def test_reproduction_commands_run_in_a_shell(data):
+    folder = train_run("r", "--data", data, "-e", "1")
+    again, _ = commands(folder)
+    words = [sys.executable, "-m", "lagvis", "train", *again, "--name", "again", "-o", str(Path("runs").absolute())]
+    done = subprocess.run([*words, "--no-plots"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert Path("runs/again/last.safetensors").read_bytes() == (folder / "last.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("key", ["init_from", "resumed"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        3,
+        [],
+        {},
+        [1],
+        [{"step": 1}],
+        [{"step": 1, "changed": {"lr": 1}}],
+        {"path": 1},
+        {"path": "a", "sha256": {"a": 1}},
+    ],
+    ids=str,
+)
+def test_run_report_environment_edited_by_hand_is_ignored(data, key, value):
+    folder = train_run("r", "--data", data, "-e", "1", "--no-plots")
+    path = folder / "environment.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    resume("r")
+    assert (folder / "report.html").exists()
+    resume("r", "-e", "2")
+    assert isinstance(json.loads(path.read_text())["resumed"], list)
