@@ -17,27 +17,25 @@ def one_hot(y: Array, classes: Array, dtype: Any, *, xp: Namespace) -> Array:
     return xp.astype(y[..., None] == classes, dtype)
 
 
-def log_softmax(z: Array, *, xp: Namespace) -> tuple[Array, Array]:
-    """z (..., B, K) -> log softmax and softmax, shifted by each row's own maximum so that exp never overflows."""
+def softmax(z: Array, *, xp: Namespace) -> tuple[Array, Array]:
+    """z (..., B, K) -> p and -log p, shifted by each row's own maximum so that exp never overflows."""
     shifted = z - xp.max(z, axis=-1, keepdims=True)
     e = xp.exp(shifted)
     total = xp.sum(e, axis=-1, keepdims=True)
-    return shifted - xp.log(total), e / total
+    return e / total, xp.log(total) - shifted
 
 
 def cross_entropy(z: Array, target: Array, *, smoothing: float = 0.0, xp: Namespace) -> tuple[Array, Array, Array]:
     """Softmax and cross-entropy, -sum_k t_k log p_k, against t (..., B, K) with rows that sum to 1; delta = p - t.
 
-    Smoothing e replaces t by (1 - e) t + e / K in the objective (Szegedy et al. 2016, arXiv:1512.00567), which is then
-    (1 - e) loss - e mean_k log p_k.
+    Smoothing e replaces t by (1 - e) t + e / K in the objective (Szegedy et al. 2016, arXiv:1512.00567).
     """
-    log_p, p = log_softmax(z, xp=xp)
-    losses = -xp.sum(target * log_p, axis=-1)
+    p, minus_log_p = softmax(z, xp=xp)
+    losses = xp.vecdot(target, minus_log_p)
     if not smoothing:
         return losses, losses, p - target
-    share = smoothing / target.shape[-1]
-    objective = losses * (1.0 - smoothing) - xp.sum(log_p, axis=-1) * share
-    return losses, objective, p - (target * (1.0 - smoothing) + share)
+    smoothed = target * (1.0 - smoothing) + smoothing / target.shape[-1]
+    return losses, xp.vecdot(smoothed, minus_log_p), p - smoothed
 
 
 def mean_squared_error(z: Array, target: Array, *, xp: Namespace) -> tuple[Array, Array, Array]:
