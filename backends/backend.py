@@ -1,5 +1,6 @@
-"""What a backend is: an array library on one device, and its way to run a step many times over."""
+"""Backend interface: an array library on one device, and how it runs many steps in one call."""
 
+import errno
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -8,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lagvis.arrays import Array, Namespace
-from lagvis.errors import DeviceError
+from lagvis.errors import DeviceError, DeviceMemoryError
 from lagvis.tree import Tree
 
 Step = Callable[..., Tree]
@@ -18,12 +19,13 @@ Run = Callable[[Tree, tuple[Array, ...], tuple[Tree, ...]], Tree]
 class Backend(ABC):
     """One array library on one device.
 
-    name     "numpy", "cupy", "torch" or "jax"
-    xp       its Array API namespace (array_api_compat's, where the library has one)
-    device   as a user writes it: "cpu", "cuda:0"
-    dtype    "float32" or "float64": what parameters and rows are computed in
-    compiled False makes `scan` the plain loop (`--no-compile`)
-    fallback why "auto" took this device and not a GPU, as a sentence; None where nobody asked for more
+    name          "numpy", "cupy", "torch" or "jax"
+    sets_threads  whether `limited_threads` has an effect
+    xp            its Array API namespace (from array_api_compat if that has one)
+    device        "cpu" or "cuda:N"
+    dtype         "float32" or "float64", of parameters and computation
+    compiled      if False, `scan` is the plain loop (`--no-compile`)
+    fallback      why "auto" did not choose a GPU, as a sentence; None if it did, or if the device was given
     """
 
     name: ClassVar[str]
@@ -38,18 +40,18 @@ class Backend(ABC):
 
     @abstractmethod
     def asarray(self, host: np.ndarray) -> Array:
-        """A copy of `host` on the device, of the same element type, in a buffer of its own."""
+        """Copy `host` to a new buffer on the device, with the same element type."""
 
     @abstractmethod
     def to_numpy(self, array: Array) -> np.ndarray:
-        """A copy of `array` on the host; waits for whatever computes it."""
+        """Copy `array` to the host, after waiting for its computation."""
 
     @abstractmethod
     def synchronize(self) -> None:
-        """Return once everything that was asked of the device is done."""
+        """Wait until all computation on the device is done."""
 
     def limited_threads(self, threads: int) -> AbstractContextManager[Any]:
-        """A context in which computing on the host takes that many threads, where `sets_threads` says it can be set."""
+        """Return a context in which host computation uses `threads` threads, if `sets_threads`."""
         return nullcontext()
 
     @abstractmethod
@@ -63,11 +65,11 @@ class Backend(ABC):
 
     @abstractmethod
     def versions(self) -> dict[str, str]:
-        """What computes here, for the record of a run: libraries, driver, device, each with its version or name."""
+        """Return the versions of libraries and driver and the name of the device, for the record of a run."""
 
 
 def plain_scan(step: Step) -> Run:
-    """The meaning of a scan, as a loop over the S steps."""
+    """Return a scan as a loop over the S steps: the definition that every backend must match."""
 
     def run(state: Tree, inputs: tuple[Array, ...], constants: tuple[Tree, ...]) -> Tree:
         for i in range(inputs[0].shape[0]):
@@ -78,7 +80,10 @@ def plain_scan(step: Step) -> Run:
 
 
 def self_test(backend: Backend, remedy: str) -> Backend:
-    """`backend` itself, once it has computed a product and an elementwise function rightly; else a DeviceError."""
+    """Return `backend` after it has computed a product and an elementwise function correctly; else raise DeviceError.
+
+    `remedy` is the remedy of that error.
+    """
     a = np.arange(4, dtype=backend.dtype).reshape(2, 2)
 
     def step(state: Tree, rows: Array) -> Tree:
@@ -87,7 +92,12 @@ def self_test(backend: Backend, remedy: str) -> Backend:
     try:
         state = {"a": backend.asarray(a)}
         answer = backend.to_numpy(backend.scan(step)(state, (backend.asarray(a[None]),), ())["a"]).tolist()
-    except Exception as error:  # whatever a half-working driver, compiler or cache folder throws
+    except Exception as error:  # a half-working driver, compiler or cache folder raises errors of any type
+        if is_out_of_memory(error):
+            raise DeviceMemoryError(
+                f"{backend.name} found {backend.device}, but it has no free memory ({first_line(error)})",
+                "end other programs that use its memory, or use another device",
+            ) from None
         raise DeviceError(
             f"{backend.name} found {backend.device}, but it does not compute: {first_line(error)}", remedy
         ) from None
@@ -96,13 +106,33 @@ def self_test(backend: Backend, remedy: str) -> Backend:
     return backend
 
 
+# Libraries whose own error types may mean out of memory, and the texts by which they do. PyTorch's C++ code also raises
+# plain RuntimeError with these texts.
+LIBRARIES = ("torch", "jax", "jaxlib", "cupy", "cupy_backends")
+OUT_OF_MEMORY_TEXTS = (
+    "out of memory",
+    "resource_exhausted",
+    "can't allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "alloc_failed",
+)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of any of the libraries says that the host or the device has no memory left."""
-    known = ("out of memory", "resource_exhausted", "allocate memory", "not enough memory", "bad_alloc", "alloc_failed")
-    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in known)
+    """Whether an error of Python, the system or an array library means that host or device memory is exhausted.
+
+    Decided by the type; by the text only for types that a library raises for many causes.
+    """
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if type(error) is RuntimeError or type(error).__module__.partition(".")[0] in LIBRARIES:
+        text = str(error).lower()
+        return isinstance(error, MemoryError) or any(words in text for words in OUT_OF_MEMORY_TEXTS)
+    return isinstance(error, MemoryError)
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, or its type where it has none."""
+    """Return the first line of an error's text, or the name of its type if the text is empty."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__

@@ -46,7 +46,7 @@ def select(device: str = "auto", backend: str | None = None, dtype: str = "float
         return load(name).open_backend("cuda:0" if device == "cuda" else device, dtype, compiled)
     except DeviceError as error:
         hint = _libraries_that_see_a_gpu() if backend is None and kind == "cuda" else ""
-        raise DeviceError(error.reason, error.remedy + hint) from None
+        raise type(error)(error.reason, error.remedy + hint) from None
 
 
 def load(name: str) -> ModuleType:

@@ -13,6 +13,7 @@ from typing import Any
 from unicodedata import east_asian_width
 
 from lagvis.backends.backend import first_line, is_out_of_memory
+from lagvis.errors import LagvisError, OutOfMemoryError
 from lagvis.report.text import escape_control
 from lagvis.runs.signals import StopSignal, interrupt_on_signals
 
@@ -79,19 +80,21 @@ def run_cli(main: Callable[[list[str] | None], int], argv: list[str] | None = No
 
 
 def report_error(error: Exception) -> int:
-    """Say on stderr what an error means; its exit code."""
-    code, sentence = getattr(error, "exit_code", None), str(error)
-    if is_out_of_memory(error):
-        code, sentence = 5, f"the memory does not suffice ({first_line(error)}); use smaller --hidden or --batch-size"
+    """Print a sentence about an error on stderr; return its exit code."""
+    code, sentence = 1, str(error)
+    if isinstance(error, LagvisError):
+        code = error.exit_code
+    elif is_out_of_memory(error):
+        code = OutOfMemoryError.exit_code
+        sentence = f"out of memory ({first_line(error)}); use a smaller --hidden or --batch-size"
     elif isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOENT:
         code, sentence = 2, "the folder that this was started in is gone; change to another"
     elif isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EIO):
         drop_stdout()
         code, sentence = 1, f"the result cannot be written to stdout ({error.strerror}); nothing else is lost"
-    elif code is None:
+    else:
         if os.environ.get("LAGVIS_TRACEBACK"):
             traceback.print_exc()
-        code = 1
         sentence = f"unexpected {type(error).__name__}: {error}; a fault of Lagvis, LAGVIS_TRACEBACK=1 shows where"
     print_stderr(f"error: {sentence}")
-    return int(code)
+    return code

@@ -11,6 +11,7 @@ from lagvis.backends.registry import BACKENDS
 from lagvis.cli import options
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import absolute_name, load_dataset
+from lagvis.data.shared_rows import shared_rows_notice
 from lagvis.errors import RecipeError
 from lagvis.runs.environment import describe_environment, describe_init_from
 from lagvis.runs.lookup import find_checkpoint, find_run, read_network
@@ -131,7 +132,8 @@ def prepare_run(
     need = estimate_memory(recipe, dataset, plan, on_host=backend.device == "cpu").check()
     now = describe_environment(recipe, dataset, plan, backend, version=__version__, command=sys.argv)
     model = Model.of(recipe, dataset, plan.training_rows)
-    start, notices = init_from(network, model, recipe) if network else None, plan.notices
+    start = init_from(network, model, recipe) if network else None
+    notices = plan.notices if flags.quiet else (*plan.notices, shared_rows_notice(dataset))
     now["init_from"], now["resumed"] = None, []
     if network:
         now["init_from"] = describe_init_from(find_checkpoint(flags.init_from, flags.output_dir))

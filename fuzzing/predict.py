@@ -8,18 +8,22 @@ from fuzzing.case import Files
 from fuzzing.idx import PIXELS, idx
 from fuzzing.images import all_images
 from fuzzing.npz import npz_seeds
-from lagvis.data.predict_input import MNIST_STYLE, RAW, RESIZE, InputSpec, read_inputs
+from lagvis.data.input_spec import MNIST_STYLE, RAW, RESIZE, InputSpec
+from lagvis.data.predict_input import read_inputs
+from lagvis.errors import DataError
 
 DIGITS = tuple("0123456789")
 
 
 INPUT_SPECS = (
-    InputSpec((28, 28), is_bytes=True, pictures=MNIST_STYLE, classes=DIGITS),
-    InputSpec((28, 28), is_bytes=True, pictures=RESIZE, classes=DIGITS),
-    InputSpec((3,), is_bytes=False, pictures=RAW, classes=("a", "b", "c")),
-    InputSpec((3,), is_bytes=False, pictures=RAW, classes=("0", "1"), features=("a", "b", "c"), labels=("y",)),
-    InputSpec((3,), is_bytes=False, pictures=RAW, targets=("y",), label="y"),
-    InputSpec((8, 8), is_bytes=True, pictures=RAW, classes=("0", "1", "2")),
+    InputSpec((28, 28), is_bytes=True, image_mode=MNIST_STYLE, class_names=DIGITS),
+    InputSpec((28, 28), is_bytes=True, image_mode=RESIZE, class_names=DIGITS),
+    InputSpec((3,), is_bytes=False, image_mode=RAW, class_names=("a", "b", "c")),
+    InputSpec(
+        (3,), is_bytes=False, image_mode=RAW, class_names=("0", "1"), feature_names=("a", "b", "c"), label_names=("y",)
+    ),
+    InputSpec((3,), is_bytes=False, image_mode=RAW, target_names=("y",), recipe_label="y"),
+    InputSpec((8, 8), is_bytes=True, image_mode=RAW, class_names=("0", "1", "2")),
 )
 
 
@@ -33,7 +37,9 @@ def predict_seeds() -> list[Files]:
 def read_to_predict(folder: Path, files: Files, option: int) -> None:
     """Read a file as predict.py does, for networks of several kinds."""
     spec = INPUT_SPECS[option % len(INPUT_SPECS)]
-    batches, _ = read_inputs([str(folder / files[0][0])], spec)
-    for batch in batches:
+    inputs = read_inputs([str(folder / files[0][0])], spec)
+    for error in inputs.errors:
+        raise DataError(error.message)
+    for batch in inputs.batches:
         assert batch.x.shape == (len(batch.x), np.prod(spec.shape))
         assert np.isfinite(batch.x).all()

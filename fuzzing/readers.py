@@ -18,8 +18,9 @@ from fuzzing.reader import NUMPY_WORDS, Reader, valid_cases
 from fuzzing.recipe import read_recipe, recipe_seeds
 from fuzzing.run_folder import read_run, run_seeds
 from fuzzing.tables import csv_seeds
-from lagvis.cli.data import facts_of, text_of
 from lagvis.data.datasets import load_dataset
+from lagvis.data.describe import describe_dataset
+from lagvis.report.terminal.dataset_summary import dataset_summary
 from lagvis.training import recipe as recipes
 
 # How a data set is read: as regression or not, the value of --label, the classes of a network.
@@ -38,9 +39,9 @@ def read_data(folder: Path, files: Files, option: int) -> None:
     assert len(dataset.x_test) == len(dataset.y_test) > 0
     assert np.isfinite(dataset.x_train).all()
     assert np.isfinite(dataset.y_train).all()
-    facts = {"path": str(path), "kind": "", **facts_of(dataset)}
+    facts = {"path": str(path), "kind": "", **describe_dataset(dataset)}
     json.dumps(facts, allow_nan=False)
-    text_of(facts)
+    dataset_summary(facts)
 
 
 READERS = {

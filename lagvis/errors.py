@@ -45,6 +45,12 @@ class DeviceError(LagvisError):
         self.remedy = remedy
 
 
+class DeviceMemoryError(DeviceError):
+    """Device without the memory for a first small computation."""
+
+    exit_code = 5
+
+
 class OutOfMemoryError(LagvisError):
     """Run that needs more memory than is available."""
 

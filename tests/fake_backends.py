@@ -165,4 +165,6 @@ def open_dpnp(dtype: str) -> DpnpBackend:
     try:
         return DpnpBackend(dtype)
     except ImportError as error:
-        raise DeviceError(f"dpnp is not installed ({error})", "scripts/witness makes an environment with it") from None
+        raise DeviceError(
+            f"dpnp is not installed ({error})", "scripts/test-dpnp makes an environment with it"
+        ) from None

@@ -1,4 +1,4 @@
-"""scripts/gpu-check with a GPU that is not there, its table where parts fail; and a short scripts/kill-test."""
+"""scripts/test-gpu with replaced parts, a short scripts/test-kill, and scripts/test-onnx."""
 
 import importlib.machinery
 import importlib.util
@@ -13,69 +13,76 @@ import pytest
 from lagvis.errors import DeviceError
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
-SCRIPT = SCRIPTS / "gpu-check"
+PARTS = {
+    "test suite": ["-m", "pytest", "-q"],
+    "compare float32": ["compare.py", "--device", "cuda"],
+    "compare float64": ["compare.py", "--device", "cuda", "--dtype", "float64"],
+    "benchmarks": ["-m", "benchmarks", "--device", "cuda", "--output"],
+}
+BACKENDS = """\
+numpy  cpu     computes
+torch  cuda:0  computes
+jax    cuda    cannot run
+jax    cpu     computes"""
 
 
 @pytest.fixture
-def gpu_check(tmp_path, monkeypatch):
-    loader = importlib.machinery.SourceFileLoader("gpu_check", str(SCRIPT))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("gpu_check", loader))
+def script(tmp_path, monkeypatch):
+    """scripts/test-gpu as a module, which writes its results into a temporary folder."""
+    loader = importlib.machinery.SourceFileLoader("test_gpu_script", str(SCRIPTS / "test-gpu"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("test_gpu_script", loader))
     monkeypatch.setattr("sys.dont_write_bytecode", True)
     loader.exec_module(module)
     module.RESULTS = tmp_path / "results"
     return module
 
 
-def test_without_a_gpu_nothing_is_claimed(gpu_check, monkeypatch, capsys):
+def test_gpu_script_without_a_gpu_prints_the_reason_and_writes_nothing(script, monkeypatch, capsys):
     def no_gpu(*_):
         raise DeviceError("there is no GPU", "buy one")
 
-    monkeypatch.setattr(gpu_check, "select", no_gpu)
-    assert gpu_check.main() == 0
-    assert capsys.readouterr().out == "No GPU was checked, nothing is claimed: there is no GPU. To fix it: buy one.\n"
-    assert not gpu_check.RESULTS.exists()
+    monkeypatch.setattr(script, "select", no_gpu)
+    assert script.main() == 0
+    assert capsys.readouterr().out == "No GPU was tested: there is no GPU. To fix it: buy one.\n"
+    assert not script.RESULTS.exists()
 
 
-@pytest.mark.parametrize("failing", [None, "compare float64"])
-def test_every_part_runs_and_the_table_tells_which_failed(gpu_check, monkeypatch, capsys, failing):
-    seen = []
+@pytest.mark.parametrize("failing", [None, *PARTS])
+def test_gpu_script_runs_all_parts_and_marks_the_failed_one(script, monkeypatch, capsys, failing):
+    started = []
 
     def run(arguments, **environment):
-        if arguments == ["-m", "backends"]:
-            lines = (
-                "numpy  cpu     computes",
-                "torch  cuda:0  computes",
-                "jax    cuda    cannot run",
-                "jax    cpu     computes",
-            )
-            return 0, "\n".join(lines), 0.5
-        assert "torch-cuda" in environment["LAGVIS_REQUIRE"]
-        assert "jax-cuda" not in environment["LAGVIS_REQUIRE"]
-        assert "cupy" in environment["LAGVIS_REQUIRE"].split(",")
-        seen.append(arguments)
-        return int("float64" in arguments and failing is not None), "first\nlast line\n\n", 1.25
+        if arguments == ["-m", "lagvis", "backends"]:
+            return 0, BACKENDS, 0.5
+        assert environment["LAGVIS_REQUIRE"].split(",") == ["numpy", "cupy", "cupy-signatures", "torch-cuda"]
+        (name,) = [name for name, expected in PARTS.items() if arguments[: len(expected)] == expected][-1:]
+        started.append(name)
+        return int(name == failing), "first\nlast line\n\n", 1.25
 
-    monkeypatch.setattr(gpu_check, "select", lambda *_: types.SimpleNamespace(versions=lambda: {"cupy": "14.2.0"}))
-    monkeypatch.setattr(gpu_check, "run", run)
-    assert gpu_check.main() == int(failing is not None)
-    assert len(seen) == 4
-    shown = capsys.readouterr().out
-    assert ("FAILED  compare float64" in shown) == (failing is not None)
-    assert "passed  benchmarks          1.2 s   last line" in shown
-    kept = json.loads(next(gpu_check.RESULTS.iterdir()).read_text())
-    assert kept["versions"] == {"cupy": "14.2.0"}
-    assert [part["exit"] for part in kept["parts"].values()].count(1) == int(failing is not None)
+    monkeypatch.setattr(script, "select", lambda *_: types.SimpleNamespace(versions=lambda: {"cupy": "14.2.0"}))
+    monkeypatch.setattr(script, "run", run)
+    assert script.main() == int(failing is not None)
+    assert started == list(PARTS)
+    table = capsys.readouterr().out.splitlines()[-5:-1]
+    for name, line in zip(PARTS, table, strict=True):
+        assert line == f"{'FAILED' if name == failing else 'passed':7} {name:16} {1.25:6.1f} s   last line"
+    written = json.loads(next(script.RESULTS.iterdir()).read_text())
+    assert written["versions"] == {"cupy": "14.2.0"}
+    assert {name: part["exit"] for name, part in written["parts"].items()} == {
+        name: int(name == failing) for name in PARTS
+    }
 
 
-def test_a_part_is_a_process_whose_output_is_shown_and_kept(gpu_check, capsys):
-    code, output, seconds = gpu_check.run(["-c", "import os; print(os.environ['A']); raise SystemExit(3)"], A="øæå")
+def test_gpu_script_run_shows_and_returns_output_and_exit_code(script, capsys):
+    code, output, seconds = script.run(["-c", "import os; print(os.environ['A']); raise SystemExit(3)"], A="øæå")
     assert (code, output) == (3, "øæå\n")
     assert seconds > 0
     assert capsys.readouterr().out == "øæå\n"
 
 
-def test_runs_that_are_killed_anywhere_lose_nothing():
-    command = [sys.executable, str(SCRIPTS / "kill-test"), "--kills", "4", "--seed", "3"]
+@pytest.mark.slow
+def test_kill_script_killed_runs_are_resumed_without_loss():
+    command = [sys.executable, str(SCRIPTS / "test-kill"), "--kills", "4", "--seed", "3"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     counts = json.loads(done.stdout)
@@ -83,11 +90,12 @@ def test_runs_that_are_killed_anywhere_lose_nothing():
     assert counts["hit a save"] + counts["within an epoch"] > 0
 
 
-def test_onnx_check_holds_every_answer_against_onnxruntime(onnxruntime):
+@pytest.mark.slow
+def test_onnx_script_all_predictions_equal_those_of_onnxruntime(onnxruntime):
     done = subprocess.run(
-        [sys.executable, SCRIPTS / "onnx-check", "-e", "1", "--hidden", "16"],
+        [sys.executable, SCRIPTS / "test-onnx", "-e", "1", "--hidden", "16"],
         check=False, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count(": 0 of 10000 answers differ") == 6
-    assert done.stdout.endswith("all hold\n")
+    assert done.stdout.count(": 0 of 10000 predictions differ") == 6
+    assert done.stdout.endswith("all passed\n")

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lagvis import __version__
+from lagvis.cli import train
 from lagvis.cli.data import main
 from lagvis.cli.errors import run_cli
 
@@ -71,6 +73,47 @@ def test_a_table_and_what_to_look_at(capsys, table):
 def test_a_class_without_a_test_row_is_told(capsys, tmp_path):
     np.savez(tmp_path / "a.npz", x_train=np.eye(4), y_train=[0, 1, 0, 1], x_test=np.ones((1, 4)), y_test=[0])
     assert "No test row: 1." in facts(capsys, tmp_path / "a.npz")["warnings"]
+
+
+@pytest.mark.parametrize("command", [["-m", "data"], ["-m", "lagvis", "data"]])
+def test_data_command_version_help_and_unknown_flag(command):
+    def run_words(*words):
+        return subprocess.run(
+            [sys.executable, *command, *words], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+        )
+
+    assert run_words("--version").stdout == f"lagvis {__version__}\n"
+    usage = run_words("--help").stdout
+    assert usage.startswith("usage: python -m data" if command[1] == "data" else "usage: lagvis data")
+    assert "exit codes:" in usage
+    done = run_words("mnist", "--regresion")
+    assert done.returncode == 2
+    assert "there is no flag --regresion; did you mean --regression?" in done.stderr
+
+
+@pytest.mark.parametrize("flag", ["--feature-type", "--feature_type"])
+def test_data_command_feature_type_decides_what_a_square_table_is(capsys, tmp_path, flag):
+    x = np.random.default_rng(0).integers(0, 256, (40, 64))
+    (tmp_path / "t.csv").write_text("".join(f"{i % 2},{','.join(map(str, row))}\n" for i, row in enumerate(x.tolist())))
+    guessed, numbers = facts(capsys, tmp_path / "t.csv"), facts(capsys, tmp_path / "t.csv", flag, "numbers")
+    assert (guessed["shape"], numbers["shape"]) == ([8, 8], [64])
+    assert "--feature-type numbers" in guessed["notices"][0]
+    assert not any("picture" in notice for notice in numbers["notices"])
+
+
+def test_train_shared_rows_gives_the_notice_of_the_data_command_once(capsys, tmp_path):
+    arrays = {"x_train": np.eye(6), "y_train": [0, 1] * 3, "x_test": np.eye(6)[:2], "y_test": [0, 1]}
+    np.savez(tmp_path / "a.npz", **arrays)
+    words = ["--data", str(tmp_path / "a.npz"), "--device", "cpu", "--dry-run"]
+    sentence = next(line for line in facts(capsys, tmp_path / "a.npz")["warnings"] if "test rows" in line)
+    assert sentence.startswith("2 of 2 test rows are also training rows")
+    assert train.main(words) == 0
+    assert capsys.readouterr().err.splitlines().count(sentence) == 1
+    assert train.main([*words, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+    np.savez(tmp_path / "a.npz", **arrays | {"x_test": 2 * np.eye(6)[:2]})
+    assert train.main(words) == 0
+    assert "test rows" not in capsys.readouterr().err
 
 
 def test_targets(capsys, tmp_path):

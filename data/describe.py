@@ -1,0 +1,126 @@
+"""Describe a data set before training: sizes, ranges, classes or targets, and what to check."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from lagvis.data.dataset import Dataset
+from lagvis.data.datasets import load_dataset
+from lagvis.data.messages import join_names, shorten
+from lagvis.data.shared_rows import count_shared_rows, shared_rows_sentence
+from lagvis.errors import DataError
+
+MIN_CLASS_ROWS = 10  # training rows of a class: fewer are too few to learn it from
+MAX_CLASS_RATIO = 3.0  # rows of the most frequent class over those of the rarest
+MAX_LABEL_FAULTS = 0.25  # share of labels that are not classes: beyond it they are numbers to predict
+MAX_LISTED_FEATURES = 20
+
+
+def load_classes_or_numbers(name: str, *, regression: bool, label: str, feature_type: str) -> Dataset:
+    """Load a data set; labels that are numbers to predict rather than classes are loaded as such, with a notice."""
+    try:
+        return load_dataset(name, regression=regression, label=label, feature_type=feature_type)
+    except DataError as error:
+        try:
+            dataset = load_dataset(name, regression=True, label=label, feature_type=feature_type)
+        except DataError:
+            raise error from None
+        if not are_measurements(np.concatenate([dataset.y_train, dataset.y_test])):
+            raise
+        notice = "The labels are numbers to predict, not classes; --loss mse trains on them."
+        return replace(dataset, notices=(*dataset.notices, notice))
+
+
+def are_measurements(y: np.ndarray) -> bool:
+    """Tell whether targets (N, n_out) are more than classes with a fault: many fractions or values, not one-hot."""
+    several = y.shape[1] > 1
+    return any(
+        np.mean(column != np.floor(column)) > MAX_LABEL_FAULTS
+        or len(np.unique(column)) > 0.5 * len(column)
+        or (several and np.mean(~np.isin(column, (0, 1))) > MAX_LABEL_FAULTS)
+        for column in y.T
+    )
+
+
+def describe_dataset(dataset: Dataset) -> dict[str, Any]:
+    """Return the facts about a data set, ready for JSON; features are numbered from 1."""
+    x = dataset.x_train
+    low, high = x.min(axis=0), x.max(axis=0)
+    constant = np.flatnonzero(low == high)
+    facts: dict[str, Any] = {
+        "name": dataset.name,
+        "training_rows": len(x),
+        "test_rows": len(dataset.x_test),
+        "shape": list(dataset.shape),
+        "features": x.shape[1],
+        "type": "bytes (scaled by 1/255)" if x.dtype == np.uint8 else "numbers (standardised)",
+        "range": [low.min().item(), high.max().item()],
+        "constant_features": len(constant),
+        "first_constant_features": [int(i) + 1 for i in constant[:MAX_LISTED_FEATURES]],
+    }
+    if x.dtype != np.uint8 and len(constant) < x.shape[1]:
+        with np.errstate(over="ignore"):
+            spans = np.minimum((high - low)[low < high], np.finfo(np.float64).max)
+        facts["feature_spans"] = [spans.min().item(), spans.max().item()]
+    if dataset.class_names:
+        facts["classes"] = class_counts(dataset)
+    else:
+        facts["unit"] = dataset.unit
+        facts["targets"] = target_ranges(dataset)
+    shared = count_shared_rows(dataset.x_train, dataset.x_test)
+    return facts | {
+        "test_rows_in_training": shared,
+        "sha256": dataset.sha256,
+        "notices": list(dataset.all_notices),
+        "warnings": dataset_warnings(dataset, shared),
+    }
+
+
+def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
+    """Count the training and test rows of each class."""
+    k = len(dataset.class_names)
+    training, test = (np.bincount(y, minlength=k).tolist() for y in (dataset.y_train, dataset.y_test))
+    return {name: {"training": training[i], "test": test[i]} for i, name in enumerate(dataset.class_names)}
+
+
+def target_ranges(dataset: Dataset) -> dict[str, dict[str, float]]:
+    """Return the smallest, mean and largest training value of each target."""
+    y = dataset.y_train
+    return {
+        # A sum of the largest numbers would overflow, so the division comes first.
+        name: {"least": float(y[:, i].min()), "mean": float((y[:, i] / len(y)).sum()), "most": float(y[:, i].max())}
+        for i, name in enumerate(dataset.target_names)
+    }
+
+
+def dataset_warnings(dataset: Dataset, shared_rows: int) -> list[str]:
+    """Return what the user should check before training, one sentence each; `shared_rows` as `count_shared_rows`."""
+    warnings = class_warnings(dataset) if dataset.class_names else []
+    if sentence := shared_rows_sentence(shared_rows, len(dataset.x_test)):
+        warnings.append(sentence)
+    if (dataset.x_train == dataset.x_train[0]).all():
+        warnings.append("Every feature is the same in all training rows: there is nothing to learn from.")
+    return warnings
+
+
+def class_warnings(dataset: Dataset) -> list[str]:
+    """Return warnings about classes that are rare, lack test rows, or differ much in size."""
+    counts = class_counts(dataset)
+    training = {name: rows["training"] for name, rows in counts.items()}
+    rare = [name for name, rows in training.items() if rows < MIN_CLASS_ROWS]
+    untested = [name for name, rows in counts.items() if not rows["test"]]
+    largest, smallest = max(training, key=lambda name: training[name]), min(training, key=lambda name: training[name])
+    warnings = []
+    if rare:
+        warnings.append(f"Fewer than {MIN_CLASS_ROWS} training rows: {join_names(rare)}.")
+    if untested:
+        warnings.append(f"No test row: {join_names(untested)}.")
+    if training[largest] >= MAX_CLASS_RATIO * training[smallest]:
+        share = training[largest] / len(dataset.y_train)
+        warnings.append(
+            f"Uneven classes: {share:.1%} of the training rows are {shorten(largest)}, {training[smallest]:,} rows are "
+            f"{shorten(smallest)}. A network that always answers {shorten(largest)} is right as often; "
+            "--class-weights balanced helps."
+        )
+    return warnings

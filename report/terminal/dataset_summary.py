@@ -1,0 +1,61 @@
+"""Format the facts about a data set as aligned lines."""
+
+from typing import Any
+
+from lagvis.data.messages import shorten
+
+MAX_LISTED_CLASSES = 20
+KEY_WIDTH = 9
+
+
+def dataset_summary(facts: dict[str, Any]) -> str:
+    """Return the facts of `describe_dataset`, with "path" and "kind", a key and a value a line."""
+    lines = [
+        ("path", facts["path"]),
+        ("kind", facts["kind"]),
+        ("rows", f"{facts['training_rows']:,} training, {facts['test_rows']:,} test"),
+        *feature_lines(facts),
+        *(class_lines(facts["classes"]) if "classes" in facts else target_lines(facts["targets"], facts["unit"])),
+        *(("sha256", f"{digest}  {name}") for name, digest in facts["sha256"].items()),
+        *(("note", notice) for notice in facts["notices"]),
+        *(("warning", warning) for warning in facts["warnings"]),
+    ]
+    return "\n".join(f"{key:{KEY_WIDTH}} {value}".rstrip() for key, value in lines)
+
+
+def feature_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the lines about the shape and the values of a row."""
+    shape = "x".join(map(str, facts["shape"])) if len(facts["shape"]) > 1 else facts["features"]
+    lines = [
+        ("a row", f"{shape} {facts['type']}"),
+        ("range", " to ".join(f"{value:g}" for value in facts["range"])),
+    ]
+    if "feature_spans" in facts:
+        smallest, largest = facts["feature_spans"]
+        lines.append(("spans", f"{smallest:g} to {largest:g} from feature to feature"))
+    if facts["constant_features"]:
+        listed = facts["first_constant_features"]
+        more = ", ..." if facts["constant_features"] > len(listed) else ""
+        numbers = ", ".join(map(str, listed))
+        lines.append(("constant", f"{facts['constant_features']:,} features (numbers {numbers}{more})"))
+    return lines
+
+
+def class_lines(classes: dict[str, dict[str, int]]) -> list[tuple[str, str]]:
+    """Return the number of classes, and the rows of each in both parts."""
+    listed = list(classes.items())[:MAX_LISTED_CLASSES]
+    width = max(len(shorten(name)) for name, _ in listed)
+    lines = [("classes", f"{len(classes)}, with their rows in training and test:")]
+    lines += [("", f"{shorten(name):{width}} {rows['training']:>9,} {rows['test']:>9,}") for name, rows in listed]
+    if len(classes) > len(listed):
+        lines.append(("", f"and {len(classes) - len(listed)} more"))
+    return lines
+
+
+def target_lines(targets: dict[str, dict[str, float]], unit: str) -> list[tuple[str, str]]:
+    """Return range and mean of each target."""
+    unit = f" {unit}" if unit else ""
+    return [
+        ("target", f"{shorten(name)}: {row['least']:g} to {row['most']:g}{unit}, mean {row['mean']:g}")
+        for name, row in targets.items()
+    ]

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from lagvis.data import shared_rows
+from lagvis.data.datasets import load_dataset
+from lagvis.data.shared_rows import count_shared_rows, hash_rows, shared_rows_notice
+
+
+def count_by_set(x_train, x_test):
+    known = {tuple(row) for row in (x_train + 0).tolist()}
+    return sum(tuple(row) in known for row in (x_test + 0).tolist())
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+@pytest.mark.parametrize("width", [1, 3, 8, 13, 784])
+def test_count_shared_rows_equals_a_set_of_rows(dtype, width):
+    rng = np.random.default_rng(width)
+    x_train, x_test = (rng.integers(0, 3, (rows, width)).astype(dtype) for rows in (300, 200))
+    x_test[::5] = x_train[rng.integers(0, 300, 40)]
+    assert count_shared_rows(x_train, x_test) == count_by_set(x_train, x_test) >= 40
+
+
+def test_count_shared_rows_equal_hashes_of_other_rows_are_not_counted(monkeypatch):
+    rng = np.random.default_rng(0)
+    x_train, x_test = (rng.integers(0, 6, (rows, 2)).astype(np.uint8) for rows in (30, 50))
+    expected = count_by_set(x_train, x_test)
+    assert 0 < expected < 50
+    monkeypatch.setattr(shared_rows, "hash_rows", lambda x: np.zeros(len(x), np.uint64))
+    assert count_shared_rows(x_train, x_test) == expected
+
+
+def test_count_shared_rows_negative_zero_equals_zero():
+    assert count_shared_rows(np.array([[0.0, 1.0]]), np.array([[-0.0, 1.0], [0.0, -1.0]])) == 1
+
+
+def test_count_shared_rows_in_many_blocks_is_the_same(monkeypatch):
+    rng = np.random.default_rng(1)
+    x_train, x_test = (rng.integers(0, 2, (rows, 9)).astype(np.float64) for rows in (200, 150))
+    whole = count_shared_rows(x_train, x_test)
+    monkeypatch.setattr(shared_rows, "BLOCK_BYTES", 200)
+    assert count_shared_rows(x_train, x_test) == whole == count_by_set(x_train, x_test)
+
+
+@pytest.mark.parametrize(("width", "values"), [(4, 50), (30, 2), (1, 100_000)])
+def test_hash_rows_small_whole_numbers_have_different_hashes(width, values):
+    """In float64 they differ only in their first bits, which a hash modulo 2**64 would lose."""
+    x = np.unique(np.random.default_rng(2).integers(0, values, (50_000, width)).astype(np.float64), axis=0)
+    assert len(np.unique(hash_rows(x))) == len(x)
+
+
+def test_shared_rows_notice_of_mnist_is_empty():
+    assert shared_rows_notice(load_dataset("mnist")) == ""
+
+
+@pytest.mark.parametrize(
+    ("shared", "words"),
+    [(1, "1 of 4 test rows is also a training row:"), (3, "3 of 4 test rows are also training")],
+)
+def test_shared_rows_notice_gives_the_count(tmp_path, shared, words):
+    x = np.eye(6)
+    x_test = np.concatenate([x[:shared], 2 * x[: 4 - shared]])
+    np.savez(tmp_path / "a.npz", x_train=x, y_train=[0, 1] * 3, x_test=x_test, y_test=[0, 1, 0, 1])
+    assert shared_rows_notice(load_dataset(str(tmp_path / "a.npz"))).startswith(words)
