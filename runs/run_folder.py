@@ -29,8 +29,11 @@ from lagvis.training.recipe import Recipe
 
 COLUMNS = (
     "epoch", "step", "samples", "learning_rate",
-    "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "seconds",
+    "train_loss", "train_objective", "train_accuracy", "validation_loss", "validation_accuracy", "seconds",
 )  # fmt: skip
+# Of earlier versions: train_loss was the objective, and the losses of regression were in the user's unit squared.
+COLUMNS_BEFORE = tuple(name for name in COLUMNS if name != "train_objective")
+METRICS_BEFORE = f"{METRICS}.old"
 # Of environment.json, what a resume goes by.
 TYPES = {"backend": str, "device": str, "compiled": bool, "threads": int, "sha256": dict}
 # What Windows has in no file name, and the names it keeps for devices.
@@ -189,10 +192,10 @@ class RunFolder:
         whole = self.checkpoint.epoch if self.checkpoint else 0
         rows = [row for row in self._metrics() if int(row[0]) <= whole]
         self.seconds = float(rows[-1][COLUMNS.index("seconds")]) if rows else 0.0
-        lost = ""
+        lost = self._keep_earlier_metrics()
         if len(rows) < whole and (self.path / METRICS).exists():
-            (self.path / METRICS).replace(self.path / f"{METRICS}.old")
-            lost = f"{METRICS} lacks epochs that were trained; it is kept as {METRICS}.old, and a new one goes on."
+            (self.path / METRICS).replace(self.path / METRICS_BEFORE)
+            lost = f"{METRICS} lacks epochs that were trained; it is kept as {METRICS_BEFORE}, and a new one goes on."
         with contextlib.suppress(OSError):
             (self.path / PAGE).unlink()  # it speaks of the run as it was
         self._write(ENVIRONMENT, json.dumps(environment, indent=2) + "\n")
@@ -216,19 +219,52 @@ class RunFolder:
     def latest_metrics(self) -> dict[str, float | None]:
         """Of the newest whole epoch, by the names of the columns: {"train_loss": 0.52, ...}; empty before the first."""
         rows = self._metrics()
-        return {k: float(v) if v else None for k, v in zip(COLUMNS[4:8], rows[-1][4:8], strict=True)} if rows else {}
+        values = dict(zip(COLUMNS, rows[-1], strict=True)) if rows else {}
+        return {k: float(v) if v else None for k, v in values.items() if k.startswith(("train_", "validation_"))}
 
     def _metrics(self) -> list[list[str]]:
         """Whole rows of earlier parts of the run, an epoch each, in order."""
         try:
-            lines = (self.path / METRICS).read_text(encoding="utf-8").split("\n")[1:-1]
+            header, *lines = (self.path / METRICS).read_text(encoding="utf-8").split("\n")[:-1] or [""]
         except (OSError, ValueError):
             return []
+        before = len(header.split(",")) == len(COLUMNS_BEFORE)
+        columns = COLUMNS_BEFORE if before else COLUMNS
         rows: list[list[str]] = []
         for row in (line.split(",") for line in lines):
-            if len(row) == len(COLUMNS) and row[0] == str(len(rows) + 1) and all(map(is_cell, row[1:])) and row[-1]:
+            if len(row) == len(columns) and row[0] == str(len(rows) + 1) and all(map(is_cell, row[1:])) and row[-1]:
                 rows.append(row)
-        return rows
+        return [self._converted(dict(zip(columns, row, strict=True))) for row in rows] if before else rows
+
+    def _converted(self, row: dict[str, str]) -> list[str]:
+        """Return a row of an earlier version as one of today; a loss that cannot be converted becomes an empty cell."""
+        recipe = self.recipe
+        objective = row["train_loss"]
+        if not recipe.regression:
+            plain = not recipe.label_smoothing and recipe.class_weights == "none"
+            row = row | {"train_objective": objective, "train_loss": objective if plain else ""}
+        else:
+            scaling = self.checkpoint.model.y_scaling if self.checkpoint else None
+            known = scaling is not None and len(scaling.deviation) == 1
+            for name in ("train_loss", "validation_loss"):
+                loss = float(row[name]) / float(scaling.deviation[0]) ** 2 if known and scaling and row[name] else ""
+                row = row | {name: str(loss)}
+            row["train_objective"] = row["train_loss"]
+        return [row[name] for name in COLUMNS]
+
+    def _keep_earlier_metrics(self) -> str:
+        """Copy a file of an earlier version's columns beside, before its rows are converted; return a notice of it."""
+        try:
+            content = (self.path / METRICS).read_bytes()
+        except OSError:
+            return ""
+        header = content.partition(b"\n")[0]
+        if content.count(b"\n") < 2 or len(header.split(b",")) != len(COLUMNS_BEFORE):
+            return ""
+        self._write(METRICS_BEFORE, content)
+        return (
+            f"{METRICS} has the columns of an earlier version; it is kept as {METRICS_BEFORE}, and a new one goes on."
+        )
 
     def record(self, event: Event) -> None:
         """Keep what the event says: a row of metrics and a checkpoint an epoch, one now and then within a long one."""
@@ -274,7 +310,8 @@ class RunFolder:
     def _append_metrics(self, event: EpochEnded) -> None:
         train, validation = event.train, event.validation
         row = (
-            event.epoch, event.step, event.samples, event.learning_rate, train.loss, train.accuracy,
+            event.epoch, event.step, event.samples, event.learning_rate,
+            train.loss, train.loss if train.objective is None else train.objective, train.accuracy,
             validation and validation.loss, validation and validation.accuracy, round(event.seconds, 3),
         )  # fmt: skip
         try:

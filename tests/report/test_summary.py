@@ -115,7 +115,9 @@ def test_numbers_have_no_accuracies_but_errors_in_their_unit():
     assert summary["test_errors"] == dict(zip(("near", "far"), last(LINES).test.errors, strict=True))
     assert summary["unit"] == "m"
     assert summary["baseline_loss"] == BASELINE
-    assert np.mean(np.square(list(summary["test_errors"].values()))) == pytest.approx(summary["test_loss"])
+    assert summary["loss_unit"] == "standardised"
+    standardised = np.array([*summary["test_errors"].values()]) / LINES[0].model.y_scaling.deviation
+    assert np.mean(standardised**2) == pytest.approx(summary["test_loss"])
 
 
 def test_no_unit_is_null():
