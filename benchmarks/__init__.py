@@ -1,1 +1,1 @@
-"""Speed, measured against what a user would pick instead: `python -m benchmarks`."""
+"""Speed, compared with the libraries that a user would pick instead: `python -m benchmarks`."""

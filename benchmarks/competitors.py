@@ -1,7 +1,7 @@
-"""Us and the peers. Each trains a Problem, an epoch a call, as someone who knows that library would write it.
+"""Lagvis and its competitors. Each trains a Problem, an epoch a call, as an expert of that library would write it.
 
-`epoch(batches)` returns the mean training loss over the epoch, or None where a peer shuffles by itself; `weights()` is
-the network as (W, b) a layer, or None where there is none.
+`epoch(batches)` returns the mean training loss over the epoch, or None where a competitor shuffles by itself;
+`weights()` returns the network as (W, b) a layer, or None where there is no network.
 """
 
 import os
@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.jax_peers import JaxScan, JaxStep
-from benchmarks.problem import RATE, Batches, Problem
-from benchmarks.torch_peers import TorchCompile, TorchEager, TorchTutorial
+from benchmarks.jax_competitors import JaxScan, JaxStep
+from benchmarks.problem import LEARNING_RATE, Batches, Problem
+from benchmarks.torch_competitors import TorchCompile, TorchEager, TorchTutorial
 from lagvis.backends.registry import select
 from lagvis.training.events import EpochEnded
 from lagvis.training.loop import fit
@@ -21,7 +21,7 @@ Weights = list[tuple[np.ndarray, np.ndarray]]
 
 
 def accuracy_of(weights: Weights, problem: Problem) -> float:
-    """Share of the test digits that a ReLU network with these (W, b) gets right."""
+    """Return the test accuracy of a ReLU network with these (W, b)."""
     a = problem.dataset.x_test / np.float32(255)
     for w, b in weights[:-1]:
         a = np.maximum(a @ w + b, 0)
@@ -30,7 +30,7 @@ def accuracy_of(weights: Weights, problem: Problem) -> float:
 
 
 class Lagvis:
-    """Ours, on one backend: the loop that train.py runs, its copy of the state for a checkpoint included."""
+    """Lagvis on one backend: the loop that train.py runs, with its copy of the state for a checkpoint."""
 
     backend = "numpy"
 
@@ -47,25 +47,25 @@ class Lagvis:
 
 
 class LagvisTorch(Lagvis):
-    """Ours on PyTorch's arrays."""
+    """Lagvis on PyTorch."""
 
     backend = "torch"
 
 
 class LagvisJax(Lagvis):
-    """Ours on JAX's arrays."""
+    """Lagvis on JAX."""
 
     backend = "jax"
 
 
 class LagvisCupy(Lagvis):
-    """Ours on CuPy's arrays."""
+    """Lagvis on CuPy."""
 
     backend = "cupy"
 
 
 class ScikitLearn:
-    """scikit-learn's MLPClassifier, a partial_fit an epoch."""
+    """scikit-learn: MLPClassifier, one partial_fit an epoch."""
 
     def __init__(self, problem: Problem) -> None:
         from sklearn.neural_network import MLPClassifier
@@ -74,7 +74,7 @@ class ScikitLearn:
         self.x = (problem.dataset.x_train / 255.0).astype(np.float32)
         self.model = MLPClassifier(
             problem.recipe.hidden, solver="sgd", alpha=0.0, batch_size=problem.plan.batch_size,
-            learning_rate_init=RATE, momentum=0.0, random_state=0,
+            learning_rate_init=LEARNING_RATE, momentum=0.0, random_state=0,
         )  # fmt: skip
 
     def epoch(self, batches: Batches) -> float | None:
@@ -98,7 +98,7 @@ class Keras:
         self.model = keras.Sequential([keras.Input((784,)), *layers, keras.layers.Dense(10)])
         self.model.set_weights([array for layer in problem.weights() for array in (layer["W"], layer["b"])])
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        self.model.compile(optimizer=keras.optimizers.SGD(RATE), loss=loss)
+        self.model.compile(optimizer=keras.optimizers.SGD(LEARNING_RATE), loss=loss)
 
     def epoch(self, batches: Batches) -> float | None:
         self.model.fit(self.x, self.problem.dataset.y_train, batch_size=self.problem.plan.batch_size, verbose=0)
@@ -109,8 +109,8 @@ class Keras:
         return list(zip(flat[::2], flat[1::2], strict=True))
 
 
-class Products:
-    """The floor: the matrix products of the steps in NumPy's BLAS, into arrays made beforehand, and nothing else."""
+class MatrixProducts:
+    """A lower bound: only the matrix products of the steps, in NumPy's BLAS, into preallocated arrays."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -138,8 +138,8 @@ class Products:
         return None
 
 
-# name: (class, where it runs)
-CONTENDERS: dict[str, tuple[Callable[[Problem], Any], tuple[str, ...]]] = {
+# name: (class, devices it runs on)
+COMPETITORS: dict[str, tuple[Callable[[Problem], Any], tuple[str, ...]]] = {
     "lagvis numpy": (Lagvis, ("cpu",)),
     "lagvis cupy": (LagvisCupy, ("cuda",)),
     "lagvis torch": (LagvisTorch, ("cpu", "cuda")),
@@ -151,6 +151,7 @@ CONTENDERS: dict[str, tuple[Callable[[Problem], Any], tuple[str, ...]]] = {
     "JAX jit + scan": (JaxScan, ("cpu", "cuda")),
     "scikit-learn": (ScikitLearn, ("cpu",)),
     "Keras 3 on JAX": (Keras, ("cpu",)),
-    "products alone": (Products, ("cpu",)),
+    "products alone": (MatrixProducts, ("cpu",)),
 }
-OURS = {"cpu": "lagvis numpy", "cuda": "lagvis cupy"}
+# what the others are compared with, by device
+REFERENCE = {"cpu": "lagvis numpy", "cuda": "lagvis cupy"}

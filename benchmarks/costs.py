@@ -1,4 +1,4 @@
-"""What else a run costs: the start, memory, growth with the size of the problem, evaluation, checkpoints."""
+"""Further costs of a run: start, memory, growth with the size of the problem, evaluation, checkpoints."""
 
 import statistics
 import subprocess
@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import in_a_process
-from benchmarks.problem import NETWORKS, PLAIN, RATE, Problem
+from benchmarks.measure import run_in_process
+from benchmarks.problem import LEARNING_RATE, NETWORKS, PLAIN, Problem
 from lagvis.backends.registry import select
 from lagvis.data.datasets import load_dataset
 from lagvis.runs.checkpoint_file import write_checkpoint
@@ -29,7 +29,7 @@ from lagvis.tree import tree_map
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS_EVALUATED = 60_000
-# Trains one call and stops: the door as it is, with a clock at the moment a step can begin and at the end of a call.
+# Run train.py up to the end of its first call of the backend; print the times of Started and of the first Progress.
 FIRST_STEP = """
 import os, time
 from lagvis.cli import train
@@ -47,11 +47,11 @@ train.main()
 """
 
 
-def start_up(backend: str, device: str, rounds: int) -> dict[str, float]:
-    """Medians of the seconds from the command to the moment before the first step, and to the end of the first call."""
+def startup_seconds(backend: str, device: str, rounds: int) -> dict[str, float]:
+    """Return median seconds from the start of the process to the first step, and to the end of the first call."""
     ready, trained = [], []
     with tempfile.TemporaryDirectory() as folder:
-        for _ in range(rounds + 1):  # the first finds cold file caches, as nobody's second run does
+        for _ in range(rounds + 1):  # the first finds cold file caches and is not counted
             flags = ["--quiet", "--backend", backend, "--device", device, "-o", folder]
             started = time.time()
             done = subprocess.run(
@@ -64,9 +64,10 @@ def start_up(backend: str, device: str, rounds: int) -> dict[str, float]:
 
 
 def peak_memory(backend: str, device: str) -> float:
-    """Megabytes (10^6 bytes) resident at most in the default run, the whole process."""
+    """Return the peak resident memory of the default run in megabytes (10^6 bytes), the whole process."""
     code = (
-        "from benchmarks.costs import most_resident; from lagvis.cli import train; train.main(); print(most_resident())"
+        "from benchmarks.costs import peak_resident_megabytes; from lagvis.cli import train; train.main(); "
+        "print(peak_resident_megabytes())"
     )
     with tempfile.TemporaryDirectory() as folder:
         flags = ["--quiet", "--json", "--backend", backend, "--device", device, "-o", folder]
@@ -76,8 +77,8 @@ def peak_memory(backend: str, device: str) -> float:
     return float(done.stdout.split()[-1])
 
 
-def most_resident() -> float:
-    """The most megabytes that this process ever had in memory."""
+def peak_resident_megabytes() -> float:
+    """Return the peak resident memory of this process in megabytes."""
     status = Path("/proc/self/status")
     if status.exists():  # getrusage counts what a parent had when it made this process
         kilobytes = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM")).split()[1]
@@ -87,10 +88,10 @@ def most_resident() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1e-6 if sys.platform == "darwin" else 1.024e-3)
 
 
-def epoch_seconds(recipe: Recipe, rows: int, rounds: int, backend: str, device: str) -> tuple[float, int]:
-    """Median seconds of an epoch over the first `rows` digits, and its multiplications and additions in products."""
-    whole = load_dataset("mnist")
-    digits = replace(whole, x_train=whole.x_train[:rows], y_train=whole.y_train[:rows])
+def measure_epoch(recipe: Recipe, rows: int, rounds: int, backend: str, device: str) -> tuple[float, int]:
+    """Return median seconds of an epoch over the first `rows` digits, and the operations of its matrix products."""
+    mnist = load_dataset("mnist")
+    digits = replace(mnist, x_train=mnist.x_train[:rows], y_train=mnist.y_train[:rows])
     plan = make_plan(recipe, digits)
     ends = [0.0]
     for event in fit(recipe, digits, plan, select(device, backend, recipe.dtype)):
@@ -101,28 +102,28 @@ def epoch_seconds(recipe: Recipe, rows: int, rounds: int, backend: str, device: 
     return statistics.median(b - a for a, b in pairwise(ends[1:])), operations((784, *recipe.hidden, 10), rows)
 
 
-def growth(backend: str, device: str, rounds: int) -> dict[str, dict[str, tuple[float, int]]]:
-    """Seconds an epoch and its operations, along four ways of growing from 784-64-64-10, batch 128."""
+def growth_costs(backend: str, device: str, rounds: int) -> dict[str, dict[str, tuple[float, int]]]:
+    """Return seconds an epoch and its operations while one size of 784-64-64-10, batch 128, grows, for four sizes."""
     default: dict[str, Any] = PLAIN | {
-        "hidden": (64, 64), "batch_size": 128, "validation": 0, "epochs": 1000, "lr": RATE,
+        "hidden": (64, 64), "batch_size": 128, "validation": 0, "epochs": 1000, "lr": LEARNING_RATE,
     }  # fmt: skip
-    ways: dict[str, dict[str, tuple[dict[str, Any], int]]] = {
+    series: dict[str, dict[str, tuple[dict[str, Any], int]]] = {
         "samples": {str(rows): ({}, rows) for rows in (7_500, 15_000, 30_000, 60_000)},
         "width": {str(width): ({"hidden": (width, width)}, 15_000) for width in (32, 64, 128, 256, 512, 1024)},
         "depth": {str(depth): ({"hidden": (64,) * depth}, 15_000) for depth in (1, 2, 4, 8, 16)},
         "batch": {str(batch): ({"batch_size": batch}, 15_000) for batch in (25, 50, 100, 200, 400, 800, 1600)},
     }
     return {
-        way: {
-            point: epoch_seconds(Recipe(**(default | changed)), rows, rounds, backend, device)
+        size: {
+            point: measure_epoch(Recipe(**(default | changed)), rows, rounds, backend, device)
             for point, (changed, rows) in points.items()
         }
-        for way, points in ways.items()
+        for size, points in series.items()
     }
 
 
-def evaluation(network: str, backend: str, device: str, rounds: int) -> float:
-    """Images a second, loss and accuracy counted, data on the device."""
+def evaluation_speed(network: str, backend: str, device: str, rounds: int) -> float:
+    """Return images a second of an evaluation with loss and accuracy, data on the device."""
     problem = Problem(network)
     recipe, digits = problem.recipe, problem.dataset
     model = Model.of(recipe, digits, problem.plan.training_rows)
@@ -139,13 +140,13 @@ def evaluation(network: str, backend: str, device: str, rounds: int) -> float:
     return ROWS_EVALUATED / statistics.median(times[1:])
 
 
-def checkpoint(network: str, rounds: int) -> tuple[float, int]:
-    """Median seconds of writing one, and its bytes."""
+def checkpoint_cost(network: str, rounds: int) -> tuple[float, int]:
+    """Return median seconds of writing a checkpoint, and its bytes."""
     problem = Problem(network)
     model = Model.of(problem.recipe, problem.dataset, problem.plan.training_rows)
     state = initial_state(problem.recipe, model)
     times = []
-    with tempfile.TemporaryDirectory(dir=ROOT) as folder:  # the project's own disk: /tmp may be memory
+    with tempfile.TemporaryDirectory(dir=ROOT) as folder:  # not in /tmp, which may be memory
         path = Path(folder) / "last.safetensors"
         for step in range(rounds):
             started = time.perf_counter()
@@ -155,7 +156,7 @@ def checkpoint(network: str, rounds: int) -> tuple[float, int]:
 
 
 def all_costs(device: str, rounds: int) -> dict[str, Any]:
-    """Every cost, each in a process of its own where libraries could disturb each other."""
+    """Return all costs; each is measured in a process of its own where libraries could disturb each other."""
     backends = ["numpy", "torch", "jax"] if device == "cpu" else ["cupy", "torch", "jax"]
     result: dict[str, Any] = {"start-up": {}, "memory": {}, "evaluation": {}, "left_out": {}}
     for backend in list(backends):
@@ -165,12 +166,12 @@ def all_costs(device: str, rounds: int) -> dict[str, Any]:
             result["left_out"][backend] = str(error)
             backends.remove(backend)
     for backend in backends:
-        result["start-up"][backend] = start_up(backend, device, rounds)
+        result["start-up"][backend] = startup_seconds(backend, device, rounds)
         result["memory"][backend] = peak_memory(backend, device)
         result["evaluation"][backend] = {
-            network: in_a_process(evaluation, network, backend, device, rounds) for network in NETWORKS
+            network: run_in_process(evaluation_speed, network, backend, device, rounds) for network in NETWORKS
         }
-    result["checkpoint"] = {network: in_a_process(checkpoint, network, 2 * rounds) for network in NETWORKS}
+    result["checkpoint"] = {network: run_in_process(checkpoint_cost, network, 2 * rounds) for network in NETWORKS}
     if backends:
-        result["growth"] = {backends[0]: in_a_process(growth, backends[0], device, rounds)}
+        result["growth"] = {backends[0]: run_in_process(growth_costs, backends[0], device, rounds)}
     return result

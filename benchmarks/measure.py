@@ -1,4 +1,4 @@
-"""Contenders in processes of their own, an epoch each in turn."""
+"""Run the competitors, each in a process of its own, an epoch each in turn."""
 
 import multiprocessing
 import os
@@ -7,15 +7,15 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from benchmarks.competitors import CONTENDERS, accuracy_of
+from benchmarks.competitors import COMPETITORS, accuracy_of
 from benchmarks.problem import Problem
 
 
 def serve(name: str, network: str, device: str, pipe: Connection) -> None:
-    """One contender: an epoch for every message, the answer its seconds and loss; the last answer is the accuracy."""
+    """Serve one competitor: train an epoch for each message and send seconds and loss; finally send the accuracy."""
     try:
         problem = Problem(network, device)
-        contender = CONTENDERS[name][0](problem)
+        competitor = COMPETITORS[name][0](problem)
     except Exception as error:
         pipe.send(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
         return
@@ -25,31 +25,31 @@ def serve(name: str, network: str, device: str, pipe: Connection) -> None:
         epoch += 1
         batches = problem.batches(epoch)
         started = time.perf_counter()
-        loss = contender.epoch(batches)
+        loss = competitor.epoch(batches)
         pipe.send((time.perf_counter() - started, loss))
-    weights = contender.weights()
+    weights = competitor.weights()
     pipe.send(None if weights is None else accuracy_of(weights, problem))
 
 
 def measure(network: str, device: str, rounds: int) -> dict[str, Any]:
-    """Seconds an epoch of every contender, first epochs, losses, last accuracies; who cannot run, with the reason."""
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # each JAX would take most of a GPU for itself
+    """Return seconds, first losses and last accuracies by competitor, and why others cannot run."""
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # else each JAX process reserves most of a GPU
     context = multiprocessing.get_context("spawn")
     pipes, left_out, processes = {}, {}, []
-    for name in [name for name, (_, devices) in CONTENDERS.items() if device in devices]:
-        ours, theirs = context.Pipe()
-        process = context.Process(target=serve, args=(name, network, device, theirs), daemon=True)
+    for name in [name for name, (_, devices) in COMPETITORS.items() if device in devices]:
+        here, there = context.Pipe()
+        process = context.Process(target=serve, args=(name, network, device, there), daemon=True)
         process.start()
-        theirs.close()  # so that a process that dies ends its pipe, and nobody waits for it
+        there.close()  # else recv() would wait for ever for a process that died
         processes.append(process)
         try:
-            problem = ours.recv()
+            reason = here.recv()
         except EOFError:
-            problem = "its process ended at once"
-        if problem is None:
-            pipes[name] = ours
+            reason = "its process ended at once"
+        if reason is None:
+            pipes[name] = here
         else:
-            left_out[name] = problem
+            left_out[name] = reason
     seconds: dict[str, list[float]] = {name: [] for name in pipes}
     losses, first = {}, {}
     for turn in range(rounds + 1):
@@ -76,7 +76,7 @@ def measure(network: str, device: str, rounds: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def in_a_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function of a module returns when a fresh process calls it."""
+def run_in_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function of a module in a new process and return its result."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(function, arguments)

@@ -1,4 +1,4 @@
-"""What every contender trains: the same network from the same bytes, on the same batches, by plain gradient descent."""
+"""The task of all competitors: the same network and initial weights, the same batches, plain gradient descent."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,8 +13,8 @@ from lagvis.training.plan import Plan, epoch_order, make_plan
 from lagvis.training.recipe import Recipe
 from lagvis.training.seeding import generator
 
-RATE = 0.05
-# Settings of plain gradient descent, which every contender can do alike.
+LEARNING_RATE = 0.05
+# Settings of plain gradient descent, which all competitors support.
 PLAIN: dict[str, Any] = {"label_smoothing": 0.0, "momentum": 0.0, "nesterov": False, "schedule": "constant"}
 Batches = list[np.ndarray]
 # name: (hidden widths, batch size)
@@ -28,38 +28,38 @@ NETWORKS = {
 
 @dataclass
 class Problem:
-    """MNIST's 60,000 digits as bytes, a network of NETWORKS, the orders of its epochs, and where it is trained."""
+    """A network of NETWORKS on the 60,000 training digits of MNIST, on a device."""
 
     network: str
     device: str = "cpu"
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The digits."""
+        """MNIST."""
         return load_dataset("mnist")
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The same settings as a recipe."""
+        """The recipe of the network."""
         hidden, batch_size = NETWORKS[self.network]
-        return Recipe(hidden=hidden, batch_size=batch_size, lr=RATE, validation=0, epochs=1000, **PLAIN)
+        return Recipe(hidden=hidden, batch_size=batch_size, lr=LEARNING_RATE, validation=0, epochs=1000, **PLAIN)
 
     @cached_property
     def plan(self) -> Plan:
-        """All rows are trained on; a last, shorter batch is not left out."""
+        """The plan: all rows are trained on, the last, shorter batch too."""
         return make_plan(self.recipe, self.dataset)
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Of all layers."""
+        """The widths of all layers, input and output included."""
         return (784, *self.recipe.hidden, 10)
 
     def weights(self) -> list[dict[str, np.ndarray]]:
-        """The initial weights of a run of this recipe, float32."""
+        """Return the initial weights of the recipe in float32."""
         layers = initialize(self.widths, he_normal, generator(self.recipe.seed, "weights"))
         return [{name: array.astype(np.float32) for name, array in layer.items()} for layer in layers]
 
     def batches(self, epoch: int) -> Batches:
-        """The rows of each step of epoch 1, 2, ..., in the order in which a run takes them."""
+        """Return the rows of each step of epoch 1, 2, ..., in the order of a run of the recipe."""
         order = epoch_order(self.recipe, self.plan, epoch)
         return [order[first : first + self.plan.batch_size] for first in range(0, len(order), self.plan.batch_size)]

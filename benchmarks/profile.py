@@ -1,4 +1,4 @@
-"""`python -m benchmarks.profile [NETWORK]`: where one NumPy step goes, call by call, as it is replayed."""
+"""`python -m benchmarks.profile [NETWORK]`: time of each call of one replayed NumPy step."""
 
 import contextlib
 import sys
@@ -21,9 +21,9 @@ EPOCHS = 5
 
 
 def describe(call: Callable[[], Any]) -> str:
-    """Function, shape of the result, shapes of the operands."""
+    """Return function, shape of the result and shapes of the operands as text."""
     if not isinstance(call, partial):
-        return "a call that knows no out="
+        return "a call without out="
     result = call.keywords.get("out", call.args[0])
     operands = call.args if "out" in call.keywords else call.args[1:]
     shapes = " ".join(str(np.shape(a)).replace(" ", "") for a in operands if isinstance(a, np.ndarray))
@@ -31,10 +31,10 @@ def describe(call: Callable[[], Any]) -> str:
 
 
 def main() -> int:
-    """Replay some epochs with a clock around every call, and print microseconds a step, largest first."""
+    """Replay epochs with a clock around each call, and print microseconds a step, largest first."""
     network = sys.argv[1] if len(sys.argv) > 1 else next(iter(NETWORKS))
     if network not in NETWORKS:
-        print(f"error: there is no network {network!r}; it is one of {'; '.join(NETWORKS)}", file=sys.stderr)
+        print(f"error: there is no network {network!r}; expected one of {'; '.join(NETWORKS)}", file=sys.stderr)
         return 2
     problem, backend = Problem(network), select("cpu", "numpy")
     recipe = problem.recipe
@@ -43,29 +43,30 @@ def main() -> int:
     state = initial_state(recipe, model) | {"totals": zero_totals(model, recipe.dtype)}
     data = model.prepare(problem.dataset.x_train, problem.dataset.y_train, recipe.dtype)
     batches = [rows[None] for rows in problem.batches(1) if len(rows) == problem.plan.batch_size]
-    rate = np.full(1, recipe.lr, recipe.dtype)
+    learning_rate = np.full(1, recipe.lr, recipe.dtype)
     with backend.limited_threads(problem.plan.threads):
-        tape = Tape(step, state, (batches[0], rate), (data,), NumpyRecorder())
-        state = tape.run(state, (batches[0], rate))
-        whole = time.perf_counter()
+        tape = Tape(step, state, (batches[0], learning_rate), (data,), NumpyRecorder())
+        state = tape.run(state, (batches[0], learning_rate))
+        unclocked = time.perf_counter()
         for rows in batches:
-            state = tape.run(state, (rows, rate))
-        whole = (time.perf_counter() - whole) / len(batches)
+            state = tape.run(state, (rows, learning_rate))
+        unclocked = (time.perf_counter() - unclocked) / len(batches)
         spent = [0.0] * len(tape.program)
+        indices: Any = tape.inputs[0].value
         for _ in range(EPOCHS):
             for rows in batches:
-                tape.inputs[0].value[...] = rows[0]
+                indices[...] = rows[0]
                 for i, call in enumerate(tape.program):
                     started = time.perf_counter()
                     call()
                     spent[i] += time.perf_counter() - started
     microseconds = [1e6 * s / EPOCHS / len(batches) for s in spent]
-    print(f"{network}: {1e6 * whole:.0f} us a step; {len(spent)} calls, {sum(microseconds):.0f} us with clocks between")
+    print(f"{network}: {1e6 * unclocked:.0f} us a step; {len(spent)} calls, {sum(microseconds):.0f} us with clocks")
     for spent_here, call in sorted(zip(microseconds, tape.program, strict=True), key=lambda pair: -pair[0]):
         print(f"{spent_here:8.1f}  {describe(call)}")
     return 0
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(BrokenPipeError):  # whoever read the list may have seen enough
+    with contextlib.suppress(BrokenPipeError):  # as with | head
         sys.exit(main())

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from lagvis.cli import options
 from lagvis.cli.errors import print_result, print_stderr
-from lagvis.errors import CheckpointError, ExportError
+from lagvis.errors import CheckpointError
 from lagvis.formats.arrays import npz_bytes, safetensors_bytes
 from lagvis.formats.onnx_model import imprecise_in_float32, onnx_bytes
 from lagvis.formats.page import page_html
@@ -28,11 +28,8 @@ class Format(NamedTuple):
 
 
 def page_file(checkpoint: Checkpoint) -> bytes:
-    """One page that runs the network; ExportError where nothing can be drawn for it."""
-    try:
-        return page_html(checkpoint.model, checkpoint.state["params"], widths_text(checkpoint.model.widths)).encode()
-    except ValueError as error:
-        raise ExportError(f"{error}; use another --format") from None
+    """Return the web page of a network; ExportError if nothing can be drawn for it."""
+    return page_html(checkpoint.model, checkpoint.state["params"], widths_text(checkpoint.model.widths)).encode()
 
 
 FORMATS = {

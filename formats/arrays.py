@@ -1,7 +1,7 @@
 """A network as arrays: a safetensors file or an NPZ file.
 
-`params.i.W` (n_in, n_out) and `params.i.b` (n_out,) are the layers, i from 0: z = a W + b. Before the first, a row of a
-data set is scaled: bytes by 1/255, numbers as (x - x_scaling.mean) / x_scaling.deviation. After the last comes softmax
+`params.i.W` (n_in, n_out) and `params.i.b` (n_out,) are the layers, i from 0: z = a W + b. Before the first layer, rows
+are scaled: bytes by 1/255, numbers as (x - x_scaling.mean) / x_scaling.deviation. After the last layer comes softmax
 for classes, and z * y_scaling.deviation + y_scaling.mean for numbers.
 """
 
@@ -14,17 +14,20 @@ from lagvis.training.checkpoint import Checkpoint, arrays_and_metadata, checkpoi
 
 
 def without_optimizer_state(checkpoint: Checkpoint) -> Checkpoint:
-    """Without what only going on with the training takes."""
+    """Return the checkpoint with its parameters alone, which is all that prediction needs."""
     return Checkpoint(checkpoint.model, {"params": checkpoint.state["params"]}, checkpoint.epoch, checkpoint.step)
 
 
 def safetensors_bytes(checkpoint: Checkpoint) -> bytes:
-    """The arrays, and under the metadata key `lagvis` what they mean, as JSON; this project reads it again as a run."""
+    """Return a safetensors file whose metadata key `lagvis` holds the meaning of the arrays as JSON.
+
+    Lagvis reads the file again as a network.
+    """
     return checkpoint_bytes(without_optimizer_state(checkpoint))
 
 
 def npz_bytes(checkpoint: Checkpoint) -> bytes:
-    """The same arrays for NumPy, without pickle; what they mean is JSON too, in the text array `lagvis`."""
+    """Return an NPZ file without pickle; its text array `lagvis` holds the meaning of the arrays as JSON."""
     arrays, meaning = arrays_and_metadata(without_optimizer_state(checkpoint))
     file = io.BytesIO()
     np.savez(file, allow_pickle=False, **arrays, lagvis=np.array(json.dumps(meaning, sort_keys=True)))

@@ -9,21 +9,23 @@ import numpy as np
 from lagvis.errors import ExportError
 from lagvis.network.step import PIXEL_SCALE
 from lagvis.training.checkpoint import Checkpoint
+from lagvis.training.model import Model
 
-# Softmax has had its present meaning since operator set 13, which onnxruntime knows since 1.6; IR 7 goes with it.
+# Softmax has its present meaning since operator set 13, which onnxruntime supports since 1.6; IR 7 goes with it.
 OPSET, IR = 13, 7
-LARGEST_ONNX = 2**31 - 2**20  # a protobuf message ends at 2 GB
-REACH = 10  # deviations from the mean within which numbers must be finite
-ROUGH = 1e4  # deviations from zero where float32 rounds by more than a thousandth of one
+MAX_ONNX_BYTES = 2**31 - 2**20  # a protobuf message ends at 2 GB
+MAX_DEVIATIONS = 10  # from the mean, within which values must be finite in float32
+MAX_RELATIVE_MEAN = 1e4  # |mean| / deviation, above which float32 rounds by more than a thousandth of a deviation
 # ONNX operator of each activation: "" needs no node, None means that there is none.
 ONNX_ACTIVATIONS: dict[str, str | None] = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "identity": ""}
 
 
 def onnx_bytes(checkpoint: Checkpoint) -> bytes:
-    """One graph from rows as a data set has them, `x` (N, n_in), to `probabilities` (N, K), or `numbers` in their unit.
+    """Return an ONNX file that maps `x` (N, n_in) to `probabilities` (N, K), or to `numbers` (N, n_out) in their unit.
 
-    One element type throughout, the network's own. All scaling is inside: pixels are given as 0..255. ExportError
-    where that type does not hold the numbers that are scaled.
+    All arrays have the network's own type. Scaling is part of the graph: pixels are given as 0..255, values as in the
+    data. Raises ExportError if onnx is not installed, the network is too large, its activation has no ONNX operator,
+    or the scaling is outside the range of float32.
     """
     try:
         import onnx
@@ -32,24 +34,15 @@ def onnx_bytes(checkpoint: Checkpoint) -> bytes:
         raise ExportError(f"--format onnx needs the package onnx ({error}); pip install -e '.[onnx]'") from None
     model, params = checkpoint.model, checkpoint.state["params"]
     dtype = params[0]["W"].dtype
-    if model.parameters * dtype.itemsize > LARGEST_ONNX:
+    if model.parameters * dtype.itemsize > MAX_ONNX_BYTES:
         raise ExportError("an ONNX file holds at most 2 GB, and this network is larger; use --format safetensors")
-    operator = ONNX_ACTIVATIONS.get(model.activation)
-    if operator is None and len(params) > 1:
-        raise ExportError(
-            f"the activation {model.activation} has no ONNX operator in Lagvis; use --format safetensors or npz"
-        )
-    limits = np.finfo(np.float32)
-    for name, mean, deviation in scaled_in_float32(checkpoint):
-        if abs(mean) + REACH * deviation > float(limits.max) or deviation < float(limits.tiny):
-            raise ExportError(
-                f"{name} (mean {mean:.6g}, deviation {deviation:.3g}) is beyond float32, this network's type, in which "
-                f"an ONNX file scales too; train with --dtype float64, or use --format safetensors or npz"
-            )
+    operator = activation_operator(model)
+    check_float32_range(checkpoint)
     nodes, constants = [], []
     value = "x"
 
-    def apply(operator: str, result: str, *arrays: tuple[str, Any], **attributes: Any) -> None:
+    def add_node(operator: str, result: str, *arrays: tuple[str, Any], **attributes: Any) -> None:
+        """Add a node that takes the last result and the arrays (name, values)."""
         nonlocal value
         for name, array in arrays:
             constants.append(numpy_helper.from_array(np.array(array, dtype), name))
@@ -57,21 +50,20 @@ def onnx_bytes(checkpoint: Checkpoint) -> bytes:
         nodes.append(helper.make_node(operator, inputs, [result], result, **attributes))
         value = result
 
-    classes = model.y_scaling is None
     if model.x_scaling is None:
-        apply("Mul", "scaled", ("pixel_scale", PIXEL_SCALE))
+        add_node("Mul", "scaled", ("pixel_scale", PIXEL_SCALE))
     else:
-        apply("Sub", "centred", ("x_scaling.mean", model.x_scaling.mean))
-        apply("Div", "scaled", ("x_scaling.deviation", model.x_scaling.deviation))
+        add_node("Sub", "centred", ("x_scaling.mean", model.x_scaling.mean))
+        add_node("Div", "scaled", ("x_scaling.deviation", model.x_scaling.deviation))
     for i, layer in enumerate(params):
-        apply("Gemm", f"z{i + 1}", (f"params.{i}.W", layer["W"]), (f"params.{i}.b", layer["b"]))
+        add_node("Gemm", f"z{i + 1}", (f"params.{i}.W", layer["W"]), (f"params.{i}.b", layer["b"]))
         if i < len(params) - 1 and operator:
-            apply(operator, f"a{i + 1}")
+            add_node(operator, f"a{i + 1}")
     if model.y_scaling is None:
-        apply("Softmax", "probabilities", axis=-1)
+        add_node("Softmax", "probabilities", axis=-1)
     else:
-        apply("Mul", "z_scaled", ("y_scaling.deviation", model.y_scaling.deviation))
-        apply("Add", "numbers", ("y_scaling.mean", model.y_scaling.mean))
+        add_node("Mul", "z_scaled", ("y_scaling.deviation", model.y_scaling.deviation))
+        add_node("Add", "numbers", ("y_scaling.mean", model.y_scaling.mean))
     element = helper.np_dtype_to_tensor_dtype(dtype)
     graph = helper.make_graph(
         nodes,
@@ -80,27 +72,59 @@ def onnx_bytes(checkpoint: Checkpoint) -> bytes:
         [helper.make_tensor_value_info(value, element, ["N", model.widths[-1]])],
         constants,
     )
-    made = helper.make_model(
+    onnx_model = helper.make_model(
         graph, producer_name="lagvis", ir_version=IR, opset_imports=[helper.make_opsetid("", OPSET)]
     )
-    names = {"class_names": model.class_names} if classes else {"target_names": model.target_names, "unit": model.unit}
-    told = names | {"shape": model.shape, "input": "bytes, 0 to 255" if model.x_scaling is None else "numbers as given"}
+    helper.set_model_props(onnx_model, onnx_metadata(model))
+    onnx.checker.check_model(onnx_model, full_check=True)
+    return bytes(onnx_model.SerializeToString(deterministic=True))
+
+
+def activation_operator(model: Model) -> str:
+    """Return the ONNX operator of a model's activation, "" for none; ExportError if Lagvis knows no operator for it."""
+    operator = ONNX_ACTIVATIONS.get(model.activation)
+    if operator is None and len(model.widths) > 2:
+        raise ExportError(
+            f"the activation {model.activation} has no ONNX operator in Lagvis; use --format safetensors or npz"
+        )
+    return operator or ""
+
+
+def onnx_metadata(model: Model) -> dict[str, str]:
+    """Return the meaning of inputs and outputs as the metadata of an ONNX file; every value is JSON."""
+    meaning: dict[str, Any] = {
+        "shape": model.shape,
+        "input": "bytes, 0 to 255" if model.x_scaling is None else "numbers as given",
+    }
+    if model.y_scaling is None:
+        meaning["class_names"] = model.class_names
+    else:
+        meaning |= {"target_names": model.target_names, "unit": model.unit}
     if model.feature_names:
-        told |= {"feature_names": model.feature_names}
-    helper.set_model_props(made, {key: json.dumps(fact) for key, fact in told.items()})
-    onnx.checker.check_model(made, full_check=True)
-    return bytes(made.SerializeToString(deterministic=True))
+        meaning["feature_names"] = model.feature_names
+    return {key: json.dumps(value) for key, value in meaning.items()}
 
 
-def scaled_in_float32(checkpoint: Checkpoint) -> Iterator[tuple[str, float, float]]:
-    """Name, mean and deviation of each column, then of each target, that an ONNX file standardises in float32.
+def check_float32_range(checkpoint: Checkpoint) -> None:
+    """Raise ExportError if a mean or deviation of a float32 network is outside the range of float32."""
+    limits = np.finfo(np.float32)
+    for name, mean, deviation in float32_scalings(checkpoint):
+        if abs(mean) + MAX_DEVIATIONS * deviation > float(limits.max) or deviation < float(limits.tiny):
+            raise ExportError(
+                f"{name} (mean {mean:.6g}, deviation {deviation:.3g}) is outside the range of float32, in which an "
+                f"ONNX file of this network scales; train with --dtype float64, or use --format safetensors or npz"
+            )
 
-    None of a float64 network; Lagvis itself standardises in float64, whatever the network's type.
+
+def float32_scalings(checkpoint: Checkpoint) -> Iterator[tuple[str, float, float]]:
+    """Yield name, mean and deviation of each column, then of each target, that an ONNX file standardises in float32.
+
+    Nothing is yielded for a float64 network. Lagvis itself standardises in float64, whatever the network's type.
     """
     model = checkpoint.model
     if checkpoint.state["params"][0]["W"].dtype != np.float32:
         return
-    columns = [f"column {i}" for i in range(model.widths[0])]
+    columns = [f"column {name}" for name in model.feature_names or range(1, model.widths[0] + 1)]
     targets = [f"target {name}" for name in model.target_names]
     for names, scaling in ((columns, model.x_scaling), (targets, model.y_scaling)):
         if scaling is not None:
@@ -108,5 +132,5 @@ def scaled_in_float32(checkpoint: Checkpoint) -> Iterator[tuple[str, float, floa
 
 
 def imprecise_in_float32(checkpoint: Checkpoint) -> list[tuple[str, float, float]]:
-    """Of `scaled_in_float32`, what loses more than a thousandth of its deviation there."""
-    return [scale for scale in scaled_in_float32(checkpoint) if abs(scale[1]) > ROUGH * scale[2]]
+    """Return the `float32_scalings` that float32 rounds by more than a thousandth of their deviation."""
+    return [scaling for scaling in float32_scalings(checkpoint) if abs(scaling[1]) > MAX_RELATIVE_MEAN * scaling[2]]

@@ -6,7 +6,7 @@
   const layers = network.layers.map((layer) => ({ W: floats(layer.W), b: floats(layer.b) }));
   const classes = network.classes;
   const [rows, columns] = network.shape;
-  const paper = network.dark_ink ? 255 : 0; // as in the pictures that it learned from
+  const background = network.light_background ? 255 : 0; // as in the training images
 
   // The network: bytes / 255, then a W + b layer by layer, softmax at the end. W is (n_in, n_out), row by row.
 
@@ -39,12 +39,12 @@
     return { hidden, probabilities: softmax(dense(layers.at(-1), a)) };
   }
 
-  // The picture: ink 0..255 on nothing, `scale` dots to each number that the network takes.
+  // The drawing: 0..255 on a background of 0, `scale` dots to the side of each pixel that the network reads.
 
   const scale = Math.max(1, Math.round(560 / Math.max(rows, columns)));
   const [height, width] = [rows * scale, columns * scale];
   const radius = scale * Math.max(0.55, (1.15 / 28) * Math.max(rows, columns));
-  const ink = new Uint8Array(height * width);
+  const drawing = new Uint8Array(height * width);
   const strokes = [];
 
   function stamp([x0, y0], [x1, y1]) {
@@ -58,13 +58,13 @@
         const along = Math.min(1, Math.max(0, ((x + 0.5 - x0) * dx + (y + 0.5 - y0) * dy) / square));
         const distance = Math.hypot(x + 0.5 - x0 - along * dx, y + 0.5 - y0 - along * dy);
         const value = Math.round(255 * Math.min(1, radius + 0.5 - distance));
-        if (value > ink[y * width + x]) ink[y * width + x] = value;
+        if (value > drawing[y * width + x]) drawing[y * width + x] = value;
       }
     }
   }
 
   function redraw() {
-    ink.fill(0);
+    drawing.fill(0);
     for (const stroke of strokes) stroke.forEach((point, i) => stamp(stroke[Math.max(0, i - 1)], point));
   }
 
@@ -72,7 +72,7 @@
 
   const round = (t) => Math.floor(t + 0.5);
 
-  // (h, w) to n rows, each the mean of the rows that it covers; transposed, so that twice does rows and columns.
+  // (h, w) to n rows, each the mean of the rows that it covers, transposed: applied twice it resizes rows and columns.
   function averaged(v, h, w, n) {
     const result = new Float64Array(w * n);
     for (let i = 0; i < n; i++) {
@@ -87,14 +87,14 @@
 
   const resized = (v, h, w, [newH, newW]) => averaged(averaged(v, h, w, newH), w, newH, newW);
 
-  function asDigit() {
+  function toMnistStyle() {
     const shown = new Uint8Array(rows * columns);
-    const full = ink.reduce((a, b) => Math.max(a, b));
-    if (full < 16) return shown;
+    const strongest = drawing.reduce((a, b) => Math.max(a, b));
+    if (strongest < 16) return shown;
     let [top, bottom, left, right] = [height, -1, width, -1];
     for (let y = 0, i = 0; y < height; y++) {
       for (let x = 0; x < width; x++, i++) {
-        if (4 * ink[i] <= full) continue;
+        if (4 * drawing[i] <= strongest) continue;
         if (top > y) top = y;
         if (left > x) left = x;
         if (right < x) right = x;
@@ -104,7 +104,7 @@
     const [h, w] = [bottom - top + 1, right - left + 1];
     const box = new Float64Array(h * w);
     for (let y = 0, i = 0; y < h; y++) {
-      for (let x = 0; x < w; x++, i++) box[i] = ink[(top + y) * width + left + x];
+      for (let x = 0; x < w; x++, i++) box[i] = drawing[(top + y) * width + left + x];
     }
     const fit = [h, w].map((side) => Math.max(1, round((20 * side) / Math.max(h, w))));
     const small = resized(box, h, w, fit);
@@ -122,12 +122,12 @@
     return shown;
   }
 
-  const asGrid = () => Uint8Array.from(resized(ink, height, width, [rows, columns]), round);
+  const asGrid = () => Uint8Array.from(resized(drawing, height, width, [rows, columns]), round);
 
-  // What a person sees.
+  // What is shown on the page.
 
   const pad = byId("pad");
-  const canvas = byId("ink");
+  const canvas = byId("drawing");
   const cursor = byId("cursor");
   [canvas.width, canvas.height] = [width, height];
   const context = canvas.getContext("2d");
@@ -138,9 +138,14 @@
   shownCanvas.style.width = `${Math.max(columns, Math.round((140 * columns) / Math.max(rows, columns)))}px`;
   const times = `${rows} × ${columns}`;
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const percent = (p) => `${(100 * p).toFixed(1)} %`;
-  const MOST_UNITS = 4096;
-  const MOST_CLASSES = 20;
+  // Only exactly 0 and 1 are written 0.0 % and 100.0 %.
+  const percent = (p) => {
+    const text = (100 * p).toFixed(1);
+    if (text === "100.0" && p < 1) return "> 99.9 %";
+    return text === "0.0" && p > 0 ? "< 0.1 %" : `${text} %`;
+  };
+  const MAX_UNITS = 4096;
+  const MAX_CLASSES = 20;
   const [CELL, PITCH] = [12, 14];
 
   const units = layers.slice(0, -1).map(({ b }, i) => {
@@ -151,7 +156,7 @@
     caption.append(title, " ", note);
     grid.className = "units";
     grid.setAttribute("role", "img");
-    const count = Math.min(b.length, MOST_UNITS);
+    const count = Math.min(b.length, MAX_UNITS);
     const across = count <= 128 ? 16 : count <= 512 ? 32 : 64;
     grid.width = across * PITCH - PITCH + CELL;
     grid.height = Math.ceil(count / across) * PITCH - PITCH + CELL;
@@ -160,7 +165,7 @@
     return { note, grid, count, across };
   });
 
-  const items = Array.from({ length: Math.min(classes.length, MOST_CLASSES) }, () => {
+  const items = Array.from({ length: Math.min(classes.length, MAX_CLASSES) }, () => {
     const item = document.createElement("li");
     const [name, bar, fill, value] = ["name", "bar", "fill", "value"].map((kind) => {
       const span = document.createElement("span");
@@ -173,13 +178,13 @@
     return { item, name, fill, value };
   });
   byId("classes").classList.toggle("long", classes.some((name) => name.length > 2));
-  if (classes.length > MOST_CLASSES) byId("classes-note").textContent = `the likeliest ${MOST_CLASSES} of ${classes.length}`;
-  byId("centring").hidden = !network.digits;
+  if (classes.length > MAX_CLASSES) byId("classes-note").textContent = `the most probable ${MAX_CLASSES} of ${classes.length}`;
+  byId("centring").hidden = !network.mnist_style;
 
-  function paintInk() {
+  function paintDrawing() {
     const [red, green, blue] = getComputedStyle(pad).color.match(/\d+/g).map(Number);
     const paint = red | (green << 8) | (blue << 16);
-    for (let i = 0; i < ink.length; i++) dots[i] = paint | (ink[i] << 24);
+    for (let i = 0; i < drawing.length; i++) dots[i] = paint | (drawing[i] << 24);
     context.putImageData(picture, 0, 0);
   }
 
@@ -188,9 +193,9 @@
     const image = target.createImageData(columns, rows);
     shown.forEach((value, i) => image.data.set([value, value, value, 255], 4 * i));
     target.putImageData(image, 0, 0);
-    const inked = shown.reduce((n, value) => n + (value !== paper), 0);
-    byId("shown-note").textContent = `${times}, ${inked} dots inked`;
-    shownCanvas.setAttribute("aria-label", inked ? `a picture of ${times}, ${inked} of its dots inked` : "nothing yet");
+    const set = shown.reduce((n, value) => n + (value !== background), 0);
+    byId("shown-note").textContent = `${times}, ${set} pixels set`;
+    shownCanvas.setAttribute("aria-label", set ? `an image of ${times}, ${set} of its pixels set` : "nothing drawn yet");
   }
 
   function paintUnits({ note, grid, count, across }, a) {
@@ -218,16 +223,16 @@
 
   function paintClasses(probabilities) {
     let order = classes.map((_, i) => i);
-    const likeliest = probabilities ? [...order].sort((a, b) => probabilities[b] - probabilities[a]) : order;
-    if (order.length > items.length) order = likeliest;
+    const ranked = probabilities ? [...order].sort((a, b) => probabilities[b] - probabilities[a]) : order;
+    if (order.length > items.length) order = ranked;
     items.forEach(({ item, name, fill, value }, i) => {
       const p = probabilities ? probabilities[order[i]] : 0;
       name.textContent = classes[order[i]];
       fill.style.transform = `scaleX(${p})`;
       value.textContent = probabilities ? percent(p) : "–";
-      item.classList.toggle("first", Boolean(probabilities) && order[i] === likeliest[0]);
+      item.classList.toggle("first", Boolean(probabilities) && order[i] === ranked[0]);
     });
-    const [first, second] = likeliest;
+    const [first, second] = ranked;
     const [best, sure] = [byId("best"), byId("sure")];
     best.textContent = probabilities ? classes[first] : "–";
     best.classList.toggle("long", best.textContent.length > 8);
@@ -237,30 +242,30 @@
     return probabilities ? `${classes[first]}, ${sure.textContent}` : "Nothing drawn.";
   }
 
-  // From ink to answer. Drawn at most once a frame; said aloud once the pen rests.
+  // From the drawing to the answer: painted at most once a frame, announced once the pen rests.
 
-  const asLearned = (light) => (network.dark_ink ? light.map((value) => 255 - value) : light);
-  const state = { shown: asLearned(asGrid()), hidden: null, probabilities: null };
-  let [due, resting, spoken] = [false, 0, ""];
+  const asTrained = (light) => (network.light_background ? light.map((value) => 255 - value) : light);
+  const state = { shown: asTrained(asGrid()), hidden: null, probabilities: null };
+  let [due, resting, announcement] = [false, 0, ""];
 
   function show() {
     due = false;
-    state.shown = asLearned(network.digits && byId("centre").checked ? asDigit() : asGrid());
-    const blank = state.shown.every((value) => value === paper);
+    state.shown = asTrained(network.mnist_style && byId("centre").checked ? toMnistStyle() : asGrid());
+    const blank = state.shown.every((value) => value === background);
     const { hidden, probabilities } = blank ? { hidden: null, probabilities: null } : forward(state.shown);
     Object.assign(state, { hidden, probabilities });
     byId("hint").hidden = strokes.length > 0 || !cursor.hidden;
-    paintInk();
+    paintDrawing();
     paintShown(state.shown);
     units.forEach((unit, i) => paintUnits(unit, hidden && hidden[i]));
-    spoken = paintClasses(probabilities);
+    announcement = paintClasses(probabilities);
   }
 
   function changed() {
     if (!due) requestAnimationFrame(show);
     due = true;
     clearTimeout(resting);
-    resting = setTimeout(() => (byId("said").textContent = spoken), 500);
+    resting = setTimeout(() => (byId("announcement").textContent = announcement), 500);
   }
 
   // Mouse, finger, pen.
@@ -326,12 +331,12 @@
   pad.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === " ") {
-      event.preventDefault(); // a held one too, which would scroll the page
+      event.preventDefault(); // also for a held key, which would scroll the page
       if (event.repeat) return;
       down = !down;
       if (down) begin(middle());
       else changed();
-      byId("said").textContent = down ? "Pen down." : "Pen up.";
+      byId("announcement").textContent = down ? "Pen down." : "Pen up.";
     } else if (event.key in moves) {
       at[0] = Math.min(columns - 1, Math.max(0, at[0] + moves[event.key][0]));
       at[1] = Math.min(rows - 1, Math.max(0, at[1] + moves[event.key][1]));
@@ -348,13 +353,13 @@
     changed();
   });
 
-  function letGo() {
+  function release() {
     lift();
     pointer = null;
   }
 
   function undo() {
-    letGo();
+    release();
     strokes.pop();
     redraw();
     changed();
@@ -362,7 +367,7 @@
 
   byId("undo").addEventListener("click", undo);
   byId("clear").addEventListener("click", () => {
-    letGo();
+    release();
     strokes.length = 0;
     redraw();
     changed();
@@ -376,7 +381,7 @@
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
 
-  // For the console, and for whoever checks the page: `lagvis.state.probabilities`, `lagvis.forward(bytes)`.
-  window.lagvis = Object.freeze({ state, ink, width, height, forward });
+  // For the console and for tests: `lagvis.state.probabilities`, `lagvis.forward(bytes)`.
+  window.lagvis = Object.freeze({ state, drawing, width, height, forward });
   show();
 })();

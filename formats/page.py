@@ -1,7 +1,7 @@
-"""A page that runs a network: one file of HTML, on which one draws and sees every layer answer.
+"""A web page that runs a network: one HTML file with a drawing area, on which every layer is shown.
 
-It loads nothing and sends nothing. Its policy allows only the style and the script whose digests it names, so that
-whatever a class is called, it stays text.
+The page loads and sends nothing. Its Content-Security-Policy allows only its own style and script, by their digests, so
+that a class name stays text whatever it contains.
 """
 
 import base64
@@ -18,60 +18,70 @@ from lagvis.errors import ExportError
 from lagvis.training.model import Model
 
 HERE = Path(__file__).resolve().parent
+MAX_DARK = 127  # mean of the border pixels up to which a background counts as dark
 # Whether page.js computes each activation.
 PAGE_ACTIVATIONS = {"relu": True, "sigmoid": True, "tanh": True, "identity": True}
 
 
 def page_html(model: Model, params: Any, name: str) -> str:
-    """The page of a network that tells pictures in grey (bytes) apart, under its name; ValueError for any other.
+    """Return the page of a network that classifies grey images (bytes), under its name.
 
-    Weights are float32 in it, whatever they were: probabilities agree with NumPy's to 1e-5.
+    Weights are float32 in the page, whatever their type: probabilities agree with NumPy's to 1e-5. Raises ExportError
+    for any other kind of network, and for an activation that the page cannot compute.
     """
-    if model.y_scaling is not None or model.x_scaling is not None or len(model.shape) != 2:
-        rows = f"reads rows of {'x'.join(map(str, model.shape))} numbers"
-        kind = "predicts numbers" if model.y_scaling is not None else rows
-        raise ValueError(f"the network {kind}, and one can draw only for one that tells pictures in grey (bytes) apart")
-    if len(params) > 1 and not PAGE_ACTIVATIONS.get(model.activation):
-        raise ExportError(f"the page cannot compute the activation {model.activation}; use --format safetensors or npz")
+    check_drawable(model)
     network = {
         "shape": model.shape,
         "activation": model.activation,
         "classes": model.class_names,
-        "digits": model.mnist_style,
-        "dark_ink": model.background > 127,
-        "layers": [{name: packed(layer[name]) for name in ("W", "b")} for layer in params],
+        "mnist_style": model.mnist_style,
+        "light_background": model.background > MAX_DARK,
+        "layers": [{key: encode_array(layer[key]) for key in ("W", "b")} for layer in params],
     }
-    style, script = (source(name) for name in ("page.css", "page.js"))
+    style, script = (read_part(part) for part in ("page.css", "page.js"))
     parts = {
-        "POLICY": f"default-src 'none'; img-src data:; style-src {allowed(style)}; script-src {allowed(script)}; "
-        "base-uri 'none'; form-action 'none'",
+        "POLICY": f"default-src 'none'; img-src data:; style-src {digest_source(style)}; "
+        f"script-src {digest_source(script)}; base-uri 'none'; form-action 'none'",
         "TITLE": "Draw a digit" if model.mnist_style else "Draw",
         "NAME": html.escape(name),
         "STYLE": style,
-        "NETWORK": in_script(network),
+        "NETWORK": script_json(network),
         "SCRIPT": script,
     }
-    return re.sub(r"\{\{([A-Z]+)\}\}", lambda found: parts[found[1]], source("page.html"))
+    return re.sub(r"\{\{([A-Z]+)\}\}", lambda found: parts[found[1]], read_part("page.html"))
 
 
-def source(name: str) -> str:
-    """A part of the page as it lies beside this file."""
+def check_drawable(model: Model) -> None:
+    """Raise ExportError unless the network classifies grey images and the page can compute its activation."""
+    if model.y_scaling is not None or model.x_scaling is not None or len(model.shape) != 2:
+        rows = f"reads rows of {'x'.join(map(str, model.shape))} numbers"
+        found = "predicts numbers" if model.y_scaling is not None else rows
+        raise ExportError(
+            f"the network {found}, and a page to draw on needs one that classifies grey images (bytes); "
+            "use another --format"
+        )
+    if len(model.widths) > 2 and not PAGE_ACTIVATIONS.get(model.activation):
+        raise ExportError(f"the page cannot compute the activation {model.activation}; use --format safetensors or npz")
+
+
+def read_part(name: str) -> str:
+    """Return the text of a part of the page, a file beside this module."""
     return (HERE / name).read_text(encoding="utf-8")
 
 
-def packed(array: Any) -> str:
-    """An array as its float32 bytes, row by row and the lowest first, in base64."""
+def encode_array(array: Any) -> str:
+    """Return an array as base64 of its float32 bytes, in row-major order and little endian."""
     return base64.b64encode(np.ascontiguousarray(array, "<f4").tobytes()).decode("ascii")
 
 
-def allowed(text: str) -> str:
-    """How a policy names the one style or script that it allows."""
+def digest_source(text: str) -> str:
+    """Return the source expression by which a Content-Security-Policy allows one style or script."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def in_script(value: Any) -> str:
-    """JSON that stays within its element: nothing in it can end a script or begin a comment."""
-    text = json.dumps(value)  # ASCII alone
+def script_json(value: Any) -> str:
+    """Return ASCII JSON for a script element, with nothing in it that could end the element or begin a comment."""
+    text = json.dumps(value)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text

@@ -249,7 +249,7 @@ def reproduction_notes(environment: dict[str, Any]) -> list[str]:
     if init_from := environment.get("init_from"):
         digests = ", ".join(f"{name} {digest}" for name, digest in init_from["sha256"].items())
         notes.append(
-            f"The run began with the weights of {init_from['path']}, which must be unchanged (sha256: {digests})."
+            f"The run began with the weights of {init_from['path']}, which must still be the same (sha256: {digests})."
         )
     if resumed := environment.get("resumed"):
         changes = "; ".join(

@@ -52,6 +52,8 @@ OPENERS: dict[str, tuple[str, Callable[[str], Backend]]] = {
     "cupy": ("cupy", lambda dtype: select("cuda", "cupy", dtype)),
 }
 
+# JAX without compiling dispatches each operation by itself: half a minute in all, and the compiled one is always tested
+PARAMS = [pytest.param(name, marks=pytest.mark.slow) if name == "jax-uncompiled" else name for name in OPENERS]
 
 KNOWN = {name for name, _ in OPENERS.values()} | {"cupy-signatures", "browser", "onnx"}
 if REQUIRED - KNOWN:
@@ -75,7 +77,7 @@ def open_backend(name: str, dtype: str) -> Backend:
         raise
 
 
-@pytest.fixture(params=list(OPENERS))
+@pytest.fixture(params=PARAMS)
 def backend(request):
     """Each backend in turn, in float64."""
     return open_backend(request.param, "float64")
@@ -87,7 +89,7 @@ def dtype(request):
     return request.param
 
 
-@pytest.fixture(params=list(OPENERS))
+@pytest.fixture(params=PARAMS)
 def backend_of(request):
     """Each backend in turn, as a function: `backend_of(dtype)` opens it."""
     return lambda dtype: open_backend(request.param, dtype)

@@ -63,7 +63,7 @@ def importance_table(importance: Importance, *, accuracy: bool) -> Table:
         for name, column, mean, deviation in columns
     ]
     lost = "accuracy lost (percentage points)" if accuracy else "R² lost"
-    return Table("Loss of quality when one feature is shuffled", ("feature", "column", lost, "deviation"), rows)
+    return Table("Permutation importance of each feature", ("feature", "column", lost, "deviation"), rows)
 
 
 def mistakes_table(mistakes: tuple[Mistake, ...], model: Model) -> Table:

@@ -162,7 +162,7 @@ def plot_importance(importance: Importance, *, accuracy: bool) -> Any:
     axes.grid(visible=False, axis="y")
     axes.axvline(0.0, color=GREY, linewidth=1)
     axes.set(xlabel="accuracy lost (percentage points)" if accuracy else "R² lost")
-    axes.set_title("Loss of quality when one feature is shuffled")
+    axes.set_title("Permutation importance of each feature")
     return figure
 
 

@@ -5,7 +5,7 @@ from lagvis.training.events import EpochEnded, Started
 
 
 def start_line(event: Started) -> str:
-    """What is trained on what, in one line."""
+    """Return one line with the network, the rows and the epochs of a run."""
     plan, model = event.plan, event.model
     return (
         f"{'-'.join(map(str, model.widths))}, {model.parameters:,} parameters: "
@@ -15,7 +15,7 @@ def start_line(event: Started) -> str:
 
 
 def epoch_line(event: EpochEnded, epochs: int) -> str:
-    """An epoch in one line."""
+    """Return one line with the metrics of an epoch."""
     counter = f"epoch {event.epoch:{len(str(epochs))}}/{epochs}"
     validation = f"   validation {metrics_text(event.validation)}" if event.validation else ""
     return f"{counter}   train {metrics_text(event.train)}{validation}   {duration(event.seconds)}"

@@ -1,4 +1,4 @@
-"""The panel in a terminal, redrawn in place by a thread of its own: no terminal may stop, slow or end a training."""
+"""The panel in a terminal, redrawn in place by a thread of its own, so that no terminal stops or slows a training."""
 
 import contextlib
 import os
@@ -16,8 +16,8 @@ from lagvis.report.terminal.lines import start_line
 from lagvis.report.terminal.panel import CHARACTERS, Panel
 from lagvis.training.events import Event, Started
 
-SECONDS_A_FRAME = 0.25
-PATIENCE = 1.0  # seconds that a finished run waits for the last frame
+FRAME_SECONDS = 0.25
+MAX_LAST_FRAME_SECONDS = 1.0  # that a finished run waits for the last frame
 STYLES = {
     "": Style(),
     "strong": Style(bold=True),
@@ -29,13 +29,13 @@ STYLES = {
 
 
 class LivePanel:
-    """Shows the panel of a run while it is open, and leaves its last state."""
+    """Shows the panel of a run, and leaves its last state on the terminal."""
 
     def __init__(self, stream: TextIO, device: str = "") -> None:
         self._panel = Panel(device)
         self._stream = stream
         self._unicode = can_write(stream, CHARACTERS)
-        self._begun: Started | None = None
+        self._started: Started | None = None
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._draw_until_closed, daemon=True)
         self._lengths: list[int] = []
@@ -45,49 +45,49 @@ class LivePanel:
 
     def __exit__(self, *error: object) -> None:
         self._closing.set()
-        if self._begun:
-            self._thread.join(PATIENCE)
+        if self._started:
+            self._thread.join(MAX_LAST_FRAME_SECONDS)
 
     def show(self, event: Event) -> None:
-        """Keep the numbers of an event; they are drawn in their time."""
+        """Store the numbers of an event; the thread draws them with its next frame."""
         self._panel.update(event)
         if isinstance(event, Started):
-            self._begun = event
+            self._started = event
             self._thread.start()
 
     def _draw_until_closed(self) -> None:
-        # A terminal that has gone, or a fault of ours: a picture is not worth a training, nor a traceback across it.
-        with contextlib.suppress(Exception), own(self._stream) as stream:
+        # A closed terminal, or a fault in the drawing, must neither end the training nor print a traceback into it.
+        with contextlib.suppress(Exception), duplicate_stream(self._stream) as stream:
             console = Console(file=stream, force_terminal=True)
             console.show_cursor(False)
             try:
-                assert self._begun
-                console.print(start_line(self._begun), highlight=False, markup=False)
+                assert self._started
+                console.print(start_line(self._started), highlight=False, markup=False)
                 self._draw(console)
-                while not self._closing.wait(SECONDS_A_FRAME):
+                while not self._closing.wait(FRAME_SECONDS):
                     self._draw(console)
                 self._draw(console)
             finally:
                 console.show_cursor(True)
 
     def _draw(self, console: Console) -> None:
-        """One frame over the last, in one write."""
+        """Draw a frame over the last one, in one write."""
         if not in_foreground(self._stream):
-            self._lengths = []  # what stands above the next frame is not ours
+            self._lengths = []  # the lines above the next frame are from other programs
             return
         width, height = console.size
-        lines = [trimmed(line) for line in self._panel.lines(width - 1, height - 1, unicode=self._unicode)]
-        # most terminals wrap what stood there when they become narrower
+        lines = [strip_line(line) for line in self._panel.lines(width - 1, height - 1, unicode=self._unicode)]
+        # most terminals wrap the old lines when they become narrower
         above = sum(max(1, -(-length // width)) for length in self._lengths)
         console.print(Frame(lines, above), end="")
         self._lengths = [sum(len(text) for text, _ in line) for line in lines]
 
 
 class Frame:
-    """Lines, written over the `above` lines that the cursor is below.
+    """Lines that are written over the `above` lines over the cursor.
 
-    It is left below them, at the start of a line of its own: what is typed, and the ^C of Ctrl-C, is echoed there and
-    can neither spoil the last line nor wrap and move the cursor.
+    The cursor is left below them at the start of an empty line, where typed text and the ^C of Ctrl-C are echoed: they
+    cannot spoil the last line, nor wrap it and so move the cursor.
     """
 
     def __init__(self, lines: list[Line], above: int) -> None:
@@ -99,22 +99,22 @@ class Frame:
         extra = max(self._above - len(self._lines), 0)
         for line in self._lines + [[]] * extra:
             yield from (Segment(text, STYLES[style]) for text, style in line)
-            yield Control((ControlType.ERASE_IN_LINE, 0))  # after the text, not before: what stays does not flicker
+            yield Control((ControlType.ERASE_IN_LINE, 0))  # after the text: erasing before it would flicker
             yield Segment.line()
         yield Control((ControlType.ERASE_IN_LINE, 0))
         yield Control.move(y=-extra)
 
 
-def trimmed(line: Line) -> Line:
-    """Without the blanks at its end."""
-    kept = list(line)
-    while kept and not kept[-1][0].rstrip():
-        kept.pop()
-    return [*kept[:-1], (kept[-1][0].rstrip(), kept[-1][1])] if kept else []
+def strip_line(line: Line) -> Line:
+    """Return a line without trailing blanks."""
+    stripped = list(line)
+    while stripped and not stripped[-1][0].rstrip():
+        stripped.pop()
+    return [*stripped[:-1], (stripped[-1][0].rstrip(), stripped[-1][1])] if stripped else []
 
 
 def can_write(stream: TextIO, characters: str) -> bool:
-    """Whether the stream's encoding has these characters."""
+    """Return whether the encoding of a stream has these characters."""
     try:
         characters.encode(stream.encoding or "ascii")
     except (UnicodeError, LookupError):
@@ -122,8 +122,8 @@ def can_write(stream: TextIO, characters: str) -> bool:
     return True
 
 
-def own(stream: TextIO) -> AbstractContextManager[TextIO]:
-    """The stream by a handle of our own: a thread that is stuck in a write then holds no lock that others want."""
+def duplicate_stream(stream: TextIO) -> AbstractContextManager[TextIO]:
+    """Open a stream a second time: a thread that is stuck in a write then holds no lock that other threads need."""
     try:
         return open(os.dup(stream.fileno()), "w", encoding=stream.encoding, errors="backslashreplace")
     except OSError:
@@ -131,8 +131,8 @@ def own(stream: TextIO) -> AbstractContextManager[TextIO]:
 
 
 def in_foreground(stream: TextIO) -> bool:
-    """Whether the terminal is ours at present; of a job in the background a shell's prompt is in its place."""
+    """Return whether this process is in the foreground of its terminal, and not a background job of a shell."""
     try:
         return os.tcgetpgrp(stream.fileno()) in (0, os.getpgrp())
-    except (AttributeError, OSError):  # Windows, or no terminal that could control us
+    except (AttributeError, OSError):  # Windows, or no controlling terminal
         return True

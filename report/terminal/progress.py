@@ -1,4 +1,4 @@
-"""Progress on stderr: a live panel where someone is watching a terminal, plain lines everywhere else."""
+"""Progress on stderr: a live panel in a terminal, plain lines everywhere else."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ from lagvis.training.events import EpochEnded, Event, Started
 
 
 class View(Protocol):
-    """Something that events are shown to, open for the length of a run."""
+    """Shows the events of a run; entered before the first and left after the last."""
 
     def __enter__(self) -> Self: ...
 
@@ -21,9 +21,9 @@ class View(Protocol):
 
 
 def make_view(stream: TextIO, *, quiet: bool, device: str = "") -> View:
-    """The view for a stream: nothing, a live panel (which names the device), or plain lines."""
+    """Return the view for a stream: silent, a live panel (which names the device), or plain lines."""
     if quiet:
-        return Silence()
+        return SilentView()
     if stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI"):
         from lagvis.report.terminal.live import LivePanel  # rich takes a tenth of a second to import
 
@@ -31,12 +31,12 @@ def make_view(stream: TextIO, *, quiet: bool, device: str = "") -> View:
     return PlainLines(lambda line: print(line, file=stream, flush=True))
 
 
-def whatever_becomes_of_the_screen() -> AbstractContextManager[None]:
-    """A terminal that has gone, or a full disk behind a redirection, must not end a training."""
+def ignore_stream_errors() -> AbstractContextManager[None]:
+    """Suppress OSError: a closed terminal, or a full disk behind a redirection, must not end a training."""
     return contextlib.suppress(OSError)
 
 
-class Silence:
+class SilentView:
     """Shows nothing."""
 
     def __enter__(self) -> Self:
@@ -46,19 +46,19 @@ class Silence:
         pass
 
     def show(self, event: Event) -> None:
-        """Nothing to see."""
+        """Show nothing."""
 
 
-class PlainLines(Silence):
-    """One line at the start and one an epoch, without any control codes."""
+class PlainLines(SilentView):
+    """Writes one line at the start and one per epoch, without control codes."""
 
     def __init__(self, write: Callable[[str], Any]) -> None:
         self._write = write
         self._epochs = 0
 
     def show(self, event: Event) -> None:
-        """Write a line for what is worth one."""
-        with whatever_becomes_of_the_screen():
+        """Write the line of an event, if it has one."""
+        with ignore_stream_errors():
             self._show(event)
 
     def _show(self, event: Event) -> None:

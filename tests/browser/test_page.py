@@ -59,7 +59,7 @@ class Page:
         self.tell("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.tell("Emulation.setTouchEmulationEnabled", enabled=width < 500)
         self.chrome.get(path.as_uri())
-        self.box = self.script("const b = ink.getBoundingClientRect(); return [b.left, b.top, b.width, b.height]")
+        self.box = self.script("const b = drawing.getBoundingClientRect(); return [b.left, b.top, b.width, b.height]")
         return self
 
     def tell(self, command, **arguments):
@@ -103,10 +103,10 @@ class Page:
         self.settle()
         return self.script("return lagvis.state.probabilities && [...lagvis.state.probabilities]")
 
-    def ink(self):
+    def drawing(self):
         """The picture on the pad, bytes (H, W)."""
         height, width, text = self.script(
-            "let text = ''; lagvis.ink.forEach((value) => text += String.fromCharCode(value));"
+            "let text = ''; lagvis.drawing.forEach((value) => text += String.fromCharCode(value));"
             "return [lagvis.height, lagvis.width, btoa(text)]"
         )
         return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width)
@@ -183,7 +183,7 @@ def test_drawn_digits_are_answered_as_numpy_answers_them(page, digits):
         found = page.probabilities()
         shown = page.shown()
         np.testing.assert_array_equal(
-            shown, mnist_style.to_mnist_style(page.ink()).pixels.reshape(-1), err_msg=f"row {row}"
+            shown, mnist_style.to_mnist_style(page.drawing()).pixels.reshape(-1), err_msg=f"row {row}"
         )
         (expected,) = outputs(network.model, network.state["params"], shown[None])
         np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -199,15 +199,15 @@ def test_ink_of_any_strength_is_cropped_and_centred_as_a_picture_is(page, digits
     rng = np.random.default_rng(8)
     test = load_dataset("mnist").x_test.reshape(-1, 28, 28)
     for row, strength in enumerate([1.0, 0.7, 0.4, 0.15, 0.05]):
-        ink = (test[row].repeat(20, axis=0).repeat(20, axis=1) * strength).astype(np.uint8)
-        ink[240:] //= 1 + row % 3
-        ink[tuple(rng.integers(150, 420, (2, 20)))] += row % 2
+        drawing = (test[row].repeat(20, axis=0).repeat(20, axis=1) * strength).astype(np.uint8)
+        drawing[240:] //= 1 + row % 3
+        drawing[tuple(rng.integers(150, 420, (2, 20)))] += row % 2
         page.script(
-            "const bytes = Uint8Array.from(atob(arguments[0]), (c) => c.charCodeAt(0)); lagvis.ink.set(bytes);"
+            "const bytes = Uint8Array.from(atob(arguments[0]), (c) => c.charCodeAt(0)); lagvis.drawing.set(bytes);"
             "document.getElementById('centre').dispatchEvent(new Event('change'))",
-            base64.b64encode(ink.tobytes()).decode(),
+            base64.b64encode(drawing.tobytes()).decode(),
         )
-        expected = mnist_style.to_mnist_style(ink).pixels.reshape(-1)
+        expected = mnist_style.to_mnist_style(drawing).pixels.reshape(-1)
         assert (expected.max() > 0) == (strength > 0.05), "both kinds are to be seen"
         np.testing.assert_array_equal(page.shown(), expected, err_msg=f"strength {strength}")
 
@@ -282,17 +282,17 @@ def test_the_policy_forbids_what_the_page_never_does(page, digits):
 def test_undo_takes_the_last_stroke_and_clear_all(page, digits):
     page.open(digits[0])
     page.stroke([(0.5, 0.2), (0.5, 0.8)])
-    one = page.ink()
+    one = page.drawing()
     page.stroke([(0.2, 0.5), (0.8, 0.5)])
     page.stroke([(0.1, 0.1)])
     page.chrome.find_element("id", "undo").click()
-    assert not np.array_equal(page.ink(), one)
+    assert not np.array_equal(page.drawing(), one)
     page.chrome.find_element("id", "undo").click()
-    np.testing.assert_array_equal(page.ink(), one)
+    np.testing.assert_array_equal(page.drawing(), one)
     assert page.probabilities() is not None
     page.chrome.find_element("id", "clear").click()
     assert page.probabilities() is None
-    assert page.ink().max() == 0
+    assert page.drawing().max() == 0
     assert page.text("sure") == "nothing drawn yet"
     page.chrome.find_element("id", "undo").click()
     assert page.probabilities() is None
@@ -318,7 +318,7 @@ def test_the_keyboard_draws_and_every_control_is_reached_by_it(page, digits):
     assert order == ["pad", "undo", "clear", "centre"]
     page.script("pad.focus()")
     page.keys(*["ArrowUp"] * 8, " ", *["ArrowDown"] * 15, " ", "ArrowRight")
-    drawn = page.ink()
+    drawn = page.drawing()
     columns = np.flatnonzero(drawn.max(axis=0)) / drawn.shape[1] * 28
     assert 13 < columns.min() < columns.max() < 16  # lifted before it went to the right
     assert page.text("best") == "1"
@@ -343,10 +343,10 @@ def test_a_key_that_is_held_draws_once_and_scrolls_nothing(page, digits):
 def test_the_answer_is_said_once_the_pen_rests(page, digits):
     page.open(digits[0]).stroke([(0.5, 0.15), (0.5, 0.85)])
     deadline = time.monotonic() + 5
-    while not (said := page.text("said")) and time.monotonic() < deadline:
+    while not (announced := page.text("announcement")) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert said.startswith("1, ")
-    assert "%" in said
+    assert announced.startswith("1, ")
+    assert "%" in announced
     roles = page.script(
         "return [...document.querySelectorAll('[role]')].map((e) => [e.getAttribute('role'), e.ariaLabel])"
     )
@@ -378,7 +378,7 @@ def test_a_finger_draws_and_does_not_scroll(page, digits):
     page.open(digits[0], width=360, height=640)
     page.finger([(0.5, 0.8), (0.5, 0.6), (0.5, 0.4), (0.5, 0.2)])
     assert page.probabilities() is not None
-    rows = np.flatnonzero(page.ink().max(axis=1))
+    rows = np.flatnonzero(page.drawing().max(axis=1))
     assert rows.max() - rows.min() > 300
     assert page.script("return scrollY") == 0
 
@@ -408,9 +408,9 @@ def test_other_shapes_are_drawn_on_their_own_grid_and_only_scaled(page, tmp_path
     path.write_text(page_html(model, params, "toy"), encoding="utf-8")
     page.open(path)
     page.stroke([(0.1, 0.5), (0.5, 0.5)])
-    ink, shown = page.ink(), page.shown().reshape(3, 5)
-    assert ink.shape == (336, 560)
-    np.testing.assert_array_equal(shown, np.floor(ink.reshape(3, 112, 5, 112).mean(axis=(1, 3)) + 0.5))
+    drawing, shown = page.drawing(), page.shown().reshape(3, 5)
+    assert drawing.shape == (336, 560)
+    np.testing.assert_array_equal(shown, np.floor(drawing.reshape(3, 112, 5, 112).mean(axis=(1, 3)) + 0.5))
     assert shown[1, :3].min() > 100
     assert shown[:, 4].max() == 0
     assert page.script("return document.getElementById('centring').hidden")
@@ -424,4 +424,4 @@ def test_a_digit_can_be_shown_as_it_stands(page, digits):
     raw = page.shown().reshape(28, 28)
     assert raw[12:, 12:].max() == 0
     assert centred[12:16, 12:16].max() == 255
-    np.testing.assert_array_equal(raw, np.floor(page.ink().reshape(28, 20, 28, 20).mean(axis=(1, 3)) + 0.5))
+    np.testing.assert_array_equal(raw, np.floor(page.drawing().reshape(28, 20, 28, 20).mean(axis=(1, 3)) + 0.5))

@@ -115,14 +115,14 @@ def test_numbers_that_float32_rounds_or_does_not_hold_are_told(tmp_path, monkeyp
     capsys.readouterr()
     assert run_cli(export.main, ["rough", "--format", "onnx"]) == 0
     err = capsys.readouterr().err
-    assert err.startswith("In float32 column 0 (mean 1.7e+09, deviation 0.0")
+    assert err.startswith("In float32 column 1 (mean 1.7e+09, deviation 0.0")
     assert ", and 1 more, loses digits" in err
     assert err.endswith("train with --dtype float64.\n")
     assert err.count("\n") == 1
     assert run_cli(export.main, ["beyond", "--format", "onnx"]) == 2
     out = capsys.readouterr()
     assert (out.out, out.err.count("\n")) == ("", 1)
-    assert out.err.startswith("error: column 0 (mean ")
+    assert out.err.startswith("error: column 1 (mean ")
     assert not (tmp_path / "runs" / "beyond" / "export").exists()
 
 

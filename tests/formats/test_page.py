@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lagvis.data.scaling import Scaling
+from lagvis.errors import ExportError
 from lagvis.formats.page import page_html
 from lagvis.training.model import Model
 
@@ -65,11 +66,11 @@ def test_a_class_may_be_called_anything(name):
         ({"y_scaling": Scaling(np.zeros(3), np.ones(3)), "class_names": ()}, "predicts numbers"),
         ({"x_scaling": Scaling(np.zeros(12), np.ones(12))}, "reads rows of 3x4 numbers"),
         ({"shape": (12,)}, "reads rows of 12 numbers"),
-        ({"shape": (2, 2, 3)}, r"reads rows of 2x2x3 numbers, .* pictures in grey \(bytes\) apart"),
+        ({"shape": (2, 2, 3)}, r"reads rows of 2x2x3 numbers, .* classifies grey images \(bytes\)"),
     ],
 )
 def test_what_cannot_be_drawn_has_no_page(change, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ExportError, match=words):
         page_html(replace(MODEL, **change), params(), "12-5-3")
 
 
@@ -78,7 +79,7 @@ def test_only_a_network_of_digits_is_asked_for_a_digit():
     layers = [{"W": np.zeros((784, 10)), "b": np.zeros(10)}]
     assert "<h1>Draw a digit</h1>" in page_html(digits, layers, "784-10")
     assert "<h1>Draw</h1>" in page_html(MODEL, params(), "12-5-3")
-    assert network_in(page_html(digits, layers, "784-10"))["digits"] is True
-    assert network_in(page_html(MODEL, params(), "12-5-3"))["digits"] is False
+    assert network_in(page_html(digits, layers, "784-10"))["mnist_style"] is True
+    assert network_in(page_html(MODEL, params(), "12-5-3"))["mnist_style"] is False
     others = replace(digits, mnist_style=False)  # as large, of the same classes
-    assert network_in(page_html(others, layers, "784-10"))["digits"] is False
+    assert network_in(page_html(others, layers, "784-10"))["mnist_style"] is False

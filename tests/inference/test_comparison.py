@@ -20,7 +20,7 @@ from lagvis.training.loop import fit
 from lagvis.training.model import Model
 from lagvis.training.plan import make_plan
 from lagvis.tree import named_leaves, tree_map
-from tests.conftest import OPENERS, open_backend
+from tests.conftest import PARAMS, open_backend
 from tests.fake_backends import ReadOnlyBackend
 
 rng = np.random.default_rng(0)
@@ -66,7 +66,7 @@ def test_every_backend_agrees_on_a_weighted_loss(backend_of, dtype):
     assert not failures, failures
 
 
-@pytest.mark.parametrize("name", OPENERS)
+@pytest.mark.parametrize("name", PARAMS)
 def test_a_whole_run_has_the_same_start_order_and_nearly_the_same_end(name):
     recipe = recipe_for(False, "float64", epochs=2)
     plan = make_plan(recipe, PICTURES)

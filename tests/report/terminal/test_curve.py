@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lagvis.report.terminal.curve import LABEL_WIDTH, Points, draw, figure
+from lagvis.report.terminal.curve import LABEL_WIDTH, MAX_POINTS, Points, draw_chart, draw_curves
 
 ANY = st.floats(width=64)
 FEW = st.lists(st.tuples(ANY, ANY), max_size=30)
@@ -15,8 +15,8 @@ def text(lines):
 
 
 def drawn(train, validation=(), best=None, **changes):
-    options = {"ends": (0, 4), "width": LABEL_WIDTH + 1 + 5, "rows": 3, "falling": False, "braille": False}
-    return text(draw(train, validation, best, **(options | {"label": "{:g}".format} | changes)))
+    options = {"x_range": (0, 4), "width": LABEL_WIDTH + 1 + 5, "rows": 3, "lower_is_better": False, "braille": False}
+    return text(draw_curves(train, validation, best, **(options | {"label": "{:g}".format} | changes)))
 
 
 def plot(lines):
@@ -24,7 +24,7 @@ def plot(lines):
 
 
 def test_a_straight_line_is_one():
-    lines = drawn([(0, 0), (4, 2)], rows=5, ends=(0, 4))
+    lines = drawn([(0, 0), (4, 2)], rows=5, x_range=(0, 4))
     assert plot(lines) == ["    .", "   . ", "  .  ", " .   ", ".    "]
     assert lines[0].startswith("        2 ")
     assert lines[4].startswith("        0 ")
@@ -38,14 +38,14 @@ def test_marks_stand_on_the_line_and_the_best_on_all():
 def test_braille_has_eight_dots_a_cell():
     # 2 columns of 2 x 4 dots: up one dot a column, from the lowest left one to the highest right one
     rising = [(x, x) for x in range(4)]
-    assert plot(drawn(rising, width=LABEL_WIDTH + 1 + 2, rows=1, ends=(0, 3), braille=True)) == ["⡠⠊"]
+    assert plot(drawn(rising, width=LABEL_WIDTH + 1 + 2, rows=1, x_range=(0, 3), braille=True)) == ["⡠⠊"]
 
 
 def test_the_worst_tenth_may_lie_beyond_the_edge():
     losses = [(x, 1000.0 if x == 0 else 1.0) for x in range(20)]
     accuracies = [(x, -y) for x, y in losses]
-    assert drawn([*losses, (20, 0.0)], falling=True)[0].startswith("        1 ")
-    assert drawn([*accuracies, (20, 0.0)], falling=False)[-1].startswith("       -1 ")
+    assert drawn([*losses, (20, 0.0)], lower_is_better=True)[0].startswith("        1 ")
+    assert drawn([*accuracies, (20, 0.0)], lower_is_better=False)[-1].startswith("       -1 ")
 
 
 def test_equal_values_are_a_line_in_the_middle():
@@ -64,7 +64,7 @@ def test_of_nothing_there_is_nothing(nothing):
 def test_whatever_the_numbers_are_the_picture_has_its_size(
     train, validation, best, ends, width, rows, falling, braille
 ):
-    options = {"ends": ends, "width": width, "rows": rows, "falling": falling, "braille": braille}
+    options = {"x_range": ends, "width": width, "rows": rows, "lower_is_better": falling, "braille": braille}
     lines = drawn(train, validation, best, **options)
     assert [len(line) for line in lines] == [width] * rows
     assert braille or "".join(lines).isascii()
@@ -74,16 +74,16 @@ def test_whatever_the_numbers_are_the_picture_has_its_size(
 @given(st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=30))
 def test_no_point_lies_outside_the_labels_but_the_clipped(values):
     points = list(enumerate(values))
-    lines = drawn(points, falling=True, ends=(0, len(values)), label=repr, width=LABEL_WIDTH + 1 + 60)
+    lines = drawn(points, lower_is_better=True, x_range=(0, len(values)), label=repr, width=LABEL_WIDTH + 1 + 60)
     assert "".join(plot(lines)).strip(" .") == ""
     assert "".join(plot(lines)).strip()
 
 
 def test_a_legend_names_what_is_there():
-    options = {"ends": (0.0, 10.0), "width": 39, "rows": 3, "falling": True, "label": str, "braille": False}
-    with_validation = text(figure("loss", [(0, 1)], [(1, 1)], None, **options))
+    options = {"x_range": (0.0, 10.0), "width": 39, "rows": 3, "lower_is_better": True, "label": str, "braille": False}
+    with_validation = text(draw_chart("loss", [(0, 1)], [(1, 1)], None, **options))
     assert with_validation[0].split() == ["loss", ".", "train", "o", "validation", "*", "best"]
-    assert text(figure("loss", [(0, 1)], None, None, **options))[0].split() == ["loss", ".", "train"]
+    assert text(draw_chart("loss", [(0, 1)], None, None, **options))[0].split() == ["loss", ".", "train"]
     assert with_validation[-1].split() == ["0", "10", "epochs"]
     assert [len(line) for line in with_validation] == [39] * 5
 
@@ -92,8 +92,8 @@ def test_a_curve_of_any_length_stays_short_and_keeps_its_course():
     points = Points()
     for x in range(100_000):
         points.add(x, 3.0 * x)
-    seen = points.seen()
-    assert Points.MOST / 2 <= len(seen) < Points.MOST
+    seen = points.snapshot()
+    assert MAX_POINTS / 2 <= len(seen) < MAX_POINTS
     # means of neighbours: none is lost, none is moved off the line
     assert all(y == pytest.approx(3.0 * x) for x, y in seen)
     assert seen[0][0] < 100
@@ -105,4 +105,4 @@ def test_a_point_that_is_no_number_is_left_out():
     points = Points()
     for y in (1.0, math.nan, math.inf, 2.0):
         points.add(1.0, y)
-    assert points.seen() == [(1.0, 1.0), (1.0, 2.0)]
+    assert points.snapshot() == [(1.0, 1.0), (1.0, 2.0)]

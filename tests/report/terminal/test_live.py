@@ -24,7 +24,7 @@ EVENTS = run(quick(epochs=12, validation=20), classes(120))
 
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch):
-    monkeypatch.setattr("lagvis.report.terminal.live.SECONDS_A_FRAME", 0.005)
+    monkeypatch.setattr("lagvis.report.terminal.live.FRAME_SECONDS", 0.005)
     return fake_terminals.surroundings(monkeypatch)
 
 
@@ -230,7 +230,7 @@ def test_a_terminal_that_has_gone_ends_nothing(terminal):
 
 
 def test_a_terminal_that_nobody_reads_slows_nothing(terminal, surroundings):
-    surroundings.setattr("lagvis.report.terminal.live.PATIENCE", 0.2)
+    surroundings.setattr("lagvis.report.terminal.live.MAX_LAST_FRAME_SECONDS", 0.2)
     ours, stream = terminal
     view = make_view(stream, quiet=False)
     begun = time.monotonic()

@@ -32,7 +32,7 @@ def picture(events=EVENTS, width=79, height=23, unicode=True):
 def value(name, events=EVENTS, width=37):
     """The number with this name, one a line."""
     (line,) = (line for line in picture(events, width) if line.startswith(name))
-    return line[12:].rstrip()
+    return line[14:].rstrip()
 
 
 def until(step, events=EVENTS):
@@ -64,20 +64,20 @@ def test_the_numbers_are_those_of_the_events():
 def test_while_it_trains_the_newest_span_is_told():
     progress = until(13)[-1]
     assert value("train", until(13)) == f"loss {progress.metrics.loss:.4f}, {100 * progress.metrics.accuracy:.2f}%"
-    assert any(re.match(rf"rate +{progress.learning_rate:.4g} ", line) for line in picture(until(13)))
+    assert any(re.match(rf"learning rate +{progress.learning_rate:.4g} ", line) for line in picture(until(13)))
 
 
 def test_speed_and_time_left_are_of_the_newest_readings(monkeypatch):
     clock = iter([100.0, 101.0, 102.0])
     monkeypatch.setattr("lagvis.report.terminal.panel.time.monotonic", lambda: next(clock))
     given = [event for event in EVENTS if isinstance(event, Progress)]
-    # between the first and the third: 2 steps in 2 s by the clock, 1000 images in 0.5 s of training
+    # between the first and the third: 2 steps in 2 s by the clock, 1000 samples in 0.5 s of training
     calls = [
-        replace(given[0], step=step, samples=images, seconds=seconds)
-        for step, images, seconds in ((1, 10_000, 9.0), (2, 10_400, 9.2), (3, 11_000, 9.5))
+        replace(given[0], step=step, samples=samples, seconds=seconds)
+        for step, samples, seconds in ((1, 10_000, 9.0), (2, 10_400, 9.2), (3, 11_000, 9.5))
     ]
     events = [EVENTS[0], *calls]
-    assert value("speed", events, width=37) == "2,000 images/s"
+    assert value("speed", events, width=37) == "2,000 samples/s"
     clock = iter([100.0, 101.0, 102.0])
     # 12 epochs of 5 steps
     assert "57.0 s left" in picture(events)[0]
@@ -112,9 +112,9 @@ def test_the_last_state_says_how_it_ended(reason, words):
 
 def test_of_numbers_there_is_a_loss_and_nothing_that_does_not_exist():
     lines = picture(REGRESSION, width=150)
-    assert not re.search("accuracy|validation|best|%(?<!100%)|images", "\n".join(lines))
+    assert not re.search("accuracy|validation|best|%(?<!100%)|images/s", "\n".join(lines))
     assert sum("loss . train" in line for line in picture(REGRESSION, width=150, unicode=False)) == 1
-    assert any("rows/s" in line for line in lines)
+    assert any("samples/s" in line for line in lines)
 
 
 def test_on_a_wide_terminal_there_are_two_curves():
@@ -206,7 +206,7 @@ def test_it_begins_with_started():
 
 
 def test_a_frame_may_be_drawn_between_any_two_lines_of_an_update(monkeypatch):
-    monkeypatch.setattr("lagvis.report.terminal.panel.SECONDS_APART", 0.0)
+    monkeypatch.setattr("lagvis.report.terminal.panel.MIN_READING_SECONDS", 0.0)
     panel, drawn = Panel("cpu"), []
 
     def look(frame, what, value):

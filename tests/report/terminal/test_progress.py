@@ -1,7 +1,7 @@
 import pytest
 
 from lagvis.report.terminal.live import LivePanel
-from lagvis.report.terminal.progress import PlainLines, Silence, make_view
+from lagvis.report.terminal.progress import PlainLines, SilentView, make_view
 from tests.factories import classes, numbers, quick, run
 from tests.report.terminal import fake_terminals
 from tests.report.terminal.fake_terminals import Terminal, shown
@@ -101,6 +101,6 @@ def test_an_empty_ci_is_none(surroundings):
 def test_quiet_is_quiet(watched):
     stream = Terminal(watched=watched)
     view = make_view(stream, quiet=True)
-    assert type(view) is Silence
+    assert type(view) is SilentView
     shown(view, EVENTS)
     assert stream.text() == ""

@@ -1,14 +1,14 @@
-"""PyTorch as a peer: by hand, compiled, and as its tutorials write it."""
+"""PyTorch: a hand-written step, the same compiled, and a training loop as in its tutorials."""
 
 from typing import Any
 
 import numpy as np
 
-from benchmarks.problem import RATE, Batches, Problem
+from benchmarks.problem import LEARNING_RATE, Batches, Problem
 
 
 class TorchEager:
-    """By hand: autograd, and the step in place."""
+    """A hand-written step: autograd, and an update in place."""
 
     def __init__(self, problem: Problem) -> None:
         import torch
@@ -22,7 +22,7 @@ class TorchEager:
         ]
 
     def loss(self, index: Any) -> Any:
-        """The mean loss of a batch."""
+        """Return the mean loss of a batch."""
         torch = self.torch
         a = self.x.index_select(0, index).float().mul_(1 / 255)
         for w, b in self.layers[:-1]:
@@ -37,7 +37,7 @@ class TorchEager:
             loss.backward()
             with torch.no_grad():
                 for parameter in (p for layer in self.layers for p in layer):
-                    parameter.sub_(parameter.grad, alpha=RATE)
+                    parameter.sub_(parameter.grad, alpha=LEARNING_RATE)
                     parameter.grad = None
             total += loss.detach() * len(rows)
         return float(total) / len(self.y)
@@ -47,7 +47,7 @@ class TorchEager:
 
 
 class TorchCompile(TorchEager):
-    """The same with the loss compiled, its derivative with it; on a GPU by CUDA graphs."""
+    """The same with the loss and its derivative compiled; on a GPU with CUDA graphs."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
@@ -56,7 +56,7 @@ class TorchCompile(TorchEager):
 
 
 class TorchTutorial:
-    """As its tutorials write it: TensorDataset, DataLoader, nn.Sequential, optim.SGD."""
+    """As in the tutorials of PyTorch: TensorDataset, DataLoader, nn.Sequential, optim.SGD."""
 
     def __init__(self, problem: Problem) -> None:
         import torch
@@ -73,7 +73,7 @@ class TorchTutorial:
             # PyTorch's own initial weights are smaller and learn later; He's make the accuracies comparable
             torch.nn.init.kaiming_normal_(layers[-2].weight, nonlinearity="relu")
         self.model = torch.nn.Sequential(*layers[:-1]).to(problem.device)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=RATE)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=LEARNING_RATE)
         self.loss = torch.nn.CrossEntropyLoss()
 
     def epoch(self, batches: Batches) -> float | None:

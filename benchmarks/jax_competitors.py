@@ -1,14 +1,14 @@
-"""JAX as a peer: a jitted step, and a jitted scan over an epoch."""
+"""JAX: a jitted step, and a jitted scan over an epoch."""
 
 from typing import Any
 
 import numpy as np
 
-from benchmarks.problem import RATE, Batches, Problem
+from benchmarks.problem import LEARNING_RATE, Batches, Problem
 
 
 class JaxStep:
-    """One jitted step at a time."""
+    """One jitted step a call."""
 
     def __init__(self, problem: Problem) -> None:
         import jax
@@ -16,7 +16,7 @@ class JaxStep:
 
         self.problem = problem
         jax.config.update("jax_default_device", jax.devices(problem.device)[0])
-        jax.config.update("jax_default_matmul_precision", "highest")  # on a GPU, as everybody here; else it takes TF32
+        jax.config.update("jax_default_matmul_precision", "highest")  # else TF32 on a GPU, unlike the others
         self.x, self.y = jnp.asarray(problem.dataset.x_train), jnp.asarray(problem.dataset.y_train.astype(np.int32))
         self.params = [(jnp.array(layer["W"]), jnp.array(layer["b"])) for layer in problem.weights()]
 
@@ -30,7 +30,7 @@ class JaxStep:
         def step(params: Any, rows: Any, x: Any, y: Any) -> Any:
             a = x[rows].astype(jnp.float32) * (1 / 255)
             value, grads = jax.value_and_grad(loss)(params, a, y[rows])
-            return jax.tree.map(lambda p, g: p - RATE * g, params, grads), value
+            return jax.tree.map(lambda p, g: p - LEARNING_RATE * g, params, grads), value
 
         self.step = jax.jit(step, donate_argnums=0)
         self.scan = jax.jit(
