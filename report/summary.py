@@ -210,7 +210,7 @@ def part_rows(summary: Summary, part: str) -> list[tuple[str, str]]:
     text = f"loss {loss:.4f}" + ("" if accuracy is None else f", accuracy {percent(accuracy)}")
     objective = summary.get(f"{part}_objective")
     if objective is not None and objective != loss:
-        text += f", minimised {objective:.4f} (with label smoothing or class weights)"
+        text += f" (minimised: {objective:.4f})"  # with label smoothing or class weights
     return [(part, text)]
 
 

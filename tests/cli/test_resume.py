@@ -161,7 +161,7 @@ def test_the_backend_of_the_run_is_that_of_its_resume_until_another_is_named(dat
 # --- metrics.csv over everything that may happen (CASES: killed, half a row)
 
 
-@pytest.mark.parametrize("tail", ["3,0.1", "3,9,280", "\n", "2,6,560,0.02,1,1,1,1,1\n", "3,9,840,0.02,1,1,1,1,1\n"])
+@pytest.mark.parametrize("tail", ["3,0.1", "3,9,280", "\n", "2,6,560,0.02,1,1,1,1,1,1\n", "3,9,840,0.02,1,1,1,1,1,1\n"])
 def test_metrics_have_one_header_and_every_epoch_once(data_file, tail):
     assert new(data_file, "-e", "5") == 0
     whole = [row[:-1] for row in metrics()]
@@ -352,8 +352,8 @@ def test_a_report_of_a_shorter_run_is_not_that_of_a_longer_one(data_file, monkey
     [
         ("environment.json", '{"threads": "two", "device": 5, "backend": "abacus", "compiled": 3, "sha256": [1]}'),
         ("report.json", '{"finished": "completed"}'),
-        ("metrics.csv", "epoch\n1,3,240,0.02,1,1,1,1,abc\n2,6,480,0.02,1,1,1,1,1\n"),
-        ("metrics.csv", "epoch\n1,3,240,0.02,1,1,1,1," + "9" * 140_000 + "\n"),
+        ("metrics.csv", "epoch\n1,3,240,0.02,1,1,1,1,1,abc\n2,6,480,0.02,1,1,1,1,1,1\n"),
+        ("metrics.csv", "epoch\n1,3,240,0.02,1,1,1,1,1," + "9" * 140_000 + "\n"),
         ("metrics.csv", 'epoch\n"1,3\n'),
     ],
 )
