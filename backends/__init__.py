@@ -1,1 +1,1 @@
-"""Array libraries on a device, and how each runs many training steps."""
+"""Backends: array libraries on a device, and how each runs many training steps in one call."""

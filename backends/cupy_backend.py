@@ -1,4 +1,4 @@
-"""CuPy on one CUDA device: everything on one non-blocking stream of our own, and a probe that names what is missing."""
+"""CuPy backend: one CUDA device, one non-blocking stream, and a probe that reports missing parts."""
 
 import importlib.metadata
 import os
@@ -16,17 +16,17 @@ from lagvis.backends.cuda import driver_version, extra_for_driver, hidden_device
 from lagvis.errors import DeviceError
 from lagvis.tree import Tree
 
-NEWEST_DRIVER = "install an NVIDIA driver of version 580 or newer, or use --device cpu"
-WRITABLE_CACHE = "set CUPY_CACHE_DIR to a folder that can be written"
+NEWEST_DRIVER = "install NVIDIA driver 580 or newer, or use --device cpu"
+WRITABLE_CACHE = "set CUPY_CACHE_DIR to a writable folder"
 
 
 class CupyBackend(Backend):
-    """Arrays of CuPy in the memory of one CUDA device."""
+    """CuPy arrays in the memory of one CUDA device."""
 
     name: ClassVar[str] = "cupy"
 
     def __init__(self, cupy: ModuleType, xp: Namespace, ordinal: int, dtype: str) -> None:
-        super().__init__(f"cuda:{ordinal}", dtype, compiled=False)  # no graph is captured yet: see the README
+        super().__init__(f"cuda:{ordinal}", dtype, compiled=False)  # CUDA graphs are not captured yet
         self.xp = xp
         self._cupy = cupy
         self._ordinal = ordinal
@@ -70,16 +70,16 @@ class CupyBackend(Backend):
 
 
 def installed_wheels() -> list[str]:
-    """Every CuPy distribution in this environment; more than one overwrite each other's files."""
+    """List the CuPy distributions of this environment; several overwrite each other's files."""
     names = {(d.metadata["Name"] or "").lower() for d in importlib.metadata.distributions()}
     return sorted(name for name in names if name == "cupy" or name.startswith("cupy-cuda"))
 
 
 def import_cupy() -> ModuleType:
-    """CuPy, or a DeviceError that says why it cannot be imported, or should not be."""
+    """Import CuPy; raise DeviceError with the reason if it is missing, broken or installed more than once."""
     failure = None
     try:
-        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of two wheels: told in a sentence below
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # about two wheels, reported below
             import cupy
     except (ImportError, OSError) as error:
         failure = error
@@ -99,19 +99,19 @@ def import_cupy() -> ModuleType:
             f"pip uninstall -y {' '.join(wheels)} && {command}",
         )
     if isinstance(failure, OSError) and failure.filename:
-        raise DeviceError(f"CuPy cannot make its cache folder {cache_folder()!r} ({failure.strerror})", WRITABLE_CACHE)
+        raise DeviceError(f"CuPy cannot create its cache {cache_folder()!r} ({failure.strerror})", WRITABLE_CACHE)
     if failure is not None:
         raise DeviceError(f"CuPy is installed but cannot be imported ({first_line(failure)})", command)
     return cupy
 
 
 def cache_folder() -> str:
-    """Where CuPy keeps the kernels that it has compiled."""
+    """Return the folder of CuPy's compiled kernels."""
     return os.environ.get("CUPY_CACHE_DIR", os.path.expanduser("~/.cupy/kernel_cache"))
 
 
 def probe(cupy: ModuleType, ordinal: int) -> None:
-    """Raise a DeviceError for the first thing that computing on device `ordinal` would miss, in the order of need."""
+    """Raise DeviceError for the first missing part that device `ordinal` needs: driver, device, compiler, cuBLAS."""
     runtime = cupy.cuda.runtime
     driver = runtime.driverGetVersion()
     built_for = int(runtime.runtimeGetVersion()) // 1000
@@ -120,44 +120,46 @@ def probe(cupy: ModuleType, ordinal: int) -> None:
     if driver // 1000 < built_for:
         wheels = " ".join(installed_wheels()) or "cupy"
         raise DeviceError(
-            f"the NVIDIA driver serves CUDA {driver // 1000}.{driver % 1000 // 10}, CuPy here needs CUDA {built_for}",
+            f"the NVIDIA driver supports CUDA {driver // 1000}.{driver % 1000 // 10}, "
+            f"the installed CuPy needs CUDA {built_for}",
             f'pip uninstall -y {wheels} && pip install -e ".[{extra_for_driver(driver)}]" (or a newer driver)',
         )
     try:
         count = runtime.getDeviceCount()
     except RuntimeError as error:
         raise DeviceError(
-            f"CUDA counts no usable device: {first_line(error)}{hidden_devices()}", "nvidia-smi shows what it sees"
+            f"CUDA finds no usable device: {first_line(error)}{hidden_devices()}",
+            "run nvidia-smi to see the devices of the driver",
         ) from None
     if ordinal >= count:
         raise DeviceError(
             f"CUDA sees {count} devices, so there is no cuda:{ordinal}{hidden_devices()}",
-            f"use --device cuda:{count - 1} or lower" if count else "nvidia-smi shows what the driver sees",
+            f"use --device cuda:{count - 1} or lower" if count else "run nvidia-smi to see the devices of the driver",
         )
-    whole = f'pip install -e ".[cuda{built_for}]", which brings the compiler and cuBLAS'
+    with_compiler = f'pip install -e ".[cuda{built_for}]", which brings the compiler and cuBLAS'
     try:
         cupy.cuda.nvrtc.getVersion()
     except RuntimeError as error:
-        raise DeviceError(f"CuPy finds no CUDA compiler (NVRTC): {first_line(error)}", whole) from None
+        raise DeviceError(f"CuPy finds no CUDA compiler (NVRTC): {first_line(error)}", with_compiler) from None
     try:
-        from cupy_backends.cuda.libs import cublas  # noqa: F401  (this spelling goes through CuPy's search for libraries)
+        from cupy_backends.cuda.libs import cublas  # noqa: F401  (this import uses CuPy's search for libraries)
     except ImportError as error:
-        raise DeviceError(f"CuPy finds no cuBLAS: {first_line(error)}", whole) from None
+        raise DeviceError(f"CuPy finds no cuBLAS: {first_line(error)}", with_compiler) from None
 
 
 def find_devices() -> list[str]:
-    """Devices that the library sees, fastest first; DeviceError says why there are none."""
+    """List the devices that CuPy sees, fastest first; raise DeviceError with the reason if there are none."""
     cupy = import_cupy()
     probe(cupy, 0)
     return [f"cuda:{ordinal}" for ordinal in range(cupy.cuda.runtime.getDeviceCount())]
 
 
 def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
-    """CuPy on "cuda:N", after it has computed there."""
+    """Open CuPy on "cuda:N" after a self-test there."""
     cupy = import_cupy()
     ordinal = int(device.removeprefix("cuda:"))
     probe(cupy, ordinal)
     import array_api_compat.cupy as xp
 
-    remedy = "python -m backends shows what is missing" if os.access(cache_folder(), os.W_OK) else WRITABLE_CACHE
+    remedy = "run lagvis backends to see what is missing" if os.access(cache_folder(), os.W_OK) else WRITABLE_CACHE
     return self_test(CupyBackend(cupy, xp, ordinal, dtype), remedy)

@@ -1,4 +1,4 @@
-"""JAX: a call is one compiled `lax.scan`, and the old state's memory is given away to the new one."""
+"""JAX backend: a call is one compiled `lax.scan`; the buffers of the old state are donated to the new one."""
 
 import os
 from typing import ClassVar
@@ -14,7 +14,7 @@ from lagvis.tree import Tree
 
 
 class JaxBackend(Backend):
-    """Arrays of JAX on the CPU or on one CUDA device."""
+    """JAX arrays on the CPU or on one CUDA device."""
 
     name: ClassVar[str] = "jax"
     xp = jax.numpy
@@ -25,11 +25,11 @@ class JaxBackend(Backend):
         self._newest: Tree = None
 
     def asarray(self, host: np.ndarray) -> jax.Array:
-        # On the CPU JAX may keep a NumPy array's own memory and later write into it: it gets one that is nobody else's.
+        # On the CPU JAX may use a NumPy array's memory and later write into it, so it gets a copy of its own.
         array = jax.device_put(np.array(host), self._device)
         if array.dtype != host.dtype:
             raise DeviceUsageError(
-                f"JAX would keep {host.dtype} as {array.dtype}: open the backend with dtype float64 first"
+                f"JAX would store {host.dtype} as {array.dtype}; open the backend with dtype float64 first"
             )
         return array
 
@@ -56,15 +56,15 @@ class JaxBackend(Backend):
 
 
 def find_devices() -> list[str]:
-    """Devices that the library sees, fastest first."""
+    """List the devices that JAX sees, fastest first."""
     return [f"cuda:{ordinal}" for ordinal in range(len(_devices("cuda")))] + ["cpu"]
 
 
 def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
-    """JAX on "cpu" or "cuda:N"; DeviceError where it sees no such device.
+    """Open JAX on "cpu" or "cuda:N"; raise DeviceError if JAX sees no such device.
 
-    Sets two switches of the process: 64-bit types where float64 is asked for, and full float32 products on a GPU,
-    where JAX would round to TF32.
+    Sets two JAX settings for the whole process: 64-bit types for dtype float64, and full float32 precision of products
+    on a GPU, where JAX would round to TF32.
     """
     if dtype == "float64":
         jax.config.update("jax_enable_x64", True)
@@ -84,12 +84,10 @@ def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
 
 
 def _devices(platform: str) -> list[jax.Device]:
-    """The devices of "cuda", none if there are none; those of "cpu", which JAX lacks only where it was told to."""
+    """List JAX devices of a platform; raise DeviceError without a CPU, which only JAX_PLATFORMS can hide."""
     try:
         return jax.devices(platform)
-    except (
-        Exception
-    ) as error:  # a RuntimeError where there is none, an AssertionError where JAX_PLATFORMS is in the way
+    except Exception as error:  # RuntimeError without such a device, AssertionError if JAX_PLATFORMS hides it
         if platform == "cuda":
             return []
         value = os.environ.get("JAX_PLATFORMS")

@@ -1,4 +1,4 @@
-"""NumPy, the reference: `scan` replays a recorded step, with the bits of the plain loop."""
+"""NumPy, the reference backend: `scan` replays a recorded step and returns the bits of the plain loop."""
 
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
@@ -15,7 +15,7 @@ from lagvis.tree import Tree
 
 
 class NumpyBackend(Backend):
-    """Arrays of NumPy in the memory of the host."""
+    """NumPy arrays in host memory."""
 
     name: ClassVar[str] = "numpy"
     sets_threads: ClassVar[bool] = True
@@ -36,22 +36,22 @@ class NumpyBackend(Backend):
     def scan(self, step: Step) -> Run:
         run = recorded_scan(step, NumpyRecorder) if self.compiled else plain_scan(step)
 
-        def quietly(state: Tree, inputs: tuple[Array, ...], constants: tuple[Tree, ...]) -> Tree:
-            # A run that diverges is seen in its totals; NumPy alone among the libraries would warn on the way.
+        def without_warnings(state: Tree, inputs: tuple[Array, ...], constants: tuple[Tree, ...]) -> Tree:
+            # Training checks its totals for NaN and infinity; of all libraries NumPy alone would also warn.
             with np.errstate(over="ignore", invalid="ignore"):
                 return run(state, inputs, constants)
 
-        return quietly
+        return without_warnings
 
     def versions(self) -> dict[str, str]:
         return {"numpy": np.__version__}
 
 
 def find_devices() -> list[str]:
-    """Devices that the library sees, fastest first."""
+    """List the devices of this backend, fastest first."""
     return ["cpu"]
 
 
 def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
-    """NumPy on "cpu"."""
+    """Open NumPy on "cpu"."""
     return NumpyBackend(device, dtype, compiled)

@@ -1,6 +1,6 @@
-"""The table of backends, and `select`, which picks one at run time.
+"""Table of backends, and `select`, which opens one by name and device.
 
-Array libraries are imported when they are picked, never before.
+An array library is imported when its backend is selected, never before.
 """
 
 import importlib
@@ -12,7 +12,7 @@ from lagvis.backends.cuda import driver_version, hidden_devices
 from lagvis.errors import DeviceError, DeviceUsageError
 
 DTYPES = ("float32", "float64")
-# name: (module, the library as people write it, the devices it can have)
+# name: (module, name of the library in sentences, kinds of device)
 BACKENDS = {
     "numpy": ("lagvis.backends.numpy_backend", "NumPy", ("cpu",)),
     "cupy": ("lagvis.backends.cupy_backend", "CuPy", ("cuda",)),
@@ -22,11 +22,11 @@ BACKENDS = {
 
 
 def select(device: str = "auto", backend: str | None = None, dtype: str = "float32", compiled: bool = True) -> Backend:
-    """The backend for a device ("auto", "cpu", "cuda", "cuda:N") and, if named, a library.
+    """Open the backend for a device ("auto", "cpu", "cuda", "cuda:N") and, if given, the name of a backend.
 
-    Without a library, "cpu" is NumPy and "cuda" is CuPy; "auto" is a GPU that has computed, else the CPU with
-    `fallback` saying why. An explicit device never falls back. Raises DeviceError (it cannot compute) or
-    DeviceUsageError (it cannot be meant).
+    Without a name, "cpu" is NumPy and "cuda" is CuPy; "auto" is a GPU that has passed a self-test, else the CPU with
+    the reason in `fallback`. An explicit device never falls back. Raise DeviceError if the device cannot compute,
+    DeviceUsageError for unknown names or a backend without such a device.
     """
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
         raise DeviceUsageError(f"there is no device {device!r}; it is one of auto, cpu, cuda, cuda:0, cuda:1, ...")
@@ -50,7 +50,7 @@ def select(device: str = "auto", backend: str | None = None, dtype: str = "float
 
 
 def load(name: str) -> ModuleType:
-    """The module of a backend; DeviceError where its library is missing or broken."""
+    """Import the module of a backend; raise DeviceError if its library is missing or broken."""
     module, library, _ = BACKENDS[name]
     try:
         return importlib.import_module(module)
@@ -64,7 +64,7 @@ def load(name: str) -> ModuleType:
 def _automatic(backend: str | None, dtype: str, compiled: bool) -> Backend:
     name = backend or "cupy"
     if backend is not None:
-        load(backend)  # a named library that is missing is an error: only a missing GPU is a reason to fall back
+        load(backend)  # a missing library is an error if it was named; only a missing GPU is a reason to fall back
     try:
         module = load(name)
         fastest = module.find_devices()[0]
@@ -88,6 +88,6 @@ def _libraries_that_see_a_gpu() -> str:
         try:
             if load(name).find_devices()[0] != "cpu":
                 seeing.append(f"--backend {name}")
-        except Exception:  # noqa: S112  (a hint about another library must not hide the answer about this one)
+        except Exception:  # noqa: S112  (a hint about another library must not hide the error of this one)
             continue
-    return f"; {' and '.join(seeing)} sees the GPU already" if seeing else ""
+    return f"; {' and '.join(seeing)} can use the GPU already" if seeing else ""

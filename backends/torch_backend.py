@@ -1,4 +1,4 @@
-"""PyTorch's arrays, without its autograd: the gradient is our own."""
+"""PyTorch backend: tensors without autograd, since the gradient is computed by `lagvis.network`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,13 +16,13 @@ from lagvis.backends.replay.torch_recorder import TorchRecorder
 from lagvis.errors import DeviceError
 from lagvis.tree import Tree
 
-# array_api_compat's `take` looks for negative indices, which ours never are: six calls a step
+# array_api_compat's `take` checks for negative indices, which never occur here: six calls less in a step
 xp = ModuleType("torch")
 xp.__dict__.update({**vars(compat), "take": lambda x, indices, *, axis: torch.index_select(x, axis, indices)})
 
 
 class TorchBackend(Backend):
-    """Tensors on the CPU or on one CUDA device."""
+    """PyTorch tensors on the CPU or on one CUDA device."""
 
     name: ClassVar[str] = "torch"
     sets_threads: ClassVar[bool] = True
@@ -64,13 +64,13 @@ class TorchBackend(Backend):
 
 
 def find_devices() -> list[str]:
-    """Devices that the library sees, fastest first."""
+    """List the devices that PyTorch sees, fastest first."""
     cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return [f"cuda:{ordinal}" for ordinal in range(cuda)] + ["cpu"]
 
 
 def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
-    """PyTorch on "cpu" or "cuda:N"; DeviceError where it sees no such device."""
+    """Open PyTorch on "cpu" or "cuda:N"; raise DeviceError if PyTorch sees no such device."""
     seen = find_devices()
     if device not in seen and torch.version.cuda is None:
         raise DeviceError(

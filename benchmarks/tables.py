@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 from benchmarks.competitors import REFERENCE
+from lagvis.data.messages import percent
 
 
 def table_row(cells: list[str]) -> str:
@@ -26,7 +27,7 @@ def training_table(network: str, device: str, result: dict[str, Any]) -> str:
     for name, times in result["seconds"].items():
         median, accuracy = statistics.median(times), result["accuracies"][name]
         numbers = [f"{value:.3f}" for value in (median, min(times), max(times))]
-        shown = "" if accuracy is None else f"{100 * accuracy:.2f} %"
+        shown = "" if accuracy is None else percent(accuracy)
         lines.append(table_row([name, *numbers, f"{median / reference:.2f}", f"{result['first'][name]:.2f}", shown]))
     return "\n".join(lines + left_out(result))
 

@@ -1,6 +1,5 @@
 """Show that the backends agree: python compare.py [--backends numpy,torch,jax,cupy] [--recipe R] [--steps 10]."""
 
-import json
 from contextlib import ExitStack
 
 from lagvis.backends.backend import Backend
@@ -19,8 +18,9 @@ from lagvis.training.plan import make_plan
 def make_parser() -> options.Parser:
     """All flags of this door."""
     parser = options.Parser(
+        "compare",
         "Take each of N steps on every backend from the state of the reference (NumPy, float64); compare all tensors. "
-        "Exit 0 if all bounds hold, 1 if not, 4 with fewer than two array libraries."
+        "Exit 0 if all bounds hold, 1 if not, 4 with fewer than two array libraries.",
     )
     parser.add_argument("--backends", metavar="A,B,..", help=f"of {','.join(BACKENDS)} (default: all that can run)")
     parser.add_argument("--steps", type=int, default=10, metavar="N", help="steps to take (default: 10)")
@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
         "backends": {f"{b.name} {b.device}": b.versions() for b in opened},
     }
     if flags.json:
-        print_result(json.dumps(facts | comparison_json(comparison)))
+        print_result(facts | comparison_json(comparison))
     else:
         names = ", ".join(
             f"{place} ({', '.join(f'{k} {v}' for k, v in vs.items())})" for place, vs in facts["backends"].items()

@@ -1,7 +1,5 @@
 """Describe a data set without training: python -m data PATH."""
 
-import json
-
 from lagvis.cli import options
 from lagvis.cli.errors import print_result
 from lagvis.data.datasets import locate
@@ -13,7 +11,7 @@ from lagvis.report.terminal.dataset_summary import dataset_summary
 
 def make_parser() -> options.Parser:
     """Return the parser of `lagvis data`."""
-    parser = options.Parser("Describe a file or folder as train.py would read it, without training.")
+    parser = options.Parser("data", "Describe a file or folder as train.py would read it, without training.")
     parser.add_argument("path", metavar="PATH", help="as --data of train.py takes it: mnist, jump, or a path")
     parser.add_argument("--label", default="", metavar="COLUMN", help="label column of a table (default: detect)")
     parser.add_argument(
@@ -37,5 +35,5 @@ def main(argv: list[str] | None = None) -> int:
     )
     path = locate(flags.path)
     facts = {"path": str(path), "kind": detect_format(path).kind, **describe_dataset(dataset)}
-    print_result(json.dumps(facts) if flags.json else dataset_summary(facts))
+    print_result(facts if flags.json else dataset_summary(facts))
     return 0

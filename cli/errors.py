@@ -1,15 +1,17 @@
-"""What holds every door: sentences instead of tracebacks, exit codes, and streams that take any text."""
+"""Run a command: print results, notices and errors, and turn every error into one sentence and an exit code."""
 
 import contextlib
 import errno
 import io
+import json
 import os
+import re
 import signal
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable
-from textwrap import fill
-from typing import Any
+from typing import Any, TextIO
 from unicodedata import east_asian_width
 
 from lagvis.backends.backend import first_line, is_out_of_memory
@@ -19,29 +21,49 @@ from lagvis.runs.signals import StopSignal, interrupt_on_signals
 
 
 def print_stderr(line: str) -> None:
-    """A line on stderr, whatever names are in it, in a terminal broken between words.
-
-    Where it cannot be written, it is not worth ending a run for.
-    """
-    line = escape_control(line)
-    with contextlib.suppress(OSError):  # no terminal, or one that has gone
-        if width := os.get_terminal_size(sys.stderr.fileno()).columns:
-            cells = "".join(c + "\0" if east_asian_width(c) in "WF" else c for c in line)  # which take two columns
-            line = fill(cells, width, break_long_words=False, break_on_hyphens=False).replace("\0", "")
+    """Print a line on stderr, wrapped in a terminal; ignore a stderr that cannot be written."""
+    text = fit_terminal(escape_control(line), sys.stderr)
     with contextlib.suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
+        print(text, file=sys.stderr, flush=True)
 
 
-def print_result(text: str) -> None:
-    """The result on stdout; whoever read that may have left, and the exit code is none of their business."""
+def print_result(result: str | dict[str, Any]) -> None:
+    """Print the result of a command on stdout: text, wrapped in a terminal, or a dict as one line of JSON.
+
+    A reader that has closed the pipe does not change the exit code.
+    """
+    text = json.dumps(result) if isinstance(result, dict) else fit_terminal(result, sys.stdout)
     try:
         print(text, flush=True)
     except BrokenPipeError:
         drop_stdout()
 
 
+def fit_terminal(text: str, stream: TextIO) -> str:
+    """Wrap the lines of a text to the width of the terminal; return it unchanged if the stream is no terminal."""
+    try:
+        width = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):  # no terminal, or closed
+        return text
+    return "\n".join(wrap_line(line, width) for line in text.split("\n")) if width else text
+
+
+def wrap_line(line: str, width: int) -> str:
+    """Wrap a line between words. In a line of columns, separated by two blanks, wrap the last below its own start.
+
+    A line that is a path is left to the terminal, so that it can be copied. A wide character takes two columns.
+    """
+    cells = "".join(c + "\0" if east_asian_width(c) in "WF" else c for c in line)
+    last_column = max((gap.end() for gap in re.finditer(r"\s{2,}", cells)), default=0)
+    if len(cells) <= width or os.path.isabs(line):
+        return line
+    indent = last_column if last_column <= width // 2 else len(cells) - len(cells.lstrip()) + 2
+    lines = textwrap.wrap(cells, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines).replace("\0", "")
+
+
 def open_streams() -> None:
-    """Make stdout and stderr take any text: closed ones lead nowhere, characters they lack are written as escapes."""
+    """Make stdout and stderr take any text: open closed ones on nothing, escape characters outside their encoding."""
     for name in ("stdout", "stderr"):
         stream: Any = getattr(sys, name)  # None where the shell closed it
         if stream is None:
@@ -52,12 +74,12 @@ def open_streams() -> None:
 
 
 def drop_stdout() -> None:
-    """Have what is left of the output go nowhere: Python would try to write it once more at its end, and complain."""
+    """Discard the rest of the output, which Python would otherwise try to write again when it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run_cli(main: Callable[[list[str] | None], int], argv: list[str] | None = None) -> int:
-    """The exit code of a door, with every error of ours, and of anyone's, told in a sentence on stderr."""
+    """Run the main function of a command; return its exit code, or that of an error, reported in one sentence."""
     open_streams()
     stop = StopSignal()
     try:

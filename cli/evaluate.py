@@ -1,69 +1,60 @@
 """Evaluate a trained network on the test part of its data, or on other data: python evaluate.py RUN [--data PATH]."""
 
-import json
 from argparse import Namespace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lagvis.cli import options
 from lagvis.cli.errors import print_result, print_stderr
-from lagvis.cli.inputs import find_recipe, make_input_spec
+from lagvis.cli.inputs import make_input_spec
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import load_dataset
 from lagvis.errors import CheckpointError
 from lagvis.report.summary import evaluation_text, metrics_summary, run_details
 from lagvis.runs.filenames import RECIPE
-from lagvis.runs.lookup import find_checkpoint, read_network
+from lagvis.runs.lookup import StoredNetwork, load_network
 from lagvis.runs.resume import check_data
 from lagvis.training.evaluation import Evaluator
-from lagvis.training.model import Model
 from lagvis.tree import tree_map
 
 
 def make_parser() -> options.Parser:
     """Return the parser of evaluate.py."""
-    parser = options.Parser("Evaluate a trained network on the test part of its data, or on other data.")
-    parser.add_argument(
-        "run",
-        metavar="RUN",
-        help="a run folder, a run's name, a .safetensors file, or saved_network/ of the paper's program",
-    )
+    parser = options.Parser("evaluate", "Evaluate a trained network on the test part of its data, or on other data.")
+    options.add_run_arguments(parser, "-o", "--output-dir")
     parser.add_argument("--data", metavar="PATH", help="other data (default: what the run was trained on)")
     parser.add_argument("--label", metavar="COLUMN", help="label column in a table of other data (default: detect)")
-    parser.add_argument(
-        "-o", "--output-dir", default="runs", metavar="DIR", help="where runs are looked up by name (default: runs)"
-    )
     options.add_device_flags(parser)
     options.add_output_flags(parser)
     return parser
 
 
-def read_data(flags: Namespace, checkpoint: Path, model: Model) -> Dataset:
+def read_data(flags: Namespace, network: StoredNetwork) -> Dataset:
     """Read the data of --data by the columns of the network, else the data that the run was trained on."""
+    model = network.checkpoint.model
     common: dict[str, Any] = {"regression": model.y_scaling is not None, "class_names": model.class_names}
     if flags.data is not None:
-        spec = make_input_spec(model, checkpoint, flags.label or "")
+        spec = make_input_spec(network, flags.label or "")
         return load_dataset(flags.data, label=flags.label or "", spec=spec, **common)
-    if checkpoint.is_dir():  # a network of the paper's program
+    if network.from_paper:
         return load_dataset("mnist", label=flags.label or "", **common)
-    recipe = find_recipe(checkpoint)
+    recipe = network.read_recipe()
     if recipe is None:
-        raise CheckpointError(f"there is no {checkpoint.parent / RECIPE}, which would name the data; use --data PATH")
+        raise CheckpointError(f"there is no {network.path.parent / RECIPE} that names the data; use --data PATH")
     return load_dataset(recipe.data, label=flags.label or recipe.label, feature_type=recipe.feature_type, **common)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Print accuracy, loss and confusion matrix; for numbers, the error in their unit."""
     flags = make_parser().parse(argv)
-    path = find_checkpoint(flags.run, flags.output_dir)
-    checkpoint = read_network(path)
+    network = load_network(flags.run, flags.runs_dir)
+    checkpoint = network.checkpoint
     model = checkpoint.model
     params = checkpoint.state["params"]
     dtype = str(params[0]["W"].dtype)
     backend = options.select_backend(flags, dtype)
-    dataset = read_data(flags, path, model)
+    dataset = read_data(flags, network)
     model.check(dataset)
     if flags.data is None:
         check_data(dataset, checkpoint, {}, "give rows that it has not learned from with --data")
@@ -76,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     on_device = tree_map(backend.asarray, params)
     metrics = Evaluator(model, backend).evaluate(on_device, rows, np.arange(len(dataset.x_test)), confusion=True)
     result: dict[str, Any] = {
-        "run": str(path),
+        "run": str(network.path),
         "data": dataset.name,
         "rows": len(dataset.x_test),
         "backend": backend.name,
@@ -85,5 +76,5 @@ def main(argv: list[str] | None = None) -> int:
         **metrics_summary("test", metrics),
         **run_details(metrics, model, model.baseline(dataset.y_test)),
     }
-    print_result(json.dumps(result) if flags.json else evaluation_text(result))
+    print_result(result if flags.json else evaluation_text(result))
     return 0

@@ -1,6 +1,5 @@
-"""Carry a trained network into other programs: python export.py RUN --format safetensors|npz|onnx|paper|html."""
+"""Export a trained network to another format: python export.py RUN --format safetensors|npz|onnx|paper|html."""
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,20 +14,20 @@ from lagvis.formats.page import page_html
 from lagvis.formats.paper import is_paper_folder, paper_files
 from lagvis.runs.atomic import write_export_file, write_export_folder
 from lagvis.runs.filenames import LAST, RECIPE, RUN_FILES
-from lagvis.runs.lookup import find_checkpoint, read_network
+from lagvis.runs.lookup import load_network
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.model import widths_text
 
 
 class Format(NamedTuple):
-    """What a format is called by default, and what makes it of a checkpoint: a file, or several in a folder."""
+    """Export format: default name of the output, and the function that returns its file or the files of its folder."""
 
     name: str
     make: Callable[[Checkpoint], bytes | dict[str, bytes]]
 
 
 def page_file(checkpoint: Checkpoint) -> bytes:
-    """Return the web page of a network; ExportError if nothing can be drawn for it."""
+    """Return the web page that runs a network; ExportError if there is no page for such a network."""
     return page_html(checkpoint.model, checkpoint.state["params"], widths_text(checkpoint.model.widths)).encode()
 
 
@@ -42,82 +41,93 @@ FORMATS = {
 
 
 def make_parser() -> options.Parser:
-    """All flags of this door."""
-    parser = options.Parser("Carry a trained network into other programs, or onto a page to draw on.")
-    parser.add_argument(
-        "run",
-        metavar="RUN",
-        help="a run folder, a run's name, a .safetensors file, or saved_network/ of the paper's program",
+    """Return the parser of the command line."""
+    parser = options.Parser(
+        "export", "Export a trained network to a file for other programs, or to a page to draw digits on."
     )
+    options.add_run_arguments(parser, "--output-dir")
     parser.add_argument(
         "--format",
         required=True,
         choices=list(FORMATS),
-        help="safetensors or npz: the arrays and their meaning; onnx: for onnxruntime and its like (extra onnx); "
-        "paper: a folder for the paper's program; html: one page on which one draws (default: none, it must be said)",
+        help="safetensors, npz: arrays with their meaning; onnx: for onnxruntime and others (needs the extra onnx); "
+        "paper: folder for the paper's program; html: page to draw on (required)",
     )
     parser.add_argument(
+        "-o",
         "--output",
         metavar="FILE",
-        help="where it is written, over what is there (default: export/ in the run folder, saved_network-export/)",
-    )
-    parser.add_argument(
-        "-o", "--output-dir", default="runs", metavar="DIR", help="where runs are looked up by name (default: runs)"
+        help="file to write, replaced if it exists (default: in export/ of the run folder, or saved_network-export/)",
     )
     options.add_output_flags(parser)
     return parser
 
 
-def place(output: str | None, source: Path, name: str) -> Path:
-    """Where an export goes; CheckpointError if that is a file that the run lives by, or no folder can be made."""
+def output_path(output: str | None, source: Path, name: str) -> Path:
+    """Return where the export is written; `name` is that of the default output.
+
+    Raise CheckpointError if the path is a file that a run needs, or if the folder cannot be made.
+    """
     if output is None:
-        folder = source.parent / "export"
-        if source.is_dir():  # the paper's, which is one only while nothing else lies in it
-            folder = source.with_name(f"{source.name}-export")
-        elif source.name != LAST:
-            folder = folder / source.stem  # so that `best` leaves what was made of `last`
-        for own in (source.parent / "export", folder):
-            if os.path.islink(own):  # where no place is named, nothing is written outside the run folder
-                raise CheckpointError(f"{own} is a link; remove it, or name a place by --output")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CheckpointError(f"{folder} cannot be made ({error.strerror}); name a place by --output") from None
-        return folder / name
+        return default_folder(source) / name
     path = Path(os.path.expanduser(output)).absolute()
-    for named in (path, Path(os.path.realpath(path))):
-        belongs = named.name in RUN_FILES and os.path.isfile(named.parent / RECIPE)
-        read = any(os.path.exists(one) and os.path.samefile(one, source) for one in (named, named.parent))
-        if belongs or read:
-            raise CheckpointError(f"{path} belongs to a run, which would be lost; name another --output")
+    for candidate in (path, Path(os.path.realpath(path))):
+        in_run = candidate.name in RUN_FILES and os.path.isfile(candidate.parent / RECIPE)
+        is_source = any(os.path.exists(one) and os.path.samefile(one, source) for one in (candidate, candidate.parent))
+        if in_run or is_source:
+            raise CheckpointError(f"{path} belongs to a run, which would lose it; choose another --output")
     return path
 
 
+def default_folder(source: Path) -> Path:
+    """Make and return the folder for exports without --output, which lies beside the checkpoint."""
+    folder = source.parent / "export"
+    if source.is_dir():  # the paper's folder may hold nothing else
+        folder = source.with_name(f"{source.name}-export")
+    elif source.name != LAST:
+        folder = folder / source.stem  # so that an export of `best` leaves that of `last`
+    for path in (source.parent / "export", folder):
+        if os.path.islink(path):  # without --output nothing is written outside of the run folder
+            raise CheckpointError(f"{path} is a link; remove it, or choose a file by --output")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"{folder} cannot be made ({error.strerror}); choose a file by --output") from None
+    return folder
+
+
 def main(argv: list[str] | None = None) -> int:
-    """A network in, a file out, and its path on stdout."""
+    """Write the export and print its path."""
     flags = make_parser().parse(argv)
     chosen = FORMATS[flags.format]
-    source = find_checkpoint(flags.run, flags.output_dir)
-    checkpoint = read_network(source)
-    made = chosen.make(checkpoint)
-    path = place(flags.output, source, chosen.name)
-    if isinstance(made, dict):
-        write_export_folder(path, made, is_paper_folder)
+    source, checkpoint = load_network(flags.run, flags.runs_dir)
+    content = chosen.make(checkpoint)
+    path = output_path(flags.output, source, chosen.name)
+    if isinstance(content, dict):
+        write_export_folder(path, content, is_paper_folder)
     else:
-        write_export_file(path, made)
+        write_export_file(path, content)
+    for notice in notices(flags.format, checkpoint):
+        print_stderr(notice)
+    size = sum(map(len, content.values())) if isinstance(content, dict) else len(content)
+    facts = {"run": str(source), "format": flags.format, "output": str(path), "bytes": size}
+    print_result(facts if flags.json else str(path))
+    return 0
+
+
+def notices(format_name: str, checkpoint: Checkpoint) -> list[str]:
+    """Return a sentence for each thing that the format loses."""
+    lines = []
     names = checkpoint.model.class_names
-    if flags.format == "paper" and names != tuple(map(str, range(len(names)))):
-        print_stderr(
+    if format_name == "paper" and names != tuple(map(str, range(len(names)))):
+        lines.append(
             f"The paper's files hold no class names: output 0 is {names[0]}, and so on, in the order of the run."
         )
-    if flags.format == "onnx" and (rough := imprecise_in_float32(checkpoint)):
-        name, mean, deviation = rough[0]
-        more = f", and {len(rough) - 1} more," if len(rough) > 1 else ""
-        print_stderr(
+    if format_name == "onnx" and (imprecise := imprecise_in_float32(checkpoint)):
+        name, mean, deviation = imprecise[0]
+        more = f", and {len(imprecise) - 1} more," if len(imprecise) > 1 else ""
+        lines.append(
             f"In float32 {name} (mean {mean:.6g}, deviation {deviation:.3g}){more} loses digits that predict.py keeps: "
-            f"this file may answer otherwise; for one that does not, train with --dtype float64."
+            "the exported network may answer differently. To avoid that, train with --dtype float64."
         )
-    size = sum(map(len, made.values())) if isinstance(made, dict) else len(made)
-    facts = {"run": str(source), "format": flags.format, "output": str(path), "bytes": size}
-    print_result(json.dumps(facts) if flags.json else str(path))
-    return 0
+    return lines

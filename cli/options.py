@@ -1,8 +1,9 @@
-"""What the doors share: flags, and what becomes of them."""
+"""Command-line options that the commands share, and what they are resolved to."""
 
 import argparse
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, NoReturn
 
@@ -14,77 +15,140 @@ from lagvis.training import recipe as recipes
 from lagvis.training.recipe import KEYS, Recipe, did_you_mean
 
 EXIT_CODES = """exit codes:
-  0 done                    5 out of memory             8 --target-accuracy missed
-  1 unexpected, or compare  6 the loss diverged         130 after Ctrl-C and saving
-  2 usage                   7 checkpoint or run folder  143 after SIGTERM and saving
-  3 data                    4 device"""
+  0 success                     4 device or backend     8 below --target-accuracy
+  1 unexpected error; compare:  5 out of memory         130 stopped by Ctrl-C
+    a bound was exceeded        6 training diverged     143 stopped by SIGTERM
+  2 usage                       7 checkpoint, run folder
+  3 data                          or export file"""
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Wrap the description, but keep the line breaks of a text that has them."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if "\n" in text:
+            return "\n".join(indent + line for line in text.splitlines())
+        return super()._fill_text(text, width, indent)
 
 
 class Parser(argparse.ArgumentParser):
-    """Flags with hyphens or underscores, never abbreviated; every default in the help; a sentence for a mistake."""
+    """Parser whose options take hyphens or underscores, no abbreviations, and report an error in one sentence."""
 
-    def __init__(self, description: str) -> None:
+    def __init__(self, name: str, description: str) -> None:
+        program = os.path.basename(sys.argv[0])
+        names = {f"{name}.py": f"{name}.py", "__main__.py": f"python -m {name}"}
         super().__init__(
+            prog=names.get(program, f"lagvis {name}"),
             description=description,
             epilog=EXIT_CODES,
             allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=HelpFormatter,
         )
+        self.name = name
         self.add_argument("--version", action="version", version=f"lagvis {__version__}")
 
-    def parse(self, argv: list[str] | None) -> argparse.Namespace:
-        """The flags of a command line; exits with 2 where one cannot be meant."""
-        words = [normalize_option(word) for word in (sys.argv[1:] if argv is None else argv)]
-        flags, unknown = self.parse_known_args(words)
+    def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
+        """Parse the arguments, by default those of the process; exit with code 2 on an error.
+
+        The attribute `command` of the result is the command line: program and arguments.
+        """
+        words = list(sys.argv[1:] if argv is None else argv)
+        flags, unknown = self.parse_known_args(self.with_hyphens(words))
         if unknown:
-            known = [option for action in self._actions for option in action.option_strings]
-            self.error(f"there is no flag {unknown[0]}{did_you_mean(unknown[0].partition('=')[0], known)}")
+            name = unknown[0].partition("=")[0]
+            self.error(f"there is no flag {unknown[0]}{did_you_mean(name, self.option_names())}")
+        flags.command = [*(sys.argv[:1] if argv is None else ("lagvis", self.name)), *words]
         return flags
 
+    def option_names(self) -> list[str]:
+        """List the names of all options."""
+        return [name for action in self._actions for name in action.option_strings]
+
+    def with_hyphens(self, words: list[str]) -> list[str]:
+        """Return the words with hyphens in the names of options: --batch_size=a_b becomes --batch-size=a_b.
+
+        Values, unknown options and all words after `--` stay as they are.
+        """
+        known = self.option_names()
+        end = words.index("--") if "--" in words else len(words)
+        result = []
+        for word in words[:end]:
+            name, equals, value = word.partition("=")
+            hyphenated = name.replace("_", "-")
+            result.append(hyphenated + equals + value if hyphenated in known else word)
+        return result + words[end:]
+
     def error(self, message: str) -> NoReturn:
-        """One sentence on stderr, exit code 2."""
-        print_stderr(f"error: {message} ({self.prog} --help lists what there is)")
+        """Print one sentence on stderr and exit with code 2."""
+        print_stderr(f"error: {message} ({self.prog} --help lists the options)")
         sys.exit(2)
 
 
-def normalize_option(word: str) -> str:
-    """--batch_size=3 as --batch-size=3; a value keeps its underscores."""
-    name, equals, value = word.partition("=")
-    return name.replace("_", "-") + equals + value if word.startswith("--") else word
+class OldName(argparse.Action):
+    """Old name of an option, accepted with one notice on stderr; `new` is its name now."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, new: str, **options: Any) -> None:
+        super().__init__(option_strings, dest, help=argparse.SUPPRESS, default=argparse.SUPPRESS, **options)
+        self.new = new
+        self.reported = False
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        setattr(namespace, self.dest, values)
+        if not self.reported:
+            print_stderr(f"{option} is deprecated here: it is called {self.new} now.")
+        self.reported = True
+
+
+def add_run_arguments(parser: Parser, *old_names: str) -> None:
+    """Add RUN and --runs-dir; `old_names` of --runs-dir are accepted with a notice."""
+    parser.add_argument(
+        "run",
+        metavar="RUN",
+        help="trained network: run folder, name of a run, .safetensors file, or saved_network/ of the paper's program",
+    )
+    parser.add_argument(
+        "--runs-dir", default="runs", metavar="DIR", help="folder in which RUN is looked up by name (default: runs)"
+    )
+    parser.add_argument(*old_names, dest="runs_dir", action=OldName, new="--runs-dir")
 
 
 def add_device_flags(parser: Parser) -> None:
-    """--device, --backend, --no-compile."""
+    """Add --device, --backend and --no-compile."""
     parser.add_argument(
         "--device",
         default="auto",
         metavar="auto|cpu|cuda|cuda:N",
-        help="where to compute (default: auto: a GPU if one computes)",
+        help="device to compute on (default: auto, a GPU if one can be used)",
     )
     parser.add_argument(
         "--backend",
         default=None,
         choices=list(BACKENDS),
-        help="array library (default: numpy on cpu, cupy on cuda)",
+        help="array library to compute with (default: numpy on cpu, cupy on cuda)",
     )
     parser.add_argument(
         "--no-compile",
         action="store_true",
-        help="take the plain loop on every backend (default: compile where it pays)",
+        help="do not compile the training step (default: compile where the backend can)",
     )
 
 
 def add_recipe_flags(parser: Parser) -> None:
-    """--recipe, and a flag for every key of a recipe; the defaults in the help are those of the recipe `default`."""
+    """Add --recipe and an option for each key of a recipe; the help shows the defaults of the recipe `default`."""
     names = ", ".join(recipes.shipped())
     parser.add_argument(
-        "--recipe", default="default", metavar="NAME|FILE", help=f"{names}, or a TOML file (default: default)"
+        "--recipe",
+        default="default",
+        metavar="NAME|FILE",
+        help=f"recipe to train by: {names}, or a TOML file (default: default)",
     )
-    group = parser.add_argument_group("recipe, with the defaults of the recipe `default`")
+    group = parser.add_argument_group("recipe (defaults are those of the recipe `default`)")
     default = recipes.load("default")
     for name, key in KEYS.items():
         value = getattr(default, name)
-        shown = ",".join(map(str, value)) if isinstance(value, tuple) else "found" if value == "" else value
+        shown = ",".join(map(str, value)) if isinstance(value, tuple) else "detected" if value == "" else value
         options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": f"{key.help} (default: {shown})"}
         if isinstance(value, bool):
             options["action"] = argparse.BooleanOptionalAction
@@ -94,38 +158,40 @@ def add_recipe_flags(parser: Parser) -> None:
 
 
 def parser_of(key: recipes.Key) -> Callable[[str], Any]:
-    """What reads a flag's word; argparse tells the user what it raises."""
+    """Return the function that parses the value of an option; its error is shown to the user."""
     kinds: dict[Any, str] = {int: "a whole number", float: "a number"}
-    expected = kinds.get(key.parse, "widths such as 64,64, or none")
+    expected = kinds.get(key.parse, "layer widths such as 64,64, or none")
 
     def parse(word: str) -> Any:
         try:
             return key.parse(word)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{word!r} found, {expected} expected") from None
+            raise argparse.ArgumentTypeError(f"found {word!r}, expected {expected}") from None
 
     return parse
 
 
 def resolve_recipe(flags: argparse.Namespace, base: Recipe | None = None) -> Recipe:
-    """The recipe that was named, or `base`, with the flags that were given over it."""
+    """Return the recipe that is named, or `base`, overridden by the options that are given."""
     overrides = {key: value for key, value in vars(flags).items() if key in KEYS}
     return recipes.merge(asdict(base), overrides) if base else recipes.load(flags.recipe or "default", overrides)
 
 
 def is_explicit(flags: argparse.Namespace, key: str) -> bool:
-    """Whether the user has set a key, by a flag or in a recipe of their own, and not a recipe that ships."""
+    """Return whether the user set a key, by an option or in a recipe file of their own."""
     name = flags.recipe or "default"
     return key in flags or (name not in recipes.shipped() and key in recipes.read(name))
 
 
 def add_output_flags(parser: Parser) -> None:
-    """--json."""
-    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout, alone (default: text)")
+    """Add --json."""
+    parser.add_argument(
+        "--json", action="store_true", help="print the result as one JSON object on stdout (default: text)"
+    )
 
 
 def select_backend(flags: argparse.Namespace, dtype: str) -> Backend:
-    """The backend that the flags ask for, with a line on stderr where auto had to do without a GPU."""
+    """Open the backend that the options ask for; report on stderr if `auto` found no usable GPU."""
     backend = select(flags.device, flags.backend, dtype, not flags.no_compile)
     if backend.fallback and not getattr(flags, "quiet", False):
         print_stderr(backend.fallback)

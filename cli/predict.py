@@ -1,6 +1,5 @@
 """Predict with a trained network from your own pictures and rows: python predict.py RUN FILE..."""
 
-import json
 import shutil
 import sys
 from typing import Any, TextIO
@@ -15,7 +14,7 @@ from lagvis.data.predict_input import InputBatch, InputError, Inputs, read_input
 from lagvis.errors import DataError
 from lagvis.inference.prediction import outputs as network_outputs
 from lagvis.report.terminal.prediction_table import draw_image, predictions_text, row_name
-from lagvis.runs.lookup import find_checkpoint, read_network
+from lagvis.runs.lookup import load_network
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.model import Model
 
@@ -23,15 +22,12 @@ from lagvis.training.model import Model
 def make_parser() -> options.Parser:
     """Return the parser of predict.py."""
     parser = options.Parser(
+        "predict",
         "Predict with a trained network from your own pictures and rows. For a network that was trained on digits in "
         "the style of MNIST, pictures are prepared likewise: white on black, cropped, fitted into 20x20, centred by "
-        "mass in 28x28."
+        "mass in 28x28.",
     )
-    parser.add_argument(
-        "run",
-        metavar="RUN",
-        help="a run folder, a run's name, a .safetensors file, or saved_network/ of the paper's program",
-    )
+    options.add_run_arguments(parser, "-o", "--output-dir")
     parser.add_argument(
         "files",
         metavar="FILE",
@@ -46,9 +42,6 @@ def make_parser() -> options.Parser:
         "--centre", action="store_true", help="prepare pictures as MNIST's digits (default: if trained on such)"
     )
     parser.add_argument("--label", metavar="COLUMN", help="label column in tables that have one (default: detect)")
-    parser.add_argument(
-        "-o", "--output-dir", default="runs", metavar="DIR", help="where runs are looked up by name (default: runs)"
-    )
     options.add_output_flags(parser)
     parser.add_argument(
         "--show",
@@ -116,23 +109,22 @@ def predict_inputs(checkpoint: Checkpoint, inputs: Inputs) -> list[dict[str, Any
 def main(argv: list[str] | None = None) -> int:
     """Print class, probability and runner-up of every row; for numbers, those in their unit."""
     flags = make_parser().parse(argv)
-    path = find_checkpoint(flags.run, flags.output_dir)
-    checkpoint = read_network(path)
-    model = checkpoint.model
+    network = load_network(flags.run, flags.runs_dir)
+    model = network.checkpoint.model
     if flags.show and len(model.shape) != 2:
         shape = "x".join(map(str, model.shape))
         raise DataError(f"the network takes rows of {shape} numbers, not pictures; leave --show out")
     mnist_style = flags.centre or (not flags.raw and model.mnist_style)
     image_mode = MNIST_STYLE if mnist_style else RAW if flags.raw else RESIZE
-    inputs = read_inputs(flags.files, make_input_spec(model, path, flags.label or "", image_mode))
+    inputs = read_inputs(flags.files, make_input_spec(network, flags.label or "", image_mode))
     for notice in inputs.notices:
         print_stderr(notice)
-    predictions = predict_inputs(checkpoint, inputs)
+    predictions = predict_inputs(network.checkpoint, inputs)
     if flags.show:
         draw_rows(model.shape, inputs.batches, sys.stderr if flags.json else sys.stdout)
     if flags.json:
         errors = [{"file": error.file, "message": error.message} for error in inputs.errors]
-        print_result(json.dumps({"run": str(path), "predictions": predictions, "errors": errors}))
+        print_result({"run": str(network.path), "predictions": predictions, "errors": errors})
     elif predictions:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         print_result(predictions_text(predictions, width))

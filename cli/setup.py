@@ -1,7 +1,6 @@
-"""What the flags of train.py ask for, opened and held against each other before anything is trained or written."""
+"""Prepare a training run: resolve the options of train.py, open everything, and check it before anything is written."""
 
 import argparse
-import sys
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +13,7 @@ from lagvis.data.datasets import absolute_name, load_dataset
 from lagvis.data.shared_rows import shared_rows_notice
 from lagvis.errors import RecipeError
 from lagvis.runs.environment import describe_environment, describe_init_from
-from lagvis.runs.lookup import find_checkpoint, find_run, read_network
+from lagvis.runs.lookup import StoredNetwork, find_run, load_network
 from lagvis.runs.resume import changed_settings, check_data, init_from, resume_message, resume_record, resume_state
 from lagvis.runs.run_folder import CheckpointInterval, RunFolder
 from lagvis.training.checkpoint import Checkpoint
@@ -26,10 +25,11 @@ from lagvis.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class RunSetup:
-    """All that a run needs before its folder: `start` is where it goes on or the weights it begins with, if any.
+    """All that a run needs apart from its folder.
 
-    environment  as environment.json will have it
-    notices      what the user should be told in a line each
+    start        the state that it continues from or the parameters that it begins with; None: drawn from the seed
+    environment  the content of environment.json
+    notices      sentences for the user
     """
 
     recipe: Recipe
@@ -44,28 +44,35 @@ class RunSetup:
 
 
 def make_parser() -> options.Parser:
-    """All flags of this door."""
-    parser = options.Parser("Train a dense network. A recipe says everything; flags override it key by key.")
+    """Return the parser of the command line."""
+    parser = options.Parser(
+        "train", "Train a dense network. A recipe holds all settings; options override single settings of it."
+    )
     options.add_device_flags(parser)
     parser.add_argument(
         "--threads",
         type=int,
         metavar="N",
-        help="of NumPy and PyTorch on the CPU (default: by the size of the products)",
+        help="CPU threads of NumPy and PyTorch (default: by the size of the matrix products)",
     )
     options.add_recipe_flags(parser)
     parser.set_defaults(recipe=None)  # so that --resume sees whether one was named
     output = parser.add_argument_group("output")
     flag = output.add_argument
-    flag("-o", "--output-dir", default="runs", metavar="DIR", help="where run folders are made (default: runs)")
-    flag("--name", help="of the run folder (default: time and widths)")
-    flag("--init-from", metavar="RUN", help="begin with the weights of a run or file (default: drawn by the seed)")
+    flag(
+        "-o", "--output-dir", "--runs-dir", dest="runs_dir", default="runs", metavar="DIR",
+        help="folder for run folders (default: runs)",
+    )  # fmt: skip
+    flag("--name", help="name of the run folder (default: time and layer widths)")
+    flag(
+        "--init-from", metavar="RUN", help="start with the parameters of a trained network (default: draw by the seed)"
+    )
     flag(
         "--resume",
         nargs="?",
         const="",
         metavar="RUN",
-        help="go on with a run, without RUN the newest (default: a new run)",
+        help="continue a run, without RUN the newest (default: begin a new run)",
     )
     flag(
         "--checkpoint-every", default="10m", metavar="Nm|N",
@@ -74,34 +81,34 @@ def make_parser() -> options.Parser:
     flag(
         "--target-accuracy", type=float, metavar="A", help="exit with 8 below this test accuracy, 0..1 (default: none)"
     )
-    flag("--no-plots", action="store_true", help="no pictures and no page of them (default: draw them)")
-    flag("--dry-run", action="store_true", help="say what would be done, and stop (default: train)")
-    flag("--quiet", action="store_true", help="no progress and no notices (default: show them)")
+    flag("--no-plots", action="store_true", help="write no plots and no report page (default: write them)")
+    flag("--dry-run", action="store_true", help="print what would be done, and exit (default: train)")
+    flag("--quiet", action="store_true", help="print no progress and no notices (default: print them)")
     options.add_output_flags(parser)
     return parser
 
 
 def reopen_run(flags: argparse.Namespace, every: CheckpointInterval) -> RunFolder:
-    """The run that --resume means; what it was computed with holds where no flag says otherwise."""
+    """Open the run that --resume names, and take backend, device and threads from it where no option sets them."""
     if flags.name is not None or flags.recipe is not None or flags.init_from is not None:
-        raise RecipeError("--resume goes on with a run that has all of it; leave out --name, --recipe and --init-from")
-    folder = RunFolder.reopen(find_run(flags.resume, flags.output_dir), every)
-    earlier = folder.earlier
+        raise RecipeError("--resume continues a run with its own settings; leave out --name, --recipe and --init-from")
+    folder = RunFolder.reopen(find_run(flags.resume, flags.runs_dir), every)
+    previous = folder.previous_environment
     if (
         flags.backend is None
-        and earlier.get("backend") in BACKENDS
-        and (flags.device == "auto" or earlier.get("backend") in ("torch", "jax"))
+        and previous.get("backend") in BACKENDS
+        and (flags.device == "auto" or previous.get("backend") in ("torch", "jax"))
     ):
-        flags.backend = earlier.get("backend")
-    if flags.device == "auto" and flags.backend == earlier.get("backend"):
-        flags.device = earlier.get("device", "auto")
-    flags.no_compile = flags.no_compile or earlier.get("compiled") is False
-    flags.threads = earlier.get("threads") if flags.threads is None else flags.threads
+        flags.backend = previous.get("backend")
+    if flags.device == "auto" and flags.backend == previous.get("backend"):
+        flags.device = previous.get("device", "auto")
+    flags.no_compile = flags.no_compile or previous.get("compiled") is False
+    flags.threads = previous.get("threads") if flags.threads is None else flags.threads
     return folder
 
 
-def resolve_recipe(flags: argparse.Namespace, resumed: RunFolder | None, network: Checkpoint | None) -> Recipe:
-    """What the flags ask for, of a run that goes on, of a new one, or of one that begins with a network."""
+def resolve_recipe(flags: argparse.Namespace, resumed: RunFolder | None, network: StoredNetwork | None) -> Recipe:
+    """Return the recipe of a new run, of the resumed run, or of a run that starts with the parameters of `network`."""
     target = flags.target_accuracy
     if target is not None and not 0.0 <= target <= 1.0:
         raise RecipeError(f"--target-accuracy is {target}; expected a share from 0 to 1")
@@ -109,19 +116,20 @@ def resolve_recipe(flags: argparse.Namespace, resumed: RunFolder | None, network
     recipe = replace(recipe, data=absolute_name(recipe.data))
     if network:
         if given := [f"--{key}" for key in ("hidden", "activation") if key in flags]:
-            raise RecipeError(f"--init-from brings a network of its own; leave out {' and '.join(given)}")
-        recipe = replace(recipe, hidden=network.model.widths[1:-1], activation=network.model.activation)
+            raise RecipeError(f"--init-from sets the layers itself; leave out {' and '.join(given)}")
+        initial = network.checkpoint.model
+        recipe = replace(recipe, hidden=initial.widths[1:-1], activation=initial.activation)
     if target is not None and recipe.regression:
-        raise RecipeError("--target-accuracy belongs to classes, and --loss mse predicts numbers")
+        raise RecipeError("--target-accuracy is for classification, and --loss mse is regression; leave one out")
     if resumed:
         changed_settings(resumed.recipe, recipe)
     return recipe
 
 
 def prepare_run(
-    flags: argparse.Namespace, recipe: Recipe, resumed: RunFolder | None, network: Checkpoint | None
+    flags: argparse.Namespace, recipe: Recipe, resumed: RunFolder | None, network: StoredNetwork | None
 ) -> RunSetup:
-    """Backend, data, plan and start of a run; the errors of each say what is in the way."""
+    """Open backend and data, make the plan and find the start of a run; each raises the error of its kind."""
     backend = options.select_backend(flags, recipe.dtype)
     dataset = load_dataset(
         recipe.data, regression=recipe.regression, label=recipe.label, feature_type=recipe.feature_type
@@ -130,33 +138,32 @@ def prepare_run(
     plan = make_plan(recipe, dataset, strict_validation=strict, threads=flags.threads)
     recipe = replace(recipe, validation=len(plan.validation_rows))
     need = estimate_memory(recipe, dataset, plan, on_host=backend.device == "cpu").check()
-    now = describe_environment(recipe, dataset, plan, backend, version=__version__, command=sys.argv)
+    environment = describe_environment(recipe, dataset, plan, backend, version=__version__, command=flags.command)
     model = Model.of(recipe, dataset, plan.training_rows)
-    start = init_from(network, model, recipe) if network else None
+    start = init_from(network.checkpoint, model, recipe) if network else None
     notices = plan.notices if flags.quiet else (*plan.notices, shared_rows_notice(dataset))
-    now["init_from"], now["resumed"] = None, []
-    if network:
-        now["init_from"] = describe_init_from(find_checkpoint(flags.init_from, flags.output_dir))
+    environment |= {"init_from": describe_init_from(network.path) if network else None, "resumed": []}
     if resumed:
-        check_data(dataset, resumed.checkpoint, resumed.earlier)
+        previous = resumed.previous_environment
+        check_data(dataset, resumed.checkpoint, previous)
         start = resume_state(resumed.checkpoint, model, plan, recipe) if resumed.checkpoint else None
-        now["init_from"] = resumed.earlier.get("init_from")
-        now["resumed"] = resume_record(start, plan, resumed.recipe, recipe, resumed.earlier, now)
-        notices += (resume_message(start, plan, resumed.recipe, recipe, resumed.earlier, now),)
-    return RunSetup(recipe, backend, dataset, plan, start.model if start else model, start, need, now, notices)
+        environment["init_from"] = previous.get("init_from")
+        environment["resumed"] = resume_record(start, plan, resumed.recipe, recipe, previous, environment)
+        notices += (resume_message(start, plan, resumed.recipe, recipe, previous, environment),)
+    return RunSetup(recipe, backend, dataset, plan, start.model if start else model, start, need, environment, notices)
 
 
 def load_run_data(recipe: Recipe, resumed: RunFolder) -> Dataset:
-    """What a finished run has learned from; DataError where that is gone, or has changed."""
-    assert resumed.checkpoint is not None, "it is finished"
+    """Load the data that a finished run was trained on; DataError if they are gone or have changed."""
+    assert resumed.checkpoint is not None, "a finished run has a checkpoint"
     dataset = load_dataset(
         recipe.data, regression=recipe.regression, label=recipe.label, feature_type=recipe.feature_type
     )
-    check_data(dataset, resumed.checkpoint, resumed.earlier)
+    check_data(dataset, resumed.checkpoint, resumed.previous_environment)
     resumed.checkpoint.model.check(dataset)
     return dataset
 
 
-def read_initial_network(flags: argparse.Namespace) -> Checkpoint | None:
-    """The network of --init-from."""
-    return read_network(find_checkpoint(flags.init_from, flags.output_dir)) if flags.init_from is not None else None
+def read_initial_network(flags: argparse.Namespace) -> StoredNetwork | None:
+    """Read the network of --init-from; None without it."""
+    return load_network(flags.init_from, flags.runs_dir) if flags.init_from is not None else None

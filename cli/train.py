@@ -1,8 +1,8 @@
-"""Train a dense network: python train.py [--device cuda] [--recipe NAME|FILE] [flags]. --help lists everything."""
+"""Train a dense network: python train.py [--device cuda] [--recipe NAME|FILE] [options]."""
 
-import json
 import sys
 from argparse import Namespace
+from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import Any
 
@@ -32,81 +32,84 @@ from lagvis.training.recipe import Recipe, dumps
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The main door: flags in, a run folder and a result out."""
+    """Train a network, or continue or show a run that exists; return the exit code."""
     flags = make_parser().parse(argv)
     every, network = CheckpointInterval.parse(flags.checkpoint_every), read_initial_network(flags)
     with reopen_run(flags, every) if flags.resume is not None else nullcontext() as resumed:
         recipe = resolve_recipe(flags, resumed, network)
-        if resumed and (report := resumed.finished(recipe)) and (words := stored_summary_text(report)):
-            return tell(flags, recipe, resumed, report, words)
+        if resumed and (report := resumed.finished(recipe)) and (text := stored_summary_text(report)):
+            return show_finished_run(flags, recipe, resumed, report, text)
         run = prepare_run(flags, recipe, resumed, network)
-        say_all(run.notices, quiet=flags.quiet)
+        print_notices(run.notices, quiet=flags.quiet)
         if flags.dry_run:
-            facts = where(run) | run.need.facts() | plan_summary(run.model, run.plan)
-            print_result(json.dumps(facts) if flags.json else "\n".join(f"{k:16} {v}" for k, v in facts.items()))
+            facts = run_facts(run) | run.need.facts() | plan_summary(run.model, run.plan)
+            print_result(facts if flags.json else "\n".join(f"{k:16} {v}" for k, v in facts.items()))
             return 0
-        with resumed or RunFolder.claim(flags.output_dir, flags.name, run.model.widths, every) as folder:
-            say_all((folder.begin(run.recipe, run.environment, run.start),), quiet=flags.quiet)
+        with resumed or RunFolder.claim(flags.runs_dir, flags.name, run.model.widths, every) as folder:
+            notice = folder.begin(run.recipe, run.environment, run.start)
+            print_notices([notice], quiet=flags.quiet)
             with stop_signals() as stop:
                 return train(flags, run, folder, stop)
 
 
 def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) -> int:
-    """A run from where it stands to its end, its result, and its pictures; the exit code."""
+    """Train to the end of the run or until it is stopped, write and print the result; return the exit code."""
     step = run.start.step if run.start else 0
     with make_view(sys.stderr, quiet=flags.quiet, device=run.backend.device) as view:
         events = fit(
-            run.recipe, run.dataset, run.plan, run.backend, start=run.start, seconds=folder.seconds, stop=stop.received
-        )
+            run.recipe, run.dataset, run.plan, run.backend,
+            start=run.start, seconds=folder.previous_seconds, stop=stop.received,
+        )  # fmt: skip
         for event in events:
             folder.record(event)
             view.show(event)
             if isinstance(event, Progress):
                 step = event.step
     assert isinstance(event, Finished), "fit ends with Finished"
-    summary = summarise(
-        event, run.model, {"run": str(folder.path)} | where(run), run.model.baseline(run.dataset.y_test)
-    )
+    facts = {"run": str(folder.path)} | run_facts(run)
+    summary = summarise(event, run.model, facts, run.model.baseline(run.dataset.y_test))
     summary |= {key: finite_or_none(value) for key, value in folder.latest_metrics().items() if summary[key] is None}
     folder.finish(summary)
-    print_result(json.dumps(summary) if flags.json else summary_text(summary))
+    print_result(summary if flags.json else summary_text(summary))
     if event.reason == "interrupted":
-        print_stderr(
-            f"Stopped after step {event.step}; {folder.path} holds what was trained, and --resume goes on with it."
-        )
+        print_stderr(f"Stopped after step {event.step}. {folder.path} holds the state; --resume continues the run.")
         return stop.exit_code
     if event.reason == "diverged":
         rate = run.recipe.lr
         print_stderr(
-            f"error: the loss is no longer a number after step {step}; the rate {rate} is too high. "
+            f"error: the loss is not a finite number after step {step}; the learning rate {rate} is too high. "
             f"Try --lr {rate / 10:g}. last.safetensors holds step {event.step}, of epoch {event.epoch}."
         )
         return 6
-    if not flags.no_plots and (code := draw(folder, run.dataset, event.checkpoint, summary, run.environment, stop)):
-        return code
-    return below(flags.target_accuracy, summary["test_accuracy"])
+    if not flags.no_plots:
+        code = write_run_report(folder, run.dataset, event.checkpoint, summary, run.environment, stop)
+        if code:
+            return code
+    return check_target(flags.target_accuracy, summary["test_accuracy"])
 
 
-def tell(flags: Namespace, recipe: Recipe, folder: RunFolder, report: dict[str, Any], words: str) -> int:
-    """The result of a finished run once more, and the pictures that it lacks, of which its figures know nothing."""
-    done = pluralize(recipe.epochs, "epoch")
-    say_all((f"{folder.path} is finished: {done} done. With more --epochs it goes on.",), quiet=flags.quiet)
-    print_result(json.dumps(report) if flags.json else words)
-    if not (flags.no_plots or flags.dry_run or folder.drawn) and folder.checkpoint:
+def show_finished_run(flags: Namespace, recipe: Recipe, folder: RunFolder, report: dict[str, Any], text: str) -> int:
+    """Print the result of a finished run again, and write its plots and pages if some are missing."""
+    epochs = pluralize(recipe.epochs, "epoch")
+    print_notices([f"{folder.path} is finished: {epochs} done. With more --epochs it continues."], quiet=flags.quiet)
+    print_result(report if flags.json else text)
+    if not (flags.no_plots or flags.dry_run or folder.report_complete()) and folder.checkpoint:
         try:
             dataset = load_run_data(recipe, folder)
         except DataError as error:
-            say_all((f"Pictures are missing and cannot be drawn: {error}.",), quiet=flags.quiet)
+            print_notices([f"Plots are missing and cannot be drawn: {error}."], quiet=flags.quiet)
         else:
             known = {"data": recipe.data, "backend": report["backend"], "device": report["device"]}
-            environment = folder.earlier | {k: v for k, v in known.items() if k not in folder.earlier}
+            previous = folder.previous_environment
+            environment = previous | {key: value for key, value in known.items() if key not in previous}
             with stop_signals() as stop:
-                if code := draw(folder, dataset, folder.checkpoint, report, environment, stop):
-                    return code
-    return below(flags.target_accuracy, report["test_accuracy"])
+                code = write_run_report(folder, dataset, folder.checkpoint, report, environment, stop)
+            if code:
+                return code
+    return check_target(flags.target_accuracy, report["test_accuracy"])
 
 
-def draw(
+def write_run_report(
     folder: RunFolder,
     dataset: Dataset,
     checkpoint: Checkpoint,
@@ -114,31 +117,32 @@ def draw(
     environment: dict[str, Any],
     stop: StopSignal,
 ) -> int:
-    """Pictures and pages of a run that is whole without them; 0, or the exit code of the signal that stopped it."""
+    """Write plots and pages of a run, which is complete without them; return 0, or the exit code of a stop signal."""
     if not stop.received():
         model, recipe = checkpoint.model, folder.recipe
-        found = diagnose(model, checkpoint.state["params"], dataset, recipe.seed)
-        kept = run_report_files(summary, model, found, folder.history(), dumps(recipe), environment)
-        folder.keep(kept, stop.received)
+        diagnostics = diagnose(model, checkpoint.state["params"], dataset, recipe.seed)
+        files = run_report_files(summary, model, diagnostics, folder.history(), dumps(recipe), environment)
+        folder.write_files(files, stop.received)
     if stop.received():
-        print_stderr(f"Stopped while drawing; the run in {folder.path} is whole, and --resume draws what is missing.")
+        print_stderr(f"Stopped while drawing. The run in {folder.path} is complete; --resume draws the missing plots.")
         return stop.exit_code
     return 0
 
 
-def where(run: RunSetup) -> dict[str, Any]:
-    """What a run was computed with, for its result."""
+def run_facts(run: RunSetup) -> dict[str, Any]:
+    """Return backend, device, seed and dtype of a run, for its result."""
     return {key: run.environment[key] for key in ("backend", "device", "seed")} | {"dtype": run.recipe.dtype}
 
 
-def say_all(lines: tuple[str, ...], *, quiet: bool) -> None:
-    """Each line that says something, on stderr."""
-    for line in () if quiet else filter(None, lines):
-        print_stderr(line)
+def print_notices(lines: Iterable[str], *, quiet: bool) -> None:
+    """Print each line that is not empty on stderr, unless `quiet`."""
+    for line in lines:
+        if line and not quiet:
+            print_stderr(line)
 
 
-def below(target: float | None, accuracy: float | None) -> int:
-    """8 where a test accuracy misses --target-accuracy, with a line; else 0."""
+def check_target(target: float | None, accuracy: float | None) -> int:
+    """Return 8, and print why, if a test accuracy is below --target-accuracy; else 0."""
     if target is None or accuracy is None or accuracy >= target:
         return 0
     print_stderr(f"The test accuracy {accuracy:.6g} is below --target-accuracy {target}.")

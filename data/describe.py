@@ -7,7 +7,7 @@ import numpy as np
 
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import load_dataset
-from lagvis.data.messages import join_names, shorten
+from lagvis.data.messages import join_names, percent, shorten
 from lagvis.data.shared_rows import count_shared_rows, shared_rows_sentence
 from lagvis.errors import DataError
 
@@ -119,8 +119,9 @@ def class_warnings(dataset: Dataset) -> list[str]:
     if training[largest] >= MAX_CLASS_RATIO * training[smallest]:
         share = training[largest] / len(dataset.y_train)
         warnings.append(
-            f"Uneven classes: {share:.1%} of the training rows are {shorten(largest)}, {training[smallest]:,} rows are "
-            f"{shorten(smallest)}. A network that always answers {shorten(largest)} is right as often; "
+            f"Uneven classes: {percent(share, digits=1)} of the training rows are {shorten(largest)}, "
+            f"{training[smallest]:,} rows are {shorten(smallest)}. A network that always answers {shorten(largest)} is "
+            "right as often; "
             "--class-weights balanced helps."
         )
     return warnings

@@ -113,7 +113,10 @@ def check_known_labels(
     reason: str = "the network does not know",
     remedy: str = "train on them",
 ) -> None:
-    """Raise DataError at the first row whose label is not in `names`; it says "the label x, which `reason`"."""
+    """Raise DataError at the first row whose label is not in `names`.
+
+    Its message is "... has the label x, which `reason` (known: `names`); remove such rows, or `remedy`".
+    """
     known = {*names}
     unknown = np.array([name not in known for name in found.names])
     if unknown.any():

@@ -1,4 +1,4 @@
-"""Text for error messages and notices: names cut to what a sentence can hold."""
+"""Text for messages: names cut to what a sentence can hold, percentages that never round to 0 or 100."""
 
 import re
 from collections.abc import Sequence
@@ -19,3 +19,16 @@ def join_names(names: Sequence[str]) -> str:
         if all(name == str(start + i) for i, name in enumerate(names)):
             return f"{first}..{last}"
     return ", ".join(map(shorten, names)) if len(names) <= MAX_NAMES else f"{first} to {last} ({len(names)} of them)"
+
+
+def percent(fraction: float, digits: int = 2) -> str:
+    """Return a fraction as a percentage: 0.9786 -> 97.86%.
+
+    Only exactly 0 and 1 are written 0.00% and 100.00%: 0.99996 is >99.99%, and 0.00004 is <0.01%.
+    """
+    text = f"{100 * fraction:.{digits}f}"
+    if fraction < 1 and float(text) >= 100:
+        return f">{100 - 10**-digits:.{digits}f}%"
+    if fraction > 0 and float(text) == 0:
+        return f"<{10**-digits:.{digits}f}%"
+    return text.removeprefix("-") + "%" if fraction == 0 else text + "%"

@@ -1,7 +1,7 @@
-"""Networks saved by the paper's program: a folder of weightlayer1.npy, biaslayer1.npy, weightlayer2.npy, ...
+"""Networks in the format of the paper's program: a folder of weightlayer1.npy, biaslayer1.npy, weightlayer2.npy, ...
 
-Weights are float64 (n_out, n_in), biases float64 (n_out, 1); ReLU between the layers, softmax after the last, bytes
-times 1/255 before the first.
+Weights are float64 (n_out, n_in), biases float64 (n_out, 1). Bytes are multiplied by 1/255 before the first layer; ReLU
+follows the hidden layers, softmax the last one.
 """
 
 import io
@@ -24,7 +24,7 @@ FIRST = WEIGHTS.format(1)
 
 
 def read_paper_network(folder: Path) -> Checkpoint:
-    """The network of a folder, as one that has taken no step here; CheckpointError if it is none, or not whole."""
+    """Return the network in a folder, at epoch 0 and step 0; CheckpointError if a file is missing or invalid."""
     params: list[dict[str, np.ndarray]] = []
     for i in count(1):
         weights, biases = folder / WEIGHTS.format(i), folder / BIASES.format(i)
@@ -41,7 +41,7 @@ def read_paper_network(folder: Path) -> Checkpoint:
         widths = check_layers(params)
     except ValueError as error:
         raise CheckpointError(
-            f"the layers in {folder} do not fit each other ({error}); save the network anew"
+            f"the layers in {folder} do not fit each other ({error}); save the network again"
         ) from None
     model = Model(
         widths=widths,
@@ -53,21 +53,21 @@ def read_paper_network(folder: Path) -> Checkpoint:
         unit="",
         x_scaling=None,
         y_scaling=None,
-        mnist_style=widths[0] == math.prod(MNIST_SHAPE),  # the paper's program knows no other data
+        mnist_style=widths[0] == math.prod(MNIST_SHAPE),  # the paper's program trains on MNIST alone
     )
     return Checkpoint(model, {"params": params}, 0, 0)
 
 
 def read_matrix(path: Path) -> Any:
-    """A finite float64 matrix in an .npy file, never a pickle; CheckpointError for anything else."""
+    """Return the matrix in an .npy file as float64; CheckpointError for pickles, broken files, non-finite values."""
     try:
         with path.open("rb") as file:
             found = read_npy(file, path.stat().st_size)
     except MemoryError:
         raise
-    except Exception as error:  # the system's, and whatever NumPy's reader raises for broken headers
+    except Exception as error:  # OSError, and anything that NumPy raises for a broken header
         reason = getattr(error, "strerror", None) or error
-        raise CheckpointError(f"{path} cannot be read as a matrix ({reason}); save the network anew") from None
+        raise CheckpointError(f"{path} cannot be read as a matrix ({reason}); save the network again") from None
     with np.errstate(over="ignore", invalid="ignore"):
         matrix = found.astype(np.float64) if found.dtype.kind in "fiu" else np.empty(0)
     if matrix.ndim != 2 or matrix.size == 0 or not np.isfinite(matrix).all():
@@ -76,7 +76,7 @@ def read_matrix(path: Path) -> Any:
 
 
 def paper_files(checkpoint: Checkpoint) -> dict[str, bytes]:
-    """What the paper's program loads, by file name; ExportError for a network that it has no words for."""
+    """Return the files that the paper's program loads, by name; ExportError for a network that it cannot represent."""
     model = checkpoint.model
     reasons = {
         "numbers": model.y_scaling is not None,
@@ -85,7 +85,7 @@ def paper_files(checkpoint: Checkpoint) -> dict[str, bytes]:
     }
     if found := [reason for reason, holds in reasons.items() if holds]:
         raise ExportError(
-            f"the paper's program knows ReLU networks that tell classes of pictures apart, and this one has "
+            f"the paper's program supports ReLU networks that classify images, and this one has "
             f"{' and '.join(found)}; use --format safetensors, npz or onnx"
         )
     files: dict[str, bytes] = {}
@@ -98,7 +98,7 @@ def paper_files(checkpoint: Checkpoint) -> dict[str, bytes]:
 
 
 def is_paper_folder(path: Path) -> bool:
-    """Whether it is a folder, of its own, in which nothing lies but what the paper's program saves."""
+    """Return whether a path is a folder, not a link, that holds files of the paper's program and nothing else."""
     named = re.compile(f"{WEIGHTS.format('[0-9]+')}|{BIASES.format('[0-9]+')}")
     if path.is_symlink() or not path.is_dir():
         return False

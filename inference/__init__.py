@@ -1,1 +1,1 @@
-"""What a trained network does: prediction, diagnostics, comparison of backends."""
+"""Inference with trained networks: prediction, diagnostics, comparison of backends."""

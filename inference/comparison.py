@@ -1,9 +1,9 @@
-"""Do the backends agree? Each of N steps is taken by every backend from the reference's own state, and compared.
+"""Compare the backends: every backend takes each of N steps from the state of the reference, NumPy in float64.
 
-The reference is NumPy in float64. Starting every step anew from its state keeps rounding from piling up, so that the
-bounds can be a few units in the last place. One ReLU unit within rounding of its kink is enough to part two right
-answers by far more than that; so a row with such a unit is replaced, in the judged step, by a row without one. A free
-run of the very steps of the recipe is measured beside it and not judged.
+Since every step starts from the reference's state, rounding does not accumulate and the bounds can be a few units in
+the last place. A single ReLU unit within rounding of its kink would make two correct backends differ by far more, so in
+the judged step a row with such a unit is replaced by a row without one. A free run of the original steps is measured
+too and not judged.
 """
 
 import math
@@ -30,20 +30,20 @@ from lagvis.tree import named_leaves, tree_map
 
 Named = dict[str, np.ndarray]
 
-# Largest difference allowed in one step, in units of the dtype's epsilon times the size of what was added up (see
-# `magnitudes`). The largest seen was 2.6, and 9.6 for the loss, a plain sum over rows that each library takes in an
-# order of its own: over networks of 0 to 6 hidden layers, up to 1,000 wide, batches of 1 to 1,000, steps 1 to 300.
-BOUND = 6.0
-BOUND_OF_LOSS = 20.0
+# Largest difference allowed in one step, in units of the dtype's epsilon times the size of the terms (`magnitudes`).
+# The largest measured was 2.6, and 9.6 for the loss, a sum over rows whose order differs between libraries: over
+# networks of 0 to 6 hidden layers, up to 1,000 wide, batches of 1 to 1,000, steps 1 to 300.
+MAX_ERROR = 6.0
+MAX_ERROR_OF_LOSS = 20.0
 # A unit is at its kink if its z is within this many epsilons of the layer's largest |z|.
-KINK = 24.0
+KINK_TOLERANCE = 24.0
 # Smallest relative move of an input of the update whose effect float64 still resolves.
 SMALLEST_MOVE = 1e-8
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One tensor of one backend against the reference, of the step that came nearest to its bound."""
+    """Difference of one tensor of one backend from the reference, in the step that came nearest to the bound."""
 
     backend: str
     device: str
@@ -55,18 +55,18 @@ class Difference:
 
     @property
     def share(self) -> float:
-        """How much of the bound is used up; 1 is all of it."""
+        """Return the relative difference as a share of the bound."""
         return self.relative / self.bound
 
     @property
     def passed(self) -> bool:
-        """Whether the bound holds; a NaN never does."""
+        """Whether the bound holds; never for NaN."""
         return self.share <= 1.0
 
 
 @dataclass(frozen=True)
 class Kink:
-    """A ReLU unit whose z lies within rounding of zero, where two right answers may differ."""
+    """Hidden unit whose z is zero within rounding, where two correct backends may differ."""
 
     step: int
     layer: int
@@ -89,7 +89,7 @@ class Comparison:
 
 
 class Stepper:
-    """One backend taking single steps from any state given as host arrays."""
+    """Takes single steps with one backend from any state of host arrays."""
 
     def __init__(self, backend: Backend, recipe: Recipe, model: Model, dataset: Dataset, weights: Named) -> None:
         self.backend = backend
@@ -99,12 +99,12 @@ class Stepper:
         self._data = tree_map(backend.asarray, prepared)
         self._zero = zero_totals(model, backend.dtype, objective=True)
 
-    def __call__(self, state: Any, indices: np.ndarray, rate: float) -> tuple[Any, Named]:
-        """The next state (host, the backend's dtype) and every tensor of the step by name."""
+    def __call__(self, state: Any, indices: np.ndarray, learning_rate: float) -> tuple[Any, Named]:
+        """Return the next state, on the host in the backend's dtype, and every tensor of the step by name."""
         backend = self.backend
         given = tree_map(lambda a: a.astype(backend.dtype), state)
         given |= {"grads": tree_map(np.zeros_like, given["params"]), "totals": self._zero}
-        inputs = (backend.asarray(indices[None]), backend.asarray(np.array([rate], backend.dtype)))
+        inputs = (backend.asarray(indices[None]), backend.asarray(np.array([learning_rate], backend.dtype)))
         result = tree_map(backend.to_numpy, self._run(tree_map(backend.asarray, given), inputs, (self._data,)))
         totals = result.pop("totals")
         tensors = dict(named_leaves(result)) | {"loss": totals["objective"] / totals["weight"]}
@@ -113,29 +113,29 @@ class Stepper:
 
 
 def compare(recipe: Recipe, dataset: Dataset, plan: Plan, backends: list[Backend], steps: int) -> Comparison:
-    """Take the first `steps` steps of the recipe on each backend (open in its own dtype) beside the reference."""
+    """Compare the first `steps` steps of a recipe on each backend with the reference."""
     exact = replace(recipe, dtype="float64")
     model = Model.of(exact, dataset, plan.training_rows)
     weights = row_weights(exact, dataset, plan.training_rows, "float64")
     reference = Stepper(select("cpu", "numpy", "float64"), exact, model, dataset, weights)
     steppers = [Stepper(backend, recipe, model, dataset, weights) for backend in backends]
-    # Every backend starts from the bytes it would train from: the draw, rounded to its dtype.
+    # Every backend starts from the values that it would train from: the initial draw, rounded to its dtype.
     start = initial_state(recipe, model)
     state = free_reference = tree_map(lambda a: a.astype(np.float64), start)
     free = [start for _ in backends]
     worst: list[dict[str, Difference]] = [{} for _ in backends]
     kinks: list[Kink] = []
     epsilon = float(np.finfo(recipe.dtype).eps)
-    for number, indices, rate in batches(recipe, plan, steps):
-        near = near_kinks(number, state, batch_of(indices, model, dataset, weights), model, KINK * epsilon)
+    for number, indices, learning_rate in batches(recipe, plan, steps):
+        near = near_kinks(number, state, batch_of(indices, model, dataset, weights), model, KINK_TOLERANCE * epsilon)
         kinks += near
         judged = without_rows(indices, {kink.row for kink in near})
-        next_state, expected = reference(state, judged, rate)
-        free_reference, expected_free = reference(free_reference, indices, rate)
-        sizes = magnitudes(state, batch_of(judged, model, dataset, weights), model, recipe, rate)
+        next_state, expected = reference(state, judged, learning_rate)
+        free_reference, expected_free = reference(free_reference, indices, learning_rate)
+        sizes = magnitudes(state, batch_of(judged, model, dataset, weights), model, recipe, learning_rate)
         for i, stepper in enumerate(steppers):
-            _, tensors = stepper(state, judged, rate)
-            free[i], free_tensors = stepper(free[i], indices, rate)
+            _, tensors = stepper(state, judged, learning_rate)
+            free[i], free_tensors = stepper(free[i], indices, learning_rate)
             for name in expected:
                 absolute, scale = largest(tensors[name] - expected[name]), largest(expected[name]) or 1.0
                 found = Difference(
@@ -144,11 +144,14 @@ def compare(recipe: Recipe, dataset: Dataset, plan: Plan, backends: list[Backend
                     tensor=name,
                     absolute=absolute,
                     relative=absolute / scale,
-                    bound=(BOUND_OF_LOSS if name == "loss" else BOUND) * epsilon * max(sizes[name], scale) / scale,
+                    bound=(MAX_ERROR_OF_LOSS if name == "loss" else MAX_ERROR)
+                    * epsilon
+                    * max(sizes[name], scale)
+                    / scale,
                     free_run=largest(free_tensors[name] - expected_free[name]) / (largest(expected_free[name]) or 1.0),
                 )
                 before = worst[i].get(name, found)
-                # nothing is larger than a NaN, so that one, once met, stays
+                # comparisons with NaN are false, so a NaN must be kept on purpose
                 kept = found if found.share > before.share or math.isnan(found.share) else before
                 worst[i][name] = replace(kept, free_run=found.free_run)
         state = next_state
@@ -158,7 +161,7 @@ def compare(recipe: Recipe, dataset: Dataset, plan: Plan, backends: list[Backend
 
 
 def batches(recipe: Recipe, plan: Plan, steps: int) -> list[tuple[int, np.ndarray, float]]:
-    """Number, indices (B,) and rate of the first `steps` steps, over as many epochs as they take."""
+    """List (number, indices (B,), learning rate) of the first `steps` steps, over as many epochs as they need."""
     rows: list[np.ndarray] = []
     epoch = 0
     while len(rows) < steps:
@@ -170,14 +173,14 @@ def batches(recipe: Recipe, plan: Plan, steps: int) -> list[tuple[int, np.ndarra
 
 
 def batch_of(indices: np.ndarray, model: Model, dataset: Dataset, weights: Named) -> Named:
-    """The rows of a batch in float64 on the host, as the step takes them."""
+    """Return a batch in float64 on the host, in the form that the step uses."""
     rows = model.prepare(dataset.x_train[indices], dataset.y_train[indices], "float64")
     rows |= {name: w[indices] for name, w in weights.items()}
     batch = take_batch(rows, np.arange(len(indices)), np.float64, xp=np)
     return {name: np.asarray(array) for name, array in batch.items()}
 
 
-def magnitudes(state: Any, batch: Named, model: Model, recipe: Recipe, rate: float) -> dict[str, float]:
+def magnitudes(state: Any, batch: Named, model: Model, recipe: Recipe, learning_rate: float) -> dict[str, float]:
     """Return for each tensor the scale of its rounding: the largest sum of absolute terms behind one of its elements.
 
     `state` and `batch` are float64; `recipe.dtype` is the dtype that is judged. Where terms cancel (p - t of a sure
@@ -197,12 +200,12 @@ def magnitudes(state: Any, batch: Named, model: Model, recipe: Recipe, rate: flo
     grads = backward(state["params"], inputs, delta * (w / np.sum(w))[:, None], activation=activation, xp=np)
     inputs_of_update = state | {"grads": grads}
     sizes_of_inputs = tree_map(np.abs, state) | {"grads": size_of_grads}
-    updated = update_magnitudes(make_optimizer(recipe), inputs_of_update, sizes_of_inputs, rate, recipe.dtype)
+    updated = update_magnitudes(make_optimizer(recipe), inputs_of_update, sizes_of_inputs, learning_rate, recipe.dtype)
     named = dict(named_leaves(updated | {"grads": size_of_grads}))
     return {name: largest(leaf) for name, leaf in named.items()} | {"loss": size_of_loss(size_of_z, model)}
 
 
-def update_magnitudes(optimizer: Optimizer, inputs: Any, sizes: Any, rate: float, dtype: str) -> Any:
+def update_magnitudes(optimizer: Optimizer, inputs: Any, sizes: Any, learning_rate: float, dtype: str) -> Any:
     """Return for each number of the new state how far rounding can move it, in units of the dtype's epsilon.
 
     inputs  the parameters, the states of the optimizer and the gradients "grads", float64
@@ -215,8 +218,8 @@ def update_magnitudes(optimizer: Optimizer, inputs: Any, sizes: Any, rate: float
 
     def update(values: Any) -> Any:
         kept = {name: values[name] for name in optimizer.state_names}
-        learning_rate = values["params"][0]["W"].dtype.type(rate)
-        params, optimizer_state = optimizer.update(values["params"], values["grads"], kept, learning_rate)
+        rate = values["params"][0]["W"].dtype.type(learning_rate)
+        params, optimizer_state = optimizer.update(values["params"], values["grads"], kept, rate)
         return {"params": params} | optimizer_state
 
     result = update(inputs)
@@ -234,18 +237,18 @@ def update_magnitudes(optimizer: Optimizer, inputs: Any, sizes: Any, rate: float
 
 
 def size_of_loss(size_of_z: np.ndarray, model: Model) -> float:
-    """The scale of a loss's rounding: cross-entropy is as exact as z, a squared error as z squared."""
+    """Return the scale of a loss's rounding: z for cross-entropy, z squared for a squared error."""
     return largest(size_of_z) ** (1 if model.y_scaling is None else 2)
 
 
 def without_rows(indices: np.ndarray, rows: set[int]) -> np.ndarray:
-    """A batch of the same size with the given rows replaced by its first other row, if there is one."""
+    """Return a batch of the same size in which the first other row, if any, replaces the given rows."""
     clean = [row for row in range(len(indices)) if row not in rows]
     return np.array([indices[clean[0]] if row in rows and clean else index for row, index in enumerate(indices)])
 
 
 def largest(array: np.ndarray) -> float:
-    """The largest absolute value; NaN if there is one."""
+    """Return the largest absolute value; NaN if any value is NaN."""
     return float(np.max(np.abs(array)))
 
 

@@ -1,4 +1,4 @@
-"""What a trained network does with the test part, as the pictures of a run show it: on the host, in bounded time."""
+"""Diagnostics of a trained network on the test part, for the plots of a run: on the host, in bounded time."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,23 +10,23 @@ from lagvis.inference.prediction import outputs, predictions
 from lagvis.training.model import Model
 from lagvis.training.seeding import generator
 
-# Multiplications of forward passes, about a second of NumPy on two cores: more rows than that are drawn by the seed.
-PRODUCTS = 1e10
-MOST_SHOWN = 25  # mistakes
-BINS = 10  # of probabilities
-MOST_UNITS = 64  # whose weights are shown
-MOST_FEATURES = 40  # that are shuffled
-MOST_SHUFFLED = 2000  # rows
+# Multiplications of forward passes, about a second of NumPy on two cores; beyond that a sample of rows is drawn.
+MAX_PRODUCTS = 1e10
+MAX_MISTAKES = 25
+BINS = 10  # of predicted probabilities
+MAX_UNITS = 64  # of the first layer
+MAX_FEATURES = 40  # for permutation importance
+MAX_SHUFFLED_ROWS = 2000
 REPEATS = 5
-LEAST_SHUFFLED = 20  # rows, below which an importance says nothing
-LONGEST_SIDE = 160  # pixels of a picture as it is kept here
+MIN_SHUFFLED_ROWS = 20  # with fewer rows an importance is noise
+MAX_IMAGE_SIDE = 160  # pixels; larger images are thinned out
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A row of the test part that was taken for another class: indices of both, and their probabilities.
+    """Misclassified row of the test part: indices of both classes, and their probabilities.
 
-    x is upright pixels (height, width) or (height, width, 3) where rows are pictures, else the numbers (n_in,).
+    x  pixels (height, width) or (height, width, 3) if rows are images, else numbers (n_in,)
     """
 
     row: int
@@ -39,24 +39,28 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Of rows by the probability of their answer, in bins of equal width: how many, its mean, how many were right.
+    """Calibration curve: rows in bins of equal width of the probability of the predicted class.
 
-    counts (BINS,), probability (BINS,) and right (BINS,), NaN where a bin is empty; `error` is the expected calibration
-    error, the mean of |probability - right| over rows.
+    counts       rows in each bin (BINS,)
+    probability  mean probability in each bin (BINS,), NaN if it is empty
+    correct      share of correct predictions in each bin (BINS,), NaN if it is empty
+    error        expected calibration error: mean of |probability - correct| over rows
     """
 
     counts: np.ndarray
     probability: np.ndarray
-    right: np.ndarray
+    correct: np.ndarray
     error: float
 
 
 @dataclass(frozen=True)
 class Importance:
-    """What is lost when one feature of the rows is shuffled: accuracy, or R^2 where numbers are predicted.
+    """Permutation importance: loss of accuracy, or of R^2 for regression, when one feature is shuffled over rows.
 
-    names, columns (numbers from 1, as the user's table has them), mean and deviation (over REPEATS shuffles) of the
-    features that were tried, of `of`, on `rows` rows.
+    names, columns   of the tested features; columns count from 1, as in the user's table
+    mean, deviation  over REPEATS shuffles, one for each tested feature
+    of               number of all features
+    rows             number of rows used
     """
 
     names: tuple[str, ...]
@@ -69,7 +73,7 @@ class Importance:
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights into units of the first layer: pictures (units, height, width) of `units`, the largest of `of`."""
+    """Weights of the units of the first layer with the largest norms, as images (units, height, width); `of` units."""
 
     units: np.ndarray
     pictures: np.ndarray
@@ -78,11 +82,15 @@ class Weights:
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """Of `rows` rows of the test part, which has `of`; what does not exist for the data or the network is None.
+    """Diagnostics on `rows` of the `of` rows of the test part; None or empty if data or network have no such thing.
 
-    mistakes     the most confident first, at most MOST_SHOWN of `wrong`; calibration: of classes
-    activity     for each hidden layer the share of rows in which each unit is above zero, (n,); of ReLU alone
-    predicted    and true (rows, n_out), in the user's unit, where numbers are predicted
+    wrong         number of misclassified rows
+    mistakes      the most confident mistakes first, at most MAX_MISTAKES
+    calibration   for classification
+    activity      for each hidden ReLU layer the share of rows in which each unit is above zero, (n,)
+    weights       for images
+    importance    for tables
+    predicted, target  (rows, n_out) in the user's unit, for regression
     """
 
     rows: int
@@ -94,50 +102,58 @@ class Diagnostics:
     weights: Weights | None = None
     importance: Importance | None = None
     predicted: np.ndarray | None = None
-    true: np.ndarray | None = None
+    target: np.ndarray | None = None
 
 
 @np.errstate(over="ignore", invalid="ignore")
 def diagnose(model: Model, params: Any, dataset: Dataset, seed: int) -> Diagnostics:
-    """Look at the test part of a data set through the network with these host arrays."""
+    """Compute the diagnostics of a network with host arrays `params` on the test part; `seed` draws samples."""
     rng = generator(seed, "findings")
-    most = max(BINS, int(PRODUCTS / model.parameters))
+    max_rows = max(BINS, int(MAX_PRODUCTS / model.parameters))
     x, y, rows = dataset.x_test, dataset.y_test, np.arange(len(dataset.x_test))
-    if len(rows) > most:
-        rows = np.sort(rng.choice(rows, most, replace=False))
+    if len(rows) > max_rows:
+        rows = np.sort(rng.choice(rows, max_rows, replace=False))
         x, y = x[rows], y[rows]
-    said, p_said, p_truth = (np.empty(len(rows), kind) for kind in (np.int64, np.float64, np.float64))
+    predicted, p_predicted, p_target = (np.empty(len(rows), kind) for kind in (np.int64, np.float64, np.float64))
     active = [np.zeros(width) for width in model.widths[1:-1]]
-    predicted = np.empty((len(rows), model.widths[-1] if model.y_scaling is not None else 0))
+    values = np.empty((len(rows), model.widths[-1] if model.y_scaling is not None else 0))
     first = 0
     for piece in predictions(model, params, x):
         part = slice(first, first := first + len(piece.outputs))
         if model.y_scaling is None:
-            said[part] = piece.outputs.argmax(axis=1)
-            p_said[part], p_truth[part] = piece.outputs.max(axis=1), piece.outputs[np.arange(len(y[part])), y[part]]
+            predicted[part] = piece.outputs.argmax(axis=1)
+            p_predicted[part] = piece.outputs.max(axis=1)
+            p_target[part] = piece.outputs[np.arange(len(y[part])), y[part]]
         else:
-            predicted[part] = piece.outputs
+            values[part] = piece.outputs
         active = [counts + (layer > 0).sum(axis=0) for counts, layer in zip(active, piece.layers[1:], strict=True)]
     activity = tuple(counts / len(rows) for counts in active) if model.activation == "relu" else ()
-    pictures = as_images(x[:1], model.shape) is not None
+    has_images = as_images(x[:1], model.shape) is not None
     names, columns = dataset.feature_names, dataset.feature_columns
-    importance = None if pictures else permutation_importance(model, params, x, y, names, rng, columns)
-    weights = first_layer_weights(model, params) if pictures else None
+    importance = None if has_images else permutation_importance(model, params, x, y, names, rng, columns)
+    weights = first_layer_weights(model, params) if has_images else None
     common: dict[str, Any] = {"activity": activity, "weights": weights, "importance": importance}
     if model.y_scaling is not None:
-        return Diagnostics(len(rows), len(dataset.x_test), predicted=predicted, true=y, **common)
-    wrong = np.flatnonzero(said != y)
-    worst = wrong[np.argsort(-p_said[wrong], kind="stable")[:MOST_SHOWN]]
+        return Diagnostics(len(rows), len(dataset.x_test), predicted=values, target=y, **common)
+    wrong = np.flatnonzero(predicted != y)
+    worst = wrong[np.argsort(-p_predicted[wrong], kind="stable")[:MAX_MISTAKES]]
     mistakes = tuple(
-        Mistake(int(rows[i]), as_image(x[i], model.shape), int(y[i]), int(said[i]), float(p_truth[i]), float(p_said[i]))
+        Mistake(
+            int(rows[i]),
+            as_image(x[i], model.shape),
+            int(y[i]),
+            int(predicted[i]),
+            float(p_target[i]),
+            float(p_predicted[i]),
+        )
         for i in worst
     )
-    calibration = calibration_curve(p_said, said == y)
+    calibration = calibration_curve(p_predicted, predicted == y)
     return Diagnostics(len(rows), len(dataset.x_test), len(wrong), mistakes, calibration, **common)
 
 
 def as_images(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Rows (N, n_in) as pictures (N, height, width) or, of three colours, (N, height, width, 3); None for a table."""
+    """Return rows (N, n_in) as images (N, height, width) or, in colour, (N, height, width, 3); None for a table."""
     colours_first = len(shape) == 3 and shape[0] == 3 and shape[2] != 3
     pictures = np.moveaxis(x.reshape(-1, *shape), 1, -1) if colours_first else x.reshape(-1, *shape)
     if pictures.ndim == 4 and 1 in pictures.shape[1:]:
@@ -146,31 +162,31 @@ def as_images(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
     colours = pictures.ndim == 4 and pictures.shape[3] == 3
     if not grey and not colours:
         return None
-    step = -(-max(pictures.shape[1:3]) // LONGEST_SIDE)
+    step = -(-max(pictures.shape[1:3]) // MAX_IMAGE_SIDE)
     return pictures[:, ::step, ::step]
 
 
 def as_image(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """One row (n_in,), upright if it is a picture."""
+    """Return one row (n_in,), reshaped if it is an image."""
     pictures = as_images(x[None], shape)
     return x if pictures is None else pictures[0]
 
 
-def calibration_curve(probability: np.ndarray, right: np.ndarray) -> Calibration:
-    """Of answers (N,) with their probabilities, and whether each was right."""
+def calibration_curve(probability: np.ndarray, correct: np.ndarray) -> Calibration:
+    """Return the curve of predictions with `probability` (N,), of which `correct` (N,) are True."""
     bins = np.clip(np.ceil(probability * BINS).astype(np.int64) - 1, 0, BINS - 1)
     counts = np.bincount(bins, minlength=BINS)
-    sums = [np.bincount(bins, weights=values, minlength=BINS) for values in (probability, right)]
+    sums = [np.bincount(bins, weights=values, minlength=BINS) for values in (probability, correct)]
     error = float(np.abs(sums[0] - sums[1]).sum() / len(probability))
     filled = np.where(counts > 0, counts, np.nan)
     return Calibration(counts, sums[0] / filled, sums[1] / filled, error)
 
 
 def first_layer_weights(model: Model, params: Any) -> Weights | None:
-    """Of the units with the largest weights into them, in their own order; colours added up."""
+    """Return the weights of the units with the largest norms, in the order of the units; colours are summed."""
     columns = params[0]["W"]
     norms = np.linalg.norm(columns.astype(np.float64), axis=0)
-    units = np.sort(np.argsort(-norms, kind="stable")[:MOST_UNITS])
+    units = np.sort(np.argsort(-norms, kind="stable")[:MAX_UNITS])
     pictures = as_images(columns[:, units].T, model.shape)
     if pictures is None:
         return None
@@ -181,17 +197,17 @@ def permutation_importance(
     model: Model, params: Any, x: np.ndarray, y: np.ndarray, names: tuple[str, ...], rng: np.random.Generator,
     columns: tuple[int, ...] = (),
 ) -> Importance | None:  # fmt: skip
-    """Permutation importance (Breiman 2001): each feature shuffled over rows, REPEATS times.
+    """Return the permutation importance (Breiman 2001): each feature shuffled over rows, REPEATS times.
 
-    Of many features those are tried whose weights, of standardised features, are largest.
+    Of more than MAX_FEATURES features, those with the largest weights are tested. None with too few rows.
     """
     norms = np.linalg.norm(params[0]["W"].astype(np.float64), axis=1)
-    features = np.sort(np.argsort(-norms, kind="stable")[:MOST_FEATURES])
-    most = min(MOST_SHUFFLED, int(PRODUCTS / (model.parameters * len(features) * REPEATS)))
+    features = np.sort(np.argsort(-norms, kind="stable")[:MAX_FEATURES])
+    most = min(MAX_SHUFFLED_ROWS, int(MAX_PRODUCTS / (model.parameters * len(features) * REPEATS)))
     if len(x) > most:
         rows = rng.choice(len(x), most, replace=False)
         x, y = x[rows], y[rows]
-    if len(x) < LEAST_SHUFFLED:
+    if len(x) < MIN_SHUFFLED_ROWS:
         return None
     before = score(model, params, x, y)
     lost = np.empty((len(features), REPEATS))
@@ -208,7 +224,7 @@ def permutation_importance(
 
 
 def score(model: Model, params: Any, x: np.ndarray, y: np.ndarray) -> float:
-    """Accuracy, or the mean over targets of R^2; a target that does not vary counts as one of variance 1."""
+    """Return the accuracy, or the mean R^2 over targets; a constant target counts as one of variance 1."""
     found = outputs(model, params, x)
     if model.y_scaling is None:
         return float(np.mean(found.argmax(axis=1) == y))

@@ -1,4 +1,4 @@
-"""What a trained network says of rows: on the host, in pieces, whatever trained it."""
+"""Prediction with a trained network: on the host, in chunks, whatever backend trained it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,9 +16,10 @@ from lagvis.training.model import Model
 
 @dataclass(frozen=True)
 class Prediction:
-    """Of N rows: outputs (N, n_out), and each layer's input a_0 (N, n_0), ..., a_(L-1), in the network's dtype.
+    """Prediction for N rows.
 
-    Outputs are probabilities (float64, each row of sum 1) for classes, and numbers in the user's unit otherwise.
+    outputs  (N, n_out): probabilities (float64, each row sums to 1) for classes, else numbers in the user's unit
+    layers   input of each layer, a_0 (N, n_0), ..., a_(L-1), in the network's dtype
     """
 
     outputs: np.ndarray
@@ -26,7 +27,7 @@ class Prediction:
 
 
 def predict(model: Model, params: Any, x: np.ndarray) -> Prediction:
-    """Of rows x (N, n_0) as a data set has them: uint8, or numbers before their standardisation; all layers kept."""
+    """Predict rows x (N, n_0) as a data set holds them, uint8 or numbers before standardisation; keep all layers."""
     scaled = x * PIXEL_SCALE if model.x_scaling is None else model.x_scaling.apply(x)
     scaled = scaled.astype(params[0]["W"].dtype)
     output, inputs = forward(params, scaled, activation=ACTIVATIONS[model.activation], xp=np)
@@ -37,11 +38,11 @@ def predict(model: Model, params: Any, x: np.ndarray) -> Prediction:
 
 
 def predictions(model: Model, params: Any, x: np.ndarray) -> Iterator[Prediction]:
-    """As `predict`, piece by piece in order, so that memory does not grow with the rows."""
+    """Yield the predictions of `predict` in chunks of rows, in order, so that memory does not grow with the rows."""
     rows = max(1, min(CHUNK_ROWS, CHUNK_VALUES // max(model.widths)))
     return (predict(model, params, x[first : first + rows]) for first in range(0, len(x), rows))
 
 
 def outputs(model: Model, params: Any, x: np.ndarray) -> np.ndarray:
-    """The outputs alone of all rows, (N, n_out) float64."""
+    """Return the outputs alone for all rows, (N, n_out) float64."""
     return np.concatenate([piece.outputs for piece in predictions(model, params, x)])

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from lagvis.data.messages import percent
 from lagvis.report.text import (
     align_columns,
     confusion_text,
@@ -10,7 +11,6 @@ from lagvis.report.text import (
     duration,
     escape_control,
     finite_or_none,
-    percent,
     pluralize,
 )
 from lagvis.training.evaluation import Metrics
@@ -139,7 +139,7 @@ def is_valid_report(report: Summary) -> bool:
         and type(report.get("seed")) is int
         and is_number(report.get("seconds"))
         and all(is_number_or_null(report, f"{part}_{metric}") for part in PARTS for metric in ("loss", "accuracy"))
-        and is_number_or_null(report, "train_objective")
+        and is_number_or_null({"train_objective": None} | report, "train_objective")  # earlier versions wrote none
         and (are_classes_valid(report) if "classes" in report else are_errors_valid(report))
     )
 

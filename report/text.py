@@ -5,6 +5,7 @@ import string
 from collections.abc import Sequence
 from typing import Any
 
+from lagvis.data.messages import percent
 from lagvis.training.evaluation import Metrics
 
 MAX_MATRIX_CLASSES = 20  # of a confusion matrix; of more classes a list is printed
@@ -16,19 +17,6 @@ MAX_WORST_CLASSES = 10
 def finite_or_none(value: Any) -> Any:
     """Return the value, or None for NaN and infinity, which JSON cannot hold."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def percent(fraction: float, digits: int = 2) -> str:
-    """Return a fraction as a percentage: 0.9786 -> 97.86%.
-
-    Only exactly 0 and 1 are written 0.00% and 100.00%: 0.99996 is >99.99%, and 0.00004 is <0.01%.
-    """
-    text = f"{100 * fraction:.{digits}f}"
-    if fraction < 1 and float(text) >= 100:
-        return f">{100 - 10**-digits:.{digits}f}%"
-    if fraction > 0 and float(text) == 0:
-        return f"<{10**-digits:.{digits}f}%"
-    return text.removeprefix("-") + "%" if fraction == 0 else text + "%"
 
 
 def duration(seconds: float) -> str:

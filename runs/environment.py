@@ -1,4 +1,4 @@
-"""What the result of a run depends on and its recipe does not say."""
+"""Record what the result of a run depends on beside its recipe."""
 
 import hashlib
 import platform
@@ -17,9 +17,9 @@ from lagvis.training.recipe import Recipe
 def describe_environment(
     recipe: Recipe, dataset: Dataset, plan: Plan, backend: Backend, *, version: str, command: list[str]
 ) -> dict[str, Any]:
-    """As environment.json has it: versions, the device and how it is used, the command line, the data by their sha256.
+    """Return the content of environment.json: versions, device and its settings, command line, digests of the data.
 
-    `version` is Lagvis's own.
+    `version` is the version of Lagvis; `command` is the program and its arguments.
     """
     return {
         "lagvis": version,

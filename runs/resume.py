@@ -1,4 +1,4 @@
-"""Going on with a run: from where, whether it is still the same run, and what a changed setting does to it."""
+"""Resume a run: check that it is the same run, find its start, and report the effect of changed settings."""
 
 from dataclasses import asdict, fields, replace
 from typing import Any
@@ -16,27 +16,25 @@ from lagvis.training.plan import Plan
 from lagvis.training.recipe import Recipe
 from lagvis.tree import tree_map
 
-# Settings that may change between two parts of a run; any other makes another network, other batches or other numbers.
-# (`data` may have moved: `check_data` holds that they are the same.)
+# Settings that a resumed run can change. Any other would change the network, the batches or the meaning of the numbers.
+# (The path of the data can change; `check_data` compares their content.)
 CHANGEABLE = ("data", "epochs", "lr", "momentum", "nesterov", "schedule", "warmup", "label_smoothing")
 
-
-# What environment.json holds and the numbers do not depend on, or what is judged by itself.
+# Entries of environment.json on which the numbers do not depend, or which are checked on their own.
 IGNORED_KEYS = ("lagvis", "command", "seed", "data", "sha256", "init_from", "resumed")
 
-
-# What a model tells of the rows that it saw, and a network can go over to others from.
+# Fields of a model that describe its training data; a network can start training on data where they differ.
 DATA_FIELDS = ("shape", "feature_names", "label_names", "mnist_style", "background")
 
 
 def changed_settings(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
-    """The settings that differ, as (old, new); RecipeError for one that a run cannot change on its way."""
+    """Return the settings that differ, as {key: (old, new)}; RecipeError if a resumed run cannot change one."""
     before, after = asdict(old), asdict(new)
     differing = {key: (before[key], after[key]) for key in before if before[key] != after[key]}
-    for key, (was, would_be) in differing.items():
+    for key, (was, wanted) in differing.items():
         if key not in CHANGEABLE:
             raise RecipeError(
-                f"{key} was {was!r} and would be {would_be!r}: that would be another run; train it without --resume "
+                f"{key} is {was!r} in this run, not {wanted!r}; begin a new run without --resume "
                 f"(a resumed run can change {', '.join(CHANGEABLE)})"
             )
     return differing
@@ -46,39 +44,42 @@ def check_data(
     dataset: Dataset,
     checkpoint: Checkpoint | None,
     environment: dict[str, Any],
-    cure: str = "train anew without --resume",
+    remedy: str = "begin a new run without --resume",
 ) -> None:
-    """DataError unless the data are, byte for byte, those that the run was trained on."""
+    """Raise DataError if the data differ from those that the run was trained on; `remedy` says what to do instead."""
     if checkpoint is not None and checkpoint.data not in ("", dataset.digest):
-        there = {*dataset.sha256.values()}
-        files = sorted(name for name, sha256 in environment.get("sha256", {}).items() if sha256 not in there)
+        found = {*dataset.sha256.values()}
+        files = sorted(name for name, sha256 in environment.get("sha256", {}).items() if sha256 not in found)
         raise DataError(
-            f"the data of this run have changed since it began ({', '.join(files) or 'its files'}, by its sha256); "
-            f"bring the old ones back, or {cure}"
+            f"the data of this run have changed since it began (sha256 of {', '.join(files) or 'its files'}); "
+            f"restore them, or {remedy}"
         )
 
 
 def resume_state(checkpoint: Checkpoint, model: Model, plan: Plan, recipe: Recipe) -> Checkpoint:
-    """The checkpoint as a start of `fit`: held against the recipe's model and calls, optimizer states it lacks at 0."""
+    """Return the checkpoint as the start of `fit`, with zeros for an optimizer state that it lacks.
+
+    Raise CheckpointError if it does not belong to this model and recipe, RecipeError if it is beyond the last epoch.
+    """
     differing = differing_fields(model, checkpoint.model)
     if str(checkpoint.state["params"][0]["W"].dtype) != recipe.dtype:
         differing.append("dtype")
     if differing:
         raise CheckpointError(
-            f"the checkpoint and the recipe of this run differ in {', '.join(differing)}; one of them is not its own"
+            f"checkpoint and recipe of this run differ in {', '.join(differing)}; one of them belongs to another run"
         )
     if recipe.epochs < checkpoint.epoch or plan.steps_per_epoch * recipe.epochs < checkpoint.step:
         raise RecipeError(
-            f"epochs is {recipe.epochs}, and {checkpoint.step:,} steps ({checkpoint.epoch} whole epochs of "
-            f"{plan.steps_per_epoch:,}) are done already; expected at least as many epochs as that"
+            f"epochs is {recipe.epochs}, but {checkpoint.step:,} steps ({checkpoint.epoch} full epochs of "
+            f"{plan.steps_per_epoch:,}) are done; expected at least as many epochs"
         )
     whole, within = divmod(checkpoint.step, plan.steps_per_epoch)
     ended = (whole, within) == (checkpoint.epoch + 1, 0) and checkpoint.totals
     on_grid = within % plan.steps_per_call == 0 or within in (plan.full_batches, plan.steps_per_epoch)
     if not (ended or (whole == checkpoint.epoch and on_grid)):
         raise CheckpointError(
-            f"the checkpoint stands at step {checkpoint.step} of epoch {checkpoint.epoch + 1}, where a run of this "
-            "recipe never stops; it is not its own"
+            f"the checkpoint was taken at step {checkpoint.step} of epoch {checkpoint.epoch + 1}, where a run of this "
+            "recipe never stops; it belongs to another run"
         )
     params = checkpoint.state["params"]
     zero = zero_optimizer_state(make_optimizer(recipe), params)
@@ -87,32 +88,28 @@ def resume_state(checkpoint: Checkpoint, model: Model, plan: Plan, recipe: Recip
 
 
 def init_from(network: Checkpoint, model: Model, recipe: Recipe) -> Checkpoint:
-    """The parameters of another network as the start of a run; CheckpointError where they mean something else there."""
+    """Return the parameters of another network as the start of a run; CheckpointError if they do not fit its model."""
     differing = [name for name in differing_fields(model, network.model) if name not in DATA_FIELDS]
     if model.feature_names and network.model.feature_names and model.feature_names != network.model.feature_names:
         differing.append("feature_names")
     if differing:
         raise CheckpointError(
-            f"the network to begin with differs from that of the recipe and its data in {', '.join(differing)}; "
+            f"the initial network differs from that of the recipe and its data in {', '.join(differing)}; "
             "make them equal"
         )
     with np.errstate(over="ignore"):
         params = tree_map(lambda a: np.asarray(a, dtype=recipe.dtype, order="C"), network.state["params"])
     if not all_finite(params):
-        raise CheckpointError(
-            f"the network to begin with has weights too large for {recipe.dtype}; use --dtype float64"
-        )
-    # its standardisation belongs to its weights, whatever rows these are
+        raise CheckpointError(f"the initial network has weights too large for {recipe.dtype}; use --dtype float64")
+    # the weights were trained with that standardisation, so it is kept for the new data
     model = replace(model, x_scaling=network.model.x_scaling, y_scaling=network.model.y_scaling)
     return Checkpoint(model, {"params": params} | zero_optimizer_state(make_optimizer(recipe), params), 0, 0)
 
 
 def differing_fields(a: Model, b: Model) -> list[str]:
-    """The fields in which two models differ; of standardisations only whether there is one."""
-    there = [replace(model, x_scaling=None, y_scaling=None) for model in (a, b)]
-    differing = [
-        field.name for field in fields(Model) if getattr(there[0], field.name) != getattr(there[1], field.name)
-    ]
+    """List the fields in which two models differ; of a standardisation only whether there is one."""
+    bare = [replace(model, x_scaling=None, y_scaling=None) for model in (a, b)]
+    differing = [field.name for field in fields(Model) if getattr(bare[0], field.name) != getattr(bare[1], field.name)]
     scalings = ("x_scaling", "y_scaling")
     return differing + [name for name in scalings if (getattr(a, name) is None) != (getattr(b, name) is None)]
 
@@ -122,26 +119,27 @@ def resume_message(
     plan: Plan,
     old: Recipe,
     new: Recipe,
+    old_environment: dict[str, Any],
     environment: dict[str, Any],
-    now: dict[str, Any],
 ) -> str:
-    """One line before the first step: from where it goes on, what changed, and what that does to rate and bytes."""
+    """Return one sentence for the user: where the run continues, and what was changed with which effect."""
     if checkpoint is None:
-        line = "Nothing of this run was saved yet: it begins anew"
+        parts = ["This run has no checkpoint yet: it starts from the beginning"]
     else:
-        line = f"Going on after step {checkpoint.step:,}, {checkpoint.epoch} of {new.epochs} epochs done"
-    differing = changed_settings(old, new)
-    if differing:
-        line += "; " + ", ".join(f"{key} {was} -> {becomes}" for key, (was, becomes) in differing.items())
-        step = checkpoint.step if checkpoint else 0
-        rates = [learning_rate_at(recipe, plan, step) for recipe in (old, new)]
-        if step < plan.steps_per_epoch * new.epochs and {*differing} & {"epochs", "lr", "schedule", "warmup"}:
-            line += f"; the rate of the next step is {rates[1]:.6g}"
-            line += f" instead of {rates[0]:.6g}" if rates[0] != rates[1] else ", as before"
-    moved = [f"{key} {old} -> {new}" for key, (old, new) in changed_environment(environment, now).items()]
+        parts = [f"Resuming after step {checkpoint.step:,}, {checkpoint.epoch} of {new.epochs} epochs done"]
+    settings = changed_settings(old, new)
+    if settings:
+        parts.append(", ".join(f"{key} {before} -> {after}" for key, (before, after) in settings.items()))
+    step = checkpoint.step if checkpoint else 0
+    if step < plan.steps_per_epoch * new.epochs and settings.keys() & {"epochs", "lr", "schedule", "warmup"}:
+        before, after = (learning_rate_at(recipe, plan, step) for recipe in (old, new))
+        comparison = f" instead of {before:.6g}" if before != after else ", as before"
+        parts.append(f"the learning rate of the next step is {after:.6g}{comparison}")
+    moved = changed_environment(old_environment, environment)
     if moved:
-        line += f"; {', '.join(moved)}: the bytes will not be those of an unbroken run"
-    return line + "."
+        changes = ", ".join(f"{key} {before} -> {after}" for key, (before, after) in moved.items())
+        parts.append(f"{changes}: the bytes will differ from those of an unbroken run")
+    return "; ".join(parts) + "."
 
 
 def learning_rate_at(recipe: Recipe, plan: Plan, step: int) -> float:

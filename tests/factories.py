@@ -1,4 +1,4 @@
-"""Data sets and runs so small that a test may make them anew."""
+"""Small data sets, recipes and runs."""
 
 import gzip
 from collections.abc import Callable
@@ -24,13 +24,13 @@ STANDARD = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-i
 
 
 def idx_bytes(array: np.ndarray, kind: str = "u1") -> bytes:
-    """An array as IDX, written from the description of the format."""
+    """Return an array as an IDX file, written from the description of the format."""
     head = bytes([0, 0, IDX_CODES[kind], array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
     return head + array.astype(f">{kind}").tobytes()
 
 
 def bands(rows: int, classes: int = 4, seed: int = 7) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures (rows, 6, 6) of bytes with a bright band at the height of their class, every class in turn."""
+    """Return images (rows, 6, 6) of bytes and their classes in turn; the row of the class is bright."""
     rng = np.random.default_rng(seed)
     y = np.arange(rows) % classes
     x = rng.integers(0, 60, (rows, 6, 6))
@@ -41,7 +41,7 @@ def bands(rows: int, classes: int = 4, seed: int = 7) -> tuple[np.ndarray, np.nd
 def write_folder(
     folder: Path, names: tuple[str, ...] = STANDARD, *, packed: bool = False, labels_from: int = 0, kind: str = "u1"
 ) -> Path:
-    """Four IDX files of 40 and 12 bands; labels of the IDX type `kind` begin with `labels_from`."""
+    """Write four IDX files of 40 and 12 bands; labels have the IDX type `kind` and begin with `labels_from`."""
     (x_train, y_train), (x_test, y_test) = bands(40), bands(12, seed=8)
     contents = (
         idx_bytes(x_train),
@@ -57,13 +57,13 @@ def write_folder(
 
 
 def classes(rows: int = 120, classes: int = 4, test_rows: int = 30) -> Dataset:
-    """Bands to tell apart."""
+    """Return the bands as a data set for classification."""
     (x, y), (x_test, y_test) = bands(rows, classes), bands(test_rows, classes, seed=8)
     return as_classification(Source("bands", x, y, x_test, y_test, {}))
 
 
 def numbers(rows: int = 120, test_rows: int = 30) -> Dataset:
-    """Two targets on scales far apart, linear in three numbers but for a little noise."""
+    """Return a data set for regression: two targets on very different scales, linear in three features, with noise."""
     rng = np.random.default_rng(3)
     x = rng.normal(5.0, 2.0, (rows + test_rows, 3))
     slopes = np.array([[1.0, 200.0], [-2.0, 100.0], [0.5, -300.0]])
@@ -86,9 +86,10 @@ def run(
     start: Checkpoint | None = None,
     backend: Backend | None = None,
 ) -> list[Event]:
-    """Every event of a run (on NumPy, from its beginning) that is asked to stop once `stop_at` holds of an event.
+    """Return all events of a run, on NumPy and from its beginning by default.
 
-    A validation part is taken as asked for by hand.
+    The run is asked to stop once `stop_at` is true of an event. A validation part too large raises, as when the user
+    asked for it.
     """
     plan = make_plan(recipe, dataset, strict_validation=True)
     backend = backend or select("cpu", dtype=recipe.dtype)
@@ -99,23 +100,23 @@ def run(
 
 
 def last(events: list[Event]) -> Finished:
-    """The event that a run ends with."""
+    """Return the event that a run ended with."""
     assert isinstance(events[-1], Finished)
     return events[-1]
 
 
 def epochs(events: list[Event]) -> list[EpochEnded]:
-    """The epochs that have ended."""
+    """Return the EpochEnded events."""
     return [event for event in events if isinstance(event, EpochEnded)]
 
 
 def at_step(step: int) -> Callable[[Event], bool]:
-    """Holds of the progress that tells of this step."""
+    """Return a predicate: the event is the Progress of this step."""
     return lambda event: isinstance(event, Progress) and event.step == step
 
 
 def logits(params: list[dict[str, np.ndarray]], x: np.ndarray) -> np.ndarray:
-    """The last z of a ReLU network, in float64 and in so many words."""
+    """Return the logits of a ReLU network in float64, written plainly."""
     for layer in params[:-1]:
         x = np.maximum(x @ layer["W"].astype(np.float64) + layer["b"], 0.0)
     return x @ params[-1]["W"].astype(np.float64) + params[-1]["b"]

@@ -1,4 +1,4 @@
-"""Backends that no one trains on and that see what the real ones forgive."""
+"""Backends for tests, which raise or spoil results where the real ones tolerate a mistake."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ CONVERSIONS = ("__float__", "__int__", "__bool__", "__index__", "__complex__", "
 
 
 class ReadOnlyBackend(Backend):
-    """NumPy whose arrays from the host cannot be written: proof that a step writes into nothing it was given."""
+    """NumPy with read-only arrays: a step that writes into its arguments raises."""
 
     name: ClassVar[str] = "numpy-readonly"
     xp = numpy_namespace
@@ -45,7 +45,7 @@ class ReadOnlyBackend(Backend):
 
 
 class SpoilingBackend(ReadOnlyBackend):
-    """NumPy that fills the old state with NaN after each run: whoever kept it, and not a host copy, is found out."""
+    """NumPy that fills the old state with NaN after each run: code that still uses it gets NaN."""
 
     name: ClassVar[str] = "numpy-spoiling"
 
@@ -67,9 +67,9 @@ class SpoilingBackend(ReadOnlyBackend):
 
 
 class StrictBackend(Backend):
-    """array-api-strict, the standard and nothing more: no masks, no shapes that depend on data, no value to the host.
+    """array-api-strict, limited to the standard: no masks, no shapes that depend on data, no value to the host.
 
-    Its "device1" is memory that NumPy cannot see: what a GPU is, provable on a laptop.
+    Its "device1" is memory that NumPy cannot read, as on a GPU.
     """
 
     name: ClassVar[str] = "strict"
@@ -91,8 +91,8 @@ class StrictBackend(Backend):
         pass
 
     @contextlib.contextmanager
-    def no_way_to_the_host(self) -> Iterator[None]:
-        """While open, every conversion of an array to a Python or NumPy value raises."""
+    def host_conversions_raise(self) -> Iterator[None]:
+        """Make every conversion of an array to a Python or NumPy value raise."""
         kind = type(self.xp.asarray(0.0))
 
         def refuse(array: Any, *args: Any, **kwargs: Any) -> None:
@@ -112,7 +112,7 @@ class StrictBackend(Backend):
         run = plain_scan(step)
 
         def watched(state: Any, inputs: Any, constants: Any) -> Any:
-            with self.no_way_to_the_host():
+            with self.host_conversions_raise():
                 return run(state, inputs, constants)
 
         return watched
@@ -122,7 +122,7 @@ class StrictBackend(Backend):
 
 
 def open_strict(dtype: str, device: str) -> StrictBackend:
-    """The strict witness; DeviceError where array-api-strict is not installed."""
+    """Open the strict backend; raise DeviceError where array-api-strict is not installed."""
     try:
         return StrictBackend(dtype, device)
     except ImportError as error:
@@ -130,7 +130,7 @@ def open_strict(dtype: str, device: str) -> StrictBackend:
 
 
 class DpnpBackend(Backend):
-    """dpnp: arrays of a SYCL device that NumPy cannot see, alive on any x86-64 CPU through Intel's OpenCL runtime."""
+    """dpnp: arrays on a SYCL device that NumPy cannot read; through Intel's OpenCL runtime any x86-64 CPU is one."""
 
     name: ClassVar[str] = "dpnp"
 
@@ -158,9 +158,9 @@ class DpnpBackend(Backend):
 
 
 def open_dpnp(dtype: str) -> DpnpBackend:
-    """The living device array; DeviceError where dpnp or its device is missing."""
+    """Open the dpnp backend; raise DeviceError where dpnp or its device is missing."""
     runtime = Path(sys.prefix) / "lib" / "libintelocl.so"
-    if runtime.exists():  # the wheel registers it under a path that is not there
+    if runtime.exists():  # the wheel registers it under a path that does not exist
         os.environ.setdefault("OCL_ICD_FILENAMES", str(runtime))
     try:
         return DpnpBackend(dtype)

@@ -1,4 +1,4 @@
-"""What replay.py must know of PyTorch: how its calls are seen, and which of them write into given memory."""
+"""Recorder for PyTorch: how its calls are intercepted, and which functions write into given memory."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
@@ -8,27 +8,27 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from lagvis.backends.replay.tape import Recorded, Recorder
+from lagvis.backends.replay.tape import Node, Recorder
 from lagvis.tree import leaves
 
-# functions of torch that take out=; those of the first two lines work number by number
+# Functions of torch that take out=; the first two sets work element by element.
 ELEMENTWISE = {"add", "sub", "mul", "div", "neg", "abs", "exp", "log", "sqrt", "tanh", "maximum", "minimum"}
 COMPARISONS = {"eq", "ne", "gt", "ge", "lt", "le"}
 OTHERS = {"matmul", "sum", "amax", "amin", "argmax", "index_select"}
-# what takes a value to the host, where a replay would find it frozen
+# Methods that take a value to the host, where a replay would find it frozen.
 VALUES = {"__bool__", "__float__", "__int__", "__index__", "item", "tolist", "numpy"}
-# what Python calls them where they are operators
+# Names of Python's operators where they differ from torch's functions.
 OPERATORS = {"truediv": "div", "true_divide": "div", "radd": "add", "rmul": "mul"}
 
 
-def name_of(function: Any) -> str:
-    """The name that a function, method or operator has in `torch`."""
+def torch_name(function: Any) -> str:
+    """Return the name that a function, method or operator has in `torch`."""
     name = getattr(function, "__name__", "").strip("_")
     return OPERATORS.get(name, name)
 
 
 def numbers_as_tensors(arguments: list[Any]) -> list[Any]:
-    """Python's numbers beside floating-point tensors as tensors, which PyTorch would make of them in every call."""
+    """Turn Python numbers beside floating-point tensors into tensors, which PyTorch would do again in every call."""
     kinds = {a.dtype for a in arguments if isinstance(a, torch.Tensor)}
     if len(kinds) != 1 or not next(iter(kinds)).is_floating_point:
         return arguments
@@ -41,7 +41,7 @@ class TorchRecorder(Recorder):
 
     def __init__(self) -> None:
         super().__init__()
-        self._found: dict[int, Recorded] = {}
+        self._nodes: dict[int, Node] = {}
 
     def recording(self) -> AbstractContextManager[Any]:
         recorder = self
@@ -52,25 +52,25 @@ class TorchRecorder(Recorder):
 
         return Mode()
 
-    def handle(self, array: Recorded) -> torch.Tensor:
-        self._found[id(array.value)] = array
-        return array.value
+    def proxy(self, node: Node) -> torch.Tensor:
+        self._nodes[id(node.value)] = node
+        return node.value
 
-    def find(self, handle: Any) -> Recorded | None:
-        return self._found.get(id(handle))
+    def node_of(self, proxy: Any) -> Node | None:
+        return self._nodes.get(id(proxy))
 
     def call(self, function: Any, arguments: Any, options: dict[str, Any]) -> Any:
-        """Compute once, and record if the answer is an array."""
+        """Compute the call once; record it if the result is a tensor that depends on a node."""
         name = getattr(function, "__name__", "")
         if name.startswith("__i") and hasattr(torch.Tensor, "__" + name[3:]):
-            function = getattr(torch.Tensor, "__" + name[3:])  # `a *= b` makes a new array: see replay.py
+            function = getattr(torch.Tensor, "__" + name[3:])  # `a *= b` makes a new array, as in NumpyRecorder
         elif name in VALUES:
-            raise TypeError("a step cannot ask for the value of an array")
+            raise TypeError("a step cannot use the value of an array in Python")
         elif name.endswith("_") and not name.endswith("__"):
             raise TypeError(f"a step must not write into its arrays: {name}")
         value = function(*arguments, **options)
-        if isinstance(value, torch.Tensor) and any(self.find(a) for a in leaves([arguments, options])):
-            self.handle(self.record(function, arguments, options, value))
+        if isinstance(value, torch.Tensor) and any(self.node_of(a) for a in leaves([arguments, options])):
+            self.proxy(self.record(function, arguments, options, value))
         return value
 
     def copy(self, array: torch.Tensor) -> torch.Tensor:
@@ -79,19 +79,19 @@ class TorchRecorder(Recorder):
     def share_memory(self, a: torch.Tensor, b: torch.Tensor) -> bool:
         return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
 
-    def elementwise(self, call: Recorded) -> bool:
-        return name_of(call.function) in ELEMENTWISE
+    def elementwise(self, call: Node) -> bool:
+        return torch_name(call.function) in ELEMENTWISE
 
-    def copying(self, to: torch.Tensor, source: torch.Tensor) -> Callable[[], Any]:
+    def copy_call(self, to: torch.Tensor, source: torch.Tensor) -> Callable[[], Any]:
         return partial(to.copy_, source)
 
-    def into(
+    def call_into(
         self, out: torch.Tensor, function: Any, arguments: list[Any], options: dict[str, Any]
     ) -> Callable[[], Any]:
-        name = name_of(function)
+        name = torch_name(function)
         options = {key: value for key, value in options.items() if value is not None}
         if name == "to":
-            return self.copying(out, arguments[0])
+            return self.copy_call(out, arguments[0])
         if name in ELEMENTWISE | COMPARISONS:
             arguments = numbers_as_tensors(arguments)
         if name in ELEMENTWISE | COMPARISONS | OTHERS:

@@ -73,23 +73,7 @@ def parse_idx(file: BinaryIO, path: Path, max_bytes: int, name: str) -> tuple[np
 
     Returns the array and the sha256 of the bytes.
     """
-    digest = hashlib.sha256()
-    head = file.read(4)
-    if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in TYPES or head[3] == 0:
-        found = describe_start(head + file.read(START_BYTES), path)
-        types = ", ".join(f"{code:02x}" for code in TYPES)
-        raise DataError(
-            f"{name} is not IDX: {found}; IDX begins with 00 00, a type of {types} and a count of 1 to {MAX_AXES} axes"
-        )
-    if head[3] > MAX_AXES:
-        raise DataError(f"{name} claims {head[3]} axes; expected {MAX_AXES} at most (MNIST's own files have 1 or 3)")
-    lengths = file.read(4 * head[3])
-    if len(lengths) < 4 * head[3]:
-        raise DataError(
-            f"{name} ends inside its header: {4 + len(lengths)} bytes found, {4 + 4 * head[3]} expected; fetch it again"
-        )
-    shape = tuple(int.from_bytes(lengths[i : i + 4], "big") for i in range(0, len(lengths), 4))
-    dtype = np.dtype(TYPES[head[2]])
+    header, shape, dtype = read_header(file, path, name)
     size = math.prod(shape) * dtype.itemsize
     if 0 in shape:
         raise DataError(
@@ -112,9 +96,30 @@ def parse_idx(file: BinaryIO, path: Path, max_bytes: int, name: str) -> tuple[np
             f"{name} goes on after the {size:,} bytes of its shape {shape}; header and content do not match: "
             "fetch it again"
         )
-    for piece in (head, lengths, content):
-        digest.update(piece)
-    return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False), digest.hexdigest()
+    digest = hashlib.sha256(header)
+    digest.update(content)
+    array = np.frombuffer(content, dtype).reshape(shape)
+    return array.astype(dtype.newbyteorder("="), copy=False), digest.hexdigest()
+
+
+def read_header(file: BinaryIO, path: Path, name: str) -> tuple[bytes, tuple[int, ...], np.dtype]:
+    """Read the header of an open file; return its bytes, and the shape and the type of the array after it."""
+    head = file.read(4)
+    if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in TYPES or head[3] == 0:
+        found = describe_start(head + file.read(START_BYTES), path)
+        types = ", ".join(f"{code:02x}" for code in TYPES)
+        raise DataError(
+            f"{name} is not IDX: {found}; IDX begins with 00 00, a type of {types} and a count of 1 to {MAX_AXES} axes"
+        )
+    if head[3] > MAX_AXES:
+        raise DataError(f"{name} claims {head[3]} axes; expected {MAX_AXES} at most (MNIST's own files have 1 or 3)")
+    lengths = file.read(4 * head[3])
+    if len(lengths) < 4 * head[3]:
+        raise DataError(
+            f"{name} ends inside its header: {4 + len(lengths)} bytes found, {4 + 4 * head[3]} expected; fetch it again"
+        )
+    shape = tuple(int.from_bytes(lengths[i : i + 4], "big") for i in range(0, len(lengths), 4))
+    return head + lengths, shape, np.dtype(TYPES[head[2]])
 
 
 def describe_start(start: bytes, path: Path) -> str:

@@ -217,7 +217,7 @@ def assign_roles(folder: Path, files: list[IdxFile]) -> dict[str, IdxFile]:
 
 
 def find_candidates(files: list[IdxFile]) -> list[IdxFile]:
-    """Return the IDX files of training and test parts, without those that name no part beside others that do."""
+    """Return the IDX files of training and test parts, except unnamed parts beside named ones."""
     candidates = [file for file in files if file.axes and file.role in STANDARD_NAMES]
     if any(file.part in ("train", "test") for file in candidates):
         return [file for file in candidates if file.part]

@@ -49,24 +49,22 @@ def labelled_columns_for_network(dialect: Dialect, spec: InputSpec) -> Columns:
     columns = columns_for_network(dialect, spec)
     if columns.labels:
         return columns
-    name, known = dialect.file.name, spec.target_names or spec.label_names
-    if not columns.by_name or len(spec.target_names) > 1:
-        raise DataError(
-            f"{name} has no label column{f' ({list_columns(known)})' if known else ''}; add it: evaluate.py compares "
-            "predictions with labels"
-        )
-    candidates = [c for c in columns.unused if dialect.names[c].casefold() in LABEL_NAMES]
-    if len(candidates) != 1:
-        candidates = list(columns.unused)
-    if len(candidates) != 1:
-        found = f"beside the features it has {list_columns([dialect.names[c] for c in columns.unused])}"
-        raise DataError(
-            f"{name} has no label column {list_columns(known)!r}; "
-            f"{found if columns.unused else 'it has the features alone'}; "
-            f"{'name the label column with --label' if columns.unused else 'add the label column'}"
-        )
-    unused = tuple(c for c in columns.unused if c not in candidates)
-    return Columns(columns.features, candidates, unused, by_name=True)
+    label = guess_among_unused(dialect, columns) if columns.by_name and len(spec.target_names) <= 1 else None
+    if label is None:
+        known = list_columns(spec.target_names or spec.label_names)
+        unused = list_columns([dialect.names[c] for c in columns.unused])
+        found = f"; beside the features it has {unused}: name the label with --label" if unused else "; add it"
+        raise DataError(f"{dialect.file.name} has no label column{f' {known}' if known else ''}{found}")
+    return Columns(columns.features, [label], tuple(c for c in columns.unused if c != label), by_name=True)
+
+
+def guess_among_unused(dialect: Dialect, columns: Columns) -> int | None:
+    """Return the only unused column with the name of a label, or the only unused column; None without such a one."""
+    named = [c for c in columns.unused if dialect.names[c].casefold() in LABEL_NAMES]
+    for candidates in (named, columns.unused):
+        if len(candidates) == 1:
+            return candidates[0]
+    return None
 
 
 def columns_by_name(dialect: Dialect, spec: InputSpec) -> Columns:

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from lagvis.data.messages import percent
 from lagvis.inference.diagnostics import Importance, Mistake
 from lagvis.report.html.document import Table
 from lagvis.report.summary import PARTS, Summary
-from lagvis.report.text import percent
 from lagvis.training.model import Model
 
 MAX_CLASSES = 100  # of the table; of more, those of the lowest recall

@@ -113,7 +113,7 @@ def plot_calibration(calibration: Calibration) -> Any:
     bins = len(calibration.counts)
     filled = calibration.counts > 0
     upper.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, label="perfectly calibrated")
-    upper.plot(calibration.probability[filled], calibration.right[filled], "o-", color=TRAIN, label="this network")
+    upper.plot(calibration.probability[filled], calibration.correct[filled], "o-", color=TRAIN, label="this network")
     upper.set(ylabel="share of correct predictions", ylim=(-0.03, 1.03), xlim=(0, 1))
     upper.set_title(f"Expected calibration error {calibration.error:.4f}")
     figure.legend(*upper.get_legend_handles_labels(), loc="lower center", ncols=2, fontsize=8)  # below the axes
@@ -169,17 +169,17 @@ def plot_importance(importance: Importance, *, accuracy: bool) -> Any:
 def plot_predictions(diagnostics: Diagnostics, model: Model) -> Any:
     """Plot predicted over true values for each target, and a histogram of their differences."""
     assert diagnostics.predicted is not None
-    assert diagnostics.true is not None
-    count = min(diagnostics.true.shape[1], MAX_TARGETS)
+    assert diagnostics.target is not None
+    count = min(diagnostics.target.shape[1], MAX_TARGETS)
     (unit,) = axis_labels([model.unit], fallbacks=[""])
     suffix = f" ({unit})" if unit else ""
     figure = new_figure(8.0, 3.4 * count)
     fallbacks = [f"target {i + 1}" for i in range(len(model.target_names))]
     names = axis_labels(model.target_names, MAX_TARGET_LENGTH, fallbacks)
-    every = max(1, len(diagnostics.true) // MAX_POINTS)
+    every = max(1, len(diagnostics.target) // MAX_POINTS)
     for k, (left, right) in enumerate(figure.subplots(count, 2, squeeze=False)):
         finite = np.isfinite(diagnostics.predicted[:, k])
-        true, predicted = diagnostics.true[finite, k], diagnostics.predicted[finite, k]
+        true, predicted = diagnostics.target[finite, k], diagnostics.predicted[finite, k]
         if len(true):
             ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
             left.plot(ends, ends, "--", color=GREY, linewidth=1, label="exact")

@@ -1,15 +1,15 @@
-"""The table of compare.py."""
+"""Table of the command `compare`."""
 
 from typing import Any
 
 from lagvis.inference.comparison import Comparison
 from lagvis.report.text import align_columns, finite_or_none
 
-KINKS_SHOWN = 5
+MAX_KINKS = 5
 
 
 def comparison_text(comparison: Comparison) -> str:
-    """Every tensor of every backend, then, where a bound failed, the units that could explain it."""
+    """Return the table of every tensor of every backend, and, if a bound failed, the units that may explain it."""
     rows = [("backend", "tensor", "difference", "relative", "bound", "", "free run")]
     for d in comparison.differences:
         verdict = "pass" if d.passed else "FAIL"
@@ -17,18 +17,18 @@ def comparison_text(comparison: Comparison) -> str:
         rows.append((f"{d.backend} {d.device}", d.tensor, *cells))
     text = align_columns(rows, left=2)
     if comparison.kinks:
-        text += f"\n\nReLU units within rounding of their kink, whose rows were replaced: {len(comparison.kinks)}."
+        text += f"\n\nHidden units at their kink within rounding, whose rows were replaced: {len(comparison.kinks)}."
     if comparison.passed:
         return f"{text}\n\nThe backends agree: all {len(comparison.differences)} bounds hold."
     failed = sum(not d.passed for d in comparison.differences)
     text += f"\n\n{failed} of {len(comparison.differences)} bounds do not hold."
-    for kink in comparison.kinks[:KINKS_SHOWN]:
+    for kink in comparison.kinks[:MAX_KINKS]:
         text += f"\n  step {kink.step}, layer {kink.layer}, row {kink.row}, unit {kink.unit}: z = {kink.z:.1e}"
     return text
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:
-    """The same as one object."""
+    """Return the comparison as one JSON object."""
     return {
         "passed": comparison.passed,
         "differences": [

@@ -3,8 +3,9 @@
 import time
 from pathlib import Path
 
+from lagvis.data.messages import percent
 from lagvis.report.terminal.curve import LABEL_WIDTH, Line, Points, crop_line, draw_chart
-from lagvis.report.text import display_name, duration, metrics_text, percent
+from lagvis.report.text import display_name, duration, metrics_text
 from lagvis.training.evaluation import Metrics
 from lagvis.training.events import EpochEnded, Event, Finished, Progress, Started
 

@@ -1,4 +1,4 @@
-"""What a network says of what it was given: a line a row, and pictures drawn with characters."""
+"""Format predictions as a table, a row a line, and draw pictures with characters."""
 
 from collections.abc import Sequence
 from textwrap import fill, indent
@@ -6,78 +6,98 @@ from typing import Any
 
 import numpy as np
 
-from lagvis.report.text import align_columns, display_name, escape_control, percent
+from lagvis.data.messages import percent
+from lagvis.report.text import align_columns, display_name, escape_control
 
-BLOCKS, PLAIN = " ░▒▓█", " .:*@"
-WIDEST_FILE, LEAST_FILE = 60, 16
+BLOCK_SHADES, ASCII_SHADES = " ░▒▓█", " .:*@"
+MAX_FILE_WIDTH, MIN_FILE_WIDTH = 60, 16  # characters of the column of files
+MIN_NOTE_WIDTH = 16
 
 
 def predictions_text(predictions: Sequence[dict[str, Any]], width: int | None = None) -> str:
-    """The predictions of predict.py as an aligned table: answers with their probabilities, or numbers.
+    """Return the predictions of predict.py as an aligned table: classes with their probabilities, or numbers.
 
-    In `width` columns notes that have no room stand below their row, and long names of files are cut further.
+    In `width` columns, notes that do not fit stand below their row, and long names of files are cut further.
     """
-    shown = [dict(p) for p in predictions]
-    numbers = [name for p in shown[:1] for name in p.get("values", ())]
-    heads = [*map(display_name, numbers)] if numbers else ["answer", "probability", "runner-up", "probability"]
-    labelled = any("label" in p for p in shown)
+    targets = list(predictions[0].get("values", ())) if predictions else []
+    labelled = any("label" in prediction for prediction in predictions)
+    cells = [header_cells(targets, labelled)]
+    cells += [
+        value_cells(prediction) + (label_cells(prediction, targets) if labelled else []) for prediction in predictions
+    ]
+    values_width = max(map(len, align_columns([("", *row) for row in cells]).split("\n")))
+    file_width = MAX_FILE_WIDTH if width is None else min(max(width - values_width, MIN_FILE_WIDTH), MAX_FILE_WIDTH)
+    files = ["file", *(row_name(prediction["file"], prediction["row"], file_width) for prediction in predictions)]
+    lines = align_columns([(file, *row) for file, row in zip(files, cells, strict=True)]).split("\n")
+    notes = ["", *(", ".join(prediction["notes"]) for prediction in predictions)]
+    return place_notes(lines, notes, width)
+
+
+def header_cells(targets: list[str], labelled: bool) -> list[str]:
+    """Return the heads of the columns after the file."""
+    names = [display_name(name) for name in targets]
+    heads = list(names) if targets else ["answer", "probability", "runner-up", "probability"]
     if labelled:
-        heads += [f"true {display_name(name)}" for name in numbers] if len(numbers) > 1 else ["true"]
-    rows = [("", *heads)]
-    for p in shown:
-        cells = [f"{value:.6g}{unit_of(p)}" for value in p["values"].values()] if numbers else answer_cells(p)
-        if labelled:
-            label = p.get("label") or ""
-            cells += (
-                [f"{v:.6g}{unit_of(p)}" for v in label.values()] if isinstance(label, dict) else [display_name(label)]
-            )
-            cells += [""] * (len(heads) - len(cells))
-        rows.append(("", *cells))
-    room = (
-        WIDEST_FILE
-        if width is None
-        else max(LEAST_FILE, min(WIDEST_FILE, width - max(map(len, align_columns(rows).split("\n")))))
+        heads += [f"true {name}" for name in names] if len(names) > 1 else ["true"]
+    return heads
+
+
+def value_cells(prediction: dict[str, Any]) -> list[str]:
+    """Return the predicted numbers with their unit, or class, probability and runner-up; dashes for a blank picture."""
+    if "values" in prediction:
+        return [number_text(value, prediction["unit"]) for value in prediction["values"].values()]
+    pairs = (
+        (prediction["answer"], prediction["probability"]),
+        (prediction["runner_up"], prediction["runner_up_probability"]),
     )
-    files = ["file", *(row_name(p["file"], p["row"], room) for p in shown)]
-    lines = align_columns([(file, *cells) for file, (_, *cells) in zip(files, rows, strict=True)]).split("\n")
-    notes = ["", *(", ".join(p["notes"]) for p in shown)]
+    return [
+        cell
+        for name, probability in pairs
+        for cell in (("-", "-") if name is None else (display_name(name), percent(probability)))
+    ]
+
+
+def label_cells(prediction: dict[str, Any], targets: list[str]) -> list[str]:
+    """Return the label of a row, a class or a number for each target; empty cells for a row without one."""
+    label = prediction.get("label")
+    if label is None:
+        return [""] * max(1, len(targets))
+    if isinstance(label, dict):
+        return [number_text(value, prediction["unit"]) for value in label.values()]
+    return [display_name(label)]
+
+
+def number_text(value: float, unit: str) -> str:
+    """Return a number in six digits, with its unit if it has one."""
+    return f"{value:.6g} {unit}" if unit else f"{value:.6g}"
+
+
+def place_notes(lines: list[str], notes: list[str], width: int | None) -> str:
+    """Return lines with their notes beside them, or below where one would not fit into `width`."""
     widest = max(map(len, lines))
-    if width is not None and max(len(note) for note in notes) + widest + 2 > width:
-        below = [indent(fill(note, max(LEAST_FILE, width - 3)), "  ") for note in notes]
+    if width is not None and widest + 2 + max(map(len, notes)) > width:
+        below = [indent(fill(note, max(MIN_NOTE_WIDTH, width - 3)), "  ") for note in notes]
         return "\n".join(part for pair in zip(lines, below, strict=True) for part in pair if part)
     return "\n".join(f"{line:{widest}}  {note}".rstrip() for line, note in zip(lines, notes, strict=True))
 
 
-def answer_cells(p: dict[str, Any]) -> list[str]:
-    """Answer, probability, runner-up and its probability; dashes where nothing was to be seen."""
-    pairs = ((p["answer"], p["probability"]), (p["runner_up"], p["runner_up_probability"]))
-    return [
-        cell for name, value in pairs for cell in (("-", "-") if name is None else (display_name(name), percent(value)))
-    ]
-
-
-def unit_of(p: dict[str, Any]) -> str:
-    """What stands behind a number."""
-    return f" {p['unit']}" if p["unit"] else ""
-
-
-def row_name(file: str, row: int | None, room: int = WIDEST_FILE) -> str:
-    """The file, its end where it is longer than `room`, and the row in it, without what would steer a terminal."""
+def row_name(file: str, row: int | None, max_width: int = MAX_FILE_WIDTH) -> str:
+    """Return the file, cut at its start to `max_width`, and the row in it from 1; control characters are escaped."""
     name = escape_control(file)
-    name = name if len(name) <= room else "..." + name[3 - room :]
+    name = name if len(name) <= max_width else "..." + name[3 - max_width :]
     return name if row is None else f"{name}, row {row:,}"
 
 
-def draw_image(picture: np.ndarray, *, width: int, encoding: str) -> str:
-    """A picture (H, W) uint8 in shades, two characters a pixel where `width` has room for it."""
+def draw_image(image: np.ndarray, *, width: int, encoding: str) -> str:
+    """Draw an image (H, W) uint8 in shades, two characters a pixel where `width` has room for it."""
     try:
-        BLOCKS.encode(encoding)
-        shades = BLOCKS
+        BLOCK_SHADES.encode(encoding)
+        shades = BLOCK_SHADES
     except UnicodeEncodeError:
-        shades = PLAIN
-    k = -(-picture.shape[1] // max(1, width))
-    rows, cols = (np.arange(0, side, k) for side in picture.shape)
-    cells = np.maximum.reduceat(np.maximum.reduceat(picture, rows, axis=0), cols, axis=1)
+        shades = ASCII_SHADES
+    pixels_per_cell = -(-image.shape[1] // max(1, width))
+    rows, cols = (np.arange(0, side, pixels_per_cell) for side in image.shape)
+    cells = np.maximum.reduceat(np.maximum.reduceat(image, rows, axis=0), cols, axis=1)
     levels = (cells.astype(int) * len(shades)) // 256
-    times = 2 if 2 * cells.shape[1] <= width else 1
-    return "\n".join("".join(shades[level] * times for level in row).rstrip() for row in levels)
+    characters = 2 if 2 * cells.shape[1] <= width else 1
+    return "\n".join("".join(shades[level] * characters for level in row).rstrip() for row in levels)

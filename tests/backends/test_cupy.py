@@ -55,7 +55,7 @@ def stub(monkeypatch, *, driver=13000, runtime=13020, count=1, nvrtc=None, cubla
     ("answers", "ordinal", "reason", "remedy"),
     [
         ({"driver": 0}, 0, "no NVIDIA driver was found", "580 or newer"),
-        ({"driver": 12040}, 0, "serves CUDA 12.4, CuPy here needs CUDA 13", "cuda12"),
+        ({"driver": 12040}, 0, "supports CUDA 12.4, the installed CuPy needs CUDA 13", "cuda12"),
         ({"count": RuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")}, 0, "NoDevice", "nvidia-smi"),
         ({"count": 0}, 0, "sees 0 devices, so there is no cuda:0", "nvidia-smi"),
         ({"count": 2}, 9, "sees 2 devices, so there is no cuda:9", "--device cuda:1"),
@@ -211,6 +211,7 @@ class StandIn:
 
     def __init__(self):
         self.streams = []
+        self.synchronized = []
         self.current = None
         stand_in = self
 
@@ -225,7 +226,7 @@ class StandIn:
                 stand_in.current = None
 
             def synchronize(self):
-                pass
+                stand_in.synchronized.append(self)
 
         properties = {"name": b"a stand-in"}
         runtime = types.SimpleNamespace(
@@ -264,7 +265,8 @@ def test_everything_happens_on_one_stream_of_our_own():
     assert stand_in.streams[0] is not None
     assert backend.device == "cuda:1"
     assert backend.versions()["gpu"] == "a stand-in"
-    assert backend.synchronize() is None
+    backend.synchronize()
+    assert stand_in.synchronized == stand_in.streams[:1]
 
 
 class Listening:

@@ -200,7 +200,7 @@ def test_what_a_recorder_cannot_follow_is_an_error(opened):
 def test_a_step_cannot_branch_on_a_value(opened):
     backend = opened("float64")
     state, inputs, constants = problem(backend)
-    with pytest.raises(TypeError, match="cannot ask for the value"):
+    with pytest.raises(TypeError, match="cannot use the value"):
         backend.scan(lambda state, i, r, x: state if r > 0 else {})(state, inputs, constants)
 
 

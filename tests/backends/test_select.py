@@ -30,7 +30,7 @@ def library(monkeypatch, name, *, devices=("cpu",), error=None, broken=()):
         if error:
             raise error
         if device not in devices or device in broken:
-            raise DeviceError(f"{name} has no working {device}", "mend it")
+            raise DeviceError(f"{name} has no working {device}", "fix it")
         return FakeGpu(device, dtype)
 
     fake = SimpleNamespace(find_devices=find_devices, open_backend=open_backend)
@@ -132,7 +132,7 @@ def test_where_only_another_library_sees_the_gpu_it_is_named(monkeypatch):
     library(monkeypatch, "torch", devices=("cuda:0", "cpu"))
     library(monkeypatch, "jax", devices=("cpu",))
     monkeypatch.setattr(registry, "driver_version", lambda: 13000)
-    with pytest.raises(DeviceError, match="--backend torch sees the GPU already"):
+    with pytest.raises(DeviceError, match="--backend torch can use the GPU already"):
         select("cuda")
     monkeypatch.setattr(registry, "driver_version", lambda: None)
     with pytest.raises(DeviceError) as caught:
@@ -146,7 +146,7 @@ def test_a_backend_that_computes_wrong_numbers_is_refused():
             return super().to_numpy(array) + 1
 
     with pytest.raises(DeviceError, match="computes wrong numbers"):
-        self_test(Wrong("float32"), "mend it")
+        self_test(Wrong("float32"), "fix it")
 
 
 def test_a_backend_that_throws_is_refused_with_its_first_line():
@@ -155,5 +155,5 @@ def test_a_backend_that_throws_is_refused_with_its_first_line():
             raise OSError("no room in the cache\nsecond line")
 
     with pytest.raises(DeviceError, match="no room in the cache") as caught:
-        self_test(Throwing("float32"), "mend it")
+        self_test(Throwing("float32"), "fix it")
     assert "second line" not in str(caught.value)

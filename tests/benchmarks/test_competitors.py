@@ -67,7 +67,7 @@ def test_check_other_loss_or_accuracy_is_a_fault():
 
 def test_tables_show_medians_ratios_and_missing_competitors():
     shown = training_table("net", "cpu", RESULT)
-    assert "| other library | 0.500 | 0.400 | 0.600 | 2.50 | 31.00 | 92.50 % |" in shown
+    assert "| other library | 0.500 | 0.400 | 0.600 | 2.50 | 31.00 | 92.50% |" in shown
     assert "Left out: other (ModuleNotFoundError: no such library)." in shown
     side_by_side = summary_table("cpu", {"net": RESULT, "other net": RESULT | {"seconds": {"lagvis numpy": [0.4]}}})
     assert "| lagvis numpy | 0.200 (1.00) | 0.400 (1.00) |" in side_by_side

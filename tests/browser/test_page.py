@@ -25,6 +25,9 @@ from tests.factories import bands
 BROWSERS, DRIVER = ("chromium", "google-chrome", "chromium-browser"), "chromedriver"
 HOSTILE = ("</script><script>window.hit = 1</script>", "<img src=x onerror='window.hit = 1'>", "{{SCRIPT}}", "æ & ü")
 
+# A browser takes seconds to start.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def chrome():
@@ -171,7 +174,7 @@ def strokes_of(picture):
     return done + [points for points, _, _ in open_]
 
 
-def test_drawn_digits_are_answered_as_numpy_answers_them(page, digits):
+def test_page_drawn_digits_equal_numpy(page, digits):
     path, network = digits
     test = load_dataset("mnist")
     right = 0
@@ -194,7 +197,7 @@ def test_drawn_digits_are_answered_as_numpy_answers_them(page, digits):
     assert right >= 16
 
 
-def test_ink_of_any_strength_is_cropped_and_centred_as_a_picture_is(page, digits):
+def test_page_drawing_of_any_strength_is_centred_as_mnist(page, digits):
     page.open(digits[0])
     rng = np.random.default_rng(8)
     test = load_dataset("mnist").x_test.reshape(-1, 28, 28)
@@ -214,7 +217,7 @@ def test_ink_of_any_strength_is_cropped_and_centred_as_a_picture_is(page, digits
 
 @pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh", "identity"])
 @pytest.mark.parametrize("hidden", [(), (5,), (30, 9)])
-def test_the_script_computes_what_numpy_computes(page, tmp_path, activation, hidden, dtype):
+def test_page_forward_equals_numpy(page, tmp_path, activation, hidden, dtype):
     rng = np.random.default_rng(4)
     widths = (35, *hidden, 4)
     params = [
@@ -228,7 +231,7 @@ def test_the_script_computes_what_numpy_computes(page, tmp_path, activation, hid
     np.testing.assert_allclose(page.open(path).forward(x), outputs(model, params, x), atol=1e-5)
 
 
-def test_a_thousand_test_digits_have_the_probabilities_of_numpy(page, digits):
+def test_page_forward_thousand_digits_equal_numpy(page, digits):
     path, network = digits
     x = load_dataset("mnist").x_test[:1000]
     np.testing.assert_allclose(
@@ -236,7 +239,7 @@ def test_a_thousand_test_digits_have_the_probabilities_of_numpy(page, digits):
     )
 
 
-def test_on_white_paper_the_ink_is_black(page, tmp_path):
+def test_page_light_background_draws_black(page, tmp_path):
     rng = np.random.default_rng(1)
     params = [{"W": rng.normal(0, 0.1, (784, 3)), "b": np.zeros(3)}]
     model = Model((784, 3), "relu", "cross-entropy", (28, 28), ("a", "b", "c"), (), "", None, None, background=250)
@@ -254,7 +257,7 @@ def test_on_white_paper_the_ink_is_black(page, tmp_path):
     )
 
 
-def test_nothing_is_asked_of_a_network(page, digits):
+def test_page_sends_no_request(page, digits):
     page.open(digits[0]).stroke([(0.5, 0.2), (0.5, 0.8)])
     page.settle()
     events = [json.loads(entry["message"])["message"] for entry in page.chrome.get_log("performance")]
@@ -266,7 +269,7 @@ def test_nothing_is_asked_of_a_network(page, digits):
     )
 
 
-def test_the_policy_forbids_what_the_page_never_does(page, digits):
+def test_page_policy_blocks_scripts_and_requests(page, digits):
     page.open(digits[0])
     refused = page.chrome.execute_async_script(
         "const done = arguments[0], found = [];"
@@ -279,7 +282,7 @@ def test_the_policy_forbids_what_the_page_never_does(page, digits):
     assert len(page.console()) >= 2  # the two refusals, which were wanted here
 
 
-def test_undo_takes_the_last_stroke_and_clear_all(page, digits):
+def test_page_undo_removes_a_stroke_and_clear_removes_all(page, digits):
     page.open(digits[0])
     page.stroke([(0.5, 0.2), (0.5, 0.8)])
     one = page.drawing()
@@ -298,7 +301,7 @@ def test_undo_takes_the_last_stroke_and_clear_all(page, digits):
     assert page.probabilities() is None
 
 
-def test_undo_in_the_middle_of_a_stroke_ends_it(page, digits):
+def test_page_undo_during_a_stroke_ends_it(page, digits):
     page.open(digits[0])
     page.tell(
         "Input.dispatchMouseEvent", type="mousePressed", button="left", buttons=1, clickCount=1, **page.at(0.3, 0.3)
@@ -309,7 +312,7 @@ def test_undo_in_the_middle_of_a_stroke_ends_it(page, digits):
     assert page.probabilities() is None
 
 
-def test_the_keyboard_draws_and_every_control_is_reached_by_it(page, digits):
+def test_page_keyboard_draws_and_reaches_every_control(page, digits):
     page.open(digits[0])
     order = []
     for _ in range(4):
@@ -329,7 +332,7 @@ def test_the_keyboard_draws_and_every_control_is_reached_by_it(page, digits):
     assert page.probabilities() is None
 
 
-def test_a_key_that_is_held_draws_once_and_scrolls_nothing(page, digits):
+def test_page_held_key_draws_once_and_does_not_scroll(page, digits):
     page.open(digits[0])
     found = page.script(
         "return [false, true, true].map((repeat) => {"
@@ -340,7 +343,7 @@ def test_a_key_that_is_held_draws_once_and_scrolls_nothing(page, digits):
     assert found == [[True, True]] * 3
 
 
-def test_the_answer_is_said_once_the_pen_rests(page, digits):
+def test_page_answer_is_announced_when_the_pen_rests(page, digits):
     page.open(digits[0]).stroke([(0.5, 0.15), (0.5, 0.85)])
     deadline = time.monotonic() + 5
     while not (announced := page.text("announcement")) and time.monotonic() < deadline:
@@ -356,7 +359,7 @@ def test_the_answer_is_said_once_the_pen_rests(page, digits):
 
 @pytest.mark.parametrize("width", [320, 360, 768, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_every_width_in_both_schemes(page, digits, tmp_path, width, scheme):
+def test_page_fits_every_width_in_both_colour_schemes(page, digits, tmp_path, width, scheme):
     names = tuple(f"aclassnamewithoutanyplacetobreakit{i}" * 2 for i in range(10))
     params = digits[1].state["params"]
     model = Model(digits[1].model.widths, "relu", "cross-entropy", (28, 28), names, (), "", None, None)
@@ -374,7 +377,7 @@ def test_it_fits_every_width_in_both_schemes(page, digits, tmp_path, width, sche
         assert light == [scheme == "light", scheme == "dark"]
 
 
-def test_a_finger_draws_and_does_not_scroll(page, digits):
+def test_page_finger_draws_and_does_not_scroll(page, digits):
     page.open(digits[0], width=360, height=640)
     page.finger([(0.5, 0.8), (0.5, 0.6), (0.5, 0.4), (0.5, 0.2)])
     assert page.probabilities() is not None
@@ -383,7 +386,7 @@ def test_a_finger_draws_and_does_not_scroll(page, digits):
     assert page.script("return scrollY") == 0
 
 
-def test_class_names_are_text_whatever_they_say(page, tmp_path):
+def test_page_hostile_class_names_stay_text(page, tmp_path):
     x, y = bands(100)
     np.savez(tmp_path / "toy.npz", x=x, y=np.array(HOSTILE)[y])
     flags = ["--device", "cpu", "--data", str(tmp_path / "toy.npz"), "--quiet", "-o", str(tmp_path), "--name", "r"]
@@ -400,7 +403,7 @@ def test_class_names_are_text_whatever_they_say(page, tmp_path):
     ]
 
 
-def test_other_shapes_are_drawn_on_their_own_grid_and_only_scaled(page, tmp_path):
+def test_page_other_shape_is_scaled_to_its_grid(page, tmp_path):
     rng = np.random.default_rng(5)
     model = Model((15, 3), "relu", "cross-entropy", (3, 5), ("a", "b", "c"), (), "", None, None)
     params = [{"W": rng.normal(0, 1, (15, 3)), "b": np.zeros(3)}]
@@ -416,7 +419,7 @@ def test_other_shapes_are_drawn_on_their_own_grid_and_only_scaled(page, tmp_path
     assert page.script("return document.getElementById('centring').hidden")
 
 
-def test_a_digit_can_be_shown_as_it_stands(page, digits):
+def test_page_without_centring_keeps_the_position(page, digits):
     page.open(digits[0])
     page.stroke([(0.1, 0.1), (0.1, 0.3)])
     centred = page.shown().reshape(28, 28)

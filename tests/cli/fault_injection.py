@@ -84,7 +84,7 @@ class File:
 @contextlib.contextmanager
 def inject(fault: Fault, *, phases: bool) -> Iterator[None]:
     """While open, call `fault` with the name of each operation before it runs."""
-    path_open, mkdir, rename, fsync = Path.open, Path.mkdir, Path.replace, os.fsync
+    path_open, mkdir, rename, unlink, fsync = Path.open, Path.mkdir, Path.replace, Path.unlink, os.fsync
     acquire = filelock.FileLock.acquire
 
     def opened(self: Path, mode: str = "r", *arguments: Any, **options: Any) -> Any:
@@ -106,6 +106,7 @@ def inject(fault: Fault, *, phases: bool) -> Iterator[None]:
         patch(mock.patch.object(Path, "open", opened))
         patch(mock.patch.object(Path, "mkdir", faulty("mkdir", mkdir)))
         patch(mock.patch.object(Path, "replace", faulty("rename", rename)))
+        patch(mock.patch.object(Path, "unlink", faulty("delete", unlink)))
         patch(mock.patch.object(os, "fsync", faulty("fsync", fsync)))
         patch(mock.patch.object(filelock.FileLock, "acquire", faulty("lock", acquire)))
         for phase in PHASES if phases else ():
@@ -142,13 +143,13 @@ def operations(arguments: list[str], *, phases: bool) -> list[str]:
     return found
 
 
-def full_disk(number: int, code: int = errno.ENOSPC) -> Fault:
-    """Return a fault: from operation `number` on, all fail with OSError `code`."""
+def failing_disk(number: int, code: int = errno.ENOSPC) -> Fault:
+    """Return a fault: from operation `number` on, all fail with OSError `code`; a full disk can still delete."""
     count = [0]
 
-    def fault(words: str) -> None:
+    def fault(operation: str) -> None:
         count[0] += 1
-        if count[0] > number:
+        if count[0] > number and not (code == errno.ENOSPC and operation == "delete"):
             raise OSError(code, os.strerror(code))
 
     return fault

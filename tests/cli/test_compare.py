@@ -12,7 +12,7 @@ from tests.conftest import skip_or_fail
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_all_that_can_run_agree_on_the_default_recipe(tmp_path, dtype):
+def test_compare_default_recipe_all_backends_agree(tmp_path, dtype):
     done = run_command("compare", "--dtype", dtype, "--device", "cpu", "--json", cwd=tmp_path)
     if done.returncode == 4:
         skip_or_fail("torch", done.stderr.strip())
@@ -24,7 +24,7 @@ def test_all_that_can_run_agree_on_the_default_recipe(tmp_path, dtype):
     assert all(d["relative"] <= d["bound"] for d in result["differences"])
 
 
-def test_the_table_names_every_tensor_with_its_bound(tmp_path):
+def test_compare_table_names_every_tensor_with_its_bound(tmp_path):
     done = run_command("compare", "--recipe", "paper-linear", "--steps", "2", "--device", "cpu", cwd=tmp_path)
     if done.returncode == 4:
         skip_or_fail("torch", done.stderr.strip())
@@ -37,12 +37,12 @@ def test_the_table_names_every_tensor_with_its_bound(tmp_path):
 
 
 @pytest.mark.parametrize("named", ["numpy", "numpy,numpy", " numpy ,"])
-def test_numpy_beside_itself_is_no_comparison(monkeypatch, capsys, named):
+def test_compare_numpy_alone_exits_4(monkeypatch, capsys, named):
     assert run_cli(compare.main, ["--backends", named.strip(" ,"), "--device", "cpu"]) == 4
     assert "takes two array libraries" in capsys.readouterr().err
 
 
-def test_fewer_than_two_libraries_is_said_with_4(tmp_path):
+def test_compare_fewer_than_two_libraries_exits_4(tmp_path):
     changes = hide_module(tmp_path, "torch")
     (tmp_path / "sitecustomize.py").write_text(
         (tmp_path / "sitecustomize.py").read_text().replace("== 'torch'", "in ('torch', 'jax', 'cupy')")
@@ -53,20 +53,20 @@ def test_fewer_than_two_libraries_is_said_with_4(tmp_path):
     assert "To fix it: pip install" in done.stderr
 
 
-def test_a_backend_that_was_named_and_cannot_run_is_an_error(tmp_path):
+def test_compare_named_backend_not_installed_exits_4(tmp_path):
     done = run_command("compare", "--backends", "numpy,torch", cwd=tmp_path, **hide_module(tmp_path, "torch"))
     assert done.returncode == 4
     assert "PyTorch is not installed" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [["--steps", "0"], ["--backends", "numpy,theano"], ["--recipe", "nothing"]])
-def test_mistakes_of_usage_end_with_2(tmp_path, arguments):
+def test_compare_usage_error_exits_2(tmp_path, arguments):
     done = run_command("compare", *arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("error: ")
 
 
-def test_the_doctor_lists_what_computes_and_what_would_mend_the_rest(tmp_path):
+def test_backends_lists_devices_and_how_to_fix_the_others(tmp_path):
     changes = hide_module(tmp_path, "torch") | {"LC_ALL": "C"}
     changes["PYTHONPATH"] += f":{ROOT}"
     done = subprocess.run(
@@ -77,5 +77,5 @@ def test_the_doctor_lists_what_computes_and_what_would_mend_the_rest(tmp_path):
     lines = done.stdout.splitlines()
     assert lines[0].startswith("numpy  cpu     computes (numpy ")
     assert "torch  -       cannot run: PyTorch is not installed" in lines
-    assert '               to mend it: pip install -e ".[torch]"' in lines
-    assert lines[-1].startswith("--device auto takes ")
+    assert '               to fix it: pip install -e ".[torch]"' in lines
+    assert lines[-1].startswith("--device auto selects ")

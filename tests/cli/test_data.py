@@ -40,7 +40,7 @@ def table(tmp_path):
     return tmp_path / "t.csv"
 
 
-def test_counts_are_those_of_numpy(capsys, tmp_path):
+def test_data_command_counts_equal_numpy(capsys, tmp_path):
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 256, (50, 4, 6), dtype=np.uint8), rng.integers(3, 6, 50)
     x[:, 0, 0] = 7
@@ -58,7 +58,7 @@ def test_counts_are_those_of_numpy(capsys, tmp_path):
     assert any("1 of 10 test rows" in line for line in found["warnings"])
 
 
-def test_a_table_and_what_to_look_at(capsys, table):
+def test_data_command_table_gives_facts_and_warnings(capsys, table):
     found = facts(capsys, table)
     assert found["kind"] == "a table"
     assert found["training_rows"] + found["test_rows"] == 100
@@ -70,7 +70,7 @@ def test_a_table_and_what_to_look_at(capsys, table):
     assert "95.0%" in warnings
 
 
-def test_a_class_without_a_test_row_is_told(capsys, tmp_path):
+def test_data_command_class_without_test_row_gives_warning(capsys, tmp_path):
     np.savez(tmp_path / "a.npz", x_train=np.eye(4), y_train=[0, 1, 0, 1], x_test=np.ones((1, 4)), y_test=[0])
     assert "No test row: 1." in facts(capsys, tmp_path / "a.npz")["warnings"]
 
@@ -116,7 +116,7 @@ def test_train_shared_rows_gives_the_notice_of_the_data_command_once(capsys, tmp
     assert "test rows" not in capsys.readouterr().err
 
 
-def test_targets(capsys, tmp_path):
+def test_data_command_regression_describes_targets(capsys, tmp_path):
     (tmp_path / "r.csv").write_text("price,a\n1,2\n3,4\n5,7\n7,9\n")
     found = facts(capsys, tmp_path / "r.csv", "--regression", "--label", "price")
     assert list(found["targets"]) == ["price"]
@@ -124,14 +124,14 @@ def test_targets(capsys, tmp_path):
     assert "classes" not in found
 
 
-def test_the_lines_are_aligned(capsys, table):
+def test_data_command_text_is_aligned(capsys, table):
     assert run_cli(main, [str(table)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert all(line[9] == " " and line[10] != " " for line in lines)
     assert f"path      {table}" == lines[0]
 
 
-def test_no_data_is_exit_3_and_a_sentence(capsys, tmp_path):
+def test_data_command_missing_path_is_exit_3(capsys, tmp_path):
     assert run_cli(main, [str(tmp_path / "none")]) == 3
     told = capsys.readouterr()
     assert told.out == ""
@@ -139,7 +139,7 @@ def test_no_data_is_exit_3_and_a_sentence(capsys, tmp_path):
     assert told.err.count("\n") == 1
 
 
-def test_pictures(capsys, tmp_path):
+def test_data_command_folder_of_pictures_any_encoding(capsys, tmp_path):
     for name in ("æ", "😀"):
         (tmp_path / name).mkdir()
         for i in range(5):
@@ -155,7 +155,7 @@ def test_pictures(capsys, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a shell that closes a stream is needed")
-def test_a_closed_output_is_no_fault():
+def test_data_command_closed_output_is_exit_0():
     for redirect in (">&-", "2>&- >&-", "| true"):
         done = subprocess.run(
             ["sh", "-c", f"{sys.executable} -m data jump --regression {redirect}"],
@@ -169,7 +169,7 @@ def test_a_closed_output_is_no_fault():
         assert done.stderr == "", redirect
 
 
-def test_numbers_to_predict_are_recognised_and_said_to_be(tmp_path, capsys):
+def test_data_command_real_labels_are_described_as_targets(tmp_path, capsys):
     x = np.random.default_rng(0).normal(size=(50, 3))
     np.savez(tmp_path / "line.npz", x=x, y=x @ [1.0, 2.0, 3.0])
     assert main([str(tmp_path / "line.npz"), "--json"]) == 0
@@ -186,7 +186,7 @@ def test_numbers_to_predict_are_recognised_and_said_to_be(tmp_path, capsys):
         ([0.0, 1.0, 2.0, 2.5] + [1.0] * 16, [0.0, 1.0, 2.0], "has the label 2.5, expected a whole number"),
     ],
 )
-def test_classes_with_a_fault_are_not_taken_for_numbers_to_predict(tmp_path, capsys, train, test, words):
+def test_data_command_invalid_classes_are_exit_3(tmp_path, capsys, train, test, words):
     rng = np.random.default_rng(0)
     x, x_test = rng.normal(size=(len(train), 3)), rng.normal(size=(len(test), 3))
     np.savez(tmp_path / "a.npz", x_train=x, y_train=train, x_test=x_test, y_test=test)
@@ -195,7 +195,7 @@ def test_classes_with_a_fault_are_not_taken_for_numbers_to_predict(tmp_path, cap
 
 
 @pytest.mark.parametrize("kind", ["prices", "negative", "few halves", "two", "one of them a flag"])
-def test_whole_numbers_to_predict_are_recognised_too(tmp_path, capsys, kind):
+def test_data_command_integer_measurements_are_described_as_targets(tmp_path, capsys, kind):
     rng = np.random.default_rng(0)
     prices, flag = rng.permutation(1000)[:40], rng.integers(0, 2, 40)
     y = {
@@ -209,7 +209,7 @@ def test_whole_numbers_to_predict_are_recognised_too(tmp_path, capsys, kind):
     assert "numbers to predict" in "\n".join(facts(capsys, tmp_path / "a.npz")["notices"])
 
 
-def test_numbers_at_the_end_of_what_float64_holds(capsys, tmp_path):
+def test_data_command_largest_floats_do_not_overflow(capsys, tmp_path):
     most = np.finfo(np.float64).max
     y = np.full(10, most)
     x = np.array([[most], [-most]] * 5)

@@ -23,7 +23,7 @@ def report(run):
     return json.loads((run / "report.json").read_text(encoding="utf-8"))
 
 
-def test_from_an_empty_folder_the_shipped_data_are_found_and_the_run_stays_there(tmp_path):
+def test_train_in_empty_folder_finds_shipped_data_and_writes_there(tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     trained = run_command("train", *QUICK, "--recipe", "paper", "--quiet", "--name", "e", cwd=empty, HOME="/proc")
@@ -37,13 +37,13 @@ def test_from_an_empty_folder_the_shipped_data_are_found_and_the_run_stays_there
     ("path", "words"),
     [(ROOT / "data", f"use --data {ROOT / 'data' / 'mnist'}"), ("no/such", "there is nothing at {here}/no/such")],
 )
-def test_a_wrong_folder_is_named_in_full_with_the_right_one(tmp_path, monkeypatch, capsys, path, words):
+def test_train_wrong_data_folder_is_named_with_the_right_one(tmp_path, monkeypatch, capsys, path, words):
     monkeypatch.chdir(tmp_path)
     assert run_cli(train.main, [*QUICK, "--data", str(path)]) == 3
     assert words.format(here=tmp_path) in capsys.readouterr().err
 
 
-def test_a_folder_that_is_gone_is_a_sentence_and_2(tmp_path):
+def test_train_deleted_working_folder_exits_2(tmp_path):
     command = f"mkdir gone && cd gone && rmdir ../gone && exec {sys.executable} {ROOT / 'train.py'} -e 1"
     done = subprocess.run(
         ["bash", "-c", command], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60,
@@ -55,7 +55,7 @@ def test_a_folder_that_is_gone_is_a_sentence_and_2(tmp_path):
 
 
 @pytest.mark.parametrize("changes", [{}, {"LC_ALL": "C"}, {"PYTHONIOENCODING": "cp1252"}], ids=["utf-8", "C", "cp1252"])
-def test_danish_letters_spaces_and_emoji_are_names_like_any_other(tmp_path, changes):
+def test_train_unicode_and_blanks_in_names_work(tmp_path, changes):
     home = tmp_path / f"mine ting æøå {SMILE}"
     home.mkdir()
     write_dataset(home / f"tøj {SMILE}.npz")
@@ -72,7 +72,7 @@ def test_danish_letters_spaces_and_emoji_are_names_like_any_other(tmp_path, chan
     assert json.loads(judged.stdout)["run"] == str(run / "last.safetensors")
 
 
-def test_a_run_whose_path_is_no_utf_8_is_drawn_too(tmp_path, monkeypatch, capsys):
+def test_train_path_not_utf8_writes_report(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("lagvis.report.plots.figure.DPI", 20)
     write_dataset(tmp_path / "data.npz")
@@ -83,7 +83,7 @@ def test_a_run_whose_path_is_no_utf_8_is_drawn_too(tmp_path, monkeypatch, capsys
     assert "o\\udcff/u/recipe.toml" in page
 
 
-def test_what_an_error_names_does_not_act_on_the_terminal(tmp_path, monkeypatch, capsys):
+def test_error_escapes_control_characters(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("\x1b[31mred\n.npz").touch()
     assert run_cli(train.main, [*QUICK, "--data", "\x1b[31mred\n.npz"]) == 3
@@ -97,7 +97,7 @@ def test_what_an_error_names_does_not_act_on_the_terminal(tmp_path, monkeypatch,
     assert err.startswith("error: there is no flag --\\x1b[31m")
 
 
-def test_where_only_ascii_is_read_other_letters_are_a_sentence_and_the_rest_trains(tmp_path):
+def test_train_in_ascii_locale_refuses_other_letters_only(tmp_path):
     write_dataset(tmp_path / "data.npz")
     refused = run_command("train", *QUICK, "--data", "tøj.npz", cwd=tmp_path, **ASCII)
     assert refused.returncode == 2
@@ -115,7 +115,7 @@ def test_where_only_ascii_is_read_other_letters_are_a_sentence_and_the_rest_trai
     ids=str,
 )
 @pytest.mark.parametrize("flags", [("-O",), ("-W", "error", "-bb")], ids=" ".join)
-def test_no_setting_of_python_or_the_terminal_changes_the_run(tmp_path, changes, flags):
+def test_train_python_and_terminal_settings_do_not_change_the_run(tmp_path, changes, flags):
     data_file = write_dataset(tmp_path / "data.npz")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
@@ -135,7 +135,7 @@ def test_no_setting_of_python_or_the_terminal_changes_the_run(tmp_path, changes,
 @pytest.mark.parametrize(
     ("redirection", "code"), [("2>&1 | head -1", 0), (">&- 2>&-", 0), (">/dev/full", 1), (">/dev/full --json", 1)]
 )
-def test_a_stream_that_goes_away_never_ends_a_training(tmp_path, redirection, code):
+def test_train_closed_or_full_stream_keeps_the_run(tmp_path, redirection, code):
     data_file = write_dataset(tmp_path / "data.npz")
     command = f"{sys.executable} {ROOT / 'train.py'} {' '.join(QUICK)} --data {data_file} --name kept {redirection}"
     done = subprocess.run(
@@ -155,9 +155,7 @@ REFUSED += ["con", "CON.txt", "nul", "lpt1", "x.", "x ", "  ", "a\nb", "\x1b[2Jx
 
 
 @pytest.mark.parametrize("name", REFUSED, ids=ascii)
-def test_a_name_that_could_leave_the_folder_or_is_none_everywhere_is_a_sentence_and_2(
-    tmp_path, monkeypatch, capsys, name
-):
+def test_train_invalid_name_exits_2_and_writes_nothing(tmp_path, monkeypatch, capsys, name):
     inner = tmp_path / "inner"
     inner.mkdir()
     monkeypatch.chdir(inner)
@@ -169,14 +167,14 @@ def test_a_name_that_could_leave_the_folder_or_is_none_everywhere_is_a_sentence_
 
 
 @pytest.mark.parametrize("name", ["-x", "~", "plain", "a.b", f"kørsel {SMILE}", "x" * 200])
-def test_any_other_name_is_taken_as_it_stands(tmp_path, monkeypatch, name):
+def test_train_unusual_valid_name_is_kept(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     data_file = write_dataset(tmp_path / "data.npz")
     assert run_cli(train.main, [*QUICK, "-e", "0", "--data", str(data_file), "--quiet", f"--name={name}"]) == 0
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [name]
 
 
-def test_a_name_taken_by_a_link_is_refused_and_nothing_is_written_through_it(tmp_path, monkeypatch, capsys):
+def test_train_name_of_a_link_exits_2_and_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     data_file = write_dataset(tmp_path / "data.npz")
     (tmp_path / "runs").mkdir()
@@ -190,7 +188,7 @@ def test_a_name_taken_by_a_link_is_refused_and_nothing_is_written_through_it(tmp
 
 
 @pytest.mark.parametrize("folder", ["file", "file/sub", "/proc/x", "y" * 300])
-def test_an_output_folder_that_cannot_be_is_a_sentence_and_7(tmp_path, monkeypatch, capsys, folder):
+def test_train_unusable_output_dir_exits_7(tmp_path, monkeypatch, capsys, folder):
     monkeypatch.chdir(tmp_path)
     data_file = write_dataset(tmp_path / "data.npz")
     (tmp_path / "file").write_text("kept")
@@ -201,7 +199,7 @@ def test_an_output_folder_that_cannot_be_is_a_sentence_and_7(tmp_path, monkeypat
     assert (tmp_path / "file").read_text() == "kept"
 
 
-def test_a_linked_output_folder_is_the_folder_it_leads_to(tmp_path, monkeypatch):
+def test_train_linked_output_dir_is_followed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data_file = write_dataset(tmp_path / "data.npz")
     (tmp_path / "real").mkdir()
@@ -228,7 +226,7 @@ def two_wheels(folder):
     ],
     ids=["two wheels", "no cache", "no home"],
 )
-def test_a_cupy_that_half_works_is_named_and_auto_trains(tmp_path, half, words):
+def test_train_broken_cupy_is_named_and_auto_trains(tmp_path, half, words):
     no_gpu()
     try:
         import cupy as _  # noqa: F401
@@ -247,7 +245,7 @@ def test_a_cupy_that_half_works_is_named_and_auto_trains(tmp_path, half, words):
     assert words in refused.stderr
 
 
-def test_without_cupy_a_home_that_cannot_be_written_is_no_matter(tmp_path):
+def test_train_without_cupy_needs_no_writable_home(tmp_path):
     data_file = write_dataset(tmp_path / "data.npz")
     trained = run_command(
         "train", *QUICK[2:], "--data", data_file, cwd=tmp_path, HOME="/proc", **hide_module(tmp_path, "cupy")

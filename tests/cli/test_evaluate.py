@@ -6,6 +6,7 @@ import pytest
 from lagvis.cli import evaluate, train
 from lagvis.cli.errors import run_cli
 from tests.cli.commands import write_dataset
+from tests.cli.conftest import TABLE_HEADER
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def run(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("word", ["r", "runs/r", "runs/r/last.safetensors"])
-def test_a_run_is_found_by_name_folder_or_file(run, capsys, word):
+def test_evaluate_run_by_name_folder_or_file(run, capsys, word):
     assert evaluate.main([word, "--device", "cpu", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["test_accuracy"] == json.loads((run / "report.json").read_text())["test_accuracy"] == 1.0
@@ -33,7 +34,7 @@ def test_a_run_is_found_by_name_folder_or_file(run, capsys, word):
     assert np.trace(confusion) == 80
 
 
-def test_the_text_shows_the_confusion_matrix_by_class(run, capsys):
+def test_evaluate_text_shows_confusion_matrix(run, capsys):
     assert evaluate.main(["r", "--device", "cpu"]) == 0
     text = capsys.readouterr().out
     assert "accuracy 100.00%" in text
@@ -42,7 +43,7 @@ def test_the_text_shows_the_confusion_matrix_by_class(run, capsys):
     assert "true \\ predicted" in text
 
 
-def test_of_other_data_without_a_test_part_all_rows_are_judged(run, tmp_path, capsys):
+def test_evaluate_other_data_without_test_part_uses_all_rows(run, tmp_path, capsys):
     write_dataset(tmp_path / "other.npz", rows=100)
     assert evaluate.main(["r", "--device", "cpu", "--data", "other.npz", "--json"]) == 0
     out, err = capsys.readouterr()
@@ -50,7 +51,7 @@ def test_of_other_data_without_a_test_part_all_rows_are_judged(run, tmp_path, ca
     assert err.splitlines()[-1] == (
         "other.npz holds no test part: all its rows are evaluated, including any that the network was trained on."
     )
-    assert "are kept for the test" not in err
+    assert "are held out for the test" not in err
     with np.load(tmp_path / "other.npz") as arrays:
         x, y = arrays["x"], arrays["y"]
     np.savez(tmp_path / "parted.npz", x_train=x[:60], y_train=y[:60], x_test=x[60:], y_test=y[60:])
@@ -61,7 +62,7 @@ def test_of_other_data_without_a_test_part_all_rows_are_judged(run, tmp_path, ca
         assert json.loads(capsys.readouterr().out)["rows"] == rows
 
 
-def test_data_that_changed_since_are_not_taken_for_those_of_the_run(run, tmp_path, capsys):
+def test_evaluate_changed_data_of_run_is_exit_3(run, tmp_path, capsys):
     """With one row more, other rows are held out: most of them it has learned from."""
     with np.load(tmp_path / "data.npz") as arrays:
         x, y = arrays["x"], arrays["y"]
@@ -87,25 +88,25 @@ def test_data_that_changed_since_are_not_taken_for_those_of_the_run(run, tmp_pat
         ({"y": np.arange(40) % 5}, "has the label 4, which the network does not know (known: 0..3)"),
     ],
 )
-def test_data_of_another_kind_is_a_sentence_and_3(run, tmp_path, capsys, change, words):
+def test_evaluate_unsuitable_data_is_exit_3(run, tmp_path, capsys, change, words):
     arrays = {"x": np.zeros((40, 8, 8), np.uint8), "y": np.arange(40) % 4} | change
     np.savez(tmp_path / "wrong.npz", **arrays)
     assert run_cli(evaluate.main, ["r", "--device", "cpu", "--data", "wrong.npz"]) == 3
     assert words in capsys.readouterr().err
 
 
-def test_no_such_run_is_a_sentence_and_7(run, capsys):
+def test_evaluate_unknown_run_is_exit_7(run, capsys):
     assert run_cli(evaluate.main, ["nowhere", "--device", "cpu"]) == 7
     assert "there is no run 'nowhere'" in capsys.readouterr().err
 
 
-def test_a_broken_checkpoint_is_a_sentence_and_7(run, capsys):
+def test_evaluate_broken_checkpoint_is_exit_7(run, capsys):
     (run / "last.safetensors").write_bytes(b"not a checkpoint")
     assert run_cli(evaluate.main, ["r", "--device", "cpu"]) == 7
     assert "cannot be read as a checkpoint" in capsys.readouterr().err
 
 
-def test_a_file_without_its_recipe_asks_for_the_data(run, tmp_path, capsys):
+def test_evaluate_file_without_recipe_needs_data_option(run, tmp_path, capsys):
     (tmp_path / "alone").mkdir()
     (run / "last.safetensors").rename(tmp_path / "alone" / "net.safetensors")
     assert run_cli(evaluate.main, ["alone/net.safetensors", "--device", "cpu"]) == 7
@@ -113,8 +114,102 @@ def test_a_file_without_its_recipe_asks_for_the_data(run, tmp_path, capsys):
     assert evaluate.main(["alone/net.safetensors", "--device", "cpu", "--data", "data.npz"]) == 0
 
 
-def test_a_run_finds_its_data_again_from_any_folder(run, tmp_path, monkeypatch, capsys):
+def test_evaluate_from_another_folder_finds_data(run, tmp_path, monkeypatch, capsys):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert evaluate.main([str(run), "--device", "cpu", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"] == 80
+
+
+@pytest.fixture
+def judge(runs, capsys):
+    """`judge(run, file, *words)` -> the result of evaluate.py; what stderr said is in `judge.err`."""
+
+    def judge(run, file, *words, code=0):
+        capsys.readouterr()
+        command = [run, "--runs-dir", str(runs), "--device", "cpu", "--json", "--data", str(file), *words]
+        assert run_cli(evaluate.main, command) == code, capsys.readouterr().err
+        out, judge.err = capsys.readouterr()
+        return json.loads(out) if code == 0 else None
+
+    return judge
+
+
+@pytest.mark.parametrize(
+    "order",
+    [["c", "a", "b", "art"], ["art", "c", "b", "a"], ["id", "a", "b", "art", "weight", "c"], ["a", "b", "c", "kind"]],
+)
+def test_evaluate_columns_in_another_order_give_same_result(here, judge, table, order):
+    def write(name, names):
+        rows = [dict(zip(("a", "b", "c", "art"), row, strict=True)) for row in table]
+        other = [{"id": str(i), "weight": "80", "kind": row["art"]} for i, row in enumerate(rows)]
+        lines = [",".join((row | more)[c] for c in names) for row, more in zip(rows, other, strict=True)]
+        (here / name).write_text("\n".join([",".join(names), *lines]) + "\n")
+
+    write("plain.csv", ["a", "b", "c", "art"])
+    write("other.csv", order)
+    plain, other = judge("table", "plain.csv"), judge("table", "other.csv")
+    assert plain["rows"] == 20
+    assert {key: plain[key] for key in plain if key != "data"} == {key: other[key] for key in other if key != "data"}
+    unused = [c for c in order if c in ("id", "weight")]
+    assert ("other.csv: not used: " + ", ".join(unused) in judge.err) == bool(unused)
+
+
+def test_evaluate_test_table_of_folder_in_another_order_is_matched(here, judge, table):
+    (here / "set").mkdir()
+    rows = [",".join(row) for row in table]
+    (here / "set" / "train.csv").write_text("\n".join([TABLE_HEADER.strip(), *rows]) + "\n")
+    (here / "plain.csv").write_text("\n".join([TABLE_HEADER.strip(), *rows]) + "\n")
+    lines = [f"{art},x,{c},{b},{a}" for a, b, c, art in table]
+    (here / "set" / "test.csv").write_text("\n".join(["art,z,c,b,a", *lines]) + "\n")
+    plain, other = judge("table", "plain.csv"), judge("table", "set")
+    assert other["test_loss"] == pytest.approx(plain["test_loss"], rel=1e-5)  # the rows stand in another order
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a,b,art\n1,2,cat\n3,4,dog\n", "has no column 'c', of which the network takes 1"),
+        ("a,b,c\n1,2,3\n3,4,5\n", "has no label column art; add it"),
+        (
+            "a,b,c,d,e\n1,2,3,4,5\n3,4,5,6,7\n",
+            "has no label column art; beside the features it has d, e: name the label with --label",
+        ),
+        ("a,b,c,art\n1,2,3,cat\n3,4,5,bird\n", "has the label bird, which the network does not know"),
+        ("1,2,3\n3,4,5\n", "has no label column art; add it"),
+    ],
+)
+def test_evaluate_table_without_needed_columns_is_exit_3(here, judge, table, text, words):
+    (here / "other.csv").write_text(text)
+    judge("table", "other.csv", code=3)
+    assert words in judge.err
+
+
+def test_evaluate_label_option_names_the_column(here, judge, table):
+    lines = [f"{c},{a},{b},{art},1\n" for a, b, c, art in table]
+    (here / "other.csv").write_text("c,a,b,what,x\n" + "".join(lines))
+    judge("table", "other.csv", code=3)
+    assert judge("table", "other.csv", "--label", "what")["rows"] == 20
+
+
+def test_evaluate_several_targets_are_matched_by_name(here, runs, judge):
+    x = np.random.default_rng(4).normal(5, 2, (30, 2))
+    y = x @ [[1.0, 2.0], [3.0, -1.0]]
+    lines = [f"{a:.4f},{b:.4f},{s:.4f},{t:.4f}\n" for (a, b), (s, t) in zip(x, y, strict=True)]
+    swapped = [f"{t:.4f},{b:.4f},{s:.4f},{a:.4f}\n" for (a, b), (s, t) in zip(x, y, strict=True)]
+    (here / "plain.csv").write_text("a,b,s,t\n" + "".join(lines))
+    (here / "other.csv").write_text("t,b,s,a\n" + "".join(swapped))
+    quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "-e", "1", "--validation", "0"]
+    words = ["--loss", "mse", "--label", "s,t", "--data", "plain.csv", "--name", "two", "-o", str(runs)]
+    assert train.main([*quick, *words]) == 0
+    (here / "both").mkdir()
+    (here / "both" / "train.csv").write_text("a,b,s,t\n" + "".join(lines))
+    for name, text in (("plain", "a,b,s,t\n" + "".join(lines)), ("other", "t,b,s,a\n" + "".join(swapped))):
+        (here / "both" / "test.csv").write_text(text)
+        judge_result = judge("two", "both")
+        if name == "plain":
+            plain = judge_result
+    assert plain["test_loss"] == judge_result["test_loss"]
+    (here / "lost.csv").write_text("a,b,s,x\n1,2,3,4\n3,4,5,6\n")
+    judge("two", "lost.csv", code=3)
+    assert "has no label column s, t; beside the features it has s, x" in judge.err

@@ -52,7 +52,7 @@ def content_of(path):
 
 
 @pytest.mark.parametrize(("format_", "name"), NAMES.items())
-def test_every_format_goes_into_the_run_folder_and_its_path_on_stdout(run, tmp_path, capsys, request, format_, name):
+def test_export_every_format_is_written_and_its_path_printed(run, tmp_path, capsys, request, format_, name):
     if format_ == "onnx":
         request.getfixturevalue("onnxruntime")
     assert export.main(["r", "--format", format_]) == 0
@@ -67,12 +67,12 @@ def test_every_format_goes_into_the_run_folder_and_its_path_on_stdout(run, tmp_p
     assert told["bytes"] == (sum(map(len, first.values())) if format_ == "paper" else len(first))
 
 
-def test_best_does_not_take_the_place_of_last(run, capsys):
+def test_export_best_has_a_folder_of_its_own(run, capsys):
     assert export.main([f"runs/r/{BEST}", "--format", "npz"]) == 0
     assert capsys.readouterr().out == f"{run / 'export' / 'best' / 'model.npz'}\n"
 
 
-def test_what_was_exported_is_judged_as_the_run(run, capsys):
+def test_export_evaluated_again_equals_the_run(run, capsys):
     assert evaluate.main(["r", "--device", "cpu", "--json"]) == 0
     expected = json.loads(capsys.readouterr().out)
     for format_ in ("safetensors", "paper"):
@@ -84,7 +84,7 @@ def test_what_was_exported_is_judged_as_the_run(run, capsys):
         assert found["confusion"] == expected["confusion"]
 
 
-def test_the_papers_own_network_is_carried_on(run, tmp_path, capsys):
+def test_export_paper_network_to_npz(run, tmp_path, capsys):
     assert export.main(["r", "--format", "paper", "--output", "saved_network"]) == 0
     assert export.main(["saved_network", "--format", "npz"]) == 0
     assert capsys.readouterr().out.splitlines()[1] == str(tmp_path / "saved_network-export" / "model.npz")
@@ -92,7 +92,7 @@ def test_the_papers_own_network_is_carried_on(run, tmp_path, capsys):
     assert evaluate.main(["saved_network", "--device", "cpu", "--data", "data.npz"]) == 0
 
 
-def test_names_that_a_format_cannot_hold_are_told(tmp_path, monkeypatch, capsys):
+def test_export_paper_class_names_are_lost_with_a_notice(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(1)
     np.savez(
@@ -105,7 +105,7 @@ def test_names_that_a_format_cannot_hold_are_told(tmp_path, monkeypatch, capsys)
     assert "output 0 is cat" in capsys.readouterr().err
 
 
-def test_numbers_that_float32_rounds_or_does_not_hold_are_told(tmp_path, monkeypatch, capsys, onnxruntime):
+def test_export_onnx_float32_precision_is_a_notice_or_error(tmp_path, monkeypatch, capsys, onnxruntime):
     monkeypatch.chdir(tmp_path)
     x = np.random.default_rng(2).normal(size=(60, 3))
     flags = ["--device", "cpu", "-e", "1", "--quiet", "--no-plots"]
@@ -154,7 +154,7 @@ def test_numbers_that_float32_rounds_or_does_not_hold_are_told(tmp_path, monkeyp
         (["r", "--format", "npz", "--output", "loop"], 7, "cannot be written (Too many levels of symbolic links)"),
     ],
 )
-def test_what_cannot_be_is_one_sentence_and_leaves_everything(run, tmp_path, capsys, arguments, code, words):
+def test_export_invalid_request_is_one_sentence_and_changes_nothing(run, tmp_path, capsys, arguments, code, words):
     (tmp_path / "copy.safetensors").write_bytes((run / LAST).read_bytes())
     for name, leads_to in (("to-metrics", run / "metrics.csv"), ("to-run", run), ("loop", "loop")):
         (tmp_path / name).symlink_to(leads_to)
@@ -174,19 +174,19 @@ def test_what_cannot_be_is_one_sentence_and_leaves_everything(run, tmp_path, cap
 
 @pytest.mark.parametrize("source", ["r", "runs/r/best.safetensors"])
 @pytest.mark.parametrize("link", ["export", "export/best"])
-def test_what_names_no_place_stays_in_the_run_folder(run, tmp_path, capsys, source, link):
+def test_export_default_place_through_a_link_exits_7(run, tmp_path, capsys, source, link):
     outside = tmp_path / "outside"
     outside.mkdir()
     (run / link).parent.mkdir(exist_ok=True)
     (run / link).symlink_to(outside)
     expected = 7 if link == "export" or source != "r" else 0
     assert exit_code([source, "--format", "npz"]) == expected
-    assert ("is a link; remove it, or name a place by --output" in capsys.readouterr().err) == (expected == 7)
+    assert ("is a link; remove it, or choose a file by --output" in capsys.readouterr().err) == (expected == 7)
     assert list(outside.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", ["table", "numbers"])
-def test_only_for_pictures_one_draws(tmp_path, monkeypatch, capsys, kind):
+def test_export_html_table_or_regression_exits_2(tmp_path, monkeypatch, capsys, kind):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(2)
     x = rng.normal(size=(60, 4))
@@ -206,10 +206,11 @@ def test_only_for_pictures_one_draws(tmp_path, monkeypatch, capsys, kind):
     assert not (tmp_path / "runs" / "r" / "export").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
 @pytest.mark.parametrize("format_", ["npz", "paper", "html"])
 @pytest.mark.parametrize("again", [False, True])
-def test_a_full_disk_leaves_what_was_there(run, capsys, format_, code, again):
+def test_export_full_disk_leaves_the_earlier_export(run, capsys, format_, code, again):
     target = run / "export" / NAMES[format_]
     if again:
         assert export.main(["r", "--format", format_]) == 0
@@ -223,7 +224,7 @@ def test_a_full_disk_leaves_what_was_there(run, capsys, format_, code, again):
         if not again:
             shutil.rmtree(run / "export", ignore_errors=True)
         capsys.readouterr()
-        with fault_injection.inject(fault_injection.full_disk(number, code), phases=False):
+        with fault_injection.inject(fault_injection.failing_disk(number, code), phases=False):
             found = run_cli(export.main, ["r", "--format", format_])
         err = capsys.readouterr().err
         where = f"operation {number}, {name}: exit code {found}, {err!r}"
@@ -245,7 +246,7 @@ def test_a_full_disk_leaves_what_was_there(run, capsys, format_, code, again):
         assert left <= {NAMES[format_]}, where
 
 
-def test_a_disk_that_fails_once_leaves_the_folder_in_its_place(run, capsys):
+def test_export_single_disk_failure_leaves_the_earlier_folder(run, capsys):
     target = run / "export" / "saved_network"
     assert export.main(["r", "--format", "paper"]) == 0
     before, names = content_of(target), []
@@ -269,7 +270,7 @@ def test_a_disk_that_fails_once_leaves_the_folder_in_its_place(run, capsys):
 
 @pytest.mark.parametrize("kind", ["device", "pipe", "socket"])
 @pytest.mark.parametrize("link", [False, True])
-def test_what_is_no_file_stays_what_it_is(run, tmp_path, capsys, monkeypatch, kind, link):
+def test_export_onto_device_pipe_or_socket_exits_7(run, tmp_path, capsys, monkeypatch, kind, link):
     monkeypatch.setitem(export.FORMATS, "onnx", export.Format("model.onnx", lambda checkpoint: b""))  # with no package
     place = tmp_path / "p"
     with contextlib.ExitStack() as stack:
@@ -297,7 +298,7 @@ def test_what_is_no_file_stays_what_it_is(run, tmp_path, capsys, monkeypatch, ki
 
 
 @pytest.mark.parametrize("format_", ["npz", "paper"])
-def test_a_link_stays_one_and_what_it_leads_to_is_written(run, tmp_path, capsys, format_):
+def test_export_onto_a_link_writes_its_target(run, tmp_path, capsys, format_):
     (tmp_path / "far").mkdir()
     (tmp_path / "l").symlink_to("middle")
     (tmp_path / "middle").symlink_to(tmp_path / "far" / "it")
@@ -311,7 +312,7 @@ def test_a_link_stays_one_and_what_it_leads_to_is_written(run, tmp_path, capsys,
     assert content_of(tmp_path / "far" / "it") == content_of(run / "export" / NAMES[format_])
 
 
-def test_a_file_of_the_user_beside_an_export_is_left_alone(run, tmp_path, capsys):
+def test_export_leaves_other_files_alone(run, tmp_path, capsys):
     (tmp_path / "precious").write_text("precious")
     (tmp_path / "m.npz.writing").symlink_to("precious")
     assert export.main(["r", "--format", "npz", "--output", "m.npz"]) == 0
@@ -320,7 +321,7 @@ def test_a_file_of_the_user_beside_an_export_is_left_alone(run, tmp_path, capsys
     assert {path.name for path in tmp_path.iterdir()} == {"m.npz", "m.npz.writing", "precious", "runs", "data.npz"}
 
 
-def test_folders_of_the_user_beside_the_papers_are_left_alone(run, tmp_path, capsys):
+def test_export_paper_leaves_other_folders_alone(run, tmp_path, capsys):
     for name in ("n.old", "n.writing", "n.new"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "notes.txt").write_text("precious")
@@ -333,7 +334,7 @@ def test_folders_of_the_user_beside_the_papers_are_left_alone(run, tmp_path, cap
         assert {path.relative_to(tmp_path).parts[0] for path in set(after) - set(before)} == {"n"}
 
 
-def test_a_kill_between_two_names_leaves_the_old_and_the_new(run, tmp_path, capsys):
+def test_export_paper_killed_between_renames_keeps_old_and_new(run, tmp_path, capsys):
     assert export.main(["r", "--format", "paper"]) == 0
     target = run / "export" / "saved_network"
     before = content_of(target)
@@ -352,7 +353,7 @@ def test_a_kill_between_two_names_leaves_the_old_and_the_new(run, tmp_path, caps
     assert (content_of(target), content_of(left / "old")) == (before, before)
 
 
-def test_without_onnx_it_says_what_to_install(run, tmp_path):
+def test_export_onnx_missing_package_exits_2(run, tmp_path):
     hidden = tmp_path / "hidden"
     hidden.mkdir()
     done = run_command("export", "r", "--format", "onnx", cwd=tmp_path, **hide_module(hidden, "onnx"))
@@ -363,7 +364,7 @@ def test_without_onnx_it_says_what_to_install(run, tmp_path):
     assert (done.returncode, done.stdout) == (0, f"{run / 'export' / 'model.npz'}\n")
 
 
-def test_an_export_folder_that_cannot_be_made_is_a_sentence(run, capsys):
+def test_export_folder_in_the_way_exits_7(run, capsys):
     (run / "export").write_text("in the way")
     assert run_cli(export.main, ["r", "--format", "npz"]) == 7
-    assert "name a place by --output" in capsys.readouterr().err
+    assert "choose a file by --output" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import csv
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -57,7 +58,7 @@ def whole(arguments, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO])
-def test_a_disk_that_fails_at_any_operation_loses_nothing(arguments, whole, tmp_path, capsys, code):
+def test_train_failing_disk_at_any_operation_loses_nothing(arguments, whole, tmp_path, capsys, code):
     names = fault_injection.operations([*arguments, "-o", str(tmp_path / "counted")], phases=False)
     assert {"mkdir", "lock", "rename", "fsync", "write metrics.csv", "write last.safetensors.writing"} < {*names}
     assert len(names) > 50
@@ -66,7 +67,7 @@ def test_a_disk_that_fails_at_any_operation_loses_nothing(arguments, whole, tmp_
         if code != errno.ENOSPC and number % 7 != code % 7:
             continue
         runs = tmp_path / str(number)
-        with fault_injection.inject(fault_injection.full_disk(number, code), phases=False):
+        with fault_injection.inject(fault_injection.failing_disk(number, code), phases=False):
             found = fault_injection.run([*arguments, "-o", str(runs)])
         err = capsys.readouterr().err
         where = f"operation {number}, {name}: exit code {found}, {err!r}"
@@ -81,6 +82,38 @@ def test_a_disk_that_fails_at_any_operation_loses_nothing(arguments, whole, tmp_
         last = runs / "run" / "last.safetensors"
         assert not last.exists() or read_checkpoint(last).step > 0, where
         assert go_on(arguments, runs) == whole, where
+        capsys.readouterr()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+@pytest.mark.parametrize("damaged", [False, True], ids=["whole", "metrics lost"])
+def test_resume_failing_disk_at_any_operation_loses_nothing(arguments, tmp_path, capsys, code, damaged):
+    assert run_cli(main, [*arguments, "-o", str(tmp_path / "start")]) == 0
+    if damaged:  # the file is kept under another name
+        (tmp_path / "start" / "run" / "metrics.csv").write_text("epoch\n1,2\n")
+    resume = ["--resume", "run", "-e", "3", "--quiet", "--no-plots"]
+    counted = shutil.copytree(tmp_path / "start", tmp_path / "counted")
+    names = fault_injection.operations([*resume, "-o", str(counted)], phases=False)
+    expected = ended(counted / "run")
+    assert {"delete", "rename", "write recipe.toml.writing", "write last.safetensors.writing"} < {*names}
+    capsys.readouterr()
+    for number, name in enumerate(names):
+        runs = shutil.copytree(tmp_path / "start", tmp_path / str(number))
+        with fault_injection.inject(fault_injection.failing_disk(number, code), phases=False):
+            found = fault_injection.run([*resume, "-o", str(runs)])
+        err = capsys.readouterr().err
+        where = f"operation {number}, {name}: exit code {found}, {err!r}"
+        if found:
+            assert found == 7, where
+            assert err.startswith("error: "), where
+            assert err.count("\n") == 1, where
+            assert str(runs) in err, where
+            assert os.strerror(code) in err, where
+        else:
+            assert name == "fsync" or number >= len(names) - 1 or code == errno.ENOSPC, where
+        assert read_checkpoint(runs / "run" / "last.safetensors").epoch >= 2, where
+        assert run_cli(main, [*resume, "-o", str(runs)]) == 0, where
+        assert ended(runs / "run") == expected, where
         capsys.readouterr()
 
 
@@ -110,7 +143,7 @@ def runs_with_signal(arguments, output, which, times=1, every="1"):
     ("which", "times", "every", "expected"),
     [("SIGTERM", 1, "1", 143), ("SIGINT", 1, "3", 130), ("SIGINT", 2, "3", 130)],
 )
-def test_a_signal_at_any_operation_loses_nothing(arguments, whole, tmp_path, which, times, every, expected):
+def test_train_signal_at_any_operation_loses_nothing(arguments, whole, tmp_path, which, times, every, expected):
     output = tmp_path / "signalled"
     results = runs_with_signal(arguments, output, which, times, every)
     assert len(results) > 30
@@ -156,7 +189,7 @@ def draw_again(runs):
     return pictures(runs / "run")
 
 
-def test_a_disk_that_fails_at_any_picture_takes_nothing_of_the_run(drawn, whole, tmp_path, capsys):
+def test_report_failing_disk_at_any_plot_keeps_the_run(drawn, whole, tmp_path, capsys):
     names = fault_injection.operations([*drawn, "-o", str(tmp_path / "counted")], phases=False)
     expected = pictures(tmp_path / "counted" / "run")
     assert len(expected) >= 5
@@ -165,7 +198,7 @@ def test_a_disk_that_fails_at_any_picture_takes_nothing_of_the_run(drawn, whole,
     capsys.readouterr()
     for number in range(first, len(names), 9):
         runs = tmp_path / str(number)
-        with fault_injection.inject(fault_injection.full_disk(number), phases=False):
+        with fault_injection.inject(fault_injection.failing_disk(number), phases=False):
             found = fault_injection.run([*drawn, "-o", str(runs)])
         err = capsys.readouterr().err
         where = f"operation {number}, {names[number]}: exit code {found}, {err!r}"
@@ -186,9 +219,7 @@ def test_a_disk_that_fails_at_any_picture_takes_nothing_of_the_run(drawn, whole,
         ("SIGTERM", 1, "hang", 143),
     ],
 )
-def test_a_signal_while_pictures_are_drawn_takes_nothing_of_the_run(
-    drawn, whole, tmp_path, which, times, every, expected
-):
+def test_report_signal_while_drawing_keeps_the_run(drawn, whole, tmp_path, which, times, every, expected):
     output = tmp_path / "signalled"
     results = runs_with_signal(drawn, output, which, times, every)
     assert len(results) >= 3
@@ -208,7 +239,7 @@ def read_or_nothing(path):
     return not path.exists() or read_checkpoint(path).step > 0
 
 
-def test_sigterm_is_obeyed_in_time_by_a_run_that_hangs_anywhere(arguments, whole, tmp_path):
+def test_train_hanging_anywhere_ends_in_time_after_sigterm(arguments, whole, tmp_path):
     results = runs_with_signal(arguments, tmp_path / "signalled", "SIGTERM", every="hang")
     first, _ = training(results)
     for number, name, code, seconds in results:

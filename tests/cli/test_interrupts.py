@@ -92,7 +92,7 @@ def test_export_interrupted_keeps_the_old_export_and_no_half_file(trained, numbe
         ("train", "lagvis.cli.setup.load_dataset", ["--device", "cpu"]),
         ("evaluate", "lagvis.cli.evaluate.load_dataset", ["r", "--device", "cpu"]),
         ("predict", "lagvis.cli.predict.read_inputs", ["r", "data.npz"]),
-        ("export", "lagvis.cli.export.find_checkpoint", ["r", "--format", "npz"]),
+        ("export", "lagvis.cli.export.load_network", ["r", "--format", "npz"]),
         ("compare", "lagvis.cli.compare.load_dataset", ["--backends", "numpy,torch", "--device", "cpu"]),
         ("data", "lagvis.cli.data.detect_format", ["mnist"]),
         ("backends", "lagvis.cli.backends.load", []),
@@ -118,7 +118,7 @@ def test_command_interrupted_twice_still_cleans_up(trained):
         "    finally:\n"
         "        os.kill(os.getpid(), 2); time.sleep(0.1)\n"
         "        print('cleaned', flush=True)\n"
-        "module.find_checkpoint = slow"
+        "module.load_network = slow"
     )
     found = interrupt(signal.SIGINT, cleanup, "export", "r", "--format", "npz")
     assert found == (130, "cleaned\n", "Stopped.\n")

@@ -23,7 +23,7 @@ def limited(arguments, cwd):
     )  # fmt: skip
 
 
-def test_a_test_part_whose_activations_would_not_fit_is_judged_in_pieces(tmp_path):
+def test_train_large_test_part_is_evaluated_in_pieces(tmp_path):
     """One layer of all rows at once would be 60,000 x 8192 x 4 bytes, more than there is."""
     rng = np.random.default_rng(7)
     y = rng.integers(0, 4, 60_000).astype(np.uint8)
@@ -36,7 +36,7 @@ def test_a_test_part_whose_activations_would_not_fit_is_judged_in_pieces(tmp_pat
     assert np.sum(json.loads(done.stdout)["confusion"]) == 60_000
 
 
-def test_a_network_beyond_the_limit_is_refused_by_the_name_of_the_limit(tmp_path):
+def test_train_network_beyond_ulimit_exits_5(tmp_path):
     done = limited(("--hidden", "16000,16000", "-e", "1"), tmp_path)
     assert done.returncode == 5
     assert "GB are left under ulimit -v; use a smaller --hidden" in done.stderr

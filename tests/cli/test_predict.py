@@ -10,38 +10,16 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from lagvis.cli import evaluate, predict, train
+from lagvis.cli import predict, train
 from lagvis.cli.errors import run_cli
 from lagvis.data.datasets import load_dataset
 from lagvis.data.images.mnist_style import BLANK, SEVERAL
 from lagvis.data.predict_input import EXPECTED
 from tests.cli.commands import ROOT, environment, run_command
-from tests.factories import bands, idx_bytes, write_folder
+from tests.cli.conftest import TABLE_HEADER
+from tests.factories import bands, idx_bytes
 
 JUNK = (".DS_Store", "Thumbs.db", "._a.png")
-
-
-@pytest.fixture(scope="session")
-def runs(tmp_path_factory):
-    """Runs: `digits` of MNIST, `bands` of 6x6 pictures of classes 1..4, `line` of two targets from three numbers."""
-    folder = tmp_path_factory.mktemp("predict")
-    quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "-o", str(folder / "runs")]
-    assert train.main([*quick, "-e", "3", "--hidden", "32", "--name", "digits"]) == 0
-    small = ["--validation", "0", "--batch-size", "20", "--hidden", "16", "--name"]
-    bands_ = write_folder(folder / "bands", labels_from=1)
-    assert train.main([*quick, *small, "bands", "-e", "60", "--lr", "0.1", "--data", str(bands_)]) == 0
-    x = np.random.default_rng(3).normal(5, 2, (100, 3))
-    y = x @ [[1.0, 200.0], [-2.0, 100.0], [0.5, -300.0]]
-    np.savez(folder / "line.npz", x=x, y=y, target_names=["near", "far"], unit="m")
-    line = ["line", "-e", "60", "--loss", "mse", "--data", str(folder / "line.npz")]
-    assert train.main([*quick, *small, *line]) == 0
-    return folder / "runs"
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture
@@ -50,7 +28,7 @@ def ask(runs, capsys):
 
     def ask(run, *words):
         capsys.readouterr()
-        assert run_cli(predict.main, [run, *map(str, words), "-o", str(runs), "--json"]) == 0
+        assert run_cli(predict.main, [run, *map(str, words), "--runs-dir", str(runs), "--json"]) == 0
         out, ask.err = capsys.readouterr()
         found = json.loads(out)
         assert found["run"] == str(runs / run / "last.safetensors")
@@ -65,7 +43,7 @@ def refused(runs, capsys):
 
     def refused(run, *words, code=3):
         capsys.readouterr()
-        assert run_cli(predict.main, [run, *map(str, words), "-o", str(runs)]) == code
+        assert run_cli(predict.main, [run, *map(str, words), "--runs-dir", str(runs)]) == code
         out, err = capsys.readouterr()
         assert out == ""
         assert err.count("\n") == 1
@@ -83,7 +61,7 @@ def answers(predictions):
     return [p["answer"] for p in predictions]
 
 
-def test_rows_are_answered_as_the_network_computes(here, runs, ask, digits):
+def test_predict_npz_rows_equal_forward_pass_by_hand(here, runs, ask, digits):
     """A forward pass written out here, from the arrays of the checkpoint."""
     np.savez("rows.npz", x=digits)
     found = ask("digits", "rows.npz")
@@ -100,7 +78,7 @@ def test_rows_are_answered_as_the_network_computes(here, runs, ask, digits):
         assert p["runner_up_probability"] == p["probabilities"][p["runner_up"]]
 
 
-def test_the_digit_in_the_corner(here, ask, digits):
+def test_predict_digit_at_any_place_and_scale_same_answer(here, ask, digits):
     """At each place and scale at least 18 of 20 are answered as the originals."""
     np.savez("originals.npz", x=digits)
     originals = answers(ask("digits", "originals.npz"))
@@ -117,7 +95,7 @@ def test_the_digit_in_the_corner(here, ask, digits):
             assert sum(a == b for a, b in zip(found, originals, strict=True)) >= 18, (scale, place)
 
 
-def test_labels_that_start_at_1_are_answered(here, ask):
+def test_predict_classes_from_1_in_pictures_idx_table_and_npz(here, ask):
     """From pictures, IDX and a table; labels in the file stand beside the answers."""
     x, y = bands(12, seed=9)
     names = [str(label + 1) for label in y]
@@ -141,7 +119,7 @@ def test_labels_that_start_at_1_are_answered(here, ask):
     assert answers(found) == [p["label"] for p in found] == names * 2
 
 
-def test_rows_of_a_data_set_that_are_not_answered_are_said(here, ask):
+def test_predict_npz_data_set_reports_unused_arrays(here, ask):
     np.savez("set.npz", X_train=np.ones((4, 3)), X_test=np.ones((2, 3)))
     assert len(ask("line", "set.npz")) == 2
     assert ask.err == "set.npz: the rows are X_test; not used: X_train.\n"
@@ -150,13 +128,13 @@ def test_rows_of_a_data_set_that_are_not_answered_are_said(here, ask):
     assert ask.err == ""
 
 
-def test_the_text_is_a_line_a_file(here, runs, capsys, digits):
+def test_predict_text_has_a_line_for_each_file(here, runs, capsys, digits):
     Image.fromarray(digits[0]).save("seven.png")
     Image.new("L", (50, 40), "white").save("white.png")
     two = np.zeros((40, 70), np.uint8)
     two[6:34, 2:30], two[6:34, 35:63] = digits[:2]
     Image.fromarray(two).save("two.png")
-    assert predict.main(["digits", "seven.png", "white.png", "two.png", "-o", str(runs)]) == 0
+    assert predict.main(["digits", "seven.png", "white.png", "two.png", "--runs-dir", str(runs)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["file", "answer", "probability", "runner-up", "probability"]
     assert lines[1].split()[:2] == ["seven.png", "7"]
@@ -165,14 +143,14 @@ def test_the_text_is_a_line_a_file(here, runs, capsys, digits):
     assert len(lines) == 4
 
 
-def test_a_blank_picture_has_no_answer(here, ask):
+def test_predict_blank_picture_has_no_answer(here, ask):
     Image.new("L", (28, 28)).save("blank.png")
     [p] = ask("digits", "blank.png")
     assert p["notes"] == [BLANK]
     assert {p[k] for k in ("answer", "probability", "runner_up", "runner_up_probability", "probabilities")} == {None}
 
 
-def test_what_stands_out_from_nothing_has_no_answer_either(here, ask):
+def test_predict_noise_has_no_answer(here, ask):
     """Noise all over is no blank paper, and no digit."""
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200), np.uint8)).save("noise.png")
     [p] = ask("digits", "noise.png")
@@ -180,7 +158,7 @@ def test_what_stands_out_from_nothing_has_no_answer_either(here, ask):
     assert {p[k] for k in ("answer", "probability", "runner_up", "runner_up_probability", "probabilities")} == {None}
 
 
-def test_numbers_are_told_in_their_unit(here, runs, ask, capsys):
+def test_predict_regression_gives_values_labels_and_unit(here, runs, ask, capsys):
     with np.load(runs.parent / "line.npz") as arrays:
         x, y = arrays["x"][:8], arrays["y"][:8]
     np.savez("rows.npz", x=x, y=y)
@@ -196,12 +174,12 @@ def test_numbers_are_told_in_their_unit(here, runs, ask, capsys):
         assert [p["values"] for p in ask("line", other)] == [
             {name: pytest.approx(value, rel=1e-5) for name, value in p["values"].items()} for p in found
         ]
-    assert predict.main(["line", "both.csv", "-o", str(runs)]) == 0
+    assert predict.main(["line", "both.csv", "--runs-dir", str(runs)]) == 0
     head = capsys.readouterr().out.splitlines()[0]
     assert head.split() == ["file", "near", "far", "true", "near", "true", "far"]
 
 
-def test_only_what_learned_from_mnist_is_shown_digits(here, ask, refused, runs, digits):
+def test_predict_only_mnist_style_network_centres_digits(here, ask, refused, runs, digits):
     """Elsewhere a picture is only brought to the network's size, which is said; --centre and --raw say otherwise."""
     canvas = np.pad(digits[0], 20)
     Image.fromarray(canvas).save("wide.png")
@@ -225,24 +203,8 @@ def test_only_what_learned_from_mnist_is_shown_digits(here, ask, refused, runs, 
     assert "not allowed with" in run_command("predict", "x", "y", "--raw", "--centre", cwd=here).stderr
 
 
-TABLE = "a,b,c,art\n"
-
-
-@pytest.fixture(scope="module")
-def table(runs):
-    """A run, `table`, of three columns a, b, c and the label `art`: cat where a > b; and 20 rows of its kind."""
-    rng = np.random.default_rng(5)
-    rows = rng.normal([0, 0, 50], [3, 3, 9], (200, 3))
-    lines = [f"{a:.3f},{b:.3f},{c:.3f},{'cat' if a > b else 'dog'}\n" for a, b, c in rows]
-    (runs.parent / "table.csv").write_text(TABLE + "".join(lines))
-    words = ["--data", str(runs.parent / "table.csv"), "-e", "40", "--lr", "0.1", "--batch-size", "20", "--hidden", "8"]
-    quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "--validation", "0"]
-    assert train.main([*quick, *words, "--name", "table", "-o", str(runs)]) == 0
-    return [line.strip().split(",") for line in lines[:20]]
-
-
 @pytest.mark.parametrize("label", ["art", "last", "4"])
-def test_the_label_of_the_recipe_is_no_column_of_another_order(here, runs, ask, refused, table, label):
+def test_predict_table_ignores_label_position_of_recipe(here, runs, ask, refused, table, label):
     """Whatever --label was in training: the names of its columns count."""
     words = ["--data", str(runs.parent / "table.csv"), "-e", "1", "--hidden", "8", "--label", label]
     quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "--validation", "0"]
@@ -263,7 +225,7 @@ def test_the_label_of_the_recipe_is_no_column_of_another_order(here, runs, ask, 
     )
 
 
-def test_a_class_that_is_called_na_is_a_label(here, runs, ask):
+def test_predict_class_called_na_is_a_label(here, runs, ask):
     x = np.random.default_rng(0).normal(size=(40, 2))
     np.savez("regions.npz", x=x, y=np.where(x[:, 0] > 0, "EU", "NA"))
     quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "-e", "1", "--hidden", "4"]
@@ -272,14 +234,14 @@ def test_a_class_that_is_called_na_is_a_label(here, runs, ask):
     assert [p.get("label") for p in ask("regions", "t.csv", "--label", "3")] == ["NA", "EU", None]
 
 
-def test_no_decimal_point_is_seen_where_a_number_is_missing(here, ask):
+def test_predict_missing_label_counts_as_no_decimal_point(here, ask):
     lines = ["a;b;c;near;far", *["3;4;5;nan;nan"] * 100_000, "0,5;0,25;1;1,5;2,5"]
     (here / "t.csv").write_text("\n".join(lines) + "\n")
     found = ask("line", "t.csv")
     assert found[-1]["label"] == {"near": 1.5, "far": 2.5}
 
 
-def test_one_row_without_a_header_may_have_its_label(here, ask, table):
+def test_predict_single_row_without_header_may_have_label(here, ask, table):
     for row in table[:3]:
         (here / "one.csv").write_text(",".join(row) + "\n")
         (here / "bare.csv").write_text(",".join(row[:3]) + "\n")
@@ -288,7 +250,7 @@ def test_one_row_without_a_header_may_have_its_label(here, ask, table):
         assert labelled["probabilities"] == bare["probabilities"]
 
 
-def test_columns_are_found_by_their_names(here, ask, refused, table):
+def test_predict_table_columns_are_matched_by_name(here, ask, refused, table):
     """In any order, among others, with the label or without."""
 
     def written(name, head, order):
@@ -323,7 +285,7 @@ def test_columns_are_found_by_their_names(here, ask, refused, table):
         "twice.csv has 2 columns 'c', of which the network takes 1; it has the columns a, b, c, c: rename"
         in refused("table", "twice.csv")
     )
-    (here / "bird.csv").write_text(TABLE + "1,2,3,dog\n1,2,3,bird\n")
+    (here / "bird.csv").write_text(TABLE_HEADER + "1,2,3,dog\n1,2,3,bird\n")
     assert "bird.csv, line 3 has the label bird, which the network does not know (known: cat, dog)" in refused(
         "table", "bird.csv"
     )
@@ -356,7 +318,7 @@ def narrow(runs):
         "5.5;yes\n-6.5;no\n",
     ],
 )
-def test_a_network_of_one_number_takes_a_table_of_one_column(here, ask, narrow, text):
+def test_predict_single_feature_network_takes_one_column(here, ask, narrow, text):
     (here / "a.csv").write_text(text)
     found = ask("narrow", "a.csv")
     assert answers(found) == ["yes", "no"][: len(found)]
@@ -364,7 +326,7 @@ def test_a_network_of_one_number_takes_a_table_of_one_column(here, ask, narrow, 
     assert ("label" in found[0]) == ("yes" in text)
 
 
-def test_one_number_or_two_is_asked(here, refused, narrow):
+def test_predict_decimal_comma_or_two_columns_raises_data_error(here, refused, narrow):
     """Without a header 5,1 may be a number or two; with --label it is two."""
     (here / "a.csv").write_text("5,1\n-6,0\n")
     assert "a.csv, line 1 may be one number with a decimal comma or two numbers" in refused("narrow", "a.csv")
@@ -373,7 +335,7 @@ def test_one_number_or_two_is_asked(here, refused, narrow):
     assert "a.csv, line 3, column 1 ('x in cm') is '?'; fill it or remove the row" in refused("narrow", "a.csv")
 
 
-def test_columns_of_one_name_are_taken_in_their_order(here, runs, ask, refused):
+def test_predict_columns_of_one_name_are_taken_in_order(here, runs, ask, refused):
     """A network that learned from two columns a, and once more from a label of that name."""
     rows = np.random.default_rng(8).normal(0, 3, (60, 2))
     lines = [f"{a:.3f},{b:.3f},{'cat' if a > b else 'dog'}\n" for a, b in rows]
@@ -398,130 +360,41 @@ def test_columns_of_one_name_are_taken_in_their_order(here, runs, ask, refused):
 
 
 @pytest.mark.parametrize("missing", ["", "?", " NA "])
-def test_rows_without_a_label_are_answered_without_one(here, runs, ask, table, missing, capsys):
+def test_predict_table_rows_without_label_have_none(here, runs, ask, table, missing, capsys):
     """A column of the label that is empty throughout is none."""
     rows = [",".join(row[:3]) for row in table]
     (here / "bare.csv").write_text("a,b,c\n" + "".join(f"{row}\n" for row in rows))
     said = [p["probabilities"] for p in ask("table", "bare.csv")]
-    (here / "none.csv").write_text(TABLE + "".join(f"{row},{missing}\n" for row in rows))
+    (here / "none.csv").write_text(TABLE_HEADER + "".join(f"{row},{missing}\n" for row in rows))
     found = ask("table", "none.csv")
     assert [p["probabilities"] for p in found] == said
     assert "label" not in found[0]
     labels = [row[3] if i % 2 else missing for i, row in enumerate(table)]
-    (here / "some.csv").write_text(TABLE + "".join(f"{row},{art}\n" for row, art in zip(rows, labels, strict=True)))
+    (here / "some.csv").write_text(
+        TABLE_HEADER + "".join(f"{row},{art}\n" for row, art in zip(rows, labels, strict=True))
+    )
     found = ask("table", "some.csv")
     assert [p["probabilities"] for p in found] == said
     assert [p["label"] for p in found] == [row[3] if i % 2 else None for i, row in enumerate(table)]
-    assert predict.main(["table", "some.csv", "-o", str(runs)]) == 0
+    assert predict.main(["table", "some.csv", "--runs-dir", str(runs)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[-1] == "true"
     assert lines[1].endswith("%")
     assert lines[2].split()[-1] == table[1][3]
 
 
-def test_rows_without_all_numbers_of_their_label_are_answered_without_one(here, runs, ask, capsys):
+def test_predict_table_rows_without_all_targets_have_no_label(here, runs, ask, capsys):
     (here / "rows.csv").write_text("a,b,c\n1,2,3\n4,5,6\n7,8,9\n")
     said = [p["values"] for p in ask("line", "rows.csv")]
     (here / "some.csv").write_text("near,far,1,2,3\n5,,1,2,3\n6,7,4,5,6\n?,?,7,8,9\n")
     found = ask("line", "some.csv")
     assert [p["values"] for p in found] == said
     assert [p["label"] for p in found] == [None, {"near": 6, "far": 7}, None]
-    assert predict.main(["line", "some.csv", "-o", str(runs)]) == 0
+    assert predict.main(["line", "some.csv", "--runs-dir", str(runs)]) == 0
     assert [len(line.split()) for line in capsys.readouterr().out.splitlines()[1:]] == [7, 11, 7]
 
 
-@pytest.fixture
-def judge(runs, capsys):
-    """`judge(run, file, *words)` -> the result of evaluate.py; what stderr said is in `judge.err`."""
-
-    def judge(run, file, *words, code=0):
-        capsys.readouterr()
-        command = [run, "-o", str(runs), "--device", "cpu", "--json", "--data", str(file), *words]
-        assert run_cli(evaluate.main, command) == code, capsys.readouterr().err
-        out, judge.err = capsys.readouterr()
-        return json.loads(out) if code == 0 else None
-
-    return judge
-
-
-@pytest.mark.parametrize(
-    "order",
-    [["c", "a", "b", "art"], ["art", "c", "b", "a"], ["id", "a", "b", "art", "weight", "c"], ["a", "b", "c", "kind"]],
-)
-def test_evaluate_columns_in_another_order_or_among_others_same_result(here, judge, table, order):
-    def write(name, names):
-        rows = [dict(zip(("a", "b", "c", "art"), row, strict=True)) for row in table]
-        other = [{"id": str(i), "weight": "80", "kind": row["art"]} for i, row in enumerate(rows)]
-        lines = [",".join((row | more)[c] for c in names) for row, more in zip(rows, other, strict=True)]
-        (here / name).write_text("\n".join([",".join(names), *lines]) + "\n")
-
-    write("plain.csv", ["a", "b", "c", "art"])
-    write("other.csv", order)
-    plain, other = judge("table", "plain.csv"), judge("table", "other.csv")
-    assert plain["rows"] == 20
-    assert {key: plain[key] for key in plain if key != "data"} == {key: other[key] for key in other if key != "data"}
-    unused = [c for c in order if c in ("id", "weight")]
-    assert ("other.csv: not used: " + ", ".join(unused) in judge.err) == bool(unused)
-
-
-def test_evaluate_test_table_of_folder_in_another_order_is_matched(here, judge, table):
-    (here / "set").mkdir()
-    rows = [",".join(row) for row in table]
-    (here / "set" / "train.csv").write_text("\n".join([TABLE.strip(), *rows]) + "\n")
-    (here / "plain.csv").write_text("\n".join([TABLE.strip(), *rows]) + "\n")
-    lines = [f"{art},x,{c},{b},{a}" for a, b, c, art in table]
-    (here / "set" / "test.csv").write_text("\n".join(["art,z,c,b,a", *lines]) + "\n")
-    plain, other = judge("table", "plain.csv"), judge("table", "set")
-    assert other["test_loss"] == pytest.approx(plain["test_loss"], rel=1e-5)  # the rows stand in another order
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("a,b,art\n1,2,cat\n3,4,dog\n", "has no column 'c', of which the network takes 1"),
-        ("a,b,c\n1,2,3\n3,4,5\n", "has no label column 'art'; it has the features alone; add the label column"),
-        ("a,b,c,d,e\n1,2,3,4,5\n3,4,5,6,7\n", "beside the features it has d, e; name the label column with --label"),
-        ("a,b,c,art\n1,2,3,cat\n3,4,5,bird\n", "has the label bird, which the network does not know"),
-        ("1,2,3\n3,4,5\n", "has no label column (art); add it"),
-    ],
-)
-def test_evaluate_table_without_needed_columns_is_exit_3(here, judge, table, text, words):
-    (here / "other.csv").write_text(text)
-    judge("table", "other.csv", code=3)
-    assert words in judge.err
-
-
-def test_evaluate_label_option_names_the_column(here, judge, table):
-    lines = [f"{c},{a},{b},{art},1\n" for a, b, c, art in table]
-    (here / "other.csv").write_text("c,a,b,what,x\n" + "".join(lines))
-    judge("table", "other.csv", code=3)
-    assert judge("table", "other.csv", "--label", "what")["rows"] == 20
-
-
-def test_evaluate_several_targets_are_matched_by_name(here, runs, judge):
-    x = np.random.default_rng(4).normal(5, 2, (30, 2))
-    y = x @ [[1.0, 2.0], [3.0, -1.0]]
-    lines = [f"{a:.4f},{b:.4f},{s:.4f},{t:.4f}\n" for (a, b), (s, t) in zip(x, y, strict=True)]
-    swapped = [f"{t:.4f},{b:.4f},{s:.4f},{a:.4f}\n" for (a, b), (s, t) in zip(x, y, strict=True)]
-    (here / "plain.csv").write_text("a,b,s,t\n" + "".join(lines))
-    (here / "other.csv").write_text("t,b,s,a\n" + "".join(swapped))
-    quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "-e", "1", "--validation", "0"]
-    words = ["--loss", "mse", "--label", "s,t", "--data", "plain.csv", "--name", "two", "-o", str(runs)]
-    assert train.main([*quick, *words]) == 0
-    (here / "both").mkdir()
-    (here / "both" / "train.csv").write_text("a,b,s,t\n" + "".join(lines))
-    for name, text in (("plain", "a,b,s,t\n" + "".join(lines)), ("other", "t,b,s,a\n" + "".join(swapped))):
-        (here / "both" / "test.csv").write_text(text)
-        judge_result = judge("two", "both")
-        if name == "plain":
-            plain = judge_result
-    assert plain["test_loss"] == judge_result["test_loss"]
-    (here / "lost.csv").write_text("a,b,s,x\n1,2,3,4\n3,4,5,6\n")
-    judge("two", "lost.csv", code=3)
-    assert "has no label column (s, t)" in judge.err
-
-
-def test_one_hot_labels_stand_beside_the_answers(here, runs, ask):
+def test_predict_one_hot_labels_become_class_names(here, runs, ask):
     rows = np.random.default_rng(2).normal(0, 1, (60, 3))
     cat = (rows[:, 0] > 0).astype(int)
     lines = [f"{a},{b},{c},{k},{1 - k}\n" for (a, b, c), k in zip(rows, cat, strict=True)]
@@ -533,10 +406,10 @@ def test_one_hot_labels_stand_beside_the_answers(here, runs, ask):
     for name in ("oh.csv", "oh.npz"):
         assert [p["label"] for p in ask("onehot", name)] == ["cat" if k else "dog" for k in cat]
     (here / "bare.csv").write_text("".join(lines))
-    assert run_cli(predict.main, ["onehot", "bare.csv", "--label", "4,5", "-o", str(runs)]) == 0
+    assert run_cli(predict.main, ["onehot", "bare.csv", "--label", "4,5", "--runs-dir", str(runs)]) == 0
 
 
-def test_of_equals_the_first_is_the_answer_as_everywhere(here, ask, runs):
+def test_predict_tie_answers_first_class(here, ask, runs):
     """A network of one class has no runner-up."""
     for name, outputs in (("tie", 3), ("one", 1)):
         (here / name).mkdir()
@@ -549,7 +422,7 @@ def test_of_equals_the_first_is_the_answer_as_everywhere(here, ask, runs):
     assert (one["answer"], one["probability"], one["runner_up"]) == ("0", 1.0, None)
 
 
-def test_raw_pictures_are_what_they_are(here, ask, digits):
+def test_predict_raw_picture_equals_array(here, ask, digits):
     Image.fromarray(digits[3]).save("raw.png")
     np.savez("raw.npz", x=digits[3:4])
     [raw], [row] = ask("digits", "raw.png", "--raw"), ask("digits", "raw.npz")
@@ -603,7 +476,7 @@ def cut_png(path):
         ("bands", "a.pdf", lambda p: p.write_bytes(b"%PDF-1.4"), "a.pdf is a PDF"),
     ],
 )  # fmt: skip
-def test_what_the_network_cannot_take_is_a_sentence_and_3(here, refused, run, name, make, words):
+def test_predict_unsuitable_input_is_exit_3(here, refused, run, name, make, words):
     make(here / name)
     sentence = refused(run, name)
     assert words in sentence
@@ -616,7 +489,7 @@ def ask_partly(runs, capsys):
 
     def ask_partly(run, *words):
         capsys.readouterr()
-        assert run_cli(predict.main, [run, *map(str, words), "-o", str(runs), "--json"]) == 3
+        assert run_cli(predict.main, [run, *map(str, words), "--runs-dir", str(runs), "--json"]) == 3
         out, err = capsys.readouterr()
         return json.loads(out), err
 
@@ -641,7 +514,7 @@ def test_predict_unreadable_file_keeps_answers_of_others(here, runs, ask, ask_pa
     assert result["predictions"] == good
     assert [error["file"] for error in result["errors"]] == ["gone.png", "poem.png"]
     assert err.splitlines() == [f"error: {error['message']}" for error in result["errors"]]
-    assert run_cli(predict.main, ["digits", "poem.png", "seven.png", "-o", str(runs)]) == 3
+    assert run_cli(predict.main, ["digits", "poem.png", "seven.png", "--runs-dir", str(runs)]) == 3
     out, err = capsys.readouterr()
     assert [line.split()[0] for line in out.splitlines()] == ["file", "seven.png"]
     assert err.startswith("error: poem.png is not a picture")
@@ -651,7 +524,7 @@ def test_predict_every_file_unreadable_gives_only_errors(here, runs, ask_partly,
     result, err = ask_partly("digits", "gone.png", "lost.csv")
     assert result["predictions"] == []
     assert len(result["errors"]) == err.count("\n") == 2
-    assert run_cli(predict.main, ["digits", "gone.png", "lost.csv", "--show", "-o", str(runs)]) == 3
+    assert run_cli(predict.main, ["digits", "gone.png", "lost.csv", "--show", "--runs-dir", str(runs)]) == 3
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("error: there is nothing at") == 2
@@ -668,7 +541,7 @@ def test_predict_unreadable_picture_in_folder_keeps_the_others(here, ask_partly,
 
 def test_predict_show_draws_only_readable_files(here, runs, capsys, digits):
     Image.fromarray(digits[0]).save("seven.png")
-    assert run_cli(predict.main, ["digits", "gone.png", "seven.png", "--show", "-o", str(runs)]) == 3
+    assert run_cli(predict.main, ["digits", "gone.png", "seven.png", "--show", "--runs-dir", str(runs)]) == 3
     out, err = capsys.readouterr()
     assert out.startswith("seven.png\n")
     assert "█" in out
@@ -692,7 +565,7 @@ def test_predict_unreadable_standard_input_keeps_answers_of_files(here, runs, di
 
 
 @pytest.mark.parametrize("shape", [(6, 5, 3), (3, 6, 5), (6, 5, 4)])
-def test_a_network_of_pictures_in_colour_takes_arrays(here, runs, refused, shape):
+def test_predict_colour_network_refuses_picture_files(here, runs, refused, shape):
     """Not picture files, which are taken as shades of grey; whether it is axis first or last is not known."""
     np.savez("colour.npz", x=np.random.default_rng(1).integers(0, 256, (20, *shape), np.uint8), y=[0, 1] * 10)
     quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "-e", "1", "--validation", "0"]
@@ -706,15 +579,15 @@ def test_a_network_of_pictures_in_colour_takes_arrays(here, runs, refused, shape
     assert "pictures in colour; give such arrays (.npz): picture files are read in grey only" in sentence
 
 
-def test_no_such_run_is_a_sentence_and_7(here, refused):
+def test_predict_unknown_run_is_exit_7(here, refused):
     assert "there is nothing at ''; expected a picture" in refused("digits", "")
     assert "there is no run 'nobody'" in refused("nobody", "x.png", code=7)
 
 
-def test_pictures_are_drawn_as_the_network_sees_them(here, runs, capsys, monkeypatch, digits):
+def test_predict_show_draws_network_input(here, runs, capsys, monkeypatch, digits):
     Image.fromarray(digits[0]).save("a.png")
     monkeypatch.setenv("COLUMNS", "100")
-    assert predict.main(["digits", "a.png", "--raw", "--show", "-o", str(runs)]) == 0
+    assert predict.main(["digits", "a.png", "--raw", "--show", "--runs-dir", str(runs)]) == 0
     lines = capsys.readouterr().out.split("\n")
     assert lines[0] == "a.png"
     assert lines[29].startswith("file")
@@ -722,16 +595,16 @@ def test_pictures_are_drawn_as_the_network_sees_them(here, runs, capsys, monkeyp
         assert [" ░▒▓█".index(c) for c in line.ljust(56)[::2]] == [int(v) * 5 // 256 for v in row]
     for columns in (40, 20, 1):
         monkeypatch.setenv("COLUMNS", str(columns))
-        assert predict.main(["digits", "a.png", "--show", "-o", str(runs)]) == 0
+        assert predict.main(["digits", "a.png", "--show", "--runs-dir", str(runs)]) == 0
         drawn = capsys.readouterr().out.partition("\nfile")[0].split("\n")[1:]
         assert max(map(len, drawn)) <= columns
-    assert run_cli(predict.main, ["line", str(runs.parent / "line.npz"), "--show", "-o", str(runs)]) == 3
+    assert run_cli(predict.main, ["line", str(runs.parent / "line.npz"), "--show", "--runs-dir", str(runs)]) == 3
     assert "leave --show out" in capsys.readouterr().err
 
 
-def test_drawings_and_json_do_not_mix(here, runs, capsys, digits):
+def test_predict_show_with_json_draws_on_stderr(here, runs, capsys, digits):
     Image.fromarray(digits[0]).save("a.png")
-    assert predict.main(["digits", "a.png", "--show", "--json", "-o", str(runs)]) == 0
+    assert predict.main(["digits", "a.png", "--show", "--json", "--runs-dir", str(runs)]) == 0
     out, err = capsys.readouterr()
     assert len(json.loads(out)["predictions"]) == 1
     assert "█" in err
@@ -739,13 +612,13 @@ def test_drawings_and_json_do_not_mix(here, runs, capsys, digits):
 
 def predicting(runs, *words, content=None, **changes):
     """The finished process of predict.py with bytes on its standard input."""
-    command = [sys.executable, str(ROOT / "predict.py"), *map(str, words), "-o", str(runs)]
+    command = [sys.executable, str(ROOT / "predict.py"), *map(str, words), "--runs-dir", str(runs)]
     return subprocess.run(
         command, env=environment(**changes), input=content, capture_output=True, timeout=60, check=False
     )
 
 
-def test_standard_input_may_be_a_picture_or_a_table(here, runs, digits):
+def test_predict_standard_input_picture_or_table(here, runs, digits):
     file = io.BytesIO()
     Image.fromarray(digits[0]).save(file, "PNG")
     done = predicting(runs, "digits", "-", "--json", content=file.getvalue())
@@ -762,14 +635,14 @@ def test_standard_input_may_be_a_picture_or_a_table(here, runs, digits):
         assert words in done.stderr
 
 
-def test_any_locale_and_any_end_of_stdout(here, runs, digits):
+def test_predict_any_locale_and_closed_streams(here, runs, digits):
     Image.fromarray(digits[0]).save("år \x1b[31m.png")
     words = (runs, "digits", "år \x1b[31m.png", "--show")
     done = predicting(*words, LC_ALL="C", PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     assert b"@@" in done.stdout
     assert b"\x1b" not in done.stdout
-    command = [sys.executable, str(ROOT / "predict.py"), *map(str, words[1:]), "-o", str(runs)]
+    command = [sys.executable, str(ROOT / "predict.py"), *map(str, words[1:]), "--runs-dir", str(runs)]
     for shell in ('exec "$@" >&-', 'exec "$@" | true', 'exec "$@" 2>&-', 'exec "$@" <&-'):
         done = subprocess.run(["sh", "-c", shell, "-", *command], capture_output=True, timeout=60, check=False)
         assert (done.returncode, done.stderr) == (0, b""), shell
@@ -780,7 +653,7 @@ def test_any_locale_and_any_end_of_stdout(here, runs, digits):
     assert done.stderr.count(b"\n") == 1
 
 
-def test_other_files_of_a_folder_are_named(here, ask, refused, digits):
+def test_predict_folder_reports_other_files(here, ask, refused, digits):
     (here / "mixed").mkdir()
     for name in ("10.png", "9.png"):
         Image.fromarray(digits[0]).save(here / "mixed" / name)

@@ -17,7 +17,7 @@ from lagvis.cli.errors import run_cli
 from lagvis.cli.train import main
 from lagvis.inference import diagnostics
 from lagvis.runs.checkpoint_file import read_checkpoint
-from lagvis.runs.run_folder import COLUMNS
+from lagvis.runs.metrics_file import COLUMNS
 from tests.cli.commands import ROOT, environment, running_process, write_dataset
 
 
@@ -47,13 +47,13 @@ def files(folder="runs/run"):
     return {name: Path(f"{folder}/{name}").read_bytes() for name in sorted(os.listdir(folder))}
 
 
-def test_a_finished_run_is_said_to_be_finished_and_nothing_changes(data_file, capsys):
+def test_resume_finished_run_changes_nothing(data_file, capsys):
     assert new(data_file, "-e", "2") == 0
     before = files()
     capsys.readouterr()
     assert train("--resume", "run", "--json") == 0
     out, err = capsys.readouterr()
-    assert "run is finished: 2 epochs done. With more --epochs it goes on." in err
+    assert "run is finished: 2 epochs done. With more --epochs it continues." in err
     assert json.loads(out) == json.loads(before["report.json"])
     assert files() == before
     assert train("--resume", "run", "--target-accuracy", "1.0") in (0, 8)
@@ -62,7 +62,7 @@ def test_a_finished_run_is_said_to_be_finished_and_nothing_changes(data_file, ca
 
 @pytest.mark.parametrize("lost", [["last.safetensors"], ["last.safetensors", "best.safetensors"]])
 @pytest.mark.parametrize("epochs", ["1", "2"])
-def test_a_run_whose_checkpoint_is_gone_is_not_begun_anew(data_file, capsys, lost, epochs):
+def test_resume_missing_checkpoint_exits_7_and_changes_nothing(data_file, capsys, lost, epochs):
     assert new(data_file, "-e", epochs) == 0
     for name in lost:
         os.unlink(f"runs/run/{name}")
@@ -70,25 +70,25 @@ def test_a_run_whose_checkpoint_is_gone_is_not_begun_anew(data_file, capsys, los
     capsys.readouterr()
     assert train("--resume", "run", "-e", "3") == 7
     err = capsys.readouterr().err
-    assert "was trained, and its last.safetensors is gone; bring it back" in err
+    assert "is missing; restore it" in err
     assert ("--init-from" in err) == (len(lost) == 1)
     assert files() == before
 
 
-def test_more_epochs_go_on_and_the_line_says_what_becomes_of_the_rate(data_file, capsys):
+def test_resume_more_epochs_reports_the_learning_rate(data_file, capsys):
     assert new(data_file, "-e", "2") == 0
     capsys.readouterr()
     assert train("--resume", "run", "-e", "3", "--lr", "0.01") == 0
     assert (
-        "Going on after step 6, 2 of 3 epochs done; lr 0.02 -> 0.01, epochs 2 -> 3; "
-        "the rate of the next step is 0.01 instead of 0.02.\n"
+        "Resuming after step 6, 2 of 3 epochs done; lr 0.02 -> 0.01, epochs 2 -> 3; "
+        "the learning rate of the next step is 0.01 instead of 0.02.\n"
     ) in capsys.readouterr().err
     assert [row[0] for row in metrics()] == ["epoch", "1", "2", "3"]
     assert "lr = 0.01" in Path("runs/run/recipe.toml").read_text()
     assert json.loads(Path("runs/run/report.json").read_text())["epochs"] == 3
 
 
-def test_the_newest_run_is_meant_where_none_is_named(data_file, capsys):
+def test_resume_without_name_takes_the_newest_run(data_file, capsys):
     for name in ("older", "newer"):
         assert new(data_file, "-e", "1", "--name", name) == 0
         time.sleep(0.02)
@@ -103,10 +103,10 @@ def test_the_newest_run_is_meant_where_none_is_named(data_file, capsys):
         (["--resume", "nothing"], 7, "there is no run 'nothing'"),
         (["--resume", "run", "--name", "other"], 2, "leave out --name, --recipe and"),
         (["--resume", "run", "--recipe", "paper"], 2, "leave out --name, --recipe and"),
-        (["--resume", "run", "--hidden", "5"], 2, "hidden was (4,) and would be (5,): that would be another run"),
-        (["--resume", "run", "--seed", "5"], 2, "seed was 0 and would be 5"),
+        (["--resume", "run", "--hidden", "5"], 2, "hidden is (4,) in this run, not (5,); begin a new run"),
+        (["--resume", "run", "--seed", "5"], 2, "seed is 0 in this run, not 5"),
         (["--resume", "run", "-e", "1"], 2, "expected at least as many epochs"),
-        (["--resume", "run", "-e", "9", "--data", "other.npz"], 3, "have changed since it began (data.npz"),
+        (["--resume", "run", "-e", "9", "--data", "other.npz"], 3, "have changed since it began (sha256 of data.npz"),
         (["--resume", "--output-dir", "empty"], 7, "there is no run to resume in"),
         (["--checkpoint-every", "0"], 2, "expected a number of steps (500) or of minutes (10m)"),
         (["--checkpoint-every", "soon"], 2, "--checkpoint-every is 'soon'"),
@@ -115,7 +115,7 @@ def test_the_newest_run_is_meant_where_none_is_named(data_file, capsys):
     ],
     ids=str,
 )
-def test_what_cannot_be_is_a_sentence(data_file, capsys, flags, code, words):
+def test_resume_invalid_request_is_one_sentence(data_file, capsys, flags, code, words):
     assert new(data_file, "-e", "2") == 0
     write_dataset(data_file.with_name("other.npz"), rows=500)
     before = files()
@@ -131,7 +131,7 @@ def test_what_cannot_be_is_a_sentence(data_file, capsys, flags, code, words):
     assert files() == before
 
 
-def test_data_that_have_moved_and_are_the_same_are_gone_on_with(data_file, capsys):
+def test_resume_moved_data_are_accepted(data_file, capsys):
     assert new(data_file, "-e", "1") == 0
     os.mkdir("elsewhere")
     shutil.move(data_file, "elsewhere/data.npz")
@@ -139,15 +139,15 @@ def test_data_that_have_moved_and_are_the_same_are_gone_on_with(data_file, capsy
     assert train("--resume", "run", "-e", "2", "--quiet", "--data", "elsewhere/data.npz") == 0
 
 
-def test_a_run_computed_elsewhere_says_that_the_bytes_are_off(data_file, capsys):
+def test_resume_other_threads_reports_different_bytes(data_file, capsys):
     assert new(data_file, "-e", "1", "--threads", "1") == 0
     capsys.readouterr()
     assert train("--resume", "run", "-e", "2", "--threads", "2") == 0
-    assert "threads 1 -> 2: the bytes will not be those of an unbroken run." in capsys.readouterr().err
+    assert "threads 1 -> 2: the bytes will differ from those of an unbroken run." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["torch", "jax"])
-def test_the_backend_of_the_run_is_that_of_its_resume_until_another_is_named(data_file, capsys, name):
+def test_resume_keeps_the_backend_unless_another_is_named(data_file, capsys, name):
     pytest.importorskip(name)
     assert new(data_file, "-e", "1", "--backend", name) == 0
     assert train("--resume", "run", "-e", "2", "--quiet") == 0
@@ -162,7 +162,7 @@ def test_the_backend_of_the_run_is_that_of_its_resume_until_another_is_named(dat
 
 
 @pytest.mark.parametrize("tail", ["3,0.1", "3,9,280", "\n", "2,6,560,0.02,1,1,1,1,1,1\n", "3,9,840,0.02,1,1,1,1,1,1\n"])
-def test_metrics_have_one_header_and_every_epoch_once(data_file, tail):
+def test_resume_metrics_hold_every_epoch_once(data_file, tail):
     assert new(data_file, "-e", "5") == 0
     whole = [row[:-1] for row in metrics()]
     shutil.rmtree("runs/run")
@@ -177,7 +177,7 @@ def test_metrics_have_one_header_and_every_epoch_once(data_file, tail):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"epoch,st", b"\xff\xfe\0", b"epoch\n1,2\n"])
-def test_metrics_that_are_lost_cost_their_rows_and_nothing_else(data_file, content):
+def test_resume_lost_metrics_cost_their_rows_only(data_file, content):
     assert new(data_file, "-e", "2") == 0
     os.unlink("runs/run/metrics.csv")
     if content is not None:
@@ -189,7 +189,7 @@ def test_metrics_that_are_lost_cost_their_rows_and_nothing_else(data_file, conte
 
 @pytest.mark.parametrize("name", ["environment.json", "report.json"])
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[1]", b"\xff"])
-def test_a_file_of_facts_that_is_broken_is_written_anew(data_file, name, content):
+def test_resume_broken_json_file_is_rewritten(data_file, name, content):
     assert new(data_file, "-e", "2") == 0
     os.unlink(f"runs/run/{name}")
     if content is not None:
@@ -199,7 +199,7 @@ def test_a_file_of_facts_that_is_broken_is_written_anew(data_file, name, content
     assert isinstance(json.loads(Path(f"runs/run/{name}").read_text()), dict)
 
 
-def test_a_run_killed_between_its_last_step_and_its_report_ends_with_all_its_figures(data_file, capsys):
+def test_resume_without_report_writes_the_same_report(data_file, capsys):
     assert new(data_file, "-e", "2") == 0
     report = json.loads(Path("runs/run/report.json").read_text())
     os.unlink("runs/run/report.json")
@@ -209,7 +209,7 @@ def test_a_run_killed_between_its_last_step_and_its_report_ends_with_all_its_fig
     assert timeless[0] == timeless[1]
 
 
-def test_a_best_network_that_was_not_written_yet_is_written(data_file):
+def test_resume_writes_missing_best_checkpoint(data_file):
     assert new(data_file, "-e", "2") == 0
     best = Path("runs/run/best.safetensors").read_bytes()
     os.unlink("runs/run/best.safetensors")
@@ -223,7 +223,7 @@ def read_checkpoint_of(name):
     return read_checkpoint(Path("runs/run") / f"{name}.safetensors")
 
 
-def test_a_diverged_run_goes_on_with_a_smaller_rate(data_file, capsys):
+def test_resume_diverged_run_with_smaller_lr_continues(data_file, capsys):
     assert new(data_file, "-e", "2") == 0
     assert train("--resume", "run", "-e", "4", "--lr", "1e30", "--quiet") == 6
     err = capsys.readouterr().err
@@ -237,7 +237,7 @@ def test_a_diverged_run_goes_on_with_a_smaller_rate(data_file, capsys):
 
 
 @pytest.mark.parametrize("content", [b"", b"random bytes", None])
-def test_a_broken_checkpoint_is_refused_and_left_as_it_is(data_file, capsys, content):
+def test_resume_broken_checkpoint_exits_7_and_keeps_it(data_file, capsys, content):
     assert new(data_file, "-e", "2") == 0
     path = "runs/run/last.safetensors"
     whole = Path(path).read_bytes()
@@ -252,7 +252,7 @@ def test_a_broken_checkpoint_is_refused_and_left_as_it_is(data_file, capsys, con
     assert files() == before
 
 
-def test_a_run_is_one_process_and_the_second_is_refused(data_file):
+def test_resume_run_in_use_exits_7_until_its_process_ends(data_file):
     command = [sys.executable, str(ROOT / "train.py"), "--device", "cpu", "--data", str(data_file), "-e", "100000"]
     command += ["--name", "run", "--checkpoint-every", "20", "--hidden", "4"]
     with running_process(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
@@ -277,14 +277,14 @@ def test_a_run_is_one_process_and_the_second_is_refused(data_file):
     assert [row[0] for row in metrics()] == ["epoch", *map(str, range(1, epochs + 3))]
 
 
-def test_a_recipe_that_was_broken_by_hand_is_a_sentence(data_file, capsys):
+def test_resume_broken_recipe_exits_2(data_file, capsys):
     assert new(data_file, "-e", "2") == 0
     Path("runs/run/recipe.toml").write_text("lr = [")
     assert train("--resume", "run") == 2
     assert "is not TOML" in capsys.readouterr().err
 
 
-def test_a_checkpoint_within_an_epoch_is_taken_when_it_is_due(data_file, monkeypatch):
+def test_checkpoint_every_writes_within_the_epoch(data_file, monkeypatch):
     from lagvis.runs import run_folder
 
     steps = []
@@ -311,7 +311,7 @@ def test_a_checkpoint_within_an_epoch_is_taken_when_it_is_due(data_file, monkeyp
 
 
 @pytest.mark.parametrize("validation", ["150", "200"])
-def test_a_large_validation_part_is_that_of_the_resume_and_of_the_recipe_too(data_file, validation):
+def test_resume_large_validation_part_is_kept(data_file, validation):
     assert new(data_file, "-e", "1", "--validation", validation) == 0
     assert f"validation = {validation}" in Path("runs/run/recipe.toml").read_text()
     assert train("--resume", "run", "-e", "2", "--quiet") == 0
@@ -321,13 +321,13 @@ def test_a_large_validation_part_is_that_of_the_resume_and_of_the_recipe_too(dat
     assert files("runs/again")["last.safetensors"] == files("runs/whole")["last.safetensors"]
 
 
-def test_a_part_that_was_cut_is_recorded_as_it_was(data_file, capsys):
+def test_train_reduced_validation_part_is_recorded(data_file, capsys):
     assert train("--data", data_file, "--hidden", "4", "-e", "1", "--name", "run") == 0
     assert "are held out for validation instead of 5000" in capsys.readouterr().err
     assert "validation = 32" in Path("runs/run/recipe.toml").read_text()
 
 
-def test_divergence_keeps_the_newest_checkpoint_within_the_epoch(data_file, capsys):
+def test_train_diverged_keeps_newest_checkpoint_of_the_epoch(data_file, capsys):
     # warm-up from 0 to an absurd rate: the first steps are fine
     flags = ("--sched", "linear", "--warmup", "0.99", "--lr", "1e30", "-b", "10", "-e", "1", "--checkpoint-every", "1")
     assert new(data_file, *flags) == 6
@@ -335,7 +335,7 @@ def test_divergence_keeps_the_newest_checkpoint_within_the_epoch(data_file, caps
     assert read_checkpoint_of("last").step == steps > 0
 
 
-def test_a_report_of_a_shorter_run_is_not_that_of_a_longer_one(data_file, monkeypatch, capsys):
+def test_resume_report_of_fewer_epochs_is_replaced(data_file, monkeypatch, capsys):
     assert new(data_file, "-e", "1") == 0
     old = Path("runs/run/report.json").read_bytes()
     assert train("--resume", "run", "-e", "3", "--quiet") == 0
@@ -357,7 +357,7 @@ def test_a_report_of_a_shorter_run_is_not_that_of_a_longer_one(data_file, monkey
         ("metrics.csv", 'epoch\n"1,3\n'),
     ],
 )
-def test_files_edited_by_hand_are_no_fault_of_ours(data_file, capsys, name, content):
+def test_resume_files_edited_by_hand_work(data_file, capsys, name, content):
     assert new(data_file, "-e", "2") == 0
     Path("runs/run", name).write_text(content)
     capsys.readouterr()
@@ -369,7 +369,7 @@ def test_files_edited_by_hand_are_no_fault_of_ours(data_file, capsys, name, cont
         assert Path("runs/run/metrics.csv.old").read_text() == content
 
 
-def test_other_data_are_refused_whatever_became_of_the_environment(data_file, capsys):
+def test_resume_changed_data_exits_3_without_environment(data_file, capsys):
     assert new(data_file, "-e", "1") == 0
     Path("runs/run/environment.json").write_text("{")
     write_dataset(data_file, rows=404)
@@ -378,20 +378,20 @@ def test_other_data_are_refused_whatever_became_of_the_environment(data_file, ca
     assert "have changed since it began" in capsys.readouterr().err
 
 
-def test_a_folder_of_the_same_name_where_one_stands_does_not_hide_the_run(data_file):
+def test_resume_name_prefers_a_run_to_an_empty_folder(data_file):
     assert new(data_file, "-e", "1") == 0
     os.mkdir("run")
     assert train("--resume", "run", "-e", "2", "--quiet") == 0
 
 
-def test_a_file_given_to_resume_is_answered_with_its_folder(data_file, capsys):
+def test_resume_file_instead_of_folder_names_the_folder(data_file, capsys):
     assert new(data_file, "-e", "1") == 0
     capsys.readouterr()
     assert train("--resume", "runs/run/last.safetensors", "-e", "2") == 7
-    assert f"give that: {Path('runs/run').absolute()}" in capsys.readouterr().err
+    assert f"a run is resumed by its folder, here {Path('runs/run').absolute()}" in capsys.readouterr().err
 
 
-def test_a_run_that_moved_tells_where_it_is(data_file, capsys):
+def test_resume_moved_run_reports_its_new_path(data_file, capsys):
     assert new(data_file, "-e", "1") == 0
     os.rename("runs/run", "runs/moved")
     capsys.readouterr()
@@ -399,7 +399,7 @@ def test_a_run_that_moved_tells_where_it_is(data_file, capsys):
     assert json.loads(capsys.readouterr().out)["run"] == str(Path("runs/moved").absolute())
 
 
-def test_a_loss_beyond_all_numbers_is_null_in_the_report(tmp_path, monkeypatch, capsys):
+def test_resume_infinite_loss_is_null_in_json(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     x = np.random.default_rng(0).normal(size=(60, 2))
     y = x @ [1.0, 2.0]
@@ -414,7 +414,7 @@ def test_a_loss_beyond_all_numbers_is_null_in_the_report(tmp_path, monkeypatch, 
     assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["validation_loss"] is None
 
 
-def test_init_from_survives_a_kill_before_the_first_epoch(data_file, monkeypatch):
+def test_init_from_killed_before_first_epoch_gives_the_same_run(data_file, monkeypatch):
     assert new(data_file, "-e", "1", "--name", "first") == 0
     flags = ["--data", data_file, "--init-from", "first", "--quiet", "--validation", "40"]
     assert train(*flags, "-e", "2", "--name", "whole") == 0
@@ -440,20 +440,20 @@ def files_equal(a, b):
     return Path(f"runs/{a}/last.safetensors").read_bytes() == Path(f"runs/{b}/last.safetensors").read_bytes()
 
 
-def test_a_name_that_is_too_long_is_a_mistake_of_usage(data_file, capsys):
+def test_train_name_too_long_exits_2(data_file, capsys):
     assert new(data_file, "--name", "x" * 300) == 2
     assert "shorten it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("flags", "code"), [(["--lr", "1e30"], 6), (["--target-accuracy", "1"], 8), ([], 0)])
-def test_the_exit_code_does_not_depend_on_who_reads(data_file, flags, code):
+def test_train_exit_code_is_kept_when_the_reader_leaves(data_file, flags, code):
     command = [sys.executable, str(ROOT / "train.py"), "--device", "cpu", "--data", str(data_file), "--hidden", "4"]
     shell = f"{' '.join([*command, '-e', '1', '--quiet', *flags])} | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", shell], env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
 
 
-def test_a_ctrl_c_that_is_ignored_stays_ignored_while_it_trains(data_file):
+def test_train_ignored_sigint_stays_ignored(data_file):
     command = [sys.executable, str(ROOT / "train.py"), "--device", "cpu", "--data", str(data_file), "--hidden", "4"]
     shell = f"trap '' INT; exec {' '.join([*command, '-e', '100000', '--name', 'run'])}"
     with running_process(["bash", "-c", shell], stderr=subprocess.PIPE) as process:
@@ -493,7 +493,7 @@ LACKING = {"plots": ("plots",), "one": ("plots/curves.png",), "page": ("report.h
 
 
 @pytest.mark.parametrize("lacking", LACKING)
-def test_what_is_missing_is_drawn_and_nothing_else_changes(drawn, capsys, lacking):
+def test_resume_draws_missing_files_only(drawn, capsys, lacking):
     for name in LACKING[lacking]:
         path = Path("runs/run", name)
         shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -509,13 +509,13 @@ def test_what_is_missing_is_drawn_and_nothing_else_changes(drawn, capsys, lackin
     assert {name: os.stat(name).st_mtime_ns for name in there} == there
 
 
-def test_what_is_drawn_is_not_drawn_again(drawn, monkeypatch):
+def test_resume_complete_report_is_not_drawn_again(drawn, monkeypatch):
     monkeypatch.setattr("lagvis.cli.train.diagnose", lambda *_: pytest.fail("it is drawn already"))
     assert resume("--quiet") == 0
     assert whole() == drawn
 
 
-def test_a_finished_run_whose_data_have_moved_tells_its_result_all_the_same(drawn, data_file, capsys):
+def test_resume_finished_run_without_data_prints_its_result(drawn, data_file, capsys):
     os.unlink("runs/run/report.html")
     os.mkdir("elsewhere")
     shutil.move(data_file, "elsewhere/data.npz")
@@ -523,7 +523,7 @@ def test_a_finished_run_whose_data_have_moved_tells_its_result_all_the_same(draw
     assert resume() == 0
     out, err = capsys.readouterr()
     assert "test        loss " in out
-    assert err.splitlines()[1].startswith(f"Pictures are missing and cannot be drawn: there is nothing at {data_file}")
+    assert err.splitlines()[1].startswith(f"Plots are missing and cannot be drawn: there is nothing at {data_file}")
     assert resume("--target-accuracy", "1", "--quiet") in (0, 8)
     write_dataset(data_file, rows=404)
     assert resume() == 0
@@ -533,7 +533,7 @@ def test_a_finished_run_whose_data_have_moved_tells_its_result_all_the_same(draw
     assert whole() == drawn
 
 
-def test_a_run_is_one_process_until_its_pictures_are_drawn(data_file, monkeypatch):
+def test_run_folder_is_locked_until_plots_are_drawn(data_file, monkeypatch):
     from lagvis.errors import CheckpointError
     from lagvis.runs.run_folder import CheckpointInterval, RunFolder
 
@@ -572,14 +572,14 @@ WRONG = {"threads": "two", "backend": ["numpy"], "device": 3, "sha256": {"data.n
 
 
 @pytest.mark.parametrize("key", WRONG)
-def test_an_environment_of_other_types_is_as_if_it_were_not_there(data_file, key):
+def test_resume_environment_of_wrong_types_is_ignored(data_file, key):
     assert new(data_file, "-e", "1") == 0
     change("environment.json", **{key: WRONG[key]})
     assert run_cli(main, ["--resume", "run", "-e", "2", "--quiet"]) == 0  # the device is that of the file
 
 
 @pytest.mark.parametrize("name", ["environment.json", "report.json"])
-def test_facts_within_facts_without_end_are_none(data_file, name):
+def test_resume_deeply_nested_json_is_ignored(data_file, name):
     assert new(data_file, "-e", "1") == 0
     Path(f"runs/run/{name}").write_text("[" * 100_000)
     assert train("--resume", "run", "-e", "2", "--quiet") == 0
@@ -595,7 +595,7 @@ def test_facts_within_facts_without_end_are_none(data_file, name):
     ],
     ids=str,
 )  # fmt: skip
-def test_a_report_that_is_not_whole_is_written_anew(data_file, capsys, values):
+def test_resume_damaged_report_is_rewritten(data_file, capsys, values):
     assert new(data_file, "-e", "1") == 0
     report = json.loads(Path("runs/run/report.json").read_text())
     change("report.json", **values)
@@ -607,7 +607,7 @@ def test_a_report_that_is_not_whole_is_written_anew(data_file, capsys, values):
 
 @pytest.mark.parametrize("cell", ["0.\1", "soon", "1_0", "\u0663", '"0.5"', " 1", "0x1", "1" * 200_000 + "x"], ids=len)
 @pytest.mark.parametrize("column", ["step", "train_loss", "validation_accuracy", "seconds"])
-def test_rows_of_metrics_that_hold_no_numbers_are_left_out(data_file, cell, column):
+def test_resume_metrics_rows_without_numbers_are_left_out(data_file, cell, column):
     assert new(data_file, "-e", "2") == 0
     header, first, second = Path("runs/run/metrics.csv").read_text().splitlines()
     cells = second.split(",")
@@ -619,7 +619,7 @@ def test_rows_of_metrics_that_hold_no_numbers_are_left_out(data_file, cell, colu
     assert ",".join(kept[1]) == first
 
 
-def test_pictures_are_not_drawn_through_a_link(drawn, tmp_path, capsys):
+def test_resume_plots_folder_as_link_exits_7(drawn, tmp_path, capsys):
     elsewhere = tmp_path / "elsewhere"
     Path("runs/run/plots").rename(elsewhere)
     Path("runs/run/plots").symlink_to(elsewhere)
@@ -628,7 +628,7 @@ def test_pictures_are_not_drawn_through_a_link(drawn, tmp_path, capsys):
     assert resume("-e", "2", "--quiet") == 7
     err = capsys.readouterr().err
     assert "plots is a link" in err
-    assert "the run is whole, and --resume draws what is missing" in err
+    assert "the run is complete, and --resume draws the missing plots" in err
     assert (elsewhere / "curves.png").read_text() == "precious"
     Path("runs/run/plots").unlink()
     assert resume("--quiet") == 0

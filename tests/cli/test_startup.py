@@ -37,22 +37,22 @@ def python(arguments, *, ignored=False, **changes):
 
 
 @pytest.mark.parametrize("command", DOORS, ids=" ".join)
-def test_ctrl_c_among_the_imports_is_a_sentence_and_130(tmp_path, command):
+def test_sigint_during_imports_exits_130_with_one_line(tmp_path, command):
     done = signalled_while_importing(tmp_path, command, signal.SIGINT)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")
 
 
-def test_sigterm_among_the_imports_simply_ends(tmp_path):
+def test_sigterm_during_imports_ends_the_process(tmp_path):
     done = signalled_while_importing(tmp_path, ["train.py"], signal.SIGTERM)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, "", ""), "a shell calls it 143"
 
 
-def test_a_ctrl_c_that_is_ignored_stays_ignored(tmp_path):
+def test_ignored_sigint_during_imports_stays_ignored(tmp_path):
     done = signalled_while_importing(tmp_path, ["train.py"], signal.SIGINT, ignored=True)
     assert "name 'Exit' is not defined" in done.stderr, "the stand-in was imported to its end"
 
 
-def test_whoever_imports_a_door_keeps_their_own_ctrl_c():
+def test_importing_commands_keeps_the_sigint_handler():
     code = "import signal, train, compare, evaluate, backends; print(signal.getsignal(signal.SIGINT).__name__)"
     done = python(["-c", code], PYTHONPATH=str(ROOT))
     assert done.stdout == "default_int_handler\n"

@@ -22,17 +22,17 @@ def same(a, b) -> None:
         left, right = getattr(a, name), getattr(b, name)
         assert left.dtype == right.dtype
         assert left.tobytes() == right.tobytes()
-    assert (a.shape, a.class_names, a.sha256, a.all_notices) == (b.shape, b.class_names, b.sha256, b.notices)
+    assert (a.shape, a.class_names, a.sha256, a.all_notices) == (b.shape, b.class_names, b.sha256, b.all_notices)
 
 
-def test_packed_bytes_under_an_unpacked_name(tmp_path):
+def test_load_idx_gzip_without_suffix_equals_plain(tmp_path):
     folder = write_folder(tmp_path / "packed")
     for path in folder.iterdir():
         path.write_bytes(gzip.compress(path.read_bytes()))
     same(load_dataset(str(folder)), load_dataset(str(write_folder(tmp_path / "plain"))))
 
 
-def test_the_archive_is_a_web_page(tmp_path):
+def test_load_idx_web_page_as_gz_raises_data_error_that_says_so(tmp_path):
     folder = write_folder(tmp_path)
     (folder / STANDARD[0]).unlink()
     path = folder / f"{STANDARD[0]}.gz"
@@ -42,7 +42,7 @@ def test_the_archive_is_a_web_page(tmp_path):
         assert words in sentence
 
 
-def test_labels_wider_than_a_byte(tmp_path):
+def test_load_idx_int32_labels_keep_values(tmp_path):
     folder = write_folder(tmp_path)
     path, y = folder / STANDARD[1], bands(40)[1]
     path.write_bytes(idx_bytes(y, "i4"))
@@ -55,14 +55,14 @@ def test_labels_wider_than_a_byte(tmp_path):
         assert words in sentence
 
 
-def test_labels_that_start_at_1(tmp_path):
+def test_load_idx_labels_from_1_become_class_names(tmp_path):
     dataset = load_dataset(str(write_folder(tmp_path, labels_from=1)))
     assert dataset.n_out == 4
     assert dataset.class_names == ("1", "2", "3", "4")
     assert dataset.all_notices == ("Labels are 1..4: outputs 0..3 stand for them in that order.",)
 
 
-def test_one_hot_labels(tmp_path):
+def test_load_npz_one_hot_labels_become_classes(tmp_path):
     (x, y), path = bands(40), tmp_path / "a06.npz"
     parts = {"x_train": x, "x_test": x[:9], "y_test": y[:9].astype(float)}
     np.savez(path, y_train=np.eye(4)[y], **parts)
@@ -81,7 +81,7 @@ def test_one_hot_labels(tmp_path):
     assert "a06.npz: test row 6 has the label 2.5" in refusal(path)
 
 
-def test_what_the_mac_and_windows_leave_behind(tmp_path):
+def test_load_idx_junk_of_mac_and_windows_is_ignored(tmp_path):
     folder = write_folder(tmp_path / "littered")
     litter = (".DS_Store", "Thumbs.db", "desktop.ini", f"._{STANDARD[0]}", f"__MACOSX/._{STANDARD[1]}")
     for name in litter:
@@ -92,7 +92,7 @@ def test_what_the_mac_and_windows_leave_behind(tmp_path):
     same(load_dataset(str(folder)), load_dataset(str(write_folder(tmp_path / "clean"))))
 
 
-def test_a_folder_one_level_too_high(tmp_path, monkeypatch):
+def test_load_dataset_folder_above_proposes_subfolder(tmp_path, monkeypatch):
     write_folder(tmp_path / "above" / "mine")
     monkeypatch.chdir(tmp_path)
     assert refusal("above") == (

@@ -20,7 +20,7 @@ def labels_and_count(draw):
 
 
 @given(labels_and_count(), st.integers(0, 2**32))
-def test_classes_are_cut_exactly_disjointly_in_order_and_by_their_shares(drawn, seed):
+def test_split_off_classes_keep_their_shares(drawn, seed):
     y, count = drawn
     rest, held = split(y, count, seed)
     assert len(held) == count
@@ -32,7 +32,7 @@ def test_classes_are_cut_exactly_disjointly_in_order_and_by_their_shares(drawn, 
 
 
 @given(st.integers(1, 40), st.integers(1, 3), st.data())
-def test_targets_are_cut_exactly_disjointly_and_in_order(rows, width, data):
+def test_split_off_targets_is_a_sorted_partition(rows, width, data):
     count = data.draw(st.integers(0, rows))
     rest, held = split(np.zeros((rows, width)), count)
     assert len(held) == count
@@ -44,24 +44,24 @@ def test_targets_are_cut_exactly_disjointly_and_in_order(rows, width, data):
 @pytest.mark.parametrize(
     ("sizes", "count"), [((50, 31, 17, 8), 20), ((600, 300, 100), 100), ((7, 11, 13), 10), ((90, 10), 30)]
 )
-def test_the_class_counts_are_those_of_scikit_learn(sizes, count):
+def test_split_off_class_counts_equal_scikit_learn(sizes, count):
     y = np.random.default_rng(1).permutation(np.repeat(np.arange(len(sizes)), sizes))
-    judge = StratifiedShuffleSplit(n_splits=1, test_size=count, random_state=0)
-    (expected_rest, expected_held), *_ = judge.split(np.zeros((len(y), 1)), y)
+    reference = StratifiedShuffleSplit(n_splits=1, test_size=count, random_state=0)
+    (expected_rest, expected_held), *_ = reference.split(np.zeros((len(y), 1)), y)
     rest, held = split(y, count)
     assert np.bincount(y[held]).tolist() == np.bincount(y[expected_held]).tolist()
     assert np.bincount(y[rest]).tolist() == np.bincount(y[expected_rest]).tolist()
 
 
 @pytest.mark.parametrize("y", [np.repeat([0, 1, 2], 50), np.zeros((150, 2))], ids=["classes", "targets"])
-def test_the_rows_are_a_function_of_the_generator(y):
+def test_split_off_same_generator_same_rows(y):
     _, first = split(y, 30, seed=1)
     np.testing.assert_array_equal(split(y, 30, seed=1)[1], first)
     assert split(y, 30, seed=2)[1].tolist() != first.tolist()
 
 
 @pytest.mark.parametrize("y", [np.repeat([0, 1], 50), np.zeros((100, 1))], ids=["classes", "targets"])
-def test_every_row_is_held_out_about_as_often(y):
+def test_split_off_holds_out_every_row_equally_often(y):
     times = np.zeros(100)
     for seed in range(400):
         times[split(y, 20, seed)[1]] += 1
@@ -70,27 +70,27 @@ def test_every_row_is_held_out_about_as_often(y):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64])
-def test_every_integer_type_is_stratified(dtype):
+def test_split_off_stratifies_every_integer_type(dtype):
     y = np.repeat([0, 1], [90, 10]).astype(dtype)
     rest, held = split(y, 50)
     assert np.bincount(y[held]).tolist() == [45, 5]
     assert rest.dtype == held.dtype == np.int64
 
 
-def test_nothing_and_everything_can_be_held_out():
+def test_split_off_none_or_all_rows():
     y = np.array([0, 1, 1, 2])
     assert [part.tolist() for part in split(y, 0)] == [[0, 1, 2, 3], []]
     assert [part.tolist() for part in split(y, 4)] == [[], [0, 1, 2, 3]]
 
 
-def test_classes_that_do_not_occur_take_no_part():
+def test_split_off_ignores_classes_without_rows():
     y = np.array([2, 5] * 10)
     _, held = split(y, 6)
     assert np.bincount(y[held]).tolist() == [0, 0, 3, 0, 0, 3]
 
 
 @pytest.mark.parametrize("form", ["numbers", "text", "one-hot", "column"])
-def test_a_test_part_is_drawn_class_by_class_from_labels_of_any_kind(form):
+def test_hold_out_test_stratifies_labels_of_any_kind(form):
     y = np.repeat([0, 1, 2], [50, 30, 20])
     forms = {"numbers": y, "text": y.astype(str), "one-hot": np.eye(3)[y], "column": y[:, None]}
     train, test = hold_out_test(forms[form], by_class=True)
@@ -100,7 +100,7 @@ def test_a_test_part_is_drawn_class_by_class_from_labels_of_any_kind(form):
     np.testing.assert_array_equal(test, hold_out_test(y, by_class=True)[1])
 
 
-def test_where_no_class_has_two_rows_our_own_split_is_not_blamed_on_the_data(tmp_path):
+def test_load_dataset_single_row_per_class_says_why_split_fails(tmp_path):
     lines = [f"{i},{i * i},{name}" for i, name in enumerate("abcdefghij")]
     (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
     np.savez(tmp_path / "t.npz", x=np.eye(10), y=np.arange(10))
@@ -110,7 +110,7 @@ def test_where_no_class_has_two_rows_our_own_split_is_not_blamed_on_the_data(tmp
 
 
 @given(labels_and_count())
-def test_every_class_of_several_rows_stays_in_training(drawn):
+def test_hold_out_test_leaves_rows_of_every_class_in_training(drawn):
     y, _ = drawn
     if len(y) < 2:
         return
@@ -121,12 +121,12 @@ def test_every_class_of_several_rows_stays_in_training(drawn):
         assert set(y[test]) <= set(y[train])
 
 
-def test_the_only_row_of_a_class_is_not_held_out_though_its_share_is_next():
+def test_hold_out_test_keeps_only_row_of_a_class_in_training():
     y = np.repeat([0, 1, 2, 3, 4], [5, 5, 1, 1, 1])
     assert sorted(y[hold_out_test(y, by_class=True)[1]]) == [0, 1]
 
 
 @pytest.mark.parametrize("y", [np.arange(20), np.zeros((20, 0)), np.arange(20.0), np.zeros((20, 2, 2))])
-def test_what_has_no_classes_of_several_rows_is_cut_plainly(y):
+def test_hold_out_test_without_repeated_classes_draws_at_random(y):
     assert [len(part) for part in hold_out_test(y, by_class=True)] == [16, 4]
     assert [len(part) for part in hold_out_test(y, by_class=False)] == [16, 4]

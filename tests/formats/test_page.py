@@ -30,7 +30,7 @@ def network_in(page):
     return json.loads(re.search(r'<script type="application/json" id="network">(.*?)</script>', page, re.S)[1])
 
 
-def test_every_weight_is_in_it_as_float32():
+def test_page_html_holds_every_weight_as_float32():
     for dtype in (np.float32, np.float64):
         found = network_in(page_html(MODEL, params(dtype), "12-5-3"))
         for layer, original in zip(found["layers"], params(dtype), strict=True):
@@ -40,7 +40,7 @@ def test_every_weight_is_in_it_as_float32():
         assert (found["shape"], found["activation"], found["classes"]) == ([3, 4], "tanh", ["a", "b", "c"])
 
 
-def test_the_policy_allows_its_own_style_and_script_and_nothing_else():
+def test_page_html_policy_allows_only_its_style_and_script():
     page = page_html(MODEL, params(), "12-5-3")
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]
     assert policy.startswith("default-src 'none'; ")
@@ -53,7 +53,7 @@ def test_the_policy_allows_its_own_style_and_script_and_nothing_else():
 
 
 @pytest.mark.parametrize("name", ["</script><b>", "<!-- <script>", "&amp;", "\u2028", "{{NAME}}", "\U0001f600", 'a"b'])
-def test_a_class_may_be_called_anything(name):
+def test_page_html_hostile_class_name_stays_json(name):
     page = page_html(replace(MODEL, class_names=(name, "b", "c")), params(), name)
     assert network_in(page)["classes"][0] == name
     assert page.count("<script") == 2
@@ -69,12 +69,12 @@ def test_a_class_may_be_called_anything(name):
         ({"shape": (2, 2, 3)}, r"reads rows of 2x2x3 numbers, .* classifies grey images \(bytes\)"),
     ],
 )
-def test_what_cannot_be_drawn_has_no_page(change, words):
+def test_page_html_other_networks_raise_export_error(change, words):
     with pytest.raises(ExportError, match=words):
         page_html(replace(MODEL, **change), params(), "12-5-3")
 
 
-def test_only_a_network_of_digits_is_asked_for_a_digit():
+def test_page_html_only_mnist_style_asks_for_a_digit():
     digits = Model((784, 10), "relu", "cross-entropy", (28, 28), DIGITS, (), "", None, None, mnist_style=True)
     layers = [{"W": np.zeros((784, 10)), "b": np.zeros(10)}]
     assert "<h1>Draw a digit</h1>" in page_html(digits, layers, "784-10")

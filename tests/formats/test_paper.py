@@ -39,7 +39,7 @@ def toy(tmp_path):
     return tmp_path / "toy.npz"
 
 
-def test_every_number_comes_back_and_means_what_the_paper_means(tmp_path, layers):
+def test_read_paper_network_values_and_model(tmp_path, layers):
     found = read_paper_network(save(tmp_path / "saved_network", layers))
     for (weights, biases), layer in zip(layers, found.state["params"], strict=True):
         np.testing.assert_array_equal(layer["W"], weights)
@@ -50,7 +50,7 @@ def test_every_number_comes_back_and_means_what_the_paper_means(tmp_path, layers
     assert (found.epoch, found.step) == (0, 0)
 
 
-def test_its_answers_are_those_of_scikit_learn_with_the_same_weights(tmp_path, toy, capsys):
+def test_evaluate_paper_network_equals_scikit_learn(tmp_path, toy, capsys):
     with np.load(toy) as arrays:
         x, y = arrays["x_test"].reshape(-1, 36) / 255.0, arrays["y_test"]
     oracle = MLPClassifier((8,), activation="relu", random_state=0).partial_fit(x, y, classes=range(4))
@@ -62,7 +62,7 @@ def test_its_answers_are_those_of_scikit_learn_with_the_same_weights(tmp_path, t
     assert result["dtype"] == "float64"
 
 
-def test_it_is_trained_on(tmp_path, layers, toy, monkeypatch, capsys):
+def test_train_init_from_paper_network(tmp_path, layers, toy, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     save(tmp_path / "saved_network", layers)
     flags = [
@@ -91,7 +91,7 @@ def test_it_is_trained_on(tmp_path, layers, toy, monkeypatch, capsys):
     assert json.loads((tmp_path / "runs" / "whole" / "report.json").read_text())["network"] == "36-8-4"
 
 
-def test_a_run_begins_with_the_weights_of_another(tmp_path, toy, monkeypatch):
+def test_train_init_from_run_copies_its_weights(tmp_path, toy, monkeypatch):
     monkeypatch.chdir(tmp_path)
     flags = ["--data", "toy.npz", "--device", "cpu", "--quiet", "--no-plots", "--lr", "0.05", "--sched", "constant"]
     assert run_cli(train, [*flags, "-e", "3", "--hidden", "8", "--activation", "tanh", "--name", "a"]) == 0
@@ -103,13 +103,13 @@ def test_a_run_begins_with_the_weights_of_another(tmp_path, toy, monkeypatch):
 
 
 @pytest.mark.parametrize("flag", [("--hidden", "8"), ("--activation", "tanh")])
-def test_what_the_network_brings_is_not_asked_for_again(tmp_path, layers, toy, capsys, flag):
+def test_train_init_from_with_hidden_or_activation_exits_2(tmp_path, layers, toy, capsys, flag):
     folder = save(tmp_path / "saved_network", layers)
     assert run_cli(train, ["--data", str(toy), "--device", "cpu", "--init-from", str(folder), *flag]) == 2
     assert f"leave out {flag[0]}" in capsys.readouterr().err
 
 
-def test_data_that_mean_something_else_are_refused(tmp_path, layers, capsys, monkeypatch):
+def test_train_init_from_other_widths_exits_7(tmp_path, layers, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save(tmp_path / "saved_network", layers)
     (x, y) = bands(100, classes=3)
@@ -164,7 +164,7 @@ def pickled(path):
     ],
 )
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_whatever_else_is_there_is_told_by_name(tmp_path, layers, name, spoil):
+def test_read_paper_network_broken_file_raises_checkpoint_error(tmp_path, layers, name, spoil):
     folder = save(tmp_path / "saved_network", layers)
     spoil(folder / name)
     with pytest.raises(CheckpointError) as caught:
@@ -172,7 +172,7 @@ def test_whatever_else_is_there_is_told_by_name(tmp_path, layers, name, spoil):
     assert str(folder) in str(caught.value)
 
 
-def test_a_header_that_promises_more_than_the_file_holds_is_not_believed(tmp_path, layers):
+def test_read_paper_network_header_larger_than_file_raises(tmp_path, layers):
     folder = save(tmp_path / "saved_network", layers)
     path = folder / "weightlayer1.npy"
     content = path.read_bytes().replace(b"(8, 36)", b"(8, 36000000000)")
@@ -202,7 +202,7 @@ def headed(descr: str, shape: str, body: bytes = b"") -> bytes:
     ],
     ids=["product", "no bytes", "no characters", "nothing", "signalling", "escape", "signs"],
 )
-def test_a_header_costs_neither_memory_nor_a_warning(tmp_path, layers, content):
+def test_read_paper_network_hostile_header_raises_without_warning(tmp_path, layers, content):
     folder = save(tmp_path / "saved_network", layers)
     (folder / "weightlayer1.npy").write_bytes(content)
     with warnings.catch_warnings(record=True) as said:  # as errors they would be caught with the others
@@ -212,7 +212,7 @@ def test_a_header_costs_neither_memory_nor_a_warning(tmp_path, layers, content):
     assert said == []
 
 
-def test_numbers_that_float64_cannot_hold_are_refused(tmp_path, layers):
+def test_read_paper_network_beyond_float64_raises(tmp_path, layers):
     weights = np.full((8, 36), np.longdouble("1e4000"))
     if not np.isfinite(weights).all():
         pytest.skip("long double is float64 here")

@@ -56,8 +56,8 @@ def test_the_most_confident_mistakes_are_those_of_a_sort_by_hand():
     said = outputs(model, params, dataset.x_test)
     answers = said.argmax(axis=1)
     wrong = [i for i in range(300) if answers[i] != dataset.y_test[i]]
-    assert found.wrong == len(wrong) > diagnostics.MOST_SHOWN
-    expected = sorted(wrong, key=lambda i: -said[i].max())[: diagnostics.MOST_SHOWN]
+    assert found.wrong == len(wrong) > diagnostics.MAX_MISTAKES
+    expected = sorted(wrong, key=lambda i: -said[i].max())[: diagnostics.MAX_MISTAKES]
     assert [mistake.row for mistake in found.mistakes] == expected
     for mistake in found.mistakes:
         assert (mistake.predicted, mistake.target) == (answers[mistake.row], dataset.y_test[mistake.row])
@@ -73,7 +73,7 @@ def test_a_calibration_is_that_of_scikit_learn():
     found = calibration_curve(probability, right)
     theirs_right, theirs_probability = sklearn_calibration_curve(right, probability, n_bins=10)
     some = found.counts > 0
-    np.testing.assert_allclose(found.right[some], theirs_right, rtol=1e-12)
+    np.testing.assert_allclose(found.correct[some], theirs_right, rtol=1e-12)
     np.testing.assert_allclose(found.probability[some], theirs_probability, rtol=1e-12)
     assert found.counts.tolist() == np.histogram(probability, np.linspace(0, 1, 11))[0].tolist()
     shares = found.counts[some] / 3000
@@ -163,7 +163,7 @@ def test_features_are_told_by_their_columns_in_the_file(tmp_path):
 
 
 def test_of_many_features_those_with_large_weights_are_tried(monkeypatch):
-    monkeypatch.setattr(diagnostics, "MOST_FEATURES", 2)
+    monkeypatch.setattr(diagnostics, "MAX_FEATURES", 2)
     names = ("a", "b", "c", "d")
     dataset = table(names=names)
     model, params = trained(dataset, epochs=5)
@@ -185,15 +185,15 @@ def test_numbers_are_predicted_and_true_in_the_users_unit():
     model, params = trained(dataset, loss="mse")
     found = diagnose(model, params, dataset, seed=0)
     np.testing.assert_allclose(found.predicted, outputs(model, params, dataset.x_test), rtol=1e-12)
-    assert found.true is not None
-    np.testing.assert_array_equal(found.true, dataset.y_test)
+    assert found.target is not None
+    np.testing.assert_array_equal(found.target, dataset.y_test)
     assert (found.mistakes, found.calibration, found.weights) == ((), None, None)
 
 
 def test_more_rows_than_the_time_allows_are_drawn_by_the_seed(monkeypatch):
     dataset = noisy()
     model, params = trained(dataset)
-    monkeypatch.setattr(diagnostics, "PRODUCTS", 40 * model.parameters)
+    monkeypatch.setattr(diagnostics, "MAX_PRODUCTS", 40 * model.parameters)
     found = diagnose(model, params, dataset, seed=0)
     assert (found.rows, found.of) == (40, 300)
     assert found.calibration.counts.sum() == 40
@@ -229,7 +229,7 @@ def test_large_pictures_are_kept_small():
 
 
 def test_weights_are_columns_of_the_largest_norm_as_pictures(monkeypatch):
-    monkeypatch.setattr(diagnostics, "MOST_UNITS", 3)
+    monkeypatch.setattr(diagnostics, "MAX_UNITS", 3)
     dataset = classes(120)
     model, params = trained(dataset)
     found = first_layer_weights(model, params)

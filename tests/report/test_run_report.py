@@ -12,6 +12,7 @@ import pytest
 
 from lagvis.cli import evaluate, train
 from lagvis.report.plots import figure
+from lagvis.runs.environment import is_valid_init_from, is_valid_resumed
 from tests.factories import bands
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,6 +66,7 @@ def assert_repeats(folder):
     assert "resumed with changes" not in section(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags",
     [
@@ -99,6 +101,7 @@ def test_reproduction_commands_init_from_give_the_same_bytes(data, name):
     assert_repeats(Path("runs/r"))
 
 
+@pytest.mark.slow
 def test_reproduction_commands_init_from_paper_folder_give_the_same_bytes(data):
     rng = np.random.default_rng(1)
     Path("saved_network").mkdir()
@@ -123,12 +126,14 @@ def test_reproduction_commands_resumed_init_from_run_keeps_init_from(data):
     assert_repeats(Path("runs/r"))
 
 
+@pytest.mark.slow
 def test_reproduction_commands_more_epochs_at_a_constant_rate_give_the_same_bytes(data):
     folder = train_run("r", "--data", data, "-e", "1", "--no-plots", "--sched", "constant")
     resume("r", "-e", "3")
     assert_repeats(folder)
 
 
+@pytest.mark.slow
 def test_reproduction_commands_run_moved_use_the_new_path(data):
     train_run("r", "--data", data, "-e", "1", "--no-plots")
     Path("moved").mkdir()
@@ -137,6 +142,7 @@ def test_reproduction_commands_run_moved_use_the_new_path(data):
     assert_repeats(Path("moved/r"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "second", "words"),
     [
@@ -159,6 +165,7 @@ def test_reproduction_notes_resumed_with_changes_are_stated(data, first, second,
     assert "No single command repeats this run" in section(folder)
 
 
+@pytest.mark.slow
 def test_reproduction_commands_run_in_a_shell(data):
     folder = train_run("r", "--data", data, "-e", "1")
     again, _ = commands(folder)
@@ -168,25 +175,22 @@ def test_reproduction_commands_run_in_a_shell(data):
     assert Path("runs/again/last.safetensors").read_bytes() == (folder / "last.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("key", ["init_from", "resumed"])
-@pytest.mark.parametrize(
-    "value",
-    [
-        3,
-        [],
-        {},
-        [1],
-        [{"step": 1}],
-        [{"step": 1, "changed": {"lr": 1}}],
-        {"path": 1},
-        {"path": "a", "sha256": {"a": 1}},
-    ],
-    ids=str,
-)
-def test_run_report_environment_edited_by_hand_is_ignored(data, key, value):
+INVALID = [
+    3, [1], [{"step": 1}], [{"step": 1, "changed": {"lr": 1}}], {"path": 1}, {"path": "a", "sha256": {"a": 1}}
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", INVALID, ids=str)
+def test_is_valid_init_from_and_resumed_refuse_other_values(value):
+    assert not is_valid_init_from(value)
+    assert not is_valid_resumed(value)
+
+
+@pytest.mark.slow
+def test_run_report_environment_edited_by_hand_is_ignored(data):
     folder = train_run("r", "--data", data, "-e", "1", "--no-plots")
     path = folder / "environment.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"init_from": INVALID[-2], "resumed": INVALID[2]}))
     resume("r")
     assert (folder / "report.html").exists()
     resume("r", "-e", "2")

@@ -6,22 +6,23 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lagvis.report.text import align_columns, confusion_text, duration, finite_or_none, metrics_text, percent
+from lagvis.data.messages import percent
+from lagvis.report.text import align_columns, confusion_text, duration, finite_or_none, metrics_text
 from lagvis.training.evaluation import Metrics
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, np.float64("nan")])
-def test_what_json_cannot_hold_becomes_none(value):
+def test_finite_or_none_non_finite_is_none(value):
     assert finite_or_none(value) is None
 
 
 @pytest.mark.parametrize("value", [0.0, -1.5, 3, "text", None, False])
-def test_everything_else_stays_itself(value):
+def test_finite_or_none_other_values_are_returned(value):
     assert finite_or_none(value) is value
 
 
 @given(st.floats() | st.integers() | st.none())
-def test_a_finite_value_is_always_json(value):
+def test_finite_or_none_result_is_strict_json(value):
     assert json.loads(json.dumps(finite_or_none(value), allow_nan=False)) == finite_or_none(value)
 
 
@@ -57,23 +58,23 @@ def test_percent_one_digit_never_rounds_to_0_or_100(fraction, text):
         (119.99, "1 min 59 s"), (3600.0, "60 min 0 s"),
     ],
 )  # fmt: skip
-def test_seconds_are_read_as_minutes_from_60_on(seconds, text):
+def test_duration_has_minutes_from_60_seconds(seconds, text):
     assert duration(seconds) == text
 
 
-def test_classes_have_an_accuracy_and_numbers_have_none():
+def test_metrics_text_regression_has_no_accuracy():
     assert metrics_text(Metrics(0.12345, 0.5)) == "loss 0.1235, 50.00%"
     assert metrics_text(Metrics(0.12345, 0.0)) == "loss 0.1235, 0.00%"
     assert metrics_text(Metrics(2.0, errors=(1.0,))) == "loss 2.0000"
 
 
-def test_columns_are_aligned_names_left_and_numbers_right():
+def test_align_columns_names_left_and_numbers_right():
     rows = [("name", "a", "bb"), ("x", "100", "2"), ("longer", "7", "33")]
     assert align_columns(rows).splitlines() == ["name      a  bb", "x       100   2", "longer    7  33"]
     assert align_columns(rows, left=2).splitlines() == ["name    a    bb", "x       100   2", "longer  7    33"]
 
 
-def test_no_line_ends_in_blanks():
+def test_align_columns_no_trailing_blanks():
     assert align_columns([("a", "long text"), ("b", "")], left=2) == "a  long text\nb"
 
 
@@ -81,7 +82,7 @@ COUNTS = [[5, 0, 1], [2, 11, 0], [0, 0, 0]]
 NAMES = ("1", "cat", "10")
 
 
-def test_the_confusion_text_adds_up():
+def test_confusion_text_has_counts_rows_and_recall():
     lines = [line.split() for line in confusion_text(COUNTS, NAMES).splitlines()]
     assert lines[0] == ["true", "\\", "predicted", *NAMES, "rows", "recall"]
     assert [line[0] for line in lines[1:]] == list(NAMES)
@@ -90,7 +91,7 @@ def test_the_confusion_text_adds_up():
     assert [line[-1] for line in lines[1:]] == ["83.33%", "84.62%", "-"]
 
 
-def test_the_columns_of_a_confusion_matrix_stand_under_their_names():
+def test_confusion_text_counts_are_under_their_names():
     lines = confusion_text([[12345, 0], [1, 2]], ("a", "b")).splitlines()
     ends = [lines[0].index(name) for name in (" a ", " b ")]
     assert lines[1][: ends[0] + 2].endswith("12345")
@@ -105,7 +106,7 @@ def test_the_columns_of_a_confusion_matrix_stand_under_their_names():
     )
 )
 @example([[0, 0], [999, 441]])
-def test_recall_is_the_share_of_the_diagonal_in_its_row(counts):
+def test_confusion_text_recall_is_the_share_of_the_diagonal(counts):
     text = confusion_text(counts, tuple(f"c{k}" for k in range(len(counts))))
     for k, line in enumerate(text.splitlines()[1:]):
         cells = line.split()
@@ -118,7 +119,7 @@ def test_recall_is_the_share_of_the_diagonal_in_its_row(counts):
 CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 
-def test_columns_of_names_too_wide_for_a_line_are_headed_by_letters():
+def test_confusion_text_wide_names_are_letters():
     counts = [[1000 if true == predicted else 17 for predicted in range(10)] for true in range(10)]
     lines = confusion_text(counts, CLOTHES).splitlines()
     assert lines[0].split() == ["true", "\\", "predicted", *"abcdefghij", "rows", "recall"]
@@ -128,7 +129,7 @@ def test_columns_of_names_too_wide_for_a_line_are_headed_by_letters():
     assert confusion_text(COUNTS, ("short", "names", "stay")).splitlines()[0].split()[3:6] == ["short", "names", "stay"]
 
 
-def test_of_many_classes_the_ten_found_worst_are_listed():
+def test_confusion_text_many_classes_lists_the_ten_worst():
     names = tuple(f"class {k}" for k in range(47))
     counts = [[0] * 47 for _ in names]
     for k in range(46):  # the last class has no rows
@@ -147,7 +148,7 @@ def test_of_many_classes_the_ten_found_worst_are_listed():
 
 
 @pytest.mark.parametrize("classes", [2, 20, 21, 26, 1000])
-def test_whatever_the_number_and_names_of_classes_a_line_stays_readable(classes):
+def test_confusion_text_any_classes_fit_the_width(classes):
     names = tuple(f"{k}, a class whose name goes on and on and on and on" for k in range(classes))
     counts = [[7 if true == predicted else 0 for predicted in range(classes)] for true in range(classes)]
     lines = confusion_text(counts, names).splitlines()
@@ -157,7 +158,7 @@ def test_whatever_the_number_and_names_of_classes_a_line_stays_readable(classes)
 
 
 @pytest.mark.parametrize("name", ["two\nlines", "\x1b[31mred", "tab\tbed", "\u202eback"])
-def test_a_name_cannot_break_a_line_or_steer_a_terminal(name):
+def test_confusion_text_control_characters_are_escaped(name):
     text = confusion_text([[1, 0], [0, 1]], (name, "kød"))
     assert text.count("\n") == 2
     assert all(line.isprintable() for line in text.splitlines())

@@ -77,7 +77,7 @@ def scaling_bytes(scaling: Scaling | None):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_every_array_and_every_field_comes_back_bit_for_bit(path, name):
+def test_read_checkpoint_returns_every_array_and_field_bit_for_bit(path, name):
     written = trained(name)
     write_checkpoint(path, written)
     found = read_checkpoint(path)
@@ -94,7 +94,7 @@ def test_every_array_and_every_field_comes_back_bit_for_bit(path, name):
         assert scaling_bytes(getattr(found.model, scaling)) == scaling_bytes(getattr(written.model, scaling))
 
 
-def test_the_map_of_class_names_and_the_shape_of_a_row_travel_along(path):
+def test_read_checkpoint_returns_class_names_and_shape(path):
     model = Model(
         (6, 2),
         "relu",
@@ -114,7 +114,7 @@ def test_the_map_of_class_names_and_the_shape_of_a_row_travel_along(path):
     assert read_checkpoint(path).model == model
 
 
-def test_arrays_that_lie_otherwise_in_memory_keep_their_values(path):
+def test_write_checkpoint_non_contiguous_arrays_keep_values(path):
     matrix = np.arange(12, dtype=np.float32).reshape(4, 3)
     params = [{"W": np.asfortranarray(matrix), "b": np.arange(6, dtype=np.float32)[::2]}]
     model = Model((4, 3), "relu", "cross-entropy", (4,), ("a", "b", "c"), (), "", None, None)
@@ -124,7 +124,7 @@ def test_arrays_that_lie_otherwise_in_memory_keep_their_values(path):
     assert layer["b"].tolist() == [0, 2, 4]
 
 
-def test_equal_runs_write_equal_files_wherever_they_are(tmp_path):
+def test_write_checkpoint_equal_runs_equal_files(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     a, b = tmp_path / "last.safetensors", tmp_path / "elsewhere" / "other.safetensors"
     write_checkpoint(a, trained())
@@ -133,14 +133,14 @@ def test_equal_runs_write_equal_files_wherever_they_are(tmp_path):
     assert a.read_bytes() == b.read_bytes()
 
 
-def test_a_checkpoint_that_is_read_and_written_again_is_the_same_file(tmp_path, path):
+def test_checkpoint_read_and_written_again_same_bytes(tmp_path, path):
     write_checkpoint(path, trained())
     again = tmp_path / "again.safetensors"
     write_checkpoint(again, read_checkpoint(path))
     assert again.read_bytes() == path.read_bytes()
 
 
-def test_nothing_lies_beside_a_checkpoint_once_it_is_written(path):
+def test_write_checkpoint_leaves_no_other_file(path):
     write_checkpoint(path, trained())
     write_checkpoint(path, trained("classes"))
     assert [file.name for file in path.parent.iterdir()] == ["last.safetensors"]
@@ -155,7 +155,7 @@ def fail(*_):
 
 
 @pytest.mark.parametrize("fault", ["os.fsync", "pathlib.Path.replace", "pathlib.Path.open"])
-def test_a_write_that_fails_leaves_the_file_before_it(path, monkeypatch, fault):
+def test_write_checkpoint_failing_keeps_the_old_file(path, monkeypatch, fault):
     write_checkpoint(path, trained())
     before = path.read_bytes()
     with monkeypatch.context() as patch:
@@ -169,14 +169,14 @@ def test_a_write_that_fails_leaves_the_file_before_it(path, monkeypatch, fault):
     assert read_checkpoint(path).model.loss == "cross-entropy"
 
 
-def test_a_folder_that_has_vanished_is_told(tmp_path):
+def test_write_checkpoint_missing_folder_raises_checkpoint_error(tmp_path):
     path = tmp_path / "gone" / "last.safetensors"
     with pytest.raises(CheckpointError, match=r"cannot be written \(its folder is gone\)$") as caught:
         write_checkpoint(path, trained())
     assert str(path) in str(caught.value)
 
 
-def test_a_disk_that_answers_nothing_more_is_told_all_the_same(path, monkeypatch):
+def test_write_checkpoint_dead_disk_raises_checkpoint_error(path, monkeypatch):
     """Whatever is asked of it once a write has failed, the first fault is what is said."""
     checkpoint = trained()
     with monkeypatch.context() as patch:
@@ -187,7 +187,7 @@ def test_a_disk_that_answers_nothing_more_is_told_all_the_same(path, monkeypatch
     assert str(caught.value) == f"{path} cannot be written (No space left on device)"
 
 
-def test_of_a_first_checkpoint_none_is_said_to_stand(path, monkeypatch):
+def test_write_checkpoint_first_failing_mentions_no_older_one(path, monkeypatch):
     monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(CheckpointError, match=r"\(No space left on device\)$"):
         write_checkpoint(path, trained())
@@ -196,7 +196,7 @@ def test_of_a_first_checkpoint_none_is_said_to_stand(path, monkeypatch):
         write_checkpoint(path, trained())
 
 
-def test_the_new_file_is_on_the_disk_before_it_takes_the_name(path, monkeypatch):
+def test_write_checkpoint_flushes_before_rename(path, monkeypatch):
     calls = []
     fsync, replace = os.fsync, Path.replace
     monkeypatch.setattr("os.fsync", lambda handle: calls.append("fsync") or fsync(handle))
@@ -250,18 +250,18 @@ def with_header(text: str) -> bytes:
         "meaning without format", "format alone",
     ],
 )  # fmt: skip
-def test_what_is_no_checkpoint_is_told_by_name(path, content):
+def test_read_checkpoint_other_content_raises_with_name(path, content):
     path.write_bytes(content)
     refusal(path)
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()], ids=["missing", "folder"])
-def test_what_is_no_file_is_told_by_name(path, make):
+def test_read_checkpoint_no_file_raises_with_name(path, make):
     make(path)
     refusal(path)
 
 
-def test_a_bit_flipped_anywhere_is_seen(path):
+def test_read_checkpoint_flipped_bit_raises(path):
     write_checkpoint(path, trained())
     content = path.read_bytes()
     for at in [*range(0, len(content), 53), len(content) - 1]:
@@ -271,7 +271,7 @@ def test_a_bit_flipped_anywhere_is_seen(path):
         refusal(path)
 
 
-def test_a_digest_of_other_arrays_is_seen(path, parts):
+def test_read_checkpoint_digest_of_other_arrays_raises(path, parts):
     arrays, meaning = parts
     path.write_bytes(save(arrays | {"params.0.b": arrays["params.0.b"] + 1}, metadata={"lagvis": json.dumps(meaning)}))
     assert "is damaged: its digest does not fit" in refusal(path)
@@ -287,13 +287,13 @@ def test_a_digest_of_other_arrays_is_seen(path, parts):
     ],
     ids=str,
 )
-def test_sums_of_another_network_are_refused(path, parts, totals):
+def test_read_checkpoint_totals_of_another_network_raise(path, parts, totals):
     arrays, meaning = parts
     compose(path, arrays | {name: np.asarray(value) for name, value in totals.items()}, meaning)
     refusal(path)
 
 
-def test_a_file_cut_anywhere_is_refused(path):
+def test_read_checkpoint_truncated_file_raises(path):
     write_checkpoint(path, trained())
     content = path.read_bytes()
     for kept in [*range(12), *range(12, len(content), 97), len(content) - 1]:
@@ -304,7 +304,7 @@ def test_a_file_cut_anywhere_is_refused(path):
 
 
 @pytest.mark.parametrize("version", [0, 1, 999, "2", None])
-def test_another_format_is_refused_by_its_number(path, parts, version):
+def test_read_checkpoint_other_format_raises_with_number(path, parts, version):
     arrays, meaning = parts
     compose(path, arrays, meaning | {"format": version})
     sentence = refusal(path)
@@ -318,12 +318,12 @@ ARRAYS = [
 ]
 
 
-def test_the_list_of_arrays_is_that_of_the_file(parts):
+def test_checkpoint_case_lists_all_arrays_of_the_file(parts):
     assert sorted(parts[0]) == sorted(ARRAYS)
 
 
 @pytest.mark.parametrize("missing", ARRAYS)
-def test_a_missing_tensor_is_refused(path, parts, missing):
+def test_read_checkpoint_missing_array_raises(path, parts, missing):
     arrays, meaning = parts
     compose(path, {name: array for name, array in arrays.items() if name != missing}, meaning)
     refusal(path)
@@ -336,7 +336,7 @@ def test_a_missing_tensor_is_refused(path, parts, missing):
         *("mnist_style", "background", "epoch", "step", "learning_rate", "best_epoch"),
     ],
 )
-def test_a_missing_meaning_is_refused(path, parts, missing):
+def test_read_checkpoint_missing_header_field_raises(path, parts, missing):
     arrays, meaning = parts
     compose(path, arrays, {key: value for key, value in meaning.items() if key != missing})
     refusal(path)
@@ -362,7 +362,7 @@ def test_a_missing_meaning_is_refused(path, parts, missing):
         "a layer after a gap", "velocity", "scaling of x", "scaling of y",
     ],
 )  # fmt: skip
-def test_shapes_that_do_not_fit_each_other_are_refused(path, parts, change):
+def test_read_checkpoint_inconsistent_shapes_raise(path, parts, change):
     arrays, meaning = parts
     compose(path, arrays | change, meaning)
     refusal(path)
@@ -390,14 +390,14 @@ def test_shapes_that_do_not_fit_each_other_are_refused(path, parts, change):
     ],
     ids=str,
 )
-def test_a_meaning_that_does_not_fit_is_refused(path, parts, change):
+def test_read_checkpoint_header_not_matching_arrays_raises(path, parts, change):
     arrays, meaning = parts
     compose(path, arrays, meaning | change)
     refusal(path)
 
 
 @pytest.mark.parametrize("names", [["0"], ["0", "1", "2", "3", "4"], []])
-def test_as_many_class_names_as_outputs_are_expected(path, names):
+def test_read_checkpoint_wrong_number_of_classes_raises(path, names):
     written = trained("classes")
     write_checkpoint(path, written)
     with safe_open(path, framework="numpy") as file:
@@ -407,7 +407,7 @@ def test_as_many_class_names_as_outputs_are_expected(path, names):
     refusal(path)
 
 
-def test_the_way_to_compose_broken_files_composes_good_ones(path, parts):
+def test_helper_composes_valid_checkpoints(path, parts):
     # else every refusal above could be one of the helper
     compose(path, *parts)
     assert read_checkpoint(path).step == trained().step
@@ -415,7 +415,7 @@ def test_the_way_to_compose_broken_files_composes_good_ones(path, parts):
 
 @pytest.mark.parametrize("name", ["params.0.W", "velocity.1.b"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_numbers_that_are_none_are_refused(path, parts, name, value):
+def test_read_checkpoint_nan_or_infinity_raises(path, parts, name, value):
     arrays, meaning = parts
     array = arrays[name].copy()
     array.flat[0] = value
@@ -438,7 +438,7 @@ def test_numbers_that_are_none_are_refused(path, parts, name, value):
     ],
     ids=["gamma", "deeper", "flat", "another optimizer", "two types", "types of slots", "integers", "dots", "stranger"],
 )
-def test_tensors_that_do_not_belong_there_are_refused(path, parts, change):
+def test_read_checkpoint_unknown_array_raises(path, parts, change):
     arrays, meaning = parts
     if "params" in change:
         arrays = {name: array for name, array in arrays.items() if not name.startswith("params.")}
@@ -464,7 +464,7 @@ def test_tensors_that_do_not_belong_there_are_refused(path, parts, change):
     ],
     ids=str,
 )
-def test_a_meaning_that_cannot_be_is_refused(path, parts, change):
+def test_read_checkpoint_invalid_header_value_raises(path, parts, change):
     arrays, meaning = parts
     compose(path, arrays, meaning | change)
     refusal(path)
@@ -475,7 +475,7 @@ def test_a_meaning_that_cannot_be_is_refused(path, parts, change):
     [("x_scaling.mean", np.nan), ("y_scaling.mean", np.inf), ("x_scaling.deviation", np.inf)]
     + [(f"{which}_scaling.deviation", value) for which in "xy" for value in (0.0, -1.0)],
 )
-def test_scalings_that_no_row_can_be_divided_by_are_refused(path, parts, name, value):
+def test_read_checkpoint_invalid_scaling_raises(path, parts, name, value):
     arrays, meaning = parts
     array = arrays[name].copy()
     array[0] = value

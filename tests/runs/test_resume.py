@@ -62,7 +62,7 @@ def compiled_once(recipe: str):
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("recipe", ["plain", "momentum"])
 @pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
-def test_a_run_stopped_anywhere_ends_as_the_unbroken_one(short_spans, tmp_path, name, recipe, seed):
+def test_resume_at_random_step_equals_unbroken_run(short_spans, tmp_path, name, recipe, seed):
     def opened(key=recipe):
         return compiled_once(key) if name == "jax" else open_backend(name, "float32")
 
@@ -82,7 +82,7 @@ def test_a_run_stopped_anywhere_ends_as_the_unbroken_one(short_spans, tmp_path, 
     assert last(rest).test.loss == last(whole).test.loss
 
 
-def test_numbers_are_gone_on_with_too(short_spans, tmp_path):
+def test_resume_regression_equals_unbroken_run(short_spans, tmp_path):
     recipe, dataset = quick(loss="mse", momentum=0.5, epochs=2), numbers(120)
     whole = run(recipe, dataset)
     start = there_and_back(last(run(recipe, dataset, stop_at=at_step(4))).checkpoint, tmp_path / "half")
@@ -92,7 +92,7 @@ def test_numbers_are_gone_on_with_too(short_spans, tmp_path):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_run_is_gone_on_with_after_every_one_of_its_steps(short_spans, tmp_path, recipe):
+def test_resume_at_every_step_equals_unbroken_run(short_spans, tmp_path, recipe):
     recipe, dataset = RECIPES[recipe], classes(123)
     expected = bytes_of(last(run(recipe, dataset)).checkpoint, tmp_path / "a")
     start = None
@@ -104,7 +104,7 @@ def test_a_run_is_gone_on_with_after_every_one_of_its_steps(short_spans, tmp_pat
     assert bytes_of(last(run(recipe, dataset, start=start)).checkpoint, tmp_path / "b") == expected
 
 
-def test_progress_gives_a_checkpoint_of_its_moment(short_spans, tmp_path):
+def test_progress_checkpoint_equals_that_of_a_stop(short_spans, tmp_path):
     kept = []
 
     def keep(event):
@@ -120,7 +120,7 @@ def test_progress_gives_a_checkpoint_of_its_moment(short_spans, tmp_path):
     assert bytes_of(last(rest).checkpoint, tmp_path / "a") == bytes_of(last(whole).checkpoint, tmp_path / "b")
 
 
-def test_more_epochs_are_those_of_a_longer_run_where_the_rate_does_not_depend_on_their_number(tmp_path):
+def test_resume_more_epochs_constant_schedule_equals_longer_run(tmp_path):
     dataset = classes(123)
     start = last(run(PLAIN, dataset)).checkpoint
     longer = dataclasses.replace(PLAIN, epochs=5)
@@ -128,7 +128,7 @@ def test_more_epochs_are_those_of_a_longer_run_where_the_rate_does_not_depend_on
     assert bytes_of(last(rest).checkpoint, tmp_path / "a") == bytes_of(last(whole).checkpoint, tmp_path / "b")
 
 
-def test_the_best_epoch_is_remembered(tmp_path):
+def test_resume_keeps_the_best_epoch(tmp_path):
     # the longer it trains here the better it is, so the lowest loss is the newest
     events = run(quick(epochs=4, validation=20, lr=0.02), classes(120))
     losses = [event.validation.loss for event in epochs(events)]
@@ -140,7 +140,7 @@ def test_the_best_epoch_is_remembered(tmp_path):
     assert (last(rest).checkpoint.best_epoch, last(rest).checkpoint.best_loss) == (2, losses[-1] / 1e6)
 
 
-def test_a_stop_in_the_look_at_the_validation_part_loses_no_step(monkeypatch, tmp_path):
+def test_resume_stopped_during_validation_loses_no_step(monkeypatch, tmp_path):
     monkeypatch.setattr("lagvis.training.evaluation.CHUNK_ROWS", 5)
     asked = []
 
@@ -162,17 +162,17 @@ def test_a_stop_in_the_look_at_the_validation_part_loses_no_step(monkeypatch, tm
 
 # no other optimizer has a name yet, so that key can only keep its value
 @pytest.mark.parametrize("key", sorted({*dataclasses.asdict(quick())} - {*CHANGEABLE} - {"optimizer"}))
-def test_what_would_be_another_run_is_refused(key):
+def test_changed_settings_fixed_setting_raises_recipe_error(key):
     other = {
         "hidden": (9,), "activation": "tanh", "loss": "mse", "batch_size": 7, "shuffle": False,
         "validation": 3, "seed": 1, "dtype": "float64", "label": "x", "class_weights": "balanced",
         "feature_type": "numbers",
     }[key]  # fmt: skip
-    with pytest.raises(RecipeError, match=rf"{key} was .* another run; .*without --resume"):
+    with pytest.raises(RecipeError, match=rf"{key} is .* in this run, not .*; begin a new run without --resume"):
         changed_settings(quick(), dataclasses.replace(quick(), **{key: other}))
 
 
-def test_what_may_change_is_told_as_old_and_new():
+def test_changed_settings_returns_old_and_new():
     new = quick(lr=0.5, epochs=7, momentum=0.9)
     assert changed_settings(quick(), new) == {"lr": (0.1, 0.5), "epochs": (2, 7), "momentum": (0.0, 0.9)}
     assert changed_settings(quick(), quick()) == {}
@@ -184,15 +184,15 @@ def line(old, new, *, step=0, earlier=None, now=None) -> str:
     return resume_message(checkpoint, make_plan(new, dataset), old, new, earlier or {}, now or {})
 
 
-def test_the_line_says_where_it_goes_on(short_spans):
-    assert line(quick(), quick(), step=8) == "Going on after step 8, 1 of 2 epochs done."
-    assert line(quick(), quick()) == "Nothing of this run was saved yet: it begins anew."
+def test_resume_message_names_step_and_epochs(short_spans):
+    assert line(quick(), quick(), step=8) == "Resuming after step 8, 1 of 2 epochs done."
+    assert line(quick(), quick()) == "This run has no checkpoint yet: it starts from the beginning."
 
 
-def test_the_line_says_what_a_change_does_to_the_rate(short_spans):
+def test_resume_message_names_the_learning_rate(short_spans):
     said = line(quick(lr=0.1), quick(lr=0.5), step=8)
     assert "lr 0.1 -> 0.5" in said
-    assert "the rate of the next step is 0.5 instead of 0.1" in said
+    assert "the learning rate of the next step is 0.5 instead of 0.1" in said
     assert "as before" in line(quick(), quick(epochs=9), step=8)
     linear = quick(schedule="linear", warmup=0.0, lr=0.1)
     said = line(linear, dataclasses.replace(linear, epochs=4), step=6)
@@ -201,15 +201,15 @@ def test_the_line_says_what_a_change_does_to_the_rate(short_spans):
     assert "is 0.075 instead of 0.05" in said
 
 
-def test_the_line_says_when_the_bytes_are_off(short_spans):
+def test_resume_message_names_changed_environment(short_spans):
     said = line(
         quick(), quick(), step=8, earlier={"threads": 1, "command": ["a"]}, now={"threads": 2, "command": ["b"]}
     )
-    assert said.endswith("threads 1 -> 2: the bytes will not be those of an unbroken run.")
+    assert said.endswith("threads 1 -> 2: the bytes will differ from those of an unbroken run.")
     assert "command" not in said
 
 
-def test_momentum_that_was_none_begins_at_zero(short_spans, tmp_path):
+def test_resume_state_new_momentum_starts_at_zero(short_spans, tmp_path):
     recipe, dataset = quick(epochs=1), classes(120)
     start = there_and_back(last(run(recipe, dataset, stop_at=at_step(3))).checkpoint, tmp_path / "x")
     new = dataclasses.replace(recipe, momentum=0.9)
@@ -235,20 +235,20 @@ def start_for(checkpoint, recipe, dataset):
     ("key", "value"),
     [("hidden", (9,)), ("activation", "tanh"), ("dtype", "float64")],
 )
-def test_a_checkpoint_of_another_network_is_refused(key, value):
+def test_resume_state_other_network_raises(key, value):
     checkpoint = last(run(quick(), classes(120))).checkpoint
     with pytest.raises(CheckpointError, match={"hidden": "widths"}.get(key, key)):
         start_for(checkpoint, quick(**{key: value}), classes(120))
 
 
-def test_a_checkpoint_of_other_classes_is_refused():
+def test_resume_state_other_classes_raise():
     checkpoint = last(run(quick(), classes(120))).checkpoint
     named = dataclasses.replace(classes(120), class_names=("a", "b", "c", "d"))
     with pytest.raises(CheckpointError, match="class_names"):
         start_for(checkpoint, quick(), named)
 
 
-def test_a_checkpoint_without_the_standardisation_that_the_data_need_is_refused():
+def test_resume_state_without_needed_scaling_raises():
     recipe, dataset = quick(loss="mse"), numbers(120)
     checkpoint = last(run(recipe, dataset)).checkpoint
     assert start_for(checkpoint, recipe, dataset).step == checkpoint.step
@@ -257,7 +257,7 @@ def test_a_checkpoint_without_the_standardisation_that_the_data_need_is_refused(
         start_for(without, recipe, dataset)
 
 
-def test_a_run_that_begins_with_a_network_keeps_its_standardisation(tmp_path):
+def test_init_from_keeps_the_scaling_of_the_network(tmp_path):
     recipe, dataset = quick(loss="mse", momentum=0.5, dtype="float64"), numbers(120)
     network = last(run(recipe, dataset)).checkpoint
     fewer = {"x_train": dataset.x_train[:90], "y_train": dataset.y_train[:90], "sha256": {"some": "aa"}}
@@ -275,7 +275,7 @@ def test_a_run_that_begins_with_a_network_keeps_its_standardisation(tmp_path):
     assert finished.checkpoint.data == other.digest != network.data
 
 
-def test_weights_too_large_for_the_dtype_are_refused():
+def test_init_from_weights_too_large_for_dtype_raise():
     network = last(run(quick(dtype="float64"), classes(120))).checkpoint
     params = [{name: leaf * 1e300 for name, leaf in layer.items()} for layer in network.state["params"]]
     network = dataclasses.replace(network, state={"params": params})
@@ -284,16 +284,16 @@ def test_weights_too_large_for_the_dtype_are_refused():
         init_from(network, model, quick())
 
 
-def test_fewer_epochs_than_are_done_are_refused(short_spans):
+def test_resume_state_fewer_epochs_than_done_raise(short_spans):
     dataset = classes(120)
     checkpoint = last(run(quick(epochs=3), dataset, stop_at=at_step(8))).checkpoint
-    with pytest.raises(RecipeError, match=r"epochs is 1, and 8 steps \(1 whole epochs of 6\)"):
+    with pytest.raises(RecipeError, match=r"epochs is 1, but 8 steps \(1 full epochs of 6\)"):
         start_for(checkpoint, quick(epochs=1), dataset)
     assert start_for(checkpoint, quick(epochs=2), dataset).step == 8
 
 
 @pytest.mark.parametrize(("epoch", "step"), [(0, 8), (1, 3), (1, 7), (2, 13)])
-def test_a_place_where_no_run_of_this_recipe_stops_is_refused(epoch, step):
+def test_resume_state_step_off_the_grid_raises(epoch, step):
     dataset = classes(120)
     checkpoint = dataclasses.replace(last(run(quick(epochs=3), dataset)).checkpoint, epoch=epoch, step=step)
     plan = make_plan(quick(epochs=3), dataset)
@@ -302,7 +302,7 @@ def test_a_place_where_no_run_of_this_recipe_stops_is_refused(epoch, step):
         start_for(checkpoint, quick(epochs=3), dataset)
 
 
-def test_data_that_have_changed_are_refused_by_name():
+def test_check_data_changed_files_raise_with_names():
     dataset = dataclasses.replace(classes(120), sha256={"images": "aa", "labels": "bb"})
     checkpoint = last(run(quick(epochs=0), dataset)).checkpoint
     assert checkpoint.data == dataset.digest
@@ -310,7 +310,7 @@ def test_data_that_have_changed_are_refused_by_name():
     changed = dataclasses.replace(dataset, sha256={"images": "aa", "labels": "cc"})
     check_data(renamed, checkpoint, {})
     check_data(changed, None, {})
-    with pytest.raises(DataError, match=r"changed since it began \(labels, by its sha256\)"):
+    with pytest.raises(DataError, match=r"changed since it began \(sha256 of labels\)"):
         check_data(changed, checkpoint, {"sha256": dataset.sha256})
-    with pytest.raises(DataError, match="its files, by its sha256"):  # whatever became of environment.json
+    with pytest.raises(DataError, match="sha256 of its files"):  # whatever became of environment.json
         check_data(changed, checkpoint, {})

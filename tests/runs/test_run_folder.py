@@ -50,17 +50,17 @@ def names(path: Path) -> list[str]:
 # --- claiming
 
 
-def test_a_name_makes_that_folder_with_its_parents(tmp_path):
+def test_claim_makes_folder_and_parents(tmp_path):
     assert claim(tmp_path / "a" / "b").path == tmp_path / "a" / "b" / "mine"
     assert (tmp_path / "a" / "b" / "mine").is_dir()
 
 
-def test_the_path_is_absolute_and_where_the_user_stands(tmp_path, monkeypatch):
+def test_claim_relative_path_becomes_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert claim("runs").path == tmp_path / "runs" / "mine"
 
 
-def test_a_name_is_claimed_once_and_the_first_keeps_its_files(tmp_path):
+def test_claim_taken_name_raises_and_keeps_files(tmp_path):
     first = claim(tmp_path, recipe=quick(lr=0.3)).path
     with pytest.raises(RecipeError, match="exists already") as caught:
         claim(tmp_path, recipe=quick(lr=0.4))
@@ -68,7 +68,7 @@ def test_a_name_is_claimed_once_and_the_first_keeps_its_files(tmp_path):
     assert recipes.load(str(first / "recipe.toml")).lr == 0.3
 
 
-def test_two_runs_in_one_second_get_two_folders(tmp_path, monkeypatch):
+def test_claim_same_second_makes_numbered_folders(tmp_path, monkeypatch):
     monkeypatch.setattr(time, "strftime", lambda form: "20260102-030405")
     paths = [claim(tmp_path, None).path.name for _ in range(3)]
     assert paths == ["20260102-030405-36-8-4", "20260102-030405-36-8-4-2", "20260102-030405-36-8-4-3"]
@@ -78,7 +78,7 @@ def test_two_runs_in_one_second_get_two_folders(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "name", ["", ".", "..", "../out", "a/b", "/tmp/out", "a\\b", "..\\out", "C:out", "a\0b", "/", "~/../out"]
 )
-def test_a_name_that_would_leave_the_folder_is_refused(tmp_path, name):
+def test_claim_name_outside_the_folder_raises(tmp_path, name):
     parent = tmp_path / "runs"
     with pytest.raises(RecipeError, match="--name is ") as caught:
         claim(parent, name)
@@ -87,40 +87,40 @@ def test_a_name_that_would_leave_the_folder_is_refused(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["min kørsel", "a.b", "..a", "-x", "run 1"])
-def test_a_plain_name_may_look_as_it_likes(tmp_path, name):
+def test_claim_unusual_valid_names(tmp_path, name):
     assert claim(tmp_path, name).path == tmp_path / name
 
 
-def test_a_name_too_long_for_the_system_is_a_sentence(tmp_path):
+def test_claim_name_too_long_raises(tmp_path):
     with pytest.raises((RecipeError, CheckpointError), match="x" * 300):
         claim(tmp_path, "x" * 300)
 
 
-def test_a_network_of_a_hundred_layers_finds_a_folder_by_itself(tmp_path):
+def test_claim_without_name_for_a_hundred_layers(tmp_path):
     assert claim(tmp_path, None, widths=(784, *(64,) * 100, 10)).path.is_dir()
 
 
 @pytest.mark.parametrize("name", ["mine", None])
-def test_an_output_folder_that_is_a_file_is_told_as_such(tmp_path, name):
+def test_claim_output_dir_is_a_file_raises(tmp_path, name):
     (tmp_path / "runs").write_text("")
     with pytest.raises((RecipeError, CheckpointError), match="--output-dir") as caught:
         claim(tmp_path / "runs", name)
     assert str(tmp_path / "runs") in str(caught.value)
 
 
-def test_an_output_folder_that_cannot_be_made_is_told(tmp_path):
+def test_claim_output_dir_below_a_file_raises(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match="choose another --output-dir"):
         claim(tmp_path / "file" / "runs")
 
 
-def test_the_home_of_an_unknown_user_is_a_sentence(tmp_path, monkeypatch):
+def test_claim_home_of_unknown_user_raises(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises((RecipeError, CheckpointError), match="no-such-user"):
         claim("~no-such-user/runs")
 
 
-def test_a_data_path_that_toml_cannot_hold_is_a_sentence(tmp_path):
+def test_begin_data_path_not_utf8_raises(tmp_path):
     # what Python makes of a folder name that is no UTF-8
     with pytest.raises((RecipeError, CheckpointError), match=r"data|recipe"):
         claim(tmp_path, recipe=quick(data="/data/m\udcf8nster"))
@@ -129,7 +129,7 @@ def test_a_data_path_that_toml_cannot_hold_is_a_sentence(tmp_path):
 # --- recording
 
 
-def test_the_files_are_there_after_each_event(tmp_path):
+def test_record_writes_files_after_each_event(tmp_path):
     recipe, dataset = quick(), classes(120)
     folder = claim(tmp_path, recipe=recipe)
     claimed = ["environment.json", "metrics.csv", "recipe.toml", "run.lock"]
@@ -152,7 +152,7 @@ def test_the_files_are_there_after_each_event(tmp_path):
     assert json.loads((folder.path / "environment.json").read_text(encoding="utf-8")) == {"seed": 0}
 
 
-def test_metrics_have_one_header_and_a_row_an_epoch(tmp_path):
+def test_record_metrics_one_row_per_epoch(tmp_path):
     recipe = quick(epochs=3, validation=20, batch_size=30)
     path, events = recorded(tmp_path, recipe, classes(120))
     lines = (path / "metrics.csv").read_text(encoding="utf-8").splitlines()
@@ -170,7 +170,7 @@ def test_metrics_have_one_header_and_a_row_an_epoch(tmp_path):
         assert float(row["seconds"]) == pytest.approx(event.seconds, abs=0.0006)
 
 
-def test_what_does_not_exist_is_an_empty_cell(tmp_path):
+def test_record_metrics_missing_values_are_empty(tmp_path):
     path, _ = recorded(tmp_path, quick(loss="mse", epochs=1), numbers(120))
     (row,) = rows(path)
     assert [key for key, value in row.items() if value == ""] == [
@@ -178,7 +178,7 @@ def test_what_does_not_exist_is_an_empty_cell(tmp_path):
     ]  # fmt: skip
 
 
-def test_a_validation_accuracy_of_zero_is_a_number(tmp_path):
+def test_record_metrics_zero_is_written(tmp_path):
     # a falsy score must not be taken for one that does not exist
     folder, events = claim(tmp_path), run(quick(epochs=1, validation=20), classes(120))
     event = next(event for event in events if isinstance(event, EpochEnded))
@@ -189,7 +189,7 @@ def test_a_validation_accuracy_of_zero_is_a_number(tmp_path):
     assert (rows(folder.path)[0]["validation_loss"], rows(folder.path)[0]["validation_accuracy"]) == ("0.0", "0.0")
 
 
-def test_the_files_have_unix_line_ends_everywhere(tmp_path):
+def test_run_files_have_unix_line_endings(tmp_path):
     path, _ = recorded(tmp_path, quick(), classes(120))
     assert b"\r" not in b"".join((path / name).read_bytes() for name in ("metrics.csv", "recipe.toml"))
 
@@ -198,11 +198,11 @@ def test_the_files_have_unix_line_ends_everywhere(tmp_path):
     "recipe",
     [quick(data="/some/ø folder/it's", momentum=0.9, nesterov=True), quick(hidden=(), lr=1e-7, seed=2**62, loss="mse")],
 )
-def test_the_recipe_loads_again_equal(tmp_path, recipe):
+def test_begin_recipe_loads_equal(tmp_path, recipe):
     assert recipes.load(str(claim(tmp_path, recipe=recipe).path / "recipe.toml")) == recipe
 
 
-def test_no_epochs_still_leave_a_network(tmp_path):
+def test_record_zero_epochs_writes_checkpoint(tmp_path):
     path, events = recorded(tmp_path, quick(epochs=0), classes(120))
     checkpoint = read_checkpoint(path / "last.safetensors")
     assert (checkpoint.epoch, checkpoint.step) == (0, 0)
@@ -210,7 +210,7 @@ def test_no_epochs_still_leave_a_network(tmp_path):
     assert rows(path) == []
 
 
-def test_an_interrupted_run_leaves_the_state_of_the_moment(tmp_path, monkeypatch):
+def test_record_interrupted_run_writes_its_state(tmp_path, monkeypatch):
     monkeypatch.setattr("lagvis.training.plan.CALL_SECONDS", 1e-9)
     path, events = recorded(tmp_path, quick(), classes(120), stop_at=at_step(8))
     checkpoint = read_checkpoint(path / "last.safetensors")
@@ -220,7 +220,7 @@ def test_an_interrupted_run_leaves_the_state_of_the_moment(tmp_path, monkeypatch
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_a_diverged_run_leaves_the_last_finite_state(tmp_path):
+def test_record_diverged_run_keeps_last_finite_state(tmp_path):
     recipe = quick(lr=1000.0, epochs=9, batch_size=120, activation="identity")
     path, events = recorded(tmp_path, recipe, classes(120))
     assert last(events).reason == "diverged"
@@ -229,7 +229,7 @@ def test_a_diverged_run_leaves_the_last_finite_state(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["metrics.csv", "last.safetensors"])
-def test_a_folder_that_vanishes_under_the_run_is_told(tmp_path, name):
+def test_record_deleted_folder_raises(tmp_path, name):
     folder, events = claim(tmp_path), run(quick(epochs=1), classes(120))
     folder.record(events[0])
     for file in folder.path.iterdir():
@@ -250,7 +250,7 @@ def ended(tmp_path):
     return recorded(tmp_path / "runs", quick(epochs=0), classes(120))[0]
 
 
-def test_a_run_is_found_by_folder_name_and_file(ended, tmp_path, monkeypatch):
+def test_find_checkpoint_by_folder_name_and_file(ended, tmp_path, monkeypatch):
     expected = ended / "last.safetensors"
     monkeypatch.chdir(tmp_path)
     assert find_checkpoint(str(ended)) == expected
@@ -262,13 +262,13 @@ def test_a_run_is_found_by_folder_name_and_file(ended, tmp_path, monkeypatch):
     assert find_checkpoint("mine/best.safetensors") == best
 
 
-def test_a_run_is_found_under_another_output_folder(ended, tmp_path, monkeypatch):
+def test_find_checkpoint_in_other_runs_dir(ended, tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     assert find_checkpoint("mine", str(tmp_path / "runs")) == ended / "last.safetensors"
 
 
 @pytest.mark.parametrize("what", ["other", "mine/recipe.toml", ".", "~no-such-user/mine", "x" * 5000])
-def test_nothing_there_is_told_with_the_places_looked_at(ended, tmp_path, monkeypatch, what):
+def test_find_checkpoint_nothing_there_names_both_paths(ended, tmp_path, monkeypatch, what):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError) as caught:
         find_checkpoint(what)
@@ -279,7 +279,7 @@ def test_nothing_there_is_told_with_the_places_looked_at(ended, tmp_path, monkey
         assert str(tmp_path / "runs" / "other") in str(caught.value)
 
 
-def test_a_run_without_a_checkpoint_yet_is_told(tmp_path):
+def test_find_checkpoint_run_without_checkpoint_raises(tmp_path):
     path = claim(tmp_path).path
     with pytest.raises(CheckpointError, match=r"last\.safetensors"):
         find_checkpoint(str(path))
@@ -288,7 +288,7 @@ def test_a_run_without_a_checkpoint_yet_is_told(tmp_path):
 # --- the best network, the lock, the newest run
 
 
-def test_the_best_epoch_is_kept_apart_and_the_newest_is_last(tmp_path):
+def test_record_writes_best_and_last_checkpoint(tmp_path):
     recipe = quick(epochs=3, validation=20)
     folder, events = claim(tmp_path, recipe=recipe), run(recipe, classes(120))
     for event in events:
@@ -301,12 +301,12 @@ def test_the_best_epoch_is_kept_apart_and_the_newest_is_last(tmp_path):
     assert read_checkpoint(folder.path / "last.safetensors").epoch == 3
 
 
-def test_without_a_validation_part_there_is_no_best(tmp_path):
+def test_record_without_validation_writes_no_best(tmp_path):
     path, _ = recorded(tmp_path, quick(), classes(120))
     assert not (path / "best.safetensors").exists()
 
 
-def test_a_state_that_holds_numbers_that_are_none_replaces_nothing(tmp_path):
+def test_write_checkpoint_nan_state_raises_and_keeps_file(tmp_path):
     path, events = recorded(tmp_path, quick(), classes(120))
     before = (path / "last.safetensors").read_bytes()
     state = tree_map(lambda a: a * np.float32(np.nan), last(events).state)
@@ -316,7 +316,7 @@ def test_a_state_that_holds_numbers_that_are_none_replaces_nothing(tmp_path):
     assert (path / "last.safetensors").read_bytes() == before
 
 
-def test_a_folder_in_use_is_refused_and_one_that_was_closed_is_not(tmp_path):
+def test_reopen_locked_folder_raises_until_closed(tmp_path):
     with claim(tmp_path) as folder:
         folder.finish({})
         with pytest.raises(CheckpointError, match="another process is training in"):
@@ -324,7 +324,7 @@ def test_a_folder_in_use_is_refused_and_one_that_was_closed_is_not(tmp_path):
     assert RunFolder.reopen(folder.path, NEVER).recipe == quick()
 
 
-def test_a_folder_where_nothing_had_begun_is_taken_by_its_name(tmp_path):
+def test_claim_unused_folder_is_taken(tmp_path):
     path = tmp_path / "mine"
     path.mkdir()
     (path / "run.lock").touch()
@@ -344,17 +344,17 @@ def test_a_folder_where_nothing_had_begun_is_taken_by_its_name(tmp_path):
         ("0.5m", CheckpointInterval(seconds=30.0)),
     ],
 )
-def test_steps_and_minutes_are_told_apart(words, every):
+def test_checkpoint_interval_parse_steps_and_minutes(words, every):
     assert CheckpointInterval.parse(words) == every
 
 
 @pytest.mark.parametrize("words", ["", "m", "0", "-5", "1.5", "0m", "-1m", "infm", "nanm", "5s"])
-def test_what_is_neither_is_refused(words):
+def test_checkpoint_interval_parse_invalid_raises(words):
     with pytest.raises(RecipeError, match=r"expected a number of steps \(500\) or of minutes \(10m\)"):
         CheckpointInterval.parse(words)
 
 
-def test_the_newest_run_is_the_one_that_was_written_last(tmp_path):
+def test_find_run_newest_is_written_last(tmp_path):
     first, second = claim(tmp_path, "b"), claim(tmp_path, "a")
     (tmp_path / "stranger").mkdir()
     os.utime(second.path / "metrics.csv", (1e9, 1e9))
@@ -383,12 +383,17 @@ def reopened_with_columns_of_before(tmp_path, recipe, dataset):
     (path / "metrics.csv").write_text(f"{BEFORE}\n{old}\n")
     folder = RunFolder.reopen(path, NEVER)
     notice = folder.begin(recipe, {})
-    assert "metrics.csv.old" in notice
-    assert (path / "metrics.csv.old").read_text() == f"{BEFORE}\n{old}\n"
     assert (path / "metrics.csv").read_text().splitlines()[0] == HEADER
     (row,) = rows(path)
     assert (row["epoch"], row["samples"], row["learning_rate"], row["seconds"]) == ("1", "120", "0.1", "1.5")
     assert folder.history()[0]["epoch"] == 1.0
+    kept = path / "metrics.csv.old"
+    if row["train_loss"] == "":
+        assert "metrics.csv.old" in notice
+        assert kept.read_text() == f"{BEFORE}\n{old}\n"
+    else:
+        assert notice == ""
+        assert not kept.exists()
     return folder, row
 
 

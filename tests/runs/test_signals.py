@@ -22,11 +22,11 @@ def hanging(before):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
 
 
-def test_a_process_that_hangs_says_that_it_is_stopped():
+def test_stop_signals_hanging_process_ends_with_message():
     done = hanging("pass")
     assert done.returncode == 143
     assert done.stderr == "\nStopped in the middle of a step that took too long; the saved checkpoint is complete.\n"
 
 
-def test_a_stderr_that_is_full_or_closed_holds_nothing_up():
+def test_stop_signals_full_or_closed_stderr_does_not_block():
     assert [hanging(before).returncode for before in (FULL, "os.close(2)")] == [143, 143]

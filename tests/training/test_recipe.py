@@ -106,7 +106,7 @@ BAD = {
     "lr": [0, 0.0, -0.1, math.nan, math.inf, -math.inf, "fast", None, True, 10**400],
     "momentum": [-0.1, 1.0, 2, math.nan, "0.9", False],
     "nesterov": [1, 0, "true", None],
-    "schedule": ["cosine", "Linear", None],
+    "schedule": ["lineal", "Linear", None],
     "warmup": [-1, 1.0, math.inf, "0.3"],
     "epochs": [-1, 2.5, 1e3, "10", True, 10**6 + 1],
     "batch_size": [0, -1, 1.5, "100", True, 2**31],

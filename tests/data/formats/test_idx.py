@@ -41,7 +41,7 @@ def extremes(kind: str) -> np.ndarray:
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
 @pytest.mark.parametrize("kind", IDX_CODES)
-def test_every_type_comes_back_in_value_and_in_native_order(tmp_path, kind, pack):
+def test_read_idx_every_type_keeps_values_in_native_order(tmp_path, kind, pack):
     path = tmp_path / "a"
     path.write_bytes(pack(idx_bytes(extremes(kind), kind)))
     array, _ = read_idx(path)
@@ -50,27 +50,27 @@ def test_every_type_comes_back_in_value_and_in_native_order(tmp_path, kind, pack
     np.testing.assert_array_equal(array, extremes(kind))
 
 
-def test_numbers_of_several_bytes_are_big_endian(tmp_path):
+def test_read_idx_numbers_are_big_endian(tmp_path):
     path = tmp_path / "labels"
     path.write_bytes(bytes.fromhex("00000c01 00000002 00000005 fffffffe"))
     assert read_idx(path)[0].tolist() == [5, -2]
 
 
 @pytest.mark.parametrize(("name", "content"), [("a.gz", GOOD), ("a", PACKED)], ids=["plain.gz", "gzip-unnamed"])
-def test_the_content_decides_and_not_the_name(tmp_path, name, content):
+def test_read_idx_detects_gzip_by_content_not_name(tmp_path, name, content):
     path = tmp_path / name
     path.write_bytes(content)
     np.testing.assert_array_equal(read_idx(path)[0], PICTURES)
 
 
 @pytest.mark.parametrize("content", [GOOD, PACKED], ids=["plain", "gzip"])
-def test_the_checksum_is_that_of_the_unpacked_bytes(tmp_path, content):
+def test_read_idx_sha256_is_of_unpacked_bytes(tmp_path, content):
     path = tmp_path / "a"
     path.write_bytes(content)
     assert read_idx(path)[1] == hashlib.sha256(GOOD).hexdigest()
 
 
-def test_gzip_in_two_members_is_one_file(tmp_path):
+def test_read_idx_gzip_of_two_members(tmp_path):
     path = tmp_path / "a.gz"
     path.write_bytes(gzip.compress(GOOD[:21]) + gzip.compress(GOOD[21:]))
     np.testing.assert_array_equal(read_idx(path)[0], PICTURES)
@@ -153,19 +153,19 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("content", "words"), BROKEN.values(), ids=BROKEN)
-def test_a_broken_file_is_told_by_name_with_what_was_found(tmp_path, content, words):
+def test_read_idx_broken_file_raises_data_error(tmp_path, content, words):
     path = tmp_path / "train-images-idx3-ubyte.gz"
     path.write_bytes(content)
     with pytest.raises(DataError) as caught:
         read_idx(path)
-    sentence = str(caught.value)
-    assert str(path) in sentence
+    message = str(caught.value)
+    assert str(path) in message
     # a path may hold a number by chance
-    assert [word for word in words if word not in sentence.replace(str(path), "")] == []
+    assert [word for word in words if word not in message.replace(str(path), "")] == []
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()], ids=["missing", "folder"])
-def test_what_is_no_file_is_told_by_name(tmp_path, make):
+def test_read_idx_not_a_file_raises_data_error(tmp_path, make):
     path = tmp_path / "train-images-idx3-ubyte"
     make(path)
     with pytest.raises(DataError, match="cannot be read") as caught:
@@ -174,7 +174,7 @@ def test_what_is_no_file_is_told_by_name(tmp_path, make):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are made by POSIX systems alone")
-def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+def test_read_idx_pipe_raises_data_error(tmp_path):
     path = tmp_path / "train-images-idx3-ubyte"
     os.mkfifo(path)
     assert idx_axes(path) is None
@@ -183,7 +183,7 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
     assert str(path) in str(caught.value)
 
 
-def test_a_file_of_no_size_is_not_opened(tmp_path, monkeypatch):
+def test_idx_axes_empty_file_is_not_opened(tmp_path, monkeypatch):
     path = tmp_path / "kmsg"
     path.touch()
     monkeypatch.setattr("pathlib.Path.open", lambda *_, **__: pytest.fail("it was opened, and might never answer"))
@@ -192,14 +192,14 @@ def test_a_file_of_no_size_is_not_opened(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
 @pytest.mark.parametrize("axes", [1, 2, 3, 4])
-def test_the_axes_are_told_by_the_first_bytes(tmp_path, axes, pack):
+def test_idx_axes_reads_header(tmp_path, axes, pack):
     path = tmp_path / "a"
     path.write_bytes(pack(idx_bytes(np.zeros([2] * axes), "f4")))
     assert idx_axes(path) == axes
 
 
 @pytest.mark.parametrize(("content", "words"), BROKEN.values(), ids=BROKEN)
-def test_no_axes_are_told_of_what_has_no_header(tmp_path, content, words):
+def test_idx_axes_without_header_is_none(tmp_path, content, words):
     path = tmp_path / "a"
     path.write_bytes(content)
     if idx_axes(path) is not None:
@@ -218,7 +218,7 @@ def test_no_axes_are_told_of_what_has_no_header(tmp_path, content, words):
     ],
     ids=["giant", "packed giant", "believable giant", "bomb"],
 )
-def test_a_promise_is_refused_before_memory_is_taken(tmp_path, content):
+def test_read_idx_giant_header_allocates_no_memory(tmp_path, content):
     path = tmp_path / "a"
     path.write_bytes(content)
     tracemalloc.start()
@@ -260,7 +260,7 @@ def scratch(tmp_path_factory):
 
 @settings(max_examples=300, deadline=None)
 @given(content=st.sampled_from([GOOD, PACKED, idx_bytes(extremes("f8"), "f8")]), edits=EDITS)
-def test_a_mutated_file_gives_an_array_or_a_sentence(scratch, content, edits):
+def test_read_idx_mutated_file_gives_array_or_data_error(scratch, content, edits):
     scratch.write_bytes(mutate(content, edits))
     try:
         array, checksum = read_idx(scratch)

@@ -19,7 +19,7 @@ LAYOUTS = pytest.mark.parametrize("names", [STANDARD, PAPER], ids=["standard", "
 PACKING = pytest.mark.parametrize("packed", [False, True], ids=["plain", "gz"])
 
 
-def refusal(folder) -> str:
+def error_message(folder) -> str:
     with pytest.raises(DataError) as caught:
         load_dataset(str(folder))
     return str(caught.value)
@@ -27,7 +27,7 @@ def refusal(folder) -> str:
 
 @LAYOUTS
 @PACKING
-def test_the_four_files_load(tmp_path, names, packed):
+def test_read_idx_folder_standard_names(tmp_path, names, packed):
     dataset = load_dataset(str(write_folder(tmp_path / "d", names, packed=packed)))
     (x_train, y_train), (x_test, y_test) = bands(40), bands(12, seed=8)
     np.testing.assert_array_equal(dataset.x_train, x_train.reshape(40, 36))
@@ -43,13 +43,13 @@ def test_the_four_files_load(tmp_path, names, packed):
 
 @LAYOUTS
 @PACKING
-def test_the_checksums_are_of_the_unpacked_bytes_under_the_plain_names(tmp_path, names, packed):
+def test_read_idx_folder_sha256_is_of_unpacked_bytes_by_plain_name(tmp_path, names, packed):
     dataset = load_dataset(str(write_folder(tmp_path, names, packed=packed)))
     assert set(dataset.sha256) == set(names)
     assert dataset.sha256[names[0]] == hashlib.sha256(idx_bytes(bands(40)[0])).hexdigest()
 
 
-def test_packed_bytes_under_unpacked_names_give_the_same_data(tmp_path):
+def test_read_idx_folder_gzip_under_plain_names(tmp_path):
     plain, packed = write_folder(tmp_path / "plain"), write_folder(tmp_path / "packed")
     for path in packed.iterdir():
         path.write_bytes(gzip.compress(path.read_bytes()))
@@ -59,7 +59,7 @@ def test_packed_bytes_under_unpacked_names_give_the_same_data(tmp_path):
     assert a.sha256 == b.sha256
 
 
-def test_what_a_mac_and_windows_leave_behind_is_not_seen(tmp_path):
+def test_read_idx_folder_ignores_junk_files(tmp_path):
     clean, littered = write_folder(tmp_path / "clean"), write_folder(tmp_path / "littered")
     for name in (".DS_Store", "Thumbs.db", "desktop.ini", *(f"._{name}" for name in STANDARD)):
         (littered / name).write_bytes(b"\0\5\x16\7junk")
@@ -68,18 +68,18 @@ def test_what_a_mac_and_windows_leave_behind_is_not_seen(tmp_path):
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_a_file_plain_and_packed_that_differ_are_asked_about(tmp_path, part):
+def test_read_idx_folder_plain_and_gzip_differ_raises_data_error(tmp_path, part):
     write_folder(tmp_path)
     name, other = STANDARD[part], bands(40 if part < 2 else 12, seed=3)[part % 2] + 1
     (tmp_path / f"{name}.gz").write_bytes(gzip.compress(idx_bytes(other)))
-    sentence = refusal(tmp_path)
-    assert f"{name} and {name}.gz" in sentence
-    assert str(tmp_path) in sentence
+    message = error_message(tmp_path)
+    assert f"{name} and {name}.gz" in message
+    assert str(tmp_path) in message
 
 
 @pytest.mark.parametrize("second", ["{}.gz", "{} (1)", "Copy of {}", "{} - Kopi.gz"])
 @pytest.mark.parametrize("name", STANDARD)
-def test_two_files_with_the_same_content_are_one(tmp_path, name, second):
+def test_read_idx_folder_two_equal_files_are_one(tmp_path, name, second):
     content = (write_folder(tmp_path) / name).read_bytes()
     (tmp_path / second.format(name)).write_bytes(gzip.compress(content) if second.endswith("gz") else content)
     dataset = load_dataset(str(tmp_path))
@@ -87,17 +87,17 @@ def test_two_files_with_the_same_content_are_one(tmp_path, name, second):
     assert dataset.all_notices == ()
 
 
-def test_both_layouts_with_other_content_are_asked_about(tmp_path):
+def test_read_idx_folder_two_different_layouts_raises_data_error(tmp_path):
     write_folder(write_folder(tmp_path), PAPER)
     assert len(load_dataset(str(tmp_path)).x_train) == 40
     (tmp_path / PAPER[1]).write_bytes(idx_bytes(bands(40)[1][::-1]))
-    sentence = refusal(tmp_path)
-    assert f"{tmp_path} holds both" in sentence
-    assert STANDARD[1] in sentence
-    assert PAPER[1] in sentence
+    message = error_message(tmp_path)
+    assert f"{tmp_path} holds both" in message
+    assert STANDARD[1] in message
+    assert PAPER[1] in message
 
 
-def test_half_of_one_layout_does_not_spoil_the_other(tmp_path):
+def test_read_idx_folder_incomplete_second_layout_is_ignored(tmp_path):
     write_folder(tmp_path, PAPER)
     (tmp_path / STANDARD[0]).write_bytes(b"left over")
     assert len(load_dataset(str(tmp_path)).x_train) == 40
@@ -105,80 +105,80 @@ def test_half_of_one_layout_does_not_spoil_the_other(tmp_path):
 
 @LAYOUTS
 @pytest.mark.parametrize("absent", [(0,), (3,), (1, 2)])
-def test_missing_files_are_named_and_the_others_are_not(tmp_path, names, absent):
+def test_read_idx_folder_missing_files_are_named(tmp_path, names, absent):
     write_folder(tmp_path, names)
     for part in absent:
         (tmp_path / names[part]).unlink()
-    sentence = refusal(tmp_path)
-    assert str(tmp_path) in sentence
-    assert [part for part in range(4) if names[part] in sentence] == list(absent)
+    message = error_message(tmp_path)
+    assert str(tmp_path) in message
+    assert [part for part in range(4) if names[part] in message] == list(absent)
 
 
 @pytest.mark.parametrize(("images", "labels"), [(0, 1), (2, 3)], ids=["training", "test"])
-def test_exchanged_images_and_labels_are_recognised(tmp_path, images, labels):
+def test_read_idx_folder_exchanged_images_and_labels_raises_data_error(tmp_path, images, labels):
     write_folder(tmp_path)
     images, labels = tmp_path / STANDARD[images], tmp_path / STANDARD[labels]
     content = images.read_bytes()
     images.write_bytes(labels.read_bytes())
     labels.write_bytes(content)
-    sentence = refusal(tmp_path)
-    assert "exchanged" in sentence
-    assert str(images) in sentence
+    message = error_message(tmp_path)
+    assert "exchanged" in message
+    assert str(images) in message
 
 
-def test_an_empty_folder_is_told_what_was_expected(tmp_path):
-    sentence = refusal(tmp_path)
-    assert str(tmp_path) in sentence
-    assert all(name in sentence for name in STANDARD)
+def test_read_idx_folder_empty_folder_says_what_is_expected(tmp_path):
+    message = error_message(tmp_path)
+    assert str(tmp_path) in message
+    assert all(name in message for name in STANDARD)
 
 
 @LAYOUTS
-def test_a_folder_one_level_too_high_is_pointed_to_its_child(tmp_path, names):
+def test_read_idx_folder_parent_folder_suggests_child(tmp_path, names):
     (tmp_path / "another").mkdir()
     write_folder(tmp_path / "mine", names)
-    assert f"--data {tmp_path / 'mine'}" in refusal(tmp_path)
+    assert f"--data {tmp_path / 'mine'}" in error_message(tmp_path)
 
 
-def test_a_wrong_path_is_told_absolutely(tmp_path, monkeypatch):
+def test_load_dataset_missing_path_is_shown_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert str(tmp_path / "nowhere") in refusal("nowhere")
+    assert str(tmp_path / "nowhere") in error_message("nowhere")
 
 
 @pytest.mark.parametrize("name", ["~no-such-user/mnist", "x" * 5000], ids=["unknown home", "longer than a path"])
-def test_a_path_that_cannot_be_is_a_data_error(name):
-    assert name[:20] in refusal(name)
+def test_load_dataset_impossible_path_raises_data_error(name):
+    assert name[:20] in error_message(name)
 
 
-def test_a_file_that_is_neither_folder_nor_npz_is_refused(tmp_path):
+def test_load_dataset_unknown_file_raises_data_error(tmp_path):
     path = tmp_path / STANDARD[0]
     path.write_bytes(idx_bytes(bands(4)[0]))
-    assert str(path) in refusal(path)
+    assert str(path) in error_message(path)
 
 
-def test_a_folder_that_may_not_be_entered_is_a_data_error(tmp_path, monkeypatch):
+def test_load_dataset_folder_without_permission_raises_data_error(tmp_path, monkeypatch):
     def forbid(path, **_):
         raise PermissionError(13, "Permission denied", str(path))
 
     # what the system answers to anyone but root; tests may be run by root
     monkeypatch.setattr("pathlib.Path.stat", forbid)
-    assert str(tmp_path) in refusal(tmp_path)
+    assert str(tmp_path) in error_message(tmp_path)
 
 
 @pytest.mark.parametrize(("labels", "rows", "count"), [(1, 39, 40), (3, 13, 12)], ids=["training", "test"])
-def test_counts_that_differ_are_told_with_both_files(tmp_path, labels, rows, count):
+def test_read_idx_folder_different_counts_names_both_files(tmp_path, labels, rows, count):
     write_folder(tmp_path)
     (tmp_path / STANDARD[labels]).write_bytes(idx_bytes(bands(rows)[1]))
-    sentence = refusal(tmp_path)
-    assert f"{tmp_path / STANDARD[labels - 1]} holds {count} images" in sentence
-    assert f"{tmp_path / STANDARD[labels]} {rows} labels" in sentence
+    message = error_message(tmp_path)
+    assert f"{tmp_path / STANDARD[labels - 1]} holds {count} images" in message
+    assert f"{tmp_path / STANDARD[labels]} {rows} labels" in message
 
 
-def test_pictures_of_two_sizes_are_told(tmp_path):
+def test_read_idx_folder_images_of_two_sizes_raises_data_error(tmp_path):
     write_folder(tmp_path)
     (tmp_path / STANDARD[2]).write_bytes(idx_bytes(bands(12)[0][:, :5]))
-    sentence = refusal(tmp_path)
-    assert "(6, 6)" in sentence
-    assert "(5, 6)" in sentence
+    message = error_message(tmp_path)
+    assert "(6, 6)" in message
+    assert "(5, 6)" in message
 
 
 NAMES = {
@@ -202,7 +202,7 @@ NAMES = {
 
 @PACKING
 @pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
-def test_names_that_archives_leave_behind_load(tmp_path, names, packed):
+def test_read_idx_folder_names_used_by_archives(tmp_path, names, packed):
     write_folder(tmp_path / "it", names, packed=packed)
     dataset, expected = load_dataset(str(tmp_path / "it")), load_dataset(str(write_folder(tmp_path / "standard")))
     for array in ("x_train", "y_train", "x_test", "y_test"):
@@ -210,7 +210,7 @@ def test_names_that_archives_leave_behind_load(tmp_path, names, packed):
     assert dataset.all_notices == ()
 
 
-def test_pictures_of_emnist_are_turned_upright_and_it_is_said(tmp_path):
+def test_read_idx_folder_emnist_is_transposed_with_notice(tmp_path):
     names = tuple(f"emnist-letters-{name.replace('t10k', 'test')}" for name in STANDARD)
     write_folder(tmp_path, names)
     x, x_test = (np.arange(rows * 35, dtype=np.uint8).reshape(rows, 5, 7) for rows in (40, 12))
@@ -226,34 +226,34 @@ def test_pictures_of_emnist_are_turned_upright_and_it_is_said(tmp_path):
     assert f"{names[2]}: EMNIST" in second
 
 
-def test_several_sets_of_emnist_are_listed(tmp_path):
+def test_read_idx_folder_several_sets_are_listed(tmp_path):
     for name in ("letters", "digits"):
         write_folder(tmp_path, tuple(f"emnist-{name}-{file}" for file in STANDARD), packed=True)
-    sentence = refusal(tmp_path)
-    assert "emnist-digits, emnist-letters" in sentence
-    assert "folder of its own" in sentence
+    message = error_message(tmp_path)
+    assert "emnist-digits, emnist-letters" in message
+    assert "folder of its own" in message
 
 
-def test_a_complete_set_beside_a_part_of_another_is_taken(tmp_path):
+def test_read_idx_folder_complete_set_beside_incomplete_one(tmp_path):
     write_folder(tmp_path)
     (tmp_path / "old-train-images").write_bytes(idx_bytes(bands(9)[0]))
     assert len(load_dataset(str(tmp_path)).x_train) == 40
 
 
-def test_files_that_name_no_part_are_left_beside_those_that_do(tmp_path):
+def test_read_idx_folder_ignores_files_without_part_name(tmp_path):
     write_folder(tmp_path)
     (tmp_path / "images.idx3").write_bytes(idx_bytes(bands(9)[0]))
     assert len(load_dataset(str(tmp_path)).x_train) == 40
 
 
-def test_what_a_system_leaves_behind_is_neither_proposed_nor_listed(tmp_path):
+def test_read_idx_folder_junk_is_neither_suggested_nor_listed(tmp_path):
     write_folder(tmp_path / "__MACOSX")
     (tmp_path / "Thumbs.db").touch()
     (tmp_path / ".DS_Store").touch()
-    assert refusal(tmp_path).endswith("it holds nothing")
+    assert error_message(tmp_path).endswith("it holds nothing")
 
 
-def test_pictures_are_taken_in_any_shape_and_type(tmp_path):
+def test_read_idx_folder_images_of_any_shape_and_type(tmp_path):
     for i, (shape, kind) in enumerate([((5, 9), "u1"), ((4, 6, 3), "u1"), ((36,), "u1"), ((5, 9), "f4"), ((8,), "i2")]):
         folder = write_folder(tmp_path / str(i))
         rng = np.random.default_rng(i)
@@ -266,7 +266,7 @@ def test_pictures_are_taken_in_any_shape_and_type(tmp_path):
         np.testing.assert_array_equal(dataset.x_train, x.reshape(40, -1))
 
 
-def test_one_hot_labels_in_idx_are_classes(tmp_path):
+def test_read_idx_folder_one_hot_labels(tmp_path):
     (write_folder(tmp_path) / STANDARD[1]).write_bytes(idx_bytes(np.eye(4)[bands(40)[1]], "f4"))
     dataset = load_dataset(str(tmp_path))
     np.testing.assert_array_equal(dataset.y_train, bands(40)[1])
@@ -274,7 +274,7 @@ def test_one_hot_labels_in_idx_are_classes(tmp_path):
 
 
 @pytest.mark.parametrize("there", [(0, 1), (2, 3)], ids=["training alone", "no part named"])
-def test_a_pair_of_files_without_a_test_part_gives_a_fifth_of_its_rows(tmp_path, there):
+def test_read_idx_folder_training_part_only_holds_out_a_fifth(tmp_path, there):
     names = STANDARD if there == (0, 1) else (*("images.idx3", "labels.idx1"), "a/a", "a/b")
     write_folder(tmp_path, names)
     for name in names[2:]:
@@ -289,24 +289,24 @@ def test_a_pair_of_files_without_a_test_part_gives_a_fifth_of_its_rows(tmp_path,
     assert set(dataset.sha256) == set(names[:2])
 
 
-def test_a_row_that_was_held_out_is_told_by_its_place_in_the_file(tmp_path):
+def test_read_idx_folder_error_names_row_of_file_from_1(tmp_path):
     for name in write_folder(tmp_path).glob("t10k*"):
         name.unlink()
     x = bands(40)[0].astype(float)
     x[17] = np.nan
     (tmp_path / STANDARD[0]).write_bytes(idx_bytes(x, "f4"))
-    sentence = refusal(tmp_path)
-    assert "row 18 (" in sentence
-    assert STANDARD[0] in sentence
+    message = error_message(tmp_path)
+    assert "row 18 (" in message
+    assert STANDARD[0] in message
 
 
-def test_one_row_alone_is_refused(tmp_path):
+def test_read_idx_folder_single_row_raises_data_error(tmp_path):
     (tmp_path / STANDARD[0]).write_bytes(idx_bytes(bands(1)[0]))
     (tmp_path / STANDARD[1]).write_bytes(idx_bytes(bands(1)[1]))
-    assert f"{tmp_path} holds a single row" in refusal(tmp_path)
+    assert f"{tmp_path} holds a single row" in error_message(tmp_path)
 
 
-def test_a_validation_part_is_said_to_be_left(tmp_path):
+def test_read_idx_folder_validation_file_is_not_used_with_notice(tmp_path):
     write_folder(tmp_path)
     (tmp_path / "valid-images-idx3-ubyte").write_bytes(idx_bytes(bands(5)[0]))
     assert load_dataset(str(tmp_path)).all_notices == ("valid-images-idx3-ubyte is not used.",)
@@ -314,24 +314,24 @@ def test_a_validation_part_is_said_to_be_left(tmp_path):
 
 @pytest.mark.parametrize("part", range(4))
 @pytest.mark.parametrize("content", [b"<!DOCTYPE html>", gzip.compress(b"<html>")], ids=["page", "packed page"])
-def test_a_web_page_in_place_of_a_file_is_told_and_not_that_it_lacks(tmp_path, part, content):
+def test_read_idx_folder_web_page_as_file_is_reported(tmp_path, part, content):
     (write_folder(tmp_path) / STANDARD[part]).unlink()
     path = tmp_path / f"{STANDARD[part]}.gz"
     path.write_bytes(content)
-    sentence = refusal(tmp_path)
-    assert str(path) in sentence
-    assert "web page" in sentence
+    message = error_message(tmp_path)
+    assert str(path) in message
+    assert "web page" in message
 
 
-def test_web_pages_in_place_of_the_test_part_are_no_leave_to_do_without(tmp_path):
+def test_read_idx_folder_web_pages_as_test_part_raise_data_error(tmp_path):
     for name in STANDARD[2:]:
         (write_folder(tmp_path) / name).unlink(missing_ok=True)
     for name in STANDARD[2:]:
         (tmp_path / name).write_bytes(b"<html>")
-    assert "web page" in refusal(tmp_path)
+    assert "web page" in error_message(tmp_path)
 
 
-def test_files_that_only_sound_alike_are_left(tmp_path):
+def test_read_idx_folder_ignores_similar_names(tmp_path):
     write_folder(tmp_path)
     for name in ("train-images.py", "test-labels.txt", "README", "test-labels.tsv.gz", "train-images.npz"):
         (tmp_path / name).write_bytes(b"something else")
@@ -339,26 +339,26 @@ def test_files_that_only_sound_alike_are_left(tmp_path):
 
 
 @pytest.mark.parametrize("deep", ["mine", "MNIST/raw", "a/b c"])
-def test_the_folder_below_that_holds_the_files_is_proposed(tmp_path, deep):
+def test_read_idx_folder_suggests_folder_below(tmp_path, deep):
     write_folder(tmp_path / deep)
-    assert f"use --data {tmp_path / deep}" in refusal(tmp_path)
+    assert f"use --data {tmp_path / deep}" in error_message(tmp_path)
 
 
-def test_files_of_strangers_are_not_opened_for_a_proposal(tmp_path, monkeypatch):
+def test_read_idx_folder_opens_only_named_files_for_suggestion(tmp_path, monkeypatch):
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "private.txt").write_text("dear diary")
     monkeypatch.setattr("pathlib.Path.open", lambda *_, **__: pytest.fail("it was opened"))
-    assert f"{tmp_path} holds no data set" in refusal(tmp_path)
+    assert f"{tmp_path} holds no data set" in error_message(tmp_path)
 
 
-def test_what_an_empty_hand_found_is_told(tmp_path):
+def test_read_idx_folder_without_idx_lists_what_it_holds(tmp_path):
     for name in "abcdefgh":
         (tmp_path / f"{name}.zip").write_bytes(b"PK")
-    assert "it holds a.zip, b.zip, c.zip, d.zip, e.zip, ..." in refusal(tmp_path)
+    assert "it holds a.zip, b.zip, c.zip, d.zip, e.zip, ..." in error_message(tmp_path)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are made by POSIX systems alone")
-def test_pipes_and_links_in_circles_are_not_seen(tmp_path):
+def test_read_idx_folder_ignores_pipes_and_circular_links(tmp_path):
     write_folder(tmp_path)
     os.mkfifo(tmp_path / f"{STANDARD[0]}.gz")
     (tmp_path / "train").symlink_to(tmp_path, target_is_directory=True)
@@ -367,13 +367,13 @@ def test_pipes_and_links_in_circles_are_not_seen(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="links are for everyone on POSIX systems alone")
-def test_links_in_circles_are_not_followed_for_a_proposal(tmp_path):
+def test_read_idx_folder_suggestion_ignores_circular_links(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "again").symlink_to(tmp_path, target_is_directory=True)
-    assert f"{tmp_path} holds no data set" in refusal(tmp_path)
+    assert f"{tmp_path} holds no data set" in error_message(tmp_path)
 
 
-def test_a_file_that_may_not_be_read_is_told(tmp_path, monkeypatch):
+def test_read_idx_folder_unreadable_file_is_reported(tmp_path, monkeypatch):
     path, opened = write_folder(tmp_path) / STANDARD[1], type(tmp_path).open
 
     def forbid(self, *arguments, **options):
@@ -382,16 +382,16 @@ def test_a_file_that_may_not_be_read_is_told(tmp_path, monkeypatch):
         return opened(self, *arguments, **options)
 
     monkeypatch.setattr("pathlib.Path.open", forbid)
-    assert f"{path} cannot be read (Permission denied)" in refusal(tmp_path)
+    assert f"{path} cannot be read (Permission denied)" in error_message(tmp_path)
 
 
-def test_many_other_files_do_not_hide_the_four(tmp_path):
+def test_read_idx_folder_among_many_other_files(tmp_path):
     for i in range(1100):
         (tmp_path / f"{i}.txt").touch()
     assert len(load_dataset(str(write_folder(tmp_path))).x_train) == 40
 
 
-def test_labels_from_1_give_as_many_classes_as_occur_under_their_own_names(tmp_path):
+def test_read_idx_folder_labels_from_1_keep_their_names(tmp_path):
     dataset = load_dataset(str(write_folder(tmp_path, labels_from=1)))
     assert dataset.class_names == ("1", "2", "3", "4")
     assert dataset.n_out == 4
@@ -402,33 +402,33 @@ def test_labels_from_1_give_as_many_classes_as_occur_under_their_own_names(tmp_p
 
 
 @pytest.mark.parametrize("kind", ["i2", "i4", "f4", "f8"])
-def test_labels_wider_than_a_byte_keep_their_values(tmp_path, kind):
+def test_read_idx_folder_labels_wider_than_a_byte(tmp_path, kind):
     dataset = load_dataset(str(write_folder(tmp_path, kind=kind)))
     assert dataset.class_names == ("0", "1", "2", "3")
     np.testing.assert_array_equal(dataset.y_train, bands(40)[1])
 
 
-def test_labels_with_eight_columns_are_refused_with_their_shape(tmp_path):
+def test_read_idx_folder_labels_of_eight_columns_raises_data_error(tmp_path):
     write_folder(tmp_path)
     (tmp_path / STANDARD[1]).write_bytes(idx_bytes(np.tile(bands(40)[1][:, None], (1, 8)), "i4"))
-    assert "(40, 8)" in refusal(tmp_path)
+    assert "(40, 8)" in error_message(tmp_path)
 
 
-def test_a_test_label_unknown_to_training_is_told_with_its_row(tmp_path):
+def test_read_idx_folder_unknown_test_label_names_row(tmp_path):
     y = bands(12)[1]
     y[5] = 9
     (write_folder(tmp_path) / STANDARD[3]).write_bytes(idx_bytes(y))
-    sentence = refusal(tmp_path)
-    assert "test row 6 (" in sentence
-    assert "label 9" in sentence
+    message = error_message(tmp_path)
+    assert "test row 6 (" in message
+    assert "label 9" in message
 
 
-def test_one_class_alone_is_refused(tmp_path):
+def test_read_idx_folder_single_class_raises_data_error(tmp_path):
     (write_folder(tmp_path) / STANDARD[1]).write_bytes(idx_bytes(np.full(40, 3)))
-    assert "every training label is 3" in refusal(tmp_path)
+    assert "every training label is 3" in error_message(tmp_path)
 
 
-def test_the_shipped_digits_are_those_of_mnist():
+def test_load_dataset_mnist_is_the_original():
     dataset = load_dataset("mnist")
     # the counts of the ten digits as the literature has them
     assert np.bincount(dataset.y_train).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]

@@ -21,7 +21,7 @@ def save(folder, **arrays):
     return str(path)
 
 
-def refusal(path, **options) -> str:
+def error_message(path, **options) -> str:
     with pytest.raises(DataError) as caught:
         load_dataset(path, **options)
     return str(caught.value)
@@ -33,7 +33,7 @@ def header(shape: tuple[int, ...]) -> bytes:
     return file.getvalue()
 
 
-def test_four_arrays_come_back(tmp_path):
+def test_read_npz_four_arrays(tmp_path):
     dataset = load_dataset(save(tmp_path, **GOOD))
     np.testing.assert_array_equal(dataset.x_train, X)
     np.testing.assert_array_equal(dataset.y_train, Y)
@@ -50,19 +50,19 @@ def test_four_arrays_come_back(tmp_path):
     ("dtype", "kept"),
     [("u1", "uint8"), ("i1", "float64"), ("i8", "float64"), ("f2", "float64"), ("f4", "float64"), ("?", "float64")],
 )
-def test_bytes_stay_bytes_and_other_numbers_become_float64(tmp_path, dtype, kept):
+def test_read_npz_bytes_stay_uint8_others_become_float64(tmp_path, dtype, kept):
     x = np.array([[0, 1], [1, 0], [1, 1], [0, 0]]).astype(dtype)
     dataset = load_dataset(save(tmp_path, x_train=x, y_train=[0, 1, 0, 1], x_test=x, y_test=[0, 1, 0, 1]))
     assert dataset.x_train.dtype == dataset.x_test.dtype == kept
     assert dataset.x_train.tolist() == [[0, 1], [1, 0], [1, 1], [0, 0]]
 
 
-def test_bytes_beside_numbers_become_numbers_in_both_parts(tmp_path):
+def test_read_npz_uint8_beside_float_becomes_float64(tmp_path):
     dataset = load_dataset(save(tmp_path, **GOOD | {"x_train": (X > 0).astype(np.uint8)}))
     assert dataset.x_train.dtype == dataset.x_test.dtype == np.float64
 
 
-def test_x_and_y_alone_are_split_the_same_way_every_time(tmp_path):
+def test_read_npz_x_and_y_split_is_reproducible(tmp_path):
     x, y = np.arange(100.0).reshape(100, 1), np.arange(100) % 4
     a, b = load_dataset(save(tmp_path, x=x, y=y)), load_dataset(save(tmp_path, x=x, y=y))
     np.testing.assert_array_equal(a.x_test, b.x_test)
@@ -73,7 +73,7 @@ def test_x_and_y_alone_are_split_the_same_way_every_time(tmp_path):
     assert "20 of its 100 rows" in a.all_notices[0]
 
 
-def test_a_rare_class_keeps_its_share_of_the_test_part(tmp_path):
+def test_read_npz_x_and_y_split_is_stratified(tmp_path):
     y = np.repeat([7, 9], [90, 10])
     dataset = load_dataset(save(tmp_path, x=np.zeros((100, 2)), y=y))
     assert dataset.class_names == ("7", "9")
@@ -81,7 +81,7 @@ def test_a_rare_class_keeps_its_share_of_the_test_part(tmp_path):
 
 
 @pytest.mark.parametrize("y", [np.arange(200), np.arange(200.0)], ids=["whole", "real"])
-def test_numbers_to_predict_are_split_at_random(tmp_path, y):
+def test_read_npz_x_and_y_targets_are_split_at_random(tmp_path, y):
     dataset = load_dataset(save(tmp_path, x=np.zeros((200, 1)), y=y), regression=True)
     # The mean of 40 out of 0..199 at random is 99.5 with a deviation of 8.2; the smallest 40 have the mean 19.5.
     assert dataset.y_test.mean() == pytest.approx(99.5, abs=5 * 8.2)
@@ -93,15 +93,15 @@ class Trap:
 
 
 @pytest.mark.parametrize("part", ["x_train", "y_test", "target_names", "unit"])
-def test_object_arrays_are_refused_and_never_unpickled(tmp_path, part):
+def test_read_npz_object_array_is_never_unpickled(tmp_path, part):
     trapped = np.array([Trap()], dtype=object)
-    assert "mine.npz" in refusal(save(tmp_path, **GOOD | {part: trapped}))
+    assert "mine.npz" in error_message(save(tmp_path, **GOOD | {part: trapped}))
 
 
-def test_a_pickle_named_npz_is_refused_and_never_executed(tmp_path):
+def test_load_dataset_pickle_named_npz_is_never_executed(tmp_path):
     path = tmp_path / "mine.npz"
     path.write_bytes(pickle.dumps(Trap()))
-    assert str(path) in refusal(str(path))
+    assert str(path) in error_message(str(path))
 
 
 def written(path, content) -> None:
@@ -146,33 +146,33 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
-def test_what_is_no_npz_is_told_by_name(tmp_path, content):
+def test_read_npz_invalid_file_raises_data_error(tmp_path, content):
     path = tmp_path / "mine.npz"
     written(path, content)
-    assert str(path) in refusal(str(path))
+    assert str(path) in error_message(str(path))
 
 
 @pytest.mark.parametrize("missing", GOOD)
-def test_a_missing_array_is_told_with_what_is_there(tmp_path, missing):
+def test_read_npz_missing_array_is_named(tmp_path, missing):
     kept = {name: array for name, array in GOOD.items() if name != missing}
-    sentence = refusal(save(tmp_path, **kept))
-    assert f"holds {', '.join(kept)};" in sentence
-    assert missing in sentence.partition(";")[2]
+    message = error_message(save(tmp_path, **kept))
+    assert f"holds {', '.join(kept)};" in message
+    assert missing in message.partition(";")[2]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize(("array", "part"), [("x_train", "training"), ("x_test", "test")])
-def test_x_that_is_not_finite_is_told_with_its_row(tmp_path, value, array, part):
+def test_read_npz_x_not_finite_names_row_from_1(tmp_path, value, array, part):
     x = GOOD[array].copy()
     x[4, 1] = value
-    assert f"{part} row 5" in refusal(save(tmp_path, **GOOD | {array: x}))
+    assert f"{part} row 5" in error_message(save(tmp_path, **GOOD | {array: x}))
 
 
-def test_x_that_is_too_large_for_float64_is_refused(tmp_path):
+def test_read_npz_x_too_large_for_float64_raises_data_error(tmp_path):
     x = X.astype(np.longdouble) * np.longdouble("1e4000")
     if not np.isfinite(x).all():
         pytest.skip("long double is float64 here")
-    refusal(save(tmp_path, **GOOD | {"x_train": x}))
+    error_message(save(tmp_path, **GOOD | {"x_train": x}))
 
 
 @pytest.mark.parametrize(
@@ -195,10 +195,10 @@ def test_x_that_is_too_large_for_float64_is_refused(tmp_path):
         "rows of no numbers", "x of text", "complex x", "complex y",
     ],
 )  # fmt: skip
-def test_shapes_and_types_that_do_not_fit_are_told(tmp_path, change, words):
-    sentence = refusal(save(tmp_path, **GOOD | change))
-    assert "mine" in sentence
-    assert [word for word in words if word not in sentence] == []
+def test_read_npz_wrong_shape_or_type_raises_data_error(tmp_path, change, words):
+    message = error_message(save(tmp_path, **GOOD | change))
+    assert "mine" in message
+    assert [word for word in words if word not in message] == []
 
 
 SETS = {
@@ -210,7 +210,7 @@ SETS = {
 
 
 @pytest.mark.parametrize("names", SETS.values(), ids=SETS)
-def test_names_of_other_programs_are_known(tmp_path, names):
+def test_read_npz_alternative_names_of_four_arrays(tmp_path, names):
     strange = {"val_images": np.zeros(3), "notes": np.array([Trap()], dtype=object)}
     dataset = load_dataset(save(tmp_path, **dict(zip(names, GOOD.values(), strict=True)), **strange))
     np.testing.assert_array_equal(dataset.x_train, X)
@@ -218,40 +218,40 @@ def test_names_of_other_programs_are_known(tmp_path, names):
 
 
 @pytest.mark.parametrize("names", [("data", "target"), ("X", "y"), ("images", "labels")])
-def test_names_of_other_programs_are_known_where_the_split_is_ours(tmp_path, names):
+def test_read_npz_alternative_names_of_x_and_y(tmp_path, names):
     dataset = load_dataset(save(tmp_path, **dict(zip(names, (X, Y), strict=True))))
     assert len(dataset.x_test) == 4
     assert "4 of its 20 rows" in dataset.all_notices[0]
 
 
-def test_two_names_for_one_array_are_asked_about(tmp_path):
-    sentence = refusal(save(tmp_path, **GOOD, X_train=X))
-    assert "x_train.npy" in sentence
-    assert "X_train.npy" in sentence
+def test_read_npz_two_names_for_one_array_raises_data_error(tmp_path):
+    message = error_message(save(tmp_path, **GOOD, X_train=X))
+    assert "x_train.npy" in message
+    assert "X_train.npy" in message
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_a_member_that_is_there_twice_is_asked_about(tmp_path):
+def test_read_npz_repeated_member_raises_data_error(tmp_path):
     path = tmp_path / "mine.npz"
     with zipfile.ZipFile(path, "w") as archive:
         for name in ("x.npy", "y.npy", "x.npy"):
             archive.writestr(name, npy(X if name == "x.npy" else Y))
-    assert "both x.npy and x.npy" in refusal(str(path))
+    assert "both x.npy and x.npy" in error_message(str(path))
 
 
-def test_many_members_are_not_all_listed(tmp_path):
-    assert len(refusal(save(tmp_path, **{f"arr_{i}": Y for i in range(500)}))) < 400
+def test_read_npz_error_lists_at_most_ten_members(tmp_path):
+    assert len(error_message(save(tmp_path, **{f"arr_{i}": Y for i in range(500)}))) < 400
 
 
 @pytest.mark.parametrize("dtype", ["c16", "M8[s]", "m8[s]", [("a", "f4"), ("b", "i4")]], ids=str)
 @pytest.mark.parametrize("member", ["x_train", "y_train"])
-def test_arrays_of_other_things_than_numbers_and_text_are_refused(tmp_path, member, dtype):
-    assert f"{member}.npy holds" in refusal(save(tmp_path, **GOOD | {member: np.zeros(20, dtype=dtype)}))
+def test_read_npz_other_types_raise_data_error(tmp_path, member, dtype):
+    assert f"{member}.npy holds" in error_message(save(tmp_path, **GOOD | {member: np.zeros(20, dtype=dtype)}))
 
 
 @pytest.mark.parametrize("dtype", [">f8", ">i4", ">u2", "?", "<f2"])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_any_byte_order_and_layout_gives_the_same_rows(tmp_path, dtype, order):
+def test_read_npz_any_byte_order_and_memory_layout(tmp_path, dtype, order):
     x = np.asarray(np.arange(60).reshape(20, 3) % 5, dtype=dtype, order=order)
     dataset = load_dataset(
         save(tmp_path, **GOOD | {"x_train": x, "y_train": (Y + 5).astype(">i4"), "y_test": Y[:6] + 5})
@@ -262,7 +262,7 @@ def test_any_byte_order_and_layout_gives_the_same_rows(tmp_path, dtype, order):
     assert dataset.class_names == ("5", "6")
 
 
-def test_bytes_in_column_order_are_laid_out_in_rows(tmp_path):
+def test_read_npz_uint8_in_column_order_becomes_contiguous(tmp_path):
     x = np.asfortranarray(np.arange(60, dtype=np.uint8).reshape(20, 3))
     dataset = load_dataset(save(tmp_path, **GOOD | {"x_train": x, "x_test": x[:6]}))
     assert dataset.x_train.flags.c_contiguous
@@ -270,42 +270,42 @@ def test_bytes_in_column_order_are_laid_out_in_rows(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["U", "S"])
-def test_labels_of_text_are_classes(tmp_path, kind):
+def test_read_npz_text_labels(tmp_path, kind):
     words = np.array(["kat", "hund"])[Y].astype(kind)
     dataset = load_dataset(save(tmp_path, x=X, y=words))
     assert dataset.class_names == ("hund", "kat")
     assert sorted(np.bincount(dataset.y_test).tolist()) == [2, 2]
 
 
-def test_a_row_that_went_to_a_part_is_told_by_its_place_in_the_file(tmp_path):
+def test_read_npz_x_and_y_error_names_row_of_file_from_1(tmp_path):
     y = Y.astype(float)
     y[13] = 2.5
-    assert "mine.npz: row 14 has the label 2.5" in refusal(save(tmp_path, x=X, y=y))
+    assert "mine.npz: row 14 has the label 2.5" in error_message(save(tmp_path, x=X, y=y))
 
 
-def test_labels_3_point_0_are_3(tmp_path):
+def test_read_npz_whole_float_labels_are_integers(tmp_path):
     dataset = load_dataset(save(tmp_path, **GOOD | {"y_train": Y + 3.0, "y_test": Y[:6] + 3.0}))
     assert dataset.class_names == ("3", "4")
     np.testing.assert_array_equal(dataset.y_train, Y)
 
 
-def test_whole_labels_in_train_meet_float_labels_in_test(tmp_path):
+def test_read_npz_integer_and_float_labels_match(tmp_path):
     dataset = load_dataset(save(tmp_path, **GOOD | {"y_test": Y[:6].astype(np.float32)}))
     np.testing.assert_array_equal(dataset.y_test, Y[:6])
 
 
 @pytest.mark.parametrize("label", [2.5, np.nan, np.inf, 1e30])
 @pytest.mark.parametrize(("array", "part"), [("y_train", "training"), ("y_test", "test")])
-def test_labels_that_are_no_whole_numbers_are_refused_with_their_row(tmp_path, label, array, part):
+def test_read_npz_fractional_label_names_row_from_1(tmp_path, label, array, part):
     y = GOOD[array].astype(np.float64)
     y[3] = label
-    sentence = refusal(save(tmp_path, **GOOD | {array: y}))
-    assert f"{part} row 4" in sentence
-    assert str(label) in sentence
+    message = error_message(save(tmp_path, **GOOD | {array: y}))
+    assert f"{part} row 4" in message
+    assert str(label) in message
 
 
 @pytest.mark.parametrize("labels", [[-1, 4], [-100, 2**40], [0, 2]])
-def test_labels_with_holes_or_signs_keep_their_values_as_names_in_their_order(tmp_path, labels):
+def test_read_npz_labels_with_gaps_or_signs_keep_their_names(tmp_path, labels):
     y = np.array(labels)[1 - Y]
     dataset = load_dataset(save(tmp_path, **GOOD | {"y_train": y, "y_test": y[:6]}))
     assert dataset.class_names == tuple(map(str, labels))
@@ -314,7 +314,7 @@ def test_labels_with_holes_or_signs_keep_their_values_as_names_in_their_order(tm
 
 
 @pytest.mark.parametrize(("count", "dtype"), [(256, "uint8"), (257, "int32")])
-def test_indices_take_the_smallest_type_that_every_library_gathers(tmp_path, count, dtype):
+def test_read_npz_class_indices_take_smallest_dtype(tmp_path, count, dtype):
     x, y = np.zeros((count, 1)), np.arange(count)
     dataset = load_dataset(save(tmp_path, x_train=x, y_train=y, x_test=x, y_test=y))
     assert dataset.y_train.dtype == dataset.y_test.dtype == dtype
@@ -322,7 +322,7 @@ def test_indices_take_the_smallest_type_that_every_library_gathers(tmp_path, cou
 
 
 @pytest.mark.parametrize(("y", "width"), [(TARGETS[:, 0], 1), (TARGETS[:, :1], 1), (TARGETS, 2)])
-def test_targets_of_one_or_two_axes_become_float64_columns(tmp_path, y, width):
+def test_read_npz_targets_become_float64_columns(tmp_path, y, width):
     dataset = load_dataset(save(tmp_path, **GOOD | {"y_train": y, "y_test": y[:6]}), regression=True)
     np.testing.assert_array_equal(dataset.y_train, TARGETS[:, :width])
     np.testing.assert_array_equal(dataset.y_test, TARGETS[:6, :width])
@@ -332,7 +332,7 @@ def test_targets_of_one_or_two_axes_become_float64_columns(tmp_path, y, width):
     assert dataset.target_names == ("target 0", "target 1")[:width]
 
 
-def test_names_and_unit_of_the_targets_travel_along(tmp_path):
+def test_read_npz_target_names_and_unit(tmp_path):
     named = {"y_train": TARGETS, "y_test": TARGETS[:6], "target_names": ["length", "height"], "unit": "cm"}
     dataset = load_dataset(save(tmp_path, **GOOD | named), regression=True)
     assert dataset.target_names == ("length", "height")
@@ -351,8 +351,8 @@ def test_names_and_unit_of_the_targets_travel_along(tmp_path):
     ],
     ids=["one name for two", "fewer in test", "nan", "three axes", "text", "none"],
 )
-def test_targets_that_do_not_fit_are_refused(tmp_path, change):
-    assert "mine" in refusal(
+def test_read_npz_invalid_targets_raise_data_error(tmp_path, change):
+    assert "mine" in error_message(
         save(tmp_path, **GOOD | {"y_train": TARGETS, "y_test": TARGETS[:6]} | change), regression=True
     )
 
@@ -362,11 +362,11 @@ def test_targets_that_do_not_fit_are_refused(tmp_path, change):
     [(X, Y[:19], "x (20, 3) and y (19,)"), (X[:1], Y[:1], "a single row"), (np.float64(3), Y, "x ()")],
     ids=["counts differ", "one row", "x a number"],
 )
-def test_x_and_y_alone_that_cannot_be_split_are_refused(tmp_path, x, y, words):
-    assert f"mine.npz holds {words}" in refusal(save(tmp_path, x=x, y=y))
+def test_read_npz_x_and_y_that_cannot_be_split_raise_data_error(tmp_path, x, y, words):
+    assert f"mine.npz holds {words}" in error_message(save(tmp_path, x=x, y=y))
 
 
-def test_the_shipped_jumps_load():
+def test_load_dataset_jump():
     dataset = load_dataset("jump", regression=True)
     assert dataset.x_train.shape == (3200, 4)
     assert dataset.target_names == ("long jump", "high jump")
@@ -375,7 +375,7 @@ def test_the_shipped_jumps_load():
 
 @pytest.mark.filterwarnings("ignore")  # numpy and zipfile may well warn of what is then refused
 @pytest.mark.parametrize("mask", [0x01, 0xFF])
-def test_a_file_with_any_one_byte_changed_gives_a_data_set_or_a_sentence(tmp_path, mask):
+def test_read_npz_any_byte_changed_gives_data_or_data_error(tmp_path, mask):
     path = tmp_path / "mine.npz"
     np.savez(path, x=X[:5, :1], y=Y[:5])
     good = path.read_bytes()
@@ -410,71 +410,73 @@ NOBODY = np.array([0x110000], np.uint32).view("<U1")  # no such character
 
 
 @pytest.mark.parametrize("name", ["unit", "target_names", "y_train"])
-def test_text_of_characters_that_do_not_exist_is_refused(tmp_path, name):
+def test_read_npz_invalid_characters_raise_data_error(tmp_path, name):
     path = with_member(tmp_path / "mine.npz", name, npy(NOBODY))
-    assert f"{name}.npy holds text with invalid characters" in refusal(path)
+    assert f"{name}.npy holds text with invalid characters" in error_message(path)
 
 
 @pytest.mark.parametrize("name", ["unit", "target_names"])
 @pytest.mark.parametrize("text", ["a\nb", "\x1b[31m", "\ud800"], ids=ascii)
-def test_names_and_units_that_cannot_be_printed_are_refused(tmp_path, name, text):
+def test_read_npz_unprintable_name_or_unit_raises_data_error(tmp_path, name, text):
     path = save(tmp_path, **GOOD | {"y_train": X[:, 0], "y_test": X[:6, 0], name: np.array([text])})
-    assert "expected printable text" in refusal(path, regression=True)
+    assert "expected printable text" in error_message(path, regression=True)
 
 
 @pytest.mark.parametrize("descr", ["<U0", "|S0"])
-def test_texts_without_characters_take_no_memory(tmp_path, descr):
+def test_read_npz_text_of_zero_length_allocates_no_memory(tmp_path, descr):
     header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': ({2**62},), }}\n"
-    assert "y_train.npy holds" in refusal(with_member(tmp_path / "mine.npz", "y_train", headed(header)))
+    assert "y_train.npy holds" in error_message(with_member(tmp_path / "mine.npz", "y_train", headed(header)))
 
 
-def test_as_many_empty_rows_as_a_header_likes_take_no_memory(tmp_path):
+def test_read_npz_many_empty_rows_allocate_no_memory(tmp_path):
     empty = headed(f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({2**40}, 0), }}\n")
     path = tmp_path / "mine.npz"
     written(path, {"x.npy": empty, "y.npy": empty})
-    assert f"({2**40}, 0)" in refusal(str(path))
+    assert f"({2**40}, 0)" in error_message(str(path))
 
 
 @pytest.mark.parametrize("text", ["~" * 9000 + "1", "-" * 5000 + "1", "(" * 150, "{'descr': '\\e'}"], ids=len)
-def test_a_header_that_python_stumbles_over_is_refused_without_a_word_of_its_own(tmp_path, text):
+def test_read_npz_deeply_nested_header_raises_data_error(tmp_path, text):
     path = with_member(tmp_path / "mine.npz", "x_train", headed(text))
-    with warnings.catch_warnings(record=True) as said:  # as errors they would be caught with the others
+    with warnings.catch_warnings(record=True) as caught:  # as errors they would be caught with the others
         warnings.simplefilter("always")
-        assert "mine.npz" in refusal(path)
-    assert said == []
+        assert "mine.npz" in error_message(path)
+    assert caught == []
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_members_that_numpy_would_not_have_packed_so_are_refused(tmp_path, method):
+def test_read_npz_other_compression_raises_data_error(tmp_path, method):
     path = tmp_path / "mine.npz"
     with zipfile.ZipFile(path, "w", method) as archive:
         for name, array in GOOD.items():
             archive.writestr(f"{name}.npy", npy(array))
-    assert "x_train.npy is not compressed as NumPy does it" in refusal(str(path))
+    assert "x_train.npy is not compressed as NumPy does it" in error_message(str(path))
 
 
 @pytest.mark.parametrize("unit", [["cm", "m"], []], ids=len)
-def test_one_unit_is_expected(tmp_path, unit):
+def test_read_npz_several_units_raise_data_error(tmp_path, unit):
     path = save(tmp_path, **GOOD | {"y_train": X[:, 0], "y_test": X[:6, 0], "unit": np.array(unit, str)})
-    assert "expected one text" in refusal(path, regression=True)
+    assert "expected one text" in error_message(path, regression=True)
 
 
-def test_axes_of_negative_lengths_are_refused(tmp_path):
+def test_read_npz_negative_axis_raises_data_error(tmp_path):
     header = "{'descr': '|u1', 'fortran_order': False, 'shape': (-20, -3), }\n"
-    assert "of shape (-20, -3)" in refusal(with_member(tmp_path / "mine.npz", "x_train", headed(header, bytes(60))))
+    assert "of shape (-20, -3)" in error_message(
+        with_member(tmp_path / "mine.npz", "x_train", headed(header, bytes(60)))
+    )
 
 
 @pytest.mark.parametrize("dtype", ["<f2", "<f4", np.longdouble])
-def test_labels_may_be_floats_of_any_width(tmp_path, dtype):
+def test_read_npz_float_labels_of_any_width(tmp_path, dtype):
     y = (Y + 5).astype(dtype)
     dataset = load_dataset(save(tmp_path, **GOOD | {"y_train": y, "y_test": y[:6]}))
     assert dataset.class_names == ("5", "6")
 
 
-def test_labels_and_targets_that_float64_cannot_hold_are_refused(tmp_path):
+def test_read_npz_labels_and_targets_too_large_raise_data_error(tmp_path):
     y = Y.astype(np.longdouble) * np.longdouble("1e4000")
     if not np.isfinite(y).all():
         pytest.skip("long double is float64 here")
     path = save(tmp_path, **GOOD | {"y_train": y})
-    assert "training row 2 has the label" in refusal(path)
-    assert "training row 2 has a NaN or an infinity" in refusal(path, regression=True)
+    assert "training row 2 has the label" in error_message(path)
+    assert "training row 2 has a NaN or an infinity" in error_message(path, regression=True)

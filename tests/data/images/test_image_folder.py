@@ -37,13 +37,13 @@ def by_name(source_or_folder):
     return {source.row_location(part, i): (x[i], y[i]) for part, x, y in parts for i in range(len(y))}
 
 
-def refusal(path) -> str:
+def error_message(path) -> str:
     with pytest.raises(DataError) as caught:
         load_dataset(str(path))
     return str(caught.value)
 
 
-def test_pictures_come_back_by_their_names(tmp_path):
+def test_read_image_folder_classes_by_folder_name(tmp_path):
     found = by_name(folder(tmp_path))
     assert len(found) == 12
     for i in range(12):
@@ -57,7 +57,7 @@ def test_pictures_come_back_by_their_names(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["bmp", "gif", "png", "pgm", "tiff", "webp"])
-def test_formats_are_told_by_content(tmp_path, suffix):
+def test_read_image_folder_detects_format_by_content(tmp_path, suffix):
     for i in range(4):
         path = save(tmp_path / f"c{i % 2}" / f"{i}.{suffix}", X[i], **({"lossless": True} if suffix == "webp" else {}))
         path.rename(path.with_suffix(".png"))
@@ -69,7 +69,7 @@ def test_formats_are_told_by_content(tmp_path, suffix):
 @pytest.mark.parametrize(
     ("train", "test"), [("train", "test"), ("Training", "TESTING"), ("train", "val"), ("train", "valid")]
 )
-def test_training_and_test_folders(tmp_path, train, test):
+def test_read_image_folder_training_and_test_folders(tmp_path, train, test):
     folder(tmp_path / train)
     save(tmp_path / test / "dog" / "1.png", X[3])
     (tmp_path / test / "cat").mkdir()
@@ -79,7 +79,7 @@ def test_training_and_test_folders(tmp_path, train, test):
     np.testing.assert_array_equal(dataset.x_test[0], X[3].ravel())
 
 
-def test_a_training_folder_alone_and_a_third_folder(tmp_path):
+def test_read_image_folder_training_folder_only_and_third_folder(tmp_path):
     folder(tmp_path / "train")
     assert len(load_dataset(str(tmp_path)).x_train) + len(load_dataset(str(tmp_path)).x_test) == 12
     folder(tmp_path / "test", each=1)
@@ -87,7 +87,7 @@ def test_a_training_folder_alone_and_a_third_folder(tmp_path):
     assert any("val is not used" in line for line in load_dataset(str(tmp_path)).notices)
 
 
-def test_rows_are_in_natural_order_and_the_digest_says_what_was_read(tmp_path):
+def test_read_image_folder_natural_order_and_digest(tmp_path):
     for root in (tmp_path / "a", tmp_path / "b"):
         for i in list(range(12)) if root.name == "a" else list(reversed(range(12))):
             save(root / "train" / "1" / f"p{i}.png", X[i])
@@ -117,7 +117,7 @@ def by_size(path):
         return image.size if turned else image.size[::-1]
 
 
-def test_colour_becomes_its_luma_and_is_told(tmp_path):
+def test_read_image_folder_colour_becomes_luma_with_notice(tmp_path):
     pixels = RNG.integers(0, 256, (5, 9, 3), dtype=np.uint8)
     found = grey_of(tmp_path, pixels)
     luma = pixels @ np.array([0.299, 0.587, 0.114])
@@ -126,7 +126,7 @@ def test_colour_becomes_its_luma_and_is_told(tmp_path):
     assert "1 of 2 pictures are in colour" in source.notices[0]
 
 
-def test_what_is_transparent_shows_white_paper(tmp_path):
+def test_read_image_folder_transparency_becomes_white(tmp_path):
     alpha = np.array([[0, 255, 128]], np.uint8)
     for shape in ("LA", "RGBA"):
         black = Image.merge(
@@ -135,21 +135,21 @@ def test_what_is_transparent_shows_white_paper(tmp_path):
         assert np.abs(grey_of(tmp_path, black).astype(int) - [[255, 0, 127]]).max() <= 1
 
 
-def test_palettes_and_single_bits_are_shades(tmp_path):
+def test_read_image_folder_palettes_and_single_bits(tmp_path):
     bits = Image.fromarray(np.array([[0, 255, 255]], np.uint8)).convert("1")
     assert grey_of(tmp_path, bits).tolist() == [[0, 255, 255]]
     palette = Image.fromarray(np.array([[0, 100, 200]], np.uint8)).convert("P")
     assert grey_of(tmp_path, palette).tolist() == [[0, 100, 200]]
 
 
-def test_sixteen_bits_are_scaled(tmp_path):
+def test_read_image_folder_16_bits_are_scaled(tmp_path):
     deep = np.array([[0, 65535, 32768, 257, 128, 129]], np.uint16)
     assert grey_of(tmp_path, deep).tolist() == [[0, 255, 128, 1, 0, 1]]
     assert grey_of(tmp_path, deep, "x.tiff").tolist() == [[0, 255, 128, 1, 0, 1]]
 
 
 @pytest.mark.parametrize("turn", range(1, 9))
-def test_pictures_are_turned_as_their_exif_says(tmp_path, turn):
+def test_read_image_folder_applies_exif_orientation(tmp_path, turn):
     exif = Image.Exif()
     exif[0x0112] = turn
     found = grey_of(tmp_path, X[0], exif=exif)
@@ -166,16 +166,16 @@ def test_pictures_are_turned_as_their_exif_says(tmp_path, turn):
     np.testing.assert_array_equal(found, turned[turn])
 
 
-def test_two_sizes_are_refused_by_name(tmp_path):
+def test_read_image_folder_two_sizes_raise_data_error(tmp_path):
     folder(tmp_path)
     path = save(tmp_path / "dog" / "9.png", X[0].T)
-    sentence = refusal(tmp_path)
-    assert str(path) in sentence
-    assert "9 wide and 5 high" in sentence
-    assert "5 wide and 9 high" in sentence
+    message = error_message(tmp_path)
+    assert str(path) in message
+    assert "9 wide and 5 high" in message
+    assert "5 wide and 9 high" in message
 
 
-def test_junk_is_ignored(tmp_path):
+def test_read_image_folder_ignores_junk(tmp_path):
     folder(tmp_path)
     before = load_dataset(str(tmp_path))
     for name in (".DS_Store", "Thumbs.db", "desktop.ini", "._0.png"):
@@ -193,15 +193,15 @@ def test_junk_is_ignored(tmp_path):
     ("content", "words"),
     [(b"just words", "not a picture"), (b"", "empty"), (b"\x89PNG\r\n\x1a\n", "picture"), (None, "picture")],
 )
-def test_what_is_no_picture_is_named(tmp_path, content, words):
+def test_read_image_folder_invalid_image_is_named(tmp_path, content, words):
     path = folder(tmp_path) / "cat" / "7.png"
     path.write_bytes((tmp_path / "cat" / "0.png").read_bytes()[:-30] if content is None else content)
-    sentence = refusal(tmp_path)
-    assert str(path) in sentence
-    assert words in sentence
+    message = error_message(tmp_path)
+    assert str(path) in message
+    assert words in message
 
 
-def test_a_bomb_is_refused_by_its_header(tmp_path):
+def test_read_image_folder_decompression_bomb_is_refused_by_header(tmp_path):
     folder(tmp_path)
     path = tmp_path / "cat" / "7.png"
     for side in (5000, 12000, 40000):
@@ -212,68 +212,68 @@ def test_a_bomb_is_refused_by_its_header(tmp_path):
         ]
         packed = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks]
         path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
-        sentence = refusal(tmp_path)
-        assert str(path) in sentence
-        assert "smaller" in sentence
+        message = error_message(tmp_path)
+        assert str(path) in message
+        assert "smaller" in message
 
 
-def test_more_than_the_machine_holds_is_refused_before_it_is_read(tmp_path, monkeypatch):
+def test_read_image_folder_too_large_for_memory_raises_data_error(tmp_path, monkeypatch):
     monkeypatch.setattr("lagvis.data.images.image_folder.memory_bytes", lambda: 500)
-    assert "540 bytes" in refusal(folder(tmp_path))
+    assert "540 bytes" in error_message(folder(tmp_path))
 
 
-def test_an_animation_is_refused(tmp_path):
+def test_read_image_folder_animation_raises_data_error(tmp_path):
     folder(tmp_path)
     frames = [Image.fromarray(x) for x in X[:3]]
     frames[0].save(tmp_path / "cat" / "7.gif", save_all=True, append_images=frames[1:])
-    assert "several pictures" in refusal(tmp_path)
+    assert "several pictures" in error_message(tmp_path)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_pipes_and_links_that_lead_nowhere_are_refused(tmp_path):
+def test_read_image_folder_pipes_and_broken_links_raise_data_error(tmp_path):
     os.mkfifo(folder(tmp_path / "a") / "cat" / "7.png")
-    assert "regular" in refusal(tmp_path / "a")
+    assert "regular" in error_message(tmp_path / "a")
     (folder(tmp_path / "b") / "cat" / "7.png").symlink_to(tmp_path / "nothing")
-    assert "regular" in refusal(tmp_path / "b")
+    assert "regular" in error_message(tmp_path / "b")
     (folder(tmp_path / "c") / "cat" / "loop").symlink_to(tmp_path / "c")
-    assert "holds a folder, loop" in refusal(tmp_path / "c")
+    assert "holds a folder, loop" in error_message(tmp_path / "c")
 
 
-def test_layouts_that_are_none_are_refused(tmp_path):
+def test_read_image_folder_invalid_layout_raises_data_error(tmp_path):
     for i in range(3):
         save(tmp_path / "flat" / f"{i}.png", X[i])
-    assert "without class folders" in refusal(tmp_path / "flat")
-    assert f"--data {tmp_path}" in refusal(tmp_path / "flat")
+    assert "without class folders" in error_message(tmp_path / "flat")
+    assert f"--data {tmp_path}" in error_message(tmp_path / "flat")
     folder(tmp_path / "mixed")
     save(tmp_path / "mixed" / "a.png", X[0])
-    assert "beside" in refusal(tmp_path / "mixed")
+    assert "beside" in error_message(tmp_path / "mixed")
     folder(tmp_path / "empty")
     (tmp_path / "empty" / "cow").mkdir()
-    assert "cow holds no picture" in refusal(tmp_path / "empty")
+    assert "cow holds no picture" in error_message(tmp_path / "empty")
     folder(tmp_path / "outer" / "inner")
-    assert f"use --data {tmp_path / 'outer' / 'inner'}" in refusal(tmp_path / "outer")
+    assert f"use --data {tmp_path / 'outer' / 'inner'}" in error_message(tmp_path / "outer")
 
 
-def test_two_kinds_in_one_folder_are_both_named(tmp_path):
+def test_load_dataset_two_kinds_in_one_folder_names_both(tmp_path):
     folder(tmp_path)
     (tmp_path / "a.csv").write_text("label,a\n1,2\n3,4\n")
-    sentence = refusal(tmp_path)
-    assert "a.csv" in sentence
-    assert "pictures (cat/)" in sentence
+    message = error_message(tmp_path)
+    assert "a.csv" in message
+    assert "pictures (cat/)" in message
 
 
-def test_a_class_of_pictures_is_no_number(tmp_path):
+def test_read_image_folder_regression_raises_data_error(tmp_path):
     with pytest.raises(DataError, match="loss mse"):
         load_dataset(str(folder(tmp_path)), regression=True)
 
 
-def test_names_of_any_letters(tmp_path):
+def test_read_image_folder_names_of_any_letters(tmp_path):
     dataset = load_dataset(str(folder(tmp_path / "mine æøå 😀", names=("rød grød", "😀"))))
     assert dataset.class_names == ("rød grød", "😀")
     assert dataset.name == "mine æøå 😀"
 
 
-def test_damaged_pictures_give_our_own_error_only(tmp_path):
+def test_read_image_folder_damaged_images_raise_data_error_only(tmp_path):
     folder(tmp_path, each=1)
     rng = np.random.default_rng(5)
     good = (tmp_path / "cat" / "0.png").read_bytes()
@@ -288,28 +288,28 @@ def test_damaged_pictures_give_our_own_error_only(tmp_path):
             continue
 
 
-def test_pictures_are_found_by_their_names_and_without_an_ending_by_content(tmp_path):
+def test_looks_like_image_by_suffix_else_by_content(tmp_path):
     for i in range(4):
         path = save(tmp_path / f"c{i % 2}" / f"{i}.png", X[i])
         path.rename(path.with_suffix(""))
     assert load_dataset(str(tmp_path)).class_names == ("c0", "c1")
     (tmp_path / "other" / "c").mkdir(parents=True)
     (tmp_path / "other" / "c" / "1.JPG").write_text("words")
-    assert "1.JPG is not a picture" in refusal(tmp_path / "other")
+    assert "1.JPG is not a picture" in error_message(tmp_path / "other")
 
 
 # What fuzzing found (docs/fuzzing.md): libtiff writes on stderr itself, and tells Pillow no more than that it failed.
 @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "jpeg"])
-def test_a_damaged_tiff_puts_no_words_on_stderr(tmp_path, capfd, compression):
+def test_open_image_damaged_tiff_leaves_stderr_empty(tmp_path, capfd, compression):
     folder(tmp_path, each=2)
     path = save(tmp_path / "cat" / "0.tiff", X[0], compression=compression)
     path.write_bytes(path.read_bytes()[:8] + b"\xff" * 4 + path.read_bytes()[12:])
-    assert "0.tiff cannot be read as a picture" in refusal(tmp_path)
+    assert "0.tiff cannot be read as a picture" in error_message(tmp_path)
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "after\n"
 
 
-def test_a_tiff_is_read_where_stderr_is_closed(tmp_path):
+def test_open_image_tiff_with_closed_stderr(tmp_path):
     folder(tmp_path, suffix="tiff")
     code = (
         "import os; os.close(2); from lagvis.data.datasets import load_dataset; "

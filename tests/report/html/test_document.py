@@ -42,7 +42,7 @@ def read():
     return reader
 
 
-def test_hostile_names_are_text_on_the_page(read):
+def test_to_html_hostile_names_stay_text(read):
     said = escape_control(NASTY)
     assert [tag for tag, _ in read.tags].count("img") == 1
     for tag in ("title", "h1", "h2", "p", "caption", "figcaption", "th"):
@@ -51,7 +51,7 @@ def test_hostile_names_are_text_on_the_page(read):
     assert not any(name.startswith("on") for _, attributes in read.tags for name in attributes)
 
 
-def test_the_page_asks_for_nothing(read):
+def test_to_html_requests_nothing(read):
     sources = [value for _, attributes in read.tags for name, value in attributes.items() if name in ("src", "href")]
     assert len(sources) == 1
     assert sources[0].startswith("data:image/png;base64,")
@@ -63,7 +63,7 @@ def test_the_page_asks_for_nothing(read):
     assert "prefers-color-scheme: dark" in style
 
 
-def test_the_page_can_be_heard(read):
+def test_to_html_has_language_scopes_alt_texts_and_labels(read):
     tags = read.tags
     assert ("html", {"lang": "en"}) in tags
     assert [a["scope"] for tag, a in tags if tag == "th"] == ["col", "col", "row"]
@@ -74,7 +74,7 @@ def test_the_page_can_be_heard(read):
     ]
 
 
-def test_lines_as_they_stand_hold_nothing_that_cannot_be_seen_or_written():
+def test_code_unprintable_characters_are_escaped():
     """A path whose bytes are no UTF-8, as Python has it, and one that acts on a terminal."""
     blocks = [Code("cd '/o\udcff'\n\tls '\x1b[2J\u202e\r'")]
     for text in (to_markdown("title", blocks), to_html("title", blocks)):
@@ -85,7 +85,7 @@ def test_lines_as_they_stand_hold_nothing_that_cannot_be_seen_or_written():
         assert "\\n" not in text
 
 
-def test_columns_that_hold_nothing_are_left_out():
+def test_table_empty_columns_are_left_out():
     table = Table("Result", ("part", "unit", "loss", "accuracy"), [("test", "", "1.5", ""), ("mean", "", "2", "")], 2)
     text = to_markdown("title", [table])
     assert "| part | loss |\n| --- | ---: |\n| test | 1.5 |\n| mean | 2 |" in text
@@ -97,7 +97,7 @@ def test_columns_that_hold_nothing_are_left_out():
     assert "| a |  |" in to_markdown("title", [Table("some", ("class", "no."), [("a", ""), ("b", "1")])])
 
 
-def test_markdown_means_what_it_says():
+def test_to_markdown_hostile_names_are_escaped():
     text = to_markdown(NASTY, BLOCKS)
     outside = re.sub(r"^````\n.*?^````$", "", text, flags=re.S | re.M)
     assert "\x1b" not in outside

@@ -15,13 +15,13 @@ import pytest
 from PIL import Image
 
 from lagvis.data.dataset import as_classification, as_regression
+from lagvis.data.messages import percent
 from lagvis.data.source import Source
 from lagvis.errors import DrawingError
 from lagvis.inference.diagnostics import Calibration, Importance, Mistake, diagnose
 from lagvis.report import run_report
 from lagvis.report.html import tables
 from lagvis.report.plots import figure, image_plots, metric_plots
-from lagvis.report.text import percent
 from lagvis.runs.run_folder import CheckpointInterval, RunFolder
 from lagvis.training.events import EpochEnded
 from lagvis.training.recipe import dumps
@@ -114,7 +114,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_run_has_its_pictures(kind, tmp_path):
+def test_run_report_files_every_kind_of_run_has_its_figures(kind, tmp_path):
     make, keys, names = KINDS[kind]
     files = kept(quick(**keys), make(), tmp_path)
     assert set(files) == {f"plots/{name}.png" for name in names} | {"report.md", "report.html"}
@@ -129,12 +129,12 @@ def test_every_kind_of_run_has_its_pictures(kind, tmp_path):
     assert not re.search(r">(None|nan)<|<script", page)
 
 
-def test_equal_runs_have_equal_pictures(tmp_path):
+def test_run_report_files_equal_runs_have_equal_figures(tmp_path):
     one, other = (kept(quick(), classes(120), tmp_path / name) for name in "ab")
     assert {name for name in one if one[name] != other[name]} <= {"report.md", "report.html"}  # which tell seconds
 
 
-def test_a_network_without_mistakes_has_no_gallery(tmp_path):
+def test_run_report_files_no_mistakes_has_no_section(tmp_path):
     x, y = bands(200)
     dataset = as_classification(Source("b", x, y, x, y, {}))
     files = kept(quick(epochs=8, lr=0.3), dataset, tmp_path)
@@ -159,7 +159,7 @@ def drawn(make, *arguments, **keys):
         return made
 
 
-def test_curves_hold_the_numbers_of_the_history_and_mark_the_best_epoch():
+def test_plot_curves_show_the_history_and_mark_the_best_epoch():
     history = rows_of([3.0, 2.0, 1.5], [2.5, 1.0, 1.2], 0.5)
     loss, accuracy = drawn(metric_plots.plot_curves, history).axes
     train, validation, best = loss.get_lines()
@@ -170,13 +170,13 @@ def test_curves_hold_the_numbers_of_the_history_and_mark_the_best_epoch():
     assert accuracy.get_lines()[0].get_ydata().tolist() == [50, 50, 50]
 
 
-def test_a_loss_that_falls_far_has_an_axis_of_powers_and_numbers_that_are_none_are_left_out():
+def test_plot_curves_large_ratio_is_log_scale_without_non_finite_values():
     made = drawn(metric_plots.plot_curves, rows_of([100.0, float("inf"), 0.1], [float("nan"), 5.0, 0.2]))
     assert made.axes[0].get_yscale() == "log"
     assert [label.get_text() for label in made.axes[0].get_yticklabels() if "$" in label.get_text()] == []
 
 
-def test_one_epoch_without_validation_is_a_point():
+def test_plot_curves_one_epoch_without_validation_is_a_point():
     made = drawn(metric_plots.plot_curves, rows_of([1.0]))
     assert len(made.axes) == 1
     assert len(made.axes[0].get_lines()) == 1
@@ -185,11 +185,11 @@ def test_one_epoch_without_validation_is_a_point():
 @pytest.mark.parametrize(
     ("value", "text"), [(0, "0"), (600, "600"), (250_000, "250k"), (1.5e6, "1.5M"), (2e9, "2G"), (5e15, "5e+15")]
 )
-def test_large_numbers_on_an_axis_are_short(value, text):
+def test_short_number_has_a_suffix(value, text):
     assert metric_plots.short_number(value) == text
 
 
-def test_names_that_the_font_lacks_are_numbers_and_long_ones_are_cut():
+def test_axis_labels_missing_glyphs_are_numbers_and_long_names_are_cut():
     with figure.plot_style():
         found = figure.axis_labels([*HOSTILE, "æøå"], 12)
     assert found == ["<script>ale…", "$x_1$ | `æø…", "no. 2", "name name n…", "æøå"]
@@ -211,7 +211,7 @@ ALIKE = tuple(f"patient-type-{letter}" for letter in "ABC")
     ],
     ids=["end", "before the end", "middle", "start", "length", "hidden"],
 )
-def test_names_that_are_cut_stay_different(names, found):
+def test_axis_labels_cut_names_stay_different(names, found):
     with figure.plot_style():
         assert figure.axis_labels(names, 12) == found
     assert all(len(name) <= 12 for name in found)
@@ -221,7 +221,7 @@ def labels_of(axis):
     return [label.get_text() for label in axis.get_ticklabels()]
 
 
-def test_few_classes_and_features_keep_longer_names():
+def test_plots_few_classes_and_features_have_longer_labels():
     axes = drawn(image_plots.plot_confusion_matrix, np.eye(3, dtype=int), ALIKE).axes[0]
     assert labels_of(axes.xaxis) == labels_of(axes.yaxis) == list(ALIKE)
     names = ("feature_with_a_long_name_number_one", "feature_with_a_long_name_number_two")
@@ -240,7 +240,7 @@ def assert_all_is_within(made):
         assert box.y1 <= made.bbox.height
 
 
-def test_what_is_said_of_mistakes_has_its_room():
+def test_plot_mistakes_captions_do_not_overlap():
     x = np.zeros((6, 6), dtype=np.uint8)
     found = tuple(Mistake(i, x, i % 3, (i + 1) % 3, 0.1, 0.99999) for i in range(7))
     for names in (ALIKE, [f"{WIDE}{letter}" for letter in "abc"]):
@@ -253,7 +253,7 @@ def test_what_is_said_of_mistakes_has_its_room():
     ]
 
 
-def test_names_of_wide_letters_have_their_room():
+def test_plots_wide_labels_are_inside_the_figure():
     names = [f"{WIDE}{letter}" for letter in "abc"]
     assert_all_is_within(drawn(image_plots.plot_confusion_matrix, np.eye(3, dtype=int), names))
     found = Importance(tuple(names), (1, 2, 3), np.full(3, 0.1), np.zeros(3), of=3, rows=50)
@@ -261,20 +261,20 @@ def test_names_of_wide_letters_have_their_room():
 
 
 @pytest.mark.parametrize("losses", [(5e7, 4e4, 20.0), (9e5, 4e5, 3e5), (4e-6, 2e-6, 1e-6), (5e9, 4e9), (3e15, 20.0)])
-def test_losses_of_any_size_have_their_room(losses):
+def test_plot_curves_labels_of_any_loss_are_inside_the_figure(losses):
     assert_all_is_within(drawn(metric_plots.plot_curves, rows_of(losses)))
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1e5, 1e6, 1e7])
-def test_numbers_of_any_size_have_their_room(scale):
+def test_plot_predictions_labels_of_any_scale_are_inside_the_figure(scale):
     dataset = numbers(120)
     events = run(quick(loss="mse"), dataset)
     found = diagnose(events[0].model, last(events).state["params"], dataset, 0)
-    found = dataclasses.replace(found, predicted=-scale * found.predicted, true=-scale * found.true)
+    found = dataclasses.replace(found, predicted=-scale * found.predicted, target=-scale * found.target)
     assert_all_is_within(drawn(metric_plots.plot_predictions, found, events[0].model))
 
 
-def test_what_the_calibration_means_is_told_where_no_point_can_be():
+def test_plot_calibration_legend_covers_no_point():
     counts, right = np.array([4, 4, 4]), np.ones(3)
     made = drawn(metric_plots.plot_calibration, Calibration(counts, np.array([0.1, 0.4, 0.9]), right, 0.5))
     (legend,) = (*made.legends, *(axes.get_legend() for axes in made.axes if axes.get_legend()))
@@ -286,7 +286,7 @@ def test_what_the_calibration_means_is_told_where_no_point_can_be():
 STRANGE = ("\N{CJK UNIFIED IDEOGRAPH-8EAB}", "\N{CJK UNIFIED IDEOGRAPH-4F53}", "$x$ | `<b>`")
 
 
-def test_features_that_the_font_lacks_are_their_columns_and_a_table_says_all():
+def test_importance_missing_glyphs_are_column_numbers_and_in_the_table():
     found = Importance(STRANGE, (4, 2, 3), np.array([0.25, 0.1, -1e-6]), np.array([0.02, 0.01, 0.0]), of=3, rows=50)
     made = drawn(metric_plots.plot_importance, found, accuracy=True)
     assert [label.get_text() for label in made.axes[0].get_yticklabels()] == ["column 4", "column 2", STRANGE[2]]
@@ -296,7 +296,7 @@ def test_features_that_the_font_lacks_are_their_columns_and_a_table_says_all():
     assert tables.importance_table(found, accuracy=False).rows[0][2:] == ("0.2500", "0.0200")
 
 
-def test_targets_and_units_that_the_font_lacks_are_numbers_from_1_and_left_out():
+def test_plot_predictions_missing_glyphs_are_numbers_from_1():
     dataset = numbers(120)
     events = run(quick(loss="mse"), dataset)
     model, params = events[0].model, last(events).state["params"]
@@ -307,7 +307,7 @@ def test_targets_and_units_that_the_font_lacks_are_numbers_from_1_and_left_out()
     assert axes[0].get_xlabel() == "true"
 
 
-def test_a_report_of_a_table_tells_every_feature_in_words(tmp_path):
+def test_run_report_files_table_lists_every_feature(tmp_path):
     files = kept(quick(), table(), tmp_path)
     text, page = files["report.md"].decode(), files["report.html"].decode()
     (head,) = (line for line in text.splitlines() if line.startswith("| feature |"))
@@ -319,7 +319,7 @@ def test_a_report_of_a_table_tells_every_feature_in_words(tmp_path):
     assert page.count('<th scope="row">length</th>') == 1
 
 
-def test_a_confusion_matrix_says_its_counts():
+def test_plot_confusion_matrix_shows_its_counts():
     counts = np.array([[50, 2, 0], [0, 7, 3], [0, 0, 0]])
     made = drawn(image_plots.plot_confusion_matrix, counts, ("a", "b", "c"))
     written = {(int(t.get_position()[1]), int(t.get_position()[0])): int(t.get_text()) for t in made.axes[0].texts}
@@ -329,7 +329,7 @@ def test_a_confusion_matrix_says_its_counts():
 
 
 @pytest.mark.parametrize("k", [31, 200])
-def test_of_many_classes_the_counts_are_left_out_and_the_marks_stay_apart(k):
+def test_plot_confusion_matrix_many_classes_has_few_ticks_and_no_counts(k):
     made = drawn(
         image_plots.plot_confusion_matrix, np.eye(k, dtype=int) * 5, tuple(f"class number {i}" for i in range(k))
     )
@@ -337,7 +337,7 @@ def test_of_many_classes_the_counts_are_left_out_and_the_marks_stay_apart(k):
     assert len(made.axes[0].get_xticks()) <= image_plots.MAX_TICKS
 
 
-def test_a_gallery_shows_pictures_upright_with_answer_and_truth():
+def test_plot_mistakes_shows_upright_images_with_both_classes():
     x, y = bands(40)
     dataset = as_classification(Source("b", x, y, x, y, {}))
     events = run(quick(epochs=0), dataset)
@@ -355,7 +355,16 @@ def test_a_gallery_shows_pictures_upright_with_answer_and_truth():
     assert words[2] == f"true {'abcd'[first.target]}  {percent(first.p_target, digits=1)}"
 
 
-def test_dead_units_are_counted_and_stand_out():
+def test_mistakes_table_counts_rows_from_1():
+    model = run(quick(epochs=0), classes(120))[0].model
+    first, last_row = (Mistake(row, np.zeros((6, 6), np.uint8), 0, 1, 0.1, 0.99999) for row in (0, 1234))
+    found = tables.mistakes_table((first, last_row), model)
+    assert [row[0] for row in found.rows] == ["1", "1,235"]
+    assert found.rows[0][1:] == ("1", "0", ">99.99%", "10.00%")
+    assert "counted from 1" in found.caption
+
+
+def test_plot_unit_activity_marks_and_counts_dead_units():
     made = drawn(metric_plots.plot_unit_activity, (np.array([0.0, 0.5, 1.0]), np.array([0.2])))
     labels = [label.get_text() for label in made.axes[0].get_yticklabels()]
     assert labels == ["layer 1: 3 units\n1 dead", "layer 2: 1 unit\n0 dead"]
@@ -363,7 +372,7 @@ def test_dead_units_are_counted_and_stand_out():
     assert [len(line.get_xdata()) for line in dead] == [1, 0]
 
 
-def test_settings_of_the_user_change_nothing(monkeypatch):
+def test_plot_style_settings_of_the_user_change_nothing(monkeypatch):
     import matplotlib as mpl
 
     history = rows_of([3.0, 2.0, 1.5])
@@ -378,7 +387,7 @@ def test_settings_of_the_user_change_nothing(monkeypatch):
 
 @pytest.mark.parametrize("backend", [None, "svg"])
 @pytest.mark.parametrize("imported", ["before", "after"])
-def test_draw_figure_leaves_the_process_of_the_user_unchanged(backend, imported):
+def test_draw_png_leaves_the_process_unchanged(backend, imported):
     """In a process of its own: the environment, rcParams, the backend and loggers, also while a report is half read."""
     code = f"""
 import logging, os, sys, warnings
@@ -410,13 +419,13 @@ assert plt.rcParams["font.size"] == 10.0
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_matplotlib_that_cannot_be_imported_is_a_sentence(monkeypatch):
+def test_plot_style_matplotlib_missing_raises_drawing_error(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(DrawingError, match=r"cannot be imported .*--no-plots"), figure.plot_style():
         pass
 
 
-def test_predictions_that_overflowed_are_left_out():
+def test_plot_predictions_non_finite_values_are_left_out():
     dataset = numbers(120)
     events = run(quick(loss="mse"), dataset)
     found = diagnose(events[0].model, last(events).state["params"], dataset, 0)
@@ -425,7 +434,7 @@ def test_predictions_that_overflowed_are_left_out():
     drawn(metric_plots.plot_predictions, dataclasses.replace(found), events[0].model)
 
 
-def test_history_is_that_of_the_epochs(tmp_path):
+def test_run_folder_history_has_a_row_per_epoch(tmp_path):
     events = run(quick(epochs=2), classes(120))
     folder = RunFolder.claim(str(tmp_path), "run", events[0].model.widths, CheckpointInterval(steps=10**9))
     folder.begin(quick(), {})

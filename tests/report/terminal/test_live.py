@@ -60,7 +60,7 @@ def screen(written, columns=80):
 
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
-def test_the_last_state_is_left_whole_and_alone(surroundings, width, encoding):
+def test_live_panel_leaves_its_last_frame_alone(surroundings, width, encoding):
     surroundings.setenv("COLUMNS", str(width))
     lines = screen(live(encoding=encoding), width)
     first = textwrap.wrap(start_line(EVENTS[0]), width, break_on_hyphens=False)
@@ -88,7 +88,7 @@ def frames(*sizes):
     return written
 
 
-def test_a_frame_that_is_shorter_than_the_last_leaves_nothing_of_it():
+def test_live_panel_shorter_frame_erases_the_longer_one():
     tall, low = frames((80, 24), (80, 6))
     lines = screen(tall + low)
     assert len(lines) == len(screen(tall)) > 10
@@ -101,12 +101,12 @@ def test_a_frame_that_is_shorter_than_the_last_leaves_nothing_of_it():
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 100])
 @pytest.mark.parametrize("typed", ["^C", "^C^C^C", "what are you doing?"])
-def test_what_the_terminal_echoes_below_the_panel_leaves_no_trace(width, typed):
+def test_live_panel_typed_text_leaves_no_trace(width, typed):
     first, second = frames((width, 24), (width, 24))
     assert screen(first + typed + second, width) == screen(first, width)
 
 
-def test_a_terminal_that_becomes_narrower_wraps_what_stands_there():
+def test_live_panel_narrowed_terminal_is_redrawn():
     wide, narrow = frames((80, 24), (40, 24))
     wrapped = "\n".join(line[first : first + 40] for line in screen(wide) for first in range(0, max(len(line), 1), 40))
     assert wrapped.count("\n") > len(screen(wide))
@@ -122,7 +122,7 @@ def waited_for(holds):
         time.sleep(0.002)
 
 
-def test_no_color_means_a_monochrome_panel_and_not_none(surroundings):
+def test_live_panel_no_color_is_monochrome(surroundings):
     assert COLOUR.search(live())
     surroundings.setenv("NO_COLOR", "1")
     written = live()
@@ -132,20 +132,20 @@ def test_no_color_means_a_monochrome_panel_and_not_none(surroundings):
 
 
 @pytest.mark.parametrize("variable", [{"FORCE_COLOR": ""}, {"TTY_COMPATIBLE": "0"}], ids=str)
-def test_a_panel_that_is_drawn_is_drawn_in_place_whatever_is_said_of_colour(surroundings, variable):
+def test_live_panel_colour_variables_keep_it_in_place(surroundings, variable):
     for name, value in variable.items():
         surroundings.setenv(name, value)
     assert live().startswith("\x1b[?25l")
 
 
-def test_a_panel_that_ends_gives_the_cursor_back():
+def test_live_panel_end_shows_the_cursor():
     written = live()
     assert written.startswith("\x1b[?25l")
     assert written.endswith("\x1b[?25h")
     assert written.count("\x1b[?25") == 2
 
 
-def test_an_error_in_the_run_gives_the_cursor_back_and_passes_through():
+def test_live_panel_error_in_the_run_shows_the_cursor_and_is_raised():
     stream = Terminal()
     view = make_view(stream, quiet=False)
     with pytest.raises(ZeroDivisionError):
@@ -153,7 +153,7 @@ def test_an_error_in_the_run_gives_the_cursor_back_and_passes_through():
     assert stream.text().endswith("\x1b[?25h")
 
 
-def test_a_fault_in_the_drawing_ends_the_drawing_and_nothing_else(surroundings, capsys):
+def test_live_panel_fault_in_drawing_ends_only_the_drawing(surroundings, capsys):
     drawn = []
 
     def broken(panel, *size, **options):
@@ -171,24 +171,24 @@ def test_a_fault_in_the_drawing_ends_the_drawing_and_nothing_else(surroundings, 
     assert "Traceback" not in stream.text() + "".join(capsys.readouterr())
 
 
-def test_before_a_run_has_started_there_is_nothing():
+def test_live_panel_without_events_writes_nothing():
     assert live([]) == ""
 
 
-def test_a_run_of_no_epochs_is_shown():
+def test_live_panel_run_without_epochs_shows_the_start_line():
     lines = screen(live(run(quick(epochs=0), classes(120))))
     assert "0 epochs of 6 steps" in "".join(lines)
     assert lines[-1] == ""
     assert len(lines) == 2 + 1
 
 
-def test_no_thread_is_left():
+def test_live_panel_leaves_no_thread():
     before = threading.active_count()
     live()
     assert threading.active_count() == before
 
 
-def test_frames_are_drawn_while_nothing_happens():
+def test_live_panel_draws_frames_without_events():
     stream = Terminal()
     with LivePanel(stream) as view:
         view.show(EVENTS[0])
@@ -205,7 +205,7 @@ def terminal():
         yield ours, stream
 
 
-def test_the_stream_stays_open_for_what_comes_after(terminal):
+def test_live_panel_keeps_the_stream_open(terminal):
     ours, stream = terminal
     shown(make_view(stream, quiet=False), EVENTS[:1])
     print("after", file=stream, flush=True)
@@ -216,7 +216,7 @@ def test_the_stream_stays_open_for_what_comes_after(terminal):
     os.close(ours)
 
 
-def test_a_terminal_that_has_gone_ends_nothing(terminal):
+def test_live_panel_closed_terminal_ends_nothing(terminal):
     ours, stream = terminal
     view = make_view(stream, quiet=False)
     with view:
@@ -229,7 +229,7 @@ def test_a_terminal_that_has_gone_ends_nothing(terminal):
     assert not view._thread.is_alive()
 
 
-def test_a_terminal_that_nobody_reads_slows_nothing(terminal, surroundings):
+def test_live_panel_blocked_terminal_slows_nothing(terminal, surroundings):
     surroundings.setattr("lagvis.report.terminal.live.MAX_LAST_FRAME_SECONDS", 0.2)
     ours, stream = terminal
     view = make_view(stream, quiet=False)
@@ -248,13 +248,13 @@ def test_a_terminal_that_nobody_reads_slows_nothing(terminal, surroundings):
     assert not view._thread.is_alive()
 
 
-def test_a_job_in_the_background_draws_nothing(surroundings):
+def test_live_panel_background_job_draws_nothing(surroundings):
     surroundings.setattr("lagvis.report.terminal.live.in_foreground", lambda stream: False)
     lines = screen(live())
     assert "".join(lines) == start_line(EVENTS[0])
 
 
-def test_what_is_no_terminal_of_ours_counts_as_the_foreground(surroundings, terminal):
+def test_in_foreground_without_a_controlling_terminal_is_true(surroundings, terminal):
     ours, stream = terminal
     assert in_foreground(Terminal())
     assert in_foreground(stream)

@@ -41,7 +41,7 @@ def until(step, events=EVENTS):
 
 @pytest.mark.parametrize("events", [EVENTS[:1], EVENTS[:2], until(13), EVENTS, REGRESSION[:2], REGRESSION])
 @pytest.mark.parametrize("unicode", [True, False])
-def test_no_picture_is_larger_than_its_place(events, unicode):
+def test_panel_lines_fit_every_width_and_height(events, unicode):
     panel = panel_of(events)
     for width in range(1, 201):
         for height in (1, 6, 23):
@@ -51,7 +51,7 @@ def test_no_picture_is_larger_than_its_place(events, unicode):
             assert unicode or all(line.isascii() and line.isprintable() for line in lines)
 
 
-def test_the_numbers_are_those_of_the_events():
+def test_panel_shows_the_metrics_of_the_epochs():
     ended, best = epochs(EVENTS), last(EVENTS).checkpoint
     assert value("train") == f"loss {ended[-1].train.loss:.4f}, {100 * ended[-1].train.accuracy:.2f}%"
     validation = ended[-1].validation
@@ -61,13 +61,13 @@ def test_the_numbers_are_those_of_the_events():
     assert best.best_loss == min(losses)
 
 
-def test_while_it_trains_the_newest_span_is_told():
+def test_panel_during_an_epoch_shows_the_newest_metrics():
     progress = until(13)[-1]
     assert value("train", until(13)) == f"loss {progress.metrics.loss:.4f}, {100 * progress.metrics.accuracy:.2f}%"
     assert any(re.match(rf"learning rate +{progress.learning_rate:.4g} ", line) for line in picture(until(13)))
 
 
-def test_speed_and_time_left_are_of_the_newest_readings(monkeypatch):
+def test_panel_speed_and_time_left_are_of_the_newest_readings(monkeypatch):
     clock = iter([100.0, 101.0, 102.0])
     monkeypatch.setattr("lagvis.report.terminal.panel.time.monotonic", lambda: next(clock))
     given = [event for event in EVENTS if isinstance(event, Progress)]
@@ -83,14 +83,14 @@ def test_speed_and_time_left_are_of_the_newest_readings(monkeypatch):
     assert "57.0 s left" in picture(events)[0]
 
 
-def test_before_the_first_step_there_is_a_frame_of_the_size_of_the_next():
+def test_panel_before_the_first_step_has_the_size_of_later_frames():
     assert len(picture(EVENTS[:1])) == len(picture(until(13))) == len(picture())
     assert value("train", EVENTS[:1]) == "-"
     assert picture(EVENTS[:1])[0].startswith("epoch  0/12 ")
 
 
 @pytest.mark.parametrize("width", [79, 39, 19])
-def test_the_bar_stands_where_the_run_is(width):
+def test_panel_bar_shows_the_share_of_steps_done(width):
     def full(events):
         lines = "".join(picture(events, width, unicode=False)[:2])
         return lines.count("#") / (lines.count("#") + lines.count("-"))
@@ -106,29 +106,29 @@ def test_the_bar_stands_where_the_run_is(width):
 @pytest.mark.parametrize(
     ("reason", "words"), [("completed", "in"), ("interrupted", "stopped at"), ("diverged", "diverg")]
 )
-def test_the_last_state_says_how_it_ended(reason, words):
+def test_panel_finished_run_shows_how_it_ended(reason, words):
     assert f"  {words}" in picture([*EVENTS[:-1], replace(last(EVENTS), reason=reason)])[0]
 
 
-def test_of_numbers_there_is_a_loss_and_nothing_that_does_not_exist():
+def test_panel_regression_shows_only_the_loss():
     lines = picture(REGRESSION, width=150)
     assert not re.search("accuracy|validation|best|%(?<!100%)|images/s", "\n".join(lines))
     assert sum("loss . train" in line for line in picture(REGRESSION, width=150, unicode=False)) == 1
     assert any("samples/s" in line for line in lines)
 
 
-def test_on_a_wide_terminal_there_are_two_curves():
+def test_panel_wide_terminal_has_two_charts():
     assert any(re.search("accuracy .* loss ", line) for line in picture(width=199))
     assert not any(re.search("accuracy .* loss ", line) for line in picture(width=79))
 
 
-def test_the_best_epoch_is_marked_once_and_every_epoch_has_its_mark():
+def test_panel_marks_every_epoch_and_the_best_once():
     rows = [line for line in picture() if "validation" not in line and "loss" not in line][4:]
     assert "".join(rows).count("*") == 1
     assert "".join(rows[:-1]).count("o") == 11
 
 
-def test_the_mark_stays_with_the_best_epoch_when_later_ones_are_worse():
+def test_panel_best_mark_stays_when_later_epochs_are_worse():
     def worse(event):
         return replace(event, checkpoint=sixth, validation=replace(event.validation, accuracy=0.0))
 
@@ -141,11 +141,11 @@ def test_the_mark_stays_with_the_best_epoch_when_later_ones_are_worse():
     assert row < len(lines) - 2
 
 
-def test_no_picture_is_wider_than_eyes_can_follow():
+def test_panel_very_wide_terminal_uses_200_columns():
     assert max(map(len, picture(width=400))) == 200
 
 
-def test_the_least_goes_first_where_lines_are_few():
+def test_panel_low_terminal_drops_the_chart_first():
     assert len(picture(height=1)) == 1
     assert picture(height=1)[0].startswith("epoch 12/12")
     assert picture(height=3)[1].startswith("train")
@@ -154,7 +154,7 @@ def test_the_least_goes_first_where_lines_are_few():
     assert len(picture(height=60)) < 20
 
 
-def test_a_run_that_goes_on_begins_in_the_middle():
+def test_panel_resumed_run_starts_at_its_epoch():
     goes_on = [EVENTS[0], *EVENTS[EVENTS.index(epochs(EVENTS)[5]) + 1 :]]
     assert picture(goes_on)[-1].split() == ["6", "12", "epochs"]
     assert picture(goes_on[:2])[0].startswith("epoch  7/12")
@@ -166,7 +166,7 @@ def test_a_run_that_goes_on_begins_in_the_middle():
     assert value("best epoch", [EVENTS[0], *early]) == "2, loss 0.1250"
 
 
-def test_the_first_epochs_of_a_long_run_are_more_than_a_dot():
+def test_panel_long_run_zooms_into_the_first_epochs():
     started = replace(EVENTS[0], plan=replace(EVENTS[0].plan, epochs=100_000))
     lines = picture([started, *until(13)[1:]])
     assert lines[0].startswith("epoch      3/100000 ")
@@ -174,21 +174,21 @@ def test_the_first_epochs_of_a_long_run_are_more_than_a_dot():
     assert 2.6 <= float(axis[1]) <= 5.2
 
 
-def test_a_run_of_no_epochs_has_no_picture():
+def test_panel_run_without_epochs_is_empty():
     assert picture(run(quick(epochs=0), classes(120))) == []
 
 
-def test_what_steers_a_terminal_is_not_let_through():
+def test_panel_control_characters_are_escaped():
     lines = text(panel_of(device="\x1b[2Jcpu\n").lines(79, 23, unicode=True))
     assert all(line.isprintable() for line in lines)
 
 
-def test_a_loss_that_is_no_number_is_shown_and_not_drawn():
+def test_panel_loss_nan_is_shown_and_not_drawn():
     broken = replace(until(13)[-1], metrics=replace(until(13)[-1].metrics, loss=float("nan")))
     assert value("train", [*until(13), broken]).startswith("loss nan")
 
 
-def test_memory_is_what_the_system_tells(monkeypatch):
+def test_panel_memory_is_read_from_proc(monkeypatch):
     assert 10 < host_memory() < 100_000
     monkeypatch.setattr(
         "lagvis.report.terminal.panel.Path.read_text", lambda self, **options: "Name: x\nVmRSS:\t  2048 kB\n"
@@ -200,12 +200,12 @@ def test_memory_is_what_the_system_tells(monkeypatch):
     assert not any("memory" in line for line in picture())
 
 
-def test_it_begins_with_started():
+def test_panel_without_events_is_empty():
     assert isinstance(EVENTS[0], Started)
     assert Panel().lines(80, 24, unicode=True) == []
 
 
-def test_a_frame_may_be_drawn_between_any_two_lines_of_an_update(monkeypatch):
+def test_panel_lines_during_an_update_never_fail(monkeypatch):
     monkeypatch.setattr("lagvis.report.terminal.panel.MIN_READING_SECONDS", 0.0)
     panel, drawn = Panel("cpu"), []
 

@@ -2,7 +2,7 @@ import pytest
 
 from lagvis.report.terminal.prediction_table import predictions_text
 
-NOTE = "inverted, light made even, cropped to 170x201 of 500x600, fitted to 17x20, centred"
+NOTE = "inverted, uneven light corrected, cropped to 170x201 of 500x600, fitted to 17x20, centred"
 
 
 def answer(file, notes=""):

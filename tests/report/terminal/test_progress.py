@@ -24,7 +24,7 @@ def lines_of(events=EVENTS):
 # --- plain lines
 
 
-def test_plain_lines_are_one_at_the_start_and_one_an_epoch():
+def test_plain_lines_one_at_the_start_and_one_per_epoch():
     lines = lines_of()
     assert len(lines) == 1 + 12
     # 36-8-4: 37 * 8 + 9 * 4
@@ -33,7 +33,7 @@ def test_plain_lines_are_one_at_the_start_and_one_an_epoch():
     assert lines[12].startswith("epoch 12/12   train loss ")
 
 
-def test_an_epoch_is_told_with_its_own_numbers():
+def test_plain_lines_have_the_metrics_of_the_epoch():
     ended = [event for event in EVENTS if type(event).__name__ == "EpochEnded"]
     for line, event in zip(lines_of()[1:], ended, strict=True):
         train, validation = event.train, event.validation
@@ -42,7 +42,7 @@ def test_an_epoch_is_told_with_its_own_numbers():
         assert line.endswith(" s")
 
 
-def test_what_does_not_exist_is_not_told():
+def test_plain_lines_regression_has_no_accuracy_or_validation():
     line = lines_of(run(quick(epochs=1, loss="mse"), numbers(120)))[1]
     assert "validation" not in line
     assert "%" not in line
@@ -56,7 +56,7 @@ def test_plain_lines_are_ascii_without_control_codes():
     assert all(" " <= character <= "~" or character == "\n" for character in stream.text())
 
 
-def test_each_plain_line_is_out_at_once():
+def test_plain_lines_are_flushed_at_once():
     stream = Terminal(watched=False)
     with make_view(stream, quiet=False) as view:
         view.show(EVENTS[0])
@@ -66,7 +66,7 @@ def test_each_plain_line_is_out_at_once():
 # --- the choice
 
 
-def test_a_watched_terminal_gets_the_panel():
+def test_make_view_terminal_is_a_panel():
     assert type(make_view(Terminal(), quiet=False)) is LivePanel
 
 
@@ -82,7 +82,7 @@ def test_a_watched_terminal_gets_the_panel():
     ],
     ids=str,
 )
-def test_everyone_else_gets_plain_lines(surroundings, watched, variables):
+def test_make_view_no_terminal_or_ci_is_plain_lines(surroundings, watched, variables):
     for name, value in variables.items():
         surroundings.setenv(name, value)
     stream = Terminal(watched=watched)
@@ -92,13 +92,13 @@ def test_everyone_else_gets_plain_lines(surroundings, watched, variables):
     assert "\x1b" not in stream.text()
 
 
-def test_an_empty_ci_is_none(surroundings):
+def test_make_view_empty_ci_variable_is_a_panel(surroundings):
     surroundings.setenv("CI", "")
     assert type(make_view(Terminal(), quiet=False)) is LivePanel
 
 
 @pytest.mark.parametrize("watched", [True, False])
-def test_quiet_is_quiet(watched):
+def test_make_view_quiet_shows_nothing(watched):
     stream = Terminal(watched=watched)
     view = make_view(stream, quiet=True)
     assert type(view) is SilentView

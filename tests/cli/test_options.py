@@ -1,0 +1,144 @@
+"""Command-line options that all commands share."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lagvis.cli import evaluate, export, options, predict, train
+from lagvis.cli.errors import run_cli
+from tests.cli.commands import write_dataset
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch, capsys):
+    """A run `r` in the folder `elsewhere` of the current folder."""
+    monkeypatch.chdir(tmp_path)
+    with np.load(write_dataset(tmp_path / "data.npz")) as parts:
+        x, y = parts["x"], parts["y"]
+    np.savez(tmp_path / "data.npz", x_train=x[:300], y_train=y[:300], x_test=x[300:], y_test=y[300:])
+    np.savez(tmp_path / "new.npz", x=x[:3])
+    flags = ["--device", "cpu", "--data", "data.npz", "--hidden", "4", "-e", "1", "--quiet", "--no-plots"]
+    assert train.main([*flags, "--name", "r", "-o", "elsewhere"]) == 0
+    capsys.readouterr()
+    return tmp_path
+
+
+COMMANDS = {
+    "evaluate": (evaluate.main, ["r", "--device", "cpu", "--json"]),
+    "predict": (predict.main, ["r", "new.npz", "--json"]),
+    "export": (export.main, ["r", "--format", "npz", "--json"]),
+}
+
+
+def run_command(name, *arguments):
+    main, required = COMMANDS[name]
+    return run_cli(main, [*required, *arguments])
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_runs_dir_is_where_runs_are_looked_up(runs, capsys, name):
+    assert run_command(name, "--runs-dir", "elsewhere") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["run"] == str(runs / "elsewhere" / "r" / "last.safetensors")
+    assert err == ""
+    assert run_command(name) == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "old"),
+    [(name, old) for name in COMMANDS for old in ("--output-dir", "-o") if (name, old) != ("export", "-o")],
+)
+def test_old_name_of_runs_dir_works_with_one_notice(runs, capsys, name, old):
+    assert run_command(name, old, "nowhere", old, "elsewhere") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["run"] == str(runs / "elsewhere" / "r" / "last.safetensors")
+    assert err == f"{old} is deprecated here: it is called --runs-dir now.\n"
+
+
+@pytest.mark.parametrize("option", ["-o", "--output"])
+def test_export_o_is_the_output_file(runs, capsys, option):
+    assert run_command("export", "--runs-dir", "elsewhere", option, "m.npz") == 0
+    out, err = capsys.readouterr()
+    assert (json.loads(out)["output"], err) == (str(runs / "m.npz"), "")
+    assert (runs / "m.npz").is_file()
+    assert not (runs / "elsewhere" / "r" / "export").exists()
+
+
+def test_export_path_of_a_run_with_o_writes_there(runs, capsys):
+    assert run_cli(export.main, ["elsewhere/r", "--format", "npz", "-o", "m.npz"]) == 0
+    assert capsys.readouterr().out == f"{runs / 'm.npz'}\n"
+    assert (runs / "m.npz").is_file()
+
+
+@pytest.mark.parametrize("option", ["-o", "--output-dir", "--runs-dir"])
+def test_train_makes_and_finds_runs_by_each_name_of_the_option(runs, capsys, option):
+    flags = ["--device", "cpu", "-e", "1", "--quiet", "--no-plots", option, "other"]
+    assert run_cli(train.main, [*flags, "--data", "data.npz", "--name", "new"]) == 0
+    assert run_cli(train.main, [*flags, "--resume", "new", "-e", "2"]) == 0
+    assert run_cli(train.main, [*flags, "--data", "data.npz", "--init-from", "new", "--name", "next"]) == 0
+    assert capsys.readouterr().err == ""
+    assert sorted(path.name for path in (runs / "other").iterdir()) == ["new", "next"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_runs_dir_and_no_old_name(capsys, name):
+    with pytest.raises(SystemExit):
+        COMMANDS[name][0](["--help"])
+    out = capsys.readouterr().out
+    assert "--runs-dir DIR" in out
+    assert "--output-dir" not in out
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--batch_size=3", "a_b"], {"batch_size": "3", "files": ["a_b"]}),
+        (["--batch_size", "my_value", "f"], {"batch_size": "my_value", "files": ["f"]}),
+        (["--batch-size=x_y", "f"], {"batch_size": "x_y", "files": ["f"]}),
+        (["--batch_size=--x_y", "f"], {"batch_size": "--x_y", "files": ["f"]}),
+        (["--", "--batch_size", "--my_file.csv"], {"batch_size": None, "files": ["--batch_size", "--my_file.csv"]}),
+        (["--batch_size=3", "--", "-", "--a_b=c_d"], {"batch_size": "3", "files": ["-", "--a_b=c_d"]}),
+    ],
+    ids=" ".join,
+)
+def test_parse_rewrites_option_names_before_the_separator_only(words, expected):
+    parser = options.Parser("test", "A test.")
+    parser.add_argument("--batch-size")
+    parser.add_argument("files", nargs="*")
+    found = vars(parser.parse(words))
+    assert {key: found[key] for key in expected} == expected
+
+
+def test_parse_unknown_option_is_reported_as_it_was_typed(capsys):
+    with pytest.raises(SystemExit) as end:
+        options.Parser("test", "A test.").parse(["--not_a_flag=1"])
+    assert end.value.code == 2
+    assert "there is no flag --not_a_flag=1" in capsys.readouterr().err
+
+
+def test_predict_file_named_like_an_option_is_read(runs, capsys):
+    (runs / "--my_table.csv").write_text("\n".join(",".join(["0"] * 64) for _ in range(2)) + "\n")
+    assert run_cli(predict.main, ["--runs-dir", "elsewhere", "--json", "--", "r", "--my_table.csv"]) == 0
+    assert [row["file"] for row in json.loads(capsys.readouterr().out)["predictions"]] == ["--my_table.csv"] * 2
+
+
+def recorded_command(folder):
+    return json.loads((folder / "environment.json").read_text())["command"]
+
+
+def test_train_main_with_argv_records_that_command(runs, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["notebook.py", "-f", "kernel.json"])
+    flags = ["--device", "cpu", "--data", "data.npz", "--hidden", "4", "-e", "1", "--quiet", "--no-plots"]
+    assert train.main([*flags, "--name", "api"]) == 0
+    assert recorded_command(Path("runs/api")) == ["lagvis", "train", *flags, "--name", "api"]
+
+
+def test_train_main_without_argv_records_the_command_line(runs, monkeypatch):
+    words = ["/somewhere/train.py", "--device", "cpu", "--data", "data.npz", "--hidden=4", "--epochs", "1"]
+    words += ["--quiet", "--no_plots", "--name", "script"]
+    monkeypatch.setattr(sys, "argv", words)
+    assert train.main() == 0
+    assert recorded_command(Path("runs/script")) == words
