@@ -1,10 +1,10 @@
-"""Losses, row by row: `loss(z, target, xp=xp) -> (losses, objective, delta)`.
+"""Losses for each row: `loss(z, target, xp=xp) -> (losses, objective, delta)`.
 
 losses     (..., B), reported for every part of the data
 objective  (..., B), minimised; the same array where nothing is smoothed
 delta      (..., B, K) = d objective / dz
 
-No row depends on another: the mean over the batch and the row weights are taken in step.py.
+The mean over the batch and the row weights are applied in step.py.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ def one_hot(y: Array, classes: Array, dtype: Any, *, xp: Namespace) -> Array:
 
 
 def softmax(z: Array, *, xp: Namespace) -> tuple[Array, Array]:
-    """z (..., B, K) -> p and -log p, shifted by each row's own maximum so that exp never overflows."""
+    """z (..., B, K) -> p and -log p, shifted by the maximum of each row so that exp never overflows."""
     shifted = z - xp.max(z, axis=-1, keepdims=True)
     e = xp.exp(shifted)
     total = xp.sum(e, axis=-1, keepdims=True)
