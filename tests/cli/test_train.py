@@ -98,6 +98,7 @@ def test_train_two_epochs_on_mnist_prints_and_writes_as_documented(tmp_path):
     assert last[0] == last[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])
 def test_train_same_seed_same_bytes(tmp_path, backend):
     data_file = write_dataset(tmp_path / "data.npz")
@@ -128,6 +129,7 @@ def test_train_same_seed_same_bytes(tmp_path, backend):
     assert a != c
 
 
+@pytest.mark.slow
 def test_train_all_backends_start_from_the_same_bytes(tmp_path):
     data_file = write_dataset(tmp_path / "data.npz")
     start = {}
@@ -153,6 +155,7 @@ def test_train_all_backends_start_from_the_same_bytes(tmp_path):
     assert start["numpy"] == start["torch"] == start["jax"]
 
 
+@pytest.mark.slow
 def test_train_float64_on_every_backend_writes_float64(tmp_path):
     data_file = write_dataset(tmp_path / "data.npz")
     for backend in ("numpy", "torch", "jax"):
