@@ -1,4 +1,4 @@
-"""Show that the backends agree: python compare.py [--backends numpy,torch,jax,cupy] [--recipe R] [--steps 10]."""
+"""Command `compare`: compare every backend with NumPy in float64, step by step."""
 
 from contextlib import ExitStack
 
@@ -16,7 +16,7 @@ from lagvis.training.plan import make_plan
 
 
 def make_parser() -> options.Parser:
-    """All flags of this door."""
+    """Return the parser of the command's options."""
     parser = options.Parser(
         "compare",
         "Take each of N steps on every backend from the state of the reference (NumPy, float64); compare all tensors. "
@@ -34,7 +34,7 @@ def make_parser() -> options.Parser:
 
 
 def open_backends(names: str | None, device: str, dtype: str, compiled: bool) -> list[Backend]:
-    """The backends named, every one of which must run, or all that can; DeviceError with fewer than two."""
+    """Open the named backends, or all that can run; raise DeviceError if a named one fails or fewer than two remain."""
     opened, missing = [], []
     wanted = dict.fromkeys(name.strip() for name in names.split(",")) if names else BACKENDS
     for name in wanted:
@@ -49,7 +49,7 @@ def open_backends(names: str | None, device: str, dtype: str, compiled: bool) ->
             missing.append(error.reason)
     if len({"numpy", *(backend.name for backend in opened)}) < 2:  # the reference is NumPy whatever is named
         raise DeviceError(
-            f"a comparison takes two array libraries, and only numpy can run here "
+            f"a comparison needs two array libraries, and only numpy can run here "
             f"({'; '.join(missing) or 'no other was named'})",
             'pip install -e ".[jax]" (or torch, cuda13)',
         )
@@ -57,7 +57,7 @@ def open_backends(names: str | None, device: str, dtype: str, compiled: bool) ->
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Compare, print the table, and let the exit code say whether all bounds hold."""
+    """Compare, print the table and return 0 if all bounds hold, else 1."""
     flags = make_parser().parse(argv)
     if flags.steps < 1:
         raise RecipeError(f"--steps is {flags.steps}; expected a whole number from 1")

@@ -106,6 +106,7 @@ def test_train_in_ascii_locale_refuses_other_letters_only(tmp_path):
     assert trained.returncode == 0, trained.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
