@@ -119,7 +119,7 @@ class NotANumber(ReadOnlyBackend):
 
         def run(state, inputs, constants):
             moved = right(state, inputs, constants)
-            return moved | {"totals": moved["totals"] | {"loss": moved["totals"]["loss"] * np.nan}}
+            return moved | {"totals": moved["totals"] | {"objective": moved["totals"]["objective"] * np.nan}}
 
         return run
 
@@ -198,7 +198,7 @@ def test_compare_several_failures_reports_largest_or_nan():
                 calls.append(1)
                 moved = right(state, inputs, constants)
                 error = self.errors[(len(calls) - 1) // 2]  # each step is taken twice: judged, and free
-                return moved | {"totals": moved["totals"] | {"loss": moved["totals"]["loss"] * (1 + error)}}
+                return moved | {"totals": moved["totals"] | {"objective": moved["totals"]["objective"] * (1 + error)}}
 
             return run
 

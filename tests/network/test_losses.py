@@ -12,8 +12,15 @@ ONE_HOT = np.eye(4)[Y]
 
 
 def evaluate(backend, loss, z, target):
-    rows, delta = loss(backend.asarray(z), backend.asarray(target), xp=backend.xp)
-    return backend.to_numpy(rows), backend.to_numpy(delta)
+    _, objective, delta = loss(backend.asarray(z), backend.asarray(target), xp=backend.xp)
+    return backend.to_numpy(objective), backend.to_numpy(delta)
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 0.5])
+def test_cross_entropy_with_smoothing_reports_the_plain_loss(backend, smoothing):
+    plain, _ = evaluate(backend, cross_entropy, Z, ONE_HOT)
+    losses, _, _ = cross_entropy(backend.asarray(Z), backend.asarray(ONE_HOT), smoothing=smoothing, xp=backend.xp)
+    np.testing.assert_array_equal(backend.to_numpy(losses), plain)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])

@@ -23,7 +23,7 @@ def our_gradients(backend, params, x, y, activation, loss, **extra):
     on_device = tree_map(backend.asarray, params)
     grads, totals = gradients(on_device, batch, activation=ACTIVATIONS[activation], loss=loss, xp=backend.xp)
     weight = totals["weight"] if isinstance(totals["weight"], int) else backend.to_numpy(totals["weight"])
-    return float(backend.to_numpy(totals["loss"])) / float(weight), tree_map(backend.to_numpy, grads)
+    return float(backend.to_numpy(totals["objective"])) / float(weight), tree_map(backend.to_numpy, grads)
 
 
 def assert_trees_agree(found, expected, rtol):
