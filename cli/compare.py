@@ -1,4 +1,4 @@
-"""Show that the backends agree: python compare.py [--backends numpy,torch,jax,cupy] [--recipe R] [--steps 10]."""
+"""Compare the backends: python compare.py [--backends numpy,torch,jax,cupy] [--recipe R] [--steps 10]."""
 
 from contextlib import ExitStack
 
@@ -16,25 +16,27 @@ from lagvis.training.plan import make_plan
 
 
 def make_parser() -> options.Parser:
-    """All flags of this door."""
+    """Return the parser of the command line."""
     parser = options.Parser(
         "compare",
-        "Take each of N steps on every backend from the state of the reference (NumPy, float64); compare all tensors. "
-        "Exit 0 if all bounds hold, 1 if not, 4 with fewer than two array libraries.",
+        "Compare the backends: take each of N steps on every backend from the state of the reference (NumPy, float64), "
+        "and compare all tensors. Exit with 0 if all bounds hold, 1 if not, 4 with fewer than two array libraries.",
     )
-    parser.add_argument("--backends", metavar="A,B,..", help=f"of {','.join(BACKENDS)} (default: all that can run)")
-    parser.add_argument("--steps", type=int, default=10, metavar="N", help="steps to take (default: 10)")
     parser.add_argument(
-        "--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help="where each backend computes (default: auto)"
+        "--backends", metavar="A,B,..", help=f"backends of {','.join(BACKENDS)} (default: all that can run)"
     )
-    parser.add_argument("--no-compile", action="store_true", help="the plain loop everywhere (default: compile)")
+    parser.add_argument("--steps", type=int, default=10, metavar="N", help="number of steps (default: 10)")
+    parser.add_argument(
+        "--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help="device of each backend (default: auto)"
+    )
+    parser.add_argument("--no-compile", action="store_true", help="do not compile the training step (default: compile)")
     options.add_recipe_flags(parser)
     options.add_output_flags(parser)
     return parser
 
 
 def open_backends(names: str | None, device: str, dtype: str, compiled: bool) -> list[Backend]:
-    """The backends named, every one of which must run, or all that can; DeviceError with fewer than two."""
+    """Open the named backends, or all that can run; DeviceError if a named one cannot, or with fewer than two."""
     opened, missing = [], []
     wanted = dict.fromkeys(name.strip() for name in names.split(",")) if names else BACKENDS
     for name in wanted:
@@ -47,9 +49,9 @@ def open_backends(names: str | None, device: str, dtype: str, compiled: bool) ->
             if names:
                 raise
             missing.append(error.reason)
-    if len({"numpy", *(backend.name for backend in opened)}) < 2:  # the reference is NumPy whatever is named
+    if len({"numpy", *(backend.name for backend in opened)}) < 2:  # the reference is NumPy in any case
         raise DeviceError(
-            f"a comparison takes two array libraries, and only numpy can run here "
+            f"a comparison needs two array libraries, and only numpy can run here "
             f"({'; '.join(missing) or 'no other was named'})",
             'pip install -e ".[jax]" (or torch, cuda13)',
         )
@@ -57,7 +59,7 @@ def open_backends(names: str | None, device: str, dtype: str, compiled: bool) ->
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Compare, print the table, and let the exit code say whether all bounds hold."""
+    """Compare and print the table; return 0 if all bounds hold, else 1."""
     flags = make_parser().parse(argv)
     if flags.steps < 1:
         raise RecipeError(f"--steps is {flags.steps}; expected a whole number from 1")

@@ -39,7 +39,7 @@ def test_compare_table_names_every_tensor_with_its_bound(tmp_path):
 @pytest.mark.parametrize("named", ["numpy", "numpy,numpy", " numpy ,"])
 def test_compare_numpy_alone_exits_4(monkeypatch, capsys, named):
     assert run_cli(compare.main, ["--backends", named.strip(" ,"), "--device", "cpu"]) == 4
-    assert "takes two array libraries" in capsys.readouterr().err
+    assert "needs two array libraries" in capsys.readouterr().err
 
 
 def test_compare_fewer_than_two_libraries_exits_4(tmp_path):
