@@ -1,4 +1,4 @@
-"""Compare the backends: python compare.py [--backends numpy,torch,jax,cupy] [--recipe R] [--steps 10]."""
+"""Command `compare`: compare every backend with NumPy in float64, step by step."""
 
 from contextlib import ExitStack
 
@@ -16,27 +16,25 @@ from lagvis.training.plan import make_plan
 
 
 def make_parser() -> options.Parser:
-    """Return the parser of the command line."""
+    """Return the parser of the command's options."""
     parser = options.Parser(
         "compare",
-        "Compare the backends: take each of N steps on every backend from the state of the reference (NumPy, float64), "
-        "and compare all tensors. Exit with 0 if all bounds hold, 1 if not, 4 with fewer than two array libraries.",
+        "Take each of N steps on every backend from the state of the reference (NumPy, float64); compare all tensors. "
+        "Exit 0 if all bounds hold, 1 if not, 4 with fewer than two array libraries.",
     )
+    parser.add_argument("--backends", metavar="A,B,..", help=f"of {','.join(BACKENDS)} (default: all that can run)")
+    parser.add_argument("--steps", type=int, default=10, metavar="N", help="steps to take (default: 10)")
     parser.add_argument(
-        "--backends", metavar="A,B,..", help=f"backends of {','.join(BACKENDS)} (default: all that can run)"
+        "--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help="where each backend computes (default: auto)"
     )
-    parser.add_argument("--steps", type=int, default=10, metavar="N", help="number of steps (default: 10)")
-    parser.add_argument(
-        "--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help="device of each backend (default: auto)"
-    )
-    parser.add_argument("--no-compile", action="store_true", help="do not compile the training step (default: compile)")
+    parser.add_argument("--no-compile", action="store_true", help="the plain loop everywhere (default: compile)")
     options.add_recipe_flags(parser)
     options.add_output_flags(parser)
     return parser
 
 
 def open_backends(names: str | None, device: str, dtype: str, compiled: bool) -> list[Backend]:
-    """Open the named backends, or all that can run; DeviceError if a named one cannot, or with fewer than two."""
+    """Open the named backends, or all that can run; raise DeviceError if a named one fails or fewer than two remain."""
     opened, missing = [], []
     wanted = dict.fromkeys(name.strip() for name in names.split(",")) if names else BACKENDS
     for name in wanted:
@@ -49,7 +47,7 @@ def open_backends(names: str | None, device: str, dtype: str, compiled: bool) ->
             if names:
                 raise
             missing.append(error.reason)
-    if len({"numpy", *(backend.name for backend in opened)}) < 2:  # the reference is NumPy in any case
+    if len({"numpy", *(backend.name for backend in opened)}) < 2:  # the reference is NumPy whatever is named
         raise DeviceError(
             f"a comparison needs two array libraries, and only numpy can run here "
             f"({'; '.join(missing) or 'no other was named'})",
@@ -59,7 +57,7 @@ def open_backends(names: str | None, device: str, dtype: str, compiled: bool) ->
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Compare and print the table; return 0 if all bounds hold, else 1."""
+    """Compare, print the table and return 0 if all bounds hold, else 1."""
     flags = make_parser().parse(argv)
     if flags.steps < 1:
         raise RecipeError(f"--steps is {flags.steps}; expected a whole number from 1")

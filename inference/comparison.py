@@ -97,7 +97,7 @@ class Stepper:
         prepared = model.prepare(dataset.x_train, dataset.y_train, backend.dtype)
         prepared |= {name: w.astype(backend.dtype) for name, w in weights.items()}
         self._data = tree_map(backend.asarray, prepared)
-        self._zero = zero_totals(model, backend.dtype)
+        self._zero = zero_totals(model, backend.dtype, objective=True)
 
     def __call__(self, state: Any, indices: np.ndarray, learning_rate: float) -> tuple[Any, Named]:
         """Return the next state, on the host in the backend's dtype, and every tensor of the step by name."""
@@ -107,7 +107,7 @@ class Stepper:
         inputs = (backend.asarray(indices[None]), backend.asarray(np.array([learning_rate], backend.dtype)))
         result = tree_map(backend.to_numpy, self._run(tree_map(backend.asarray, given), inputs, (self._data,)))
         totals = result.pop("totals")
-        tensors = dict(named_leaves(result)) | {"loss": totals["loss"] / totals["weight"]}
+        tensors = dict(named_leaves(result)) | {"loss": totals["objective"] / totals["weight"]}
         del result["grads"]
         return result, tensors
 
@@ -189,7 +189,7 @@ def magnitudes(state: Any, batch: Named, model: Model, recipe: Recipe, learning_
     """
     activation = ACTIVATIONS[model.activation]
     z, inputs = forward(state["params"], batch["x"], activation=activation, xp=np)
-    delta = np.asarray(make_loss(recipe)(z, batch["target"], xp=np)[1])
+    delta = np.asarray(make_loss(recipe)(z, batch["target"], xp=np)[2])
     sizes = tree_map(np.abs, state["params"])
     sizes_in = [np.abs(np.asarray(a)) for a in inputs]
     size_of_z = sizes_in[-1] @ sizes[-1]["W"] + sizes[-1]["b"]

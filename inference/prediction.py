@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lagvis.network.activations import ACTIVATIONS
-from lagvis.network.losses import log_softmax
+from lagvis.network.losses import softmax
 from lagvis.network.mlp import forward
 from lagvis.network.step import PIXEL_SCALE
 from lagvis.training.evaluation import CHUNK_ROWS, CHUNK_VALUES
@@ -34,7 +34,7 @@ def predict(model: Model, params: Any, x: np.ndarray) -> Prediction:
     z, layers = np.asarray(output), [np.asarray(a) for a in inputs]
     if model.y_scaling is not None:
         return Prediction(z * model.y_scaling.deviation + model.y_scaling.mean, layers)
-    return Prediction(np.asarray(log_softmax(z.astype(np.float64), xp=np)[1]), layers)
+    return Prediction(np.asarray(softmax(z.astype(np.float64), xp=np)[0]), layers)
 
 
 def predictions(model: Model, params: Any, x: np.ndarray) -> Iterator[Prediction]:

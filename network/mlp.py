@@ -1,4 +1,4 @@
-"""The network itself: forward through the layers, and backpropagation by the paper's general rule (section 3.6)."""
+"""Dense network: forward through the layers, and backpropagation by the paper's general rule (section 3.6)."""
 
 from lagvis.arrays import Array, Namespace
 from lagvis.network.activations import Activation

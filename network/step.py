@@ -4,7 +4,7 @@ data    {"x": (N, n_in), "y": (N,) or (N, n_out)}, for classes also {"classes": 
         rows are weighted
 state   {"params": tree, each of the optimizer's state_names: its state, "totals": {name: array}}
 totals  running sums over rows: "loss", "weight" (); "correct" () for classes, "squared_error" (n_out,) for numbers;
-        "rows" (), the row count, where rows are weighted
+        "rows" (), the row count, where rows are weighted; "objective" (), weighted, where it differs from the loss
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from lagvis.network.mlp import backward, forward
 from lagvis.network.optimizers import Optimizer
 from lagvis.tree import Tree
 
-Loss = Callable[..., tuple[Array, Array]]
+Loss = Callable[..., tuple[Array, Array, Array]]
 
 PIXEL_SCALE = 1.0 / 255.0
 
@@ -37,22 +37,24 @@ def take_batch(data: Mapping[str, Array], indices: Array, dtype: Any, *, xp: Nam
     return batch | {"target": target, "classes": data["classes"]}
 
 
-def batch_metrics(z: Array, losses: Array, batch: dict[str, Array], *, xp: Namespace) -> dict[str, Array]:
-    """Return what a batch adds to the totals, from z (..., B, n_out) and row losses (..., B).
+def batch_metrics(
+    z: Array, losses: Array, objective: Array, batch: dict[str, Array], *, xp: Namespace
+) -> dict[str, Array]:
+    """Return what a batch adds to the totals, from z (..., B, n_out), row losses and objectives (..., B).
 
-    Errors are weighted by w if there is one; correct answers are counted without weights.
+    Only the objective is weighted by w; losses, squared errors and correct answers are those of the rows as they are.
     """
     w = batch.get("w")
     rows = losses.shape[-1]
-    metrics = {
-        "loss": xp.sum(losses if w is None else losses * w, axis=-1),
-        "weight": rows if w is None else xp.sum(w, axis=-1),
-        "rows": rows,
-    }
+    loss = xp.sum(losses, axis=-1)
+    metrics = {"loss": loss, "objective": loss, "weight": rows, "rows": rows}
+    if w is not None:
+        metrics |= {"objective": xp.sum(objective * w, axis=-1), "weight": xp.sum(w, axis=-1)}
+    elif objective is not losses:
+        metrics["objective"] = xp.sum(objective, axis=-1)
     if "classes" not in batch:
         error = z - batch["y"]
-        squared = error * error if w is None else error * error * w[..., None]
-        return metrics | {"squared_error": xp.sum(squared, axis=-2)}
+        return metrics | {"squared_error": xp.sum(error * error, axis=-2)}
     correct = xp.astype(xp.argmax(z, axis=-1) == batch["y"], losses.dtype)
     return metrics | {"correct": xp.sum(correct, axis=-1)}
 
@@ -60,10 +62,10 @@ def batch_metrics(z: Array, losses: Array, batch: dict[str, Array], *, xp: Names
 def gradients(
     params: Tree, batch: dict[str, Array], *, activation: Activation, loss: Loss, xp: Namespace
 ) -> tuple[Tree, dict[str, Array]]:
-    """Return the gradient of the batch's mean loss, sum(w l) / sum(w), as a tree like `params`, and its metrics."""
+    """Return the gradient of the mean objective l, sum(w l) / sum(w), as a tree like `params`, and the metrics."""
     z, inputs = forward(params, batch["x"], activation=activation, xp=xp)
-    losses, delta = loss(z, batch["target"], xp=xp)
-    metrics = batch_metrics(z, losses, batch, xp=xp)
+    losses, objective, delta = loss(z, batch["target"], xp=xp)
+    metrics = batch_metrics(z, losses, objective, batch, xp=xp)
     if "w" in batch:
         delta = delta * (batch["w"] / metrics["weight"][..., None])[..., None]
     else:
@@ -112,8 +114,8 @@ def make_evaluation(*, activation: Activation, loss: Loss, xp: Namespace) -> Cal
     def step(totals: Tree, indices: Array, params: Tree, data: dict[str, Array]) -> Tree:
         batch = take_batch(data, indices, params[0]["W"].dtype, xp=xp)
         z, _ = forward(params, batch["x"], activation=activation, xp=xp)
-        losses, _ = loss(z, batch["target"], xp=xp)
-        metrics = batch_metrics(z, losses, batch, xp=xp)
+        losses, objective, _ = loss(z, batch["target"], xp=xp)
+        metrics = batch_metrics(z, losses, objective, batch, xp=xp)
         if "confusion" in totals:
             classes = xp.astype(xp.argmax(z, axis=-1), batch["y"].dtype)
             predicted = one_hot(classes, data["classes"], z.dtype, xp=xp)

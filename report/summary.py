@@ -45,7 +45,17 @@ def run_details(test: Metrics | None, model: Model, baseline: float | None) -> S
         )
     errors = test.errors if test is not None else (None,) * len(model.target_names)
     named = {name: finite_or_none(error) for name, error in zip(model.target_names, errors, strict=True)}
-    return {"unit": model.unit or None, "test_errors": named, "baseline_loss": finite_or_none(baseline)}
+    return {
+        "unit": model.unit or None,
+        "loss_unit": "standardised",
+        "test_errors": named,
+        "baseline_loss": finite_or_none(baseline),
+    }
+
+
+def objective_of(metrics: Metrics) -> float:
+    """Return what training minimises: the loss, unless label smoothing or class weights change it."""
+    return metrics.loss if metrics.objective is None else metrics.objective
 
 
 def recall_summary(confusion: list[list[int]] | None, names: tuple[str, ...]) -> Summary:
@@ -79,6 +89,8 @@ def summarise(finished: Finished, model: Model, context: Summary, baseline: floa
     }
     for part in PARTS:
         summary |= metrics_summary(part, getattr(finished, part))
+        if part == "train":
+            summary["train_objective"] = finite_or_none(finished.train and objective_of(finished.train))
     return summary | run_details(finished.test, model, baseline)
 
 
@@ -127,6 +139,7 @@ def is_valid_report(report: Summary) -> bool:
         and type(report.get("seed")) is int
         and is_number(report.get("seconds"))
         and all(is_number_or_null(report, f"{part}_{metric}") for part in PARTS for metric in ("loss", "accuracy"))
+        and is_number_or_null({"train_objective": None} | report, "train_objective")  # earlier versions wrote none
         and (are_classes_valid(report) if "classes" in report else are_errors_valid(report))
     )
 
@@ -154,6 +167,7 @@ def are_errors_valid(report: Summary) -> bool:
         isinstance(errors, dict)
         and all(is_number_or_null(errors, target) for target in errors)
         and (unit is None or isinstance(unit, str))
+        and report.get("loss_unit") == "standardised"
         and is_number_or_null(report, "baseline_loss")
     )
 
@@ -193,7 +207,11 @@ def part_rows(summary: Summary, part: str) -> list[tuple[str, str]]:
     loss, accuracy = summary[f"{part}_loss"], summary[f"{part}_accuracy"]
     if loss is None:
         return []
-    return [(part, f"loss {loss:.4f}" + ("" if accuracy is None else f", accuracy {percent(accuracy)}"))]
+    text = f"loss {loss:.4f}" + ("" if accuracy is None else f", accuracy {percent(accuracy)}")
+    objective = summary.get(f"{part}_objective")
+    if objective is not None and objective != loss:
+        text += f" (minimised: {objective:.4f})"  # with label smoothing or class weights
+    return [(part, text)]
 
 
 def recall_rows(summary: Summary) -> list[tuple[str, str]]:
@@ -223,5 +241,6 @@ def error_rows(summary: Summary) -> list[tuple[str, str]]:
         for target, error in errors.items()
     ]
     if errors and summary["baseline_loss"] is not None:
-        rows.append(("", f"always predicting the mean would give the loss {summary['baseline_loss']:.4f}"))
+        baseline = f"always predicting the mean would give the loss {summary['baseline_loss']:.4f}"
+        rows.append(("", f"the loss is the mean squared error in standardised units; {baseline}"))
     return rows

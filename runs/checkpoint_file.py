@@ -15,7 +15,14 @@ from lagvis.errors import CheckpointError, NotFiniteError
 from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.losses import LOSSES
 from lagvis.runs.atomic import replace_file
-from lagvis.training.checkpoint import FORMAT, SCALINGS, Checkpoint, checkpoint_bytes, checkpoint_digest
+from lagvis.training.checkpoint import (
+    FORMAT,
+    FORMAT_2_NAMES,
+    SCALINGS,
+    Checkpoint,
+    checkpoint_bytes,
+    checkpoint_digest,
+)
 from lagvis.training.checkpoint_schema import (
     check_layers,
     check_meaning,
@@ -67,7 +74,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint ({error}); use another run or an older copy"
         ) from None
-    if not isinstance(meaning, dict) or meaning.get("format") != FORMAT:
+    if not isinstance(meaning, dict) or meaning.get("format") not in (2, FORMAT):
         found = "no Lagvis header" if not isinstance(meaning, dict) else f"format {meaning.get('format')!r}"
         raise CheckpointError(
             f"{path} has {found}, expected format {FORMAT}; it was written by another program or version"
@@ -77,6 +84,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"{path} is damaged: its digest does not match its content; use another run or an older copy"
         )
+    if meaning["format"] == 2:
+        meaning = {FORMAT_2_NAMES.get(key, key): value for key, value in meaning.items()}
     try:
         scalings = {name: take_scaling(arrays, name) for name in SCALINGS}
         state = tree_from_names(arrays)
@@ -95,8 +104,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
             unit=str(meaning["unit"]),
             feature_names=require_strings(meaning["feature_names"]),
             label_names=require_strings(meaning["label_names"]),
-            mnist_style=meaning["as_digits"] is True,
-            background=require_int(meaning["paper"]),
+            mnist_style=meaning["mnist_style"] is True,
+            background=require_int(meaning["background"]),
             **scalings,
         )
         check_meaning(model, state)
@@ -104,13 +113,27 @@ def read_checkpoint(path: Path) -> Checkpoint:
         check_totals(model, totals)
         epoch, step, best_epoch = (require_int(meaning[name]) for name in ("epoch", "step", "best_epoch"))
         rate, best_loss = (
-            require_float(meaning["rate"]),
+            require_float(meaning["learning_rate"]),
             require_float(meaning["best_loss"]) if best_epoch else math.inf,
         )
         if best_epoch > epoch or rate < 0:
-            raise ValueError(f"a best epoch {best_epoch} of {epoch}, a rate of {rate}")
+            raise ValueError(f"a best epoch {best_epoch} of {epoch}, a learning rate of {rate}")
+        if meaning["format"] == 2:
+            best_epoch, best_loss = best_of_format_2(model, best_epoch, best_loss)
         return Checkpoint(model, state, epoch, step, rate, totals, best_epoch, best_loss, str(meaning["data"]))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise CheckpointError(
             f"{path} does not hold a complete network ({error}); use another run or an older copy"
         ) from None
+
+
+def best_of_format_2(model: Model, best_epoch: int, best_loss: float) -> tuple[int, float]:
+    """Return the best epoch and its loss as format 3 counts them; (0, infinity) if they cannot be known.
+
+    Format 2 kept the loss of regression in the user's unit squared, as a mean over targets, and chose the epoch by it.
+    """
+    if model.y_scaling is None:
+        return best_epoch, best_loss
+    if model.widths[-1] > 1:
+        return 0, math.inf
+    return best_epoch, best_loss / float(model.y_scaling.deviation[0]) ** 2

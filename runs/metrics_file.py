@@ -3,44 +3,85 @@
 import csv
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from lagvis.training.events import EpochEnded
+from lagvis.training.model import Model
+from lagvis.training.recipe import Recipe
 
 COLUMNS = (
     "epoch", "step", "samples", "learning_rate",
-    "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "seconds",
+    "train_loss", "train_objective", "train_accuracy", "validation_loss", "validation_accuracy", "seconds",
 )  # fmt: skip
-SCORES = COLUMNS[4:8]
+SCORES = COLUMNS[4:9]
+# Of earlier versions: train_loss was the objective, and the losses of regression were in the user's unit squared.
+COLUMNS_BEFORE = tuple(name for name in COLUMNS if name != "train_objective")
 
 Row = list[str]
 NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?(e[+-]?[0-9]{1,3})?|nan|-?inf", re.ASCII)
 
 
-def read_rows(path: Path) -> tuple[list[Row], bool]:
+def is_of_before(path: Path) -> bool:
+    """Return whether a file has rows of the columns of an earlier version."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, ValueError):
+        return False
+    return "train_objective" not in lines[0] and any(is_complete(line.split(","), COLUMNS_BEFORE) for line in lines)
+
+
+def read_rows(path: Path, convert: Callable[[dict[str, str]], dict[str, str]]) -> tuple[list[Row], bool]:
     """Read the complete rows, in the order of their epochs; also return whether other lines had to be left out.
 
-    A last line without its end, from a process that was killed, does not count as left out. The header is not compared,
-    since older versions called two of the columns `images` and `rate`.
+    A last line without its end, from a process that was killed, does not count as left out. A header without
+    `train_objective` is that of an earlier version, whatever it called the other columns; `convert` its rows.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")[1:-1]
+        header, *lines = path.read_text(encoding="utf-8").split("\n")[:-1] or [""]
     except FileNotFoundError:
         return [], False
     except (OSError, ValueError):
         return [], True
+    columns = COLUMNS if "train_objective" in header else COLUMNS_BEFORE
     rows: list[Row] = []
     for row in (line.split(",") for line in lines):
-        if is_complete(row) and (not rows or int(row[0]) > int(rows[-1][0])):
+        if is_complete(row, columns) and (not rows or int(row[0]) > int(rows[-1][0])):
             rows.append(row)
-    return rows, not all(is_complete(line.split(",")) for line in lines if line)
+    complete = all(is_complete(line.split(","), columns) for line in lines if line)
+    if columns is COLUMNS_BEFORE:
+        converted = [convert(dict(zip(columns, row, strict=True))) for row in rows]
+        rows = [[row[name] for name in COLUMNS] for row in converted]
+    return rows, not complete
 
 
-def is_complete(row: Row) -> bool:
-    """Return whether a row has all columns: an epoch first, a time last, each other cell empty or a number."""
-    if len(row) != len(COLUMNS) or not re.fullmatch("[1-9][0-9]{0,8}", row[0], re.ASCII) or row[-1] == "":
+def convert_losses(row: dict[str, str], recipe: Recipe, model: Model | None) -> dict[str, str]:
+    """Return a row of an earlier version as one of today; a loss that cannot be converted becomes an empty cell.
+
+    Of several targets the losses were means in mixed units; with smoothing or weights the plain loss was not kept.
+    """
+    if recipe.regression:
+        deviation = model.y_scaling.deviation if model and model.y_scaling else np.empty(0)
+        for name in ("train_loss", "validation_loss"):
+            known = row[name] and len(deviation) == 1
+            row = row | {name: str(float(row[name]) / float(deviation[0]) ** 2) if known else ""}
+        return row | {"train_objective": row["train_loss"]}
+    plain = not recipe.label_smoothing and recipe.class_weights == "none"
+    return row | {"train_objective": row["train_loss"], "train_loss": row["train_loss"] if plain else ""}
+
+
+def is_complete(row: Row, columns: tuple[str, ...]) -> bool:
+    """Return whether a row has these columns: an epoch first, a time last, each other cell empty or a number."""
+    if len(row) != len(columns) or not re.fullmatch("[1-9][0-9]{0,8}", row[0], re.ASCII) or row[-1] == "":
         return False
     return all(cell == "" or NUMBER.fullmatch(cell) for cell in row)
+
+
+def has_train_loss(row: Row) -> bool:
+    """Return whether the cell of the training loss is filled."""
+    return row[COLUMNS.index("train_loss")] != ""
 
 
 def values(row: Row) -> dict[str, float | None]:
@@ -57,7 +98,8 @@ def append_epoch(path: Path, event: EpochEnded) -> None:
     """Append the row of an epoch and flush it to the disk; OSError if that fails."""
     train, validation = event.train, event.validation
     row = (
-        event.epoch, event.step, event.samples, event.learning_rate, train.loss, train.accuracy,
+        event.epoch, event.step, event.samples, event.learning_rate,
+        train.loss, train.loss if train.objective is None else train.objective, train.accuracy,
         validation and validation.loss, validation and validation.accuracy, round(event.seconds, 3),
     )  # fmt: skip
     with path.open("a", newline="", encoding="utf-8") as file:

@@ -202,7 +202,7 @@ class RunFolder:
         the checkpoint. If lines of it cannot be read, keep it as metrics.csv.old and return a notice, else return "".
         """
         epochs = self.checkpoint.epoch if self.checkpoint else 0
-        rows, damaged = metrics_file.read_rows(self.path / METRICS)
+        rows, damaged = self._read_metrics()
         rows = [row for row in rows if int(row[0]) <= epochs]
         if rows:
             self.previous_seconds = metrics_file.values(rows[-1])["seconds"] or 0.0
@@ -211,6 +211,12 @@ class RunFolder:
             with file_errors(self.path / METRICS, "renamed"):
                 (self.path / METRICS).replace(self.path / f"{METRICS}.old")
             notice = f"{METRICS} has lines that cannot be read; it is kept as {METRICS}.old."
+        elif metrics_file.is_of_before(self.path / METRICS) and any(not metrics_file.has_train_loss(r) for r in rows):
+            with file_errors(self.path / METRICS, "read"):
+                self._write(f"{METRICS}.old", (self.path / METRICS).read_bytes())
+            notice = (
+                f"{METRICS} has losses of an earlier version that cannot be converted; it is kept as {METRICS}.old."
+            )
         self._delete(PAGE)  # it describes the run as it was
         self._write(ENVIRONMENT, json.dumps(environment, indent=2) + "\n")
         self._write(METRICS, metrics_file.table_text(rows))
@@ -281,7 +287,13 @@ class RunFolder:
         return found if isinstance(found, dict) else {}
 
     def _metrics(self) -> list[metrics_file.Row]:
-        return metrics_file.read_rows(self.path / METRICS)[0]
+        return self._read_metrics()[0]
+
+    def _read_metrics(self) -> tuple[list[metrics_file.Row], bool]:
+        model = self.checkpoint.model if self.checkpoint else None
+        return metrics_file.read_rows(
+            self.path / METRICS, lambda row: metrics_file.convert_losses(row, self.recipe, model)
+        )
 
     def _is_due(self, step: int) -> bool:
         if self._every.steps is not None:

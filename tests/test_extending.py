@@ -97,7 +97,7 @@ def test_new_optimizer_trains_resumes_and_compares_on_every_backend(adam_recipe,
     assert comparison.passed, [d for d in comparison.differences if not d.passed]
 
 
-def test_new_optimizer_takes_the_steps_of_torch_optim(adam_recipe, torch):
+def test_new_optimizer_steps_equal_torch_optim(adam_recipe, torch):
     start = np.random.default_rng(0).normal(size=(3, 2))
     theirs = torch.tensor(start, requires_grad=True)
     reference = torch.optim.Adam([theirs], lr=0.01, betas=(0.9, 0.999), eps=1e-8)

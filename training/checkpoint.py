@@ -13,7 +13,9 @@ from lagvis.errors import NotFiniteError
 from lagvis.training.model import Model
 from lagvis.tree import named_leaves
 
-FORMAT = 2
+FORMAT = 3
+# Metadata that format 2 called otherwise: {its name: today's}.
+FORMAT_2_NAMES = {"as_digits": "mnist_style", "paper": "background", "rate": "learning_rate"}
 SCALINGS = ("x_scaling", "y_scaling")
 
 
@@ -75,11 +77,11 @@ def arrays_and_metadata(checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], 
         "unit": model.unit,
         "feature_names": model.feature_names,
         "label_names": model.label_names,
-        "as_digits": model.mnist_style,
-        "paper": model.background,
+        "mnist_style": model.mnist_style,
+        "background": model.background,
         "epoch": checkpoint.epoch,
         "step": checkpoint.step,
-        "rate": checkpoint.learning_rate,
+        "learning_rate": checkpoint.learning_rate,
         "best_epoch": checkpoint.best_epoch,
         "best_loss": checkpoint.best_loss if checkpoint.best_epoch else None,
         "data": checkpoint.data,

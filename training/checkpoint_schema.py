@@ -133,8 +133,9 @@ def check_totals(model: Model, totals: Any) -> None:
     """ValueError unless the sums of an epoch that has begun are those of such a model, or there are none."""
     kind = {"squared_error": (model.widths[-1],)} if model.target_names else {"correct": ()}
     plain: dict[str, Any] = {"loss": (), "weight": ()} | kind
+    optional: dict[str, Any] = {"rows": (), "objective": ()}
     found = {name: leaf.shape for name, leaf in named_leaves(totals)}
-    if totals and found not in (plain, plain | {"rows": ()}):
+    if totals and not plain.items() <= found.items() <= (plain | optional).items():
         raise ValueError("sums that do not belong to such a network")
     if not all_finite(totals):
         raise ValueError("sums that are no numbers")

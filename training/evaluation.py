@@ -26,38 +26,54 @@ class StopRequestedError(Exception):
 
 @dataclass(frozen=True)
 class Metrics:
-    """Of classes: mean cross-entropy, accuracy (0..1) and confusion counts (K, K), true by row, said by column.
+    """How well a network does on some rows.
 
-    Of weighted rows the loss is the weighted mean; accuracy counts rows, whatever they weigh.
-
-    Of numbers: the mean squared error over rows and targets in the user's unit squared, and per target its root.
+    loss       mean over rows; for classes the cross-entropy, without label smoothing and class weights; for regression
+               the mean over targets of the squared error in standardised units (1: always predicting the mean)
+    accuracy   share of rows, 0..1; classes only
+    errors     root mean square error of each target, in the user's unit; regression only
+    confusion  counts (K, K), target classes by row and predicted classes by column; classes only, if counted
+    objective  what training minimises, with label smoothing and class weights; None where it is the loss
     """
 
     loss: float
     accuracy: float | None = None
     errors: tuple[float, ...] = ()
     confusion: np.ndarray | None = None
+    objective: float | None = None
 
     @classmethod
     def of(cls, totals: dict[str, np.ndarray], model: Model) -> "Metrics":
-        """Totals of the step (network/step.py) as means, with standardised targets taken back to the user's unit."""
+        """Return the means of the totals of a step (network/step.py)."""
         weight = float(totals["weight"])
+        rows = float(totals.get("rows", weight))
+        loss = float(totals["loss"]) / rows
         if model.y_scaling is not None:
-            squared = totals["squared_error"] * model.y_scaling.deviation**2 / weight
-            return cls(loss=float(squared.mean()), errors=tuple(float(root) for root in np.sqrt(squared)))
-        confusion = totals["confusion"].astype(np.int64) if "confusion" in totals else None
-        accuracy = float(totals["correct"]) / float(totals.get("rows", weight))
-        return cls(float(totals["loss"]) / weight, accuracy, confusion=confusion)
+            errors = np.sqrt(totals["squared_error"] / rows) * model.y_scaling.deviation
+            return cls(loss, errors=tuple(map(float, errors)))
+        return cls(
+            loss,
+            accuracy=float(totals["correct"]) / rows,
+            confusion=totals["confusion"].astype(np.int64) if "confusion" in totals else None,
+            objective=float(totals["objective"]) / weight if "objective" in totals else None,
+        )
 
     @property
     def finite(self) -> bool:
-        """Whether the loss is a number."""
-        return math.isfinite(self.loss)
+        """Whether loss and objective are finite numbers."""
+        return math.isfinite(self.loss) and (self.objective is None or math.isfinite(self.objective))
 
 
-def zero_totals(model: Model, dtype: str, *, confusion: bool = False, weighted: bool = False) -> dict[str, np.ndarray]:
-    """Empty running totals for the step, on the host; of weighted rows their number is counted too."""
+def zero_totals(
+    model: Model, dtype: str, *, confusion: bool = False, weighted: bool = False, objective: bool = False
+) -> dict[str, np.ndarray]:
+    """Return the totals before the first row, on the host, with those that are asked for.
+
+    Where rows are `weighted` they are also counted; `objective` adds the total that is minimised.
+    """
     totals = {"loss": np.zeros((), dtype), "weight": np.zeros((), dtype)}
+    if objective:
+        totals["objective"] = np.zeros((), dtype)
     if model.y_scaling is not None:
         return totals | {"squared_error": np.zeros(model.widths[-1], dtype)}
     totals["correct"] = np.zeros((), dtype)

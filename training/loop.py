@@ -69,6 +69,16 @@ def step_groups(
                 yield StepGroup(inputs, tree_map(backend.asarray, zero), step, float(rates[-1]))
 
 
+def continued_totals(totals: dict[str, np.ndarray], zero: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the totals of a checkpoint, if any, by the names of `zero`, float64.
+
+    A checkpoint taken without label smoothing has no objective of its own: it is the loss.
+    """
+    if not totals:
+        return tree_map(np.float64, zero)
+    return {name: totals["loss"] if name == "objective" and name not in totals else totals[name] for name in zero}
+
+
 class Stopwatch:
     """Seconds of training, counted while a `with` block of it is open."""
 
@@ -126,12 +136,14 @@ class Trainer:
         # The newest checkpoint; a run that diverges ends with it.
         self.newest = start or Checkpoint(self.model, initial_state(recipe, self.model), epoch=0, step=0)
         self.newest = replace(self.newest, data=dataset.digest)
-        zero = zero_totals(self.model, recipe.dtype, weighted=bool(weights))
+        weighted = bool(weights)
+        objective = weighted or recipe.label_smoothing > 0
+        zero = zero_totals(self.model, recipe.dtype, weighted=weighted, objective=objective)
         self.state = TrainingState(
             arrays=self.to_device(self.newest.state),
             step=self.newest.step,
             learning_rate=self.newest.learning_rate,
-            totals=self.newest.totals or tree_map(np.float64, zero),
+            totals=continued_totals(self.newest.totals, zero),
         )
         self.groups = step_groups(recipe, plan, backend, zero, self.state.step)
         self.next_group: StepGroup | None = None

@@ -63,8 +63,8 @@ class Model:
         return sum((n_in + 1) * n_out for n_in, n_out in pairwise(self.widths))
 
     def baseline(self, y: np.ndarray) -> float | None:
-        """The loss on targets y (N, n_out) of always predicting the training part's mean; None for classes."""
-        return None if self.y_scaling is None else float(np.mean((y - self.y_scaling.mean) ** 2))
+        """Return the loss on targets y (N, n_out) of always predicting the training mean; None for classes."""
+        return None if self.y_scaling is None else float(np.mean(self.y_scaling.apply(y) ** 2))
 
     def prepare(self, x: np.ndarray, y: np.ndarray, dtype: str) -> dict[str, np.ndarray]:
         """Rows of a data set as the step's `data` on the host: bytes stay bytes, numbers are standardised."""

@@ -30,7 +30,7 @@ def run(backend, scan, dtype):
     return tree_map(backend.to_numpy, scan(tree_map(backend.asarray, state), inputs, constants))
 
 
-def test_scan_means_the_plain_loop(backend_of, dtype):
+def test_scan_equals_plain_scan(backend_of, dtype):
     backend = backend_of(dtype)
     found, expected = run(backend, backend.scan(step), dtype), run(backend, plain_scan(step), dtype)
     state, inputs, constants = example("float64")
@@ -45,7 +45,7 @@ def test_scan_means_the_plain_loop(backend_of, dtype):
 
 
 @pytest.mark.parametrize("kind", ["uint8", "int32", "float32", "float64"])
-def test_arrays_go_there_and_back_as_copies_of_their_own_type(backend, kind):
+def test_asarray_and_to_numpy_copy_and_keep_dtype(backend, kind):
     host = np.arange(6).reshape(2, 3).astype(kind)
     array = backend.asarray(host)
     host[0, 0] = 77
@@ -57,7 +57,7 @@ def test_arrays_go_there_and_back_as_copies_of_their_own_type(backend, kind):
     assert backend.to_numpy(backend.asarray(np.array(3, kind))).shape == ()
 
 
-def test_fixed_arrays_serve_many_runs_and_a_returned_state_the_next(backend):
+def test_scan_constants_unchanged_and_state_usable_in_next_run(backend):
     state, inputs, constants = example("float64")
     scan = backend.scan(step)
     state = tree_map(backend.asarray, state)
@@ -77,7 +77,7 @@ def test_backend_reports_dtype_and_versions_as_text(backend_of, dtype):
 
 
 @pytest.mark.parametrize("name", ["jax", "jax-uncompiled"])
-def test_synchronize_waits_for_what_jax_still_computes(name):
+def test_synchronize_waits_for_jax(name):
     from tests.conftest import open_backend
 
     backend = open_backend(name, "float64")
@@ -88,7 +88,7 @@ def test_synchronize_waits_for_what_jax_still_computes(name):
     assert result["W"].is_ready()
 
 
-def test_jax_compiles_once_a_shape_whatever_the_values(request):
+def test_jax_scan_compiles_once_for_each_shape_and_donates_state(request):
     from tests.conftest import open_backend
 
     backend = open_backend("jax", "float64")

@@ -64,19 +64,19 @@ def stub(monkeypatch, *, driver=13000, runtime=13020, count=1, nvrtc=None, cubla
         ({"cublas": False}, 0, "no cuBLAS", "cuda13"),
     ],
 )
-def test_each_cause_has_its_sentence_and_its_remedy(monkeypatch, answers, ordinal, reason, remedy):
+def test_probe_missing_part_raises_reason_and_remedy(monkeypatch, answers, ordinal, reason, remedy):
     with pytest.raises(DeviceError) as caught:
         cupy_backend.probe(stub(monkeypatch, **answers), ordinal)
     assert reason in caught.value.reason
     assert remedy in caught.value.remedy
 
 
-def test_nothing_missing_is_no_error(monkeypatch):
+def test_probe_complete_installation_returns(monkeypatch):
     assert cupy_backend.probe(stub(monkeypatch), 0) is None
 
 
 @pytest.mark.parametrize("value", ["-1", "", "7"])
-def test_devices_hidden_by_the_environment_are_named_with_the_value(monkeypatch, value):
+def test_probe_hidden_devices_names_the_variable(monkeypatch, value):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
     with pytest.raises(DeviceError, match="CUDA_VISIBLE_DEVICES") as caught:
         cupy_backend.probe(stub(monkeypatch, count=RuntimeError("cudaErrorNoDevice")), 0)
@@ -91,7 +91,7 @@ def test_devices_hidden_by_the_environment_are_named_with_the_value(monkeypatch,
         (13010, "CuPy is not installed", "cuda13"),
     ],
 )
-def test_without_cupy_the_extra_that_fits_the_driver_is_proposed(monkeypatch, driver, reason, extra):
+def test_import_cupy_missing_proposes_extra_for_the_driver(monkeypatch, driver, reason, extra):
     monkeypatch.setitem(sys.modules, "cupy", None)
     monkeypatch.setattr(cupy_backend, "driver_version", lambda: driver)
 
@@ -116,7 +116,7 @@ def hide(hidden):
     return importing
 
 
-def test_a_broken_cupy_is_not_called_missing(monkeypatch):
+def test_import_cupy_broken_is_not_called_missing(monkeypatch):
     def broken(name, *args, real=__import__):
         if name == "cupy":
             raise ImportError("libcudart.so.13: cannot open shared object file\nmore")
@@ -146,7 +146,7 @@ def importing(monkeypatch, answer):
     [types.ModuleType("cupy"), ImportError("undefined symbol"), OSError(2, "No such file", "/proc/x")],
     ids=repr,
 )
-def test_two_wheels_over_each_other_are_named_with_one_command(monkeypatch, tmp_path, answer):
+def test_import_cupy_two_wheels_names_both_and_one_command(monkeypatch, tmp_path, answer):
     for name in ("cupy-cuda12x", "cupy-cuda13x"):
         folder = tmp_path / f"{name.replace('-', '_')}-13.0.dist-info"
         folder.mkdir()
@@ -160,7 +160,7 @@ def test_two_wheels_over_each_other_are_named_with_one_command(monkeypatch, tmp_
 
 
 @pytest.mark.parametrize(("value", "folder"), [("/proc/x", "/proc/x"), (None, "/nobody/.cupy/kernel_cache")])
-def test_a_cache_folder_that_cannot_be_made_names_the_variable(monkeypatch, value, folder):
+def test_import_cupy_unwritable_cache_names_the_variable(monkeypatch, value, folder):
     monkeypatch.setenv("HOME", "/nobody")
     monkeypatch.delenv("CUPY_CACHE_DIR", raising=False)
     if value:
@@ -174,7 +174,7 @@ def test_a_cache_folder_that_cannot_be_made_names_the_variable(monkeypatch, valu
 
 
 @pytest.mark.parametrize("writable", [True, False])
-def test_a_gpu_that_does_not_compute_beside_a_read_only_cache_names_the_variable(monkeypatch, tmp_path, writable):
+def test_open_backend_read_only_cache_names_the_variable(monkeypatch, tmp_path, writable):
     monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path if writable else tmp_path / "gone"))
     monkeypatch.setattr(cupy_backend, "import_cupy", StandIn)
     monkeypatch.setattr(cupy_backend, "probe", lambda cupy, ordinal: None)
@@ -184,7 +184,7 @@ def test_a_gpu_that_does_not_compute_beside_a_read_only_cache_names_the_variable
     assert ("CUPY_CACHE_DIR" in caught.value.remedy) != writable
 
 
-def test_the_driver_is_asked_without_any_array_library(monkeypatch):
+def test_driver_version_needs_no_array_library(monkeypatch):
     def driver(status):
         def ask(pointer):
             pointer._obj.value = 12080
@@ -246,7 +246,7 @@ class StandIn:
         return np.array(array)
 
 
-def test_everything_happens_on_one_stream_of_our_own():
+def test_cupy_backend_uses_one_stream_of_its_own():
     stand_in = StandIn()
     backend = cupy_backend.CupyBackend(stand_in, numpy_namespace, 1, "float64")
     optimizer = sgd(momentum=0.9)
@@ -308,7 +308,7 @@ def recorded_calls():
     return sorted(xp.heard)
 
 
-def test_every_array_function_of_the_step_exists_in_cupy_with_that_signature():
+def test_array_functions_of_the_step_fit_cupy_signatures():
     try:
         import array_api_compat.cupy as cupy_namespace
         import cupy
@@ -325,13 +325,13 @@ def test_every_array_function_of_the_step_exists_in_cupy_with_that_signature():
             inspect.signature(function).bind(*[None] * positional, **dict.fromkeys(keywords))
 
 
-def test_no_word_that_makes_cupy_wait_for_the_host_is_used():
+def test_step_uses_no_function_that_synchronizes_cupy():
     waiting = {"clip", "sign", "take_along_axis", "nonzero", "unique_values", "unique_all", "asarray", "any", "all"}
     assert not waiting & {name for name, _, _ in recorded_calls()}
 
 
 @pytest.mark.parametrize("kind", ["classes", "numbers"])
-def test_no_value_of_a_span_returns_to_the_host(kind):
+def test_step_takes_no_value_to_the_host(kind):
     """jax.eval_shape computes nothing, so that any look at a value raises."""
     try:
         import jax

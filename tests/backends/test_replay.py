@@ -113,7 +113,7 @@ def opened(request):
 
 
 @pytest.mark.parametrize("hard", STEPS, ids=lambda step: step.__name__)
-def test_replayed_equals_plain_bit_for_bit(opened, hard, dtype):
+def test_replay_equals_plain_loop_bit_for_bit(opened, hard, dtype):
     results = []
     for compiled in (True, False):
         backend = opened(dtype, compiled)
@@ -134,7 +134,7 @@ def test_replayed_equals_plain_bit_for_bit(opened, hard, dtype):
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
-def test_training_replayed_equals_plain_bit_for_bit(opened, activation, momentum, dtype, weighted):
+def test_replay_of_training_equals_plain_loop_bit_for_bit(opened, activation, momentum, dtype, weighted):
     rng = np.random.default_rng(0)
     widths = (7, 5, 4, 3)
     params = [{"W": rng.normal(size=shape).astype(dtype), "b": np.zeros(shape[1], dtype)} for shape in pairwise(widths)]
@@ -161,7 +161,7 @@ def test_training_replayed_equals_plain_bit_for_bit(opened, activation, momentum
     assert_same_bits(*results)
 
 
-def test_a_step_is_recorded_once_for_all_spans_of_its_shapes(opened):
+def test_recorded_scan_records_once_for_each_shape(opened):
     backend = opened("float64")
     seen = []
 
@@ -176,7 +176,7 @@ def test_a_step_is_recorded_once_for_all_spans_of_its_shapes(opened):
     assert len(seen) == 1
 
 
-def test_a_step_that_comes_once_is_not_recorded(opened):
+def test_recorded_scan_single_step_is_not_recorded(opened):
     backend = opened("float64")
     seen = []
 
@@ -190,14 +190,14 @@ def test_a_step_that_comes_once_is_not_recorded(opened):
     assert seen == [type(state["a"])]
 
 
-def test_what_a_recorder_cannot_follow_is_an_error(opened):
+def test_recorded_scan_result_without_array_raises(opened):
     backend = opened("float64")
     state, inputs, constants = problem(backend)
     with pytest.raises(TypeError, match="an array for each array"):
         backend.scan(lambda state, i, r, x: {"a": 1.0, "b": state["b"]})(state, inputs, constants)
 
 
-def test_a_step_cannot_branch_on_a_value(opened):
+def test_recorded_scan_branch_on_value_raises(opened):
     backend = opened("float64")
     state, inputs, constants = problem(backend)
     with pytest.raises(TypeError, match="cannot use the value"):
@@ -205,14 +205,14 @@ def test_a_step_cannot_branch_on_a_value(opened):
 
 
 @pytest.mark.parametrize("ask", [float, int, lambda r: r.item()], ids=["float", "int", "item"])
-def test_a_step_cannot_take_a_value_to_the_host(opened, ask):
+def test_recorded_scan_value_to_host_raises(opened, ask):
     backend = opened("float64")
     state, inputs, constants = problem(backend)
     with pytest.raises((TypeError, AttributeError)):
         backend.scan(lambda state, i, r, x: {"a": state["a"] * ask(r), "b": state["b"]})(state, inputs, constants)
 
 
-def test_torch_cannot_write_into_an_array():
+def test_recorded_scan_torch_in_place_method_raises():
     open_backend("torch", "float64")
     backend = select("cpu", "torch", "float64")
     state, inputs, constants = problem(backend)

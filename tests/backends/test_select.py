@@ -42,7 +42,7 @@ MISSING = DeviceError("CuPy is not installed", "install it")
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:-1", "CPU", "cuda:1.5", "", "auto:0"])
-def test_a_device_that_does_not_exist_is_a_mistake_of_usage(device):
+def test_select_unknown_device_raises_usage_error(device):
     with pytest.raises(DeviceUsageError, match="there is no device") as caught:
         select(device)
     assert caught.value.exit_code == 2
@@ -51,35 +51,35 @@ def test_a_device_that_does_not_exist_is_a_mistake_of_usage(device):
 @pytest.mark.parametrize(
     ("device", "backend"), [("cuda", "numpy"), ("cuda:1", "numpy"), ("cpu", "cupy"), ("cpu", "tensorflow")]
 )
-def test_pairs_that_exclude_each_other_are_mistakes_of_usage(device, backend):
+def test_select_backend_without_that_device_raises_usage_error(device, backend):
     with pytest.raises(DeviceUsageError):
         select(device, backend)
 
 
-def test_an_unknown_dtype_is_a_mistake_of_usage():
+def test_select_unknown_dtype_raises_usage_error():
     with pytest.raises(DeviceUsageError, match="float16"):
         select("cpu", dtype="float16")
 
 
-def test_cpu_is_numpy_and_says_nothing():
+def test_select_cpu_is_numpy_without_fallback():
     chosen = select("cpu", dtype="float64")
     assert (chosen.name, chosen.device, chosen.dtype, chosen.fallback) == ("numpy", "cpu", "float64", None)
 
 
-def test_auto_takes_the_gpu_that_computes(monkeypatch):
+def test_select_auto_takes_working_gpu(monkeypatch):
     library(monkeypatch, "cupy", devices=("cuda:0", "cuda:1"))
     chosen = select("auto")
     assert (chosen.device, chosen.fallback) == ("cuda:0", None)
 
 
-def test_auto_falls_back_to_numpy_and_says_why_and_what_mends_it(monkeypatch):
+def test_select_auto_without_gpu_falls_back_with_reason_and_remedy(monkeypatch):
     library(monkeypatch, "cupy", error=MISSING)
     chosen = select("auto")
     assert (chosen.name, chosen.device) == ("numpy", "cpu")
     assert chosen.fallback == "No GPU is used: CuPy is not installed. To fix it: install it."
 
 
-def test_auto_falls_back_when_the_gpu_is_there_and_does_not_compute(monkeypatch):
+def test_select_auto_broken_gpu_falls_back(monkeypatch):
     library(monkeypatch, "cupy", devices=("cuda:0",), broken=("cuda:0",))
     chosen = select("auto")
     assert chosen.name == "numpy"
@@ -87,14 +87,14 @@ def test_auto_falls_back_when_the_gpu_is_there_and_does_not_compute(monkeypatch)
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:3"])
-def test_an_explicit_gpu_never_falls_back(monkeypatch, device):
+def test_select_explicit_gpu_missing_raises(monkeypatch, device):
     library(monkeypatch, "cupy", error=MISSING)
     with pytest.raises(DeviceError, match="CuPy is not installed") as caught:
         select(device)
     assert caught.value.exit_code == 4
 
 
-def test_auto_with_a_library_looks_for_the_gpu_there(monkeypatch):
+def test_select_auto_with_backend_uses_its_gpu(monkeypatch):
     library(monkeypatch, "torch", devices=("cuda:0", "cpu"))
     assert select("auto", "torch").device == "cuda:0"
     library(monkeypatch, "torch", devices=("cpu",))
@@ -108,26 +108,26 @@ def test_auto_with_a_library_looks_for_the_gpu_there(monkeypatch):
 
 
 @pytest.mark.parametrize("value", ["-1", "", "7"])
-def test_auto_names_the_variable_that_hides_the_gpu_with_its_value(monkeypatch, value):
+def test_select_auto_hidden_gpu_names_the_variable(monkeypatch, value):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
     library(monkeypatch, "torch", devices=("cpu",))
     assert f"CUDA_VISIBLE_DEVICES is set to {value!r}" in select("auto", "torch").fallback
 
 
-def test_auto_with_cupy_has_no_cpu_to_fall_back_to(monkeypatch):
+def test_select_auto_cupy_missing_raises(monkeypatch):
     library(monkeypatch, "cupy", error=MISSING)
     with pytest.raises(DeviceError):
         select("auto", "cupy")
 
 
-def test_a_named_library_that_is_missing_is_an_error_even_with_auto(monkeypatch):
+def test_select_auto_named_library_missing_raises(monkeypatch):
     monkeypatch.setitem(BACKENDS, "torch", ("tests.no_such_module", "PyTorch", ("cpu", "cuda")))
     monkeypatch.setitem(sys.modules, "tests.no_such_module", None)
     with pytest.raises(DeviceError, match="PyTorch"):
         select("auto", "torch")
 
 
-def test_where_only_another_library_sees_the_gpu_it_is_named(monkeypatch):
+def test_select_cuda_names_another_library_with_gpu(monkeypatch):
     library(monkeypatch, "cupy", error=MISSING)
     library(monkeypatch, "torch", devices=("cuda:0", "cpu"))
     library(monkeypatch, "jax", devices=("cpu",))
@@ -140,7 +140,7 @@ def test_where_only_another_library_sees_the_gpu_it_is_named(monkeypatch):
     assert "--backend" not in str(caught.value)
 
 
-def test_a_backend_that_computes_wrong_numbers_is_refused():
+def test_self_test_wrong_numbers_raises():
     class Wrong(ReadOnlyBackend):
         def to_numpy(self, array):
             return super().to_numpy(array) + 1
@@ -149,7 +149,7 @@ def test_a_backend_that_computes_wrong_numbers_is_refused():
         self_test(Wrong("float32"), "fix it")
 
 
-def test_a_backend_that_throws_is_refused_with_its_first_line():
+def test_self_test_exception_raises_with_first_line():
     class Throwing(ReadOnlyBackend):
         def asarray(self, host):
             raise OSError("no room in the cache\nsecond line")

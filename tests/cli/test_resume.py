@@ -146,6 +146,8 @@ def test_resume_other_threads_reports_different_bytes(data_file, capsys):
     assert "threads 1 -> 2: the bytes will differ from those of an unbroken run." in capsys.readouterr().err
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["torch", "jax"])
 def test_resume_keeps_the_backend_unless_another_is_named(data_file, capsys, name):
     pytest.importorskip(name)
@@ -161,7 +163,7 @@ def test_resume_keeps_the_backend_unless_another_is_named(data_file, capsys, nam
 # --- metrics.csv over everything that may happen (CASES: killed, half a row)
 
 
-@pytest.mark.parametrize("tail", ["3,0.1", "3,9,280", "\n", "2,6,560,0.02,1,1,1,1,1\n", "3,9,840,0.02,1,1,1,1,1\n"])
+@pytest.mark.parametrize("tail", ["3,0.1", "3,9,280", "\n", "2,6,560,0.02,1,1,1,1,1,1\n", "3,9,840,0.02,1,1,1,1,1,1\n"])
 def test_resume_metrics_hold_every_epoch_once(data_file, tail):
     assert new(data_file, "-e", "5") == 0
     whole = [row[:-1] for row in metrics()]
@@ -352,8 +354,8 @@ def test_resume_report_of_fewer_epochs_is_replaced(data_file, monkeypatch, capsy
     [
         ("environment.json", '{"threads": "two", "device": 5, "backend": "abacus", "compiled": 3, "sha256": [1]}'),
         ("report.json", '{"finished": "completed"}'),
-        ("metrics.csv", "epoch\n1,3,240,0.02,1,1,1,1,abc\n2,6,480,0.02,1,1,1,1,1\n"),
-        ("metrics.csv", "epoch\n1,3,240,0.02,1,1,1,1," + "9" * 140_000 + "\n"),
+        ("metrics.csv", "epoch\n1,3,240,0.02,1,1,1,1,1,abc\n2,6,480,0.02,1,1,1,1,1,1\n"),
+        ("metrics.csv", "epoch\n1,3,240,0.02,1,1,1,1,1," + "9" * 140_000 + "\n"),
         ("metrics.csv", 'epoch\n"1,3\n'),
     ],
 )

@@ -48,7 +48,7 @@ def recipe_for(regression, dtype, **changes):
 
 @pytest.mark.parametrize("regression", [False, True], ids=["classes", "numbers"])
 @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
-def test_every_backend_agrees_within_a_few_units_in_the_last_place(backend_of, dtype, activation, regression):
+def test_compare_every_backend_within_bounds(backend_of, dtype, activation, regression):
     recipe = recipe_for(regression, dtype, activation=activation)
     dataset = NUMBERS if regression else PICTURES
     found = compare_backends(recipe, dataset, make_plan(recipe, dataset), [backend_of(dtype)], 5)
@@ -57,7 +57,7 @@ def test_every_backend_agrees_within_a_few_units_in_the_last_place(backend_of, d
     assert not failures, failures
 
 
-def test_every_backend_agrees_on_a_weighted_loss(backend_of, dtype):
+def test_compare_weighted_loss_within_bounds(backend_of, dtype):
     recipe = recipe_for(False, dtype, class_weights="balanced")
     rare = np.flatnonzero((PICTURES.y_train > 0) | (np.arange(300) % 8 == 0))
     dataset = replace(PICTURES, x_train=PICTURES.x_train[rare], y_train=PICTURES.y_train[rare])
@@ -67,7 +67,7 @@ def test_every_backend_agrees_on_a_weighted_loss(backend_of, dtype):
 
 
 @pytest.mark.parametrize("name", PARAMS)
-def test_a_whole_run_has_the_same_start_order_and_nearly_the_same_end(name):
+def test_fit_every_backend_ends_close_to_numpy(name):
     recipe = recipe_for(False, "float64", epochs=2)
     plan = make_plan(recipe, PICTURES)
 
@@ -119,7 +119,7 @@ class NotANumber(ReadOnlyBackend):
 
         def run(state, inputs, constants):
             moved = right(state, inputs, constants)
-            return moved | {"totals": moved["totals"] | {"loss": moved["totals"]["loss"] * np.nan}}
+            return moved | {"totals": moved["totals"] | {"objective": moved["totals"]["objective"] * np.nan}}
 
         return run
 
@@ -128,7 +128,7 @@ class NotANumber(ReadOnlyBackend):
     ("broken", "failing"),
     [(SwappedSign, "params.0.W"), (WrongExponential, "grads.0.W"), (NotANumber, "loss")],
 )
-def test_a_broken_backend_fails_where_it_is_broken(broken, failing, dtype):
+def test_compare_broken_backend_fails_at_the_broken_tensor(broken, failing, dtype):
     recipe = recipe_for(False, dtype)
     found = compare_backends(recipe, PICTURES, make_plan(recipe, PICTURES), [broken(dtype)], 3)
     assert not found.passed
@@ -136,7 +136,7 @@ def test_a_broken_backend_fails_where_it_is_broken(broken, failing, dtype):
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_compare_exits_with_1_for_a_broken_backend_and_0_without(monkeypatch, capsys, as_json):
+def test_compare_command_broken_backend_returns_1(monkeypatch, capsys, as_json):
     arguments = ["--recipe", "paper", "--steps", "2", "--backends", "numpy,torch", *(["--json"] if as_json else [])]
     monkeypatch.setattr(registry, "select", lambda device, name, dtype, compiled=True: ReadOnlyBackend(dtype))
     assert compare.main(arguments) == 0
@@ -148,7 +148,7 @@ def test_compare_exits_with_1_for_a_broken_backend_and_0_without(monkeypatch, ca
 
 
 @pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
-def test_right_backends_pass_where_terms_cancel(name, dtype):
+def test_compare_cancelling_terms_within_bounds(name, dtype):
     """A network that has learned noise by heart: p - t is small, and what it was made of is not."""
     backend = open_backend(name, dtype)
     noise = np.random.default_rng(1)
@@ -162,7 +162,7 @@ def test_right_backends_pass_where_terms_cancel(name, dtype):
     assert found.passed, [d for d in found.differences if not d.passed]
 
 
-def test_a_row_of_weight_2_has_the_scale_of_two_rows():
+def test_magnitudes_row_of_weight_2_equals_two_rows():
     recipe = recipe_for(False, "float64")
     model = Model.of(recipe, PICTURES, np.arange(300))
     state, rows = initial_state(recipe, model), np.array([0, 1, 1, 2])
@@ -172,7 +172,7 @@ def test_a_row_of_weight_2_has_the_scale_of_two_rows():
     assert weighted == pytest.approx(twice, rel=1e-6)
 
 
-def test_rows_at_a_kink_are_counted_and_replaced_in_the_judged_step():
+def test_compare_rows_at_kink_are_counted_and_replaced():
     """A unit with z = 0 exactly in one row: its side is a matter of rounding, so no backend may be judged by it."""
     recipe = recipe_for(False, "float32", momentum=0.0, schedule="constant", batch_size=300, validation=0)
     found = compare_backends(recipe, PICTURES, make_plan(recipe, PICTURES), [ReadOnlyBackend("float32")], 1)
@@ -185,7 +185,7 @@ def test_rows_at_a_kink_are_counted_and_replaced_in_the_judged_step():
     assert sum(kink.layer == 0 and kink.z == 0.0 for kink in found.kinks) == 16
 
 
-def test_of_several_failures_the_largest_is_shown_and_a_nan_stays():
+def test_compare_several_failures_reports_largest_or_nan():
     class Worsening(ReadOnlyBackend):
         """Off by a little in step 1, by much in step 2, by little again in step 3; or NaN in step 2."""
 
@@ -198,7 +198,7 @@ def test_of_several_failures_the_largest_is_shown_and_a_nan_stays():
                 calls.append(1)
                 moved = right(state, inputs, constants)
                 error = self.errors[(len(calls) - 1) // 2]  # each step is taken twice: judged, and free
-                return moved | {"totals": moved["totals"] | {"loss": moved["totals"]["loss"] * (1 + error)}}
+                return moved | {"totals": moved["totals"] | {"objective": moved["totals"]["objective"] * (1 + error)}}
 
             return run
 

@@ -49,7 +49,7 @@ def table(rows=400, *, names=()):
     return as_classification(Source("t", x[:half], y[:half], x[half:], y[half:], {}, feature_names=names))
 
 
-def test_the_most_confident_mistakes_are_those_of_a_sort_by_hand():
+def test_diagnose_mistakes_are_sorted_by_confidence():
     dataset = noisy()
     model, params = trained(dataset)
     found = diagnose(model, params, dataset, seed=0)
@@ -66,7 +66,7 @@ def test_the_most_confident_mistakes_are_those_of_a_sort_by_hand():
         np.testing.assert_array_equal(mistake.x, dataset.x_test[mistake.row].reshape(6, 6))
 
 
-def test_a_calibration_is_that_of_scikit_learn():
+def test_calibration_curve_equals_scikit_learn():
     rng = np.random.default_rng(0)
     probability = rng.uniform(0.2, 1.0, 3000)
     right = rng.uniform(size=3000) < probability**2
@@ -80,12 +80,12 @@ def test_a_calibration_is_that_of_scikit_learn():
     assert found.error == pytest.approx(np.sum(shares * np.abs(theirs_right - theirs_probability)), rel=1e-12)
 
 
-def test_probabilities_of_exactly_one_and_zero_have_a_bin():
+def test_calibration_curve_probability_zero_or_one_has_a_bin():
     found = calibration_curve(np.array([0.0, 1.0, 1.0]), np.array([False, True, True]))
     assert (found.counts[0], found.counts[-1], found.error) == (1, 2, 0.0)
 
 
-def test_activity_is_the_share_of_rows_above_zero_and_dead_units_are_zero():
+def test_diagnose_activity_is_share_of_rows_above_zero():
     dataset = classes(120, test_rows=50)
     model, params = trained(dataset, hidden=(8, 5), dtype="float64")
     params[0]["b"][3] = -1e6
@@ -99,7 +99,7 @@ def test_activity_is_the_share_of_rows_above_zero_and_dead_units_are_zero():
 
 
 @pytest.mark.parametrize("keys", [{"activation": "tanh"}, {"hidden": ()}])
-def test_units_that_are_never_off_have_no_activity(keys):
+def test_diagnose_without_relu_units_has_no_activity(keys):
     dataset = classes(120)
     assert diagnose(*trained(dataset, **keys), dataset, seed=0).activity == ()
 
@@ -119,7 +119,7 @@ class Network(BaseEstimator):
 
 
 @pytest.mark.parametrize("kind", ["classes", "numbers"])
-def test_importance_is_that_of_scikit_learn_within_its_spread(kind, monkeypatch):
+def test_permutation_importance_equals_scikit_learn_within_spread(kind, monkeypatch):
     monkeypatch.setattr(diagnostics, "REPEATS", 30)
     dataset = table() if kind == "classes" else numbers(200, test_rows=200)
     model, params = trained(dataset, epochs=10, **({} if kind == "classes" else {"loss": "mse", "lr": 0.02}))
@@ -135,7 +135,7 @@ def test_importance_is_that_of_scikit_learn_within_its_spread(kind, monkeypatch)
     assert (found.of, found.rows) == (dataset.x_test.shape[1], 200)
 
 
-def test_features_have_the_names_of_the_table_and_the_seed_says_the_rest():
+def test_importance_has_feature_names_and_depends_on_seed():
     names = ("a", "b", "c", "d")
     dataset = table(names=names)
     model, params = trained(dataset, epochs=5)
@@ -146,7 +146,7 @@ def test_features_have_the_names_of_the_table_and_the_seed_says_the_rest():
     assert once.mean.tolist() != other.mean.tolist()
 
 
-def test_features_are_told_by_their_columns_in_the_file(tmp_path):
+def test_importance_columns_are_those_of_the_file(tmp_path):
     """The label stands in the second column, so that the second feature stands in the third."""
     rng = np.random.default_rng(2)
     rows = [f"{a},{'ab'[b > 0]},{b}" for a, b in rng.normal(size=(300, 2)).round(3).tolist()]
@@ -162,7 +162,7 @@ def test_features_are_told_by_their_columns_in_the_file(tmp_path):
     assert diagnose(model, params, dataset, seed=0).importance.columns[0] == 2
 
 
-def test_of_many_features_those_with_large_weights_are_tried(monkeypatch):
+def test_importance_of_many_features_tests_largest_weights(monkeypatch):
     monkeypatch.setattr(diagnostics, "MAX_FEATURES", 2)
     names = ("a", "b", "c", "d")
     dataset = table(names=names)
@@ -173,14 +173,14 @@ def test_of_many_features_those_with_large_weights_are_tried(monkeypatch):
     assert found.of == 4
 
 
-def test_too_few_rows_have_no_importance():
+def test_importance_too_few_rows_is_none():
     dataset = table(30)
     model, params = trained(dataset)
     x, y = dataset.x_test, dataset.y_test
     assert permutation_importance(model, params, x, y, (), generator(0, "findings")) is None
 
 
-def test_numbers_are_predicted_and_true_in_the_users_unit():
+def test_diagnose_regression_predicted_and_target_in_users_unit():
     dataset = numbers(120)
     model, params = trained(dataset, loss="mse")
     found = diagnose(model, params, dataset, seed=0)
@@ -190,7 +190,7 @@ def test_numbers_are_predicted_and_true_in_the_users_unit():
     assert (found.mistakes, found.calibration, found.weights) == ((), None, None)
 
 
-def test_more_rows_than_the_time_allows_are_drawn_by_the_seed(monkeypatch):
+def test_diagnose_too_many_rows_samples_by_seed(monkeypatch):
     dataset = noisy()
     model, params = trained(dataset)
     monkeypatch.setattr(diagnostics, "MAX_PRODUCTS", 40 * model.parameters)
@@ -210,7 +210,7 @@ def test_more_rows_than_the_time_allows_are_drawn_by_the_seed(monkeypatch):
         ((24,), None), ((24, 1), None), ((1, 24), None), ((2, 3, 4), None), ((2, 2, 2, 3), None),
     ],
 )  # fmt: skip
-def test_what_is_a_picture_is_upright(shape, expected):
+def test_as_images_by_shape(shape, expected):
     rng = np.random.default_rng(0)
     x = rng.integers(0, 255, (2, int(np.prod(shape))))
     found = as_images(x, shape)
@@ -224,11 +224,11 @@ def test_what_is_a_picture_is_upright(shape, expected):
     )
 
 
-def test_large_pictures_are_kept_small():
+def test_as_images_large_image_is_thinned_out():
     assert as_images(np.zeros((1, 1000 * 700)), (1000, 700)).shape == (1, 143, 100)
 
 
-def test_weights_are_columns_of_the_largest_norm_as_pictures(monkeypatch):
+def test_first_layer_weights_are_units_of_largest_norm(monkeypatch):
     monkeypatch.setattr(diagnostics, "MAX_UNITS", 3)
     dataset = classes(120)
     model, params = trained(dataset)
@@ -241,21 +241,21 @@ def test_weights_are_columns_of_the_largest_norm_as_pictures(monkeypatch):
         np.testing.assert_array_equal(picture, params[0]["W"][:, unit].reshape(6, 6))
 
 
-def test_weights_of_three_colours_are_added_up():
+def test_first_layer_weights_colours_are_summed():
     model = Model((27, 2), "relu", "cross-entropy", (3, 3, 3), ("0", "1"), (), "", None, None)
     w = np.random.default_rng(0).normal(size=(27, 2))
     found = first_layer_weights(model, [{"W": w, "b": np.zeros(2)}])
     np.testing.assert_allclose(found.pictures[1], w[:, 1].reshape(3, 3, 3).sum(axis=2))
 
 
-def test_weights_that_overflow_are_no_warning():
+def test_diagnose_overflowing_weights_do_not_warn():
     dataset = classes(120)
     model, params = trained(dataset)
     huge = [{name: np.full_like(leaf, 3e38) for name, leaf in layer.items()} for layer in params]
     assert diagnose(model, huge, dataset, seed=0).rows == 30
 
 
-def test_the_names_of_features_pass_through_a_data_set_of_numbers():
+def test_as_regression_keeps_feature_names():
     source = Source("t", np.ones((3, 2)), np.arange(3.0), np.ones((3, 2)), np.arange(3.0), {}, feature_names=("a", "b"))
     assert as_regression(source).feature_names == ("a", "b")
     assert dataclasses.replace(source, feature_names=()).feature_names == ()

@@ -14,7 +14,7 @@ def trained(recipe, dataset):
     return events[0].model, last(events)
 
 
-def test_probabilities_are_those_of_scikit_learn_with_the_same_weights():
+def test_predict_probabilities_equal_scikit_learn():
     x, y = bands(50)
     oracle = MLPClassifier((8,), random_state=0).partial_fit(x.reshape(50, -1) / 255.0, y, classes=range(4))
     params = [{"W": w, "b": b} for w, b in zip(oracle.coefs_, oracle.intercepts_, strict=True)]
@@ -26,21 +26,21 @@ def test_probabilities_are_those_of_scikit_learn_with_the_same_weights():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_likeliest_classes_are_those_that_an_evaluation_counts(dtype):
+def test_outputs_classes_equal_confusion_of_evaluation(dtype):
     dataset = classes(120, test_rows=50)
     model, finished = trained(quick(dtype=dtype, epochs=1), dataset)
     said = outputs(model, finished.state["params"], dataset.x_test).argmax(axis=1)
     assert np.trace(finished.test.confusion) == np.sum(said == dataset.y_test)
 
 
-def test_numbers_are_in_the_users_unit():
+def test_outputs_regression_in_users_unit():
     dataset = numbers(120)
     model, finished = trained(quick(loss="mse", dtype="float64"), dataset)
     error = outputs(model, finished.state["params"], dataset.x_test) - dataset.y_test
     np.testing.assert_allclose(np.sqrt((error**2).mean(axis=0)), finished.test.errors, rtol=1e-10)
 
 
-def test_pieces_are_the_whole(monkeypatch):
+def test_predictions_chunks_equal_one_prediction(monkeypatch):
     dataset = classes(120, test_rows=50)
     model, finished = trained(quick(dtype="float64"), dataset)
     whole = outputs(model, finished.state["params"], dataset.x_test)
@@ -50,7 +50,7 @@ def test_pieces_are_the_whole(monkeypatch):
     np.testing.assert_allclose(outputs(model, finished.state["params"], dataset.x_test), whole, rtol=1e-12)
 
 
-def test_logits_of_thousands_are_probabilities():
+def test_outputs_huge_logits_are_probabilities():
     dataset = classes(120)
     model, finished = trained(quick(), dataset)
     params = [{name: leaf * np.float32(1e4) for name, leaf in layer.items()} for layer in finished.state["params"]]

@@ -14,7 +14,7 @@ def both_ways(backend, name, z, da):
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_value_and_derivative_equal_those_of_pytorch(backend, torch, name):
+def test_activation_value_and_derivative_equal_pytorch(backend, torch, name):
     z = torch.tensor(Z, requires_grad=True)
     a = torch_reference.ACTIVATIONS[name](torch, z)
     da = np.linspace(-2.0, 3.0, Z.size).reshape(Z.shape)
@@ -24,13 +24,13 @@ def test_value_and_derivative_equal_those_of_pytorch(backend, torch, name):
     np.testing.assert_allclose(carried, z.grad.numpy(), rtol=1e-12, atol=1e-16)
 
 
-def test_relu_has_the_slope_zero_at_zero_as_in_the_paper(backend):
+def test_relu_backward_at_zero_is_zero(backend):
     _, carried = both_ways(backend, "relu", np.array([[-1.0, 0.0, 1.0]]), np.array([[5.0, 5.0, 5.0]]))
     assert carried.tolist() == [[0.0, 0.0, 5.0]]
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_dtype_and_shape_stay(backend_of, name, dtype):
+def test_activation_keeps_dtype_and_shape(backend_of, name, dtype):
     backend = backend_of(dtype)
     for value in both_ways(backend, name, Z.astype(dtype), np.ones_like(Z, dtype)):
         assert value.dtype == dtype

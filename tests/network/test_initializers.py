@@ -9,7 +9,7 @@ def draw(widths=(400, 300, 10), activation="relu", seed=0):
     return initialize(widths, ACTIVATIONS[activation].initializer, np.random.default_rng(seed))
 
 
-def test_he_weights_have_the_papers_spread_and_biases_are_zero():
+def test_he_normal_spread_is_that_of_the_paper_and_biases_are_zero():
     first, last = draw()
     assert first["W"].shape == (400, 300)
     assert last["W"].shape == (300, 10)
@@ -21,25 +21,25 @@ def test_he_weights_have_the_papers_spread_and_biases_are_zero():
 
 
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid", "identity"])
-def test_glorot_weights_fill_their_interval_evenly(activation):
+def test_glorot_uniform_fills_its_interval_evenly(activation):
     weights = draw(activation=activation)[0]["W"]
     limit = np.sqrt(6 / 700)
     assert np.abs(weights).max() <= limit
     assert weights.std() == pytest.approx(limit / np.sqrt(3), rel=0.02)
 
 
-def test_glorot_has_the_spread_of_pytorch(torch):
+def test_glorot_uniform_spread_equals_pytorch(torch):
     ours = draw(activation="tanh")[0]["W"]
     theirs = torch.nn.init.xavier_uniform_(torch.empty(300, 400), generator=torch.Generator().manual_seed(0)).numpy()
     assert ours.std() == pytest.approx(theirs.std(), rel=0.02)
     assert np.abs(ours).max() == pytest.approx(np.abs(theirs).max(), rel=0.01)
 
 
-def test_a_seed_means_these_numbers_for_ever():
+def test_initialize_seed_0_gives_fixed_numbers():
     assert draw((2, 2), seed=0)[0]["W"].ravel().tolist() == pytest.approx(
         [0.1257302210933933, -0.1321048632913019, 0.6404226504432821, 0.10490011715303971], abs=1e-15
     )
 
 
-def test_no_hidden_layer_is_one_layer():
+def test_initialize_no_hidden_layer_gives_one_layer():
     assert [layer["W"].shape for layer in draw((784, 10))] == [(784, 10)]

@@ -23,7 +23,7 @@ def our_gradients(backend, params, x, y, activation, loss, **extra):
     on_device = tree_map(backend.asarray, params)
     grads, totals = gradients(on_device, batch, activation=ACTIVATIONS[activation], loss=loss, xp=backend.xp)
     weight = totals["weight"] if isinstance(totals["weight"], int) else backend.to_numpy(totals["weight"])
-    return float(backend.to_numpy(totals["loss"])) / float(weight), tree_map(backend.to_numpy, grads)
+    return float(backend.to_numpy(totals["objective"])) / float(weight), tree_map(backend.to_numpy, grads)
 
 
 def assert_trees_agree(found, expected, rtol):
@@ -68,7 +68,7 @@ def slopes(hidden, activation, kind):
 @every_depth
 @every_activation
 @every_kind
-def test_the_gradient_is_the_slope_of_the_loss(backend, hidden, activation, kind):
+def test_gradients_equal_central_differences(backend, hidden, activation, kind):
     params, x, y = problem(hidden, activation, kind)
     _, grads = our_gradients(backend, params, x, y, activation, loss_for(kind))
     for (name, slope), (_, gradient) in zip(slopes(hidden, activation, kind), named_leaves(grads), strict=True):
@@ -78,7 +78,7 @@ def test_the_gradient_is_the_slope_of_the_loss(backend, hidden, activation, kind
 @every_depth
 @every_activation
 @every_kind
-def test_the_gradient_is_that_of_autograd(backend, torch, hidden, activation, kind):
+def test_gradients_equal_autograd(backend, torch, hidden, activation, kind):
     params, x, y = problem(hidden, activation, kind, seed=1)
     loss, grads = our_gradients(backend, params, x, y, activation, loss_for(kind))
     expected_loss, expected = torch_reference.gradients(torch, params, x, y, activation)
@@ -87,7 +87,7 @@ def test_the_gradient_is_that_of_autograd(backend, torch, hidden, activation, ki
 
 
 @every_kind
-def test_row_weights_are_those_of_a_weighted_mean(backend, torch, kind):
+def test_gradients_row_weights_equal_weighted_mean_of_autograd(backend, torch, kind):
     params, x, y = problem((4, 3), "tanh", kind, seed=2)
     w = np.array([0.0, 0.5, 1.0, 2.0, 3.0, 0.25])
     loss, grads = our_gradients(backend, params, x, y, "tanh", loss_for(kind), w=w)
@@ -96,7 +96,7 @@ def test_row_weights_are_those_of_a_weighted_mean(backend, torch, kind):
     assert_trees_agree(grads, expected, 1e-13)
 
 
-def test_label_smoothing_is_that_of_pytorch(backend, torch):
+def test_gradients_label_smoothing_equal_autograd(backend, torch):
     params, x, y = problem((5,), "relu", "classes", seed=3)
     loss, grads = our_gradients(backend, params, x, y, "relu", loss_for("classes", 0.1))
     expected_loss, expected = torch_reference.gradients(torch, params, x, y, "relu", smoothing=0.1)
@@ -104,7 +104,7 @@ def test_label_smoothing_is_that_of_pytorch(backend, torch):
     assert_trees_agree(grads, expected, 1e-13)
 
 
-def test_a_network_of_the_papers_size_has_the_gradient_of_autograd(backend_of, torch, dtype):
+def test_gradients_network_of_the_papers_size_equal_autograd(backend_of, torch, dtype):
     backend = backend_of(dtype)
     params, x, y = problem((32, 32), "relu", "classes", rows=200, n_in=784, n_out=10)
     bytes_ = (np.abs(x) * 100).clip(0, 255).astype(np.uint8)

@@ -20,7 +20,7 @@ def run(backend, optimizer, params, gradient, steps, rate):
 
 @pytest.mark.parametrize("steps", [1, 10])
 @pytest.mark.parametrize(("momentum", "nesterov"), CASES)
-def test_sgd_takes_the_steps_of_torch_optim(backend, torch, momentum, nesterov, steps):
+def test_sgd_steps_equal_torch_optim(backend, torch, momentum, nesterov, steps):
     start = np.random.default_rng(0).normal(size=(3, 2))
     theirs = torch.tensor(start, requires_grad=True)
     optimizer = torch.optim.SGD([theirs], lr=0.05, momentum=momentum, nesterov=nesterov)
@@ -40,7 +40,7 @@ def test_sgd_takes_the_steps_of_torch_optim(backend, torch, momentum, nesterov, 
 
 
 @pytest.mark.parametrize(("momentum", "nesterov"), CASES)
-def test_it_finds_the_lowest_point_of_a_parabola(backend, momentum, nesterov):
+def test_sgd_on_parabola_reaches_minimum(backend, momentum, nesterov):
     target = np.array([[1.0, -2.0, 3.0]])
     there = backend.asarray(target)
     optimizer = sgd(momentum=momentum, nesterov=nesterov)
@@ -50,7 +50,7 @@ def test_it_finds_the_lowest_point_of_a_parabola(backend, momentum, nesterov):
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
-def test_momentum_follows_the_bent_valley_of_rosenbrock(nesterov):
+def test_sgd_with_momentum_on_rosenbrock_reaches_minimum(nesterov):
     def gradient(tree):
         x, y = tree[0]["W"]
         return [{"W": np.array([-2 * (1 - x) - 400 * x * (y - x * x), 200 * (y - x * x)])}]
@@ -62,6 +62,6 @@ def test_momentum_follows_the_bent_valley_of_rosenbrock(nesterov):
     np.testing.assert_allclose(state[0]["W"], [1.0, 1.0], atol=1e-3)
 
 
-def test_without_momentum_nothing_is_kept():
+def test_sgd_without_momentum_keeps_no_state():
     assert sgd(momentum=0.0, nesterov=True).state_names == ()
     assert sgd(momentum=0.9).state_names == ("velocity",)

@@ -34,7 +34,7 @@ def take_steps(backend, state, data, indices, rates, *, activation, loss, optimi
 
 @pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
 @pytest.mark.parametrize("kind", ["classes", "numbers"])
-def test_ten_steps_are_those_of_torch_optim(backend, torch, kind, momentum, nesterov):
+def test_step_ten_steps_equal_torch_optim(backend, torch, kind, momentum, nesterov):
     params, x, y = problem((5, 4), "tanh", kind, rows=24)
     indices = np.random.default_rng(5).permuted(np.tile(np.arange(24), (10, 1)), axis=1)[:, :8]
     rates = np.linspace(0.3, 0.05, 10)
@@ -65,7 +65,7 @@ def test_ten_steps_are_those_of_torch_optim(backend, torch, kind, momentum, nest
         assert float(state["totals"]["squared_error"].mean()) / 80 == pytest.approx(np.mean(losses), rel=1e-13)
 
 
-def test_the_golden_trajectory(backend):
+def test_step_golden_trajectory(backend):
     """Losses and parameters of ten steps, as scripts/make-golden had PyTorch compute them, by the name of the array."""
     golden = json.loads(GOLDEN.read_text())
     start = {name: np.array(values) for name, values in golden["start"].items()}
@@ -77,14 +77,15 @@ def test_the_golden_trajectory(backend):
     }
     optimizer = sgd(momentum=golden["momentum"], nesterov=True)
     state = host_state(params, optimizer)
+    state["totals"]["objective"] = np.zeros(())
     losses = []
     for rows, rate in zip(golden["indices"], golden["rates"], strict=True):
-        before = float(state["totals"]["loss"])
+        before = float(state["totals"]["objective"])
         state = take_steps(
             backend, state, data, np.array([rows]), np.array([rate]),
             activation="relu", loss=partial(cross_entropy, smoothing=golden["smoothing"]), optimizer=optimizer,
         )  # fmt: skip
-        losses.append((float(state["totals"]["loss"]) - before) / len(rows))
+        losses.append((float(state["totals"]["objective"]) - before) / len(rows))
     np.testing.assert_allclose(losses, golden["losses"], rtol=1e-11)
     found = dict(named_leaves({"params": state["params"]}))
     assert found.keys() == golden["end"].keys()
@@ -93,7 +94,7 @@ def test_the_golden_trajectory(backend):
 
 
 @pytest.mark.parametrize("kind", ["classes", "numbers"])
-def test_a_committee_is_the_same_tree_with_a_leading_axis(backend, kind):
+def test_step_leading_axis_equals_separate_networks(backend, kind):
     """Two networks and a batch of two: a broadcast along the wrong axis would pass in silence."""
     members = [problem((4, 2), "relu", kind, rows=7, seed=seed) for seed in (0, 1)]
     _, x, y = members[0]
@@ -113,7 +114,7 @@ def test_a_committee_is_the_same_tree_with_a_leading_axis(backend, kind):
             np.testing.assert_allclose(together[name][m], leaf, rtol=1e-13, atol=1e-15, err_msg=name)
 
 
-def test_bytes_are_scaled_by_one_255th_and_classes_counted(backend):
+def test_evaluation_scales_bytes_and_counts_classes(backend):
     params, _, _ = problem((), "relu", "classes", n_in=2)
     params[0]["W"], params[0]["b"] = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]), np.zeros(3)
     data = {
@@ -135,7 +136,7 @@ def test_bytes_are_scaled_by_one_255th_and_classes_counted(backend):
     assert found["confusion"].tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
 
 
-def test_one_step_worked_by_hand(backend):
+def test_step_equals_hand_calculation(backend):
     """The example of docs/math.md: a 2-2-2 network, two rows, rate 0.5.
 
     Row 0: z = (1, -0.5), a = (1, 0), z = (0.75, -0.75), p = (0.8176, 0.1824), loss -log 0.8176 = 0.2014

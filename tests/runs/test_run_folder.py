@@ -19,7 +19,10 @@ from tests.factories import at_step, classes, last, numbers, quick, run
 
 WIDTHS = (36, 8, 4)
 NEVER = CheckpointInterval()
-HEADER = "epoch,step,samples,learning_rate,train_loss,train_accuracy,validation_loss,validation_accuracy,seconds"
+HEADER = (
+    "epoch,step,samples,learning_rate,train_loss,train_objective,train_accuracy,validation_loss,validation_accuracy,"
+    "seconds"
+)
 
 
 def claim(folder, name="mine", recipe=None, widths=WIDTHS, every=NEVER) -> RunFolder:
@@ -160,6 +163,7 @@ def test_record_metrics_one_row_per_epoch(tmp_path):
         assert (int(row["epoch"]), int(row["step"]), int(row["samples"])) == (event.epoch, event.step, event.samples)
         assert float(row["learning_rate"]) == event.learning_rate
         assert float(row["train_loss"]) == event.train.loss
+        assert float(row["train_objective"]) == float(row["train_loss"])
         assert float(row["train_accuracy"]) == event.train.accuracy
         assert float(row["validation_loss"]) == event.validation.loss
         assert float(row["validation_accuracy"]) == event.validation.accuracy
@@ -360,3 +364,63 @@ def test_find_run_newest_is_written_last(tmp_path):
         find_run("c", str(tmp_path))
     with pytest.raises(CheckpointError, match="no run to resume"):
         find_run("", str(tmp_path / "stranger"))
+
+
+def test_metrics_with_label_smoothing_hold_loss_and_objective(tmp_path):
+    path, events = recorded(tmp_path, quick(epochs=2, label_smoothing=0.2), classes(120))
+    for row, event in zip(rows(path), [event for event in events if isinstance(event, EpochEnded)], strict=True):
+        assert float(row["train_loss"]) == event.train.loss
+        assert float(row["train_objective"]) == event.train.objective != event.train.loss
+
+
+BEFORE = "epoch,step,images,rate,train_loss,train_accuracy,validation_loss,validation_accuracy,seconds"
+
+
+def reopened_with_columns_of_before(tmp_path, recipe, dataset):
+    """Return a run of one epoch, reopened after its metrics became those of an earlier version, and its row."""
+    path, _ = recorded(tmp_path, recipe, dataset)
+    old = "1,6,120,0.1,0.75,0.5,0.25,0.5,1.5" if not recipe.regression else "1,6,120,0.1,32.0,,8.0,,1.5"
+    (path / "metrics.csv").write_text(f"{BEFORE}\n{old}\n")
+    folder = RunFolder.reopen(path, NEVER)
+    notice = folder.begin(recipe, {})
+    assert (path / "metrics.csv").read_text().splitlines()[0] == HEADER
+    (row,) = rows(path)
+    assert (row["epoch"], row["samples"], row["learning_rate"], row["seconds"]) == ("1", "120", "0.1", "1.5")
+    assert folder.history()[0]["epoch"] == 1.0
+    kept = path / "metrics.csv.old"
+    if row["train_loss"] == "":
+        assert "metrics.csv.old" in notice
+        assert kept.read_text() == f"{BEFORE}\n{old}\n"
+    else:
+        assert notice == ""
+        assert not kept.exists()
+    return folder, row
+
+
+def test_begin_metrics_of_before_keeps_the_plain_loss_as_loss_and_objective(tmp_path):
+    _, row = reopened_with_columns_of_before(tmp_path, quick(epochs=1), classes(120))
+    assert (row["train_loss"], row["train_objective"]) == ("0.75", "0.75")
+    assert (row["train_accuracy"], row["validation_loss"], row["validation_accuracy"]) == ("0.5", "0.25", "0.5")
+
+
+@pytest.mark.parametrize("keys", [{"label_smoothing": 0.1}, {"class_weights": "balanced"}], ids=str)
+def test_begin_metrics_of_before_keeps_a_smoothed_or_weighted_loss_as_objective(tmp_path, keys):
+    folder, row = reopened_with_columns_of_before(tmp_path, quick(epochs=1, **keys), classes(120))
+    assert (row["train_loss"], row["train_objective"], row["validation_loss"]) == ("", "0.75", "0.25")
+    assert folder.latest_metrics()["train_loss"] is None
+
+
+def test_begin_metrics_of_before_drops_the_losses_of_several_targets(tmp_path):
+    _, row = reopened_with_columns_of_before(tmp_path, quick(epochs=1, loss="mse"), numbers(120))
+    assert (row["train_loss"], row["train_objective"], row["validation_loss"]) == ("", "", "")
+
+
+def test_begin_metrics_of_before_standardises_the_losses_of_one_target(tmp_path):
+    dataset = numbers(120)
+    one = dataclasses.replace(
+        dataset, y_train=dataset.y_train[:, :1], y_test=dataset.y_test[:, :1], target_names=("near",)
+    )
+    _, row = reopened_with_columns_of_before(tmp_path, quick(epochs=1, loss="mse"), one)
+    variance = np.var(one.y_train)
+    assert float(row["train_loss"]) == float(row["train_objective"]) == pytest.approx(32.0 / variance)
+    assert float(row["validation_loss"]) == pytest.approx(8.0 / variance)

@@ -344,18 +344,24 @@ def test_later_states_leave_the_earlier_ones_alone():
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
-def test_the_train_loss_has_the_smoothing_and_the_others_do_not(smoothing):
+@pytest.mark.parametrize("name", ["numpy", "strict", "torch", "jax"])
+def test_epoch_metrics_with_smoothing_report_plain_loss_and_objective(name, smoothing):
     dataset = classes(120)
-    # one batch of all: the epoch's loss is that of the parameters it began with
+    # one batch of all rows: the loss of the epoch is that of the initial parameters
     recipe = quick(dtype="float64", epochs=1, batch_size=100, validation=20, label_smoothing=smoothing)
     plan = make_plan(recipe, dataset)
-    events = run(recipe, dataset)
+    events = run(recipe, dataset, backend=open_backend(name, "float64"))
     z = logits(start_of(recipe, dataset)["params"], pixels(dataset.x_train[plan.training_rows]))
-    target = np.eye(4)[dataset.y_train[plan.training_rows]] * (1 - smoothing) + smoothing / 4
-    expected = -np.mean(np.sum(target * np.log(softmax(z)), axis=1))
-    assert epochs(events)[0].train.loss == pytest.approx(expected, rel=1e-12)
+    y = dataset.y_train[plan.training_rows]
+    train = epochs(events)[0].train
+    assert train.loss == pytest.approx(log_loss(y, softmax(z), labels=range(4)), rel=1e-12)
+    target = np.eye(4)[y] * (1 - smoothing) + smoothing / 4
+    objective = train.loss if train.objective is None else train.objective
+    assert (train.objective is None) == (smoothing == 0.0)
+    assert objective == pytest.approx(-np.mean(np.sum(target * np.log(softmax(z)), axis=1)), rel=1e-12)
     z = logits(last(events).state["params"], pixels(dataset.x_train[plan.validation_rows]))
     expected = log_loss(dataset.y_train[plan.validation_rows], softmax(z), labels=range(4))
+    assert last(events).validation.objective is None
     assert last(events).validation.loss == pytest.approx(expected, rel=1e-12)
 
 
@@ -377,34 +383,48 @@ def predictions(dataset: Dataset, params, rows: np.ndarray, x: np.ndarray) -> np
     return z * y_known.std(axis=0) + y_known.mean(axis=0)
 
 
-def test_loss_and_errors_of_numbers_are_in_the_users_unit():
+def test_metrics_of_regression_loss_is_standardised_and_errors_are_in_the_users_unit():
     dataset = numbers(120)
     recipe = quick(loss="mse", dtype="float64", validation=30)
     plan, finished = make_plan(recipe, dataset, strict_validation=True), last(run(recipe, dataset))
+    deviation = dataset.y_train[plan.training_rows].std(axis=0)
     parts = (
         (finished.test, dataset.x_test, dataset.y_test),
         (finished.validation, dataset.x_train[plan.validation_rows], dataset.y_train[plan.validation_rows]),
     )
-    for scores, x, y in parts:
-        squared = (predictions(dataset, finished.state["params"], plan.training_rows, x) - y) ** 2
-        assert scores.loss == pytest.approx(squared.mean(), rel=1e-10)
-        assert scores.errors == pytest.approx(np.sqrt(squared.mean(axis=0)), rel=1e-10)
-        assert scores.accuracy is None
-        assert scores.confusion is None
+    for metrics, x, y in parts:
+        errors = predictions(dataset, finished.state["params"], plan.training_rows, x) - y
+        assert metrics.objective is None
+        assert metrics.loss == pytest.approx(np.mean((errors / deviation) ** 2), rel=1e-10)
+        assert metrics.errors == pytest.approx(np.sqrt(np.mean(errors**2, axis=0)), rel=1e-10)
+        assert metrics.accuracy is None
+        assert metrics.confusion is None
 
 
-def test_the_train_loss_of_numbers_is_in_the_users_unit_too():
+def test_train_loss_of_regression_is_the_standardised_error_that_is_minimised():
     dataset = numbers(120)
     recipe = quick(loss="mse", dtype="float64", epochs=1, batch_size=120)
-    expected = predictions(dataset, start_of(recipe, dataset)["params"], np.arange(120), dataset.x_train)
-    train = epochs(run(recipe, dataset))[0].train
-    assert train.loss == pytest.approx(np.mean((expected - dataset.y_train) ** 2), rel=1e-10)
+    predicted = predictions(dataset, start_of(recipe, dataset)["params"], np.arange(120), dataset.x_train)
+    expected = np.mean(((predicted - dataset.y_train) / dataset.y_train.std(axis=0)) ** 2)
+    assert epochs(run(recipe, dataset))[0].train.loss == pytest.approx(expected, rel=1e-10)
 
 
-def test_the_baseline_is_the_loss_of_always_saying_the_training_mean():
+def test_best_epoch_of_several_targets_weighs_every_target_alike():
+    recipe, dataset = quick(loss="mse", epochs=6, validation=30, lr=0.2, seed=3, batch_size=30), numbers(120)
+    events = run(recipe, dataset)
+    deviation = events[0].model.y_scaling.deviation
+    errors = np.array([event.validation.errors for event in epochs(events)])
+    standardised, raw = np.mean((errors / deviation) ** 2, axis=1), np.mean(errors**2, axis=1)
+    assert np.argmin(standardised) != np.argmin(raw), "else any choice would pass"
+    assert last(events).checkpoint.best_epoch == 1 + np.argmin(standardised)
+    assert last(events).checkpoint.best_loss == pytest.approx(np.min(standardised), rel=1e-6)
+
+
+def test_baseline_of_regression_is_the_loss_of_predicting_the_training_mean():
     dataset, recipe = numbers(120), quick(loss="mse")
+    known = dataset.y_train[:60]
     model = Model.of(recipe, dataset, np.arange(60))
-    expected = np.mean((dataset.y_test - dataset.y_train[:60].mean(axis=0)) ** 2)
+    expected = np.mean(((dataset.y_test - known.mean(axis=0)) / known.std(axis=0)) ** 2)
     assert model.baseline(dataset.y_test) == pytest.approx(expected)
     assert Model.of(quick(), classes(120), np.arange(60)).baseline(classes(120).y_test) is None
 

@@ -103,7 +103,7 @@ def test_an_epoch_is_that_of_torch_with_a_weighted_loss(name, torch, monkeypatch
     start = initial_state(recipe, Model.of(recipe, dataset, plan.training_rows))["params"]
     leaves, forward = torch_reference.network(torch, start, "relu")
     optimizer = torch.optim.SGD([p for layer in leaves for p in layer.values()], lr=0.2)
-    losses, weights, right = [], [], []
+    losses, weights, right, plain = [], [], [], []
     for first in range(0, len(order), 15):
         rows = order[first : first + 15]
         optimizer.zero_grad()
@@ -112,6 +112,7 @@ def test_an_epoch_is_that_of_torch_with_a_weighted_loss(name, torch, monkeypatch
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
+        plain.append(torch.nn.functional.cross_entropy(z, y[rows]).item())
         weights.append(weight[dataset.y_train[rows]].sum())
         right.append(int((z.argmax(dim=1) == y[rows]).sum()))
 
@@ -120,12 +121,15 @@ def test_an_epoch_is_that_of_torch_with_a_weighted_loss(name, torch, monkeypatch
     for path, leaf in named_leaves(last(events).state["params"]):
         np.testing.assert_allclose(leaf, expected[path], rtol=1e-12, atol=1e-14, err_msg=path)
     train, validation = epochs(events)[0].train, epochs(events)[0].validation
-    assert train.loss == pytest.approx(np.average(losses, weights=weights), rel=1e-12)
+    sizes = (15,) * 5 + (5,)
+    assert train.objective == pytest.approx(np.average(losses, weights=weights), rel=1e-12)
+    assert train.loss == pytest.approx(np.average(plain, weights=sizes), rel=1e-12)
     assert 0 < sum(right) < 80
     assert train.accuracy == sum(right) / 80  # rows are counted, not weighed
     calls = [event.metrics for event in events if isinstance(event, Progress)]
-    assert [call.loss for call in calls] == pytest.approx(losses, rel=1e-12)
-    assert [call.accuracy for call in calls] == [n / rows for n, rows in zip(right, (15,) * 5 + (5,), strict=True)]
+    assert [call.objective for call in calls] == pytest.approx(losses, rel=1e-12)
+    assert [call.loss for call in calls] == pytest.approx(plain, rel=1e-12)
+    assert [call.accuracy for call in calls] == [n / rows for n, rows in zip(right, sizes, strict=True)]
 
     z = logits(last(events).state["params"], dataset.x_train[plan.validation_rows] / 255.0)
     held_out = dataset.y_train[plan.validation_rows]
