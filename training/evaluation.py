@@ -84,6 +84,11 @@ def zero_totals(
     return totals
 
 
+def rows_per_chunk(widths: tuple[int, ...]) -> int:
+    """Return the rows that an evaluation of a network with these widths takes at a time."""
+    return max(1, min(CHUNK_ROWS, CHUNK_VALUES // max(widths)))
+
+
 class Evaluator:
     """Scores of parameters on rows that are on the device; one compiled evaluation for the whole run."""
 
@@ -92,7 +97,7 @@ class Evaluator:
         self._backend = backend
         step = make_evaluation(activation=ACTIVATIONS[model.activation], loss=LOSSES[model.loss], xp=backend.xp)
         self._run = backend.scan(step)
-        self._piece = max(1, min(CHUNK_ROWS, CHUNK_VALUES // max(model.widths)))
+        self._piece = rows_per_chunk(model.widths)
 
     def evaluate(
         self,
