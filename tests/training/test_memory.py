@@ -62,7 +62,7 @@ GROUP_FILES = {
 
 
 @pytest.mark.parametrize("version", GROUP_FILES)
-def test_free_memory_in_groups_is_that_of_the_tightest_without_cached_files(machine, version):
+def test_free_memory_in_groups_is_the_tightest_without_cached_files(machine, version):
     machine("proc/meminfo", meminfo(8 * 10**6))
     for path, text in GROUP_FILES[version].items():
         machine(path, text)
@@ -154,7 +154,7 @@ def test_estimate_memory_peak_exists_only_for_measured_libraries_on_the_cpu():
 
 
 @pytest.mark.parametrize(("free", "warned"), [(3 * GB, False), (3 * GB - 1, True)])
-def test_train_peak_beyond_free_memory_warns_and_does_not_refuse(monkeypatch, free, warned):
+def test_check_peak_beyond_free_memory_only_warns(monkeypatch, free, warned):
     recipe, dataset = factories.quick(hidden=(3000,)), factories.classes()
     estimate = memory.estimate_memory(recipe, dataset, make_plan(recipe, dataset), on_host=True, backend="numpy")
     estimate = dataclasses.replace(estimate, host=GB, peak=4 * GB)
