@@ -1,1 +1,1 @@
-"""Command-line programs: options in, packages called, result out."""
+"""Commands: parse the options, call the packages, print the result."""

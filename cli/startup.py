@@ -1,6 +1,7 @@
-"""Start a command: what runs before its imports, which take a while.
+"""Start a command: parse its name, import it, run it.
 
-Imports next to nothing itself, so that Ctrl-C during the imports of a command ends it with one line.
+This module imports the standard library only and little of it, so that Ctrl-C during the imports of a command, which
+take a while, ends it with one line.
 """
 
 import os
@@ -22,7 +23,7 @@ def exit_at_once(number: int = 2, frame: object = None) -> None:
     try:
         os.write(2, b"Stopped.\n")
     finally:
-        os._exit(128 + number)  # an exception would pass through the libraries, some of which make another of it
+        os._exit(128 + number)  # an exception would pass through libraries, and some replace it
 
 
 try:
@@ -32,10 +33,10 @@ except KeyboardInterrupt:
 
 
 def exit_on_sigint() -> None:
-    """Make Ctrl-C end the process at once; for the time of the imports.
+    """Make Ctrl-C end the process at once during the imports; afterwards `run_cli` installs its own handlers.
 
-    Where the signal is ignored, as in the background of a shell, it stays ignored. SIGTERM ends a process by itself,
-    with 143; in a container the first process is spared by the system, so it gets a handler.
+    An ignored signal stays ignored, as in the background of a shell. SIGTERM ends a process without a handler, except
+    the first process of a container, which gets one.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, exit_at_once)
@@ -44,7 +45,7 @@ def exit_on_sigint() -> None:
 
 
 def run(command: str, argv: list[str] | None = None) -> None:
-    """Run a command by name and exit with its code; `argv` defaults to the command line."""
+    """Run a command by its name and exit with its code; `argv` defaults to the arguments of the process."""
     exit_on_sigint()
     from importlib import import_module
 

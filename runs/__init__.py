@@ -1,1 +1,1 @@
-"""What is kept of a run: run folder, checkpoint files, resume, signals, environment."""
+"""Files of a run: run folder, checkpoints, metrics, resume; and the signals that stop a run."""

@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole or not at all, whatever happens meanwhile."""
+"""Replace files and folders atomically: after a crash the old content or the new one is there, never a part."""
 
 import contextlib
 import os
@@ -10,11 +10,14 @@ from pathlib import Path
 
 from lagvis.errors import CheckpointError
 
-WRITING = ".writing"  # what a file is called until it is whole
+WRITING = ".writing"  # suffix of a file or folder while it is written
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write beside `path`, flush to the disk, rename: at every instant `path` is the old file or the new one, whole."""
+    """Replace the file at `path` atomically: write a temporary file beside it, flush it to the disk, rename it.
+
+    Raise OSError if that fails; the old file is unchanged then.
+    """
     temporary = path.with_name(path.name + WRITING)
     try:
         with temporary.open("wb") as file:
@@ -22,7 +25,7 @@ def replace_file(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:  # Ctrl-C too
+    except BaseException:  # KeyboardInterrupt too
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
@@ -30,7 +33,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """Have the disk keep a new name, where the system and the file system can be asked for that."""
+    """Flush a renamed entry of a folder to the disk, where the system can."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -40,54 +43,54 @@ def flush_folder(folder: Path) -> None:
 
 
 def write_export_file(path: Path, content: bytes) -> None:
-    """The file at `path`, or where a link there leads, replaced as a whole or not at all.
+    """Replace an exported file atomically; a link is followed.
 
-    CheckpointError where that cannot be done, or where something stands that is no file.
+    Raise CheckpointError if it cannot be written, or if `path` is a folder or a device.
     """
     try:
         with contextlib.suppress(FileNotFoundError):
             mode = path.stat().st_mode
             if not stat.S_ISREG(mode):
                 found = "a folder" if stat.S_ISDIR(mode) else "a device, a pipe or a socket"
-                raise CheckpointError(f"{path} is {found}, a file is to be written; name another --output")
-        place = Path(os.path.realpath(path))
-        with tempfile.TemporaryDirectory(WRITING, f"{place.name}.", place.parent) as work:
+                raise CheckpointError(f"{path} is {found}, not a file; choose another --output")
+        target = Path(os.path.realpath(path))
+        with tempfile.TemporaryDirectory(WRITING, f"{target.name}.", target.parent) as work:
             new = Path(work) / "new"
             replace_file(new, content)
-            new.replace(place)
-        flush_folder(place.parent)
+            new.replace(target)
+        flush_folder(target.parent)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be written ({error.strerror}); nothing was changed") from None
 
 
 def write_export_folder(path: Path, files: dict[str, bytes], may_replace: Callable[[Path], bool]) -> None:
-    """The folder at `path`, or where a link there leads, with these files.
+    """Replace an exported folder; a link is followed. A folder for which `may_replace` is false is not touched.
 
-    One of an earlier export is replaced as a whole, no other is touched. Both stand in a fresh folder beside it
-    meanwhile, `new` and `old`, where a kill between two renames leaves them. CheckpointError where it cannot be done,
-    which says where an earlier export is, if not in its place.
+    `new` is built, and `old` is kept until the end, in a temporary folder beside the target. A kill between the two
+    renames leaves them there. Raise CheckpointError if the folder cannot be replaced; it names the path of the old
+    folder if that could not be moved back.
     """
-    place, old = Path(os.path.realpath(path)), None
+    target, old = Path(os.path.realpath(path)), None
     try:
-        there = os.path.lexists(place)
-        if there and not may_replace(place):
-            raise CheckpointError(f"{path} is there and no network of the paper's program; name another --output")
-        work = Path(tempfile.mkdtemp(WRITING, f"{place.name}.", place.parent))
+        exists = os.path.lexists(target)
+        if exists and not may_replace(target):
+            raise CheckpointError(f"{path} exists and is not a network of the paper's program; choose another --output")
+        work = Path(tempfile.mkdtemp(WRITING, f"{target.name}.", target.parent))
         new, old = work / "new", work / "old"
         try:
             new.mkdir()
             for name, content in files.items():
                 replace_file(new / name, content)
-            if there:
-                place.replace(old)
-            new.replace(place)
-            flush_folder(place.parent)
+            if exists:
+                target.replace(old)
+            new.replace(target)
+            flush_folder(target.parent)
         finally:
             failed = new.exists()
-            if failed and not os.path.lexists(place):
+            if failed and not os.path.lexists(target):
                 with contextlib.suppress(OSError):
-                    old.replace(place)
+                    old.replace(target)
             shutil.rmtree(new if failed and old.exists() else work, ignore_errors=True)
     except OSError as error:
-        left = f"what was there stands in {old}" if old and old.exists() else "nothing was changed"
+        left = f"the old folder is in {old}" if old and old.exists() else "nothing was changed"
         raise CheckpointError(f"{path} cannot be written ({error.strerror}); {left}") from None

@@ -1,6 +1,6 @@
-"""Checkpoints: the whole state and what it means in one safetensors file, replaced as a whole or not at all.
+"""Read and write checkpoints: the state of a run and its meaning in one safetensors file, replaced atomically.
 
-Nothing in it tells a time, a name or a place, so that equal runs write equal files.
+A checkpoint holds no time, name or path, so that equal runs write equal files.
 """
 
 import errno
@@ -41,36 +41,36 @@ from lagvis.tree import named_leaves, tree_from_names
 
 
 def os_error_reason(error: OSError) -> str:
-    """What is in the way of a file, in words."""
+    """Return the reason of an OSError in words."""
     return "its folder is gone" if error.errno == errno.ENOENT else str(error.strerror)
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint, also: Path | None = None) -> None:
-    """Write beside `path`, flush to the disk, rename: at every instant `path` is the old file or the new one, whole.
+    """Write a checkpoint atomically to `path`, then to `also`.
 
-    Then the same to `also`.
+    Raise NotFiniteError if parameters are NaN or infinite, CheckpointError if a file cannot be written.
     """
     try:
         content = checkpoint_bytes(checkpoint)
     except NotFiniteError as error:
-        raise NotFiniteError(f"{error}; {path} stays as it is") from None
+        raise NotFiniteError(f"{error}; {path} is unchanged") from None
     for target in (path, also) if also else (path,):
         try:
             replace_file(target, content)
         except OSError as error:
-            kept = "; the checkpoint before it stands" if os.path.exists(target) else ""
+            kept = "; the older checkpoint is unchanged" if os.path.exists(target) else ""
             raise CheckpointError(f"{target} cannot be written ({os_error_reason(error)}){kept}") from None
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """The checkpoint in a file; CheckpointError if it is none of ours, or its arrays do not form a network."""
+    """Read a checkpoint; CheckpointError if the file is damaged, of another program, or its arrays form no network."""
     try:
         with safe_open(path, framework="numpy") as file:
             meaning = json.loads((file.metadata() or {}).get("lagvis", "null"))
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (safe_open is no dict)
     except MemoryError:
         raise
-    except Exception as error:  # the library's own errors, NumPy's for types it lacks, the system's, json's
+    except Exception as error:  # of safetensors, NumPy (unknown dtypes), the system and json
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint ({error}); use another run or an older copy"
         ) from None
@@ -82,7 +82,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     claimed = meaning.pop("digest", None)
     if claimed != checkpoint_digest(meaning, arrays):
         raise CheckpointError(
-            f"{path} is damaged: its digest does not fit what it holds; use another run or an older copy"
+            f"{path} is damaged: its digest does not match its content; use another run or an older copy"
         )
     if meaning["format"] == 2:
         meaning = {FORMAT_2_NAMES.get(key, key): value for key, value in meaning.items()}
@@ -123,7 +123,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(model, state, epoch, step, rate, totals, best_epoch, best_loss, str(meaning["data"]))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise CheckpointError(
-            f"{path} does not hold a whole network ({error}); use another run or an older copy"
+            f"{path} does not hold a complete network ({error}); use another run or an older copy"
         ) from None
 
 

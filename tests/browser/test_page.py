@@ -150,7 +150,7 @@ def digits(tmp_path_factory):
     folder = tmp_path_factory.mktemp("digits")
     flags = ["--device", "cpu", "-e", "1", "--lr", "0.2", "--quiet", "--no-plots", "-o", str(folder), "--name", "r"]
     assert train.main(flags) == 0
-    assert export.main(["r", "-o", str(folder), "--format", "html"]) == 0
+    assert export.main(["r", "--runs-dir", str(folder), "--format", "html"]) == 0
     return folder / "r" / "export" / "page.html", read_network(folder / "r" / "last.safetensors")
 
 
@@ -391,7 +391,7 @@ def test_page_hostile_class_names_stay_text(page, tmp_path):
     np.savez(tmp_path / "toy.npz", x=x, y=np.array(HOSTILE)[y])
     flags = ["--device", "cpu", "--data", str(tmp_path / "toy.npz"), "--quiet", "-o", str(tmp_path), "--name", "r"]
     assert train.main([*flags, "-e", "1", "--hidden", "none"]) == 0
-    assert export.main(["r", "-o", str(tmp_path), "--format", "html"]) == 0
+    assert export.main(["r", "--runs-dir", str(tmp_path), "--format", "html"]) == 0
     page.open(tmp_path / "r" / "export" / "page.html").stroke([(0.1, 0.1), (0.9, 0.1)])
     assert page.probabilities() is not None
     names = page.script("return [...document.querySelectorAll('#classes .name')].map((e) => e.textContent)")

@@ -48,7 +48,7 @@ PHASES = (
     "lagvis.runs.run_folder:RunFolder.finish",
     "lagvis.cli.train:summary_text",
     DRAWING,
-    "lagvis.report.run_report:png_bytes",
+    "lagvis.report.run_report:draw_png",
 )
 
 Fault = Callable[[str], None]

@@ -54,6 +54,7 @@ def test_train_deleted_working_folder_exits_2(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"LC_ALL": "C"}, {"PYTHONIOENCODING": "cp1252"}], ids=["utf-8", "C", "cp1252"])
 def test_train_unicode_and_blanks_in_names_work(tmp_path, changes):
     home = tmp_path / f"mine ting æøå {SMILE}"
@@ -106,6 +107,7 @@ def test_train_in_ascii_locale_refuses_other_letters_only(tmp_path):
     assert trained.returncode == 0, trained.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
@@ -222,8 +224,8 @@ def two_wheels(folder):
     ("half", "words"),
     [
         (two_wheels, "pip uninstall -y cupy-cuda12x cupy-cuda13x && pip install"),
-        (lambda folder: {"HOME": "/proc", "CUPY_CACHE_DIR": "/proc/x"}, "set CUPY_CACHE_DIR to a folder"),
-        (lambda folder: {"HOME": "/proc"}, "set CUPY_CACHE_DIR to a folder"),
+        (lambda folder: {"HOME": "/proc", "CUPY_CACHE_DIR": "/proc/x"}, "set CUPY_CACHE_DIR to a writable folder"),
+        (lambda folder: {"HOME": "/proc"}, "set CUPY_CACHE_DIR to a writable folder"),
     ],
     ids=["two wheels", "no cache", "no home"],
 )

@@ -133,17 +133,17 @@ def test_export_onnx_float32_precision_is_a_notice_or_error(tmp_path, monkeypatc
         (["r", "--format", "pickle"], 2, "invalid choice: 'pickle'"),
         (["nowhere", "--format", "npz"], 7, "there is no run 'nowhere'"),
         (["r", "--format", "npz", "--output", "no/such/folder/x.npz"], 7, "cannot be written (No such file"),
-        (["r", "--format", "npz", "--output", "runs"], 7, "is a folder, a file is to be written"),
-        (["r", "--format", "paper", "--output", "runs"], 7, "no network of the paper's program"),
-        (["r", "--format", "paper", "--output", "/"], 7, "/ is there and no network of the paper's program"),
-        (["r", "--format", "paper", "--output", "data.npz"], 7, "no network of the paper's program"),
+        (["r", "--format", "npz", "--output", "runs"], 7, "is a folder, not a file"),
+        (["r", "--format", "paper", "--output", "runs"], 7, "not a network of the paper's program"),
+        (["r", "--format", "paper", "--output", "/"], 7, "/ exists and is not a network of the paper's program"),
+        (["r", "--format", "paper", "--output", "data.npz"], 7, "not a network of the paper's program"),
         (["r", "--format", "paper", "--output", "no/such"], 7, "cannot be written (No such file"),
         (["r", "--format", "npz", "--output", "data.npz/x"], 7, "cannot be written (Not a directory)"),
         (["r", "--format", "npz", "--output", "a" * 300], 7, "cannot be written (File name too long)"),
         (["r", "--format", "paper", "--output", "a" * 300], 7, "cannot be written (File name too long)"),
         (["r", "--format", "npz", "--output", "~nobody-here/x.npz"], 7, "cannot be written (No such file"),
         (["r", "--format", "npz", "--output", "a" * 250], 7, "cannot be written (File name too long)"),
-        (["r", "--format", "npz", "--output", ""], 7, "is a folder, a file is to be written"),
+        (["r", "--format", "npz", "--output", ""], 7, "is a folder, not a file"),
         (["r", "--format", "safetensors", "--output", "runs/r/last.safetensors"], 7, "belongs to a run"),
         (["r", "--format", "npz", "--output", "runs/r/metrics.csv"], 7, "belongs to a run"),
         (["copy.safetensors", "--format", "npz", "--output", "copy.safetensors"], 7, "belongs to a run"),
@@ -237,10 +237,10 @@ def test_export_full_disk_leaves_the_earlier_export(run, capsys, format_, code, 
         assert os.strerror(code) in err, where
         for old in target.parent.glob("saved_network.*.writing/old"):
             # the disk failed between two names, and again when the first was to come back
-            assert f"what was there stands in {old}\n" in err, where
+            assert f"the old folder is in {old}\n" in err, where
             old.rename(target)
             old.parent.rmdir()
-        assert "stands in" in err or "nothing was changed" in err or "cannot be made" in err, where
+        assert "the old folder is in" in err or "nothing was changed" in err or "cannot be made" in err, where
         assert (content_of(target) if target.exists() else None) == before, where
         left = {path.name for path in (run / "export").iterdir()} if (run / "export").exists() else set()
         assert left <= {NAMES[format_]}, where
@@ -290,7 +290,7 @@ def test_export_onto_device_pipe_or_socket_exits_7(run, tmp_path, capsys, monkey
             place = tmp_path / "l"
         for format_ in NAMES:
             assert run_cli(export.main, ["r", "--format", format_, "--output", str(place)]) == 7
-            words = "no network of the paper's program" if format_ == "paper" else "is a device, a pipe or a socket"
+            words = "not a network of the paper's program" if format_ == "paper" else "is a device, a pipe or a socket"
             out = capsys.readouterr()
             assert (out.out, out.err.count("\n"), words in out.err) == ("", 1, True)
             after = place.stat()

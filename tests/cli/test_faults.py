@@ -21,6 +21,8 @@ from tests.cli.commands import ROOT, environment, write_dataset
 
 pytestmark = pytest.mark.slow  # each test runs a command again for every operation of a run
 
+pytestmark = pytest.mark.slow
+
 FLAGS = ("--device", "cpu", "--hidden", "4", "-e", "2", "-b", "100", "--validation", "40", "--momentum", "0.9",
          "--checkpoint-every", "1", "--quiet", "--no-plots")  # fmt: skip
 

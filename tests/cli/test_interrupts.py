@@ -93,7 +93,12 @@ def test_export_interrupted_keeps_the_old_export_and_no_half_file(trained, numbe
         ("evaluate", "lagvis.cli.evaluate.load_dataset", ["r", "--device", "cpu"]),
         ("predict", "lagvis.cli.predict.read_inputs", ["r", "data.npz"]),
         ("export", "lagvis.cli.export.load_network", ["r", "--format", "npz"]),
-        ("compare", "lagvis.cli.compare.load_dataset", ["--backends", "numpy,torch", "--device", "cpu"]),
+        pytest.param(
+            "compare",
+            "lagvis.cli.compare.load_dataset",
+            ["--backends", "numpy,torch", "--device", "cpu"],
+            marks=pytest.mark.slow,
+        ),
         ("data", "lagvis.cli.data.detect_format", ["mnist"]),
         ("backends", "lagvis.cli.backends.load", []),
     ],

@@ -24,6 +24,7 @@ def limited(arguments, cwd):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_train_large_test_part_is_evaluated_in_pieces(tmp_path):
     """One layer of all rows at once would be 60,000 x 8192 x 4 bytes, more than there is."""
     rng = np.random.default_rng(7)

@@ -99,6 +99,7 @@ def test_train_two_epochs_on_mnist_prints_and_writes_as_documented(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])
 def test_train_same_seed_same_bytes(tmp_path, backend):
     data_file = write_dataset(tmp_path / "data.npz")
@@ -130,6 +131,7 @@ def test_train_same_seed_same_bytes(tmp_path, backend):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_train_all_backends_start_from_the_same_bytes(tmp_path):
     data_file = write_dataset(tmp_path / "data.npz")
     start = {}
@@ -156,6 +158,7 @@ def test_train_all_backends_start_from_the_same_bytes(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_train_float64_on_every_backend_writes_float64(tmp_path):
     data_file = write_dataset(tmp_path / "data.npz")
     for backend in ("numpy", "torch", "jax"):
@@ -181,6 +184,7 @@ def test_train_float64_on_every_backend_writes_float64(tmp_path):
         assert {str(a.dtype) for a in arrays.values()} == {"float64"}
 
 
+@pytest.mark.slow
 def test_train_jump_recipe_is_far_better_than_the_mean(tmp_path):
     done = run_command("train", "--recipe", "jump", "--device", "cpu", "--json", "--name", "j", cwd=tmp_path)
     result = json.loads(done.stdout)
@@ -478,6 +482,7 @@ def test_train_broken_streams_keep_the_run(tmp_path, redirection):
     assert json.loads((tmp_path / "runs" / "kept" / "report.json").read_text())["test_accuracy"] == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 def test_train_name_outside_encoding_is_printed_as_escape(tmp_path, encoding):
     data_file = write_dataset(tmp_path / "data.npz")

@@ -242,13 +242,13 @@ def test_write_export_folder_other_folder_is_left_alone(toy, tmp_path, kind):
             folder.mkdir()
             (folder / "letter.txt").write_text("mine")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(CheckpointError, match="no network of the paper's program"):
+    with pytest.raises(CheckpointError, match="not a network of the paper's program"):
         write_export_folder(folder, paper_files(toy), is_paper_folder)
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_write_export_file_folder_raises_checkpoint_error(tmp_path):
-    with pytest.raises(CheckpointError, match="is a folder, a file is to be written"):
+    with pytest.raises(CheckpointError, match="is a folder, not a file"):
         write_export_file(tmp_path, b"")
 
 

@@ -192,7 +192,7 @@ def test_write_checkpoint_first_failing_mentions_no_older_one(path, monkeypatch)
     with pytest.raises(CheckpointError, match=r"\(No space left on device\)$"):
         write_checkpoint(path, trained())
     path.write_bytes(b"")
-    with pytest.raises(CheckpointError, match=r"; the checkpoint before it stands$"):
+    with pytest.raises(CheckpointError, match=r"; the older checkpoint is unchanged$"):
         write_checkpoint(path, trained())
 
 
@@ -274,7 +274,7 @@ def test_read_checkpoint_flipped_bit_raises(path):
 def test_read_checkpoint_digest_of_other_arrays_raises(path, parts):
     arrays, meaning = parts
     path.write_bytes(save(arrays | {"params.0.b": arrays["params.0.b"] + 1}, metadata={"lagvis": json.dumps(meaning)}))
-    assert "is damaged: its digest does not fit" in refusal(path)
+    assert "is damaged: its digest does not match" in refusal(path)
 
 
 @pytest.mark.parametrize(
