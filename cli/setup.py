@@ -38,7 +38,7 @@ class RunSetup:
     plan: Plan
     model: Model
     start: Checkpoint | None
-    need: MemoryEstimate
+    memory: MemoryEstimate
     environment: dict[str, Any]
     notices: tuple[str, ...]
 
@@ -137,11 +137,11 @@ def prepare_run(
     strict = resumed is not None or options.is_explicit(flags, "validation")
     plan = make_plan(recipe, dataset, strict_validation=strict, threads=flags.threads)
     recipe = replace(recipe, validation=len(plan.validation_rows))
-    need = estimate_memory(recipe, dataset, plan, on_host=backend.device == "cpu").check()
+    memory = estimate_memory(recipe, dataset, plan, on_host=backend.device == "cpu", backend=backend.name).check()
     environment = describe_environment(recipe, dataset, plan, backend, version=__version__, command=flags.command)
     model = Model.of(recipe, dataset, plan.training_rows)
     start = init_from(network.checkpoint, model, recipe) if network else None
-    notices = plan.notices if flags.quiet else (*plan.notices, shared_rows_notice(dataset))
+    notices = plan.notices if flags.quiet else (*plan.notices, memory.notice(), shared_rows_notice(dataset))
     environment |= {"init_from": describe_init_from(network.path) if network else None, "resumed": []}
     if resumed:
         previous = resumed.previous_environment
@@ -150,7 +150,9 @@ def prepare_run(
         environment["init_from"] = previous.get("init_from")
         environment["resumed"] = resume_record(start, plan, resumed.recipe, recipe, previous, environment)
         notices += (resume_message(start, plan, resumed.recipe, recipe, previous, environment),)
-    return RunSetup(recipe, backend, dataset, plan, start.model if start else model, start, need, environment, notices)
+    return RunSetup(
+        recipe, backend, dataset, plan, start.model if start else model, start, memory, environment, notices
+    )
 
 
 def load_run_data(recipe: Recipe, resumed: RunFolder) -> Dataset:

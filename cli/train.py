@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         run = prepare_run(flags, recipe, resumed, network)
         print_notices(run.notices, quiet=flags.quiet)
         if flags.dry_run:
-            facts = run_facts(run) | run.need.facts() | plan_summary(run.model, run.plan)
+            facts = run_facts(run) | run.memory.facts() | plan_summary(run.model, run.plan)
             print_result(facts if flags.json else "\n".join(f"{k:16} {v}" for k, v in facts.items()))
             return 0
         with resumed or RunFolder.claim(flags.runs_dir, flags.name, run.model.widths, every) as folder:

@@ -98,7 +98,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             widths=widths,
             activation=require_choice(ACTIVATIONS, meaning["activation"]),
             loss=require_choice(LOSSES, meaning["loss"]),
-            shape=tuple(require_int(n, least=1) for n in meaning["shape"]),
+            shape=tuple(require_int(n, minimum=1) for n in meaning["shape"]),
             class_names=require_unique_strings(meaning["class_names"]),
             target_names=require_unique_strings(meaning["target_names"]),
             unit=str(meaning["unit"]),

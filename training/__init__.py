@@ -1,1 +1,1 @@
-"""A run: what to train (recipe), training itself (fit yields what happened), and what is kept of it (run folder)."""
+"""Training: the recipe (settings), the plan (batches), the loop that yields events, checkpoints, evaluation."""

@@ -14,19 +14,20 @@ from lagvis.training.model import Model
 from lagvis.tree import named_leaves
 
 FORMAT = 3
-# Metadata that format 2 called otherwise: {its name: today's}.
+# Metadata names of format 2 and their names since format 3.
 FORMAT_2_NAMES = {"as_digits": "mnist_style", "paper": "background", "rate": "learning_rate"}
 SCALINGS = ("x_scaling", "y_scaling")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a run stands: a model and its state (host arrays) after `epoch` whole epochs and `step` steps.
+    """A model and its state (host arrays) after `epoch` finished epochs and `step` steps.
 
     learning_rate  of the last step
-    totals   sums of the epoch that has begun, float64; empty between epochs
-    best_*   the epoch with the lowest validation loss so far, and that loss; 0 and infinity before there is one
-    data     `Dataset.digest` of what it learned from; empty for a network from elsewhere
+    totals         totals of the current epoch (network/step.py), float64; empty between epochs
+    best_epoch     epoch with the lowest validation loss so far; 0 before the first
+    best_loss      its validation loss, as `Metrics.loss`; infinity before the first
+    data           `Dataset.digest` of the training data; empty for a network of another program
     """
 
     model: Model
@@ -41,12 +42,12 @@ class Checkpoint:
 
 
 def all_finite(state: Any) -> bool:
-    """Whether a host state holds numbers and nothing else."""
+    """Return whether no number of a host state is NaN or infinite."""
     return all(bool(np.isfinite(leaf).all()) for _, leaf in named_leaves(state))
 
 
 def checkpoint_digest(meaning: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
-    """SHA-256 over everything a checkpoint says: its meaning, and every array by name, type, shape and bytes."""
+    """Return the SHA-256 of the metadata, and of the name, dtype, shape and bytes of every array."""
     digest = hashlib.sha256(json.dumps(meaning, sort_keys=True).encode())
     for name in sorted(arrays):
         array = arrays[name]
@@ -56,9 +57,9 @@ def checkpoint_digest(meaning: dict[str, Any], arrays: dict[str, np.ndarray]) ->
 
 
 def arrays_and_metadata(checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Every array of a checkpoint by name, and their meaning, with a digest; NotFiniteError if one is no number."""
+    """Return the arrays of a checkpoint by name, and its metadata with a digest; NotFiniteError if not finite."""
     model = checkpoint.model
-    # The library writes the memory of an array as it lies, and says nothing where that is not row by row.
+    # safetensors writes the memory of an array in its own order, so it must be in row-major order.
     leaves = named_leaves(checkpoint.state | ({"totals": checkpoint.totals} if checkpoint.totals else {}))
     arrays = {name: np.asarray(leaf, order="C") for name, leaf in leaves}
     for name in SCALINGS:
@@ -66,7 +67,7 @@ def arrays_and_metadata(checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], 
         if scaling is not None:
             arrays |= {f"{name}.mean": scaling.mean, f"{name}.deviation": scaling.deviation}
     if not all_finite(arrays):
-        raise NotFiniteError(f"the state after step {checkpoint.step} holds numbers that are none")
+        raise NotFiniteError(f"the state after step {checkpoint.step} is not finite")
     meaning = {
         "format": FORMAT,
         "activation": model.activation,
@@ -90,7 +91,7 @@ def arrays_and_metadata(checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], 
 
 
 def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
-    """A checkpoint as the bytes of its file; NotFiniteError if it holds numbers that are none."""
+    """Encode a checkpoint as the bytes of its file; NotFiniteError if a number is not finite."""
     arrays, meaning = arrays_and_metadata(checkpoint)
-    # One key only: the library writes several in an order of its own, and equal runs would differ.
+    # A single key: safetensors writes several in no fixed order, and the files of equal runs would differ.
     return save(arrays, metadata={"lagvis": json.dumps(meaning, sort_keys=True)})

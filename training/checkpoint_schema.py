@@ -13,36 +13,36 @@ from lagvis.tree import named_leaves
 
 
 def take_scaling(arrays: dict[str, np.ndarray], name: str) -> Scaling | None:
-    """The scaling of that name, taken out of `arrays`; None where there is none."""
+    """Remove the scaling of that name from `arrays` and return it; None if there is none."""
     parts = [arrays.pop(f"{name}.{part}") for part in ("mean", "deviation") if f"{name}.{part}" in arrays]
     if len(parts) == 1:
         raise ValueError(f"half of {name} is missing")
     return Scaling(*parts) if parts else None
 
 
-def require_int(value: Any, *, least: int = 0) -> int:
-    """A whole number from `least`; ValueError for anything else."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{value!r} where a whole number from {least} belongs")
+def require_int(value: Any, *, minimum: int = 0) -> int:
+    """Return an integer from `minimum`; ValueError for anything else."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+        raise ValueError(f"{value!r} where a whole number from {minimum} belongs")
     return value
 
 
 def require_float(value: Any) -> float:
-    """A finite number; ValueError for anything else."""
+    """Return a finite number as a float; ValueError for anything else."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         raise ValueError(f"{value!r} where a number belongs")
     return float(value)
 
 
 def require_strings(value: Any) -> tuple[str, ...]:
-    """Texts; ValueError for anything else."""
+    """Return a list of strings as a tuple; ValueError for anything else."""
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
         raise ValueError(f"{value!r} where names belong")
     return tuple(value)
 
 
 def require_unique_strings(value: Any) -> tuple[str, ...]:
-    """Texts, each once; ValueError for anything else."""
+    """Return a list of different strings as a tuple; ValueError for anything else."""
     found = require_strings(value)
     if len({*found}) < len(found):
         raise ValueError(f"{value!r} where names belong, each once")
@@ -78,7 +78,7 @@ def check_names(state: Any) -> None:
 
 
 def check_layers(params: Any) -> tuple[int, ...]:
-    """The widths of layers that fit each other; ValueError if they do not."""
+    """Return the widths of the layers; ValueError if two layers do not fit each other."""
     widths: list[int] = []
     for i, layer in enumerate(params):
         n_in, n_out = layer["W"].shape
@@ -93,7 +93,7 @@ def check_layers(params: Any) -> tuple[int, ...]:
 
 
 def check_meaning(model: Model, state: Any) -> None:
-    """ValueError unless shape, names, scalings and optimizer states fit the layers, and every number is finite."""
+    """Raise ValueError unless shape, names, scalings and optimizer states fit the layers and are finite."""
     n_in, n_out = model.widths[0], model.widths[-1]
     if math.prod(model.shape) != n_in:
         raise ValueError(f"rows of shape {model.shape} for {n_in} inputs")
@@ -105,7 +105,7 @@ def check_meaning(model: Model, state: Any) -> None:
         if not scaling.mean.shape == scaling.deviation.shape == (width,):
             raise ValueError(f"a scaling of {scaling.mean.shape} for {width} columns")
         if not all_finite(vars(scaling)) or not (scaling.deviation > 0).all():
-            raise ValueError("a scaling by numbers that are none, or by 0")
+            raise ValueError("a scaling whose mean is not finite or whose deviation is not positive")
     if (model.y_scaling is not None) != bool(model.target_names):
         raise ValueError("numbers are predicted with a scaling, classes without")
     shapes = {name: leaf.shape for name, leaf in named_leaves(state["params"])}
@@ -116,11 +116,11 @@ def check_meaning(model: Model, state: Any) -> None:
             raise ValueError(f"{key} does not fit the parameters")
     for name, leaf in named_leaves(state):
         if not np.isfinite(leaf).all():
-            raise ValueError(f"{name} holds numbers that are none")
+            raise ValueError(f"{name} is not finite")
 
 
 def check_rows(model: Model) -> None:
-    """ValueError unless what is said of the rows that the network learned from can be."""
+    """Raise ValueError unless names, background and style of the training rows fit the model."""
     if len(model.feature_names) not in (0, model.widths[0]) or model.background > 255:
         raise ValueError(
             f"{len(model.feature_names)} names for {model.widths[0]} columns, a background of {model.background}"
@@ -130,19 +130,19 @@ def check_rows(model: Model) -> None:
 
 
 def check_totals(model: Model, totals: Any) -> None:
-    """ValueError unless the sums of an epoch that has begun are those of such a model, or there are none."""
+    """Raise ValueError unless the totals are empty or those of such a model, and finite."""
     kind = {"squared_error": (model.widths[-1],)} if model.target_names else {"correct": ()}
     plain: dict[str, Any] = {"loss": (), "weight": ()} | kind
     optional: dict[str, Any] = {"rows": (), "objective": ()}
     found = {name: leaf.shape for name, leaf in named_leaves(totals)}
     if totals and not plain.items() <= found.items() <= (plain | optional).items():
-        raise ValueError("sums that do not belong to such a network")
+        raise ValueError("totals that do not belong to such a network")
     if not all_finite(totals):
-        raise ValueError("sums that are no numbers")
+        raise ValueError("totals that are not finite")
 
 
 def require_choice(known: Any, name: str) -> str:
-    """`name`, if it is known; ValueError if not."""
+    """Return `name`; ValueError unless it is among `known`."""
     if name not in known:
         raise ValueError(f"unknown function {name!r}")
     return name

@@ -1,4 +1,4 @@
-"""How good a network is on given rows: in pieces, through the same seam as training."""
+"""Evaluate a network on given rows, in chunks, by the same backend interface as training."""
 
 import math
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from lagvis.network.step import make_evaluation
 from lagvis.training.model import Model
 from lagvis.tree import tree_map
 
-# One layer of activations of a piece stays under this many numbers (16 MB of float32), however many rows there are.
+# The activations of a layer for one chunk have at most this many numbers (16 MB of float32).
 CHUNK_ROWS = 1000
 CHUNK_VALUES = 4_000_000
 
 
 class StopRequestedError(Exception):
-    """Whoever asked for it wants it no longer."""
+    """Raised when the caller requested a stop."""
 
 
 @dataclass(frozen=True)
@@ -84,15 +84,20 @@ def zero_totals(
     return totals
 
 
+def rows_per_chunk(widths: tuple[int, ...]) -> int:
+    """Return the rows that an evaluation of a network with these widths takes at a time."""
+    return max(1, min(CHUNK_ROWS, CHUNK_VALUES // max(widths)))
+
+
 class Evaluator:
-    """Scores of parameters on rows that are on the device; one compiled evaluation for the whole run."""
+    """Evaluates parameters on rows that are on the device; the evaluation is compiled once for the whole run."""
 
     def __init__(self, model: Model, backend: Backend) -> None:
         self._model = model
         self._backend = backend
         step = make_evaluation(activation=ACTIVATIONS[model.activation], loss=LOSSES[model.loss], xp=backend.xp)
         self._run = backend.scan(step)
-        self._piece = max(1, min(CHUNK_ROWS, CHUNK_VALUES // max(model.widths)))
+        self._chunk = rows_per_chunk(model.widths)
 
     def evaluate(
         self,
@@ -103,16 +108,17 @@ class Evaluator:
         confusion: bool = False,
         stop: Callable[[], bool] = lambda: False,
     ) -> Metrics:
-        """Of `rows` (int indices) of `data`; memory does not grow with their number, totals are added in float64.
+        """Return the metrics on `rows` (integer indices) of `data`; totals are added in float64.
 
-        StoppedError once `stop`, asked before each piece, is true.
+        The memory does not grow with the number of rows. StopRequestedError is raised if `stop`, called before each
+        chunk, returns true.
         """
         zero = zero_totals(self._model, self._backend.dtype, confusion=confusion)
         totals = {name: value.astype(np.float64) for name, value in zero.items()}
-        for first in range(0, len(rows), self._piece):
+        for first in range(0, len(rows), self._chunk):
             if stop():
-                raise StopRequestedError("an evaluation was asked to stop")
-            indices = self._backend.asarray(rows[None, first : first + self._piece].astype(np.int32))
+                raise StopRequestedError
+            indices = self._backend.asarray(rows[None, first : first + self._chunk].astype(np.int32))
             added = self._run(tree_map(self._backend.asarray, zero), (indices,), (params, data))
             totals = tree_map(partial(self._add, self._backend), totals, added)
         return Metrics.of(totals, self._model)

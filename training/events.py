@@ -1,4 +1,4 @@
-"""What `fit` yields and what a comparison finds: everything that `report` shows, as data."""
+"""Events of a run, as `fit` yields them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ HostTree = Any
 
 @dataclass(frozen=True)
 class Started:
-    """Data are on the device; the first step comes next."""
+    """The data are on the device; the first step comes next."""
 
     model: Model
     plan: Plan
@@ -22,10 +22,10 @@ class Started:
 
 @dataclass(frozen=True)
 class Progress:
-    """A call of the backend has ended: where the run is, and the loss and accuracy of that call alone.
+    """A call of the backend has ended: the position of the run, and the metrics of that call alone.
 
-    `checkpoint` copies the state of this moment to the host (NotFiniteError where it holds numbers that are none); it
-    must be asked before the run goes on.
+    `checkpoint` copies the current state to the host, and raises NotFiniteError if it is not finite. Call it before the
+    next event is requested.
     """
 
     epoch: int
@@ -39,7 +39,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """An epoch has ended: `train` is the mean over its steps as they were taken, `checkpoint` its end on the host."""
+    """An epoch has ended: `train` is the mean over its steps, while the parameters changed."""
 
     epoch: int
     step: int
@@ -52,16 +52,16 @@ class EpochEnded:
 
     @property
     def state(self) -> HostTree:
-        """Of the checkpoint."""
+        """Parameters and optimizer state of the checkpoint, on the host."""
         return self.checkpoint.state
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The run is over: "completed" (then the test part has been looked at, once), "interrupted" or "diverged".
+    """The run has ended: "completed" (only then the test part was evaluated), "interrupted" or "diverged".
 
-    `checkpoint` is the newest one with finite numbers; `seconds` is from the first step to the last, without the looks
-    at the validation part.
+    `checkpoint` is the newest one with finite numbers. `seconds` counts the steps and the copies of the state from the
+    device, in all parts of the run; evaluations and the work of the caller do not count.
     """
 
     reason: str
@@ -73,7 +73,7 @@ class Finished:
 
     @property
     def epoch(self) -> int:
-        """Whole epochs of the checkpoint."""
+        """Finished epochs of the checkpoint."""
         return self.checkpoint.epoch
 
     @property
@@ -83,7 +83,7 @@ class Finished:
 
     @property
     def state(self) -> HostTree:
-        """Of the checkpoint."""
+        """Parameters and optimizer state of the checkpoint, on the host."""
         return self.checkpoint.state
 
 

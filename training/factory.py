@@ -16,7 +16,7 @@ from lagvis.tree import tree_map
 
 
 def initial_state(recipe: Recipe, model: Model) -> dict[str, Any]:
-    """Parameters drawn by the seed and a zero optimizer state, on the host in the recipe's dtype, for every backend."""
+    """Draw parameters by the seed and add a zero optimizer state; on the host, so that every backend starts equal."""
     initializer = ACTIVATIONS[model.activation].initializer
     drawn = initialize(model.widths, initializer, generator(recipe.seed, "weights"))
     params = tree_map(lambda a: a.astype(recipe.dtype), drawn)
@@ -30,13 +30,13 @@ def make_optimizer(recipe: Recipe) -> Optimizer:
 
 
 def make_loss(recipe: Recipe) -> Loss:
-    """The loss that is minimised, with label smoothing; the one that is reported of other parts has none."""
+    """Return the loss of the training step, whose objective has the label smoothing of the recipe."""
     loss: Loss = LOSSES[recipe.loss]
     return partial(loss, smoothing=recipe.label_smoothing) if recipe.label_smoothing else loss
 
 
 def make_training_step(recipe: Recipe, *, keep_gradients: bool = False, xp: Any) -> Callable[..., Any]:
-    """The step of a recipe (network/step.py) for an array library."""
+    """Build the training step of a recipe (network/step.py) for an array library."""
     return make_step(
         activation=ACTIVATIONS[recipe.activation],
         loss=make_loss(recipe),

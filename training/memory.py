@@ -1,60 +1,90 @@
-"""The memory that a run cannot do without, held against what there is, before any of it is asked for.
+"""Estimate the memory of a run before it allocates any: a minimum that every run needs, and the expected peak.
 
-A lower bound: what every backend holds at one time, and nothing that a library adds for itself. Whatever is refused
-here could not have been done; what is let through may still end in the library's own error. A GPU's memory is left to
-that error altogether.
+The minimum counts what every backend holds at one time, and nothing that a library adds for itself. Only by it a run is
+refused, so that no run is refused that would fit. The peak is that of the whole process, as `ps` and `top` show it,
+with the libraries; if it exceeds the free memory, there is a notice. Both are of the host. The memory of a GPU is left
+to the library's own error. docs/memory.md compares the peak with measured ones.
 """
 
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from lagvis.data.dataset import Dataset
 from lagvis.errors import OutOfMemoryError
 from lagvis.network.optimizers import StateShape
+from lagvis.training.evaluation import rows_per_chunk
 from lagvis.training.factory import make_optimizer
 from lagvis.training.plan import Plan
 from lagvis.training.recipe import Recipe
+from lagvis.training.system_memory import free_memory, resident_memory
 
-PROCESS = Path("/proc")
-GROUPS = Path("/sys/fs/cgroup")
-WIDEST_DRAW = np.dtype(np.float64).itemsize  # weights are drawn in float64, whatever they become
+DRAW_BYTES = np.dtype(np.float64).itemsize  # weights are drawn in float64, whatever the dtype of the run
+
+
+class LibraryMemory(NamedTuple):
+    """Bytes of a process on the CPU without data and network: after its imports, and once a step has run."""
+
+    imported: int
+    running: int
+
+
+# Measured as docs/memory.md says, less the data set and the network of each process.
+LIBRARIES = {
+    "numpy": LibraryMemory(62_000_000, 66_000_000),
+    "torch": LibraryMemory(256_000_000, 270_000_000),
+    "jax": LibraryMemory(180_000_000, 310_000_000),
+}
 
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes that a run holds at least, beside the data set: state and gradients, a batch in every layer, its rows.
+    """Estimated bytes of a run.
 
-    network        whose, in words
-    host, device   where; on the CPU everything is in `host` and `device` is 0
-    cure           what to make smaller
+    network        the network and its batch size, for messages
+    host, device   the minimum beside the data set: state, gradients, a batch in every layer, the rows; on the CPU
+                   everything is in `host` and `device` is 0
+    peak           expected peak of the whole process, on the CPU; None for a GPU or a library that was not measured
+    suggestion     what to make smaller
     """
 
     network: str
     host: int
     device: int
-    cure: str
+    peak: int | None
+    suggestion: str
 
     def facts(self) -> dict[str, int | None]:
-        """For a dry run: whole megabytes."""
-        there = free_memory()
+        """Return the figures for a dry run, in megabytes (10^6 bytes)."""
+        free = free_memory()
         return {
             "host_mb": self.host // 10**6,
-            "host_free_mb": None if there is None else there[0] // 10**6,
+            "host_peak_mb": None if self.peak is None else self.peak // 10**6,
+            "host_free_mb": None if free is None else free[0] // 10**6,
             "device_mb": self.device // 10**6,
         }
 
     def check(self) -> "MemoryEstimate":
-        """The need itself; OutOfMemoryError where the host has less."""
-        there = free_memory()
-        if there is not None and self.host > there[0]:
+        """Return the estimate itself; OutOfMemoryError if the host has less than the minimum."""
+        free = free_memory()
+        if free is not None and self.host > free[0]:
             raise OutOfMemoryError(
                 f"{self.network} takes at least {gigabytes(self.host)} of memory, "
-                f"and {gigabytes(there[0])} are {there[1]}; use {self.cure}"
+                f"and {gigabytes(free[0])} are {free[1]}; use {self.suggestion}"
             )
         return self
+
+    def notice(self) -> str:
+        """Return a warning if the peak may exceed the free memory; empty if it fits or is unknown."""
+        free, (resident, _) = free_memory(), resident_memory()
+        if free is None or self.peak is None or self.peak - resident <= free[0]:
+            return ""
+        return (
+            f"{self.network} will probably take {gigabytes(self.peak - resident)} of memory more, "
+            f"and {gigabytes(free[0])} are {free[1]}; if it runs out of memory, use {self.suggestion}."
+        )
 
 
 def gigabytes(size: int) -> str:
@@ -62,88 +92,57 @@ def gigabytes(size: int) -> str:
     return f"{size / 1e9:,.1f} GB"
 
 
-def estimate_memory(recipe: Recipe, dataset: Dataset, plan: Plan, *, on_host: bool) -> MemoryEstimate:
-    """What training by a recipe and its plan holds beside the data set; `on_host` where it computes on the CPU too."""
+def estimate_memory(
+    recipe: Recipe, dataset: Dataset, plan: Plan, *, on_host: bool, backend: str = ""
+) -> MemoryEstimate:
+    """Estimate the memory of training on this data set; `on_host` if the `backend` computes on the CPU."""
     widths = (dataset.x_train.shape[1], *recipe.hidden, dataset.n_out)
     layers = [(n_in + 1) * n_out for n_in, n_out in pairwise(widths)]
     number = np.dtype(recipe.dtype).itemsize
     trees = 1 + [*make_optimizer(recipe).states.values()].count(StateShape.LIKE_PARAMS)
-    state = trees * sum(layers) * number
+    params = sum(layers) * number
+    state = trees * params
     rows = len(dataset.x_train) * widths[0] * (1 if dataset.x_train.dtype == np.uint8 else number)
     steps = bool(plan.epochs)
     gradient = steps * max(layers) * number  # a compiler may use up each layer's before it makes the next
     batch = steps * plan.batch_size * sum(widths) * number
     device = state + gradient + batch + rows
-    at_first = state + sum(layers) * WIDEST_DRAW
-    # the newest checkpoint stays on the host until the next is whole beside it
+    at_first = state + sum(layers) * DRAW_BYTES
+    # the newest checkpoint stays on the host until the next one is complete
     host = max(at_first, (1 + steps) * state + device * on_host)
     parts = {"a smaller --hidden": 2 * state + gradient, "a smaller --batch-size": batch, "fewer rows": rows}
+    peak = None
+    if on_host and backend in LIBRARIES:
+        chunk = rows_per_chunk(widths) * sum(widths) * number
+        training = peak_of_training(params, state, batch, chunk) if steps else at_first + chunk
+        peak = peak_of_process(LIBRARIES[backend], dataset, rows, training)
     return MemoryEstimate(
         f"{'-'.join(map(str, widths))} in batches of {plan.batch_size:,} rows",
         host,
         0 if on_host else device,
+        peak,
         max(parts, key=lambda part: parts[part]),
     )
 
 
-def free_memory() -> tuple[int, str] | None:
-    """Bytes that this process may still take, swap and all, and whose limit that is; None where it cannot be known."""
-    limits = [limit for limit in (of_the_machine(), of_the_group(), of_the_process()) if limit is not None]
-    return min(limits, default=None)
+def peak_of_training(params: int, state: int, batch: int, chunk: int) -> int:
+    """Return the bytes that training adds to the data, at the end of an epoch, when its checkpoint is written.
+
+    `params` and `state` (parameters and optimizer state) are bytes of one copy, `batch` and `chunk` those of one array
+    in every layer for a batch and for a chunk of an evaluation.
+    """
+    copies_of_state = 6  # of the device, of a recorded step, the newest checkpoint, the next, two while it is encoded
+    arrays_like_params = 4  # gradients, and the results of the update
+    arrays_of_batch = 3  # z, activations and delta
+    return copies_of_state * state + arrays_like_params * params + arrays_of_batch * batch + chunk
 
 
-def of_the_machine() -> tuple[int, str] | None:
-    """What Linux believes can be had without pushing out other programs, and the free swap."""
-    fields = table(PROCESS / "meminfo")
-    if "MemAvailable" not in fields:
-        return None
-    return 1024 * (fields["MemAvailable"] + fields.get("SwapFree", 0)), "free on this machine"
-
-
-def of_the_group() -> tuple[int, str] | None:
-    """What the control groups of Linux, as containers and clusters set them, leave; of their pages, only files' go."""
-    left = []
-    swap = 1024 * table(PROCESS / "meminfo").get("SwapFree", 0)
-    for line in lines(PROCESS / "self/cgroup"):
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            root, limit, held = GROUPS, "memory.max", "anon"
-        elif "memory" in controllers.split(","):
-            root, limit, held = GROUPS / "memory", "memory.limit_in_bytes", "total_rss"
-        else:
-            continue
-        group = root / path.lstrip("/")
-        for folder in (group, *group.parents):
-            most = "".join(lines(folder / limit))
-            if most.isdigit():
-                left.append(max(0, int(most) - table(folder / "memory.stat").get(held, 0)) + swap)
-            if folder == root:
-                break
-    return (min(left), "left of what this container or job may use") if left else None
-
-
-def of_the_process() -> tuple[int, str] | None:
-    """What `ulimit -v` leaves."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    most, _ = resource.getrlimit(resource.RLIMIT_AS)
-    held = lines(PROCESS / "self/statm")
-    if most == resource.RLIM_INFINITY or not held:
-        return None
-    return max(0, most - int(held[0].split()[0]) * resource.getpagesize()), "left under ulimit -v"
-
-
-def lines(path: Path) -> list[str]:
-    """The lines of one of the system's small files; none where it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-
-
-def table(path: Path) -> dict[str, int]:
-    """Lines such as `MemFree:  123 kB` or `anon 123` as names and numbers."""
-    words = [line.replace(":", " ").split() for line in lines(path)]
-    return {row[0]: int(row[1]) for row in words if len(row) > 1 and row[1].isdigit()}
+def peak_of_process(library: LibraryMemory, dataset: Dataset, rows: int, training: int) -> int:
+    """Return the peak of a process: while the rows are standardised, or in training, or so far."""
+    arrays = (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test)
+    data = sum(array.nbytes for array in arrays)
+    # two float64 arrays of the training rows exist while they are standardised; bytes are scaled in the step
+    standardising = 0 if dataset.x_train.dtype == np.uint8 else 2 * dataset.x_train.nbytes
+    test_rows = rows * len(dataset.x_test) // len(dataset.x_train)
+    _, so_far = resident_memory()
+    return max(so_far, library.imported + data + standardising, library.running + data + rows + test_rows + training)

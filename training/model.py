@@ -1,4 +1,4 @@
-"""What a set of parameters means: its shape, its functions, its classes or units, and how rows are prepared for it."""
+"""The description of a network: layers, functions, class or target names, and the preparation of its rows."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,9 +17,9 @@ MNIST_SHAPE = (28, 28)  # of a row where `mnist_style` holds
 
 @dataclass(frozen=True)
 class Model:
-    """Everything but the numbers themselves that using a trained network takes.
+    """Everything that is needed to use a trained network, apart from its parameters.
 
-    feature_names, label_names  of the columns that it learned from, where they have names
+    feature_names, label_names  names of the training columns; empty if they have none
     mnist_style                 whether the training rows are images made as MNIST's (`Dataset.mnist_style`)
     background                  shade of the background of the training images, 0..255
     """
@@ -40,7 +40,7 @@ class Model:
 
     @classmethod
     def of(cls, recipe: Recipe, dataset: Dataset, training_rows: np.ndarray) -> "Model":
-        """The model of a recipe for a data set, standardised by its training rows alone."""
+        """Describe the network of a recipe for a data set; only the training rows decide the standardisation."""
         return cls(
             widths=(dataset.x_train.shape[1], *recipe.hidden, dataset.n_out),
             activation=recipe.activation,
@@ -59,7 +59,7 @@ class Model:
 
     @property
     def parameters(self) -> int:
-        """How many weights and biases."""
+        """Return the number of weights and biases."""
         return sum((n_in + 1) * n_out for n_in, n_out in pairwise(self.widths))
 
     def baseline(self, y: np.ndarray) -> float | None:
@@ -67,14 +67,14 @@ class Model:
         return None if self.y_scaling is None else float(np.mean(self.y_scaling.apply(y) ** 2))
 
     def prepare(self, x: np.ndarray, y: np.ndarray, dtype: str) -> dict[str, np.ndarray]:
-        """Rows of a data set as the step's `data` on the host: bytes stay bytes, numbers are standardised."""
+        """Return rows as the `data` of the step, on the host: bytes as they are, real numbers standardised."""
         data = {"x": x if self.x_scaling is None else self.x_scaling.apply(x).astype(dtype)}
         if self.y_scaling is None:
             return data | {"y": y, "classes": np.arange(len(self.class_names), dtype=y.dtype)}
         return data | {"y": self.y_scaling.apply(y).astype(dtype)}
 
     def check(self, dataset: Dataset) -> None:
-        """DataError unless the data set is of the kind this network was trained on."""
+        """Raise DataError unless the data set has the columns and the kind of rows of the training data."""
         if dataset.x_train.shape[1] != self.widths[0]:
             raise DataError(
                 f"{dataset.name} has rows of {dataset.x_train.shape[1]} numbers, the network takes {self.widths[0]}"

@@ -1,4 +1,4 @@
-"""How a run is cut up: which rows, how many steps, and how many steps the backend takes per call."""
+"""Plan a run: training and validation rows, batches, and the steps that the backend takes per call."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,17 +19,17 @@ CALL_SECONDS = 0.1
 SECONDS_A_STEP = 2e-4
 OPERATIONS_A_SECOND = 1e11
 
-# A share of validation rows that a default must not exceed where the data are few; an explicit --validation may.
-MOST_HELD_OUT = 0.2
-FEW_HELD_OUT = 0.1
+# A default validation part above the first share of the rows is cut to the second; an explicit --validation is not.
+MAX_VALIDATION_SHARE = 0.2
+SMALL_VALIDATION_SHARE = 0.1
 
 
 @dataclass(frozen=True)
 class Plan:
     """Rows, batches and calls of a run.
 
-    steps_per_call is the number of full batches that a backend takes in one call; the epoch ends with a shorter call
-    and a batch of `tail` rows where the numbers do not come out even.
+    steps_per_call is the number of full batches of one call of the backend. If they do not divide an epoch evenly, it
+    ends with a shorter call and a batch of `tail` rows.
     """
 
     training_rows: np.ndarray
@@ -44,21 +44,21 @@ class Plan:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Full batches, and the tail if there is one."""
+        """Return the number of full batches, and one more if there is a tail."""
         return self.full_batches + (self.tail > 0)
 
     def samples_seen(self, step: int) -> int:
-        """Rows that the first `step` steps of a run look at."""
+        """Return the number of rows in the first `step` steps of a run."""
         epochs, rest = divmod(step, self.steps_per_epoch)
         return epochs * len(self.training_rows) + rest * self.batch_size
 
 
 def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = False, threads: int | None = None) -> Plan:
-    """The plan of a recipe for a data set.
+    """Plan the run of a recipe on a data set.
 
-    A validation part too large for the data is cut to a tenth of them, with a notice; with `strict_validation` (it was
-    asked for by hand) it raises RecipeError if nothing would be left to train on. `threads` on the host
-    override the rule of training/threads.py.
+    A validation part of more than a fifth of the rows is cut to a tenth, with a notice. With `strict_validation` (the
+    user set it) it is never cut, and RecipeError is raised if no training row remains. `threads` overrides the rule of
+    training/threads.py.
     """
     rows = len(dataset.x_train)
     if threads is not None and threads < 1:
@@ -66,8 +66,8 @@ def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = Fal
     held_out, notices = recipe.validation, list(dataset.all_notices)
     if strict_validation and held_out >= rows:
         raise RecipeError(f"validation is {held_out}, but there are {rows} rows to train on; hold out fewer")
-    if not strict_validation and held_out > MOST_HELD_OUT * rows:
-        held_out = int(FEW_HELD_OUT * rows)
+    if not strict_validation and held_out > MAX_VALIDATION_SHARE * rows:
+        held_out = int(SMALL_VALIDATION_SHARE * rows)
         kept = f"{held_out} {'is' if held_out == 1 else 'are'} held out for validation"
         notices.append(f"Of {rows} rows, {kept} instead of {recipe.validation}.")
     training, validation = split_off(dataset.y_train, held_out, generator(recipe.seed, "validation"))

@@ -1,4 +1,4 @@
-"""Recipes: what to train, as data. A TOML file of flat keys; flags and files both end in the same checked `Recipe`."""
+"""Recipes: the settings of a run. TOML files of flat keys and command-line flags both become a checked `Recipe`."""
 
 import dataclasses
 import difflib
@@ -21,7 +21,7 @@ from lagvis.network.losses import LOSSES
 from lagvis.network.optimizers import OPTIMIZERS
 from lagvis.network.schedules import SCHEDULES
 
-LARGEST = sys.float_info.max
+MAX_FLOAT = sys.float_info.max
 DEFAULT_SMOOTHING = 0.1
 CLASSIFICATION_KEYS = ("label_smoothing", "class_weights")
 FOLDER = Path(__file__).resolve().parent.parent / "recipes"
@@ -74,27 +74,27 @@ class Recipe:
 
     @property
     def regression(self) -> bool:
-        """Whether numbers are predicted and not classes."""
+        """Whether the network predicts numbers instead of classes."""
         return self.loss == "mse"
 
 
-def text(key: str, value: Any) -> str:
-    """Any text but the empty one that UTF-8 can write."""
+def check_text(key: str, value: Any) -> str:
+    """Return a non-empty text that UTF-8 can encode; RecipeError for anything else."""
     if not isinstance(value, str) or not value:
         raise RecipeError(f"{key} is {value!r}; expected a text")
     if value.encode("utf-8", "replace").decode("utf-8") != value:
-        cure = "rename it" if sys.getfilesystemencoding() == "utf-8" else "set PYTHONUTF8=1, or a locale of UTF-8"
-        raise RecipeError(f"{key} is {value!r}, which was not read as UTF-8 and cannot be recorded; {cure}")
+        suggestion = "rename it" if sys.getfilesystemencoding() == "utf-8" else "set PYTHONUTF8=1, or a locale of UTF-8"
+        raise RecipeError(f"{key} is {value!r}, which was not read as UTF-8 and cannot be recorded; {suggestion}")
     return value
 
 
-def text_or_nothing(key: str, value: Any) -> str:
-    """Any text that UTF-8 can write; the empty one means that it is found."""
-    return "" if value == "" else text(key, value)
+def check_optional_text(key: str, value: Any) -> str:
+    """Return a text that UTF-8 can encode; empty: detect automatically."""
+    return "" if value == "" else check_text(key, value)
 
 
-def choice(*names: str) -> Any:
-    """One of `names`."""
+def check_choice(*names: str) -> Any:
+    """Return a check for one of `names`."""
 
     def check(key: str, value: Any) -> str:
         if value not in names:
@@ -104,31 +104,31 @@ def choice(*names: str) -> Any:
     return check
 
 
-def flag(key: str, value: Any) -> bool:
-    """true or false."""
+def check_bool(key: str, value: Any) -> bool:
+    """Return true or false; RecipeError for anything else."""
     if not isinstance(value, bool):
         raise RecipeError(f"{key} is {value!r}; expected true or false")
     return value
 
 
-def integer(least: int, most: int) -> Any:
-    """A whole number from `least` to `most`."""
+def check_int(minimum: int, maximum: int) -> Any:
+    """Return a check for an integer from `minimum` to `maximum`."""
 
     def check(key: str, value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise RecipeError(f"{key} is {value!r}; expected a whole number from {least} to {most}")
+        if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
+            raise RecipeError(f"{key} is {value!r}; expected a whole number from {minimum} to {maximum}")
         return value
 
     return check
 
 
-def number(least: float, below: float, *, open_below: bool = False) -> Any:
-    """A finite number from `least` (or above it, if open) to under `below`."""
+def check_float(minimum: float, below: float, *, open_below: bool = False) -> Any:
+    """Return a check for a finite number from `minimum` (above it if `open_below`) and below `below`."""
 
     def check(key: str, value: Any) -> float:
-        good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
-        if not good or not (least < value if open_below else least <= value) or value >= below:
-            start = f"above {least:g}" if open_below else f"from {least:g}"
+        good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_FLOAT
+        if not good or not (minimum < value if open_below else minimum <= value) or value >= below:
+            start = f"above {minimum:g}" if open_below else f"from {minimum:g}"
             end = "" if math.isinf(below) else f" and below {below:g}"
             raise RecipeError(f"{key} is {value!r}; expected a number {start}{end}")
         return float(value)
@@ -136,20 +136,20 @@ def number(least: float, below: float, *, open_below: bool = False) -> Any:
     return check
 
 
-def widths(key: str, value: Any) -> tuple[int, ...]:
-    """The widths of the hidden layers: none or more whole numbers from 1."""
+def check_widths(key: str, value: Any) -> tuple[int, ...]:
+    """Return the widths of the hidden layers, integers from 1; RecipeError for anything else."""
     if not isinstance(value, list | tuple):
         raise RecipeError(f"{key} is {value!r}; expected a list of widths, [64, 64], or [] for no hidden layer")
-    return tuple(integer(1, 10**7)(key, width) for width in value)
+    return tuple(check_int(1, 10**7)(key, width) for width in value)
 
 
 def parse_widths(words: str) -> tuple[int, ...]:
-    """Widths as a flag gives them: 64,64 -> (64, 64), none -> ()."""
+    """Parse the widths of a flag: 64,64 -> (64, 64), none -> ()."""
     return () if words == "none" else tuple(int(width) for width in words.split(","))
 
 
 class Key(NamedTuple):
-    """What a key may be, and how its flag reads on the command line."""
+    """A key of a recipe: its check, and its flag on the command line."""
 
     check: Callable[[str, Any], Any]
     help: str
@@ -159,39 +159,41 @@ class Key(NamedTuple):
 
 
 KEYS = {
-    "data": Key(text, "mnist, jump, or files of your own: IDX, NPZ, CSV, pictures in folders", metavar="PATH"),
-    "label": Key(text_or_nothing, "column of a table that is the label, by name or number", metavar="COLUMN"),
+    "data": Key(check_text, "mnist, jump, or files of your own: IDX, NPZ, CSV, pictures in folders", metavar="PATH"),
+    "label": Key(check_optional_text, "column of a table that is the label, by name or number", metavar="COLUMN"),
     "feature_type": Key(
-        choice(*FEATURE_TYPES), "feature columns of a table: pixels of a square picture, numbers, or auto: detect"
+        check_choice(*FEATURE_TYPES), "feature columns of a table: pixels of a square picture, numbers, or auto: detect"
     ),
-    "hidden": Key(widths, "widths of the hidden layers, or none", parse_widths, "N,N,.."),
-    "activation": Key(choice(*ACTIVATIONS), f"of the hidden layers: {', '.join(ACTIVATIONS)}"),
-    "loss": Key(choice(*LOSSES), "cross-entropy for classes, mse for numbers"),
-    "label_smoothing": Key(number(0.0, 1.0), "share of the target spread over all classes", float, "E"),
-    "class_weights": Key(choice("none", "balanced"), "none, or balanced: rare classes weigh as much as common ones"),
-    "optimizer": Key(choice(*OPTIMIZERS), "sgd: gradient descent", spellings=("--opt",)),
-    "lr": Key(number(0.0, math.inf, open_below=True), "learning rate; the peak of a schedule", float, "RATE"),
-    "momentum": Key(number(0.0, 1.0), "0 is plain gradient descent", float, "M"),
-    "nesterov": Key(flag, "look ahead along the momentum"),
-    "schedule": Key(choice(*SCHEDULES), "constant, or linear: warm-up, then decay to 0", spellings=("--sched",)),
-    "warmup": Key(number(0.0, 1.0), "share of the run that the linear schedule warms up", float, "SHARE"),
-    "epochs": Key(integer(0, 10**6), "0 only evaluates", int, "N", ("-e",)),
-    "batch_size": Key(integer(1, 2**31 - 1), "rows a step", int, "N", ("-b",)),
-    "shuffle": Key(flag, "a new order every epoch, or the order of the file"),
-    "validation": Key(integer(0, 2**31 - 1), "training rows held out, stratified, by the seed", int, "N"),
-    "seed": Key(integer(0, 2**63 - 1), "of the weights, the order and the validation part", int, "N"),
-    "dtype": Key(choice("float32", "float64"), "float32 or float64"),
+    "hidden": Key(check_widths, "widths of the hidden layers, or none", parse_widths, "N,N,.."),
+    "activation": Key(check_choice(*ACTIVATIONS), f"of the hidden layers: {', '.join(ACTIVATIONS)}"),
+    "loss": Key(check_choice(*LOSSES), "cross-entropy for classes, mse for numbers"),
+    "label_smoothing": Key(check_float(0.0, 1.0), "share of the target spread over all classes", float, "E"),
+    "class_weights": Key(
+        check_choice("none", "balanced"), "none, or balanced: rare classes weigh as much as common ones"
+    ),
+    "optimizer": Key(check_choice(*OPTIMIZERS), "sgd: gradient descent", spellings=("--opt",)),
+    "lr": Key(check_float(0.0, math.inf, open_below=True), "learning rate; the peak of a schedule", float, "RATE"),
+    "momentum": Key(check_float(0.0, 1.0), "0 is plain gradient descent", float, "M"),
+    "nesterov": Key(check_bool, "look ahead along the momentum"),
+    "schedule": Key(check_choice(*SCHEDULES), "constant, or linear: warm-up, then decay to 0", spellings=("--sched",)),
+    "warmup": Key(check_float(0.0, 1.0), "share of the run that the linear schedule warms up", float, "SHARE"),
+    "epochs": Key(check_int(0, 10**6), "0 only evaluates", int, "N", ("-e",)),
+    "batch_size": Key(check_int(1, 2**31 - 1), "rows a step", int, "N", ("-b",)),
+    "shuffle": Key(check_bool, "a new order every epoch, or the order of the file"),
+    "validation": Key(check_int(0, 2**31 - 1), "training rows held out, stratified, by the seed", int, "N"),
+    "seed": Key(check_int(0, 2**63 - 1), "of the weights, the order and the validation part", int, "N"),
+    "dtype": Key(check_choice("float32", "float64"), "float32 or float64"),
 }
 
 
 def did_you_mean(word: str, known: Any) -> str:
-    """The tail of a sentence that proposes the nearest known word; empty where none is near."""
+    """Return the end of a message that proposes the nearest known word; empty if none is near."""
     near = difflib.get_close_matches(word.lower(), list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
 def shipped() -> list[str]:
-    """The names of the recipes that ship."""
+    """Return the names of the shipped recipes."""
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
@@ -211,7 +213,7 @@ def merge(values: dict[str, Any], overrides: dict[str, Any]) -> Recipe:
 
 
 def read(name: str) -> dict[str, Any]:
-    """What a recipe says, key by key, unchecked; RecipeError where there is none, or a key that none knows."""
+    """Return the keys and values of a recipe, unchecked; RecipeError if it cannot be read or has an unknown key."""
     ships = name in shipped()
     path = FOLDER / f"{name}.toml" if ships else Path(os.path.expanduser(name)).absolute()
     try:
@@ -232,5 +234,5 @@ def read(name: str) -> dict[str, Any]:
 
 
 def dumps(recipe: Recipe) -> str:
-    """The recipe as TOML that `load` takes again."""
+    """Return the recipe as TOML, for `load`."""
     return tomli_w.dumps({key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(recipe).items()})

@@ -1,4 +1,4 @@
-"""What each training row counts for."""
+"""Weights of the training rows."""
 
 import numpy as np
 
@@ -7,14 +7,14 @@ from lagvis.training.recipe import Recipe
 
 
 def row_weights(recipe: Recipe, dataset: Dataset, training_rows: np.ndarray, dtype: str) -> dict[str, np.ndarray]:
-    """{"w": (N,)} beside the N rows of the training part, for the step's data; nothing where all rows count alike.
+    """Return {"w": (N,)} for the data of the step, N rows of the training part; {} if all rows weigh the same.
 
-    "balanced" gives a row of class k the weight n / (K n_k), counted on the n rows that are trained on, of which n_k
-    are of that class, K the classes among them: every class then weighs the same, and a row 1 on average.
+    "balanced" gives a row of class k the weight n / (K n_k) for n training rows, n_k of them of class k, and K classes
+    among them. Every class then has the same total weight, and the mean weight of a row is 1.
     """
     if recipe.class_weights == "none":
         return {}
     counts = np.bincount(dataset.y_train[training_rows], minlength=dataset.n_out)
-    # a class whose few rows are all held out has none to weigh
+    # a class whose rows are all in the validation part has no training row
     weights = len(training_rows) / (np.count_nonzero(counts) * np.maximum(counts, 1))
     return {"w": weights[dataset.y_train].astype(dtype)}

@@ -480,7 +480,7 @@ def test_read_checkpoint_invalid_scaling_raises(path, parts, name, value):
     array = arrays[name].copy()
     array[0] = value
     compose(path, arrays | {name: array}, meaning)
-    assert "a scaling by numbers that are none, or by 0" in refusal(path)
+    assert "a scaling whose mean is not finite or whose deviation is not positive" in refusal(path)
 
 
 # --- files of format 2, written before the losses of regression were standardised (tests/runs/data)

@@ -10,7 +10,7 @@ from lagvis.training.model import Model
 
 
 @pytest.mark.parametrize("width", [8, 4096])
-def test_memory_does_not_grow_with_the_rows(width):
+def test_evaluate_more_rows_take_no_more_memory(width):
     """One layer of activations of all rows at once would be 50,000 x 4096 x 4 bytes: 800 MB."""
     model = Model((4, width, 3), "relu", "cross-entropy", (4,), ("a", "b", "c"), (), "", None, None)
     rng = np.random.default_rng(0)
@@ -34,7 +34,7 @@ def test_memory_does_not_grow_with_the_rows(width):
     assert many < 64_000_000
 
 
-def test_the_scores_do_not_depend_on_the_size_of_a_piece(monkeypatch):
+def test_evaluate_other_chunk_size_same_metrics(monkeypatch):
     rng = np.random.default_rng(0)
     model = Model((36, 50, 3), "relu", "cross-entropy", (36,), ("a", "b", "c"), (), "", None, None)
     params = [

@@ -63,18 +63,18 @@ def softmax(z: np.ndarray) -> np.ndarray:
 # --- the order of events and their numbers
 
 
-def test_events_come_in_the_promised_order(short_spans):
+def test_fit_yields_events_in_order(short_spans):
     assert kinds(run(quick(batch_size=50), classes(120))) == "S" + "pppE" * 2 + "F"
 
 
-def test_spans_of_several_steps_report_once(monkeypatch):
+def test_fit_call_of_several_steps_yields_one_progress(monkeypatch):
     monkeypatch.setattr("lagvis.training.plan.CALL_SECONDS", 0.0009)  # four steps of 0.2 ms
     events = run(quick(batch_size=12, epochs=1), classes(125))
     assert [event.step for event in events if isinstance(event, Progress)] == [4, 8, 10, 11]
 
 
 @pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
-def test_a_step_is_compiled_at_most_once_a_shape_whatever_the_rate_the_epoch_or_the_seed(monkeypatch, name):
+def test_fit_compiles_the_step_at_most_once_per_shape(monkeypatch, name):
     backend = open_backend(name, "float32")
     monkeypatch.setattr(
         "lagvis.training.plan.CALL_SECONDS", 0.0009
@@ -99,7 +99,7 @@ def test_a_step_is_compiled_at_most_once_a_shape_whatever_the_rate_the_epoch_or_
         made.clear()
 
 
-def test_steps_images_and_epochs_are_counted(short_spans):
+def test_fit_counts_steps_samples_and_epochs(short_spans):
     events = run(quick(batch_size=50), classes(120))
     progress = [event for event in events if isinstance(event, Progress)]
     assert [event.epoch for event in progress] == [1, 1, 1, 2, 2, 2]
@@ -110,7 +110,7 @@ def test_steps_images_and_epochs_are_counted(short_spans):
     assert (finished.reason, finished.epoch, finished.step) == ("completed", 2, 6)
 
 
-def test_started_tells_the_model_and_the_plan():
+def test_started_holds_model_and_plan():
     recipe, dataset = quick(hidden=(7, 5), validation=20), classes(120)
     started = run(recipe, dataset)[0]
     assert started.model.widths == (36, 7, 5, 4)
@@ -118,7 +118,7 @@ def test_started_tells_the_model_and_the_plan():
     assert len(started.plan.validation_rows) == 20
 
 
-def test_rates_follow_the_schedule_over_the_whole_run(short_spans):
+def test_progress_learning_rate_follows_the_schedule(short_spans):
     recipe = quick(batch_size=30, epochs=2, schedule="linear", warmup=0.25, lr=0.8)
     progress = [event.learning_rate for event in run(recipe, classes(120)) if isinstance(event, Progress)]
     # 8 steps: up in 2, then down in 6
@@ -126,14 +126,14 @@ def test_rates_follow_the_schedule_over_the_whole_run(short_spans):
     assert epochs(run(recipe, classes(120)))[-1].learning_rate == progress[-1]
 
 
-def test_seconds_never_go_back(short_spans):
+def test_event_seconds_never_decrease(short_spans):
     events = run(quick(), classes(120))
     seconds = [event.seconds for event in events if not isinstance(event, Started)]
     assert seconds == sorted(seconds)
     assert seconds[0] > 0
 
 
-def test_scores_of_the_spans_make_up_those_of_the_epoch(short_spans):
+def test_epoch_metrics_are_the_mean_of_progress_metrics(short_spans):
     events = run(quick(batch_size=50, epochs=1), classes(120))
     parts = [event.metrics for event in events if isinstance(event, Progress)]
     ended = epochs(events)[0].train
@@ -141,7 +141,7 @@ def test_scores_of_the_spans_make_up_those_of_the_epoch(short_spans):
     assert ended.accuracy == pytest.approx(np.average([part.accuracy for part in parts], weights=[50, 50, 20]))
 
 
-def test_the_last_epoch_is_told_again_at_the_end():
+def test_finished_holds_metrics_and_state_of_the_last_epoch():
     events = run(quick(validation=20), classes(120))
     ended, finished = epochs(events)[-1], last(events)
     assert finished.train == ended.train
@@ -150,7 +150,7 @@ def test_the_last_epoch_is_told_again_at_the_end():
     assert equal(finished.state, ended.state)
 
 
-def test_without_a_validation_part_there_is_no_validation_score():
+def test_fit_without_validation_rows_has_no_validation_metrics():
     events = run(quick(), classes(120))
     assert [event.validation for event in [*epochs(events), last(events)]] == [None] * 3
 
@@ -178,7 +178,7 @@ def test_fit_reads_the_test_part_only_after_the_last_epoch():
     assert event.test.accuracy == np.trace(event.test.confusion) / 30
 
 
-def test_no_epochs_only_evaluate():
+def test_fit_zero_epochs_only_evaluates():
     recipe, dataset = quick(epochs=0, validation=20), classes(120)
     events = run(recipe, dataset)
     finished = last(events)
@@ -192,7 +192,7 @@ def test_no_epochs_only_evaluate():
 # --- stopping
 
 
-def test_a_stop_in_an_epoch_keeps_the_state_of_the_moment(short_spans):
+def test_fit_stopped_within_an_epoch_keeps_the_current_state(short_spans):
     dataset = classes(120)
     recipe = quick(epochs=1, shuffle=False, momentum=0.9)
     events = run(recipe, dataset, stop_at=at_step(3))
@@ -205,7 +205,7 @@ def test_a_stop_in_an_epoch_keeps_the_state_of_the_moment(short_spans):
     assert equal(finished.state, last(run(recipe, first)).state)
 
 
-def test_a_stop_in_a_later_epoch_counts_the_whole_ones(short_spans):
+def test_fit_stopped_within_a_later_epoch_counts_finished_epochs(short_spans):
     events = run(quick(epochs=3), classes(120), stop_at=at_step(8))
     finished = last(events)
     assert kinds(events) == "S" + "p" * 6 + "E" + "pp" + "F"
@@ -214,7 +214,7 @@ def test_a_stop_in_a_later_epoch_counts_the_whole_ones(short_spans):
     assert not equal(finished.state, epochs(events)[0].state)
 
 
-def test_a_stop_between_epochs_keeps_the_epoch(short_spans):
+def test_fit_stopped_between_epochs_keeps_the_epoch(short_spans):
     events = run(quick(epochs=3), classes(120), stop_at=lambda event: isinstance(event, EpochEnded))
     finished = last(events)
     assert kinds(events) == "S" + "p" * 6 + "E" + "F"
@@ -222,7 +222,7 @@ def test_a_stop_between_epochs_keeps_the_epoch(short_spans):
     assert equal(finished.state, epochs(events)[0].state)
 
 
-def test_a_stop_after_the_last_span_of_an_epoch_keeps_what_its_row_of_metrics_needs(short_spans):
+def test_fit_stopped_after_the_last_call_of_an_epoch_keeps_its_totals(short_spans):
     recipe, dataset = quick(epochs=3), classes(120)
     events = run(recipe, dataset, stop_at=at_step(6))
     finished = last(events)
@@ -237,7 +237,7 @@ def test_a_stop_after_the_last_span_of_an_epoch_keeps_what_its_row_of_metrics_ne
 
 
 @QUIETLY
-def test_an_absurd_rate_ends_with_the_finite_state_of_the_last_epoch():
+def test_fit_diverged_ends_with_the_state_of_the_last_epoch():
     recipe = quick(lr=1000.0, epochs=9, batch_size=120, activation="identity")
     events = run(recipe, classes(120))
     finished, ended = last(events), epochs(events)[-1]
@@ -255,7 +255,7 @@ def test_an_absurd_rate_ends_with_the_finite_state_of_the_last_epoch():
     [(quick(lr=1e30, hidden=(8, 8)), classes(120)), (quick(lr=1e30, loss="mse"), numbers(120))],
     ids=["classes", "numbers"],
 )
-def test_a_run_that_diverges_in_its_first_epoch_ends_where_it_began(short_spans, recipe, dataset):
+def test_fit_diverged_in_first_epoch_ends_with_the_initial_state(short_spans, recipe, dataset):
     events = run(recipe, dataset)
     finished = last(events)
     assert (finished.reason, finished.epoch, finished.step) == ("diverged", 0, 0)
@@ -267,7 +267,7 @@ def test_a_run_that_diverges_in_its_first_epoch_ends_where_it_began(short_spans,
 
 
 @QUIETLY
-def test_a_last_step_that_leaves_no_finite_numbers_is_divergence(monkeypatch):
+def test_fit_last_step_not_finite_is_diverged(monkeypatch):
     # one step an epoch: its loss is that of the start, what it does to the parameters is seen by nothing after it
     monkeypatch.setitem(SCHEDULES, "constant", lambda t, *_, **__: np.full(t.shape, np.inf))
     recipe, dataset = quick(schedule="constant", epochs=1, batch_size=120), classes(120)
@@ -277,7 +277,7 @@ def test_a_last_step_that_leaves_no_finite_numbers_is_divergence(monkeypatch):
     assert (finished.train, finished.validation) == (None, None)
 
 
-def test_a_diverging_run_speaks_by_its_end_and_not_by_warnings(recwarn):
+def test_fit_diverged_raises_no_warnings(recwarn):
     warnings.simplefilter("always")
     assert last(run(quick(lr=1e30, hidden=(8, 8)), classes(120))).reason == "diverged"
     assert [str(warning.message) for warning in recwarn] == []
@@ -286,7 +286,7 @@ def test_a_diverging_run_speaks_by_its_end_and_not_by_warnings(recwarn):
 # --- learning
 
 
-def test_classes_that_can_be_told_apart_are():
+def test_fit_separable_classes_reaches_full_accuracy():
     finished = last(run(quick(epochs=30, momentum=0.9, nesterov=True, schedule="linear"), classes(120)))
     assert finished.train.accuracy == 1.0
     assert finished.test.accuracy == 1.0
@@ -294,16 +294,16 @@ def test_classes_that_can_be_told_apart_are():
 
 
 @pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh", "identity"])
-def test_every_activation_learns(activation):
+def test_fit_every_activation_reaches_full_accuracy(activation):
     recipe = quick(epochs=40, momentum=0.9, batch_size=10, activation=activation)
     assert last(run(recipe, classes(120))).test.accuracy == 1.0
 
 
-def test_a_network_without_hidden_layers_learns():
+def test_fit_without_hidden_layers_reaches_full_accuracy():
     assert last(run(quick(hidden=(), epochs=20, batch_size=10), classes(120))).test.accuracy == 1.0
 
 
-def test_a_line_is_learned_to_its_noise():
+def test_fit_linear_targets_reaches_the_noise():
     finished = last(run(quick(loss="mse", hidden=(), epochs=60, batch_size=10, lr=0.02), numbers(400)))
     # the noise has the deviation 0.1 m in both targets, and their own are 4 and 700 m
     assert finished.test.errors[0] == pytest.approx(0.1, rel=0.3)
@@ -315,26 +315,26 @@ def test_a_line_is_learned_to_its_noise():
     [(quick(momentum=0.9), classes(120)), (quick(loss="mse"), numbers(120)), (quick(dtype="float64"), classes(120))],
     ids=["classes", "numbers", "float64"],
 )
-def test_a_seed_says_it_all(recipe, dataset):
+def test_fit_same_seed_same_bytes(recipe, dataset):
     state = last(run(recipe, dataset)).state
     assert equal(last(run(recipe, dataset)).state, state)
     assert not equal(last(run(dataclasses.replace(recipe, seed=1), dataset)).state, state)
     assert {str(leaf.dtype) for _, leaf in named_leaves(state)} == {recipe.dtype}
 
 
-def test_two_dtypes_begin_with_one_draw():
+def test_initial_state_float32_is_rounded_float64():
     wide = start_of(quick(dtype="float64"), classes(120))
     assert equal(start_of(quick(), classes(120)), tree_map(np.float32, wide))
 
 
-def test_the_spans_do_not_change_the_result(monkeypatch):
+def test_fit_other_steps_per_call_same_bytes(monkeypatch):
     dataset = classes(120)
     state = last(run(quick(), dataset)).state
     monkeypatch.setattr("lagvis.training.plan.CALL_SECONDS", 1e-9)
     assert equal(last(run(quick(), dataset)).state, state)
 
 
-def test_later_states_leave_the_earlier_ones_alone():
+def test_epoch_states_are_independent_copies():
     ended = epochs(run(quick(epochs=3), classes(120)))
     assert not equal(ended[0].state, ended[1].state)
     assert equal(ended[0].state, last(run(quick(epochs=1), classes(120))).state)
@@ -345,7 +345,7 @@ def test_later_states_leave_the_earlier_ones_alone():
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
 @pytest.mark.parametrize("name", ["numpy", "strict", "torch", "jax"])
-def test_epoch_metrics_with_smoothing_report_plain_loss_and_objective(name, smoothing):
+def test_epoch_metrics_smoothed_have_plain_loss_and_objective(name, smoothing):
     dataset = classes(120)
     # one batch of all rows: the loss of the epoch is that of the initial parameters
     recipe = quick(dtype="float64", epochs=1, batch_size=100, validation=20, label_smoothing=smoothing)
@@ -365,7 +365,7 @@ def test_epoch_metrics_with_smoothing_report_plain_loss_and_objective(name, smoo
     assert last(events).validation.loss == pytest.approx(expected, rel=1e-12)
 
 
-def test_test_scores_are_those_of_scikit_learn():
+def test_test_metrics_equal_scikit_learn():
     dataset = classes(120, classes=5, test_rows=203)
     finished = last(run(quick(epochs=1, dtype="float64", lr=0.02), dataset))
     z = logits(finished.state["params"], pixels(dataset.x_test))
@@ -383,7 +383,7 @@ def predictions(dataset: Dataset, params, rows: np.ndarray, x: np.ndarray) -> np
     return z * y_known.std(axis=0) + y_known.mean(axis=0)
 
 
-def test_metrics_of_regression_loss_is_standardised_and_errors_are_in_the_users_unit():
+def test_metrics_regression_loss_is_standardised_errors_are_not():
     dataset = numbers(120)
     recipe = quick(loss="mse", dtype="float64", validation=30)
     plan, finished = make_plan(recipe, dataset, strict_validation=True), last(run(recipe, dataset))
@@ -401,7 +401,7 @@ def test_metrics_of_regression_loss_is_standardised_and_errors_are_in_the_users_
         assert metrics.confusion is None
 
 
-def test_train_loss_of_regression_is_the_standardised_error_that_is_minimised():
+def test_train_loss_regression_is_the_standardised_error():
     dataset = numbers(120)
     recipe = quick(loss="mse", dtype="float64", epochs=1, batch_size=120)
     predicted = predictions(dataset, start_of(recipe, dataset)["params"], np.arange(120), dataset.x_train)
@@ -409,7 +409,7 @@ def test_train_loss_of_regression_is_the_standardised_error_that_is_minimised():
     assert epochs(run(recipe, dataset))[0].train.loss == pytest.approx(expected, rel=1e-10)
 
 
-def test_best_epoch_of_several_targets_weighs_every_target_alike():
+def test_best_epoch_several_targets_have_equal_weight():
     recipe, dataset = quick(loss="mse", epochs=6, validation=30, lr=0.2, seed=3, batch_size=30), numbers(120)
     events = run(recipe, dataset)
     deviation = events[0].model.y_scaling.deviation
@@ -420,7 +420,7 @@ def test_best_epoch_of_several_targets_weighs_every_target_alike():
     assert last(events).checkpoint.best_loss == pytest.approx(np.min(standardised), rel=1e-6)
 
 
-def test_baseline_of_regression_is_the_loss_of_predicting_the_training_mean():
+def test_baseline_regression_is_the_loss_of_the_training_mean():
     dataset, recipe = numbers(120), quick(loss="mse")
     known = dataset.y_train[:60]
     model = Model.of(recipe, dataset, np.arange(60))
@@ -438,7 +438,7 @@ def evaluated(dataset, recipe, params, rows):
 
 @pytest.mark.parametrize("pieces", [1, 7, 50, 99, 100, 10**6])
 @pytest.mark.parametrize("regression", [False, True], ids=["classes", "numbers"])
-def test_an_evaluation_does_not_depend_on_its_pieces(monkeypatch, pieces, regression):
+def test_evaluate_every_chunk_size_same_metrics(monkeypatch, pieces, regression):
     dataset = (numbers if regression else classes)(120, test_rows=100)
     recipe = quick(loss="mse") if regression else quick()
     params = start_of(recipe, dataset)["params"]
@@ -451,7 +451,7 @@ def test_an_evaluation_does_not_depend_on_its_pieces(monkeypatch, pieces, regres
     np.testing.assert_array_equal(parts.confusion, whole.confusion)
 
 
-def test_the_pieces_of_a_wide_network_are_smaller(monkeypatch):
+def test_evaluate_wide_network_takes_smaller_chunks(monkeypatch):
     sizes = []
     backend = select("cpu", compiled=False)
     dataset, recipe = classes(120, test_rows=100), quick(hidden=(1000,))
@@ -466,14 +466,14 @@ def test_the_pieces_of_a_wide_network_are_smaller(monkeypatch):
     assert sizes == [30, 30, 30, 10]
 
 
-def test_only_the_rows_asked_for_are_judged():
+def test_evaluate_counts_only_the_given_rows():
     dataset = classes(120, test_rows=100)
     scores = evaluated(dataset, quick(), start_of(quick(), dataset)["params"], np.array([3, 50, 99]))
     assert scores.confusion.sum() == 3
     assert scores.confusion.sum(axis=1).tolist() == np.bincount(dataset.y_test[[3, 50, 99]], minlength=4).tolist()
 
 
-def test_logits_of_thousands_do_not_overflow():
+def test_evaluate_large_logits_have_a_finite_loss():
     dataset = classes(120)
     params = tree_map(lambda a: a * np.float32(1e5), start_of(quick(), dataset)["params"])
     scores = evaluated(dataset, quick(), params, np.arange(30))
@@ -482,11 +482,11 @@ def test_logits_of_thousands_do_not_overflow():
 
 
 @pytest.mark.parametrize("keys", [{"batch_size": 1}, {"batch_size": 119}, {"batch_size": 10**6}])
-def test_batches_of_every_size_learn_the_same_rows(keys):
+def test_fit_every_batch_size_takes_all_rows(keys):
     assert epochs(run(quick(epochs=1, **keys), classes(120)))[0].samples == 120
 
 
-def test_one_row_is_enough_to_train_on():
+def test_fit_single_row_is_learned():
     dataset = classes(120)
     one = dataclasses.replace(dataset, x_train=dataset.x_train[:1], y_train=dataset.y_train[:1])
     finished = last(run(quick(epochs=50), one))
@@ -495,7 +495,7 @@ def test_one_row_is_enough_to_train_on():
 
 
 @QUIETLY
-def test_a_stop_in_a_state_that_is_no_longer_finite_is_divergence_and_keeps_the_one_before(short_spans, monkeypatch):
+def test_fit_stopped_in_a_state_not_finite_is_diverged(short_spans, monkeypatch):
     monkeypatch.setitem(SCHEDULES, "constant", lambda t, *_, **__: np.full(t.shape, np.inf))
     recipe, dataset = quick(schedule="constant", epochs=3), classes(120)
     finished = last(run(recipe, dataset, stop_at=at_step(1)))
@@ -503,7 +503,7 @@ def test_a_stop_in_a_state_that_is_no_longer_finite_is_divergence_and_keeps_the_
     assert equal(finished.state, start_of(recipe, dataset))
 
 
-def test_seconds_are_those_of_training_without_the_looks_at_the_validation_part(monkeypatch):
+def test_fit_seconds_exclude_evaluations(monkeypatch):
     whole, clock = Evaluator.evaluate, [0.0]
 
     def slow(*arguments, **options):
@@ -533,7 +533,7 @@ def clock(monkeypatch):
     return clock
 
 
-def test_fit_slow_consumer_is_not_counted_as_training_seconds(clock, short_spans):
+def test_fit_seconds_exclude_a_slow_consumer(clock, short_spans):
     recipe, dataset = quick(epochs=2, validation=20), classes(120)
     seconds = []
     for event in fit(recipe, dataset, make_plan(recipe, dataset), select("cpu"), seconds=7.0):
@@ -543,7 +543,7 @@ def test_fit_slow_consumer_is_not_counted_as_training_seconds(clock, short_spans
     assert seconds == [7.0] * len(seconds)
 
 
-def test_fit_copy_of_the_state_from_the_device_is_counted_as_training_seconds(clock):
+def test_fit_seconds_include_copies_from_the_device(clock):
     class SlowDevice(NumpyBackend):
         def to_numpy(self, array):
             clock.now += 1.0
@@ -556,7 +556,7 @@ def test_fit_copy_of_the_state_from_the_device_is_counted_as_training_seconds(cl
     assert last(events).seconds == 2.0 * (sums + leaves), "the test part is judged after the clock has stopped"
 
 
-def test_progress_checkpoint_taken_by_the_consumer_is_counted_as_training_seconds(clock, short_spans):
+def test_progress_checkpoint_adds_to_training_seconds(clock, short_spans):
     class SlowDevice(NumpyBackend):
         def to_numpy(self, array):
             clock.now += 1.0

@@ -21,9 +21,7 @@ WIDTHS = st.sampled_from([(), (8,), (64, 64, 64), (1500, 1500), (10**4, 10**4), 
     shuffle=st.booleans(),
     epoch=st.integers(1, 5),
 )
-def test_an_epoch_takes_every_training_row_once_in_at_most_three_shapes(
-    rows, batch_size, hidden, validation, shuffle, epoch
-):
+def test_split_epoch_takes_every_row_once_in_three_shapes(rows, batch_size, hidden, validation, shuffle, epoch):
     recipe = quick(batch_size=batch_size, hidden=hidden, validation=validation, shuffle=shuffle)
     plan = make_plan(recipe, classes(rows), strict_validation=True)
     calls = split_epoch(plan, epoch_order(recipe, plan, epoch))
@@ -40,20 +38,20 @@ def test_an_epoch_takes_every_training_row_once_in_at_most_three_shapes(
 
 
 @given(rows=st.integers(2, 300), validation=st.integers(0, 299), seed=st.integers(0, 9))
-def test_training_and_validation_rows_part_the_data(rows, validation, seed):
+def test_make_plan_rows_are_training_or_validation(rows, validation, seed):
     validation = min(validation, rows - 1)
     plan = make_plan(quick(validation=validation, seed=seed), numbers(rows), strict_validation=True)
     assert sorted([*plan.training_rows, *plan.validation_rows]) == list(range(rows))
     assert len(plan.validation_rows) == validation
 
 
-def test_the_validation_part_is_stratified():
+def test_make_plan_validation_is_stratified():
     dataset = classes(200)
     plan = make_plan(quick(validation=40), dataset)
     assert np.bincount(dataset.y_train[plan.validation_rows]).tolist() == [10, 10, 10, 10]
 
 
-def test_the_validation_part_is_chosen_by_the_seed_alone():
+def test_make_plan_validation_depends_on_the_seed_only():
     dataset = classes(200)
     rows = make_plan(quick(validation=40, seed=1), dataset).validation_rows.tolist()
     other = quick(validation=40, seed=1, hidden=(3,), batch_size=7, epochs=9, shuffle=False, dtype="float64")
@@ -65,7 +63,7 @@ def test_the_validation_part_is_chosen_by_the_seed_alone():
     ("rows", "asked", "held_out", "told"),
     [(200, 40, 40, False), (200, 41, 20, True), (60, 5000, 6, True), (9, 5000, 0, True), (200, 0, 0, False)],
 )
-def test_a_validation_part_too_large_for_few_rows_is_cut_to_a_tenth_and_told(rows, asked, held_out, told):
+def test_make_plan_large_default_validation_is_cut_with_notice(rows, asked, held_out, told):
     plan = make_plan(quick(validation=asked, batch_size=1), classes(rows))
     assert len(plan.validation_rows) == held_out
     assert len(plan.training_rows) == rows - held_out
@@ -75,20 +73,20 @@ def test_a_validation_part_too_large_for_few_rows_is_cut_to_a_tenth_and_told(row
         assert str(asked) in plan.notices[0]
 
 
-def test_a_validation_part_asked_for_by_hand_is_taken_to_the_last_row():
+def test_make_plan_strict_validation_leaves_one_row():
     plan = make_plan(quick(validation=59), classes(60), strict_validation=True)
     assert len(plan.validation_rows) == 59
     assert plan.notices == ("The batch size of 20 is more than the 1 rows there are: one batch of all.",)
 
 
 @pytest.mark.parametrize("validation", [60, 61, 2**31 - 1])
-def test_a_validation_part_asked_for_by_hand_that_leaves_nothing_is_refused(validation):
+def test_make_plan_strict_validation_of_all_rows_raises(validation):
     with pytest.raises(RecipeError, match=f"validation is {validation}, but there are 60 rows"):
         make_plan(quick(validation=validation), classes(60), strict_validation=True)
 
 
 @pytest.mark.parametrize("batch_size", [120, 121, 10**6])
-def test_a_batch_larger_than_the_data_is_one_batch_of_all(batch_size):
+def test_make_plan_batch_larger_than_data_is_one_batch(batch_size):
     plan = make_plan(quick(batch_size=batch_size), classes(120))
     assert (plan.batch_size, plan.full_batches, plan.tail, plan.steps_per_epoch) == (120, 1, 0, 1)
     assert len(plan.notices) == (batch_size > 120)
@@ -97,12 +95,12 @@ def test_a_batch_larger_than_the_data_is_one_batch_of_all(batch_size):
 @pytest.mark.parametrize(
     ("batch_size", "full_batches", "tail", "steps"), [(20, 6, 0, 6), (50, 2, 20, 3), (119, 1, 1, 2), (1, 120, 0, 120)]
 )
-def test_batches_tail_and_steps_are_counted(batch_size, full_batches, tail, steps):
+def test_make_plan_counts_batches_tail_and_steps(batch_size, full_batches, tail, steps):
     plan = make_plan(quick(batch_size=batch_size, epochs=7), classes(120))
     assert (plan.full_batches, plan.tail, plan.steps_per_epoch, plan.epochs) == (full_batches, tail, steps, 7)
 
 
-def test_the_notices_of_the_data_are_handed_on_first():
+def test_make_plan_notices_begin_with_those_of_the_data():
     dataset = dataclasses.replace(classes(60), notices=("Labels are odd.",))
     plan = make_plan(quick(validation=5000), dataset)
     assert plan.notices[0] == "Labels are odd."
@@ -114,7 +112,7 @@ def order(epoch=1, validation=0, **keys):
     return epoch_order(recipe, make_plan(recipe, classes(120)), epoch).tolist()
 
 
-def test_the_order_is_a_function_of_seed_and_epoch_alone():
+def test_epoch_order_depends_on_seed_and_epoch_only():
     assert order(seed=3, epoch=2) == order(
         seed=3, epoch=2, batch_size=7, hidden=(99,), lr=1.0, dtype="float64", epochs=9
     )
@@ -124,11 +122,11 @@ def test_the_order_is_a_function_of_seed_and_epoch_alone():
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
-def test_without_shuffling_the_order_is_that_of_the_file(epoch):
+def test_epoch_order_unshuffled_is_the_file_order(epoch):
     assert order(epoch=epoch, shuffle=False) == list(range(120))
 
 
-def test_without_shuffling_the_rows_held_out_are_left_out():
+def test_epoch_order_unshuffled_leaves_out_validation():
     kept = order(shuffle=False, validation=20)
     assert len(kept) == 100
     assert kept == sorted(set(kept))
@@ -140,7 +138,7 @@ def test_without_shuffling_the_rows_held_out_are_left_out():
     batch_size=st.integers(1, 5000),
     full_batches=st.integers(1, 3000),
 )
-def test_a_span_is_about_a_tenth_of_a_second_and_a_divisor_where_there_is_one(hidden, ends, batch_size, full_batches):
+def test_choose_steps_per_call_is_long_enough_and_a_divisor(hidden, ends, batch_size, full_batches):
     widths = (ends[0], *hidden, ends[1])
     steps = choose_steps_per_call(widths, batch_size, full_batches)
     layers = list(pairwise(widths))

@@ -26,13 +26,13 @@ def written(folder, content) -> str:
     return str(path)
 
 
-def test_the_recipes_of_the_paper_ship():
+def test_shipped_has_the_recipes_of_the_paper():
     assert {"default", "paper", "paper-deep", "paper-linear", "jump"} <= set(recipes.shipped())
     assert sorted(path.stem for path in FILES) == recipes.shipped()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_shipped_recipe_has_the_values_of_its_file_and_defaults_for_the_rest(path):
+def test_load_shipped_recipe_equals_its_file_over_the_defaults(path):
     stated = {k: tuple(v) if isinstance(v, list) else v for k, v in tomllib.loads(path.read_text()).items()}
     loaded = dataclasses.asdict(recipes.load(path.stem))
     assert stated
@@ -48,13 +48,13 @@ def test_a_shipped_recipe_has_the_values_of_its_file_and_defaults_for_the_rest(p
         ("jump", {"loss": "mse", "data": "jump", "hidden": (3, 3)}),
     ],
 )
-def test_a_recipe_loads_by_name_from_wherever_the_user_stands(name, expected, tmp_path, monkeypatch):
+def test_load_by_name_from_any_folder(name, expected, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     loaded = dataclasses.asdict(recipes.load(name))
     assert {key: loaded[key] for key in expected} == expected
 
 
-def test_every_key_has_a_check_and_every_check_a_key():
+def test_keys_are_the_fields_of_recipe():
     assert list(KEYS) == [field.name for field in dataclasses.fields(Recipe)]
 
 
@@ -87,7 +87,7 @@ def scratch(tmp_path_factory):
 
 
 @given(VALID)
-def test_a_recipe_that_is_written_loads_again_equal(scratch, recipe):
+def test_load_of_dumps_is_equal(scratch, recipe):
     scratch.write_text(recipes.dumps(recipe), encoding="utf-8")
     assert recipes.load(str(scratch)) == recipe
 
@@ -117,14 +117,14 @@ BAD = {
 }
 
 
-def test_no_key_is_left_out_of_the_table_of_bad_values():
+def test_bad_values_exist_for_every_key():
     assert list(BAD) == list(KEYS)
 
 
 @pytest.mark.parametrize(
     ("key", "value"), [(k, v) for k, values in BAD.items() for v in values], ids=lambda v: str(v)[:30] or "empty"
 )
-def test_a_value_that_cannot_be_meant_is_refused_with_key_and_value(key, value):
+def test_recipe_bad_value_raises_with_key_and_value(key, value):
     sentence = refusal(Recipe, **{key: value})
     assert sentence.startswith(f"{key} is ")
     # of a list the one bad width is enough, of a number with 400 digits its beginning
@@ -150,23 +150,23 @@ def test_a_value_that_cannot_be_meant_is_refused_with_key_and_value(key, value):
         ("hidden", (1, 10**7)),
     ],
 )
-def test_the_ends_of_the_intervals_are_allowed(key, value):
+def test_recipe_ends_of_intervals_are_allowed(key, value):
     # a rate must fit the dtype; only float64 holds the ends of its interval
     recipe = Recipe(**({"dtype": "float64"} | {key: value}))
     assert getattr(recipe, key) == (tuple(value) if isinstance(value, list) else value)
 
 
 @pytest.mark.parametrize("key", ["lr", "momentum", "label_smoothing", "warmup"])
-def test_whole_numbers_become_floats_where_a_float_belongs(key):
+def test_recipe_integers_become_floats(key):
     value = 1 if key == "lr" else 0
     assert type(getattr(Recipe(**{key: value}), key)) is float
 
 
-def test_label_smoothing_with_numbers_to_predict_is_refused():
+def test_recipe_label_smoothing_with_mse_raises():
     assert "label_smoothing" in refusal(Recipe, loss="mse", label_smoothing=0.1)
 
 
-def test_momentum_0_is_plain_gradient_descent_whatever_nesterov_says():
+def test_recipe_nesterov_without_momentum_is_false():
     assert Recipe(momentum=0.0, nesterov=True) == Recipe(momentum=0.0, nesterov=False)
     assert Recipe(momentum=0.5, nesterov=True).nesterov is True
 
@@ -181,7 +181,7 @@ def test_momentum_0_is_plain_gradient_descent_whatever_nesterov_says():
         ("Shuffle", "shuffle"),
     ],
 )
-def test_an_unknown_key_is_refused_and_the_nearest_proposed(tmp_path, key, proposed):
+def test_load_unknown_key_raises_with_nearest_key(tmp_path, key, proposed):
     path = written(tmp_path, f"{key} = 1\n")
     sentence = refusal(recipes.load, path)
     assert path in sentence
@@ -190,31 +190,31 @@ def test_an_unknown_key_is_refused_and_the_nearest_proposed(tmp_path, key, propo
     assert proposed is None or f"did you mean {proposed}?" in sentence
 
 
-def test_a_table_is_no_recipe(tmp_path):
+def test_load_toml_table_raises(tmp_path):
     assert "'network'" in refusal(recipes.load, written(tmp_path, "[network]\nhidden = [3]\n"))
 
 
 @pytest.mark.parametrize(
     ("key", "word", "proposed"), [("activation", "rellu", "relu"), ("schedule", "lineal", "linear")]
 )
-def test_the_nearest_word_is_proposed(key, word, proposed):
+def test_recipe_bad_choice_proposes_the_nearest(key, word, proposed):
     assert f"did you mean {proposed}?" in refusal(Recipe, **{key: word})
 
 
 @pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"], ids=["plain", "BOM"])
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
-def test_files_of_every_editor_load(tmp_path, start, end):
+def test_load_file_of_any_editor(tmp_path, start, end):
     lines = [b"lr = 0.25  # \xc3\xa6\xc3\xb8\xc3\xa5", b"hidden = [", b"  3,", b"  4]", b'data = "min f\xc3\xb8lge"']
     loaded = recipes.load(written(tmp_path, start + end.join(lines)))
     assert loaded == Recipe(lr=0.25, hidden=(3, 4), data="min følge")
 
 
-def test_defaults_give_way_to_the_file_and_the_file_to_overrides(tmp_path):
+def test_load_overrides_win_over_file_over_defaults(tmp_path):
     path = written(tmp_path, "lr = 0.2\nepochs = 3\n")
     assert recipes.load(path, {"lr": 0.3, "seed": 9}) == Recipe(lr=0.3, epochs=3, seed=9)
 
 
-def test_a_bad_value_of_the_file_does_not_matter_once_overridden(tmp_path):
+def test_load_overridden_bad_value_is_ignored(tmp_path):
     assert recipes.load(written(tmp_path, "lr = -1\n"), {"lr": 0.3}) == Recipe(lr=0.3)
 
 
@@ -223,17 +223,17 @@ def test_a_bad_value_of_the_file_does_not_matter_once_overridden(tmp_path):
     [b"lr 0.1", b"lr = 0.1\nlr = 0.2", "lr = 0.1".encode("utf-16"), b"lr = \xff", b"lr = " + b"9" * 5000],
     ids=["no equals sign", "key twice", "utf-16", "no utf-8", "a number of 5,000 digits"],
 )
-def test_what_is_no_toml_is_told_by_name(tmp_path, content):
+def test_load_invalid_toml_raises_with_path(tmp_path, content):
     path = written(tmp_path, content)
     assert path in refusal(recipes.load, path)
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "1979-05-27", "true", "'0.1'", "[0.1]", "{a = 1}"])
-def test_toml_values_of_another_type_are_refused(tmp_path, value):
+def test_load_value_of_wrong_type_raises(tmp_path, value):
     assert refusal(recipes.load, written(tmp_path, f"lr = {value}\n")).startswith("lr is ")
 
 
-def test_a_recipe_that_is_not_there_is_told_with_what_ships(tmp_path, monkeypatch):
+def test_load_missing_recipe_raises_with_shipped_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     sentence = refusal(recipes.load, "paper-dep")
     assert str(tmp_path / "paper-dep") in sentence
@@ -242,15 +242,15 @@ def test_a_recipe_that_is_not_there_is_told_with_what_ships(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("name", ["~no-such-user/a.toml", "x" * 5000], ids=["unknown home", "longer than a path"])
-def test_a_path_that_cannot_be_is_a_recipe_error(name):
+def test_load_impossible_path_raises(name):
     assert name[:20] in refusal(recipes.load, name)
 
 
-def test_a_folder_is_no_recipe(tmp_path):
+def test_load_folder_raises(tmp_path):
     assert str(tmp_path) in refusal(recipes.load, str(tmp_path))
 
 
-def test_a_mistake_in_a_recipe_is_a_usage_error():
+def test_recipe_error_has_exit_code_2():
     assert RecipeError.exit_code == 2
 
 
@@ -263,7 +263,7 @@ def test_recipe_without_keys_equals_the_shipped_default():
     assert {*stated} >= {*KEYS} - {"label"}, "the file documents the defaults, so it states them"
 
 
-def test_load_user_file_with_one_key_takes_the_defaults_of_help_for_the_rest(tmp_path):
+def test_load_file_of_one_key_takes_the_defaults_of_help(tmp_path):
     path = written(tmp_path, "hidden = [128]\n")
     assert recipes.load(path) == dataclasses.replace(recipes.load("default"), hidden=(128,))
 
@@ -275,7 +275,7 @@ def test_load_regression_file_without_label_smoothing_smooths_nothing(tmp_path):
     assert (recipe.lr, recipe.momentum, recipe.schedule) == (0.1, 0.9, "linear")
 
 
-def test_load_regression_flag_over_a_recipe_of_classes_drops_what_belongs_to_classes(tmp_path):
+def test_load_mse_override_drops_classification_keys(tmp_path):
     path = written(tmp_path, 'label_smoothing = 0.2\nclass_weights = "balanced"\n')
     assert recipes.load(path, {"loss": "mse"}) == Recipe(loss="mse")
     for key, value in {"label_smoothing": 0.2, "class_weights": "balanced"}.items():

@@ -45,7 +45,7 @@ def trained(recipe, dataset, backend):
 
 
 @given(st.lists(st.integers(1, 40), min_size=2, max_size=8), st.data())
-def test_balanced_weights_are_those_of_scikit_learn_for_the_rows_that_are_trained_on(sizes, data):
+def test_row_weights_balanced_equal_scikit_learn(sizes, data):
     dataset = skewed(sizes)
     held_out = data.draw(st.integers(0, len(dataset.y_train) - 1))
     recipe = quick(class_weights="balanced", validation=held_out)
@@ -59,13 +59,13 @@ def test_balanced_weights_are_those_of_scikit_learn_for_the_rows_that_are_traine
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_weights_have_the_dtype_of_the_run(dtype):
+def test_row_weights_have_the_dtype_of_the_run(dtype):
     dataset = skewed()
     recipe = quick(class_weights="balanced", dtype=dtype)
     assert row_weights(recipe, dataset, np.arange(100), dtype)["w"].dtype == dtype
 
 
-def test_only_the_steps_see_weights_and_only_where_there_are_some():
+def test_fit_only_training_steps_get_weights():
     seen = {}
 
     class Watching(ReadOnlyBackend):
@@ -89,7 +89,7 @@ def test_only_the_steps_see_weights_and_only_where_there_are_some():
 
 
 @pytest.mark.parametrize("name", ["numpy", "strict", "torch", "jax"])
-def test_an_epoch_is_that_of_torch_with_a_weighted_loss(name, torch, monkeypatch):
+def test_fit_weighted_epoch_equals_torch(name, torch, monkeypatch):
     monkeypatch.setattr("lagvis.training.plan.CALL_SECONDS", 1e-9)  # calls of one step
     backend = open_backend(name, "float64")
     dataset = skewed()
@@ -139,7 +139,7 @@ def test_an_epoch_is_that_of_torch_with_a_weighted_loss(name, torch, monkeypatch
 
 
 @pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
-def test_a_rare_class_is_found_with_weights_and_hardly_without(name):
+def test_fit_balanced_weights_raise_recall_of_a_rare_class(name):
     backend, dataset = open_backend(name, "float32"), rare()
     recalls, balanced = {}, {}
     for weights in ("none", "balanced"):
@@ -154,6 +154,6 @@ def test_a_rare_class_is_found_with_weights_and_hardly_without(name):
     assert balanced["balanced"] > balanced["none"] + 0.1
 
 
-def test_weights_of_classes_belong_to_classes():
+def test_recipe_class_weights_with_mse_raises():
     with pytest.raises(RecipeError, match="class_weights belongs to classes"):
         quick(class_weights="balanced", loss="mse")

@@ -24,7 +24,7 @@ from tests.factories import classes, quick
         ((10, 2000, 2000, 10), 10, usable_cores()),
     ],
 )
-def test_small_products_take_one_thread_and_large_ones_every_core(widths, batch, threads):
+def test_threads_for_large_products_is_every_core(widths, batch, threads):
     assert threads_for(widths, batch) == threads
 
 
@@ -34,7 +34,7 @@ def blas():
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", ["numpy", "torch"])
-def test_a_run_takes_the_threads_of_its_plan_and_gives_them_back(name, threads):
+def test_fit_uses_the_threads_of_the_plan_and_restores_them(name, threads):
     backend = open_backend(name, "float32")
     np.ones((2, 2)) @ np.ones((2, 2))
     in_force = blas if name == "numpy" else lambda: {import_module("torch").get_num_threads()}
@@ -47,11 +47,11 @@ def test_a_run_takes_the_threads_of_its_plan_and_gives_them_back(name, threads):
     assert in_force() == before
 
 
-def test_without_a_number_the_rule_decides():
+def test_make_plan_without_threads_uses_the_rule():
     assert make_plan(quick(), classes(120)).threads == 1
 
 
 @pytest.mark.parametrize("threads", [0, -2])
-def test_no_threads_are_refused(threads):
+def test_make_plan_threads_below_1_raises(threads):
     with pytest.raises(RecipeError, match=f"threads is {threads}"):
         make_plan(quick(), classes(120), threads=threads)
