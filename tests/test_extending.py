@@ -11,8 +11,8 @@ from lagvis.inference.comparison import compare
 from lagvis.network.activations import ACTIVATIONS, Activation
 from lagvis.network.initializers import he_normal, zero_optimizer_state
 from lagvis.network.optimizers import OPTIMIZERS, Optimizer, OptimizerEntry, StateShape, descend
-from lagvis.runs.checkpoint_file import read_checkpoint, write_checkpoint
-from lagvis.runs.resume import resume_state
+from lagvis.storage.checkpoint_file import read_checkpoint, write_checkpoint
+from lagvis.storage.resume import resume_state
 from lagvis.training import recipe as recipes
 from lagvis.training.factory import make_optimizer
 from lagvis.training.plan import make_plan
