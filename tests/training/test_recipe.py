@@ -102,7 +102,7 @@ BAD = {
     "loss": ["MSE", "softmax", 0],
     "label_smoothing": [-0.1, 1.0, 1, math.nan, "0.1", True],
     "class_weights": ["Balanced", "balance", "", None, True, [1, 2]],
-    "optimizer": ["adam", ""],
+    "optimizer": ["unknown", ""],
     "lr": [0, 0.0, -0.1, math.nan, math.inf, -math.inf, "fast", None, True, 10**400],
     "momentum": [-0.1, 1.0, 2, math.nan, "0.9", False],
     "nesterov": [1, 0, "true", None],
