@@ -59,7 +59,6 @@ def sgd(*, momentum: float = 0.0, nesterov: bool = False) -> Optimizer:
     The form of Sutskever et al. 2013 that frameworks use: the learning rate r multiplies v, not the gradient in it.
     """
 
-
     def plain_update(
         params: Tree, grads: Tree, optimizer_state: dict[str, Tree], learning_rate: Array, *, xp: Namespace
     ) -> tuple[Tree, dict[str, Tree]]:

@@ -171,7 +171,9 @@ KEYS = {
     "class_weights": Key(
         check_choice("none", "balanced"), "none, or balanced: rare classes weigh as much as common ones"
     ),
-    "optimizer": Key(check_choice(*OPTIMIZERS), f"{', '.join(OPTIMIZERS)} (sgd: gradient descent)", spellings=("--opt",)),
+    "optimizer": Key(
+        check_choice(*OPTIMIZERS), f"{', '.join(OPTIMIZERS)} (sgd: gradient descent)", spellings=("--opt",)
+    ),
     "lr": Key(check_float(0.0, math.inf, open_below=True), "learning rate; the peak of a schedule", float, "RATE"),
     "momentum": Key(check_float(0.0, 1.0), "0 is plain gradient descent", float, "M"),
     "nesterov": Key(check_bool, "look ahead along the momentum"),
