@@ -12,9 +12,9 @@ from fuzzing.checkpoint import checkpoint_bytes, small_datasets
 from lagvis.backends.registry import BACKENDS, select
 from lagvis.cli import setup, train
 from lagvis.report.summary import stored_summary_text
-from lagvis.runs import metrics_file
-from lagvis.runs.resume import changed_settings, check_data, resume_message, resume_state
-from lagvis.runs.run_folder import CheckpointInterval
+from lagvis.storage import metrics_file
+from lagvis.storage.resume import changed_settings, check_data, resume_message, resume_state
+from lagvis.storage.run_folder import CheckpointInterval
 from lagvis.training import recipe as recipes
 from lagvis.training.model import Model
 from lagvis.training.plan import make_plan

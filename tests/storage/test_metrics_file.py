@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lagvis.runs import metrics_file
+from lagvis.storage import metrics_file
 from lagvis.training.recipe import Recipe
 
 ROW = dict.fromkeys(metrics_file.COLUMNS_BEFORE, "1") | {"train_loss": "8.0", "validation_loss": ""}
