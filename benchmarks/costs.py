@@ -16,7 +16,7 @@ from benchmarks.measure import run_in_process
 from benchmarks.problem import LEARNING_RATE, NETWORKS, PLAIN, Problem
 from lagvis.backends.registry import select
 from lagvis.data.datasets import load_dataset
-from lagvis.runs.checkpoint_file import write_checkpoint
+from lagvis.storage.checkpoint_file import write_checkpoint
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.evaluation import Evaluator
 from lagvis.training.events import EpochEnded

@@ -17,7 +17,7 @@ from unicodedata import east_asian_width
 from lagvis.backends.backend import first_line, is_out_of_memory
 from lagvis.errors import LagvisError, OutOfMemoryError
 from lagvis.report.text import escape_control
-from lagvis.runs.signals import StopSignal, interrupt_on_signals
+from lagvis.storage.signals import StopSignal, interrupt_on_signals
 
 
 def print_stderr(line: str) -> None:

@@ -12,9 +12,9 @@ from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import load_dataset
 from lagvis.errors import CheckpointError
 from lagvis.report.summary import evaluation_text, metrics_summary, run_details
-from lagvis.runs.filenames import RECIPE
-from lagvis.runs.lookup import StoredNetwork, load_network
-from lagvis.runs.resume import check_data
+from lagvis.storage.filenames import RECIPE
+from lagvis.storage.lookup import StoredNetwork, load_network
+from lagvis.storage.resume import check_data
 from lagvis.training.evaluation import Evaluator
 from lagvis.tree import tree_map
 

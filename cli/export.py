@@ -12,9 +12,9 @@ from lagvis.formats.arrays import npz_bytes, safetensors_bytes
 from lagvis.formats.onnx_model import imprecise_in_float32, onnx_bytes
 from lagvis.formats.page import page_html
 from lagvis.formats.paper import is_paper_folder, paper_files
-from lagvis.runs.atomic import write_export_file, write_export_folder
-from lagvis.runs.filenames import LAST, RECIPE, RUN_FILES
-from lagvis.runs.lookup import load_network
+from lagvis.storage.atomic import write_export_file, write_export_folder
+from lagvis.storage.filenames import LAST, RECIPE, RUN_FILES
+from lagvis.storage.lookup import load_network
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.model import widths_text
 

@@ -1,7 +1,7 @@
 """Describe the input of a trained network from its model and the recipe beside its checkpoint."""
 
 from lagvis.data.input_spec import RESIZE, InputSpec
-from lagvis.runs.lookup import StoredNetwork
+from lagvis.storage.lookup import StoredNetwork
 
 
 def make_input_spec(network: StoredNetwork, label_option: str, image_mode: str = RESIZE) -> InputSpec:

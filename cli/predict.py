@@ -14,7 +14,7 @@ from lagvis.data.predict_input import InputBatch, InputError, Inputs, read_input
 from lagvis.errors import DataError
 from lagvis.inference.prediction import outputs as network_outputs
 from lagvis.report.terminal.prediction_table import draw_image, predictions_text, row_name
-from lagvis.runs.lookup import load_network
+from lagvis.storage.lookup import load_network
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.model import Model
 

@@ -12,10 +12,10 @@ from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import absolute_name, load_dataset
 from lagvis.data.shared_rows import shared_rows_notice
 from lagvis.errors import RecipeError
-from lagvis.runs.environment import describe_environment, describe_init_from
-from lagvis.runs.lookup import StoredNetwork, find_run, load_network
-from lagvis.runs.resume import changed_settings, check_data, init_from, resume_message, resume_record, resume_state
-from lagvis.runs.run_folder import CheckpointInterval, RunFolder
+from lagvis.storage.environment import describe_environment, describe_init_from
+from lagvis.storage.lookup import StoredNetwork, find_run, load_network
+from lagvis.storage.resume import changed_settings, check_data, init_from, resume_message, resume_record, resume_state
+from lagvis.storage.run_folder import CheckpointInterval, RunFolder
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.memory import MemoryEstimate, estimate_memory
 from lagvis.training.model import Model

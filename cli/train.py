@@ -23,8 +23,8 @@ from lagvis.report.run_report import run_report_files
 from lagvis.report.summary import plan_summary, stored_summary_text, summarise, summary_text
 from lagvis.report.terminal.progress import make_view
 from lagvis.report.text import finite_or_none, pluralize
-from lagvis.runs.run_folder import CheckpointInterval, RunFolder
-from lagvis.runs.signals import StopSignal, stop_signals
+from lagvis.storage.run_folder import CheckpointInterval, RunFolder
+from lagvis.storage.signals import StopSignal, stop_signals
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.events import Finished, Progress
 from lagvis.training.loop import fit

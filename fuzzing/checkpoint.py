@@ -15,7 +15,7 @@ from fuzzing.idx import LABELS, PIXELS
 from fuzzing.mutator import Mutator
 from lagvis.data.dataset import Dataset
 from lagvis.data.scaling import Scaling
-from lagvis.runs.checkpoint_file import read_checkpoint, write_checkpoint
+from lagvis.storage.checkpoint_file import read_checkpoint, write_checkpoint
 from lagvis.training.checkpoint import Checkpoint, checkpoint_digest
 from lagvis.training.model import Model
 

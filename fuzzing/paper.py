@@ -8,7 +8,7 @@ import numpy as np
 from fuzzing.case import Files
 from fuzzing.npz import npy
 from lagvis.formats.paper import read_paper_network
-from lagvis.runs.lookup import find_checkpoint
+from lagvis.storage.lookup import find_checkpoint
 
 
 def paper_seeds() -> list[Files]:

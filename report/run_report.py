@@ -17,7 +17,7 @@ from lagvis.report.plots.figure import draw_png
 from lagvis.report.plots.metric_plots import History
 from lagvis.report.summary import Summary
 from lagvis.report.text import duration, escape_control, pluralize
-from lagvis.runs.filenames import PAGE, PLOTS, RECIPE, TEXT
+from lagvis.storage.filenames import PAGE, PLOTS, RECIPE, TEXT
 from lagvis.training.model import Model
 
 MAX_ALT_FEATURES = 3  # features named in the description of a figure

@@ -15,12 +15,12 @@ COMMANDS = ("train", "evaluate", "predict", "export", "compare")
 # From the commands down: a package imports from floors below its own, and from its own floor what is named here.
 FLOORS = (
     ("cli",),
-    ("report", "runs", "inference", "formats"),
+    ("report", "storage", "inference", "formats"),
     ("training",),
     ("data", "backends", "network"),
     ("errors", "tree", "arrays"),  # modules of the folder lagvis/, which everything may import
 )
-SAME_FLOOR = {"report": {"inference", "runs"}, "runs": {"formats"}}
+SAME_FLOOR = {"report": {"inference", "storage"}, "storage": {"formats"}}
 PACKAGES = tuple(name for floor in FLOORS[:-1] for name in floor)
 ARRAY_LIBRARIES = {"cupy", "cupy_backends", "torch", "jax", "jaxlib", "array_api_compat", "array_api_strict", "dpnp"}
 HEAVY = {"cupy", "torch", "jax", "matplotlib"}  # matplotlib is imported to draw and for nothing else
@@ -31,7 +31,7 @@ def sources(package):
 
 
 def module_of(path):
-    """The dotted name of a file below `lagvis`: runs/resume.py -> runs.resume, runs/__init__.py -> runs."""
+    """The dotted name of a file below `lagvis`: storage/resume.py -> storage.resume, storage/__init__.py -> storage."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(part for part in parts if part != "__init__")
 

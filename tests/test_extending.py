@@ -11,8 +11,8 @@ from lagvis.inference.comparison import compare
 from lagvis.network.activations import ACTIVATIONS, Activation
 from lagvis.network.initializers import he_normal, zero_optimizer_state
 from lagvis.network.optimizers import OPTIMIZERS, Optimizer, OptimizerEntry, StateShape, descend
-from lagvis.runs.checkpoint_file import read_checkpoint, write_checkpoint
-from lagvis.runs.resume import resume_state
+from lagvis.storage.checkpoint_file import read_checkpoint, write_checkpoint
+from lagvis.storage.resume import resume_state
 from lagvis.training import recipe as recipes
 from lagvis.training.factory import make_optimizer
 from lagvis.training.plan import make_plan
@@ -47,7 +47,7 @@ def adam_recipe(monkeypatch):
     """Make recipes that train with Adam: `adam_recipe(**keys)`."""
     monkeypatch.setitem(OPTIMIZERS, "adam", OptimizerEntry(adam, ("momentum",), ADAM_STATES))
     monkeypatch.setitem(
-        recipes.KEYS, "optimizer", recipes.KEYS["optimizer"]._replace(check=recipes.choice(*OPTIMIZERS))
+        recipes.KEYS, "optimizer", recipes.KEYS["optimizer"]._replace(check=recipes.check_choice(*OPTIMIZERS))
     )
     monkeypatch.setattr("lagvis.training.plan.CALL_SECONDS", 1e-9)
     return lambda **keys: quick(optimizer="adam", momentum=0.9, lr=0.01, batch_size=40, epochs=1, **keys)
@@ -64,7 +64,7 @@ def leaky_recipe(monkeypatch):
     )
     monkeypatch.setitem(ACTIVATIONS, "leaky", leaky)
     monkeypatch.setitem(
-        recipes.KEYS, "activation", recipes.KEYS["activation"]._replace(check=recipes.choice(*ACTIVATIONS))
+        recipes.KEYS, "activation", recipes.KEYS["activation"]._replace(check=recipes.check_choice(*ACTIVATIONS))
     )
     return lambda **keys: quick(activation="leaky", **keys)
 

@@ -1,4 +1,4 @@
-"""scripts/test-gpu with replaced parts, a short scripts/test-kill, and scripts/test-onnx."""
+"""scripts/gpu-check with replaced parts, a short scripts/test-kill, and scripts/test-onnx."""
 
 import importlib.machinery
 import importlib.util
@@ -28,8 +28,8 @@ jax    cpu     computes"""
 
 @pytest.fixture
 def script(tmp_path, monkeypatch):
-    """scripts/test-gpu as a module, which writes its results into a temporary folder."""
-    loader = importlib.machinery.SourceFileLoader("test_gpu_script", str(SCRIPTS / "test-gpu"))
+    """scripts/gpu-check as a module, which writes its results into a temporary folder."""
+    loader = importlib.machinery.SourceFileLoader("test_gpu_script", str(SCRIPTS / "gpu-check"))
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader("test_gpu_script", loader))
     monkeypatch.setattr("sys.dont_write_bytecode", True)
     loader.exec_module(module)

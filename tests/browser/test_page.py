@@ -17,7 +17,7 @@ from lagvis.data.datasets import load_dataset
 from lagvis.data.images import mnist_style
 from lagvis.formats.page import page_html
 from lagvis.inference.prediction import outputs
-from lagvis.runs.lookup import read_network
+from lagvis.storage.lookup import read_network
 from lagvis.training.model import Model
 from tests.conftest import skip_or_fail
 from tests.factories import bands

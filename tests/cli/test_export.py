@@ -15,7 +15,7 @@ import pytest
 
 from lagvis.cli import evaluate, export, train
 from lagvis.cli.errors import run_cli
-from lagvis.runs.filenames import BEST, LAST
+from lagvis.storage.filenames import BEST, LAST
 from tests.cli import fault_injection
 from tests.cli.commands import ROOT, environment, hide_module, run_command, write_dataset
 

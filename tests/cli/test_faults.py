@@ -15,7 +15,7 @@ import pytest
 
 from lagvis.cli.errors import run_cli
 from lagvis.cli.train import main
-from lagvis.runs.checkpoint_file import read_checkpoint
+from lagvis.storage.checkpoint_file import read_checkpoint
 from tests.cli import fault_injection
 from tests.cli.commands import ROOT, environment, write_dataset
 

@@ -106,7 +106,8 @@ def test_export_interrupted_keeps_the_old_export_and_no_half_file(trained, numbe
 @pytest.mark.parametrize("how", ["hang", "hang_and_raise", "hang_on"])
 def test_command_interrupted_in_any_way_returns_130(trained, command, function, arguments, how):
     module, _, name = function.rpartition(".")
-    replacement = f"import {module} as module, lagvis.runs.signals as s; s.GRACE_SECONDS = 0.3; module.{name} = {how}"
+    short_grace = "import lagvis.storage.signals as signals; signals.GRACE_SECONDS = 0.3"
+    replacement = f"{short_grace}; import {module} as module; module.{name} = {how}"
     started = time.monotonic()
     code, _, err = interrupt(signal.SIGINT, replacement, command, *arguments)
     assert (code, err.splitlines()[-1]) == (130, "Stopped.")

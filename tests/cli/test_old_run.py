@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 
 from lagvis.cli import evaluate, train
 from lagvis.cli.errors import run_cli
-from lagvis.runs.metrics_file import COLUMNS
+from lagvis.storage.metrics_file import COLUMNS
 from tests.cli.commands import write_dataset
 
 OLD_RUN = Path(__file__).with_name("old_run")  # two epochs; expected.safetensors holds a third

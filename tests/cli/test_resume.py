@@ -16,8 +16,8 @@ import pytest
 from lagvis.cli.errors import run_cli
 from lagvis.cli.train import main
 from lagvis.inference import diagnostics
-from lagvis.runs.checkpoint_file import read_checkpoint
-from lagvis.runs.metrics_file import COLUMNS
+from lagvis.storage.checkpoint_file import read_checkpoint
+from lagvis.storage.metrics_file import COLUMNS
 from tests.cli.commands import ROOT, environment, running_process, write_dataset
 
 
@@ -287,7 +287,7 @@ def test_resume_broken_recipe_exits_2(data_file, capsys):
 
 
 def test_checkpoint_every_writes_within_the_epoch(data_file, monkeypatch):
-    from lagvis.runs import run_folder
+    from lagvis.storage import run_folder
 
     steps = []
     whole = run_folder.write_checkpoint
@@ -303,7 +303,7 @@ def test_checkpoint_every_writes_within_the_epoch(data_file, monkeypatch):
     ]  # fmt: skip
     steps.clear()
     clock = iter(np.arange(0.0, 1e6, 40.0))
-    monkeypatch.setattr("lagvis.runs.run_folder.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("lagvis.storage.run_folder.time.monotonic", lambda: next(clock))
     assert new(data_file, "-e", "1", "-b", "40", "--checkpoint-every", "2m", "--name", "minutes") == 0
     assert steps[0][2] in (2, 3)
     assert len(steps) in (3, 4)
@@ -422,7 +422,7 @@ def test_init_from_killed_before_first_epoch_gives_the_same_run(data_file, monke
     assert train(*flags, "-e", "2", "--name", "whole") == 0
     for last_written in ("environment.json", "metrics.csv", "last.safetensors", "recipe.toml"):
         name = last_written.split(".")[0]
-        from lagvis.runs import atomic, run_folder
+        from lagvis.storage import atomic, run_folder
 
         def killed(path, content, whole=atomic.replace_file, at=last_written):
             whole(path, content)
@@ -431,7 +431,7 @@ def test_init_from_killed_before_first_epoch_gives_the_same_run(data_file, monke
 
         with monkeypatch.context() as patch:
             patch.setattr(run_folder, "replace_file", killed)
-            patch.setattr("lagvis.runs.checkpoint_file.replace_file", killed)
+            patch.setattr("lagvis.storage.checkpoint_file.replace_file", killed)
             assert train(*flags, "-e", "2", "--name", name) == 130
         begun = Path(f"runs/{name}/recipe.toml").exists()
         assert train(*(["--resume", name, "--quiet"] if begun else [*flags, "-e", "2", "--name", name])) == 0
@@ -537,7 +537,7 @@ def test_resume_finished_run_without_data_prints_its_result(drawn, data_file, ca
 
 def test_run_folder_is_locked_until_plots_are_drawn(data_file, monkeypatch):
     from lagvis.errors import CheckpointError
-    from lagvis.runs.run_folder import CheckpointInterval, RunFolder
+    from lagvis.storage.run_folder import CheckpointInterval, RunFolder
 
     monkeypatch.setattr("lagvis.report.plots.figure.DPI", 20)
     tried = []

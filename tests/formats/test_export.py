@@ -16,8 +16,8 @@ from lagvis.formats.arrays import npz_bytes, safetensors_bytes
 from lagvis.formats.onnx_model import ONNX_ACTIVATIONS, imprecise_in_float32, onnx_bytes
 from lagvis.formats.paper import is_paper_folder, paper_files, read_paper_network
 from lagvis.inference.prediction import outputs
-from lagvis.runs.atomic import write_export_file, write_export_folder
-from lagvis.runs.checkpoint_file import read_checkpoint
+from lagvis.storage.atomic import write_export_file, write_export_folder
+from lagvis.storage.checkpoint_file import read_checkpoint
 from lagvis.training.checkpoint import Checkpoint
 from tests.factories import classes, last, numbers, quick, run
 

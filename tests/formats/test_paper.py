@@ -13,7 +13,7 @@ from lagvis.cli.evaluate import main as evaluate
 from lagvis.cli.train import main as train
 from lagvis.errors import CheckpointError
 from lagvis.formats.paper import read_paper_network
-from lagvis.runs.checkpoint_file import read_checkpoint
+from lagvis.storage.checkpoint_file import read_checkpoint
 from tests.factories import bands
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from lagvis.cli import evaluate, train
 from lagvis.report.plots import figure
-from lagvis.runs.environment import is_valid_init_from, is_valid_resumed
+from lagvis.storage.environment import is_valid_init_from, is_valid_resumed
 from tests.factories import bands
 
 ROOT = Path(__file__).resolve().parents[2]

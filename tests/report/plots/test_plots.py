@@ -22,7 +22,7 @@ from lagvis.inference.diagnostics import Calibration, Importance, Mistake, diagn
 from lagvis.report import run_report
 from lagvis.report.html import tables
 from lagvis.report.plots import figure, image_plots, metric_plots
-from lagvis.runs.run_folder import CheckpointInterval, RunFolder
+from lagvis.storage.run_folder import CheckpointInterval, RunFolder
 from lagvis.training.events import EpochEnded
 from lagvis.training.recipe import dumps
 from tests.factories import bands, classes, epochs, last, numbers, quick, run

@@ -15,11 +15,11 @@ from typing import Any, Self
 import filelock
 
 from lagvis.errors import CheckpointError, NotFiniteError, RecipeError
-from lagvis.runs import metrics_file
-from lagvis.runs.atomic import WRITING, replace_file
-from lagvis.runs.checkpoint_file import os_error_reason, read_checkpoint, write_checkpoint
-from lagvis.runs.environment import is_valid_init_from, is_valid_resumed
-from lagvis.runs.filenames import BEST, ENVIRONMENT, LAST, LOCK, METRICS, PAGE, PLOTS, RECIPE, REPORT
+from lagvis.storage import metrics_file
+from lagvis.storage.atomic import WRITING, replace_file
+from lagvis.storage.checkpoint_file import os_error_reason, read_checkpoint, write_checkpoint
+from lagvis.storage.environment import is_valid_init_from, is_valid_resumed
+from lagvis.storage.filenames import BEST, ENVIRONMENT, LAST, LOCK, METRICS, PAGE, PLOTS, RECIPE, REPORT
 from lagvis.training import recipe as recipes
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.events import EpochEnded, Event, Finished, Progress

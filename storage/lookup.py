@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from lagvis.errors import CheckpointError
 from lagvis.formats.paper import FIRST, read_paper_network
-from lagvis.runs.checkpoint_file import read_checkpoint
-from lagvis.runs.filenames import LAST, METRICS, RECIPE
+from lagvis.storage.checkpoint_file import read_checkpoint
+from lagvis.storage.filenames import LAST, METRICS, RECIPE
 from lagvis.training import recipe as recipes
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.recipe import Recipe

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from lagvis.errors import CheckpointError, DataError, RecipeError
-from lagvis.runs.checkpoint_file import read_checkpoint, write_checkpoint
-from lagvis.runs.resume import CHANGEABLE, changed_settings, check_data, init_from, resume_message, resume_state
+from lagvis.storage.checkpoint_file import read_checkpoint, write_checkpoint
+from lagvis.storage.resume import CHANGEABLE, changed_settings, check_data, init_from, resume_message, resume_state
 from lagvis.training.events import Progress
 from lagvis.training.model import Model
 from lagvis.training.plan import make_plan

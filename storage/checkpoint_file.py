@@ -14,7 +14,7 @@ from safetensors import safe_open
 from lagvis.errors import CheckpointError, NotFiniteError
 from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.losses import LOSSES
-from lagvis.runs.atomic import replace_file
+from lagvis.storage.atomic import replace_file
 from lagvis.training.checkpoint import (
     FORMAT,
     FORMAT_2_NAMES,

@@ -11,7 +11,7 @@ from safetensors.numpy import save
 
 from lagvis.data.scaling import Scaling
 from lagvis.errors import CheckpointError
-from lagvis.runs.checkpoint_file import checkpoint_digest, read_checkpoint, write_checkpoint
+from lagvis.storage.checkpoint_file import checkpoint_digest, read_checkpoint, write_checkpoint
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.model import Model
 from lagvis.tree import named_leaves
@@ -483,7 +483,7 @@ def test_read_checkpoint_invalid_scaling_raises(path, parts, name, value):
     assert "a scaling whose mean is not finite or whose deviation is not positive" in refusal(path)
 
 
-# --- files of format 2, written before the losses of regression were standardised (tests/runs/data)
+# --- files of format 2, written before the losses of regression were standardised (tests/storage/data)
 
 DATA = Path(__file__).parent / "data"
 

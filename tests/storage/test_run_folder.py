@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from lagvis.errors import CheckpointError, NotFiniteError, RecipeError
-from lagvis.runs.checkpoint_file import read_checkpoint, write_checkpoint
-from lagvis.runs.lookup import find_checkpoint, find_run
-from lagvis.runs.run_folder import CheckpointInterval, RunFolder
+from lagvis.storage.checkpoint_file import read_checkpoint, write_checkpoint
+from lagvis.storage.lookup import find_checkpoint, find_run
+from lagvis.storage.run_folder import CheckpointInterval, RunFolder
 from lagvis.training import recipe as recipes
 from lagvis.training.events import EpochEnded, Finished, Started
 from lagvis.tree import tree_map

@@ -5,7 +5,7 @@ from tests.cli.commands import ROOT
 
 HANGS = """
 import os, signal, time
-from lagvis.runs import signals
+from lagvis.storage import signals
 signals.GRACE_SECONDS = 0.2
 with signals.stop_signals():
     {before}
