@@ -12,6 +12,7 @@ from fuzzing.checkpoint import checkpoint_bytes, small_datasets
 from lagvis.backends.registry import BACKENDS, select
 from lagvis.cli import setup, train
 from lagvis.report.summary import stored_summary_text
+from lagvis.storage import metrics_file
 from lagvis.storage.resume import changed_settings, check_data, resume_message, resume_state
 from lagvis.storage.run_folder import CheckpointInterval
 from lagvis.training import recipe as recipes
@@ -20,9 +21,16 @@ from lagvis.training.plan import make_plan
 from lagvis.training.recipe import Recipe
 
 
+def metrics_text(columns: tuple[str, ...], *, regression: bool) -> str:
+    """Return a metrics.csv of one epoch, with the columns of this or of an earlier version."""
+    row = dict.fromkeys(metrics_file.COLUMNS, "")
+    row |= {"epoch": "1", "step": "3", "samples": "12", "learning_rate": "0.05", "seconds": "0.5"}
+    row |= {"train_loss": "1.0", "train_objective": "1.0", "train_accuracy": "" if regression else "0.5"}
+    return "".join(f"{line}\n" for line in (",".join(columns), ",".join(row[name] for name in columns)))
+
+
 def run_seeds() -> list[Files]:
     """Return run folders between epochs, within one, and finished."""
-    header = "epoch,step,samples,learning_rate,train_loss,train_accuracy,validation_loss,validation_accuracy,seconds\n"
     environment = {
         "lagvis": "0.1.0", "numpy": "2.1.0", "backend": "numpy", "device": "cpu", "compiled": True,
         "steps_per_call": 3, "threads": 1, "command": [], "seed": 0, "sha256": {"small": "0" * 64},
@@ -36,22 +44,23 @@ def run_seeds() -> list[Files]:
         "commonest_share": 0.3,
     }  # fmt: skip
     folders: list[Files] = []
-    for r, t, m, epochs in (
-        (False, False, True, 1),
-        (False, True, False, 2),
-        (True, False, True, 2),
-        (True, True, False, 3),
-    ):
-        recipe = Recipe(hidden=(2,), epochs=epochs, loss="mse" if r else "cross-entropy", batch_size=4, validation=0,
-                        momentum=0.5 if m else 0.0)  # fmt: skip
-        extra = {"test_errors": {"t": 0.5}, "baseline_loss": 1.0, "test_accuracy": None} if r else {}
-        accuracies = ",0.5,,"[r:] if not r else ",,,"
-        folders.append([
-            ("recipe.toml", recipes.dumps(recipe).encode()), ("environment.json", json.dumps(environment).encode()),
-            ("metrics.csv", f"{header}1,3,12,0.05,1.0{accuracies},0.5\n".encode()),
-            ("report.json", json.dumps(report | extra).encode()),
-            ("last.safetensors", checkpoint_bytes(regression=r, totals=t, momentum=m)),
-        ])  # fmt: skip
+    for regression, totals, momentum, epochs in (
+        (False, False, True, 1), (False, True, False, 2), (True, False, True, 2), (True, True, False, 3),
+    ):  # fmt: skip
+        recipe = Recipe(
+            hidden=(2,), epochs=epochs, loss="mse" if regression else "cross-entropy", batch_size=4, validation=0,
+            momentum=0.5 if momentum else 0.0,
+        )  # fmt: skip
+        extra = {"test_errors": {"t": 0.5}, "baseline_loss": 1.0, "test_accuracy": None} if regression else {}
+        checkpoint = checkpoint_bytes(regression=regression, totals=totals, momentum=momentum)
+        for columns in (metrics_file.COLUMNS, metrics_file.COLUMNS_BEFORE):
+            folders.append([
+                ("recipe.toml", recipes.dumps(recipe).encode()),
+                ("environment.json", json.dumps(environment).encode()),
+                ("metrics.csv", metrics_text(columns, regression=regression).encode()),
+                ("report.json", json.dumps(report | extra).encode()),
+                ("last.safetensors", checkpoint),
+            ])  # fmt: skip
     return folders
 
 
@@ -64,31 +73,27 @@ FLAGS = setup.make_parser().parse(["--resume", "x"])
 def read_run(folder: Path, _: Files, __: int) -> None:
     """Read all that a resume reads of a run folder before its first step."""
     flags = argparse.Namespace(**vars(FLAGS) | {"resume": str(folder)})
-    resumed = setup.reopen_run(flags, CheckpointInterval())
-    try:
+    with setup.reopen_run(flags, CheckpointInterval()) as resumed:
         recipe = setup.resolve_recipe(flags, resumed, None)
         if (report := resumed.finished(recipe)) and stored_summary_text(report):
             with contextlib.redirect_stderr(io.StringIO()):
-                train.below(0.9, report["test_accuracy"])
+                train.check_target(0.9, report["test_accuracy"])
             json.dumps(report)
-            resumed.drawn  # noqa: B018
-        # which libraries are installed is no matter of the folder
+            resumed.report_complete()
+        # which libraries are installed is not a matter of the folder
         backend = "numpy" if flags.backend in BACKENDS else flags.backend
         if (flags.device, backend) not in GOOD_DEVICES:
             select(flags.device, backend, recipe.dtype)
             GOOD_DEVICES.add((flags.device, backend))
         dataset = small_datasets()[recipe.regression]
         plan = make_plan(recipe, dataset, strict_validation=False, threads=flags.threads)
+        previous = resumed.previous_environment
         if sum(recipe.hidden) < 1000:
             model = Model.of(recipe, dataset, plan.training_rows)
-            check_data(dataset, resumed.checkpoint, resumed.earlier)
+            check_data(dataset, resumed.checkpoint, previous)
             start = resume_state(resumed.checkpoint, model, plan, recipe) if resumed.checkpoint else None
-            resume_message(
-                start, plan, resumed.recipe, recipe, resumed.earlier, {"threads": 1, "numpy": "0", "seed": 1}
-            )
+            resume_message(start, plan, resumed.recipe, recipe, previous, {"threads": 1, "numpy": "0", "seed": 1})
         changed_settings(resumed.recipe, recipe)
         resumed.begin(recipe, {"seed": 0})
         resumed.latest_metrics()
         resumed.finish({})
-    finally:
-        resumed._lock.release()

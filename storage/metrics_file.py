@@ -66,7 +66,8 @@ def convert_losses(row: dict[str, str], recipe: Recipe, model: Model | None) -> 
         deviation = model.y_scaling.deviation if model and model.y_scaling else np.empty(0)
         for name in ("train_loss", "validation_loss"):
             known = row[name] and len(deviation) == 1
-            row = row | {name: str(float(row[name]) / float(deviation[0]) ** 2) if known else ""}
+            # divided twice: the square of a very small or very large deviation is not a float
+            row = row | {name: str(float(row[name]) / float(deviation[0]) / float(deviation[0])) if known else ""}
         return row | {"train_objective": row["train_loss"]}
     plain = not recipe.label_smoothing and recipe.class_weights == "none"
     return row | {"train_objective": row["train_loss"], "train_loss": row["train_loss"] if plain else ""}

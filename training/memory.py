@@ -25,18 +25,29 @@ DRAW_BYTES = np.dtype(np.float64).itemsize  # weights are drawn in float64, what
 
 
 class LibraryMemory(NamedTuple):
-    """Bytes of a process on the CPU without data and network: after its imports, and once a step has run."""
+    """Memory of a process on the CPU.
+
+    imported, running  bytes without data and network: after the imports, and with its code compiled and plots drawn
+    states             copies of the state (parameters and optimizer state) while the checkpoint of an epoch is written
+    gradients          further arrays like the parameters: the gradients
+    moved              further arrays like each tree of the optimizer: results of its update
+    """
 
     imported: int
     running: int
+    states: int
+    gradients: int
+    moved: int
 
 
-# Measured as docs/memory.md says, less the data set and the network of each process.
+# Fitted to the measurements of docs/memory.md. NumPy and PyTorch hold a state on the device and one in the recorded
+# step, the newest checkpoint and the next, and two while it is encoded. The copies of JAX are fewer than that.
 LIBRARIES = {
-    "numpy": LibraryMemory(62_000_000, 66_000_000),
-    "torch": LibraryMemory(256_000_000, 270_000_000),
-    "jax": LibraryMemory(180_000_000, 310_000_000),
+    "numpy": LibraryMemory(62_000_000, 85_000_000, states=6, gradients=1, moved=3),
+    "torch": LibraryMemory(256_000_000, 287_000_000, states=6, gradients=1, moved=3),
+    "jax": LibraryMemory(180_000_000, 312_000_000, states=3, gradients=1, moved=0),
 }
+ARRAYS_OF_BATCH = 3  # z, activations and delta of a layer
 
 
 @dataclass(frozen=True)
@@ -114,8 +125,10 @@ def estimate_memory(
     peak = None
     if on_host and backend in LIBRARIES:
         chunk = rows_per_chunk(widths) * sum(widths) * number
-        training = peak_of_training(params, state, batch, chunk) if steps else at_first + chunk
-        peak = peak_of_process(LIBRARIES[backend], dataset, rows, training)
+        library = LIBRARIES[backend]
+        like_params = library.gradients + library.moved * (trees - 1)
+        training = library.states * state + like_params * params + ARRAYS_OF_BATCH * batch
+        peak = peak_of_process(library, dataset, rows, (training if steps else at_first) + chunk)
     return MemoryEstimate(
         f"{'-'.join(map(str, widths))} in batches of {plan.batch_size:,} rows",
         host,
@@ -123,18 +136,6 @@ def estimate_memory(
         peak,
         max(parts, key=lambda part: parts[part]),
     )
-
-
-def peak_of_training(params: int, state: int, batch: int, chunk: int) -> int:
-    """Return the bytes that training adds to the data, at the end of an epoch, when its checkpoint is written.
-
-    `params` and `state` (parameters and optimizer state) are bytes of one copy, `batch` and `chunk` those of one array
-    in every layer for a batch and for a chunk of an evaluation.
-    """
-    copies_of_state = 6  # of the device, of a recorded step, the newest checkpoint, the next, two while it is encoded
-    arrays_like_params = 4  # gradients, and the results of the update
-    arrays_of_batch = 3  # z, activations and delta
-    return copies_of_state * state + arrays_like_params * params + arrays_of_batch * batch + chunk
 
 
 def peak_of_process(library: LibraryMemory, dataset: Dataset, rows: int, training: int) -> int:
