@@ -1,4 +1,4 @@
-"""An optimizer and an activation added to their tables, as docs/architecture.md says, and used by everything behind them."""
+"""Add an optimizer and an activation to their tables, as docs/architecture.md says, and use them everywhere."""
 
 import numpy as np
 import pytest
