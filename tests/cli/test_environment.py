@@ -197,7 +197,7 @@ def test_train_unusable_output_dir_exits_7(tmp_path, monkeypatch, capsys, folder
     (tmp_path / "file").write_text("kept")
     assert run_cli(train.main, [*QUICK, "--data", str(data_file), "--quiet", "-o", folder]) == 7
     err = capsys.readouterr().err
-    assert "choose another --output-dir" in err
+    assert "choose another --runs-dir" in err
     assert err.count("\n") == 1
     assert (tmp_path / "file").read_text() == "kept"
 

@@ -84,6 +84,19 @@ def test_reproduction_commands_new_run_give_the_same_bytes(data, flags):
     assert_repeats(folder)
 
 
+@pytest.mark.parametrize(
+    ("flags", "minimised"),
+    [
+        (("--label-smoothing", "0.1"), True),
+        (("--label-smoothing", "0"), False),
+        (("--loss", "mse"), False),
+    ],
+)
+def test_training_caption_names_the_objective_where_it_differs_from_the_loss(data, flags, minimised):
+    folder = train_run("captioned", "--data", data, "-e", "1", *flags)
+    assert ("the minimised objective" in (folder / "report.md").read_text(encoding="utf-8")) == minimised
+
+
 def test_reproduction_commands_no_compile_is_repeated(data):
     assert "--no-compile" in commands(train_run("plain", "--data", data, "-e", "1", "--no-compile"))[0]
     assert "--no-compile" not in commands(train_run("compiled", "--data", data, "-e", "1"))[0]

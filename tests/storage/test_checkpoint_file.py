@@ -1,8 +1,10 @@
 import json
+import math
 import os
 import pickle
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from safetensors.numpy import save
 
 from lagvis.data.scaling import Scaling
 from lagvis.errors import CheckpointError
-from lagvis.storage.checkpoint_file import checkpoint_digest, read_checkpoint, write_checkpoint
+from lagvis.storage.checkpoint_file import best_of_format_2, checkpoint_digest, read_checkpoint, write_checkpoint
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.model import Model
 from lagvis.tree import named_leaves
@@ -516,6 +518,18 @@ def test_read_checkpoint_format_2_of_several_targets_has_no_best_epoch():
     checkpoint = read_checkpoint(DATA / "format-2-two-targets.safetensors")
     assert checkpoint.epoch == 2
     assert (checkpoint.best_epoch, checkpoint.best_loss) == (0, float("inf"))
+
+
+@pytest.mark.parametrize("deviation", [1e-200, 1e200])
+def test_best_of_format_2_extreme_deviation_divides_twice(deviation):
+    model = SimpleNamespace(y_scaling=SimpleNamespace(deviation=np.array([deviation])), widths=(1, 1))
+    loss = 0.5 * deviation  # in the user's unit squared; its square root is far from the deviation
+    assert best_of_format_2(model, 1, loss) in ((1, 0.5 / deviation), (0, math.inf))
+
+
+def test_best_of_format_2_loss_beyond_float64_has_no_best_epoch():
+    model = SimpleNamespace(y_scaling=SimpleNamespace(deviation=np.array([1e-200])), widths=(1, 1))
+    assert best_of_format_2(model, 1, 0.5) == (0, math.inf)
 
 
 def test_fit_from_a_format_2_checkpoint_within_an_epoch_ends_as_the_uninterrupted_run(monkeypatch):

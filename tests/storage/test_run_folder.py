@@ -103,14 +103,14 @@ def test_claim_without_name_for_a_hundred_layers(tmp_path):
 @pytest.mark.parametrize("name", ["mine", None])
 def test_claim_output_dir_is_a_file_raises(tmp_path, name):
     (tmp_path / "runs").write_text("")
-    with pytest.raises((RecipeError, CheckpointError), match="--output-dir") as caught:
+    with pytest.raises((RecipeError, CheckpointError), match="--runs-dir") as caught:
         claim(tmp_path / "runs", name)
     assert str(tmp_path / "runs") in str(caught.value)
 
 
 def test_claim_output_dir_below_a_file_raises(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match="choose another --output-dir"):
+    with pytest.raises(CheckpointError, match="choose another --runs-dir"):
         claim(tmp_path / "file" / "runs")
 
 
