@@ -68,7 +68,7 @@ def test_probe_missing_part_raises_reason_and_fix(monkeypatch, answers, ordinal,
     with pytest.raises(DeviceError) as caught:
         cupy_backend.probe(stub(monkeypatch, **answers), ordinal)
     assert reason in caught.value.reason
-    assert fix in caught.value.fix
+    assert fix in caught.value.remedy
 
 
 def test_probe_complete_installation_returns(monkeypatch):
@@ -101,7 +101,7 @@ def test_import_cupy_missing_proposes_extra_for_the_driver(monkeypatch, driver, 
     monkeypatch.setattr("builtins.__import__", hide("cupy"))
     with pytest.raises(DeviceError, match=reason) as caught:
         cupy_backend.import_cupy()
-    assert f'pip install -e ".[{extra}]"' in caught.value.fix
+    assert f'pip install -e ".[{extra}]"' in caught.value.remedy
 
 
 def hide(hidden):
@@ -156,7 +156,7 @@ def test_import_cupy_two_wheels_names_both_and_one_command(monkeypatch, tmp_path
     importing(monkeypatch, answer)
     with pytest.raises(DeviceError, match="over each other, cupy-cuda12x and cupy-cuda13x") as caught:
         cupy_backend.import_cupy()
-    assert caught.value.fix == 'pip uninstall -y cupy-cuda12x cupy-cuda13x && pip install -e ".[cuda12]"'
+    assert caught.value.remedy == 'pip uninstall -y cupy-cuda12x cupy-cuda13x && pip install -e ".[cuda12]"'
 
 
 @pytest.mark.parametrize(("value", "folder"), [("/proc/x", "/proc/x"), (None, "/nobody/.cupy/kernel_cache")])
@@ -170,7 +170,7 @@ def test_import_cupy_unwritable_cache_names_the_variable(monkeypatch, value, fol
     with pytest.raises(DeviceError, match="Read-only file system") as caught:
         cupy_backend.import_cupy()
     assert repr(folder) in caught.value.reason
-    assert "set CUPY_CACHE_DIR" in caught.value.fix
+    assert "set CUPY_CACHE_DIR" in caught.value.remedy
 
 
 @pytest.mark.parametrize("writable", [True, False])
@@ -181,7 +181,7 @@ def test_open_backend_read_only_cache_names_the_variable(monkeypatch, tmp_path, 
     monkeypatch.setitem(sys.modules, "array_api_compat.cupy", types.ModuleType("no functions"))
     with pytest.raises(DeviceError, match="it does not compute") as caught:
         cupy_backend.open_backend("cuda:0", "float32", True)
-    assert ("CUPY_CACHE_DIR" in caught.value.fix) != writable
+    assert ("CUPY_CACHE_DIR" in caught.value.remedy) != writable
 
 
 def test_driver_version_needs_no_array_library(monkeypatch):
