@@ -277,13 +277,12 @@ def test_predict_table_columns_are_matched_by_name(here, ask, refused, table):
     assert [p["probabilities"] for p in found] == [p["probabilities"] for p in first]
     assert ask.err == "bare.csv: the label is column 4 (--label names another).\n"
     (here / "lost.csv").write_text("a,b,weight\n1,2,3\n")
-    assert "lost.csv has no column 'c', of which the network takes 1; it has the columns a, b, weight: add" in refused(
+    assert "lost.csv has no column 'c', the network needs 1; it has the columns a, b, weight: add" in refused(
         "table", "lost.csv"
     )
     (here / "twice.csv").write_text("a,b,c,c\n1,2,3,4\n")
-    assert (
-        "twice.csv has 2 columns 'c', of which the network takes 1; it has the columns a, b, c, c: rename"
-        in refused("table", "twice.csv")
+    assert "twice.csv has 2 columns 'c', the network needs 1; it has the columns a, b, c, c: rename" in refused(
+        "table", "twice.csv"
     )
     (here / "bird.csv").write_text(TABLE_HEADER + "1,2,3,dog\n1,2,3,bird\n")
     assert "bird.csv, line 3 has the label bird, which the network does not know (known: cat, dog)" in refused(
@@ -352,11 +351,11 @@ def test_predict_columns_of_one_name_are_taken_in_order(here, runs, ask, refused
     (here / "bare.csv").write_text("a,a\n" + "".join(line.rsplit(",", 1)[0] + "\n" for line in lines))
     assert [p["probabilities"] for p in ask("equal", "bare.csv")] == said
     (here / "one.csv").write_text("a,b,art\n1,2,cat\n")
-    assert "one.csv has 1 column 'a', of which the network takes 2; it has the columns a, b, art: add" in refused(
+    assert "one.csv has 1 column 'a', the network needs 2; it has the columns a, b, art: add" in refused(
         "equal", "one.csv"
     )
     assert "label" not in ask("same", "bare.csv")[0]
-    assert "same.csv has 3 columns 'a', of which the network takes 2" in refused("same", "same.csv")
+    assert "same.csv has 3 columns 'a', the network needs 2" in refused("same", "same.csv")
 
 
 @pytest.mark.parametrize("missing", ["", "?", " NA "])
