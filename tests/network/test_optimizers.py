@@ -9,7 +9,7 @@ CASES = [(0.0, False), (0.9, False), (0.9, True), (0.5, True), (0.99, False)]
 
 
 def run(backend, optimizer, params, gradient, steps, rate):
-    """Follow `gradient(params)` on a backend; returns the parameters on the host."""
+    """Take steps along `gradient(params)` on a backend; return the parameters on the host."""
     state = tree_map(backend.asarray, params)
     optimizer_state = tree_map(backend.asarray, zero_optimizer_state(optimizer, params))
     rate = backend.asarray(np.array(rate))
