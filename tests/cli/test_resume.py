@@ -408,7 +408,7 @@ def test_resume_infinite_loss_is_null_in_json(tmp_path, monkeypatch, capsys):
     np.savez("line.npz", x=x, y=y)
     assert train("--data", "line.npz", "--loss", "mse", "--hidden", "none", "-e", "1", "--name", "run", "--quiet") == 0
     rows = metrics()
-    rows[1][6] = "inf"
+    rows[1][COLUMNS.index("validation_loss")] = "inf"
     Path("runs/run/metrics.csv").write_text("".join(",".join(row) + "\n" for row in rows))
     os.unlink("runs/run/report.json")
     capsys.readouterr()
