@@ -131,7 +131,7 @@ def add_device_flags(parser: Parser) -> None:
     parser.add_argument(
         "--no-compile",
         action="store_true",
-        help="do not compile the training step (default: compile where the backend can)",
+        help="run step by step in Python (default: compile or record the steps where the backend can)",
     )
 
 
@@ -148,13 +148,22 @@ def add_recipe_flags(parser: Parser) -> None:
     default = recipes.load("default")
     for name, key in KEYS.items():
         value = getattr(default, name)
-        shown = ",".join(map(str, value)) if isinstance(value, tuple) else "detected" if value == "" else value
+        shown = shown_default(value)
         options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": f"{key.help} (default: {shown})"}
         if isinstance(value, bool):
             options["action"] = argparse.BooleanOptionalAction
         else:
             options |= {"type": parser_of(key), "metavar": key.metavar or name.upper()}
         group.add_argument(*key.spellings, f"--{name.replace('_', '-')}", dest=name, **options)
+
+
+def shown_default(value: Any) -> str:
+    """Return the default of a recipe key as the help shows it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return "detected" if value == "" else str(value)
 
 
 def parser_of(key: recipes.Key) -> Callable[[str], Any]:

@@ -2,11 +2,11 @@
 
 Guided by coverage (atheris, `pip install -e '.[fuzz]'`). A reader may accept an input or refuse it with an error of its
 own, such as a DataError. A fault is anything else: another exception, a warning, output on stderr, more than 256 MiB of
-memory for a file of some kilobytes, 20 seconds without an end, the end of the process. In half of the inputs the
+memory for a file of some kilobytes, a run time above 20 seconds, the death of the process. In half of the inputs the
 content within a packing is mutated, and the packing (gzip, zip, the lengths and checksums of PNG, NPY and safetensors,
-the digest of a checkpoint) is made anew around it: otherwise no mutation would get past a checksum.
+the digest of a checkpoint) is computed again: otherwise no mutation would pass a checksum.
 
-Prints one JSON object a reader; faulty inputs are kept, and `--reader NAME --case FILE` reads one of them again.
+Prints one JSON object per reader. Faulty inputs are stored; `--reader NAME --case FILE` reads one of them again.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Read one case after another and record what became of each."""
+"""Read one case after another and record the outcome of each."""
 
 import contextlib
 import hashlib
@@ -94,7 +94,7 @@ class Campaign:
 
 @contextlib.contextmanager
 def limited_memory() -> Iterator[None]:
-    """Allow MAX_MEMORY of address space beyond today's, on systems that report it in /proc."""
+    """Allow MAX_MEMORY of address space beyond the current size, on systems that report it in /proc."""
     old = resource.getrlimit(resource.RLIMIT_AS)
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])

@@ -1,4 +1,4 @@
-"""A case: the files of a folder as one string of bytes, which is what the fuzzing engine hands around."""
+"""A case: the files of a folder as one string of bytes, the form in which the fuzzing engine handles it."""
 
 import contextlib
 import os

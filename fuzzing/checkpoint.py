@@ -61,7 +61,7 @@ def checkpoint_seeds() -> list[Files]:
 
 
 def mutate_checkpoint(content: bytes, m: Mutator) -> bytes:
-    """Mutate the header and its length, or the metadata or the arrays under a right digest."""
+    """Mutate the header and its length, or the metadata or the arrays with a valid digest."""
     length = int.from_bytes(content[:8], "little")
     header = content[8 : 8 + length]
     if m.random.random() < 0.3:
@@ -95,6 +95,6 @@ def mutate_checkpoint(content: bytes, m: Mutator) -> bytes:
 
 
 def read_checkpoint_case(folder: Path, files: Files, _: int) -> None:
-    """Read a checkpoint; what is accepted can be written again."""
+    """Read a checkpoint; write an accepted one again."""
     checkpoint = read_checkpoint(folder / files[0][0])
     write_checkpoint(folder / "again.safetensors", checkpoint)

@@ -77,7 +77,7 @@ def folder_seeds() -> list[Files]:
 
 
 def mutate_png(content: bytes, m: Mutator) -> bytes:
-    """Mutate a chunk of a PNG under a right checksum, or its pixels before they are packed."""
+    """Mutate a chunk of a PNG with a valid checksum, or its pixels before compression."""
     chunks, at = [], 8
     while at + 12 <= len(content):
         (length,) = struct.unpack_from(">I", content, at)

@@ -17,8 +17,8 @@ WORDS = ("", "0", "-1", "1", "1e999", "nan", "inf", "-0.0", "1_000", "\u0663", "
 class Mutator:
     """Changes bytes, text and values at random.
 
-    `engine` is the mutation of bytes of the fuzzing engine, where there is one. `words` are inserted beside those that
-    mean something to every reader.
+    `engine` is the mutation of bytes of the fuzzing engine, if there is one. `words` are inserted in addition to
+    those that are significant for every reader.
     """
 
     def __init__(

@@ -24,7 +24,7 @@ NAMES = ("x_train", "y_train", "x_test", "y_test", "x", "y", "data", "target", "
 
 
 def npy(dtype: str, shape: Any, content: bytes, order: str = "False") -> bytes:
-    """Return an NPY file of version 1; its header need not fit the content."""
+    """Return an NPY file of version 1; its header need not match the content."""
     header = f"{{'descr': {dtype!r}, 'fortran_order': {order}, 'shape': {shape!r}, }}".encode() + b"\n"
     return b"\x93NUMPY\x01\0" + struct.pack("<H", len(header)) + header + content
 
@@ -70,7 +70,7 @@ def mutate_npy(content: bytes, m: Mutator) -> bytes:
 
 
 def mutate_zip(content: bytes, m: Mutator) -> bytes:
-    """Mutate a member, a name or the number of members; the checksums are right."""
+    """Mutate a member, a name or the number of members; the checksums are valid."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = [(info.filename, archive.read(info), info.compress_type) for info in archive.infolist()]
     at = m.random.randrange(len(members))

@@ -13,7 +13,7 @@ NUMPY_WORDS = ("'<U3'", "'|O'", "'|S0'", "(6,)", "(2,3)", "()", "True", "(-1,)",
 
 @dataclass(frozen=True)
 class Reader:
-    """A function that reads a folder, valid cases to start from, and words and file names that mean something to it."""
+    """A function that reads a folder, valid cases to start from, and words and file names significant for it."""
 
     read: Read
     seeds: Callable[[], list[Files]]
@@ -23,5 +23,5 @@ class Reader:
 
 @cache
 def valid_cases(reader: Reader) -> list[Files]:
-    """Return the seeds of a reader, made once a process."""
+    """Return the seeds of a reader, made once per process."""
     return reader.seeds()

@@ -71,7 +71,7 @@ MUTATIONS = (
 
 
 def mutate_content(content: bytes, m: Mutator) -> bytes:
-    """Mutate a file behind its packing, which its first bytes show; other files byte by byte."""
+    """Mutate the content of a packed file (recognised by its first bytes); mutate other files byte by byte."""
     for start, mutation in MUTATIONS:
         if content.startswith(start):
             return mutation(content, m)
@@ -81,7 +81,9 @@ def mutate_content(content: bytes, m: Mutator) -> bytes:
 def mutate(reader: Reader, case: bytes, m: Mutator) -> bytes:
     """Return a case with one file changed or, where names matter, renamed, copied, left out or exchanged."""
     files, option = unpack(case), case[0] if case else 0
-    if not files or m.random.random() < 0.5:  # a mutant of a refused case is refused as a rule: start from a valid one
+    if (
+        not files or m.random.random() < 0.5
+    ):  # a mutant of a rejected case is usually rejected, too: start from a valid case
         files = list(m.pick(valid_cases(reader)))
     if m.random.random() < 0.1:
         option = m.random.randrange(len(DATA_OPTIONS))
@@ -103,7 +105,7 @@ def mutate(reader: Reader, case: bytes, m: Mutator) -> bytes:
     else:
         try:
             content = mutate_content(content, m) if m.random.random() < 0.5 else m.bytes(content)
-        except Exception:  # the packing is broken already
+        except Exception:  # the packing is already broken
             content = m.bytes(content)
         files[at] = (name, content)
     made = pack(files, option)

@@ -15,7 +15,7 @@ def recipe_seeds() -> list[Files]:
 
 
 def read_recipe(folder: Path, files: Files, _: int) -> None:
-    """Read a recipe; what is accepted can be written and is read again as the same."""
+    """Read a recipe; write an accepted one and check that it is read again unchanged."""
     recipe = recipes.load(str(folder / files[0][0]))
     (folder / "again.toml").write_bytes(recipes.dumps(recipe).encode())
     assert recipes.load(str(folder / "again.toml")) == recipe

@@ -1,4 +1,4 @@
-"""Run folders: seeds, and the reader, which does what a resume does before its first step."""
+"""Run folders: seeds, and the reader, which takes the same actions as a resume before its first step."""
 
 import argparse
 import contextlib
@@ -71,7 +71,7 @@ FLAGS = setup.make_parser().parse(["--resume", "x"])
 
 
 def read_run(folder: Path, _: Files, __: int) -> None:
-    """Read all that a resume reads of a run folder before its first step."""
+    """Read everything in a run folder that a resume reads before its first step."""
     flags = argparse.Namespace(**vars(FLAGS) | {"resume": str(folder)})
     with setup.reopen_run(flags, CheckpointInterval()) as resumed:
         recipe = setup.resolve_recipe(flags, resumed, None)
@@ -80,7 +80,7 @@ def read_run(folder: Path, _: Files, __: int) -> None:
                 train.check_target(0.9, report["test_accuracy"])
             json.dumps(report)
             resumed.report_complete()
-        # which libraries are installed is not a matter of the folder
+        # the installed libraries do not depend on the folder
         backend = "numpy" if flags.backend in BACKENDS else flags.backend
         if (flags.device, backend) not in GOOD_DEVICES:
             select(flags.device, backend, recipe.dtype)

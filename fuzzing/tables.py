@@ -1,4 +1,4 @@
-"""Tables: seeds. No mutation of their own, their bytes are mutated."""
+"""Tables: seeds. They have no mutation of their own; their bytes are mutated."""
 
 from fuzzing.case import Files
 

@@ -219,7 +219,7 @@ def update_magnitudes(optimizer: Optimizer, inputs: Any, sizes: Any, learning_ra
     def update(values: Any) -> Any:
         kept = {name: values[name] for name in optimizer.state_names}
         rate = values["params"][0]["W"].dtype.type(learning_rate)
-        params, optimizer_state = optimizer.update(values["params"], values["grads"], kept, rate)
+        params, optimizer_state = optimizer.update(values["params"], values["grads"], kept, rate, xp=np)
         return {"params": params} | optimizer_state
 
     result = update(inputs)

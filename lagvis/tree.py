@@ -1,4 +1,7 @@
-"""Trees of arrays: nested dicts, lists and tuples. The path to a leaf is its name: `params.1.W`."""
+"""Trees of arrays: nested dicts and lists. The path to a leaf is its name: `params.1.W`.
+
+`leaves` and `rebuild` go into tuples too, as the arguments of a call hold them; for the others a tuple is a leaf.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias

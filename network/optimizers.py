@@ -1,6 +1,6 @@
 """Optimizers: pure functions that move parameters along a gradient.
 
-    update(params, grads, optimizer_state, learning_rate ()) -> (params, optimizer_state)
+    update(params, grads, optimizer_state, learning_rate (), *, xp) -> (params, optimizer_state)
 
 `optimizer_state` holds, under the names that the optimizer chooses, what it keeps from step to step. Python numbers in
 an update are frozen when a step is compiled: anything that changes, such as a step count, is a state.
@@ -8,9 +8,9 @@ an update are frozen when a step is compiled: anything that changes, such as a s
 
 from collections.abc import Callable
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from lagvis.arrays import Array
+from lagvis.arrays import Array, Namespace
 from lagvis.tree import Tree, tree_map
 
 
@@ -21,11 +21,19 @@ class StateShape(Enum):
     SCALAR = "scalar"
 
 
+class Update(Protocol):
+    """Update rule of an optimizer."""
+
+    def __call__(
+        self, params: Tree, grads: Tree, optimizer_state: dict[str, Tree], learning_rate: Array, *, xp: Namespace
+    ) -> tuple[Tree, dict[str, Tree]]: ...
+
+
 class Optimizer(NamedTuple):
     """Names and shapes of the states that it keeps, all zero at first, and its update rule."""
 
     states: dict[str, StateShape]
-    update: Callable[[Tree, Tree, dict[str, Tree], Array], tuple[Tree, dict[str, Tree]]]
+    update: Update
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -50,17 +58,20 @@ def sgd(*, momentum: float = 0.0, nesterov: bool = False) -> Optimizer:
 
     The form of Sutskever et al. 2013 that frameworks use: the learning rate r multiplies v, not the gradient in it.
     """
-    if momentum == 0.0:
-        return Optimizer({}, lambda params, grads, state, learning_rate: (descend(params, grads, learning_rate), state))
+
+    def plain_update(
+        params: Tree, grads: Tree, optimizer_state: dict[str, Tree], learning_rate: Array, *, xp: Namespace
+    ) -> tuple[Tree, dict[str, Tree]]:
+        return descend(params, grads, learning_rate), optimizer_state
 
     def update(
-        params: Tree, grads: Tree, optimizer_state: dict[str, Tree], learning_rate: Array
+        params: Tree, grads: Tree, optimizer_state: dict[str, Tree], learning_rate: Array, *, xp: Namespace
     ) -> tuple[Tree, dict[str, Tree]]:
         velocity = tree_map(lambda v, g: momentum * v + g, optimizer_state["velocity"], grads)
         direction = tree_map(lambda g, v: g + momentum * v, grads, velocity) if nesterov else velocity
         return descend(params, direction, learning_rate), {"velocity": velocity}
 
-    return Optimizer(SGD_STATES, update)
+    return Optimizer(SGD_STATES, update) if momentum else Optimizer({}, plain_update)
 
 
 def descend(params: Tree, direction: Tree, learning_rate: Array) -> Tree:

@@ -73,10 +73,10 @@ def gradients(
     return backward(params, inputs, delta, activation=activation, xp=xp), metrics
 
 
-def update(state: Tree, grads: Tree, learning_rate: Array, *, optimizer: Optimizer) -> Tree:
+def update(state: Tree, grads: Tree, learning_rate: Array, *, optimizer: Optimizer, xp: Namespace) -> Tree:
     """Return the state after one optimizer step along `grads`; the totals do not change."""
     before = {name: state[name] for name in optimizer.state_names}
-    params, optimizer_state = optimizer.update(state["params"], grads, before, learning_rate)
+    params, optimizer_state = optimizer.update(state["params"], grads, before, learning_rate, xp=xp)
     return state | {"params": params} | optimizer_state
 
 
@@ -97,7 +97,7 @@ def make_step(
     def step(state: Tree, indices: Array, learning_rate: Array, data: dict[str, Array]) -> Tree:
         batch = take_batch(data, indices, state["params"][0]["W"].dtype, xp=xp)
         grads, metrics = gradients(state["params"], batch, activation=activation, loss=loss, xp=xp)
-        new_state = update(state, grads, learning_rate, optimizer=optimizer)
+        new_state = update(state, grads, learning_rate, optimizer=optimizer, xp=xp)
         if keep_gradients:
             new_state = new_state | {"grads": grads}
         return new_state | {"totals": add_totals(state["totals"], metrics)}

@@ -88,9 +88,10 @@ def training_section(run: RunResults) -> list[Block]:
         "One point per epoch. Training is the mean over the steps of the epoch, while the network changes; validation "
         "is computed after the epoch."
     )
-    if (objective := run.history[-1].get("train_objective")) is not None:
+    objective = run.history[-1].get("train_objective")
+    if objective is not None and objective != run.history[-1].get("train_loss"):
         caption += (
-            " Both losses are the plain cross-entropy; the minimised objective, with label smoothing and class weights,"
+            " The losses are the plain cross-entropy; the minimised objective, with label smoothing and class weights,"
             f" ended at {objective:.4f} (metrics.csv has it for every epoch)."
         )
     alt = describe_curves(run.history)

@@ -136,4 +136,6 @@ def best_of_format_2(model: Model, best_epoch: int, best_loss: float) -> tuple[i
         return best_epoch, best_loss
     if model.widths[-1] > 1:
         return 0, math.inf
-    return best_epoch, best_loss / float(model.y_scaling.deviation[0]) ** 2
+    deviation = float(model.y_scaling.deviation[0])
+    standardised = best_loss / deviation / deviation  # divided twice: the square may not be a float
+    return (best_epoch, standardised) if math.isfinite(standardised) else (0, math.inf)

@@ -77,7 +77,7 @@ class RunFolder:
         except OSError as error:
             action = "locked" if error.errno == errno.ENOLCK else "written"
             raise CheckpointError(
-                f"the run folder {path} cannot be {action} ({error.strerror}); choose another --output-dir"
+                f"the run folder {path} cannot be {action} ({error.strerror}); choose another --runs-dir"
             ) from None
 
     def __enter__(self) -> Self:
@@ -104,7 +104,7 @@ class RunFolder:
             )
         parent = Path(os.path.expanduser(runs_dir)).absolute()
         if os.path.expanduser(runs_dir).startswith("~"):
-            raise RecipeError(f"there is no home folder for {runs_dir!r}; choose another --output-dir")
+            raise RecipeError(f"there is no home folder for {runs_dir!r}; choose another --runs-dir")
         base = name or f"{time.strftime('%Y%m%d-%H%M%S')}-{widths_text(widths)}"
         attempt = 1
         while True:
@@ -114,7 +114,7 @@ class RunFolder:
                 path.mkdir()
             except FileExistsError:
                 if not os.path.isdir(parent):
-                    raise CheckpointError(f"{parent} is a file, not a folder; choose another --output-dir") from None
+                    raise CheckpointError(f"{parent} is a file, not a folder; choose another --runs-dir") from None
                 if name is not None:
                     return cls._claim_unused(path, every)
                 attempt += 1
@@ -122,7 +122,7 @@ class RunFolder:
                 if error.errno == errno.ENAMETOOLONG and name is not None:
                     raise RecipeError(f"--name is too long for this system ({name!r}); shorten it") from None
                 raise CheckpointError(
-                    f"the run folder {path} cannot be made ({error.strerror}); choose another --output-dir"
+                    f"the run folder {path} cannot be made ({error.strerror}); choose another --runs-dir"
                 ) from None
             else:
                 return cls(path, every)

@@ -1,8 +1,8 @@
 """Fixtures. `backend` runs a test on every array library that is installed, in float64.
 
-LAGVIS_REQUIRE=numpy,strict,torch,jax turns the skip of a missing backend into a failure. It takes the names below,
-cupy-signatures for the tests that read the signatures of CuPy and compute nothing, browser for the page, and onnx for
-the export to ONNX.
+LAGVIS_REQUIRE=numpy,strict,torch,jax turns the skip of a missing backend into a failure. It also
+takes cupy-signatures for the tests that only read the signatures of CuPy, browser for the page, and onnx for the export
+to ONNX.
 """
 
 import os
@@ -19,9 +19,9 @@ from tests import fake_backends
 
 
 def reset_ignored_signals() -> None:
-    """Restore the usual handlers of SIGINT and SIGTERM where they are ignored.
+    """Restore the default handlers of SIGINT and SIGTERM if they are ignored.
 
-    The background of a shell ignores SIGINT, and the processes that a test starts and signals would inherit that.
+    A background job of a shell ignores SIGINT, and the processes that a test starts and signals would inherit this.
     """
     for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
@@ -30,7 +30,7 @@ def reset_ignored_signals() -> None:
 
 reset_ignored_signals()
 
-# pytest's own timeout finds what hangs; a slow machine is no reason to fail.
+# No deadline: pytest's timeout catches hangs, and a slow machine must not fail a test.
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
@@ -52,7 +52,7 @@ OPENERS: dict[str, tuple[str, Callable[[str], Backend]]] = {
     "cupy": ("cupy", lambda dtype: select("cuda", "cupy", dtype)),
 }
 
-# JAX without compiling dispatches each operation by itself: half a minute in all, and the compiled one is always tested
+# JAX without compilation dispatches each operation alone: half a minute in total; compiled JAX is always tested
 PARAMS = [pytest.param(name, marks=pytest.mark.slow) if name == "jax-uncompiled" else name for name in OPENERS]
 
 KNOWN = {name for name, _ in OPENERS.values()} | {"cupy-signatures", "browser", "onnx"}
@@ -61,14 +61,14 @@ if REQUIRED - KNOWN:
 
 
 def skip_or_fail(name: str, reason: str) -> None:
-    """Skip the test, or fail it where LAGVIS_REQUIRE names what is missing."""
+    """Skip the test, or fail it if LAGVIS_REQUIRE contains the name."""
     if name in REQUIRED:
         pytest.fail(f"LAGVIS_REQUIRE names {name}, which cannot run: {reason}")
     pytest.skip(reason)
 
 
 def open_backend(name: str, dtype: str) -> Backend:
-    """Open the backend of a test id; skip or fail the test where it cannot run."""
+    """Open the backend of a test id; skip or fail the test if the backend is unavailable."""
     required, opener = OPENERS[name]
     try:
         return opener(dtype)
@@ -97,7 +97,7 @@ def backend_of(request):
 
 @pytest.fixture
 def torch():
-    """PyTorch, as an oracle."""
+    """Return PyTorch, the reference implementation."""
     try:
         import torch
     except ImportError as error:
@@ -107,7 +107,7 @@ def torch():
 
 @pytest.fixture(scope="session")
 def onnxruntime():
-    """onnxruntime, as an oracle for exports; the onnx package must be there too."""
+    """Return onnxruntime, the reference for exports; the onnx package is required, too."""
     try:
         import onnx  # noqa: F401
         import onnxruntime

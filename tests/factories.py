@@ -24,13 +24,13 @@ STANDARD = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-i
 
 
 def idx_bytes(array: np.ndarray, kind: str = "u1") -> bytes:
-    """Return an array as an IDX file, written from the description of the format."""
+    """Return an array as an IDX file, written according to the description of the format."""
     head = bytes([0, 0, IDX_CODES[kind], array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
     return head + array.astype(f">{kind}").tobytes()
 
 
 def bands(rows: int, classes: int = 4, seed: int = 7) -> tuple[np.ndarray, np.ndarray]:
-    """Return images (rows, 6, 6) of bytes and their classes in turn; the row of the class is bright."""
+    """Return uint8 images (rows, 6, 6) and cyclic classes; the pixel row of the class is bright."""
     rng = np.random.default_rng(seed)
     y = np.arange(rows) % classes
     x = rng.integers(0, 60, (rows, 6, 6))
@@ -74,7 +74,7 @@ def numbers(rows: int = 120, test_rows: int = 30) -> Dataset:
 
 def quick(**keys: Any) -> Recipe:
     """Return a recipe for small data: two epochs of plain gradient descent on a small network, nothing held out."""
-    small = {"data": "toy", "hidden": (8,), "epochs": 2, "batch_size": 20, "validation": 0, "lr": 0.1}
+    small = {"data": "small", "hidden": (8,), "epochs": 2, "batch_size": 20, "validation": 0, "lr": 0.1}
     return Recipe(**(PLAIN | small | keys))
 
 
@@ -88,8 +88,8 @@ def run(
 ) -> list[Event]:
     """Return all events of a run, on NumPy and from its beginning by default.
 
-    The run is asked to stop once `stop_at` is true of an event. A validation part too large raises, as when the user
-    asked for it.
+    The run is stopped at the first event for which `stop_at` is true. A validation part that is too large raises, as it
+    does when the user sets it.
     """
     plan = make_plan(recipe, dataset, strict_validation=True)
     backend = backend or select("cpu", dtype=recipe.dtype)
@@ -100,7 +100,7 @@ def run(
 
 
 def last(events: list[Event]) -> Finished:
-    """Return the event that a run ended with."""
+    """Return the last event of a run."""
     assert isinstance(events[-1], Finished)
     return events[-1]
 
@@ -116,7 +116,7 @@ def at_step(step: int) -> Callable[[Event], bool]:
 
 
 def logits(params: list[dict[str, np.ndarray]], x: np.ndarray) -> np.ndarray:
-    """Return the logits of a ReLU network in float64, written plainly."""
+    """Return the logits of a ReLU network in float64, computed with plain NumPy."""
     for layer in params[:-1]:
         x = np.maximum(x @ layer["W"].astype(np.float64) + layer["b"], 0.0)
     return x @ params[-1]["W"].astype(np.float64) + params[-1]["b"]

@@ -1,4 +1,4 @@
-"""Backends for tests, which raise or spoil results where the real ones tolerate a mistake."""
+"""Backends for tests: they raise or return NaN for mistakes that real backends tolerate."""
 
 import contextlib
 import os
@@ -45,7 +45,7 @@ class ReadOnlyBackend(Backend):
 
 
 class SpoilingBackend(ReadOnlyBackend):
-    """NumPy that fills the old state with NaN after each run: code that still uses it gets NaN."""
+    """NumPy that fills the old state with NaN after each run: code that still reads it gets NaN."""
 
     name: ClassVar[str] = "numpy-spoiling"
 
@@ -67,7 +67,7 @@ class SpoilingBackend(ReadOnlyBackend):
 
 
 class StrictBackend(Backend):
-    """array-api-strict, limited to the standard: no masks, no shapes that depend on data, no value to the host.
+    """array-api-strict, limited to the standard: no boolean masks, no data-dependent shapes, no values on the host.
 
     Its "device1" is memory that NumPy cannot read, as on a GPU.
     """
@@ -122,7 +122,7 @@ class StrictBackend(Backend):
 
 
 def open_strict(dtype: str, device: str) -> StrictBackend:
-    """Open the strict backend; raise DeviceError where array-api-strict is not installed."""
+    """Open the strict backend; raise DeviceError if array-api-strict is not installed."""
     try:
         return StrictBackend(dtype, device)
     except ImportError as error:
@@ -130,7 +130,7 @@ def open_strict(dtype: str, device: str) -> StrictBackend:
 
 
 class DpnpBackend(Backend):
-    """dpnp: arrays on a SYCL device that NumPy cannot read; through Intel's OpenCL runtime any x86-64 CPU is one."""
+    """dpnp: arrays on a SYCL device that NumPy cannot read. Intel's OpenCL runtime makes any x86-64 CPU one."""
 
     name: ClassVar[str] = "dpnp"
 
@@ -139,7 +139,7 @@ class DpnpBackend(Backend):
 
         super().__init__("cpu", dtype, compiled=False)
         self.xp = dpnp
-        dpnp.asarray(np.zeros(1, "f4")).sycl_queue.wait()  # raises where there is no device
+        dpnp.asarray(np.zeros(1, "f4")).sycl_queue.wait()  # raises if there is no device
 
     def asarray(self, host: np.ndarray) -> Any:
         return self.xp.asarray(host, copy=True)
@@ -158,9 +158,9 @@ class DpnpBackend(Backend):
 
 
 def open_dpnp(dtype: str) -> DpnpBackend:
-    """Open the dpnp backend; raise DeviceError where dpnp or its device is missing."""
+    """Open the dpnp backend; raise DeviceError if dpnp or its device is missing."""
     runtime = Path(sys.prefix) / "lib" / "libintelocl.so"
-    if runtime.exists():  # the wheel registers it under a path that does not exist
+    if runtime.exists():  # the wheel registers the driver under a path that does not exist
         os.environ.setdefault("OCL_ICD_FILENAMES", str(runtime))
     try:
         return DpnpBackend(dtype)

@@ -1,4 +1,4 @@
-"""The architecture, checked by reading the source: which package imports which, and what the mathematics may not do."""
+"""Architecture, checked in the source: permitted imports of each package, and restrictions of the mathematics."""
 
 import ast
 import os
@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ("train", "evaluate", "predict", "export", "compare")
-# From the commands down: a package imports from floors below its own, and from its own floor what is named here.
+# From the commands down: a package imports from lower floors, and from its own floor only the packages named here.
 FLOORS = (
     ("cli",),
     ("report", "storage", "inference", "formats"),
@@ -23,7 +23,7 @@ FLOORS = (
 SAME_FLOOR = {"report": {"inference", "storage"}, "storage": {"formats"}}
 PACKAGES = tuple(name for floor in FLOORS[:-1] for name in floor)
 ARRAY_LIBRARIES = {"cupy", "cupy_backends", "torch", "jax", "jaxlib", "array_api_compat", "array_api_strict", "dpnp"}
-HEAVY = {"cupy", "torch", "jax", "matplotlib"}  # matplotlib is imported to draw and for nothing else
+HEAVY = {"cupy", "torch", "jax", "matplotlib"}  # matplotlib is imported only to draw
 
 
 def sources(package):
@@ -31,13 +31,13 @@ def sources(package):
 
 
 def module_of(path):
-    """The dotted name of a file below `lagvis`: storage/resume.py -> storage.resume, storage/__init__.py -> storage."""
+    """Return the dotted module name: storage/resume.py -> storage.resume, storage/__init__.py -> storage."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(part for part in parts if part != "__init__")
 
 
 def imports(path):
-    """Every module and every name that a file imports, with the line."""
+    """Return every module and name that a file imports, with the line."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
@@ -48,7 +48,7 @@ def imports(path):
 
 
 def ours(path):
-    """What a file imports of Lagvis, as (package or module below `lagvis`, whole name, line)."""
+    """Return the imports of Lagvis in a file, as (package or module below `lagvis`, full name, line)."""
     for module, line in imports(path):
         root, _, rest = module.partition(".")
         if root == "lagvis" and rest and not rest.startswith("__"):
@@ -60,7 +60,7 @@ def floor_of(name):
 
 
 def import_graph():
-    """Every module below `lagvis`, with the modules that it imports."""
+    """Return every module below `lagvis`, with the modules that it imports."""
     modules = {module_of(path): path for package in PACKAGES for path in sources(package)}
     graph = {}
     for module, path in modules.items():

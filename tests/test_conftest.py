@@ -1,4 +1,4 @@
-"""What conftest.py prepares for the tests about signals."""
+"""Signal handlers that conftest.py resets."""
 
 import signal
 

@@ -16,7 +16,7 @@ IDS = [path.relative_to(ROOT).as_posix() for path in PAGES]
 
 
 def heading_anchors(page):
-    """The anchors that GitHub gives to the headings of a page."""
+    """Return the anchors that GitHub creates for the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

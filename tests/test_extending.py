@@ -1,4 +1,4 @@
-"""An optimizer and an activation added to their tables, as CONTRIBUTING.md says, and used by everything behind them."""
+"""Add an optimizer and an activation to their tables, as docs/architecture.md says, and use them everywhere."""
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from lagvis.storage.resume import resume_state
 from lagvis.training import recipe as recipes
 from lagvis.training.factory import make_optimizer
 from lagvis.training.plan import make_plan
+from lagvis.training.recipe import Recipe
 from lagvis.tree import named_leaves, tree_map
 from tests.conftest import open_backend
 from tests.factories import at_step, classes, last, numbers, quick, run
@@ -30,12 +31,12 @@ ADAM_STATES = {
 def adam(*, momentum):
     """Adam with beta1 = momentum, beta2 = 0.999, epsilon = 1e-8 (Kingma and Ba 2015, arXiv:1412.6980)."""
 
-    def update(params, grads, state, learning_rate):
+    def update(params, grads, state, learning_rate, *, xp):
         count = state["step_count"] + 1.0
         first = tree_map(lambda m, g: momentum * m + (1 - momentum) * g, state["first_moment"], grads)
         second = tree_map(lambda v, g: 0.999 * v + 0.001 * (g * g), state["second_moment"], grads)
         bias_1, bias_2 = 1.0 - momentum**count, 1.0 - 0.999**count
-        direction = tree_map(lambda m, v: (m / bias_1) / ((v / bias_2) ** 0.5 + 1e-8), first, second)
+        direction = tree_map(lambda m, v: (m / bias_1) / (xp.sqrt(v / bias_2) + 1e-8), first, second)
         moved = descend(params, direction, learning_rate)
         return moved, {"first_moment": first, "second_moment": second, "step_count": count}
 
@@ -109,7 +110,7 @@ def test_new_optimizer_steps_equal_torch_optim(adam_recipe, torch):
         (theirs**3 + theirs**2).sum().backward()
         reference.step()
         grads = tree_map(lambda p: 3 * p**2 + 2 * p, params)
-        params, state = optimizer.update(params, grads, state, np.array(0.01))
+        params, state = optimizer.update(params, grads, state, np.array(0.01), xp=np)
     np.testing.assert_allclose(params[0]["W"], theirs.detach().numpy(), rtol=1e-12)
 
 
@@ -129,6 +130,15 @@ def test_compare_wrong_second_moment_fails(adam_recipe):
     comparison = compare(recipe, dataset, make_plan(recipe, dataset), [backend], steps=3)
     failed = {difference.tensor.partition(".")[0] for difference in comparison.differences if not difference.passed}
     assert failed == {"second_moment"}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_of_the_table_trains_and_compares_on_every_backend(name, backend_of, dtype):
+    recipe, dataset = quick(optimizer=name, dtype=dtype, batch_size=40, epochs=1), classes(120)
+    events = run(recipe, dataset, backend=backend_of(dtype))
+    assert last(events).reason == "completed"
+    comparison = compare(recipe, dataset, make_plan(recipe, dataset), [backend_of(dtype)], steps=3)
+    assert comparison.passed, [d for d in comparison.differences if not d.passed]
 
 
 @pytest.mark.parametrize("dataset", [classes(120), numbers(120)], ids=["classes", "numbers"])
@@ -176,9 +186,9 @@ def test_optimizer_entry_declares_recipe_keys_and_states(name):
     assert not {*entry.states} & {"params", "grads", "totals"}
     params = [{"W": np.ones((2, 3)), "b": np.ones(3)}]
     for settings in ({}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}):
-        optimizer = entry.make(**{key: value for key, value in settings.items() if key in entry.settings})
+        optimizer = make_optimizer(Recipe(optimizer=name, **settings))
         assert optimizer.states.items() <= entry.states.items()
-        _, state = optimizer.update(params, params, zero_optimizer_state(optimizer, params), np.array(0.1))
+        _, state = optimizer.update(params, params, zero_optimizer_state(optimizer, params), np.array(0.1), xp=np)
         assert {*state} == {*optimizer.states}
         for key, shape in optimizer.states.items():
             names = [leaf for leaf, _ in named_leaves(state[key])]

@@ -15,7 +15,7 @@ from fuzzing.reader import Reader, valid_cases
 from fuzzing.readers import READERS, mutate
 from lagvis.errors import DataError
 
-INPUTS = 25  # a reader; the whole file takes about 2 seconds
+INPUTS = 25  # per reader; the whole file takes about 2 seconds
 
 
 @pytest.fixture

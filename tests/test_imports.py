@@ -14,8 +14,8 @@ MODULES = ["lagvis"] + [
     "lagvis." + module_of(path).removeprefix("lagvis.") for path in FILES if path != ROOT / "lagvis" / "__init__.py"
 ]
 
-# Libraries are imported first, so that what they change is not counted. Everything that a process shares is compared
-# after each module of ours; a module whose library is not installed is listed and nothing more.
+# Libraries are imported first, so their changes do not count. The global state of the process is compared after each
+# module of Lagvis. A module whose library is not installed is only listed.
 PROGRAM = """
 import importlib, json, logging, os, signal, sys, warnings
 

@@ -72,7 +72,8 @@ def step_groups(
 def continued_totals(totals: dict[str, np.ndarray], zero: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return the totals of a checkpoint, if any, by the names of `zero`, float64.
 
-    A checkpoint taken without label smoothing has no objective of its own: it is the loss.
+    A checkpoint taken without label smoothing has no objective of its own: it is the loss. So it is in format 2, whose
+    loss is the objective; the training loss of the epoch that it continues then includes smoothing for its first steps.
     """
     if not totals:
         return tree_map(np.float64, zero)
@@ -97,10 +98,10 @@ class Stopwatch:
 class TrainingState:
     """The current position of a run.
 
-    arrays       parameters and optimizer state, on the device
-    step         steps taken since the beginning of the run
+    arrays         parameters and optimizer state, on the device
+    step           steps taken since the beginning of the run
     learning_rate  of the last step
-    totals       totals of the current epoch on the host, float64 (network/step.py names them)
+    totals         totals of the current epoch on the host, float64 (network/step.py names them)
     """
 
     arrays: Any

@@ -171,11 +171,15 @@ KEYS = {
     "class_weights": Key(
         check_choice("none", "balanced"), "none, or balanced: rare classes weigh as much as common ones"
     ),
-    "optimizer": Key(check_choice(*OPTIMIZERS), "sgd: gradient descent", spellings=("--opt",)),
+    "optimizer": Key(
+        check_choice(*OPTIMIZERS), f"{', '.join(OPTIMIZERS)} (sgd: gradient descent)", spellings=("--opt",)
+    ),
     "lr": Key(check_float(0.0, math.inf, open_below=True), "learning rate; the peak of a schedule", float, "RATE"),
     "momentum": Key(check_float(0.0, 1.0), "0 is plain gradient descent", float, "M"),
     "nesterov": Key(check_bool, "look ahead along the momentum"),
-    "schedule": Key(check_choice(*SCHEDULES), "constant, or linear: warm-up, then decay to 0", spellings=("--sched",)),
+    "schedule": Key(
+        check_choice(*SCHEDULES), f"{', '.join(SCHEDULES)} (linear: warm-up, then decay to 0)", spellings=("--sched",)
+    ),
     "warmup": Key(check_float(0.0, 1.0), "share of the run that the linear schedule warms up", float, "SHARE"),
     "epochs": Key(check_int(0, 10**6), "0 only evaluates", int, "N", ("-e",)),
     "batch_size": Key(check_int(1, 2**31 - 1), "rows a step", int, "N", ("-b",)),

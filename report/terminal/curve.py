@@ -107,7 +107,7 @@ def draw_chart(
     legend: Line = [(f"{name:>{LABEL_WIDTH}} ", ""), ("⠒" if options["braille"] else ".", "train"), (" train", "faint")]
     if validation is not None:
         legend += [("  o", "validation"), (" validation", "faint"), ("  *", "best"), (" best", "faint")]
-    right = f"{x_range[1]:g} epochs"
+    right = f"{x_range[1]:g} epoch{'' if x_range[1] == 1 else 's'}"
     axis = f"{x_range[0]:<{max(width - LABEL_WIDTH - 1 - len(right), 2)}g}{right}"
     lines = draw_curves(train, validation or [], best, x_range=x_range, width=width, **options)
     return [crop_line(legend, width, fill=True), *lines, [(" " * (LABEL_WIDTH + 1) + axis, "faint")]]

@@ -6,7 +6,7 @@ from lagvis.tree import named_leaves, tree_map
 
 
 def step(state, rows, rate, data):
-    """A pure step with a little of everything: products, broadcasting, a leaf that stays and one that counts."""
+    """Pure step with matrix products, broadcasting, an unchanged leaf and a counter."""
     moved = state["W"] - rate * (data["x"] @ state["W"] + rows[..., None])
     return {"W": moved, "still": state["still"], "count": state["count"] + 1.0}
 
@@ -105,4 +105,4 @@ def test_jax_scan_compiles_once_for_each_shape_and_donates_state(request):
     assert len(traced) == 2
     before = state
     scan(state, (backend.asarray(np.ones(4)),), ())
-    assert before["W"].is_deleted(), "the old state's memory is given away"
+    assert before["W"].is_deleted(), "the memory of the old state is donated"

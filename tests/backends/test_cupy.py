@@ -1,4 +1,4 @@
-"""What can be proved of CuPy without a GPU: its probe, its calls on a stand-in, every name that the step uses."""
+"""Tests of the CuPy backend without a GPU: its probe, its calls on a fake module, and the names that the step uses."""
 
 import contextlib
 import ctypes
@@ -24,19 +24,19 @@ from tests.network.test_step import host_state
 
 
 class Cublas(types.ModuleType):
-    """Stands where CuPy's own module for cuBLAS is looked for."""
+    """Fake of CuPy's cuBLAS module."""
 
 
 def stub(monkeypatch, *, driver=13000, runtime=13020, count=1, nvrtc=None, cublas=True):
-    """A CuPy of which only the probe's questions are answered; an exception as an answer is raised."""
+    """Return a fake CuPy that has only what the probe calls; a value that is an exception is raised."""
 
     def answer(value):
-        def ask(*args):
+        def fake_function(*args):
             if isinstance(value, Exception):
                 raise value
             return value
 
-        return ask
+        return fake_function
 
     libs = types.ModuleType("cupy_backends.cuda.libs")
     if cublas:
@@ -44,15 +44,15 @@ def stub(monkeypatch, *, driver=13000, runtime=13020, count=1, nvrtc=None, cubla
     for name in ("cupy_backends", "cupy_backends.cuda"):
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
     monkeypatch.setitem(sys.modules, "cupy_backends.cuda.libs", libs)
-    asked = types.SimpleNamespace(
+    runtime_api = types.SimpleNamespace(
         driverGetVersion=answer(driver), runtimeGetVersion=answer(runtime), getDeviceCount=answer(count)
     )
     compiler = types.SimpleNamespace(getVersion=answer(nvrtc or (13, 0)))
-    return types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=asked, nvrtc=compiler))
+    return types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=runtime_api, nvrtc=compiler))
 
 
 @pytest.mark.parametrize(
-    ("answers", "ordinal", "reason", "remedy"),
+    ("answers", "ordinal", "reason", "fix"),
     [
         ({"driver": 0}, 0, "no NVIDIA driver was found", "580 or newer"),
         ({"driver": 12040}, 0, "supports CUDA 12.4, the installed CuPy needs CUDA 13", "cuda12"),
@@ -64,11 +64,11 @@ def stub(monkeypatch, *, driver=13000, runtime=13020, count=1, nvrtc=None, cubla
         ({"cublas": False}, 0, "no cuBLAS", "cuda13"),
     ],
 )
-def test_probe_missing_part_raises_reason_and_remedy(monkeypatch, answers, ordinal, reason, remedy):
+def test_probe_missing_part_raises_reason_and_fix(monkeypatch, answers, ordinal, reason, fix):
     with pytest.raises(DeviceError) as caught:
         cupy_backend.probe(stub(monkeypatch, **answers), ordinal)
     assert reason in caught.value.reason
-    assert remedy in caught.value.remedy
+    assert fix in caught.value.fix
 
 
 def test_probe_complete_installation_returns(monkeypatch):
@@ -101,11 +101,11 @@ def test_import_cupy_missing_proposes_extra_for_the_driver(monkeypatch, driver, 
     monkeypatch.setattr("builtins.__import__", hide("cupy"))
     with pytest.raises(DeviceError, match=reason) as caught:
         cupy_backend.import_cupy()
-    assert f'pip install -e ".[{extra}]"' in caught.value.remedy
+    assert f'pip install -e ".[{extra}]"' in caught.value.fix
 
 
 def hide(hidden):
-    """An import that does not know one package."""
+    """Return an import function that does not find one package."""
     real = __import__
 
     def importing(name, *args):
@@ -129,7 +129,7 @@ def test_import_cupy_broken_is_not_called_missing(monkeypatch):
 
 
 def importing(monkeypatch, answer):
-    """Have `import cupy` answer with a module, or raise."""
+    """Make `import cupy` return a module or raise an exception."""
 
     def importing(name, *args, real=__import__):
         if name != "cupy":
@@ -156,7 +156,7 @@ def test_import_cupy_two_wheels_names_both_and_one_command(monkeypatch, tmp_path
     importing(monkeypatch, answer)
     with pytest.raises(DeviceError, match="over each other, cupy-cuda12x and cupy-cuda13x") as caught:
         cupy_backend.import_cupy()
-    assert caught.value.remedy == 'pip uninstall -y cupy-cuda12x cupy-cuda13x && pip install -e ".[cuda12]"'
+    assert caught.value.fix == 'pip uninstall -y cupy-cuda12x cupy-cuda13x && pip install -e ".[cuda12]"'
 
 
 @pytest.mark.parametrize(("value", "folder"), [("/proc/x", "/proc/x"), (None, "/nobody/.cupy/kernel_cache")])
@@ -170,27 +170,27 @@ def test_import_cupy_unwritable_cache_names_the_variable(monkeypatch, value, fol
     with pytest.raises(DeviceError, match="Read-only file system") as caught:
         cupy_backend.import_cupy()
     assert repr(folder) in caught.value.reason
-    assert "set CUPY_CACHE_DIR" in caught.value.remedy
+    assert "set CUPY_CACHE_DIR" in caught.value.fix
 
 
 @pytest.mark.parametrize("writable", [True, False])
 def test_open_backend_read_only_cache_names_the_variable(monkeypatch, tmp_path, writable):
     monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path if writable else tmp_path / "gone"))
-    monkeypatch.setattr(cupy_backend, "import_cupy", StandIn)
+    monkeypatch.setattr(cupy_backend, "import_cupy", FakeCupy)
     monkeypatch.setattr(cupy_backend, "probe", lambda cupy, ordinal: None)
     monkeypatch.setitem(sys.modules, "array_api_compat.cupy", types.ModuleType("no functions"))
     with pytest.raises(DeviceError, match="it does not compute") as caught:
         cupy_backend.open_backend("cuda:0", "float32", True)
-    assert ("CUPY_CACHE_DIR" in caught.value.remedy) != writable
+    assert ("CUPY_CACHE_DIR" in caught.value.fix) != writable
 
 
 def test_driver_version_needs_no_array_library(monkeypatch):
     def driver(status):
-        def ask(pointer):
+        def fake_function(pointer):
             pointer._obj.value = 12080
             return status
 
-        return lambda name: types.SimpleNamespace(cuDriverGetVersion=ask)
+        return lambda name: types.SimpleNamespace(cuDriverGetVersion=fake_function)
 
     monkeypatch.setattr(ctypes, "CDLL", driver(0))
     assert cuda.driver_version() == 12080
@@ -204,8 +204,8 @@ def test_driver_version_needs_no_array_library(monkeypatch):
     assert cuda.driver_version() is None
 
 
-class StandIn:
-    """CuPy's calls outside the step, answered by NumPy, with a record of the stream they were made on."""
+class FakeCupy:
+    """Fake CuPy for the calls outside the step: computes with NumPy and records the stream of each call."""
 
     __version__ = "0"
 
@@ -228,7 +228,7 @@ class StandIn:
             def synchronize(self):
                 stand_in.synchronized.append(self)
 
-        properties = {"name": b"a stand-in"}
+        properties = {"name": b"a fake GPU"}
         runtime = types.SimpleNamespace(
             getDeviceProperties=lambda ordinal: properties,
             runtimeGetVersion=lambda: 13020,
@@ -247,30 +247,30 @@ class StandIn:
 
 
 def test_cupy_backend_uses_one_stream_of_its_own():
-    stand_in = StandIn()
+    stand_in = FakeCupy()
     backend = cupy_backend.CupyBackend(stand_in, numpy_namespace, 1, "float64")
     optimizer = sgd(momentum=0.9)
     params, x, y = problem((4,), "relu", "classes")
     step = make_step(activation=ACTIVATIONS["relu"], loss=cross_entropy, optimizer=optimizer, xp=backend.xp)
 
-    def on_a_stream(*arguments):
+    def uses_stream(*arguments):
         stand_in.streams.append(stand_in.current)
         return step(*arguments)
 
     inputs = (backend.asarray(np.zeros((2, 3), np.int32)), backend.asarray(np.full(2, 0.1)))
     data = tree_map(backend.asarray, data_of(x, y))
-    state = backend.scan(on_a_stream)(tree_map(backend.asarray, host_state(params, optimizer)), inputs, (data,))
+    state = backend.scan(uses_stream)(tree_map(backend.asarray, host_state(params, optimizer)), inputs, (data,))
     assert tree_map(backend.to_numpy, state)["totals"]["weight"] == 6.0
     assert len(set(stand_in.streams)) == 1
     assert stand_in.streams[0] is not None
     assert backend.device == "cuda:1"
-    assert backend.versions()["gpu"] == "a stand-in"
+    assert backend.versions()["gpu"] == "a fake GPU"
     backend.synchronize()
     assert stand_in.synchronized == stand_in.streams[:1]
 
 
-class Listening:
-    """An array namespace that writes down every function called on it: name, positional arguments, keywords."""
+class RecordingNamespace:
+    """Array namespace that records every function call: name, positional arguments, keywords."""
 
     def __init__(self, namespace):
         self.namespace = namespace
@@ -289,8 +289,8 @@ class Listening:
 
 
 def recorded_calls():
-    """Every call that a step or an evaluation makes, over all activations, losses and optimizers."""
-    xp = Listening(numpy_namespace)
+    """Return every call made by a step or an evaluation, for all activations, losses and optimizers."""
+    xp = RecordingNamespace(numpy_namespace)
     for activation in ACTIVATIONS:
         for kind in ("classes", "numbers"):
             for weighted in (False, True):
@@ -332,7 +332,7 @@ def test_step_uses_no_function_that_synchronizes_cupy():
 
 @pytest.mark.parametrize("kind", ["classes", "numbers"])
 def test_step_takes_no_value_to_the_host(kind):
-    """jax.eval_shape computes nothing, so that any look at a value raises."""
+    """jax.eval_shape computes nothing, so reading a value raises."""
     try:
         import jax
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Out of memory is recognised by type and module of an error and returns 5; errors of Lagvis keep their own code."""
+"""An out-of-memory error is recognised by its type and module and gives exit code 5; Lagvis errors keep their code."""
 
 import errno
 
@@ -12,7 +12,7 @@ from tests.fake_backends import ReadOnlyBackend
 
 
 def raised_by(module, name, base=RuntimeError):
-    """Return an error class as the library defines it, without the library."""
+    """Return an error class like that of the library, which is not imported."""
     return type(name, (base,), {"__module__": module})
 
 
@@ -91,14 +91,14 @@ def test_run_cli_own_out_of_memory_error_keeps_its_sentence(capsys):
 
 
 def test_self_test_device_without_memory_returns_5_and_says_so(capsys):
-    class Full(ReadOnlyBackend):
+    class DeviceWithoutMemory(ReadOnlyBackend):
         def asarray(self, host):
             raise MemoryError("Out of memory allocating 8 bytes")
 
     def main(argv):
-        self_test(Full("float32"), "update the driver")
+        self_test(DeviceWithoutMemory("float32"), "update the driver")
 
-    with pytest.raises(DeviceError):  # so that --device auto takes the CPU
+    with pytest.raises(DeviceError):  # makes --device auto choose the CPU
         main([])
     assert run_cli(main) == 5
     assert "has no free memory" in (printed := capsys.readouterr().err)

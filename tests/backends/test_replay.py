@@ -1,4 +1,4 @@
-"""A recorded step is held against the plain loop on steps that are hard on a recorder, bit for bit."""
+"""Compare replay with the plain loop, bit for bit, on steps that are difficult to record."""
 
 from functools import partial
 from itertools import pairwise
@@ -23,38 +23,38 @@ def swap(xp, state, i, r, x):
     return {"a": state["b"], "b": state["a"]}
 
 
-def stays(xp, state, i, r, x):
+def unchanged_state(xp, state, i, r, x):
     return state
 
 
-def one_result_twice(xp, state, i, r, x):
+def same_result_in_two_leaves(xp, state, i, r, x):
     new = state["a"] * r + i
     return {"a": new, "b": new}
 
 
-def a_view_of_another_leaf(xp, state, i, r, x):
+def view_of_another_leaf(xp, state, i, r, x):
     return {"a": xp.matrix_transpose(state["b"]), "b": state["b"] + 1.0}
 
 
-def a_view_of_a_result(xp, state, i, r, x):
+def view_of_a_result(xp, state, i, r, x):
     return {"a": xp.matrix_transpose(state["b"] @ x), "b": state["b"] * 0.5}
 
 
-def the_old_state_is_read_late(xp, state, i, r, x):
+def old_state_read_late(xp, state, i, r, x):
     a = state["a"] * r
     return {"a": a, "b": state["a"] + a}
 
 
-def one_leaf_from_the_other_before_it_moves(xp, state, i, r, x):
+def each_leaf_from_the_old_other(xp, state, i, r, x):
     return {"a": state["a"] - r * state["b"], "b": state["b"] - r * state["a"]}
 
 
-def an_operand_and_its_transpose(xp, state, i, r, x):
+def operand_and_its_transpose(xp, state, i, r, x):
     a = state["a"] * 0.5
     return {"a": (a + xp.matrix_transpose(a)) * r, "b": state["b"]}
 
 
-def a_view_outlives_its_base(xp, state, i, r, x):
+def view_outlives_its_base(xp, state, i, r, x):
     base = state["a"] + i
     row = base[0:1, :]
     moved = base * 0.25
@@ -94,7 +94,7 @@ def problem(backend, seed=0):
     return state, tuple(map(backend.asarray, inputs)), constants
 
 
-def host(backend, tree: Tree):
+def to_host(backend, tree: Tree):
     return {name: backend.to_numpy(leaf) for name, leaf in named_leaves(tree)}
 
 
@@ -106,27 +106,27 @@ def assert_same_bits(found, expected):
 
 
 @pytest.fixture(params=["numpy", "torch"])
-def opened(request):
-    """`opened(dtype, compiled)`: the backends whose scan is a recorder's."""
+def open_recorder(request):
+    """Return `open_recorder(dtype, compiled)` for each backend whose scan records the step."""
     open_backend(request.param, "float64")
     return lambda dtype, compiled=True: select("cpu", request.param, dtype, compiled)
 
 
 @pytest.mark.parametrize("hard", STEPS, ids=lambda step: step.__name__)
-def test_replay_equals_plain_loop_bit_for_bit(opened, hard, dtype):
+def test_replay_equals_plain_loop_bit_for_bit(open_recorder, hard, dtype):
     results = []
     for compiled in (True, False):
-        backend = opened(dtype, compiled)
+        backend = open_recorder(dtype, compiled)
         run = backend.scan(partial(hard, backend.xp))
         results.append([])
         for seed in (0, 1):  # other data of the same shapes
             state, inputs, constants = problem(backend, seed)
             given = {"inputs": list(inputs), "constants": list(constants)}
-            before = host(backend, given)
+            before = to_host(backend, given)
             for steps in (6, 1, 1, 3, 1):
                 state = run(state, tuple(a[:steps] for a in inputs), constants)
-                results[-1].append(host(backend, state))
-            assert_same_bits(host(backend, given), before)
+                results[-1].append(to_host(backend, state))
+            assert_same_bits(to_host(backend, given), before)
     for found, expected in zip(*results, strict=True):
         assert_same_bits(found, expected)
 
@@ -134,14 +134,14 @@ def test_replay_equals_plain_loop_bit_for_bit(opened, hard, dtype):
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
-def test_replay_of_training_equals_plain_loop_bit_for_bit(opened, activation, momentum, dtype, weighted):
+def test_replay_of_training_equals_plain_loop_bit_for_bit(open_recorder, activation, momentum, dtype, weighted):
     rng = np.random.default_rng(0)
     widths = (7, 5, 4, 3)
     params = [{"W": rng.normal(size=shape).astype(dtype), "b": np.zeros(shape[1], dtype)} for shape in pairwise(widths)]
     zero = {name: np.zeros((), dtype) for name in ("loss", "weight", "correct", *(["rows"] * weighted))}
     results = []
     for compiled in (True, False):
-        backend = opened(dtype, compiled)
+        backend = open_recorder(dtype, compiled)
         optimizer = sgd(momentum=momentum, nesterov=True)
         loss = LOSSES["cross-entropy"]
         step = make_step(activation=ACTIVATIONS[activation], loss=loss, optimizer=optimizer, xp=backend.xp)
@@ -157,12 +157,12 @@ def test_replay_of_training_equals_plain_loop_bit_for_bit(opened, activation, mo
             np.linspace(1.0, 0.1, 20, dtype=dtype),
         )
         state, data, inputs = (tree_map(backend.asarray, tree) for tree in (state, data, list(inputs)))
-        results.append(host(backend, backend.scan(step)(state, tuple(inputs), (data,))))
+        results.append(to_host(backend, backend.scan(step)(state, tuple(inputs), (data,))))
     assert_same_bits(*results)
 
 
-def test_recorded_scan_records_once_for_each_shape(opened):
-    backend = opened("float64")
+def test_recorded_scan_records_once_for_each_shape(open_recorder):
+    backend = open_recorder("float64")
     seen = []
 
     def counting(state, i, r, x):
@@ -176,8 +176,8 @@ def test_recorded_scan_records_once_for_each_shape(opened):
     assert len(seen) == 1
 
 
-def test_recorded_scan_single_step_is_not_recorded(opened):
-    backend = opened("float64")
+def test_recorded_scan_single_step_is_not_recorded(open_recorder):
+    backend = open_recorder("float64")
     seen = []
 
     def counting(state, i, r, x):
@@ -190,23 +190,23 @@ def test_recorded_scan_single_step_is_not_recorded(opened):
     assert seen == [type(state["a"])]
 
 
-def test_recorded_scan_result_without_array_raises(opened):
-    backend = opened("float64")
+def test_recorded_scan_result_without_array_raises(open_recorder):
+    backend = open_recorder("float64")
     state, inputs, constants = problem(backend)
     with pytest.raises(TypeError, match="an array for each array"):
         backend.scan(lambda state, i, r, x: {"a": 1.0, "b": state["b"]})(state, inputs, constants)
 
 
-def test_recorded_scan_branch_on_value_raises(opened):
-    backend = opened("float64")
+def test_recorded_scan_branch_on_value_raises(open_recorder):
+    backend = open_recorder("float64")
     state, inputs, constants = problem(backend)
     with pytest.raises(TypeError, match="cannot use the value"):
         backend.scan(lambda state, i, r, x: state if r > 0 else {})(state, inputs, constants)
 
 
 @pytest.mark.parametrize("ask", [float, int, lambda r: r.item()], ids=["float", "int", "item"])
-def test_recorded_scan_value_to_host_raises(opened, ask):
-    backend = opened("float64")
+def test_recorded_scan_value_to_host_raises(open_recorder, ask):
+    backend = open_recorder("float64")
     state, inputs, constants = problem(backend)
     with pytest.raises((TypeError, AttributeError)):
         backend.scan(lambda state, i, r, x: {"a": state["a"] * ask(r), "b": state["b"]})(state, inputs, constants)

@@ -11,7 +11,7 @@ from tests.fake_backends import ReadOnlyBackend
 
 
 class FakeGpu(ReadOnlyBackend):
-    """NumPy that says it is a CUDA device."""
+    """NumPy backend that reports a CUDA device."""
 
     def __init__(self, device, dtype):
         super().__init__(dtype)
@@ -19,7 +19,7 @@ class FakeGpu(ReadOnlyBackend):
 
 
 def library(monkeypatch, name, *, devices=("cpu",), error=None, broken=()):
-    """Put a library with these devices in the place of a backend's module; `broken` ones are seen and do not open."""
+    """Replace the module of a backend by a fake with these devices; `broken` devices are listed but do not open."""
 
     def find_devices():
         if error:
@@ -72,7 +72,7 @@ def test_select_auto_takes_working_gpu(monkeypatch):
     assert (chosen.device, chosen.fallback) == ("cuda:0", None)
 
 
-def test_select_auto_without_gpu_falls_back_with_reason_and_remedy(monkeypatch):
+def test_select_auto_without_gpu_falls_back_with_reason_and_fix(monkeypatch):
     library(monkeypatch, "cupy", error=MISSING)
     chosen = select("auto")
     assert (chosen.name, chosen.device) == ("numpy", "cpu")

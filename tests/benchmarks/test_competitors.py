@@ -23,7 +23,7 @@ def problem():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, (_, devices) in COMPETITORS.items() if "cpu" in devices])
-@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")  # Keras's own
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")  # the defaults of Keras
 def test_competitor_one_epoch_gives_the_loss_and_accuracy_of_lagvis(problem, name):
     if name == "torch.compile":
         pytest.skip("it compiles for half a minute, and wants a C++ compiler; python -m benchmarks checks it")

@@ -1,6 +1,6 @@
-"""The page in a real browser, driven as fingers drive it; its answers against NumPy's.
+"""The page in a real browser, with mouse, touch and keyboard input; its predictions are compared with NumPy's.
 
-LAGVIS_REQUIRE=browser turns the skip into a failure where no browser is installed.
+LAGVIS_REQUIRE=browser turns the skip into a failure if no browser is installed.
 """
 
 import base64
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def chrome():
-    """A browser without a window, which keeps a record of its console and of every request."""
+    """Start a headless browser that logs its console and every request."""
     browser, driver = next(filter(None, map(shutil.which, BROWSERS)), None), shutil.which(DRIVER)
     if not browser or not driver:
         skip_or_fail("browser", f"none of {', '.join(BROWSERS)} is installed, or no {DRIVER}")
@@ -51,51 +51,51 @@ def chrome():
 
 
 class Page:
-    """The page in the browser, with hands."""
+    """The page in the browser, and the input sent to it."""
 
     def __init__(self, chrome):
         self.chrome = chrome
         self.script = chrome.execute_script
 
     def open(self, path, width=1280, height=1000, scheme="light"):
-        self.tell("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
-        self.tell("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-        self.tell("Emulation.setTouchEmulationEnabled", enabled=width < 500)
+        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.send("Emulation.setTouchEmulationEnabled", enabled=width < 500)
         self.chrome.get(path.as_uri())
         self.box = self.script("const b = drawing.getBoundingClientRect(); return [b.left, b.top, b.width, b.height]")
         return self
 
-    def tell(self, command, **arguments):
+    def send(self, command, **arguments):
         self.chrome.execute_cdp_cmd(command, arguments)
 
-    def at(self, x, y):
-        """A point of the pad, in shares of its sides, on the screen."""
+    def screen_point(self, x, y):
+        """Return the screen coordinates of a point of the pad, given as fractions of its sides."""
         left, top, width, height = self.box
         return {"x": left + x * width, "y": top + y * height}
 
     def stroke(self, points):
-        """Mouse down at the first point, moved over the others, up at the last."""
-        first, *others = [self.at(*point) for point in points]
-        self.tell("Input.dispatchMouseEvent", type="mousePressed", button="left", buttons=1, clickCount=1, **first)
+        """Press the mouse at the first point, move it over the others, and release it at the last."""
+        first, *others = [self.screen_point(*point) for point in points]
+        self.send("Input.dispatchMouseEvent", type="mousePressed", button="left", buttons=1, clickCount=1, **first)
         for point in others:
-            self.tell("Input.dispatchMouseEvent", type="mouseMoved", button="left", buttons=1, **point)
-        last = self.at(*points[-1])
-        self.tell("Input.dispatchMouseEvent", type="mouseReleased", button="left", clickCount=1, **last)
+            self.send("Input.dispatchMouseEvent", type="mouseMoved", button="left", buttons=1, **point)
+        last = self.screen_point(*points[-1])
+        self.send("Input.dispatchMouseEvent", type="mouseReleased", button="left", clickCount=1, **last)
 
     def finger(self, points):
-        self.tell("Input.dispatchTouchEvent", type="touchStart", touchPoints=[self.at(*points[0])])
+        self.send("Input.dispatchTouchEvent", type="touchStart", touchPoints=[self.screen_point(*points[0])])
         for point in points[1:]:
-            self.tell("Input.dispatchTouchEvent", type="touchMove", touchPoints=[self.at(*point)])
-        self.tell("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+            self.send("Input.dispatchTouchEvent", type="touchMove", touchPoints=[self.screen_point(*point)])
+        self.send("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
 
     def keys(self, *names):
         for name in names:
             text = {"text": " "} if name == " " else {}
-            self.tell("Input.dispatchKeyEvent", type="keyDown", key=name, **text)
-            self.tell("Input.dispatchKeyEvent", type="keyUp", key=name)
+            self.send("Input.dispatchKeyEvent", type="keyDown", key=name, **text)
+            self.send("Input.dispatchKeyEvent", type="keyUp", key=name)
 
     def settle(self):
-        """Two frames, by which whatever was drawn has been answered."""
+        """Wait for two animation frames, after which the prediction of the drawing is shown."""
         self.chrome.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
 
     def shown(self):
@@ -107,7 +107,7 @@ class Page:
         return self.script("return lagvis.state.probabilities && [...lagvis.state.probabilities]")
 
     def drawing(self):
-        """The picture on the pad, bytes (H, W)."""
+        """Return the image on the pad, uint8 (H, W)."""
         height, width, text = self.script(
             "let text = ''; lagvis.drawing.forEach((value) => text += String.fromCharCode(value));"
             "return [lagvis.height, lagvis.width, btoa(text)]"
@@ -115,7 +115,7 @@ class Page:
         return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width)
 
     def forward(self, bytes_):
-        """What the page's script makes of rows of bytes (N, n_0)."""
+        """Return the probabilities that the page's script computes for rows of bytes (N, n_0)."""
         text = base64.b64encode(bytes_.tobytes()).decode()
         return np.array(
             self.script(
@@ -136,7 +136,7 @@ class Page:
 
 @pytest.fixture
 def page(chrome):
-    """A page to be opened; it must leave nothing in the console."""
+    """Return a page; the test fails if the console holds a message at its end."""
     page = Page(chrome)
     page.console()
     chrome.get_log("performance")
@@ -146,7 +146,7 @@ def page(chrome):
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
-    """The page of a network that knows MNIST after one epoch, and the network."""
+    """Export the page of a network trained on MNIST for one epoch; return its path and the network."""
     folder = tmp_path_factory.mktemp("digits")
     flags = ["--device", "cpu", "-e", "1", "--lr", "0.2", "--quiet", "--no-plots", "-o", str(folder), "--name", "r"]
     assert train.main(flags) == 0
@@ -155,7 +155,7 @@ def digits(tmp_path_factory):
 
 
 def strokes_of(picture):
-    """A digit (28, 28) as strokes down its dark middle, in shares of the pad; the pen is 2.3 dots wide."""
+    """Return a digit (28, 28) as strokes along its dark centre, in fractions of the pad; the pen is 2.3 pixels wide."""
     padded = np.pad(picture.astype(int), 1)
     around = np.minimum.reduce([padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]])
     inner = (picture > 180) & (around > 60)
@@ -211,7 +211,7 @@ def test_page_drawing_of_any_strength_is_centred_as_mnist(page, digits):
             base64.b64encode(drawing.tobytes()).decode(),
         )
         expected = mnist_style.to_mnist_style(drawing).pixels.reshape(-1)
-        assert (expected.max() > 0) == (strength > 0.05), "both kinds are to be seen"
+        assert (expected.max() > 0) == (strength > 0.05), "both kinds of character must occur"
         np.testing.assert_array_equal(page.shown(), expected, err_msg=f"strength {strength}")
 
 
@@ -226,7 +226,7 @@ def test_page_forward_equals_numpy(page, tmp_path, activation, hidden, dtype):
     ]
     model = Model(widths, activation, "cross-entropy", (5, 7), ("0", "1", "2", "3"), (), "", None, None)
     path = tmp_path / "page.html"
-    path.write_text(page_html(model, params, "toy"), encoding="utf-8")
+    path.write_text(page_html(model, params, "small"), encoding="utf-8")
     x = rng.integers(0, 256, (20, 35)).astype(np.uint8)
     np.testing.assert_allclose(page.open(path).forward(x), outputs(model, params, x), atol=1e-5)
 
@@ -243,7 +243,7 @@ def test_page_light_background_draws_black(page, tmp_path):
     rng = np.random.default_rng(1)
     params = [{"W": rng.normal(0, 0.1, (784, 3)), "b": np.zeros(3)}]
     model = Model((784, 3), "relu", "cross-entropy", (28, 28), ("a", "b", "c"), (), "", None, None, background=250)
-    (tmp_path / "page.html").write_text(page_html(model, params, "toy"), encoding="utf-8")
+    (tmp_path / "page.html").write_text(page_html(model, params, "small"), encoding="utf-8")
     page.open(tmp_path / "page.html")
     assert page.probabilities() is None
     page.stroke([(0.5, 0.2), (0.5, 0.8)])
@@ -261,9 +261,9 @@ def test_page_sends_no_request(page, digits):
     page.open(digits[0]).stroke([(0.5, 0.2), (0.5, 0.8)])
     page.settle()
     events = [json.loads(entry["message"])["message"] for entry in page.chrome.get_log("performance")]
-    asked = {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
-    assert asked <= {digits[0].as_uri(), "data:,"}
-    assert digits[0].as_uri() in asked
+    requested = {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
+    assert requested <= {digits[0].as_uri(), "data:,"}
+    assert digits[0].as_uri() in requested
     assert (
         page.script("return performance.getEntriesByType('resource').filter((e) => !e.name.startsWith('data:'))") == []
     )
@@ -279,7 +279,7 @@ def test_page_policy_blocks_scripts_and_requests(page, digits):
         "fetch('http://localhost:9/').catch(() => setTimeout(() => done([...found, window.hit === undefined]), 50));"
     )
     assert refused == ["script-src-elem", "connect-src", True]
-    assert len(page.console()) >= 2  # the two refusals, which were wanted here
+    assert len(page.console()) >= 2  # the two expected policy violations
 
 
 def test_page_undo_removes_a_stroke_and_clear_removes_all(page, digits):
@@ -303,12 +303,19 @@ def test_page_undo_removes_a_stroke_and_clear_removes_all(page, digits):
 
 def test_page_undo_during_a_stroke_ends_it(page, digits):
     page.open(digits[0])
-    page.tell(
-        "Input.dispatchMouseEvent", type="mousePressed", button="left", buttons=1, clickCount=1, **page.at(0.3, 0.3)
+    page.send(
+        "Input.dispatchMouseEvent",
+        type="mousePressed",
+        button="left",
+        buttons=1,
+        clickCount=1,
+        **page.screen_point(0.3, 0.3),
     )
     page.script("document.getElementById('undo').click()")
-    page.tell("Input.dispatchMouseEvent", type="mouseMoved", button="left", buttons=1, **page.at(0.6, 0.6))
-    page.tell("Input.dispatchMouseEvent", type="mouseReleased", button="left", clickCount=1, **page.at(0.6, 0.6))
+    page.send("Input.dispatchMouseEvent", type="mouseMoved", button="left", buttons=1, **page.screen_point(0.6, 0.6))
+    page.send(
+        "Input.dispatchMouseEvent", type="mouseReleased", button="left", clickCount=1, **page.screen_point(0.6, 0.6)
+    )
     assert page.probabilities() is None
 
 
@@ -316,19 +323,19 @@ def test_page_keyboard_draws_and_reaches_every_control(page, digits):
     page.open(digits[0])
     order = []
     for _ in range(4):
-        page.tell("Input.dispatchKeyEvent", type="keyDown", key="Tab", windowsVirtualKeyCode=9)
+        page.send("Input.dispatchKeyEvent", type="keyDown", key="Tab", windowsVirtualKeyCode=9)
         order.append(page.script("return document.activeElement.id"))
     assert order == ["pad", "undo", "clear", "centre"]
     page.script("pad.focus()")
     page.keys(*["ArrowUp"] * 8, " ", *["ArrowDown"] * 15, " ", "ArrowRight")
     drawn = page.drawing()
     columns = np.flatnonzero(drawn.max(axis=0)) / drawn.shape[1] * 28
-    assert 13 < columns.min() < columns.max() < 16  # lifted before it went to the right
+    assert 13 < columns.min() < columns.max() < 16  # released before it moved to the right
     assert page.text("best") == "1"
     page.keys(" ", "Escape", "ArrowRight")
     assert page.script("return document.getElementById('cursor').classList.contains('down')") is False
     page.script("document.getElementById('clear').focus()")
-    page.tell("Input.dispatchKeyEvent", type="keyDown", key="Enter", windowsVirtualKeyCode=13, text="\r")
+    page.send("Input.dispatchKeyEvent", type="keyDown", key="Enter", windowsVirtualKeyCode=13, text="\r")
     assert page.probabilities() is None
 
 
@@ -388,8 +395,8 @@ def test_page_finger_draws_and_does_not_scroll(page, digits):
 
 def test_page_hostile_class_names_stay_text(page, tmp_path):
     x, y = bands(100)
-    np.savez(tmp_path / "toy.npz", x=x, y=np.array(HOSTILE)[y])
-    flags = ["--device", "cpu", "--data", str(tmp_path / "toy.npz"), "--quiet", "-o", str(tmp_path), "--name", "r"]
+    np.savez(tmp_path / "small.npz", x=x, y=np.array(HOSTILE)[y])
+    flags = ["--device", "cpu", "--data", str(tmp_path / "small.npz"), "--quiet", "-o", str(tmp_path), "--name", "r"]
     assert train.main([*flags, "-e", "1", "--hidden", "none"]) == 0
     assert export.main(["r", "--runs-dir", str(tmp_path), "--format", "html"]) == 0
     page.open(tmp_path / "r" / "export" / "page.html").stroke([(0.1, 0.1), (0.9, 0.1)])
@@ -408,7 +415,7 @@ def test_page_other_shape_is_scaled_to_its_grid(page, tmp_path):
     model = Model((15, 3), "relu", "cross-entropy", (3, 5), ("a", "b", "c"), (), "", None, None)
     params = [{"W": rng.normal(0, 1, (15, 3)), "b": np.zeros(3)}]
     path = tmp_path / "page.html"
-    path.write_text(page_html(model, params, "toy"), encoding="utf-8")
+    path.write_text(page_html(model, params, "small"), encoding="utf-8")
     page.open(path)
     page.stroke([(0.1, 0.5), (0.5, 0.5)])
     drawing, shown = page.drawing(), page.shown().reshape(3, 5)

@@ -1,4 +1,4 @@
-"""Run a command in a process of its own, as a user does, and compare its output with a template of ranges."""
+"""Run a command in its own process and compare its output with a template of ranges."""
 
 import contextlib
 import os
@@ -14,12 +14,12 @@ UNSET = ("CI", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LAGVIS_TRACEBACK", "CUDA_V
 
 
 def environment(**changes):
-    """Return the environment without the variables that change a command's output."""
+    """Return the environment without variables that change the output of a command."""
     return {key: value for key, value in os.environ.items() if key not in UNSET} | changes
 
 
 def run_command(name, *arguments, cwd, **changes):
-    """Run a command to its end and return the process; `changes` are made to its environment."""
+    """Run a command until it exits and return the completed process. `changes` are environment variables."""
     command = [sys.executable, str(ROOT / f"{name}.py"), *map(str, arguments)]
     return subprocess.run(
         command,
@@ -43,7 +43,7 @@ def running_process(command, **options):
 
 
 def assert_matches(text, template):
-    """Compare line by line: literal words, <low..high> for a number in that range, <*> for anything."""
+    """Compare line by line: literal words, <low..high> for a number in that range, <*> for any text."""
     lines, wanted = text.strip().splitlines(), template.strip().splitlines()
     assert len(lines) == len(wanted), f"{len(lines)} lines, {len(wanted)} expected:\n{text}"
     for line, pattern in zip(lines, wanted, strict=True):
@@ -52,7 +52,7 @@ def assert_matches(text, template):
         expression = re.sub(r"<[\d\\.]+?\\\.\\\.[\d\\.]+?>", r"([\\d,]+(?:\\.\\d+)?)", expression)
         expression = re.sub(r"(\\ )+", r"\\s+", expression)
         found = re.fullmatch(expression, line.strip())
-        assert found, f"{line!r} is not {pattern!r}"
+        assert found, f"{line!r} does not match {pattern!r}"
         for value, (low, high) in zip(found.groups(), ranges, strict=True):
             assert float(low) <= float(value.replace(",", "")) <= float(high), f"{line!r} is outside {pattern!r}"
 
@@ -71,7 +71,7 @@ def hide_module(folder, name):
 
 
 def write_dataset(path, rows=400):
-    """Save 8x8 images of noise with one bright pixel row, whose position is the class (4 classes); return `path`."""
+    """Save noisy 8x8 images with one bright pixel row, whose position is the class (4 classes); return `path`."""
     rng = np.random.default_rng(7)
     y = rng.integers(0, 4, rows)
     x = rng.integers(0, 60, (rows, 8, 8)).astype(np.uint8)

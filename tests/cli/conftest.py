@@ -11,7 +11,7 @@ TABLE_HEADER = "a,b,c,art\n"
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory):
-    """Runs: `digits` of MNIST, `bands` of 6x6 pictures of classes 1..4, `line` of two targets from three numbers."""
+    """Train three runs: `digits` (MNIST), `bands` (6x6 images, classes 1..4), `line` (two targets, three features)."""
     folder = tmp_path_factory.mktemp("predict")
     quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "-o", str(folder / "runs")]
     assert train.main([*quick, "-e", "3", "--hidden", "32", "--name", "digits"]) == 0
@@ -27,14 +27,14 @@ def runs(tmp_path_factory):
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture(scope="session")
 def table(runs):
-    """A run, `table`, of three columns a, b, c and the label `art`: cat where a > b; and 20 rows of its kind."""
+    """Train the run `table` (columns a, b, c; label `art`, cat where a > b); return 20 rows of the same kind."""
     rng = np.random.default_rng(5)
     rows = rng.normal([0, 0, 50], [3, 3, 9], (200, 3))
     lines = [f"{a:.3f},{b:.3f},{c:.3f},{'cat' if a > b else 'dog'}\n" for a, b, c in rows]

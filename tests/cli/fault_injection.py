@@ -3,9 +3,9 @@
 An operation touches the disk (make a folder, take a lock, open, write, flush, rename or delete a file) or begins a
 phase (read data, train for a while, evaluate, ...). A first run lists the operations; then each gets its fault.
 As a program, `python fault_injection.py SIGNAL TIMES EVERY OUTPUT ARGUMENTS`, it imports the trainer once and forks a
-run for each operation (or every second, third, ...), which sends itself the signal there, and prints a JSON list. With
-"hang" for EVERY it takes one operation of each kind, which does not continue after the signal. In a run with plots
-only the operations after its end get a fault, and one plot stands for all.
+process for each operation (or every second, third, ...). The process sends itself the signal at its operation. The
+output is a JSON list. EVERY may be "hang": then one operation of each kind is chosen, and it hangs after the signal. In
+a run with plots only the operations after the last epoch get a fault, and a single plot represents all plots.
 """
 
 import contextlib
@@ -55,7 +55,7 @@ Fault = Callable[[str], None]
 
 
 class File:
-    """File that calls the fault before each write; a write that fails has written half."""
+    """File that calls the fault before each write; a failing write has written half of its content."""
 
     def __init__(self, file: Any, name: str, fault: Fault) -> None:
         self._file, self._name, self._fault = file, name, fault
@@ -83,7 +83,7 @@ class File:
 
 @contextlib.contextmanager
 def inject(fault: Fault, *, phases: bool) -> Iterator[None]:
-    """While open, call `fault` with the name of each operation before it runs."""
+    """Inside the context, call `fault` with the name of each operation before it runs."""
     path_open, mkdir, rename, unlink, fsync = Path.open, Path.mkdir, Path.replace, Path.unlink, os.fsync
     acquire = filelock.FileLock.acquire
 
@@ -122,7 +122,7 @@ def inject(fault: Fault, *, phases: bool) -> Iterator[None]:
 
 
 def import_matplotlib() -> None:
-    """Import it early: its first import makes folders, which are no operations of a run."""
+    """Import matplotlib early: its first import creates folders, which would count as operations of the run."""
     import matplotlib.backends.backend_agg
     import matplotlib.figure  # noqa: F401
 
@@ -136,7 +136,7 @@ def run(arguments: list[str]) -> int:
 
 
 def operations(arguments: list[str], *, phases: bool) -> list[str]:
-    """Run once and list the names of all operations in order."""
+    """Run once and return the names of all operations in order."""
     found: list[str] = []
     with inject(found.append, phases=phases):
         assert run(arguments) == 0
@@ -144,7 +144,7 @@ def operations(arguments: list[str], *, phases: bool) -> list[str]:
 
 
 def failing_disk(number: int, code: int = errno.ENOSPC) -> Fault:
-    """Return a fault: from operation `number` on, all fail with OSError `code`; a full disk can still delete."""
+    """Return a fault: from operation `number` on, every operation raises OSError `code`; a full disk still deletes."""
     count = [0]
 
     def fault(operation: str) -> None:
@@ -156,7 +156,7 @@ def failing_disk(number: int, code: int = errno.ENOSPC) -> Fault:
 
 
 def send_signal(number: int, which: signal.Signals, times: int, hang: bool, note: Path) -> Fault:
-    """Return a fault: at operation `number`, write the time to `note`, send a signal to this process, perhaps hang."""
+    """Return a fault: at operation `number`, write the time to `note`, send this process a signal, perhaps hang."""
     count = [0]
 
     def fault(words: str) -> None:
@@ -193,7 +193,7 @@ def main() -> None:
     output, arguments = Path(sys.argv[4]), sys.argv[5:]
     if "--no-plots" not in arguments:
         import_matplotlib()
-    names = operations([*arguments, "-o", str(output / "whole"), "--quiet"], phases=True)
+    names = operations([*arguments, "-o", str(output / "reference"), "--quiet"], phases=True)
     first = names.index(ENDED) if DRAWING in names else 0
     seen = {name.split()[0] if first else name: n for n, name in reversed(list(enumerate(names))) if n >= first}
     kinds = sorted(seen.values())

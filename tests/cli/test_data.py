@@ -133,10 +133,10 @@ def test_data_command_text_is_aligned(capsys, table):
 
 def test_data_command_missing_path_is_exit_3(capsys, tmp_path):
     assert run_cli(main, [str(tmp_path / "none")]) == 3
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.startswith("error: there is nothing at")
-    assert told.err.count("\n") == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: there is nothing at")
+    assert captured.err.count("\n") == 1
 
 
 def test_data_command_folder_of_pictures_any_encoding(capsys, tmp_path):

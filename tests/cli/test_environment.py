@@ -1,4 +1,4 @@
-"""Where a door is started, what things are called there, and what becomes of its streams. Each run serves several."""
+"""Working folders, file names and standard streams of the commands. One run covers several cases."""
 
 import json
 import os
@@ -29,8 +29,8 @@ def test_train_in_empty_folder_finds_shipped_data_and_writes_there(tmp_path):
     trained = run_command("train", *QUICK, "--recipe", "paper", "--quiet", "--name", "e", cwd=empty, HOME="/proc")
     assert trained.returncode == 0, trained.stderr
     assert trained.stdout.rstrip().endswith(str(empty / "runs" / "e"))
-    judged = run_command("evaluate", "e", "--device", "cpu", "--json", cwd=empty)
-    assert json.loads(judged.stdout)["test_accuracy"] == report(empty / "runs" / "e")["test_accuracy"]
+    evaluated = run_command("evaluate", "e", "--device", "cpu", "--json", cwd=empty)
+    assert json.loads(evaluated.stdout)["test_accuracy"] == report(empty / "runs" / "e")["test_accuracy"]
 
 
 @pytest.mark.parametrize(
@@ -68,9 +68,9 @@ def test_train_unicode_and_blanks_in_names_work(tmp_path, changes):
     assert trained.returncode == 0, trained.stderr
     run = home / f"kørsler {SMILE}" / f"kørsel {SMILE}"
     assert report(run)["run"] == str(run)
-    judged = run_command("evaluate", run, "--device", "cpu", "--json", cwd=tmp_path, **changes)
-    assert judged.returncode == 0, judged.stderr
-    assert json.loads(judged.stdout)["run"] == str(run / "last.safetensors")
+    evaluated = run_command("evaluate", run, "--device", "cpu", "--json", cwd=tmp_path, **changes)
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert json.loads(evaluated.stdout)["run"] == str(run / "last.safetensors")
 
 
 def test_train_path_not_utf8_writes_report(tmp_path, monkeypatch, capsys):
@@ -153,7 +153,7 @@ def test_train_closed_or_full_stream_keeps_the_run(tmp_path, redirection, code):
 
 
 REFUSED = ["../x", "/abs", "a/b", "a\\b", "", ".", "..", "a:b", "C:x"]
-# What Windows cannot hold or would rename, and what no terminal shows as it is.
+# Names that Windows forbids or changes, and characters that terminals do not display.
 REFUSED += ["con", "CON.txt", "nul", "lpt1", "x.", "x ", "  ", "a\nb", "\x1b[2Jx", "*", "last?", 'a"b', "\udcff"]
 
 
@@ -196,9 +196,9 @@ def test_train_unusable_output_dir_exits_7(tmp_path, monkeypatch, capsys, folder
     data_file = write_dataset(tmp_path / "data.npz")
     (tmp_path / "file").write_text("kept")
     assert run_cli(train.main, [*QUICK, "--data", str(data_file), "--quiet", "-o", folder]) == 7
-    said = capsys.readouterr().err
-    assert "choose another --output-dir" in said
-    assert said.count("\n") == 1
+    err = capsys.readouterr().err
+    assert "choose another --runs-dir" in err
+    assert err.count("\n") == 1
     assert (tmp_path / "file").read_text() == "kept"
 
 
@@ -212,7 +212,7 @@ def test_train_linked_output_dir_is_followed(tmp_path, monkeypatch):
 
 
 def two_wheels(folder):
-    """A folder for the path on which a second CuPy stands, and nothing of it."""
+    """Return a folder for PYTHONPATH with the metadata of a second CuPy wheel and none of its code."""
     (folder / "cupy_cuda12x-13.0.dist-info").mkdir()
     (folder / "cupy_cuda12x-13.0.dist-info" / "METADATA").write_text(
         "Metadata-Version: 2.1\nName: cupy-cuda12x\nVersion: 13.0\n"

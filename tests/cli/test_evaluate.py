@@ -11,7 +11,7 @@ from tests.cli.conftest import TABLE_HEADER
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    """A network trained on the shared data file, in runs/r of the current folder."""
+    """Train a network on the shared data file, in runs/r of the current folder."""
     monkeypatch.chdir(tmp_path)
     write_dataset(tmp_path / "data.npz")
     assert (
@@ -38,7 +38,7 @@ def test_evaluate_text_shows_confusion_matrix(run, capsys):
     assert evaluate.main(["r", "--device", "cpu"]) == 0
     text = capsys.readouterr().out
     assert "accuracy 100.00%" in text
-    assert text.count("100.00%") == 6  # of all, balanced, and of each class
+    assert text.count("100.00%") == 6  # accuracy of all rows, balanced accuracy, and recall of each class
     assert "always predicting 3 gives 27.50%" in text
     assert "true \\ predicted" in text
 
@@ -55,7 +55,7 @@ def test_evaluate_other_data_without_test_part_uses_all_rows(run, tmp_path, caps
     with np.load(tmp_path / "other.npz") as arrays:
         x, y = arrays["x"], arrays["y"]
     np.savez(tmp_path / "parted.npz", x_train=x[:60], y_train=y[:60], x_test=x[60:], y_test=y[60:])
-    # of the data that it learned from, under whatever name, the rows that were held out
+    # the training data under another name: evaluate the held-out rows
     (tmp_path / "moved.npz").write_bytes((tmp_path / "data.npz").read_bytes())
     for name, rows in (("parted.npz", 40), ("moved.npz", 80)):
         assert evaluate.main(["r", "--device", "cpu", "--data", name, "--json"]) == 0
@@ -63,7 +63,7 @@ def test_evaluate_other_data_without_test_part_uses_all_rows(run, tmp_path, caps
 
 
 def test_evaluate_changed_data_of_run_is_exit_3(run, tmp_path, capsys):
-    """With one row more, other rows are held out: most of them it has learned from."""
+    """One additional row changes the split, and most of the new test rows were training rows."""
     with np.load(tmp_path / "data.npz") as arrays:
         x, y = arrays["x"], arrays["y"]
     np.savez(tmp_path / "data.npz", x=np.concatenate([x, x[:1]]), y=np.concatenate([y, y[:1]]))
@@ -122,48 +122,48 @@ def test_evaluate_from_another_folder_finds_data(run, tmp_path, monkeypatch, cap
 
 
 @pytest.fixture
-def judge(runs, capsys):
-    """`judge(run, file, *words)` -> the result of evaluate.py; what stderr said is in `judge.err`."""
+def run_evaluate(runs, capsys):
+    """Return a function: `run_evaluate(run, file, *words)` returns the result and sets `run_evaluate.err` to stderr."""
 
-    def judge(run, file, *words, code=0):
+    def run_evaluate(run, file, *words, code=0):
         capsys.readouterr()
         command = [run, "--runs-dir", str(runs), "--device", "cpu", "--json", "--data", str(file), *words]
         assert run_cli(evaluate.main, command) == code, capsys.readouterr().err
-        out, judge.err = capsys.readouterr()
+        out, run_evaluate.err = capsys.readouterr()
         return json.loads(out) if code == 0 else None
 
-    return judge
+    return run_evaluate
 
 
 @pytest.mark.parametrize(
     "order",
     [["c", "a", "b", "art"], ["art", "c", "b", "a"], ["id", "a", "b", "art", "weight", "c"], ["a", "b", "c", "kind"]],
 )
-def test_evaluate_columns_in_another_order_give_same_result(here, judge, table, order):
+def test_evaluate_columns_in_another_order_give_same_result(working_folder, run_evaluate, table, order):
     def write(name, names):
         rows = [dict(zip(("a", "b", "c", "art"), row, strict=True)) for row in table]
         other = [{"id": str(i), "weight": "80", "kind": row["art"]} for i, row in enumerate(rows)]
         lines = [",".join((row | more)[c] for c in names) for row, more in zip(rows, other, strict=True)]
-        (here / name).write_text("\n".join([",".join(names), *lines]) + "\n")
+        (working_folder / name).write_text("\n".join([",".join(names), *lines]) + "\n")
 
     write("plain.csv", ["a", "b", "c", "art"])
     write("other.csv", order)
-    plain, other = judge("table", "plain.csv"), judge("table", "other.csv")
+    plain, other = run_evaluate("table", "plain.csv"), run_evaluate("table", "other.csv")
     assert plain["rows"] == 20
     assert {key: plain[key] for key in plain if key != "data"} == {key: other[key] for key in other if key != "data"}
     unused = [c for c in order if c in ("id", "weight")]
-    assert ("other.csv: not used: " + ", ".join(unused) in judge.err) == bool(unused)
+    assert ("other.csv: not used: " + ", ".join(unused) in run_evaluate.err) == bool(unused)
 
 
-def test_evaluate_test_table_of_folder_in_another_order_is_matched(here, judge, table):
-    (here / "set").mkdir()
+def test_evaluate_test_table_of_folder_in_another_order_is_matched(working_folder, run_evaluate, table):
+    (working_folder / "set").mkdir()
     rows = [",".join(row) for row in table]
-    (here / "set" / "train.csv").write_text("\n".join([TABLE_HEADER.strip(), *rows]) + "\n")
-    (here / "plain.csv").write_text("\n".join([TABLE_HEADER.strip(), *rows]) + "\n")
+    (working_folder / "set" / "train.csv").write_text("\n".join([TABLE_HEADER.strip(), *rows]) + "\n")
+    (working_folder / "plain.csv").write_text("\n".join([TABLE_HEADER.strip(), *rows]) + "\n")
     lines = [f"{art},x,{c},{b},{a}" for a, b, c, art in table]
-    (here / "set" / "test.csv").write_text("\n".join(["art,z,c,b,a", *lines]) + "\n")
-    plain, other = judge("table", "plain.csv"), judge("table", "set")
-    assert other["test_loss"] == pytest.approx(plain["test_loss"], rel=1e-5)  # the rows stand in another order
+    (working_folder / "set" / "test.csv").write_text("\n".join(["art,z,c,b,a", *lines]) + "\n")
+    plain, other = run_evaluate("table", "plain.csv"), run_evaluate("table", "set")
+    assert other["test_loss"] == pytest.approx(plain["test_loss"], rel=1e-5)  # the rows have another order
 
 
 @pytest.mark.parametrize(
@@ -179,37 +179,37 @@ def test_evaluate_test_table_of_folder_in_another_order_is_matched(here, judge, 
         ("1,2,3\n3,4,5\n", "has no label column art; add it"),
     ],
 )
-def test_evaluate_table_without_needed_columns_is_exit_3(here, judge, table, text, words):
-    (here / "other.csv").write_text(text)
-    judge("table", "other.csv", code=3)
-    assert words in judge.err
+def test_evaluate_table_without_needed_columns_is_exit_3(working_folder, run_evaluate, table, text, words):
+    (working_folder / "other.csv").write_text(text)
+    run_evaluate("table", "other.csv", code=3)
+    assert words in run_evaluate.err
 
 
-def test_evaluate_label_option_names_the_column(here, judge, table):
+def test_evaluate_label_option_names_the_column(working_folder, run_evaluate, table):
     lines = [f"{c},{a},{b},{art},1\n" for a, b, c, art in table]
-    (here / "other.csv").write_text("c,a,b,what,x\n" + "".join(lines))
-    judge("table", "other.csv", code=3)
-    assert judge("table", "other.csv", "--label", "what")["rows"] == 20
+    (working_folder / "other.csv").write_text("c,a,b,what,x\n" + "".join(lines))
+    run_evaluate("table", "other.csv", code=3)
+    assert run_evaluate("table", "other.csv", "--label", "what")["rows"] == 20
 
 
-def test_evaluate_several_targets_are_matched_by_name(here, runs, judge):
+def test_evaluate_several_targets_are_matched_by_name(working_folder, runs, run_evaluate):
     x = np.random.default_rng(4).normal(5, 2, (30, 2))
     y = x @ [[1.0, 2.0], [3.0, -1.0]]
     lines = [f"{a:.4f},{b:.4f},{s:.4f},{t:.4f}\n" for (a, b), (s, t) in zip(x, y, strict=True)]
     swapped = [f"{t:.4f},{b:.4f},{s:.4f},{a:.4f}\n" for (a, b), (s, t) in zip(x, y, strict=True)]
-    (here / "plain.csv").write_text("a,b,s,t\n" + "".join(lines))
-    (here / "other.csv").write_text("t,b,s,a\n" + "".join(swapped))
+    (working_folder / "plain.csv").write_text("a,b,s,t\n" + "".join(lines))
+    (working_folder / "other.csv").write_text("t,b,s,a\n" + "".join(swapped))
     quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "-e", "1", "--validation", "0"]
     words = ["--loss", "mse", "--label", "s,t", "--data", "plain.csv", "--name", "two", "-o", str(runs)]
     assert train.main([*quick, *words]) == 0
-    (here / "both").mkdir()
-    (here / "both" / "train.csv").write_text("a,b,s,t\n" + "".join(lines))
+    (working_folder / "both").mkdir()
+    (working_folder / "both" / "train.csv").write_text("a,b,s,t\n" + "".join(lines))
     for name, text in (("plain", "a,b,s,t\n" + "".join(lines)), ("other", "t,b,s,a\n" + "".join(swapped))):
-        (here / "both" / "test.csv").write_text(text)
-        judge_result = judge("two", "both")
+        (working_folder / "both" / "test.csv").write_text(text)
+        result = run_evaluate("two", "both")
         if name == "plain":
-            plain = judge_result
-    assert plain["test_loss"] == judge_result["test_loss"]
-    (here / "lost.csv").write_text("a,b,s,x\n1,2,3,4\n3,4,5,6\n")
-    judge("two", "lost.csv", code=3)
-    assert "has no label column s, t; beside the features it has s, x" in judge.err
+            plain = result
+    assert plain["test_loss"] == result["test_loss"]
+    (working_folder / "lost.csv").write_text("a,b,s,x\n1,2,3,4\n3,4,5,6\n")
+    run_evaluate("two", "lost.csv", code=3)
+    assert "has no label column s, t; beside the features it has s, x" in run_evaluate.err

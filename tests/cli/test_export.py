@@ -1,4 +1,4 @@
-"""export.py as a user meets it: what it prints, where it writes, and what it refuses."""
+"""The export command: its output, the files it writes, and the requests it rejects."""
 
 import contextlib
 import errno
@@ -30,7 +30,7 @@ NAMES = {
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    """A network trained on the shared data file, in runs/r of the current folder."""
+    """Train a network on the shared data file, in runs/r of the current folder."""
     monkeypatch.chdir(tmp_path)
     write_dataset(tmp_path / "data.npz")
     flags = ["--device", "cpu", "--data", "data.npz", "-e", "2", "--quiet", "--no-plots", "--name", "r", "--lr", "0.05"]
@@ -40,7 +40,7 @@ def run(tmp_path, monkeypatch, capsys):
 
 
 def exit_code(arguments):
-    """Of the door; argparse ends by an exception."""
+    """Return the exit code of the command; argparse exits by SystemExit."""
     try:
         return run_cli(export.main, arguments)
     except SystemExit as end:
@@ -60,11 +60,11 @@ def test_export_every_format_is_written_and_its_path_printed(run, tmp_path, caps
     assert (out.out, out.err) == (f"{run / 'export' / name}\n", "")
     first = content_of(run / "export" / name)
     assert export.main(["runs/r/last.safetensors", "--format", format_, "--output", f"other-{name}", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["output"] == str(tmp_path / f"other-{name}")
-    assert (told["format"], told["run"]) == (format_, str(run / LAST))
+    result = json.loads(capsys.readouterr().out)
+    assert result["output"] == str(tmp_path / f"other-{name}")
+    assert (result["format"], result["run"]) == (format_, str(run / LAST))
     assert content_of(tmp_path / f"other-{name}") == first
-    assert told["bytes"] == (sum(map(len, first.values())) if format_ == "paper" else len(first))
+    assert result["bytes"] == (sum(map(len, first.values())) if format_ == "paper" else len(first))
 
 
 def test_export_best_has_a_folder_of_its_own(run, capsys):
@@ -88,7 +88,9 @@ def test_export_paper_network_to_npz(run, tmp_path, capsys):
     assert export.main(["r", "--format", "paper", "--output", "saved_network"]) == 0
     assert export.main(["saved_network", "--format", "npz"]) == 0
     assert capsys.readouterr().out.splitlines()[1] == str(tmp_path / "saved_network-export" / "model.npz")
-    assert export.main(["r", "--format", "paper", "--output", "saved_network"]) == 0  # still one of the paper's
+    assert (
+        export.main(["r", "--format", "paper", "--output", "saved_network"]) == 0
+    )  # still a valid network of the paper's format
     assert evaluate.main(["saved_network", "--device", "cpu", "--data", "data.npz"]) == 0
 
 
@@ -158,7 +160,7 @@ def test_export_invalid_request_is_one_sentence_and_changes_nothing(run, tmp_pat
     (tmp_path / "copy.safetensors").write_bytes((run / LAST).read_bytes())
     for name, leads_to in (("to-metrics", run / "metrics.csv"), ("to-run", run), ("loop", "loop")):
         (tmp_path / name).symlink_to(leads_to)
-    moved = run.with_name("moved")  # a run whose checkpoint was put elsewhere
+    moved = run.with_name("moved")  # a run whose checkpoint was moved
     moved.mkdir()
     (moved / "recipe.toml").write_bytes((run / "recipe.toml").read_bytes())
     (moved / LAST).symlink_to(tmp_path / "copy.safetensors")
@@ -236,7 +238,7 @@ def test_export_full_disk_leaves_the_earlier_export(run, capsys, format_, code, 
         assert err.count("\n") == 1, where
         assert os.strerror(code) in err, where
         for old in target.parent.glob("saved_network.*.writing/old"):
-            # the disk failed between two names, and again when the first was to come back
+            # the second rename failed, and so did the one that restores the old folder
             assert f"the old folder is in {old}\n" in err, where
             old.rename(target)
             old.parent.rmdir()
@@ -254,13 +256,13 @@ def test_export_single_disk_failure_leaves_the_earlier_folder(run, capsys):
         assert export.main(["r", "--format", "paper"]) == 0
     for number, name in enumerate(names):
         capsys.readouterr()
-        left = iter([None] * number + [OSError(errno.EIO, os.strerror(errno.EIO))])
+        errors = iter([None] * number + [OSError(errno.EIO, os.strerror(errno.EIO))])
 
-        def strike(words, left=left):
-            if error := next(left, None):
+        def raise_once(words, errors=errors):
+            if error := next(errors, None):
                 raise error
 
-        with fault_injection.inject(strike, phases=False):
+        with fault_injection.inject(raise_once, phases=False):
             found = run_cli(export.main, ["r", "--format", "paper"])
         where = f"operation {number}, {name}: exit code {found}"
         assert found == 7 or name == "fsync", where
@@ -271,7 +273,9 @@ def test_export_single_disk_failure_leaves_the_earlier_folder(run, capsys):
 @pytest.mark.parametrize("kind", ["device", "pipe", "socket"])
 @pytest.mark.parametrize("link", [False, True])
 def test_export_onto_device_pipe_or_socket_exits_7(run, tmp_path, capsys, monkeypatch, kind, link):
-    monkeypatch.setitem(export.FORMATS, "onnx", export.Format("model.onnx", lambda checkpoint: b""))  # with no package
+    monkeypatch.setitem(
+        export.FORMATS, "onnx", export.Format("model.onnx", lambda checkpoint: b"")
+    )  # needs no onnx package
     place = tmp_path / "p"
     with contextlib.ExitStack() as stack:
         if kind == "pipe":
@@ -279,7 +283,7 @@ def test_export_onto_device_pipe_or_socket_exits_7(run, tmp_path, capsys, monkey
         elif kind == "socket":
             listening = stack.enter_context(socket.socket(socket.AF_UNIX))
             listening.bind("p")
-        else:  # a terminal of our own: a device that is nobody's, in a folder where no file can be made
+        else:  # a pseudo-terminal: an unused device in a folder where no file can be created
             master, slave = os.openpty()
             place = Path(os.ttyname(slave))
             stack.callback(os.close, master)
@@ -302,7 +306,7 @@ def test_export_onto_a_link_writes_its_target(run, tmp_path, capsys, format_):
     (tmp_path / "far").mkdir()
     (tmp_path / "l").symlink_to("middle")
     (tmp_path / "middle").symlink_to(tmp_path / "far" / "it")
-    for _ in range(2):  # where nothing is yet, and over what is there
+    for _ in range(2):  # first to a new path, then over the existing export
         assert export.main(["r", "--format", format_, "--output", "l"]) == 0
         assert capsys.readouterr().out == f"{tmp_path / 'l'}\n"
         assert (os.readlink("l"), os.readlink("middle")) == ("middle", str(tmp_path / "far" / "it"))
@@ -327,7 +331,7 @@ def test_export_paper_leaves_other_folders_alone(run, tmp_path, capsys):
         (tmp_path / name / "notes.txt").write_text("precious")
     (tmp_path / "n.writing" / "notes.txt").rename(tmp_path / "n.writing" / "weightlayer1.npy")
     before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
-    for _ in range(2):  # where nothing was, and over an earlier export
+    for _ in range(2):  # first to a new path, then over the existing export
         assert export.main(["r", "--format", "paper", "--output", "n"]) == 0
         after = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
         assert {path: after.get(path) for path in before} == before

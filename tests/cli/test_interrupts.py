@@ -13,7 +13,7 @@ from lagvis.cli import export, train
 from lagvis.cli.errors import run_cli
 from tests.cli.commands import ROOT, environment, running_process, write_dataset
 
-# Start a command in whose main phase one function hangs; argv[1] holds the statement that replaces it.
+# Start a command in which one function hangs; argv[1] holds the statement that replaces the function.
 PROGRAM = """
 import sys, time
 command, replacement = sys.argv[1:3]
@@ -42,7 +42,7 @@ SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 
 @pytest.fixture
 def trained(tmp_path, monkeypatch, capsys):
-    """A folder with the run `r`, as the current folder."""
+    """Train the run `r` in a temporary folder and make that folder the current one."""
     monkeypatch.chdir(tmp_path)
     write_dataset(tmp_path / "data.npz")
     flags = ["--device", "cpu", "--data", "data.npz", "--hidden", "4", "-e", "1", "--quiet", "--no-plots"]

@@ -1,4 +1,4 @@
-"""Doors under `ulimit -v`, where whatever takes too much memory cannot have it."""
+"""Commands under `ulimit -v`, which limits their memory."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ GIGABYTES = 2
 
 
 def limited(arguments, cwd):
-    """The finished process of train.py within 2 GiB of address space."""
+    """Run train.py with 2 GiB of address space and return the completed process."""
     command = f'ulimit -v {GIGABYTES * 2**20} && exec "$@"'
     words = ["bash", "-c", command, "-", sys.executable, str(ROOT / "train.py"), "--device", "cpu", *arguments]
     return subprocess.run(
@@ -26,7 +26,7 @@ def limited(arguments, cwd):
 @pytest.mark.slow
 @pytest.mark.slow
 def test_train_large_test_part_is_evaluated_in_pieces(tmp_path):
-    """One layer of all rows at once would be 60,000 x 8192 x 4 bytes, more than there is."""
+    """The activations of one layer for all rows at once, 60,000 x 8192 x 4 bytes, exceed the limit."""
     rng = np.random.default_rng(7)
     y = rng.integers(0, 4, 60_000).astype(np.uint8)
     x = rng.integers(0, 60, (60_000, 8, 8), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""A run folder of an older version, whose metrics.csv has the columns `images` and `rate`, can be shown and resumed."""
+"""Show and resume a run folder of an older version, whose metrics.csv has the columns `images` and `rate`."""
 
 import csv
 import shutil
@@ -13,7 +13,7 @@ from lagvis.cli.errors import run_cli
 from lagvis.storage.metrics_file import COLUMNS
 from tests.cli.commands import write_dataset
 
-OLD_RUN = Path(__file__).with_name("old_run")  # two epochs; expected.safetensors holds a third
+OLD_RUN = Path(__file__).with_name("old_run")  # two epochs; expected.safetensors is the state after a third
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_train_resumes_run_of_older_version(run, capsys):
     with (run / "metrics.csv").open(newline="") as file:
         header, *new = csv.reader(file)
     assert header == list(COLUMNS)
-    # its train_loss was the objective, with label smoothing; the plain loss is not known
+    # the old train_loss was the objective with label smoothing; the plain loss is unknown
     assert new[:2] == [[*row[:4], "", *row[4:]] for row in old]
     assert new[2][:4] == ["3", "9", "840", "0.02"]
     assert len(new) == 3

@@ -1,4 +1,4 @@
-"""Command-line options that all commands share."""
+"""Command-line options shared by all commands."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ from tests.cli.commands import write_dataset
 
 @pytest.fixture
 def runs(tmp_path, monkeypatch, capsys):
-    """A run `r` in the folder `elsewhere` of the current folder."""
+    """Train a run `r` in the folder `elsewhere` of the current folder."""
     monkeypatch.chdir(tmp_path)
     with np.load(write_dataset(tmp_path / "data.npz")) as parts:
         x, y = parts["x"], parts["y"]

@@ -43,7 +43,7 @@ def test_print_in_terminal_wraps_between_words(monkeypatch, name, function, widt
 
 
 def test_print_stderr_counts_wide_characters_as_two_columns(monkeypatch):
-    text = "Labels are \N{GRINNING FACE}: output 0"  # the first four words: 20 characters, 21 columns
+    text = "Labels are \N{GRINNING FACE}: output 0"  # the first four words have 20 characters and take 21 columns
     lines = printed(monkeypatch, "stderr", 20, errors.print_stderr, text)
     assert lines == ["Labels are \N{GRINNING FACE}:", "output 0"]
 

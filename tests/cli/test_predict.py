@@ -23,25 +23,25 @@ JUNK = (".DS_Store", "Thumbs.db", "._a.png")
 
 
 @pytest.fixture
-def ask(runs, capsys):
-    """`ask(run, *words)` -> the predictions; what stderr said is in `ask.err`."""
+def run_predict(runs, capsys):
+    """Return a function: `run_predict(run, *words)` returns the predictions; `run_predict.err` holds stderr."""
 
-    def ask(run, *words):
+    def run_predict(run, *words):
         capsys.readouterr()
         assert run_cli(predict.main, [run, *map(str, words), "--runs-dir", str(runs), "--json"]) == 0
-        out, ask.err = capsys.readouterr()
+        out, run_predict.err = capsys.readouterr()
         found = json.loads(out)
         assert found["run"] == str(runs / run / "last.safetensors")
         return found["predictions"]
 
-    return ask
+    return run_predict
 
 
 @pytest.fixture
-def refused(runs, capsys):
-    """`refused(run, *words)` -> the sentence."""
+def error_message(runs, capsys):
+    """Return a function: `error_message(run, *words)` returns the error message of a request that is rejected."""
 
-    def refused(run, *words, code=3):
+    def error_message(run, *words, code=3):
         capsys.readouterr()
         assert run_cli(predict.main, [run, *map(str, words), "--runs-dir", str(runs)]) == code
         out, err = capsys.readouterr()
@@ -49,7 +49,7 @@ def refused(runs, capsys):
         assert err.count("\n") == 1
         return err
 
-    return refused
+    return error_message
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +57,14 @@ def digits():
     return load_dataset("mnist").x_test[:20].reshape(-1, 28, 28)
 
 
-def answers(predictions):
+def predicted_classes(predictions):
     return [p["answer"] for p in predictions]
 
 
-def test_predict_npz_rows_equal_forward_pass_by_hand(here, runs, ask, digits):
-    """A forward pass written out here, from the arrays of the checkpoint."""
+def test_predict_npz_rows_equal_forward_pass_by_hand(working_folder, runs, run_predict, digits):
+    """Compare with a forward pass written in NumPy, from the arrays of the checkpoint."""
     np.savez("rows.npz", x=digits)
-    found = ask("digits", "rows.npz")
+    found = run_predict("digits", "rows.npz")
     arrays = load_file(runs / "digits" / "last.safetensors")
     hidden = digits.reshape(20, -1) / 255 @ arrays["params.0.W"] + arrays["params.0.b"]
     z = np.maximum(0, hidden) @ arrays["params.1.W"] + arrays["params.1.b"]
@@ -78,57 +78,57 @@ def test_predict_npz_rows_equal_forward_pass_by_hand(here, runs, ask, digits):
         assert p["runner_up_probability"] == p["probabilities"][p["runner_up"]]
 
 
-def test_predict_digit_at_any_place_and_scale_same_answer(here, ask, digits):
-    """At each place and scale at least 18 of 20 are answered as the originals."""
+def test_predict_digit_at_any_place_and_scale_same_answer(working_folder, run_predict, digits):
+    """At each position and scale at least 18 of 20 predictions equal those of the originals."""
     np.savez("originals.npz", x=digits)
-    originals = answers(ask("digits", "originals.npz"))
+    originals = predicted_classes(run_predict("digits", "originals.npz"))
     for scale in (0.5, 1, 2):
         for place in ((2, 2), (60, 10), (10, 70)):
-            folder = here / f"{scale}-{place[0]}"
+            folder = working_folder / f"{scale}-{place[0]}"
             folder.mkdir()
             side = int(28 * scale)
             for i, digit in enumerate(digits):
                 canvas = Image.new("L", (max(100, place[0] + side), max(100, place[1] + side)))
                 canvas.paste(Image.fromarray(digit).resize((side, side)), place)
                 canvas.save(folder / f"{i}.png")
-            found = answers(ask("digits", folder))
+            found = predicted_classes(run_predict("digits", folder))
             assert sum(a == b for a, b in zip(found, originals, strict=True)) >= 18, (scale, place)
 
 
-def test_predict_classes_from_1_in_pictures_idx_table_and_npz(here, ask):
-    """From pictures, IDX and a table; labels in the file stand beside the answers."""
+def test_predict_classes_from_1_in_pictures_idx_table_and_npz(working_folder, run_predict):
+    """Predict from images, IDX and a table; labels in the file are output beside the predictions."""
     x, y = bands(12, seed=9)
     names = [str(label + 1) for label in y]
-    (here / "pictures").mkdir()
+    (working_folder / "pictures").mkdir()
     for i, picture in enumerate(x):
-        Image.fromarray(picture).save(here / "pictures" / f"{i}.png")
+        Image.fromarray(picture).save(working_folder / "pictures" / f"{i}.png")
     for name in JUNK:
-        (here / "pictures" / name).write_bytes(b"\0\5\x16\7junk")
-    found = ask("bands", "pictures")
+        (working_folder / "pictures" / name).write_bytes(b"\0\5\x16\7junk")
+    found = run_predict("bands", "pictures")
     assert [p["file"] for p in found] == [os.path.join("pictures", f"{i}.png") for i in range(12)]
-    assert answers(found) == names
+    assert predicted_classes(found) == names
     assert set(found[0]["probabilities"]) == {"1", "2", "3", "4"}
-    assert ask.err == ""
-    (here / "images").write_bytes(idx_bytes(x))
-    assert answers(ask("bands", "images")) == names
+    assert run_predict.err == ""
+    (working_folder / "images").write_bytes(idx_bytes(x))
+    assert predicted_classes(run_predict("bands", "images")) == names
     np.savetxt("rows.csv", np.column_stack([y + 1, x.reshape(12, -1)]), fmt="%d", delimiter=",")
-    found = ask("bands", "rows.csv")
-    assert answers(found) == [p["label"] for p in found] == names
+    found = run_predict("bands", "rows.csv")
+    assert predicted_classes(found) == [p["label"] for p in found] == names
     np.savez("rows.npz", x_test=x, y_test=y + 1)
-    found = ask("bands", "rows.npz", "rows.csv")
-    assert answers(found) == [p["label"] for p in found] == names * 2
+    found = run_predict("bands", "rows.npz", "rows.csv")
+    assert predicted_classes(found) == [p["label"] for p in found] == names * 2
 
 
-def test_predict_npz_data_set_reports_unused_arrays(here, ask):
+def test_predict_npz_data_set_reports_unused_arrays(working_folder, run_predict):
     np.savez("set.npz", X_train=np.ones((4, 3)), X_test=np.ones((2, 3)))
-    assert len(ask("line", "set.npz")) == 2
-    assert ask.err == "set.npz: the rows are X_test; not used: X_train.\n"
+    assert len(run_predict("line", "set.npz")) == 2
+    assert run_predict.err == "set.npz: the rows are X_test; not used: X_train.\n"
     np.savez("part.npz", X_train=np.ones((4, 3)))
-    assert len(ask("line", "part.npz")) == 4
-    assert ask.err == ""
+    assert len(run_predict("line", "part.npz")) == 4
+    assert run_predict.err == ""
 
 
-def test_predict_text_has_a_line_for_each_file(here, runs, capsys, digits):
+def test_predict_text_has_a_line_for_each_file(working_folder, runs, capsys, digits):
     Image.fromarray(digits[0]).save("seven.png")
     Image.new("L", (50, 40), "white").save("white.png")
     two = np.zeros((40, 70), np.uint8)
@@ -143,35 +143,35 @@ def test_predict_text_has_a_line_for_each_file(here, runs, capsys, digits):
     assert len(lines) == 4
 
 
-def test_predict_blank_picture_has_no_answer(here, ask):
+def test_predict_blank_picture_has_no_answer(working_folder, run_predict):
     Image.new("L", (28, 28)).save("blank.png")
-    [p] = ask("digits", "blank.png")
+    [p] = run_predict("digits", "blank.png")
     assert p["notes"] == [BLANK]
     assert {p[k] for k in ("answer", "probability", "runner_up", "runner_up_probability", "probabilities")} == {None}
 
 
-def test_predict_noise_has_no_answer(here, ask):
-    """Noise all over is no blank paper, and no digit."""
+def test_predict_noise_has_no_answer(working_folder, run_predict):
+    """Noise is neither a blank image nor a digit."""
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200), np.uint8)).save("noise.png")
-    [p] = ask("digits", "noise.png")
+    [p] = run_predict("digits", "noise.png")
     assert p["notes"] == ["no digit could be separated from the background"]
     assert {p[k] for k in ("answer", "probability", "runner_up", "runner_up_probability", "probabilities")} == {None}
 
 
-def test_predict_regression_gives_values_labels_and_unit(here, runs, ask, capsys):
+def test_predict_regression_gives_values_labels_and_unit(working_folder, runs, run_predict, capsys):
     with np.load(runs.parent / "line.npz") as arrays:
         x, y = arrays["x"][:8], arrays["y"][:8]
     np.savez("rows.npz", x=x, y=y)
     np.savetxt("rows.csv", x, delimiter=",")
     np.savetxt("both.csv", np.column_stack([y, x]), delimiter=",", header="near,far,a,b,c", comments="")
-    found = ask("line", "rows.npz")
+    found = run_predict("line", "rows.npz")
     for name, column in zip(("near", "far"), y.T, strict=True):
-        said = np.array([p["values"][name] for p in found])
-        assert np.abs(said - column).max() < 0.3 * np.std(column)
+        predicted = np.array([p["values"][name] for p in found])
+        assert np.abs(predicted - column).max() < 0.3 * np.std(column)
         np.testing.assert_array_equal([p["label"][name] for p in found], column)
     assert {p["unit"] for p in found} == {"m"}
     for other in ("rows.csv", "both.csv"):
-        assert [p["values"] for p in ask("line", other)] == [
+        assert [p["values"] for p in run_predict("line", other)] == [
             {name: pytest.approx(value, rel=1e-5) for name, value in p["values"].items()} for p in found
         ]
     assert predict.main(["line", "both.csv", "--runs-dir", str(runs)]) == 0
@@ -179,79 +179,79 @@ def test_predict_regression_gives_values_labels_and_unit(here, runs, ask, capsys
     assert head.split() == ["file", "near", "far", "true", "near", "true", "far"]
 
 
-def test_predict_only_mnist_style_network_centres_digits(here, ask, refused, runs, digits):
-    """Elsewhere a picture is only brought to the network's size, which is said; --centre and --raw say otherwise."""
+def test_predict_only_mnist_style_network_centres_digits(working_folder, run_predict, error_message, runs, digits):
+    """Other networks only resize an image, with a note; --centre and --raw override this."""
     canvas = np.pad(digits[0], 20)
     Image.fromarray(canvas).save("wide.png")
-    assert "centred" in ask("digits", "wide.png")[0]["notes"]
-    assert "has 68x68 pixels, the network takes 28x28; leave --raw out" in refused("digits", "wide.png", "--raw")
-    assert ask("bands", "wide.png")[0]["notes"] == ["resized from 68x68 to 6x6"]
-    assert "digits are centred in 28x28 pixels, the network takes 6x6" in refused("bands", "wide.png", "--centre")
-    (runs / "digits" / "environment.json").rename(here / "kept")  # the network alone knows it
+    assert "centred" in run_predict("digits", "wide.png")[0]["notes"]
+    assert "has 68x68 pixels, the network takes 28x28; leave --raw out" in error_message("digits", "wide.png", "--raw")
+    assert run_predict("bands", "wide.png")[0]["notes"] == ["resized from 68x68 to 6x6"]
+    assert "digits are centred in 28x28 pixels, the network takes 6x6" in error_message("bands", "wide.png", "--centre")
+    (runs / "digits" / "environment.json").rename(working_folder / "kept")  # only the checkpoint stores the MNIST style
     try:
-        assert "centred" in ask("digits", "wide.png")[0]["notes"]
+        assert "centred" in run_predict("digits", "wide.png")[0]["notes"]
     finally:
-        (here / "kept").rename(runs / "digits" / "environment.json")
+        (working_folder / "kept").rename(runs / "digits" / "environment.json")
     rolled = np.roll(
         load_dataset("mnist").x_train[:300].reshape(-1, 28, 28), 4, axis=2
-    )  # as large, of the same classes
-    np.savez(here / "rolled.npz", x=rolled, y=load_dataset("mnist").y_train[:300])
+    )  # same size and same classes as MNIST
+    np.savez(working_folder / "rolled.npz", x=rolled, y=load_dataset("mnist").y_train[:300])
     quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "-e", "1", "--validation", "0"]
-    assert train.main([*quick, "--name", "rolled", "--data", str(here / "rolled.npz"), "-o", str(runs)]) == 0
-    assert ask("rolled", "wide.png")[0]["notes"] == ["resized from 68x68 to 28x28"]
-    assert "centred" in ask("rolled", "wide.png", "--centre")[0]["notes"]
-    assert "not allowed with" in run_command("predict", "x", "y", "--raw", "--centre", cwd=here).stderr
+    assert train.main([*quick, "--name", "rolled", "--data", str(working_folder / "rolled.npz"), "-o", str(runs)]) == 0
+    assert run_predict("rolled", "wide.png")[0]["notes"] == ["resized from 68x68 to 28x28"]
+    assert "centred" in run_predict("rolled", "wide.png", "--centre")[0]["notes"]
+    assert "not allowed with" in run_command("predict", "x", "y", "--raw", "--centre", cwd=working_folder).stderr
 
 
 @pytest.mark.parametrize("label", ["art", "last", "4"])
-def test_predict_table_ignores_label_position_of_recipe(here, runs, ask, refused, table, label):
-    """Whatever --label was in training: the names of its columns count."""
+def test_predict_table_ignores_label_position_of_recipe(working_folder, runs, run_predict, error_message, table, label):
+    """The column names decide, not the --label of the training."""
     words = ["--data", str(runs.parent / "table.csv"), "-e", "1", "--hidden", "8", "--label", label]
     quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "--validation", "0"]
-    assert train.main([*quick, *words, "--name", f"told-{label}", "-o", str(runs)]) == 0
+    assert train.main([*quick, *words, "--name", f"label-{label}", "-o", str(runs)]) == 0
     a, b, c, art = zip(*table, strict=True)
-    said = []
+    expected_values = []
     for columns in ({"a": a, "b": b, "c": c, "art": art}, {"c": c, "b": b, "a": a}, {"x": art, "c": c, "a": a, "b": b}):
         lines = [",".join(columns), *map(",".join, zip(*columns.values(), strict=True))]
-        (here / "other.csv").write_text("\n".join(lines) + "\n")
-        found = ask(f"told-{label}", "other.csv")
+        (working_folder / "other.csv").write_text("\n".join(lines) + "\n")
+        found = run_predict(f"label-{label}", "other.csv")
         assert ("label" in found[0]) == ("art" in columns)
-        said.append([p["probabilities"] for p in found])
-    assert said[0] == said[1] == said[2]
-    found = ask(f"told-{label}", "other.csv", "--label", "x")
+        expected_values.append([p["probabilities"] for p in found])
+    assert expected_values[0] == expected_values[1] == expected_values[2]
+    found = run_predict(f"label-{label}", "other.csv", "--label", "x")
     assert [p["label"] for p in found] == list(art)
-    assert "--label names 'a', which the network takes as a feature" in refused(
-        f"told-{label}", "other.csv", "--label", "a"
+    assert "--label names 'a', which the network takes as a feature" in error_message(
+        f"label-{label}", "other.csv", "--label", "a"
     )
 
 
-def test_predict_class_called_na_is_a_label(here, runs, ask):
+def test_predict_class_called_na_is_a_label(working_folder, runs, run_predict):
     x = np.random.default_rng(0).normal(size=(40, 2))
     np.savez("regions.npz", x=x, y=np.where(x[:, 0] > 0, "EU", "NA"))
     quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "-e", "1", "--hidden", "4"]
     assert train.main([*quick, "--name", "regions", "--data", "regions.npz", "-o", str(runs)]) == 0
-    (here / "t.csv").write_text("0.9,0.4,NA\n-0.9,0.4,EU\n0.9,0.1,\n")
-    assert [p.get("label") for p in ask("regions", "t.csv", "--label", "3")] == ["NA", "EU", None]
+    (working_folder / "t.csv").write_text("0.9,0.4,NA\n-0.9,0.4,EU\n0.9,0.1,\n")
+    assert [p.get("label") for p in run_predict("regions", "t.csv", "--label", "3")] == ["NA", "EU", None]
 
 
-def test_predict_missing_label_counts_as_no_decimal_point(here, ask):
+def test_predict_missing_label_counts_as_no_decimal_point(working_folder, run_predict):
     lines = ["a;b;c;near;far", *["3;4;5;nan;nan"] * 100_000, "0,5;0,25;1;1,5;2,5"]
-    (here / "t.csv").write_text("\n".join(lines) + "\n")
-    found = ask("line", "t.csv")
+    (working_folder / "t.csv").write_text("\n".join(lines) + "\n")
+    found = run_predict("line", "t.csv")
     assert found[-1]["label"] == {"near": 1.5, "far": 2.5}
 
 
-def test_predict_single_row_without_header_may_have_label(here, ask, table):
+def test_predict_single_row_without_header_may_have_label(working_folder, run_predict, table):
     for row in table[:3]:
-        (here / "one.csv").write_text(",".join(row) + "\n")
-        (here / "bare.csv").write_text(",".join(row[:3]) + "\n")
-        [labelled], [bare] = ask("table", "one.csv"), ask("table", "bare.csv")
+        (working_folder / "one.csv").write_text(",".join(row) + "\n")
+        (working_folder / "bare.csv").write_text(",".join(row[:3]) + "\n")
+        [labelled], [bare] = run_predict("table", "one.csv"), run_predict("table", "bare.csv")
         assert labelled["label"] == row[3]
         assert labelled["probabilities"] == bare["probabilities"]
 
 
-def test_predict_table_columns_are_matched_by_name(here, ask, refused, table):
-    """In any order, among others, with the label or without."""
+def test_predict_table_columns_are_matched_by_name(working_folder, run_predict, error_message, table):
+    """Columns may have any order, stand among other columns, and come with or without the label."""
 
     def written(name, head, order):
         extra = {"id": lambda i, row: str(i), "weight": lambda i, row: "80"}
@@ -260,11 +260,11 @@ def test_predict_table_columns_are_matched_by_name(here, ask, refused, table):
             ",".join(extra[c](i, row) if c in extra else row[columns.index(c)] for c in order)
             for i, row in enumerate(table)
         ]
-        (here / name).write_text("\n".join([",".join(order) if head else "", *lines]).strip() + "\n")
-        return ask("table", name)
+        (working_folder / name).write_text("\n".join([",".join(order) if head else "", *lines]).strip() + "\n")
+        return run_predict("table", name)
 
     first = written("plain.csv", True, ["a", "b", "c", "art"])
-    assert ask.err == ""
+    assert run_predict.err == ""
     assert [p["label"] for p in first] == [row[3] for row in table]
     assert sum(p["answer"] == p["label"] for p in first) >= 18
     for order in (["c", "a", "b"], ["art", "c", "b", "a"], ["id", "a", "b", "c"], ["id", "a", "weight", "b", "c"]):
@@ -272,28 +272,29 @@ def test_predict_table_columns_are_matched_by_name(here, ask, refused, table):
         assert [p["probabilities"] for p in found] == [p["probabilities"] for p in first], order
         assert ("label" in found[0]) == ("art" in order)
         others = [c for c in order if c in ("id", "weight")]
-        assert ask.err == (f"other.csv: not used: {', '.join(others)}.\n" if others else "")
+        assert run_predict.err == (f"other.csv: not used: {', '.join(others)}.\n" if others else "")
     found = written("bare.csv", False, ["a", "b", "c", "art"])
     assert [p["probabilities"] for p in found] == [p["probabilities"] for p in first]
-    assert ask.err == "bare.csv: the label is column 4 (--label names another).\n"
-    (here / "lost.csv").write_text("a,b,weight\n1,2,3\n")
-    assert "lost.csv has no column 'c', of which the network takes 1; it has the columns a, b, weight: add" in refused(
-        "table", "lost.csv"
+    assert run_predict.err == "bare.csv: the label is column 4 (--label names another).\n"
+    (working_folder / "lost.csv").write_text("a,b,weight\n1,2,3\n")
+    assert (
+        "lost.csv has no column 'c', of which the network takes 1; it has the columns a, b, weight: add"
+        in error_message("table", "lost.csv")
     )
-    (here / "twice.csv").write_text("a,b,c,c\n1,2,3,4\n")
+    (working_folder / "twice.csv").write_text("a,b,c,c\n1,2,3,4\n")
     assert (
         "twice.csv has 2 columns 'c', of which the network takes 1; it has the columns a, b, c, c: rename"
-        in refused("table", "twice.csv")
+        in error_message("table", "twice.csv")
     )
-    (here / "bird.csv").write_text(TABLE_HEADER + "1,2,3,dog\n1,2,3,bird\n")
-    assert "bird.csv, line 3 has the label bird, which the network does not know (known: cat, dog)" in refused(
+    (working_folder / "bird.csv").write_text(TABLE_HEADER + "1,2,3,dog\n1,2,3,bird\n")
+    assert "bird.csv, line 3 has the label bird, which the network does not know (known: cat, dog)" in error_message(
         "table", "bird.csv"
     )
 
 
 @pytest.fixture(scope="module")
 def narrow(runs):
-    """A run, `narrow`, of the one column `x in cm` and the label `kind`: yes where x > 0."""
+    """Train a run `narrow` on the single column `x in cm` and the label `kind`: yes where x > 0."""
     x = np.random.default_rng(6).normal(0, 3, 100)
     lines = [f"{value:.3f},{'yes' if value > 0 else 'no'}\n" for value in x]
     (runs.parent / "narrow.csv").write_text("x in cm,kind\n" + "".join(lines))
@@ -318,63 +319,63 @@ def narrow(runs):
         "5.5;yes\n-6.5;no\n",
     ],
 )
-def test_predict_single_feature_network_takes_one_column(here, ask, narrow, text):
-    (here / "a.csv").write_text(text)
-    found = ask("narrow", "a.csv")
-    assert answers(found) == ["yes", "no"][: len(found)]
+def test_predict_single_feature_network_takes_one_column(working_folder, run_predict, narrow, text):
+    (working_folder / "a.csv").write_text(text)
+    found = run_predict("narrow", "a.csv")
+    assert predicted_classes(found) == ["yes", "no"][: len(found)]
     assert len(found) == text.count("\n") - ("x" in text)
     assert ("label" in found[0]) == ("yes" in text)
 
 
-def test_predict_decimal_comma_or_two_columns_raises_data_error(here, refused, narrow):
-    """Without a header 5,1 may be a number or two; with --label it is two."""
-    (here / "a.csv").write_text("5,1\n-6,0\n")
-    assert "a.csv, line 1 may be one number with a decimal comma or two numbers" in refused("narrow", "a.csv")
-    assert "line 1 has the label 1" in refused("narrow", "a.csv", "--label", "2")
-    (here / "a.csv").write_text("x in cm\n5\n?\n")
-    assert "a.csv, line 3, column 1 ('x in cm') is '?'; fill it or remove the row" in refused("narrow", "a.csv")
+def test_predict_decimal_comma_or_two_columns_raises_data_error(working_folder, error_message, narrow):
+    """Without a header, 5,1 is one number or two; with --label it is two."""
+    (working_folder / "a.csv").write_text("5,1\n-6,0\n")
+    assert "a.csv, line 1 may be one number with a decimal comma or two numbers" in error_message("narrow", "a.csv")
+    assert "line 1 has the label 1" in error_message("narrow", "a.csv", "--label", "2")
+    (working_folder / "a.csv").write_text("x in cm\n5\n?\n")
+    assert "a.csv, line 3, column 1 ('x in cm') is '?'; fill it or remove the row" in error_message("narrow", "a.csv")
 
 
-def test_predict_columns_of_one_name_are_taken_in_order(here, runs, ask, refused):
-    """A network that learned from two columns a, and once more from a label of that name."""
+def test_predict_columns_of_one_name_are_taken_in_order(working_folder, runs, run_predict, error_message):
+    """One network has two columns named a; another has a feature and a label of the same name."""
     rows = np.random.default_rng(8).normal(0, 3, (60, 2))
     lines = [f"{a:.3f},{b:.3f},{'cat' if a > b else 'dog'}\n" for a, b in rows]
     quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "-e", "1", "--validation", "0"]
     for name, head, flags in (("equal", "a,a,art\n", []), ("same", "a,a,a\n", ["--label", "last"])):
-        (here / f"{name}.csv").write_text(head + "".join(lines))
-        words = ["--name", name, "--data", str(here / f"{name}.csv"), *flags, "-o", str(runs)]
+        (working_folder / f"{name}.csv").write_text(head + "".join(lines))
+        words = ["--name", name, "--data", str(working_folder / f"{name}.csv"), *flags, "-o", str(runs)]
         assert train.main([*quick, *words]) == 0
     np.savez("rows.npz", x=[list(map(float, line.split(",")[:2])) for line in lines])
-    said = [p["probabilities"] for p in ask("equal", "rows.npz")]
-    found = ask("equal", "equal.csv")
-    assert [p["probabilities"] for p in found] == said
+    expected_values = [p["probabilities"] for p in run_predict("equal", "rows.npz")]
+    found = run_predict("equal", "equal.csv")
+    assert [p["probabilities"] for p in found] == expected_values
     assert [p["label"] for p in found] == [line.strip().split(",")[2] for line in lines]
-    (here / "bare.csv").write_text("a,a\n" + "".join(line.rsplit(",", 1)[0] + "\n" for line in lines))
-    assert [p["probabilities"] for p in ask("equal", "bare.csv")] == said
-    (here / "one.csv").write_text("a,b,art\n1,2,cat\n")
-    assert "one.csv has 1 column 'a', of which the network takes 2; it has the columns a, b, art: add" in refused(
+    (working_folder / "bare.csv").write_text("a,a\n" + "".join(line.rsplit(",", 1)[0] + "\n" for line in lines))
+    assert [p["probabilities"] for p in run_predict("equal", "bare.csv")] == expected_values
+    (working_folder / "one.csv").write_text("a,b,art\n1,2,cat\n")
+    assert "one.csv has 1 column 'a', of which the network takes 2; it has the columns a, b, art: add" in error_message(
         "equal", "one.csv"
     )
-    assert "label" not in ask("same", "bare.csv")[0]
-    assert "same.csv has 3 columns 'a', of which the network takes 2" in refused("same", "same.csv")
+    assert "label" not in run_predict("same", "bare.csv")[0]
+    assert "same.csv has 3 columns 'a', of which the network takes 2" in error_message("same", "same.csv")
 
 
 @pytest.mark.parametrize("missing", ["", "?", " NA "])
-def test_predict_table_rows_without_label_have_none(here, runs, ask, table, missing, capsys):
-    """A column of the label that is empty throughout is none."""
+def test_predict_table_rows_without_label_have_none(working_folder, runs, run_predict, table, missing, capsys):
+    """A label column without any value counts as no label."""
     rows = [",".join(row[:3]) for row in table]
-    (here / "bare.csv").write_text("a,b,c\n" + "".join(f"{row}\n" for row in rows))
-    said = [p["probabilities"] for p in ask("table", "bare.csv")]
-    (here / "none.csv").write_text(TABLE_HEADER + "".join(f"{row},{missing}\n" for row in rows))
-    found = ask("table", "none.csv")
-    assert [p["probabilities"] for p in found] == said
+    (working_folder / "bare.csv").write_text("a,b,c\n" + "".join(f"{row}\n" for row in rows))
+    expected_values = [p["probabilities"] for p in run_predict("table", "bare.csv")]
+    (working_folder / "none.csv").write_text(TABLE_HEADER + "".join(f"{row},{missing}\n" for row in rows))
+    found = run_predict("table", "none.csv")
+    assert [p["probabilities"] for p in found] == expected_values
     assert "label" not in found[0]
     labels = [row[3] if i % 2 else missing for i, row in enumerate(table)]
-    (here / "some.csv").write_text(
+    (working_folder / "some.csv").write_text(
         TABLE_HEADER + "".join(f"{row},{art}\n" for row, art in zip(rows, labels, strict=True))
     )
-    found = ask("table", "some.csv")
-    assert [p["probabilities"] for p in found] == said
+    found = run_predict("table", "some.csv")
+    assert [p["probabilities"] for p in found] == expected_values
     assert [p["label"] for p in found] == [row[3] if i % 2 else None for i, row in enumerate(table)]
     assert predict.main(["table", "some.csv", "--runs-dir", str(runs)]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -383,49 +384,49 @@ def test_predict_table_rows_without_label_have_none(here, runs, ask, table, miss
     assert lines[2].split()[-1] == table[1][3]
 
 
-def test_predict_table_rows_without_all_targets_have_no_label(here, runs, ask, capsys):
-    (here / "rows.csv").write_text("a,b,c\n1,2,3\n4,5,6\n7,8,9\n")
-    said = [p["values"] for p in ask("line", "rows.csv")]
-    (here / "some.csv").write_text("near,far,1,2,3\n5,,1,2,3\n6,7,4,5,6\n?,?,7,8,9\n")
-    found = ask("line", "some.csv")
-    assert [p["values"] for p in found] == said
+def test_predict_table_rows_without_all_targets_have_no_label(working_folder, runs, run_predict, capsys):
+    (working_folder / "rows.csv").write_text("a,b,c\n1,2,3\n4,5,6\n7,8,9\n")
+    expected_values = [p["values"] for p in run_predict("line", "rows.csv")]
+    (working_folder / "some.csv").write_text("near,far,1,2,3\n5,,1,2,3\n6,7,4,5,6\n?,?,7,8,9\n")
+    found = run_predict("line", "some.csv")
+    assert [p["values"] for p in found] == expected_values
     assert [p["label"] for p in found] == [None, {"near": 6, "far": 7}, None]
     assert predict.main(["line", "some.csv", "--runs-dir", str(runs)]) == 0
     assert [len(line.split()) for line in capsys.readouterr().out.splitlines()[1:]] == [7, 11, 7]
 
 
-def test_predict_one_hot_labels_become_class_names(here, runs, ask):
+def test_predict_one_hot_labels_become_class_names(working_folder, runs, run_predict):
     rows = np.random.default_rng(2).normal(0, 1, (60, 3))
     cat = (rows[:, 0] > 0).astype(int)
     lines = [f"{a},{b},{c},{k},{1 - k}\n" for (a, b, c), k in zip(rows, cat, strict=True)]
-    (here / "oh.csv").write_text("a,b,c,cat,dog\n" + "".join(lines))
+    (working_folder / "oh.csv").write_text("a,b,c,cat,dog\n" + "".join(lines))
     np.savez("oh.npz", x=rows, y=np.column_stack([cat, 1 - cat]))
     quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "-e", "1", "--validation", "0"]
-    words = ["--name", "onehot", "--data", str(here / "oh.csv"), "--label", "cat,dog"]
+    words = ["--name", "onehot", "--data", str(working_folder / "oh.csv"), "--label", "cat,dog"]
     assert train.main([*quick, *words, "-o", str(runs)]) == 0
     for name in ("oh.csv", "oh.npz"):
-        assert [p["label"] for p in ask("onehot", name)] == ["cat" if k else "dog" for k in cat]
-    (here / "bare.csv").write_text("".join(lines))
+        assert [p["label"] for p in run_predict("onehot", name)] == ["cat" if k else "dog" for k in cat]
+    (working_folder / "bare.csv").write_text("".join(lines))
     assert run_cli(predict.main, ["onehot", "bare.csv", "--label", "4,5", "--runs-dir", str(runs)]) == 0
 
 
-def test_predict_tie_answers_first_class(here, ask, runs):
-    """A network of one class has no runner-up."""
+def test_predict_tie_answers_first_class(working_folder, run_predict, runs):
+    """A network with a single class has no runner-up."""
     for name, outputs in (("tie", 3), ("one", 1)):
-        (here / name).mkdir()
-        np.save(here / name / "weightlayer1.npy", np.zeros((outputs, 784)))
-        np.save(here / name / "biaslayer1.npy", np.zeros((outputs, 1)))
+        (working_folder / name).mkdir()
+        np.save(working_folder / name / "weightlayer1.npy", np.zeros((outputs, 784)))
+        np.save(working_folder / name / "biaslayer1.npy", np.zeros((outputs, 1)))
     np.savez("x.npz", x=np.ones((1, 784), np.uint8))
-    said = [predicting(runs, name, "x.npz", "--json") for name in ("tie", "one")]
-    tie, one = (json.loads(done.stdout)["predictions"][0] for done in said)
+    processes = [predict_stdin(runs, name, "x.npz", "--json") for name in ("tie", "one")]
+    tie, one = (json.loads(done.stdout)["predictions"][0] for done in processes)
     assert (tie["answer"], tie["runner_up"]) == ("0", "1")
     assert (one["answer"], one["probability"], one["runner_up"]) == ("0", 1.0, None)
 
 
-def test_predict_raw_picture_equals_array(here, ask, digits):
+def test_predict_raw_picture_equals_array(working_folder, run_predict, digits):
     Image.fromarray(digits[3]).save("raw.png")
     np.savez("raw.npz", x=digits[3:4])
-    [raw], [row] = ask("digits", "raw.png", "--raw"), ask("digits", "raw.npz")
+    [raw], [row] = run_predict("digits", "raw.png", "--raw"), run_predict("digits", "raw.npz")
     assert raw["probabilities"] == row["probabilities"]
     assert raw["notes"] == []
 
@@ -476,41 +477,43 @@ def cut_png(path):
         ("bands", "a.pdf", lambda p: p.write_bytes(b"%PDF-1.4"), "a.pdf is a PDF"),
     ],
 )  # fmt: skip
-def test_predict_unsuitable_input_is_exit_3(here, refused, run, name, make, words):
-    make(here / name)
-    sentence = refused(run, name)
+def test_predict_unsuitable_input_is_exit_3(working_folder, error_message, run, name, make, words):
+    make(working_folder / name)
+    sentence = error_message(run, name)
     assert words in sentence
     assert "np." not in sentence
 
 
 @pytest.fixture
-def ask_partly(runs, capsys):
-    """`ask_partly(run, *words)` -> the object of --json and stderr, where some file cannot be used."""
+def run_predict_partly(runs, capsys):
+    """Return a function that predicts with some unusable files and returns the --json object and stderr."""
 
-    def ask_partly(run, *words):
+    def run_predict_partly(run, *words):
         capsys.readouterr()
         assert run_cli(predict.main, [run, *map(str, words), "--runs-dir", str(runs), "--json"]) == 3
         out, err = capsys.readouterr()
         return json.loads(out), err
 
-    return ask_partly
+    return run_predict_partly
 
 
-def test_predict_numbers_too_large_reports_file_and_row(here, ask_partly):
+def test_predict_numbers_too_large_reports_file_and_row(working_folder, run_predict_partly):
     np.savez("good.npz", x=np.ones((3, 3)))
     np.savez("bad.npz", x=[[1, 2, 3], [1, 1e300, 3], [1e300, 2, 3]])
-    result, err = ask_partly("line", "good.npz", "bad.npz", "good.npz")
+    result, err = run_predict_partly("line", "good.npz", "bad.npz", "good.npz")
     assert [(p["file"], p["row"]) for p in result["predictions"]] == [("good.npz", row) for row in (1, 2, 3, 1, 2, 3)]
     assert [error["file"] for error in result["errors"]] == ["bad.npz"]
     assert "bad.npz, row 2 holds numbers too large" in err
 
 
-def test_predict_unreadable_file_keeps_answers_of_others(here, runs, ask, ask_partly, capsys, digits):
+def test_predict_unreadable_file_keeps_answers_of_others(
+    working_folder, runs, run_predict, run_predict_partly, capsys, digits
+):
     Image.fromarray(digits[0]).save("seven.png")
-    (here / "poem.png").write_text("a poem")
+    (working_folder / "poem.png").write_text("a poem")
     np.savez("rows.npz", x=digits[:2])
-    good = ask("digits", "seven.png", "rows.npz")
-    result, err = ask_partly("digits", "gone.png", "seven.png", "poem.png", "rows.npz")
+    good = run_predict("digits", "seven.png", "rows.npz")
+    result, err = run_predict_partly("digits", "gone.png", "seven.png", "poem.png", "rows.npz")
     assert result["predictions"] == good
     assert [error["file"] for error in result["errors"]] == ["gone.png", "poem.png"]
     assert err.splitlines() == [f"error: {error['message']}" for error in result["errors"]]
@@ -520,8 +523,8 @@ def test_predict_unreadable_file_keeps_answers_of_others(here, runs, ask, ask_pa
     assert err.startswith("error: poem.png is not a picture")
 
 
-def test_predict_every_file_unreadable_gives_only_errors(here, runs, ask_partly, capsys):
-    result, err = ask_partly("digits", "gone.png", "lost.csv")
+def test_predict_every_file_unreadable_gives_only_errors(working_folder, runs, run_predict_partly, capsys):
+    result, err = run_predict_partly("digits", "gone.png", "lost.csv")
     assert result["predictions"] == []
     assert len(result["errors"]) == err.count("\n") == 2
     assert run_cli(predict.main, ["digits", "gone.png", "lost.csv", "--show", "--runs-dir", str(runs)]) == 3
@@ -530,16 +533,16 @@ def test_predict_every_file_unreadable_gives_only_errors(here, runs, ask_partly,
     assert err.count("error: there is nothing at") == 2
 
 
-def test_predict_unreadable_picture_in_folder_keeps_the_others(here, ask_partly, digits):
-    (here / "mixed").mkdir()
-    Image.fromarray(digits[0]).save(here / "mixed" / "1.png")
-    (here / "mixed" / "2.png").write_text("a poem")
-    result, _ = ask_partly("digits", "mixed")
+def test_predict_unreadable_picture_in_folder_keeps_the_others(working_folder, run_predict_partly, digits):
+    (working_folder / "mixed").mkdir()
+    Image.fromarray(digits[0]).save(working_folder / "mixed" / "1.png")
+    (working_folder / "mixed" / "2.png").write_text("a poem")
+    result, _ = run_predict_partly("digits", "mixed")
     assert [p["file"] for p in result["predictions"]] == [os.path.join("mixed", "1.png")]
     assert [error["file"] for error in result["errors"]] == [os.path.join("mixed", "2.png")]
 
 
-def test_predict_show_draws_only_readable_files(here, runs, capsys, digits):
+def test_predict_show_draws_only_readable_files(working_folder, runs, capsys, digits):
     Image.fromarray(digits[0]).save("seven.png")
     assert run_cli(predict.main, ["digits", "gone.png", "seven.png", "--show", "--runs-dir", str(runs)]) == 3
     out, err = capsys.readouterr()
@@ -548,43 +551,43 @@ def test_predict_show_draws_only_readable_files(here, runs, capsys, digits):
     assert err == f"error: there is nothing at gone.png; {EXPECTED}\n"
 
 
-def test_predict_unreadable_standard_input_keeps_answers_of_files(here, runs, digits):
+def test_predict_unreadable_standard_input_keeps_answers_of_files(working_folder, runs, digits):
     Image.fromarray(digits[0]).save("seven.png")
-    done = predicting(runs, "digits", "-", "seven.png", "--json", content=b"1,2\n3,4\n")
+    done = predict_stdin(runs, "digits", "-", "seven.png", "--json", content=b"1,2\n3,4\n")
     result = json.loads(done.stdout)
     assert done.returncode == 3
-    assert answers(result["predictions"]) == ["7"]
+    assert predicted_classes(result["predictions"]) == ["7"]
     assert result["errors"][0]["file"] == "-"
     assert result["errors"][0]["message"].startswith("standard input, line 1 has 2 columns")
     np.savez("broken.npz", x=np.ones((2, 5)))
-    (here / "broken.idx").write_bytes(idx_bytes(np.zeros((2, 28, 28), np.uint8))[:-1])
+    (working_folder / "broken.idx").write_bytes(idx_bytes(np.zeros((2, 28, 28), np.uint8))[:-1])
     for name in ("broken.npz", "broken.idx"):
-        done = predicting(runs, "digits", "-", content=(here / name).read_bytes())
+        done = predict_stdin(runs, "digits", "-", content=(working_folder / name).read_bytes())
         assert done.returncode == 3
         assert done.stderr.startswith(b"error: standard input "), done.stderr
 
 
 @pytest.mark.parametrize("shape", [(6, 5, 3), (3, 6, 5), (6, 5, 4)])
-def test_predict_colour_network_refuses_picture_files(here, runs, refused, shape):
-    """Not picture files, which are taken as shades of grey; whether it is axis first or last is not known."""
+def test_predict_colour_network_refuses_picture_files(working_folder, runs, error_message, shape):
+    """Image files are read as greyscale, and the position of the colour axis in the network's input is unknown."""
     np.savez("colour.npz", x=np.random.default_rng(1).integers(0, 256, (20, *shape), np.uint8), y=[0, 1] * 10)
     quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "-e", "1", "--validation", "0"]
     words = ["--name", "x".join(map(str, shape)), "--data", "colour.npz", "--hidden", "4", "-o", str(runs)]
     assert train.main([*quick, *words]) == 0
     Image.new("RGB", (5, 6)).save("a.png")
-    sentence = refused("x".join(map(str, shape)), "a.png")
+    sentence = error_message("x".join(map(str, shape)), "a.png")
     assert (
         f"a.png is a picture, the network learned from arrays of {'x'.join(map(str, shape))} numbers, as of" in sentence
     )
     assert "pictures in colour; give such arrays (.npz): picture files are read in grey only" in sentence
 
 
-def test_predict_unknown_run_is_exit_7(here, refused):
-    assert "there is nothing at ''; expected a picture" in refused("digits", "")
-    assert "there is no run 'nobody'" in refused("nobody", "x.png", code=7)
+def test_predict_unknown_run_is_exit_7(working_folder, error_message):
+    assert "there is nothing at ''; expected a picture" in error_message("digits", "")
+    assert "there is no run 'nobody'" in error_message("nobody", "x.png", code=7)
 
 
-def test_predict_show_draws_network_input(here, runs, capsys, monkeypatch, digits):
+def test_predict_show_draws_network_input(working_folder, runs, capsys, monkeypatch, digits):
     Image.fromarray(digits[0]).save("a.png")
     monkeypatch.setenv("COLUMNS", "100")
     assert predict.main(["digits", "a.png", "--raw", "--show", "--runs-dir", str(runs)]) == 0
@@ -602,7 +605,7 @@ def test_predict_show_draws_network_input(here, runs, capsys, monkeypatch, digit
     assert "leave --show out" in capsys.readouterr().err
 
 
-def test_predict_show_with_json_draws_on_stderr(here, runs, capsys, digits):
+def test_predict_show_with_json_draws_on_stderr(working_folder, runs, capsys, digits):
     Image.fromarray(digits[0]).save("a.png")
     assert predict.main(["digits", "a.png", "--show", "--json", "--runs-dir", str(runs)]) == 0
     out, err = capsys.readouterr()
@@ -610,35 +613,35 @@ def test_predict_show_with_json_draws_on_stderr(here, runs, capsys, digits):
     assert "█" in err
 
 
-def predicting(runs, *words, content=None, **changes):
-    """The finished process of predict.py with bytes on its standard input."""
+def predict_stdin(runs, *words, content=None, **changes):
+    """Return a function that runs predict.py with bytes on standard input and returns the completed process."""
     command = [sys.executable, str(ROOT / "predict.py"), *map(str, words), "--runs-dir", str(runs)]
     return subprocess.run(
         command, env=environment(**changes), input=content, capture_output=True, timeout=60, check=False
     )
 
 
-def test_predict_standard_input_picture_or_table(here, runs, digits):
+def test_predict_standard_input_picture_or_table(working_folder, runs, digits):
     file = io.BytesIO()
     Image.fromarray(digits[0]).save(file, "PNG")
-    done = predicting(runs, "digits", "-", "--json", content=file.getvalue())
+    done = predict_stdin(runs, "digits", "-", "--json", content=file.getvalue())
     [p] = json.loads(done.stdout)["predictions"]
     assert (p["file"], p["row"], p["answer"]) == ("-", None, "7")
     rows = "\n".join(",".join(map(str, digit.ravel())) for digit in digits[:3]).encode()
-    done = predicting(runs, "digits", "-", "--json", content=rows)
+    done = predict_stdin(runs, "digits", "-", "--json", content=rows)
     assert [(p["file"], p["row"]) for p in json.loads(done.stdout)["predictions"]] == [("-", 1), ("-", 2), ("-", 3)]
-    done = predicting(runs, "line", "-", content=b"near,far,a,b,c\n1,2,3,4,5\n")
+    done = predict_stdin(runs, "line", "-", content=b"near,far,a,b,c\n1,2,3,4,5\n")
     assert b"standard input: the label is column 1 ('near'), column 2 ('far')" in done.stderr
     for content, words in ((b"", b"standard input is empty"), (b"1,2\n3,4\n", b"error: standard input, line 1 has 2")):
-        done = predicting(runs, "digits", "-", content=content)
+        done = predict_stdin(runs, "digits", "-", content=content)
         assert (done.returncode, done.stdout) == (3, b"")
         assert words in done.stderr
 
 
-def test_predict_any_locale_and_closed_streams(here, runs, digits):
+def test_predict_any_locale_and_closed_streams(working_folder, runs, digits):
     Image.fromarray(digits[0]).save("år \x1b[31m.png")
     words = (runs, "digits", "år \x1b[31m.png", "--show")
-    done = predicting(*words, LC_ALL="C", PYTHONIOENCODING="ascii")
+    done = predict_stdin(*words, LC_ALL="C", PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     assert b"@@" in done.stdout
     assert b"\x1b" not in done.stdout
@@ -653,13 +656,15 @@ def test_predict_any_locale_and_closed_streams(here, runs, digits):
     assert done.stderr.count(b"\n") == 1
 
 
-def test_predict_folder_reports_other_files(here, ask, refused, digits):
-    (here / "mixed").mkdir()
+def test_predict_folder_reports_other_files(working_folder, run_predict, error_message, digits):
+    (working_folder / "mixed").mkdir()
     for name in ("10.png", "9.png"):
-        Image.fromarray(digits[0]).save(here / "mixed" / name)
-    (here / "mixed" / "notes.txt").write_text("hello")
-    assert [p["file"] for p in ask("digits", "mixed")] == [os.path.join("mixed", n) for n in ("9.png", "10.png")]
-    assert ask.err == "Not read in mixed: notes.txt.\n"
-    (here / "above").mkdir()
-    (here / "mixed").rename(here / "above" / "mixed")
-    assert "above holds no picture; it holds mixed" in refused("digits", "above")
+        Image.fromarray(digits[0]).save(working_folder / "mixed" / name)
+    (working_folder / "mixed" / "notes.txt").write_text("hello")
+    assert [p["file"] for p in run_predict("digits", "mixed")] == [
+        os.path.join("mixed", n) for n in ("9.png", "10.png")
+    ]
+    assert run_predict.err == "Not read in mixed: notes.txt.\n"
+    (working_folder / "above").mkdir()
+    (working_folder / "mixed").rename(working_folder / "above" / "mixed")
+    assert "above holds no picture; it holds mixed" in error_message("digits", "above")

@@ -1,4 +1,4 @@
-"""--resume at the door: what it says, what it refuses, what it leaves in the files."""
+"""train.py --resume: its messages, the requests it rejects, and the files it writes."""
 
 import csv
 import json
@@ -23,7 +23,7 @@ from tests.cli.commands import ROOT, environment, running_process, write_dataset
 
 @pytest.fixture
 def data_file(tmp_path, monkeypatch):
-    """A data file, and the folder of its runs as the working folder; one step for each call."""
+    """Write a data file and change to the folder of its runs; each backend call runs one step."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("lagvis.training.plan.CALL_SECONDS", 1e-9)
     return write_dataset(tmp_path / "data.npz")
@@ -33,7 +33,7 @@ def train(*flags):
     return run_cli(main, ["--device", "cpu", "--no-plots", *map(str, flags)])
 
 
-def new(data_file, *flags):
+def train_new(data_file, *flags):
     keys = ("--hidden", "4", "-b", "100", "--validation", "40", "--sched", "constant", "--lr", "0.02")
     return train("--data", data_file, *keys, "--name", "run", "--quiet", *flags)
 
@@ -48,7 +48,7 @@ def files(folder="runs/run"):
 
 
 def test_resume_finished_run_changes_nothing(data_file, capsys):
-    assert new(data_file, "-e", "2") == 0
+    assert train_new(data_file, "-e", "2") == 0
     before = files()
     capsys.readouterr()
     assert train("--resume", "run", "--json") == 0
@@ -63,7 +63,7 @@ def test_resume_finished_run_changes_nothing(data_file, capsys):
 @pytest.mark.parametrize("lost", [["last.safetensors"], ["last.safetensors", "best.safetensors"]])
 @pytest.mark.parametrize("epochs", ["1", "2"])
 def test_resume_missing_checkpoint_exits_7_and_changes_nothing(data_file, capsys, lost, epochs):
-    assert new(data_file, "-e", epochs) == 0
+    assert train_new(data_file, "-e", epochs) == 0
     for name in lost:
         os.unlink(f"runs/run/{name}")
     before = files()
@@ -76,7 +76,7 @@ def test_resume_missing_checkpoint_exits_7_and_changes_nothing(data_file, capsys
 
 
 def test_resume_more_epochs_reports_the_learning_rate(data_file, capsys):
-    assert new(data_file, "-e", "2") == 0
+    assert train_new(data_file, "-e", "2") == 0
     capsys.readouterr()
     assert train("--resume", "run", "-e", "3", "--lr", "0.01") == 0
     assert (
@@ -90,7 +90,7 @@ def test_resume_more_epochs_reports_the_learning_rate(data_file, capsys):
 
 def test_resume_without_name_takes_the_newest_run(data_file, capsys):
     for name in ("older", "newer"):
-        assert new(data_file, "-e", "1", "--name", name) == 0
+        assert train_new(data_file, "-e", "1", "--name", name) == 0
         time.sleep(0.02)
     capsys.readouterr()
     assert train("--resume") == 0
@@ -116,7 +116,7 @@ def test_resume_without_name_takes_the_newest_run(data_file, capsys):
     ids=str,
 )
 def test_resume_invalid_request_is_one_sentence(data_file, capsys, flags, code, words):
-    assert new(data_file, "-e", "2") == 0
+    assert train_new(data_file, "-e", "2") == 0
     write_dataset(data_file.with_name("other.npz"), rows=500)
     before = files()
     capsys.readouterr()
@@ -132,7 +132,7 @@ def test_resume_invalid_request_is_one_sentence(data_file, capsys, flags, code, 
 
 
 def test_resume_moved_data_are_accepted(data_file, capsys):
-    assert new(data_file, "-e", "1") == 0
+    assert train_new(data_file, "-e", "1") == 0
     os.mkdir("elsewhere")
     shutil.move(data_file, "elsewhere/data.npz")
     assert train("--resume", "run", "-e", "2", "--quiet") == 3
@@ -140,7 +140,7 @@ def test_resume_moved_data_are_accepted(data_file, capsys):
 
 
 def test_resume_other_threads_reports_different_bytes(data_file, capsys):
-    assert new(data_file, "-e", "1", "--threads", "1") == 0
+    assert train_new(data_file, "-e", "1", "--threads", "1") == 0
     capsys.readouterr()
     assert train("--resume", "run", "-e", "2", "--threads", "2") == 0
     assert "threads 1 -> 2: the bytes will differ from those of an unbroken run." in capsys.readouterr().err
@@ -151,7 +151,7 @@ def test_resume_other_threads_reports_different_bytes(data_file, capsys):
 @pytest.mark.parametrize("name", ["torch", "jax"])
 def test_resume_keeps_the_backend_unless_another_is_named(data_file, capsys, name):
     pytest.importorskip(name)
-    assert new(data_file, "-e", "1", "--backend", name) == 0
+    assert train_new(data_file, "-e", "1", "--backend", name) == 0
     assert train("--resume", "run", "-e", "2", "--quiet") == 0
     assert json.loads(Path("runs/run/environment.json").read_text())["backend"] == name
     capsys.readouterr()
@@ -160,27 +160,27 @@ def test_resume_keeps_the_backend_unless_another_is_named(data_file, capsys, nam
     assert [row[0] for row in metrics()] == ["epoch", "1", "2", "3"]
 
 
-# --- metrics.csv over everything that may happen (CASES: killed, half a row)
+# --- metrics.csv after interruptions and damage (CASES: interrupt_after, half a row)
 
 
 @pytest.mark.parametrize("tail", ["3,0.1", "3,9,280", "\n", "2,6,560,0.02,1,1,1,1,1,1\n", "3,9,840,0.02,1,1,1,1,1,1\n"])
 def test_resume_metrics_hold_every_epoch_once(data_file, tail):
-    assert new(data_file, "-e", "5") == 0
-    whole = [row[:-1] for row in metrics()]
+    assert train_new(data_file, "-e", "5") == 0
+    expected = [row[:-1] for row in metrics()]
     shutil.rmtree("runs/run")
-    assert new(data_file, "-e", "2") == 0
+    assert train_new(data_file, "-e", "2") == 0
     with open("runs/run/metrics.csv", "a") as file:
         file.write(tail)
     assert train("--resume", "run", "-e", "5", "--quiet") == 0
     assert metrics()[0] == list(COLUMNS)
-    assert [row[:-1] for row in metrics()] == whole
+    assert [row[:-1] for row in metrics()] == expected
     seconds = [float(row[-1]) for row in metrics()[1:]]
     assert seconds == sorted(seconds)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"epoch,st", b"\xff\xfe\0", b"epoch\n1,2\n"])
 def test_resume_lost_metrics_cost_their_rows_only(data_file, content):
-    assert new(data_file, "-e", "2") == 0
+    assert train_new(data_file, "-e", "2") == 0
     os.unlink("runs/run/metrics.csv")
     if content is not None:
         with open("runs/run/metrics.csv", "wb") as file:
@@ -192,7 +192,7 @@ def test_resume_lost_metrics_cost_their_rows_only(data_file, content):
 @pytest.mark.parametrize("name", ["environment.json", "report.json"])
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[1]", b"\xff"])
 def test_resume_broken_json_file_is_rewritten(data_file, name, content):
-    assert new(data_file, "-e", "2") == 0
+    assert train_new(data_file, "-e", "2") == 0
     os.unlink(f"runs/run/{name}")
     if content is not None:
         with open(f"runs/run/{name}", "wb") as file:
@@ -202,7 +202,7 @@ def test_resume_broken_json_file_is_rewritten(data_file, name, content):
 
 
 def test_resume_without_report_writes_the_same_report(data_file, capsys):
-    assert new(data_file, "-e", "2") == 0
+    assert train_new(data_file, "-e", "2") == 0
     report = json.loads(Path("runs/run/report.json").read_text())
     os.unlink("runs/run/report.json")
     assert train("--resume", "run", "--quiet") == 0
@@ -212,7 +212,7 @@ def test_resume_without_report_writes_the_same_report(data_file, capsys):
 
 
 def test_resume_writes_missing_best_checkpoint(data_file):
-    assert new(data_file, "-e", "2") == 0
+    assert train_new(data_file, "-e", "2") == 0
     best = Path("runs/run/best.safetensors").read_bytes()
     os.unlink("runs/run/best.safetensors")
     os.unlink("runs/run/report.json")
@@ -226,7 +226,7 @@ def read_checkpoint_of(name):
 
 
 def test_resume_diverged_run_with_smaller_lr_continues(data_file, capsys):
-    assert new(data_file, "-e", "2") == 0
+    assert train_new(data_file, "-e", "2") == 0
     assert train("--resume", "run", "-e", "4", "--lr", "1e30", "--quiet") == 6
     err = capsys.readouterr().err
     assert "Try --lr 1e+29. last.safetensors holds step 6, of epoch 2." in err
@@ -235,15 +235,14 @@ def test_resume_diverged_run_with_smaller_lr_continues(data_file, capsys):
     assert [row[0] for row in metrics()] == ["epoch", "1", "2", "3", "4"]
 
 
-# --- broken, foreign, in use
+# --- checkpoints that are broken, of another run, or in use
 
 
 @pytest.mark.parametrize("content", [b"", b"random bytes", None])
 def test_resume_broken_checkpoint_exits_7_and_keeps_it(data_file, capsys, content):
-    assert new(data_file, "-e", "2") == 0
+    assert train_new(data_file, "-e", "2") == 0
     path = "runs/run/last.safetensors"
-    whole = Path(path).read_bytes()
-    broken = bytearray(whole)
+    broken = bytearray(Path(path).read_bytes())
     broken[-5] ^= 1
     content = bytes(broken) if content is None else content
     Path(path).write_bytes(content)
@@ -267,7 +266,7 @@ def test_resume_run_in_use_exits_7_until_its_process_ends(data_file):
         assert "another process is training in" in second.stderr
         assert second.stderr.count("\n") == 1
         assert first.poll() is None
-        # whoever holds the lock is killed, and with it the lock
+        # killing the process releases its lock
         first.send_signal(signal.SIGKILL)
         first.wait()
     epochs = len(metrics()) - 1
@@ -280,7 +279,7 @@ def test_resume_run_in_use_exits_7_until_its_process_ends(data_file):
 
 
 def test_resume_broken_recipe_exits_2(data_file, capsys):
-    assert new(data_file, "-e", "2") == 0
+    assert train_new(data_file, "-e", "2") == 0
     Path("runs/run/recipe.toml").write_text("lr = [")
     assert train("--resume", "run") == 2
     assert "is not TOML" in capsys.readouterr().err
@@ -290,37 +289,37 @@ def test_checkpoint_every_writes_within_the_epoch(data_file, monkeypatch):
     from lagvis.storage import run_folder
 
     steps = []
-    whole = run_folder.write_checkpoint
+    original = run_folder.write_checkpoint
     monkeypatch.setattr(
         run_folder,
         "write_checkpoint",
-        lambda path, c, also=None: steps.append((path.name, c.epoch, c.step)) or whole(path, c, also),
+        lambda path, c, also=None: steps.append((path.name, c.epoch, c.step)) or original(path, c, also),
     )
-    assert new(data_file, "-e", "1", "-b", "40", "--checkpoint-every", "3") == 0
-    # seven steps an epoch
+    assert train_new(data_file, "-e", "1", "-b", "40", "--checkpoint-every", "3") == 0
+    # seven steps per epoch
     assert steps == [
         ("last.safetensors", 0, 3), ("last.safetensors", 0, 6), ("last.safetensors", 1, 7),
     ]  # fmt: skip
     steps.clear()
     clock = iter(np.arange(0.0, 1e6, 40.0))
     monkeypatch.setattr("lagvis.storage.run_folder.time.monotonic", lambda: next(clock))
-    assert new(data_file, "-e", "1", "-b", "40", "--checkpoint-every", "2m", "--name", "minutes") == 0
+    assert train_new(data_file, "-e", "1", "-b", "40", "--checkpoint-every", "2m", "--name", "minutes") == 0
     assert steps[0][2] in (2, 3)
     assert len(steps) in (3, 4)
 
 
-# --- what a reviewer found
+# --- regression tests of faults found in review
 
 
 @pytest.mark.parametrize("validation", ["150", "200"])
 def test_resume_large_validation_part_is_kept(data_file, validation):
-    assert new(data_file, "-e", "1", "--validation", validation) == 0
+    assert train_new(data_file, "-e", "1", "--validation", validation) == 0
     assert f"validation = {validation}" in Path("runs/run/recipe.toml").read_text()
     assert train("--resume", "run", "-e", "2", "--quiet") == 0
-    assert new(data_file, "-e", "2", "--validation", validation, "--name", "whole") == 0
-    assert files()["last.safetensors"] == files("runs/whole")["last.safetensors"]
-    assert train("--recipe", "runs/whole/recipe.toml", "--name", "again", "--quiet") == 0
-    assert files("runs/again")["last.safetensors"] == files("runs/whole")["last.safetensors"]
+    assert train_new(data_file, "-e", "2", "--validation", validation, "--name", "uninterrupted") == 0
+    assert files()["last.safetensors"] == files("runs/uninterrupted")["last.safetensors"]
+    assert train("--recipe", "runs/uninterrupted/recipe.toml", "--name", "again", "--quiet") == 0
+    assert files("runs/again")["last.safetensors"] == files("runs/uninterrupted")["last.safetensors"]
 
 
 def test_train_reduced_validation_part_is_recorded(data_file, capsys):
@@ -330,15 +329,15 @@ def test_train_reduced_validation_part_is_recorded(data_file, capsys):
 
 
 def test_train_diverged_keeps_newest_checkpoint_of_the_epoch(data_file, capsys):
-    # warm-up from 0 to an absurd rate: the first steps are fine
+    # warm-up from 0 to a huge learning rate: the first steps are finite
     flags = ("--sched", "linear", "--warmup", "0.99", "--lr", "1e30", "-b", "10", "-e", "1", "--checkpoint-every", "1")
-    assert new(data_file, *flags) == 6
+    assert train_new(data_file, *flags) == 6
     steps = int(capsys.readouterr().err.split("holds step ")[1].split(",")[0])
     assert read_checkpoint_of("last").step == steps > 0
 
 
 def test_resume_report_of_fewer_epochs_is_replaced(data_file, monkeypatch, capsys):
-    assert new(data_file, "-e", "1") == 0
+    assert train_new(data_file, "-e", "1") == 0
     old = Path("runs/run/report.json").read_bytes()
     assert train("--resume", "run", "-e", "3", "--quiet") == 0
     new_report = json.loads(Path("runs/run/report.json").read_text())
@@ -360,7 +359,7 @@ def test_resume_report_of_fewer_epochs_is_replaced(data_file, monkeypatch, capsy
     ],
 )
 def test_resume_files_edited_by_hand_work(data_file, capsys, name, content):
-    assert new(data_file, "-e", "2") == 0
+    assert train_new(data_file, "-e", "2") == 0
     Path("runs/run", name).write_text(content)
     capsys.readouterr()
     assert train("--resume", "run", "-e", "3") == 0
@@ -372,7 +371,7 @@ def test_resume_files_edited_by_hand_work(data_file, capsys, name, content):
 
 
 def test_resume_changed_data_exits_3_without_environment(data_file, capsys):
-    assert new(data_file, "-e", "1") == 0
+    assert train_new(data_file, "-e", "1") == 0
     Path("runs/run/environment.json").write_text("{")
     write_dataset(data_file, rows=404)
     capsys.readouterr()
@@ -381,20 +380,20 @@ def test_resume_changed_data_exits_3_without_environment(data_file, capsys):
 
 
 def test_resume_name_prefers_a_run_to_an_empty_folder(data_file):
-    assert new(data_file, "-e", "1") == 0
+    assert train_new(data_file, "-e", "1") == 0
     os.mkdir("run")
     assert train("--resume", "run", "-e", "2", "--quiet") == 0
 
 
 def test_resume_file_instead_of_folder_names_the_folder(data_file, capsys):
-    assert new(data_file, "-e", "1") == 0
+    assert train_new(data_file, "-e", "1") == 0
     capsys.readouterr()
     assert train("--resume", "runs/run/last.safetensors", "-e", "2") == 7
     assert f"a run is resumed by its folder, here {Path('runs/run').absolute()}" in capsys.readouterr().err
 
 
 def test_resume_moved_run_reports_its_new_path(data_file, capsys):
-    assert new(data_file, "-e", "1") == 0
+    assert train_new(data_file, "-e", "1") == 0
     os.rename("runs/run", "runs/moved")
     capsys.readouterr()
     assert train("--resume", "moved", "--json", "--quiet") == 0
@@ -408,7 +407,7 @@ def test_resume_infinite_loss_is_null_in_json(tmp_path, monkeypatch, capsys):
     np.savez("line.npz", x=x, y=y)
     assert train("--data", "line.npz", "--loss", "mse", "--hidden", "none", "-e", "1", "--name", "run", "--quiet") == 0
     rows = metrics()
-    rows[1][COLUMNS.index("validation_loss")] = "inf"
+    rows[1][rows[0].index("validation_loss")] = "inf"
     Path("runs/run/metrics.csv").write_text("".join(",".join(row) + "\n" for row in rows))
     os.unlink("runs/run/report.json")
     capsys.readouterr()
@@ -417,25 +416,25 @@ def test_resume_infinite_loss_is_null_in_json(tmp_path, monkeypatch, capsys):
 
 
 def test_init_from_killed_before_first_epoch_gives_the_same_run(data_file, monkeypatch):
-    assert new(data_file, "-e", "1", "--name", "first") == 0
+    assert train_new(data_file, "-e", "1", "--name", "first") == 0
     flags = ["--data", data_file, "--init-from", "first", "--quiet", "--validation", "40"]
-    assert train(*flags, "-e", "2", "--name", "whole") == 0
+    assert train(*flags, "-e", "2", "--name", "uninterrupted") == 0
     for last_written in ("environment.json", "metrics.csv", "last.safetensors", "recipe.toml"):
         name = last_written.split(".")[0]
         from lagvis.storage import atomic, run_folder
 
-        def killed(path, content, whole=atomic.replace_file, at=last_written):
-            whole(path, content)
+        def interrupt_after(path, content, original=atomic.replace_file, at=last_written):
+            original(path, content)
             if path.name == at:
                 raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(run_folder, "replace_file", killed)
-            patch.setattr("lagvis.storage.checkpoint_file.replace_file", killed)
+            patch.setattr(run_folder, "replace_file", interrupt_after)
+            patch.setattr("lagvis.storage.checkpoint_file.replace_file", interrupt_after)
             assert train(*flags, "-e", "2", "--name", name) == 130
         begun = Path(f"runs/{name}/recipe.toml").exists()
         assert train(*(["--resume", name, "--quiet"] if begun else [*flags, "-e", "2", "--name", name])) == 0
-        assert files_equal(name, "whole")
+        assert files_equal(name, "uninterrupted")
 
 
 def files_equal(a, b):
@@ -443,7 +442,7 @@ def files_equal(a, b):
 
 
 def test_train_name_too_long_exits_2(data_file, capsys):
-    assert new(data_file, "--name", "x" * 300) == 2
+    assert train_new(data_file, "--name", "x" * 300) == 2
     assert "shorten it" in capsys.readouterr().err
 
 
@@ -470,20 +469,20 @@ def test_train_ignored_sigint_stays_ignored(data_file):
     assert process.returncode == 143, err
 
 
-# --- pictures
+# --- plots
 
 
 @pytest.fixture
-def drawn(data_file, monkeypatch):
-    """A finished run with its pictures, small ones, and the bytes of all its files."""
+def files_with_plots(data_file, monkeypatch):
+    """Train a run with small plots and return the bytes of all its files."""
     monkeypatch.setattr("lagvis.report.plots.figure.DPI", 20)
     flags = ("--data", data_file, "--hidden", "4", "-e", "1", "--validation", "40", "--name", "run", "--quiet")
     assert run_cli(main, ["--device", "cpu", *map(str, flags)]) == 0
-    assert len(whole()) > 10
-    return whole()
+    assert len(run_files()) > 10
+    return run_files()
 
 
-def whole():
+def run_files():
     return {str(path): path.read_bytes() for path in sorted(Path("runs/run").rglob("*")) if path.is_file()}
 
 
@@ -495,29 +494,31 @@ LACKING = {"plots": ("plots",), "one": ("plots/curves.png",), "page": ("report.h
 
 
 @pytest.mark.parametrize("lacking", LACKING)
-def test_resume_draws_missing_files_only(drawn, capsys, lacking):
+def test_resume_draws_missing_files_only(files_with_plots, capsys, lacking):
     for name in LACKING[lacking]:
         path = Path("runs/run", name)
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    there = {name: os.stat(name).st_mtime_ns for name in whole() if not name.endswith((".png", ".md", ".html"))}
+    there = {name: os.stat(name).st_mtime_ns for name in run_files() if not name.endswith((".png", ".md", ".html"))}
     capsys.readouterr()
     assert resume("--no-plots") == 0
     assert resume("--dry-run") == 0
-    assert whole() != drawn
+    assert run_files() != files_with_plots
     capsys.readouterr()
     assert resume("--json", "--quiet") == 0
-    assert json.loads(capsys.readouterr().out) == json.loads(drawn["runs/run/report.json"])
-    assert whole() == drawn
+    assert json.loads(capsys.readouterr().out) == json.loads(files_with_plots["runs/run/report.json"])
+    assert run_files() == files_with_plots
     assert {name: os.stat(name).st_mtime_ns for name in there} == there
 
 
-def test_resume_complete_report_is_not_drawn_again(drawn, monkeypatch):
-    monkeypatch.setattr("lagvis.cli.train.diagnose", lambda *_: pytest.fail("it is drawn already"))
+def test_resume_complete_report_is_not_drawn_again(files_with_plots, monkeypatch):
+    monkeypatch.setattr(
+        "lagvis.cli.train.diagnose", lambda *_: pytest.fail("the report is complete, nothing is to be drawn")
+    )
     assert resume("--quiet") == 0
-    assert whole() == drawn
+    assert run_files() == files_with_plots
 
 
-def test_resume_finished_run_without_data_prints_its_result(drawn, data_file, capsys):
+def test_resume_finished_run_without_data_prints_its_result(files_with_plots, data_file, capsys):
     os.unlink("runs/run/report.html")
     os.mkdir("elsewhere")
     shutil.move(data_file, "elsewhere/data.npz")
@@ -530,9 +531,9 @@ def test_resume_finished_run_without_data_prints_its_result(drawn, data_file, ca
     write_dataset(data_file, rows=404)
     assert resume() == 0
     assert "cannot be drawn: the data of this run have changed" in capsys.readouterr().err
-    assert "runs/run/report.html" not in whole()
+    assert "runs/run/report.html" not in run_files()
     assert resume("--data", "elsewhere/data.npz", "--quiet") == 0
-    assert whole() == drawn
+    assert run_files() == files_with_plots
 
 
 def test_run_folder_is_locked_until_plots_are_drawn(data_file, monkeypatch):
@@ -542,16 +543,16 @@ def test_run_folder_is_locked_until_plots_are_drawn(data_file, monkeypatch):
     monkeypatch.setattr("lagvis.report.plots.figure.DPI", 20)
     tried = []
 
-    def find(*arguments, whole=diagnostics.diagnose):
+    def diagnose_while_locked(*arguments, original=diagnostics.diagnose):
         half = Path("runs/run/plots/half.png.writing")
         half.parent.mkdir(exist_ok=True)
         half.touch()
         with pytest.raises(CheckpointError, match="another process is training in"):
             RunFolder.reopen(Path("runs/run"), CheckpointInterval())
         tried.append(half.exists())
-        return whole(*arguments)
+        return original(*arguments)
 
-    monkeypatch.setattr("lagvis.cli.train.diagnose", find)
+    monkeypatch.setattr("lagvis.cli.train.diagnose", diagnose_while_locked)
     flags = ("--data", data_file, "--hidden", "4", "-e", "1", "--validation", "40", "--name", "run", "--quiet")
     assert run_cli(main, ["--device", "cpu", *map(str, flags)]) == 0
     os.unlink("runs/run/report.html")
@@ -561,7 +562,7 @@ def test_run_folder_is_locked_until_plots_are_drawn(data_file, monkeypatch):
         pass
 
 
-# --- what fuzzing found (docs/fuzzing.md)
+# --- regression tests of faults found by fuzzing (docs/fuzzing.md)
 
 
 def change(name, **values):
@@ -575,14 +576,16 @@ WRONG = {"threads": "two", "backend": ["numpy"], "device": 3, "sha256": {"data.n
 
 @pytest.mark.parametrize("key", WRONG)
 def test_resume_environment_of_wrong_types_is_ignored(data_file, key):
-    assert new(data_file, "-e", "1") == 0
+    assert train_new(data_file, "-e", "1") == 0
     change("environment.json", **{key: WRONG[key]})
-    assert run_cli(main, ["--resume", "run", "-e", "2", "--quiet"]) == 0  # the device is that of the file
+    assert (
+        run_cli(main, ["--resume", "run", "-e", "2", "--quiet"]) == 0
+    )  # without --device: the device is read from the file
 
 
 @pytest.mark.parametrize("name", ["environment.json", "report.json"])
 def test_resume_deeply_nested_json_is_ignored(data_file, name):
-    assert new(data_file, "-e", "1") == 0
+    assert train_new(data_file, "-e", "1") == 0
     Path(f"runs/run/{name}").write_text("[" * 100_000)
     assert train("--resume", "run", "-e", "2", "--quiet") == 0
 
@@ -598,7 +601,7 @@ def test_resume_deeply_nested_json_is_ignored(data_file, name):
     ids=str,
 )  # fmt: skip
 def test_resume_damaged_report_is_rewritten(data_file, capsys, values):
-    assert new(data_file, "-e", "1") == 0
+    assert train_new(data_file, "-e", "1") == 0
     report = json.loads(Path("runs/run/report.json").read_text())
     change("report.json", **values)
     assert train("--resume", "run", "--target-accuracy", "0", "--quiet") == 0
@@ -610,7 +613,7 @@ def test_resume_damaged_report_is_rewritten(data_file, capsys, values):
 @pytest.mark.parametrize("cell", ["0.\1", "soon", "1_0", "\u0663", '"0.5"', " 1", "0x1", "1" * 200_000 + "x"], ids=len)
 @pytest.mark.parametrize("column", ["step", "train_loss", "validation_accuracy", "seconds"])
 def test_resume_metrics_rows_without_numbers_are_left_out(data_file, cell, column):
-    assert new(data_file, "-e", "2") == 0
+    assert train_new(data_file, "-e", "2") == 0
     header, first, second = Path("runs/run/metrics.csv").read_text().splitlines()
     cells = second.split(",")
     cells[COLUMNS.index(column)] = cell
@@ -621,7 +624,7 @@ def test_resume_metrics_rows_without_numbers_are_left_out(data_file, cell, colum
     assert ",".join(kept[1]) == first
 
 
-def test_resume_plots_folder_as_link_exits_7(drawn, tmp_path, capsys):
+def test_resume_plots_folder_as_link_exits_7(files_with_plots, tmp_path, capsys):
     elsewhere = tmp_path / "elsewhere"
     Path("runs/run/plots").rename(elsewhere)
     Path("runs/run/plots").symlink_to(elsewhere)

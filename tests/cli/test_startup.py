@@ -1,4 +1,4 @@
-"""Signals before a run has begun. The first array library to be imported is a stand-in that sends them."""
+"""Signals before a run has begun. A fake of the first imported array library, NumPy, sends them."""
 
 import signal
 import subprocess
@@ -8,15 +8,15 @@ import pytest
 
 from tests.cli.commands import ROOT, environment
 
-# As in a shell's background: what is ignored stays so in the program that takes over.
+# As in the background of a shell: a signal ignored before exec stays ignored afterwards.
 IGNORING = """import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"""
-DOORS = [["train.py"], ["evaluate.py", "r"], ["compare.py"], ["-m", "backends"]]
+COMMANDS = [["train.py"], ["evaluate.py", "r"], ["compare.py"], ["-m", "backends"]]
 
 
 def signalled_while_importing(folder, command, number, *, ignored=False):
-    """The finished process of a door that gets a signal while it imports NumPy."""
+    """Run a command that receives a signal while it imports NumPy; return the completed process."""
     (folder / "numpy.py").write_text(
         f"import os, time\nos.kill(os.getpid(), {number:d})\ntime.sleep(0.05)\nraise Exit\n"
     )
@@ -24,7 +24,7 @@ def signalled_while_importing(folder, command, number, *, ignored=False):
 
 
 def python(arguments, *, ignored=False, **changes):
-    """The finished process of a Python that begins with Ctrl-C as usual, or ignored."""
+    """Run Python with SIGINT handled as usual, or ignored; return the completed process."""
     return subprocess.run(
         [sys.executable, *(["-c", IGNORING] if ignored else []), *arguments],
         cwd=ROOT,
@@ -36,7 +36,7 @@ def python(arguments, *, ignored=False, **changes):
     )
 
 
-@pytest.mark.parametrize("command", DOORS, ids=" ".join)
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_sigint_during_imports_exits_130_with_one_line(tmp_path, command):
     done = signalled_while_importing(tmp_path, command, signal.SIGINT)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")
@@ -44,12 +44,12 @@ def test_sigint_during_imports_exits_130_with_one_line(tmp_path, command):
 
 def test_sigterm_during_imports_ends_the_process(tmp_path):
     done = signalled_while_importing(tmp_path, ["train.py"], signal.SIGTERM)
-    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, "", ""), "a shell calls it 143"
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, "", ""), "exit code 143 in a shell"
 
 
 def test_ignored_sigint_during_imports_stays_ignored(tmp_path):
     done = signalled_while_importing(tmp_path, ["train.py"], signal.SIGINT, ignored=True)
-    assert "name 'Exit' is not defined" in done.stderr, "the stand-in was imported to its end"
+    assert "name 'Exit' is not defined" in done.stderr, "the fake module was executed completely"
 
 
 def test_importing_commands_keeps_the_sigint_handler():

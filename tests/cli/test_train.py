@@ -76,9 +76,11 @@ def test_train_two_epochs_on_mnist_prints_and_writes_as_documented(tmp_path):
     assert recorded["seed"] == 0
     assert recorded["steps_per_call"] == 275
 
-    judged = run_command("evaluate", "first", "--device", "cpu", cwd=tmp_path)
-    assert judged.returncode == 0, judged.stderr
-    assert f"accuracy {100 * json.loads((folder / 'report.json').read_text())['test_accuracy']:.2f}%" in judged.stdout
+    evaluated = run_command("evaluate", "first", "--device", "cpu", cwd=tmp_path)
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert (
+        f"accuracy {100 * json.loads((folder / 'report.json').read_text())['test_accuracy']:.2f}%" in evaluated.stdout
+    )
 
     again = run_command(
         "train",
@@ -193,13 +195,13 @@ def test_train_jump_recipe_is_far_better_than_the_mean(tmp_path):
     assert result["unit"] == "m"
     assert 0.14 < result["test_errors"]["long jump"] < 0.25
     assert 0.045 < result["test_errors"]["high jump"] < 0.08
-    judged = run_command("evaluate", "j", "--device", "cpu", "--json", cwd=tmp_path)
-    assert json.loads(judged.stdout)["test_loss"] == pytest.approx(result["test_loss"], rel=1e-12)
+    evaluated = run_command("evaluate", "j", "--device", "cpu", "--json", cwd=tmp_path)
+    assert json.loads(evaluated.stdout)["test_loss"] == pytest.approx(result["test_loss"], rel=1e-12)
 
 
 def no_gpu():
     if driver_version() is not None:
-        pytest.skip("this machine has an NVIDIA driver; the test is about one without")
+        pytest.skip("this machine has an NVIDIA driver; the test needs one without")
 
 
 @pytest.mark.parametrize("cupy", ["absent", "installed"])
@@ -398,7 +400,7 @@ def test_train_closed_terminal_does_not_end_the_run(tmp_path):
         command, cwd=tmp_path, env=environment(TERM="xterm"), stdout=subprocess.PIPE, stderr=theirs
     ) as process:
         os.close(theirs)
-        os.read(ours, 1)  # the panel has begun
+        os.read(ours, 1)  # wait until the panel draws
         os.close(ours)
         out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
@@ -452,7 +454,7 @@ def test_run_cli_unexpected_error_is_one_sentence(monkeypatch, capsys):
     assert run_cli(out_of_memory) == 5
 
     def no_device(argv):
-        raise DeviceError("why", "what mends it")
+        raise DeviceError("why", "the fix")
 
     assert run_cli(no_device) == 4
 

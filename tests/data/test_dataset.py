@@ -172,7 +172,7 @@ def test_encode_one_hot_column_names_become_class_names():
 
 
 def test_as_classification_one_hot_beside_labels_from_1_raises_data_error():
-    # column 1 would be taken for the label 1, which is column 0
+    # column 1 would be confused with the label 1, which is column 0
     assert "which column is which class" in error_message([1, 2, 3], np.eye(3)[[1, 2]])
 
 
@@ -228,7 +228,7 @@ def test_nan_in_x_and_targets_names_file_and_row():
 
 
 def images(dtype=np.uint8, shape=(28, 28), rows=2500):
-    """A source of `rows` images, white but for a black pixel in the middle."""
+    """Return a source of `rows` white images with a black pixel in the middle."""
     x = np.full((rows, *shape), 255, dtype)
     x[:, 14, 14] = 0
     y = np.arange(rows) % 2
@@ -247,7 +247,7 @@ def test_dataset_background_is_shade_of_byte_images_else_0(source, background):
 
 
 def test_dataset_mnist_style_is_measured_on_rows_from_all_over():
-    """Rows sorted by how they are made: the first thousand alone would be called MNIST style."""
+    """Sorted rows: the first thousand alone would count as MNIST style."""
     digit = np.zeros((28, 28), np.uint8)
     digit[4:25, 13:16] = 255
     digit[4] = digit[24] = 0

@@ -1,4 +1,4 @@
-"""Public reports told anew, their half about reading: each loads, or says what is wrong and what to do."""
+"""Cases from public bug reports about reading data: each loads, or raises an error with the cause and a fix."""
 
 import gzip
 
@@ -87,7 +87,7 @@ def test_load_idx_junk_of_mac_and_windows_is_ignored(tmp_path):
     for name in litter:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"\0\5\x16\7junk")
-    # even where the content would do
+    # even if the content is valid
     (folder / f"._{STANDARD[2]}").write_bytes(idx_bytes(bands(5)[0]))
     same(load_dataset(str(folder)), load_dataset(str(write_folder(tmp_path / "clean"))))
 

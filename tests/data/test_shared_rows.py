@@ -43,7 +43,7 @@ def test_count_shared_rows_in_many_blocks_is_the_same(monkeypatch):
 
 @pytest.mark.parametrize(("width", "values"), [(4, 50), (30, 2), (1, 100_000)])
 def test_hash_rows_small_whole_numbers_have_different_hashes(width, values):
-    """In float64 they differ only in their first bits, which a hash modulo 2**64 would lose."""
+    """Small integers in float64 differ only in their first bits, which a hash modulo 2**64 would lose."""
     x = np.unique(np.random.default_rng(2).integers(0, values, (50_000, width)).astype(np.float64), axis=0)
     assert len(np.unique(hash_rows(x))) == len(x)
 

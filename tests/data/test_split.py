@@ -65,7 +65,7 @@ def test_split_off_holds_out_every_row_equally_often(y):
     times = np.zeros(100)
     for seed in range(400):
         times[split(y, 20, seed)[1]] += 1
-    # binomial: 80 each with a deviation of 8
+    # binomial distribution: mean 80, standard deviation 8
     assert np.abs(times - 80).max() < 5 * 8
 
 

@@ -1,4 +1,4 @@
-"""Exports read by the libraries they are for, and held against predictions."""
+"""Exports, read by the libraries that they are made for and compared with predictions of Lagvis."""
 
 import dataclasses
 import io
@@ -25,21 +25,21 @@ BOUNDS = {"float32": 1e-5, "float64": 1e-12}
 
 
 def trained(dataset, **keys):
-    """A checkpoint with all that a run keeps, momentum and all."""
+    """Return a checkpoint of a run, including the momentum."""
     return last(run(quick(momentum=0.9, **keys), dataset)).checkpoint
 
 
 @pytest.fixture(scope="module")
-def toy():
+def classifier():
     return trained(classes())
 
 
 @pytest.fixture(scope="module")
-def line():
+def regressor():
     return trained(numbers(), loss="mse", dtype="float64")
 
 
-def answers(onnxruntime, content, x, sizes):
+def onnx_outputs(onnxruntime, content, x, sizes):
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     for size in sizes:
         yield np.concatenate([session.run(None, {"x": x[i : i + size]})[0] for i in range(0, len(x), size)])
@@ -51,7 +51,7 @@ def test_onnx_bytes_classification_equals_numpy(onnxruntime, activation, hidden,
     dataset = classes(test_rows=50)
     checkpoint = trained(dataset, activation=activation, hidden=hidden, dtype=dtype)
     expected = outputs(checkpoint.model, checkpoint.state["params"], dataset.x_test)
-    for found in answers(onnxruntime, onnx_bytes(checkpoint), dataset.x_test.astype(dtype), (1, 7, 50)):
+    for found in onnx_outputs(onnxruntime, onnx_bytes(checkpoint), dataset.x_test.astype(dtype), (1, 7, 50)):
         assert found.dtype == dtype
         np.testing.assert_allclose(found, expected, rtol=0, atol=BOUNDS[dtype])
         np.testing.assert_array_equal(found.argmax(axis=1), expected.argmax(axis=1))
@@ -61,14 +61,14 @@ def test_onnx_bytes_regression_equals_numpy(onnxruntime, dtype):
     dataset = numbers()
     checkpoint = trained(dataset, loss="mse", dtype=dtype)
     expected = outputs(checkpoint.model, checkpoint.state["params"], dataset.x_test)
-    for found in answers(onnxruntime, onnx_bytes(checkpoint), dataset.x_test.astype(dtype), (1, 7, 30)):
+    for found in onnx_outputs(onnxruntime, onnx_bytes(checkpoint), dataset.x_test.astype(dtype), (1, 7, 30)):
         np.testing.assert_allclose(found, expected, rtol=10 * BOUNDS[dtype], atol=1000 * BOUNDS[dtype])
 
 
-def test_onnx_bytes_metadata_and_shapes(onnxruntime, toy, line):
+def test_onnx_bytes_metadata_and_shapes(onnxruntime, classifier, regressor):
     import onnx
 
-    found = onnx.load_from_string(onnx_bytes(toy))
+    found = onnx.load_from_string(onnx_bytes(classifier))
     props = {entry.key: json.loads(entry.value) for entry in found.metadata_props}
     assert props == {"class_names": ["0", "1", "2", "3"], "shape": [6, 6], "input": "bytes, 0 to 255"}
     (given,), (made,) = found.graph.input, found.graph.output
@@ -76,34 +76,34 @@ def test_onnx_bytes_metadata_and_shapes(onnxruntime, toy, line):
     assert (given.name, made.name, shapes) == ("x", "probabilities", [["N", 36], ["N", 4]])
     types = {given.type.tensor_type.elem_type, made.type.tensor_type.elem_type}
     assert types | {array.data_type for array in found.graph.initializer} == {onnx.TensorProto.FLOAT}
-    other = onnx.load_from_string(onnx_bytes(line))
+    other = onnx.load_from_string(onnx_bytes(regressor))
     props = {entry.key: json.loads(entry.value) for entry in other.metadata_props}
     assert "feature_names" not in props
     assert (props["target_names"], props["unit"], other.graph.output[0].name) == (["near", "far"], "m", "numbers")
 
 
-def test_onnx_bytes_metadata_has_feature_names(onnxruntime, line):
+def test_onnx_bytes_metadata_has_feature_names(onnxruntime, regressor):
     import onnx
 
-    named = dataclasses.replace(line, model=dataclasses.replace(line.model, feature_names=("a", "b", "c")))
+    named = dataclasses.replace(regressor, model=dataclasses.replace(regressor.model, feature_names=("a", "b", "c")))
     props = {entry.key: json.loads(entry.value) for entry in onnx.load_from_string(onnx_bytes(named)).metadata_props}
     assert props["feature_names"] == ["a", "b", "c"]
 
 
-def test_onnx_bytes_without_onnx_raises_export_error(toy, monkeypatch):
+def test_onnx_bytes_without_onnx_raises_export_error(classifier, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ExportError, match=r"pip install -e '\.\[onnx\]'"):
-        onnx_bytes(toy)
+        onnx_bytes(classifier)
 
 
-def test_onnx_bytes_more_than_2_gb_raises_export_error(onnxruntime, toy, monkeypatch):
-    monkeypatch.setattr("lagvis.formats.onnx_model.MAX_ONNX_BYTES", 4 * toy.model.parameters - 1)
+def test_onnx_bytes_more_than_2_gb_raises_export_error(onnxruntime, classifier, monkeypatch):
+    monkeypatch.setattr("lagvis.formats.onnx_model.MAX_ONNX_BYTES", 4 * classifier.model.parameters - 1)
     with pytest.raises(ExportError, match="at most 2 GB"):
-        onnx_bytes(toy)
+        onnx_bytes(classifier)
 
 
 def table(mean, deviation, target=(0.0, 1.0)):
-    """Two columns, the second of that mean and deviation, and a number to predict, of those of `target`."""
+    """Two features and a regression target: `mean` and `deviation` of the second feature, `target` of the target."""
     z = np.random.default_rng(4).normal(size=(60, 2))
     x, y = np.stack([z[:, 0], mean + deviation * z[:, 1]], axis=1), target[0] + target[1] * z.sum(axis=1, keepdims=True)
     return as_regression(Source("table", x[:40], y[:40], x[40:], y[40:], {}, target_names=("it",)))
@@ -123,7 +123,7 @@ def test_onnx_bytes_outside_float32_raises_and_float64_works(onnxruntime, name, 
     ):
         onnx_bytes(trained(dataset, loss="mse"))
     checkpoint = trained(dataset, loss="mse", dtype="float64")
-    (found,) = answers(onnxruntime, onnx_bytes(checkpoint), dataset.x_test, (20,))
+    (found,) = onnx_outputs(onnxruntime, onnx_bytes(checkpoint), dataset.x_test, (20,))
     expected = outputs(checkpoint.model, checkpoint.state["params"], dataset.x_test)
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9 * dataset.y_test.std())
 
@@ -132,7 +132,7 @@ def test_imprecise_in_float32_names_the_scalings_that_lose_digits(onnxruntime):
     for dtype, mean, rough in (("float32", 1e7, ["column 2"]), ("float32", 1e3, []), ("float64", 1e7, [])):
         dataset = table(mean, 0.5)
         checkpoint = trained(dataset, loss="mse", dtype=dtype)
-        (found,) = answers(onnxruntime, onnx_bytes(checkpoint), dataset.x_test.astype(dtype), (20,))
+        (found,) = onnx_outputs(onnxruntime, onnx_bytes(checkpoint), dataset.x_test.astype(dtype), (20,))
         off = np.abs(found - outputs(checkpoint.model, checkpoint.state["params"], dataset.x_test)).max()
         assert [name for name, *_ in imprecise_in_float32(checkpoint)] == rough
         assert (off > 1e-2) == bool(rough), off
@@ -141,7 +141,7 @@ def test_imprecise_in_float32_names_the_scalings_that_lose_digits(onnxruntime):
     ]
 
 
-@pytest.mark.parametrize("which", ["toy", "line"])
+@pytest.mark.parametrize("which", ["classifier", "regressor"])
 def test_safetensors_bytes_read_again_is_the_network(which, request, tmp_path):
     checkpoint = request.getfixturevalue(which)
     path = tmp_path / "model.safetensors"
@@ -159,33 +159,33 @@ def test_safetensors_bytes_read_again_is_the_network(which, request, tmp_path):
         np.testing.assert_array_equal(layer["W"], original["W"])
 
 
-def test_safetensors_bytes_pytorch_equals_numpy(toy, torch, tmp_path):
+def test_safetensors_bytes_pytorch_equals_numpy(classifier, torch, tmp_path):
     from safetensors.torch import load
 
-    arrays = load(safetensors_bytes(toy))
+    arrays = load(safetensors_bytes(classifier))
     dataset = classes()
     a = torch.from_numpy(dataset.x_test) / 255
     a = torch.relu(a @ arrays["params.0.W"] + arrays["params.0.b"])
     found = torch.softmax(a @ arrays["params.1.W"] + arrays["params.1.b"], dim=-1)
-    expected = outputs(toy.model, toy.state["params"], dataset.x_test)
+    expected = outputs(classifier.model, classifier.state["params"], dataset.x_test)
     np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-6)
 
 
-def test_npz_bytes_numpy_alone_computes_the_network(line):
+def test_npz_bytes_numpy_alone_computes_the_network(regressor):
     dataset = numbers()
-    with np.load(io.BytesIO(npz_bytes(line)), allow_pickle=False) as arrays:
+    with np.load(io.BytesIO(npz_bytes(regressor)), allow_pickle=False) as arrays:
         a = (dataset.x_test - arrays["x_scaling.mean"]) / arrays["x_scaling.deviation"]
         a = np.maximum(0, a @ arrays["params.0.W"] + arrays["params.0.b"])
         z = a @ arrays["params.1.W"] + arrays["params.1.b"]
         found = z * arrays["y_scaling.deviation"] + arrays["y_scaling.mean"]
         meaning = json.loads(str(arrays["lagvis"]))
-    np.testing.assert_allclose(found, outputs(line.model, line.state["params"], dataset.x_test), rtol=1e-12)
+    np.testing.assert_allclose(found, outputs(regressor.model, regressor.state["params"], dataset.x_test), rtol=1e-12)
     assert (meaning["unit"], meaning["target_names"]) == ("m", ["near", "far"])
 
 
-def test_export_equal_networks_give_equal_bytes(toy):
+def test_export_equal_networks_give_equal_bytes(classifier):
     for make in (safetensors_bytes, npz_bytes):
-        assert make(toy) == make(toy)
+        assert make(classifier) == make(classifier)
 
 
 @pytest.mark.parametrize("hidden", [(), (8,), (9, 7)])
@@ -200,33 +200,33 @@ def test_paper_files_keep_every_bit(tmp_path, hidden):
     assert (first.dtype, first.shape) == (np.float64, (checkpoint.model.widths[1], 1))
 
 
-def test_paper_files_float32_becomes_float64(toy, tmp_path):
-    write_export_folder(tmp_path / "n", paper_files(toy), is_paper_folder)
+def test_paper_files_float32_becomes_float64(classifier, tmp_path):
+    write_export_folder(tmp_path / "n", paper_files(classifier), is_paper_folder)
     again = read_paper_network(tmp_path / "n").state["params"]
     assert again[0]["W"].dtype == np.float64
-    np.testing.assert_array_equal(again[0]["W"], toy.state["params"][0]["W"])
+    np.testing.assert_array_equal(again[0]["W"], classifier.state["params"][0]["W"])
 
 
-def test_paper_files_other_networks_raise_export_error(line):
+def test_paper_files_other_networks_raise_export_error(regressor):
     with pytest.raises(ExportError, match="has numbers and real-valued columns; use --format"):
-        paper_files(line)
+        paper_files(regressor)
     with pytest.raises(ExportError, match="has the activation tanh"):
         paper_files(trained(classes(), activation="tanh"))
     assert paper_files(trained(classes(), activation="tanh", hidden=()))  # never used
 
 
-def test_write_export_folder_replaces_an_export(toy, tmp_path):
+def test_write_export_folder_replaces_an_export(classifier, tmp_path):
     folder = tmp_path / "n"
     write_export_folder(folder, paper_files(trained(classes(), hidden=(5, 4))), is_paper_folder)
-    write_export_folder(folder, paper_files(toy), is_paper_folder)
-    assert sorted(path.name for path in folder.iterdir()) == sorted(paper_files(toy))
+    write_export_folder(folder, paper_files(classifier), is_paper_folder)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(paper_files(classifier))
     assert [path.name for path in tmp_path.iterdir()] == ["n"]
 
 
 @pytest.mark.parametrize("kind", ["other", "file", "link", "loop", "mixed"])
-def test_write_export_folder_other_folder_is_left_alone(toy, tmp_path, kind):
+def test_write_export_folder_other_folder_is_left_alone(classifier, tmp_path, kind):
     folder, elsewhere = tmp_path / "n", tmp_path / "elsewhere"
-    write_export_folder(elsewhere, paper_files(toy), is_paper_folder)
+    write_export_folder(elsewhere, paper_files(classifier), is_paper_folder)
     match kind:
         case "file":
             folder.write_text("mine")
@@ -236,14 +236,14 @@ def test_write_export_folder_other_folder_is_left_alone(toy, tmp_path, kind):
         case "loop":
             folder.symlink_to(folder)
         case "mixed":
-            write_export_folder(folder, paper_files(toy), is_paper_folder)
+            write_export_folder(folder, paper_files(classifier), is_paper_folder)
             (folder / "letter.txt").write_text("mine")
         case "other":
             folder.mkdir()
             (folder / "letter.txt").write_text("mine")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(CheckpointError, match="not a network of the paper's program"):
-        write_export_folder(folder, paper_files(toy), is_paper_folder)
+        write_export_folder(folder, paper_files(classifier), is_paper_folder)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -252,7 +252,7 @@ def test_write_export_file_folder_raises_checkpoint_error(tmp_path):
         write_export_file(tmp_path, b"")
 
 
-def test_npz_bytes_leaves_out_the_optimizer_state(toy):
-    assert set(toy.state) > {"params"}
-    alone = Checkpoint(toy.model, {"params": toy.state["params"]}, toy.epoch, toy.step)
-    assert npz_bytes(toy) == npz_bytes(alone)
+def test_npz_bytes_leaves_out_the_optimizer_state(classifier):
+    assert set(classifier.state) > {"params"}
+    alone = Checkpoint(classifier.model, {"params": classifier.state["params"]}, classifier.epoch, classifier.step)
+    assert npz_bytes(classifier) == npz_bytes(alone)

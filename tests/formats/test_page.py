@@ -1,4 +1,4 @@
-"""The page as text; what it does is in tests/browser."""
+"""The text of the exported page; tests/browser tests its behaviour."""
 
 import base64
 import hashlib
@@ -81,5 +81,5 @@ def test_page_html_only_mnist_style_asks_for_a_digit():
     assert "<h1>Draw</h1>" in page_html(MODEL, params(), "12-5-3")
     assert network_in(page_html(digits, layers, "784-10"))["mnist_style"] is True
     assert network_in(page_html(MODEL, params(), "12-5-3"))["mnist_style"] is False
-    others = replace(digits, mnist_style=False)  # as large, of the same classes
+    others = replace(digits, mnist_style=False)  # same size and same classes as MNIST
     assert network_in(page_html(others, layers, "784-10"))["mnist_style"] is False

@@ -1,4 +1,4 @@
-"""Networks as the paper's program saves them: read, judged and trained on; whatever else is there has its sentence."""
+"""Networks saved by the paper's program: read, evaluate and train them; other content raises an error."""
 
 import json
 import pickle
@@ -18,7 +18,7 @@ from tests.factories import bands
 
 
 def save(folder, layers):
-    """Layers [(W (n_in, n_out), b (n_out,)), ...] as the paper's program lays them: each transposed."""
+    """Save layers [(W (n_in, n_out), b (n_out,)), ...] like the paper's program: each array transposed."""
     folder.mkdir()
     for i, (weights, biases) in enumerate(layers, start=1):
         np.save(folder / f"weightlayer{i}.npy", weights.T.astype(np.float64))
@@ -33,10 +33,10 @@ def layers():
 
 
 @pytest.fixture
-def toy(tmp_path):
+def dataset_file(tmp_path):
     (x, y), (x_test, y_test) = bands(200), bands(60, seed=8)
-    np.savez(tmp_path / "toy.npz", x_train=x, y_train=y, x_test=x_test, y_test=y_test)
-    return tmp_path / "toy.npz"
+    np.savez(tmp_path / "small.npz", x_train=x, y_train=y, x_test=x_test, y_test=y_test)
+    return tmp_path / "small.npz"
 
 
 def test_read_paper_network_values_and_model(tmp_path, layers):
@@ -50,24 +50,27 @@ def test_read_paper_network_values_and_model(tmp_path, layers):
     assert (found.epoch, found.step) == (0, 0)
 
 
-def test_evaluate_paper_network_equals_scikit_learn(tmp_path, toy, capsys):
-    with np.load(toy) as arrays:
+def test_evaluate_paper_network_equals_scikit_learn(tmp_path, dataset_file, capsys):
+    with np.load(dataset_file) as arrays:
         x, y = arrays["x_test"].reshape(-1, 36) / 255.0, arrays["y_test"]
     oracle = MLPClassifier((8,), activation="relu", random_state=0).partial_fit(x, y, classes=range(4))
     save(tmp_path / "saved_network", list(zip(oracle.coefs_, oracle.intercepts_, strict=True)))
-    assert run_cli(evaluate, [str(tmp_path / "saved_network"), "--data", str(toy), "--device", "cpu", "--json"]) == 0
+    assert (
+        run_cli(evaluate, [str(tmp_path / "saved_network"), "--data", str(dataset_file), "--device", "cpu", "--json"])
+        == 0
+    )
     result = json.loads(capsys.readouterr().out)
     assert result["test_accuracy"] == oracle.score(x, y)
     assert 0 < result["test_accuracy"] < 1
     assert result["dtype"] == "float64"
 
 
-def test_train_init_from_paper_network(tmp_path, layers, toy, monkeypatch, capsys):
+def test_train_init_from_paper_network(tmp_path, layers, dataset_file, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     save(tmp_path / "saved_network", layers)
     flags = [
         "--data",
-        "toy.npz",
+        "small.npz",
         "--device",
         "cpu",
         "--quiet",
@@ -81,19 +84,19 @@ def test_train_init_from_paper_network(tmp_path, layers, toy, monkeypatch, capsy
     zero = read_checkpoint(tmp_path / "runs" / "zero" / "last.safetensors")
     np.testing.assert_array_equal(zero.state["params"][0]["W"], layers[0][0])
     np.testing.assert_array_equal(zero.state["params"][1]["b"], layers[1][1])
-    assert run_cli(train, [*flags, "-e", "4", "--name", "whole"]) == 0
-    whole = (tmp_path / "runs" / "whole" / "last.safetensors").read_bytes()
-    # a run that is stopped before its first epoch ends knows what it began with
+    assert run_cli(train, [*flags, "-e", "4", "--name", "uninterrupted"]) == 0
+    uninterrupted = (tmp_path / "runs" / "uninterrupted" / "last.safetensors").read_bytes()
+    # a run interrupted within its first epoch has recorded its initial network
     assert run_cli(train, [*flags, "-e", "0", "--name", "half"]) == 0
     capsys.readouterr()
     assert run_cli(train, ["--resume", "half", "-e", "4", "--quiet", "--no-plots"]) == 0
-    assert (tmp_path / "runs" / "half" / "last.safetensors").read_bytes() == whole
-    assert json.loads((tmp_path / "runs" / "whole" / "report.json").read_text())["network"] == "36-8-4"
+    assert (tmp_path / "runs" / "half" / "last.safetensors").read_bytes() == uninterrupted
+    assert json.loads((tmp_path / "runs" / "uninterrupted" / "report.json").read_text())["network"] == "36-8-4"
 
 
-def test_train_init_from_run_copies_its_weights(tmp_path, toy, monkeypatch):
+def test_train_init_from_run_copies_its_weights(tmp_path, dataset_file, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    flags = ["--data", "toy.npz", "--device", "cpu", "--quiet", "--no-plots", "--lr", "0.05", "--sched", "constant"]
+    flags = ["--data", "small.npz", "--device", "cpu", "--quiet", "--no-plots", "--lr", "0.05", "--sched", "constant"]
     assert run_cli(train, [*flags, "-e", "3", "--hidden", "8", "--activation", "tanh", "--name", "a"]) == 0
     assert run_cli(train, [*flags, "-e", "0", "--init-from", "a", "--name", "b"]) == 0
     a, b = (read_checkpoint(tmp_path / "runs" / name / "last.safetensors") for name in "ab")
@@ -103,9 +106,9 @@ def test_train_init_from_run_copies_its_weights(tmp_path, toy, monkeypatch):
 
 
 @pytest.mark.parametrize("flag", [("--hidden", "8"), ("--activation", "tanh")])
-def test_train_init_from_with_hidden_or_activation_exits_2(tmp_path, layers, toy, capsys, flag):
+def test_train_init_from_with_hidden_or_activation_exits_2(tmp_path, layers, dataset_file, capsys, flag):
     folder = save(tmp_path / "saved_network", layers)
-    assert run_cli(train, ["--data", str(toy), "--device", "cpu", "--init-from", str(folder), *flag]) == 2
+    assert run_cli(train, ["--data", str(dataset_file), "--device", "cpu", "--init-from", str(folder), *flag]) == 2
     assert f"leave out {flag[0]}" in capsys.readouterr().err
 
 
@@ -120,13 +123,13 @@ def test_train_init_from_other_widths_exits_7(tmp_path, layers, capsys, monkeypa
     assert not (tmp_path / "runs").exists()
 
 
-class Trap:
+class FailsWhenUnpickled:
     def __reduce__(self):
         return pytest.fail, ("a pickle was executed",)
 
 
 def pickled(path):
-    np.save(path, np.array([[Trap()]], dtype=object), allow_pickle=True)
+    np.save(path, np.array([[FailsWhenUnpickled()]], dtype=object), allow_pickle=True)
 
 
 @pytest.mark.parametrize("name", ["weightlayer1.npy", "weightlayer2.npy", "biaslayer1.npy", "biaslayer2.npy"])
@@ -137,7 +140,7 @@ def pickled(path):
         lambda path: path.write_bytes(b""),
         lambda path: path.write_bytes(path.read_bytes()[:-9]),
         lambda path: path.write_bytes(np.random.default_rng(0).bytes(300)),
-        lambda path: path.write_bytes(pickle.dumps(Trap())),
+        lambda path: path.write_bytes(pickle.dumps(FailsWhenUnpickled())),
         lambda path: path.write_bytes(path.read_bytes()[:8] + b"\xff\xff" + path.read_bytes()[10:]),
         lambda path: np.savez(path.open("wb"), a=np.ones(3)),
         lambda path: np.save(path, np.full(np.load(path).shape, np.nan)),
@@ -181,10 +184,10 @@ def test_read_paper_network_header_larger_than_file_raises(tmp_path, layers):
         read_paper_network(folder)
 
 
-# --- what fuzzing found (docs/fuzzing.md)
+# --- regression tests of faults found by fuzzing (docs/fuzzing.md)
 
 
-def headed(descr: str, shape: str, body: bytes = b"") -> bytes:
+def npy_with_header(descr: str, shape: str, body: bytes = b"") -> bytes:
     text = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape}, }}\n"
     return b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text.encode() + body
 
@@ -192,12 +195,12 @@ def headed(descr: str, shape: str, body: bytes = b"") -> bytes:
 @pytest.mark.parametrize(
     "content",
     [
-        headed("<f8", f"({2**62}, {2**62})"),
-        headed("|S0", f"({2**62},)"),
-        headed("<U0", f"({2**40}, 4)"),
-        headed("|V0", f"({2**40}, 4)"),
-        headed("<f4", "(8, 36)", np.full(288, 0x7F800001, np.uint32).tobytes()),  # NaNs that signal
-        headed("<f8", "'\\e'"),
+        npy_with_header("<f8", f"({2**62}, {2**62})"),
+        npy_with_header("|S0", f"({2**62},)"),
+        npy_with_header("<U0", f"({2**40}, 4)"),
+        npy_with_header("|V0", f"({2**40}, 4)"),
+        npy_with_header("<f4", "(8, 36)", np.full(288, 0x7F800001, np.uint32).tobytes()),  # signalling NaNs
+        npy_with_header("<f8", "'\\e'"),
         b"\x93NUMPY\1\0" + (9001).to_bytes(2, "little") + b"~" * 9000 + b"1",
     ],
     ids=["product", "no bytes", "no characters", "nothing", "signalling", "escape", "signs"],
@@ -205,11 +208,12 @@ def headed(descr: str, shape: str, body: bytes = b"") -> bytes:
 def test_read_paper_network_hostile_header_raises_without_warning(tmp_path, layers, content):
     folder = save(tmp_path / "saved_network", layers)
     (folder / "weightlayer1.npy").write_bytes(content)
-    with warnings.catch_warnings(record=True) as said:  # as errors they would be caught with the others
+    # recorded, because the reader would catch a warning raised as an error
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with pytest.raises(CheckpointError, match=r"weightlayer1\.npy"):
             read_paper_network(folder)
-    assert said == []
+    assert caught == []
 
 
 def test_read_paper_network_beyond_float64_raises(tmp_path, layers):

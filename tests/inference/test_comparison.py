@@ -1,4 +1,4 @@
-"""Backends agree with NumPy in float64, tensor by tensor; and a backend that does not is found out."""
+"""Backends agree with NumPy in float64, tensor by tensor; a backend that does not is detected."""
 
 from dataclasses import replace
 
@@ -26,15 +26,15 @@ from tests.fake_backends import ReadOnlyBackend
 rng = np.random.default_rng(0)
 
 
-def pictures(rows=300, classes=5, side=8):
-    """Bytes with a bright band a class."""
+def images(rows=300, classes=5, side=8):
+    """Return uint8 images with a bright band at the position of the class."""
     y = rng.integers(0, classes, rows)
     x = rng.integers(0, 60, (rows, side, side)).astype(np.uint8)
     x[np.arange(rows), y] = 250
     return x, y
 
 
-PICTURES = as_classification(Source("bands", *pictures(), *pictures(100), sha256={}))
+PICTURES = as_classification(Source("bands", *images(), *images(100), sha256={}))
 NUMBERS = as_regression(
     Source("waves", (x := rng.normal(size=(300, 4))), np.sin(x[:, :2] * 2), x[:100], np.sin(x[:100, :2] * 2), sha256={})
 )
@@ -85,7 +85,7 @@ def test_fit_every_backend_ends_close_to_numpy(name):
 
 
 class SwappedSign(ReadOnlyBackend):
-    """A backend that goes uphill: one sign is wrong."""
+    """Backend with a wrong sign: it ascends the gradient."""
 
     def scan(self, step):
         right = super().scan(step)
@@ -98,7 +98,7 @@ class SwappedSign(ReadOnlyBackend):
 
 
 class WrongExponential(ReadOnlyBackend):
-    """A backend whose exp is off in the fifth digit."""
+    """Backend whose exp is wrong in the fifth digit."""
 
     class Namespace:
         def __getattr__(self, name):
@@ -112,7 +112,7 @@ class WrongExponential(ReadOnlyBackend):
 
 
 class NotANumber(ReadOnlyBackend):
-    """A backend whose loss is NaN."""
+    """Backend whose loss is NaN."""
 
     def scan(self, step):
         right = super().scan(step)
@@ -149,7 +149,7 @@ def test_compare_command_broken_backend_returns_1(monkeypatch, capsys, as_json):
 
 @pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
 def test_compare_cancelling_terms_within_bounds(name, dtype):
-    """A network that has learned noise by heart: p - t is small, and what it was made of is not."""
+    """An overfitted network: p - t is small and p and t are not, so their difference cancels."""
     backend = open_backend(name, dtype)
     noise = np.random.default_rng(1)
     x, y = noise.normal(size=(100, 5)), noise.integers(0, 3, 100)
@@ -173,12 +173,12 @@ def test_magnitudes_row_of_weight_2_equals_two_rows():
 
 
 def test_compare_rows_at_kink_are_counted_and_replaced():
-    """A unit with z = 0 exactly in one row: its side is a matter of rounding, so no backend may be judged by it."""
+    """A unit has z = 0 in one row: rounding decides the side of the kink, so the comparison excludes the row."""
     recipe = recipe_for(False, "float32", momentum=0.0, schedule="constant", batch_size=300, validation=0)
     found = compare_backends(recipe, PICTURES, make_plan(recipe, PICTURES), [ReadOnlyBackend("float32")], 1)
     assert found.passed
     blank = replace(PICTURES, x_train=PICTURES.x_train.copy())
-    blank.x_train[7] = 0  # with zero biases every unit of the first layer is at its kink
+    blank.x_train[7] = 0  # with zero biases and zero input every unit of the first layer is at its kink
     found = compare_backends(recipe, blank, make_plan(recipe, blank), [ReadOnlyBackend("float32")], 1)
     assert found.passed
     assert len({kink.row for kink in found.kinks}) >= 1
@@ -186,8 +186,8 @@ def test_compare_rows_at_kink_are_counted_and_replaced():
 
 
 def test_compare_several_failures_reports_largest_or_nan():
-    class Worsening(ReadOnlyBackend):
-        """Off by a little in step 1, by much in step 2, by little again in step 3; or NaN in step 2."""
+    class ErrorPerStep(ReadOnlyBackend):
+        """Backend with a small error in step 1, a large one in step 2 and a small one in step 3, or NaN in step 2."""
 
         errors: tuple[float, ...] = (1e-3, 1e-1, 1e-2)
 
@@ -197,7 +197,7 @@ def test_compare_several_failures_reports_largest_or_nan():
             def run(state, inputs, constants):
                 calls.append(1)
                 moved = right(state, inputs, constants)
-                error = self.errors[(len(calls) - 1) // 2]  # each step is taken twice: judged, and free
+                error = self.errors[(len(calls) - 1) // 2]  # each step runs twice: compared, and in the free run
                 return moved | {"totals": moved["totals"] | {"objective": moved["totals"]["objective"] * (1 + error)}}
 
             return run
@@ -208,7 +208,7 @@ def test_compare_several_failures_reports_largest_or_nan():
         found = compare_backends(recipe, PICTURES, make_plan(recipe, PICTURES), [backend], 3)
         return next(d for d in found.differences if d.tensor == "loss")
 
-    assert loss_difference(Worsening("float64")).relative == pytest.approx(1e-1)
-    spoilt = Worsening("float64")
+    assert loss_difference(ErrorPerStep("float64")).relative == pytest.approx(1e-1)
+    spoilt = ErrorPerStep("float64")
     spoilt.errors = (1e-3, np.nan, 1e-2)
     assert np.isnan(loss_difference(spoilt).relative)

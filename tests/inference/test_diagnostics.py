@@ -1,4 +1,4 @@
-"""What a run finds in its test part, against scikit-learn and plain NumPy."""
+"""Diagnostics of the test part, compared with scikit-learn and plain NumPy."""
 
 import dataclasses
 
@@ -27,13 +27,13 @@ from tests.factories import bands, classes, last, numbers, quick, run
 
 
 def trained(dataset, **keys):
-    """Model and parameters after a little training."""
+    """Return model and parameters after a short training."""
     events = run(quick(**keys), dataset)
     return events[0].model, last(events).state["params"]
 
 
 def noisy(rows=300, seed=1):
-    """Bands that are hard to see, so that there are mistakes."""
+    """Return bands with strong noise, so that the network makes mistakes."""
     rng = np.random.default_rng(seed)
     (x, y), (x_test, y_test) = bands(200), bands(rows, seed=8)
     x_test = np.clip(x_test * 0.3 + rng.integers(0, 180, x_test.shape), 0, 255).astype(np.uint8)
@@ -41,7 +41,7 @@ def noisy(rows=300, seed=1):
 
 
 def table(rows=400, *, names=()):
-    """Four columns of which the second says the class, the fourth a little, the others nothing."""
+    """Return four features: the second determines the class, the fourth is weakly related, the others are noise."""
     rng = np.random.default_rng(2)
     x = rng.normal(size=(rows, 4))
     y = (x[:, 1] + 0.3 * x[:, 3] > 0).astype(np.int64)
@@ -53,16 +53,16 @@ def test_diagnose_mistakes_are_sorted_by_confidence():
     dataset = noisy()
     model, params = trained(dataset)
     found = diagnose(model, params, dataset, seed=0)
-    said = outputs(model, params, dataset.x_test)
-    answers = said.argmax(axis=1)
+    output = outputs(model, params, dataset.x_test)
+    answers = output.argmax(axis=1)
     wrong = [i for i in range(300) if answers[i] != dataset.y_test[i]]
     assert found.wrong == len(wrong) > diagnostics.MAX_MISTAKES
-    expected = sorted(wrong, key=lambda i: -said[i].max())[: diagnostics.MAX_MISTAKES]
+    expected = sorted(wrong, key=lambda i: -output[i].max())[: diagnostics.MAX_MISTAKES]
     assert [mistake.row for mistake in found.mistakes] == expected
     for mistake in found.mistakes:
         assert (mistake.predicted, mistake.target) == (answers[mistake.row], dataset.y_test[mistake.row])
-        assert mistake.p_predicted == pytest.approx(said[mistake.row].max(), rel=1e-6)
-        assert mistake.p_target == pytest.approx(said[mistake.row][mistake.target], rel=1e-6)
+        assert mistake.p_predicted == pytest.approx(output[mistake.row].max(), rel=1e-6)
+        assert mistake.p_target == pytest.approx(output[mistake.row][mistake.target], rel=1e-6)
         np.testing.assert_array_equal(mistake.x, dataset.x_test[mistake.row].reshape(6, 6))
 
 
@@ -105,7 +105,7 @@ def test_diagnose_without_relu_units_has_no_activity(keys):
 
 
 class Network(BaseEstimator):
-    """A trained network as scikit-learn takes an estimator."""
+    """A trained network with the interface of a scikit-learn estimator."""
 
     def __init__(self, model, params):
         self.model, self.params = model, params
@@ -114,8 +114,8 @@ class Network(BaseEstimator):
         return self
 
     def score(self, x, y):
-        said = outputs(self.model, self.params, x)
-        return r2_score(y, said) if self.model.y_scaling else np.mean(said.argmax(axis=1) == y)
+        output = outputs(self.model, self.params, x)
+        return r2_score(y, output) if self.model.y_scaling else np.mean(output.argmax(axis=1) == y)
 
 
 @pytest.mark.parametrize("kind", ["classes", "numbers"])
@@ -147,7 +147,7 @@ def test_importance_has_feature_names_and_depends_on_seed():
 
 
 def test_importance_columns_are_those_of_the_file(tmp_path):
-    """The label stands in the second column, so that the second feature stands in the third."""
+    """The label is the second column, so the second feature is the third column."""
     rng = np.random.default_rng(2)
     rows = [f"{a},{'ab'[b > 0]},{b}" for a, b in rng.normal(size=(300, 2)).round(3).tolist()]
     for name, head in (("named.csv", "x,species,y\n"), ("bare.csv", "")):

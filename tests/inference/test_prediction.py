@@ -1,4 +1,4 @@
-"""Predictions against scikit-learn with the same weights, and against what an evaluation counts."""
+"""Predictions, compared with scikit-learn with the same weights and with the counts of an evaluation."""
 
 import numpy as np
 import pytest
@@ -29,8 +29,8 @@ def test_predict_probabilities_equal_scikit_learn():
 def test_outputs_classes_equal_confusion_of_evaluation(dtype):
     dataset = classes(120, test_rows=50)
     model, finished = trained(quick(dtype=dtype, epochs=1), dataset)
-    said = outputs(model, finished.state["params"], dataset.x_test).argmax(axis=1)
-    assert np.trace(finished.test.confusion) == np.sum(said == dataset.y_test)
+    predicted = outputs(model, finished.state["params"], dataset.x_test).argmax(axis=1)
+    assert np.trace(finished.test.confusion) == np.sum(predicted == dataset.y_test)
 
 
 def test_outputs_regression_in_users_unit():

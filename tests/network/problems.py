@@ -12,7 +12,7 @@ HIDDEN = {"no hidden layer": (), "one": (5,), "two": (4, 3), "three": (3, 6, 2)}
 
 
 def problem(hidden, activation, kind, *, rows=6, n_in=4, n_out=3, seed=0):
-    """Host parameters (biases not zero, so that they are tested too), x float64 and y: classes or numbers."""
+    """Return host parameters with biases that are not 0, x in float64, and y: class indices or numbers."""
     rng = np.random.default_rng(seed)
     params = initialize((n_in, *hidden, n_out), ACTIVATIONS[activation].initializer, rng)
     for layer in params:
@@ -23,10 +23,10 @@ def problem(hidden, activation, kind, *, rows=6, n_in=4, n_out=3, seed=0):
 
 
 def data_of(x, y, n_out=3):
-    """A problem's rows as the step's data, on the host."""
+    """Return the rows of a problem as the data of the step, on the host."""
     return {"x": x, "y": y} | ({"classes": np.arange(n_out, dtype=np.uint8)} if y.ndim == 1 else {})
 
 
 def loss_for(kind, smoothing=0.0):
-    """The loss function of a kind of target."""
+    """Return the loss function of a kind of target."""
     return partial(cross_entropy, smoothing=smoothing) if kind == "classes" else mean_squared_error

@@ -50,7 +50,7 @@ def test_cross_entropy_huge_row_does_not_change_other_rows(backend, loud):
     target = np.concatenate([ONE_HOT, [[0.0, 1.0, 0.0, 0.0]]])
     quiet_rows, quiet_delta = evaluate(backend, cross_entropy, Z, ONE_HOT)
     rows, delta = evaluate(backend, cross_entropy, disturbed, target)
-    # XLA picks its vector width by the shape, so that JAX may differ in the last place
+    # XLA chooses its vector width by the shape, so JAX may differ in the last digit
     np.testing.assert_allclose(rows[:5], quiet_rows, rtol=1e-15)
     np.testing.assert_allclose(delta[:5], quiet_delta, rtol=1e-13, atol=1e-17)
     assert rows[5] == 2 * loud

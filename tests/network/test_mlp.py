@@ -17,7 +17,7 @@ every_kind = pytest.mark.parametrize("kind", ["classes", "numbers"])
 
 
 def our_gradients(backend, params, x, y, activation, loss, **extra):
-    """Mean loss and gradient on a backend, as host numbers."""
+    """Return mean loss and gradient, computed on a backend, as host numbers."""
     data = tree_map(backend.asarray, data_of(x, y) | extra)
     batch = take_batch(data, backend.asarray(np.arange(len(x), dtype=np.int32)), data["x"].dtype, xp=backend.xp)
     on_device = tree_map(backend.asarray, params)
@@ -36,7 +36,7 @@ def assert_trees_agree(found, expected, rtol):
 
 @functools.cache
 def slopes(hidden, activation, kind):
-    """Central differences of a loss written out here in NumPy, over every single parameter: [(name, slopes), ...]."""
+    """Return the central differences of a loss written here in NumPy, for every parameter: [(name, slopes), ...]."""
     params, x, y = problem(hidden, activation, kind)
     h = 1e-5
 
@@ -59,7 +59,7 @@ def slopes(hidden, activation, kind):
             crossed = ACTIVATIONS[activation].has_kink and any(
                 not np.array_equal(a, b) for a, b in zip(*sides, strict=True)
             )
-            assert not crossed, "the problem of this test must keep away from the kink"
+            assert not crossed, "the problem of this test must stay away from the kink"
             slope[index] = (values[1] - values[0]) / (2 * h)
         found.append((name, slope))
     return found

@@ -18,14 +18,14 @@ GOLDEN = Path(__file__).with_name("golden.json")
 
 
 def host_state(params, optimizer, kind="classes", n_out=3):
-    """A state at the start of a call, on the host."""
+    """Return a state at the start of a call, on the host."""
     totals = {"loss": np.zeros(()), "weight": np.zeros(())}
     totals |= {"correct": np.zeros(())} if kind == "classes" else {"squared_error": np.zeros(n_out)}
     return {"params": params, "totals": totals} | zero_optimizer_state(optimizer, params)
 
 
 def take_steps(backend, state, data, indices, rates, *, activation, loss, optimizer):
-    """The state after S steps in one call, on the host."""
+    """Return the state after S steps in one call, on the host."""
     step = make_step(activation=ACTIVATIONS[activation], loss=loss, optimizer=optimizer, xp=backend.xp)
     inputs = (backend.asarray(indices.astype(np.int32)), backend.asarray(rates))
     data = tree_map(backend.asarray, data)
@@ -66,7 +66,7 @@ def test_step_ten_steps_equal_torch_optim(backend, torch, kind, momentum, nester
 
 
 def test_step_golden_trajectory(backend):
-    """Losses and parameters of ten steps, as scripts/make-golden had PyTorch compute them, by the name of the array."""
+    """Losses and parameters of ten steps, computed with PyTorch by scripts/make-golden, by the name of the array."""
     golden = json.loads(GOLDEN.read_text())
     start = {name: np.array(values) for name, values in golden["start"].items()}
     params = [{"W": start[f"params.{i}.W"], "b": start[f"params.{i}.b"]} for i in range(len(start) // 2)]
@@ -95,7 +95,7 @@ def test_step_golden_trajectory(backend):
 
 @pytest.mark.parametrize("kind", ["classes", "numbers"])
 def test_step_leading_axis_equals_separate_networks(backend, kind):
-    """Two networks and a batch of two: a broadcast along the wrong axis would pass in silence."""
+    """Two networks and a batch of two: a broadcast along the wrong axis would raise no error."""
     members = [problem((4, 2), "relu", kind, rows=7, seed=seed) for seed in (0, 1)]
     _, x, y = members[0]
     optimizer = sgd(momentum=0.9, nesterov=True)
@@ -141,7 +141,7 @@ def test_step_equals_hand_calculation(backend):
 
     Row 0: z = (1, -0.5), a = (1, 0), z = (0.75, -0.75), p = (0.8176, 0.1824), loss -log 0.8176 = 0.2014
     Row 1: z = (0.75, 1.25) = a, z = (0.3125, 0), p = (0.5775, 0.4225), loss -log 0.4225 = 0.8616, wrong before the step
-    delta = (p - t) / 2 = (-0.0912, 0.0912), (0.2887, -0.2887); the hidden unit that is off lets nothing back.
+    delta = (p - t) / 2 = (-0.0912, 0.0912), (0.2887, -0.2887); the inactive hidden unit has gradient 0.
     """
     params = [
         {"W": np.array([[0.5, -1.0], [1.0, 0.5]]), "b": np.array([0.0, 0.25])},

@@ -1,8 +1,8 @@
-"""The same networks in PyTorch, with gradients by autograd. Nothing of network/ is used."""
+"""The same networks in PyTorch, with gradients by autograd. It uses nothing from network/."""
 
 import numpy as np
 
-# Each activation in PyTorch, from the module torch and z.
+# Each activation in PyTorch, as a function of the module torch and z.
 ACTIVATIONS = {
     "relu": lambda torch, z: torch.relu(z),
     "sigmoid": lambda torch, z: torch.sigmoid(z),
@@ -12,7 +12,7 @@ ACTIVATIONS = {
 
 
 def network(torch, params, activation):
-    """Parameters (host tree) as leaves with gradients, and the network as a function of x."""
+    """Return the parameters (a host tree) as tensors with gradients, and the network as a function of x."""
     leaves = [{name: torch.tensor(a, requires_grad=True) for name, a in layer.items()} for layer in params]
 
     def forward(x):
@@ -24,7 +24,7 @@ def network(torch, params, activation):
 
 
 def loss_of(torch, z, y, *, smoothing=0.0, w=None):
-    """Mean cross-entropy of class indices, or mean squared error of numbers, weighted by w (B,) where given."""
+    """Return mean cross-entropy for class indices, mean squared error for numbers; w (B,) are optional row weights."""
     if y.dtype.kind in "iu":
         labels = torch.tensor(y.astype(np.int64))
         rows = torch.nn.functional.cross_entropy(z, labels, label_smoothing=smoothing, reduction="none")
@@ -34,7 +34,7 @@ def loss_of(torch, z, y, *, smoothing=0.0, w=None):
 
 
 def gradients(torch, params, x, y, activation, **options):
-    """Loss and gradient by autograd, as host numbers."""
+    """Return loss and gradient by autograd, as host numbers."""
     leaves, forward = network(torch, params, activation)
     loss = loss_of(torch, forward(torch.tensor(x)), y, **options)
     loss.backward()

@@ -1,4 +1,4 @@
-"""The report of a run: the commands in it train to the same bytes, and what no command repeats is stated."""
+"""The report of a run: its commands reproduce the same bytes, and it states what no command can repeat."""
 
 import json
 import re
@@ -21,7 +21,7 @@ FLAGS = ("--quiet", "--hidden", "8", "--lr", "0.05")
 
 @pytest.fixture
 def data(tmp_path, monkeypatch):
-    """The path of a small data set; the working folder is the one that it lies in."""
+    """Return the path of a small data set and make its folder the working folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(figure, "DPI", 20)
     (x, y), (x_test, y_test) = bands(200), bands(60, seed=8)
@@ -39,13 +39,13 @@ def resume(name, *flags):
 
 
 def section(folder):
-    """The section of report.md with the commands."""
+    """Return the section of report.md that holds the commands."""
     text = (folder / "report.md").read_text(encoding="utf-8")
     return re.search(r"^## To do it again\n(.*?)^## Settings", text, re.S | re.M)[1]
 
 
 def commands(folder):
-    """The command lines of the report, split as a shell does; `python -m lagvis` is left out."""
+    """Return the commands of the report, split as in a shell, without `python -m lagvis`."""
     (block,) = re.findall(r"^```\n(.*?)^```$", section(folder), re.S | re.M)
     words = [shlex.split(line) for line in block.splitlines()]
     assert [command[:4] for command in words] == [
@@ -55,7 +55,7 @@ def commands(folder):
 
 
 def assert_repeats(folder):
-    """Train and evaluate by the commands of a report: the weights have the same bytes."""
+    """Run the commands of a report and check that the weights have the same bytes."""
     again, look = commands(folder)
     assert train.main([*again, "--name", "again", "--no-plots", "--quiet"]) == 0
     for name in ("last.safetensors", "best.safetensors"):
@@ -82,6 +82,19 @@ def assert_repeats(folder):
 def test_reproduction_commands_new_run_give_the_same_bytes(data, flags):
     folder = train_run("a run's name æ", "--data", data, "-e", "3", *flags, folder="some runs")
     assert_repeats(folder)
+
+
+@pytest.mark.parametrize(
+    ("flags", "minimised"),
+    [
+        (("--label-smoothing", "0.1"), True),
+        (("--label-smoothing", "0"), False),
+        (("--loss", "mse"), False),
+    ],
+)
+def test_training_caption_names_the_objective_where_it_differs_from_the_loss(data, flags, minimised):
+    folder = train_run("captioned", "--data", data, "-e", "1", *flags)
+    assert ("the minimised objective" in (folder / "report.md").read_text(encoding="utf-8")) == minimised
 
 
 def test_reproduction_commands_no_compile_is_repeated(data):

@@ -66,20 +66,20 @@ ANSWERS = st.integers(2, 6).flatmap(
 )
 
 
-# scikit-learn warns of what is meant here
+# scikit-learn warns about cases that are intended here
 @pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true", "ignore:A single label was found")
 @given(ANSWERS)
 @example([(0, 0)] * 90 + [(1, 0)] * 4 + [(1, 1)])
 def test_recall_summary_equals_scikit_learn(answers):
-    true, said = np.array(answers).T
-    names = tuple(f"c{k}" for k in range(7))  # of which the last never occurs
-    found = recall_summary(confusion_matrix(true, said, labels=range(7)).tolist(), names)
-    expected = recall_score(true, said, labels=range(7), average=None, zero_division=np.nan)
+    true, predicted_classes = np.array(answers).T
+    names = tuple(f"c{k}" for k in range(7))  # the last class never occurs
+    found = recall_summary(confusion_matrix(true, predicted_classes, labels=range(7)).tolist(), names)
+    expected = recall_score(true, predicted_classes, labels=range(7), average=None, zero_division=np.nan)
     assert list(found["recall"]) == list(found["counts"]) == list(names)
     for recall, theirs in zip(found["recall"].values(), expected, strict=True):
         assert recall == (None if np.isnan(theirs) else pytest.approx(theirs, rel=1e-15))
     assert found["recall"]["c6"] is None
-    assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(true, said), rel=1e-14)
+    assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(true, predicted_classes), rel=1e-14)
     counts = np.bincount(true, minlength=7)
     assert list(found["counts"].values()) == counts.tolist()
     assert found["commonest_share"] == counts.max() / len(true)
@@ -103,7 +103,7 @@ def test_summary_text_constant_prediction_is_a_warning():
         [[1, 4, 0], [0, 3, 0], [0, 0, 0]],
         [[0, 0, 0], [0, 3, 0], [0, 0, 0]],
         [[3, 0, 0], [0, 3, 0], [0, 0, 1]],
-        [[0, 3, 0], [3, 0, 0], [0, 0, 3]],  # two classes are exchanged
+        [[0, 3, 0], [3, 0, 0], [0, 0, 3]],  # predictions of two classes are exchanged
     ):
         other = summary_of(RARE, test=Metrics(1.1, 0.3, confusion=np.array(confusion)))
         assert "nothing was learned" not in summary_text(other)
@@ -199,7 +199,7 @@ def test_stored_summary_text_invalid_value_is_empty(events, baseline, value):
     whole = json.loads(json.dumps(summary_of(events, baseline)))
     assert stored_summary_text(whole)
     texts = {"run", "network", "backend", "device", "dtype", "unit"} if value == "text" else set()
-    texts |= {"train_objective"} if value == "missing" else set()  # reports of earlier versions have none
+    texts |= {"train_objective"} if value == "missing" else set()  # reports of earlier versions lack it
     for key in set(whole) - {"finished"} - texts - ({"seed"} if value == 10**400 else set()):
         report = {k: v for k, v in whole.items() if k != key} if value == "missing" else whole | {key: value}
         assert stored_summary_text(report) == "", key

@@ -111,7 +111,7 @@ def test_confusion_text_recall_is_the_share_of_the_diagonal(counts):
     for k, line in enumerate(text.splitlines()[1:]):
         cells = line.split()
         assert list(map(int, cells[1:-1])) == [*counts[k], sum(counts[k])]
-        # the share first: 441 of 1,440 is a tie between 30.62 and 30.63, which 100 * 441 / 1440 breaks the other way
+        # divide first: 441 / 1440 is halfway between 30.62% and 30.63%, and 100 * 441 / 1440 rounds the other way
         expected = f"{counts[k][k] / sum(counts[k]):.2%}" if sum(counts[k]) else "-"
         assert cells[-1] == expected
 

@@ -1,8 +1,10 @@
 import json
+import math
 import os
 import pickle
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from safetensors.numpy import save
 
 from lagvis.data.scaling import Scaling
 from lagvis.errors import CheckpointError
-from lagvis.storage.checkpoint_file import checkpoint_digest, read_checkpoint, write_checkpoint
+from lagvis.storage.checkpoint_file import best_of_format_2, checkpoint_digest, read_checkpoint, write_checkpoint
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.model import Model
 from lagvis.tree import named_leaves
@@ -40,7 +42,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def parts(path):
-    """The arrays and the meaning of a good checkpoint, and a way to write them changed."""
+    """Return the arrays and the header of a valid checkpoint."""
     write_checkpoint(path, trained())
     with safe_open(path, framework="numpy") as file:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (safe_open is no dict)
@@ -49,7 +51,7 @@ def parts(path):
 
 
 def compose(path: Path, arrays, meaning) -> None:
-    """A file with a digest that fits, whatever it holds."""
+    """Write a checkpoint file of any content with the right digest."""
     meaning = {key: value for key, value in meaning.items() if key != "digest"}
     meaning["digest"] = checkpoint_digest(meaning, arrays)
     path.write_bytes(save(arrays, metadata={"lagvis": json.dumps(meaning)}))
@@ -147,7 +149,7 @@ def test_write_checkpoint_leaves_no_other_file(path):
     assert read_checkpoint(path).model.loss == "cross-entropy"
 
 
-# --- writing that fails
+# --- failing writes
 
 
 def fail(*_):
@@ -164,7 +166,7 @@ def test_write_checkpoint_failing_keeps_the_old_file(path, monkeypatch, fault):
             write_checkpoint(path, trained("classes"))
     assert str(path) in str(caught.value)
     assert path.read_bytes() == before
-    # and the next one is none the worse for it
+    # the next write succeeds
     write_checkpoint(path, trained("classes"))
     assert read_checkpoint(path).model.loss == "cross-entropy"
 
@@ -177,7 +179,7 @@ def test_write_checkpoint_missing_folder_raises_checkpoint_error(tmp_path):
 
 
 def test_write_checkpoint_dead_disk_raises_checkpoint_error(path, monkeypatch):
-    """Whatever is asked of it once a write has failed, the first fault is what is said."""
+    """The error reports the first failure, even if later operations fail as well."""
     checkpoint = trained()
     with monkeypatch.context() as patch:
         patch.setattr("os.fsync", fail)
@@ -205,10 +207,10 @@ def test_write_checkpoint_flushes_before_rename(path, monkeypatch):
     assert calls[:2] == ["fsync", "replace"]
 
 
-# --- reading what is broken
+# --- reading broken files
 
 
-class Trap:
+class FailsWhenUnpickled:
     def __reduce__(self):
         return pytest.fail, ("a pickle was executed",)
 
@@ -236,7 +238,7 @@ def with_header(text: str) -> bytes:
         foreign("F16", 2),
         foreign("BF16", 2),
         foreign("F8_E4M3", 1),
-        pickle.dumps(Trap()),
+        pickle.dumps(FailsWhenUnpickled()),
         with_header("{no json"),
         with_header("[" * 5000),
         with_header("[]"),
@@ -407,8 +409,8 @@ def test_read_checkpoint_wrong_number_of_classes_raises(path, names):
     refusal(path)
 
 
-def test_helper_composes_valid_checkpoints(path, parts):
-    # else every refusal above could be one of the helper
+def test_compose_of_unchanged_parts_is_a_valid_checkpoint(path, parts):
+    # otherwise the errors above could come from the helper
     compose(path, *parts)
     assert read_checkpoint(path).step == trained().step
 
@@ -434,9 +436,9 @@ def test_read_checkpoint_nan_or_infinity_raises(path, parts, name, value):
         {"velocity.1.W": np.zeros((8, 2), np.float64)},
         {"params.0.W": np.zeros((3, 8), np.int8)},
         {"." * 5000: np.zeros(1, np.float32)},
-        {"stranger": np.zeros(1, np.float32)},
+        {"unknown": np.zeros(1, np.float32)},
     ],
-    ids=["gamma", "deeper", "flat", "another optimizer", "two types", "types of slots", "integers", "dots", "stranger"],
+    ids=["gamma", "deeper", "flat", "another optimizer", "two types", "types of slots", "integers", "dots", "unknown"],
 )
 def test_read_checkpoint_unknown_array_raises(path, parts, change):
     arrays, meaning = parts
@@ -518,7 +520,19 @@ def test_read_checkpoint_format_2_of_several_targets_has_no_best_epoch():
     assert (checkpoint.best_epoch, checkpoint.best_loss) == (0, float("inf"))
 
 
-def test_fit_from_a_format_2_checkpoint_within_an_epoch_ends_as_the_unbroken_run(monkeypatch):
+@pytest.mark.parametrize("deviation", [1e-200, 1e200])
+def test_best_of_format_2_extreme_deviation_divides_twice(deviation):
+    model = SimpleNamespace(y_scaling=SimpleNamespace(deviation=np.array([deviation])), widths=(1, 1))
+    loss = 0.5 * deviation  # in the user's unit squared; its square root is far from the deviation
+    assert best_of_format_2(model, 1, loss) in ((1, 0.5 / deviation), (0, math.inf))
+
+
+def test_best_of_format_2_loss_beyond_float64_has_no_best_epoch():
+    model = SimpleNamespace(y_scaling=SimpleNamespace(deviation=np.array([1e-200])), widths=(1, 1))
+    assert best_of_format_2(model, 1, 0.5) == (0, math.inf)
+
+
+def test_fit_from_a_format_2_checkpoint_within_an_epoch_ends_as_the_uninterrupted_run(monkeypatch):
     monkeypatch.setattr("lagvis.training.plan.CALL_SECONDS", 1e-9)
     settings = {"momentum": 0.9, "nesterov": True, "schedule": "linear", "label_smoothing": 0.1}
     recipe, dataset = quick(epochs=3, validation=20, **settings), classes(120)
@@ -527,9 +541,7 @@ def test_fit_from_a_format_2_checkpoint_within_an_epoch_ends_as_the_unbroken_run
     expected = dict(named_leaves(last(whole).state))
     for name, leaf in named_leaves(last(rest).state):
         assert leaf.tobytes() == expected[name].tobytes()
-    ended, unbroken = epochs(rest), epochs(whole)[1:]
-    assert ended[0].train.objective == pytest.approx(unbroken[0].train.objective)
-    assert ended[0].train.loss > unbroken[0].train.loss, (
-        "its first steps count with the smoothing they were summed with"
-    )
-    assert ended[1].train == unbroken[1].train
+    ended, uninterrupted = epochs(rest), epochs(whole)[1:]
+    assert ended[0].train.objective == pytest.approx(uninterrupted[0].train.objective)
+    assert ended[0].train.loss > uninterrupted[0].train.loss, "its first steps were summed with label smoothing"
+    assert ended[1].train == uninterrupted[1].train

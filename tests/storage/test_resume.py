@@ -1,4 +1,4 @@
-"""A run that was stopped or changed on its way goes on as if it never had been, or says what it does instead."""
+"""A resumed run has the result of an uninterrupted run; with changed settings it reports the differences."""
 
 import dataclasses
 import functools
@@ -25,8 +25,8 @@ RECIPES = {
 
 
 @pytest.fixture
-def short_spans(monkeypatch):
-    """One step for each call, so that a run can stop anywhere."""
+def one_step_per_call(monkeypatch):
+    """Make every call one step long, so that a run can stop after any step."""
     monkeypatch.setattr("lagvis.training.plan.CALL_SECONDS", 1e-9)
 
 
@@ -35,23 +35,23 @@ def bytes_of(checkpoint, path) -> bytes:
     return path.read_bytes()
 
 
-def there_and_back(checkpoint, path):
-    """The checkpoint as a file gives it back."""
+def round_trip(checkpoint, path):
+    """Write a checkpoint to a file and read it again."""
     write_checkpoint(path, checkpoint)
     return read_checkpoint(path)
 
 
-# --- the promise of bytes
+# --- equal bytes
 
 
 @functools.cache
 def compiled_once(recipe: str):
-    """JAX, where whatever is compiled for a recipe serves all its seeds."""
+    """Return a JAX backend that compiles once per recipe, for all its seeds."""
     backend = open_backend("jax", "float32")
     scan, known = backend.scan, {}
 
     def scan_once(step):
-        if step.__qualname__ not in known:  # the step of training, and that of an evaluation
+        if step.__qualname__ not in known:  # the training step and the evaluation step
             known[step.__qualname__] = scan(step)
         return known[step.__qualname__]
 
@@ -62,49 +62,47 @@ def compiled_once(recipe: str):
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 10))])
 @pytest.mark.parametrize("recipe", ["plain", "momentum"])
 @pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
-def test_resume_at_random_step_equals_unbroken_run(short_spans, tmp_path, name, recipe, seed):
-    def opened(key=recipe):
+def test_resume_at_random_step_equals_uninterrupted_run(one_step_per_call, tmp_path, name, recipe, seed):
+    def open_once(key=recipe):
         return compiled_once(key) if name == "jax" else open_backend(name, "float32")
 
     recipe, dataset = dataclasses.replace(RECIPES[recipe], seed=seed), classes(123)
-    whole = run(recipe, dataset, backend=opened())
-    step = int(np.random.default_rng(seed).integers(1, 19))  # three epochs of five batches and a shorter one
-    first = run(recipe, dataset, backend=opened(), stop_at=at_step(step))
+    uninterrupted = run(recipe, dataset, backend=open_once())
+    step = int(np.random.default_rng(seed).integers(1, 19))  # three epochs, each of five full batches and a smaller one
+    first = run(recipe, dataset, backend=open_once(), stop_at=at_step(step))
     assert (last(first).reason, last(first).step) == ("interrupted", step)
-    start = there_and_back(last(first).checkpoint, tmp_path / "half")
-    rest = run(recipe, dataset, backend=opened(), start=start)
-    assert bytes_of(last(rest).checkpoint, tmp_path / "a") == bytes_of(last(whole).checkpoint, tmp_path / "b")
-    for again, before in zip(epochs(rest)[::-1], epochs(whole)[::-1], strict=False):
+    start = round_trip(last(first).checkpoint, tmp_path / "half")
+    rest = run(recipe, dataset, backend=open_once(), start=start)
+    assert bytes_of(last(rest).checkpoint, tmp_path / "a") == bytes_of(last(uninterrupted).checkpoint, tmp_path / "b")
+    for again, before in zip(epochs(rest)[::-1], epochs(uninterrupted)[::-1], strict=False):
         assert dataclasses.replace(again, seconds=0, checkpoint=None) == dataclasses.replace(
             before, seconds=0, checkpoint=None
         )
     assert [event.epoch for event in epochs(first) + epochs(rest)] == [1, 2, 3]
-    assert last(rest).test.loss == last(whole).test.loss
+    assert last(rest).test.loss == last(uninterrupted).test.loss
 
 
-def test_resume_regression_equals_unbroken_run(short_spans, tmp_path):
+def test_resume_regression_equals_uninterrupted_run(one_step_per_call, tmp_path):
     recipe, dataset = quick(loss="mse", momentum=0.5, epochs=2), numbers(120)
-    whole = run(recipe, dataset)
-    start = there_and_back(last(run(recipe, dataset, stop_at=at_step(4))).checkpoint, tmp_path / "half")
+    uninterrupted = run(recipe, dataset)
+    start = round_trip(last(run(recipe, dataset, stop_at=at_step(4))).checkpoint, tmp_path / "half")
     rest = run(recipe, dataset, start=start)
-    assert bytes_of(last(rest).checkpoint, tmp_path / "a") == bytes_of(last(whole).checkpoint, tmp_path / "b")
-    assert epochs(rest)[0].train == epochs(whole)[0].train
+    assert bytes_of(last(rest).checkpoint, tmp_path / "a") == bytes_of(last(uninterrupted).checkpoint, tmp_path / "b")
+    assert epochs(rest)[0].train == epochs(uninterrupted)[0].train
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_resume_at_every_step_equals_unbroken_run(short_spans, tmp_path, recipe):
+def test_resume_at_every_step_equals_uninterrupted_run(one_step_per_call, tmp_path, recipe):
     recipe, dataset = RECIPES[recipe], classes(123)
     expected = bytes_of(last(run(recipe, dataset)).checkpoint, tmp_path / "a")
     start = None
     for step in range(1, 19):
-        start = there_and_back(
-            last(run(recipe, dataset, start=start, stop_at=at_step(step))).checkpoint, tmp_path / "h"
-        )
+        start = round_trip(last(run(recipe, dataset, start=start, stop_at=at_step(step))).checkpoint, tmp_path / "h")
         assert start.step == step
     assert bytes_of(last(run(recipe, dataset, start=start)).checkpoint, tmp_path / "b") == expected
 
 
-def test_progress_checkpoint_equals_that_of_a_stop(short_spans, tmp_path):
+def test_progress_checkpoint_equals_that_of_a_stop(one_step_per_call, tmp_path):
     kept = []
 
     def keep(event):
@@ -113,54 +111,54 @@ def test_progress_checkpoint_equals_that_of_a_stop(short_spans, tmp_path):
         return False
 
     recipe, dataset = RECIPES["momentum"], classes(123)
-    whole = run(recipe, dataset, stop_at=keep)
+    uninterrupted = run(recipe, dataset, stop_at=keep)
     stopped = last(run(recipe, dataset, stop_at=at_step(4))).checkpoint
     assert bytes_of(kept[0], tmp_path / "a") == bytes_of(stopped, tmp_path / "b")
     rest = run(recipe, dataset, start=kept[0])
-    assert bytes_of(last(rest).checkpoint, tmp_path / "a") == bytes_of(last(whole).checkpoint, tmp_path / "b")
+    assert bytes_of(last(rest).checkpoint, tmp_path / "a") == bytes_of(last(uninterrupted).checkpoint, tmp_path / "b")
 
 
 def test_resume_more_epochs_constant_schedule_equals_longer_run(tmp_path):
     dataset = classes(123)
     start = last(run(PLAIN, dataset)).checkpoint
     longer = dataclasses.replace(PLAIN, epochs=5)
-    rest, whole = run(longer, dataset, start=start), run(longer, dataset)
-    assert bytes_of(last(rest).checkpoint, tmp_path / "a") == bytes_of(last(whole).checkpoint, tmp_path / "b")
+    rest, uninterrupted = run(longer, dataset, start=start), run(longer, dataset)
+    assert bytes_of(last(rest).checkpoint, tmp_path / "a") == bytes_of(last(uninterrupted).checkpoint, tmp_path / "b")
 
 
 def test_resume_keeps_the_best_epoch(tmp_path):
-    # the longer it trains here the better it is, so the lowest loss is the newest
+    # the validation loss decreases in every epoch here, so the last epoch is the best
     events = run(quick(epochs=4, validation=20, lr=0.02), classes(120))
     losses = [event.validation.loss for event in epochs(events)]
     assert losses == sorted(losses, reverse=True)
     assert [event.checkpoint.best_epoch for event in epochs(events)] == [1, 2, 3, 4]
     assert last(events).checkpoint.best_loss == losses[-1]
     worse = dataclasses.replace(last(events).checkpoint, best_epoch=2, best_loss=losses[-1] / 1e6)
-    rest = run(quick(epochs=5, validation=20, lr=0.02), classes(120), start=there_and_back(worse, tmp_path / "x"))
+    rest = run(quick(epochs=5, validation=20, lr=0.02), classes(120), start=round_trip(worse, tmp_path / "x"))
     assert (last(rest).checkpoint.best_epoch, last(rest).checkpoint.best_loss) == (2, losses[-1] / 1e6)
 
 
 def test_resume_stopped_during_validation_loses_no_step(monkeypatch, tmp_path):
     monkeypatch.setattr("lagvis.training.evaluation.CHUNK_ROWS", 5)
-    asked = []
+    stop_checks = []
 
     def stop(event):
-        if isinstance(event, Progress) and event.step == 5:  # the last of an epoch of 100 rows
-            asked.append(event)
-        return len(asked) > 3  # once after the call, and then after three pieces of four
+        if isinstance(event, Progress) and event.step == 5:  # the last step of an epoch of 100 rows
+            stop_checks.append(event)
+        return len(stop_checks) > 3  # one check after the call, then one after each of three of the four chunks
 
     recipe, dataset = PLAIN, classes(120)
     stopped = last(run(recipe, dataset, stop_at=stop))
     assert (stopped.reason, stopped.epoch, stopped.step) == ("interrupted", 0, 5)
-    rest = run(recipe, dataset, start=there_and_back(stopped.checkpoint, tmp_path / "x"))
-    whole = run(recipe, dataset)
-    assert bytes_of(last(rest).checkpoint, tmp_path / "a") == bytes_of(last(whole).checkpoint, tmp_path / "b")
+    rest = run(recipe, dataset, start=round_trip(stopped.checkpoint, tmp_path / "x"))
+    uninterrupted = run(recipe, dataset)
+    assert bytes_of(last(rest).checkpoint, tmp_path / "a") == bytes_of(last(uninterrupted).checkpoint, tmp_path / "b")
 
 
-# --- what may change, and what is said of it
+# --- settings that may change, and the message about them
 
 
-# no other optimizer has a name yet, so that key can only keep its value
+# there is only one optimizer, so its key cannot change
 @pytest.mark.parametrize("key", sorted({*dataclasses.asdict(quick())} - {*CHANGEABLE} - {"optimizer"}))
 def test_changed_settings_fixed_setting_raises_recipe_error(key):
     other = {
@@ -178,40 +176,40 @@ def test_changed_settings_returns_old_and_new():
     assert changed_settings(quick(), quick()) == {}
 
 
-def line(old, new, *, step=0, earlier=None, now=None) -> str:
+def message_of(old, new, *, step=0, earlier=None, now=None) -> str:
     dataset = classes(120)
     checkpoint = last(run(old, dataset, stop_at=at_step(step))).checkpoint if step else None
     return resume_message(checkpoint, make_plan(new, dataset), old, new, earlier or {}, now or {})
 
 
-def test_resume_message_names_step_and_epochs(short_spans):
-    assert line(quick(), quick(), step=8) == "Resuming after step 8, 1 of 2 epochs done."
-    assert line(quick(), quick()) == "This run has no checkpoint yet: it starts from the beginning."
+def test_resume_message_names_step_and_epochs(one_step_per_call):
+    assert message_of(quick(), quick(), step=8) == "Resuming after step 8, 1 of 2 epochs done."
+    assert message_of(quick(), quick()) == "This run has no checkpoint yet: it starts from the beginning."
 
 
-def test_resume_message_names_the_learning_rate(short_spans):
-    said = line(quick(lr=0.1), quick(lr=0.5), step=8)
-    assert "lr 0.1 -> 0.5" in said
-    assert "the learning rate of the next step is 0.5 instead of 0.1" in said
-    assert "as before" in line(quick(), quick(epochs=9), step=8)
+def test_resume_message_names_the_learning_rate(one_step_per_call):
+    text = message_of(quick(lr=0.1), quick(lr=0.5), step=8)
+    assert "lr 0.1 -> 0.5" in text
+    assert "the learning rate of the next step is 0.5 instead of 0.1" in text
+    assert "as before" in message_of(quick(), quick(epochs=9), step=8)
     linear = quick(schedule="linear", warmup=0.0, lr=0.1)
-    said = line(linear, dataclasses.replace(linear, epochs=4), step=6)
-    assert "epochs 2 -> 4" in said
-    # half of twelve steps against a quarter of twenty-four
-    assert "is 0.075 instead of 0.05" in said
+    text = message_of(linear, dataclasses.replace(linear, epochs=4), step=6)
+    assert "epochs 2 -> 4" in text
+    # step 6 is half of twelve steps and a quarter of twenty-four
+    assert "is 0.075 instead of 0.05" in text
 
 
-def test_resume_message_names_changed_environment(short_spans):
-    said = line(
+def test_resume_message_names_changed_environment(one_step_per_call):
+    text = message_of(
         quick(), quick(), step=8, earlier={"threads": 1, "command": ["a"]}, now={"threads": 2, "command": ["b"]}
     )
-    assert said.endswith("threads 1 -> 2: the bytes will differ from those of an unbroken run.")
-    assert "command" not in said
+    assert text.endswith("threads 1 -> 2: the bytes will differ from those of an unbroken run.")
+    assert "command" not in text
 
 
-def test_resume_state_new_momentum_starts_at_zero(short_spans, tmp_path):
+def test_resume_state_new_momentum_starts_at_zero(one_step_per_call, tmp_path):
     recipe, dataset = quick(epochs=1), classes(120)
-    start = there_and_back(last(run(recipe, dataset, stop_at=at_step(3))).checkpoint, tmp_path / "x")
+    start = round_trip(last(run(recipe, dataset, stop_at=at_step(3))).checkpoint, tmp_path / "x")
     new = dataclasses.replace(recipe, momentum=0.9)
     plan = make_plan(new, dataset)
     model = Model.of(new, dataset, plan.training_rows)
@@ -223,7 +221,7 @@ def test_resume_state_new_momentum_starts_at_zero(short_spans, tmp_path):
     assert set(without.state) == {"params"}
 
 
-# --- what does not fit
+# --- checkpoints that do not fit
 
 
 def start_for(checkpoint, recipe, dataset):
@@ -267,7 +265,7 @@ def test_init_from_keeps_the_scaling_of_the_network(tmp_path):
     assert (start.epoch, start.step, set(start.state)) == (0, 0, {"params", "velocity"})
     assert not any(leaf.any() for _, leaf in named_leaves(start.state["velocity"]))
     finished = last(run(dataclasses.replace(recipe, epochs=0), other, start=start))
-    # the loss of the network as it was, on the test part: not that of weights under a foreign scale
+    # the test loss is unchanged: the weights keep their own scaling
     assert finished.test.loss == pytest.approx(
         last(run(dataclasses.replace(recipe, epochs=0), dataset, start=network)).test.loss
     )
@@ -284,7 +282,7 @@ def test_init_from_weights_too_large_for_dtype_raise():
         init_from(network, model, quick())
 
 
-def test_resume_state_fewer_epochs_than_done_raise(short_spans):
+def test_resume_state_fewer_epochs_than_done_raise(one_step_per_call):
     dataset = classes(120)
     checkpoint = last(run(quick(epochs=3), dataset, stop_at=at_step(8))).checkpoint
     with pytest.raises(RecipeError, match=r"epochs is 1, but 8 steps \(1 full epochs of 6\)"):
@@ -312,5 +310,5 @@ def test_check_data_changed_files_raise_with_names():
     check_data(changed, None, {})
     with pytest.raises(DataError, match=r"changed since it began \(sha256 of labels\)"):
         check_data(changed, checkpoint, {"sha256": dataset.sha256})
-    with pytest.raises(DataError, match="sha256 of its files"):  # whatever became of environment.json
+    with pytest.raises(DataError, match="sha256 of its files"):  # even without environment.json
         check_data(changed, checkpoint, {})

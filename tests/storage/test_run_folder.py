@@ -47,7 +47,7 @@ def names(path: Path) -> list[str]:
     return sorted(file.name for file in path.iterdir())
 
 
-# --- claiming
+# --- claiming a folder
 
 
 def test_claim_makes_folder_and_parents(tmp_path):
@@ -103,14 +103,14 @@ def test_claim_without_name_for_a_hundred_layers(tmp_path):
 @pytest.mark.parametrize("name", ["mine", None])
 def test_claim_output_dir_is_a_file_raises(tmp_path, name):
     (tmp_path / "runs").write_text("")
-    with pytest.raises((RecipeError, CheckpointError), match="--output-dir") as caught:
+    with pytest.raises((RecipeError, CheckpointError), match="--runs-dir") as caught:
         claim(tmp_path / "runs", name)
     assert str(tmp_path / "runs") in str(caught.value)
 
 
 def test_claim_output_dir_below_a_file_raises(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match="choose another --output-dir"):
+    with pytest.raises(CheckpointError, match="choose another --runs-dir"):
         claim(tmp_path / "file" / "runs")
 
 
@@ -121,12 +121,12 @@ def test_claim_home_of_unknown_user_raises(tmp_path, monkeypatch):
 
 
 def test_begin_data_path_not_utf8_raises(tmp_path):
-    # what Python makes of a folder name that is no UTF-8
+    # Python's representation of a folder name that is not UTF-8
     with pytest.raises((RecipeError, CheckpointError), match=r"data|recipe"):
         claim(tmp_path, recipe=quick(data="/data/m\udcf8nster"))
 
 
-# --- recording
+# --- recording events
 
 
 def test_record_writes_files_after_each_event(tmp_path):
@@ -179,7 +179,7 @@ def test_record_metrics_missing_values_are_empty(tmp_path):
 
 
 def test_record_metrics_zero_is_written(tmp_path):
-    # a falsy score must not be taken for one that does not exist
+    # a score of 0 must not be treated as missing
     folder, events = claim(tmp_path), run(quick(epochs=1, validation=20), classes(120))
     event = next(event for event in events if isinstance(event, EpochEnded))
     object.__setattr__(event.validation, "accuracy", 0.0)
@@ -242,7 +242,7 @@ def test_record_deleted_folder_raises(tmp_path, name):
         folder.finish({})
 
 
-# --- finding again
+# --- finding runs and checkpoints
 
 
 @pytest.fixture
@@ -292,7 +292,7 @@ def test_record_writes_best_and_last_checkpoint(tmp_path):
     recipe = quick(epochs=3, validation=20)
     folder, events = claim(tmp_path, recipe=recipe), run(recipe, classes(120))
     for event in events:
-        if isinstance(event, EpochEnded) and event.epoch == 3:  # as if the second had been the best
+        if isinstance(event, EpochEnded) and event.epoch == 3:  # pretend that the second epoch was the best
             worse = dataclasses.replace(event.checkpoint, best_epoch=2)
             folder.record(dataclasses.replace(event, checkpoint=worse))
         elif not isinstance(event, Finished):
@@ -356,14 +356,14 @@ def test_checkpoint_interval_parse_invalid_raises(words):
 
 def test_find_run_newest_is_written_last(tmp_path):
     first, second = claim(tmp_path, "b"), claim(tmp_path, "a")
-    (tmp_path / "stranger").mkdir()
+    (tmp_path / "no-run").mkdir()
     os.utime(second.path / "metrics.csv", (1e9, 1e9))
     assert find_run("", str(tmp_path)) == first.path
     assert find_run("a", str(tmp_path)) == find_run(str(second.path)) == second.path
     with pytest.raises(CheckpointError, match="there is no run 'c'"):
         find_run("c", str(tmp_path))
     with pytest.raises(CheckpointError, match="no run to resume"):
-        find_run("", str(tmp_path / "stranger"))
+        find_run("", str(tmp_path / "no-run"))
 
 
 def test_metrics_with_label_smoothing_hold_loss_and_objective(tmp_path):

@@ -11,7 +11,7 @@ from lagvis.training.model import Model
 
 @pytest.mark.parametrize("width", [8, 4096])
 def test_evaluate_more_rows_take_no_more_memory(width):
-    """One layer of activations of all rows at once would be 50,000 x 4096 x 4 bytes: 800 MB."""
+    """The activations of one layer for all rows at once would take 50,000 x 4096 x 4 bytes: 800 MB."""
     model = Model((4, width, 3), "relu", "cross-entropy", (4,), ("a", "b", "c"), (), "", None, None)
     rng = np.random.default_rng(0)
     params = [{"W": rng.normal(size=(4, width)).astype("f4"), "b": np.zeros(width, "f4")}]
@@ -25,7 +25,7 @@ def test_evaluate_more_rows_take_no_more_memory(width):
         try:
             scores = evaluator.evaluate(params, data, np.arange(rows), confusion=True)
             assert scores.confusion.sum() == rows
-            return tracemalloc.get_traced_memory()[1] - 8 * rows  # the list of rows itself
+            return tracemalloc.get_traced_memory()[1] - 8 * rows  # the row indices themselves
         finally:
             tracemalloc.stop()
 

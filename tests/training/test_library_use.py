@@ -1,4 +1,4 @@
-"""Lagvis as a library, in a process with its own signals, logger and environment: a notebook, a script, a thread."""
+"""Lagvis as a library in a process with its own signals, loggers and environment, such as a notebook or a thread."""
 
 import json
 import subprocess

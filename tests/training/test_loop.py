@@ -22,13 +22,13 @@ from lagvis.tree import named_leaves, tree_map
 from tests.conftest import open_backend
 from tests.factories import at_step, classes, epochs, last, logits, numbers, quick, run
 
-# What a diverging run does to NumPy's temper is a test of its own.
+# Another test checks that a diverging run raises no NumPy warnings.
 QUIETLY = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 
 @pytest.fixture
-def short_spans(monkeypatch):
-    """Spans of one step each."""
+def one_step_per_call(monkeypatch):
+    """Make every call one step long."""
     monkeypatch.setattr("lagvis.training.plan.CALL_SECONDS", 1e-9)
 
 
@@ -37,7 +37,7 @@ def kinds(events) -> str:
 
 
 def equal(a, b) -> bool:
-    """Whether two states are the same, bit for bit."""
+    """Return whether two states are equal bit for bit."""
     a, b = dict(named_leaves(a)), dict(named_leaves(b))
     return list(a) == list(b) and all(a[name].tobytes() == b[name].tobytes() for name in a)
 
@@ -60,10 +60,10 @@ def softmax(z: np.ndarray) -> np.ndarray:
     return e / e.sum(axis=1, keepdims=True)
 
 
-# --- the order of events and their numbers
+# --- order and values of the events
 
 
-def test_fit_yields_events_in_order(short_spans):
+def test_fit_yields_events_in_order(one_step_per_call):
     assert kinds(run(quick(batch_size=50), classes(120))) == "S" + "pppE" * 2 + "F"
 
 
@@ -78,7 +78,7 @@ def test_fit_compiles_the_step_at_most_once_per_shape(monkeypatch, name):
     backend = open_backend(name, "float32")
     monkeypatch.setattr(
         "lagvis.training.plan.CALL_SECONDS", 0.0009
-    )  # an epoch of calls of 4, 4 and 2 steps, and a tail
+    )  # an epoch: calls of 4, 4 and 2 steps, then the smaller last batch
     made = []
 
     def counted(**parts):
@@ -99,7 +99,7 @@ def test_fit_compiles_the_step_at_most_once_per_shape(monkeypatch, name):
         made.clear()
 
 
-def test_fit_counts_steps_samples_and_epochs(short_spans):
+def test_fit_counts_steps_samples_and_epochs(one_step_per_call):
     events = run(quick(batch_size=50), classes(120))
     progress = [event for event in events if isinstance(event, Progress)]
     assert [event.epoch for event in progress] == [1, 1, 1, 2, 2, 2]
@@ -118,22 +118,22 @@ def test_started_holds_model_and_plan():
     assert len(started.plan.validation_rows) == 20
 
 
-def test_progress_learning_rate_follows_the_schedule(short_spans):
+def test_progress_learning_rate_follows_the_schedule(one_step_per_call):
     recipe = quick(batch_size=30, epochs=2, schedule="linear", warmup=0.25, lr=0.8)
     progress = [event.learning_rate for event in run(recipe, classes(120)) if isinstance(event, Progress)]
-    # 8 steps: up in 2, then down in 6
+    # 8 steps: warm-up in 2, decay in 6
     assert progress == pytest.approx([0.4, 0.8, 0.8, 0.8 * 5 / 6, 0.8 * 4 / 6, 0.8 * 3 / 6, 0.8 * 2 / 6, 0.8 / 6])
     assert epochs(run(recipe, classes(120)))[-1].learning_rate == progress[-1]
 
 
-def test_event_seconds_never_decrease(short_spans):
+def test_event_seconds_never_decrease(one_step_per_call):
     events = run(quick(), classes(120))
     seconds = [event.seconds for event in events if not isinstance(event, Started)]
     assert seconds == sorted(seconds)
     assert seconds[0] > 0
 
 
-def test_epoch_metrics_are_the_mean_of_progress_metrics(short_spans):
+def test_epoch_metrics_are_the_mean_of_progress_metrics(one_step_per_call):
     events = run(quick(batch_size=50, epochs=1), classes(120))
     parts = [event.metrics for event in events if isinstance(event, Progress)]
     ended = epochs(events)[0].train
@@ -158,14 +158,14 @@ def test_fit_without_validation_rows_has_no_validation_metrics():
 def test_fit_reads_the_test_part_only_after_the_last_epoch():
     happened = []
 
-    class Watched(Dataset):
+    class RecordingDataset(Dataset):
         def __getattribute__(self, name):
             if name in ("x_test", "y_test"):
                 happened.append("test part read")
             return super().__getattribute__(name)
 
     recipe, dataset = quick(epochs=3, validation=20), classes(120)
-    watched = Watched(**{field.name: getattr(dataset, field.name) for field in dataclasses.fields(dataset)})
+    watched = RecordingDataset(**{field.name: getattr(dataset, field.name) for field in dataclasses.fields(dataset)})
     plan = make_plan(recipe, dataset)
     happened.clear()
     for event in fit(recipe, watched, plan, select("cpu")):
@@ -192,7 +192,7 @@ def test_fit_zero_epochs_only_evaluates():
 # --- stopping
 
 
-def test_fit_stopped_within_an_epoch_keeps_the_current_state(short_spans):
+def test_fit_stopped_within_an_epoch_keeps_the_current_state(one_step_per_call):
     dataset = classes(120)
     recipe = quick(epochs=1, shuffle=False, momentum=0.9)
     events = run(recipe, dataset, stop_at=at_step(3))
@@ -205,7 +205,7 @@ def test_fit_stopped_within_an_epoch_keeps_the_current_state(short_spans):
     assert equal(finished.state, last(run(recipe, first)).state)
 
 
-def test_fit_stopped_within_a_later_epoch_counts_finished_epochs(short_spans):
+def test_fit_stopped_within_a_later_epoch_counts_finished_epochs(one_step_per_call):
     events = run(quick(epochs=3), classes(120), stop_at=at_step(8))
     finished = last(events)
     assert kinds(events) == "S" + "p" * 6 + "E" + "pp" + "F"
@@ -214,7 +214,7 @@ def test_fit_stopped_within_a_later_epoch_counts_finished_epochs(short_spans):
     assert not equal(finished.state, epochs(events)[0].state)
 
 
-def test_fit_stopped_between_epochs_keeps_the_epoch(short_spans):
+def test_fit_stopped_between_epochs_keeps_the_epoch(one_step_per_call):
     events = run(quick(epochs=3), classes(120), stop_at=lambda event: isinstance(event, EpochEnded))
     finished = last(events)
     assert kinds(events) == "S" + "p" * 6 + "E" + "F"
@@ -222,11 +222,11 @@ def test_fit_stopped_between_epochs_keeps_the_epoch(short_spans):
     assert equal(finished.state, epochs(events)[0].state)
 
 
-def test_fit_stopped_after_the_last_call_of_an_epoch_keeps_its_totals(short_spans):
+def test_fit_stopped_after_the_last_call_of_an_epoch_keeps_its_totals(one_step_per_call):
     recipe, dataset = quick(epochs=3), classes(120)
     events = run(recipe, dataset, stop_at=at_step(6))
     finished = last(events)
-    # all steps of the epoch are taken and it has not been judged: whoever goes on judges it first
+    # all steps of the epoch are done but it is not evaluated: a resumed run begins with the evaluation
     assert (finished.reason, finished.epoch, finished.step) == ("interrupted", 0, 6)
     rest = run(recipe, dataset, start=finished.checkpoint)
     assert kinds(rest) == "S" + "E" + "pppppp" + "E" + "pppppp" + "E" + "F"
@@ -255,12 +255,12 @@ def test_fit_diverged_ends_with_the_state_of_the_last_epoch():
     [(quick(lr=1e30, hidden=(8, 8)), classes(120)), (quick(lr=1e30, loss="mse"), numbers(120))],
     ids=["classes", "numbers"],
 )
-def test_fit_diverged_in_first_epoch_ends_with_the_initial_state(short_spans, recipe, dataset):
+def test_fit_diverged_in_first_epoch_ends_with_the_initial_state(one_step_per_call, recipe, dataset):
     events = run(recipe, dataset)
     finished = last(events)
     assert (finished.reason, finished.epoch, finished.step) == ("diverged", 0, 0)
     assert equal(finished.state, start_of(recipe, dataset))
-    # seen at the first call that shows it, and not at the end of the epoch
+    # detected at the first call with a value that is not finite, not at the end of the epoch
     calls = [event for event in events if isinstance(event, Progress)]
     assert len(calls) < 5
     assert all(event.metrics.finite for event in calls)
@@ -268,7 +268,7 @@ def test_fit_diverged_in_first_epoch_ends_with_the_initial_state(short_spans, re
 
 @QUIETLY
 def test_fit_last_step_not_finite_is_diverged(monkeypatch):
-    # one step an epoch: its loss is that of the start, what it does to the parameters is seen by nothing after it
+    # one step per epoch: its loss is that of the initial state, and no later step would reveal the broken parameters
     monkeypatch.setitem(SCHEDULES, "constant", lambda t, *_, **__: np.full(t.shape, np.inf))
     recipe, dataset = quick(schedule="constant", epochs=1, batch_size=120), classes(120)
     finished = last(run(recipe, dataset))
@@ -305,7 +305,7 @@ def test_fit_without_hidden_layers_reaches_full_accuracy():
 
 def test_fit_linear_targets_reaches_the_noise():
     finished = last(run(quick(loss="mse", hidden=(), epochs=60, batch_size=10, lr=0.02), numbers(400)))
-    # the noise has the deviation 0.1 m in both targets, and their own are 4 and 700 m
+    # the noise has deviation 0.1 in both targets, whose own deviations are 4 and 700
     assert finished.test.errors[0] == pytest.approx(0.1, rel=0.3)
     assert finished.test.errors[1] < 0.5
 
@@ -340,7 +340,7 @@ def test_epoch_states_are_independent_copies():
     assert equal(ended[0].state, last(run(quick(epochs=1), classes(120))).state)
 
 
-# --- what the numbers mean, against plain NumPy
+# --- metrics, compared with plain NumPy
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
@@ -369,15 +369,15 @@ def test_test_metrics_equal_scikit_learn():
     dataset = classes(120, classes=5, test_rows=203)
     finished = last(run(quick(epochs=1, dtype="float64", lr=0.02), dataset))
     z = logits(finished.state["params"], pixels(dataset.x_test))
-    said = z.argmax(axis=1)
-    assert 0.2 < np.mean(said == dataset.y_test) < 1  # else the matrix below could be right by chance
-    assert finished.test.confusion.tolist() == confusion_matrix(dataset.y_test, said, labels=range(5)).tolist()
+    predicted = z.argmax(axis=1)
+    assert 0.2 < np.mean(predicted == dataset.y_test) < 1  # otherwise the matrix below could be right by chance
+    assert finished.test.confusion.tolist() == confusion_matrix(dataset.y_test, predicted, labels=range(5)).tolist()
     assert finished.test.loss == pytest.approx(log_loss(dataset.y_test, softmax(z)), rel=1e-12)
-    assert finished.test.accuracy == np.mean(said == dataset.y_test)
+    assert finished.test.accuracy == np.mean(predicted == dataset.y_test)
 
 
 def predictions(dataset: Dataset, params, rows: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """In the user's unit, standardised by hand with the rows that were learned from."""
+    """Return predictions in the user's unit, standardised here with the statistics of the training rows."""
     x_known, y_known = dataset.x_train[rows], dataset.y_train[rows]
     z = logits(params, (x - x_known.mean(axis=0)) / x_known.std(axis=0))
     return z * y_known.std(axis=0) + y_known.mean(axis=0)
@@ -415,7 +415,7 @@ def test_best_epoch_several_targets_have_equal_weight():
     deviation = events[0].model.y_scaling.deviation
     errors = np.array([event.validation.errors for event in epochs(events)])
     standardised, raw = np.mean((errors / deviation) ** 2, axis=1), np.mean(errors**2, axis=1)
-    assert np.argmin(standardised) != np.argmin(raw), "else any choice would pass"
+    assert np.argmin(standardised) != np.argmin(raw), "otherwise any choice would pass"
     assert last(events).checkpoint.best_epoch == 1 + np.argmin(standardised)
     assert last(events).checkpoint.best_loss == pytest.approx(np.min(standardised), rel=1e-6)
 
@@ -495,7 +495,7 @@ def test_fit_single_row_is_learned():
 
 
 @QUIETLY
-def test_fit_stopped_in_a_state_not_finite_is_diverged(short_spans, monkeypatch):
+def test_fit_stopped_in_a_state_not_finite_is_diverged(one_step_per_call, monkeypatch):
     monkeypatch.setitem(SCHEDULES, "constant", lambda t, *_, **__: np.full(t.shape, np.inf))
     recipe, dataset = quick(schedule="constant", epochs=3), classes(120)
     finished = last(run(recipe, dataset, stop_at=at_step(1)))
@@ -517,7 +517,7 @@ def test_fit_seconds_exclude_evaluations(monkeypatch):
 
 
 class Clock:
-    """A clock that goes on only when it is told to."""
+    """Clock that advances only when a test changes `now`."""
 
     def __init__(self):
         self.now = 0.0
@@ -533,11 +533,11 @@ def clock(monkeypatch):
     return clock
 
 
-def test_fit_seconds_exclude_a_slow_consumer(clock, short_spans):
+def test_fit_seconds_exclude_a_slow_consumer(clock, one_step_per_call):
     recipe, dataset = quick(epochs=2, validation=20), classes(120)
     seconds = []
     for event in fit(recipe, dataset, make_plan(recipe, dataset), select("cpu"), seconds=7.0):
-        clock.now += 100.0  # as a caller does that writes to a slow disk
+        clock.now += 100.0  # like a caller that writes to a slow disk
         if not isinstance(event, Started):
             seconds.append(event.seconds)
     assert seconds == [7.0] * len(seconds)
@@ -551,12 +551,12 @@ def test_fit_seconds_include_copies_from_the_device(clock):
 
     recipe, dataset = quick(epochs=2, batch_size=120), classes(120)
     events = run(recipe, dataset, backend=SlowDevice("cpu", "float32", True))
-    sums, leaves = 3, 4  # loss, weight and correct of the only span of an epoch; W and b of two layers
+    sums, leaves = 3, 4  # loss, weight and correct of the only call of an epoch; W and b of two layers
     assert [event.seconds for event in epochs(events)] == [1.0 * (sums + leaves), 2.0 * (sums + leaves)]
-    assert last(events).seconds == 2.0 * (sums + leaves), "the test part is judged after the clock has stopped"
+    assert last(events).seconds == 2.0 * (sums + leaves), "evaluating the test part is not timed"
 
 
-def test_progress_checkpoint_adds_to_training_seconds(clock, short_spans):
+def test_progress_checkpoint_adds_to_training_seconds(clock, one_step_per_call):
     class SlowDevice(NumpyBackend):
         def to_numpy(self, array):
             clock.now += 1.0
@@ -569,4 +569,4 @@ def test_progress_checkpoint_adds_to_training_seconds(clock, short_spans):
         if isinstance(event, Progress):
             seconds.append(event.seconds)
             event.checkpoint()
-    assert seconds == [3.0, 3.0 + 4.0 + 3.0], "of the second span: sums, checkpoint, sums"
+    assert seconds == [3.0, 3.0 + 4.0 + 3.0], "the second value includes totals, checkpoint, totals"

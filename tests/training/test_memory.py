@@ -17,7 +17,7 @@ GB = 10**9
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    """A stand-in for Linux's small files: `machine(path, text)` writes one; without any, nothing is known."""
+    """Return `machine(path, text)`, which writes a fake system file of Linux; without files no limit is known."""
     monkeypatch.setattr(system_memory, "PROCESS", tmp_path / "proc")
     monkeypatch.setattr(system_memory, "GROUPS", tmp_path / "groups")
 
@@ -81,7 +81,7 @@ def test_free_memory_names_the_tightest_limit(machine, monkeypatch):
 @pytest.mark.parametrize("dataset", [factories.classes(1000), factories.numbers(1000)], ids=["bytes", "numbers"])
 @pytest.mark.parametrize("hidden", [(), (300, 300), (4000,)], ids=str)
 def test_estimate_memory_minimum_is_at_most_what_numpy_allocates(keys, dataset, hidden):
-    """NumPy's own count of its memory: were the estimate higher, it would refuse runs that fit."""
+    """The minimum is at most the peak that NumPy allocates: a higher estimate would reject runs that fit."""
     loss = "cross-entropy" if dataset.class_names else "mse"
     recipe = factories.quick(hidden=hidden, batch_size=300, loss=loss, lr=1e-4, **({"epochs": 1} | keys))
     estimate = memory.estimate_memory(recipe, dataset, make_plan(recipe, dataset), on_host=True)
@@ -94,7 +94,7 @@ def test_estimate_memory_minimum_is_at_most_what_numpy_allocates(keys, dataset, 
     assert estimate.device == 0
     assert estimate.host <= peak
     if hidden == (300, 300) and recipe.epochs:
-        assert estimate.host >= peak / 5, "an estimate that says nothing would refuse nothing"
+        assert estimate.host >= peak / 5, "a useless estimate would reject nothing"
 
 
 def test_estimate_memory_gpu_host_holds_state_only():
@@ -133,11 +133,11 @@ def test_train_network_beyond_memory_exits_5_and_writes_nothing(tmp_path, monkey
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    said = capsys.readouterr().err
+    stderr = capsys.readouterr().err
     assert code == 5
-    assert said.startswith(f"error: 784-{hidden.replace(',', '-')}-10 in batches of 100 rows takes at least ")
-    assert "4.0 GB are free on this machine; use a smaller --hidden" in said
-    assert said.count("\n") == 1
+    assert stderr.startswith(f"error: 784-{hidden.replace(',', '-')}-10 in batches of 100 rows takes at least ")
+    assert "4.0 GB are free on this machine; use a smaller --hidden" in stderr
+    assert stderr.count("\n") == 1
     assert peak < GB
     assert not list(tmp_path.iterdir())
 

@@ -60,17 +60,17 @@ def test_make_plan_validation_depends_on_the_seed_only():
 
 
 @pytest.mark.parametrize(
-    ("rows", "asked", "held_out", "told"),
+    ("rows", "requested", "held_out", "has_notice"),
     [(200, 40, 40, False), (200, 41, 20, True), (60, 5000, 6, True), (9, 5000, 0, True), (200, 0, 0, False)],
 )
-def test_make_plan_large_default_validation_is_cut_with_notice(rows, asked, held_out, told):
-    plan = make_plan(quick(validation=asked, batch_size=1), classes(rows))
+def test_make_plan_large_default_validation_is_cut_with_notice(rows, requested, held_out, has_notice):
+    plan = make_plan(quick(validation=requested, batch_size=1), classes(rows))
     assert len(plan.validation_rows) == held_out
     assert len(plan.training_rows) == rows - held_out
-    assert len(plan.notices) == told
-    if told:
+    assert len(plan.notices) == has_notice
+    if has_notice:
         assert f"Of {rows} rows, {held_out} " in plan.notices[0]
-        assert str(asked) in plan.notices[0]
+        assert str(requested) in plan.notices[0]
 
 
 def test_make_plan_strict_validation_leaves_one_row():
@@ -142,7 +142,7 @@ def test_choose_steps_per_call_is_long_enough_and_a_divisor(hidden, ends, batch_
     widths = (ends[0], *hidden, ends[1])
     steps = choose_steps_per_call(widths, batch_size, full_batches)
     layers = list(pairwise(widths))
-    # forward and the gradient of W in every layer, delta in every layer but the first
+    # forward pass and gradient of W in every layer, delta in every layer except the first
     products = 2 * sum(a * b for a, b in layers) + sum(a * b for a, b in layers[1:])
     seconds_a_step = 2e-4 + 2 * batch_size * products / 1e11
     longest = max(1, min(int(0.1 / seconds_a_step), full_batches))

@@ -23,7 +23,7 @@ from tests.network import torch_reference
 
 
 def skewed(sizes=(60, 25, 15)):
-    """Rows of bytes, a bright one at the place of their class, of which some are rare; the same rows for a test."""
+    """Return uint8 rows, bright at the index of the class; some classes are rare. The test rows equal them."""
     rng = np.random.default_rng(1)
     y = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
     x = rng.integers(0, 60, (len(y), 12)).astype(np.uint8)
@@ -32,7 +32,7 @@ def skewed(sizes=(60, 25, 15)):
 
 
 def rare():
-    """A class of 4 in 100 that lies 1.2 deviations away from the other in two numbers of ten."""
+    """Return two classes; 4% of the rows are of the rare one, shifted by 1.2 deviations in two of ten features."""
     rng = np.random.default_rng(7)
     y = (rng.random(4000) < 0.04).astype(int)
     x = rng.normal(0, 1, (4000, 10))
@@ -68,29 +68,29 @@ def test_row_weights_have_the_dtype_of_the_run(dtype):
 def test_fit_only_training_steps_get_weights():
     seen = {}
 
-    class Watching(ReadOnlyBackend):
+    class RecordingBackend(ReadOnlyBackend):
         def scan(self, step):
             right = super().scan(step)
 
             def run(state, inputs, constants):
-                seen.setdefault("steps" if "params" in state else "judged", set()).update(constants[-1])
+                seen.setdefault("steps" if "params" in state else "evaluation", set()).update(constants[-1])
                 return right(state, inputs, constants)
 
             return run
 
-    trained(quick(validation=20), skewed(), Watching("float32"))
-    assert seen == {"steps": {"x", "y", "classes"}, "judged": {"x", "y", "classes"}}
+    trained(quick(validation=20), skewed(), RecordingBackend("float32"))
+    assert seen == {"steps": {"x", "y", "classes"}, "evaluation": {"x", "y", "classes"}}
     recipe, dataset = quick(validation=20, class_weights="balanced"), skewed()
-    trained(recipe, dataset, Watching("float32"))
-    assert seen == {"steps": {"x", "y", "classes", "w"}, "judged": {"x", "y", "classes"}}
+    trained(recipe, dataset, RecordingBackend("float32"))
+    assert seen == {"steps": {"x", "y", "classes", "w"}, "evaluation": {"x", "y", "classes"}}
     seen.clear()
-    compare(recipe, dataset, make_plan(recipe, dataset, strict_validation=True), [Watching("float32")], 1)
+    compare(recipe, dataset, make_plan(recipe, dataset, strict_validation=True), [RecordingBackend("float32")], 1)
     assert seen == {"steps": {"x", "y", "classes", "w"}}
 
 
 @pytest.mark.parametrize("name", ["numpy", "strict", "torch", "jax"])
 def test_fit_weighted_epoch_equals_torch(name, torch, monkeypatch):
-    monkeypatch.setattr("lagvis.training.plan.CALL_SECONDS", 1e-9)  # calls of one step
+    monkeypatch.setattr("lagvis.training.plan.CALL_SECONDS", 1e-9)  # one step per call
     backend = open_backend(name, "float64")
     dataset = skewed()
     recipe = quick(class_weights="balanced", dtype="float64", epochs=1, batch_size=15, validation=20, lr=0.2)
@@ -125,7 +125,7 @@ def test_fit_weighted_epoch_equals_torch(name, torch, monkeypatch):
     assert train.objective == pytest.approx(np.average(losses, weights=weights), rel=1e-12)
     assert train.loss == pytest.approx(np.average(plain, weights=sizes), rel=1e-12)
     assert 0 < sum(right) < 80
-    assert train.accuracy == sum(right) / 80  # rows are counted, not weighed
+    assert train.accuracy == sum(right) / 80  # evaluation counts rows without weights
     calls = [event.metrics for event in events if isinstance(event, Progress)]
     assert [call.objective for call in calls] == pytest.approx(losses, rel=1e-12)
     assert [call.loss for call in calls] == pytest.approx(plain, rel=1e-12)

@@ -76,7 +76,7 @@ def test_read_idx_gzip_of_two_members(tmp_path):
     np.testing.assert_array_equal(read_idx(path)[0], PICTURES)
 
 
-class Trap:
+class FailsWhenUnpickled:
     def __reduce__(self):
         return pytest.fail, ("a pickle was executed",)
 
@@ -147,7 +147,10 @@ BROKEN = {
     "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(40), ["HDF5", "savez"]),
     "text": (b"label,p0\r\n3,0.5\r\n", ["plain text", "label,p0"]),
     "Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", ["Git LFS", "git lfs pull"]),
-    **{f"pickle {n}": (pickle.dumps(Trap(), protocol=n), ["pickle", "never opened"]) for n in (2, 3, 4, 5)},
+    **{
+        f"pickle {n}": (pickle.dumps(FailsWhenUnpickled(), protocol=n), ["pickle", "never opened"])
+        for n in (2, 3, 4, 5)
+    },
     "strange bytes": (b"\xc3\x28\xa0\xa1", ["c3 28 a0 a1"]),
 }
 
@@ -160,7 +163,7 @@ def test_read_idx_broken_file_raises_data_error(tmp_path, content, words):
         read_idx(path)
     message = str(caught.value)
     assert str(path) in message
-    # a path may hold a number by chance
+    # a temporary path may contain the number by chance
     assert [word for word in words if word not in message.replace(str(path), "")] == []
 
 
@@ -212,7 +215,7 @@ def test_idx_axes_without_header_is_none(tmp_path, content, words):
     [
         header(0x08, 2**32 - 1, 65535, 65535) + bytes(100),
         gzip.compress(header(0x08, 2**32 - 1, 65535, 65535) + bytes(100)),
-        # a gigabyte that a header of 16 bytes might just promise of a file of this size
+        # the header announces one gigabyte, the most that a gzip file of this size could hold
         gzip.compress(header(0x0E, 2**27)) + bytes(2**20),
         gzip.compress(GOOD + bytes(2**26), compresslevel=1),
     ],

@@ -159,7 +159,7 @@ def test_load_dataset_folder_without_permission_raises_data_error(tmp_path, monk
     def forbid(path, **_):
         raise PermissionError(13, "Permission denied", str(path))
 
-    # what the system answers to anyone but root; tests may be run by root
+    # the error that the system gives to every user except root; the tests may run as root
     monkeypatch.setattr("pathlib.Path.stat", forbid)
     assert str(tmp_path) in error_message(tmp_path)
 
@@ -282,7 +282,7 @@ def test_read_idx_folder_training_part_only_holds_out_a_fifth(tmp_path, there):
     dataset = load_dataset(str(tmp_path))
     assert (len(dataset.x_train), len(dataset.x_test)) == (32, 8)
     assert np.bincount(dataset.y_test).tolist() == [2, 2, 2, 2]
-    # every picture kept its own label: the brightest band is at its height
+    # every image kept its label: the label is the position of the brightest band
     bright = np.concatenate([dataset.x_train, dataset.x_test]).reshape(40, 6, 6).mean(axis=2).argmax(axis=1)
     np.testing.assert_array_equal(bright, np.concatenate([dataset.y_train, dataset.y_test]))
     assert "8 of its 40 rows" in dataset.all_notices[0]
@@ -430,10 +430,10 @@ def test_read_idx_folder_single_class_raises_data_error(tmp_path):
 
 def test_load_dataset_mnist_is_the_original():
     dataset = load_dataset("mnist")
-    # the counts of the ten digits as the literature has them
+    # the published counts of the ten digits
     assert np.bincount(dataset.y_train).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert np.bincount(dataset.y_test).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     assert dataset.x_train.shape == (60000, 784)
     assert dataset.shape == (28, 28)
-    # mean and deviation of the pixels, by which half the world standardises them
+    # the published mean and standard deviation of the pixels
     assert dataset.x_train.mean() / 255 == pytest.approx(0.1307, abs=5e-5)

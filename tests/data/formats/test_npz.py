@@ -87,20 +87,20 @@ def test_read_npz_x_and_y_targets_are_split_at_random(tmp_path, y):
     assert dataset.y_test.mean() == pytest.approx(99.5, abs=5 * 8.2)
 
 
-class Trap:
+class FailsWhenUnpickled:
     def __reduce__(self):
         return pytest.fail, ("a pickle was executed",)
 
 
 @pytest.mark.parametrize("part", ["x_train", "y_test", "target_names", "unit"])
 def test_read_npz_object_array_is_never_unpickled(tmp_path, part):
-    trapped = np.array([Trap()], dtype=object)
+    trapped = np.array([FailsWhenUnpickled()], dtype=object)
     assert "mine.npz" in error_message(save(tmp_path, **GOOD | {part: trapped}))
 
 
 def test_load_dataset_pickle_named_npz_is_never_executed(tmp_path):
     path = tmp_path / "mine.npz"
-    path.write_bytes(pickle.dumps(Trap()))
+    path.write_bytes(pickle.dumps(FailsWhenUnpickled()))
     assert str(path) in error_message(str(path))
 
 
@@ -123,7 +123,7 @@ def encrypted(members) -> bytes:
     file = io.BytesIO()
     written(file, members)
     content = bytearray(file.getvalue())
-    content[content.index(b"PK\1\2") + 8] |= 1  # the flag of it in the directory of the archive
+    content[content.index(b"PK\1\2") + 8] |= 1  # the encryption flag in the archive's directory
     return bytes(content)
 
 
@@ -140,7 +140,7 @@ BROKEN = {
     "encrypted": encrypted({"x.npy": npy(X), "y.npy": npy(Y)}),
     "size overflows": {"x.npy": header((2**62, 4)), "y.npy": npy(Y)},
     "length overflows": {"x.npy": header((2**70,)), "y.npy": npy(Y)},
-    # more than any address space holds, so that nothing can be taken by accident
+    # exceeds every address space, so no allocation can succeed by accident
     "giant": {"x.npy": header((2**45,)) + bytes(80), "y.npy": npy(Y)},
 }
 
@@ -211,7 +211,7 @@ SETS = {
 
 @pytest.mark.parametrize("names", SETS.values(), ids=SETS)
 def test_read_npz_alternative_names_of_four_arrays(tmp_path, names):
-    strange = {"val_images": np.zeros(3), "notes": np.array([Trap()], dtype=object)}
+    strange = {"val_images": np.zeros(3), "notes": np.array([FailsWhenUnpickled()], dtype=object)}
     dataset = load_dataset(save(tmp_path, **dict(zip(names, GOOD.values(), strict=True)), **strange))
     np.testing.assert_array_equal(dataset.x_train, X)
     np.testing.assert_array_equal(dataset.y_test, Y[:6])
@@ -373,7 +373,7 @@ def test_load_dataset_jump():
     assert dataset.unit == "m"
 
 
-@pytest.mark.filterwarnings("ignore")  # numpy and zipfile may well warn of what is then refused
+@pytest.mark.filterwarnings("ignore")  # numpy and zipfile may warn before the file is rejected
 @pytest.mark.parametrize("mask", [0x01, 0xFF])
 def test_read_npz_any_byte_changed_gives_data_or_data_error(tmp_path, mask):
     path = tmp_path / "mine.npz"
@@ -393,7 +393,7 @@ def test_read_npz_any_byte_changed_gives_data_or_data_error(tmp_path, mask):
     assert strange == {}
 
 
-# --- what fuzzing found (docs/fuzzing.md)
+# --- regression tests of faults found by fuzzing (docs/fuzzing.md)
 
 
 def with_member(path, name, member) -> str:
@@ -402,11 +402,11 @@ def with_member(path, name, member) -> str:
     return str(path)
 
 
-def headed(text: str, body: bytes = b"") -> bytes:
+def npy_with_header(text: str, body: bytes = b"") -> bytes:
     return b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text.encode() + body
 
 
-NOBODY = np.array([0x110000], np.uint32).view("<U1")  # no such character
+NOBODY = np.array([0x110000], np.uint32).view("<U1")  # not a valid code point
 
 
 @pytest.mark.parametrize("name", ["unit", "target_names", "y_train"])
@@ -425,11 +425,11 @@ def test_read_npz_unprintable_name_or_unit_raises_data_error(tmp_path, name, tex
 @pytest.mark.parametrize("descr", ["<U0", "|S0"])
 def test_read_npz_text_of_zero_length_allocates_no_memory(tmp_path, descr):
     header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': ({2**62},), }}\n"
-    assert "y_train.npy holds" in error_message(with_member(tmp_path / "mine.npz", "y_train", headed(header)))
+    assert "y_train.npy holds" in error_message(with_member(tmp_path / "mine.npz", "y_train", npy_with_header(header)))
 
 
 def test_read_npz_many_empty_rows_allocate_no_memory(tmp_path):
-    empty = headed(f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({2**40}, 0), }}\n")
+    empty = npy_with_header(f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({2**40}, 0), }}\n")
     path = tmp_path / "mine.npz"
     written(path, {"x.npy": empty, "y.npy": empty})
     assert f"({2**40}, 0)" in error_message(str(path))
@@ -437,8 +437,9 @@ def test_read_npz_many_empty_rows_allocate_no_memory(tmp_path):
 
 @pytest.mark.parametrize("text", ["~" * 9000 + "1", "-" * 5000 + "1", "(" * 150, "{'descr': '\\e'}"], ids=len)
 def test_read_npz_deeply_nested_header_raises_data_error(tmp_path, text):
-    path = with_member(tmp_path / "mine.npz", "x_train", headed(text))
-    with warnings.catch_warnings(record=True) as caught:  # as errors they would be caught with the others
+    path = with_member(tmp_path / "mine.npz", "x_train", npy_with_header(text))
+    # recorded, because the reader would catch a warning raised as an error
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         assert "mine.npz" in error_message(path)
     assert caught == []
@@ -462,7 +463,7 @@ def test_read_npz_several_units_raise_data_error(tmp_path, unit):
 def test_read_npz_negative_axis_raises_data_error(tmp_path):
     header = "{'descr': '|u1', 'fortran_order': False, 'shape': (-20, -3), }\n"
     assert "of shape (-20, -3)" in error_message(
-        with_member(tmp_path / "mine.npz", "x_train", headed(header, bytes(60)))
+        with_member(tmp_path / "mine.npz", "x_train", npy_with_header(header, bytes(60)))
     )
 
 

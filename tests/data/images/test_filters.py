@@ -37,7 +37,7 @@ def test_max_filter_and_min_filter_equal_scipy():
 
 @pytest.mark.parametrize("new", [(20, 20), (7, 20), (40, 3), (100, 100)])
 def test_resample_pixel_is_mean_of_its_area(new):
-    """Repeated so often that old and new pixels share a grid, all is blocks of one size."""
+    """Repeat the pixels until old and new pixels share a grid: each new pixel is the mean of a block of equal size."""
     v = RNG.random((30, 22))
     tall = v.repeat(new[0], axis=0).repeat(new[1], axis=1)
     blocks = tall.reshape(new[0], 30, new[1], 22).mean(axis=(1, 3))

@@ -31,7 +31,7 @@ def folder(root, names=("cat", "dog"), each=6, pixels=X, suffix="png"):
 
 
 def by_name(source_or_folder):
-    """Each picture of a data set by the path that `where` gives."""
+    """Return the images of a data set by the path that `where` returns."""
     source = read(source_or_folder, regression=False, label="")
     parts = (("training", source.x_train, source.y_train), ("test", source.x_test, source.y_test))
     return {source.row_location(part, i): (x[i], y[i]) for part, x, y in parts for i in range(len(y))}
@@ -63,7 +63,9 @@ def test_read_image_folder_detects_format_by_content(tmp_path, suffix):
         path.rename(path.with_suffix(".png"))
     for i in range(4):
         pixels, _ = by_name(tmp_path)[str(tmp_path / f"c{i % 2}" / f"{i}.png")]
-        assert np.abs(pixels.astype(int) - X[i]).max() <= (suffix == "webp")  # RGB and back costs a step
+        assert np.abs(pixels.astype(int) - X[i]).max() <= (
+            suffix == "webp"
+        )  # the conversion to RGB and back may change a value by 1
 
 
 @pytest.mark.parametrize(
@@ -298,7 +300,7 @@ def test_looks_like_image_by_suffix_else_by_content(tmp_path):
     assert "1.JPG is not a picture" in error_message(tmp_path / "other")
 
 
-# What fuzzing found (docs/fuzzing.md): libtiff writes on stderr itself, and tells Pillow no more than that it failed.
+# Found by fuzzing (docs/fuzzing.md): libtiff writes to stderr itself and reports only a failure to Pillow.
 @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "jpeg"])
 def test_open_image_damaged_tiff_leaves_stderr_empty(tmp_path, capfd, compression):
     folder(tmp_path, each=2)

@@ -18,7 +18,7 @@ RNG = np.random.default_rng(5)
 
 @pytest.fixture(scope="module")
 def digit():
-    """The first test digit (28, 28)."""
+    """Return the first test digit (28, 28)."""
     return load_dataset("mnist").x_test[0].reshape(28, 28)
 
 
@@ -52,7 +52,7 @@ PNG = encoded(RNG.integers(0, 256, (20, 20), dtype=np.uint8))
 
 
 def with_header_side(side):
-    """The PNG with another size in its header."""
+    """Return the PNG with another size in its header."""
     head = b"IHDR" + side.to_bytes(4, "big") * 2 + PNG[24:29]
     return PNG[:12] + head + zlib.crc32(head).to_bytes(4, "big") + PNG[33:]
 
@@ -75,7 +75,7 @@ def test_read_greyscale_invalid_image_raises_data_error(content, words):
     assert words in str(caught.value)
 
 
-# What fuzzing found (docs/fuzzing.md).
+# Found by fuzzing (docs/fuzzing.md).
 def test_read_greyscale_too_many_pixels_for_file_raises_data_error(tmp_path):
     Image.new("RGB", (8, 8), "white").save(tmp_path / "a.png")
     content = (tmp_path / "a.png").read_bytes()
@@ -101,7 +101,7 @@ def test_import_image_io_leaves_loggers_untouched():
 
 
 def test_open_image_pillow_log_stays_off_stderr():
-    """Python prints records of a warning or worse on stderr if no handler is set."""
+    """Python prints log records of level WARNING and above on stderr if no handler is set."""
     code = (
         "import io, logging; from PIL import Image; from lagvis.data.images.image_io import open_image\n"
         "file = io.BytesIO(); Image.new('L', (2, 2)).save(file, 'PNG')\n"

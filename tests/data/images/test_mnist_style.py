@@ -31,7 +31,7 @@ ORIENTATION = 0x0112
 
 @pytest.fixture(scope="module")
 def digits():
-    """Two hundred test digits (200, 28, 28)."""
+    """Return two hundred test digits (200, 28, 28)."""
     return load_dataset("mnist").x_test[:200].reshape(-1, 28, 28)
 
 
@@ -46,7 +46,7 @@ def enlarged(digit, times):
 
 
 def mean_difference(a, b):
-    """The mean absolute difference of two pictures in bytes."""
+    """Return the mean absolute difference of two uint8 images."""
     return np.abs(a.astype(int) - b.astype(int)).mean()
 
 
@@ -57,7 +57,7 @@ def test_to_mnist_style_mnist_digit_is_almost_unchanged(digits):
 
 
 def test_to_mnist_style_fits_20x20_centred_by_mass(digits):
-    """Foreground in 20x20, its centre of mass at index 14, full strength on 0."""
+    """The foreground fits in 20x20, has its centre of mass at index 14 and maximum 255; the background is 0."""
     canvas = np.full((200, 300), 255, np.uint8)
     canvas[40:152, 30:142] = 255 - enlarged(digits[0], 4) // 2
     picture = to_mnist_style(canvas).pixels.astype(float)
@@ -109,7 +109,7 @@ def test_to_mnist_style_faint_digit_gets_full_strength(digits):
 
 
 def photograph(digit, side=300):
-    """A dark digit on a light background with noise, light that falls off, and a slanting shadow."""
+    """Return a dark digit on a light background with noise, a brightness gradient and a diagonal shadow."""
     sheet = np.random.default_rng(3).normal(220, 3, (side, side))
     sheet[60:228, 80:248] *= 1 - 0.8 * enlarged(digit, 6) / 255
     y, x = np.mgrid[:side, :side]
@@ -126,7 +126,7 @@ def test_to_mnist_style_photograph_with_shadow(digits):
         assert abs(int(cropped[0]) - mask.any(axis=0).sum()) <= 6
         assert abs(int(cropped[1]) - mask.any(axis=1).sum()) <= 6
         found.append(mean_difference(prepared.pixels, to_mnist_style(enlarged(digit, 6)).pixels))
-    assert np.median(found) < 2  # where the centre of mass lies between two pixels, a picture can land one beside
+    assert np.median(found) < 2  # if the centre of mass lies between two pixels, the image may be shifted by one
 
 
 def test_to_mnist_style_photograph_with_black_margin(digits):
@@ -174,7 +174,7 @@ def test_to_mnist_style_noise_is_blank_but_not_empty():
 @pytest.mark.parametrize("side", [28, 200])
 @pytest.mark.parametrize("light", [True, False])
 def test_to_mnist_style_cropped_digit_equals_digit_with_margin(digits, side, light):
-    """Except for a 1 that fills its box, whose background is ambiguous."""
+    """A 1 that fills its box is excluded: its background is ambiguous."""
     alike = 0
     for digit in digits[:60]:
         rows, columns = (np.flatnonzero((digit > 50).any(axis=axis)) for axis in (1, 0))
@@ -214,7 +214,7 @@ def test_to_mnist_style_large_image():
 
 def test_count_digits_separates_by_columns():
     mask = np.zeros((10, 20), bool)
-    mask[:, 2] = mask[0, 2:9] = mask[3:, 6] = True  # two parts, one in the columns of the other
+    mask[:, 2] = mask[0, 2:9] = mask[3:, 6] = True  # two components whose columns overlap
     assert (len(connected_components(mask)[0]), count_digits(mask)) == (2, 1)
     mask[:, 15] = True
     assert count_digits(mask) == 2
@@ -227,10 +227,10 @@ def test_count_digits_separates_by_columns():
 def test_remove_specks_keeps_large_components():
     mask = np.zeros((300, 200), bool)
     mask[50:250, 90:110] = True
-    mask[20:60, 30:50] = True  # of the same digit, a fifth of it
+    mask[20:60, 30:50] = True  # a part of the same digit, of a fifth of its size
     expected = mask.copy()
     mask[5:15, 150:160] = True
-    mask[280:, 20:180] = True  # large, on the edge
+    mask[280:, 20:180] = True  # large, and at the edge
     np.testing.assert_array_equal(remove_specks(mask) & mask, expected)
 
 
@@ -244,7 +244,7 @@ def test_resize_notes_sizes():
 
 
 def test_to_mnist_style_damaged_files_raise_data_error_only(digits):
-    """Bytes changed, cut and doubled at random in every format."""
+    """Change, remove and duplicate bytes at random in every format."""
     rng = np.random.default_rng(1)
     image = Image.fromarray(digits[0])
     whole = [encoded(image, kind) for kind in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "PPM", "WEBP")] + [

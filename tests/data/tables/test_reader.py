@@ -22,8 +22,8 @@ def write(path, text, encoding="utf-8"):
     return path
 
 
-def whole(source):
-    """All rows in the order of the file, by the line that `where` names."""
+def all_rows(source):
+    """Return all rows in the order of the file, by the line that `where` returns."""
     lines = [
         int(source.row_location(part, row).rsplit(" ", 1)[1])
         for part, y in (("training", source.y_train), ("test", source.y_test))
@@ -48,12 +48,12 @@ def refusal(path, **options) -> str:
     return str(caught.value)
 
 
-def lined(rows, separator=",", mark=".", header=None, end="\n"):
+def table_text(rows, separator=",", mark=".", header=None, end="\n"):
     cells = [[str(v).replace(".", mark) if isinstance(v, float) else v for v in row] for row in rows]
     return "".join(separator.join(row) + end for row in ([header] if header else []) + cells)
 
 
-# Every pair of a separator, a header or none, a line ending and an encoding occurs in one of these 15.
+# Pairwise combinations: every two values of separator, header, line ending and encoding occur together in these 15.
 DIALECTS = [
     (
         [",", ";", "\t", "|", " "][i],
@@ -70,8 +70,8 @@ DIALECTS = [
 def test_read_table_any_dialect_gives_same_rows(tmp_path, separator, header, end, encoding):
     marks = [".", ","] if separator != "," else ["."]
     for mark in marks:
-        source = read(write(tmp_path / "t.csv", lined(ROWS, separator, mark, header, end) + end * 2, encoding))
-        x, y, lines = whole(source)
+        source = read(write(tmp_path / "t.csv", table_text(ROWS, separator, mark, header, end) + end * 2, encoding))
+        x, y, lines = all_rows(source)
         assert x.tolist() == [list(row[:2]) for row in ROWS]
         assert y.tolist() == [row[2] for row in ROWS]
         assert lines.tolist() == list(range(2, 7) if header else range(1, 6))
@@ -89,7 +89,7 @@ def test_read_table_danish_excel_gives_numbers_and_labels(tmp_path):
         + [f"{b};" + ";".join(f"{v / 255:.3f}".replace(".", ",") for v in a) for a, b in zip(x, y, strict=True)]
     )
     source = read(write(tmp_path / "a05.csv", text, "utf-8-sig"))
-    found, labels, _ = whole(source)
+    found, labels, _ = all_rows(source)
     np.testing.assert_array_equal(found, np.round(x / 255, 3))
     np.testing.assert_array_equal(labels, y)
     assert "('label')" in source.notices[0]
@@ -102,7 +102,7 @@ def test_read_table_iris_equals_scikit_learn(tmp_path):
     rows = csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC)
     rows.writerow([*iris.feature_names, "species"])
     rows.writerows([*map(float, x), str(iris.target_names[y])] for x, y in zip(iris.data, iris.target, strict=True))
-    x, y, _ = whole(read(write(tmp_path / "iris.csv", buffer.getvalue())))
+    x, y, _ = all_rows(read(write(tmp_path / "iris.csv", buffer.getvalue())))
     np.testing.assert_array_equal(x, iris.data)
     np.testing.assert_array_equal(y, iris.target_names[iris.target])
     assert load_dataset(str(tmp_path / "iris.csv")).class_names == ("setosa", "versicolor", "virginica")
@@ -120,7 +120,7 @@ def test_read_table_iris_equals_scikit_learn(tmp_path):
 def test_read_table_numbers_equal_numpy_genfromtxt(tmp_path, rows, form):
     text = "\n".join(",".join(["k", *(form % v if isinstance(v, float) else str(v) for v in row)]) for row in rows)
     path = write(tmp_path / "t.csv", text)
-    x, _, _ = whole(read(path))
+    x, _, _ = all_rows(read(path))
     np.testing.assert_array_equal(x, np.genfromtxt(path, delimiter=",")[:, 1:])
 
 
@@ -145,7 +145,7 @@ def test_read_table_square_of_bytes_becomes_picture(tmp_path, monkeypatch, break
     cells = [[str(i % 2), *map(str, row)] for i, row in enumerate(x.tolist())]
     cells[10][7] = breaks or cells[10][7]
     source = read(write(tmp_path / "t.csv", "\n".join(map(",".join, cells))))
-    found, _, _ = whole(source)
+    found, _, _ = all_rows(source)
     expected = x.astype(float)
     expected[10, 6] = float(cells[10][7])
     np.testing.assert_array_equal(found.reshape(20, 64), expected)
@@ -155,7 +155,7 @@ def test_read_table_square_of_bytes_becomes_picture(tmp_path, monkeypatch, break
 
 
 def square_table(path, width=64, low=0, high=256):
-    """Write a table of 20 rows whose features are whole numbers; return the features."""
+    """Write a table of 20 rows with integer features; return the features."""
     x = np.random.default_rng(3).integers(low, high, (20, width))
     write(path, "".join(f"{i % 2},{','.join(map(str, row))}\n" for i, row in enumerate(x.tolist())))
     return x
@@ -210,7 +210,7 @@ def test_feature_type_without_table_raises_data_error(tmp_path):
 def test_read_table_whole_numbers_with_point_are_bytes(tmp_path):
     x = np.random.default_rng(3).integers(0, 256, (9, 64))
     text = "\n".join(f"{i % 2}," + ",".join(f"{v}.0" for v in row) for i, row in enumerate(x.tolist()))
-    found, y, _ = whole(read(write(tmp_path / "t.csv", text)))
+    found, y, _ = all_rows(read(write(tmp_path / "t.csv", text)))
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found.reshape(9, 64), x)
     assert y.dtype == np.int64
@@ -219,7 +219,7 @@ def test_read_table_whole_numbers_with_point_are_bytes(tmp_path):
 @pytest.mark.parametrize("flag", ["b", "B", "2", "-2"])
 def test_read_table_label_option_selects_column(tmp_path, flag):
     path = write(tmp_path / "t.csv", "a,b,c\n1.5,0,2.5\n3.5,1,4.5\n5.5,1,6.5\n")
-    x, y, _ = whole(read(path, label=flag))
+    x, y, _ = all_rows(read(path, label=flag))
     assert x.tolist() == [[1.5, 2.5], [3.5, 4.5], [5.5, 6.5]]
     assert y.tolist() == [0, 1, 1]
 
@@ -245,7 +245,7 @@ def test_label_columns_without_option_finds_label(tmp_path, header, cells, expec
 
 def test_read_table_label_last_selects_last_column(tmp_path):
     path = write(tmp_path / "t.csv", "0.5,1.5,0\n2.5,3.5,1\n")
-    assert whole(read(path, label="last"))[1].tolist() == [0, 1]
+    assert all_rows(read(path, label="last"))[1].tolist() == [0, 1]
     sentence = refusal(path)
     assert "line 1" in sentence
     assert "--label" in sentence
@@ -254,7 +254,7 @@ def test_read_table_label_last_selects_last_column(tmp_path):
 def test_read_table_several_targets_keep_order_and_names(tmp_path):
     path = write(tmp_path / "t.csv", "a;price;b;size\n1;2,5;3;4\n5;6,5;7;8\n9;1,5;2;3\n")
     source = read(path, regression=True, label="size, price")
-    x, y, _ = whole(source)
+    x, y, _ = all_rows(source)
     assert source.target_names == ("size", "price")
     assert y.tolist() == [[4, 2.5], [8, 6.5], [3, 1.5]]
     assert x.tolist() == [[1, 3], [5, 7], [9, 2]]
@@ -280,7 +280,7 @@ def test_load_table_one_hot_columns_are_classes_by_name(tmp_path):
 )
 def test_label_arrays_keep_integers_and_text(tmp_path, written, expected):
     text = "".join(f"{label},{i}.5\n" for i, label in enumerate(written))
-    assert whole(read(write(tmp_path / "t.csv", "label,a\n" + text)))[1].tolist() == expected
+    assert all_rows(read(write(tmp_path / "t.csv", "label,a\n" + text)))[1].tolist() == expected
 
 
 @pytest.mark.parametrize(
@@ -383,7 +383,7 @@ def test_read_table_gzip_and_cp1252_give_labels(tmp_path):
 
 def test_read_table_sep_line_and_empty_rows_are_skipped(tmp_path):
     path = write(tmp_path / "t.csv", 'sep=;\r\nlabel;a\r\n1;0,5\r\n0;1,5\r\n;\r\n"2";"2,5"\r\n;\r\n')
-    x, y, lines = whole(read(path))
+    x, y, lines = all_rows(read(path))
     assert x.tolist() == [[0.5], [1.5], [2.5]]
     assert y.tolist() == [1, 0, 2]
     assert lines.tolist() == [3, 4, 6]
@@ -393,36 +393,38 @@ def test_read_table_sep_line_and_empty_rows_are_skipped(tmp_path):
 @pytest.mark.parametrize("header", [None, ["a", "b", "animal"]])
 @pytest.mark.parametrize("ending", ["{s}", "{s} ", "{s}{s}{s}"])
 def test_read_table_trailing_delimiters_are_no_columns(tmp_path, separator, header, ending):
-    """A separator closes each line, or a spreadsheet wrote columns that once held something."""
+    """Each line ends with a separator, or a spreadsheet has written columns that are empty now."""
     end = ending.format(s=separator) + "\n"
-    x, y, lines = whole(read(write(tmp_path / "a.csv", lined(ROWS, separator, header=header, end=end))))
+    x, y, lines = all_rows(read(write(tmp_path / "a.csv", table_text(ROWS, separator, header=header, end=end))))
     np.testing.assert_array_equal(x, [row[:2] for row in ROWS])
     assert list(y) == [row[2] for row in ROWS]
     assert lines[0] == 1 + bool(header)
 
 
 def test_read_table_line_of_separators_is_skipped_with_trailing_delimiters(tmp_path):
-    x, _, lines = whole(read(write(tmp_path / "a.csv", "a;b;label;\n1;2;1;\n;;;\n3;4;0; \n ; ;;\n5;6;1;\n")))
+    x, _, lines = all_rows(read(write(tmp_path / "a.csv", "a;b;label;\n1;2;1;\n;;;\n3;4;0; \n ; ;;\n5;6;1;\n")))
     assert x.tolist() == [[1, 2], [3, 4], [5, 6]]
     assert lines.tolist() == [2, 4, 6]
 
 
 def test_read_table_last_column_with_name_or_value_is_kept(tmp_path):
-    named = write(tmp_path / "named.csv", lined(ROWS, header=["a", "b", "animal", "c"], end=",\n").replace("c,", "c"))
+    named = write(
+        tmp_path / "named.csv", table_text(ROWS, header=["a", "b", "animal", "c"], end=",\n").replace("c,", "c")
+    )
     assert "line 2, column 4 ('c') is empty; fill it or remove the row" in refusal(named)
-    late = write(tmp_path / "late.csv", lined(ROWS * 30, end=",\n") + "1,2,dog,3\n")
+    late = write(tmp_path / "late.csv", table_text(ROWS * 30, end=",\n") + "1,2,dog,3\n")
     assert "late.csv, line 151 has 4 fields, expected 3 as elsewhere; correct the line" in refusal(late)
-    early = write(tmp_path / "early.csv", lined(ROWS[:1], end=",1\n") + lined(ROWS[1:], end=",\n"))
+    early = write(tmp_path / "early.csv", table_text(ROWS[:1], end=",1\n") + table_text(ROWS[1:], end=",\n"))
     assert "line 2, column 4 is empty; fill it or remove the row" in refusal(early)
 
 
 def test_read_table_quoted_label_keeps_separator_quote_and_line_break(tmp_path):
     path = write(tmp_path / "t.csv", 'name,a\n"Smith, J.",1\n"say ""hi""",2\n"two lines",3\n')
-    assert whole(read(path))[1].tolist() == ["Smith, J.", 'say "hi"', "two lines"]
+    assert all_rows(read(path))[1].tolist() == ["Smith, J.", 'say "hi"', "two lines"]
 
 
 def test_read_table_numbered_header_of_pandas_is_header(tmp_path):
-    assert len(whole(read(write(tmp_path / "t.csv", "0,1,2,3\n1,5,5,5\n0,6,6,7\n")))[0]) == 2
+    assert len(all_rows(read(write(tmp_path / "t.csv", "0,1,2,3\n1,5,5,5\n0,6,6,7\n")))[0]) == 2
 
 
 def test_read_table_counting_column_gives_notice(tmp_path):
@@ -515,11 +517,11 @@ def test_load_dataset_any_bytes_raise_only_data_error(tmp_path, content, regress
 
 def test_read_table_largest_floats_are_kept(tmp_path):
     path = write(tmp_path / "t.csv", "k,0\nk,-1.7e308\nk,1.7e308\nk,-1.7e308\n")
-    assert whole(read(path))[0].ravel().tolist() == [0, -1.7e308, 1.7e308, -1.7e308]
+    assert all_rows(read(path))[0].ravel().tolist() == [0, -1.7e308, 1.7e308, -1.7e308]
 
 
-# What fuzzing found (docs/fuzzing.md): the cells of a row were told apart by a NUL, and the bytes of UTF-16 are not
-# looked at one by one.
+# Found by fuzzing (docs/fuzzing.md): NUL once separated the cells of a row internally, and UTF-16 text is not checked
+# byte by byte.
 @pytest.mark.parametrize("character", ["\0", "\x1b", "\x08"])
 def test_read_lines_control_character_in_utf_16_raises_data_error(tmp_path, character):
     text = "y,a,b\n" + "1,0.5,2\n0,0.25,3\n" * 4 + f"1,0.7{character}5,4\n"

@@ -1,4 +1,4 @@
-"""report.md and report.html: what is said is what is read, whatever the names, and nothing is asked of a network."""
+"""report.md and report.html: any name is displayed as text, and the page makes no request."""
 
 import re
 from html.parser import HTMLParser
@@ -16,7 +16,7 @@ BLOCKS = [
 
 
 class Reader(HTMLParser):
-    """Tags with their attributes, and text, as a browser would see them."""
+    """Collect tags with their attributes, and text, as a browser parses them."""
 
     def __init__(self):
         super().__init__()
@@ -43,10 +43,10 @@ def read():
 
 
 def test_to_html_hostile_names_stay_text(read):
-    said = escape_control(NASTY)
+    escaped = escape_control(NASTY)
     assert [tag for tag, _ in read.tags].count("img") == 1
     for tag in ("title", "h1", "h2", "p", "caption", "figcaption", "th"):
-        assert (tag, said) in read.text
+        assert (tag, escaped) in read.text
     assert not {"script", "b", "link", "iframe"} & {tag for tag, _ in read.tags}
     assert not any(name.startswith("on") for _, attributes in read.tags for name in attributes)
 
@@ -68,14 +68,14 @@ def test_to_html_has_language_scopes_alt_texts_and_labels(read):
     assert ("html", {"lang": "en"}) in tags
     assert [a["scope"] for tag, a in tags if tag == "th"] == ["col", "col", "row"]
     assert next(a["alt"] for tag, a in tags if tag == "img") == escape_control(NASTY)
-    # what is reached by Tab, so as to be scrolled, says what it is
+    # elements focusable by Tab, for scrolling, have a label
     assert [a for _, a in tags if "tabindex" in a] == [
         {"class": "wide", "role": "region", "aria-label": escape_control(NASTY), "tabindex": "0"}
     ]
 
 
 def test_code_unprintable_characters_are_escaped():
-    """A path whose bytes are no UTF-8, as Python has it, and one that acts on a terminal."""
+    """Paths that are not UTF-8 (surrogates in Python) or contain terminal control characters."""
     blocks = [Code("cd '/o\udcff'\n\tls '\x1b[2J\u202e\r'")]
     for text in (to_markdown("title", blocks), to_html("title", blocks)):
         text.encode()
@@ -92,7 +92,7 @@ def test_table_empty_columns_are_left_out():
     reader = Reader()
     reader.feed(to_html("title", [table]))
     assert [text for tag, text in reader.text if tag in ("th", "td")] == ["part", "loss", "test", "1.5", "mean", "2"]
-    # a table without rows keeps its head, and a cell that is filled its column
+    # a table without rows keeps its header; a column with a filled cell is kept
     assert "| class | no. |" in to_markdown("title", [Table("none", ("class", "no."), [])])
     assert "| a |  |" in to_markdown("title", [Table("some", ("class", "no."), [("a", ""), ("b", "1")])])
 

@@ -1,4 +1,4 @@
-"""Pictures of every kind of run: they open, show something, take any names, and are the same bytes each time."""
+"""Plots of every kind of run: they open, are not blank, accept any name, and have reproducible bytes."""
 
 import dataclasses
 import io
@@ -36,8 +36,8 @@ def small(monkeypatch):
     monkeypatch.setattr(figure, "DPI", 50)
 
 
-def pictures_of(shape, k, rows=120, seed=3, names=None):
-    """Noise of bytes in a shape, with labels."""
+def noise_images(shape, k, rows=120, seed=3, names=None):
+    """Return a data set of uint8 noise of a shape, with labels."""
     rng = np.random.default_rng(seed)
     x, y = rng.integers(0, 256, (2 * rows, *shape)).astype(np.uint8), np.arange(2 * rows) % k
     labels = y if names is None else np.array(names)[y]
@@ -57,8 +57,8 @@ def one_target():
     return as_regression(Source("one", x[:60], x[:60, 0], x[60:], x[60:, 0], {}, unit="m/s²"))
 
 
-def kept(recipe, dataset, tmp_path):
-    """Names and bytes of what a run leaves for people, as the door makes it."""
+def report_files(recipe, dataset, tmp_path):
+    """Return names and bytes of the report files of a run, made as the train command makes them."""
     events = run(recipe, dataset)
     folder = RunFolder.claim(str(tmp_path), "run", events[0].model.widths, CheckpointInterval(steps=10**9))
     folder.begin(recipe, {})
@@ -66,7 +66,7 @@ def kept(recipe, dataset, tmp_path):
         if isinstance(event, EpochEnded):
             folder.record(event)
     model, finished = events[0].model, last(events)
-    summary = keepsakes_summary(finished, model, dataset)
+    summary = summary_of(finished, model, dataset)
     found = diagnose(model, finished.state["params"], dataset, recipe.seed)
     place = {"data": "/somewhere/data_file", "backend": "numpy", "device": "cpu", "threads": 1}
     text = dumps(recipe)
@@ -75,7 +75,7 @@ def kept(recipe, dataset, tmp_path):
         return dict(run_report.run_report_files(summary, model, found, folder.history(), text, place))
 
 
-def keepsakes_summary(finished, model, dataset):
+def summary_of(finished, model, dataset):
     from lagvis.report.summary import summarise
 
     where = {"run": "/runs/mine", "backend": "numpy", "device": "cpu", "dtype": "float32", "seed": 0}
@@ -96,15 +96,15 @@ def assert_shows_something(png):
 
 GRAPHS = {"curves", "calibration", "confusion"}
 KINDS = {
-    "28x28": (lambda: pictures_of((28, 28), 10), {}, GRAPHS | {"mistakes", "weights", "activity"}),
-    "10 wide, 14 high": (lambda: pictures_of((14, 10), 4), {}, GRAPHS | {"mistakes", "weights", "activity"}),
-    "a strip": (lambda: pictures_of((2, 60), 3), {}, GRAPHS | {"mistakes", "weights", "activity"}),
-    "three colours": (lambda: pictures_of((5, 6, 3), 3), {}, GRAPHS | {"mistakes", "weights", "activity"}),
-    "two classes": (lambda: pictures_of((6, 6), 2), {}, GRAPHS | {"mistakes", "weights", "activity"}),
-    "47 classes": (lambda: pictures_of((6, 6), 47, 94), {}, GRAPHS | {"mistakes", "weights", "activity"}),
-    "no hidden layer": (lambda: pictures_of((6, 6), 4), {"hidden": ()}, GRAPHS | {"mistakes", "weights"}),
+    "28x28": (lambda: noise_images((28, 28), 10), {}, GRAPHS | {"mistakes", "weights", "activity"}),
+    "10 wide, 14 high": (lambda: noise_images((14, 10), 4), {}, GRAPHS | {"mistakes", "weights", "activity"}),
+    "a strip": (lambda: noise_images((2, 60), 3), {}, GRAPHS | {"mistakes", "weights", "activity"}),
+    "three colours": (lambda: noise_images((5, 6, 3), 3), {}, GRAPHS | {"mistakes", "weights", "activity"}),
+    "two classes": (lambda: noise_images((6, 6), 2), {}, GRAPHS | {"mistakes", "weights", "activity"}),
+    "47 classes": (lambda: noise_images((6, 6), 47, 94), {}, GRAPHS | {"mistakes", "weights", "activity"}),
+    "no hidden layer": (lambda: noise_images((6, 6), 4), {"hidden": ()}, GRAPHS | {"mistakes", "weights"}),
     "tanh": (lambda: classes(120), {"activation": "tanh", "epochs": 1}, GRAPHS | {"mistakes", "weights"}),
-    "names": (lambda: pictures_of((6, 6), 4, names=HOSTILE), {}, GRAPHS | {"mistakes", "weights", "activity"}),
+    "names": (lambda: noise_images((6, 6), 4, names=HOSTILE), {}, GRAPHS | {"mistakes", "weights", "activity"}),
     "validation": (lambda: classes(120), {"validation": 20, "lr": 1e-3}, GRAPHS | {"mistakes", "weights", "activity"}),
     "no epoch": (lambda: classes(120), {"epochs": 0}, GRAPHS - {"curves"} | {"mistakes", "weights", "activity"}),
     "a table": (table, {}, GRAPHS | {"importance", "activity"}),
@@ -116,7 +116,7 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_run_report_files_every_kind_of_run_has_its_figures(kind, tmp_path):
     make, keys, names = KINDS[kind]
-    files = kept(quick(**keys), make(), tmp_path)
+    files = report_files(quick(**keys), make(), tmp_path)
     assert set(files) == {f"plots/{name}.png" for name in names} | {"report.md", "report.html"}
     assert list(files)[-1] == "report.html"
     for name in names:
@@ -130,14 +130,14 @@ def test_run_report_files_every_kind_of_run_has_its_figures(kind, tmp_path):
 
 
 def test_run_report_files_equal_runs_have_equal_figures(tmp_path):
-    one, other = (kept(quick(), classes(120), tmp_path / name) for name in "ab")
-    assert {name for name in one if one[name] != other[name]} <= {"report.md", "report.html"}  # which tell seconds
+    one, other = (report_files(quick(), classes(120), tmp_path / name) for name in "ab")
+    assert {name for name in one if one[name] != other[name]} <= {"report.md", "report.html"}  # which contain seconds
 
 
 def test_run_report_files_no_mistakes_has_no_section(tmp_path):
     x, y = bands(200)
     dataset = as_classification(Source("b", x, y, x, y, {}))
-    files = kept(quick(epochs=8, lr=0.3), dataset, tmp_path)
+    files = report_files(quick(epochs=8, lr=0.3), dataset, tmp_path)
     assert "100.00%" in files["report.md"].decode()
     assert "plots/mistakes.png" not in files
     assert "## Mistakes" not in files["report.md"].decode()
@@ -229,8 +229,8 @@ def test_plots_few_classes_and_features_have_longer_labels():
     assert labels_of(drawn(metric_plots.plot_importance, found, accuracy=True).axes[0].yaxis) == list(names)
 
 
-def assert_all_is_within(made):
-    """Every word lies wholly on the picture."""
+def assert_texts_inside(made):
+    """Check that every text lies inside the figure."""
     renderer = made.canvas.get_renderer()
     for axes in made.axes:
         box = axes.get_tightbbox(renderer)
@@ -255,14 +255,14 @@ def test_plot_mistakes_captions_do_not_overlap():
 
 def test_plots_wide_labels_are_inside_the_figure():
     names = [f"{WIDE}{letter}" for letter in "abc"]
-    assert_all_is_within(drawn(image_plots.plot_confusion_matrix, np.eye(3, dtype=int), names))
+    assert_texts_inside(drawn(image_plots.plot_confusion_matrix, np.eye(3, dtype=int), names))
     found = Importance(tuple(names), (1, 2, 3), np.full(3, 0.1), np.zeros(3), of=3, rows=50)
-    assert_all_is_within(drawn(metric_plots.plot_importance, found, accuracy=True))
+    assert_texts_inside(drawn(metric_plots.plot_importance, found, accuracy=True))
 
 
 @pytest.mark.parametrize("losses", [(5e7, 4e4, 20.0), (9e5, 4e5, 3e5), (4e-6, 2e-6, 1e-6), (5e9, 4e9), (3e15, 20.0)])
 def test_plot_curves_labels_of_any_loss_are_inside_the_figure(losses):
-    assert_all_is_within(drawn(metric_plots.plot_curves, rows_of(losses)))
+    assert_texts_inside(drawn(metric_plots.plot_curves, rows_of(losses)))
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1e5, 1e6, 1e7])
@@ -271,7 +271,7 @@ def test_plot_predictions_labels_of_any_scale_are_inside_the_figure(scale):
     events = run(quick(loss="mse"), dataset)
     found = diagnose(events[0].model, last(events).state["params"], dataset, 0)
     found = dataclasses.replace(found, predicted=-scale * found.predicted, target=-scale * found.target)
-    assert_all_is_within(drawn(metric_plots.plot_predictions, found, events[0].model))
+    assert_texts_inside(drawn(metric_plots.plot_predictions, found, events[0].model))
 
 
 def test_plot_calibration_legend_covers_no_point():
@@ -280,7 +280,7 @@ def test_plot_calibration_legend_covers_no_point():
     (legend,) = (*made.legends, *(axes.get_legend() for axes in made.axes if axes.get_legend()))
     box = legend.get_window_extent()
     assert not any(box.overlaps(axes.bbox) for axes in made.axes)
-    assert_all_is_within(made)
+    assert_texts_inside(made)
 
 
 STRANGE = ("\N{CJK UNIFIED IDEOGRAPH-8EAB}", "\N{CJK UNIFIED IDEOGRAPH-4F53}", "$x$ | `<b>`")
@@ -308,7 +308,7 @@ def test_plot_predictions_missing_glyphs_are_numbers_from_1():
 
 
 def test_run_report_files_table_lists_every_feature(tmp_path):
-    files = kept(quick(), table(), tmp_path)
+    files = report_files(quick(), table(), tmp_path)
     text, page = files["report.md"].decode(), files["report.html"].decode()
     (head,) = (line for line in text.splitlines() if line.startswith("| feature |"))
     rows = text[text.index(head) :].split("\n\n")[0].splitlines()
@@ -348,7 +348,7 @@ def test_plot_mistakes_shows_upright_images_with_both_classes():
     np.testing.assert_array_equal(np.asarray(axes.images[0].get_array()), x[first.row])
     left, right, bottom, top = axes.images[0].get_extent()
     assert left < right
-    assert top < bottom  # of inches from above: the first row of pixels is the upper one
+    assert top < bottom  # the origin is the upper left corner: the first row of pixels is on top
     assert axes.images[0].origin == "upper"
     words = [text.get_text() for text in axes.texts]
     assert words[1] == f"predicted {'abcd'[first.predicted]}  {percent(first.p_predicted, digits=1)}"
@@ -388,7 +388,7 @@ def test_plot_style_settings_of_the_user_change_nothing(monkeypatch):
 @pytest.mark.parametrize("backend", [None, "svg"])
 @pytest.mark.parametrize("imported", ["before", "after"])
 def test_draw_png_leaves_the_process_unchanged(backend, imported):
-    """In a process of its own: the environment, rcParams, the backend and loggers, also while a report is half read."""
+    """Environment, rcParams, backend and loggers of a process are unchanged, even during an unfinished report."""
     code = f"""
 import logging, os, sys, warnings
 {"import matplotlib.pyplot" if imported == "before" else ""}

@@ -9,7 +9,7 @@ VARIABLES = (
 
 
 class Terminal(io.TextIOWrapper):
-    """A stream in memory that says whether someone is watching."""
+    """Stream in memory whose isatty() is configurable."""
 
     def __init__(self, encoding: str = "utf-8", *, watched: bool = True) -> None:
         super().__init__(io.BytesIO(), encoding=encoding, errors="strict", newline="")
@@ -23,8 +23,8 @@ class Terminal(io.TextIOWrapper):
         return self.buffer.getvalue().decode(self.encoding)
 
 
-def surroundings(monkeypatch):
-    """A colour terminal of 80 columns and 24 lines, whatever the tests are run in."""
+def terminal_environment(monkeypatch):
+    """Set the environment of a colour terminal with 80 columns and 24 lines."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -34,7 +34,7 @@ def surroundings(monkeypatch):
 
 
 def shown(view, events):
-    """Every event, one after the other, to a view that is open for as long."""
+    """Open a view, show every event in it, and close it."""
     with view:
         for event in events:
             view.show(event)

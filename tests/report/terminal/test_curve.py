@@ -36,7 +36,7 @@ def test_draw_curves_marks_cover_the_line_and_best_covers_all():
 
 
 def test_draw_curves_braille_has_eight_dots_per_cell():
-    # 2 columns of 2 x 4 dots: up one dot a column, from the lowest left one to the highest right one
+    # 2 cells of 2 x 4 dots: the line rises from the lowest left dot to the highest right dot
     rising = [(x, x) for x in range(4)]
     assert plot(drawn(rising, width=LABEL_WIDTH + 1 + 2, rows=1, x_range=(0, 3), braille=True)) == ["⡠⠊"]
 
@@ -92,7 +92,7 @@ def test_points_long_curve_stays_bounded_and_keeps_its_shape():
         points.add(x, 3.0 * x)
     seen = points.snapshot()
     assert MAX_POINTS / 2 <= len(seen) < MAX_POINTS
-    # means of neighbours: none is lost, none is moved off the line
+    # neighbouring points are averaged: no point is lost, and the means lie on the line
     assert all(y == pytest.approx(3.0 * x) for x, y in seen)
     assert seen[0][0] < 100
     assert seen[-1][0] > 99_000

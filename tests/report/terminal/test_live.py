@@ -23,9 +23,9 @@ EVENTS = run(quick(epochs=12, validation=20), classes(120))
 
 
 @pytest.fixture(autouse=True)
-def surroundings(monkeypatch):
+def terminal_environment(monkeypatch):
     monkeypatch.setattr("lagvis.report.terminal.live.FRAME_SECONDS", 0.005)
-    return fake_terminals.surroundings(monkeypatch)
+    return fake_terminals.terminal_environment(monkeypatch)
 
 
 def live(events=EVENTS, encoding="utf-8") -> str:
@@ -35,7 +35,7 @@ def live(events=EVENTS, encoding="utf-8") -> str:
 
 
 def screen(written, columns=80):
-    """What a terminal shows of it, by the few codes that a panel uses, with a line for each that is broken."""
+    """Return the lines that a terminal displays, for the control codes used by a panel; long lines are wrapped."""
     lines, row, column = [""], 0, 0
     for code, character in re.findall(r"(\x1b\[[0-9;?]*[A-Za-z])|(.|\n)", written, re.DOTALL):
         if code.endswith("A"):
@@ -60,8 +60,8 @@ def screen(written, columns=80):
 
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
-def test_live_panel_leaves_its_last_frame_alone(surroundings, width, encoding):
-    surroundings.setenv("COLUMNS", str(width))
+def test_live_panel_leaves_its_last_frame_alone(terminal_environment, width, encoding):
+    terminal_environment.setenv("COLUMNS", str(width))
     lines = screen(live(encoding=encoding), width)
     first = textwrap.wrap(start_line(EVENTS[0]), width, break_on_hyphens=False)
     start = len(first)
@@ -74,7 +74,7 @@ def test_live_panel_leaves_its_last_frame_alone(surroundings, width, encoding):
 
 
 def frames(*sizes):
-    """What is written for a frame of the whole run at each size in turn."""
+    """Return the output of one frame of the whole run at each size."""
     console = Console(file=io.StringIO(), force_terminal=True)
     view = LivePanel(Terminal())
     for event in EVENTS:
@@ -95,7 +95,7 @@ def test_live_panel_shorter_frame_erases_the_longer_one():
     assert lines[:4] == screen(low)[:4]
     assert all(lines[:4])
     assert not any(lines[4:])
-    # and the next line goes below the frame
+    # further output goes below the frame
     assert screen(tall + low + "next")[4] == "next"
 
 
@@ -115,16 +115,16 @@ def test_live_panel_narrowed_terminal_is_redrawn():
     assert sum("100%" in line for line in lines) == 1
 
 
-def waited_for(holds):
+def wait_until(holds):
     end = time.monotonic() + 10
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.002)
 
 
-def test_live_panel_no_color_is_monochrome(surroundings):
+def test_live_panel_no_color_is_monochrome(terminal_environment):
     assert COLOUR.search(live())
-    surroundings.setenv("NO_COLOR", "1")
+    terminal_environment.setenv("NO_COLOR", "1")
     written = live()
     assert not COLOUR.search(written)
     assert re.search(r"\x1b\[\d+A", written)
@@ -132,9 +132,9 @@ def test_live_panel_no_color_is_monochrome(surroundings):
 
 
 @pytest.mark.parametrize("variable", [{"FORCE_COLOR": ""}, {"TTY_COMPATIBLE": "0"}], ids=str)
-def test_live_panel_colour_variables_keep_it_in_place(surroundings, variable):
+def test_live_panel_colour_variables_keep_it_in_place(terminal_environment, variable):
     for name, value in variable.items():
-        surroundings.setenv(name, value)
+        terminal_environment.setenv(name, value)
     assert live().startswith("\x1b[?25l")
 
 
@@ -153,21 +153,23 @@ def test_live_panel_error_in_the_run_shows_the_cursor_and_is_raised():
     assert stream.text().endswith("\x1b[?25h")
 
 
-def test_live_panel_fault_in_drawing_ends_only_the_drawing(surroundings, capsys):
+def test_live_panel_fault_in_drawing_ends_only_the_drawing(terminal_environment, capsys):
     drawn = []
 
     def broken(panel, *size, **options):
         drawn.append(size)
         return [[("a frame", "")]] if len(drawn) == 1 else 1 // 0
 
-    surroundings.setattr("lagvis.report.terminal.live.Panel.lines", broken)
+    terminal_environment.setattr("lagvis.report.terminal.live.Panel.lines", broken)
     stream = Terminal()
     with make_view(stream, quiet=False) as view:
         for event in EVENTS:
             view.show(event)
-        waited_for(lambda: not view._thread.is_alive())
+        wait_until(lambda: not view._thread.is_alive())
     assert len(drawn) == 2
-    assert stream.text().endswith("a frame\x1b[0K\n\x1b[0K\x1b[?25h")  # the next line stands below, with a cursor
+    assert stream.text().endswith(
+        "a frame\x1b[0K\n\x1b[0K\x1b[?25h"
+    )  # further output goes below, and the cursor is visible
     assert "Traceback" not in stream.text() + "".join(capsys.readouterr())
 
 
@@ -192,10 +194,10 @@ def test_live_panel_draws_frames_without_events():
     stream = Terminal()
     with LivePanel(stream) as view:
         view.show(EVENTS[0])
-        waited_for(lambda: stream.text().count("epoch  0/12") > 3)
+        wait_until(lambda: stream.text().count("epoch  0/12") > 3)
 
 
-# --- terminals of the system
+# --- pseudo-terminals
 
 
 @pytest.fixture
@@ -221,7 +223,7 @@ def test_live_panel_closed_terminal_ends_nothing(terminal):
     view = make_view(stream, quiet=False)
     with view:
         view.show(EVENTS[0])
-        waited_for(lambda: b"\x1b[" in os.read(ours, 100))
+        wait_until(lambda: b"\x1b[" in os.read(ours, 100))
         os.close(ours)
         for event in EVENTS[1:]:
             view.show(event)
@@ -229,14 +231,14 @@ def test_live_panel_closed_terminal_ends_nothing(terminal):
     assert not view._thread.is_alive()
 
 
-def test_live_panel_blocked_terminal_slows_nothing(terminal, surroundings):
-    surroundings.setattr("lagvis.report.terminal.live.MAX_LAST_FRAME_SECONDS", 0.2)
+def test_live_panel_blocked_terminal_slows_nothing(terminal, terminal_environment):
+    terminal_environment.setattr("lagvis.report.terminal.live.MAX_LAST_FRAME_SECONDS", 0.2)
     ours, stream = terminal
     view = make_view(stream, quiet=False)
     begun = time.monotonic()
     with view:
         view.show(EVENTS[0])
-        time.sleep(0.3)  # enough for frames to fill whatever the system keeps for a reader
+        time.sleep(0.3)  # enough frames to fill the system's output buffer
         for _ in range(100):
             for event in EVENTS[1:-1]:
                 view.show(event)
@@ -248,16 +250,16 @@ def test_live_panel_blocked_terminal_slows_nothing(terminal, surroundings):
     assert not view._thread.is_alive()
 
 
-def test_live_panel_background_job_draws_nothing(surroundings):
-    surroundings.setattr("lagvis.report.terminal.live.in_foreground", lambda stream: False)
+def test_live_panel_background_job_draws_nothing(terminal_environment):
+    terminal_environment.setattr("lagvis.report.terminal.live.in_foreground", lambda stream: False)
     lines = screen(live())
     assert "".join(lines) == start_line(EVENTS[0])
 
 
-def test_in_foreground_without_a_controlling_terminal_is_true(surroundings, terminal):
+def test_in_foreground_without_a_controlling_terminal_is_true(terminal_environment, terminal):
     ours, stream = terminal
     assert in_foreground(Terminal())
     assert in_foreground(stream)
-    surroundings.setattr(os, "tcgetpgrp", lambda number: os.getpgrp() + 1)
+    terminal_environment.setattr(os, "tcgetpgrp", lambda number: os.getpgrp() + 1)
     assert not in_foreground(stream)
     os.close(ours)

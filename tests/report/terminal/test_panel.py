@@ -9,7 +9,7 @@ from lagvis.training.events import Progress, Started
 from tests.factories import at_step, classes, epochs, last, numbers, quick, run
 
 with pytest.MonkeyPatch.context() as patch:
-    patch.setattr("lagvis.training.plan.CALL_SECONDS", 1e-9)  # a call for each step
+    patch.setattr("lagvis.training.plan.CALL_SECONDS", 1e-9)  # one call per step
     EVENTS = run(quick(epochs=12, validation=20), classes(120))
 REGRESSION = run(quick(epochs=3, loss="mse"), numbers(120))
 
@@ -30,7 +30,7 @@ def picture(events=EVENTS, width=79, height=23, unicode=True):
 
 
 def value(name, events=EVENTS, width=37):
-    """The number with this name, one a line."""
+    """Return the value after this name; each name has its own line."""
     (line,) = (line for line in picture(events, width) if line.startswith(name))
     return line[14:].rstrip()
 
@@ -71,7 +71,7 @@ def test_panel_speed_and_time_left_are_of_the_newest_readings(monkeypatch):
     clock = iter([100.0, 101.0, 102.0])
     monkeypatch.setattr("lagvis.report.terminal.panel.time.monotonic", lambda: next(clock))
     given = [event for event in EVENTS if isinstance(event, Progress)]
-    # between the first and the third: 2 steps in 2 s by the clock, 1000 samples in 0.5 s of training
+    # from the first to the third reading: 2 steps in 2 s of wall time, 1000 samples in 0.5 s of training
     calls = [
         replace(given[0], step=step, samples=samples, seconds=seconds)
         for step, samples, seconds in ((1, 10_000, 9.0), (2, 10_400, 9.2), (3, 11_000, 9.5))
@@ -135,7 +135,7 @@ def test_panel_best_mark_stays_when_later_epochs_are_worse():
     sixth = epochs(EVENTS)[5].checkpoint
     lines = picture([worse(e) if e in epochs(EVENTS)[6:] else e for e in EVENTS])
     (row,) = (i for i, line in enumerate(lines) if "*" in line and "best" not in line)
-    # the plot has 69 columns for 12 epochs; the later ones lie at its floor
+    # the plot has 69 columns for 12 epochs; the later epochs are on its lowest row
     assert lines[row].index("*") == 10 + round(6 / 12 * 68)
     assert lines[-2].count("o") == 6
     assert row < len(lines) - 2
@@ -158,7 +158,7 @@ def test_panel_resumed_run_starts_at_its_epoch():
     goes_on = [EVENTS[0], *EVENTS[EVENTS.index(epochs(EVENTS)[5]) + 1 :]]
     assert picture(goes_on)[-1].split() == ["6", "12", "epochs"]
     assert picture(goes_on[:2])[0].startswith("epoch  7/12")
-    # the best epoch is the run's, though its point has not been seen
+    # the best epoch is that of the whole run, although its point precedes the resume
     early = [
         replace(e, checkpoint=replace(e.checkpoint, best_epoch=2, best_loss=0.125)) if e in epochs(EVENTS) else e
         for e in goes_on[1:]
@@ -209,13 +209,13 @@ def test_panel_lines_during_an_update_never_fail(monkeypatch):
     monkeypatch.setattr("lagvis.report.terminal.panel.MIN_READING_SECONDS", 0.0)
     panel, drawn = Panel("cpu"), []
 
-    def look(frame, what, value):
+    def trace(frame, what, value):
         if what == "line":
             drawn.append(panel.lines(79, 23, unicode=True))
-        return look
+        return trace
 
     before = sys.gettrace()
-    sys.settrace(lambda frame, what, value: look if frame.f_code is Panel.update.__code__ else None)
+    sys.settrace(lambda frame, what, value: trace if frame.f_code is Panel.update.__code__ else None)
     try:
         for event in EVENTS[:20]:
             panel.update(event)

@@ -6,14 +6,14 @@ NOTE = "inverted, uneven light corrected, cropped to 170x201 of 500x600, fitted 
 
 
 def answer(file, notes=""):
-    said = {"answer": "9", "probability": 0.9107, "runner_up": "4", "runner_up_probability": 0.015}
-    return {"file": file, "row": None, **said, "notes": [notes] if notes else []}
+    fields = {"answer": "9", "probability": 0.9107, "runner_up": "4", "runner_up_probability": 0.015}
+    return {"file": file, "row": None, **fields, "notes": [notes] if notes else []}
 
 
 ROWS = [answer("0.png"), answer("a/long/way/to/a/picture/of/the/number/9/photo.jpg", NOTE)]
 
 
-def test_notes_stand_beside_the_row_where_there_is_room():
+def test_predictions_text_wide_terminal_has_notes_in_the_row():
     assert (
         predictions_text(ROWS[:1], 80)
         == predictions_text(ROWS[:1])
@@ -26,7 +26,7 @@ def test_notes_stand_beside_the_row_where_there_is_room():
 
 
 @pytest.mark.parametrize("width", [80, 65])
-def test_in_a_narrow_terminal_they_stand_below_it(width):
+def test_predictions_text_narrow_terminal_has_notes_below_the_row(width):
     lines = predictions_text(ROWS, width).split("\n")
     assert max(map(len, lines)) < width + 1
     assert lines[1].split() == ["0.png", "9", "91.07%", "4", "1.50%"]

@@ -8,8 +8,8 @@ from tests.report.terminal.fake_terminals import Terminal, shown
 
 
 @pytest.fixture(autouse=True)
-def surroundings(monkeypatch):
-    return fake_terminals.surroundings(monkeypatch)
+def terminal_environment(monkeypatch):
+    return fake_terminals.terminal_environment(monkeypatch)
 
 
 EVENTS = run(quick(epochs=12, validation=20), classes(120))
@@ -63,7 +63,7 @@ def test_plain_lines_are_flushed_at_once():
         assert stream.buffer.getvalue().endswith(b"steps\n")
 
 
-# --- the choice
+# --- choice of the view
 
 
 def test_make_view_terminal_is_a_panel():
@@ -82,9 +82,9 @@ def test_make_view_terminal_is_a_panel():
     ],
     ids=str,
 )
-def test_make_view_no_terminal_or_ci_is_plain_lines(surroundings, watched, variables):
+def test_make_view_no_terminal_or_ci_is_plain_lines(terminal_environment, watched, variables):
     for name, value in variables.items():
-        surroundings.setenv(name, value)
+        terminal_environment.setenv(name, value)
     stream = Terminal(watched=watched)
     view = make_view(stream, quiet=False)
     assert type(view) is PlainLines
@@ -92,8 +92,8 @@ def test_make_view_no_terminal_or_ci_is_plain_lines(surroundings, watched, varia
     assert "\x1b" not in stream.text()
 
 
-def test_make_view_empty_ci_variable_is_a_panel(surroundings):
-    surroundings.setenv("CI", "")
+def test_make_view_empty_ci_variable_is_a_panel(terminal_environment):
+    terminal_environment.setenv("CI", "")
     assert type(make_view(Terminal(), quiet=False)) is LivePanel
 
 
