@@ -251,7 +251,7 @@ def test_predict_single_row_without_header_may_have_label(working_folder, run_pr
 
 
 def test_predict_table_columns_are_matched_by_name(working_folder, run_predict, error_message, table):
-    """Columns may have any order, stand among other columns, and come with or without the label."""
+    """Columns may have any order, with or without the label and further columns."""
 
     def written(name, head, order):
         extra = {"id": lambda i, row: str(i), "weight": lambda i, row: "80"}
