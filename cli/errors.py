@@ -110,13 +110,15 @@ def report_error(error: Exception) -> int:
         code = OutOfMemoryError.exit_code
         sentence = f"out of memory ({first_line(error)}); use a smaller --hidden or --batch-size"
     elif isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOENT:
-        code, sentence = 2, "the folder that this was started in is gone; change to another"
+        code, sentence = 2, "the current folder no longer exists; change to another"
     elif isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EIO):
         drop_stdout()
         code, sentence = 1, f"the result cannot be written to stdout ({error.strerror}); nothing else is lost"
     else:
         if os.environ.get("LAGVIS_TRACEBACK"):
             traceback.print_exc()
-        sentence = f"unexpected {type(error).__name__}: {error}; a fault of Lagvis, LAGVIS_TRACEBACK=1 shows where"
+        sentence = (
+            f"unexpected {type(error).__name__}: {error}; this is a bug in Lagvis; LAGVIS_TRACEBACK=1 shows where"
+        )
     print_stderr(f"error: {sentence}")
     return code

@@ -61,7 +61,7 @@ def make_parser() -> options.Parser:
     flag = output.add_argument
     flag(
         "-o", "--output-dir", "--runs-dir", dest="runs_dir", default="runs", metavar="DIR",
-        help="folder for run folders (default: runs)",
+        help="folder in which run folders are made and looked up by name (default: runs)",
     )  # fmt: skip
     flag("--name", help="name of the run folder (default: time and layer widths)")
     flag(

@@ -17,7 +17,7 @@ class HeldOut:
 
     @property
     def notice(self) -> str:
-        """The line that tells the user."""
+        """The notice for the user, one line."""
         verb = "is" if self.count == 1 else "are"
         return (
             f"{self.name} holds no test part: {self.count} of its {self.rows} rows, always the same, {verb} held out "

@@ -10,11 +10,7 @@ from fuzzing.mutator import Mutator
 from fuzzing.tables import csv_seeds
 
 PIXELS: np.ndarray = np.arange(12 * 2 * 3, dtype=np.uint8).reshape(12, 2, 3)
-
-
 LABELS: np.ndarray = np.arange(12, dtype=np.uint8) % 3
-
-
 STANDARD_NAMES = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",

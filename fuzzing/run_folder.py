@@ -53,7 +53,7 @@ def run_seeds() -> list[Files]:
         )  # fmt: skip
         extra = {"test_errors": {"t": 0.5}, "baseline_loss": 1.0, "test_accuracy": None} if regression else {}
         checkpoint = checkpoint_bytes(regression=regression, totals=totals, momentum=momentum)
-        for columns in (metrics_file.COLUMNS, metrics_file.COLUMNS_BEFORE):
+        for columns in (metrics_file.COLUMNS, metrics_file.OLD_COLUMNS):
             folders.append([
                 ("recipe.toml", recipes.dumps(recipe).encode()),
                 ("environment.json", json.dumps(environment).encode()),

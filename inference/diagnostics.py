@@ -108,7 +108,7 @@ class Diagnostics:
 @np.errstate(over="ignore", invalid="ignore")
 def diagnose(model: Model, params: Any, dataset: Dataset, seed: int) -> Diagnostics:
     """Compute the diagnostics of a network with host arrays `params` on the test part; `seed` draws samples."""
-    rng = generator(seed, "findings")
+    rng = generator(seed, "diagnostics")
     max_rows = max(BINS, int(MAX_PRODUCTS / model.parameters))
     x, y, rows = dataset.x_test, dataset.y_test, np.arange(len(dataset.x_test))
     if len(rows) > max_rows:

@@ -10,7 +10,7 @@ from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.losses import softmax
 from lagvis.network.mlp import forward
 from lagvis.network.step import PIXEL_SCALE
-from lagvis.training.evaluation import CHUNK_ROWS, CHUNK_VALUES
+from lagvis.training.evaluation import rows_per_chunk
 from lagvis.training.model import Model
 
 
@@ -39,7 +39,7 @@ def predict(model: Model, params: Any, x: np.ndarray) -> Prediction:
 
 def predictions(model: Model, params: Any, x: np.ndarray) -> Iterator[Prediction]:
     """Yield the predictions of `predict` in chunks of rows, in order, so that memory does not grow with the rows."""
-    rows = max(1, min(CHUNK_ROWS, CHUNK_VALUES // max(model.widths)))
+    rows = rows_per_chunk(model.widths)
     return (predict(model, params, x[first : first + rows]) for first in range(0, len(x), rows))
 
 

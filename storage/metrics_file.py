@@ -18,19 +18,19 @@ COLUMNS = (
 )  # fmt: skip
 SCORES = COLUMNS[4:9]
 # Of earlier versions: train_loss was the objective, and the losses of regression were in the user's unit squared.
-COLUMNS_BEFORE = tuple(name for name in COLUMNS if name != "train_objective")
+OLD_COLUMNS = tuple(name for name in COLUMNS if name != "train_objective")
 
 Row = list[str]
 NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?(e[+-]?[0-9]{1,3})?|nan|-?inf", re.ASCII)
 
 
-def is_of_before(path: Path) -> bool:
-    """Return whether a file has rows of the columns of an earlier version."""
+def has_old_columns(path: Path) -> bool:
+    """Return whether a file has the columns of an earlier version, and at least one row."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, ValueError):
         return False
-    return "train_objective" not in lines[0] and any(is_complete(line.split(","), COLUMNS_BEFORE) for line in lines)
+    return "train_objective" not in lines[0] and any(is_complete(line.split(","), OLD_COLUMNS) for line in lines)
 
 
 def read_rows(path: Path, convert: Callable[[dict[str, str]], dict[str, str]]) -> tuple[list[Row], bool]:
@@ -45,13 +45,13 @@ def read_rows(path: Path, convert: Callable[[dict[str, str]], dict[str, str]]) -
         return [], False
     except (OSError, ValueError):
         return [], True
-    columns = COLUMNS if "train_objective" in header else COLUMNS_BEFORE
+    columns = COLUMNS if "train_objective" in header else OLD_COLUMNS
     rows: list[Row] = []
     for row in (line.split(",") for line in lines):
         if is_complete(row, columns) and (not rows or int(row[0]) > int(rows[-1][0])):
             rows.append(row)
     complete = all(is_complete(line.split(","), columns) for line in lines if line)
-    if columns is COLUMNS_BEFORE:
+    if columns is OLD_COLUMNS:
         converted = [convert(dict(zip(columns, row, strict=True))) for row in rows]
         rows = [[row[name] for name in COLUMNS] for row in converted]
     return rows, not complete

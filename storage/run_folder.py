@@ -211,7 +211,9 @@ class RunFolder:
             with file_errors(self.path / METRICS, "renamed"):
                 (self.path / METRICS).replace(self.path / f"{METRICS}.old")
             notice = f"{METRICS} has lines that cannot be read; it is kept as {METRICS}.old."
-        elif metrics_file.is_of_before(self.path / METRICS) and any(not metrics_file.has_train_loss(r) for r in rows):
+        elif metrics_file.has_old_columns(self.path / METRICS) and any(
+            not metrics_file.has_train_loss(r) for r in rows
+        ):
             with file_errors(self.path / METRICS, "read"):
                 self._write(f"{METRICS}.old", (self.path / METRICS).read_bytes())
             notice = (

@@ -23,21 +23,21 @@ def take_scaling(arrays: dict[str, np.ndarray], name: str) -> Scaling | None:
 def require_int(value: Any, *, minimum: int = 0) -> int:
     """Return an integer from `minimum`; ValueError for anything else."""
     if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-        raise ValueError(f"{value!r} where a whole number from {minimum} belongs")
+        raise ValueError(f"found {value!r}, expected a whole number from {minimum}")
     return value
 
 
 def require_float(value: Any) -> float:
     """Return a finite number as a float; ValueError for anything else."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise ValueError(f"{value!r} where a number belongs")
+        raise ValueError(f"found {value!r}, expected a finite number")
     return float(value)
 
 
 def require_strings(value: Any) -> tuple[str, ...]:
     """Return a list of strings as a tuple; ValueError for anything else."""
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise ValueError(f"{value!r} where names belong")
+        raise ValueError(f"found {value!r}, expected a list of names")
     return tuple(value)
 
 
@@ -45,7 +45,7 @@ def require_unique_strings(value: Any) -> tuple[str, ...]:
     """Return a list of different strings as a tuple; ValueError for anything else."""
     found = require_strings(value)
     if len({*found}) < len(found):
-        raise ValueError(f"{value!r} where names belong, each once")
+        raise ValueError(f"found {value!r}, expected different names")
     return found
 
 
@@ -71,7 +71,7 @@ def check_names(state: Any) -> None:
         layers = state[key] if isinstance(state[key], list) else [{}]
         strange |= {f"{key}.{i}.{name}" for i, layer in enumerate(layers) for name in {*layer} ^ {"W", "b"}}
     if strange:
-        raise ValueError(f"{', '.join(sorted(strange))} beside what belongs there, or missing")
+        raise ValueError(f"unexpected or missing arrays: {', '.join(sorted(strange))}")
     dtypes = sorted({str(leaf.dtype) for _, leaf in named_leaves(state)})
     if dtypes not in (["float32"], ["float64"]):
         raise ValueError(f"numbers of type {' and '.join(dtypes)}, expected float32 or float64 throughout")
@@ -103,11 +103,11 @@ def check_meaning(model: Model, state: Any) -> None:
         if scaling is None:
             continue
         if not scaling.mean.shape == scaling.deviation.shape == (width,):
-            raise ValueError(f"a scaling of {scaling.mean.shape} for {width} columns")
+            raise ValueError(f"a scaling of shape {scaling.mean.shape} for {width} columns")
         if not all_finite(vars(scaling)) or not (scaling.deviation > 0).all():
             raise ValueError("a scaling whose mean is not finite or whose deviation is not positive")
     if (model.y_scaling is not None) != bool(model.target_names):
-        raise ValueError("numbers are predicted with a scaling, classes without")
+        raise ValueError("a scaling of targets must be there for regression, and only then")
     shapes = {name: leaf.shape for name, leaf in named_leaves(state["params"])}
     known = known_state_shapes()
     for key, tree in state.items():

@@ -1,9 +1,9 @@
 """Estimate the memory of a run before it allocates any: a minimum that every run needs, and the expected peak.
 
-The minimum counts what every backend holds at one time, and nothing that a library adds for itself. Only by it a run is
-refused, so that no run is refused that would fit. The peak is that of the whole process, as `ps` and `top` show it,
-with the libraries; if it exceeds the free memory, there is a notice. Both are of the host. The memory of a GPU is left
-to the library's own error. docs/memory.md compares the peak with measured ones.
+The minimum counts what every backend holds at one time, and nothing that a library adds for itself. A run is refused by
+this minimum alone, so a run that fits is never refused. The peak is that of the whole process, as `ps` and `top` show
+it, with the libraries; if it exceeds the free memory, there is a notice. Both are of the host. The memory of a GPU is
+left to the library's own error. docs/memory.md compares the peak with measured ones.
 """
 
 from dataclasses import dataclass

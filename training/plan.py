@@ -74,7 +74,8 @@ def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = Fal
     batch_size = recipe.batch_size
     if batch_size > len(training):
         notices.append(
-            f"The batch size of {batch_size} is more than the {len(training)} rows there are: one batch of all."
+            f"The batch size of {batch_size} is larger than the training part ({len(training)} rows): "
+            "an epoch is one batch."
         )
         batch_size = len(training)
     full_batches, tail = divmod(len(training), batch_size)

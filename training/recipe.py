@@ -165,28 +165,32 @@ KEYS = {
         check_choice(*FEATURE_TYPES), "feature columns of a table: pixels of a square picture, numbers, or auto: detect"
     ),
     "hidden": Key(check_widths, "widths of the hidden layers, or none", parse_widths, "N,N,.."),
-    "activation": Key(check_choice(*ACTIVATIONS), f"of the hidden layers: {', '.join(ACTIVATIONS)}"),
-    "loss": Key(check_choice(*LOSSES), "cross-entropy for classes, mse for numbers"),
+    "activation": Key(check_choice(*ACTIVATIONS), f"activation of the hidden layers: {', '.join(ACTIVATIONS)}"),
+    "loss": Key(check_choice(*LOSSES), "loss: cross-entropy for classes, mse for numbers"),
     "label_smoothing": Key(check_float(0.0, 1.0), "share of the target spread over all classes", float, "E"),
     "class_weights": Key(
         check_choice("none", "balanced"), "none, or balanced: rare classes weigh as much as common ones"
     ),
     "optimizer": Key(
-        check_choice(*OPTIMIZERS), f"{', '.join(OPTIMIZERS)} (sgd: gradient descent)", spellings=("--opt",)
+        check_choice(*OPTIMIZERS), f"optimizer: {', '.join(OPTIMIZERS)} (sgd: gradient descent)", spellings=("--opt",)
     ),
     "lr": Key(check_float(0.0, math.inf, open_below=True), "learning rate; the peak of a schedule", float, "RATE"),
-    "momentum": Key(check_float(0.0, 1.0), "0 is plain gradient descent", float, "M"),
-    "nesterov": Key(check_bool, "look ahead along the momentum"),
+    "momentum": Key(check_float(0.0, 1.0), "momentum; 0 for plain gradient descent", float, "M"),
+    "nesterov": Key(check_bool, "Nesterov's form of momentum, which looks ahead"),
     "schedule": Key(
-        check_choice(*SCHEDULES), f"{', '.join(SCHEDULES)} (linear: warm-up, then decay to 0)", spellings=("--sched",)
+        check_choice(*SCHEDULES),
+        f"learning-rate schedule: {', '.join(SCHEDULES)} (linear: warm-up, then decay to 0)",
+        spellings=("--sched",),
     ),
     "warmup": Key(check_float(0.0, 1.0), "share of the run that the linear schedule warms up", float, "SHARE"),
-    "epochs": Key(check_int(0, 10**6), "0 only evaluates", int, "N", ("-e",)),
-    "batch_size": Key(check_int(1, 2**31 - 1), "rows a step", int, "N", ("-b",)),
-    "shuffle": Key(check_bool, "a new order every epoch, or the order of the file"),
+    "epochs": Key(check_int(0, 10**6), "passes over the training rows; 0 only evaluates", int, "N", ("-e",)),
+    "batch_size": Key(check_int(1, 2**31 - 1), "rows per step", int, "N", ("-b",)),
+    "shuffle": Key(check_bool, "a new order of the rows in every epoch; without it the order of the file"),
     "validation": Key(check_int(0, 2**31 - 1), "training rows held out, stratified, by the seed", int, "N"),
-    "seed": Key(check_int(0, 2**63 - 1), "of the weights, the order and the validation part", int, "N"),
-    "dtype": Key(check_choice("float32", "float64"), "float32 or float64"),
+    "seed": Key(
+        check_int(0, 2**63 - 1), "seed of the weights, the order of the rows and the validation part", int, "N"
+    ),
+    "dtype": Key(check_choice("float32", "float64"), "type of the parameters: float32 or float64"),
 }
 
 

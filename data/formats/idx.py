@@ -134,7 +134,7 @@ def describe_start(start: bytes, path: Path) -> str:
     if format_ := identify_format(start):
         return f"it is {format_}"
     if start[2:4] == b"\0\0" and start[1] in TYPES:
-        return f"its first bytes are {start[:4].hex(' ')}, the other way round; numbers in IDX are big-endian"
+        return f"its first bytes are {start[:4].hex(' ')}, in reverse order; numbers in IDX are big-endian"
     if start.isascii() and start.decode("ascii").replace("\n", "").replace("\r", "").replace("\t", "").isprintable():
         return f"it is plain text, beginning with {start[:24].decode('ascii')!r}"
     return f"its first bytes are {start[:4].hex(' ')}"

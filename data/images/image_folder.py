@@ -29,7 +29,7 @@ from lagvis.errors import DataError
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 TRAINING_NAMES, TEST_NAMES = ("train", "training"), ("test", "testing", "val", "valid", "validation")
 MAX_PIXELS = 2**24  # of one image: the first layer for more would not fit into memory
-ASSUMED_MEMORY = 2**35  # bytes, if the system does not tell
+ASSUMED_MEMORY = 2**35  # bytes, if the system does not report it
 EXPECTED = "expected a folder for each class, cat/*.png and dog/*.png, or train/cat/*.png and test/cat/*.png"
 
 
@@ -95,7 +95,7 @@ class ImageReader:
 
 
 def memory_bytes() -> int:
-    """Return the memory of this machine in bytes, or a guess if the system does not tell."""
+    """Return the memory of this machine in bytes, or a guess if the system does not report it."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):

@@ -101,7 +101,7 @@ def to_mnist_style(grey: np.ndarray) -> PreparedImage:
         v = np.where(remove_specks(v > peak / 4), v, 0)
     rows, columns = (np.flatnonzero((v > peak / 4).any(axis=axis)) for axis in (1, 0))
     box = v[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    small = fit(box)
+    small = fit_box(box)
     top, left = centred_position(small)
     pixels = np.zeros((SIDE, SIDE), np.uint8)
     h, w = small.shape
@@ -118,7 +118,7 @@ def to_mnist_style(grey: np.ndarray) -> PreparedImage:
     return PreparedImage(pixels, tuple(notes))
 
 
-def fit(box: np.ndarray) -> np.ndarray:
+def fit_box(box: np.ndarray) -> np.ndarray:
     """Step 7: resample a box (h, w) so that its longer side is 20 and its maximum 255."""
     longest = max(box.shape)
     h, w = (max(1, math.floor(FIT_SIDE * side / longest + 0.5)) for side in box.shape)

@@ -93,8 +93,8 @@ def feature_columns_by_name(dialect: Dialect, feature_names: Sequence[str]) -> l
         found = len(indices.get(name, ()))
         if found != expected:
             raise DataError(
-                f"{dialect.file.name} has {found or 'no'} column{'s' * (found > 1)} {shorten(name)!r}, of which the "
-                f"network takes {expected}; it has the columns {list_columns(dialect.names)}: "
+                f"{dialect.file.name} has {found or 'no'} column{'s' * (found > 1)} {shorten(name)!r}, the network "
+                f"needs {expected}; it has the columns {list_columns(dialect.names)}: "
                 f"{'add what is missing' if found < expected else 'rename or remove what is not a feature'}"
             )
     return [indices[name].pop(0) for name in feature_names]

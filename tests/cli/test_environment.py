@@ -50,7 +50,7 @@ def test_train_deleted_working_folder_exits_2(tmp_path):
         check=False,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("error: the folder that this was started in is gone")
+    assert done.stderr.startswith("error: the current folder no longer exists")
     assert done.stderr.count("\n") == 1
 
 
@@ -147,7 +147,7 @@ def test_train_closed_or_full_stream_keeps_the_run(tmp_path, redirection, code):
     )  # fmt: skip
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr + done.stdout
-    assert "fault of Lagvis" not in done.stderr
+    assert "bug in Lagvis" not in done.stderr
     assert ("error: the result cannot be written to stdout" in done.stderr) == bool(code)
     assert report(tmp_path / "runs" / "kept")["finished"] == "completed"
 

@@ -169,7 +169,7 @@ def test_evaluate_test_table_of_folder_in_another_order_is_matched(working_folde
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a,b,art\n1,2,cat\n3,4,dog\n", "has no column 'c', of which the network takes 1"),
+        ("a,b,art\n1,2,cat\n3,4,dog\n", "has no column 'c', the network needs 1"),
         ("a,b,c\n1,2,3\n3,4,5\n", "has no label column art; add it"),
         (
             "a,b,c,d,e\n1,2,3,4,5\n3,4,5,6,7\n",

@@ -164,7 +164,7 @@ def test_train_signal_at_any_operation_loses_nothing(arguments, uninterrupted, t
         # after the evaluation of the test part there is nothing left to stop, and the run finishes
         assert code == expected or (code == -15 and number < first) or (code == 0 and number >= last), where
         assert seconds < 5, where
-        assert read_or_nothing(runs / "run" / "last.safetensors"), where
+        assert check_if_present(runs / "run" / "last.safetensors"), where
         saved += "Stopped after step" in err
         assert finish_run(arguments, runs) == uninterrupted, where
     if times == 1:  # a second signal may end the process before the checkpoint is written
@@ -243,7 +243,7 @@ def test_report_signal_while_drawing_keeps_the_run(
     assert len(redraw(runs)) >= 5
 
 
-def read_or_nothing(path):
+def check_if_present(path):
     return not path.exists() or read_checkpoint(path).step > 0
 
 

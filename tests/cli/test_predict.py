@@ -251,7 +251,7 @@ def test_predict_single_row_without_header_may_have_label(working_folder, run_pr
 
 
 def test_predict_table_columns_are_matched_by_name(working_folder, run_predict, error_message, table):
-    """Columns may have any order, stand among other columns, and come with or without the label."""
+    """Columns may have any order, with or without the label and further columns."""
 
     def written(name, head, order):
         extra = {"id": lambda i, row: str(i), "weight": lambda i, row: "80"}
@@ -277,14 +277,12 @@ def test_predict_table_columns_are_matched_by_name(working_folder, run_predict, 
     assert [p["probabilities"] for p in found] == [p["probabilities"] for p in first]
     assert run_predict.err == "bare.csv: the label is column 4 (--label names another).\n"
     (working_folder / "lost.csv").write_text("a,b,weight\n1,2,3\n")
-    assert (
-        "lost.csv has no column 'c', of which the network takes 1; it has the columns a, b, weight: add"
-        in error_message("table", "lost.csv")
+    assert "lost.csv has no column 'c', the network needs 1; it has the columns a, b, weight: add" in error_message(
+        "table", "lost.csv"
     )
     (working_folder / "twice.csv").write_text("a,b,c,c\n1,2,3,4\n")
-    assert (
-        "twice.csv has 2 columns 'c', of which the network takes 1; it has the columns a, b, c, c: rename"
-        in error_message("table", "twice.csv")
+    assert "twice.csv has 2 columns 'c', the network needs 1; it has the columns a, b, c, c: rename" in error_message(
+        "table", "twice.csv"
     )
     (working_folder / "bird.csv").write_text(TABLE_HEADER + "1,2,3,dog\n1,2,3,bird\n")
     assert "bird.csv, line 3 has the label bird, which the network does not know (known: cat, dog)" in error_message(
@@ -353,11 +351,11 @@ def test_predict_columns_of_one_name_are_taken_in_order(working_folder, runs, ru
     (working_folder / "bare.csv").write_text("a,a\n" + "".join(line.rsplit(",", 1)[0] + "\n" for line in lines))
     assert [p["probabilities"] for p in run_predict("equal", "bare.csv")] == expected_values
     (working_folder / "one.csv").write_text("a,b,art\n1,2,cat\n")
-    assert "one.csv has 1 column 'a', of which the network takes 2; it has the columns a, b, art: add" in error_message(
+    assert "one.csv has 1 column 'a', the network needs 2; it has the columns a, b, art: add" in error_message(
         "equal", "one.csv"
     )
     assert "label" not in run_predict("same", "bare.csv")[0]
-    assert "same.csv has 3 columns 'a', of which the network takes 2" in error_message("same", "same.csv")
+    assert "same.csv has 3 columns 'a', the network needs 2" in error_message("same", "same.csv")
 
 
 @pytest.mark.parametrize("missing", ["", "?", " NA "])

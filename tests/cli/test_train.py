@@ -445,7 +445,7 @@ def test_run_cli_unexpected_error_is_one_sentence(monkeypatch, capsys):
 
     assert run_cli(broken) == 1
     assert capsys.readouterr().err == (
-        "error: unexpected RuntimeError: something else; a fault of Lagvis, LAGVIS_TRACEBACK=1 shows where\n"
+        "error: unexpected RuntimeError: something else; this is a bug in Lagvis; LAGVIS_TRACEBACK=1 shows where\n"
     )
 
     def out_of_memory(argv):
@@ -480,7 +480,7 @@ def test_train_broken_streams_keep_the_run(tmp_path, redirection):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    assert "fault of Lagvis" not in done.stderr
+    assert "bug in Lagvis" not in done.stderr
     assert json.loads((tmp_path / "runs" / "kept" / "report.json").read_text())["test_accuracy"] == 1.0
 
 

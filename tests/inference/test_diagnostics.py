@@ -177,7 +177,7 @@ def test_importance_too_few_rows_is_none():
     dataset = table(30)
     model, params = trained(dataset)
     x, y = dataset.x_test, dataset.y_test
-    assert permutation_importance(model, params, x, y, (), generator(0, "findings")) is None
+    assert permutation_importance(model, params, x, y, (), generator(0, "diagnostics")) is None
 
 
 def test_diagnose_regression_predicted_and_target_in_users_unit():

@@ -44,7 +44,7 @@ def test_predictions_chunks_equal_one_prediction(monkeypatch):
     dataset = classes(120, test_rows=50)
     model, finished = trained(quick(dtype="float64"), dataset)
     whole = outputs(model, finished.state["params"], dataset.x_test)
-    monkeypatch.setattr("lagvis.inference.prediction.CHUNK_ROWS", 7)
+    monkeypatch.setattr("lagvis.training.evaluation.CHUNK_ROWS", 7)
     pieces = list(predictions(model, finished.state["params"], dataset.x_test))
     assert [len(piece.outputs) for piece in pieces] == [7] * 7 + [1]
     np.testing.assert_allclose(outputs(model, finished.state["params"], dataset.x_test), whole, rtol=1e-12)

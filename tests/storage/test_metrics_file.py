@@ -8,7 +8,7 @@ import pytest
 from lagvis.storage import metrics_file
 from lagvis.training.recipe import Recipe
 
-ROW = dict.fromkeys(metrics_file.COLUMNS_BEFORE, "1") | {"train_loss": "8.0", "validation_loss": ""}
+ROW = dict.fromkeys(metrics_file.OLD_COLUMNS, "1") | {"train_loss": "8.0", "validation_loss": ""}
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_make_plan_large_default_validation_is_cut_with_notice(rows, requested, 
 def test_make_plan_strict_validation_leaves_one_row():
     plan = make_plan(quick(validation=59), classes(60), strict_validation=True)
     assert len(plan.validation_rows) == 59
-    assert plan.notices == ("The batch size of 20 is more than the 1 rows there are: one batch of all.",)
+    assert plan.notices == ("The batch size of 20 is larger than the training part (1 rows): an epoch is one batch.",)
 
 
 @pytest.mark.parametrize("validation", [60, 61, 2**31 - 1])

@@ -94,8 +94,8 @@ class FailsWhenUnpickled:
 
 @pytest.mark.parametrize("part", ["x_train", "y_test", "target_names", "unit"])
 def test_read_npz_object_array_is_never_unpickled(tmp_path, part):
-    trapped = np.array([FailsWhenUnpickled()], dtype=object)
-    assert "mine.npz" in error_message(save(tmp_path, **GOOD | {part: trapped}))
+    object_array = np.array([FailsWhenUnpickled()], dtype=object)
+    assert "mine.npz" in error_message(save(tmp_path, **GOOD | {part: object_array}))
 
 
 def test_load_dataset_pickle_named_npz_is_never_executed(tmp_path):

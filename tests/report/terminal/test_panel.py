@@ -155,13 +155,13 @@ def test_panel_low_terminal_drops_the_chart_first():
 
 
 def test_panel_resumed_run_starts_at_its_epoch():
-    goes_on = [EVENTS[0], *EVENTS[EVENTS.index(epochs(EVENTS)[5]) + 1 :]]
-    assert picture(goes_on)[-1].split() == ["6", "12", "epochs"]
-    assert picture(goes_on[:2])[0].startswith("epoch  7/12")
+    resumed = [EVENTS[0], *EVENTS[EVENTS.index(epochs(EVENTS)[5]) + 1 :]]
+    assert picture(resumed)[-1].split() == ["6", "12", "epochs"]
+    assert picture(resumed[:2])[0].startswith("epoch  7/12")
     # the best epoch is that of the whole run, although its point precedes the resume
     early = [
         replace(e, checkpoint=replace(e.checkpoint, best_epoch=2, best_loss=0.125)) if e in epochs(EVENTS) else e
-        for e in goes_on[1:]
+        for e in resumed[1:]
     ]
     assert value("best epoch", [EVENTS[0], *early]) == "2, loss 0.1250"
 
