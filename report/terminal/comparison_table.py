@@ -23,7 +23,8 @@ def comparison_text(comparison: Comparison) -> str:
     failed = sum(not d.passed for d in comparison.differences)
     text += f"\n\n{failed} of {len(comparison.differences)} bounds do not hold."
     for kink in comparison.kinks[:MAX_KINKS]:
-        text += f"\n  step {kink.step}, layer {kink.layer}, row {kink.row}, unit {kink.unit}: z = {kink.z:.1e}"
+        place = f"step {kink.step}, layer {kink.layer}, row {kink.row + 1} of the batch, unit {kink.unit}"
+        text += f"\n  {place}: z = {kink.z:.1e}"
     return text
 
 
