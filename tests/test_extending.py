@@ -75,6 +75,7 @@ def same_bytes(a, b):
     return sorted(a) == sorted(b) and all(a[name].tobytes() == b[name].tobytes() for name in a)
 
 
+@pytest.mark.slow
 def test_new_optimizer_trains_resumes_and_compares_on_every_backend(adam_recipe, backend_of, dtype, torch, tmp_path):
     recipe, dataset = adam_recipe(dtype=dtype), classes(120)
     whole = last(run(recipe, dataset, backend=backend_of(dtype)))
@@ -141,6 +142,7 @@ def test_every_optimizer_of_the_table_trains_and_compares_on_every_backend(name,
     assert comparison.passed, [d for d in comparison.differences if not d.passed]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dataset", [classes(120), numbers(120)], ids=["classes", "numbers"])
 def test_new_activation_trains_and_compares(leaky_recipe, backend_of, dtype, dataset):
     recipe = leaky_recipe(dtype=dtype, loss="mse" if dataset.unit else "cross-entropy", batch_size=40)

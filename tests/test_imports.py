@@ -67,6 +67,7 @@ def import_in_a_process(libraries, modules, path):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_import_of_every_module_changes_nothing_of_the_process():
     names = {module for path in FILES for module, _ in imports(path)}
     libraries = sorted(name for name in names if name.partition(".")[0] not in {"lagvis", *sys.stdlib_module_names})

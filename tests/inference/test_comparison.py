@@ -147,6 +147,7 @@ def test_compare_command_broken_backend_returns_1(monkeypatch, capsys, as_json):
     assert ('"passed": false' if as_json else "FAIL") in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
 def test_compare_cancelling_terms_within_bounds(name, dtype):
     """An overfitted network: p - t is small and p and t are not, so their difference cancels."""
