@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from benchmarks.competitors import COMPETITORS, accuracy_of
@@ -31,45 +32,58 @@ def serve(name: str, network: str, device: str, pipe: Connection) -> None:
     pipe.send(None if weights is None else accuracy_of(weights, problem))
 
 
+class ProcessEndedError(Exception):
+    """The process of a competitor has ended without an answer."""
+
+
+def ask(pipe: Connection, process: BaseProcess, message: str | None = None) -> Any:
+    """Send a message, if there is one, and return the answer; raise ProcessEndedError if the process has ended."""
+    try:
+        if message is not None:
+            pipe.send(message)
+        return pipe.recv()
+    except (EOFError, OSError):  # its end of the pipe is closed
+        process.join()
+        raise ProcessEndedError(f"its process ended with exit code {process.exitcode}") from None
+
+
 def measure(network: str, device: str, rounds: int) -> dict[str, Any]:
     """Return seconds, first losses and last accuracies by competitor, and why others cannot run."""
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # else each JAX process reserves most of a GPU
     context = multiprocessing.get_context("spawn")
-    pipes, left_out, processes = {}, {}, []
+    running: dict[str, tuple[Connection, BaseProcess]] = {}
+    left_out: dict[str, str] = {}
     for name in [name for name, (_, devices) in COMPETITORS.items() if device in devices]:
         here, there = context.Pipe()
-        process = context.Process(target=serve, args=(name, network, device, there), daemon=True)
+        process: BaseProcess = context.Process(target=serve, args=(name, network, device, there), daemon=True)
         process.start()
         there.close()  # else recv() would wait for ever for a process that died
-        processes.append(process)
         try:
-            reason = here.recv()
-        except EOFError:
-            reason = "its process ended at once"
+            reason = ask(here, process)
+        except ProcessEndedError as error:
+            reason = str(error)
         if reason is None:
-            pipes[name] = here
+            running[name] = (here, process)
         else:
             left_out[name] = reason
-    seconds: dict[str, list[float]] = {name: [] for name in pipes}
-    losses, first = {}, {}
-    for turn in range(rounds + 1):
-        for name, pipe in list(pipes.items()):
-            pipe.send("epoch")
+    seconds: dict[str, list[float]] = {name: [] for name in running}
+    losses, first, accuracies = {}, {}, {}
+    for turn in range(rounds + 2):
+        for name, (pipe, process) in list(running.items()):
             try:
-                taken, loss = pipe.recv()
-            except EOFError:
-                left_out[name] = f"its process ended in epoch {turn + 1}"
-                del pipes[name], seconds[name]
+                if turn > rounds:
+                    accuracies[name] = ask(pipe, process, "stop")
+                    continue
+                taken, loss = ask(pipe, process, "epoch")
+            except ProcessEndedError as error:
+                left_out[name] = f"{error} in epoch {turn + 1}"
+                del running[name], seconds[name]
                 continue
             if turn == 0:
                 losses[name], first[name] = loss, taken
             else:
                 seconds[name].append(taken)
-    accuracies = {}
-    for name, pipe in pipes.items():
-        pipe.send("stop")
-        accuracies[name] = pipe.recv()
-    for process in processes:
+    for _, process in running.values():
         process.join()
     return {
         "seconds": seconds, "first": first, "losses": losses, "accuracies": accuracies, "left_out": left_out,

@@ -1,4 +1,5 @@
 import importlib.util
+import multiprocessing
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from benchmarks.__main__ import LOSS_TOLERANCE, check
 from benchmarks.competitors import COMPETITORS, accuracy_of
 from benchmarks.costs import checkpoint_cost, evaluation_speed, measure_epoch, peak_memory, startup_seconds
+from benchmarks.measure import ProcessEndedError, ask
 from benchmarks.problem import LEARNING_RATE, PLAIN, Problem
 from benchmarks.tables import costs_tables, summary_table, training_table
 from lagvis.training.recipe import Recipe
@@ -48,6 +50,23 @@ def test_competitor_one_epoch_gives_the_loss_and_accuracy_of_lagvis(problem, nam
 
 def test_problem_batches_hold_each_row_once(problem):
     assert sorted(np.concatenate(problem.batches(3))) == list(range(60_000))
+
+
+def answer_once(pipe):
+    pipe.send(None)
+
+
+@pytest.mark.parametrize("message", [None, "epoch"])
+def test_ask_process_that_ended_raises_with_its_exit_code(message):
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=answer_once, args=(there,))
+    process.start()
+    there.close()
+    assert ask(here, process) is None
+    process.join()
+    with pytest.raises(ProcessEndedError, match="ended with exit code 0"):
+        ask(here, process, message)
 
 
 RESULT = {
