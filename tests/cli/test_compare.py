@@ -12,7 +12,6 @@ from tests.conftest import skip_or_fail
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_compare_default_recipe_all_backends_agree(tmp_path, dtype):
     done = run_command("compare", "--dtype", dtype, "--device", "cpu", "--json", cwd=tmp_path)
@@ -26,7 +25,6 @@ def test_compare_default_recipe_all_backends_agree(tmp_path, dtype):
     assert all(d["relative"] <= d["bound"] for d in result["differences"])
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_compare_table_names_every_tensor_with_its_bound(tmp_path):
     done = run_command("compare", "--recipe", "paper-linear", "--steps", "2", "--device", "cpu", cwd=tmp_path)

@@ -108,7 +108,6 @@ def test_train_in_ascii_locale_refuses_other_letters_only(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

@@ -24,7 +24,6 @@ def limited(arguments, cwd):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_train_large_test_part_is_evaluated_in_pieces(tmp_path):
     """The activations of one layer for all rows at once, 60,000 x 8192 x 4 bytes, exceed the limit."""
     rng = np.random.default_rng(7)

@@ -147,7 +147,6 @@ def test_resume_other_threads_reports_different_bytes(data_file, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["torch", "jax"])
 def test_resume_keeps_the_backend_unless_another_is_named(data_file, capsys, name):
     pytest.importorskip(name)

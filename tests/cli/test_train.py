@@ -101,7 +101,6 @@ def test_train_two_epochs_on_mnist_prints_and_writes_as_documented(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])
 def test_train_same_seed_same_bytes(tmp_path, backend):
     data_file = write_dataset(tmp_path / "data.npz")
@@ -133,7 +132,6 @@ def test_train_same_seed_same_bytes(tmp_path, backend):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_train_all_backends_start_from_the_same_bytes(tmp_path):
     data_file = write_dataset(tmp_path / "data.npz")
     start = {}
@@ -159,7 +157,6 @@ def test_train_all_backends_start_from_the_same_bytes(tmp_path):
     assert start["numpy"] == start["torch"] == start["jax"]
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_train_float64_on_every_backend_writes_float64(tmp_path):
     data_file = write_dataset(tmp_path / "data.npz")
