@@ -5,7 +5,7 @@ from lagvis.cli.errors import print_result
 from lagvis.data.datasets import locate
 from lagvis.data.describe import describe_dataset, load_classes_or_numbers
 from lagvis.data.detect import detect_format
-from lagvis.data.tables.reader import AUTO, FEATURE_TYPES
+from lagvis.data.tables.feature_type import AUTO, FEATURE_TYPES
 from lagvis.report.terminal.dataset_summary import dataset_summary
 
 

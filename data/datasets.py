@@ -6,7 +6,7 @@ from pathlib import Path
 from lagvis.data.dataset import Dataset, as_classification, as_regression
 from lagvis.data.detect import read
 from lagvis.data.input_spec import InputSpec
-from lagvis.data.tables.reader import AUTO
+from lagvis.data.tables.feature_type import AUTO
 from lagvis.errors import DataError
 
 HERE = Path(__file__).resolve().parent

@@ -16,7 +16,8 @@ from lagvis.data.input_spec import InputSpec
 from lagvis.data.signatures import SIGNATURE_BYTES, identify_format
 from lagvis.data.source import Source
 from lagvis.data.tables.dialect import detect_dialect
-from lagvis.data.tables.reader import AUTO, read_table, read_tables
+from lagvis.data.tables.feature_type import AUTO
+from lagvis.data.tables.reader import read_table, read_tables
 from lagvis.data.tables.text import open_maybe_gzip
 from lagvis.errors import DataError
 

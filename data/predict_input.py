@@ -19,16 +19,11 @@ from lagvis.data.input_spec import MNIST_STYLE, RAW, InputSpec
 from lagvis.data.labels import check_known_labels, encode_labels, encode_targets
 from lagvis.data.signatures import SIGNATURE_BYTES, identify_format
 from lagvis.data.source import Source
+from lagvis.data.tables.arrays import are_bytes, canonical_labels, network_rows
 from lagvis.data.tables.columns import columns_for_network, is_text_label, list_columns
 from lagvis.data.tables.dialect import detect_dialect, is_missing
-from lagvis.data.tables.reader import (
-    NUMBERS,
-    PIXELS,
-    are_bytes,
-    canonical_labels,
-    network_rows,
-    parse_table,
-)
+from lagvis.data.tables.feature_type import NUMBERS, PIXELS
+from lagvis.data.tables.parser import parse_table
 from lagvis.data.tables.text import open_maybe_gzip
 from lagvis.errors import DataError
 

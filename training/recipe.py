@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tomli_w
 
-from lagvis.data.tables.reader import FEATURE_TYPES
+from lagvis.data.tables.feature_type import FEATURE_TYPES
 from lagvis.errors import RecipeError
 from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.losses import LOSSES

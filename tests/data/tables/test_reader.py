@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_iris
 
 from lagvis.data.datasets import load_dataset
-from lagvis.data.tables import columns, dialect, reader, text
+from lagvis.data.tables import columns, dialect, parser, reader, text
 from lagvis.errors import DataError
 
 ROWS = [(0.5, 1.25, "cat"), (-3.0, 2.5, "dog"), (4.0, 1e-3, "cat"), (7.5, -0.25, "dog"), (1.5, 2.0, "cat")]
@@ -130,7 +130,7 @@ def test_parse_with_numpy_and_by_cell_give_same_source(tmp_path, monkeypatch):
     path = write(tmp_path / "t.csv", text)
     fast = read(path)
     calls = []
-    monkeypatch.setattr(reader.TableParser, "parse_with_numpy", lambda self, block, dtype: calls.append(1))
+    monkeypatch.setattr(parser.TableParser, "parse_with_numpy", lambda self, block, dtype: calls.append(1))
     slow = read(path)
     assert calls
     for name in ("x_train", "y_train", "x_test", "y_test"):
@@ -140,7 +140,7 @@ def test_parse_with_numpy_and_by_cell_give_same_source(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("breaks", ["", "256", "0.5", "-1"])
 def test_read_table_square_of_bytes_becomes_picture(tmp_path, monkeypatch, breaks):
-    monkeypatch.setattr(reader, "BLOCK_LENGTH", 500)
+    monkeypatch.setattr(parser, "BLOCK_LENGTH", 500)
     x = np.random.default_rng(3).integers(0, 256, (20, 64))
     cells = [[str(i % 2), *map(str, row)] for i, row in enumerate(x.tolist())]
     cells[10][7] = breaks or cells[10][7]
