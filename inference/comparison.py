@@ -18,10 +18,9 @@ from lagvis.data.dataset import Dataset
 from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.mlp import backward, forward
 from lagvis.network.optimizers import Optimizer
-from lagvis.network.schedules import SCHEDULES
 from lagvis.network.step import take_batch
 from lagvis.training.evaluation import zero_totals
-from lagvis.training.factory import initial_state, make_loss, make_optimizer, make_training_step
+from lagvis.training.factory import initial_state, learning_rates, make_loss, make_optimizer, make_training_step
 from lagvis.training.model import Model
 from lagvis.training.plan import Plan, epoch_order, split_epoch
 from lagvis.training.recipe import Recipe
@@ -168,7 +167,7 @@ def batches(recipe: Recipe, plan: Plan, steps: int) -> list[tuple[int, np.ndarra
         epoch += 1
         rows += [batch for call in split_epoch(plan, epoch_order(recipe, plan, epoch)) for batch in call]
     total = max(plan.epochs * plan.steps_per_epoch, steps)
-    rates = SCHEDULES[recipe.schedule](np.arange(steps), total, recipe.lr, recipe.warmup, xp=np)
+    rates = learning_rates(recipe, np.arange(steps), total)
     return [(number, rows[number], float(rates[number])) for number in range(steps)]
 
 

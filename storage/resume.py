@@ -8,9 +8,8 @@ import numpy as np
 from lagvis.data.dataset import Dataset
 from lagvis.errors import CheckpointError, DataError, RecipeError
 from lagvis.network.initializers import zero_optimizer_state
-from lagvis.network.schedules import SCHEDULES
 from lagvis.training.checkpoint import Checkpoint, all_finite
-from lagvis.training.factory import make_optimizer
+from lagvis.training.factory import learning_rates, make_optimizer
 from lagvis.training.model import Model
 from lagvis.training.plan import Plan
 from lagvis.training.recipe import Recipe
@@ -144,14 +143,13 @@ def resume_message(
 
 def learning_rate_at(recipe: Recipe, plan: Plan, step: int) -> float:
     """Return the learning rate of step `step` (from 0); the last one where the run would be over."""
-    return float(learning_rates(recipe, plan, np.array([step]))[0])
+    return float(learning_rates_of_run(recipe, plan, np.array([step]))[0])
 
 
-def learning_rates(recipe: Recipe, plan: Plan, steps: np.ndarray) -> np.ndarray:
+def learning_rates_of_run(recipe: Recipe, plan: Plan, steps: np.ndarray) -> np.ndarray:
     """Return the learning rates (N,) of steps (N,), from 0; the last one for steps after the end of the run."""
     total = plan.steps_per_epoch * recipe.epochs
-    steps = np.minimum(steps, max(total - 1, 0))
-    return np.asarray(SCHEDULES[recipe.schedule](steps, max(total, 1), recipe.lr, recipe.warmup, xp=np))
+    return learning_rates(recipe, np.minimum(steps, max(total - 1, 0)), max(total, 1))
 
 
 def changed_environment(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -182,7 +180,7 @@ def resume_record(
         return list(earlier)
     settings = {key: value for key, value in changed_settings(old, new).items() if key != "data"}
     if settings.keys() <= {"epochs", "lr", "schedule", "warmup"}:
-        before, after = (learning_rates(recipe, plan, np.arange(checkpoint.step)) for recipe in (old, new))
+        before, after = (learning_rates_of_run(recipe, plan, np.arange(checkpoint.step)) for recipe in (old, new))
         settings = {} if np.array_equal(before, after) else settings
     changed = settings | changed_environment(environment, now)
     return [*earlier, {"step": checkpoint.step, "changed": changed}] if changed else list(earlier)

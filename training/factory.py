@@ -4,10 +4,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.initializers import initialize, zero_optimizer_state
 from lagvis.network.losses import LOSSES
 from lagvis.network.optimizers import OPTIMIZERS, Optimizer
+from lagvis.network.schedules import SCHEDULES
 from lagvis.network.step import Loss, make_step
 from lagvis.training.model import Model
 from lagvis.training.recipe import Recipe
@@ -21,6 +24,11 @@ def initial_state(recipe: Recipe, model: Model) -> dict[str, Any]:
     drawn = initialize(model.widths, initializer, generator(recipe.seed, "weights"))
     params = tree_map(lambda a: a.astype(recipe.dtype), drawn)
     return {"params": params} | zero_optimizer_state(make_optimizer(recipe), params)
+
+
+def learning_rates(recipe: Recipe, steps: np.ndarray, total_steps: int) -> np.ndarray:
+    """Return the learning rates (S,), float64, of the steps (S,), counted from 0, of a run of so many steps."""
+    return np.asarray(SCHEDULES[recipe.schedule](steps, total_steps, recipe.lr, recipe.warmup, xp=np))
 
 
 def make_optimizer(recipe: Recipe) -> Optimizer:

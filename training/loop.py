@@ -10,11 +10,10 @@ import numpy as np
 from lagvis.backends.backend import Backend
 from lagvis.data.dataset import Dataset
 from lagvis.errors import NotFiniteError
-from lagvis.network.schedules import SCHEDULES
 from lagvis.training.checkpoint import Checkpoint, all_finite
 from lagvis.training.evaluation import Evaluator, Metrics, StopRequestedError, zero_totals
 from lagvis.training.events import EpochEnded, Event, Finished, Progress, Started
-from lagvis.training.factory import initial_state, make_training_step
+from lagvis.training.factory import initial_state, learning_rates, make_training_step
 from lagvis.training.model import Model
 from lagvis.training.plan import Plan, epoch_order, split_epoch
 from lagvis.training.recipe import Recipe
@@ -64,8 +63,8 @@ def step_groups(
             steps = np.arange(step, step + len(indices))
             step += len(indices)
             if step > after:
-                rates = SCHEDULES[recipe.schedule](steps, total_steps, recipe.lr, recipe.warmup, xp=np)
-                inputs = (backend.asarray(indices), backend.asarray(np.asarray(rates, recipe.dtype)))
+                rates = learning_rates(recipe, steps, total_steps)
+                inputs = (backend.asarray(indices), backend.asarray(rates.astype(recipe.dtype)))
                 yield StepGroup(inputs, tree_map(backend.asarray, zero), step, float(rates[-1]))
 
 
