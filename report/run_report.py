@@ -91,8 +91,8 @@ def training_section(run: RunResults) -> list[Block]:
     objective = run.history[-1].get("train_objective")
     if objective is not None and objective != run.history[-1].get("train_loss"):
         caption += (
-            " The losses are the plain cross-entropy; the minimised objective, with label smoothing and class weights,"
-            f" ended at {objective:.4f} (metrics.csv has it for every epoch)."
+            " The losses are the plain cross-entropy; the minimised objective, which differs by label smoothing or"
+            f" class weights, ended at {objective:.4f} (metrics.csv has it for every epoch)."
         )
     alt = describe_curves(run.history)
     return [Heading("Training"), make_figure("curves", alt, caption, metric_plots.plot_curves, run.history)]

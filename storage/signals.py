@@ -83,7 +83,8 @@ def handled_by(handler: Any, message: str, limited: tuple[int, ...]) -> Iterator
             yield
     finally:
         for number, previous in before.items():
-            signal.signal(number, previous)
+            if previous is not None:  # a handler that was not installed by Python cannot be put back
+                signal.signal(number, previous)
 
 
 @contextlib.contextmanager
