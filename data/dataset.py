@@ -97,7 +97,7 @@ class Dataset:
             raise ValueError(f"{self.name} has a test part of its own")
         x, y = np.concatenate([self.x_train, self.x_test]), np.concatenate([self.y_train, self.y_test])
         notice = (
-            f"{self.held_out.name} holds no test part: all its rows are evaluated, including any that the network was "
+            f"{self.held_out.name} has no test part: all its rows are evaluated, including any that the network was "
             "trained on."
         )
         return replace(self, x_test=x, y_test=y, notices=(*self.notices, notice), held_out=None)

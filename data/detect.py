@@ -77,7 +77,7 @@ def detect_format(path: Path) -> Detected:
         siblings = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
         near = difflib.get_close_matches(path.name, siblings, n=1)
         raise DataError(
-            f"there is nothing at {path}{f'; did you mean {path.parent / near[0]}?' if near else ''}; "
+            f"{path} does not exist{f'; did you mean {path.parent / near[0]}?' if near else ''}; "
             f"--data takes mnist, jump, {TAKES}"
         )
     if not path.is_file():

@@ -139,7 +139,7 @@ def read_file(path: Path, file: str, spec: InputSpec, display_name: str = "") ->
     """
     name = display_name or str(path)
     if not file or not path.exists():
-        raise DataError(f"there is nothing at {file or repr(file)}; {EXPECTED}")
+        raise DataError(f"{file or repr(file)} does not exist; {EXPECTED}")
     if not path.is_file():
         raise DataError(f"{name} is neither a file nor a folder; {EXPECTED}")
     if is_image_file(path) or looks_like_image(path):

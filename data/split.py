@@ -20,7 +20,7 @@ class HeldOut:
         """The notice for the user, one line."""
         verb = "is" if self.count == 1 else "are"
         return (
-            f"{self.name} holds no test part: {self.count} of its {self.rows} rows, always the same, {verb} held out "
+            f"{self.name} has no test part: {self.count} of its {self.rows} rows, always the same, {verb} held out "
             "for the test."
         )
 

@@ -35,7 +35,7 @@ def test_train_in_empty_folder_finds_shipped_data_and_writes_there(tmp_path):
 
 @pytest.mark.parametrize(
     ("path", "words"),
-    [(ROOT / "data", f"use --data {ROOT / 'data' / 'mnist'}"), ("no/such", "there is nothing at {here}/no/such")],
+    [(ROOT / "data", f"use --data {ROOT / 'data' / 'mnist'}"), ("no/such", "{here}/no/such does not exist")],
 )
 def test_train_wrong_data_folder_is_named_with_the_right_one(tmp_path, monkeypatch, capsys, path, words):
     monkeypatch.chdir(tmp_path)

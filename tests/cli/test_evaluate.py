@@ -49,7 +49,7 @@ def test_evaluate_other_data_without_test_part_uses_all_rows(run, tmp_path, caps
     out, err = capsys.readouterr()
     assert np.sum(json.loads(out)["confusion"]) == json.loads(out)["rows"] == 100
     assert err.splitlines()[-1] == (
-        "other.npz holds no test part: all its rows are evaluated, including any that the network was trained on."
+        "other.npz has no test part: all its rows are evaluated, including any that the network was trained on."
     )
     assert "are held out for the test" not in err
     with np.load(tmp_path / "other.npz") as arrays:

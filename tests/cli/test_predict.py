@@ -445,7 +445,7 @@ def cut_png(path):
     [
         ("digits", "poem.png", lambda p: p.write_text("a poem"), "poem.png is not a picture (its first bytes are 61"),
         ("digits", "cut.png", lambda p: p.write_bytes(b"\x89PNG\r\n\x1a\n"), "cut.png"),
-        ("digits", "gone.png", lambda p: None, "there is nothing at gone.png"),
+        ("digits", "gone.png", lambda p: None, "gone.png does not exist"),
         ("digits", "empty", lambda p: p.mkdir(), "empty holds no picture; it holds nothing"),
         ("digits", "pipe.png", os.mkfifo, "pipe.png is neither a file nor a folder"),
         ("digits", "a.csv", lambda p: p.write_text("1,2,3\n4,5,6\n"), "a.csv, line 1 has 3 columns; expected the 784"),
@@ -528,7 +528,7 @@ def test_predict_every_file_unreadable_gives_only_errors(working_folder, runs, r
     assert run_cli(predict.main, ["digits", "gone.png", "lost.csv", "--show", "--runs-dir", str(runs)]) == 3
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.count("error: there is nothing at") == 2
+    assert err.count(" does not exist; ") == 2
 
 
 def test_predict_unreadable_picture_in_folder_keeps_the_others(working_folder, run_predict_partly, digits):
@@ -546,7 +546,7 @@ def test_predict_show_draws_only_readable_files(working_folder, runs, capsys, di
     out, err = capsys.readouterr()
     assert out.startswith("seven.png\n")
     assert "█" in out
-    assert err == f"error: there is nothing at gone.png; {EXPECTED}\n"
+    assert err == f"error: gone.png does not exist; {EXPECTED}\n"
 
 
 def test_predict_unreadable_standard_input_keeps_answers_of_files(working_folder, runs, digits):
@@ -581,7 +581,7 @@ def test_predict_colour_network_refuses_picture_files(working_folder, runs, erro
 
 
 def test_predict_unknown_run_is_exit_7(working_folder, error_message):
-    assert "there is nothing at ''; expected a picture" in error_message("digits", "")
+    assert "'' does not exist; expected a picture" in error_message("digits", "")
     assert "there is no run 'nobody'" in error_message("nobody", "x.png", code=7)
 
 

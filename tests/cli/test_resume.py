@@ -525,7 +525,7 @@ def test_resume_finished_run_without_data_prints_its_result(files_with_plots, da
     assert resume() == 0
     out, err = capsys.readouterr()
     assert "test        loss " in out
-    assert err.splitlines()[1].startswith(f"Plots are missing and cannot be drawn: there is nothing at {data_file}")
+    assert err.splitlines()[1].startswith(f"Plots are missing and cannot be drawn: {data_file} does not exist")
     assert resume("--target-accuracy", "1", "--quiet") in (0, 8)
     write_dataset(data_file, rows=404)
     assert resume() == 0

@@ -281,7 +281,7 @@ def test_train_usage_error_is_one_sentence_and_exits_2(tmp_path, monkeypatch, ca
 
 @pytest.mark.parametrize(
     ("path", "words"),
-    [("nothing", "there is nothing at"), (".", "holds no data set"), ("text.npz", "cannot be read as NPZ")],
+    [("nothing", "does not exist"), (".", "holds no data set"), ("text.npz", "cannot be read as NPZ")],
 )
 def test_train_unusable_data_exits_3(tmp_path, monkeypatch, capsys, path, words):
     monkeypatch.chdir(tmp_path)

@@ -271,13 +271,13 @@ def test_all_as_test_replaces_notice_of_split_and_keeps_others():
     dataset = held_out_dataset()
     labels, split = dataset.all_notices
     assert dataset.held_out == HeldOut("mine.csv", 4, 20)
-    assert split == "mine.csv holds no test part: 4 of its 20 rows, always the same, are held out for the test."
+    assert split == "mine.csv has no test part: 4 of its 20 rows, always the same, are held out for the test."
     everything = dataset.all_as_test()
     assert sorted(everything.x_test[:, 0]) == list(range(0, 40, 2))
     assert everything.x_train.shape == (16, 2)
     assert everything.all_notices[0] == labels
     assert len(everything.all_notices) == 2
-    assert "mine.csv holds no test part: all its rows are evaluated" in everything.all_notices[1]
+    assert "mine.csv has no test part: all its rows are evaluated" in everything.all_notices[1]
     with pytest.raises(ValueError, match="a test part of its own"):
         everything.all_as_test()
 
