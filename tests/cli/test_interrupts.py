@@ -104,7 +104,9 @@ def test_export_interrupted_keeps_the_old_export_and_no_half_file(trained, numbe
     ],
 )
 @pytest.mark.parametrize("how", ["hang", "hang_and_raise", "hang_on"])
-def test_command_interrupted_in_any_way_returns_130(trained, command, function, arguments, how):
+def test_command_interrupted_in_any_way_returns_130(trained, request, command, function, arguments, how):
+    if command == "compare":
+        request.getfixturevalue("torch")  # the second library that it compares
     module, _, name = function.rpartition(".")
     short_grace = "import lagvis.storage.signals as signals; signals.GRACE_SECONDS = 0.3"
     replacement = f"{short_grace}; import {module} as module; module.{name} = {how}"

@@ -6,7 +6,6 @@ import array_api_compat.numpy as numpy_namespace
 import numpy as np
 import pytest
 
-from lagvis.backends import registry
 from lagvis.backends.registry import select
 from lagvis.cli import compare
 from lagvis.data.dataset import as_classification, as_regression
@@ -138,10 +137,10 @@ def test_compare_broken_backend_fails_at_the_broken_tensor(broken, failing, dtyp
 @pytest.mark.parametrize("as_json", [False, True])
 def test_compare_command_broken_backend_returns_1(monkeypatch, capsys, as_json):
     arguments = ["--recipe", "paper", "--steps", "2", "--backends", "numpy,torch", *(["--json"] if as_json else [])]
-    monkeypatch.setattr(registry, "select", lambda device, name, dtype, compiled=True: ReadOnlyBackend(dtype))
+    monkeypatch.setattr(compare, "select", lambda device, name, dtype, compiled=True: ReadOnlyBackend(dtype))
     assert compare.main(arguments) == 0
     assert "FAIL" not in capsys.readouterr().out
-    monkeypatch.setattr(registry, "select", lambda device, name, dtype, compiled=True: SwappedSign(dtype))
+    monkeypatch.setattr(compare, "select", lambda device, name, dtype, compiled=True: SwappedSign(dtype))
     assert compare.main(arguments) == 1
     printed = capsys.readouterr().out
     assert ('"passed": false' if as_json else "FAIL") in printed
