@@ -147,6 +147,14 @@ def probe(cupy: ModuleType, ordinal: int) -> None:
         raise DeviceError(f"CuPy finds no cuBLAS: {first_line(error)}", with_compiler) from None
 
 
+def set_full_precision() -> None:
+    """Make CuPy compute float32 products in float32, whatever CUPY_TF32 says: it is read only if nothing is set."""
+    from cupy._core import set_compute_type
+    from cupy._core._routines_linalg import COMPUTE_TYPE_FP32
+
+    set_compute_type("float32", COMPUTE_TYPE_FP32)
+
+
 def find_devices() -> list[str]:
     """List the devices that CuPy sees, fastest first; raise DeviceError with the reason if there are none."""
     cupy = import_cupy()
@@ -161,5 +169,6 @@ def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
     probe(cupy, ordinal)
     import array_api_compat.cupy as xp
 
+    set_full_precision()
     remedy = "run lagvis backends to see what is missing" if os.access(cache_folder(), os.W_OK) else WRITABLE_CACHE
     return self_test(CupyBackend(cupy, xp, ordinal, dtype), remedy)
