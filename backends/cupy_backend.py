@@ -4,7 +4,7 @@ import importlib.metadata
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import ClassVar
 
@@ -147,12 +147,11 @@ def probe(cupy: ModuleType, ordinal: int) -> None:
         raise DeviceError(f"CuPy finds no cuBLAS: {first_line(error)}", with_compiler) from None
 
 
-def set_full_precision() -> None:
+def set_full_precision(cupy: ModuleType) -> None:
     """Make CuPy compute float32 products in float32, whatever CUPY_TF32 says: it is read only if nothing is set."""
-    from cupy._core import set_compute_type
-    from cupy._core._routines_linalg import COMPUTE_TYPE_FP32
-
-    set_compute_type("float32", COMPUTE_TYPE_FP32)
+    with suppress(AttributeError):  # private names, which another CuPy may lack; the self-test measures a product
+        linalg = cupy._core._routines_linalg
+        linalg.set_compute_type("float32", linalg.COMPUTE_TYPE_FP32)
 
 
 def find_devices() -> list[str]:
@@ -169,6 +168,6 @@ def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
     probe(cupy, ordinal)
     import array_api_compat.cupy as xp
 
-    set_full_precision()
+    set_full_precision(cupy)
     remedy = "run lagvis backends to see what is missing" if os.access(cache_folder(), os.W_OK) else WRITABLE_CACHE
     return self_test(CupyBackend(cupy, xp, ordinal, dtype), remedy)
