@@ -4,7 +4,7 @@ import importlib.metadata
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import ClassVar
 
@@ -147,6 +147,13 @@ def probe(cupy: ModuleType, ordinal: int) -> None:
         raise DeviceError(f"CuPy finds no cuBLAS: {first_line(error)}", with_compiler) from None
 
 
+def set_full_precision(cupy: ModuleType) -> None:
+    """Make CuPy compute float32 products in float32, whatever CUPY_TF32 says: it is read only if nothing is set."""
+    with suppress(AttributeError):  # private names, which another CuPy may lack; the self-test measures a product
+        linalg = cupy._core._routines_linalg
+        linalg.set_compute_type("float32", linalg.COMPUTE_TYPE_FP32)
+
+
 def find_devices() -> list[str]:
     """List the devices that CuPy sees, fastest first; raise DeviceError with the reason if there are none."""
     cupy = import_cupy()
@@ -161,5 +168,6 @@ def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
     probe(cupy, ordinal)
     import array_api_compat.cupy as xp
 
+    set_full_precision(cupy)
     remedy = "run lagvis backends to see what is missing" if os.access(cache_folder(), os.W_OK) else WRITABLE_CACHE
     return self_test(CupyBackend(cupy, xp, ordinal, dtype), remedy)
