@@ -60,6 +60,12 @@ if REQUIRED - KNOWN:
     raise pytest.UsageError(f"LAGVIS_REQUIRE names {sorted(REQUIRED - KNOWN)}; expected names among {sorted(KNOWN)}")
 
 
+def pytest_addoption(parser, pluginmanager):
+    """Accept the setting `timeout` of pyproject.toml where pytest-timeout, which reads it, is not installed."""
+    if not pluginmanager.hasplugin("timeout"):
+        parser.addini("timeout", "seconds after which a test fails (needs pytest-timeout)")
+
+
 def skip_or_fail(name: str, reason: str) -> None:
     """Skip the test, or fail it if LAGVIS_REQUIRE contains the name."""
     if name in REQUIRED:
