@@ -49,11 +49,13 @@ class Runs:
         return ("train.py", "--quiet", "--no-plots", "--device", device or self.context.device, "-o", str(self.folder))
 
     def train_killed(self, name: str, *flags: str) -> None:
-        """Train a run, kill it after some epochs, and resume it."""
-        metrics = self.folder / name / "metrics.csv"
+        """Train a run, kill it when its newest checkpoint is one within an epoch, and resume it."""
+        metrics, checkpoint = self.folder / name / "metrics.csv", self.folder / name / CHECKPOINT
 
         def far_enough() -> bool:
-            return metrics.exists() and metrics.read_bytes().count(b"\n") > KILLED_AFTER_EPOCHS
+            if not metrics.exists() or metrics.read_bytes().count(b"\n") <= KILLED_AFTER_EPOCHS:
+                return False
+            return b'"totals.' in checkpoint.read_bytes()  # the sums of an epoch that has not ended
 
         killed: Finished = self.context.runner.python(
             *self.arguments(), "--name", name, *flags, deadline=self.deadline, kill_when=far_enough

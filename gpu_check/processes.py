@@ -108,18 +108,19 @@ class Runner:
                 except OSError as error:  # the program does not exist
                     return self._keep(Finished(" ".join(words), 127, 0.0, False, "", str(error)))
                 self._running.add(process)
+            cut = True
             try:
                 cut = self._wait(process, deadline, kill_when)
-            finally:
+            finally:  # also after Ctrl-C
                 _signal_group(process, signal.SIGKILL)  # what the command may have left running
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(GRACE_SECONDS)  # a driver that hangs can keep a killed process
                 with self._lock:
                     self._running.discard(process)
-            texts = [_text(file) for file in (stdout, stderr)]
-        return self._keep(
-            Finished(" ".join(words), process.returncode, time.monotonic() - started, cut or self._stopped, *texts)
-        )
+                seconds, texts = time.monotonic() - started, [_text(file) for file in (stdout, stderr)]
+                cut = cut or self._stopped
+                finished = self._keep(Finished(" ".join(words), process.returncode, seconds, cut, *texts))
+        return finished
 
     def together(self, jobs: Sequence[Callable[[], Result]], at_once: int | None = None) -> list[Result]:
         """Call functions in threads, `at_once` at a time (default: all), and return their results in order."""
@@ -127,7 +128,7 @@ class Runner:
             futures = [pool.submit(job) for job in jobs]
             try:
                 return [future.result() for future in futures]
-            except BaseException:
+            except KeyboardInterrupt:
                 self.stop()  # the pool waits for its threads
                 raise
 

@@ -52,7 +52,7 @@ class Record:
     def __init__(self, device: str, minutes: float, output: Path, stages: list[str]) -> None:
         self.path = output / FILE_NAME
         self.stages = [StageResult(name) for name in stages]
-        self.facts = {
+        self.facts: dict[str, Any] = {
             "date": datetime.now().astimezone().isoformat(timespec="seconds"),
             "command": " ".join(["scripts/gpu-check", *sys.argv[1:]]),
             "device": device,

@@ -50,7 +50,8 @@ def read_results(path: Path) -> tuple[int, list[dict[str, Any]]]:
 def check_tests(context: Context, deadline: float, result: StageResult) -> None:
     """Run the tests of every backend; a skip for want of a backend, and too few tests, are faults."""
     ids = {name: ids_of(name, context.device) for name in context.backends}
-    required = ",".join(sorted({"numpy", *(backend_id for backend_id, _ in ids.values())}))
+    # NumPy and PyTorch are the references of many tests
+    required = ",".join(sorted({"numpy", *({"torch"} & set(ids)), *(backend_id for backend_id, _ in ids.values())}))
     counts = process_counts(context.backends, context.cores)
     jobs, parts = [], []
     for name in sorted(context.backends, key=lambda name: -WEIGHTS.get(name, 1)):  # the longest first
