@@ -13,6 +13,7 @@ from lagvis.errors import DeviceError, DeviceMemoryError
 from lagvis.tree import Tree
 
 Step = Callable[..., Tree]
+Explain = Callable[[BaseException], DeviceError | None]
 Run = Callable[[Tree, tuple[Array, ...], tuple[Tree, ...]], Tree]
 
 
@@ -79,10 +80,10 @@ def plain_scan(step: Step) -> Run:
     return run
 
 
-def self_test(backend: Backend, remedy: str) -> Backend:
+def self_test(backend: Backend, remedy: str, explain: Explain | None = None) -> Backend:
     """Return `backend` after it has computed a product and an elementwise function correctly; else raise DeviceError.
 
-    `remedy` is the remedy of that error.
+    `explain` returns the DeviceError of an exception that it knows, else None; `remedy` is the remedy of any other.
     """
     a = np.arange(4, dtype=backend.dtype).reshape(2, 2)
 
@@ -93,17 +94,23 @@ def self_test(backend: Backend, remedy: str) -> Backend:
         state = {"a": backend.asarray(a)}
         answer = backend.to_numpy(backend.scan(step)(state, (backend.asarray(a[None]),), ())["a"]).tolist()
     except Exception as error:  # a half-working driver, compiler or cache folder raises errors of any type
-        if is_out_of_memory(error):
-            raise DeviceMemoryError(
-                f"{backend.name} found {backend.device}, but it has no free memory ({first_line(error)})",
-                "end other programs that use its memory, or use another device",
-            ) from None
-        raise DeviceError(
-            f"{backend.name} found {backend.device}, but it does not compute: {first_line(error)}", remedy
-        ) from None
+        raise opening_error(error, backend.name, backend.device, remedy, explain) from None
     if answer != [[2.0, 4.0], [4.0, 14.0]]:
         raise DeviceError(f"{backend.name} computes wrong numbers on {backend.device}: {answer}", remedy)
     return backend
+
+
+def opening_error(
+    error: BaseException, name: str, device: str, remedy: str, explain: Explain | None = None
+) -> DeviceError:
+    """Return the DeviceError of a device that was found and raised `error` at its first use; as for `self_test`."""
+    if is_out_of_memory(error):
+        return DeviceMemoryError(
+            f"{name} found {device}, but it has no free memory ({first_line(error)})",
+            "end other programs that use its memory, or use another device",
+        )
+    known = explain(error) if explain else None
+    return known or DeviceError(f"{name} found {device}, but it does not compute: {first_line(error)}", remedy)
 
 
 # Libraries whose own error types may mean out of memory, and the texts by which they do. PyTorch's C++ code also raises

@@ -8,7 +8,8 @@ import re
 from types import ModuleType
 
 from lagvis.backends.backend import Backend, first_line
-from lagvis.backends.cuda import driver_version, hidden_devices
+from lagvis.backends.cuda import driver_version, fitting_extra, hidden_devices
+from lagvis.backends.cuda_faults import Build
 from lagvis.errors import DeviceError, DeviceUsageError
 
 DTYPES = ("float32", "float64")
@@ -55,9 +56,11 @@ def load(name: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except (ImportError, OSError) as error:
-        command = f'pip install -e ".[{name}]"'
+        command = f'pip install -e ".[{fitting_extra() if name == "cupy" else name}]"'
         if isinstance(error, ModuleNotFoundError) and error.name in (name, "jaxlib"):
             raise DeviceError(f"{library} is not installed", command) from None
+        if known := Build(library).explain(error, "cuda"):
+            raise known from None
         raise DeviceError(f"{library} is installed but cannot be imported ({first_line(error)})", command) from None
 
 
@@ -70,6 +73,8 @@ def _automatic(backend: str | None, dtype: str, compiled: bool) -> Backend:
         fastest = module.find_devices()[0]
         if fastest != "cpu" or name == "numpy":
             return module.open_backend(fastest, dtype, compiled)
+        if driver_version() is not None:
+            return module.open_backend("cuda:0", dtype, compiled)  # raises DeviceError, which says why
         reason = f"{BACKENDS[name][1]} sees no CUDA device{hidden_devices()}"
     except DeviceError as error:
         if backend is not None and "cpu" not in BACKENDS[backend][2]:

@@ -1,7 +1,10 @@
 """PyTorch backend: tensors without autograd, since the gradient is computed by `lagvis.network`."""
 
+import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import ModuleType
 from typing import ClassVar
 
@@ -10,7 +13,8 @@ import numpy as np
 import torch
 
 from lagvis.backends.backend import Backend, Run, Step, plain_scan, self_test
-from lagvis.backends.cuda import hidden_devices
+from lagvis.backends.cuda import TURING, describe_card
+from lagvis.backends.cuda_faults import Build, no_such_device
 from lagvis.backends.replay.tape import recorded_scan
 from lagvis.backends.replay.torch_recorder import TorchRecorder
 from lagvis.errors import DeviceError
@@ -60,12 +64,14 @@ class TorchBackend(Backend):
         versions = {"torch": torch.__version__}
         if self.device != "cpu":
             versions |= {"cuda": str(torch.version.cuda), "gpu": torch.cuda.get_device_name(self.device)}
+            versions |= describe_card(self.device)
         return versions
 
 
 def find_devices() -> list[str]:
     """List the devices that PyTorch sees, fastest first."""
-    cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # open_backend reports why there are none
+        cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return [f"cuda:{ordinal}" for ordinal in range(cuda)] + ["cpu"]
 
 
@@ -77,12 +83,40 @@ def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
             f"PyTorch {torch.__version__} is built without CUDA",
             "install a CUDA build of PyTorch (https://pytorch.org/get-started/locally), or use --device cpu",
         )
+    build = installed_build()
+    explain = partial(build.explain, device=device)
     if device not in seen:
-        raise DeviceError(
-            f"PyTorch {torch.__version__} sees {len(seen) - 1} CUDA devices, so there is no {device}{hidden_devices()}",
+        raise (explain(error) if (error := initial_error()) else None) or no_such_device(
+            f"PyTorch {torch.__version__}",
+            len([name for name in seen if name.startswith("cuda")]),
+            device,
             "install or update the NVIDIA driver, or use --device cpu",
         )
+    build.check_card(device)
     return self_test(
         TorchBackend(device, dtype, compiled and device == "cpu"),
         "update PyTorch or the NVIDIA driver, or use --device cpu",
+        explain,
+    )
+
+
+def initial_error() -> Exception | None:
+    """Return why PyTorch cannot initialise CUDA, which `is_available` only warns about; None if it can."""
+    try:
+        torch.cuda.init()
+    except Exception as error:  # errors of CUDA of any type
+        return error
+    return None
+
+
+def installed_build() -> Build:
+    """Return the cards that the installed PyTorch has code for, and the PyTorch for other cards."""
+    supported = [
+        (int(arch[3:-1]), int(arch[-1])) for arch in torch.cuda.get_arch_list() if re.fullmatch(r"sm_\d+", arch)
+    ]
+    return Build(
+        "PyTorch",
+        older="install PyTorch 2.14 or older for CUDA 12.6 (https://pytorch.org/get-started/locally)",
+        newer="install a newer PyTorch (https://pytorch.org/get-started/locally)",
+        oldest=min(supported, default=TURING),
     )
