@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -184,6 +184,13 @@ def check_driver(driver: int, built_for: int) -> None:
         )
 
 
+def set_full_precision(cupy: ModuleType) -> None:
+    """Make CuPy compute float32 products in float32, whatever CUPY_TF32 says: it is read only if nothing is set."""
+    with suppress(AttributeError):  # private names, which another CuPy may lack; the self-test measures a product
+        linalg = cupy._core._routines_linalg
+        linalg.set_compute_type("float32", linalg.COMPUTE_TYPE_FP32)
+
+
 def find_devices() -> list[str]:
     """List the devices that CuPy sees, fastest first; raise DeviceError with the reason if there are none."""
     cupy = import_cupy()
@@ -200,6 +207,7 @@ def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
     try:
         import array_api_compat.cupy as xp
 
+        set_full_precision(cupy)
         backend = CupyBackend(cupy, xp, ordinal, dtype)
     except Exception as error:  # the stream is the first thing that needs the card itself
         raise opening_error(error, "cupy", device, REMEDY, explain) from None

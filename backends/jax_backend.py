@@ -71,9 +71,10 @@ def find_devices() -> list[str]:
 def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
     """Open JAX on "cpu" or "cuda:N"; raise DeviceError if JAX sees no such device.
 
-    Sets two JAX settings for the whole process: 64-bit types for dtype float64, and full float32 precision of products
-    on a GPU, where JAX would round to TF32.
+    Sets two JAX settings for the whole process: 64-bit types for dtype float64, and full float32 precision of products,
+    which JAX would round to TF32 on a GPU, and as JAX_DEFAULT_MATMUL_PRECISION says on any device.
     """
+    jax.config.update("jax_default_matmul_precision", "highest")
     if dtype == "float64":
         jax.config.update("jax_enable_x64", True)
     if device == "cpu":
@@ -89,7 +90,6 @@ def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
             f'install JAX with CUDA (pip install "jax[{fitting_extra(device)}]") and an NVIDIA driver, '
             "or use --device cpu",
         )
-    jax.config.update("jax_default_matmul_precision", "highest")
     return self_test(
         JaxBackend(device, dtype, compiled, devices[ordinal]),
         "update JAX or the NVIDIA driver, or use --device cpu",
