@@ -75,7 +75,7 @@ class TorchBackend(Backend):
             get_name = getattr(torch.backends.mps, "get_name", lambda: "Apple GPU")  # PyTorch 2.6 has no get_name
             return versions | {"gpu": get_name()}
         if kind == "xpu":
-            return versions | {"xpu": str(torch.version.xpu), "gpu": torch.xpu.get_device_name(self._device)}
+            return versions | {"xpu": str(getattr(torch.version, "xpu", None)), "gpu": torch.xpu.get_device_name(self._device)}
         if kind == "cuda":
             toolkit = {"hip": torch.version.hip} if torch.version.hip else {"cuda": str(torch.version.cuda)}
             return versions | toolkit | {"gpu": torch.cuda.get_device_name(self._device)}
