@@ -79,7 +79,7 @@ class TorchBackend(Backend):
             get_name = getattr(torch.backends.mps, "get_name", lambda: "Apple GPU")  # PyTorch 2.6 has no get_name
             return versions | {"gpu": get_name()}
         if kind == "xpu":
-            return versions | {"xpu": str(torch.version.xpu), "gpu": torch.xpu.get_device_name(self._device)}
+            return versions | {"xpu": str(xpu_version()), "gpu": torch.xpu.get_device_name(self._device)}
         if kind == "cuda":
             toolkit = {"hip": torch.version.hip} if torch.version.hip else {"cuda": str(torch.version.cuda)}
             gpu = {"gpu": torch.cuda.get_device_name(self._device)}
@@ -90,6 +90,11 @@ class TorchBackend(Backend):
 def torch_device(name: str) -> torch.device:
     """Return the device of PyTorch with this name."""
     return torch.device(name)
+
+
+def xpu_version() -> str | None:
+    """Return the version of Intel's toolkit that PyTorch is built for; None in other builds."""
+    return getattr(torch.version, "xpu", None)
 
 
 def count_devices(kind: str) -> int:
@@ -115,7 +120,7 @@ def missing_device(device: str) -> DeviceError:
         reason = "sees no Apple GPU" if torch.backends.mps.is_built() else "is built without MPS, for Apple GPUs"
         return DeviceError(f"{pytorch} {reason}", "use PyTorch for macOS on Apple silicon, or use --device cpu")
     if kind == "xpu":
-        name, maker, built = "XPU", "Intel", getattr(torch.version, "xpu", None) is not None
+        name, maker, built = "XPU", "Intel", xpu_version() is not None
         hidden = variable_notes("ONEAPI_DEVICE_SELECTOR", "ZE_AFFINITY_MASK")
     elif torch.version.hip is not None:
         name, maker, built = "ROCm", "AMD", True
