@@ -1,10 +1,11 @@
-"""Plugin of pytest that keeps the tests which a GPU decides: those with the id of one GPU backend as a parameter.
+"""Plugin of pytest that keeps the tests which a GPU decides: those with the marker `gpu` and the id of one backend.
 
     python -m pytest -p gpu_check.selection --backend-id cupy --part 1/4 --results FILE
 
-`--backend-id torch --twin-of torch-cuda` keeps the tests with the id torch whose function also has the id torch-cuda:
-the same tests on a machine without a GPU. `--part 2/4` keeps every fourth of them, from the second. `--results` gets
-one line of JSON after every test, so that a process that is ended loses only the test that it was running.
+tests/conftest.py marks the parameters of its fixtures: `cupy` has the marker gpu("cupy"). `--backend-id torch --twin-of
+torch-cuda` keeps the tests with the parameter torch whose function also has the marker gpu("torch-cuda"): the same
+tests on a machine without a GPU. `--part 2/4` keeps every fourth of them, from the second. `--results` gets one line of
+JSON after every test, so that a process that is ended loses only the test that it was running.
 """
 
 import json
@@ -19,10 +20,15 @@ MAX_REPORT_CHARACTERS = 2000
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of the plugin."""
     group = parser.getgroup("gpu_check")
-    group.addoption("--backend-id", required=True, help="keep the tests with this parameter")
-    group.addoption("--twin-of", help="keep only functions that also have this parameter (default: the id)")
+    group.addoption("--backend-id", required=True, help="keep the tests of this id")
+    group.addoption("--twin-of", help="the id of a GPU backend, in whose place the id stands (default: none)")
     group.addoption("--part", default="1/1", help="i/n: every n-th of the kept tests, from the i-th (default: 1/1)")
     group.addoption("--results", required=True, type=Path, help="file that gets one line of JSON a test")
+
+
+def is_marked(item: pytest.Item, gpu_id: str) -> bool:
+    """Return whether a test is one that the backend of this id decides."""
+    return any(gpu_id in marker.args for marker in item.iter_markers("gpu"))
 
 
 def has_parameter(item: pytest.Item, value: str) -> bool:
@@ -36,10 +42,13 @@ def function_of(item: pytest.Item) -> str:
     return item.nodeid.partition("[")[0]
 
 
-def select(items: Sequence[pytest.Item], backend_id: str, twin_of: str, part: str) -> list[pytest.Item]:
+def select(items: Sequence[pytest.Item], backend_id: str, twin_of: str | None, part: str) -> list[pytest.Item]:
     """Return the tests of one part."""
-    functions = {function_of(item) for item in items if has_parameter(item, twin_of)}
-    kept = [item for item in items if has_parameter(item, backend_id) and function_of(item) in functions]
+    if twin_of is None:
+        kept = [item for item in items if is_marked(item, backend_id)]
+    else:
+        functions = {function_of(item) for item in items if is_marked(item, twin_of)}
+        kept = [item for item in items if has_parameter(item, backend_id) and function_of(item) in functions]
     index, count = (int(number) for number in part.split("/"))
     return kept[index - 1 :: count]
 
@@ -47,8 +56,7 @@ def select(items: Sequence[pytest.Item], backend_id: str, twin_of: str, part: st
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the selected tests; write their number as the first line of the results."""
-    backend_id = config.getoption("backend_id")
-    kept = select(items, backend_id, config.getoption("twin_of") or backend_id, config.getoption("part"))
+    kept = select(items, *(config.getoption(name) for name in ("backend_id", "twin_of", "part")))
     chosen = set(kept)
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = kept

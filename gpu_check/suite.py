@@ -10,7 +10,7 @@ from gpu_check.processes import Finished
 from gpu_check.record import StageResult
 from gpu_check.stage import Context
 
-# backend: (test id on a GPU, test id on the CPU in its place), the parameters of tests/conftest.py
+# backend: (test id on a GPU, test id on the CPU in its place), from tests/conftest.py
 TEST_IDS = {"cupy": ("cupy", "numpy"), "torch": ("torch-cuda", "torch"), "jax": ("jax-cuda", "jax")}
 WEIGHTS = {"jax": 2}  # shares of the processes: JAX compiles every test
 MIN_TESTS = 100  # for each backend; fewer mean that the ids in tests/conftest.py are no longer those above
@@ -22,11 +22,10 @@ PYTEST = (
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
-def ids_of(backend: str, device: str) -> tuple[str, str]:
-    """Return the test id of a backend on a device, and the id on a GPU that marks the same tests."""
-    name = "cupy" if backend == "numpy" else backend
-    on_gpu, on_cpu = TEST_IDS[name]
-    return (on_gpu if device == "cuda" else on_cpu), on_gpu
+def ids_of(backend: str, device: str) -> tuple[str, str | None]:
+    """Return the test id of a backend on a device, and on the CPU the id on a GPU in whose place it stands."""
+    on_gpu, on_cpu = TEST_IDS["cupy" if backend == "numpy" else backend]
+    return (on_gpu, None) if device == "cuda" else (on_cpu, on_gpu)
 
 
 def process_counts(backends: list[str], cores: int) -> dict[str, int]:
@@ -58,8 +57,9 @@ def check_tests(context: Context, deadline: float, result: StageResult) -> None:
         backend_id, twin = ids[name]
         for i in range(1, counts[name] + 1):
             path = context.work / f"tests-{name}-{i}"
-            chosen = ("--backend-id", backend_id, "--twin-of", twin, "--part", f"{i}/{counts[name]}")
-            command = (*PYTEST, *chosen, "--results", str(path), "tests")
+            chosen = ("--backend-id", backend_id, *(("--twin-of", twin) if twin else ()))
+            part = ("--part", f"{i}/{counts[name]}", "--results", str(path))
+            command = (*PYTEST, *chosen, *part, "tests")
             variables = {"LAGVIS_REQUIRE": required, **ONE_THREAD}
             jobs.append(partial(context.runner.python, *command, deadline=deadline, **variables))
             parts.append((name, path))
