@@ -14,6 +14,7 @@ from lagvis.errors import DeviceError, DeviceMemoryError
 from lagvis.tree import Tree
 
 Step = Callable[..., Tree]
+Explain = Callable[[BaseException], DeviceError | None]
 Run = Callable[[Tree, tuple[Array, ...], tuple[Tree, ...]], Tree]
 
 
@@ -88,11 +89,11 @@ def plain_scan(step: Step) -> Run:
 PRODUCT_SIZE = 256  # rows and columns of the product of the self-test: cuBLAS may compute smaller ones without TF32
 
 
-def self_test(backend: Backend, remedy: str) -> Backend:
+def self_test(backend: Backend, remedy: str, explain: Explain | None = None) -> Backend:
     """Return `backend` after it has computed a product and an elementwise function correctly; else raise DeviceError.
 
-    In float32 a larger product is measured too: its precision becomes `float32_products`. `remedy` is the remedy of
-    the error.
+    In float32 a larger product is measured too: its precision becomes `float32_products`. `explain` returns the
+    DeviceError of an exception that it knows, else None; `remedy` is the remedy of any other error.
     """
     a = np.arange(4, dtype=backend.dtype).reshape(2, 2)
     operand = product_operand(PRODUCT_SIZE if backend.dtype == "float32" else 2).astype(backend.dtype)
@@ -109,14 +110,7 @@ def self_test(backend: Backend, remedy: str) -> Backend:
         answer = backend.to_numpy(state["a"]).tolist()
         product = backend.to_numpy(state["product"])
     except Exception as error:  # a half-working driver, compiler or cache folder raises errors of any type
-        if is_out_of_memory(error):
-            raise DeviceMemoryError(
-                f"{backend.name} found {backend.device}, but it has no free memory ({first_line(error)})",
-                "end other programs that use its memory, or use another device",
-            ) from None
-        raise DeviceError(
-            f"{backend.name} found {backend.device}, but it does not compute: {first_line(error)}", remedy
-        ) from None
+        raise opening_error(error, backend.name, backend.device, remedy, explain) from None
     if answer != [[2.0, 4.0], [4.0, 14.0]]:
         raise DeviceError(f"{backend.name} computes wrong numbers on {backend.device}: {answer}", remedy)
     rounding = product_error(operand, product)
@@ -127,6 +121,19 @@ def self_test(backend: Backend, remedy: str) -> Backend:
     if backend.dtype == "float32":
         backend.float32_products = precision_name(rounding)
     return backend
+
+
+def opening_error(
+    error: BaseException, name: str, device: str, remedy: str, explain: Explain | None = None
+) -> DeviceError:
+    """Return the DeviceError of a device that was found and raised `error` at its first use; as for `self_test`."""
+    if is_out_of_memory(error):
+        return DeviceMemoryError(
+            f"{name} found {device}, but it has no free memory ({first_line(error)})",
+            "end other programs that use its memory, or use another device",
+        )
+    known = explain(error) if explain else None
+    return known or DeviceError(f"{name} found {device}, but it does not compute: {first_line(error)}", remedy)
 
 
 # Libraries whose own error types may mean out of memory, and the texts by which they do. PyTorch's C++ code also raises

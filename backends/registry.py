@@ -11,7 +11,8 @@ import sys
 from types import ModuleType
 
 from lagvis.backends.backend import Backend, first_line
-from lagvis.backends.cuda import driver_version, hidden_devices
+from lagvis.backends.cuda import driver_version, fitting_extra, hidden_devices
+from lagvis.backends.cuda_faults import Build
 from lagvis.backends.precision import precision_notices
 from lagvis.errors import DeviceError, DeviceUsageError
 
@@ -74,9 +75,11 @@ def load(name: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except (ImportError, OSError) as error:
-        command = f'pip install -e ".[{name}]"'
+        command = f'pip install -e ".[{fitting_extra() if name == "cupy" else name}]"'
         if isinstance(error, ModuleNotFoundError) and error.name in (name, "jaxlib"):
             raise DeviceError(f"{library} is not installed", command) from None
+        if known := Build(library).explain(error, "cuda"):
+            raise known from None
         raise DeviceError(f"{library} is installed but cannot be imported ({first_line(error)})", command) from None
     except ValueError as error:  # JAX reads its settings from variables such as JAX_DEFAULT_MATMUL_PRECISION
         variables = [variable for variable in os.environ if variable.startswith(f"{name.upper()}_")]
@@ -99,6 +102,8 @@ def _automatic(backend: str | None, dtype: str, compiled: bool) -> Backend:
             if gpu := UNTRIED_DEVICES.get(fastest.partition(":")[0]):
                 opened.notices.append(f"--device auto has chosen {fastest}, {gpu}: Lagvis was never tried on one.")
             return opened
+        elif driver_version() is not None:
+            return module.open_backend("cuda:0", dtype, compiled)  # raises DeviceError, which says why
         else:
             reason = f"{BACKENDS[name][1]} sees no CUDA device{hidden_devices()}"
     except DeviceError as error:

@@ -5,8 +5,11 @@ Apple ("mps"). None of the GPUs has been tried.
 """
 
 import os
+import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache, partial
 from types import ModuleType
 from typing import ClassVar
 
@@ -15,15 +18,32 @@ import numpy as np
 import torch
 
 from lagvis.backends.backend import Backend, Run, Step, plain_scan, self_test
-from lagvis.backends.cuda import hidden_devices
+from lagvis.backends.cuda import TURING, describe_card, hidden_devices
+from lagvis.backends.cuda_faults import Build, no_such_device
 from lagvis.backends.replay.tape import recorded_scan
 from lagvis.backends.replay.torch_recorder import TorchRecorder
 from lagvis.errors import DeviceError
 from lagvis.tree import Tree
 
-# array_api_compat's `take` checks for negative indices, which never occur here: six calls less in a step
+
+@cache
+def scalar(value: float, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Return a number as a tensor () on the device, copied there once."""
+    return torch.tensor(value, dtype=dtype, device=device)
+
+
+def take(x: torch.Tensor, indices: torch.Tensor, *, axis: int) -> torch.Tensor:
+    """Take without array_api_compat's check for negative indices, which never occur here: six calls less in a step."""
+    return torch.index_select(x, axis, indices)
+
+
+def maximum(a: torch.Tensor, b: torch.Tensor | float) -> torch.Tensor:
+    """Return the maximum; array_api_compat would copy a number to the device in each call, and a GPU would wait."""
+    return torch.maximum(a, b if isinstance(b, torch.Tensor) else scalar(b, a.dtype, a.device))
+
+
 xp = ModuleType("torch")
-xp.__dict__.update({**vars(compat), "take": lambda x, indices, *, axis: torch.index_select(x, axis, indices)})
+xp.__dict__.update({**vars(compat), "take": take, "maximum": maximum})
 
 
 class TorchBackend(Backend):
@@ -75,16 +95,22 @@ class TorchBackend(Backend):
             get_name = getattr(torch.backends.mps, "get_name", lambda: "Apple GPU")  # PyTorch 2.6 has no get_name
             return versions | {"gpu": get_name()}
         if kind == "xpu":
-            return versions | {"xpu": str(torch.version.xpu), "gpu": torch.xpu.get_device_name(self._device)}
+            return versions | {"xpu": str(xpu_version()), "gpu": torch.xpu.get_device_name(self._device)}
         if kind == "cuda":
             toolkit = {"hip": torch.version.hip} if torch.version.hip else {"cuda": str(torch.version.cuda)}
-            return versions | toolkit | {"gpu": torch.cuda.get_device_name(self._device)}
+            gpu = {"gpu": torch.cuda.get_device_name(self._device)}
+            return versions | toolkit | gpu | describe_card(self.device)
         return versions
 
 
 def torch_device(name: str) -> torch.device:
     """Return the device of PyTorch with this name."""
     return torch.device(name)
+
+
+def xpu_version() -> str | None:
+    """Return the version of Intel's toolkit that PyTorch is built for; None in other builds."""
+    return getattr(torch.version, "xpu", None)
 
 
 def count_devices(kind: str) -> int:
@@ -97,7 +123,8 @@ def count_devices(kind: str) -> int:
 
 def find_devices() -> list[str]:
     """List the devices that PyTorch sees, fastest first."""
-    found = [f"{kind}:{ordinal}" for kind in ("cuda", "xpu") for ordinal in range(count_devices(kind))]
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # open_backend reports why there are none
+        found = [f"{kind}:{ordinal}" for kind in ("cuda", "xpu") for ordinal in range(count_devices(kind))]
     return [*found, *(["mps"] if count_devices("mps") else []), "cpu"]
 
 
@@ -109,18 +136,23 @@ def missing_device(device: str) -> DeviceError:
         reason = "sees no Apple GPU" if torch.backends.mps.is_built() else "is built without MPS, for Apple GPUs"
         return DeviceError(f"{pytorch} {reason}", "use PyTorch for macOS on Apple silicon, or use --device cpu")
     if kind == "xpu":
-        name, maker, built = "XPU", "Intel", getattr(torch.version, "xpu", None) is not None
+        name, maker, built = "XPU", "Intel", xpu_version() is not None
         hidden = variable_notes("ONEAPI_DEVICE_SELECTOR", "ZE_AFFINITY_MASK")
     elif torch.version.hip is not None:
         name, maker, built = "ROCm", "AMD", True
         hidden = hidden_devices() + variable_notes("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
     else:
-        name, maker, built = "CUDA", "NVIDIA", torch.version.cuda is not None
-        hidden = hidden_devices()
+        name, maker, built, hidden = "CUDA", "NVIDIA", torch.version.cuda is not None, ""
     if not built:
         return DeviceError(
             f"{pytorch} is built without {name}",
             f"install a build of PyTorch for {name} (https://pytorch.org/get-started/locally), or use --device cpu",
+        )
+    if name == "CUDA":
+        error = initial_error()
+        known = installed_build().explain(error, device) if error else None
+        return known or no_such_device(
+            pytorch, count_devices(kind), device, "install or update the NVIDIA driver, or use --device cpu"
         )
     return DeviceError(
         f"{pytorch} sees {count_devices(kind)} {name} devices, so there is no {device}{hidden}",
@@ -141,7 +173,35 @@ def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
     if device not in find_devices():
         raise missing_device(device)
     torch.set_float32_matmul_precision("highest")
+    explain = None
+    if device.startswith("cuda") and torch.version.hip is None:
+        build = installed_build()
+        build.check_card(device)
+        explain = partial(build.explain, device=device)
     return self_test(
         TorchBackend(device, dtype, compiled and device == "cpu"),
         "update PyTorch or the driver of the GPU, or use --device cpu",
+        explain,
+    )
+
+
+def initial_error() -> Exception | None:
+    """Return why PyTorch cannot initialise CUDA, which `is_available` only warns about; None if it can."""
+    try:
+        torch.cuda.init()
+    except Exception as error:  # errors of CUDA of any type
+        return error
+    return None
+
+
+def installed_build() -> Build:
+    """Return the cards that the installed PyTorch has code for, and the PyTorch for other cards."""
+    supported = [
+        (int(arch[3:-1]), int(arch[-1])) for arch in torch.cuda.get_arch_list() if re.fullmatch(r"sm_\d+", arch)
+    ]
+    return Build(
+        "PyTorch",
+        older="install PyTorch 2.14 or older for CUDA 12.6 (https://pytorch.org/get-started/locally)",
+        newer="install a newer PyTorch (https://pytorch.org/get-started/locally)",
+        oldest=min(supported, default=TURING),
     )

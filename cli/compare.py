@@ -3,6 +3,7 @@
 from contextlib import ExitStack
 
 from lagvis.backends.backend import Backend
+from lagvis.backends.cuda import fitting_extra
 from lagvis.backends.registry import BACKENDS, select
 from lagvis.cli import options
 from lagvis.cli.errors import print_result, print_stderr
@@ -51,7 +52,7 @@ def open_backends(names: str | None, device: str, dtype: str, compiled: bool) ->
         raise DeviceError(
             f"a comparison needs two array libraries, and only numpy can run here "
             f"({'; '.join(missing) or 'no other was named'})",
-            'pip install -e ".[jax]" (or torch, cuda13)',
+            f'pip install -e ".[jax]" (or torch, {fitting_extra()})',
         )
     return opened
 

@@ -144,7 +144,9 @@ def prepare_run(
     environment = describe_environment(recipe, dataset, plan, backend, version=__version__, command=flags.command)
     model = Model.of(recipe, dataset, plan.training_rows)
     start = init_from(network.checkpoint, model, recipe) if network else None
-    notices = plan.notices if flags.quiet else (*plan.notices, memory.notice(), shared_rows_notice(dataset))
+    notices = (card_notice(environment), *plan.notices)
+    if not flags.quiet:
+        notices += (memory.notice(), shared_rows_notice(dataset))
     environment |= {"init_from": describe_init_from(network.path) if network else None, "resumed": []}
     if resumed:
         previous = resumed.previous_environment
@@ -156,6 +158,13 @@ def prepare_run(
     return RunSetup(
         recipe, backend, dataset, plan, start.model if start else model, start, memory, environment, notices
     )
+
+
+def card_notice(environment: dict[str, Any]) -> str:
+    """Return the line that names the card of a run by model and UUID; an empty string for a run on the CPU."""
+    if "gpu uuid" not in environment:
+        return ""
+    return f"{environment['device']} is {environment['gpu']} ({environment['gpu uuid']})."
 
 
 def load_run_data(recipe: Recipe, resumed: RunFolder) -> Dataset:
