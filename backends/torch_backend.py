@@ -11,14 +11,16 @@ import torch
 
 from lagvis.backends.backend import Backend, Run, Step, plain_scan, self_test
 from lagvis.backends.cuda import hidden_devices
+from lagvis.backends.replay.namespace import RecordableNamespace
 from lagvis.backends.replay.tape import recorded_scan
 from lagvis.backends.replay.torch_recorder import TorchRecorder
 from lagvis.errors import DeviceError
 from lagvis.tree import Tree
 
 # array_api_compat's `take` checks for negative indices, which never occur here: six calls less in a step
-xp = ModuleType("torch")
-xp.__dict__.update({**vars(compat), "take": lambda x, indices, *, axis: torch.index_select(x, axis, indices)})
+_functions = ModuleType("torch")
+_functions.__dict__.update({**vars(compat), "take": lambda x, indices, *, axis: torch.index_select(x, axis, indices)})
+xp = RecordableNamespace(_functions)
 
 
 class TorchBackend(Backend):
@@ -48,7 +50,7 @@ class TorchBackend(Backend):
             torch.set_num_threads(before)
 
     def scan(self, step: Step) -> Run:
-        run = recorded_scan(step, TorchRecorder) if self.compiled else plain_scan(step)
+        run = recorded_scan(step, lambda: TorchRecorder(xp)) if self.compiled else plain_scan(step)
 
         def without_autograd(state: Tree, inputs: tuple[torch.Tensor, ...], constants: tuple[Tree, ...]) -> Tree:
             with torch.inference_mode():
