@@ -9,23 +9,28 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lagvis.arrays import Array, Namespace
+from lagvis.backends.precision import MAX_PRODUCT_ERROR, precision_name, product_error, product_operand
 from lagvis.errors import DeviceError, DeviceMemoryError
 from lagvis.tree import Tree
 
 Step = Callable[..., Tree]
+Explain = Callable[[BaseException], DeviceError | None]
 Run = Callable[[Tree, tuple[Array, ...], tuple[Tree, ...]], Tree]
 
 
 class Backend(ABC):
     """One array library on one device.
 
-    name          "numpy", "cupy", "torch" or "jax"
-    sets_threads  whether `limited_threads` has an effect
-    xp            its Array API namespace (from array_api_compat if that has one)
-    device        "cpu" or "cuda:N"
-    dtype         "float32" or "float64", of parameters and computation
-    compiled      if False, `scan` is the plain loop (`--no-compile`)
-    fallback      why "auto" did not choose a GPU, as a sentence; None if it did, or if the device was given
+    name              "numpy", "cupy", "torch" or "jax"
+    sets_threads      whether `limited_threads` has an effect
+    xp                its Array API namespace (from array_api_compat if that has one)
+    device            "cpu", "cuda:N", "xpu:N" or "mps"
+    dtype             "float32" or "float64", of parameters and computation
+    compiled          if False, `scan` is the plain loop (`--no-compile`)
+    fallback          why "auto" did not choose a GPU, as a sentence; None if it did, or if the device was given
+    float32_products  precision of float32 products, as `self_test` measured it: "full", "TF32" or another error; None
+                      if it was not measured
+    notices           sentences for the user about the precision of the device and how it was chosen
     """
 
     name: ClassVar[str]
@@ -37,6 +42,8 @@ class Backend(ABC):
         self.dtype = dtype
         self.compiled = compiled
         self.fallback: str | None = None
+        self.float32_products: str | None = None
+        self.notices: list[str] = []
 
     @abstractmethod
     def asarray(self, host: np.ndarray) -> Array:
@@ -79,31 +86,54 @@ def plain_scan(step: Step) -> Run:
     return run
 
 
-def self_test(backend: Backend, remedy: str) -> Backend:
+PRODUCT_SIZE = 256  # rows and columns of the product of the self-test: cuBLAS may compute smaller ones without TF32
+
+
+def self_test(backend: Backend, remedy: str, explain: Explain | None = None) -> Backend:
     """Return `backend` after it has computed a product and an elementwise function correctly; else raise DeviceError.
 
-    `remedy` is the remedy of that error.
+    In float32 a larger product is measured too: its precision becomes `float32_products`. `explain` returns the
+    DeviceError of an exception that it knows, else None; `remedy` is the remedy of any other error.
     """
     a = np.arange(4, dtype=backend.dtype).reshape(2, 2)
+    operand = product_operand(PRODUCT_SIZE if backend.dtype == "float32" else 2).astype(backend.dtype)
 
-    def step(state: Tree, rows: Array) -> Tree:
-        return {"a": state["a"] @ backend.xp.matrix_transpose(rows) + backend.xp.exp(rows * 0.0)}
+    def step(state: Tree, rows: Array, identity: Array) -> Tree:
+        return {
+            "a": state["a"] @ backend.xp.matrix_transpose(rows) + backend.xp.exp(rows * 0.0),
+            "product": state["product"] @ identity,
+        }
 
     try:
-        state = {"a": backend.asarray(a)}
-        answer = backend.to_numpy(backend.scan(step)(state, (backend.asarray(a[None]),), ())["a"]).tolist()
+        inputs = (backend.asarray(a[None]), backend.asarray(np.eye(len(operand), dtype=backend.dtype)[None]))
+        state = backend.scan(step)({"a": backend.asarray(a), "product": backend.asarray(operand)}, inputs, ())
+        answer = backend.to_numpy(state["a"]).tolist()
+        product = backend.to_numpy(state["product"])
     except Exception as error:  # a half-working driver, compiler or cache folder raises errors of any type
-        if is_out_of_memory(error):
-            raise DeviceMemoryError(
-                f"{backend.name} found {backend.device}, but it has no free memory ({first_line(error)})",
-                "end other programs that use its memory, or use another device",
-            ) from None
-        raise DeviceError(
-            f"{backend.name} found {backend.device}, but it does not compute: {first_line(error)}", remedy
-        ) from None
+        raise opening_error(error, backend.name, backend.device, remedy, explain) from None
     if answer != [[2.0, 4.0], [4.0, 14.0]]:
         raise DeviceError(f"{backend.name} computes wrong numbers on {backend.device}: {answer}", remedy)
+    rounding = product_error(operand, product)
+    if not rounding <= MAX_PRODUCT_ERROR:  # true for NaN
+        raise DeviceError(
+            f"{backend.name} computes wrong numbers on {backend.device}: a product is wrong by {rounding:.1e}", remedy
+        )
+    if backend.dtype == "float32":
+        backend.float32_products = precision_name(rounding)
     return backend
+
+
+def opening_error(
+    error: BaseException, name: str, device: str, remedy: str, explain: Explain | None = None
+) -> DeviceError:
+    """Return the DeviceError of a device that was found and raised `error` at its first use; as for `self_test`."""
+    if is_out_of_memory(error):
+        return DeviceMemoryError(
+            f"{name} found {device}, but it has no free memory ({first_line(error)})",
+            "end other programs that use its memory, or use another device",
+        )
+    known = explain(error) if explain else None
+    return known or DeviceError(f"{name} found {device}, but it does not compute: {first_line(error)}", remedy)
 
 
 # Libraries whose own error types may mean out of memory, and the texts by which they do. PyTorch's C++ code also raises

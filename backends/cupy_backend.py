@@ -1,23 +1,43 @@
 """CuPy backend: one CUDA device, one non-blocking stream, and a probe that reports missing parts."""
 
-import importlib.metadata
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import ClassVar
 
 import numpy as np
 
 from lagvis.arrays import Array, Namespace
-from lagvis.backends.backend import Backend, Run, Step, first_line, plain_scan, self_test
-from lagvis.backends.cuda import driver_version, extra_for_driver, hidden_devices
+from lagvis.backends.backend import Backend, Run, Step, first_line, opening_error, plain_scan, self_test
+from lagvis.backends.cuda import (
+    MIN_CAPABILITY,
+    TURING,
+    describe_card,
+    driver_version,
+    extra_for,
+    fitting_extra,
+    hidden_devices,
+    installed_wheels,
+    replace_cupy,
+    visibility_remedy,
+)
+from lagvis.backends.cuda_faults import Build, no_such_device
+from lagvis.backends.replay.namespace import RecordableNamespace
+from lagvis.backends.replay.numpy_recorder import CupyRecorder
+from lagvis.backends.replay.self_test import use_replay
+from lagvis.backends.replay.tape import recorded_scan
 from lagvis.errors import DeviceError
 from lagvis.tree import Tree
 
-NEWEST_DRIVER = "install NVIDIA driver 580 or newer, or use --device cpu"
+NO_DRIVER_REMEDY = "install NVIDIA driver 580 or newer, or use --device cpu"
+OLD_DRIVER_REMEDY = "install NVIDIA driver 525 or newer (580 or newer for .[cuda13])"
+MIN_DRIVER = 12000  # CUDA 12, driver 525
 WRITABLE_CACHE = "set CUPY_CACHE_DIR to a writable folder"
+REMEDY = "run lagvis backends to see what is missing"
 
 
 class CupyBackend(Backend):
@@ -25,9 +45,9 @@ class CupyBackend(Backend):
 
     name: ClassVar[str] = "cupy"
 
-    def __init__(self, cupy: ModuleType, xp: Namespace, ordinal: int, dtype: str) -> None:
-        super().__init__(f"cuda:{ordinal}", dtype, compiled=False)  # CUDA graphs are not captured yet
-        self.xp = xp
+    def __init__(self, cupy: ModuleType, xp: Namespace, ordinal: int, dtype: str, compiled: bool) -> None:
+        super().__init__(f"cuda:{ordinal}", dtype, compiled)
+        self.xp = RecordableNamespace(xp)
         self._cupy = cupy
         self._ordinal = ordinal
         with cupy.cuda.Device(ordinal):
@@ -50,7 +70,8 @@ class CupyBackend(Backend):
         self._stream.synchronize()
 
     def scan(self, step: Step) -> Run:
-        run = plain_scan(step)
+        # the recorded calls are not captured as a CUDA graph yet
+        run = recorded_scan(step, partial(CupyRecorder, self.xp, self._cupy)) if self.compiled else plain_scan(step)
 
         def on_stream(state: Tree, inputs: tuple[Array, ...], constants: tuple[Tree, ...]) -> Tree:
             with self._on_stream():
@@ -60,19 +81,8 @@ class CupyBackend(Backend):
 
     def versions(self) -> dict[str, str]:
         runtime = self._cupy.cuda.runtime
-        name = runtime.getDeviceProperties(self._ordinal)["name"]
-        return {
-            "cupy": self._cupy.__version__,
-            "cuda": str(runtime.runtimeGetVersion()),
-            "driver": str(runtime.driverGetVersion()),
-            "gpu": name.decode() if isinstance(name, bytes) else str(name),
-        }
-
-
-def installed_wheels() -> list[str]:
-    """List the CuPy distributions of this environment; several overwrite each other's files."""
-    names = {(d.metadata["Name"] or "").lower() for d in importlib.metadata.distributions()}
-    return sorted(name for name in names if name == "cupy" or name.startswith("cupy-cuda"))
+        versions = {"cupy": self._cupy.__version__, "cuda": str(runtime.runtimeGetVersion())}
+        return versions | describe_card(self.device)
 
 
 def import_cupy() -> ModuleType:
@@ -83,10 +93,9 @@ def import_cupy() -> ModuleType:
             import cupy
     except (ImportError, OSError) as error:
         failure = error
-    driver = driver_version()
-    command = f'pip install -e ".[{extra_for_driver(driver)}]"'
+    command = f'pip install -e ".[{fitting_extra()}]"'
     if isinstance(failure, ModuleNotFoundError) and failure.name == "cupy":
-        if driver is None:
+        if driver_version() is None:
             raise DeviceError(
                 "CuPy is not installed, and no NVIDIA driver was found either",
                 f"on a machine with an NVIDIA GPU and its driver, {command}",
@@ -98,9 +107,11 @@ def import_cupy() -> ModuleType:
             f"{len(wheels)} packages of CuPy are installed over each other, {' and '.join(wheels)}",
             f"pip uninstall -y {' '.join(wheels)} && {command}",
         )
-    if isinstance(failure, OSError) and failure.filename:
-        raise DeviceError(f"CuPy cannot create its cache {cache_folder()!r} ({failure.strerror})", WRITABLE_CACHE)
+    if failure is not None and is_cache_error(failure):
+        raise DeviceError(f"CuPy cannot create its cache {cache_folder()!r} ({first_line(failure)})", WRITABLE_CACHE)
     if failure is not None:
+        if known := Build("CuPy").explain(failure, "cuda"):
+            raise known
         raise DeviceError(f"CuPy is installed but cannot be imported ({first_line(failure)})", command)
     return cupy
 
@@ -110,32 +121,50 @@ def cache_folder() -> str:
     return os.environ.get("CUPY_CACHE_DIR", os.path.expanduser("~/.cupy/kernel_cache"))
 
 
+def is_cache_error(error: BaseException) -> bool:
+    """Whether an error is about a file or folder of CuPy's cache, or about a full disk."""
+    if not isinstance(error, OSError) or error.errno is None:  # a library that cannot be loaded has no number
+        return False
+    folder = Path(cache_folder())
+    if error.filename is None:
+        return True
+    path = Path(os.fsdecode(error.filename))
+    return path in (folder, *folder.parents) or folder in path.parents
+
+
+def installed_build(cupy: ModuleType, device: str) -> Build:
+    """Return the cards that the installed CuPy has code for, and the CuPy for other cards."""
+    built_for = int(cupy.cuda.runtime.runtimeGetVersion()) // 1000
+    extra = fitting_extra(device)
+    newest = installed_wheels() == [f"cupy-{extra}x"]
+    return Build(
+        "CuPy",
+        older=replace_cupy("cuda12")
+        if built_for != 12
+        else "use --device cpu: no CuPy that Lagvis uses has code for it",
+        newer=f'pip install -U --upgrade-strategy eager -e ".[{extra}]"' if newest else replace_cupy(extra),
+        oldest=MIN_CAPABILITY.get(built_for, TURING),
+    )
+
+
 def probe(cupy: ModuleType, ordinal: int) -> None:
-    """Raise DeviceError for the first missing part that device `ordinal` needs: driver, device, compiler, cuBLAS."""
-    runtime = cupy.cuda.runtime
-    driver = runtime.driverGetVersion()
+    """Raise DeviceError for the first missing part that device `ordinal` needs.
+
+    The parts are a driver, a device, a card that this CuPy has code for, the compiler and cuBLAS.
+    """
+    runtime, device = cupy.cuda.runtime, f"cuda:{ordinal}"
     built_for = int(runtime.runtimeGetVersion()) // 1000
-    if driver == 0:
-        raise DeviceError("CuPy is installed, but no NVIDIA driver was found", NEWEST_DRIVER)
-    if driver // 1000 < built_for:
-        wheels = " ".join(installed_wheels()) or "cupy"
-        raise DeviceError(
-            f"the NVIDIA driver supports CUDA {driver // 1000}.{driver % 1000 // 10}, "
-            f"the installed CuPy needs CUDA {built_for}",
-            f'pip uninstall -y {wheels} && pip install -e ".[{extra_for_driver(driver)}]" (or a newer driver)',
-        )
+    build = installed_build(cupy, device)
     try:
+        check_driver(runtime.driverGetVersion(), built_for)
         count = runtime.getDeviceCount()
     except RuntimeError as error:
-        raise DeviceError(
-            f"CUDA finds no usable device: {first_line(error)}{hidden_devices()}",
-            "run nvidia-smi to see the devices of the driver",
+        raise build.explain(error, device) or DeviceError(
+            f"CUDA finds no usable device: {first_line(error)}{hidden_devices()}", visibility_remedy()
         ) from None
     if ordinal >= count:
-        raise DeviceError(
-            f"CUDA sees {count} devices, so there is no cuda:{ordinal}{hidden_devices()}",
-            f"use --device cuda:{count - 1} or lower" if count else "run nvidia-smi to see the devices of the driver",
-        )
+        raise no_such_device("CuPy", count, device)
+    build.check_card(device)
     with_compiler = f'pip install -e ".[cuda{built_for}]", which brings the compiler and cuBLAS'
     try:
         cupy.cuda.nvrtc.getVersion()
@@ -145,6 +174,26 @@ def probe(cupy: ModuleType, ordinal: int) -> None:
         from cupy_backends.cuda.libs import cublas  # noqa: F401  (this import uses CuPy's search for libraries)
     except ImportError as error:
         raise DeviceError(f"CuPy finds no cuBLAS: {first_line(error)}", with_compiler) from None
+
+
+def check_driver(driver: int, built_for: int) -> None:
+    """Raise DeviceError if the driver (1000 * major + 10 * minor, 0: none) is too old for CuPy of a CUDA version."""
+    if driver == 0:
+        raise DeviceError("CuPy is installed, but no NVIDIA driver was found", NO_DRIVER_REMEDY)
+    if driver // 1000 < built_for:
+        fitting = f"{replace_cupy(extra_for(driver, None))} (or a newer driver)"
+        raise DeviceError(
+            f"the NVIDIA driver supports CUDA {driver // 1000}.{driver % 1000 // 10}, "
+            f"the installed CuPy needs CUDA {built_for}",
+            fitting if driver >= MIN_DRIVER else OLD_DRIVER_REMEDY,
+        )
+
+
+def set_full_precision(cupy: ModuleType) -> None:
+    """Make CuPy compute float32 products in float32, whatever CUPY_TF32 says: it is read only if nothing is set."""
+    with suppress(AttributeError):  # private names, which another CuPy may lack; the self-test measures a product
+        linalg = cupy._core._routines_linalg
+        linalg.set_compute_type("float32", linalg.COMPUTE_TYPE_FP32)
 
 
 def find_devices() -> list[str]:
@@ -159,7 +208,20 @@ def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
     cupy = import_cupy()
     ordinal = int(device.removeprefix("cuda:"))
     probe(cupy, ordinal)
-    import array_api_compat.cupy as xp
+    explain = partial(explain_error, installed_build(cupy, device), device)
+    try:
+        import array_api_compat.cupy as xp
 
-    remedy = "run lagvis backends to see what is missing" if os.access(cache_folder(), os.W_OK) else WRITABLE_CACHE
-    return self_test(CupyBackend(cupy, xp, ordinal, dtype), remedy)
+        set_full_precision(cupy)
+        backend = CupyBackend(cupy, xp, ordinal, dtype, compiled=False)
+    except Exception as error:  # the stream is the first thing that needs the card itself
+        raise opening_error(error, "cupy", device, REMEDY, explain) from None
+    self_test(backend, REMEDY, explain)
+    return use_replay(backend) if compiled else backend
+
+
+def explain_error(build: Build, device: str, error: BaseException) -> DeviceError | None:
+    """Return what an error at the first use of a device says about its cache, its card or its driver, else None."""
+    if is_cache_error(error):
+        return DeviceError(f"CuPy cannot write its cache {cache_folder()!r} ({first_line(error)})", WRITABLE_CACHE)
+    return build.explain(error, device)

@@ -1,6 +1,7 @@
 """JAX backend: a call is one compiled `lax.scan`; the buffers of the old state are donated to the new one."""
 
 import os
+from functools import partial
 from typing import ClassVar
 
 import jax
@@ -8,9 +9,16 @@ import numpy as np
 
 from lagvis.arrays import Array
 from lagvis.backends.backend import Backend, Run, Step, first_line, plain_scan, self_test
-from lagvis.backends.cuda import hidden_devices
+from lagvis.backends.cuda import describe_card, fitting_extra
+from lagvis.backends.cuda_faults import Build, no_such_device
 from lagvis.errors import DeviceError, DeviceUsageError
 from lagvis.tree import Tree
+
+BUILD = Build(
+    "JAX",
+    older='pip uninstall -y jax-cuda13-plugin jax-cuda13-pjrt && pip install -U "jax[cuda12]"',
+    newer='pip install -U "jax[cuda13]"',
+)
 
 
 class JaxBackend(Backend):
@@ -52,7 +60,7 @@ class JaxBackend(Backend):
         return run
 
     def versions(self) -> dict[str, str]:
-        return {"jax": jax.__version__, "jax device": self._device.device_kind}
+        return {"jax": jax.__version__, "jax device": self._device.device_kind} | describe_card(self.device)
 
 
 def find_devices() -> list[str]:
@@ -63,24 +71,39 @@ def find_devices() -> list[str]:
 def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
     """Open JAX on "cpu" or "cuda:N"; raise DeviceError if JAX sees no such device.
 
-    Sets two JAX settings for the whole process: 64-bit types for dtype float64, and full float32 precision of products
-    on a GPU, where JAX would round to TF32.
+    Sets two JAX settings for the whole process: 64-bit types for dtype float64, and full float32 precision of products,
+    which JAX would round to TF32 on a GPU, and as JAX_DEFAULT_MATMUL_PRECISION says on any device.
     """
+    jax.config.update("jax_default_matmul_precision", "highest")
     if dtype == "float64":
         jax.config.update("jax_enable_x64", True)
     if device == "cpu":
         return JaxBackend(device, dtype, compiled, _devices("cpu")[0])
     devices = _devices("cuda")
     ordinal = int(device.removeprefix("cuda:"))
+    explain = partial(BUILD.explain, device=device)
     if ordinal >= len(devices):
-        raise DeviceError(
-            f"JAX {jax.__version__} sees {len(devices)} CUDA devices, so there is no {device}{hidden_devices()}",
-            'install JAX with CUDA (pip install "jax[cuda13]") and an NVIDIA driver, or use --device cpu',
+        raise (explain(error) if (error := _initial_error()) else None) or no_such_device(
+            f"JAX {jax.__version__}",
+            len(devices),
+            device,
+            f'install JAX with CUDA (pip install "jax[{fitting_extra(device)}]") and an NVIDIA driver, '
+            "or use --device cpu",
         )
-    jax.config.update("jax_default_matmul_precision", "highest")
     return self_test(
-        JaxBackend(device, dtype, compiled, devices[ordinal]), "update JAX or the NVIDIA driver, or use --device cpu"
+        JaxBackend(device, dtype, compiled, devices[ordinal]),
+        "update JAX or the NVIDIA driver, or use --device cpu",
+        explain,
     )
+
+
+def _initial_error() -> Exception | None:
+    """Return why JAX cannot initialise CUDA; None if it can."""
+    try:
+        jax.devices("cuda")
+    except Exception as error:  # errors of CUDA of any type
+        return error
+    return None
 
 
 def _devices(platform: str) -> list[jax.Device]:

@@ -4,11 +4,16 @@ An array library is imported when its backend is selected, never before.
 """
 
 import importlib
+import os
+import platform
 import re
+import sys
 from types import ModuleType
 
 from lagvis.backends.backend import Backend, first_line
-from lagvis.backends.cuda import driver_version, hidden_devices
+from lagvis.backends.cuda import driver_version, fitting_extra, hidden_devices
+from lagvis.backends.cuda_faults import Build
+from lagvis.backends.precision import precision_notices
 from lagvis.errors import DeviceError, DeviceUsageError
 
 DTYPES = ("float32", "float64")
@@ -16,34 +21,49 @@ DTYPES = ("float32", "float64")
 BACKENDS = {
     "numpy": ("lagvis.backends.numpy_backend", "NumPy", ("cpu",)),
     "cupy": ("lagvis.backends.cupy_backend", "CuPy", ("cuda",)),
-    "torch": ("lagvis.backends.torch_backend", "PyTorch", ("cpu", "cuda")),
+    "torch": ("lagvis.backends.torch_backend", "PyTorch", ("cpu", "cuda", "xpu", "mps")),
     "jax": ("lagvis.backends.jax_backend", "JAX", ("cpu", "cuda")),
 }
+# kind of device: backend that computes on it unless another is named
+DEFAULT_BACKENDS = {"cpu": "numpy", "cuda": "cupy", "xpu": "torch", "mps": "torch"}
+# kinds of device on which nothing of Lagvis has run
+UNTRIED_DEVICES = {"mps": "an Apple GPU", "xpu": "an Intel GPU"}
+AMD_DRIVER = "/dev/kfd"  # PyTorch for ROCm calls an AMD GPU cuda, too
+NO_FLOAT64 = "mps has no float64; expected --dtype float32, or another device for a network in float64"
 
 
 def select(device: str = "auto", backend: str | None = None, dtype: str = "float32", compiled: bool = True) -> Backend:
-    """Open the backend for a device ("auto", "cpu", "cuda", "cuda:N") and, if given, the name of a backend.
+    """Open the backend for a device ("auto", "cpu", "cuda", "cuda:N", "mps", ...) and, if given, a named backend.
 
-    Without a name, "cpu" is NumPy and "cuda" is CuPy; "auto" is a GPU that has passed a self-test, else the CPU with
-    the reason in `fallback`. An explicit device never falls back. Raise DeviceError if the device cannot compute,
-    DeviceUsageError for unknown names or a backend without such a device.
+    Without a name, "cpu" is NumPy, "cuda" is CuPy, and "xpu" (Intel) and "mps" (Apple) are PyTorch. "auto" is a GPU
+    that has passed a self-test, else the CPU with the reason in `fallback`. An explicit device never falls back. Raise
+    DeviceError if the device cannot compute, DeviceUsageError for unknown names or a backend without such a device.
     """
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
-        raise DeviceUsageError(f"there is no device {device!r}; it is one of auto, cpu, cuda, cuda:0, cuda:1, ...")
+    if not re.fullmatch(r"auto|cpu|(cuda|xpu)(:\d+)?|mps", device):
+        raise DeviceUsageError(
+            f"there is no device {device!r}; it is one of auto, cpu, cuda, cuda:0, cuda:1, ..., mps, xpu, xpu:0, ..."
+        )
     if backend is not None and backend not in BACKENDS:
         raise DeviceUsageError(f"there is no backend {backend!r}; it is one of {', '.join(BACKENDS)}")
     if dtype not in DTYPES:
         raise DeviceUsageError(f"there is no dtype {dtype!r}; it is one of {', '.join(DTYPES)}")
-    if device == "auto":
-        return _automatic(backend, dtype, compiled)
+    opened = _automatic(backend, dtype, compiled) if device == "auto" else _explicit(device, backend, dtype, compiled)
+    opened.notices += precision_notices(opened.name, opened.device, opened.float32_products)
+    return opened
+
+
+def _explicit(device: str, backend: str | None, dtype: str, compiled: bool) -> Backend:
     kind = device.partition(":")[0]
-    name = backend or {"cpu": "numpy", "cuda": "cupy"}[kind]
+    name = backend or DEFAULT_BACKENDS[kind]
     _, library, kinds = BACKENDS[name]
     if kind not in kinds:
         others = [other for other, (_, _, devices) in BACKENDS.items() if kind in devices]
-        raise DeviceUsageError(f"{library} has no device {kind}; for {kind}, --backend is one of {', '.join(others)}")
+        choice = f"use --backend {others[0]}" if len(others) == 1 else f"--backend is one of {', '.join(others)}"
+        raise DeviceUsageError(f"{library} has no device {kind}; for {kind}, {choice}")
+    if kind == "mps" and dtype == "float64":
+        raise DeviceUsageError(NO_FLOAT64)
     try:
-        return load(name).open_backend("cuda:0" if device == "cuda" else device, dtype, compiled)
+        return load(name).open_backend(f"{kind}:0" if device in ("cuda", "xpu") else device, dtype, compiled)
     except DeviceError as error:
         hint = _libraries_that_see_a_gpu() if backend is None and kind == "cuda" else ""
         raise type(error)(error.reason, error.remedy + hint) from None
@@ -55,10 +75,17 @@ def load(name: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except (ImportError, OSError) as error:
-        command = f'pip install -e ".[{name}]"'
+        command = f'pip install -e ".[{fitting_extra() if name == "cupy" else name}]"'
         if isinstance(error, ModuleNotFoundError) and error.name in (name, "jaxlib"):
             raise DeviceError(f"{library} is not installed", command) from None
+        if known := Build(library).explain(error, "cuda"):
+            raise known from None
         raise DeviceError(f"{library} is installed but cannot be imported ({first_line(error)})", command) from None
+    except ValueError as error:  # JAX reads its settings from variables such as JAX_DEFAULT_MATMUL_PRECISION
+        variables = [variable for variable in os.environ if variable.startswith(f"{name.upper()}_")]
+        raise DeviceError(
+            f"{library} cannot be imported ({first_line(error)})", f"unset or correct {' or '.join(variables) or 'it'}"
+        ) from None
 
 
 def _automatic(backend: str | None, dtype: str, compiled: bool) -> Backend:
@@ -68,20 +95,30 @@ def _automatic(backend: str | None, dtype: str, compiled: bool) -> Backend:
     try:
         module = load(name)
         fastest = module.find_devices()[0]
-        if fastest != "cpu" or name == "numpy":
-            return module.open_backend(fastest, dtype, compiled)
-        reason = f"{BACKENDS[name][1]} sees no CUDA device{hidden_devices()}"
+        if fastest == "mps" and dtype == "float64":
+            reason = NO_FLOAT64
+        elif fastest != "cpu" or name == "numpy":
+            opened: Backend = module.open_backend(fastest, dtype, compiled)
+            if gpu := UNTRIED_DEVICES.get(fastest.partition(":")[0]):
+                opened.notices.append(f"--device auto has chosen {fastest}, {gpu}: Lagvis was never tried on one.")
+            return opened
+        elif driver_version() is not None:
+            return module.open_backend("cuda:0", dtype, compiled)  # raises DeviceError, which says why
+        else:
+            reason = f"{BACKENDS[name][1]} sees no CUDA device{hidden_devices()}"
     except DeviceError as error:
         if backend is not None and "cpu" not in BACKENDS[backend][2]:
             raise
         reason = str(error)
-    chosen = select("cpu", backend or "numpy", dtype, compiled)
+    chosen = _explicit("cpu", backend, dtype, compiled)
     chosen.fallback = f"No GPU is used: {reason}"
+    if backend is None and sys.platform == "darwin" and platform.machine() == "arm64":
+        chosen.fallback += " On an Apple GPU, --device mps computes with PyTorch."
     return chosen
 
 
 def _libraries_that_see_a_gpu() -> str:
-    if driver_version() is None:
+    if driver_version() is None and not os.path.exists(AMD_DRIVER):
         return ""
     seeing = []
     for name in ("torch", "jax"):

@@ -1,29 +1,40 @@
 """`python -m benchmarks [--quick]`: train the same networks with Lagvis and with other libraries, and print the times.
 
 Each competitor runs in a process of its own, so that the threads of one library do not disturb another. They train one
-at a time, an epoch each in turn (A B C A B C ...). The first epoch, in which libraries compile, is not counted.
+at a time, an epoch each in turn (A B C A B C ...). The first epoch, in which libraries compile, is not counted; on a
+GPU the first two. With --seconds N the command ends after about so many seconds: slow competitors are left out, rounds
+are fitted into the time, and the networks that it does not reach are listed. The JSON is replaced after each network.
 """
 
 import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
+import time
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.competitors import REFERENCE
+from benchmarks.competitors import REFERENCE, SLOW, names_of
 from benchmarks.costs import all_costs
-from benchmarks.measure import measure
-from benchmarks.problem import NETWORKS
+from benchmarks.measure import Competition
+from benchmarks.problem import Problem, networks_of
 from benchmarks.tables import costs_tables, summary_table, training_table
+from lagvis.storage.atomic import replace_file
 
 LIBRARIES = ("numpy", "torch", "jax", "scikit-learn", "keras", "cupy-cuda13x", "cupy-cuda12x")
+DEFAULT_ROUNDS = 10
+MAX_ROUNDS = 100  # with --seconds
+MIN_SECONDS = 2.0  # of time left, to begin with a network
+MAX_PREPARE_SECONDS = 30.0  # of waiting until all competitors are ready for a network
 MAX_WIDE_ROUNDS = 4  # for the two networks whose epoch takes seconds
 LOSS_TOLERANCE = 1e-4  # relative; mean loss of the first epoch in float32, from equal weights and batches
 ACCURACY_TOLERANCE = 0.01  # absolute; at the end, also with weights and batches of their own
+MIN_ROUNDS_TO_COMPARE = 3  # of accuracies from batches of their own, which vary in the first epochs
+MAX_PRODUCT_ERROR = 1e-5  # relative, of a product in float32; TF32 gives 3e-4
 
 
 def check(result: dict[str, Any], reference: str) -> list[str]:
@@ -34,13 +45,31 @@ def check(result: dict[str, Any], reference: str) -> list[str]:
         if loss is not None and abs(loss - expected_loss) > LOSS_TOLERANCE * expected_loss:
             faults.append(f"{name} has the loss {loss:.6f} after one epoch, {reference} {expected_loss:.6f}")
     for name, accuracy in result["accuracies"].items():
-        if accuracy is not None and abs(accuracy - expected_accuracy) > ACCURACY_TOLERANCE:
+        own_batches = result["losses"][name] is None
+        if accuracy is None or (own_batches and len(result["seconds"][name]) < MIN_ROUNDS_TO_COMPARE):
+            continue
+        if abs(accuracy - expected_accuracy) > ACCURACY_TOLERANCE:
             faults.append(f"{name} ends with the accuracy {accuracy:.4f}, {reference} with {expected_accuracy:.4f}")
+    for name, error in result["product errors"].items():
+        if error is not None and error > MAX_PRODUCT_ERROR:
+            faults.append(f"{name} has an error of {error:.1e} in a product, which is not full float32")
     return faults
 
 
-def environment() -> dict[str, Any]:
-    """Return processor, cores, versions, date and command."""
+def graphics_card() -> str | None:
+    """Return name, driver version and UUID of the NVIDIA devices; None without any."""
+    query = ["nvidia-smi", "--query-gpu=name,driver_version,uuid", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(
+            query, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return "; ".join(done.stdout.split("\n")).strip("; ") or None
+
+
+def environment(device: str = "cpu") -> dict[str, Any]:
+    """Return processor, cores, versions, date and command, and the graphics card where it is measured."""
     processor = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -54,6 +83,7 @@ def environment() -> dict[str, Any]:
     return {
         "processor": processor,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        **({"gpu": graphics_card()} if device == "cuda" else {}),
         "python": platform.python_version(),
         **versions,
         "date": date.today().isoformat(),
@@ -61,42 +91,109 @@ def environment() -> dict[str, Any]:
     }
 
 
+def reference_of(device: str, result: dict[str, Any]) -> str:
+    """Return the competitor that the others are compared with: the first one, if the usual one cannot run."""
+    usual = REFERENCE[device]
+    return usual if usual in result["seconds"] else next(iter(result["seconds"]))
+
+
 def main() -> int:
-    """Measure, print tables, write JSON; return 1 if a competitor trained something else."""
+    """Measure, print tables, write JSON; return 1 if a competitor trained something else, 4 if none can run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="two networks, 3 rounds, no further costs")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: cpu)")
-    parser.add_argument("--rounds", type=int, default=10, help="epochs counted for each competitor (default: 10)")
+    parser.add_argument("--rounds", type=int, help="epochs counted for each competitor (default: 10)")
+    parser.add_argument(
+        "--seconds", type=float, help="time of the whole command; slow competitors and the further costs are left out"
+    )
     parser.add_argument(
         "--output", default="benchmarks/results", help="folder of the JSON (default: benchmarks/results)"
     )
     flags = parser.parse_args()
-    rounds = min(flags.rounds, 3) if flags.quick else flags.rounds
-    facts = environment()
-    print(", ".join(f"{key} {value}" for key, value in facts.items()), flush=True)
-    record: dict[str, Any] = {"machine": facts, "rounds": rounds, "results": {}}
-    faults = []
-    for i, network in enumerate(list(NETWORKS)[: 2 if flags.quick else None]):
-        result = measure(network, flags.device, rounds if i < 2 else min(rounds, MAX_WIDE_ROUNDS))
-        reference = REFERENCE[flags.device]
-        if reference not in result["seconds"]:
-            print(f"error: {reference} cannot run: {result['left_out'].get(reference)}", file=sys.stderr)
-            return 4
-        record["results"][network] = result
-        faults += [f"{network}: {fault}" for fault in check(result, reference)]
-        print(f"\n{training_table(network, flags.device, result)}", flush=True)
-    print(f"\n{summary_table(flags.device, record['results'])}", flush=True)
-    if not flags.quick:
-        record["costs"] = all_costs(flags.device, 5)
-        print(f"\n{costs_tables(record['costs'])}", flush=True)
-    folder = Path(flags.output)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{facts['date']}-{flags.device}{'-quick' if flags.quick else ''}.json"
-    path.write_text(json.dumps(record, indent=1) + "\n")
-    print(f"\nWritten: {path}")
-    for fault in faults:
-        print(f"error: {fault}", file=sys.stderr)
-    return 1 if faults else 0
+    if flags.seconds is not None and not flags.seconds > 0:
+        parser.error(f"--seconds is {flags.seconds}; expected a number of seconds above 0")
+    if flags.rounds is not None and flags.rounds < 1:
+        parser.error(f"--rounds is {flags.rounds}; expected a whole number from 1")
+    return Benchmark(flags).run()
+
+
+class Benchmark:
+    """One run of the command: its flags, its clock and the record that the JSON holds."""
+
+    def __init__(self, flags: argparse.Namespace) -> None:
+        self.end = None if flags.seconds is None else time.monotonic() + flags.seconds
+        self.device, self.quick, self.limited = flags.device, flags.quick, self.end is not None
+        self.rounds = flags.rounds or (MAX_ROUNDS if self.limited else 3 if flags.quick else DEFAULT_ROUNDS)
+        if flags.quick and not self.limited:
+            self.rounds = min(self.rounds, 3)
+        facts = environment(self.device)
+        self.record: dict[str, Any] = {"machine": facts, "rounds": self.rounds, "results": {}, "not reached": {}}
+        self.path = Path(flags.output) / f"{facts['date']}-{self.device}{'-quick' if flags.quick else ''}.json"
+        self.faults: list[str] = []
+
+    def left(self) -> float | None:
+        """Return the seconds that are left; None without a limit."""
+        return None if self.end is None else max(0.0, self.end - time.monotonic())
+
+    def write(self) -> None:
+        """Replace the JSON by the present record."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(self.path, (json.dumps(self.record, indent=1) + "\n").encode())
+
+    def run(self) -> int:
+        """Measure all networks, then the further costs; return the exit code."""
+        print(", ".join(f"{key} {value}" for key, value in self.record["machine"].items()), flush=True)
+        networks = networks_of(self.device)[: 2 if self.quick else None]
+        if self.limited:
+            print(f"Left out to save time: {', '.join(SLOW[self.device])}.", flush=True)
+        with Competition(names_of(self.device, limited=self.limited), self.device) as competition:
+            for i, network in enumerate(networks):
+                self.measure(competition, network, len(networks) - i, MAX_WIDE_ROUNDS if i > 1 else MAX_ROUNDS)
+                self.write()
+                if not competition.running and not self.record["results"]:
+                    name, reason = next(iter(competition.left_out.items()))
+                    print(f"error: no competitor can run; {name}: {reason}", file=sys.stderr)
+                    return 4
+        results = self.record["results"]
+        for network, reason in self.record["not reached"].items():
+            print(f"\nNot reached: {network} ({reason}).", flush=True)
+        print(f"\n{summary_table(self.device, results)}", flush=True)
+        if not (self.quick or self.limited):
+            self.record["costs"] = all_costs(self.device, 5)
+            self.write()
+            print(f"\n{costs_tables(self.record['costs'])}", flush=True)
+        print(f"\nWritten: {self.path}")
+        for fault in self.faults:
+            print(f"error: {fault}", file=sys.stderr)
+        return 1 if self.faults else 0
+
+    def measure(self, competition: Competition, network: str, networks_left: int, max_rounds: int) -> None:
+        """Measure one network, note what differs between the competitors, and print its table."""
+        left = self.left()
+        if left is not None and left < MIN_SECONDS:
+            self.record["not reached"][network] = f"{left:.0f} s were left"
+            return
+        competition.prepare(network, None if left is None else min(MAX_PREPARE_SECONDS, left / 2))
+        left = self.left()
+        competition.warm_up(None if left is None else left / 2)
+        left = self.left()
+        if left is None:
+            result = competition.measure(min(self.rounds, max_rounds))
+        else:
+            result = competition.measure(self.rounds, left / networks_left)
+        if not result["seconds"]:
+            reason = "the time did not suffice for an epoch of each competitor"
+            self.record["not reached"][network] = reason if competition.running else "no competitor can run"
+            return
+        problem = Problem(network)
+        result |= {"operations": problem.epoch_operations(), "bytes": problem.epoch_bytes()}
+        self.record["results"][network] = result
+        reference = reference_of(self.device, result)
+        if reference != REFERENCE[self.device]:
+            reason = result["left_out"].get(REFERENCE[self.device], "no counted epoch")
+            self.faults.append(f"{network}: {REFERENCE[self.device]} cannot run: {reason}")
+        self.faults += [f"{network}: {fault}" for fault in check(result, reference)]
+        print(f"\n{training_table(network, self.device, result, reference)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,15 @@ import numpy as np
 
 from benchmarks.jax_competitors import JaxScan, JaxStep
 from benchmarks.problem import LEARNING_RATE, Batches, Problem
-from benchmarks.torch_competitors import TorchCompile, TorchEager, TorchTutorial
+from benchmarks.torch_competitors import TorchCompile, TorchEager, TorchGraph, TorchTutorial
+from lagvis.backends.backend import Backend
 from lagvis.backends.registry import select
+from lagvis.training.evaluation import zero_totals
 from lagvis.training.events import EpochEnded
+from lagvis.training.factory import initial_state, make_training_step
 from lagvis.training.loop import fit
+from lagvis.training.model import Model
+from lagvis.tree import tree_map
 
 Weights = list[tuple[np.ndarray, np.ndarray]]
 
@@ -29,6 +34,17 @@ def accuracy_of(weights: Weights, problem: Problem) -> float:
     return float(np.mean(np.argmax(a @ w + b, axis=1) == problem.dataset.y_test))
 
 
+def product_of(backend: Backend, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return a @ b, computed by a backend."""
+
+    def step(state: dict[str, Any], rows: Any) -> dict[str, Any]:
+        return {"out": rows @ state["b"], "b": state["b"]}
+
+    state = {"out": np.zeros((len(a), b.shape[1]), a.dtype), "b": b}
+    arrays = tree_map(backend.asarray, state)
+    return backend.to_numpy(backend.scan(step)(arrays, (backend.asarray(a[None]),), ())["out"])
+
+
 class Lagvis:
     """Lagvis on one backend: the loop that train.py runs, with its copy of the state for a checkpoint."""
 
@@ -37,10 +53,15 @@ class Lagvis:
     def __init__(self, problem: Problem) -> None:
         self.events = fit(problem.recipe, problem.dataset, problem.plan, select(problem.device, self.backend))
         next(self.events)
+        self.problem = problem
 
     def epoch(self, batches: Batches) -> float | None:
         self.ended = next(event for event in self.events if isinstance(event, EpochEnded))
         return self.ended.train.loss
+
+    def product(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Return a @ b as the step computes it."""
+        return product_of(select(self.problem.device, self.backend), a, b)
 
     def weights(self) -> Weights | None:
         return [(layer["W"], layer["b"]) for layer in self.ended.state["params"]]
@@ -62,6 +83,62 @@ class LagvisCupy(Lagvis):
     """Lagvis on CuPy."""
 
     backend = "cupy"
+
+
+class LagvisEpoch:
+    """The training step of Lagvis, all full batches of an epoch in one call of the backend: one synchronisation."""
+
+    name = "numpy"
+
+    def __init__(self, problem: Problem) -> None:
+        recipe, dataset = problem.recipe, problem.dataset
+        self.problem, self.backend = problem, select(problem.device, self.name)
+        model = Model.of(recipe, dataset, problem.plan.training_rows)
+        self.call = self.backend.scan(make_training_step(recipe, xp=self.backend.xp))
+        self.arrays = tree_map(self.backend.asarray, initial_state(recipe, model))
+        prepared = model.prepare(dataset.x_train, dataset.y_train, recipe.dtype)
+        self.data = tree_map(self.backend.asarray, prepared)
+        self.zero = zero_totals(model, recipe.dtype)
+
+    def epoch(self, batches: Batches) -> float | None:
+        asarray, rows = self.backend.asarray, len(batches[0])
+        full = [batch for batch in batches if len(batch) == rows]
+        groups = [np.stack(full), *(batch[None] for batch in batches[len(full) :])]
+        state = self.arrays | {"totals": tree_map(asarray, self.zero)}
+        with self.backend.limited_threads(self.problem.plan.threads):
+            for indices in groups:
+                rates = np.full(len(indices), LEARNING_RATE, self.problem.recipe.dtype)
+                state = self.call(state, (asarray(indices), asarray(rates)), (self.data,))
+            self.backend.synchronize()
+        totals = tree_map(self.backend.to_numpy, state.pop("totals"))
+        self.arrays = state
+        return float(totals["loss"] / totals["weight"])
+
+    def product(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Return a @ b as the step computes it."""
+        return product_of(self.backend, a, b)
+
+    def weights(self) -> Weights | None:
+        params = tree_map(self.backend.to_numpy, self.arrays["params"])
+        return [(layer["W"], layer["b"]) for layer in params]
+
+
+class LagvisTorchEpoch(LagvisEpoch):
+    """The step of Lagvis on PyTorch."""
+
+    name = "torch"
+
+
+class LagvisJaxEpoch(LagvisEpoch):
+    """The step of Lagvis on JAX."""
+
+    name = "jax"
+
+
+class LagvisCupyEpoch(LagvisEpoch):
+    """The step of Lagvis on CuPy."""
+
+    name = "cupy"
 
 
 class ScikitLearn:
@@ -142,9 +219,13 @@ class MatrixProducts:
 COMPETITORS: dict[str, tuple[Callable[[Problem], Any], tuple[str, ...]]] = {
     "lagvis numpy": (Lagvis, ("cpu",)),
     "lagvis cupy": (LagvisCupy, ("cuda",)),
+    "lagvis cupy, an epoch a call": (LagvisCupyEpoch, ("cuda",)),
     "lagvis torch": (LagvisTorch, ("cpu", "cuda")),
+    "lagvis torch, an epoch a call": (LagvisTorchEpoch, ("cuda",)),
     "lagvis jax": (LagvisJax, ("cpu", "cuda")),
+    "lagvis jax, an epoch a call": (LagvisJaxEpoch, ("cuda",)),
     "PyTorch eager": (TorchEager, ("cpu", "cuda")),
+    "PyTorch CUDA graph": (TorchGraph, ("cuda",)),
     "PyTorch tutorial": (TorchTutorial, ("cpu", "cuda")),
     "torch.compile": (TorchCompile, ("cpu", "cuda")),
     "JAX jit a step": (JaxStep, ("cpu", "cuda")),
@@ -155,3 +236,14 @@ COMPETITORS: dict[str, tuple[Callable[[Problem], Any], tuple[str, ...]]] = {
 }
 # what the others are compared with, by device
 REFERENCE = {"cpu": "lagvis numpy", "cuda": "lagvis cupy"}
+# left out where the whole command has a limited time: they start or train slowly, or a faster form of them runs
+SLOW = {
+    "cpu": ("PyTorch tutorial", "torch.compile", "JAX jit a step"),
+    "cuda": ("lagvis torch", "lagvis jax", "PyTorch tutorial", "torch.compile", "JAX jit a step"),
+}
+
+
+def names_of(device: str, *, limited: bool) -> list[str]:
+    """Return the competitors on a device; without the slow ones if the time of the command is limited."""
+    names = [name for name, (_, devices) in COMPETITORS.items() if device in devices]
+    return [name for name in names if not (limited and name in SLOW[device])]

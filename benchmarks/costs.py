@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import run_in_process
-from benchmarks.problem import LEARNING_RATE, NETWORKS, PLAIN, Problem
+from benchmarks.problem import LEARNING_RATE, PLAIN, Problem, networks_of
 from lagvis.backends.registry import select
 from lagvis.data.datasets import load_dataset
 from lagvis.storage.checkpoint_file import write_checkpoint
@@ -158,6 +158,7 @@ def checkpoint_cost(network: str, rounds: int) -> tuple[float, int]:
 def all_costs(device: str, rounds: int) -> dict[str, Any]:
     """Return all costs; each is measured in a process of its own where libraries could disturb each other."""
     backends = ["numpy", "torch", "jax"] if device == "cpu" else ["cupy", "torch", "jax"]
+    networks = networks_of(device)
     result: dict[str, Any] = {"start-up": {}, "memory": {}, "evaluation": {}, "left_out": {}}
     for backend in list(backends):
         try:
@@ -169,9 +170,10 @@ def all_costs(device: str, rounds: int) -> dict[str, Any]:
         result["start-up"][backend] = startup_seconds(backend, device, rounds)
         result["memory"][backend] = peak_memory(backend, device)
         result["evaluation"][backend] = {
-            network: run_in_process(evaluation_speed, network, backend, device, rounds) for network in NETWORKS
+            network: run_in_process(evaluation_speed, network, backend, device, rounds)
+            for network in networks_of(device)
         }
-    result["checkpoint"] = {network: run_in_process(checkpoint_cost, network, 2 * rounds) for network in NETWORKS}
+    result["checkpoint"] = {network: run_in_process(checkpoint_cost, network, 2 * rounds) for network in networks}
     if backends:
         result["growth"] = {backends[0]: run_in_process(growth_costs, backends[0], device, rounds)}
     return result

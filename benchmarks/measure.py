@@ -1,93 +1,256 @@
 """Run the competitors, each in a process of its own, an epoch each in turn."""
 
+import contextlib
+import gc
 import multiprocessing
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
 
 from benchmarks.competitors import COMPETITORS, accuracy_of
 from benchmarks.problem import Problem
+from lagvis.backends.backend import first_line
+
+# Epochs before the first that counts: libraries compile in the first, and the last, shorter batch is recorded or
+# captured when it comes for the second time, which a GPU would notice.
+WARM_UP_EPOCHS = {"cpu": 1, "cuda": 2}
+# Settings by which the environment makes a library round the operands of products in float32 to TF32.
+TF32_VARIABLES = ("CUPY_TF32", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "NVIDIA_TF32_OVERRIDE")
+# With a limited time, a competitor has at most this share of the time left for an answer, so that one that hangs leaves
+# time for the others; and always this many seconds and last epochs.
+MAX_SHARE = 0.5
+MIN_ANSWER_SECONDS = 10.0
+MAX_LAST_EPOCHS = 3
+ROUND_MARGIN = 1.2  # a round starts if this many times the last one fits
+MAX_FINISH_SECONDS = 10.0
+FINISH_SHARE, FINISH_SECONDS = 0.2, 2.0  # of the time of a network, but at most so much, is kept for the accuracies
+SECONDS_TO_KILL = 2.0
 
 
-def serve(name: str, network: str, device: str, pipe: Connection) -> None:
-    """Serve one competitor: train an epoch for each message and send seconds and loss; finally send the accuracy."""
-    try:
-        problem = Problem(network, device)
-        competitor = COMPETITORS[name][0](problem)
-    except Exception as error:
-        pipe.send(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
-        return
-    pipe.send(None)
-    epoch = 0
-    while pipe.recv() == "epoch":
-        epoch += 1
-        batches = problem.batches(epoch)
-        started = time.perf_counter()
-        loss = competitor.epoch(batches)
-        pipe.send((time.perf_counter() - started, loss))
-    weights = competitor.weights()
-    pipe.send(None if weights is None else accuracy_of(weights, problem))
+def product_error(competitor: Any) -> float | None:
+    """Return the relative error of a float32 product as the competitor computes it; None if it shows none.
+
+    Full float32 gives less than 1e-6, TF32 about 3e-4.
+    """
+    if not hasattr(competitor, "product"):
+        return None
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(200, 784)).astype(np.float32), rng.normal(size=(784, 64)).astype(np.float32)
+    expected = a.astype(np.float64) @ b.astype(np.float64)
+    return float(np.linalg.norm(competitor.product(a, b) - expected) / np.linalg.norm(expected))
 
 
-class ProcessEndedError(Exception):
-    """The process of a competitor has ended without an answer."""
+@dataclass(frozen=True)
+class Failure:
+    """Answer of a competitor that cannot go on, and why."""
+
+    reason: str
 
 
-def ask(pipe: Connection, process: BaseProcess, message: str | None = None) -> Any:
-    """Send a message, if there is one, and return the answer; raise ProcessEndedError if the process has ended."""
+def serve(name: str, device: str, pipe: Connection) -> None:
+    """Serve one competitor until its pipe is closed or it fails.
+
+    The message ("network", name) builds it for a network and answers the error of a product; "epoch" trains and answers
+    seconds and loss; "finish" answers the test accuracy. A Failure answers any of them, and is the last answer.
+    """
+    competitor: Any = None
+    problem = Problem("", device)
+    epoch, error = 0, None
+    while True:
+        try:
+            message = pipe.recv()
+        except (EOFError, OSError, KeyboardInterrupt):  # the parent has ended
+            return
+        try:
+            if message == "epoch":
+                epoch += 1
+                batches = problem.batches(epoch)
+                started = time.perf_counter()
+                loss = competitor.epoch(batches)
+                answer: Any = (time.perf_counter() - started, loss)
+            elif message == "finish":
+                weights = competitor.weights()
+                answer = None if weights is None else accuracy_of(weights, problem)
+            else:
+                competitor = None  # frees memory, and sets back the number of threads
+                gc.collect()
+                epoch = 0
+                problem = Problem(message[1], device)
+                competitor = COMPETITORS[name][0](problem)
+                error = product_error(competitor) if error is None else error
+                answer = error
+        except Exception as fault:
+            answer = Failure(f"{type(fault).__name__}: {first_line(fault)}")
+        pipe.send(answer)
+        if isinstance(answer, Failure):
+            return
+
+
+class NoAnswerError(Exception):
+    """The process of a competitor has failed or ended without an answer."""
+
+
+class HangError(NoAnswerError):
+    """The process of a competitor has not answered in time."""
+
+
+def ask(pipe: Connection, process: BaseProcess, message: Any = None, seconds: float | None = None) -> Any:
+    """Send a message, if there is one, and return the answer.
+
+    Raise NoAnswerError if the process has failed or ended, HangError if it does not answer within `seconds`.
+    """
     try:
         if message is not None:
             pipe.send(message)
-        return pipe.recv()
+        if not pipe.poll(seconds):
+            raise HangError(f"no answer within {seconds:.0f} s")
+        answer = pipe.recv()
     except (EOFError, OSError):  # its end of the pipe is closed
-        process.join()
-        raise ProcessEndedError(f"its process ended with exit code {process.exitcode}") from None
+        process.join(SECONDS_TO_KILL)
+        raise NoAnswerError(f"its process ended with exit code {process.exitcode}") from None
+    if isinstance(answer, Failure):
+        raise NoAnswerError(answer.reason)
+    return answer
 
 
-def measure(network: str, device: str, rounds: int) -> dict[str, Any]:
-    """Return seconds, first losses and last accuracies by competitor, and why others cannot run."""
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # else each JAX process reserves most of a GPU
-    context = multiprocessing.get_context("spawn")
-    running: dict[str, tuple[Connection, BaseProcess]] = {}
-    left_out: dict[str, str] = {}
-    for name in [name for name, (_, devices) in COMPETITORS.items() if device in devices]:
+class Competition:
+    """The processes of competitors on a device, which live for all networks. `with` ends them."""
+
+    def __init__(self, names: list[str], device: str) -> None:
+        self.names, self.device = names, device
+        self.processes: dict[str, tuple[Connection, BaseProcess]] = {}
+        self.running: dict[str, tuple[Connection, BaseProcess]] = {}
+        self.left_out: dict[str, str] = {}
+        self.hung: dict[str, str] = {}
+        self.product_errors: dict[str, float | None] = {}
+        self.last_seconds: dict[str, float] = {}
+        self.first: dict[str, tuple[float, float | None]] = {}
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # else each JAX process reserves most of a GPU
+        for variable in TF32_VARIABLES:
+            os.environ.pop(variable, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for name in list(self.processes):
+            self.end(name)
+
+    def start(self, name: str) -> None:
+        """Start the process of a competitor."""
+        context = multiprocessing.get_context("spawn")
         here, there = context.Pipe()
-        process: BaseProcess = context.Process(target=serve, args=(name, network, device, there), daemon=True)
+        process: BaseProcess = context.Process(target=serve, args=(name, self.device, there), daemon=True)
         process.start()
         there.close()  # else recv() would wait for ever for a process that died
-        try:
-            reason = ask(here, process)
-        except ProcessEndedError as error:
-            reason = str(error)
-        if reason is None:
-            running[name] = (here, process)
-        else:
-            left_out[name] = reason
-    seconds: dict[str, list[float]] = {name: [] for name in running}
-    losses, first, accuracies = {}, {}, {}
-    for turn in range(rounds + 2):
-        for name, (pipe, process) in list(running.items()):
+        self.processes[name] = (here, process)
+
+    def end(self, name: str) -> None:
+        """End the process of a competitor, also if it hangs."""
+        pipe, process = self.processes.pop(name)
+        self.running.pop(name, None)
+        pipe.close()
+        process.kill()
+        process.join(SECONDS_TO_KILL)
+
+    def leave_out(self, name: str, error: NoAnswerError) -> None:
+        """Take a competitor out of this network, or out of all if it hangs."""
+        self.left_out[name] = str(error)
+        if isinstance(error, HangError):
+            self.hung[name] = str(error)
+        self.end(name)
+
+    def prepare(self, network: str, seconds: float | None = None) -> None:
+        """Build all competitors for a network, at the same time; those not ready within `seconds` are left out."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        self.running, self.left_out = {}, dict(self.hung)
+        names = [name for name in self.names if name not in self.hung]
+        for name in names:
+            if name not in self.processes:
+                self.start(name)
+            with contextlib.suppress(OSError):  # a process that has ended is noticed below
+                self.processes[name][0].send(("network", network))
+        for name in names:
+            pipe, process = self.processes[name]
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
             try:
-                if turn > rounds:
-                    accuracies[name] = ask(pipe, process, "stop")
-                    continue
-                taken, loss = ask(pipe, process, "epoch")
-            except ProcessEndedError as error:
-                left_out[name] = f"{error} in epoch {turn + 1}"
-                del running[name], seconds[name]
-                continue
-            if turn == 0:
-                losses[name], first[name] = loss, taken
-            else:
-                seconds[name].append(taken)
-    for _, process in running.values():
-        process.join()
-    return {
-        "seconds": seconds, "first": first, "losses": losses, "accuracies": accuracies, "left_out": left_out,
-    }  # fmt: skip
+                self.product_errors[name] = ask(pipe, process, seconds=left)
+                self.running[name] = (pipe, process)
+            except HangError:
+                self.leave_out(name, HangError(f"not ready within {seconds:.0f} s"))
+            except NoAnswerError as error:
+                self.leave_out(name, error)
+
+    def round(self, deadline: float | None) -> dict[str, tuple[float, float | None]]:
+        """Train an epoch with one competitor after the other; return seconds and loss of each."""
+        answers = {}
+        for name, (pipe, process) in list(self.running.items()):
+            limit = None
+            if deadline is not None:
+                usual = MAX_LAST_EPOCHS * self.last_seconds[name] if name in self.last_seconds else 0.0
+                limit = max(MIN_ANSWER_SECONDS, usual, MAX_SHARE * (deadline - time.monotonic()))
+            try:
+                answers[name] = ask(pipe, process, "epoch", limit)
+                self.last_seconds[name] = answers[name][0]
+            except NoAnswerError as error:
+                self.leave_out(name, error)
+        return answers
+
+    def warm_up(self, seconds: float | None = None) -> None:
+        """Train the epochs that do not count, and keep seconds and loss of the first."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        self.last_seconds = {}
+        self.first = self.round(deadline)
+        for _ in range(WARM_UP_EPOCHS[self.device] - 1):
+            self.round(deadline)
+
+    def accuracies(self, seconds: float | None) -> dict[str, float | None]:
+        """Return the test accuracy of each competitor that has a network."""
+        for pipe, _ in self.running.values():
+            with contextlib.suppress(OSError):  # a process that has ended is noticed below
+                pipe.send("finish")
+        answers = {}
+        for name, (pipe, process) in list(self.running.items()):
+            try:
+                answers[name] = ask(pipe, process, seconds=seconds)
+            except NoAnswerError as error:
+                self.leave_out(name, error)
+        return answers
+
+    def measure(self, rounds: int, seconds: float | None = None) -> dict[str, Any]:
+        """Return seconds, first losses, last accuracies and errors of products by competitor, and who is left out.
+
+        Call `prepare` and `warm_up` before. With `seconds`, as many rounds as fit are run, from 1 to `rounds`.
+        """
+        deadline = None if seconds is None else time.monotonic() + seconds - min(FINISH_SECONDS, FINISH_SHARE * seconds)
+        times: dict[str, list[float]] = {name: [] for name in self.running}
+        round_seconds = 0.0
+        for _ in range(rounds):
+            started = time.monotonic()
+            if deadline is not None and started + ROUND_MARGIN * round_seconds > deadline:
+                break
+            for name, (taken, _) in self.round(deadline).items():
+                times[name].append(taken)
+            round_seconds = time.monotonic() - started
+        accuracies = self.accuracies(None if seconds is None else MAX_FINISH_SECONDS)
+        names = [name for name in accuracies if times[name]]
+        return {
+            "seconds": {name: times[name] for name in names},
+            "first": {name: self.first[name][0] for name in names},
+            "losses": {name: self.first[name][1] for name in names},
+            "accuracies": {name: accuracies[name] for name in names},
+            "product errors": {name: self.product_errors[name] for name in names},
+            "left_out": dict(self.left_out),
+        }
 
 
 def run_in_process(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import load_dataset
 from lagvis.network.initializers import he_normal, initialize
-from lagvis.training.plan import Plan, epoch_order, make_plan
+from lagvis.training.plan import Plan, epoch_order, make_plan, operations
 from lagvis.training.recipe import Recipe
 from lagvis.training.seeding import generator
 
@@ -17,13 +18,19 @@ LEARNING_RATE = 0.05
 # Settings of plain gradient descent, which all competitors support.
 PLAIN: dict[str, Any] = {"label_smoothing": 0.0, "momentum": 0.0, "nesterov": False, "schedule": "constant"}
 Batches = list[np.ndarray]
-# name: (hidden widths, batch size)
-NETWORKS = {
-    "784-32-32-10, batch 200": ((32, 32), 200),
-    "784-64-64-64-10, batch 128": ((64, 64, 64), 128),
-    "784-512-512-10, batch 128": ((512, 512), 128),
-    "784-1000-500-10, batch 1000": ((1000, 500), 1000),
+# name: (hidden widths, batch size, devices it is measured on)
+NETWORKS: dict[str, tuple[tuple[int, ...], int, tuple[str, ...]]] = {
+    "784-32-32-10, batch 200": ((32, 32), 200, ("cpu", "cuda")),
+    "784-64-64-64-10, batch 128": ((64, 64, 64), 128, ("cpu", "cuda")),
+    "784-512-512-10, batch 128": ((512, 512), 128, ("cpu",)),
+    "784-1000-500-10, batch 1000": ((1000, 500), 1000, ("cpu", "cuda")),
+    "784-2500-2000-1500-1000-500-10, batch 1000": ((2500, 2000, 1500, 1000, 500), 1000, ("cuda",)),
 }
+
+
+def networks_of(device: str) -> list[str]:
+    """Return the names of the networks that are measured on a device."""
+    return [name for name, (_, _, devices) in NETWORKS.items() if device in devices]
 
 
 @dataclass
@@ -41,7 +48,7 @@ class Problem:
     @cached_property
     def recipe(self) -> Recipe:
         """The recipe of the network."""
-        hidden, batch_size = NETWORKS[self.network]
+        hidden, batch_size, _ = NETWORKS[self.network]
         return Recipe(hidden=hidden, batch_size=batch_size, lr=LEARNING_RATE, validation=0, epochs=1000, **PLAIN)
 
     @cached_property
@@ -63,3 +70,13 @@ class Problem:
         """Return the rows of each step of epoch 1, 2, ..., in the order of a run of the recipe."""
         order = epoch_order(self.recipe, self.plan, epoch)
         return [order[first : first + self.plan.batch_size] for first in range(0, len(order), self.plan.batch_size)]
+
+    def epoch_operations(self) -> int:
+        """Return the multiplications and additions of the matrix products of an epoch."""
+        return operations(self.widths, len(self.dataset.x_train))
+
+    def epoch_bytes(self) -> int:
+        """Return the fewest bytes that an epoch moves: each row read once, each parameter read and written a step."""
+        parameters = sum(n_in * n_out + n_out for n_in, n_out in pairwise(self.widths))
+        rows, columns = self.dataset.x_train.shape
+        return rows * columns + 2 * 4 * parameters * self.plan.steps_per_epoch

@@ -7,6 +7,9 @@ from typing import Any
 from benchmarks.competitors import REFERENCE
 from lagvis.data.messages import percent
 
+# device: (factor of seconds, its unit, decimals)
+UNITS = {"cpu": (1.0, "s", 3), "cuda": (1e3, "ms", 2)}
+
 
 def table_row(cells: list[str]) -> str:
     """Return one line of a table."""
@@ -18,17 +21,19 @@ def table_head(cells: list[str]) -> list[str]:
     return [table_row(cells), table_row(["---"] * len(cells)).replace(" ", "")]
 
 
-def training_table(network: str, device: str, result: dict[str, Any]) -> str:
+def training_table(network: str, device: str, result: dict[str, Any], reference: str) -> str:
     """Return the table of a network: median, spread, ratio to the reference, first epoch, test accuracy."""
-    reference = statistics.median(result["seconds"][REFERENCE[device]])
+    factor, unit, decimals = UNITS[device]
+    baseline = statistics.median(result["seconds"][reference])
     lines = table_head(
-        [network, "median s", "fastest", "slowest", f"/ {REFERENCE[device]}", "first epoch s", "accuracy"]
+        [network, f"median {unit}", "fastest", "slowest", f"/ {reference}", "rounds", "first epoch s", "accuracy"]
     )
     for name, times in result["seconds"].items():
         median, accuracy = statistics.median(times), result["accuracies"][name]
-        numbers = [f"{value:.3f}" for value in (median, min(times), max(times))]
+        numbers = [f"{factor * value:.{decimals}f}" for value in (median, min(times), max(times))]
         shown = "" if accuracy is None else percent(accuracy)
-        lines.append(table_row([name, *numbers, f"{median / reference:.2f}", f"{result['first'][name]:.2f}", shown]))
+        first = f"{result['first'][name]:.2f}"
+        lines.append(table_row([name, *numbers, f"{median / baseline:.2f}", str(len(times)), first, shown]))
     return "\n".join(lines + left_out(result))
 
 
@@ -38,8 +43,9 @@ def left_out(result: dict[str, Any]) -> list[str]:
 
 
 def summary_table(device: str, results: dict[str, dict[str, Any]]) -> str:
-    """Return the table of all networks: seconds an epoch, and the ratio to the reference in brackets."""
-    lines = table_head(["seconds an epoch of 60,000", *results])
+    """Return the table of all networks: the time of an epoch, and the ratio to the reference in brackets."""
+    factor, unit, decimals = UNITS[device]
+    lines = table_head([f"{unit} an epoch of 60,000", *results])
     for name in dict.fromkeys(name for result in results.values() for name in result["seconds"]):
         cells = []
         for result in results.values():
@@ -47,8 +53,15 @@ def summary_table(device: str, results: dict[str, dict[str, Any]]) -> str:
                 cells.append("left out")
                 continue
             median = statistics.median(result["seconds"][name])
-            cells.append(f"{median:.3f} ({median / statistics.median(result['seconds'][REFERENCE[device]]):.2f})")
+            shown = f"{factor * median:.{decimals}f}"
+            if REFERENCE[device] in result["seconds"]:
+                shown += f" ({median / statistics.median(result['seconds'][REFERENCE[device]]):.2f})"
+            cells.append(shown)
         lines.append(table_row([name, *cells]))
+    for key, label in (("operations", "10^9 operations of products"), ("bytes", "10^6 bytes at least")):
+        if all(key in result for result in results.values()):
+            scale = {"operations": 1e9, "bytes": 1e6}[key]
+            lines.append(table_row([label, *(f"{result[key] / scale:,.0f}" for result in results.values())]))
     return "\n".join(lines)
 
 

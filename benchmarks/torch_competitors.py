@@ -1,18 +1,23 @@
-"""PyTorch: a hand-written step, the same compiled, and a training loop as in its tutorials."""
+"""PyTorch: a hand-written step, the same under CUDA graphs or compiled, and a training loop as in its tutorials."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from benchmarks.problem import LEARNING_RATE, Batches, Problem
 
+MAX_STEPS_PER_GRAPH = 50
+
 
 class TorchEager:
-    """A hand-written step: autograd, and an update in place."""
+    """A hand-written step: autograd, and one update in place of all parameters."""
 
     def __init__(self, problem: Problem) -> None:
         import torch
 
+        torch.set_float32_matmul_precision("highest")  # no TF32
         self.torch, self.problem = torch, problem
         self.x = torch.tensor(problem.dataset.x_train, device=problem.device)
         self.y = torch.tensor(problem.dataset.y_train.astype(np.int64), device=problem.device)
@@ -20,6 +25,8 @@ class TorchEager:
             tuple(torch.tensor(layer[name], device=problem.device, requires_grad=True) for name in ("W", "b"))
             for layer in problem.weights()
         ]
+        self.parameters = [parameter for layer in self.layers for parameter in layer]
+        self.total = torch.zeros((), device=problem.device)
 
     def loss(self, index: Any) -> Any:
         """Return the mean loss of a batch."""
@@ -30,20 +37,85 @@ class TorchEager:
         w, b = self.layers[-1]
         return torch.nn.functional.cross_entropy(torch.addmm(b, a, w), self.y.index_select(0, index))
 
+    def step(self, index: Any) -> None:
+        """Train on the rows of a batch, and add their losses to the total, on the device."""
+        loss = self.loss(index)
+        grads = self.torch.autograd.grad(loss, self.parameters)
+        with self.torch.no_grad():
+            self.torch._foreach_add_(self.parameters, grads, alpha=-LEARNING_RATE)
+            self.total.add_(loss.detach(), alpha=len(index))
+
     def epoch(self, batches: Batches) -> float | None:
-        torch, total = self.torch, 0.0
-        for rows in batches:
-            loss = self.loss(torch.from_numpy(rows).to(self.problem.device, non_blocking=True))
-            loss.backward()
-            with torch.no_grad():
-                for parameter in (p for layer in self.layers for p in layer):
-                    parameter.sub_(parameter.grad, alpha=LEARNING_RATE)
-                    parameter.grad = None
-            total += loss.detach() * len(rows)
-        return float(total) / len(self.y)
+        self.total.zero_()
+        order = self.torch.from_numpy(np.concatenate(batches)).to(self.problem.device)
+        for index in order.split(len(batches[0])):
+            self.step(index)
+        return float(self.total) / len(self.y)  # the only synchronisation
+
+    def product(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Return a @ b as the step computes it."""
+        device = self.problem.device
+        return (self.torch.tensor(a, device=device) @ self.torch.tensor(b, device=device)).cpu().numpy()
 
     def weights(self) -> list[tuple[np.ndarray, np.ndarray]]:
         return [(w.detach().cpu().numpy(), b.detach().cpu().numpy()) for w, b in self.layers]
+
+
+class TorchGraph(TorchEager):
+    """The same step under CUDA graphs: K steps a graph, which read their rows from a static buffer (K, B).
+
+    On the CPU, where there are no graphs, the steps are computed from the same buffers, call by call.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        full, tail = problem.plan.full_batches, problem.plan.tail
+        steps = next(k for k in range(min(full, MAX_STEPS_PER_GRAPH), 0, -1) if full % k == 0)
+        self.rows = self.torch.zeros((steps, problem.plan.batch_size), dtype=self.torch.int32, device=problem.device)
+        self.replay = self.make_replay(self.rows)
+        if tail:
+            self.tail_rows = self.torch.zeros((1, tail), dtype=self.torch.int32, device=problem.device)
+            self.replay_tail = self.make_replay(self.tail_rows)
+
+    def steps(self, rows: Any) -> None:
+        """Take one step for each row of indices (K, B)."""
+        for index in rows:
+            self.step(index)
+
+    def make_replay(self, rows: Any) -> Callable[[], Any]:
+        """Return a function that takes the steps of a static buffer with the rows that it then holds."""
+        if self.problem.device == "cpu":
+            return partial(self.steps, rows)
+        return self.capture(partial(self.steps, rows))
+
+    def capture(self, steps: Callable[[], None]) -> Callable[[], Any]:
+        """Capture steps in a CUDA graph, after a warm-up whose changes are undone; return its replay."""
+        torch = self.torch
+        before = [parameter.detach().clone() for parameter in self.parameters]
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            steps()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            steps()
+        with torch.no_grad():
+            torch._foreach_copy_(self.parameters, before)
+        torch.cuda.synchronize()
+        return graph.replay
+
+    def epoch(self, batches: Batches) -> float | None:
+        self.total.zero_()
+        order = self.torch.from_numpy(np.concatenate(batches)).to(self.problem.device)
+        full = self.problem.plan.full_batches * self.problem.plan.batch_size
+        for rows in order[:full].view(-1, *self.rows.shape):
+            self.rows.copy_(rows)
+            self.replay()
+        if full < len(order):
+            self.tail_rows.copy_(order[full:].view(1, -1))
+            self.replay_tail()
+        return float(self.total) / len(self.y)  # the only synchronisation
 
 
 class TorchCompile(TorchEager):

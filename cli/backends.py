@@ -1,6 +1,7 @@
 """Command `backends`: test every array library and device; print which cannot compute, why, and how to fix it."""
 
 from lagvis.backends.backend import self_test
+from lagvis.backends.precision import precision_notices
 from lagvis.backends.registry import BACKENDS, load, select
 from lagvis.cli import options
 from lagvis.cli.errors import print_result
@@ -33,8 +34,13 @@ def main(argv: list[str] | None = None) -> int:
             except DeviceError as error:
                 report(name, device, f"cannot run: {error.reason}", f"to fix it: {error.remedy}")
             else:
-                versions = ", ".join(f"{what} {version}" for what, version in backend.versions().items())
-                report(name, device, f"computes{'' if backend.compiled else ' in the plain loop'} ({versions})")
+                facts = backend.versions()
+                if backend.float32_products:
+                    facts["float32 products"] = backend.float32_products
+                shown = ", ".join(f"{what} {fact}" for what, fact in facts.items())
+                loop = "" if backend.compiled else " in the plain loop"
+                notices = precision_notices(name, device, backend.float32_products)
+                report(name, device, f"computes{loop} ({shown})", *notices)
     chosen = select("auto")
     print_result(f"\n--device auto selects {chosen.name} on {chosen.device}.")
     return 0

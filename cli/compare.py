@@ -3,9 +3,10 @@
 from contextlib import ExitStack
 
 from lagvis.backends.backend import Backend
+from lagvis.backends.cuda import fitting_extra
 from lagvis.backends.registry import BACKENDS, select
 from lagvis.cli import options
-from lagvis.cli.errors import print_result
+from lagvis.cli.errors import print_result, print_stderr
 from lagvis.data.datasets import load_dataset
 from lagvis.errors import DeviceError, RecipeError
 from lagvis.inference.comparison import compare
@@ -25,7 +26,7 @@ def make_parser() -> options.Parser:
     parser.add_argument("--backends", metavar="A,B,..", help=f"of {','.join(BACKENDS)} (default: all that can run)")
     parser.add_argument("--steps", type=int, default=10, metavar="N", help="steps to take (default: 10)")
     parser.add_argument(
-        "--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help="where each backend computes (default: auto)"
+        "--device", default="auto", metavar=options.DEVICES, help="where each backend computes (default: auto)"
     )
     parser.add_argument("--no-compile", action="store_true", help="the plain loop everywhere (default: compile)")
     options.add_recipe_flags(parser)
@@ -51,7 +52,7 @@ def open_backends(names: str | None, device: str, dtype: str, compiled: bool) ->
         raise DeviceError(
             f"a comparison needs two array libraries, and only numpy can run here "
             f"({'; '.join(missing) or 'no other was named'})",
-            'pip install -e ".[jax]" (or torch, cuda13)',
+            f'pip install -e ".[jax]" (or torch, {fitting_extra()})',
         )
     return opened
 
@@ -63,6 +64,8 @@ def main(argv: list[str] | None = None) -> int:
         raise RecipeError(f"--steps is {flags.steps}; expected a whole number from 1")
     recipe = options.resolve_recipe(flags)
     opened = open_backends(flags.backends, flags.device, recipe.dtype, not flags.no_compile)
+    for notice in dict.fromkeys(notice for backend in opened for notice in backend.notices):
+        print_stderr(notice)
     dataset = load_dataset(
         recipe.data, regression=recipe.regression, label=recipe.label, feature_type=recipe.feature_type
     )

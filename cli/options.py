@@ -22,6 +22,9 @@ EXIT_CODES = """exit codes:
   3 data                          or export file"""
 
 
+DEVICES = "auto|cpu|cuda|cuda:N|mps|xpu|xpu:N"
+
+
 class HelpFormatter(argparse.HelpFormatter):
     """Wrap the description, but keep the line breaks of a text that has them."""
 
@@ -119,14 +122,15 @@ def add_device_flags(parser: Parser) -> None:
     parser.add_argument(
         "--device",
         default="auto",
-        metavar="auto|cpu|cuda|cuda:N",
-        help="device to compute on (default: auto, a GPU if one can be used)",
+        metavar=DEVICES,
+        help="device to compute on; mps (Apple) and xpu (Intel) are for PyTorch (default: auto, a GPU if one can be "
+        "used)",
     )
     parser.add_argument(
         "--backend",
         default=None,
         choices=list(BACKENDS),
-        help="array library to compute with (default: numpy on cpu, cupy on cuda)",
+        help="array library to compute with (default: numpy on cpu, cupy on cuda, else torch)",
     )
     parser.add_argument(
         "--no-compile",
@@ -200,8 +204,9 @@ def add_output_flags(parser: Parser) -> None:
 
 
 def select_backend(flags: argparse.Namespace, dtype: str) -> Backend:
-    """Open the backend that the options ask for; report on stderr if `auto` found no usable GPU."""
+    """Open the backend that the options ask for; report on stderr why `auto` uses no GPU, and lower precision."""
     backend = select(flags.device, flags.backend, dtype, not flags.no_compile)
-    if backend.fallback and not getattr(flags, "quiet", False):
-        print_stderr(backend.fallback)
+    if not getattr(flags, "quiet", False):
+        for sentence in [*filter(None, [backend.fallback]), *backend.notices]:
+            print_stderr(sentence)
     return backend

@@ -94,13 +94,14 @@ def reopen_run(flags: argparse.Namespace, every: CheckpointInterval) -> RunFolde
         raise RecipeError("--resume continues a run with its own settings; leave out --name, --recipe and --init-from")
     folder = RunFolder.reopen(find_run(flags.resume, flags.runs_dir), every)
     previous = folder.previous_environment
+    name, kind = previous.get("backend"), flags.device.partition(":")[0]
     if (
         flags.backend is None
-        and previous.get("backend") in BACKENDS
-        and (flags.device == "auto" or previous.get("backend") in ("torch", "jax"))
+        and name in BACKENDS
+        and (kind == "auto" or (name in ("torch", "jax") and kind in BACKENDS[name][2]))
     ):
-        flags.backend = previous.get("backend")
-    if flags.device == "auto" and flags.backend == previous.get("backend"):
+        flags.backend = name
+    if flags.device == "auto" and flags.backend == name:
         flags.device = previous.get("device", "auto")
     flags.no_compile = flags.no_compile or previous.get("compiled") is False
     flags.threads = previous.get("threads") if flags.threads is None else flags.threads
@@ -137,11 +138,15 @@ def prepare_run(
     strict = resumed is not None or options.is_explicit(flags, "validation")
     plan = make_plan(recipe, dataset, strict_validation=strict, threads=flags.threads)
     recipe = replace(recipe, validation=len(plan.validation_rows))
-    memory = estimate_memory(recipe, dataset, plan, on_host=backend.device == "cpu", backend=backend.name).check()
+    memory = estimate_memory(
+        recipe, dataset, plan, on_host=backend.device in ("cpu", "mps"), backend=backend.name
+    ).check()
     environment = describe_environment(recipe, dataset, plan, backend, version=__version__, command=flags.command)
     model = Model.of(recipe, dataset, plan.training_rows)
     start = init_from(network.checkpoint, model, recipe) if network else None
-    notices = plan.notices if flags.quiet else (*plan.notices, memory.notice(), shared_rows_notice(dataset))
+    notices = (card_notice(environment), *plan.notices)
+    if not flags.quiet:
+        notices += (memory.notice(), shared_rows_notice(dataset))
     environment |= {"init_from": describe_init_from(network.path) if network else None, "resumed": []}
     if resumed:
         previous = resumed.previous_environment
@@ -153,6 +158,13 @@ def prepare_run(
     return RunSetup(
         recipe, backend, dataset, plan, start.model if start else model, start, memory, environment, notices
     )
+
+
+def card_notice(environment: dict[str, Any]) -> str:
+    """Return the line that names the card of a run by model and UUID; an empty string for a run on the CPU."""
+    if "gpu uuid" not in environment:
+        return ""
+    return f"{environment['device']} is {environment['gpu']} ({environment['gpu uuid']})."
 
 
 def load_run_data(recipe: Recipe, resumed: RunFolder) -> Dataset:

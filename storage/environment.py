@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lagvis.backends.backend import Backend
+from lagvis.backends.precision import overrides_in_force
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import locate
 from lagvis.training.plan import Plan
@@ -19,7 +20,8 @@ def describe_environment(
 ) -> dict[str, Any]:
     """Return the content of environment.json: versions, device and its settings, command line, digests of the data.
 
-    `version` is the version of Lagvis; `command` is the program and its arguments.
+    `version` is the version of Lagvis; `command` is the program and its arguments. "float32_products" is how precise
+    they are on the device, "overrides" the environment variables that can change results.
     """
     return {
         "lagvis": version,
@@ -32,6 +34,8 @@ def describe_environment(
         "steps_per_call": plan.steps_per_call,
         "threads": plan.threads if backend.sets_threads else None,
         **backend.versions(),
+        "float32_products": backend.float32_products,
+        "overrides": overrides_in_force(backend.name, backend.device),
         "command": command,
         "seed": recipe.seed,
         "data": str(locate(recipe.data)),

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from lagvis.backends.cuda import CARD_VARIABLES
 from lagvis.data.dataset import Dataset
 from lagvis.errors import CheckpointError, DataError, RecipeError
 from lagvis.network.initializers import zero_optimizer_state
@@ -19,8 +20,9 @@ from lagvis.tree import tree_map
 # (The path of the data can change; `check_data` compares their content.)
 CHANGEABLE = ("data", "epochs", "lr", "momentum", "nesterov", "schedule", "warmup", "label_smoothing")
 
-# Entries of environment.json on which the numbers do not depend, or which are checked on their own.
-IGNORED_KEYS = ("lagvis", "command", "seed", "data", "sha256", "init_from", "resumed")
+# Entries of environment.json on which the numbers do not depend, or which are checked on their own. (The variables that
+# number the cards are in it for people; the card itself is compared by its UUID.)
+IGNORED_KEYS = ("lagvis", "command", "seed", "data", "sha256", "init_from", "resumed", *CARD_VARIABLES)
 
 # Fields of a model that describe its training data; a network can start training on data where they differ.
 DATA_FIELDS = ("shape", "feature_names", "label_names", "mnist_style", "background")
@@ -137,7 +139,10 @@ def resume_message(
     moved = changed_environment(old_environment, environment)
     if moved:
         changes = ", ".join(f"{key} {before} -> {after}" for key, (before, after) in moved.items())
-        parts.append(f"{changes}: the bytes will differ from those of an unbroken run")
+        effect = "the bytes will differ from those of an unbroken run"
+        if moved.keys() == {"gpu uuid"}:
+            effect = "another card of the same model"
+        parts.append(f"{changes}: {effect}")
     return "; ".join(parts) + "."
 
 

@@ -1,7 +1,6 @@
 """Tests of the CuPy backend without a GPU: its probe, its calls on a fake module, and the names that the step uses."""
 
 import contextlib
-import ctypes
 import inspect
 import sys
 import types
@@ -11,7 +10,7 @@ import array_api_compat.numpy as numpy_namespace
 import numpy as np
 import pytest
 
-from lagvis.backends import cuda, cupy_backend
+from lagvis.backends import cupy_backend
 from lagvis.errors import DeviceError
 from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.losses import LOSSES, cross_entropy
@@ -19,6 +18,7 @@ from lagvis.network.optimizers import sgd
 from lagvis.network.step import make_evaluation, make_step
 from lagvis.tree import tree_map
 from tests.conftest import skip_or_fail
+from tests.fake_cuda import GTX_1080, H100, FakeDriver, install_driver
 from tests.network.problems import data_of, loss_for, problem
 from tests.network.test_step import host_state
 
@@ -57,8 +57,8 @@ def stub(monkeypatch, *, driver=13000, runtime=13020, count=1, nvrtc=None, cubla
         ({"driver": 0}, 0, "no NVIDIA driver was found", "580 or newer"),
         ({"driver": 12040}, 0, "supports CUDA 12.4, the installed CuPy needs CUDA 13", "cuda12"),
         ({"count": RuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")}, 0, "NoDevice", "nvidia-smi"),
-        ({"count": 0}, 0, "sees 0 devices, so there is no cuda:0", "nvidia-smi"),
-        ({"count": 2}, 9, "sees 2 devices, so there is no cuda:9", "--device cuda:1"),
+        ({"count": 0}, 0, "sees 0 CUDA devices, so there is no cuda:0", "nvidia-smi"),
+        ({"count": 2}, 9, "sees 2 CUDA devices, so there is no cuda:9", "--device cuda:1"),
         ({"nvrtc": RuntimeError('Failure finding "libnvrtc.so.13"')}, 0, "no CUDA compiler", "cuda13"),
         ({"runtime": 12090, "nvrtc": RuntimeError("gone")}, 0, "no CUDA compiler", "cuda12"),
         ({"cublas": False}, 0, "no cuBLAS", "cuda13"),
@@ -84,20 +84,17 @@ def test_probe_hidden_devices_names_the_variable(monkeypatch, value):
 
 
 @pytest.mark.parametrize(
-    ("driver", "reason", "extra"),
+    ("driver", "card", "reason", "extra"),
     [
-        (None, "no NVIDIA driver was found either", "cuda13"),
-        (12080, "CuPy is not installed", "cuda12"),
-        (13010, "CuPy is not installed", "cuda13"),
+        (None, None, "no NVIDIA driver was found either", "cuda13"),
+        (12080, H100, "CuPy is not installed", "cuda12"),
+        (13010, H100, "CuPy is not installed", "cuda13"),
+        (13010, GTX_1080, "CuPy is not installed", "cuda12"),
     ],
 )
-def test_import_cupy_missing_proposes_extra_for_the_driver(monkeypatch, driver, reason, extra):
+def test_import_cupy_missing_proposes_extra_for_driver_and_card(monkeypatch, driver, card, reason, extra):
     monkeypatch.setitem(sys.modules, "cupy", None)
-    monkeypatch.setattr(cupy_backend, "driver_version", lambda: driver)
-
-    def absent(name, *args):
-        raise ModuleNotFoundError("No module named 'cupy'", name="cupy")
-
+    install_driver(monkeypatch, driver and FakeDriver(card, version=driver))
     monkeypatch.setattr("builtins.__import__", hide("cupy"))
     with pytest.raises(DeviceError, match=reason) as caught:
         cupy_backend.import_cupy()
@@ -152,7 +149,7 @@ def test_import_cupy_two_wheels_names_both_and_one_command(monkeypatch, tmp_path
         folder.mkdir()
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 13.0\n")
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    monkeypatch.setattr(cupy_backend, "driver_version", lambda: 12080)
+    install_driver(monkeypatch, FakeDriver(H100, version=12080))
     importing(monkeypatch, answer)
     with pytest.raises(DeviceError, match="over each other, cupy-cuda12x and cupy-cuda13x") as caught:
         cupy_backend.import_cupy()
@@ -171,37 +168,6 @@ def test_import_cupy_unwritable_cache_names_the_variable(monkeypatch, value, fol
         cupy_backend.import_cupy()
     assert repr(folder) in caught.value.reason
     assert "set CUPY_CACHE_DIR" in caught.value.remedy
-
-
-@pytest.mark.parametrize("writable", [True, False])
-def test_open_backend_read_only_cache_names_the_variable(monkeypatch, tmp_path, writable):
-    monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path if writable else tmp_path / "gone"))
-    monkeypatch.setattr(cupy_backend, "import_cupy", FakeCupy)
-    monkeypatch.setattr(cupy_backend, "probe", lambda cupy, ordinal: None)
-    monkeypatch.setitem(sys.modules, "array_api_compat.cupy", types.ModuleType("no functions"))
-    with pytest.raises(DeviceError, match="it does not compute") as caught:
-        cupy_backend.open_backend("cuda:0", "float32", True)
-    assert ("CUPY_CACHE_DIR" in caught.value.remedy) != writable
-
-
-def test_driver_version_needs_no_array_library(monkeypatch):
-    def driver(status):
-        def fake_function(pointer):
-            pointer._obj.value = 12080
-            return status
-
-        return lambda name: types.SimpleNamespace(cuDriverGetVersion=fake_function)
-
-    monkeypatch.setattr(ctypes, "CDLL", driver(0))
-    assert cuda.driver_version() == 12080
-    monkeypatch.setattr(ctypes, "CDLL", driver(100))
-    assert cuda.driver_version() is None
-
-    def no_library(name):
-        raise OSError(name)
-
-    monkeypatch.setattr(ctypes, "CDLL", no_library)
-    assert cuda.driver_version() is None
 
 
 class FakeCupy:
@@ -228,12 +194,7 @@ class FakeCupy:
             def synchronize(self):
                 stand_in.synchronized.append(self)
 
-        properties = {"name": b"a fake GPU"}
-        runtime = types.SimpleNamespace(
-            getDeviceProperties=lambda ordinal: properties,
-            runtimeGetVersion=lambda: 13020,
-            driverGetVersion=lambda: 13000,
-        )
+        runtime = types.SimpleNamespace(runtimeGetVersion=lambda: 13020)
         device = lambda ordinal: contextlib.nullcontext()  # noqa: E731
         self.cuda = types.SimpleNamespace(Stream=Stream, Device=device, runtime=runtime)
 
@@ -246,7 +207,8 @@ class FakeCupy:
         return np.array(array)
 
 
-def test_cupy_backend_uses_one_stream_of_its_own():
+def test_cupy_backend_uses_one_stream_of_its_own(monkeypatch):
+    install_driver(monkeypatch, FakeDriver(GTX_1080, H100))
     stand_in = FakeCupy()
     backend = cupy_backend.CupyBackend(stand_in, numpy_namespace, 1, "float64")
     optimizer = sgd(momentum=0.9)
@@ -264,7 +226,7 @@ def test_cupy_backend_uses_one_stream_of_its_own():
     assert len(set(stand_in.streams)) == 1
     assert stand_in.streams[0] is not None
     assert backend.device == "cuda:1"
-    assert backend.versions()["gpu"] == "a fake GPU"
+    assert backend.versions()["gpu"] == H100.name
     backend.synchronize()
     assert stand_in.synchronized == stand_in.streams[:1]
 

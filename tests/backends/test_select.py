@@ -41,7 +41,9 @@ def library(monkeypatch, name, *, devices=("cpu",), error=None, broken=()):
 MISSING = DeviceError("CuPy is not installed", "install it")
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:-1", "CPU", "cuda:1.5", "", "auto:0"])
+@pytest.mark.parametrize(
+    "device", ["gpu", "cuda:", "cuda:-1", "CPU", "cuda:1.5", "", "auto:0", "mps:0", "xpu:", "rocm"]
+)
 def test_select_unknown_device_raises_usage_error(device):
     with pytest.raises(DeviceUsageError, match="there is no device") as caught:
         select(device)
@@ -54,6 +56,70 @@ def test_select_unknown_device_raises_usage_error(device):
 def test_select_backend_without_that_device_raises_usage_error(device, backend):
     with pytest.raises(DeviceUsageError):
         select(device, backend)
+
+
+@pytest.mark.parametrize("device", ["mps", "xpu", "xpu:1"])
+@pytest.mark.parametrize("backend", ["numpy", "cupy", "jax"])
+def test_select_other_gpus_with_another_library_names_torch(device, backend):
+    kind = device.partition(":")[0]
+    with pytest.raises(DeviceUsageError, match=f"has no device {kind}; for {kind}, use --backend torch"):
+        select(device, backend)
+
+
+@pytest.mark.parametrize(("device", "opened"), [("mps", "mps"), ("xpu", "xpu:0"), ("xpu:1", "xpu:1")])
+def test_select_other_gpus_without_backend_is_torch(monkeypatch, device, opened):
+    library(monkeypatch, "torch", devices=("xpu:0", "xpu:1", "mps", "cpu"))
+    chosen = select(device)
+    assert (chosen.device, chosen.fallback, chosen.notices) == (opened, None, [])
+
+
+def test_select_auto_without_backend_takes_no_other_gpu(monkeypatch):
+    library(monkeypatch, "cupy", error=MISSING)
+    library(monkeypatch, "torch", devices=("xpu:0", "mps", "cpu"))
+    assert select("auto").name == select("cpu").name == "numpy"
+
+
+@pytest.mark.parametrize("backend", [None, "torch"])
+def test_select_mps_in_float64_raises_usage_error(backend):
+    with pytest.raises(DeviceUsageError, match="mps has no float64; expected --dtype float32"):
+        select("mps", backend, "float64")
+
+
+def test_select_auto_on_a_mac_names_mps(monkeypatch):
+    library(monkeypatch, "cupy", error=MISSING)
+    monkeypatch.setattr(registry.sys, "platform", "darwin")
+    monkeypatch.setattr(registry.platform, "machine", lambda: "arm64")
+    assert select("auto").fallback.endswith("On an Apple GPU, --device mps computes with PyTorch.")
+
+
+def test_select_reports_variables_and_rounding_once(monkeypatch):
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    library(monkeypatch, "cupy", devices=("cuda:0",))
+    monkeypatch.setattr(FakeGpu, "name", "cupy")
+    for device in ("auto", "cuda"):
+        (notice,) = select(device).notices
+        assert notice.startswith("NVIDIA_TF32_OVERRIDE is set to '1', so cuBLAS may round")
+
+
+def test_select_import_that_raises_value_error_names_the_variables(monkeypatch, tmp_path):
+    (tmp_path / "refusing.py").write_text("raise ValueError('Invalid value for JAX flag')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(BACKENDS, "jax", ("refusing", "JAX", ("cpu",)))
+    monkeypatch.setenv("JAX_DEFAULT_MATMUL_PRECISION", "garbage")
+    with pytest.raises(DeviceError, match="JAX cannot be imported") as caught:
+        select("cpu", "jax")
+    assert "unset or correct" in caught.value.remedy
+    assert "JAX_DEFAULT_MATMUL_PRECISION" in caught.value.remedy
+
+
+def test_select_cuda_with_an_amd_driver_names_torch(monkeypatch, tmp_path):
+    library(monkeypatch, "cupy", error=MISSING)
+    library(monkeypatch, "torch", devices=("cuda:0", "cpu"))
+    library(monkeypatch, "jax", devices=("cpu",))
+    monkeypatch.setattr(registry, "driver_version", lambda: None)
+    monkeypatch.setattr(registry, "AMD_DRIVER", str(tmp_path))
+    with pytest.raises(DeviceError, match="--backend torch can use the GPU already"):
+        select("cuda")
 
 
 def test_select_unknown_dtype_raises_usage_error():

@@ -1,19 +1,27 @@
 import importlib.util
+import json
 import multiprocessing
+import os
+import threading
+import time
 
 import numpy as np
 import pytest
 
-from benchmarks.__main__ import LOSS_TOLERANCE, check
-from benchmarks.competitors import COMPETITORS, accuracy_of
+from benchmarks.__main__ import LOSS_TOLERANCE, MAX_PRODUCT_ERROR, Benchmark, check, main
+from benchmarks.competitors import COMPETITORS, accuracy_of, names_of
 from benchmarks.costs import checkpoint_cost, evaluation_speed, measure_epoch, peak_memory, startup_seconds
-from benchmarks.measure import ProcessEndedError, ask
-from benchmarks.problem import LEARNING_RATE, PLAIN, Problem
+from benchmarks.measure import Competition, Failure, HangError, NoAnswerError, ask, product_error, serve
+from benchmarks.problem import LEARNING_RATE, PLAIN, Problem, networks_of
 from benchmarks.tables import costs_tables, summary_table, training_table
+from benchmarks.torch_competitors import TorchGraph
 from lagvis.training.recipe import Recipe
 from tests.conftest import skip_or_fail
 
 NETWORK = "784-32-32-10, batch 200"
+ON_THE_CPU = [name for name, (_, devices) in COMPETITORS.items() if "cpu" in devices]
+# measured on a GPU alone; on the CPU they compute the same
+ALSO_ON_THE_CPU = ["lagvis torch, an epoch a call", "lagvis jax, an epoch a call", "PyTorch CUDA graph"]
 LIBRARY = {"lagvis torch": "torch", "lagvis jax": "jax", "JAX jit a step": "jax", "JAX jit + scan": "jax"}
 SMALL = Recipe(hidden=(8,), batch_size=100, validation=0, epochs=1000, lr=LEARNING_RATE, **PLAIN)
 
@@ -24,14 +32,14 @@ def problem():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name, (_, devices) in COMPETITORS.items() if "cpu" in devices])
+@pytest.mark.parametrize("name", ON_THE_CPU + ALSO_ON_THE_CPU)
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")  # the defaults of Keras
 def test_competitor_one_epoch_gives_the_loss_and_accuracy_of_lagvis(problem, name):
     if name == "torch.compile":
         pytest.skip("it compiles for half a minute, and wants a C++ compiler; python -m benchmarks checks it")
     if name == "Keras 3 on JAX" and importlib.util.find_spec("keras") is None:
         pytest.skip("Keras is not installed (extra bench)")
-    library = LIBRARY.get(name, "torch" if name.startswith("PyTorch") else "numpy")
+    library = LIBRARY.get(name.partition(",")[0], "torch" if name.startswith("PyTorch") else "numpy")
     try:
         competitor = COMPETITORS[name][0](problem)
     except Exception as error:
@@ -39,6 +47,8 @@ def test_competitor_one_epoch_gives_the_loss_and_accuracy_of_lagvis(problem, nam
     reference = COMPETITORS["lagvis numpy"][0](problem)
     loss, expected = competitor.epoch(problem.batches(1)), reference.epoch(problem.batches(1))
     accuracy = accuracy_of(reference.weights(), problem)
+    error = product_error(competitor)
+    assert error is None or error < MAX_PRODUCT_ERROR
     if loss is not None:
         assert loss == pytest.approx(expected, rel=LOSS_TOLERANCE)
         assert accuracy_of(competitor.weights(), problem) == pytest.approx(accuracy, abs=2e-3)
@@ -65,8 +75,251 @@ def test_ask_process_that_ended_raises_with_its_exit_code(message):
     there.close()
     assert ask(here, process) is None
     process.join()
-    with pytest.raises(ProcessEndedError, match="ended with exit code 0"):
+    with pytest.raises(NoAnswerError, match="ended with exit code 0"):
         ask(here, process, message)
+
+
+def never_answer(pipe):
+    pipe.recv()
+    time.sleep(60)
+
+
+def test_ask_process_that_hangs_raises_after_its_time():
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=never_answer, args=(there,), daemon=True)
+    process.start()
+    with pytest.raises(HangError, match="no answer within 0 s"):
+        ask(here, process, "epoch", 0.1)
+    process.kill()
+    process.join()
+
+
+class FakeCompetition(Competition):
+    """Competitors whose processes are answered by a function of name and message, in this process."""
+
+    def __init__(self, names, device, answer):
+        super().__init__(names, device)
+        self.answer = answer
+        self.started = []
+
+    def start(self, name):
+        self.started.append(name)
+        self.processes[name] = (FakePipe(name, self.answer), FakeProcess())
+
+
+class FakePipe:
+    def __init__(self, name, answer):
+        self.name, self.answer, self.answers = name, answer, []
+
+    def send(self, message):
+        self.answers.append(self.answer(self.name, message))
+
+    def poll(self, seconds):
+        return self.answers[0] is not HANG
+
+    def recv(self):
+        return self.answers.pop(0)
+
+    def close(self):
+        pass
+
+
+class FakeProcess:
+    exitcode = None
+
+    def kill(self):
+        pass
+
+    def join(self, seconds=None):
+        pass
+
+
+HANG = object()
+
+
+def answer_of(name, message):
+    """Answer like a competitor; each takes a second more than the one before."""
+    if message == "epoch":
+        return (float(len(name)), 0.5)
+    return 0.9 if message == "finish" else 1e-7
+
+
+def test_competition_counts_rounds_after_the_warm_up_for_every_competitor():
+    competition = FakeCompetition(["a", "bb"], "cuda", answer_of)
+    competition.prepare("net", 10)
+    competition.warm_up(10)
+    result = competition.measure(4, 10)
+    assert result["seconds"] == {"a": [1.0] * 4, "bb": [2.0] * 4}
+    assert result["losses"] == {"a": 0.5, "bb": 0.5}
+    assert result["product errors"] == {"a": 1e-7, "bb": 1e-7}
+    assert result["left_out"] == {}
+
+
+def test_competition_without_time_left_counts_one_round():
+    competition = FakeCompetition(["a"], "cpu", answer_of)
+    competition.prepare("net", 1)
+    competition.warm_up(0.0)
+    assert competition.measure(100, 0.0)["seconds"] in ({}, {"a": [1.0]})
+
+
+def test_competition_failed_competitor_is_started_again_for_the_next_network():
+    def answer(name, message):
+        return Failure("RuntimeError: out of memory") if (name, message) == ("a", "epoch") else answer_of(name, message)
+
+    competition = FakeCompetition(["a", "bb"], "cpu", answer)
+    for network in ("net", "other net"):
+        competition.prepare(network)
+        competition.warm_up()
+        result = competition.measure(2)
+        assert list(result["seconds"]) == ["bb"]
+        assert result["left_out"] == {"a": "RuntimeError: out of memory"}
+    assert competition.started == ["a", "bb", "a"]
+
+
+def test_competition_hanging_competitor_is_left_out_of_all_networks():
+    def answer(name, message):
+        return HANG if (name, message) == ("a", "epoch") else answer_of(name, message)
+
+    competition = FakeCompetition(["a", "bb"], "cpu", answer)
+    for network in ("net", "other net"):
+        competition.prepare(network, 5)
+        competition.warm_up(5)
+        result = competition.measure(2, 5)
+        assert list(result["seconds"]) == ["bb"]
+        assert "no answer within" in result["left_out"]["a"]
+    assert competition.started == ["a", "bb"]
+
+
+def test_competition_removes_tf32_from_the_environment(monkeypatch):
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    monkeypatch.setenv("CUPY_TF32", "1")
+    Competition([], "cuda")
+    assert "NVIDIA_TF32_OVERRIDE" not in os.environ
+    assert "CUPY_TF32" not in os.environ
+
+
+def test_serve_sends_the_reason_why_a_competitor_cannot_run(monkeypatch):
+    class Broken:
+        def __init__(self, problem):
+            raise RuntimeError("no such device\nmore")
+
+    here, there = multiprocessing.Pipe()
+    monkeypatch.setitem(COMPETITORS, "broken", (Broken, ("cpu",)))
+    here.send(("network", NETWORK))
+    serve("broken", "cpu", there)
+    with pytest.raises(NoAnswerError, match=r"^RuntimeError: no such device$"):
+        ask(here, FakeProcess())
+
+
+def test_serve_trains_and_answers_until_the_pipe_is_closed(monkeypatch):
+    class Constant:
+        def __init__(self, problem):
+            self.problem = problem
+
+        def epoch(self, batches):
+            return float(len(batches))
+
+        def weights(self):
+            return None
+
+    here, there = multiprocessing.Pipe()
+    monkeypatch.setitem(COMPETITORS, "constant", (Constant, ("cpu",)))
+    for message in (("network", NETWORK), "epoch", "finish"):
+        here.send(message)
+    server = threading.Thread(target=serve, args=("constant", "cpu", there))
+    server.start()
+    assert ask(here, FakeProcess()) is None
+    seconds, loss = ask(here, FakeProcess())
+    assert seconds >= 0
+    assert loss == 300.0
+    assert ask(here, FakeProcess()) is None
+    here.close()
+    server.join(10)
+    assert not server.is_alive()
+
+
+def benchmark(monkeypatch, tmp_path, answer, *flags):
+    """Run the command with fake competitors; return the exit code and the JSON."""
+    monkeypatch.setattr("benchmarks.__main__.Competition", lambda names, device: FakeCompetition(names, device, answer))
+    monkeypatch.setattr("sys.argv", ["benchmarks", "--output", str(tmp_path), *flags])
+    code = main()
+    (path,) = tmp_path.glob("*.json")
+    return code, json.loads(path.read_text())
+
+
+def test_benchmarks_limited_time_writes_each_network_and_lists_what_was_left_out(monkeypatch, tmp_path, capsys):
+    code, record = benchmark(monkeypatch, tmp_path, answer_of, "--device", "cuda", "--seconds", "30", "--rounds", "2")
+    assert code == 0
+    assert list(record["results"]) == networks_of("cuda")
+    assert record["not reached"] == {}
+    assert set(record["results"][NETWORK]["seconds"]) == set(names_of("cuda", limited=True))
+    printed = capsys.readouterr().out
+    assert (
+        "Left out to save time: lagvis torch, lagvis jax, PyTorch tutorial, torch.compile, JAX jit a step." in printed
+    )
+    assert "| PyTorch CUDA graph | 18000.00 | 18000.00 | 18000.00 | 1.64 | 2 | 18.00 | 90.00% |" in printed
+
+
+def test_benchmarks_cut_keeps_the_networks_before_it(monkeypatch, tmp_path):
+    def answer(name, message):
+        if message == ("network", networks_of("cuda")[2]):
+            raise KeyboardInterrupt
+        return answer_of(name, message)
+
+    with pytest.raises(KeyboardInterrupt):
+        benchmark(monkeypatch, tmp_path, answer, "--device", "cuda", "--seconds", "30", "--rounds", "1")
+    (path,) = tmp_path.glob("*.json")
+    assert list(json.loads(path.read_text())["results"]) == networks_of("cuda")[:2]
+
+
+def test_benchmarks_time_over_lists_the_networks_as_not_reached(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(Benchmark, "left", lambda self: 60.0 if not self.record["results"] else 1.0)
+    code, record = benchmark(monkeypatch, tmp_path, answer_of, "--device", "cuda", "--seconds", "60", "--rounds", "1")
+    assert code == 0
+    assert list(record["not reached"]) == networks_of("cuda")[1:]
+    assert "Not reached: 784-1000-500-10, batch 1000 (1 s were left)." in capsys.readouterr().out
+
+
+def test_benchmarks_no_competitor_runs_exits_with_4(monkeypatch, tmp_path, capsys):
+    code, record = benchmark(
+        monkeypatch, tmp_path, lambda name, message: Failure("DeviceError: no GPU"), "--device", "cuda"
+    )
+    assert code == 4
+    assert record["results"] == {}
+    assert capsys.readouterr().err == "error: no competitor can run; lagvis cupy: DeviceError: no GPU\n"
+
+
+def test_benchmarks_reference_that_fails_is_replaced_and_is_an_error(monkeypatch, tmp_path, capsys):
+    def answer(name, message):
+        return Failure("DeviceError: no cuBLAS") if name == "lagvis cupy" else answer_of(name, message)
+
+    code, record = benchmark(monkeypatch, tmp_path, answer, "--device", "cuda", "--seconds", "30", "--rounds", "1")
+    assert code == 1
+    assert list(record["results"]) == networks_of("cuda")
+    printed = capsys.readouterr()
+    assert "error: 784-32-32-10, batch 200: lagvis cupy cannot run: DeviceError: no cuBLAS" in printed.err
+
+
+@pytest.mark.parametrize("flags", [("--seconds", "0"), ("--seconds", "nan"), ("--rounds", "0")])
+def test_benchmarks_invalid_flag_exits_with_2(monkeypatch, tmp_path, capsys, flags):
+    monkeypatch.setattr("sys.argv", ["benchmarks", "--output", str(tmp_path), *flags])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert flags[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("network", networks_of("cuda"))
+def test_torch_graph_takes_each_row_of_an_epoch_once(torch, network, monkeypatch):
+    problem = Problem(network)
+    competitor = TorchGraph.__new__(TorchGraph)
+    seen = []
+    monkeypatch.setattr(TorchGraph, "step", lambda self, index: seen.append(index.clone()))
+    TorchGraph.__init__(competitor, problem)
+    competitor.epoch(problem.batches(1))
+    assert [list(index) for index in seen] == [list(batch) for batch in problem.batches(1)]
+    assert problem.plan.full_batches % len(competitor.rows) == 0
 
 
 RESULT = {
@@ -74,6 +327,7 @@ RESULT = {
     "first": {"lagvis numpy": 0.25, "other library": 31.0},
     "losses": {"lagvis numpy": 0.5, "other library": 0.5},
     "accuracies": {"lagvis numpy": 0.93, "other library": 0.925},
+    "product errors": {"lagvis numpy": 1e-7, "other library": None},
     "left_out": {"other": "ModuleNotFoundError: no such library"},
 }
 
@@ -84,9 +338,21 @@ def test_check_other_loss_or_accuracy_is_a_fault():
     assert len(check(RESULT | {"accuracies": {"lagvis numpy": 0.93, "other library": 0.91}}, "lagvis numpy")) == 1
 
 
+def test_check_product_in_tf32_is_a_fault():
+    (fault,) = check(RESULT | {"product errors": {"lagvis numpy": 1e-7, "other library": 3e-4}}, "lagvis numpy")
+    assert fault == "other library has an error of 3.0e-04 in a product, which is not full float32"
+
+
+def test_check_accuracy_of_own_batches_waits_for_some_epochs():
+    result = RESULT | {"accuracies": {"lagvis numpy": 0.93, "other library": 0.91}, "losses": {}}
+    result["losses"] = {"lagvis numpy": 0.5, "other library": None}
+    assert len(check(result, "lagvis numpy")) == 1
+    assert check(result | {"seconds": {"lagvis numpy": [0.2], "other library": [0.4]}}, "lagvis numpy") == []
+
+
 def test_tables_show_medians_ratios_and_missing_competitors():
-    shown = training_table("net", "cpu", RESULT)
-    assert "| other library | 0.500 | 0.400 | 0.600 | 2.50 | 31.00 | 92.50% |" in shown
+    shown = training_table("net", "cpu", RESULT, "lagvis numpy")
+    assert "| other library | 0.500 | 0.400 | 0.600 | 2.50 | 3 | 31.00 | 92.50% |" in shown
     assert "Left out: other (ModuleNotFoundError: no such library)." in shown
     side_by_side = summary_table("cpu", {"net": RESULT, "other net": RESULT | {"seconds": {"lagvis numpy": [0.4]}}})
     assert "| lagvis numpy | 0.200 (1.00) | 0.400 (1.00) |" in side_by_side

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lagvis.cli import train
+from lagvis.cli import backends, compare, train
 from lagvis.cli.errors import run_cli
 from tests.cli.commands import ROOT, environment, hide_module, run_command, write_dataset
 from tests.cli.test_train import no_gpu
@@ -253,3 +253,43 @@ def test_train_without_cupy_needs_no_writable_home(tmp_path):
         "train", *QUICK[2:], "--data", data_file, cwd=tmp_path, HOME="/proc", **hide_module(tmp_path, "cupy")
     )
     assert trained.returncode == 0, trained.stderr
+
+
+OVERRIDE = (
+    "DNNL_DEFAULT_FPMATH_MODE is set to 'unknown', so oneDNN may round float32 products; unset it to prevent that."
+)
+
+
+def test_train_reports_and_records_a_variable_that_can_change_the_result(tmp_path, monkeypatch, capsys, torch):
+    monkeypatch.chdir(tmp_path)
+    write_dataset(tmp_path / "data.npz")
+    flags = [*QUICK, "--backend", "torch", "--data", "data.npz"]
+    assert run_cli(train.main, [*flags, "--name", "r", "--quiet"]) == 0
+    before = json.loads(Path("runs/r/environment.json").read_text(encoding="utf-8"))
+    assert (before["overrides"], before["float32_products"]) == ({}, "full")
+
+    monkeypatch.setenv("DNNL_DEFAULT_FPMATH_MODE", "unknown")  # oneDNN ignores this value
+    capsys.readouterr()
+    for quiet in ([], ["--quiet"]):
+        name = f"quiet{len(quiet)}"
+        assert run_cli(train.main, [*flags, "--name", name, *quiet]) == 0
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[:1] == ([] if quiet else [OVERRIDE])
+        environment = json.loads(Path(f"runs/{name}/environment.json").read_text(encoding="utf-8"))
+        assert environment["overrides"] == {"DNNL_DEFAULT_FPMATH_MODE": "unknown"}
+
+    assert run_cli(train.main, ["--resume", "r", "-e", "2", "--no-plots"]) == 0
+    sentence = "overrides {} -> {'DNNL_DEFAULT_FPMATH_MODE': 'unknown'}: the bytes will differ"
+    assert sentence in capsys.readouterr().err
+
+
+def test_backends_and_compare_report_a_variable_that_can_change_results(tmp_path, monkeypatch, capsys, torch):
+    monkeypatch.chdir(tmp_path)
+    write_dataset(tmp_path / "data.npz")
+    monkeypatch.setenv("DNNL_DEFAULT_FPMATH_MODE", "unknown")
+    assert run_cli(compare.main, ["--backends", "numpy,torch", "--device", "cpu", "--data", "data.npz"]) == 0
+    assert capsys.readouterr().err == f"{OVERRIDE}\n"
+    assert run_cli(backends.main, []) == 0
+    out = capsys.readouterr().out
+    assert OVERRIDE in out
+    assert "float32 products full" in out

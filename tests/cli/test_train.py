@@ -249,6 +249,8 @@ USAGE = [
     (["--device", "cuda", "--backend", "numpy"], "NumPy has no device cuda"),
     (["--device", "cpu", "--backend", "cupy"], "CuPy has no device cpu"),
     (["--device", "gpu"], "no device 'gpu'"),
+    (["--device", "mps", "--backend", "jax"], "JAX has no device mps; for mps, use --backend torch"),
+    (["--device", "mps", "--dtype", "float64"], "mps has no float64"),
     (["--backend", "tensorflow"], "tensorflow"),
     (["--name", "../x"], "--name"),
     (["--target-accuracy", "x"], "target-accuracy"),
