@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -74,21 +74,36 @@ class SpoilingBackend(ReadOnlyBackend):
 
 
 class CupyFunctions:
-    """Functions that CuPy has too, computed by NumPy; `calls` lists each (name, positional, by name)."""
+    """Functions that CuPy has too, computed by NumPy; `calls` lists each (name, positional, by name).
+
+    The `broken` functions write a wrong number into the memory that they are given.
+    """
 
     __name__ = "cupy"
 
-    def __init__(self) -> None:
+    def __init__(self, broken: Sequence[str] = ()) -> None:
         self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+        self.broken = broken
 
     def __getattr__(self, name: str) -> Any:
         member = getattr(np, name)
 
         def call(*arguments: Any, **options: Any) -> Any:
             self.calls.append((name, arguments, options))
-            return member(*arguments, **options)
+            result = member(*arguments, **options)
+            if name in self.broken:
+                out = options.get("out", arguments[0])
+                out[...] = np.logical_not(out) if out.dtype == bool else out + 1
+            return result
 
         return call
+
+
+def cupy_namespace() -> types.ModuleType:
+    """Return array_api_compat's namespace of NumPy with what differs in that of CuPy: it makes vecdot of products."""
+    namespace = types.ModuleType("cupy")
+    namespace.__dict__.update(vars(numpy_namespace) | {"vecdot": partial(vecdot, xp=numpy_namespace)})
+    return namespace
 
 
 class CupyStandInBackend(ReadOnlyBackend):
@@ -99,10 +114,7 @@ class CupyStandInBackend(ReadOnlyBackend):
     def __init__(self, dtype: str, compiled: bool = True) -> None:
         super().__init__(dtype)
         self.compiled = compiled
-        namespace = types.ModuleType("cupy")
-        # CuPy has no vecdot; array_api_compat makes it of other functions
-        namespace.__dict__.update(vars(numpy_namespace) | {"vecdot": partial(vecdot, xp=numpy_namespace)})
-        self.xp = RecordableNamespace(namespace)
+        self.xp = RecordableNamespace(cupy_namespace())
         self.functions = CupyFunctions()
 
     def asarray(self, host: np.ndarray) -> np.ndarray:

@@ -8,12 +8,9 @@ other call to the library.
 import operator
 from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lagvis.arrays import Namespace
-
-if TYPE_CHECKING:
-    from lagvis.backends.replay.recorder import Node, Recorder
 
 # Python's binary operators, and the function of the standard that each is.
 BINARY = {
@@ -46,13 +43,16 @@ class ArrayHandle:
     """Stands for an array in a recorded step: its operators are recorded, its value cannot be read.
 
     `a *= b` makes a new array, as in every library whose arrays cannot be written.
+
+    node      the recorder's entry of the array; `node.value` is an array of the same shape and dtype
+    recorder  has `call(name, function, arguments, options)`, which records a call and returns a handle of its result
     """
 
     __slots__ = ("node", "recorder")
     __array_ufunc__ = None  # NumPy leaves `array + handle` to the handle
     __hash__ = None  # type: ignore[assignment]  # == makes an array
 
-    def __init__(self, node: "Node", recorder: "Recorder") -> None:
+    def __init__(self, node: Any, recorder: Any) -> None:
         self.node, self.recorder = node, recorder
 
     @property
