@@ -112,10 +112,10 @@ def check_costs(context: Context, deadline: float, result: StageResult) -> None:
 
 
 STAGES = (
-    Stage("card", 30, check_card),
+    Stage("card", 40, check_card),
     Stage("tests", 90, check_tests),
     Stage("compare", 30, check_comparison),
     Stage("commands", 60, check_commands),
-    Stage("speed", 60, check_speed, share=2 / 3),
+    Stage("speed", 50, check_speed, share=2 / 3),
     Stage("costs", 30, check_costs, share=1.0),
 )

@@ -1,6 +1,5 @@
 """Signal handlers that conftest.py resets, and the collection of the tests without extras."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.commands import environment
 from tests.conftest import reset_ignored_signals
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,7 +70,7 @@ def test_collection_without_extras_and_plugins_finds_every_test(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *plugins, "tests"],
         check=False, cwd=ROOT, capture_output=True, text=True, timeout=120,
-        env=os.environ | {"PYTHONPATH": str(tmp_path), "LAGVIS_REQUIRE": ""},
+        env=environment(PYTHONPATH=str(tmp_path), LAGVIS_REQUIRE=""),
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:]
     assert "tests collected" in done.stdout.splitlines()[-1]
