@@ -148,6 +148,42 @@ def result_table(title: str, result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def summary(record: dict[str, Any]) -> str:
+    """Return the most important results as a short table, of what was measured."""
+
+    def result(name: str) -> dict[str, Any]:
+        found: dict[str, Any] = record["measurements"].get(name, {}).get("result", {})
+        return found
+
+    def rows_of(name: str) -> dict[str, dict[str, Any]]:
+        return {key: row for key, row in result(name).items() if isinstance(row, dict)}
+
+    lines: list[tuple[str, Any]] = []
+    for case, row in rows_of("step").items():
+        lines.append((f"us a step, plain loop / backend; {case}", (row["plain loop, device"], row["backend, device"])))
+        captured = rows_of("step, captured").get(case)
+        if captured:
+            lines.append((f"us a step / nodes, captured; {case}", (captured["us a step"], captured["nodes a step"])))
+            lines.append((f"captured equals the plain loop; {case}", captured["equal"]))
+        kernels = rows_of("step, kernels").get(case)
+        if kernels:
+            shown = (kernels["kernels a step"], kernels["share between kernels"])
+            lines.append((f"kernels a step / share of time between them; {case}", shown))
+    for form, row in rows_of("tiny kernels in a graph").items():
+        lines.append((f"us a node of a graph, {form}", row["us a node"]))
+    for name in ("products, cupy", "products, cublasLt", "products, cuTENSOR"):
+        errors = [row["error"] for row in rows_of(name).values()]
+        if errors:
+            lines.append((f"largest error of {name} (TF32: 3e-4)", max(errors)))
+    for name in ("capture test", "pool test", "ceilings"):
+        lines += [(key, value) for key, value in result(name).items() if not isinstance(value, dict | list | str)]
+    rows = [
+        table_row([name, " / ".join(map(cell, value)) if isinstance(value, tuple) else cell(value)])
+        for name, value in lines
+    ]
+    return "\n".join(table_head(["summary", ""]) + rows)
+
+
 def main() -> int:
     """Measure, print tables, write JSON; return 4 without a usable device, 1 if a measurement failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cuda_costs", description=__doc__.splitlines()[0])
@@ -189,6 +225,7 @@ def main() -> int:
     for with_torch in (False, True):
         workers.end(with_torch)
     failed = [name for name, done in record["measurements"].items() if "error" in done]
+    print(f"\n{summary(record)}")
     if record["not reached"]:
         print(f"\nNot reached: {', '.join(record['not reached'])}.")
     print(f"\n{len(record['measurements']) - len(failed)} of {len(MEASUREMENTS)} measurements. Written: {path}")

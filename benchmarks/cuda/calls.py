@@ -7,6 +7,7 @@ import numpy as np
 
 from benchmarks.cuda.cublas import capturable_products
 from benchmarks.cuda.device import Device, time_calls, time_in_graph
+from benchmarks.problem import Problem, networks_of
 from lagvis.backends.backend import first_line
 
 CALLS = 200
@@ -87,13 +88,21 @@ def measure_transfers(device: Device) -> dict[str, Any]:
 
 
 def measure_ceilings(device: Device) -> dict[str, Any]:
-    """Measure bytes a second (read and written) of a copy on the device, and operations a second of a large product."""
+    """Measure bytes a second (read and written) of a copy on the device, and operations a second of a large product.
+
+    From these follows the least time of an epoch of each network.
+    """
     cp = device.cupy
-    multiplied, copied = time_product(cp), time_copy(cp)
-    return {
-        "bytes a second": 2 * COPIED_BYTES / copied * 1e6,
-        "float32 operations a second": 2 * WIDTH**3 / multiplied * 1e6,
-    }
+    bandwidth = 2 * COPIED_BYTES / time_copy(cp) * 1e6
+    rate = 2 * WIDTH**3 / time_product(cp) * 1e6
+    floors = {}
+    for network in networks_of("cuda"):
+        problem = Problem(network)
+        floors[f"an epoch of {network}"] = {
+            "products, ms at least": problem.epoch_operations() / rate * 1e3,
+            "bytes, ms at least": problem.epoch_bytes() / bandwidth * 1e3,
+        }
+    return {"bytes a second": bandwidth, "float32 operations a second": rate, **floors}
 
 
 def time_copy(cp: Any) -> float:

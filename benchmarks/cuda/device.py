@@ -63,8 +63,8 @@ def time_calls(cp: Any, function: Callable[[], Any], calls: int, rounds: int | N
 
 
 @contextlib.contextmanager
-def private_pool(cp: Any) -> Iterator[None]:
-    """Allocate from a memory pool of its own, which must live as long as a graph captured from it."""
+def private_pool(cp: Any) -> Iterator[Any]:
+    """Allocate from a memory pool of its own, and return it: it must live as long as a graph captured from it."""
     pool = cp.cuda.MemoryPool()
     with cp.cuda.using_allocator(pool.malloc):
         yield pool

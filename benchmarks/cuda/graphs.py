@@ -87,10 +87,11 @@ def measure_pool_test(device: Device) -> dict[str, Any]:
     formula()
     expected = cp.asnumpy(out)
     shared = count_changed_arrays(cp, capture(cp, formula))
-    with private_pool(cp):
+    with private_pool(cp) as pool:
         graph = capture(cp, formula)
     private = count_changed_arrays(cp, graph)
     return {
+        "bytes of the private pool": pool.total_bytes(),
         "new arrays": FILLED_ARRAYS,
         "changed by a replay from the usual pool": shared,
         "changed by a replay from a private pool": private,

@@ -154,6 +154,9 @@ class FakeCupy:
             def malloc(self, size):
                 pass
 
+            def total_bytes(self):
+                return 0
+
         runtime = types.SimpleNamespace(runtimeGetVersion=lambda: 13020)
         self.cuda = types.SimpleNamespace(
             Stream=Stream,

@@ -3,6 +3,8 @@
 import ctypes
 import inspect
 import json
+import os
+import subprocess
 import sys
 import threading
 import time
@@ -10,6 +12,7 @@ import types
 from contextlib import nullcontext
 from dataclasses import replace
 from multiprocessing import Pipe
+from pathlib import Path
 
 import array_api_compat.numpy as numpy_namespace
 import numpy as np
@@ -23,6 +26,7 @@ from lagvis.data.datasets import load_dataset
 from tests.benchmarks.fake_cupy import FakeArray, FakeCublasLt, FakeCupy
 from tests.conftest import skip_or_fail
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 KERNELS = [
     {"name": "gemm", "cat": "kernel", "ts": 0.0, "dur": 3.0},
     {"name": "add", "cat": "kernel", "ts": 4.0, "dur": 1.0},
@@ -308,6 +312,27 @@ def test_cuda_costs_without_a_device_prints_one_line_and_exits_with_4(monkeypatc
     code, record = run_main(monkeypatch, tmp_path, FakeWorkers(None, opens))
     assert (code, record) == (4, None)
     assert capsys.readouterr().err == printed
+
+
+def test_summary_shows_what_was_measured(fake):
+    names = ("step", "step, kernels", "tiny kernels in a graph", "capture test", "products, cublasLt", "ceilings")
+    record = {"measurements": {name: {"result": run(fake, name)} for name in names}}
+    shown = cuda_costs.summary(record)
+    for words in ("us a step, plain loop / backend", "kernels a step / share", "largest error of products, cublasLt"):
+        assert words in shown
+    assert "| equal to NumPy | True |" in shown
+    assert cuda_costs.summary({"measurements": {"step": {"error": "broken"}}}).count("\n") == 1
+
+
+def test_cuda_costs_hidden_devices_prints_one_line_and_exits_with_4(tmp_path):
+    command = [sys.executable, "-m", "benchmarks.cuda_costs", "--seconds", "30", "--output", str(tmp_path)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 4
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
 
 
 def hang(device):
