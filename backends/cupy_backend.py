@@ -26,6 +26,10 @@ from lagvis.backends.cuda import (
     visibility_remedy,
 )
 from lagvis.backends.cuda_faults import Build, no_such_device
+from lagvis.backends.replay.namespace import RecordableNamespace
+from lagvis.backends.replay.numpy_recorder import CupyRecorder
+from lagvis.backends.replay.self_test import use_replay
+from lagvis.backends.replay.tape import recorded_scan
 from lagvis.errors import DeviceError
 from lagvis.tree import Tree
 
@@ -41,9 +45,9 @@ class CupyBackend(Backend):
 
     name: ClassVar[str] = "cupy"
 
-    def __init__(self, cupy: ModuleType, xp: Namespace, ordinal: int, dtype: str) -> None:
-        super().__init__(f"cuda:{ordinal}", dtype, compiled=False)  # CUDA graphs are not captured yet
-        self.xp = xp
+    def __init__(self, cupy: ModuleType, xp: Namespace, ordinal: int, dtype: str, compiled: bool) -> None:
+        super().__init__(f"cuda:{ordinal}", dtype, compiled)
+        self.xp = RecordableNamespace(xp)
         self._cupy = cupy
         self._ordinal = ordinal
         with cupy.cuda.Device(ordinal):
@@ -66,7 +70,8 @@ class CupyBackend(Backend):
         self._stream.synchronize()
 
     def scan(self, step: Step) -> Run:
-        run = plain_scan(step)
+        # the recorded calls are not captured as a CUDA graph yet
+        run = recorded_scan(step, partial(CupyRecorder, self.xp, self._cupy)) if self.compiled else plain_scan(step)
 
         def on_stream(state: Tree, inputs: tuple[Array, ...], constants: tuple[Tree, ...]) -> Tree:
             with self._on_stream():
@@ -206,10 +211,11 @@ def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
         import array_api_compat.cupy as xp
 
         set_full_precision(cupy)
-        backend = CupyBackend(cupy, xp, ordinal, dtype)
+        backend = CupyBackend(cupy, xp, ordinal, dtype, compiled=False)
     except Exception as error:  # the stream is the first thing that needs the card itself
         raise opening_error(error, "cupy", device, REMEDY, explain) from None
-    return self_test(backend, REMEDY, explain)
+    self_test(backend, REMEDY, explain)
+    return use_replay(backend) if compiled else backend
 
 
 def explain_error(build: Build, device: str, error: BaseException) -> DeviceError | None:

@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from types import ModuleType
 from typing import ClassVar
 
@@ -20,14 +20,32 @@ import torch
 from lagvis.backends.backend import Backend, Run, Step, plain_scan, self_test
 from lagvis.backends.cuda import TURING, describe_card, hidden_devices
 from lagvis.backends.cuda_faults import Build, no_such_device
+from lagvis.backends.replay.namespace import RecordableNamespace
 from lagvis.backends.replay.tape import recorded_scan
 from lagvis.backends.replay.torch_recorder import TorchRecorder
 from lagvis.errors import DeviceError
 from lagvis.tree import Tree
 
-# array_api_compat's `take` checks for negative indices, which never occur here: six calls less in a step
-xp = ModuleType("torch")
-xp.__dict__.update({**vars(compat), "take": lambda x, indices, *, axis: torch.index_select(x, axis, indices)})
+
+@cache
+def scalar(value: float, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Return a number as a tensor () on the device, copied there once."""
+    return torch.tensor(value, dtype=dtype, device=device)
+
+
+def take(x: torch.Tensor, indices: torch.Tensor, *, axis: int) -> torch.Tensor:
+    """Take without array_api_compat's check for negative indices, which never occur here: six calls less in a step."""
+    return torch.index_select(x, axis, indices)
+
+
+def maximum(a: torch.Tensor, b: torch.Tensor | float) -> torch.Tensor:
+    """Return the maximum; array_api_compat would copy a number to the device in each call, and a GPU would wait."""
+    return torch.maximum(a, b if isinstance(b, torch.Tensor) else scalar(b, a.dtype, a.device))
+
+
+_functions = ModuleType("torch")
+_functions.__dict__.update({**vars(compat), "take": take, "maximum": maximum})
+xp = RecordableNamespace(_functions)
 
 
 class TorchBackend(Backend):
@@ -64,7 +82,7 @@ class TorchBackend(Backend):
             torch.set_num_threads(before)
 
     def scan(self, step: Step) -> Run:
-        run = recorded_scan(step, TorchRecorder) if self.compiled else plain_scan(step)
+        run = recorded_scan(step, lambda: TorchRecorder(xp)) if self.compiled else plain_scan(step)
 
         def without_autograd(state: Tree, inputs: tuple[torch.Tensor, ...], constants: tuple[Tree, ...]) -> Tree:
             with torch.inference_mode():

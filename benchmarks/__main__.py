@@ -97,6 +97,16 @@ def reference_of(device: str, result: dict[str, Any]) -> str:
     return usual if usual in result["seconds"] else next(iter(result["seconds"]))
 
 
+def output_folder(parser: argparse.ArgumentParser, name: str) -> Path:
+    """Make the folder of the JSON, and return it; end the command with a sentence if it cannot be made."""
+    folder = Path(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--output {name} cannot be made ({error.strerror}); name a folder that can be written")
+    return folder
+
+
 def main() -> int:
     """Measure, print tables, write JSON; return 1 if a competitor trained something else, 4 if none can run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
@@ -114,13 +124,13 @@ def main() -> int:
         parser.error(f"--seconds is {flags.seconds}; expected a number of seconds above 0")
     if flags.rounds is not None and flags.rounds < 1:
         parser.error(f"--rounds is {flags.rounds}; expected a whole number from 1")
-    return Benchmark(flags).run()
+    return Benchmark(flags, output_folder(parser, flags.output)).run()
 
 
 class Benchmark:
     """One run of the command: its flags, its clock and the record that the JSON holds."""
 
-    def __init__(self, flags: argparse.Namespace) -> None:
+    def __init__(self, flags: argparse.Namespace, folder: Path) -> None:
         self.end = None if flags.seconds is None else time.monotonic() + flags.seconds
         self.device, self.quick, self.limited = flags.device, flags.quick, self.end is not None
         self.rounds = flags.rounds or (MAX_ROUNDS if self.limited else 3 if flags.quick else DEFAULT_ROUNDS)
@@ -128,7 +138,7 @@ class Benchmark:
             self.rounds = min(self.rounds, 3)
         facts = environment(self.device)
         self.record: dict[str, Any] = {"machine": facts, "rounds": self.rounds, "results": {}, "not reached": {}}
-        self.path = Path(flags.output) / f"{facts['date']}-{self.device}{'-quick' if flags.quick else ''}.json"
+        self.path = folder / f"{facts['date']}-{self.device}{'-quick' if flags.quick else ''}.json"
         self.faults: list[str] = []
 
     def left(self) -> float | None:
@@ -137,7 +147,6 @@ class Benchmark:
 
     def write(self) -> None:
         """Replace the JSON by the present record."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(self.path, (json.dumps(self.record, indent=1) + "\n").encode())
 
     def run(self) -> int:

@@ -278,7 +278,7 @@ def test_commands_on_a_card_name_it_by_model_and_uuid(monkeypatch, tmp_path, cap
     monkeypatch.setattr(backends_command, "BACKENDS", {"cupy": registry.BACKENDS["cupy"]})
     write_dataset(tmp_path / "data.npz")
     install_cupy(monkeypatch)
-    flags = ["--data", "data.npz", "-e", "1", "--hidden", "8", "--name", "r", "--no-plots"]
+    flags = ["--data", "data.npz", "-e", "1", "--hidden", "8", "--name", "r", "--no-plots", "--no-compile"]
     assert run_cli(train.main, [*flags, "--device", "cuda"]) == 0
     first, *rest = capsys.readouterr().err.splitlines()
     assert first == f"cuda:0 is {H100.name} ({H100.uuid})."

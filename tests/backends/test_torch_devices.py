@@ -24,6 +24,7 @@ from tests.network.test_step import host_state
 
 try:
     import torch
+    from torch.overrides import TorchFunctionMode
     from torch.utils._python_dispatch import TorchDispatchMode
 
     from lagvis.backends import torch_backend
@@ -112,6 +113,31 @@ def test_step_on_a_gpu_uses_no_float64_and_reads_no_value(monkeypatch, name):
     assert tree_map(lambda a: a.dtype, result) == tree_map(lambda a: a.dtype, state)
     assert torch.float32 in mode.dtypes
     assert torch.float64 not in mode.dtypes
+
+
+class CalledNames(TorchFunctionMode):
+    """Notes the name of every function of PyTorch that is called."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_function__(self, function, kinds, arguments=(), options=None):
+        self.names.append(getattr(function, "__name__", str(function)))
+        return function(*arguments, **(options or {}))
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_step_copies_no_number_to_the_device_once_it_has_run(name):
+    make, functions, *arguments = STEPS[name]
+    backend = torch_backend.TorchBackend("cpu", "float32", compiled=False)
+    run = backend.scan(make(**functions, xp=backend.xp))
+    for _ in range(2):
+        state, inputs, constants = (tree_map(backend.asarray, float32(tree)) for tree in arguments)
+        with CalledNames() as called:
+            run(state, inputs, constants)
+    assert "__matmul__" in called.names or "matmul" in called.names
+    assert not {"tensor", "asarray", "as_tensor", "scalar_tensor"} & set(called.names)
 
 
 def test_step_that_reads_a_value_fails_on_the_stand_in(monkeypatch):
