@@ -107,10 +107,8 @@ def import_cupy() -> ModuleType:
             f"{len(wheels)} packages of CuPy are installed over each other, {' and '.join(wheels)}",
             f"pip uninstall -y {' '.join(wheels)} && {command}",
         )
-    if failure is not None and is_cache_error(failure):
-        raise DeviceError(f"CuPy cannot create its cache {cache_folder()!r} ({first_line(failure)})", WRITABLE_CACHE)
     if failure is not None:
-        if known := Build("CuPy").explain(failure, "cuda"):
+        if known := cache_error(failure, "create") or Build("CuPy").explain(failure, "cuda"):
             raise known
         raise DeviceError(f"CuPy is installed but cannot be imported ({first_line(failure)})", command)
     return cupy
@@ -121,15 +119,15 @@ def cache_folder() -> str:
     return os.environ.get("CUPY_CACHE_DIR", os.path.expanduser("~/.cupy/kernel_cache"))
 
 
-def is_cache_error(error: BaseException) -> bool:
-    """Whether an error is about a file or folder of CuPy's cache, or about a full disk."""
+def cache_error(error: BaseException, action: str) -> DeviceError | None:
+    """Return the DeviceError of an error about a file or folder of CuPy's cache or a full disk; None for any other."""
     if not isinstance(error, OSError) or error.errno is None:  # a library that cannot be loaded has no number
-        return False
+        return None
     folder = Path(cache_folder())
-    if error.filename is None:
-        return True
-    path = Path(os.fsdecode(error.filename))
-    return path in (folder, *folder.parents) or folder in path.parents
+    path = folder if error.filename is None else Path(os.fsdecode(error.filename))
+    if path not in (folder, *folder.parents) and folder not in path.parents:
+        return None
+    return DeviceError(f"CuPy cannot {action} its cache {cache_folder()!r} ({error.strerror})", WRITABLE_CACHE)
 
 
 def installed_build(cupy: ModuleType, device: str) -> Build:
@@ -222,6 +220,4 @@ def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
 
 def explain_error(build: Build, device: str, error: BaseException) -> DeviceError | None:
     """Return what an error at the first use of a device says about its cache, its card or its driver, else None."""
-    if is_cache_error(error):
-        return DeviceError(f"CuPy cannot write its cache {cache_folder()!r} ({first_line(error)})", WRITABLE_CACHE)
-    return build.explain(error, device)
+    return cache_error(error, "write") or build.explain(error, device)

@@ -154,7 +154,7 @@ def missing_device(device: str) -> DeviceError:
         error = initial_error()
         known = installed_build().explain(error, device) if error else None
         return known or no_such_device(
-            pytorch, count_devices(kind), device, "install or update the NVIDIA driver, or use --device cpu"
+            pytorch, count_devices(kind), device, "install or update the NVIDIA driver, or use --device cpu", error
         )
     return DeviceError(
         f"{pytorch} sees {count_devices(kind)} {name} devices, so there is no {device}{hidden}",

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from gpu_check.processes import GRACE_SECONDS, ROOT, Runner
-from gpu_check.record import FAILED, PASSED, RUNNING, Record, StageResult, cores
+from gpu_check.record import FAILED, INTERRUPTED, PASSED, RUNNING, Record, StageResult, cores
 from gpu_check.stage import Context, Stage
 from gpu_check.stages import STAGES, NoDeviceError
 from gpu_check.wheels import MissingPackageError, unpack_missing
@@ -72,6 +72,9 @@ def run_stage(stage: Stage, limit: float, context: Context, result: StageResult)
         stage.run(context, started + limit, result)
     except NoDeviceError:
         raise
+    except KeyboardInterrupt:
+        result.status = INTERRUPTED
+        raise
     except Exception:  # a fault of the check itself must not lose the later stages
         result.faults.append(traceback.format_exc())
     finally:
@@ -103,7 +106,8 @@ def check(stages: Sequence[Stage], context: Context, record: Record, clock: Cloc
                 record.write()
         except KeyboardInterrupt:
             context.runner.stop()
-            result.status = f"cut by {received[0]}"
+            if result.status in (INTERRUPTED, RUNNING):
+                result.status = f"cut by {received[0]}"
         record.facts["seconds"] = round(time.monotonic() - clock.started, 1)
         record.write()
     versions = record.facts["versions"]

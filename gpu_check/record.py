@@ -12,7 +12,7 @@ from typing import Any
 
 FILE_NAME = "gpu-check.json"
 NOT_REACHED = "not reached"
-PASSED, FAILED, SKIPPED, RUNNING = "passed", "FAILED", "skipped", "running"
+PASSED, FAILED, SKIPPED, RUNNING, INTERRUPTED = "passed", "FAILED", "skipped", "running", "interrupted"
 # What decides a result on a GPU: the array libraries, the packages of CUDA that they load, and the tools of the tests
 LIBRARIES = (
     "numpy", "array-api-compat", "cupy-cuda13x", "cupy-cuda12x", "torch", "jax", "jaxlib", "jax-cuda13-plugin",
@@ -25,7 +25,7 @@ LIBRARIES = (
 class StageResult:
     """What one stage found. The stage adds to `faults`, `notes` and `measured` while it runs, so that a cut keeps them.
 
-    status    passed, FAILED, cut at N s, not reached, skipped, running
+    status    passed, FAILED, cut at N s, cut by a signal, not reached, skipped, running
     faults    a sentence for everything that is wrong; without one the stage has passed
     notes     short facts for the table
     commands  the commands that have ended, as `Finished.record` returns them

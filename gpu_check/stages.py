@@ -116,6 +116,6 @@ STAGES = (
     Stage("tests", 90, check_tests),
     Stage("compare", 30, check_comparison),
     Stage("commands", 60, check_commands),
-    Stage("speed", 50, check_speed, share=2 / 3),
+    Stage("speed", 50, check_speed, share=0.55),
     Stage("costs", 30, check_costs, share=1.0),
 )

@@ -59,6 +59,7 @@ MARKS = {
     **{name: [pytest.mark.gpu(name)] for name in ("cupy", "torch-cuda", "jax-cuda")},
 }
 PARAMS = [pytest.param(name, marks=MARKS.get(name, ())) for name in OPENERS]
+GPU_PARAMS = [pytest.param(name, marks=MARKS[name]) for name in ("cupy", "torch-cuda", "jax-cuda")]
 
 KNOWN = {name for name, _ in OPENERS.values()} | {"cupy-signatures", "browser", "onnx"}
 if REQUIRED - KNOWN:

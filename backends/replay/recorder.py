@@ -96,7 +96,7 @@ class Recorder(ABC):
         value = function(*positional, **named)
         if isinstance(value, tuple | list):
             raise TypeError(f"a step cannot use {name}, which returns several arrays")
-        if not hasattr(value, "shape"):
+        if not (hasattr(value, "shape") and hasattr(value, "dtype")):
             return value  # a dtype, or a fact about one
         return self.handle(self.record(name, function, arguments, options, value))
 

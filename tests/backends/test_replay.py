@@ -71,6 +71,26 @@ def writes_in_place(xp, state, i, r, x):
     return {"a": a, "b": b}
 
 
+def every_operator(xp, state, i, r, x):
+    a, b = state["a"], state["b"]
+    total = (1.0 - a) + 2.0 / (3.0 + abs(b)) - (0.5 * (+a)) * -b + (1.0 + a) + a // 0.75 + a % 0.5 + abs(a) ** 2
+    total = total + 7.0 // (1.0 + abs(b)) + 7.0 % (1.0 + abs(b)) + 2.0 ** -abs(a)
+    either = (a < b) ^ (a <= 0.1) | (a > 0.2) & (b >= a) | ~((a == b) | (a != x))
+    return {"a": xp.tanh(total), "b": xp.tanh(xp.where(either, total @ x, b) + x)}
+
+
+def functions_of_a_list_and_of_a_submodule(xp, state, i, r, x):
+    rows = xp.concat([state["a"][0:2, :], state["b"][2:4, :]], axis=0)
+    stacked = xp.stack([state["a"], rows])
+    return {"a": stacked[1, ...] + xp.linalg.matmul(state["b"], x), "b": xp.linalg.outer(i, i) + xp.zeros_like(rows)}
+
+
+def facts_about_types(xp, state, i, r, x):
+    real = xp.isdtype(state["a"].dtype, "real floating")
+    smallest = float(xp.finfo(state["a"].dtype).eps) if real and state["a"].ndim == 2 else 1.0
+    return {"a": state["a"] * smallest + xp.astype(state["b"], xp.result_type(state["a"], x)), "b": state["b"]}
+
+
 def all_kinds_of_calls(xp, state, i, r, x):
     z = state["a"] @ x + i[None, :]
     top = xp.max(z, axis=-1, keepdims=True)
@@ -223,6 +243,26 @@ def test_recorded_scan_value_to_host_raises(open_recorder, ask):
     state, inputs, constants = problem(backend)
     with pytest.raises((TypeError, AttributeError)):
         backend.scan(lambda state, i, r, x: {"a": state["a"] * ask(r), "b": state["b"]})(state, inputs, constants)
+
+
+def test_recorded_scan_several_results_raise(open_recorder):
+    def splitting(state, i, r, x):
+        first, second = backend.xp.meshgrid(i, i)
+        return {"a": first, "b": second}
+
+    backend = open_recorder("float64")
+    state, inputs, constants = problem(backend)
+    with pytest.raises(TypeError, match="cannot use meshgrid, which returns several arrays"):
+        backend.scan(splitting)(state, inputs, constants)
+
+
+def test_recorded_scan_array_that_is_no_argument_is_a_constant():
+    backend = select("cpu", "numpy", "float64")
+    state, inputs, constants = problem(backend)
+    other = np.arange(16.0).reshape(4, 4)
+    expected = to_host(backend, state)["a"] + 6 * other
+    run = backend.scan(lambda state, i, r, x: {"a": other + state["a"], "b": state["b"]})
+    np.testing.assert_allclose(run(state, inputs, constants)["a"], expected, rtol=1e-15)
 
 
 def test_recorded_scan_write_into_an_array_raises(open_recorder):
