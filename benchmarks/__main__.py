@@ -46,7 +46,11 @@ def check(result: dict[str, Any], reference: str) -> list[str]:
             faults.append(f"{name} has the loss {loss:.6f} after one epoch, {reference} {expected_loss:.6f}")
     for name, accuracy in result["accuracies"].items():
         own_batches = result["losses"][name] is None
-        if accuracy is None or (own_batches and len(result["seconds"][name]) < MIN_ROUNDS_TO_COMPARE):
+        if (
+            accuracy is None
+            or expected_accuracy is None
+            or (own_batches and len(result["seconds"][name]) < MIN_ROUNDS_TO_COMPARE)
+        ):
             continue
         if abs(accuracy - expected_accuracy) > ACCURACY_TOLERANCE:
             faults.append(f"{name} ends with the accuracy {accuracy:.4f}, {reference} with {expected_accuracy:.4f}")

@@ -191,6 +191,35 @@ def test_competition_hanging_competitor_is_left_out_of_all_networks():
     assert competition.started == ["a", "bb"]
 
 
+def test_competition_failure_in_a_counted_epoch_is_left_out():
+    epochs = []
+
+    def answer(name, message):
+        epochs.append((name, message))
+        return Failure("RuntimeError: lost") if epochs.count(("a", "epoch")) == 3 else answer_of(name, message)
+
+    competition = FakeCompetition(["a", "bb"], "cpu", answer)
+    competition.prepare("net", 5)
+    competition.warm_up(5)
+    result = competition.measure(3, 5)
+    assert list(result["seconds"]) == ["bb"]
+    assert result["left_out"] == {"a": "RuntimeError: lost"}
+
+
+def test_competition_without_an_accuracy_keeps_the_times():
+    def answer(name, message):
+        return HANG if (name, message) == ("a", "finish") else answer_of(name, message)
+
+    competition = FakeCompetition(["a", "bb"], "cpu", answer)
+    competition.prepare("net", 5)
+    competition.warm_up(5)
+    result = competition.measure(1, 5)
+    assert result["seconds"] == {"a": [1.0], "bb": [2.0]}
+    assert result["accuracies"] == {"a": None, "bb": 0.9}
+    assert "no answer within" in result["left_out"]["a"]
+    assert check(result, "a") == []
+
+
 def test_competition_removes_tf32_from_the_environment(monkeypatch):
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
     monkeypatch.setenv("CUPY_TF32", "1")
