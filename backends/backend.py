@@ -149,6 +149,11 @@ OUT_OF_MEMORY_TEXTS = (
 )
 
 
+def is_library_error(error: BaseException) -> bool:
+    """Whether an error has a type that array libraries raise for many causes, so that its text decides."""
+    return type(error) is RuntimeError or type(error).__module__.partition(".")[0] in LIBRARIES
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of Python, the system or an array library means that host or device memory is exhausted.
 
@@ -156,7 +161,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    if type(error) is RuntimeError or type(error).__module__.partition(".")[0] in LIBRARIES:
+    if is_library_error(error):
         text = str(error).lower()
         return isinstance(error, MemoryError) or any(words in text for words in OUT_OF_MEMORY_TEXTS)
     return isinstance(error, MemoryError)

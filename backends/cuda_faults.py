@@ -5,13 +5,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from lagvis.backends.backend import first_line
+from lagvis.backends.backend import first_line, is_library_error
 from lagvis.backends.cuda import (
     TURING,
     VISIBLE_DEVICES,
     Capability,
     capability_text,
     card_of,
+    driver_version,
     hidden_devices,
     visibility_remedy,
 )
@@ -191,18 +192,26 @@ class Build:
         return DeviceError(f"{reason}: the card is too new for it{words}", self.newer)
 
 
-def no_such_device(library: str, seen: int, device: str, remedy: str = "") -> DeviceError:
+def no_such_device(
+    library: str, seen: int, device: str, remedy: str = "", error: BaseException | None = None
+) -> DeviceError:
     """Return the error of a library that sees `seen` devices and not "cuda:N".
 
-    `remedy` says what to do if it sees none and CUDA_VISIBLE_DEVICES hides none.
+    `remedy` says what to do if it sees none and CUDA_VISIBLE_DEVICES hides none; `error` is what it raised.
     """
     devices = "1 CUDA device" if seen == 1 else f"{seen} CUDA devices"
-    reason = f"{library} sees {devices}, so there is no {device}{hidden_devices(seen)}"
-    hiding = VISIBLE_DEVICES in os.environ
+    words = f" ({first_line(error)})" if error else ""
+    reason = f"{library} sees {devices}, so there is no {device}{words}{hidden_devices(seen)}"
     if not seen:
+        hiding = VISIBLE_DEVICES in os.environ and driver_version() is not None
         return DeviceError(reason, visibility_remedy() if hiding or not remedy else remedy)
-    counted = f", counted among the devices that {VISIBLE_DEVICES} shows" if hiding else ""
+    counted = f", counted among the devices that {VISIBLE_DEVICES} shows" if VISIBLE_DEVICES in os.environ else ""
     return DeviceError(reason, f"use --device cuda:{seen - 1}{' or lower' if seen > 1 else ''}{counted}")
+
+
+def explain_library_error(error: BaseException) -> DeviceError | None:
+    """Return what an error of an array library after a device was opened says about card or driver, else None."""
+    return Build("the array library").explain(error, "the GPU") if is_library_error(error) else None
 
 
 def status_of(error: BaseException) -> int | None:

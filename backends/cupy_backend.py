@@ -26,6 +26,10 @@ from lagvis.backends.cuda import (
     visibility_remedy,
 )
 from lagvis.backends.cuda_faults import Build, no_such_device
+from lagvis.backends.replay.namespace import RecordableNamespace
+from lagvis.backends.replay.numpy_recorder import CupyRecorder
+from lagvis.backends.replay.self_test import use_replay
+from lagvis.backends.replay.tape import recorded_scan
 from lagvis.errors import DeviceError
 from lagvis.tree import Tree
 
@@ -41,9 +45,9 @@ class CupyBackend(Backend):
 
     name: ClassVar[str] = "cupy"
 
-    def __init__(self, cupy: ModuleType, xp: Namespace, ordinal: int, dtype: str) -> None:
-        super().__init__(f"cuda:{ordinal}", dtype, compiled=False)  # CUDA graphs are not captured yet
-        self.xp = xp
+    def __init__(self, cupy: ModuleType, xp: Namespace, ordinal: int, dtype: str, compiled: bool) -> None:
+        super().__init__(f"cuda:{ordinal}", dtype, compiled)
+        self.xp = RecordableNamespace(xp)
         self._cupy = cupy
         self._ordinal = ordinal
         with cupy.cuda.Device(ordinal):
@@ -66,7 +70,8 @@ class CupyBackend(Backend):
         self._stream.synchronize()
 
     def scan(self, step: Step) -> Run:
-        run = plain_scan(step)
+        # the recorded calls are not captured as a CUDA graph yet
+        run = recorded_scan(step, partial(CupyRecorder, self.xp, self._cupy)) if self.compiled else plain_scan(step)
 
         def on_stream(state: Tree, inputs: tuple[Array, ...], constants: tuple[Tree, ...]) -> Tree:
             with self._on_stream():
@@ -102,10 +107,8 @@ def import_cupy() -> ModuleType:
             f"{len(wheels)} packages of CuPy are installed over each other, {' and '.join(wheels)}",
             f"pip uninstall -y {' '.join(wheels)} && {command}",
         )
-    if failure is not None and is_cache_error(failure):
-        raise DeviceError(f"CuPy cannot create its cache {cache_folder()!r} ({first_line(failure)})", WRITABLE_CACHE)
     if failure is not None:
-        if known := Build("CuPy").explain(failure, "cuda"):
+        if known := cache_error(failure, "create") or Build("CuPy").explain(failure, "cuda"):
             raise known
         raise DeviceError(f"CuPy is installed but cannot be imported ({first_line(failure)})", command)
     return cupy
@@ -116,15 +119,15 @@ def cache_folder() -> str:
     return os.environ.get("CUPY_CACHE_DIR", os.path.expanduser("~/.cupy/kernel_cache"))
 
 
-def is_cache_error(error: BaseException) -> bool:
-    """Whether an error is about a file or folder of CuPy's cache, or about a full disk."""
+def cache_error(error: BaseException, action: str) -> DeviceError | None:
+    """Return the DeviceError of an error about a file or folder of CuPy's cache or a full disk; None for any other."""
     if not isinstance(error, OSError) or error.errno is None:  # a library that cannot be loaded has no number
-        return False
+        return None
     folder = Path(cache_folder())
-    if error.filename is None:
-        return True
-    path = Path(os.fsdecode(error.filename))
-    return path in (folder, *folder.parents) or folder in path.parents
+    path = folder if error.filename is None else Path(os.fsdecode(error.filename))
+    if path not in (folder, *folder.parents) and folder not in path.parents:
+        return None
+    return DeviceError(f"CuPy cannot {action} its cache {cache_folder()!r} ({error.strerror})", WRITABLE_CACHE)
 
 
 def installed_build(cupy: ModuleType, device: str) -> Build:
@@ -208,14 +211,13 @@ def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
         import array_api_compat.cupy as xp
 
         set_full_precision(cupy)
-        backend = CupyBackend(cupy, xp, ordinal, dtype)
+        backend = CupyBackend(cupy, xp, ordinal, dtype, compiled=False)
     except Exception as error:  # the stream is the first thing that needs the card itself
         raise opening_error(error, "cupy", device, REMEDY, explain) from None
-    return self_test(backend, REMEDY, explain)
+    self_test(backend, REMEDY, explain)
+    return use_replay(backend) if compiled else backend
 
 
 def explain_error(build: Build, device: str, error: BaseException) -> DeviceError | None:
     """Return what an error at the first use of a device says about its cache, its card or its driver, else None."""
-    if is_cache_error(error):
-        return DeviceError(f"CuPy cannot write its cache {cache_folder()!r} ({first_line(error)})", WRITABLE_CACHE)
-    return build.explain(error, device)
+    return cache_error(error, "write") or build.explain(error, device)

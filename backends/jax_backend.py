@@ -83,13 +83,7 @@ def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
     ordinal = int(device.removeprefix("cuda:"))
     explain = partial(BUILD.explain, device=device)
     if ordinal >= len(devices):
-        raise (explain(error) if (error := _initial_error()) else None) or no_such_device(
-            f"JAX {jax.__version__}",
-            len(devices),
-            device,
-            f'install JAX with CUDA (pip install "jax[{fitting_extra(device)}]") and an NVIDIA driver, '
-            "or use --device cpu",
-        )
+        raise missing_device(device, len(devices))
     return self_test(
         JaxBackend(device, dtype, compiled, devices[ordinal]),
         "update JAX or the NVIDIA driver, or use --device cpu",
@@ -97,13 +91,24 @@ def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
     )
 
 
-def _initial_error() -> Exception | None:
-    """Return why JAX cannot initialise CUDA; None if it can."""
+def missing_device(device: str, seen: int) -> DeviceError:
+    """Return the error for "cuda:N" of a JAX that sees `seen` CUDA devices: why, and what to do."""
+    library = f"JAX {jax.__version__}"
+    install = f'install JAX with CUDA (pip install "jax[{fitting_extra(device)}]"), or use --device cpu'
     try:
         jax.devices("cuda")
-    except Exception as error:  # errors of CUDA of any type
-        return error
-    return None
+    except Exception as error:  # RuntimeError, AssertionError, or an error of CUDA of any type
+        if known := BUILD.explain(error, device):
+            return known
+        if not str(error).startswith("Unknown backend"):
+            return no_such_device(library, seen, device, "install or update the NVIDIA driver, or " + install, error)
+        platforms = os.environ.get("JAX_PLATFORMS")
+        if platforms and "cuda" not in platforms:
+            return DeviceError(
+                f"{library} may not use CUDA: JAX_PLATFORMS is set to {platforms!r}", "unset JAX_PLATFORMS"
+            )
+        return DeviceError(f"{library} is installed without CUDA", install)
+    return no_such_device(library, seen, device)
 
 
 def _devices(platform: str) -> list[jax.Device]:

@@ -3,15 +3,18 @@
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
-import array_api_compat.numpy as xp
+import array_api_compat.numpy
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from lagvis.arrays import Array
 from lagvis.backends.backend import Backend, Run, Step, plain_scan
+from lagvis.backends.replay.namespace import RecordableNamespace
 from lagvis.backends.replay.numpy_recorder import NumpyRecorder
 from lagvis.backends.replay.tape import recorded_scan
 from lagvis.tree import Tree
+
+xp = RecordableNamespace(array_api_compat.numpy)
 
 
 class NumpyBackend(Backend):
@@ -34,7 +37,7 @@ class NumpyBackend(Backend):
         return threadpool_limits(limits=threads, user_api="blas")
 
     def scan(self, step: Step) -> Run:
-        run = recorded_scan(step, NumpyRecorder) if self.compiled else plain_scan(step)
+        run = recorded_scan(step, lambda: NumpyRecorder(xp)) if self.compiled else plain_scan(step)
 
         def without_warnings(state: Tree, inputs: tuple[Array, ...], constants: tuple[Tree, ...]) -> Tree:
             # Training checks its totals for NaN and infinity; of all libraries NumPy alone would also warn.

@@ -20,6 +20,7 @@ import torch
 from lagvis.backends.backend import Backend, Run, Step, plain_scan, self_test
 from lagvis.backends.cuda import TURING, describe_card, hidden_devices
 from lagvis.backends.cuda_faults import Build, no_such_device
+from lagvis.backends.replay.namespace import RecordableNamespace
 from lagvis.backends.replay.tape import recorded_scan
 from lagvis.backends.replay.torch_recorder import TorchRecorder
 from lagvis.errors import DeviceError
@@ -42,8 +43,9 @@ def maximum(a: torch.Tensor, b: torch.Tensor | float) -> torch.Tensor:
     return torch.maximum(a, b if isinstance(b, torch.Tensor) else scalar(b, a.dtype, a.device))
 
 
-xp = ModuleType("torch")
-xp.__dict__.update({**vars(compat), "take": take, "maximum": maximum})
+_functions = ModuleType("torch")
+_functions.__dict__.update({**vars(compat), "take": take, "maximum": maximum})
+xp = RecordableNamespace(_functions)
 
 
 class TorchBackend(Backend):
@@ -80,7 +82,7 @@ class TorchBackend(Backend):
             torch.set_num_threads(before)
 
     def scan(self, step: Step) -> Run:
-        run = recorded_scan(step, TorchRecorder) if self.compiled else plain_scan(step)
+        run = recorded_scan(step, lambda: TorchRecorder(xp)) if self.compiled else plain_scan(step)
 
         def without_autograd(state: Tree, inputs: tuple[torch.Tensor, ...], constants: tuple[Tree, ...]) -> Tree:
             with torch.inference_mode():
@@ -152,7 +154,7 @@ def missing_device(device: str) -> DeviceError:
         error = initial_error()
         known = installed_build().explain(error, device) if error else None
         return known or no_such_device(
-            pytorch, count_devices(kind), device, "install or update the NVIDIA driver, or use --device cpu"
+            pytorch, count_devices(kind), device, "install or update the NVIDIA driver, or use --device cpu", error
         )
     return DeviceError(
         f"{pytorch} sees {count_devices(kind)} {name} devices, so there is no {device}{hidden}",

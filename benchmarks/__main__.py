@@ -25,11 +25,11 @@ from benchmarks.problem import Problem, networks_of
 from benchmarks.tables import costs_tables, summary_table, training_table
 from lagvis.storage.atomic import replace_file
 
-LIBRARIES = ("numpy", "torch", "jax", "scikit-learn", "keras", "cupy-cuda13x", "cupy-cuda12x")
+LIBRARIES = ("numpy", "torch", "jax", "scikit-learn", "keras", "cupy-cuda13x", "cupy-cuda12x", "jax-cuda13-plugin")
 DEFAULT_ROUNDS = 10
-MAX_ROUNDS = 100  # with --seconds
+MAX_ROUNDS = 40  # with --seconds
 MIN_SECONDS = 2.0  # of time left, to begin with a network
-MAX_PREPARE_SECONDS = 30.0  # of waiting until all competitors are ready for a network
+MAX_PREPARE_SECONDS = 40.0  # of waiting until all competitors are ready for a network
 MAX_WIDE_ROUNDS = 4  # for the two networks whose epoch takes seconds
 LOSS_TOLERANCE = 1e-4  # relative; mean loss of the first epoch in float32, from equal weights and batches
 ACCURACY_TOLERANCE = 0.01  # absolute; at the end, also with weights and batches of their own
@@ -97,6 +97,16 @@ def reference_of(device: str, result: dict[str, Any]) -> str:
     return usual if usual in result["seconds"] else next(iter(result["seconds"]))
 
 
+def output_folder(parser: argparse.ArgumentParser, name: str) -> Path:
+    """Make the folder of the JSON, and return it; end the command with a sentence if it cannot be made."""
+    folder = Path(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--output {name} cannot be made ({error.strerror}); name a folder that can be written")
+    return folder
+
+
 def main() -> int:
     """Measure, print tables, write JSON; return 1 if a competitor trained something else, 4 if none can run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
@@ -114,13 +124,13 @@ def main() -> int:
         parser.error(f"--seconds is {flags.seconds}; expected a number of seconds above 0")
     if flags.rounds is not None and flags.rounds < 1:
         parser.error(f"--rounds is {flags.rounds}; expected a whole number from 1")
-    return Benchmark(flags).run()
+    return Benchmark(flags, output_folder(parser, flags.output)).run()
 
 
 class Benchmark:
     """One run of the command: its flags, its clock and the record that the JSON holds."""
 
-    def __init__(self, flags: argparse.Namespace) -> None:
+    def __init__(self, flags: argparse.Namespace, folder: Path) -> None:
         self.end = None if flags.seconds is None else time.monotonic() + flags.seconds
         self.device, self.quick, self.limited = flags.device, flags.quick, self.end is not None
         self.rounds = flags.rounds or (MAX_ROUNDS if self.limited else 3 if flags.quick else DEFAULT_ROUNDS)
@@ -128,7 +138,7 @@ class Benchmark:
             self.rounds = min(self.rounds, 3)
         facts = environment(self.device)
         self.record: dict[str, Any] = {"machine": facts, "rounds": self.rounds, "results": {}, "not reached": {}}
-        self.path = Path(flags.output) / f"{facts['date']}-{self.device}{'-quick' if flags.quick else ''}.json"
+        self.path = folder / f"{facts['date']}-{self.device}{'-quick' if flags.quick else ''}.json"
         self.faults: list[str] = []
 
     def left(self) -> float | None:
@@ -137,7 +147,6 @@ class Benchmark:
 
     def write(self) -> None:
         """Replace the JSON by the present record."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(self.path, (json.dumps(self.record, indent=1) + "\n").encode())
 
     def run(self) -> int:
@@ -174,13 +183,14 @@ class Benchmark:
             self.record["not reached"][network] = f"{left:.0f} s were left"
             return
         competition.prepare(network, None if left is None else min(MAX_PREPARE_SECONDS, left / 2))
-        left = self.left()
+        left, started = self.left(), time.monotonic()
         competition.warm_up(None if left is None else left / 2)
-        left = self.left()
+        warm_up, left = time.monotonic() - started, self.left()
         if left is None:
             result = competition.measure(min(self.rounds, max_rounds))
-        else:
-            result = competition.measure(self.rounds, left / networks_left)
+        else:  # the next networks need as much time to warm up
+            share = (left - warm_up * (networks_left - 1)) / networks_left
+            result = competition.measure(self.rounds, max(0.0, share))
         if not result["seconds"]:
             reason = "the time did not suffice for an epoch of each competitor"
             self.record["not reached"][network] = reason if competition.running else "no competitor can run"

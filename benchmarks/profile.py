@@ -45,7 +45,7 @@ def main() -> int:
     batches = [rows[None] for rows in problem.batches(1) if len(rows) == problem.plan.batch_size]
     learning_rate = np.full(1, recipe.lr, recipe.dtype)
     with backend.limited_threads(problem.plan.threads):
-        tape = Tape(step, state, (batches[0], learning_rate), (data,), NumpyRecorder())
+        tape = Tape(step, state, (batches[0], learning_rate), (data,), NumpyRecorder(backend.xp))
         state = tape.run(state, (batches[0], learning_rate))
         unclocked = time.perf_counter()
         for rows in batches:

@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
                     facts["float32 products"] = backend.float32_products
                 shown = ", ".join(f"{what} {fact}" for what, fact in facts.items())
                 loop = "" if backend.compiled else " in the plain loop"
-                notices = precision_notices(name, device, backend.float32_products)
+                notices = [*backend.notices, *precision_notices(name, device, backend.float32_products)]
                 report(name, device, f"computes{loop} ({shown})", *notices)
     chosen = select("auto")
     print_result(f"\n--device auto selects {chosen.name} on {chosen.device}.")

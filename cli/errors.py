@@ -15,6 +15,7 @@ from typing import Any, TextIO
 from unicodedata import east_asian_width
 
 from lagvis.backends.backend import first_line, is_out_of_memory
+from lagvis.backends.cuda_faults import explain_library_error
 from lagvis.errors import LagvisError, OutOfMemoryError
 from lagvis.report.text import escape_control
 from lagvis.storage.signals import StopSignal, interrupt_on_signals
@@ -109,6 +110,8 @@ def report_error(error: Exception) -> int:
     elif is_out_of_memory(error):
         code = OutOfMemoryError.exit_code
         sentence = f"out of memory ({first_line(error)}); use a smaller --hidden or --batch-size"
+    elif fault := explain_library_error(error):
+        code, sentence = fault.exit_code, f"{fault} --resume continues a training."
     elif isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOENT:
         code, sentence = 2, "the current folder no longer exists; change to another"
     elif isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EIO):

@@ -52,12 +52,24 @@ OPENERS: dict[str, tuple[str, Callable[[str], Backend]]] = {
     "cupy": ("cupy", lambda dtype: select("cuda", "cupy", dtype)),
 }
 
-# JAX without compilation dispatches each operation alone: half a minute in total; compiled JAX is always tested
-PARAMS = [pytest.param(name, marks=pytest.mark.slow) if name == "jax-uncompiled" else name for name in OPENERS]
+# id: markers of the tests that get it as a parameter
+MARKS = {
+    # JAX without compilation dispatches each operation alone: half a minute in total; compiled JAX is always tested
+    "jax-uncompiled": [pytest.mark.slow],
+    **{name: [pytest.mark.gpu(name)] for name in ("cupy", "torch-cuda", "jax-cuda")},
+}
+PARAMS = [pytest.param(name, marks=MARKS.get(name, ())) for name in OPENERS]
+GPU_PARAMS = [pytest.param(name, marks=MARKS[name]) for name in ("cupy", "torch-cuda", "jax-cuda")]
 
 KNOWN = {name for name, _ in OPENERS.values()} | {"cupy-signatures", "browser", "onnx"}
 if REQUIRED - KNOWN:
     raise pytest.UsageError(f"LAGVIS_REQUIRE names {sorted(REQUIRED - KNOWN)}; expected names among {sorted(KNOWN)}")
+
+
+def pytest_addoption(parser, pluginmanager):
+    """Accept the setting `timeout` of pyproject.toml where pytest-timeout, which reads it, is not installed."""
+    if not pluginmanager.hasplugin("timeout"):
+        parser.addini("timeout", "seconds after which a test fails (needs pytest-timeout)")
 
 
 def skip_or_fail(name: str, reason: str) -> None:

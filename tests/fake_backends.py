@@ -3,14 +3,21 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+import types
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import array_api_compat.numpy as numpy_namespace
 import numpy as np
+from array_api_compat.common._aliases import vecdot
 
 from lagvis.backends.backend import Backend, plain_scan
+from lagvis.backends.replay.namespace import RecordableNamespace
+from lagvis.backends.replay.numpy_recorder import CupyRecorder, OutRecorder
+from lagvis.backends.replay.recorder import Recorder
+from lagvis.backends.replay.tape import recorded_scan
 from lagvis.errors import DeviceError
 from lagvis.tree import named_leaves
 
@@ -66,6 +73,72 @@ class SpoilingBackend(ReadOnlyBackend):
         return spoil
 
 
+class CupyFunctions:
+    """Functions that CuPy has too, computed by NumPy; `calls` lists each (name, positional, by name).
+
+    The `broken` functions write a wrong number into the memory that they are given.
+    """
+
+    __name__ = "cupy"
+
+    def __init__(self, broken: Sequence[str] = ()) -> None:
+        self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+        self.broken = broken
+
+    def __getattr__(self, name: str) -> Any:
+        member = getattr(np, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            self.calls.append((name, arguments, options))
+            result = member(*arguments, **options)
+            if name in self.broken:
+                out = options.get("out", arguments[0])
+                out[...] = np.logical_not(out) if out.dtype == bool else out + 1
+            return result
+
+        return call
+
+
+def cupy_namespace() -> types.ModuleType:
+    """Return array_api_compat's namespace of NumPy with what differs in that of CuPy: it makes vecdot of products."""
+    namespace = types.ModuleType("cupy")
+    namespace.__dict__.update(vars(numpy_namespace) | {"vecdot": partial(vecdot, xp=numpy_namespace)})
+    return namespace
+
+
+class CupyStandInBackend(ReadOnlyBackend):
+    """NumPy arrays with the recorder for CuPy: proves what its calls compute, not that CuPy computes it."""
+
+    name: ClassVar[str] = "cupy-stand-in"
+
+    def __init__(self, dtype: str, compiled: bool = True) -> None:
+        super().__init__(dtype)
+        self.compiled = compiled
+        self.xp = RecordableNamespace(cupy_namespace())
+        self.functions = CupyFunctions()
+
+    def asarray(self, host: np.ndarray) -> np.ndarray:
+        return np.array(host)
+
+    def scan(self, step):
+        recorder = partial(ZeroAxesRecorder, self.xp, self.functions)
+        return recorded_scan(step, recorder) if self.compiled else plain_scan(step)
+
+
+class ZeroAxesRecorder(CupyRecorder):
+    """CupyRecorder for NumPy, which returns a number where CuPy returns an array without axes."""
+
+    def record(self, name, function, arguments, options, value):
+        return super().record(name, function, arguments, options, np.asarray(value))
+
+
+class StrictRecorder(Recorder):
+    """Recorder for array-api-strict, which has no function with `out=`: every result is copied into its memory."""
+
+    def share_memory(self, a: Any, b: Any) -> bool:
+        return np.may_share_memory(a._array, b._array)
+
+
 class StrictBackend(Backend):
     """array-api-strict, limited to the standard: no boolean masks, no data-dependent shapes, no values on the host.
 
@@ -74,11 +147,11 @@ class StrictBackend(Backend):
 
     name: ClassVar[str] = "strict"
 
-    def __init__(self, dtype: str, device: str) -> None:
+    def __init__(self, dtype: str, device: str, compiled: bool) -> None:
         import array_api_strict
 
-        super().__init__(device, dtype, compiled=True)
-        self.xp = array_api_strict
+        super().__init__(device, dtype, compiled)
+        self.xp = RecordableNamespace(array_api_strict)
         self._device = array_api_strict.Device("CPU_DEVICE" if device == "cpu" else device)
 
     def asarray(self, host: np.ndarray) -> Any:
@@ -109,7 +182,7 @@ class StrictBackend(Backend):
                 setattr(kind, name, method)
 
     def scan(self, step):
-        run = plain_scan(step)
+        run = recorded_scan(step, lambda: StrictRecorder(self.xp)) if self.compiled else plain_scan(step)
 
         def watched(state: Any, inputs: Any, constants: Any) -> Any:
             with self.host_conversions_raise():
@@ -121,12 +194,25 @@ class StrictBackend(Backend):
         return {"array-api-strict": self.xp.__version__}
 
 
-def open_strict(dtype: str, device: str) -> StrictBackend:
+def open_strict(dtype: str, device: str, compiled: bool = False) -> StrictBackend:
     """Open the strict backend; raise DeviceError if array-api-strict is not installed."""
     try:
-        return StrictBackend(dtype, device)
+        return StrictBackend(dtype, device, compiled)
     except ImportError as error:
         raise DeviceError(f"array-api-strict is not installed ({error})", 'pip install -e ".[test]"') from None
+
+
+class DpnpRecorder(OutRecorder):
+    """Recorder for dpnp, whose functions take NumPy's `out=`.
+
+    Some of them (tanh, divide) round in another way where they overwrite an operand; a product or a sum does not.
+    """
+
+    in_place = frozenset({"add", "subtract", "multiply", "negative"})
+
+    def share_memory(self, a: Any, b: Any) -> bool:
+        (first, past_first), (second, past_second) = (array.get_array()._byte_bounds for array in (a, b))
+        return first < past_second and second < past_first
 
 
 class DpnpBackend(Backend):
@@ -134,11 +220,12 @@ class DpnpBackend(Backend):
 
     name: ClassVar[str] = "dpnp"
 
-    def __init__(self, dtype: str) -> None:
+    def __init__(self, dtype: str, compiled: bool) -> None:
         import dpnp
 
-        super().__init__("cpu", dtype, compiled=False)
-        self.xp = dpnp
+        super().__init__("cpu", dtype, compiled)
+        self.xp = RecordableNamespace(dpnp)
+        self._dpnp = dpnp
         dpnp.asarray(np.zeros(1, "f4")).sycl_queue.wait()  # raises if there is no device
 
     def asarray(self, host: np.ndarray) -> Any:
@@ -151,19 +238,19 @@ class DpnpBackend(Backend):
         self.xp.synchronize_array_data(self.xp.zeros(1, dtype="f4"))
 
     def scan(self, step):
-        return plain_scan(step)
+        return recorded_scan(step, lambda: DpnpRecorder(self.xp, self._dpnp)) if self.compiled else plain_scan(step)
 
     def versions(self) -> dict[str, str]:
         return {"dpnp": self.xp.__version__, "device": str(self.xp.zeros(1, dtype="f4").sycl_device.name)}
 
 
-def open_dpnp(dtype: str) -> DpnpBackend:
+def open_dpnp(dtype: str, compiled: bool = False) -> DpnpBackend:
     """Open the dpnp backend; raise DeviceError if dpnp or its device is missing."""
     runtime = Path(sys.prefix) / "lib" / "libintelocl.so"
     if runtime.exists():  # the wheel registers the driver under a path that does not exist
         os.environ.setdefault("OCL_ICD_FILENAMES", str(runtime))
     try:
-        return DpnpBackend(dtype)
+        return DpnpBackend(dtype, compiled)
     except ImportError as error:
         raise DeviceError(
             f"dpnp is not installed ({error})", "scripts/test-dpnp makes an environment with it"

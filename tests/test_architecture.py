@@ -157,7 +157,8 @@ def test_training_on_the_cpu_imports_no_heavy_library(tmp_path, arguments):
         f"print('HEAVY', sorted({HEAVY} & set(sys.modules)), file=sys.stderr)\n"
     )
     more = [] if "--help" in arguments else ["-e", "1", "--hidden", "none", "-o", str(tmp_path)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path)}
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments, *more],
         check=False,

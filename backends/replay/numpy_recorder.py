@@ -1,84 +1,82 @@
-"""Recorder for NumPy: proxies that intercept every call on an array, and calls that write into given memory."""
+"""Recorders for the libraries whose functions take NumPy's `out=`: NumPy itself, and CuPy."""
 
-import operator
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from lagvis.arrays import Array
-from lagvis.backends.replay.tape import Node, Recorder
-from lagvis.tree import leaves, rebuild
+from lagvis.arrays import Array, Namespace
+from lagvis.backends.replay.recorder import ELEMENTWISE, Node, Recorder
 
-REDUCTIONS: dict[Any, np.ufunc] = {np.sum: np.add, np.max: np.maximum, np.min: np.minimum}
-
-
-class ArrayProxy(np.lib.mixins.NDArrayOperatorsMixin):
-    """Stands for an array in the recorded step and passes every NumPy call on it to the recorder."""
-
-    def __init__(self, node: Node, recorder: "NumpyRecorder") -> None:
-        self.node, self.recorder = node, recorder
-        self.shape, self.ndim, self.dtype = node.value.shape, node.value.ndim, node.value.dtype
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *arguments: Any, **options: Any) -> "ArrayProxy":
-        options.pop("out", None)  # `a *= b` makes a new array, as in every library whose arrays cannot be written
-        return self.recorder.call(getattr(ufunc, method) if method != "__call__" else ufunc, arguments, options)
-
-    def __array_function__(self, function: Any, _: Any, arguments: Any, options: Any) -> "ArrayProxy":
-        return self.recorder.call(function, arguments, options)
-
-    def __getitem__(self, key: Any) -> "ArrayProxy":
-        return self.recorder.call(operator.getitem, (self, key), {})
-
-    def astype(self, dtype: Any, copy: bool = True) -> "ArrayProxy":
-        return self.recorder.call(np.ndarray.astype, (self, dtype), {})
-
-    def __bool__(self) -> bool:
-        raise TypeError("a step cannot use the value of an array in Python")
+# Names of the standard that NumPy's libraries know under another one.
+NAMES = {
+    "acos": "arccos",
+    "acosh": "arccosh",
+    "asin": "arcsin",
+    "asinh": "arcsinh",
+    "atan": "arctan",
+    "atan2": "arctan2",
+    "atanh": "arctanh",
+    "concat": "concatenate",
+}
+WITH_OUT = ELEMENTWISE | {"argmax", "argmin", "concat", "matmul", "max", "mean", "min", "take"}
+REDUCTIONS = {"sum": np.add, "max": np.maximum, "min": np.minimum}
 
 
-class NumpyRecorder(Recorder):
-    """Records the calls of NumPy."""
+class OutRecorder(Recorder):
+    """Recorder for a library with NumPy's functions: those that take `out=` write into it without a copy."""
 
-    def recording(self) -> AbstractContextManager[Any]:
-        return nullcontext()
-
-    def proxy(self, node: Node) -> ArrayProxy:
-        return ArrayProxy(node, self)
-
-    def node_of(self, proxy: Any) -> Node | None:
-        return proxy.node if isinstance(proxy, ArrayProxy) else None
-
-    def call(self, function: Any, arguments: Any, options: dict[str, Any]) -> ArrayProxy:
-        """Compute the call once and record it."""
-        plain = (a.node.value if isinstance(a, ArrayProxy) else a for a in leaves([arguments, options]))
-        positional, named = rebuild([arguments, options], plain)
-        return ArrayProxy(self.record(function, arguments, options, np.asarray(function(*positional, **named))), self)
-
-    def copy(self, array: Array) -> np.ndarray:
-        return np.array(array)
+    def __init__(self, xp: Namespace, library: ModuleType) -> None:
+        super().__init__(xp)
+        self.library = library
 
     def share_memory(self, a: Array, b: Array) -> bool:
-        return np.may_share_memory(a, b)
+        return self.library.may_share_memory(a, b)
 
-    def elementwise(self, call: Node) -> bool:
-        return isinstance(call.function, np.ufunc) and call.function.signature is None
+    def copy_call(self, to: Array, source: Array) -> Callable[[], Any]:
+        return partial(self.library.copyto, to, source, casting="unsafe")
 
-    def copy_call(self, to: Any, source: Any) -> Callable[[], Any]:
-        return partial(np.copyto, to, source, casting="unsafe")
-
-    def call_into(self, out: Any, function: Any, arguments: list[Any], options: dict[str, Any]) -> Callable[[], Any]:
-        if isinstance(function, np.ufunc):
-            return partial(function, *arguments, **options, out=out)
-        if function is np.ndarray.astype:
+    def call_into(self, out: Array, call: Node, arguments: list[Any], options: dict[str, Any]) -> Callable[[], Any]:
+        if call.name == "astype":
             return self.copy_call(out, arguments[0])
-        if function in REDUCTIONS:
+        if call.name == "sum":
+            kind = {} if arguments[0].dtype == out.dtype else {"dtype": out.dtype}  # small integers are summed as large
+            return partial(self.library.sum, *arguments, **options, **kind, out=out)
+        if call.name in WITH_OUT:
+            function = getattr(self.library, NAMES.get(call.name, call.name))
+            return partial(function, *arguments, **options, out=out)
+        return super().call_into(out, call, arguments, options)
+
+
+class NumpyRecorder(OutRecorder):
+    """Recorder for NumPy, whose reductions are fastest as methods of a ufunc."""
+
+    def __init__(self, xp: Namespace) -> None:
+        super().__init__(xp, np)
+
+    def record(self, name: str, function: Any, arguments: Any, options: Any, value: Array) -> Node:
+        # NumPy returns a number where the result has no axes; its memory must be that of an array
+        return super().record(name, function, arguments, options, np.asarray(value))
+
+    def call_into(self, out: Array, call: Node, arguments: list[Any], options: dict[str, Any]) -> Callable[[], Any]:
+        if call.name in REDUCTIONS:
             options = {"axis": None, **options, "dtype": out.dtype, "out": out}
-            return partial(REDUCTIONS[function].reduce, *arguments, **options)
-        if function is np.take:
+            return partial(REDUCTIONS[call.name].reduce, *arguments, **options)
+        if call.name == "take":
             return partial(np.take, *arguments, **options, out=out, mode="clip")  # other modes go through a copy
-        if function is np.argmax:
-            return partial(np.argmax, *arguments, **options, out=out)
-        return lambda: np.copyto(out, function(*arguments, **options))
+        if call.name == "vecdot":
+            return partial(np.vecdot, *arguments, **options, out=out)
+        return super().call_into(out, call, arguments, options)
+
+
+class CupyRecorder(OutRecorder):
+    """Recorder for CuPy. `library` is cupy; a test gives NumPy in its place."""
+
+    def call_into(self, out: Array, call: Node, arguments: list[Any], options: dict[str, Any]) -> Callable[[], Any]:
+        if call.name == "vecdot" and options.get("axis", -1) == -1 and arguments[0].shape == arguments[1].shape:
+            # array_api_compat makes it a stack of products of a row and a column; so do these views, without its copies
+            a, b = arguments
+            return partial(self.library.matmul, a[..., None, :], b[..., None], out=out[..., None, None])
+        return super().call_into(out, call, arguments, options)

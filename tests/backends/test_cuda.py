@@ -155,6 +155,7 @@ def test_hidden_devices_unset_is_empty():
 )
 def test_no_such_device_all_hidden_names_the_devices(monkeypatch, tmp_path, uuids, remedy):
     write_driver_files(monkeypatch, tmp_path, uuids)
+    install_driver(monkeypatch, FakeDriver())
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     error = no_such_device("CuPy", 0, "cuda:0", "install a driver")
     assert error.reason.startswith(
@@ -163,7 +164,14 @@ def test_no_such_device_all_hidden_names_the_devices(monkeypatch, tmp_path, uuid
     assert error.remedy == f"unset CUDA_VISIBLE_DEVICES, or {remedy}"
 
 
+def test_no_such_device_without_driver_does_not_blame_the_variable(monkeypatch):
+    install_driver(monkeypatch, None)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert no_such_device("PyTorch", 0, "cuda:0", "install a driver").remedy == "install a driver"
+
+
 def test_no_such_device_counts_among_the_visible(monkeypatch, tmp_path):
+    install_driver(monkeypatch, FakeDriver())
     write_driver_files(monkeypatch, tmp_path, TWO)
     assert str(no_such_device("JAX", 2, "cuda:9")) == (
         "JAX sees 2 CUDA devices, so there is no cuda:9. To fix it: use --device cuda:1 or lower."

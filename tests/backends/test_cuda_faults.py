@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from lagvis.backends import cupy_backend, registry
+from lagvis.backends.cuda import Card
 from lagvis.backends.registry import select
 from lagvis.cli import backends as backends_command
 from lagvis.cli import train
@@ -277,7 +278,7 @@ def test_commands_on_a_card_name_it_by_model_and_uuid(monkeypatch, tmp_path, cap
     monkeypatch.setattr(backends_command, "BACKENDS", {"cupy": registry.BACKENDS["cupy"]})
     write_dataset(tmp_path / "data.npz")
     install_cupy(monkeypatch)
-    flags = ["--data", "data.npz", "-e", "1", "--hidden", "8", "--name", "r", "--no-plots"]
+    flags = ["--data", "data.npz", "-e", "1", "--hidden", "8", "--name", "r", "--no-plots", "--no-compile"]
     assert run_cli(train.main, [*flags, "--device", "cuda"]) == 0
     first, *rest = capsys.readouterr().err.splitlines()
     assert first == f"cuda:0 is {H100.name} ({H100.uuid})."
@@ -378,16 +379,114 @@ def test_select_torch_knows_pytorch_words(monkeypatch, words, reason):
     assert reason in refusal("cuda", "torch").reason
 
 
+HIDING = ["-1", "", "7", "0,0", "GPU-ffffffff", "MIG-ffffffff", "NoDevFiles"]
+NO_DEVICES = {
+    "torch": "No CUDA GPUs are available",
+    "jax": "Backend 'cuda' failed to initialize: FAILED_PRECONDITION: No visible GPU devices.",
+}
+
+
 @pytest.mark.parametrize("backend", FAKES)
-@pytest.mark.parametrize("value", ["-1", "", "7", "0,0", "GPU-ffffffff", "MIG-ffffffff"])
+@pytest.mark.parametrize("value", HIDING)
 def test_select_other_library_hidden_card_names_the_variable(monkeypatch, backend, value):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
     install_driver(monkeypatch, FakeDriver())
-    FAKES[backend](monkeypatch, initial=RuntimeError("No CUDA GPUs are available"))
+    FAKES[backend](monkeypatch, initial=RuntimeError(NO_DEVICES[backend]))
     raised = refusal("cuda", backend)
-    assert f"sees 0 CUDA devices, so there is no cuda:0 (CUDA_VISIBLE_DEVICES is set to {value!r}, " in raised.reason
-    assert raised.remedy.startswith("unset CUDA_VISIBLE_DEVICES")
+    assert "sees 0 CUDA devices, so there is no cuda:0" in raised.reason
+    assert NO_DEVICES[backend] in raised.reason
+    assert f"(CUDA_VISIBLE_DEVICES is set to {value!r}, " in raised.reason
+    assert raised.remedy == "unset CUDA_VISIBLE_DEVICES, or name device 0 of this machine in it, each once"
     assert str(raised) in select("auto", backend).fallback
+
+
+@pytest.mark.parametrize("value", HIDING)
+def test_commands_hidden_card_names_the_variable(monkeypatch, tmp_path, capsys, value):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(backends_command, "BACKENDS", {"cupy": registry.BACKENDS["cupy"]})
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+    write_dataset(tmp_path / "data.npz")
+    install_driver(monkeypatch, FakeDriver())
+    install_cupy(monkeypatch, count=CUDARuntimeError(100, "cudaErrorNoDevice: no CUDA-capable device is detected"))
+    flags = ["--data", "data.npz", "-e", "1", "--hidden", "8", "--dry-run"]
+    sentence = f"(CUDA_VISIBLE_DEVICES is set to {value!r}, which "
+    remedy = "unset CUDA_VISIBLE_DEVICES, or name device 0 of this machine in it"
+    assert run_cli(train.main, [*flags, "--device", "cuda"]) == 4
+    printed = capsys.readouterr().err
+    assert sentence in printed
+    assert remedy in printed
+    assert run_cli(train.main, [*flags, "--device", "auto"]) == 0
+    assert sentence in capsys.readouterr().err
+    assert run_cli(backends_command.main, []) == 0
+    assert sentence in capsys.readouterr().out
+
+
+def test_select_cupy_ordinal_is_counted_among_the_visible(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
+    install_cupy(monkeypatch, count=2)
+    raised = refusal("cuda:2")
+    assert "CuPy sees 2 CUDA devices, so there is no cuda:2 (CUDA_VISIBLE_DEVICES is set to '1,0', " in raised.reason
+    assert raised.remedy == ("use --device cuda:1 or lower, counted among the devices that CUDA_VISIBLE_DEVICES shows")
+
+
+@pytest.mark.parametrize(
+    ("platforms", "reason", "remedy"),
+    [
+        (None, "is installed without CUDA", "jax[cuda13]"),
+        ("cpu", "JAX_PLATFORMS is set to 'cpu'", "unset JAX_PLATFORMS"),
+    ],
+)
+def test_select_jax_without_cuda_says_so(monkeypatch, platforms, reason, remedy):
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    if platforms:
+        monkeypatch.setenv("JAX_PLATFORMS", platforms)
+    fake_jax(monkeypatch, initial=RuntimeError("Unknown backend cuda. Available backends are ['cpu']"))
+    raised = refusal("cuda", "jax")
+    assert reason in raised.reason
+    assert remedy in raised.remedy
+
+
+def test_train_fault_after_opening_exits_4(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_dataset(tmp_path / "data.npz")
+    install_cupy(monkeypatch)
+
+    def broken(*args, **kwargs):
+        raise CUDARuntimeError(999, "cudaErrorUnknown: unknown error")
+
+    monkeypatch.setattr(train, "fit", broken)
+    assert run_cli(train.main, ["--data", "data.npz", "--hidden", "8", "--device", "cuda", "--quiet"]) == 4
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: the array library cannot use the GPU: the driver fails without a reason")
+    assert "nvidia_uvm" in printed
+
+
+def test_resume_on_another_card_is_reported_and_recorded(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_dataset(tmp_path / "data.npz")
+    install_cupy(monkeypatch)
+    flags = ["--data", "data.npz", "--hidden", "8", "--no-plots"]
+    assert run_cli(train.main, [*flags, "-e", "1", "--name", "r", "--device", "cuda"]) == 0
+    twin = Card(H100.name, "GPU-00000000-0000-0000-0000-000000000001", H100.capability)
+    other = Card("NVIDIA H200", "GPU-00000000-0000-0000-0000-000000000002", H100.capability)
+    changed = []
+    for epochs, card, effect in ((2, twin, "another card of the same model"), (3, other, "the bytes will differ")):
+        install_driver(monkeypatch, FakeDriver(card))
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", str(epochs))
+        capsys.readouterr()
+        assert run_cli(train.main, ["--resume", "r", "-e", str(epochs), "--no-plots"]) == 0
+        printed = capsys.readouterr().err
+        assert printed.startswith(f"cuda:0 is {card.name} ({card.uuid}).\n")
+        assert f"-> {card.uuid}: {effect}" in printed
+        assert "CUDA_VISIBLE_DEVICES" not in printed
+        recorded = json.loads((tmp_path / "runs" / "r" / "environment.json").read_text())
+        changed.append(recorded["resumed"][-1]["changed"])
+        assert changed[-1].pop("epochs") == [epochs - 1, epochs]
+    assert changed == [
+        {"gpu uuid": [H100.uuid, twin.uuid]},
+        {"gpu": [H100.name, other.name], "gpu uuid": [twin.uuid, other.uuid]},
+    ]
+    assert recorded["CUDA_VISIBLE_DEVICES"] == "3"
 
 
 @pytest.mark.parametrize(("backend", "older"), [("torch", "CUDA 12.6"), ("jax", 'pip install -U "jax[cuda12]"')])

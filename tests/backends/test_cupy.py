@@ -11,13 +11,17 @@ import numpy as np
 import pytest
 
 from lagvis.backends import cupy_backend
+from lagvis.backends.replay.self_test import run_steps
 from lagvis.errors import DeviceError
 from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.losses import LOSSES, cross_entropy
 from lagvis.network.optimizers import sgd
 from lagvis.network.step import make_evaluation, make_step
+from lagvis.training.factory import make_optimizer
+from lagvis.training.recipe import load, shipped
 from lagvis.tree import tree_map
 from tests.conftest import skip_or_fail
+from tests.fake_backends import CupyFunctions, CupyStandInBackend, ZeroAxesRecorder, cupy_namespace
 from tests.fake_cuda import GTX_1080, H100, FakeDriver, install_driver
 from tests.network.problems import data_of, loss_for, problem
 from tests.network.test_step import host_state
@@ -170,12 +174,13 @@ def test_import_cupy_unwritable_cache_names_the_variable(monkeypatch, value, fol
     assert "set CUPY_CACHE_DIR" in caught.value.remedy
 
 
-class FakeCupy:
-    """Fake CuPy for the calls outside the step: computes with NumPy and records the stream of each call."""
+class FakeCupy(CupyFunctions):
+    """Fake CuPy: computes with NumPy and records the stream of each copy; `broken` functions write a wrong result."""
 
     __version__ = "0"
 
-    def __init__(self):
+    def __init__(self, broken=()):
+        super().__init__(broken)
         self.streams = []
         self.synchronized = []
         self.current = None
@@ -210,7 +215,7 @@ class FakeCupy:
 def test_cupy_backend_uses_one_stream_of_its_own(monkeypatch):
     install_driver(monkeypatch, FakeDriver(GTX_1080, H100))
     stand_in = FakeCupy()
-    backend = cupy_backend.CupyBackend(stand_in, numpy_namespace, 1, "float64")
+    backend = cupy_backend.CupyBackend(stand_in, numpy_namespace, 1, "float64", compiled=False)
     optimizer = sgd(momentum=0.9)
     params, x, y = problem((4,), "relu", "classes")
     step = make_step(activation=ACTIVATIONS["relu"], loss=cross_entropy, optimizer=optimizer, xp=backend.xp)
@@ -229,6 +234,93 @@ def test_cupy_backend_uses_one_stream_of_its_own(monkeypatch):
     assert backend.versions()["gpu"] == H100.name
     backend.synchronize()
     assert stand_in.synchronized == stand_in.streams[:1]
+
+
+@pytest.fixture
+def open_fake_cupy(monkeypatch):
+    """Return `open_fake_cupy(broken, compiled=True)`, which opens the CuPy backend on NumPy's functions."""
+
+    def open_fake(broken=(), compiled=True):
+        monkeypatch.setattr(cupy_backend, "import_cupy", lambda: FakeCupy(broken))
+        monkeypatch.setattr(cupy_backend, "probe", lambda cupy, ordinal: None)
+        monkeypatch.setattr(cupy_backend, "CupyRecorder", ZeroAxesRecorder)
+        monkeypatch.setitem(sys.modules, "array_api_compat.cupy", cupy_namespace())
+        return cupy_backend.open_backend("cuda:0", "float32", compiled)
+
+    return open_fake
+
+
+def test_open_backend_recorded_steps_equal_plain_loop_are_used(open_fake_cupy):
+    backend = open_fake_cupy()
+    assert backend.compiled
+    assert not backend.notices
+
+
+def test_open_backend_no_compile_stays_in_the_plain_loop(open_fake_cupy):
+    backend = open_fake_cupy(broken=["multiply"], compiled=False)
+    assert not backend.compiled
+    assert not backend.notices
+
+
+@pytest.mark.parametrize("broken", ["add", "matmul", "sum", "max", "take", "argmax", "greater"])
+def test_open_backend_recorded_steps_differ_falls_back_with_a_notice(open_fake_cupy, broken):
+    backend = open_fake_cupy(broken=[broken])
+    assert not backend.compiled
+    (notice,) = backend.notices
+    assert notice.startswith("cupy on cuda:0 runs every step call by call: its self-test of recorded steps differs")
+    assert run_steps(backend)["W"].shape == (48, 32)
+
+
+def test_open_backend_recorded_steps_raise_falls_back_with_the_error(open_fake_cupy, monkeypatch):
+    def no_out(*arguments, **options):
+        raise TypeError("exp() got an unexpected keyword argument 'out'\nmore")
+
+    monkeypatch.setattr(FakeCupy, "exp", no_out, raising=False)
+    backend = open_fake_cupy()
+    assert not backend.compiled
+    assert "raised TypeError: exp() got an unexpected keyword argument 'out'." in backend.notices[0]
+
+
+def recorded_cupy_calls():
+    """Return every call with the memory of its result, in the steps of all recipes and options, as CuPy gets them."""
+    backend = CupyStandInBackend("float64")
+    optimizer = sgd(momentum=0.9, nesterov=True)
+    steps = [(ACTIVATIONS[name], kind, optimizer) for name in ACTIVATIONS for kind in ("classes", "numbers")]
+    for name in shipped():
+        recipe = load(name)
+        kind = "numbers" if recipe.regression else "classes"
+        steps.append((ACTIVATIONS[recipe.activation], kind, make_optimizer(recipe)))
+    for activation, kind, rule in steps:
+        for weighted in (False, True):
+            params, x, y = problem((4, 3), "relu", kind)
+            data = data_of((x * 50).clip(0, 255).astype(np.uint8), y) | ({"w": np.ones(6)} if weighted else {})
+            data = tree_map(backend.asarray, data)
+            inputs = (backend.asarray(np.zeros((2, 3), np.int32)), backend.asarray(np.full(2, 0.1)))
+            state = host_state(params, rule, kind)
+            for smoothing in (0.0, 0.1):
+                step = make_step(activation=activation, loss=loss_for(kind, smoothing), optimizer=rule, xp=backend.xp)
+                backend.scan(step)(tree_map(backend.asarray, state), inputs, (data,))
+            evaluate = make_evaluation(activation=activation, loss=loss_for(kind), xp=backend.xp)
+            totals = state["totals"] | ({"confusion": np.zeros((3, 3))} if kind == "classes" else {})
+            backend.scan(evaluate)(tree_map(backend.asarray, totals), inputs[:1], (params, data))
+    return backend.functions.calls
+
+
+def test_recorded_calls_with_out_fit_cupy_signatures():
+    try:
+        import cupy
+    except ImportError as error:
+        skip_or_fail("cupy-signatures", f"CuPy is not installed, so its signatures cannot be read: {error}")
+    calls = [call for call in recorded_cupy_calls() if call[0] != "may_share_memory"]
+    assert {"matmul", "take", "sum", "exp", "argmax", "copyto", "greater"} <= {name for name, _, _ in calls}
+    for name, positional, named in calls:
+        function = getattr(cupy, name)
+        if name != "copyto":
+            assert isinstance(named["out"], np.ndarray), name
+        if isinstance(function, cupy.ufunc):
+            assert (len(positional), set(named)) == (function.nin, {"out"}), name
+        else:
+            inspect.signature(function).bind(*positional, **named)
 
 
 class RecordingNamespace:

@@ -32,15 +32,18 @@ LIBRARY_ERRORS = [
     OSError(errno.ENOMEM, "Cannot allocate memory"),
 ]
 
-OTHER_ERRORS = [
+CARD_ERRORS = [
     RuntimeError("cudaErrorNoDevice"),
+    raised_by("torch", "AcceleratorError")("CUDA error: invalid device ordinal"),
+]
+OTHER_ERRORS = [
+    *CARD_ERRORS,
     RuntimeError("operands could not be broadcast"),
     RuntimeError(""),
     FileNotFoundError(errno.ENOENT, "No such file or directory", "out of memory.csv"),
     ValueError("could not convert 'out of memory' to a number"),
     KeyError("not enough memory"),
     raised_by("PIL", "UnidentifiedImageError", OSError)("cannot identify image file 'out of memory.png'"),
-    raised_by("torch", "AcceleratorError")("CUDA error: invalid device ordinal"),
 ]
 
 
@@ -62,7 +65,7 @@ def test_run_cli_other_error_is_not_out_of_memory(capsys, error):
         raise error
 
     assert not is_out_of_memory(error)
-    assert run_cli(main) == 1
+    assert run_cli(main) == (4 if error in CARD_ERRORS else 1)
     assert "use a smaller --hidden" not in capsys.readouterr().err
 
 

@@ -310,6 +310,15 @@ def test_benchmarks_invalid_flag_exits_with_2(monkeypatch, tmp_path, capsys, fla
     assert flags[0] in capsys.readouterr().err
 
 
+def test_benchmarks_output_that_is_a_file_exits_with_2(monkeypatch, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("sys.argv", ["benchmarks", "--output", str(tmp_path / "file")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "cannot be made (File exists)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("network", networks_of("cuda"))
 def test_torch_graph_takes_each_row_of_an_epoch_once(torch, network, monkeypatch):
     problem = Problem(network)

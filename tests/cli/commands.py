@@ -14,7 +14,12 @@ UNSET = ("CI", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LAGVIS_TRACEBACK", "CUDA_V
 
 
 def environment(**changes):
-    """Return the environment without variables that change the output of a command."""
+    """Return the environment without variables that change the output of a command.
+
+    A PYTHONPATH among the changes comes before the inherited one, where packages of the environment may lie.
+    """
+    if "PYTHONPATH" in changes and "PYTHONPATH" in os.environ:
+        changes["PYTHONPATH"] += os.pathsep + os.environ["PYTHONPATH"]
     return {key: value for key, value in os.environ.items() if key not in UNSET} | changes
 
 

@@ -13,7 +13,7 @@ from lagvis.training.events import Progress
 from lagvis.training.model import Model
 from lagvis.training.plan import make_plan
 from lagvis.tree import named_leaves
-from tests.conftest import open_backend
+from tests.conftest import GPU_PARAMS, open_backend
 from tests.factories import at_step, classes, epochs, last, numbers, quick, run
 
 PLAIN = quick(epochs=3, validation=20)
@@ -45,9 +45,9 @@ def round_trip(checkpoint, path):
 
 
 @functools.cache
-def compiled_once(recipe: str):
+def compiled_once(name: str, recipe: str):
     """Return a JAX backend that compiles once per recipe, for all its seeds."""
-    backend = open_backend("jax", "float32")
+    backend = open_backend(name, "float32")
     scan, known = backend.scan, {}
 
     def scan_once(step):
@@ -61,10 +61,10 @@ def compiled_once(recipe: str):
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 10))])
 @pytest.mark.parametrize("recipe", ["plain", "momentum"])
-@pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
+@pytest.mark.parametrize("name", ["numpy", "torch", "jax", *GPU_PARAMS])
 def test_resume_at_random_step_equals_uninterrupted_run(one_step_per_call, tmp_path, name, recipe, seed):
     def open_once(key=recipe):
-        return compiled_once(key) if name == "jax" else open_backend(name, "float32")
+        return compiled_once(name, key) if name.startswith("jax") else open_backend(name, "float32")
 
     recipe, dataset = dataclasses.replace(RECIPES[recipe], seed=seed), classes(123)
     uninterrupted = run(recipe, dataset, backend=open_once())

@@ -13,7 +13,7 @@ from lagvis.data.datasets import load_dataset
 from lagvis.data.detect import read
 from lagvis.errors import DataError
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent.parent
 RNG = np.random.default_rng(11)
 X = RNG.integers(0, 256, (12, 5, 9), dtype=np.uint8)
 

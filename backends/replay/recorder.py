@@ -1,0 +1,156 @@
+"""Recorder of a step: its calls in order, the memory of each result, and how a call writes into memory that stays."""
+
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar
+
+from lagvis.arrays import Array, Namespace
+from lagvis.backends.replay.namespace import ArrayHandle
+from lagvis.tree import Tree, leaves, rebuild
+
+# Functions of the standard whose every element depends on the same element of the operands alone. `pow` is left out:
+# libraries compute `a ** 2` in another way than pow(a, 2).
+ELEMENTWISE = frozenset(
+    (
+        "abs", "acos", "acosh", "add", "asin", "asinh", "atan", "atan2", "atanh", "cos", "cosh", "divide",
+        "equal", "exp", "expm1", "floor_divide", "greater", "greater_equal", "hypot", "less", "less_equal",
+        "log", "log1p", "log2", "log10", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor",
+        "maximum", "minimum", "multiply", "negative", "not_equal", "positive", "remainder", "sin", "sinh",
+        "sqrt", "square", "subtract", "tan", "tanh",
+    )
+)  # fmt: skip
+
+
+class Node:
+    """An array of the recorded step: its memory and, unless it is an argument of the step, the call that computes it.
+
+    position   of the call in the step, -1 for an argument
+    name       name of the function in the standard, or "getitem"
+    function   what computes it in the plain loop
+    arguments  [positional, by name], with nodes for recorded arrays
+    owner      node whose memory this is: itself, or for a view the node it is a view of
+    last_read  position of the last call that reads this memory
+    """
+
+    def __init__(
+        self, value: Array, position: int = -1, name: str = "", function: Any = None, arguments: Tree = ()
+    ) -> None:
+        self.value = value
+        self.position, self.name, self.function = position, name, function
+        self.arguments = arguments
+        self.owner = self
+        self.last_read = -1
+
+    def operands(self) -> list["Node"]:
+        """Return the nodes among the arguments."""
+        return [a for a in leaves(self.arguments) if isinstance(a, Node)]
+
+
+class Recorder(ABC):
+    """Records the calls of one step on any array namespace, and makes calls that write into given memory.
+
+    The standard itself knows no memory to write to but `out[...] = result`; a subclass adds the functions of its
+    library that take `out=`.
+
+    in_place  names of functions whose result may overwrite an operand without a change of its bits
+    """
+
+    in_place: ClassVar[frozenset[str]] = ELEMENTWISE
+
+    def __init__(self, xp: Namespace) -> None:
+        self.xp = xp
+        self.calls: list[Node] = []
+
+    @abstractmethod
+    def share_memory(self, a: Array, b: Array) -> bool:
+        """Whether one array is a view of the other, or both are views of a third."""
+
+    def copy(self, array: Array) -> Array:
+        """Return a copy in new memory."""
+        return self.xp.asarray(array, copy=True)
+
+    def copy_call(self, to: Array, source: Array) -> Callable[[], Any]:
+        """Return a function that copies `source` into `to`."""
+        return partial(operator.setitem, to, ..., source)
+
+    def call_into(self, out: Array, call: Node, arguments: list[Any], options: dict[str, Any]) -> Callable[[], Any]:
+        """Return a function that makes the call with these arguments and writes its result into `out`."""
+        if call.name == "copy":
+            return self.copy_call(out, arguments[0])
+
+        def compute_and_copy() -> None:
+            self.copy_call(out, call.function(*arguments, **options))()
+
+        return compute_and_copy
+
+    def handle(self, node: Node) -> ArrayHandle:
+        """Return the object that the step gets in place of the array of a node."""
+        return ArrayHandle(node, self)
+
+    def call(self, name: str, function: Any, arguments: Any, options: dict[str, Any]) -> Any:
+        """Compute a call of the step once and record it; return a handle of its result."""
+        values = (a.node.value if type(a) is ArrayHandle else a for a in leaves([arguments, options]))
+        positional, named = rebuild([arguments, options], values)
+        value = function(*positional, **named)
+        if isinstance(value, tuple | list):
+            raise TypeError(f"a step cannot use {name}, which returns several arrays")
+        if not (hasattr(value, "shape") and hasattr(value, "dtype")):
+            return value  # a dtype, or a fact about one
+        return self.handle(self.record(name, function, arguments, options, value))
+
+    def record(self, name: str, function: Any, arguments: Any, options: Any, value: Array) -> Node:
+        """Append a call and its result `value`; return the node."""
+        operands = [a.node if type(a) is ArrayHandle else a for a in leaves([arguments, options])]
+        result = Node(value, len(self.calls), name, function, rebuild([arguments, options], iter(operands)))
+        self.calls.append(result)
+        for operand in result.operands():
+            operand.owner.last_read = result.position
+            if self.share_memory(value, operand.value):
+                result.owner = operand.owner
+        return result
+
+    def separate(self, old: Node, new: Any) -> Node:
+        """Return the node of a leaf of the new state; a copy of it if it lies in the memory of another argument."""
+        if type(new) is not ArrayHandle:
+            raise TypeError("a step must return an array for each array of the state")
+        node = new.node
+        if node is old or node.owner.function is not None:
+            return node
+        # the memory of another leaf would be overwritten while the state is copied back
+        return self.record("copy", self.copy, [new], {}, self.copy(node.value))
+
+    def reuse_memory(self, state: list[Node], results: list[Node]) -> None:
+        """Let elementwise calls overwrite an operand that no later call reads, the old state first of all."""
+        for result in results:
+            result.owner.last_read = len(self.calls)
+        placed: set[Node] = set()
+        for old, result in zip(state, results, strict=True):
+            if self._may_replace(old, result):
+                result.value = old.value
+                placed.add(result)
+        for call in self.calls:
+            free = [a for a in call.operands() if a.function is not None and self._may_replace(a, call)]
+            if free and call not in placed:
+                call.value = free[0].value
+
+    def _may_replace(self, old: Node, call: Node) -> bool:
+        """Whether a call may write its result into the memory of a node."""
+        if old.owner is not old or old.last_read > call.position or call.owner is not call or call.function is None:
+            return False
+        views = [a for a in call.operands() if a.owner is old and a is not old]
+        alike = old.value.shape == call.value.shape and old.value.dtype == call.value.dtype
+        return alike and not views and call.name in self.in_place
+
+    def program(self) -> list[Callable[[], Any]]:
+        """Return the recorded calls as functions that compute into the memory of their nodes."""
+        functions = []
+        for call in self.calls:
+            memory = (a.value if isinstance(a, Node) else a for a in leaves(call.arguments))
+            positional, options = rebuild(call.arguments, memory)
+            if call.owner is call:
+                functions.append(self.call_into(call.value, call, positional, options))
+            else:  # a view is made once and stays a view
+                call.value = call.function(*positional, **options)
+        return functions

@@ -1,0 +1,1 @@
+"""Measurements of a CUDA device through CuPy; `python -m benchmarks.cuda_costs` runs them."""

@@ -1,0 +1,121 @@
+"""The stages other than the tests and the commands: the card, the comparison of backends, speed and costs."""
+
+from functools import partial
+from typing import Any
+
+from gpu_check.commands import check_commands
+from gpu_check.record import SKIPPED, StageResult
+from gpu_check.stage import Context, Stage, read_json
+from gpu_check.suite import check_tests
+
+CARD_FACTS = ("name", "uuid", "driver_version", "memory.total", "memory.used", "compute_cap", "compute_mode")
+END_SECONDS = 8.0  # that a measurement gets less than its limit, to write its results and end
+
+
+class NoDeviceError(Exception):
+    """No backend computes on the device; the text says why."""
+
+
+def check_card(context: Context, deadline: float, result: StageResult) -> None:
+    """Read the facts of the card and find the backends that compute on it. Raise NoDeviceError if there is none."""
+    runner = context.runner
+    jobs = [
+        partial(runner.python, "-m", "gpu_check.probe", context.device, deadline=deadline),
+        partial(runner.python, "-m", "backends", deadline=deadline),
+    ]
+    if context.device == "cuda":
+        query = f"--query-gpu={','.join(CARD_FACTS)}"
+        jobs.append(partial(runner.run, ["nvidia-smi", query, "--format=csv,noheader"], deadline=deadline))
+        jobs.append(partial(runner.python, "-c", "import cupy; cupy.show_config()", deadline=deadline))
+    probe, backends, *card = runner.together(jobs)
+    found = read_json(probe, result)
+    if found is None:  # the later stages find out which of them compute
+        found = {name: {} for name in context.backends}
+    if found and all("reason" in facts for facts in found.values()):
+        raise NoDeviceError(next(iter(found.values()))["reason"])
+    context.backends[:] = [name for name, facts in found.items() if "reason" not in facts]
+    result.measured["backends"] = found
+    for name, facts in found.items():
+        if "reason" in facts:
+            result.notes.append(f"{name} is not checked: {facts['reason'].partition('. ')[0]}")
+            if name == "cupy":
+                result.faults.append(f"CuPy, the default of --device cuda: {facts['reason']}")
+    if backends.exit != 0:
+        result.faults.append(f"{backends.command}: {backends.reason()}")
+    if card:
+        rows = [dict(zip(CARD_FACTS, line.split(", "), strict=False)) for line in card[0].stdout.splitlines()]
+        result.measured["cards"] = rows
+        result.notes[:0] = [f"{row['name']}, driver {row.get('driver_version')}" for row in rows]
+        result.faults += [f"{command.command}: {command.reason()}" for command in card if command.exit != 0]
+    result.notes.append(f"{', '.join(context.backends)} can compute on {context.device}")
+
+
+def check_comparison(context: Context, deadline: float, result: StageResult) -> None:
+    """Compare every backend with NumPy in float64, step by step, in both dtypes."""
+    names = ",".join(context.backends)
+    command = ("compare.py", "--device", context.device, "--backends", names, "--json", "--dtype")
+    dtypes = ("float32", "float64")
+    jobs = [partial(context.runner.python, *command, dtype, deadline=deadline) for dtype in dtypes]
+    for dtype, finished in zip(dtypes, context.runner.together(jobs), strict=True):
+        found = read_json(finished, result)
+        if found is None:
+            continue
+        result.measured[dtype] = found
+        failed = [d for d in found["differences"] if not d["passed"]]
+        result.faults += [f"{dtype}: {d['backend']} differs in {d['tensor']}: {describe(d)}" for d in failed]
+        nearest = max((d for d in found["differences"] if d["passed"]), key=share_of_bound, default=None)
+        if nearest is not None:
+            total = len(found["differences"])
+            result.notes.append(
+                f"{dtype}: {total - len(failed)} of {total} bounds hold, nearest {nearest['backend']} "
+                f"{nearest['tensor']} at {share_of_bound(nearest):.2g} of its bound"
+            )
+
+
+def share_of_bound(difference: dict[str, Any]) -> float:
+    """Return the relative difference as a share of its bound."""
+    return float(difference["relative"] / difference["bound"])
+
+
+def describe(difference: dict[str, Any]) -> str:
+    """Return difference and bound in words."""
+    return f"relative {difference['relative']}, bound {difference['bound']}"
+
+
+def measure(module: str, flags: list[str], context: Context, deadline: float, result: StageResult) -> None:
+    """Run a module that measures for `--seconds` and writes JSON into the output folder; print what it prints."""
+    before = {path: path.stat().st_mtime_ns for path in context.output.glob("*.json")}
+    seconds = max(1, int(result.limit - END_SECONDS))
+    finished = context.runner.python(
+        "-m", module, *flags, "--seconds", str(seconds), "--output", str(context.output), deadline=deadline
+    )
+    written = [path for path in context.output.glob("*.json") if before.get(path) != path.stat().st_mtime_ns]
+    result.measured["files"] = sorted(path.name for path in written)
+    result.notes.append(f"in {', '.join(result.measured['files']) or 'no file'}")
+    if finished.exit != 0:
+        result.faults.append(f"{finished.command}: {finished.reason()}")
+    print(finished.stdout[-4000:].rstrip(), flush=True)
+
+
+def check_speed(context: Context, deadline: float, result: StageResult) -> None:
+    """Measure Lagvis beside the other libraries."""
+    measure("benchmarks", ["--device", context.device], context, deadline, result)
+
+
+def check_costs(context: Context, deadline: float, result: StageResult) -> None:
+    """Measure where the time of a step goes on the GPU."""
+    if context.device != "cuda":
+        result.status = SKIPPED
+        result.notes.append("needs a CUDA device")
+        return
+    measure("benchmarks.cuda_costs", [], context, deadline, result)
+
+
+STAGES = (
+    Stage("card", 40, check_card),
+    Stage("tests", 90, check_tests),
+    Stage("compare", 30, check_comparison),
+    Stage("commands", 60, check_commands),
+    Stage("speed", 50, check_speed, share=0.55),
+    Stage("costs", 30, check_costs, share=1.0),
+)

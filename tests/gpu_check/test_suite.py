@@ -1,0 +1,173 @@
+"""The tests that a GPU decides: their ids, their selection, and what the stage makes of their outcomes."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from gpu_check.processes import Finished
+from gpu_check.record import StageResult
+from gpu_check.selection import select
+from gpu_check.stage import Context
+from gpu_check.suite import MIN_TESTS, TEST_IDS, check_tests, ids_of, process_counts
+from tests.conftest import OPENERS, REQUIRED
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+GPU_IDS = [on_gpu for on_gpu, _ in TEST_IDS.values()]
+
+
+def test_test_ids_are_the_ids_of_conftest_and_names_of_lagvis_require():
+    assert set(GPU_IDS) == {"cupy", *(name for name in OPENERS if name.endswith("-cuda"))}
+    for test_id in [test_id for ids in TEST_IDS.values() for test_id in ids]:
+        assert OPENERS[test_id][0] == test_id
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "ids"),
+    [
+        ("cupy", "cuda", ("cupy", None)),
+        ("torch", "cuda", ("torch-cuda", None)),
+        ("numpy", "cpu", ("numpy", "cupy")),
+        ("jax", "cpu", ("jax", "jax-cuda")),
+    ],
+)
+def test_ids_of_backend_on_the_cpu_stand_for_those_of_a_gpu(name, device, ids):
+    assert ids_of(name, device) == ids
+
+
+@pytest.mark.parametrize(
+    ("cores", "counts"),
+    [(1, [1, 1, 1]), (2, [1, 1, 1]), (4, [1, 1, 2]), (16, [4, 4, 8])],
+)
+def test_process_counts_share_the_cores(cores, counts):
+    assert list(process_counts(["cupy", "torch", "jax"], cores).values()) == counts
+
+
+def item(nodeid, *gpu_ids, **params):
+    markers = [pytest.mark.gpu(gpu_id).mark for gpu_id in gpu_ids]
+    return SimpleNamespace(
+        nodeid=nodeid,
+        callspec=SimpleNamespace(params=params),
+        iter_markers=lambda name: markers if name == "gpu" else [],
+    )
+
+
+ITEMS = [
+    item("a.py::first[cupy-1]", "cupy", backend="cupy", n=1),
+    item("a.py::first[torch-1]", backend="torch", n=1),
+    item("a.py::first[torch-cuda-1]", "torch-cuda", backend="torch-cuda", n=1),
+    item("a.py::second[torch]", name="torch"),
+    item("a.py::third[torch-cuda]", "torch-cuda", backend_of="torch-cuda"),
+    item("a.py::stand_in[cupy]", backend="cupy"),
+    item("a.py::only_on_cupy", "cupy"),
+]
+
+
+@pytest.mark.parametrize(
+    ("backend_id", "twin_of", "kept"),
+    [
+        ("cupy", None, [0, 6]),
+        ("torch-cuda", None, [2, 4]),
+        ("torch", "torch-cuda", [1]),
+        ("jax-cuda", None, []),
+    ],
+)
+def test_select_keeps_tests_marked_for_the_gpu_or_their_twins(backend_id, twin_of, kept):
+    assert select(ITEMS, backend_id, twin_of, "1/1") == [ITEMS[i] for i in kept]
+
+
+def test_select_parts_are_disjoint_and_complete():
+    items = [item(f"a.py::test[cupy-{i}]", "cupy", i=i) for i in range(10)]
+    parts = [select(items, "cupy", None, f"{i}/3") for i in (1, 2, 3)]
+    assert [len(part) for part in parts] == [4, 3, 3]
+    assert sorted(test.callspec.params["i"] for part in parts for test in part) == list(range(10))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gpu_id", GPU_IDS)
+def test_tests_of_every_gpu_backend_are_selected(tmp_path, gpu_id):
+    """Renaming an id of a fixture must not empty the stage; a test on stand-ins is none that a GPU decides."""
+    results = tmp_path / "results"
+    chosen = ["-p", "gpu_check.selection", "--backend-id", gpu_id, "--results", results]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *chosen, "tests"],
+        check=False, cwd=ROOT, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert json.loads(results.read_text())["selected"] >= MIN_TESTS
+    for path in ("backends/test_contract.py", "inference/test_comparison.py", "network/test_mlp.py"):
+        assert f"tests/{path}" in done.stdout
+    assert "tests/gpu_check" not in done.stdout
+
+
+@pytest.mark.slow
+def test_plugin_writes_a_line_for_every_test_and_a_missing_backend_fails(tmp_path):
+    if "cupy" in REQUIRED:
+        pytest.skip("a GPU is there")
+    results = tmp_path / "results"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "gpu_check.selection"]
+    chosen = ["--backend-id", "cupy", "--results", str(results), "tests/network/test_step.py"]
+    done = subprocess.run(
+        [*command, *chosen], check=False, cwd=ROOT, capture_output=True, text=True, timeout=120,
+        env=os.environ | {"LAGVIS_REQUIRE": "cupy", "CUDA_VISIBLE_DEVICES": ""},
+    )  # fmt: skip
+    first, *lines = [json.loads(line) for line in results.read_text().splitlines()]
+    assert done.returncode == 1
+    assert first["selected"] == len(lines) > 5
+    assert {line["outcome"] for line in lines} == {"failed"}
+    assert "LAGVIS_REQUIRE names cupy" in lines[0]["reason"]
+
+
+class FakeRunner:
+    """Writes the results that a process of pytest would write."""
+
+    def __init__(self, lines, exit_code=0, cut=False):
+        self.lines, self.exit_code, self.cut = lines, exit_code, cut
+        self.commands = []
+
+    def python(self, *arguments, deadline, **environment):
+        self.commands.append((arguments, environment))
+        path = Path(arguments[arguments.index("--results") + 1])
+        path.write_text("".join(json.dumps(line) + "\n" for line in self.lines))
+        return Finished("pytest", self.exit_code, 1.0, self.cut, "", "the end")
+
+    def together(self, jobs):
+        return [job() for job in jobs]
+
+
+def outcomes(count, outcome="passed"):
+    return [{"test": f"t{i}", "outcome": outcome, "seconds": 0.1, "reason": "of it"} for i in range(count)]
+
+
+def run_stage(tmp_path, runner):
+    result = StageResult("tests")
+    context = Context("cuda", ["cupy", "jax"], runner, tmp_path, tmp_path, 2)
+    check_tests(context, time.monotonic() + 10, result)
+    return result
+
+
+def test_check_tests_all_passed_counts_them_and_requires_the_backends(tmp_path):
+    runner = FakeRunner([{"selected": 120}, *outcomes(120)])
+    result = run_stage(tmp_path, runner)
+    assert (result.faults, result.notes) == ([], ["cupy: 120 passed of 120", "jax-cuda: 120 passed of 120"])
+    for _, environment in runner.commands:
+        assert environment["LAGVIS_REQUIRE"] == "cupy,jax-cuda,numpy"
+
+
+@pytest.mark.parametrize(
+    ("runner", "fault"),
+    [
+        (FakeRunner([{"selected": 120}, *outcomes(119), *outcomes(1, "failed")], 1), "t0 failed"),
+        (FakeRunner([{"selected": MIN_TESTS - 1}, *outcomes(MIN_TESTS - 1)]), "tests have this id"),
+        (FakeRunner([{"selected": 120}, *outcomes(100)], -15, cut=True), "20 of 120 tests did not end"),
+        (FakeRunner([{"selected": 120}, *outcomes(120)], 3), "exit code 3: the end"),
+        (FakeRunner([], 4), "0 tests have this id"),
+    ],
+)
+def test_check_tests_anything_else_is_a_fault(tmp_path, runner, fault):
+    assert any(fault in found for found in run_stage(tmp_path, runner).faults)
