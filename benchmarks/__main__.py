@@ -25,11 +25,11 @@ from benchmarks.problem import Problem, networks_of
 from benchmarks.tables import costs_tables, summary_table, training_table
 from lagvis.storage.atomic import replace_file
 
-LIBRARIES = ("numpy", "torch", "jax", "scikit-learn", "keras", "cupy-cuda13x", "cupy-cuda12x")
+LIBRARIES = ("numpy", "torch", "jax", "scikit-learn", "keras", "cupy-cuda13x", "cupy-cuda12x", "jax-cuda13-plugin")
 DEFAULT_ROUNDS = 10
-MAX_ROUNDS = 100  # with --seconds
+MAX_ROUNDS = 40  # with --seconds
 MIN_SECONDS = 2.0  # of time left, to begin with a network
-MAX_PREPARE_SECONDS = 30.0  # of waiting until all competitors are ready for a network
+MAX_PREPARE_SECONDS = 40.0  # of waiting until all competitors are ready for a network
 MAX_WIDE_ROUNDS = 4  # for the two networks whose epoch takes seconds
 LOSS_TOLERANCE = 1e-4  # relative; mean loss of the first epoch in float32, from equal weights and batches
 ACCURACY_TOLERANCE = 0.01  # absolute; at the end, also with weights and batches of their own
@@ -183,13 +183,14 @@ class Benchmark:
             self.record["not reached"][network] = f"{left:.0f} s were left"
             return
         competition.prepare(network, None if left is None else min(MAX_PREPARE_SECONDS, left / 2))
-        left = self.left()
+        left, started = self.left(), time.monotonic()
         competition.warm_up(None if left is None else left / 2)
-        left = self.left()
+        warm_up, left = time.monotonic() - started, self.left()
         if left is None:
             result = competition.measure(min(self.rounds, max_rounds))
-        else:
-            result = competition.measure(self.rounds, left / networks_left)
+        else:  # the next networks need as much time to warm up
+            share = (left - warm_up * (networks_left - 1)) / networks_left
+            result = competition.measure(self.rounds, max(0.0, share))
         if not result["seconds"]:
             reason = "the time did not suffice for an epoch of each competitor"
             self.record["not reached"][network] = reason if competition.running else "no competitor can run"

@@ -26,7 +26,13 @@ from benchmarks.cuda.graphs import (
     measure_tiny_kernels,
 )
 from benchmarks.cuda.products import measure_cublaslt_products, measure_cupy_products, measure_cutensor_products
-from benchmarks.cuda.steps import capture_steps, measure_steps, profile_cupy_steps, profile_torch_steps
+from benchmarks.cuda.steps import (
+    capture_recorded_steps,
+    capture_steps,
+    measure_steps,
+    profile_cupy_steps,
+    profile_torch_steps,
+)
 from benchmarks.measure import Failure, HangError, NoAnswerError, ask
 from benchmarks.tables import table_head, table_row
 from lagvis.backends.backend import first_line
@@ -37,29 +43,33 @@ DEFAULT_SECONDS = 90.0
 MAX_OPEN_SECONDS = 30.0
 MIN_SECONDS = 1.0  # of time left, to begin a measurement
 MAX_ROWS = 12  # of a printed table of kernels
-OPEN = "open"
+# Share of the time, and seconds at most, that the first measurement waits until PyTorch is imported in the other
+# process: an import beside it would disturb the clock of the host.
+TORCH_SHARE, MAX_TORCH_SECONDS = 0.25, 10.0
+OPEN, OPEN_WITH_TORCH = "open", "open with torch"
 # Name: (function, seconds at most), in the order of worth. Those of PyTorch have a process of their own.
 MEASUREMENTS: dict[str, tuple[Callable[[Device], dict[str, Any]], float]] = {
     "step": (measure_steps, 20.0),
-    "step, kernels": (profile_cupy_steps, 25.0),
+    "step, kernels": (profile_cupy_steps, 15.0),
     "capture test": (measure_capture_test, 5.0),
     "step, captured": (capture_steps, 15.0),
+    "recorded step, captured": (capture_recorded_steps, 15.0),
     "tiny kernels in a graph": (measure_tiny_kernels, 5.0),
     "products, cupy": (measure_cupy_products, 15.0),
     "products, cublasLt": (measure_cublaslt_products, 15.0),
-    "products, cuTENSOR": (measure_cutensor_products, 15.0),
     "calls": (measure_calls, 10.0),
     "pool test": (measure_pool_test, 5.0),
     "ceilings": (measure_ceilings, 10.0),
     "large graphs": (measure_large_graphs, 10.0),
     "transfers": (measure_transfers, 5.0),
+    "products, cuTENSOR": (measure_cutensor_products, 15.0),
     "step on PyTorch, kernels": (profile_torch_steps, 20.0),
 }
 WITH_TORCH = ("step, kernels", "step on PyTorch, kernels")
 
 
 def serve(pipe: Connection) -> None:
-    """Open the device for the message OPEN; run the measurement of each other message; a Failure is the last answer."""
+    """Open the device for a message OPEN; run the measurement of each other message; a Failure is the last answer."""
     device: Any = None
     while True:
         try:
@@ -68,8 +78,12 @@ def serve(pipe: Connection) -> None:
             return
         answer: Any = None
         try:
-            if message == OPEN:
+            if message in (OPEN, OPEN_WITH_TORCH):
                 device = open_device()
+                if message == OPEN_WITH_TORCH:
+                    import torch
+
+                    torch.cuda.init()
             else:
                 with device.on_stream():
                     answer = MEASUREMENTS[message][0](device)
@@ -83,25 +97,35 @@ def serve(pipe: Connection) -> None:
 
 
 class Workers:
-    """The processes that measure: one for CuPy alone, one for CuPy beside PyTorch; each is opened when it is needed."""
+    """The processes that measure: one for CuPy alone, one for CuPy beside PyTorch."""
 
     def __init__(self) -> None:
         self.processes: dict[bool, tuple[Connection, BaseProcess]] = {}
+        self.opened: set[bool] = set()
+
+    def start(self, with_torch: bool) -> None:
+        """Start a process, which opens its device; do not wait for it."""
+        context = multiprocessing.get_context("spawn")
+        here, there = context.Pipe()
+        process: BaseProcess = context.Process(target=serve, args=(there,), daemon=True)
+        process.start()
+        there.close()  # else recv() would wait for ever for a process that died
+        here.send(OPEN_WITH_TORCH if with_torch else OPEN)
+        self.processes[with_torch] = (here, process)
 
     def open(self, with_torch: bool, seconds: float) -> tuple[Connection, BaseProcess]:
         """Return a process whose device is open; raise NoAnswerError if it cannot be opened."""
         if with_torch not in self.processes:
-            context = multiprocessing.get_context("spawn")
-            here, there = context.Pipe()
-            process: BaseProcess = context.Process(target=serve, args=(there,), daemon=True)
-            process.start()
-            there.close()  # else recv() would wait for ever for a process that died
-            self.processes[with_torch] = (here, process)
-            ask(here, process, OPEN, seconds)
-        return self.processes[with_torch]
+            self.start(with_torch)
+        pipe, process = self.processes[with_torch]
+        if with_torch not in self.opened:
+            ask(pipe, process, seconds=seconds)
+            self.opened.add(with_torch)
+        return pipe, process
 
     def end(self, with_torch: bool) -> None:
         """End a process, also if it hangs."""
+        self.opened.discard(with_torch)
         if with_torch in self.processes:
             pipe, process = self.processes.pop(with_torch)
             pipe.close()
@@ -161,14 +185,15 @@ def summary(record: dict[str, Any]) -> str:
     lines: list[tuple[str, Any]] = []
     for case, row in rows_of("step").items():
         lines.append((f"us a step, plain loop / backend; {case}", (row["plain loop, device"], row["backend, device"])))
-        captured = rows_of("step, captured").get(case)
-        if captured:
-            lines.append((f"us a step / nodes, captured; {case}", (captured["us a step"], captured["nodes a step"])))
-            lines.append((f"captured equals the plain loop; {case}", captured["equal"]))
+        for form in ("step, captured", "recorded step, captured"):
+            captured = rows_of(form).get(case)
+            if captured:
+                shown = (captured["us a step"], captured["nodes a step"], captured["equal"])
+                lines.append((f"us a step / nodes / equals the plain loop, {form}; {case}", shown))
         kernels = rows_of("step, kernels").get(case)
         if kernels:
-            shown = (kernels["kernels a step"], kernels["share between kernels"])
-            lines.append((f"kernels a step / share of time between them; {case}", shown))
+            counts = (kernels["kernels a step"], kernels["share between kernels"])
+            lines.append((f"kernels a step / share of time between them; {case}", counts))
     for form, row in rows_of("tiny kernels in a graph").items():
         lines.append((f"us a node of a graph, {form}", row["us a node"]))
     for name in ("products, cupy", "products, cublasLt", "products, cuTENSOR"):
@@ -200,12 +225,20 @@ def main() -> int:
     folder = output_folder(parser, flags.output)
     workers = Workers()
     try:
+        workers.start(True)
         workers.open(False, min(MAX_OPEN_SECONDS, flags.seconds))
     except NoAnswerError as error:
-        workers.end(False)
+        for with_torch in (False, True):
+            workers.end(with_torch)
         reason = f"the device does not open: {error}" if isinstance(error, HangError) else str(error)
         print(f"error: {reason}", file=sys.stderr)
         return 4
+    try:
+        workers.open(True, min(MAX_TORCH_SECONDS, TORCH_SHARE * flags.seconds))
+    except HangError:
+        pass  # it is asked again for its measurement
+    except NoAnswerError:
+        workers.end(True)  # it is started again for its measurement, which then records the reason
     facts = environment("cuda") | {"command": " ".join(["python -m benchmarks.cuda_costs", *sys.argv[1:]])}
     print(", ".join(f"{key} {value}" for key, value in facts.items()), flush=True)
     record: dict[str, Any] = {"machine": facts, "measurements": {}, "not reached": list(MEASUREMENTS)}

@@ -108,7 +108,7 @@ class RecordableNamespace:
 
     def __init__(self, xp: Namespace) -> None:
         self._xp = xp
-        self.__name__ = xp.__name__
+        self.__name__ = getattr(xp, "__name__", type(xp).__name__)
 
     def __getattr__(self, name: str) -> Any:
         member = getattr(self._xp, name)

@@ -12,7 +12,7 @@ from typing import Any
 from lagvis.backends.cuda import DRIVER_LIBRARY
 from lagvis.backends.registry import select
 
-MIN_WARM_UP_CALLS = 3
+WARM_UP_CALLS = 3
 ROUNDS = 5
 
 
@@ -39,12 +39,14 @@ def open_device() -> Device:
     return Device(cupy, backend)
 
 
-def time_calls(cp: Any, function: Callable[[], Any], calls: int, rounds: int | None = None) -> dict[str, float]:
+def time_calls(
+    cp: Any, function: Callable[[], Any], calls: int, rounds: int | None = None, warm_up: int | None = None
+) -> dict[str, float]:
     """Return median microseconds a call of the current stream: of the host until it has queued, and of the device.
 
     The device time is that between two events. Where the host is slower than the device, it is the time of the host.
     """
-    for _ in range(MIN_WARM_UP_CALLS):
+    for _ in range(warm_up or WARM_UP_CALLS):
         function()
     stream = cp.cuda.get_current_stream()
     stream.synchronize()

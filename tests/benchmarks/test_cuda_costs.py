@@ -51,8 +51,8 @@ def fake(monkeypatch, digits):
         (graphs, "LARGE_GRAPHS", (3, 5)), (graphs, "TINY_KERNELS", 10), (graphs, "FILLED_ARRAYS", 5),
         (steps, "trace_kernels", lambda function: (function(), KERNELS)[1]),
         (steps, "load_dataset", lambda name: digits), (device, "ROUNDS", 1), (steps, "ROUNDS", 1),
-        (steps, "select", lambda *names: CupyBackend(cupy, numpy_namespace, 0, "float32")),
-        (device, "MIN_WARM_UP_CALLS", 1), (products, "ROUNDS", 1),
+        (steps, "select", lambda *names: CupyBackend(cupy, numpy_namespace, 0, "float32", True)),
+        (device, "WARM_UP_CALLS", 1), (products, "ROUNDS", 1),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
     cupy = FakeCupy()
@@ -69,7 +69,7 @@ def fake(monkeypatch, digits):
     cutensor.cutensor = types.SimpleNamespace(contraction=contraction)
     monkeypatch.setitem(sys.modules, "cupyx", cutensor)
     FakeArray.attributes.clear()
-    yield device.Device(cupy, CupyBackend(cupy, numpy_namespace, 0, "float32"))
+    yield device.Device(cupy, CupyBackend(cupy, numpy_namespace, 0, "float32", True))
     assert libs.cublas.gemmEx is original
     assert FakeArray.tape is None
 
@@ -105,8 +105,9 @@ def test_measure_cutensor_products_without_cutensor_says_so(fake, monkeypatch):
     assert run(fake, "products, cuTENSOR") == {"not installed": True}
 
 
-def test_capture_steps_replay_has_the_bits_of_the_plain_loop(fake):
-    result = run(fake, "step, captured")
+@pytest.mark.parametrize("name", ["step, captured", "recorded step, captured"])
+def test_captured_steps_replay_has_the_bits_of_the_plain_loop(fake, name):
+    result = run(fake, name)
     assert len(result) == 4
     assert all(row["equal"] and row["largest difference"] == 0 for row in result.values())
 
@@ -243,6 +244,9 @@ class FakeWorkers:
     def __init__(self, answer, opens=None):
         self.answer, self.opens, self.ended = answer, opens, []
 
+    def start(self, with_torch):
+        pass
+
     def open(self, with_torch, seconds):
         if self.opens is not None:
             raise self.opens
@@ -349,14 +353,11 @@ def test_run_measurement_hang_or_error_costs_its_own_time_alone(monkeypatch):
     monkeypatch.setattr(cuda_costs, "MEASUREMENTS", names)
 
     class Threads(cuda_costs.Workers):
-        def open(self, with_torch, seconds):
-            if with_torch not in self.processes:
-                here, there = Pipe()
-                threading.Thread(target=cuda_costs.serve, args=(there,), daemon=True).start()
-                process = types.SimpleNamespace(kill=lambda: None, join=lambda seconds: None)
-                self.processes[with_torch] = (here, process)
-                cuda_costs.ask(here, process, cuda_costs.OPEN, seconds)
-            return self.processes[with_torch]
+        def start(self, with_torch):
+            here, there = Pipe()
+            threading.Thread(target=cuda_costs.serve, args=(there,), daemon=True).start()
+            here.send(cuda_costs.OPEN)
+            self.processes[with_torch] = (here, types.SimpleNamespace(kill=lambda: None, join=lambda seconds: None))
 
     workers = Threads()
     assert cuda_costs.run_measurement(workers, "good", 10)["result"] == {"x": 1}
