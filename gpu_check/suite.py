@@ -29,9 +29,9 @@ def ids_of(backend: str, device: str) -> tuple[str, str | None]:
 
 
 def process_counts(backends: list[str], cores: int) -> dict[str, int]:
-    """Return the number of processes of each backend: one for each core, at least one for each backend."""
+    """Return the number of processes of each backend: together one for each core, at least the weight of each."""
     weights = {name: WEIGHTS.get(name, 1) for name in backends}
-    return {name: max(1, cores * weight // sum(weights.values())) for name, weight in weights.items()}
+    return {name: max(weight, cores * weight // sum(weights.values())) for name, weight in weights.items()}
 
 
 def read_results(path: Path) -> tuple[int, list[dict[str, Any]]]:

@@ -42,7 +42,7 @@ def test_ids_of_backend_on_the_cpu_stand_for_those_of_a_gpu(name, device, ids):
 
 @pytest.mark.parametrize(
     ("cores", "counts"),
-    [(1, [1, 1, 1]), (2, [1, 1, 1]), (4, [1, 1, 2]), (16, [4, 4, 8])],
+    [(1, [1, 1, 2]), (2, [1, 1, 2]), (4, [1, 1, 2]), (16, [4, 4, 8])],
 )
 def test_process_counts_share_the_cores(cores, counts):
     assert list(process_counts(["cupy", "torch", "jax"], cores).values()) == counts
@@ -146,7 +146,7 @@ def outcomes(count, outcome="passed"):
 
 def run_stage(tmp_path, runner):
     result = StageResult("tests")
-    context = Context("cuda", ["cupy", "jax"], runner, tmp_path, tmp_path, 2)
+    context = Context("cuda", ["cupy", "torch"], runner, tmp_path, tmp_path, 2)
     check_tests(context, time.monotonic() + 10, result)
     return result
 
@@ -154,9 +154,9 @@ def run_stage(tmp_path, runner):
 def test_check_tests_all_passed_counts_them_and_requires_the_backends(tmp_path):
     runner = FakeRunner([{"selected": 120}, *outcomes(120)])
     result = run_stage(tmp_path, runner)
-    assert (result.faults, result.notes) == ([], ["cupy: 120 passed of 120", "jax-cuda: 120 passed of 120"])
+    assert (result.faults, result.notes) == ([], ["cupy: 120 passed of 120", "torch-cuda: 120 passed of 120"])
     for _, environment in runner.commands:
-        assert environment["LAGVIS_REQUIRE"] == "cupy,jax-cuda,numpy"
+        assert environment["LAGVIS_REQUIRE"] == "cupy,numpy,torch,torch-cuda"
 
 
 @pytest.mark.parametrize(
