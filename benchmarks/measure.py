@@ -237,9 +237,9 @@ class Competition:
         deadline = None if seconds is None else time.monotonic() + seconds - min(FINISH_SECONDS, FINISH_SHARE * seconds)
         times: dict[str, list[float]] = {name: [] for name in self.running}
         round_seconds = 0.0
-        for _ in range(rounds):
+        for turn in range(rounds):
             started = time.monotonic()
-            if deadline is not None and started + ROUND_MARGIN * round_seconds > deadline:
+            if turn > 0 and deadline is not None and started + ROUND_MARGIN * round_seconds > deadline:
                 break
             for name, (taken, _) in self.round(deadline).items():
                 times[name].append(taken)

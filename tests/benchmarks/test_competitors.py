@@ -160,7 +160,7 @@ def test_competition_without_time_left_counts_one_round():
     competition = FakeCompetition(["a"], "cpu", answer_of)
     competition.prepare("net", 1)
     competition.warm_up(0.0)
-    assert competition.measure(100, 0.0)["seconds"] in ({}, {"a": [1.0]})
+    assert competition.measure(100, 0.0)["seconds"] == {"a": [1.0]}
 
 
 def test_competition_failed_competitor_is_started_again_for_the_next_network():
@@ -196,7 +196,8 @@ def test_competition_failure_in_a_counted_epoch_is_left_out():
 
     def answer(name, message):
         epochs.append((name, message))
-        return Failure("RuntimeError: lost") if epochs.count(("a", "epoch")) == 3 else answer_of(name, message)
+        third = name == "a" and epochs.count(("a", "epoch")) == 3
+        return Failure("RuntimeError: lost") if third else answer_of(name, message)
 
     competition = FakeCompetition(["a", "bb"], "cpu", answer)
     competition.prepare("net", 5)
