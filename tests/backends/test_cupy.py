@@ -6,6 +6,7 @@ import sys
 import types
 from functools import partial
 
+import array_api_compat
 import array_api_compat.numpy as numpy_namespace
 import numpy as np
 import pytest
@@ -244,7 +245,9 @@ def open_fake_cupy(monkeypatch):
         monkeypatch.setattr(cupy_backend, "import_cupy", lambda: FakeCupy(broken))
         monkeypatch.setattr(cupy_backend, "probe", lambda cupy, ordinal: None)
         monkeypatch.setattr(cupy_backend, "CupyRecorder", ZeroAxesRecorder)
-        monkeypatch.setitem(sys.modules, "array_api_compat.cupy", cupy_namespace())
+        namespace = cupy_namespace()
+        monkeypatch.setitem(sys.modules, "array_api_compat.cupy", namespace)
+        monkeypatch.setattr(array_api_compat, "cupy", namespace, raising=False)  # set once the real one was imported
         return cupy_backend.open_backend("cuda:0", "float32", compiled)
 
     return open_fake
