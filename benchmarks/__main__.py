@@ -159,7 +159,7 @@ class Benchmark:
         networks = networks_of(self.device)[: 2 if self.quick else None]
         if self.limited:
             print(f"Left out to save time: {', '.join(SLOW[self.device])}.", flush=True)
-        with Competition(names_of(self.device, limited=self.limited), self.device) as competition:
+        with Competition(names_of(self.device, limited=self.limited), self.device, self.end) as competition:
             for i, network in enumerate(networks):
                 self.measure(competition, network, len(networks) - i, MAX_WIDE_ROUNDS if i > 1 else MAX_ROUNDS)
                 self.write()

@@ -29,6 +29,7 @@ TF32_VARIABLES = ("CUPY_TF32", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "NVIDIA_TF32_
 MAX_SHARE = 0.5
 MIN_ANSWER_SECONDS = 10.0
 MAX_LAST_EPOCHS = 3
+GRACE_SECONDS = 2.0  # that the last answers may take beyond the time of the whole command
 ROUND_MARGIN = 1.2  # a round starts if this many times the last one fits
 MAX_FINISH_SECONDS = 10.0
 THREADS_TO_EVALUATE = 2
@@ -124,10 +125,13 @@ def ask(pipe: Connection, process: BaseProcess, message: Any = None, seconds: fl
 
 
 class Competition:
-    """The processes of competitors on a device, which live for all networks. `with` ends them."""
+    """The processes of competitors on a device, which live for all networks. `with` ends them.
 
-    def __init__(self, names: list[str], device: str) -> None:
-        self.names, self.device = names, device
+    end   time.monotonic() at which the whole command should end, if its time is limited
+    """
+
+    def __init__(self, names: list[str], device: str, end: float | None = None) -> None:
+        self.names, self.device, self.end_of_all = names, device, end
         self.processes: dict[str, tuple[Connection, BaseProcess]] = {}
         self.running: dict[str, tuple[Connection, BaseProcess]] = {}
         self.left_out: dict[str, str] = {}
@@ -193,6 +197,12 @@ class Competition:
             except NoAnswerError as error:
                 self.leave_out(name, error)
 
+    def until_the_end(self, seconds: float) -> float:
+        """Return seconds, but not many more than are left for the whole command."""
+        if self.end_of_all is None:
+            return seconds
+        return min(seconds, max(0.0, self.end_of_all - time.monotonic()) + GRACE_SECONDS)
+
     def round(self, deadline: float | None) -> dict[str, tuple[float, float | None]]:
         """Train an epoch with one competitor after the other; return seconds and loss of each."""
         answers = {}
@@ -201,6 +211,7 @@ class Competition:
             if deadline is not None:
                 usual = MAX_LAST_EPOCHS * self.last_seconds[name] if name in self.last_seconds else 0.0
                 limit = max(MIN_ANSWER_SECONDS, usual, MAX_SHARE * (deadline - time.monotonic()))
+                limit = self.until_the_end(limit)
             try:
                 answers[name] = ask(pipe, process, "epoch", limit)
                 self.last_seconds[name] = answers[name][0]
@@ -245,7 +256,7 @@ class Competition:
                 times[name].append(taken)
             round_seconds = time.monotonic() - started
         names = [name for name in self.running if times[name]]  # the times count, also without an accuracy
-        accuracies = self.accuracies(None if seconds is None else MAX_FINISH_SECONDS)
+        accuracies = self.accuracies(None if seconds is None else self.until_the_end(MAX_FINISH_SECONDS))
         return {
             "seconds": {name: times[name] for name in names},
             "first": {name: self.first[name][0] for name in names},

@@ -98,8 +98,8 @@ def test_ask_process_that_hangs_raises_after_its_time():
 class FakeCompetition(Competition):
     """Competitors whose processes are answered by a function of name and message, in this process."""
 
-    def __init__(self, names, device, answer):
-        super().__init__(names, device)
+    def __init__(self, names, device, answer, end=None):
+        super().__init__(names, device, end)
         self.answer = answer
         self.started = []
 
@@ -161,6 +161,12 @@ def test_competition_without_time_left_counts_one_round():
     competition.prepare("net", 1)
     competition.warm_up(0.0)
     assert competition.measure(100, 0.0)["seconds"] == {"a": [1.0]}
+
+
+def test_competition_waits_little_longer_than_the_whole_command_lasts():
+    assert 2.0 <= FakeCompetition([], "cpu", answer_of, time.monotonic() + 1).until_the_end(10) <= 3.0
+    assert FakeCompetition([], "cpu", answer_of, time.monotonic() - 60).until_the_end(10) == 2.0
+    assert FakeCompetition([], "cpu", answer_of).until_the_end(10) == 10
 
 
 def test_competition_failed_competitor_is_started_again_for_the_next_network():
@@ -271,7 +277,9 @@ def test_serve_trains_and_answers_until_the_pipe_is_closed(monkeypatch):
 
 def benchmark(monkeypatch, tmp_path, answer, *flags):
     """Run the command with fake competitors; return the exit code and the JSON."""
-    monkeypatch.setattr("benchmarks.__main__.Competition", lambda names, device: FakeCompetition(names, device, answer))
+    monkeypatch.setattr(
+        "benchmarks.__main__.Competition", lambda names, device, end: FakeCompetition(names, device, answer, end)
+    )
     monkeypatch.setattr("sys.argv", ["benchmarks", "--output", str(tmp_path), *flags])
     code = main()
     (path,) = tmp_path.glob("*.json")
