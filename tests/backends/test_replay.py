@@ -209,6 +209,17 @@ def test_recorded_scan_records_once_for_each_shape(open_recorder):
     assert len(seen) == 1
 
 
+def test_recorded_scan_results_stay_in_the_same_memory(open_recorder):
+    backend = open_recorder("float64")
+    run = backend.scan(partial(all_kinds_of_calls, backend.xp))
+    state, inputs, constants = problem(backend)
+    first = run(state, inputs, constants)
+    before = to_host(backend, first)
+    second = run(first, inputs, constants)
+    assert all(second[name] is first[name] for name in "ab")
+    assert all((to_host(backend, second)[name] != before[name]).any() for name in "ab")
+
+
 def test_recorded_scan_single_step_is_not_recorded(open_recorder):
     backend = open_recorder("float64")
     seen = []
