@@ -62,6 +62,12 @@ def view_outlives_its_base(xp, state, i, r, x):
     return {"a": moved + row, "b": state["b"]}
 
 
+def reshaped_sum_of_both_orders(xp, state, i, r, x):
+    turned = xp.matrix_transpose(state["b"]) * 0.5  # column by column in memory, the sum row by row
+    flat = xp.reshape(state["a"] + turned, (16,))
+    return {"a": xp.reshape(flat * r, (4, 4)), "b": state["b"] * 0.9}
+
+
 def writes_in_place(xp, state, i, r, x):
     a = state["a"] @ x
     a *= r
