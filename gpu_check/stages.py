@@ -9,7 +9,9 @@ from gpu_check.stage import Context, Stage, read_json
 from gpu_check.suite import check_tests
 
 CARD_FACTS = ("name", "uuid", "driver_version", "memory.total", "memory.used", "compute_cap", "compute_mode")
-END_SECONDS = 8.0  # that a measurement gets less than its limit, to write its results and end
+# What a measurement gets less than its limit, to end its last round and to write its results
+MIN_END_SECONDS = 8.0
+END_SHARE = 0.15
 
 
 class NoDeviceError(Exception):
@@ -85,7 +87,7 @@ def describe(difference: dict[str, Any]) -> str:
 def measure(module: str, flags: list[str], context: Context, deadline: float, result: StageResult) -> None:
     """Run a module that measures for `--seconds` and writes JSON into the output folder; print what it prints."""
     before = {path: path.stat().st_mtime_ns for path in context.output.glob("*.json")}
-    seconds = max(1, int(result.limit - END_SECONDS))
+    seconds = max(1, int(result.limit - max(MIN_END_SECONDS, END_SHARE * result.limit)))
     finished = context.runner.python(
         "-m", module, *flags, "--seconds", str(seconds), "--output", str(context.output), deadline=deadline
     )
