@@ -67,9 +67,9 @@ class Recorder(ABC):
     def share_memory(self, a: Array, b: Array) -> bool:
         """Whether one array is a view of the other, or both are views of a third."""
 
-    def strides(self, array: Array) -> Any:
-        """Return the distances in memory between neighbours along each axis."""
-        return array.strides
+    @abstractmethod
+    def strides(self, array: Any) -> tuple[int, ...]:
+        """Return the distance in memory between neighbours along each axis."""
 
     def copy(self, array: Array) -> Array:
         """Return a copy in new memory."""
