@@ -149,10 +149,6 @@ class Build:
     def explain(self, error: BaseException, device: str) -> DeviceError | None:
         """Return what an error says about card and driver of `device`; None if it is about something else."""
         words, text, status = first_line(error), str(error).lower(), status_of(error)
-        if (
-            status is None and "cuda" in text and (numbered := re.search(r"\berror (\d{2,3}):", text))
-        ):  # as PyTorch writes them
-            status = int(numbered[1])
         if status in NO_CODE_STATUSES or any(part in text for part in NO_CODE_WORDS):
             return self.without_code(device, words, compiler=COMPILER_WORDS in text)
         if status in NO_DEVICE_STATUSES or any(part in text for part in NO_DEVICE_WORDS):

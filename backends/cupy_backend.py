@@ -215,7 +215,7 @@ def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
     except Exception as error:  # the stream is the first thing that needs the card itself
         raise opening_error(error, "cupy", device, REMEDY, explain) from None
     self_test(backend, REMEDY, explain)
-    return use_replay(backend) if compiled else backend
+    return use_replay(backend, REMEDY, explain) if compiled else backend
 
 
 def explain_error(build: Build, device: str, error: BaseException) -> DeviceError | None:

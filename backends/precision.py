@@ -70,7 +70,7 @@ def precision_notices(backend: str, device: str, float32_products: str | None) -
     if float32_products not in (None, FULL):
         notices.append(
             f"{backend} on {device} rounds float32 products ({float32_products}): results differ from those of other "
-            "devices. --dtype float64 is not affected."
+            f"devices.{'' if device == 'mps' else ' --dtype float64 is not affected.'}"  # mps has no float64
         )
     return notices
 

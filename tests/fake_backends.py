@@ -138,6 +138,9 @@ class StrictRecorder(Recorder):
     def share_memory(self, a: Any, b: Any) -> bool:
         return np.may_share_memory(a._array, b._array)
 
+    def strides(self, array: Any) -> tuple[int, ...]:
+        return array._array.strides
+
 
 class StrictBackend(Backend):
     """array-api-strict, limited to the standard: no boolean masks, no data-dependent shapes, no values on the host.

@@ -35,6 +35,9 @@ class OutRecorder(Recorder):
     def share_memory(self, a: Array, b: Array) -> bool:
         return self.library.may_share_memory(a, b)
 
+    def strides(self, array: Any) -> tuple[int, ...]:
+        return array.strides
+
     def copy_call(self, to: Array, source: Array) -> Callable[[], Any]:
         return partial(self.library.copyto, to, source, casting="unsafe")
 

@@ -6,19 +6,23 @@ The step of the test makes every kind of call that the steps of `lagvis.network`
 import numpy as np
 
 from lagvis.arrays import Array
-from lagvis.backends.backend import Backend, Step, first_line
+from lagvis.backends.backend import Backend, Explain, Step, first_line, opening_error
 from lagvis.tree import Tree, named_leaves, tree_map
 
 STEPS = 3
 ROWS, INPUTS, HIDDEN, CLASSES, BATCH = 64, 48, 32, 10, 40
 
 
-def use_replay(backend: Backend) -> Backend:
+def use_replay(backend: Backend, remedy: str, explain: Explain | None = None) -> Backend:
     """Return `backend` with recorded steps if they pass the test; else in the plain loop, with the reason as a notice.
 
-    The backend comes in the plain loop (`compiled` is False), which has passed its own self-test.
+    The backend comes in the plain loop (`compiled` is False). If that fails, raise DeviceError, as `self_test` does for
+    `remedy` and `explain`.
     """
-    expected = run_steps(backend)
+    try:
+        expected = run_steps(backend)
+    except Exception as error:  # errors of any type, as in `self_test`, which makes fewer kinds of calls
+        raise opening_error(error, backend.name, backend.device, remedy, explain) from None
     backend.compiled = True
     try:
         found = run_steps(backend)

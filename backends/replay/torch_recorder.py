@@ -26,6 +26,9 @@ def numbers_as_tensors(arguments: list[Any]) -> list[Any]:
 class TorchRecorder(Recorder):
     """Recorder for PyTorch."""
 
+    def strides(self, array: torch.Tensor) -> tuple[int, ...]:
+        return array.stride()
+
     def copy(self, array: torch.Tensor) -> torch.Tensor:
         return array.clone()
 

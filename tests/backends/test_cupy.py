@@ -284,6 +284,17 @@ def test_open_backend_recorded_steps_raise_falls_back_with_the_error(open_fake_c
     assert "raised TypeError: exp() got an unexpected keyword argument 'out'." in backend.notices[0]
 
 
+def test_open_backend_plain_step_fails_raises_device_error(open_fake_cupy, monkeypatch):
+    def failing(x):
+        raise RuntimeError("the compiler found no headers")
+
+    namespace = cupy_namespace()
+    namespace.tanh = failing
+    monkeypatch.setattr(sys.modules[__name__], "cupy_namespace", lambda: namespace)
+    with pytest.raises(DeviceError, match="it does not compute: the compiler found no headers"):
+        open_fake_cupy()
+
+
 def recorded_cupy_calls():
     """Return every call with the memory of its result, in the steps of all recipes and options, as CuPy gets them."""
     backend = CupyStandInBackend("float64")

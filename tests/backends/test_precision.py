@@ -56,6 +56,12 @@ def test_self_test_rounded_products_are_named_and_reported(bits, expected):
     assert f"cupy on cuda:0 rounds float32 products ({opened.float32_products})" in notice
 
 
+@pytest.mark.parametrize(("device", "offers_float64"), [("cuda:0", True), ("mps", False)])
+def test_precision_notices_rounded_products_offer_float64_where_there_is_one(device, offers_float64):
+    (notice,) = precision_notices("torch", device, "TF32")
+    assert ("--dtype float64" in notice) == offers_float64
+
+
 def test_self_test_cut_off_to_tf32_is_tf32():
     class Cutting(RoundingArray):
         def __matmul__(self, other):

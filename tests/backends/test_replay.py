@@ -14,7 +14,7 @@ from lagvis.network.losses import LOSSES
 from lagvis.network.optimizers import sgd
 from lagvis.network.step import make_step
 from lagvis.tree import named_leaves, tree_map
-from tests.conftest import OPENERS, open_backend
+from tests.conftest import MARKS, OPENERS, open_backend
 from tests.fake_backends import CupyStandInBackend, open_dpnp, open_strict
 
 Tree = Any
@@ -60,6 +60,12 @@ def view_outlives_its_base(xp, state, i, r, x):
     row = base[0:1, :]
     moved = base * 0.25
     return {"a": moved + row, "b": state["b"]}
+
+
+def reshaped_sum_of_both_orders(xp, state, i, r, x):
+    turned = xp.matrix_transpose(state["b"]) * 0.5  # column by column in memory, the sum row by row
+    flat = xp.reshape(state["a"] + turned, (16,))
+    return {"a": xp.reshape(flat * r, (4, 4)), "b": state["b"] * 0.9}
 
 
 def writes_in_place(xp, state, i, r, x):
@@ -133,10 +139,11 @@ RECORDERS = {
     "strict": lambda dtype, compiled=True: open_strict(dtype, "cpu", compiled),
     "strict-device1": lambda dtype, compiled=True: open_strict(dtype, "device1", compiled),
     "dpnp": lambda dtype, compiled=True: open_dpnp(dtype, compiled),
+    "cupy": lambda dtype, compiled=True: select("cuda", "cupy", dtype, compiled),
 }
 
 
-@pytest.fixture(params=RECORDERS)
+@pytest.fixture(params=[pytest.param(name, marks=MARKS.get(name, ())) for name in RECORDERS])
 def open_recorder(request):
     """Return `open_recorder(dtype, compiled)` for each backend whose scan records the step."""
     if request.param in OPENERS:
@@ -196,6 +203,7 @@ def test_replay_of_training_equals_plain_loop_bit_for_bit(open_recorder, activat
 
 def test_recorded_scan_records_once_for_each_shape(open_recorder):
     backend = open_recorder("float64")
+    assert backend.compiled, backend.notices
     seen = []
 
     def counting(state, i, r, x):
