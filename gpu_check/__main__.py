@@ -20,7 +20,7 @@ from types import FrameType
 
 from gpu_check.processes import GRACE_SECONDS, ROOT, Runner
 from gpu_check.record import FAILED, INTERRUPTED, PASSED, RUNNING, Record, StageResult, cores
-from gpu_check.stage import Context, Stage
+from gpu_check.stage import DEFAULT_BACKENDS, Context, Stage
 from gpu_check.stages import STAGES, NoDeviceError
 from gpu_check.wheels import MissingPackageError, unpack_missing
 
@@ -112,8 +112,8 @@ def check(stages: Sequence[Stage], context: Context, record: Record, clock: Cloc
         record.write()
     versions = record.facts["versions"]
     print(f"\n{', '.join(f'{name} {value}' for name, value in versions.items())}\n{record.table()}")
-    print(f"Written: {record.path}", flush=True)
-    return int(not all(result.succeeded for result in record.stages))
+    print(f"Not written: {record.unwritten}" if record.unwritten else f"Written: {record.path}", flush=True)
+    return int(record.unwritten is not None or not all(result.succeeded for result in record.stages))
 
 
 def positive(text: str) -> float:
@@ -124,6 +124,12 @@ def positive(text: str) -> float:
     return value
 
 
+def can_be_written(folder: Path) -> bool:
+    """Return whether a folder, which may not exist yet, can be written."""
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    return nearest.is_dir() and os.access(nearest, os.W_OK)
+
+
 def main() -> int:
     """Prepare the packages and the folders, and run the stages."""
     parser = argparse.ArgumentParser(prog="scripts/gpu-check", description=(__doc__ or "").split("\n\n")[0])
@@ -132,8 +138,10 @@ def main() -> int:
     parser.add_argument("--output", type=Path, help="folder of the results (default: benchmarks/results/DATE-gpu)")
     flags = parser.parse_args()
     clock = Clock(flags.minutes)
-    output = flags.output or ROOT / "benchmarks" / "results" / f"{date.today().isoformat()}-gpu"
-    names = ["cupy" if flags.device == "cuda" else "numpy", "torch", "jax"]
+    output = (flags.output or ROOT / "benchmarks" / "results" / f"{date.today().isoformat()}-gpu").resolve()
+    if not can_be_written(output):
+        parser.error(f"--output {output} cannot be written; name a folder that can be")
+    names = [DEFAULT_BACKENDS[flags.device], "torch", "jax"]
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as folder:
         packages = Path(folder) / "packages"
         try:
@@ -147,8 +155,10 @@ def main() -> int:
             "PYTHONPATH": os.pathsep.join(path),
             "PYTHONUNBUFFERED": "1",
             "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # several processes share the GPU
+            # the home folder may not be writable
+            "CUPY_CACHE_DIR": os.environ.get("CUPY_CACHE_DIR", str(Path(folder) / "cupy")),
         }
-        context = Context(flags.device, names, Runner(environment), Path(folder), output.resolve(), cores())
+        context = Context(flags.device, names, Runner(environment), Path(folder), output, cores())
         record = Record(flags.device, flags.minutes, context.output, [stage.name for stage in STAGES])
         record.facts["wheels"] = used
         try:

@@ -7,7 +7,7 @@ from typing import Any
 
 from gpu_check.processes import Finished
 from gpu_check.record import StageResult
-from gpu_check.stage import Context, read_json
+from gpu_check.stage import DEFAULT_BACKENDS, Context, read_json
 
 PAPER_EPOCHS = 3
 KILLED_AFTER_EPOCHS = 3  # of the ten of the default recipe
@@ -17,18 +17,25 @@ N_IMAGES = 10_000
 # The GPU and the CPU round differently, so a row in ten thousand may change its class
 MAX_ACCURACY_DIFFERENCE = 0.001
 MAX_RELATIVE_LOSS_DIFFERENCE = 1e-4
+# XLA measures which algorithm is the fastest, so that two processes may choose different ones; this forbids it
+DETERMINISTIC_XLA = {"XLA_FLAGS": "--xla_gpu_deterministic_ops=true"}
 NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}  # for the commands that must work on a machine without one
 CHECKPOINT = "last.safetensors"
 
 
 class Runs:
-    """Runs of train.py in a temporary folder, started with the device of the check."""
+    """Runs of train.py in a temporary folder, started with the device of the check.
+
+    They name no backend, as most users do, unless the default of the device does not compute.
+    """
 
     def __init__(self, context: Context, deadline: float, result: StageResult) -> None:
         self.context = context
         self.deadline = deadline
         self.result = result
         self.folder = context.work / "runs"
+        first = context.backends[0]
+        self.backend = None if first == DEFAULT_BACKENDS[context.device] else first
 
     def command(self, *arguments: str, **options: Any) -> dict[str, Any] | None:
         """Run a command; return the JSON object that it printed, or None after a failure, which is a fault."""
@@ -36,17 +43,22 @@ class Runs:
         found = read_json(finished, self.result)
         return found if finished.exit == 0 else None
 
-    def train(self, name: str, *flags: str, backend: str | None = None, device: str | None = None) -> None:
+    def train(
+        self, name: str, *flags: str, backend: str | None = None, device: str | None = None, **environment: str
+    ) -> None:
         """Train a run; keep its seconds and losses as measured."""
-        chosen = ("--backend", backend) if backend else ()
-        found = self.command(*self.arguments(device), *chosen, "--name", name, *flags)
+        found = self.command(*self.arguments(backend, device), "--name", name, *flags, **environment)
         if found is not None:
             wanted = ("backend", "device", "epochs", "seconds", "train_loss", "test_loss", "test_accuracy")
             self.result.measured[name] = {key: found[key] for key in wanted}
 
-    def arguments(self, device: str | None = None) -> tuple[str, ...]:
+    def arguments(self, backend: str | None = None, device: str | None = None) -> tuple[str, ...]:
         """Return the command line of train.py without the name of the run."""
-        return ("train.py", "--quiet", "--no-plots", "--device", device or self.context.device, "-o", str(self.folder))
+        chosen = backend or self.backend
+        return (
+            "train.py", "--quiet", "--no-plots", "--device", device or self.context.device,
+            *(("--backend", chosen) if chosen else ()), "-o", str(self.folder),
+        )  # fmt: skip
 
     def train_killed(self, name: str, *flags: str) -> None:
         """Train a run, kill it when its newest checkpoint is one within an epoch, and resume it."""
@@ -140,6 +152,10 @@ def check_commands(context: Context, deadline: float, result: StageResult) -> No
             for run in (name, f"{name}-again")
         ),
     ]  # fmt: skip
+    deterministic: list[str] = []
+    if context.device == "cuda" and "jax" in context.backends:
+        deterministic = ["jax-deterministic", "jax-deterministic-again"]
+    jobs += [partial(runs.train, run, "-e", "1", backend="jax", **DETERMINISTIC_XLA) for run in deterministic]
     try:
         context.runner.together(jobs, at_once=max(2, context.cores // 2))
     finally:  # also after Ctrl-C
@@ -149,3 +165,5 @@ def check_commands(context: Context, deadline: float, result: StageResult) -> No
         runs.compare("initial weights of NumPy and the others", "initial", *untrained)
         for name in others:
             runs.compare(f"{name} twice", name, f"{name}-again")
+        if deterministic:
+            runs.compare("jax twice with deterministic operations", *deterministic)

@@ -47,11 +47,15 @@ class StageResult:
 
 
 class Record:
-    """The facts of one check and the results of its stages, in the JSON file of the folder `output`."""
+    """The facts of one check and the results of its stages, in the JSON file of the folder `output`.
+
+    `unwritten` is the path of the file and the reason if the newest results could not be written, else None.
+    """
 
     def __init__(self, device: str, minutes: float, output: Path, stages: list[str]) -> None:
         self.path = output / FILE_NAME
         self.stages = [StageResult(name) for name in stages]
+        self.unwritten: str | None = None
         self.facts: dict[str, Any] = {
             "date": datetime.now().astimezone().isoformat(timespec="seconds"),
             "command": " ".join(["scripts/gpu-check", *sys.argv[1:]]),
@@ -62,15 +66,22 @@ class Record:
         }
 
     def write(self) -> None:
-        """Replace the file; at every moment it is complete."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        """Replace the file; at every moment it is complete. If it cannot be written, print why; the stages go on."""
         beside = self.path.with_suffix(".json.writing")
-        with beside.open("w", encoding="utf-8") as file:
-            json.dump(self.facts | {"stages": [vars(stage) for stage in self.stages]}, file, indent=1, default=str)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self.path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with beside.open("w", encoding="utf-8") as file:
+                json.dump(self.facts | {"stages": [vars(stage) for stage in self.stages]}, file, indent=1, default=str)
+                file.write("\n")
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(self.path)
+        except OSError as error:
+            if self.unwritten is None:
+                print(f"error: {self.path} cannot be written ({error.strerror}); the check goes on", file=sys.stderr)
+            self.unwritten = f"{self.path} ({error.strerror})"
+        else:
+            self.unwritten = None
 
     def table(self) -> str:
         """Return one line a stage, with its first faults below it."""

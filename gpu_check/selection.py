@@ -5,10 +5,11 @@
 tests/conftest.py marks the parameters of its fixtures: `cupy` has the marker gpu("cupy"). `--backend-id torch --twin-of
 torch-cuda` keeps the tests with the parameter torch whose function also has the marker gpu("torch-cuda"): the same
 tests on a machine without a GPU. `--part 2/4` keeps every fourth of them, from the second. `--results` gets one line of
-JSON after every test, so that a process that is ended loses only the test that it was running.
+JSON after every test and for every warning, so that a process that is ended loses only the test that it was running.
 """
 
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 class Results:
-    """Writes the outcome of every test."""
+    """Writes the outcome of every test, and every warning."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -76,8 +77,18 @@ class Results:
             line = {"test": report.nodeid, "outcome": report.outcome, "seconds": round(report.duration, 3)}
             if report.outcome != "passed":
                 line["reason"] = report.longreprtext[-MAX_REPORT_CHARACTERS:]
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+            self.write(line)
+
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage, when: str) -> None:
+        """Write a line for a warning during a test; those of the collection come before the number of tests."""
+        if when == "runtest":
+            text = f"{warning_message.category.__name__}: {warning_message.message}"
+            self.write({"warning": text[:MAX_REPORT_CHARACTERS]})
+
+    def write(self, line: dict[str, object]) -> None:
+        """Append a line of JSON."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 from gpu_check.processes import Finished, Runner
 from gpu_check.record import StageResult
 
+DEFAULT_BACKENDS = {"cuda": "cupy", "cpu": "numpy"}  # what a command chooses on a device where no backend is named
+
 
 @dataclass
 class Context:

@@ -5,7 +5,7 @@ from typing import Any
 
 from gpu_check.commands import check_commands
 from gpu_check.record import SKIPPED, StageResult
-from gpu_check.stage import Context, Stage, read_json
+from gpu_check.stage import DEFAULT_BACKENDS, Context, Stage, read_json
 from gpu_check.suite import check_tests
 
 CARD_FACTS = ("name", "uuid", "driver_version", "memory.total", "memory.used", "compute_cap", "compute_mode")
@@ -19,55 +19,65 @@ class NoDeviceError(Exception):
 
 
 def check_card(context: Context, deadline: float, result: StageResult) -> None:
-    """Read the facts of the card and find the backends that compute on it. Raise NoDeviceError if there is none."""
-    runner = context.runner
-    jobs = [
-        partial(runner.python, "-m", "gpu_check.probe", context.device, deadline=deadline),
-        partial(runner.python, "-m", "backends", deadline=deadline),
-    ]
+    """Read the facts of the card and find the backends that compute on it.
+
+    Raise NoDeviceError if there are none and nvidia-smi finds no card. Where it finds one, the later stages try every
+    backend, since the errors are what is to be learnt there.
+    """
+    runner, names = context.runner, list(context.backends)
+    jobs = [partial(runner.python, "-m", "gpu_check.probe", context.device, name, deadline=deadline) for name in names]
+    jobs.append(partial(runner.python, "-m", "backends", deadline=deadline))
     if context.device == "cuda":
         query = f"--query-gpu={','.join(CARD_FACTS)}"
         jobs.append(partial(runner.run, ["nvidia-smi", query, "--format=csv,noheader"], deadline=deadline))
         jobs.append(partial(runner.python, "-c", "import cupy; cupy.show_config()", deadline=deadline))
-    probe, backends, *card = runner.together(jobs)
-    found = read_json(probe, result)
-    if found is None:  # the later stages find out which of them compute
-        found = {name: {} for name in context.backends}
-    if found and all("reason" in facts for facts in found.values()):
-        raise NoDeviceError(next(iter(found.values()))["reason"])
-    context.backends[:] = [name for name, facts in found.items() if "reason" not in facts]
+    finished = runner.together(jobs)
+    probes, backends, card = finished[: len(names)], finished[len(names)], finished[len(names) + 1 :]
+    # of a probe without an answer, the later stages find out whether the backend computes
+    found = {name: read_json(probe, result) or {} for name, probe in zip(names, probes, strict=True)}
+    reasons = {name: facts["reason"] for name, facts in found.items() if "reason" in facts}
+    seen = bool(card) and card[0].exit == 0 and bool(card[0].stdout.strip())
+    if len(reasons) == len(names) and not seen:
+        raise NoDeviceError(next(iter(reasons.values())))
     result.measured["backends"] = found
-    for name, facts in found.items():
-        if "reason" in facts:
-            result.notes.append(f"{name} is not checked: {facts['reason'].partition('. ')[0]}")
-            if name == "cupy":
-                result.faults.append(f"CuPy, the default of --device cuda: {facts['reason']}")
-    if backends.exit != 0:
-        result.faults.append(f"{backends.command}: {backends.reason()}")
     if card:
         rows = [dict(zip(CARD_FACTS, line.split(", "), strict=False)) for line in card[0].stdout.splitlines()]
         result.measured["cards"] = rows
-        result.notes[:0] = [f"{row['name']}, driver {row.get('driver_version')}" for row in rows]
-        result.faults += [f"{command.command}: {command.reason()}" for command in card if command.exit != 0]
-    result.notes.append(f"{', '.join(context.backends)} can compute on {context.device}")
+        result.notes += [f"{row['name']}, driver {row.get('driver_version')}" for row in rows]
+    if len(reasons) == len(names):
+        result.faults += [f"{name}: {reason}" for name, reason in reasons.items()]
+        result.notes.append("no backend computes on this card; the later stages try all of them")
+    else:
+        context.backends[:] = [name for name in names if name not in reasons]
+        for name, reason in reasons.items():
+            result.notes.append(f"{name} is not checked: {reason.partition('. ')[0]}")
+            if name == DEFAULT_BACKENDS["cuda"]:
+                result.faults.append(f"CuPy, the default of --device cuda: {reason}")
+        result.notes.append(f"{', '.join(context.backends)} can compute on {context.device}")
+    result.faults += [f"{command.command}: {command.reason()}" for command in (backends, *card) if command.exit != 0]
 
 
 def check_comparison(context: Context, deadline: float, result: StageResult) -> None:
-    """Compare every backend with NumPy in float64, step by step, in both dtypes."""
-    names = ",".join(context.backends)
-    command = ("compare.py", "--device", context.device, "--backends", names, "--json", "--dtype")
-    dtypes = ("float32", "float64")
-    jobs = [partial(context.runner.python, *command, dtype, deadline=deadline) for dtype in dtypes]
-    for dtype, finished in zip(dtypes, context.runner.together(jobs), strict=True):
+    """Compare every backend with NumPy in float64, step by step, in both dtypes, each in a process of its own."""
+    names = [name for name in context.backends if name != "numpy"]  # NumPy is the reference
+    command = ("compare.py", "--device", context.device, "--json")
+    cases = [(dtype, name) for dtype in ("float32", "float64") for name in names]
+    jobs = [
+        partial(context.runner.python, *command, "--backends", name, "--dtype", dtype, deadline=deadline)
+        for dtype, name in cases
+    ]
+    differences: dict[str, list[dict[str, Any]]] = {}
+    for (dtype, name), finished in zip(cases, context.runner.together(jobs), strict=True):
         found = read_json(finished, result)
-        if found is None:
-            continue
-        result.measured[dtype] = found
-        failed = [d for d in found["differences"] if not d["passed"]]
+        if found is not None:
+            result.measured[f"{name} {dtype}"] = found
+            differences.setdefault(dtype, []).extend(found["differences"])
+    for dtype, of_dtype in differences.items():
+        failed = [d for d in of_dtype if not d["passed"]]
         result.faults += [f"{dtype}: {d['backend']} differs in {d['tensor']}: {describe(d)}" for d in failed]
-        nearest = max((d for d in found["differences"] if d["passed"]), key=share_of_bound, default=None)
+        nearest = max((d for d in of_dtype if d["passed"]), key=share_of_bound, default=None)
         if nearest is not None:
-            total = len(found["differences"])
+            total = len(of_dtype)
             result.notes.append(
                 f"{dtype}: {total - len(failed)} of {total} bounds hold, nearest {nearest['backend']} "
                 f"{nearest['tensor']} at {share_of_bound(nearest):.2g} of its bound"

@@ -14,12 +14,21 @@ from gpu_check.stage import Context
 TEST_IDS = {"cupy": ("cupy", "numpy"), "torch": ("torch-cuda", "torch"), "jax": ("jax-cuda", "jax")}
 WEIGHTS = {"jax": 2}  # shares of the processes: JAX compiles every test
 MIN_TESTS = 100  # for each backend; fewer mean that the ids in tests/conftest.py are no longer those above
+# The machine may hold any plugin of pytest, and its libraries may warn of anything at their first use of a GPU: a
+# warning, which pyproject.toml makes an error, is counted and does not decide a test.
 PYTEST = (
-    "-m", "pytest", "-q", "-rfE", "--continue-on-collection-errors", "-p", "no:randomly", "-p", "no:cacheprovider",
+    "-m", "pytest", "-q", "-rfE", "--continue-on-collection-errors", "-W", "default", "-p", "no:cacheprovider",
     "-p", "gpu_check.selection",
 )  # fmt: skip
-# Many processes share the cores, and the tests are small
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+VARIABLES = {
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    # many processes share the cores, and the tests are small
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+# XLA would measure the algorithms of every product of every test; the other stages run with its usual settings
+NO_AUTOTUNING = {"XLA_FLAGS": "--xla_gpu_autotune_level=0"}
 
 
 def ids_of(backend: str, device: str) -> tuple[str, str | None]:
@@ -35,7 +44,7 @@ def process_counts(backends: list[str], cores: int) -> dict[str, int]:
 
 
 def read_results(path: Path) -> tuple[int, list[dict[str, Any]]]:
-    """Return how many tests a process selected and the outcomes of those that ended (see gpu_check.selection)."""
+    """Return how many tests a process selected, and its other lines: outcomes and warnings (gpu_check.selection)."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     parsed = []
     for line in lines:
@@ -60,7 +69,7 @@ def check_tests(context: Context, deadline: float, result: StageResult) -> None:
             chosen = ("--backend-id", backend_id, *(("--twin-of", twin) if twin else ()))
             part = ("--part", f"{i}/{counts[name]}", "--results", str(path))
             command = (*PYTEST, *chosen, *part, "tests")
-            variables = {"LAGVIS_REQUIRE": required, **ONE_THREAD}
+            variables = {"LAGVIS_REQUIRE": required, **VARIABLES, **(NO_AUTOTUNING if name == "jax" else {})}
             jobs.append(partial(context.runner.python, *command, deadline=deadline, **variables))
             parts.append((name, path))
     finished: list[Finished] = []
@@ -76,9 +85,10 @@ def check_tests(context: Context, deadline: float, result: StageResult) -> None:
 
 
 def summarize(backend_id: str, parts: list[tuple[int, list[dict[str, Any]]]], result: StageResult) -> None:
-    """Add the counts, failures, skips and slowest tests of one backend to the result."""
+    """Add the counts, failures, skips, slowest tests and warnings of one backend to the result."""
     selected = sum(count for count, _ in parts)
-    outcomes = [outcome for _, found in parts for outcome in found]
+    outcomes = [line for _, found in parts for line in found if "outcome" in line]
+    warned = Counter(line["warning"] for _, found in parts for line in found if "warning" in line)
     counts = Counter(outcome["outcome"] for outcome in outcomes)
     failures = [outcome for outcome in outcomes if outcome["outcome"] == "failed"]
     skips = Counter(outcome["reason"] for outcome in outcomes if outcome["outcome"] == "skipped")
@@ -89,9 +99,11 @@ def summarize(backend_id: str, parts: list[tuple[int, list[dict[str, Any]]]], re
         "failures": failures,
         "skips": skips,
         "slowest": sorted(outcomes, key=lambda outcome: -outcome["seconds"])[:10],
+        "warnings": warned,
     }
     words = ", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "none ended"
-    result.notes.append(f"{backend_id}: {words} of {selected}")
+    noticed = f", {warned.total()} warnings" if warned else ""
+    result.notes.append(f"{backend_id}: {words} of {selected}{noticed}")
     if selected < MIN_TESTS:
         result.faults.append(f"{backend_id}: {selected} tests have this id, at least {MIN_TESTS} were expected")
     unfinished = selected - len({outcome["test"] for outcome in outcomes})

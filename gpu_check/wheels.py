@@ -13,7 +13,7 @@ PACKAGES = ("array-api-compat", "tomli-w")
 
 
 class MissingPackageError(Exception):
-    """A package is neither installed nor in the folder of wheels; the text is the sentence for the user."""
+    """A package is not installed and has no usable wheel; the text is the sentence for the user."""
 
 
 def requirements() -> list[str]:
@@ -31,7 +31,7 @@ def unpack_missing(target: Path, folder: Path = FOLDER) -> list[str]:
     """Unpack the wheels of the missing packages into `target`; return the names of the wheels.
 
     Only wheels of pure Python can be unpacked like this; others are not considered. Raise MissingPackageError if a
-    package has no wheel.
+    package has no wheel, or one that cannot be unpacked.
     """
     used = []
     for name in missing():
@@ -41,7 +41,13 @@ def unpack_missing(target: Path, folder: Path = FOLDER) -> list[str]:
                 f"{name} is not installed and has no wheel in {folder}; run scripts/gpu-wheels on a machine with a "
                 f"network and take the folder along, or install {name}."
             )
-        with zipfile.ZipFile(found[-1]) as wheel:
-            wheel.extractall(target)
+        try:
+            with zipfile.ZipFile(found[-1]) as wheel:
+                wheel.extractall(target)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise MissingPackageError(
+                f"{found[-1]} cannot be unpacked ({error}); run scripts/gpu-wheels again on a machine with a network, "
+                f"or install {name}."
+            ) from None
         used.append(found[-1].name)
     return used

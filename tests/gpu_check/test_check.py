@@ -1,5 +1,6 @@
 """The order of stages, their limits and the record, on stand-ins; and scripts/gpu-check on a machine without a GPU."""
 
+import errno
 import json
 import os
 import signal
@@ -121,6 +122,26 @@ def test_clock_share_gives_a_stage_what_earlier_ones_left():
     assert Clock(10.0).limit(Stage("a", 30, passes)) == 60
 
 
+def test_check_record_that_cannot_be_written_is_said_once_and_all_stages_run(run, monkeypatch, capsys):
+    ran = []
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def fills(context, deadline, result):
+        monkeypatch.setattr("gpu_check.record.os.fsync", full)
+
+    def runs(context, deadline, result):
+        ran.append(capsys.readouterr().err)
+
+    code, written, output = run((passes, 20), (fills, 20), (runs, 20))
+    assert [stage["status"] for stage in written["stages"]] == ["passed", "running", "not reached"]
+    assert len(ran) == 1
+    assert ran[0].count("gpu-check.json cannot be written (No space left on device); the check goes on") == 1
+    assert "Not written: " in output
+    assert code == 1
+
+
 def test_check_first_stage_without_a_device_writes_nothing(run, tmp_path):
     def no_device(context, deadline, result):
         raise NoDeviceError("there is no GPU")
@@ -191,6 +212,16 @@ def test_gpu_check_wrong_minutes_exits_2(monkeypatch, capsys, minutes):
         program.main()
     assert end.value.code == 2
     assert "--minutes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("output", ["file", "file/below"])
+def test_gpu_check_output_that_cannot_be_written_exits_2(monkeypatch, capsys, tmp_path, output):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(sys, "argv", ["gpu-check", "--output", str(tmp_path / output)])
+    with pytest.raises(SystemExit) as end:
+        program.main()
+    assert end.value.code == 2
+    assert f"--output {tmp_path / output} cannot be written" in capsys.readouterr().err
 
 
 def test_gpu_check_missing_package_names_the_script_that_fetches_it(monkeypatch, capsys, tmp_path):

@@ -41,14 +41,18 @@ def run(stage, tmp_path, runner, device="cuda"):
 
 
 CARD = (0, "NVIDIA H100, GPU-1, 580.1, 80000 MiB, 1 MiB, 9.0, Default\n")
-COMPUTES = {"device": "cuda:0", "versions": {}}
-CANNOT = {"reason": "no CUDA here. To fix it: install it."}
+COMPUTES = (0, json.dumps({"device": "cuda:0", "versions": {}}))
+CANNOT = (0, json.dumps({"reason": "no CUDA here. To fix it: install it."}))
+
+
+def card_runner(cupy=COMPUTES, torch=COMPUTES, jax=COMPUTES, smi=CARD, show_config=(0, "")):
+    """Return a runner whose probes answer so."""
+    probes = {"probe cuda cupy": cupy, "probe cuda torch": torch, "probe cuda jax": jax}
+    return FakeRunner(**probes, backends=(0, ""), smi=smi, show_config=show_config)
 
 
 def test_check_card_keeps_the_backends_that_compute(tmp_path):
-    found = {"cupy": COMPUTES, "torch": CANNOT, "jax": COMPUTES}
-    answers = {"probe": (0, json.dumps(found)), "backends": (0, ""), "smi": CARD, "show_config": (0, "")}
-    context, result = run(check_card, tmp_path, FakeRunner(**answers))
+    context, result = run(check_card, tmp_path, card_runner(torch=CANNOT))
     assert context.backends == ["cupy", "jax"]
     assert result.faults == []
     assert result.measured["cards"][0]["compute_cap"] == "9.0"
@@ -60,26 +64,34 @@ def test_check_card_keeps_the_backends_that_compute(tmp_path):
 
 
 def test_check_card_without_cupy_is_a_fault_where_another_backend_computes(tmp_path):
-    found = {"cupy": CANNOT, "torch": COMPUTES, "jax": COMPUTES}
-    answers = {"probe": (0, json.dumps(found)), "backends": (0, ""), "smi": CARD, "show_config": (1, "")}
-    context, result = run(check_card, tmp_path, FakeRunner(**answers))
+    context, result = run(check_card, tmp_path, card_runner(cupy=CANNOT, show_config=(1, "")))
     assert context.backends == ["torch", "jax"]
     assert result.faults[0] == "CuPy, the default of --device cuda: no CUDA here. To fix it: install it."
     assert len(result.faults) == 2
 
 
-def test_check_card_no_backend_computes_raises(tmp_path):
-    found = {"cupy": CANNOT, "torch": CANNOT}
-    answers = {"probe": (0, json.dumps(found)), "backends": (0, ""), "smi": (127, ""), "show_config": (1, "")}
+@pytest.mark.parametrize("smi", [(127, ""), (9, "NVIDIA-SMI has failed"), (0, "")])
+def test_check_card_no_backend_computes_and_no_card_raises(tmp_path, smi):
     with pytest.raises(NoDeviceError, match=r"^no CUDA here\. To fix it: install it\.$"):
-        run(check_card, tmp_path, FakeRunner(**answers))
+        run(check_card, tmp_path, card_runner(CANNOT, CANNOT, CANNOT, smi, (1, "")))
 
 
-def test_check_card_probe_that_dies_leaves_every_backend_to_the_later_stages(tmp_path):
-    answers = {"probe": (-11, ""), "backends": (0, ""), "smi": CARD, "show_config": (0, "")}
-    context, result = run(check_card, tmp_path, FakeRunner(**answers))
+def test_check_card_no_backend_computes_on_a_card_leaves_all_to_the_later_stages(tmp_path):
+    context, result = run(check_card, tmp_path, card_runner(CANNOT, CANNOT, CANNOT))
     assert context.backends == ["cupy", "torch", "jax"]
-    assert "exit code -11" in result.faults[0]
+    assert result.faults == [f"{name}: no CUDA here. To fix it: install it." for name in context.backends]
+
+
+def test_check_card_probe_that_dies_leaves_its_backend_to_the_later_stages(tmp_path):
+    context, result = run(check_card, tmp_path, card_runner(cupy=(-11, ""), torch=CANNOT))
+    assert context.backends == ["cupy", "jax"]
+    assert "probe cuda cupy: exit code -11" in result.faults[0]
+
+
+def test_check_card_without_nvidia_smi_is_a_fault_where_a_backend_computes(tmp_path):
+    context, result = run(check_card, tmp_path, card_runner(smi=(127, "")))
+    assert context.backends == ["cupy", "torch", "jax"]
+    assert len(result.faults) == 1
 
 
 def compared(passed, relative):
@@ -91,16 +103,23 @@ def compared(passed, relative):
     ("code", "output", "faults"),
     [
         (0, compared(True, 5e-7), 0),
-        (1, compared(False, 5e-6), 4),
-        (4, "", 2),
-        (0, "no JSON", 2),
+        (1, compared(False, 5e-6), 12),
+        (4, "", 6),
+        (0, "no JSON", 6),
     ],
 )
 def test_check_comparison_bound_that_does_not_hold_is_a_fault(tmp_path, code, output, faults):
     _, result = run(check_comparison, tmp_path, FakeRunner(compare=(code, output)))
     assert len(result.faults) == faults
     if code == 0 and not faults:
-        assert result.notes[0] == "float32: 1 of 1 bounds hold, nearest cupy loss at 0.5 of its bound"
+        assert result.notes[0] == "float32: 3 of 3 bounds hold, nearest cupy loss at 0.5 of its bound"
+
+
+def test_check_comparison_backend_that_dies_does_not_cost_the_others(tmp_path):
+    answers = {"backends jax": (-11, ""), "compare": (0, compared(True, 5e-7))}
+    _, result = run(check_comparison, tmp_path, FakeRunner(**answers))
+    assert len(result.faults) == 2
+    assert sorted(result.measured) == ["cupy float32", "cupy float64", "torch float32", "torch float64"]
 
 
 @pytest.mark.parametrize(
@@ -133,6 +152,32 @@ def runs(tmp_path):
         (runs.folder / name / "last.safetensors").write_bytes(content)
         runs.result.measured[name] = {}
     return runs
+
+
+@pytest.mark.parametrize(
+    ("device", "first", "flags"),
+    [("cuda", "cupy", []), ("cpu", "numpy", []), ("cuda", "torch", ["--backend", "torch"])],
+)
+def test_runs_name_the_backend_where_the_default_of_the_device_does_not_compute(tmp_path, device, first, flags):
+    runs = Runs(Context(device, [first], FakeRunner(), tmp_path, tmp_path, 2), 0.0, StageResult("commands"))
+    arguments = runs.arguments()
+    assert [word for word in arguments if word in ("--backend", first)] == flags
+    assert "jax" in runs.arguments("jax")
+
+
+def test_check_commands_jax_on_a_gpu_also_runs_with_deterministic_operations(tmp_path):
+    class Environments(FakeRunner):
+        def python(self, *arguments, deadline, **environment):
+            if "XLA_FLAGS" in environment:
+                self.commands.append(arguments)
+            return Finished("", 4, 1.0, False, "", "")
+
+    runner = Environments()
+    context = Context("cuda", ["cupy", "jax"], runner, tmp_path, tmp_path, 2)
+    check_commands(context, time.monotonic() + 10, StageResult("commands"))
+    assert [arguments[arguments.index("--name") + 1] for arguments in runner.commands] == [
+        "jax-deterministic", "jax-deterministic-again",
+    ]  # fmt: skip
 
 
 def test_compare_equal_checkpoints_are_noted(runs):

@@ -14,7 +14,7 @@ from gpu_check.processes import Finished
 from gpu_check.record import StageResult
 from gpu_check.selection import select
 from gpu_check.stage import Context
-from gpu_check.suite import MIN_TESTS, TEST_IDS, check_tests, ids_of, process_counts
+from gpu_check.suite import MIN_TESTS, PYTEST, TEST_IDS, VARIABLES, check_tests, ids_of, process_counts
 from tests.conftest import OPENERS, REQUIRED
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -157,6 +157,35 @@ def test_check_tests_all_passed_counts_them_and_requires_the_backends(tmp_path):
     assert (result.faults, result.notes) == ([], ["cupy: 120 passed of 120", "torch-cuda: 120 passed of 120"])
     for _, environment in runner.commands:
         assert environment["LAGVIS_REQUIRE"] == "cupy,numpy,torch,torch-cuda"
+
+
+def test_check_tests_warnings_are_counted_and_are_no_faults(tmp_path):
+    runner = FakeRunner([{"selected": 120}, {"warning": "UserWarning: of a library"}, *outcomes(120)])
+    result = run_stage(tmp_path, runner)
+    assert result.faults == []
+    assert result.notes[0] == "cupy: 120 passed of 120, 1 warnings"
+    assert result.measured["cupy"]["warnings"] == {"UserWarning: of a library": 1}
+
+
+@pytest.mark.slow
+def test_pytest_of_the_stage_records_a_warning_and_loads_no_other_plugin(tmp_path):
+    (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\nmarkers = gpu\n")
+    (tmp_path / "test_it.py").write_text(
+        "import warnings\nimport pytest\n\n"
+        "@pytest.mark.gpu('cupy')\ndef test_it(pytestconfig):\n"
+        "    warnings.warn('of a library', DeprecationWarning)\n"
+        "    assert not pytestconfig.pluginmanager.hasplugin('xdist')\n"
+    )
+    results = tmp_path / "results"
+    chosen = ("--backend-id", "cupy", "--results", results, "-c", tmp_path / "pytest.ini", tmp_path)
+    done = subprocess.run(
+        [sys.executable, *PYTEST, *chosen], check=False, cwd=ROOT, capture_output=True, text=True, timeout=120,
+        env=os.environ | VARIABLES,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = [json.loads(line) for line in results.read_text().splitlines()]
+    assert {"warning": "DeprecationWarning: of a library"} in lines
+    assert lines[0] == {"selected": 1}
 
 
 @pytest.mark.parametrize(

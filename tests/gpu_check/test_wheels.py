@@ -88,6 +88,13 @@ def test_unpack_missing_without_a_wheel_names_the_script(tmp_path, monkeypatch):
         unpack_missing(tmp_path / "site", tmp_path / "wheels")
 
 
+def test_unpack_missing_broken_wheel_names_it_and_the_script(tmp_path, monkeypatch):
+    monkeypatch.setattr(wheels, "missing", lambda: ["tomli-w"])
+    (tmp_path / "tomli_w-9.9-py3-none-any.whl").write_text("no archive")
+    with pytest.raises(MissingPackageError, match=r"tomli_w-9\.9.*cannot be unpacked .* run scripts/gpu-wheels again"):
+        unpack_missing(tmp_path / "site", tmp_path)
+
+
 def test_unpack_missing_installed_packages_need_no_wheels(tmp_path):
     assert unpack_missing(tmp_path / "site", tmp_path / "none") == []
 
