@@ -30,7 +30,8 @@ class Backend(ABC):
     fallback          why "auto" did not choose a GPU, as a sentence; None if it did, or if the device was given
     float32_products  precision of float32 products, as `self_test` measured it: "full", "TF32" or another error; None
                       if it was not measured
-    notices           sentences for the user about the precision of the device and how it was chosen
+    notices           sentences for the user: lower precision, a device that "auto" chose untried, a step in the plain
+                      loop because its recording failed the self-test
     """
 
     name: ClassVar[str]

@@ -224,7 +224,7 @@ def _read_entry(entry: str, uuids: list[str]) -> tuple[str, str | None]:
 
 
 def _installed_uuids() -> list[str]:
-    """List the UUIDs of all GPUs of this machine, hidden ones too; empty if the driver's files do not tell."""
+    """List the UUIDs of all GPUs of this machine, hidden ones too; empty if the driver's files cannot be read."""
     uuids = []
     for path in sorted(DRIVER_FOLDER.glob("gpus/*/information")):
         try:

@@ -2,6 +2,7 @@
 
 import os
 from functools import partial
+from importlib.metadata import entry_points
 from typing import ClassVar
 
 import jax
@@ -107,8 +108,16 @@ def missing_device(device: str, seen: int) -> DeviceError:
             return DeviceError(
                 f"{library} may not use CUDA: JAX_PLATFORMS is set to {platforms!r}", "unset JAX_PLATFORMS"
             )
+        if has_cuda_plugin():
+            driver = "install or update the NVIDIA driver (a container must be started with its GPUs)"
+            return no_such_device(library, seen, device, f"{driver}, or use --device cpu")
         return DeviceError(f"{library} is installed without CUDA", install)
     return no_such_device(library, seen, device)
+
+
+def has_cuda_plugin() -> bool:
+    """Whether JAX's plugin for CUDA is installed; JAX does not use it where it finds no file of an NVIDIA device."""
+    return any("cuda" in plugin.name for plugin in entry_points(group="jax_plugins"))
 
 
 def _devices(platform: str) -> list[jax.Device]:

@@ -204,7 +204,7 @@ def add_output_flags(parser: Parser) -> None:
 
 
 def select_backend(flags: argparse.Namespace, dtype: str) -> Backend:
-    """Open the backend that the options ask for; report on stderr why `auto` uses no GPU, and lower precision."""
+    """Open the backend that the options name; print on stderr why `auto` uses no GPU, and the backend's notices."""
     backend = select(flags.device, flags.backend, dtype, not flags.no_compile)
     if not getattr(flags, "quiet", False):
         for sentence in [*filter(None, [backend.fallback]), *backend.notices]:

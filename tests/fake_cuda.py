@@ -96,8 +96,10 @@ class CUDARuntimeError(RuntimeError):
         self.status = status
 
 
-def install_cupy(monkeypatch, *, runtime=13020, driver=13000, count=1, stream=None, array=None):
-    """Make the CuPy backend use a fake CuPy; an exception given for a call is raised by it."""
+def install_cupy(
+    monkeypatch, *, runtime=13020, driver=13000, count=1, nvrtc=(13, 2), cublas=True, stream=None, array=None
+):
+    """Make the CuPy backend use a fake CuPy, with or without cuBLAS; an exception given for a call is raised by it."""
 
     def answer(value):
         def fake_function(*args):
@@ -124,13 +126,14 @@ def install_cupy(monkeypatch, *, runtime=13020, driver=13000, count=1, stream=No
     )
     cuda_module = types.SimpleNamespace(
         runtime=api,
-        nvrtc=types.SimpleNamespace(getVersion=answer((13, 2))),
+        nvrtc=types.SimpleNamespace(getVersion=answer(nvrtc)),
         Device=lambda ordinal: contextlib.nullcontext(),
         Stream=Stream,
     )
     fake = types.SimpleNamespace(cuda=cuda_module, array=make_array, asnumpy=np.array, __version__="14.2.0")
     libraries = types.ModuleType("cupy_backends.cuda.libs")
-    libraries.cublas = types.ModuleType("cublas")
+    if cublas:
+        libraries.cublas = types.ModuleType("cublas")
     for name in ("cupy_backends", "cupy_backends.cuda"):
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
     monkeypatch.setitem(sys.modules, "cupy_backends.cuda.libs", libraries)

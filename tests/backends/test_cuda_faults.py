@@ -430,20 +430,25 @@ def test_select_cupy_ordinal_is_counted_among_the_visible(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("platforms", "reason", "remedy"),
+    ("plugin", "platforms", "reason", "remedy"),
     [
-        (None, "is installed without CUDA", "jax[cuda13]"),
-        ("cpu", "JAX_PLATFORMS is set to 'cpu'", "unset JAX_PLATFORMS"),
+        (None, None, "is installed without CUDA", "jax[cuda13]"),
+        ("xla_cuda13", None, "sees 0 CUDA devices, so there is no cuda:0", "install or update the NVIDIA driver"),
+        (None, "cpu", "JAX_PLATFORMS is set to 'cpu'", "unset JAX_PLATFORMS"),
+        ("xla_cuda13", "cpu", "JAX_PLATFORMS is set to 'cpu'", "unset JAX_PLATFORMS"),
     ],
 )
-def test_select_jax_without_cuda_says_so(monkeypatch, platforms, reason, remedy):
+def test_select_jax_without_cuda_backend_has_its_cause(monkeypatch, plugin, platforms, reason, remedy):
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)
     if platforms:
         monkeypatch.setenv("JAX_PLATFORMS", platforms)
     fake_jax(monkeypatch, initial=RuntimeError("Unknown backend cuda. Available backends are ['cpu']"))
+    plugins = [SimpleNamespace(name=plugin)] if plugin else []
+    monkeypatch.setattr(sys.modules["lagvis.backends.jax_backend"], "entry_points", lambda group: plugins)
     raised = refusal("cuda", "jax")
     assert reason in raised.reason
     assert remedy in raised.remedy
+    assert ("jax[cuda13]" in raised.remedy) == (plugin is None and platforms is None)
 
 
 def test_train_fault_after_opening_exits_4(monkeypatch, tmp_path, capsys):

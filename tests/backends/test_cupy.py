@@ -23,37 +23,9 @@ from lagvis.training.recipe import load, shipped
 from lagvis.tree import tree_map
 from tests.conftest import skip_or_fail
 from tests.fake_backends import CupyFunctions, CupyStandInBackend, ZeroAxesRecorder, cupy_namespace
-from tests.fake_cuda import GTX_1080, H100, FakeDriver, install_driver
+from tests.fake_cuda import GTX_1080, H100, FakeDriver, install_cupy, install_driver
 from tests.network.problems import data_of, loss_for, problem
 from tests.network.test_step import host_state
-
-
-class Cublas(types.ModuleType):
-    """Fake of CuPy's cuBLAS module."""
-
-
-def stub(monkeypatch, *, driver=13000, runtime=13020, count=1, nvrtc=None, cublas=True):
-    """Return a fake CuPy that has only what the probe calls; a value that is an exception is raised."""
-
-    def answer(value):
-        def fake_function(*args):
-            if isinstance(value, Exception):
-                raise value
-            return value
-
-        return fake_function
-
-    libs = types.ModuleType("cupy_backends.cuda.libs")
-    if cublas:
-        libs.cublas = Cublas("cublas")
-    for name in ("cupy_backends", "cupy_backends.cuda"):
-        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-    monkeypatch.setitem(sys.modules, "cupy_backends.cuda.libs", libs)
-    runtime_api = types.SimpleNamespace(
-        driverGetVersion=answer(driver), runtimeGetVersion=answer(runtime), getDeviceCount=answer(count)
-    )
-    compiler = types.SimpleNamespace(getVersion=answer(nvrtc or (13, 0)))
-    return types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=runtime_api, nvrtc=compiler))
 
 
 @pytest.mark.parametrize(
@@ -71,20 +43,20 @@ def stub(monkeypatch, *, driver=13000, runtime=13020, count=1, nvrtc=None, cubla
 )
 def test_probe_missing_part_raises_reason_and_fix(monkeypatch, answers, ordinal, reason, fix):
     with pytest.raises(DeviceError) as caught:
-        cupy_backend.probe(stub(monkeypatch, **answers), ordinal)
+        cupy_backend.probe(install_cupy(monkeypatch, **answers), ordinal)
     assert reason in caught.value.reason
     assert fix in caught.value.remedy
 
 
 def test_probe_complete_installation_returns(monkeypatch):
-    assert cupy_backend.probe(stub(monkeypatch), 0) is None
+    assert cupy_backend.probe(install_cupy(monkeypatch), 0) is None
 
 
 @pytest.mark.parametrize("value", ["-1", "", "7"])
 def test_probe_hidden_devices_names_the_variable(monkeypatch, value):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
     with pytest.raises(DeviceError, match="CUDA_VISIBLE_DEVICES") as caught:
-        cupy_backend.probe(stub(monkeypatch, count=RuntimeError("cudaErrorNoDevice")), 0)
+        cupy_backend.probe(install_cupy(monkeypatch, count=RuntimeError("cudaErrorNoDevice")), 0)
     assert repr(value) in caught.value.reason
 
 
