@@ -6,6 +6,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,9 +49,8 @@ def product_of(backend: Backend, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 class Lagvis:
     """Lagvis on one backend: the loop that train.py runs, with its copy of the state for a checkpoint."""
 
-    backend = "numpy"
-
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, backend: str, problem: Problem) -> None:
+        self.backend = backend
         self.events = fit(problem.recipe, problem.dataset, problem.plan, select(problem.device, self.backend))
         next(self.events)
         self.problem = problem
@@ -67,32 +67,12 @@ class Lagvis:
         return [(layer["W"], layer["b"]) for layer in self.ended.state["params"]]
 
 
-class LagvisTorch(Lagvis):
-    """Lagvis on PyTorch."""
-
-    backend = "torch"
-
-
-class LagvisJax(Lagvis):
-    """Lagvis on JAX."""
-
-    backend = "jax"
-
-
-class LagvisCupy(Lagvis):
-    """Lagvis on CuPy."""
-
-    backend = "cupy"
-
-
 class LagvisEpoch:
     """The training step of Lagvis, all full batches of an epoch in one call of the backend: one synchronisation."""
 
-    name = "numpy"
-
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, backend: str, problem: Problem) -> None:
         recipe, dataset = problem.recipe, problem.dataset
-        self.problem, self.backend = problem, select(problem.device, self.name)
+        self.problem, self.backend = problem, select(problem.device, backend)
         model = Model.of(recipe, dataset, problem.plan.training_rows)
         self.call = self.backend.scan(make_training_step(recipe, xp=self.backend.xp))
         self.arrays = tree_map(self.backend.asarray, initial_state(recipe, model))
@@ -121,24 +101,6 @@ class LagvisEpoch:
     def weights(self) -> Weights | None:
         params = tree_map(self.backend.to_numpy, self.arrays["params"])
         return [(layer["W"], layer["b"]) for layer in params]
-
-
-class LagvisTorchEpoch(LagvisEpoch):
-    """The step of Lagvis on PyTorch."""
-
-    name = "torch"
-
-
-class LagvisJaxEpoch(LagvisEpoch):
-    """The step of Lagvis on JAX."""
-
-    name = "jax"
-
-
-class LagvisCupyEpoch(LagvisEpoch):
-    """The step of Lagvis on CuPy."""
-
-    name = "cupy"
 
 
 class ScikitLearn:
@@ -215,15 +177,15 @@ class MatrixProducts:
         return None
 
 
-# name: (class, devices it runs on)
+# name: (how it is made, devices it runs on)
 COMPETITORS: dict[str, tuple[Callable[[Problem], Any], tuple[str, ...]]] = {
-    "lagvis numpy": (Lagvis, ("cpu",)),
-    "lagvis cupy": (LagvisCupy, ("cuda",)),
-    "lagvis cupy, an epoch a call": (LagvisCupyEpoch, ("cuda",)),
-    "lagvis torch": (LagvisTorch, ("cpu", "cuda")),
-    "lagvis torch, an epoch a call": (LagvisTorchEpoch, ("cuda",)),
-    "lagvis jax": (LagvisJax, ("cpu", "cuda")),
-    "lagvis jax, an epoch a call": (LagvisJaxEpoch, ("cuda",)),
+    "lagvis numpy": (partial(Lagvis, "numpy"), ("cpu",)),
+    "lagvis cupy": (partial(Lagvis, "cupy"), ("cuda",)),
+    "lagvis cupy, an epoch a call": (partial(LagvisEpoch, "cupy"), ("cuda",)),
+    "lagvis torch": (partial(Lagvis, "torch"), ("cpu", "cuda")),
+    "lagvis torch, an epoch a call": (partial(LagvisEpoch, "torch"), ("cuda",)),
+    "lagvis jax": (partial(Lagvis, "jax"), ("cpu", "cuda")),
+    "lagvis jax, an epoch a call": (partial(LagvisEpoch, "jax"), ("cuda",)),
     "PyTorch eager": (TorchEager, ("cpu", "cuda")),
     "PyTorch CUDA graph": (TorchGraph, ("cuda",)),
     "PyTorch tutorial": (TorchTutorial, ("cpu", "cuda")),

@@ -24,7 +24,7 @@ from gpu_check.stage import DEFAULT_BACKENDS, Context, Stage
 from gpu_check.stages import STAGES, NoDeviceError
 from gpu_check.wheels import MissingPackageError, unpack_missing
 
-MINUTES = 5.0  # for which the limits of the stages are written
+MINUTES = 5.0  # for which the limits of the stages are written; in less time a stage starts no faster
 RESERVE_SECONDS = 2 * GRACE_SECONDS + 1  # to end the last command and write the record
 MIN_SHARE_OF_LIMIT = 1 / 3  # a stage is not begun with less time than this share of its limit
 
@@ -34,7 +34,7 @@ class Clock:
 
     def __init__(self, minutes: float) -> None:
         self.started = time.monotonic()
-        self.scale = minutes / MINUTES
+        self.scale = max(1.0, minutes / MINUTES)
         self.end = self.started + minutes * 60 - RESERVE_SECONDS
 
     def limit(self, stage: Stage) -> float:

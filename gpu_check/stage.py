@@ -34,7 +34,7 @@ class Context:
 class Stage:
     """A part of the check.
 
-    limit  seconds that it may take in a check of five minutes
+    limit  seconds that it may take in a check of up to five minutes
     share  share of the remaining time that it may take, if that is more than the limit
     run    runs it until the deadline (by time.monotonic) and fills the result
     """

@@ -53,7 +53,8 @@ def check_card(context: Context, deadline: float, result: StageResult) -> None:
             result.notes.append(f"{name} is not checked: {reason.partition('. ')[0]}")
             if name == DEFAULT_BACKENDS["cuda"]:
                 result.faults.append(f"CuPy, the default of --device cuda: {reason}")
-        result.notes.append(f"{', '.join(context.backends)} can compute on {context.device}")
+        computing = [name for name, facts in found.items() if facts and name not in reasons]
+        result.notes.append(f"{', '.join(computing) or 'none'} can compute on {context.device}")
     result.faults += [f"{command.command}: {command.reason()}" for command in (backends, *card) if command.exit != 0]
 
 

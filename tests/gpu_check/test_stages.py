@@ -86,6 +86,7 @@ def test_check_card_probe_that_dies_leaves_its_backend_to_the_later_stages(tmp_p
     context, result = run(check_card, tmp_path, card_runner(cupy=(-11, ""), torch=CANNOT))
     assert context.backends == ["cupy", "jax"]
     assert "probe cuda cupy: exit code -11" in result.faults[0]
+    assert result.notes[-1] == "jax can compute on cuda"
 
 
 def test_check_card_without_nvidia_smi_is_a_fault_where_a_backend_computes(tmp_path):
