@@ -150,12 +150,13 @@ def replace_cupy(extra: str) -> str:
 
 
 def hidden_devices(seen: int = 0) -> str:
-    """Return what CUDA_VISIBLE_DEVICES hides, as a note for the end of a sentence; an empty string if it is not set.
+    """Return what CUDA_VISIBLE_DEVICES hides, as a note for the end of a sentence.
 
-    `seen` is the number of devices that are left.
+    The note is empty if the variable is not set, and without a driver, whose devices it could hide. `seen` is the
+    number of devices that are left.
     """
     value = os.environ.get(VISIBLE_DEVICES)
-    if value is None:
+    if value is None or driver_version() is None:
         return ""
     effect = _effect(value, _installed_uuids())
     if effect is None:

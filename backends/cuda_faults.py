@@ -12,7 +12,6 @@ from lagvis.backends.cuda import (
     Capability,
     capability_text,
     card_of,
-    driver_version,
     hidden_devices,
     visibility_remedy,
 )
@@ -197,10 +196,10 @@ def no_such_device(
     """
     devices = "1 CUDA device" if seen == 1 else f"{seen} CUDA devices"
     words = f" ({first_line(error)})" if error else ""
-    reason = f"{library} sees {devices}, so there is no {device}{words}{hidden_devices(seen)}"
+    hidden = hidden_devices(seen)
+    reason = f"{library} sees {devices}, so there is no {device}{words}{hidden}"
     if not seen:
-        hiding = VISIBLE_DEVICES in os.environ and driver_version() is not None
-        return DeviceError(reason, visibility_remedy() if hiding or not remedy else remedy)
+        return DeviceError(reason, visibility_remedy() if hidden or not remedy else remedy)
     counted = f", counted among the devices that {VISIBLE_DEVICES} shows" if VISIBLE_DEVICES in os.environ else ""
     return DeviceError(reason, f"use --device cuda:{seen - 1}{' or lower' if seen > 1 else ''}{counted}")
 

@@ -11,7 +11,7 @@ import sys
 from types import ModuleType
 
 from lagvis.backends.backend import Backend, first_line
-from lagvis.backends.cuda import driver_version, fitting_extra, hidden_devices
+from lagvis.backends.cuda import driver_version, fitting_extra
 from lagvis.backends.cuda_faults import Build
 from lagvis.backends.precision import precision_notices
 from lagvis.errors import DeviceError, DeviceUsageError
@@ -102,10 +102,10 @@ def _automatic(backend: str | None, dtype: str, compiled: bool) -> Backend:
             if gpu := UNTRIED_DEVICES.get(fastest.partition(":")[0]):
                 opened.notices.append(f"--device auto has chosen {fastest}, {gpu}: Lagvis was never tried on one.")
             return opened
-        elif driver_version() is not None:
+        elif _has_gpu_driver():
             return module.open_backend("cuda:0", dtype, compiled)  # raises DeviceError, which says why
         else:
-            reason = f"{BACKENDS[name][1]} sees no CUDA device{hidden_devices()}"
+            reason = f"{BACKENDS[name][1]} sees no CUDA device"
     except DeviceError as error:
         if backend is not None and "cpu" not in BACKENDS[backend][2]:
             raise
@@ -117,8 +117,12 @@ def _automatic(backend: str | None, dtype: str, compiled: bool) -> Backend:
     return chosen
 
 
+def _has_gpu_driver() -> bool:
+    return driver_version() is not None or os.path.exists(AMD_DRIVER)
+
+
 def _libraries_that_see_a_gpu() -> str:
-    if driver_version() is None and not os.path.exists(AMD_DRIVER):
+    if not _has_gpu_driver():
         return ""
     seeing = []
     for name in ("torch", "jax"):

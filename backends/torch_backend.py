@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from lagvis.backends.backend import Backend, Run, Step, plain_scan, self_test
-from lagvis.backends.cuda import TURING, describe_card, hidden_devices
+from lagvis.backends.cuda import TURING, describe_card
 from lagvis.backends.cuda_faults import Build, no_such_device
 from lagvis.backends.replay.namespace import RecordableNamespace
 from lagvis.backends.replay.tape import recorded_scan
@@ -142,13 +142,14 @@ def missing_device(device: str) -> DeviceError:
         hidden = variable_notes("ONEAPI_DEVICE_SELECTOR", "ZE_AFFINITY_MASK")
     elif torch.version.hip is not None:
         name, maker, built = "ROCm", "AMD", True
-        hidden = hidden_devices() + variable_notes("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+        hidden = variable_notes("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
     else:
         name, maker, built, hidden = "CUDA", "NVIDIA", torch.version.cuda is not None, ""
     if not built:
+        other = "CUDA (NVIDIA) or ROCm (AMD)" if name == "CUDA" else name
         return DeviceError(
             f"{pytorch} is built without {name}",
-            f"install a build of PyTorch for {name} (https://pytorch.org/get-started/locally), or use --device cpu",
+            f"install a build of PyTorch for {other} (https://pytorch.org/get-started/locally), or use --device cpu",
         )
     if name == "CUDA":
         error = initial_error()

@@ -129,6 +129,7 @@ TWO = (GTX_1080.uuid, H100.uuid)
     ],
 )
 def test_hidden_devices_says_what_each_value_hides(monkeypatch, tmp_path, value, effect):
+    install_driver(monkeypatch, FakeDriver())
     write_driver_files(monkeypatch, tmp_path, TWO)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
     assert hidden_devices(1).startswith(f" (CUDA_VISIBLE_DEVICES is set to {value!r}, {effect}")
@@ -136,6 +137,7 @@ def test_hidden_devices_says_what_each_value_hides(monkeypatch, tmp_path, value,
 
 @pytest.mark.parametrize("value", ["7", "GPU-ffffffff", MIG.uuid, "GPU-8932f937,0"])
 def test_hidden_devices_of_unknown_machine_names_no_count(monkeypatch, tmp_path, value):
+    install_driver(monkeypatch, FakeDriver())
     write_driver_files(monkeypatch, tmp_path, ())
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
     assert hidden_devices(0).endswith("which names no device that CUDA finds, and hides all others)")
@@ -167,7 +169,9 @@ def test_no_such_device_all_hidden_names_the_devices(monkeypatch, tmp_path, uuid
 def test_no_such_device_without_driver_does_not_blame_the_variable(monkeypatch):
     install_driver(monkeypatch, None)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert no_such_device("PyTorch", 0, "cuda:0", "install a driver").remedy == "install a driver"
+    assert str(no_such_device("PyTorch", 0, "cuda:0", "install a driver")) == (
+        "PyTorch sees 0 CUDA devices, so there is no cuda:0. To fix it: install a driver."
+    )
 
 
 def test_no_such_device_counts_among_the_visible(monkeypatch, tmp_path):

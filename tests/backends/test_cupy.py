@@ -55,6 +55,7 @@ def test_probe_complete_installation_returns(monkeypatch):
 @pytest.mark.parametrize("value", ["-1", "", "7"])
 def test_probe_hidden_devices_names_the_variable(monkeypatch, value):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+    install_driver(monkeypatch, FakeDriver())
     with pytest.raises(DeviceError, match="CUDA_VISIBLE_DEVICES") as caught:
         cupy_backend.probe(install_cupy(monkeypatch, count=RuntimeError("cudaErrorNoDevice")), 0)
     assert repr(value) in caught.value.reason

@@ -173,11 +173,16 @@ def test_select_auto_with_backend_uses_its_gpu(monkeypatch):
     assert "no working cuda:0" in chosen.fallback
 
 
-@pytest.mark.parametrize("value", ["-1", "", "7"])
-def test_select_auto_hidden_gpu_names_the_variable(monkeypatch, value):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
-    library(monkeypatch, "torch", devices=("cpu",))
-    assert f"CUDA_VISIBLE_DEVICES is set to {value!r}" in select("auto", "torch").fallback
+@pytest.mark.parametrize("maker", [None, "NVIDIA", "AMD"])
+def test_select_auto_no_gpu_seen_has_the_reason_of_the_library_where_a_driver_is(monkeypatch, tmp_path, maker):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    monkeypatch.setattr(registry, "driver_version", lambda: 13000 if maker == "NVIDIA" else None)
+    monkeypatch.setattr(registry, "AMD_DRIVER", str(tmp_path if maker == "AMD" else tmp_path / "none"))
+    library(monkeypatch, "torch", devices=("cpu",), broken=("cuda:0",))
+    reason = "no working cuda:0" if maker else "No GPU is used: torch sees no CUDA device"
+    fallback = select("auto", "torch").fallback
+    assert reason in fallback
+    assert "CUDA_VISIBLE_DEVICES" not in fallback
 
 
 def test_select_auto_cupy_missing_raises(monkeypatch):

@@ -244,7 +244,7 @@ def test_versions_name_toolkit_and_gpu(monkeypatch, kind, version, expected):
 @pytest.mark.parametrize(
     ("device", "version", "reason", "remedy"),
     [
-        ("cuda:0", {"cuda": None, "hip": None}, "is built without CUDA", "a build of PyTorch for CUDA"),
+        ("cuda:0", {"cuda": None, "hip": None}, "is built without CUDA", "PyTorch for CUDA (NVIDIA) or ROCm (AMD)"),
         ("cuda:0", {"cuda": "13.0", "hip": None}, "sees 0 CUDA devices, so there is no cuda:0", "the NVIDIA driver"),
         ("cuda:0", {"cuda": None, "hip": "6.4"}, "sees 0 ROCm devices, so there is no cuda:0", "the AMD driver"),
         ("xpu:1", {"xpu": None}, "is built without XPU", "a build of PyTorch for XPU"),
