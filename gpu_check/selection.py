@@ -9,6 +9,7 @@ JSON after every test and for every warning, so that a process that is ended los
 """
 
 import json
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,9 @@ from pathlib import Path
 import pytest
 
 MAX_REPORT_CHARACTERS = 2000
+# What the text of a file with such tests contains: a function that takes one of the fixtures, or their parameters. To
+# import the other files would take most of the time of the first tests.
+CANDIDATE = re.compile(r"\bdef \w+\([^)]*\bbackend(_of)?\b|\b(GPU_)?PARAMS\b|\bmark\.gpu\b")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,6 +29,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--twin-of", help="the id of a GPU backend, in whose place the id stands (default: none)")
     group.addoption("--part", default="1/1", help="i/n: every n-th of the kept tests, from the i-th (default: 1/1)")
     group.addoption("--results", required=True, type=Path, help="file that gets one line of JSON a test")
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out the files without tests that a GPU decides."""
+    if collection_path.name.startswith("test_") and collection_path.suffix == ".py":
+        return True if CANDIDATE.search(collection_path.read_text(encoding="utf-8")) is None else None
+    return None
 
 
 def is_marked(item: pytest.Item, gpu_id: str) -> bool:

@@ -12,7 +12,7 @@ import pytest
 
 from gpu_check.processes import Finished
 from gpu_check.record import StageResult
-from gpu_check.selection import select
+from gpu_check.selection import CANDIDATE, select
 from gpu_check.stage import Context
 from gpu_check.suite import MIN_TESTS, PYTEST, TEST_IDS, VARIABLES, check_tests, ids_of, process_counts
 from tests.conftest import OPENERS, REQUIRED
@@ -103,6 +103,15 @@ def test_tests_of_every_gpu_backend_are_selected(tmp_path, gpu_id):
     for path in ("backends/test_contract.py", "inference/test_comparison.py", "network/test_mlp.py"):
         assert f"tests/{path}" in done.stdout
     assert "tests/gpu_check" not in done.stdout
+
+
+@pytest.mark.slow
+def test_plugin_leaves_out_no_file_with_tests_of_a_gpu(tmp_path):
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "-m", "gpu", "tests"]
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    files = {line.partition("::")[0] for line in done.stdout.splitlines() if "::" in line}
+    assert len(files) > 5
+    assert [name for name in files if CANDIDATE.search((ROOT / name).read_text(encoding="utf-8")) is None] == []
 
 
 @pytest.mark.slow
