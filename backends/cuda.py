@@ -1,7 +1,6 @@
 """Facts about CUDA without any array library: driver, cards, hidden devices, and the CuPy package that fits them."""
 
 import ctypes
-import importlib.metadata
 import os
 import re
 import sys
@@ -140,7 +139,9 @@ def fitting_extra(device: str = "cuda:0") -> str:
 
 def installed_wheels() -> list[str]:
     """List the CuPy distributions of this environment; several overwrite each other's files."""
-    names = {(d.metadata["Name"] or "").lower() for d in importlib.metadata.distributions()}
+    from importlib.metadata import distributions  # here, because every command imports this module at its start
+
+    names = {(d.metadata["Name"] or "").lower() for d in distributions()}
     return sorted(name for name in names if name == "cupy" or name.startswith("cupy-cuda"))
 
 

@@ -39,10 +39,7 @@ def select(device: str = "auto", backend: str | None = None, dtype: str = "float
     that has passed a self-test, else the CPU with the reason in `fallback`. An explicit device never falls back. Raise
     DeviceError if the device cannot compute, DeviceUsageError for unknown names or a backend without such a device.
     """
-    if not re.fullmatch(r"auto|cpu|(cuda|xpu)(:\d+)?|mps", device):
-        raise DeviceUsageError(
-            f"there is no device {device!r}; it is one of auto, cpu, cuda, cuda:0, cuda:1, ..., mps, xpu, xpu:0, ..."
-        )
+    check_device(device)
     if backend is not None and backend not in BACKENDS:
         raise DeviceUsageError(f"there is no backend {backend!r}; it is one of {', '.join(BACKENDS)}")
     if dtype not in DTYPES:
@@ -50,6 +47,14 @@ def select(device: str = "auto", backend: str | None = None, dtype: str = "float
     opened = _automatic(backend, dtype, compiled) if device == "auto" else _explicit(device, backend, dtype, compiled)
     opened.notices += precision_notices(opened.name, opened.device, opened.float32_products)
     return opened
+
+
+def check_device(device: str) -> None:
+    """Raise DeviceUsageError for the name of a device that no backend has."""
+    if not re.fullmatch(r"auto|cpu|(cuda|xpu)(:\d+)?|mps", device):
+        raise DeviceUsageError(
+            f"there is no device {device!r}; it is one of auto, cpu, cuda, cuda:0, cuda:1, ..., mps, xpu, xpu:0, ..."
+        )
 
 
 def _explicit(device: str, backend: str | None, dtype: str, compiled: bool) -> Backend:

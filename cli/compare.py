@@ -4,7 +4,7 @@ from contextlib import ExitStack
 
 from lagvis.backends.backend import Backend
 from lagvis.backends.cuda import fitting_extra
-from lagvis.backends.registry import BACKENDS, select
+from lagvis.backends.registry import BACKENDS, check_device, select
 from lagvis.cli import options
 from lagvis.cli.errors import print_result, print_stderr
 from lagvis.data.datasets import load_dataset
@@ -36,10 +36,12 @@ def make_parser() -> options.Parser:
 
 def open_backends(names: str | None, device: str, dtype: str, compiled: bool) -> list[Backend]:
     """Open the named backends, or all that can run; raise DeviceError if a named one fails or fewer than two remain."""
-    opened, missing = [], []
+    check_device(device)
+    opened: list[Backend] = []
+    errors: list[DeviceError] = []
     wanted = dict.fromkeys(name.strip() for name in names.split(",")) if names else BACKENDS
+    kind = device.partition(":")[0]
     for name in wanted:
-        kind = device.partition(":")[0]
         if not names and kind != "auto" and kind not in BACKENDS[name][2]:
             continue
         try:
@@ -47,14 +49,18 @@ def open_backends(names: str | None, device: str, dtype: str, compiled: bool) ->
         except DeviceError as error:
             if names:
                 raise
-            missing.append(error.reason)
-    if len({"numpy", *(backend.name for backend in opened)}) < 2:  # the reference is NumPy whatever is named
-        raise DeviceError(
-            f"a comparison needs two array libraries, and only numpy can run here "
-            f"({'; '.join(missing) or 'no other was named'})",
-            f'pip install -e ".[jax]" (or torch, {fitting_extra()})',
-        )
-    return opened
+            errors.append(error)
+    if len({"numpy", *(backend.name for backend in opened)}) >= 2:  # the reference is NumPy whatever is named
+        return opened
+    needed = "a comparison needs two array libraries, and only numpy"
+    if names:
+        others = ", ".join(name for name in BACKENDS if name != "numpy")
+        raise DeviceError(f"{needed} was named", f"name another of {others} in --backends")
+    if kind in ("auto", "cpu"):
+        remedy = f'pip install -e ".[jax]" (or torch, {fitting_extra()})'
+    else:
+        remedy = "; ".join(dict.fromkeys(error.remedy for error in errors))
+    raise DeviceError(f"{needed} can run here ({'; '.join(error.reason for error in errors)})", remedy)
 
 
 def main(argv: list[str] | None = None) -> int:

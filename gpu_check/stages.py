@@ -1,5 +1,6 @@
 """The stages other than the tests and the commands: the card, the comparison of backends, speed and costs."""
 
+import os
 from functools import partial
 from typing import Any
 
@@ -36,7 +37,8 @@ def check_card(context: Context, deadline: float, result: StageResult) -> None:
     # of a probe without an answer, the later stages find out whether the backend computes
     found = {name: read_json(probe, result) or {} for name, probe in zip(names, probes, strict=True)}
     reasons = {name: facts["reason"] for name, facts in found.items() if "reason" in facts}
-    seen = bool(card) and card[0].exit == 0 and bool(card[0].stdout.strip())
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == ""  # nvidia-smi does not read it
+    seen = bool(card) and card[0].exit == 0 and bool(card[0].stdout.strip()) and not hidden
     if len(reasons) == len(names) and not seen:
         raise NoDeviceError(next(iter(reasons.values())))
     result.measured["backends"] = found

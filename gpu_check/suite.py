@@ -13,6 +13,7 @@ from gpu_check.stage import Context
 # backend: (test id on a GPU, test id on the CPU in its place), from tests/conftest.py
 TEST_IDS = {"cupy": ("cupy", "numpy"), "torch": ("torch-cuda", "torch"), "jax": ("jax-cuda", "jax")}
 WEIGHTS = {"jax": 2}  # shares of the processes: JAX compiles every test
+MAX_CAUSE_LINES, MAX_CAUSE_CHARACTERS = 3, 160  # by which failures count as the same
 MIN_TESTS = 100  # for each backend; fewer mean that the ids in tests/conftest.py are no longer those above
 # The machine may hold any plugin of pytest, and its libraries may warn of anything at their first use of a GPU: a
 # warning, which pyproject.toml makes an error, is counted and does not decide a test.
@@ -53,6 +54,14 @@ def read_results(path: Path) -> tuple[int, list[dict[str, Any]]]:
         except ValueError:  # the process was ended while it wrote the line
             continue
     return (parsed[0]["selected"], parsed[1:]) if parsed else (0, [])
+
+
+def cause_of(report: str) -> str:
+    """Return the beginning of the error in a report of pytest, whose lines begin with E; else its last line."""
+    lines = report.strip().splitlines() or ["no report"]
+    errors = [line[1:].strip() for line in lines if line.startswith("E ")]
+    text = " ".join(filter(None, errors[:MAX_CAUSE_LINES])) or lines[-1].strip()
+    return text[:MAX_CAUSE_CHARACTERS]
 
 
 def check_tests(context: Context, deadline: float, result: StageResult) -> None:
@@ -109,4 +118,10 @@ def summarize(backend_id: str, parts: list[tuple[int, list[dict[str, Any]]]], re
     unfinished = selected - len({outcome["test"] for outcome in outcomes})
     if unfinished:
         result.faults.append(f"{backend_id}: {unfinished} of {selected} tests did not end")
-    result.faults += [f"{failure['test']} {failure['outcome']}" for failure in failures]
+    causes: dict[str, list[str]] = {}
+    for failure in failures:
+        causes.setdefault(cause_of(failure["reason"]), []).append(failure["test"])
+    result.faults += [
+        f"{backend_id}: {len(tests)} failed with {cause}, the first is {tests[0]}"
+        for cause, tests in sorted(causes.items(), key=lambda item: -len(item[1]))
+    ]

@@ -248,6 +248,9 @@ def reproduction_notes(environment: dict[str, Any]) -> list[str]:
         "The same bytes need the versions and the device listed under Environment. Paths are those of the time of the "
         "run: where a file or folder has been moved, use its new path."
     ]
+    if overrides := environment.get("overrides"):
+        variables = " ".join(f"{name}={shlex.quote(str(value))}" for name, value in overrides.items())
+        notes.append(f"The run was made with these environment variables, which can change its results: {variables}.")
     if init_from := environment.get("init_from"):
         digests = ", ".join(f"{name} {digest}" for name, digest in init_from["sha256"].items())
         notes.append(

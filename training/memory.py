@@ -106,7 +106,7 @@ def gigabytes(size: int) -> str:
 def estimate_memory(
     recipe: Recipe, dataset: Dataset, plan: Plan, *, on_host: bool, backend: str = ""
 ) -> MemoryEstimate:
-    """Estimate the memory of training on this data set; `on_host` if the `backend` computes on the CPU."""
+    """Estimate the memory of training on this data set; `on_host` if the arrays of `backend` are in host memory."""
     widths = (dataset.x_train.shape[1], *recipe.hidden, dataset.n_out)
     layers = [(n_in + 1) * n_out for n_in, n_out in pairwise(widths)]
     number = np.dtype(recipe.dtype).itemsize

@@ -149,7 +149,10 @@ def test_import_cupy_unwritable_cache_names_the_variable(monkeypatch, value, fol
 
 
 class FakeCupy(CupyFunctions):
-    """Fake CuPy: computes with NumPy and records the stream of each copy; `broken` functions write a wrong result."""
+    """Fake CuPy: computes with NumPy and records the stream of each call; `broken` functions write a wrong result.
+
+    Like CuPy it refuses a stream while another device is current. `precision` lists what its compute types are set to.
+    """
 
     __version__ = "0"
 
@@ -158,13 +161,18 @@ class FakeCupy(CupyFunctions):
         self.streams = []
         self.synchronized = []
         self.current = None
+        self.device = 0
+        self.precision = []
         stand_in = self
 
         class Stream(contextlib.AbstractContextManager):
             def __init__(self, non_blocking):
                 assert non_blocking
+                self.device = stand_in.device
 
             def __enter__(self):
+                if self.device != stand_in.device:
+                    raise RuntimeError("the device of the stream does not match the current device")
                 stand_in.current = self
 
             def __exit__(self, *error):
@@ -174,8 +182,21 @@ class FakeCupy(CupyFunctions):
                 stand_in.synchronized.append(self)
 
         runtime = types.SimpleNamespace(runtimeGetVersion=lambda: 13020)
-        device = lambda ordinal: contextlib.nullcontext()  # noqa: E731
-        self.cuda = types.SimpleNamespace(Stream=Stream, Device=device, runtime=runtime)
+        self.cuda = types.SimpleNamespace(Stream=Stream, Device=self.use_device, runtime=runtime)
+        linalg = types.SimpleNamespace(
+            COMPUTE_TYPE_FP32="FP32", set_compute_type=lambda dtype, kind: self.precision.append((dtype, kind))
+        )
+        self._core = types.SimpleNamespace(_routines_linalg=linalg)
+
+    @contextlib.contextmanager
+    def use_device(self, ordinal):
+        before, self.device = self.device, ordinal
+        yield
+        self.device = before
+
+    def __getattr__(self, name):
+        self.streams.append(self.current)
+        return super().__getattr__(name)
 
     def array(self, host):
         self.streams.append(self.current)
@@ -186,10 +207,12 @@ class FakeCupy(CupyFunctions):
         return np.array(array)
 
 
-def test_cupy_backend_uses_one_stream_of_its_own(monkeypatch):
+@pytest.mark.parametrize("compiled", [True, False])
+def test_cupy_backend_uses_one_stream_of_its_own(monkeypatch, compiled):
     install_driver(monkeypatch, FakeDriver(GTX_1080, H100))
+    monkeypatch.setattr(cupy_backend, "CupyRecorder", ZeroAxesRecorder)
     stand_in = FakeCupy()
-    backend = cupy_backend.CupyBackend(stand_in, numpy_namespace, 1, "float64", compiled=False)
+    backend = cupy_backend.CupyBackend(stand_in, cupy_namespace(), 1, "float64", compiled)
     optimizer = sgd(momentum=0.9)
     params, x, y = problem((4,), "relu", "classes")
     step = make_step(activation=ACTIVATIONS["relu"], loss=cross_entropy, optimizer=optimizer, xp=backend.xp)
@@ -230,6 +253,10 @@ def test_open_backend_recorded_steps_equal_plain_loop_are_used(open_fake_cupy):
     backend = open_fake_cupy()
     assert backend.compiled
     assert not backend.notices
+
+
+def test_open_backend_sets_full_precision(open_fake_cupy):
+    assert open_fake_cupy()._cupy.precision == [("float32", "FP32")]
 
 
 def test_open_backend_no_compile_stays_in_the_plain_loop(open_fake_cupy):

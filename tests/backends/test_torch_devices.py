@@ -182,6 +182,15 @@ def test_train_on_mps_has_the_bytes_of_the_cpu_and_moves_between_devices(dataset
         assert json.loads(capsys.readouterr().out)["device"] == flags[1]
 
 
+def test_train_on_mps_counts_the_arrays_of_the_device_as_memory_of_the_host(dataset, apple_gpu, capsys):
+    estimates = []
+    for device in ("mps", "cpu"):
+        assert run_cli(train.main, [*dataset, "--backend", "torch", "--device", device, "--dry-run", "--json"]) == 0
+        facts = json.loads(capsys.readouterr().out)
+        estimates.append([facts[name] for name in ("host_mb", "host_peak_mb", "device_mb")])
+    assert estimates[0] == estimates[1]
+
+
 @pytest.mark.parametrize("backend", ["numpy", "jax"])
 def test_resume_on_mps_of_a_run_of_another_library_is_torch(dataset, apple_gpu, backend):
     if backend == "jax":

@@ -7,6 +7,7 @@ import pytest
 
 from lagvis.cli import compare
 from lagvis.cli.errors import run_cli
+from lagvis.errors import DeviceError
 from tests.cli.commands import ROOT, environment, hide_module, run_command
 from tests.conftest import skip_or_fail
 
@@ -41,7 +42,21 @@ def test_compare_table_names_every_tensor_with_its_bound(tmp_path):
 @pytest.mark.parametrize("named", ["numpy", "numpy,numpy", " numpy ,"])
 def test_compare_numpy_alone_exits_4(monkeypatch, capsys, named):
     assert run_cli(compare.main, ["--backends", named.strip(" ,"), "--device", "cpu"]) == 4
-    assert "needs two array libraries" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert "needs two array libraries" in printed
+    assert "To fix it: name another of cupy, torch, jax in --backends" in printed
+
+
+def test_compare_device_that_no_library_can_use_has_the_remedies_of_the_device(monkeypatch, capsys):
+    def refuse(device, name, dtype, compiled):
+        raise DeviceError(f"{name} sees no {device}", "install a driver" if name == "cupy" else f"install {name}")
+
+    monkeypatch.setattr(compare, "select", refuse)
+    assert run_cli(compare.main, ["--device", "cuda"]) == 4
+    assert capsys.readouterr().err == (
+        "error: a comparison needs two array libraries, and only numpy can run here (cupy sees no cuda; torch sees no "
+        "cuda; jax sees no cuda). To fix it: install a driver; install torch; install jax.\n"
+    )
 
 
 def test_compare_fewer_than_two_libraries_exits_4(tmp_path):
@@ -61,7 +76,9 @@ def test_compare_named_backend_not_installed_exits_4(tmp_path):
     assert "PyTorch is not installed" in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--steps", "0"], ["--backends", "numpy,theano"], ["--recipe", "nothing"]])
+@pytest.mark.parametrize(
+    "arguments", [["--steps", "0"], ["--backends", "numpy,theano"], ["--recipe", "nothing"], ["--device", "gpu"]]
+)
 def test_compare_usage_error_exits_2(tmp_path, arguments):
     done = run_command("compare", *arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr

@@ -76,7 +76,14 @@ def test_check_card_no_backend_computes_and_no_card_raises(tmp_path, smi):
         run(check_card, tmp_path, card_runner(CANNOT, CANNOT, CANNOT, smi, (1, "")))
 
 
-def test_check_card_no_backend_computes_on_a_card_leaves_all_to_the_later_stages(tmp_path):
+def test_check_card_no_backend_computes_and_the_card_is_hidden_raises(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(NoDeviceError):
+        run(check_card, tmp_path, card_runner(CANNOT, CANNOT, CANNOT))
+
+
+def test_check_card_no_backend_computes_on_a_card_leaves_all_to_the_later_stages(tmp_path, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     context, result = run(check_card, tmp_path, card_runner(CANNOT, CANNOT, CANNOT))
     assert context.backends == ["cupy", "torch", "jax"]
     assert result.faults == [f"{name}: no CUDA here. To fix it: install it." for name in context.backends]

@@ -159,6 +159,20 @@ def test_check_tests_all_passed_counts_them_and_requires_the_backends(tmp_path):
         assert environment["LAGVIS_REQUIRE"] == "cupy,numpy,torch,torch-cuda"
 
 
+def test_check_tests_failures_of_one_cause_are_one_fault(tmp_path):
+    report = (
+        "def test():\n>   f()\nE   AssertionError: \nE   Not equal to tolerance rtol=1e-15\n\na.py:3: AssertionError"
+    )
+    failed = {"outcome": "failed", "seconds": 0.1}
+    lines = [failed | {"test": "other", "reason": "E   KeyError: 'x'"}]
+    lines += [failed | {"test": f"same-{i}", "reason": report} for i in range(30)]
+    result = run_stage(tmp_path, FakeRunner([{"selected": 120}, *lines, *outcomes(89)], 1))
+    assert [fault for fault in result.faults if fault.startswith("cupy")] == [
+        "cupy: 30 failed with AssertionError: Not equal to tolerance rtol=1e-15, the first is same-0",
+        "cupy: 1 failed with KeyError: 'x', the first is other",
+    ]
+
+
 def test_check_tests_warnings_are_counted_and_are_no_faults(tmp_path):
     runner = FakeRunner([{"selected": 120}, {"warning": "UserWarning: of a library"}, *outcomes(120)])
     result = run_stage(tmp_path, runner)
@@ -191,7 +205,10 @@ def test_pytest_of_the_stage_records_a_warning_and_loads_no_other_plugin(tmp_pat
 @pytest.mark.parametrize(
     ("runner", "fault"),
     [
-        (FakeRunner([{"selected": 120}, *outcomes(119), *outcomes(1, "failed")], 1), "t0 failed"),
+        (
+            FakeRunner([{"selected": 120}, *outcomes(119), *outcomes(1, "failed")], 1),
+            "1 failed with of it, the first is t0",
+        ),
         (FakeRunner([{"selected": MIN_TESTS - 1}, *outcomes(MIN_TESTS - 1)]), "tests have this id"),
         (FakeRunner([{"selected": 120}, *outcomes(100)], -15, cut=True), "20 of 120 tests did not end"),
         (FakeRunner([{"selected": 120}, *outcomes(120)], 3), "exit code 3: the end"),

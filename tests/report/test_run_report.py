@@ -12,6 +12,7 @@ import pytest
 
 from lagvis.cli import evaluate, train
 from lagvis.report.plots import figure
+from lagvis.report.run_report import reproduction_notes
 from lagvis.storage.environment import is_valid_init_from, is_valid_resumed
 from tests.factories import bands
 
@@ -186,6 +187,19 @@ def test_reproduction_commands_run_in_a_shell(data):
     done = subprocess.run([*words, "--no-plots"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert Path("runs/again/last.safetensors").read_bytes() == (folder / "last.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        ({}, None),
+        ({"XLA_FLAGS": "--a --b", "NVIDIA_TF32_OVERRIDE": "1"}, "XLA_FLAGS='--a --b' NVIDIA_TF32_OVERRIDE=1."),
+    ],
+)
+def test_reproduction_notes_variables_that_can_change_results_are_stated(overrides, sentence):
+    _, *notes = reproduction_notes({"overrides": overrides})
+    expected = [f"The run was made with these environment variables, which can change its results: {sentence}"]
+    assert notes == (expected if sentence else [])
 
 
 INVALID = [
