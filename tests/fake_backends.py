@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import array_api_compat.numpy as numpy_namespace
 import numpy as np
-from array_api_compat.common._aliases import vecdot
 
 from lagvis.backends.backend import Backend, plain_scan
 from lagvis.backends.replay.namespace import RecordableNamespace
@@ -102,8 +101,14 @@ class CupyFunctions:
 def cupy_namespace() -> types.ModuleType:
     """Return array_api_compat's namespace of NumPy with what differs in that of CuPy: it makes vecdot of products."""
     namespace = types.ModuleType("cupy")
-    namespace.__dict__.update(vars(numpy_namespace) | {"vecdot": partial(vecdot, xp=numpy_namespace)})
+    namespace.__dict__.update(vars(numpy_namespace) | {"vecdot": product_of_rows_and_columns})
     return namespace
+
+
+def product_of_rows_and_columns(x1: np.ndarray, x2: np.ndarray, /, *, axis: int = -1) -> np.ndarray:
+    """Compute vecdot over the last axis as array_api_compat does for a library without it."""
+    assert axis == -1
+    return (x1[..., None, :] @ x2[..., None])[..., 0, 0]
 
 
 class CupyStandInBackend(ReadOnlyBackend):
