@@ -91,7 +91,10 @@ def serve(pipe: Connection) -> None:
             answer = Failure(str(error))
         except BaseException as error:
             answer = Failure(f"{type(error).__name__}: {first_line(error)}")
-        pipe.send(answer)
+        try:
+            pipe.send(answer)
+        except OSError:  # the parent has ended, or no longer waits
+            return
         if isinstance(answer, Failure):
             return
 

@@ -92,7 +92,10 @@ def serve(name: str, device: str, pipe: Connection) -> None:
                 answer = error
         except Exception as fault:
             answer = Failure(f"{type(fault).__name__}: {first_line(fault)}")
-        pipe.send(answer)
+        try:
+            pipe.send(answer)
+        except OSError:  # the parent has ended, or no longer waits
+            return
         if isinstance(answer, Failure):
             return
 

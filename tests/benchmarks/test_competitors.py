@@ -248,6 +248,17 @@ def test_serve_sends_the_reason_why_a_competitor_cannot_run(monkeypatch):
         ask(here, FakeProcess())
 
 
+def test_serve_parent_no_longer_waits_returns(monkeypatch):
+    def leave(problem):
+        here.close()
+        raise RuntimeError("nobody hears this")
+
+    here, there = multiprocessing.Pipe()
+    monkeypatch.setitem(COMPETITORS, "left", (leave, ("cpu",)))
+    here.send(("network", NETWORK))
+    assert serve("left", "cpu", there) is None
+
+
 def test_serve_trains_and_answers_until_the_pipe_is_closed(monkeypatch):
     class Constant:
         def __init__(self, problem):

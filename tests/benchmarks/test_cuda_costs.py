@@ -366,6 +366,13 @@ def test_run_measurement_hang_or_error_costs_its_own_time_alone(monkeypatch):
     assert cuda_costs.run_measurement(workers, "good", 10)["result"] == {"x": 1}
 
 
+def test_serve_parent_no_longer_waits_returns(monkeypatch):
+    here, there = Pipe()
+    monkeypatch.setattr(cuda_costs, "open_device", here.close)
+    here.send(cuda_costs.OPEN)
+    assert cuda_costs.serve(there) is None
+
+
 def test_result_table_shows_rows_and_inner_tables():
     result = {"net": {"kernels a step": 40.0, "equal": True, "kernels": {"gemm": {"a step": 1.0, "us a step": 0.001}}}}
     assert cuda_costs.result_table("step", result).splitlines() == [
