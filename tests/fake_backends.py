@@ -218,6 +218,15 @@ class DpnpRecorder(OutRecorder):
 
     in_place = frozenset({"add", "subtract", "multiply", "negative"})
 
+    def copy_call(self, to: Any, source: Any) -> Any:
+        copy = super().copy_call(to, source)
+
+        def copy_and_wait() -> None:
+            copy()
+            to.sycl_queue.wait()  # dpnp hangs less often with few kernels in its queue
+
+        return copy_and_wait
+
     def share_memory(self, a: Any, b: Any) -> bool:
         (first, past_first), (second, past_second) = (array.get_array()._byte_bounds for array in (a, b))
         return first < past_second and second < past_first
