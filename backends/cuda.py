@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from uuid import UUID
 
@@ -137,6 +138,7 @@ def fitting_extra(device: str = "cuda:0") -> str:
     return extra_for(driver, card.capability if card else None)
 
 
+@cache  # it reads the metadata of every distribution
 def installed_wheels() -> list[str]:
     """List the CuPy distributions of this environment; several overwrite each other's files."""
     from importlib.metadata import distributions  # here, because every command imports this module at its start

@@ -33,7 +33,7 @@ from benchmarks.cuda.steps import (
     profile_cupy_steps,
     profile_torch_steps,
 )
-from benchmarks.measure import Failure, HangError, NoAnswerError, ask
+from benchmarks.measure import Failure, HangError, NoAnswerError, ask, send_answer
 from benchmarks.tables import table_head, table_row
 from lagvis.backends.backend import first_line
 from lagvis.errors import DeviceError
@@ -91,11 +91,7 @@ def serve(pipe: Connection) -> None:
             answer = Failure(str(error))
         except BaseException as error:
             answer = Failure(f"{type(error).__name__}: {first_line(error)}")
-        try:
-            pipe.send(answer)
-        except OSError:  # the parent has ended, or no longer waits
-            return
-        if isinstance(answer, Failure):
+        if not send_answer(pipe, answer):
             return
 
 

@@ -92,12 +92,17 @@ def serve(name: str, device: str, pipe: Connection) -> None:
                 answer = error
         except Exception as fault:
             answer = Failure(f"{type(fault).__name__}: {first_line(fault)}")
-        try:
-            pipe.send(answer)
-        except OSError:  # the parent has ended, or no longer waits
+        if not send_answer(pipe, answer):
             return
-        if isinstance(answer, Failure):
-            return
+
+
+def send_answer(pipe: Connection, answer: Any) -> bool:
+    """Send an answer; return whether the next message can be served: not after a Failure, nor without a parent."""
+    try:
+        pipe.send(answer)
+    except OSError:  # the parent has ended, or no longer waits
+        return False
+    return not isinstance(answer, Failure)
 
 
 class NoAnswerError(Exception):

@@ -1,6 +1,6 @@
 """Read IDX, the format of MNIST: two zero bytes, a type byte, a count of axes, each length as 4 bytes, the numbers.
 
-All numbers are big-endian (Y. LeCun's description of the format). Plain and gzip files are told apart by their first
+All numbers are big-endian (Y. LeCun's description of the format). Plain and gzip files are distinguished by their first
 bytes, not by their names. Every length in the header is checked against the size of the file before memory is
 allocated.
 """

@@ -129,7 +129,7 @@ def test_select_cupy_number_of_another_library_is_no_fault_of_the_driver(monkeyp
 
 
 @pytest.mark.parametrize(("status", "words"), NO_CODE)
-def test_select_cupy_card_too_old_is_told_before_and_after_compiling(monkeypatch, status, words):
+def test_select_cupy_card_too_old_is_named_before_and_after_compiling(monkeypatch, status, words):
     install_driver(monkeypatch, FakeDriver(GTX_1080))
     expected = (
         "CuPy cannot use cuda:0 (NVIDIA GeForce GTX 1080, compute capability 6.1): the card is too old for it, which "

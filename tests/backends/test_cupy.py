@@ -11,7 +11,7 @@ import array_api_compat.numpy as numpy_namespace
 import numpy as np
 import pytest
 
-from lagvis.backends import cupy_backend
+from lagvis.backends import cuda, cupy_backend
 from lagvis.backends.replay.self_test import run_steps
 from lagvis.errors import DeviceError
 from lagvis.network.activations import ACTIVATIONS
@@ -121,7 +121,9 @@ def importing(monkeypatch, answer):
     [types.ModuleType("cupy"), ImportError("undefined symbol"), OSError(2, "No such file", "/proc/x")],
     ids=repr,
 )
-def test_import_cupy_two_wheels_names_both_and_one_command(monkeypatch, tmp_path, answer):
+def test_import_cupy_two_wheels_names_both_and_one_command(monkeypatch, tmp_path, request, answer):
+    cuda.installed_wheels.cache_clear()
+    request.addfinalizer(cuda.installed_wheels.cache_clear)
     for name in ("cupy-cuda12x", "cupy-cuda13x"):
         folder = tmp_path / f"{name.replace('-', '_')}-13.0.dist-info"
         folder.mkdir()
