@@ -110,9 +110,11 @@ def check(stages: Sequence[Stage], context: Context, record: Record, clock: Cloc
                 result.status = f"cut by {received[0]}"
         record.facts["seconds"] = round(time.monotonic() - clock.started, 1)
         record.write()
+    from lagvis.cli.errors import print_result  # it needs the packages that `main` may have to unpack first
+
     versions = record.facts["versions"]
-    print(f"\n{', '.join(f'{name} {value}' for name, value in versions.items())}\n{record.table()}")
-    print(f"Not written: {record.unwritten}" if record.unwritten else f"Written: {record.path}", flush=True)
+    print_result(f"\n{', '.join(f'{name} {value}' for name, value in versions.items())}\n{record.table()}")
+    print_result(f"Not written: {record.unwritten}" if record.unwritten else f"Written: {record.path}")
     return int(record.unwritten is not None or not all(result.succeeded for result in record.stages))
 
 
@@ -164,7 +166,9 @@ def main() -> int:
         try:
             return check(STAGES, context, record, clock)
         except NoDeviceError as error:
-            print(f"No {'GPU' if flags.device == 'cuda' else 'backend'} was checked: {error}")
+            from lagvis.cli.errors import print_result  # as in `check`
+
+            print_result(f"No {'GPU' if flags.device == 'cuda' else 'backend'} was checked: {error}")
             return 0
 
 
