@@ -10,8 +10,9 @@ from lagvis.backends.registry import BACKENDS
 from lagvis.cli import options
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import absolute_name, load_dataset
-from lagvis.data.shared_rows import shared_rows_notice
+from lagvis.data.shared_rows import check_shared_rows
 from lagvis.errors import RecipeError
+from lagvis.run_warning import RunWarning
 from lagvis.storage.environment import describe_environment, describe_init_from
 from lagvis.storage.lookup import StoredNetwork, find_run, load_network
 from lagvis.storage.resume import changed_settings, check_data, init_from, resume_message, resume_record, resume_state
@@ -30,6 +31,7 @@ class RunSetup:
     start        the state that it continues from or the parameters that it begins with; None: drawn from the seed
     environment  the content of environment.json
     notices      sentences for the user
+    warnings     what makes the result look better, or mean less, than it seems; known before the first step
     """
 
     recipe: Recipe
@@ -41,6 +43,7 @@ class RunSetup:
     memory: MemoryEstimate
     environment: dict[str, Any]
     notices: tuple[str, ...]
+    warnings: tuple[RunWarning, ...]
 
 
 def make_parser() -> options.Parser:
@@ -146,7 +149,7 @@ def prepare_run(
     start = init_from(network.checkpoint, model, recipe) if network else None
     notices = (card_notice(environment), *plan.notices)
     if not flags.quiet:
-        notices += (memory.notice(), shared_rows_notice(dataset))
+        notices += (memory.notice(),)
     environment |= {"init_from": describe_init_from(network.path) if network else None, "resumed": []}
     if resumed:
         previous = resumed.previous_environment
@@ -156,8 +159,9 @@ def prepare_run(
         environment["resumed"] = resume_record(start, plan, resumed.recipe, recipe, previous, environment)
         notices += (resume_message(start, plan, resumed.recipe, recipe, previous, environment),)
     return RunSetup(
-        recipe, backend, dataset, plan, start.model if start else model, start, memory, environment, notices
-    )
+        recipe, backend, dataset, plan, start.model if start else model, start, memory, environment, notices,
+        tuple(check_shared_rows(dataset)),
+    )  # fmt: skip
 
 
 def card_notice(environment: dict[str, Any]) -> str:

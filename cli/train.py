@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         if resumed and (report := resumed.finished(recipe)) and (text := stored_summary_text(report)):
             return show_finished_run(flags, recipe, resumed, report, text)
         run = prepare_run(flags, recipe, resumed, network)
-        print_notices(run.notices, quiet=flags.quiet)
+        print_notices((*run.notices, *(warning.message for warning in run.warnings)), quiet=flags.quiet)
         if flags.dry_run:
             facts = run_facts(run) | run.memory.facts() | plan_summary(run.model, run.plan)
             print_result(facts if flags.json else "\n".join(f"{k:16} {v}" for k, v in facts.items()))
@@ -67,7 +67,7 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
                 step = event.step
     assert isinstance(event, Finished), "fit ends with Finished"
     facts = {"run": str(folder.path)} | run_facts(run)
-    summary = summarise(event, run.model, facts, run.model.baseline(run.dataset.y_test))
+    summary = summarise(event, run.model, facts, run.model.baseline(run.dataset.y_test), run.warnings)
     summary |= {key: finite_or_none(value) for key, value in folder.latest_metrics().items() if summary[key] is None}
     folder.finish(summary)
     print_result(summary if flags.json else summary_text(summary))

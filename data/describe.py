@@ -8,8 +8,9 @@ import numpy as np
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import load_dataset
 from lagvis.data.messages import join_names, percent, shorten
-from lagvis.data.shared_rows import count_shared_rows, shared_rows_sentence
+from lagvis.data.shared_rows import check_shared_rows
 from lagvis.errors import DataError
+from lagvis.run_warning import RunWarning
 
 MIN_CLASS_ROWS = 10  # training rows of a class: fewer are too few to learn it from
 MAX_CLASS_RATIO = 3.0  # rows of the most frequent class over those of the rarest
@@ -68,9 +69,9 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
     else:
         facts["unit"] = dataset.unit
         facts["targets"] = target_ranges(dataset)
-    shared = count_shared_rows(dataset.x_train, dataset.x_test)
+    shared = check_shared_rows(dataset)
     return facts | {
-        "test_rows_in_training": shared,
+        "test_rows_in_training": shared[0].figures["shared_rows"] if shared else 0,
         "sha256": dataset.sha256,
         "notices": list(dataset.all_notices),
         "warnings": dataset_warnings(dataset, shared),
@@ -94,11 +95,10 @@ def target_ranges(dataset: Dataset) -> dict[str, dict[str, float]]:
     }
 
 
-def dataset_warnings(dataset: Dataset, shared_rows: int) -> list[str]:
-    """Return what the user should check before training, one sentence each; `shared_rows` as `count_shared_rows`."""
+def dataset_warnings(dataset: Dataset, shared_rows: list[RunWarning]) -> list[str]:
+    """Return what the user should check before training, one sentence each; `shared_rows` is of `check_shared_rows`."""
     warnings = class_warnings(dataset) if dataset.class_names else []
-    if sentence := shared_rows_sentence(shared_rows, len(dataset.x_test)):
-        warnings.append(sentence)
+    warnings += [warning.message for warning in shared_rows]
     if (dataset.x_train == dataset.x_train[0]).all():
         warnings.append("Every feature is the same in all training rows: there is nothing to learn from.")
     return warnings

@@ -3,21 +3,19 @@
 import numpy as np
 
 from lagvis.data.dataset import Dataset
+from lagvis.run_warning import RunWarning
 
 BLOCK_BYTES = 2**18  # of rows hashed or compared at a time, which the cache of a core holds
 
 
-def shared_rows_notice(dataset: Dataset) -> str:
-    """Return the sentence about test rows that are also training rows; empty where there are none."""
-    return shared_rows_sentence(count_shared_rows(dataset.x_train, dataset.x_test), len(dataset.x_test))
-
-
-def shared_rows_sentence(shared: int, test_rows: int) -> str:
-    """Return the sentence about so many shared rows of a test part; empty for none."""
+def check_shared_rows(dataset: Dataset) -> list[RunWarning]:
+    """Return the warning about test rows that are also training rows; none where there are none."""
+    shared, test_rows = count_shared_rows(dataset.x_train, dataset.x_test), len(dataset.x_test)
     if not shared:
-        return ""
+        return []
     are = "is also a training row" if shared == 1 else "are also training rows"
-    return f"{shared:,} of {test_rows:,} test rows {are}: the test result will look better than it is."
+    message = f"{shared:,} of {test_rows:,} test rows {are}: the test result will look better than it is."
+    return [RunWarning("shared_rows", message, {"shared_rows": shared, "test_rows": test_rows})]
 
 
 def count_shared_rows(x_train: np.ndarray, x_test: np.ndarray) -> int:

@@ -66,6 +66,7 @@ def run_report_files(
     """
     run = RunResults(summary, model, diagnostics, history, recipe, environment)
     blocks: list[Block] = [Paragraph(summary_sentence(summary, environment)), results_table(summary)]
+    blocks += warnings_section(summary)
     for section in SECTIONS:
         added = section(run)
         yield from ((block.name, block.png) for block in added if isinstance(block, Figure))
@@ -78,6 +79,14 @@ def run_report_files(
 def make_figure(name: str, alt: str, caption: str, plot: Callable[..., Any], *arguments: Any, **options: Any) -> Figure:
     """Return the figure `plot(*arguments, **options)` as a block of the report."""
     return Figure(f"{PLOTS}/{name}.png", draw_png(plot, *arguments, **options), alt, caption)
+
+
+def warnings_section(summary: Summary) -> list[Block]:
+    """Return the warnings of the run, a paragraph each; nothing if there are none."""
+    warnings = summary.get("warnings", [])
+    if not warnings:
+        return []
+    return [Heading("Warnings"), *(Paragraph(escape_control(warning["message"])) for warning in warnings)]
 
 
 def training_section(run: RunResults) -> list[Block]:

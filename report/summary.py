@@ -1,6 +1,7 @@
 """The result of a run or an evaluation: one object for programs (--json, report.json), and its text for people."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from lagvis.data.messages import percent
@@ -13,6 +14,7 @@ from lagvis.report.text import (
     finite_or_none,
     pluralize,
 )
+from lagvis.run_warning import RunWarning
 from lagvis.training.evaluation import Metrics
 from lagvis.training.events import Finished
 from lagvis.training.model import Model
@@ -77,7 +79,9 @@ def recall_summary(confusion: list[list[int]] | None, names: tuple[str, ...]) ->
     }
 
 
-def summarise(finished: Finished, model: Model, context: Summary, baseline: float | None) -> Summary:
+def summarise(
+    finished: Finished, model: Model, context: Summary, baseline: float | None, warnings: Sequence[RunWarning] = ()
+) -> Summary:
     """Return a finished run as one object; `context` holds run, backend, device, dtype and seed."""
     summary = context | {
         "network": "-".join(map(str, model.widths)),
@@ -91,7 +95,8 @@ def summarise(finished: Finished, model: Model, context: Summary, baseline: floa
         summary |= metrics_summary(part, getattr(finished, part))
         if part == "train":
             summary["train_objective"] = finite_or_none(finished.train and objective_of(finished.train))
-    return summary | run_details(finished.test, model, baseline)
+    summary |= run_details(finished.test, model, baseline)
+    return summary | {"warnings": [warning.as_json() for warning in warnings]}
 
 
 def plan_summary(model: Model, plan: Plan) -> Summary:
@@ -140,7 +145,15 @@ def is_valid_report(report: Summary) -> bool:
         and is_number(report.get("seconds"))
         and all(is_number_or_null(report, f"{part}_{metric}") for part in PARTS for metric in ("loss", "accuracy"))
         and is_number_or_null({"train_objective": None} | report, "train_objective")  # earlier versions wrote none
+        and are_warnings_valid(report.get("warnings", []))  # earlier versions wrote none
         and (are_classes_valid(report) if "classes" in report else are_errors_valid(report))
+    )
+
+
+def are_warnings_valid(warnings: Any) -> bool:
+    """Return whether the warnings of a report that was read from a file are a list of objects with a message each."""
+    return isinstance(warnings, list) and all(
+        isinstance(warning, dict) and isinstance(warning.get("message"), str) for warning in warnings
     )
 
 

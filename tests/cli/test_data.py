@@ -116,6 +116,19 @@ def test_train_shared_rows_gives_the_notice_of_the_data_command_once(capsys, tmp
     assert "test rows" not in capsys.readouterr().err
 
 
+def test_train_shared_rows_are_in_json_and_reports(capsys, tmp_path):
+    arrays = {"x_train": np.eye(6), "y_train": [0, 1] * 3, "x_test": np.eye(6)[:2], "y_test": [0, 1]}
+    np.savez(tmp_path / "a.npz", **arrays)
+    words = ["--data", str(tmp_path / "a.npz"), "--device", "cpu", "-o", str(tmp_path), "--name", "r", "-e", "1"]
+    assert train.main([*words, "--json", "--quiet"]) == 0
+    (warning,) = json.loads(capsys.readouterr().out)["warnings"]
+    assert warning["check"] == "shared_rows"
+    assert warning["figures"] == {"shared_rows": 2, "test_rows": 2}
+    assert json.loads((tmp_path / "r" / "report.json").read_text())["warnings"] == [warning]
+    assert warning["message"] in (tmp_path / "r" / "report.md").read_text()
+    assert warning["message"] in (tmp_path / "r" / "report.html").read_text()
+
+
 def test_data_command_regression_describes_targets(capsys, tmp_path):
     (tmp_path / "r.csv").write_text("price,a\n1,2\n3,4\n5,7\n7,9\n")
     found = facts(capsys, tmp_path / "r.csv", "--regression", "--label", "price")

@@ -3,7 +3,7 @@ import pytest
 
 from lagvis.data import shared_rows
 from lagvis.data.datasets import load_dataset
-from lagvis.data.shared_rows import count_shared_rows, hash_rows, shared_rows_notice
+from lagvis.data.shared_rows import check_shared_rows, count_shared_rows, hash_rows
 
 
 def count_by_set(x_train, x_test):
@@ -48,16 +48,18 @@ def test_hash_rows_small_whole_numbers_have_different_hashes(width, values):
     assert len(np.unique(hash_rows(x))) == len(x)
 
 
-def test_shared_rows_notice_of_mnist_is_empty():
-    assert shared_rows_notice(load_dataset("mnist")) == ""
+def test_check_shared_rows_of_mnist_gives_no_warning():
+    assert check_shared_rows(load_dataset("mnist")) == []
 
 
 @pytest.mark.parametrize(
     ("shared", "words"),
     [(1, "1 of 4 test rows is also a training row:"), (3, "3 of 4 test rows are also training")],
 )
-def test_shared_rows_notice_gives_the_count(tmp_path, shared, words):
+def test_check_shared_rows_gives_the_count(tmp_path, shared, words):
     x = np.eye(6)
     x_test = np.concatenate([x[:shared], 2 * x[: 4 - shared]])
     np.savez(tmp_path / "a.npz", x_train=x, y_train=[0, 1] * 3, x_test=x_test, y_test=[0, 1, 0, 1])
-    assert shared_rows_notice(load_dataset(str(tmp_path / "a.npz"))).startswith(words)
+    (warning,) = check_shared_rows(load_dataset(str(tmp_path / "a.npz")))
+    assert warning.message.startswith(words)
+    assert warning.figures == {"shared_rows": shared, "test_rows": 4}
