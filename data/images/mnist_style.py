@@ -43,6 +43,7 @@ from lagvis.data.images.filters import (
     resample,
     to_uint8,
 )
+from lagvis.data.images.surroundings import remove_surroundings
 
 SIDE, FIT_SIDE, CENTRE = 28, 20, 14
 MIN_STRENGTH = 16  # shades between foreground and background
@@ -91,7 +92,8 @@ def resize(grey: np.ndarray, shape: tuple[int, int]) -> PreparedImage:
 
 def to_mnist_style(grey: np.ndarray) -> PreparedImage:
     """Prepare the digit on grey (H, W) uint8 as (28, 28) uint8, by the steps at the top of this module."""
-    g = downsample(grey)
+    cleaned = remove_surroundings(downsample(grey))
+    g = cleaned.g
     found = find_foreground(g)
     v, peak = found.strength, found.strength.max()
     if peak < MIN_STRENGTH:
@@ -107,7 +109,8 @@ def to_mnist_style(grey: np.ndarray) -> PreparedImage:
     h, w = small.shape
     pixels[top : top + h, left : left + w] = to_uint8(small)
 
-    notes = [note for note, holds in ((INVERTED, found.inverted), (UNEVEN, found.uneven_light)) if holds]
+    notes = [*cleaned.notes]
+    notes += [note for note, holds in ((INVERTED, found.inverted), (UNEVEN, found.uneven_light)) if holds]
     if grey.shape != pixels.shape or box.shape != (h, w) or (top, left) != (rows[0], columns[0]):
         height, width = grey.shape
         scale = max(height, width) / max(v.shape)
