@@ -68,7 +68,7 @@
     for (const stroke of strokes) stroke.forEach((point, i) => stamp(stroke[Math.max(0, i - 1)], point));
   }
 
-  // What the network is shown: the steps of data/images/mnist_style.py, with a background of 0, or plain means.
+  // What the network is shown: the steps of data/images/mnist_style.py for a drawing on even, empty paper of 0, or plain means.
 
   const round = (t) => Math.floor(t + 0.5);
 

@@ -1,8 +1,19 @@
-"""Find what surrounds a digit on paper and is not part of it: the rim of a scan, ruled lines, a frame.
+"""Find what surrounds a digit on paper and is not part of it: the rim of a scan, a shadow, ruled lines, a frame.
 
 `remove_surroundings` takes shades of grey g (H, W) and returns them with paper in place of what it found. It goes by
-geometry alone and leaves a picture as it is unless the digit remains: a line is removed where it runs through the whole
-sheet, a frame where a digit stands inside.
+geometry alone, and leaves the picture as it is unless a digit remains.
+
+1. Rim. The shades are separated into two classes (Otsu). The components of one class that contain a corner of the
+   picture are a rim if what they leave is nearly a rectangle, at any angle, and holds ink of the height of a digit.
+2. Shadow. An even region that comes in from the edge, is wider than a stroke and less dark than ink is brightened to the
+   shade of the paper.
+3. Ink is what is darker than the paper around it, or lighter if the paper is dark.
+4. Ruled lines. A line is thin, straight, inclined by 14 degrees at most, and runs from edge to edge of the sheet. The
+   slope is that at which the rows of the picture differ most (the projection profile of scanned documents). Where a
+   stroke goes on above and below a line it stays, and so does ink that is much stronger than the lines.
+5. Frames. A frame is a component whose hole holds a digit, or three or four straight lines around one. An oval is a frame
+   only if it is nearly a circle: others may be a 0. Everything outside of a frame is removed too.
+6. Underline. A flat component that lies clear below all others.
 """
 
 import math
@@ -11,20 +22,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lagvis.data.images.filters import label_components, max_filter, min_filter, pool
+from lagvis.data.images.filters import border, label_components, max_filter, min_filter, pool
 
 RIM = "rim removed"
 RULED = "ruled lines removed"
 FRAME = "frame removed"
-UNDERLINE = "line beside it removed"
+UNDERLINE = "underline removed"
+SHADOW = "shadow removed"
 MAX_COARSE_SIDE = 256  # cells: components and directions are found on a grid of at most so many
 MIN_LINE_SIDE = 64  # pixels of the shorter side: below, strokes and lines have the same width
 MIN_INK_SHARE = 0.12  # of the strongest ink: fainter pixels are paper
-MAX_RULE_WIDTH = 1 / 40  # of the shorter side
+MAX_RULE_WIDTH = 1 / 50  # of the shorter side
 MAX_FRAME_WIDTH = 1 / 14
-MAX_SLOPE = 0.11  # rows a column
+MAX_SLOPE = 0.25  # rows a column
+MAX_SIDES = 12  # lines of one direction that are tried as the sides of a frame
 MIN_RECTANGLE_FILL = 0.93  # area of a sheet in its smallest rectangle; that of an ellipse is 0.785
 MIN_CONTRAST = 40  # shades between a rim and the sheet
+MIN_SHADOW_DEPTH, MAX_SHADOW_DEPTH, MAX_SHADOW_RANGE = 0.12, 0.7, 0.12  # shares of the depth of ink
+MIN_SHADOW_AREA, MIN_NARROW_SHADOW = 0.02, 0.005  # of the picture; narrow ones are not seen as uneven light
+MAX_EVEN_SPREAD = 8  # shades between the quartiles of the border: more is corrected as uneven light
 MIN_DIGIT_SHARE = 0.2  # of the height of a sheet or frame
 
 
@@ -66,13 +82,18 @@ def remove_surroundings(g: np.ndarray) -> Surroundings:
         g = fill_with_paper(g, ~sheet, sheet)
         notes.append(RIM)
     sheet = np.ones(g.shape, bool) if sheet is None else sheet
+    if min(g.shape) >= MIN_LINE_SIDE:
+        lifted = lift_shadow(g, sheet)
+        if lifted is not None:
+            g = lifted
+            notes.append(SHADOW)
     v = ink_strength(g, sheet)
     if v is None:
         return Surroundings(g, tuple(notes))
     ink = v > MIN_INK_SHARE * v.max()
     remaining = ink.copy()
     if min(g.shape) >= MIN_LINE_SIDE:
-        ruled = remove_ruled_lines(remaining, sheet)
+        ruled = remove_ruled_lines(v, remaining, sheet)
         if ruled is not None:
             remaining = ruled
             notes.append(RULED)
@@ -80,6 +101,10 @@ def remove_surroundings(g: np.ndarray) -> Surroundings:
     if framed is not None:
         remaining = framed
         notes.append(FRAME)
+    rest = remove_underline(remaining)
+    if rest is not None:
+        remaining = rest
+        notes.append(UNDERLINE)
     if not (remaining < ink).any():
         return Surroundings(g, tuple(notes))
     removed = ink & ~remaining
@@ -89,10 +114,16 @@ def remove_surroundings(g: np.ndarray) -> Surroundings:
 
 def fill_with_paper(g: np.ndarray, mask: np.ndarray, paper: np.ndarray) -> np.ndarray:
     """Return g with the pixels of `mask` replaced by the mean of the pixels of `paper` around them."""
+    filled, missing = g.copy(), mask & paper.any()
+    shades, ones = np.where(paper, g, 0), paper.astype(np.float64)
     r = max(2, min(g.shape) // 16)
-    sums, counts = box_sum(np.where(paper, g, 0), r), box_sum(paper.astype(np.float64), r)
-    shade = np.where(counts > 0.5, sums / np.maximum(counts, 1), np.median(g[paper]) if paper.any() else np.median(g))
-    return np.where(mask, shade, g)
+    while missing.any():
+        sums, counts = box_sum(shades, r), box_sum(ones, r)
+        near = missing & (counts > 0.5)
+        filled[near] = sums[near] / counts[near]
+        missing &= ~near
+        r *= 2
+    return filled
 
 
 def box_sum(g: np.ndarray, r: int) -> np.ndarray:
@@ -166,6 +197,45 @@ def otsu_threshold(g: np.ndarray) -> float:
     return float(np.argmax(below * above * difference**2)) + 0.5
 
 
+# Shadows.
+
+
+def lift_shadow(g: np.ndarray, sheet: np.ndarray) -> np.ndarray | None:
+    """Return g (H, W) with a shadow, as of a hand, brightened to the shade of the paper; None where there is none.
+
+    A shadow is even, comes in from the edge of the picture and is less dark than ink.
+    """
+    paper = np.median(g[sheet])
+    ink_depth = paper - g[sheet].min()
+    if ink_depth < MIN_CONTRAST or g.max() - paper > ink_depth:
+        return None
+    k = -(-max(g.shape) // MAX_COARSE_SIDE)
+    small = pool(g, k, np.add) / pool(np.ones(g.shape), k, np.add)
+    depth = paper - small
+    even = max_filter(small, 2) - min_filter(small, 2) < MAX_SHADOW_RANGE * ink_depth
+    even &= (MIN_SHADOW_DEPTH * ink_depth < depth) & (depth < MAX_SHADOW_DEPTH * ink_depth)
+    # A shadow goes on behind thin strokes, and somewhere it is wider than a stroke.
+    labels, count = label_components(max_filter(even.astype(np.float64), max(2, min(small.shape) // 40)) > 0)
+    wide = min_filter(even.astype(np.float64), max(2, min(small.shape) // 20)) > 0
+    at_edge, wide_somewhere = set(border(labels).tolist()), set(labels[wide].tolist())
+    sizes = np.bincount(labels[even], minlength=count + 1)
+    shadows = [c for c in at_edge & wide_somewhere - {0} if sizes[c] >= MIN_SHADOW_AREA * labels.size]
+    if not shadows:
+        return None
+    even &= np.isin(labels, shadows)
+    lower, upper = np.percentile(border(g), (25, 75))
+    light = min_filter(max_filter(small, min(small.shape) // 8), min(small.shape) // 8)
+    narrow = even & (light - small > MIN_SHADOW_DEPTH * ink_depth)
+    if upper - lower > MAX_EVEN_SPREAD and narrow.mean() < MIN_NARROW_SHADOW:
+        return None  # the correction of uneven light is exact there
+    r = max(2, min(small.shape) // 12)
+    under_ink = min_filter(max_filter(even.astype(np.float64), r), r)
+    region = max_filter(under_ink, max(2, min(small.shape) // 40))
+    local = np.where(region > 0, fill_with_paper(small, region > 0, even), paper)
+    brightened = np.minimum(g * enlarge(paper / np.maximum(1, local), k, g.shape), np.maximum(g, paper))
+    return np.where(sheet, brightened, g)
+
+
 # Ink.
 
 
@@ -227,16 +297,16 @@ def find_lines(mask: np.ndarray, max_width: int, min_share: float) -> list[Line]
         if not free[row]:
             continue
         start = (row - steps + 0.5 - slope * width / 2) * k
-        line = fit_line(thin, float(slope), start, max_width // 2 + 2 * k)
-        reach = 2
+        line = fit_line(thin, float(slope), start, max_width // 2 + k, max_width)
+        reach = 1
         if line is not None and line.covered.mean() >= min_share:
             lines.append(line)
-            reach += line.width // k
+            reach += -(-line.width // (2 * k))
         free[max(0, row - reach) : row + reach + 1] = False
     return lines
 
 
-def fit_line(thin: np.ndarray, slope: float, start: float, reach: int) -> Line | None:
+def fit_line(thin: np.ndarray, slope: float, start: float, reach: int, max_width: int) -> Line | None:
     """Return the line through the pixels of thin (H, W) bool within `reach` rows of a first guess; None without any."""
     height, width = thin.shape
     columns = np.arange(width)
@@ -245,6 +315,9 @@ def fit_line(thin: np.ndarray, slope: float, start: float, reach: int) -> Line |
         rows = np.floor(start + slope * columns + 0.5).astype(int) + offsets
         inside = (rows >= 0) & (rows < height)
         drawn = thin[np.clip(rows, 0, height - 1), columns] & inside
+        distance = np.where(drawn, np.abs(offsets), 2 * radius + 1)
+        nearest = np.take_along_axis(rows, distance.argmin(axis=0)[None], axis=0)
+        drawn &= 2 * np.abs(rows - nearest) <= max_width  # another line may be near
         counts = drawn.sum(axis=0)
         covered = counts > 0
         if covered.sum() < 8:
@@ -270,32 +343,81 @@ def crosses_sheet(line: Line, sheet: np.ndarray) -> bool:
     return covered[0] - columns[0] <= margin and columns[-1] - covered[-1] <= margin
 
 
-def erase_line(ink: np.ndarray, line: Line) -> np.ndarray:
-    """Return ink (H, W) bool without a line; where ink goes on above or below it is a stroke that crosses, and stays.
+def erase_lines(ink: np.ndarray, across: list[Line], down: list[Line], strong: np.ndarray | None = None) -> np.ndarray:
+    """Return ink (H, W) bool without the lines across and down; where a stroke goes on beyond a line it stays.
 
-    This is how staff lines are removed from scanned music: by the length of the run down each column.
+    This is how staff lines are removed from scanned music. Pixels of `strong` are no part of a line.
     """
-    short = ink & ~long_runs(ink, max(line.width + 2, round(1.5 * line.width)) + 1)
-    distance = np.abs(np.arange(len(ink))[:, None] - line.rows())
-    return ink & ~(short & (distance <= line.width / 2 + 2))
+    bands = np.zeros_like(ink)
+    for lines, band in ((across, bands), (down, bands.T)):
+        for line in lines:
+            rows, inside = band_rows(line, band.shape)
+            band[rows[inside], np.broadcast_to(np.arange(band.shape[1]), rows.shape)[inside]] = True
+    strokes = ink & ~bands
+    if strong is not None:
+        strokes |= strong
+    for lines, drawn, source in ((across, strokes, ink), (down, strokes.T, ink.T), (across, strokes, ink)):
+        for line in lines:
+            bridge(line, drawn, source)
+    return strokes
 
 
-def remove_ruled_lines(ink: np.ndarray, sheet: np.ndarray) -> np.ndarray | None:
-    """Return ink (H, W) bool without the lines that cross the whole sheet; None where there are none, or nothing else."""
+def band_rows(line: Line, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows (n, W) of the pixels that a line may cover, and which of them are inside a picture of `shape`."""
+    half = line.width // 2 + 2
+    rows = np.floor(line.rows() + 0.5).astype(int) + np.arange(-half, half + 1)[:, None]
+    return rows, (rows >= 0) & (rows < shape[0])
+
+
+def bridge(line: Line, strokes: np.ndarray, ink: np.ndarray) -> None:
+    """Add to strokes (H, W) bool the ink on a line that has strokes both above and below it."""
+    rows, inside = band_rows(line, ink.shape)
+    height, columns = len(ink), np.arange(ink.shape[1])
+
+    def beyond(edge: np.ndarray, step: int) -> np.ndarray:
+        near = np.zeros(len(columns), bool)
+        for distance in (1, 2, 3):
+            row = edge + step * distance
+            near |= strokes[np.clip(row, 0, height - 1), columns] & (row >= 0) & (row < height)
+        reach = len(rows) // 2  # a slanted stroke is elsewhere above the line and below it
+        return np.convolve(near, np.ones(2 * reach + 1), "same") > 0.5
+
+    crossed = inside & beyond(rows[0], -1) & beyond(rows[-1], 1)
+    at = rows[crossed], np.broadcast_to(columns, rows.shape)[crossed]
+    strokes[at] |= ink[at]
+
+
+def remove_ruled_lines(v: np.ndarray, ink: np.ndarray, sheet: np.ndarray) -> np.ndarray | None:
+    """Return ink (H, W) bool without the lines that cross the whole sheet; None where there are none, or nothing else.
+
+    v (H, W) is its strength.
+    """
     max_width = max(2, round(MAX_RULE_WIDTH * min(ink.shape)))
-    across = [line for line in find_lines(ink, max_width, 0.25) if crosses_sheet(line, sheet)]
-    down = [line for line in find_lines(ink.T, max_width, 0.25) if crosses_sheet(line, sheet.T)]
+    across: list[Line] = []
+    down: list[Line] = []
+    remaining = ink
+    for _ in range(3):  # lines beside stronger ones are found when those are gone
+        more_across = [line for line in find_lines(remaining, max_width, 0.25) if crosses_sheet(line, sheet)]
+        more_down = [line for line in find_lines(remaining.T, max_width, 0.25) if crosses_sheet(line, sheet.T)]
+        if not more_across and not more_down:
+            break
+        across, down = across + more_across, down + more_down
+        remaining = erase_lines(ink, across, down, stronger_than_lines(v, across, down))
     if not across and not down:
         return None
-    remaining = ink
-    for line in across:
-        remaining = erase_line(remaining, line)
-    for line in down:
-        remaining = erase_line(remaining.T, line).T
-    for line in across:  # once more, without the lines that crossed
-        remaining = erase_line(remaining, line)
     remaining = drop_specks(remaining)
     return remaining if remaining.any() else None
+
+
+def stronger_than_lines(v: np.ndarray, across: list[Line], down: list[Line]) -> np.ndarray | None:
+    """Return the pixels (H, W) bool of v that are too strong for the lines; None where lines are as strong as ink."""
+    strengths = []
+    for lines, strength in ((across, v), (down, v.T)):
+        for line in lines:
+            rows = np.clip(np.floor(line.rows() + 0.5).astype(int), 0, len(strength) - 1)
+            strengths.append(np.median(strength[rows, np.arange(len(rows))][line.covered]))
+    limit = 1.6 * np.percentile(strengths, 90)
+    return v > limit if limit < 0.7 * v.max() else None
 
 
 def drop_specks(ink: np.ndarray) -> np.ndarray:
@@ -306,6 +428,23 @@ def drop_specks(ink: np.ndarray) -> np.ndarray:
     heights = np.array([max(bottom - top, right - left) + 1 for top, bottom, left, right in boxes])
     small = np.flatnonzero(10 * heights < heights.max()) + 1
     return ink & ~enlarge(np.isin(labels, small), k, ink.shape)
+
+
+def remove_underline(ink: np.ndarray) -> np.ndarray | None:
+    """Return ink (H, W) bool without a flat stroke that lies clear below all the rest; None where there is none."""
+    labels, boxes, k = coarse_components(ink)
+    if len(boxes) < 2:
+        return None
+    lowest = max(range(len(boxes)), key=lambda c: boxes[c][0])
+    top, bottom, left, right = boxes[lowest]
+    others = [box for c, box in enumerate(boxes) if c != lowest]
+    first, last = min(box[0] for box in others), max(box[1] for box in others)
+    width = max(box[3] for box in others) - min(box[2] for box in others) + 1
+    height = last - first + 1
+    is_flat = 6 * (bottom - top + 1) <= right - left + 1 and 2 * (right - left + 1) >= width
+    if not is_flat or top - last < 0.06 * height or right - left + 1 > 4 * max(width, height):
+        return None
+    return ink & ~enlarge(labels == lowest + 1, k, ink.shape)
 
 
 # Frames.
@@ -362,7 +501,7 @@ def inside_closed_frame(ink: np.ndarray) -> np.ndarray | None:
         if fill < 0.88 and not 0.8 < height / width < 1.25:  # an oval may be a 0
             continue
         inside = hole[1:-1, 1:-1] & (labels[top : bottom + 1, left : right + 1] > 0)
-        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+        rows = np.flatnonzero(inside.any(axis=1))
         if len(rows) < 3 or rows[-1] - rows[0] + 1 < 1.5 * MIN_DIGIT_SHARE * height:
             continue
         kept = np.zeros(labels.shape, bool)
@@ -376,15 +515,14 @@ def inside_drawn_lines(ink: np.ndarray) -> np.ndarray | None:
     max_width = round(MAX_FRAME_WIDTH * min(ink.shape))
     across, down = find_lines(ink, max_width, 0.12), find_lines(ink.T, max_width, 0.12)
     for top, bottom, left, right, sides in rectangles(across, down):
-        remaining = ink
-        for line, vertical in sides:
-            remaining = erase_line(remaining.T, line).T if vertical else erase_line(remaining, line)
+        across_sides = [line for line, vertical in sides if not vertical]
+        remaining = erase_lines(ink, across_sides, [line for line, vertical in sides if vertical])
         width = max(line.width for line, _ in sides)
         inner = np.zeros_like(ink)
         inner[max(0, top + width) : bottom - width + 1, max(0, left + width) : right - width + 1] = True
         kept = drop_specks(remaining & inner)
         rows = np.flatnonzero(kept.any(axis=1))
-        if len(rows) >= 1.5 * MIN_DIGIT_SHARE * (bottom - top):
+        if len(rows) >= 1.5 * MIN_DIGIT_SHARE * (bottom - top) and 2 * kept.sum() > remaining.sum():
             return kept
     return None
 
@@ -392,10 +530,12 @@ def inside_drawn_lines(ink: np.ndarray) -> np.ndarray | None:
 def rectangles(across: list[Line], down: list[Line]) -> Iterator[tuple[int, int, int, int, list[tuple[Line, bool]]]]:
     """Yield rectangles with lines on three sides or four, the largest first: top, bottom, left, right and the lines."""
     found = []
+    across, down = across[:MAX_SIDES], down[:MAX_SIDES]
+    extents = {id(line): line.extent() for line in (*across, *down)}
     for vertical, parallel, crossing in ((False, across, down), (True, down, across)):
         for first in parallel:
             for second in parallel:
-                (a0, a1), (b0, b1) = first.extent(), second.extent()
+                (a0, a1), (b0, b1) = extents[id(first)], extents[id(second)]
                 start, end = (a0 + b0) // 2, (a1 + b1) // 2
                 middle = (start + end) / 2
                 low, high = first.start + first.slope * middle, second.start + second.slope * middle
@@ -407,7 +547,7 @@ def rectangles(across: list[Line], down: list[Line]) -> Iterator[tuple[int, int,
                 sides = [(first, vertical), (second, vertical)]
                 for line in crossing:
                     position = line.start + line.slope * (low + high) / 2
-                    c0, c1 = line.extent()
+                    c0, c1 = extents[id(line)]
                     reaches = c0 < low + 0.12 * distance and c1 > high - 0.12 * distance
                     if reaches and min(abs(position - start), abs(position - end)) < 0.08 * length:
                         sides.append((line, not vertical))
