@@ -123,9 +123,7 @@ def start_in_terminal(folder, name, *, ignore_hangup):
 
     def prepare():
         os.setsid()
-        os.close(
-            os.open(os.ttyname(theirs), os.O_RDWR)
-        )  # opening makes it the controlling terminal
+        os.close(os.open(os.ttyname(theirs), os.O_RDWR))  # opening makes it the controlling terminal
         if ignore_hangup:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
