@@ -9,9 +9,9 @@ from lagvis.backends.backend import Backend
 from lagvis.backends.registry import BACKENDS
 from lagvis.cli import options
 from lagvis.cli.errors import print_stderr
+from lagvis.data.checks import check_dataset
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import absolute_name, load_dataset
-from lagvis.data.shared_rows import check_shared_rows
 from lagvis.errors import RecipeError
 from lagvis.run_warning import RunWarning
 from lagvis.storage.environment import describe_environment, describe_init_from
@@ -164,7 +164,7 @@ def prepare_run(
         notices += (resume_message(start, plan, resumed.recipe, recipe, previous, environment),)
     return RunSetup(
         recipe, backend, dataset, plan, start.model if start else model, start, memory, environment, notices,
-        tuple(check_shared_rows(dataset)),
+        tuple(check_dataset(dataset)),
     )  # fmt: skip
 
 
