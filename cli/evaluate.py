@@ -1,6 +1,7 @@
 """Evaluate a trained network on the test part of its data, or on other data: python evaluate.py RUN [--data PATH]."""
 
 from argparse import Namespace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ from lagvis.cli.errors import print_result, print_stderr
 from lagvis.cli.inputs import make_input_spec
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import load_dataset
+from lagvis.data.range_check import check_feature_ranges, fit_to_training
 from lagvis.errors import CheckpointError
 from lagvis.report.summary import evaluation_text, metrics_summary, run_details
+from lagvis.run_warning import RunWarning
 from lagvis.storage.filenames import RECIPE
 from lagvis.storage.lookup import StoredNetwork, load_network
 from lagvis.storage.resume import check_data
@@ -25,6 +28,7 @@ def make_parser() -> options.Parser:
     options.add_run_arguments(parser, "-o", "--output-dir")
     parser.add_argument("--data", metavar="PATH", help="other data (default: what the run was trained on)")
     parser.add_argument("--label", metavar="COLUMN", help="label column in a table of other data (default: detect)")
+    options.add_range_flag(parser)
     options.add_device_flags(parser)
     options.add_output_flags(parser)
     return parser
@@ -45,6 +49,24 @@ def read_data(flags: Namespace, network: StoredNetwork) -> Dataset:
     return load_dataset(recipe.data, label=flags.label or recipe.label, feature_type=recipe.feature_type, **common)
 
 
+def check_test_part(
+    dataset: Dataset, network: StoredNetwork, *, check_ranges: bool
+) -> tuple[Dataset, list[RunWarning]]:
+    """Return the data set with its test part as the network takes it, and warnings; DataError where it is on no scale.
+
+    The test part of the training data is used as it was in training.
+    """
+    checkpoint = network.checkpoint
+    model, name = checkpoint.model, dataset.name
+    if checkpoint.data == dataset.digest and model.ranges and check_ranges:
+        return dataset, check_feature_ranges(
+            dataset.x_test, model.ranges, model.feature_names, f"the test part of {name}"
+        )
+    spec = make_input_spec(network, "", check_ranges=check_ranges)
+    x_test, warnings = fit_to_training(dataset.x_test, spec, name)
+    return replace(dataset, x_test=x_test), warnings
+
+
 def main(argv: list[str] | None = None) -> int:
     """Print accuracy, loss and confusion matrix; for numbers, the error in their unit."""
     flags = make_parser().parse(argv)
@@ -60,8 +82,9 @@ def main(argv: list[str] | None = None) -> int:
         check_data(dataset, checkpoint, {}, "give rows that it has not learned from with --data")
     elif dataset.held_out and checkpoint.data not in ("", dataset.digest):
         dataset = dataset.all_as_test()
-    for notice in dataset.all_notices:
-        print_stderr(notice)
+    dataset, warnings = check_test_part(dataset, network, check_ranges=not flags.no_range_check)
+    for line in (*dataset.all_notices, *(warning.message for warning in warnings)):
+        print_stderr(line)
 
     rows = tree_map(backend.asarray, model.prepare(dataset.x_test, dataset.y_test, dtype))
     on_device = tree_map(backend.asarray, params)
@@ -75,6 +98,7 @@ def main(argv: list[str] | None = None) -> int:
         "dtype": dtype,
         **metrics_summary("test", metrics),
         **run_details(metrics, model, model.baseline(dataset.y_test)),
+        "warnings": [warning.as_json() for warning in warnings],
     }
     print_result(result if flags.json else evaluation_text(result))
     return 0

@@ -4,7 +4,9 @@ from lagvis.data.input_spec import RESIZE, InputSpec
 from lagvis.storage.lookup import StoredNetwork
 
 
-def make_input_spec(network: StoredNetwork, label_option: str, image_mode: str = RESIZE) -> InputSpec:
+def make_input_spec(
+    network: StoredNetwork, label_option: str, image_mode: str = RESIZE, *, check_ranges: bool = True
+) -> InputSpec:
     """Return what a network takes; `label_option` is the label column that the user names, or empty."""
     model, recipe = network.checkpoint.model, network.read_recipe()
     return InputSpec(
@@ -17,4 +19,6 @@ def make_input_spec(network: StoredNetwork, label_option: str, image_mode: str =
         label_names=model.label_names,
         label_option=label_option,
         recipe_label=recipe.label if recipe else "",
+        ranges=model.ranges,
+        check_ranges=check_ranges,
     )

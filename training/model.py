@@ -78,15 +78,11 @@ class Model:
         return data | {"y": self.y_scaling.apply(y).astype(dtype)}
 
     def check(self, dataset: Dataset) -> None:
-        """Raise DataError unless the data set has the columns and the kind of rows of the training data."""
+        """Raise DataError unless the data set has the columns and targets of the training data."""
         if dataset.x_train.shape[1] != self.widths[0]:
             raise DataError(
                 f"{dataset.name} has rows of {dataset.x_train.shape[1]} numbers, the network takes {self.widths[0]}"
             )
-        if (dataset.x_train.dtype == np.uint8) != (self.x_scaling is None):
-            bytes_, numbers = "bytes (0..255)", "real numbers"
-            found, expected = (bytes_, numbers) if dataset.x_train.dtype == np.uint8 else (numbers, bytes_)
-            raise DataError(f"{dataset.name} holds {found}, the network was trained on {expected}")
         if dataset.feature_names and self.feature_names and dataset.feature_names != self.feature_names:
             pairs = zip(dataset.feature_names, self.feature_names, strict=True)
             c, (here, there) = next((c, pair) for c, pair in enumerate(pairs, start=1) if pair[0] != pair[1])

@@ -83,7 +83,7 @@ def test_evaluate_changed_data_of_run_is_exit_3(run, tmp_path, capsys):
         ({"x": np.zeros((40, 9, 9), np.uint8)}, "rows of 81 numbers, the network takes 64"),
         (
             {"x": np.random.default_rng(0).normal(size=(40, 8, 8))},
-            "holds real numbers, the network was trained on bytes",
+            "the network learned from bytes from 0 to ",
         ),
         ({"y": np.arange(40) % 5}, "has the label 4, which the network does not know (known: 0..3)"),
     ],
