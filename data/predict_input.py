@@ -12,12 +12,12 @@ import numpy as np
 from lagvis.data.detect import reject_spreadsheet
 from lagvis.data.formats.idx import idx_axes, read_idx
 from lagvis.data.formats.npz import read_npz_rows
-from lagvis.data.images.image_folder import is_image_file, looks_like_image, sorted_entries
+from lagvis.data.images.image_folder import is_image_file, is_other_picture, looks_like_image, sorted_entries
 from lagvis.data.images.image_io import MAX_IMAGE_BYTES, read_greyscale, read_image_bytes
 from lagvis.data.images.mnist_style import SIDE, PreparedImage, resize, to_mnist_style
 from lagvis.data.input_spec import MNIST_STYLE, RAW, InputSpec
 from lagvis.data.labels import check_known_labels, encode_labels, encode_targets
-from lagvis.data.signatures import SIGNATURE_BYTES, identify_format
+from lagvis.data.signatures import SIGNATURE_BYTES, identify_format, identify_picture
 from lagvis.data.source import Source
 from lagvis.data.tables.arrays import are_bytes, canonical_labels, network_rows
 from lagvis.data.tables.columns import columns_for_network, is_text_label, list_columns
@@ -104,9 +104,16 @@ def read_picture_folder(inputs: Inputs, folder: Path, spec: InputSpec) -> None:
 
 
 def pictures_in(folder: Path) -> tuple[list[Path], list[str]]:
-    """Return the pictures directly in a folder, in natural order, and a notice about other files."""
+    """Return the pictures directly in a folder, in natural order, and a notice about other files.
+
+    Pictures of formats that are not read are among them, so that each is reported as an error.
+    """
     entries = sorted_entries(folder)
-    paths = [path for path in entries if not path.is_dir() and looks_like_image(path)]
+    paths = [
+        path
+        for path in entries
+        if not path.is_dir() and (looks_like_image(path) or is_image_file(path) or is_other_picture(path))
+    ]
     if not paths:
         names = list_names(entries) or "nothing"
         raise DataError(f"{folder} holds no picture; it holds {names}; give a folder of pictures, or files")
@@ -152,6 +159,8 @@ def read_file(path: Path, file: str, spec: InputSpec, display_name: str = "") ->
         reject_spreadsheet(path, name)
     if start.startswith(b"PK") or path.suffix.lower() == ".npz":
         return read_npz_batch(path, file, spec, name)
+    if other_picture := identify_picture(start):
+        raise DataError(f"{name} is {other_picture}")
     if other_format := identify_format(start):
         raise DataError(f"{name} is {other_format}; {EXPECTED}")
     return read_table_batch(path, file, spec, name)

@@ -66,6 +66,8 @@ def arrays_and_metadata(checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], 
         scaling = getattr(model, name)
         if scaling is not None:
             arrays |= {f"{name}.mean": scaling.mean, f"{name}.deviation": scaling.deviation}
+    if model.ranges is not None:
+        arrays |= {"ranges.low": model.ranges.low, "ranges.high": model.ranges.high}
     if not all_finite(arrays):
         raise NotFiniteError(f"the state after step {checkpoint.step} is not finite")
     meaning = {
@@ -87,6 +89,12 @@ def arrays_and_metadata(checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], 
         "best_loss": checkpoint.best_loss if checkpoint.best_epoch else None,
         "data": checkpoint.data,
     }
+    if model.ranges is not None:
+        meaning |= {
+            "feature_kind": model.ranges.kind,
+            "training_rows": model.ranges.rows,
+            "picture_range": model.ranges.picture_range,
+        }
     return arrays, meaning | {"digest": checkpoint_digest(meaning, arrays)}
 
 

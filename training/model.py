@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from lagvis.data.dataset import Dataset
+from lagvis.data.feature_ranges import FeatureRanges
 from lagvis.data.messages import shorten
 from lagvis.data.scaling import Scaling
 from lagvis.errors import DataError
@@ -22,6 +23,7 @@ class Model:
     feature_names, label_names  names of the training columns; empty if they have none
     mnist_style                 whether the training rows are images made as MNIST's (`Dataset.mnist_style`)
     background                  shade of the background of the training images, 0..255
+    ranges                      of the features in training; None in a checkpoint of an earlier version
     """
 
     widths: tuple[int, ...]
@@ -37,10 +39,11 @@ class Model:
     label_names: tuple[str, ...] = ()
     mnist_style: bool = False
     background: int = 0
+    ranges: FeatureRanges | None = None
 
     @classmethod
     def of(cls, recipe: Recipe, dataset: Dataset, training_rows: np.ndarray) -> "Model":
-        """Describe the network of a recipe for a data set; only the training rows decide the standardisation."""
+        """Describe the network of a recipe for a data set; only the training rows decide standardisation and ranges."""
         return cls(
             widths=(dataset.x_train.shape[1], *recipe.hidden, dataset.n_out),
             activation=recipe.activation,
@@ -55,6 +58,7 @@ class Model:
             label_names=dataset.label_names,
             mnist_style=dataset.mnist_style,
             background=dataset.background,
+            ranges=FeatureRanges.of(dataset.x_train, training_rows, dataset.shape),
         )
 
     @property
