@@ -22,6 +22,7 @@ class Model:
     feature_names, label_names  names of the training columns; empty if they have none
     mnist_style                 whether the training rows are images made as MNIST's (`Dataset.mnist_style`)
     background                  shade of the background of the training images, 0..255
+    transposed                  whether the files of the training images store them transposed (`Dataset.transposed`)
     """
 
     widths: tuple[int, ...]
@@ -37,6 +38,7 @@ class Model:
     label_names: tuple[str, ...] = ()
     mnist_style: bool = False
     background: int = 0
+    transposed: bool = False
 
     @classmethod
     def of(cls, recipe: Recipe, dataset: Dataset, training_rows: np.ndarray) -> "Model":
@@ -55,6 +57,7 @@ class Model:
             label_names=dataset.label_names,
             mnist_style=dataset.mnist_style,
             background=dataset.background,
+            transposed=dataset.transposed,
         )
 
     @property
