@@ -2,13 +2,15 @@
 
 import shutil
 import sys
-from typing import Any, TextIO
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from lagvis.cli import options
 from lagvis.cli.errors import print_result, print_stderr
 from lagvis.cli.inputs import make_input_spec
+from lagvis.cli.streams import write_stderr, write_stdout
 from lagvis.data.input_spec import MNIST_STYLE, RAW, RESIZE
 from lagvis.data.predict_input import InputBatch, InputError, Inputs, read_inputs
 from lagvis.errors import DataError
@@ -73,13 +75,13 @@ def prediction_rows(model: Model, batch: InputBatch, outputs: np.ndarray) -> lis
     return rows
 
 
-def draw_rows(shape: tuple[int, ...], batches: list[InputBatch], stream: TextIO) -> None:
-    """Draw every row as a picture, in the width of the terminal."""
+def draw_rows(shape: tuple[int, ...], batches: list[InputBatch], encoding: str) -> Iterator[str]:
+    """Yield every row as a picture below its name, in the width of the terminal."""
     width = shutil.get_terminal_size().columns
     for batch in batches:
         for i, row in enumerate(batch.x):
-            print(row_name(batch.file, None if batch.image else i + 1), file=stream)
-            print(draw_image(row.reshape(shape), width=width, encoding=stream.encoding), file=stream)
+            picture = draw_image(row.reshape(shape), width=width, encoding=encoding)
+            yield f"{row_name(batch.file, None if batch.image else i + 1)}\n{picture}\n"
 
 
 def predict_inputs(checkpoint: Checkpoint, inputs: Inputs) -> list[dict[str, Any]]:
@@ -122,7 +124,9 @@ def main(argv: list[str] | None = None) -> int:
         print_stderr(notice)
     predictions = predict_inputs(network.checkpoint, inputs)
     if flags.show:
-        draw_rows(model.shape, inputs.batches, sys.stderr if flags.json else sys.stdout)
+        stream, write = (sys.stderr, write_stderr) if flags.json else (sys.stdout, write_stdout)
+        for drawing in draw_rows(model.shape, inputs.batches, stream.encoding):
+            write(drawing)
     if flags.json:
         errors = [{"file": error.file, "message": error.message} for error in inputs.errors]
         print_result({"run": str(network.path), "predictions": predictions, "errors": errors})

@@ -8,10 +8,11 @@ from lagvis import __version__
 from lagvis.backends.backend import Backend
 from lagvis.backends.registry import BACKENDS
 from lagvis.cli import options
+from lagvis.cli.errors import print_stderr
 from lagvis.cli.inputs import own_data_options
+from lagvis.data.checks import check_dataset
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import absolute_name, load_dataset
-from lagvis.data.shared_rows import check_shared_rows
 from lagvis.errors import RecipeError
 from lagvis.run_warning import RunWarning
 from lagvis.storage.environment import describe_environment, describe_init_from
@@ -96,7 +97,10 @@ def reopen_run(flags: argparse.Namespace, every: CheckpointInterval) -> RunFolde
     """Open the run that --resume names, and take backend, device and threads from it where no option sets them."""
     if flags.name is not None or flags.recipe is not None or flags.init_from is not None:
         raise RecipeError("--resume continues a run with its own settings; leave out --name, --recipe and --init-from")
-    folder = RunFolder.reopen(find_run(flags.resume, flags.runs_dir), every)
+    path = find_run(flags.resume, flags.runs_dir)
+    if not (flags.resume or flags.quiet):
+        print_stderr(f"--resume takes the newest run, {path}.")
+    folder = RunFolder.reopen(path, every)
     previous = folder.previous_environment
     name, kind = previous.get("backend"), flags.device.partition(":")[0]
     if (
@@ -160,7 +164,7 @@ def prepare_run(
         notices += (resume_message(start, plan, resumed.recipe, recipe, previous, environment),)
     return RunSetup(
         recipe, backend, dataset, plan, start.model if start else model, start, memory, environment, notices,
-        tuple(check_shared_rows(dataset)),
+        tuple(check_dataset(dataset)),
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from lagvis.data.labels import (
     encode_targets,
     natural_order,
 )
-from lagvis.data.messages import join_names
+from lagvis.data.messages import join_names, shorten
 from lagvis.data.source import Source
 from lagvis.data.split import HeldOut
 from lagvis.errors import DataError
@@ -74,6 +74,12 @@ class Dataset:
     def all_notices(self) -> tuple[str, ...]:
         """The notices, and the one on the held-out test part."""
         return (*self.notices, self.held_out.notice) if self.held_out else self.notices
+
+    def describe_feature(self, i: int) -> str:
+        """Return the number of a feature, from 1, and its name: "column 3 ('age')" of a table, else "feature 3"."""
+        number = f"column {self.feature_columns[i]}" if self.feature_columns else f"feature {i + 1}"
+        name = self.feature_names[i] if self.feature_names else number
+        return number if name == number else f"{number} ({shorten(name)!r})"
 
     @cached_property
     def mnist_style(self) -> bool:

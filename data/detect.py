@@ -14,7 +14,7 @@ from lagvis.data.formats.npz import read_npz
 from lagvis.data.images.image_folder import class_folders, is_image_file, looks_like_image, read_image_folder
 from lagvis.data.images.transposed import BY_NAME, YES
 from lagvis.data.input_spec import InputSpec
-from lagvis.data.signatures import SIGNATURE_BYTES, identify_format
+from lagvis.data.signatures import SIGNATURE_BYTES, identify_format, identify_picture
 from lagvis.data.source import Source
 from lagvis.data.tables.dialect import detect_dialect
 from lagvis.data.tables.feature_type import AUTO
@@ -125,6 +125,8 @@ def file_format(path: Path, name: str, expected: str) -> str:
     if start.startswith(b"PK"):
         reject_spreadsheet(path, name)
         return NPZ
+    if other_picture := identify_picture(start):
+        raise DataError(f"{name} is {other_picture}")
     if other_format := identify_format(start):
         raise DataError(f"{name} is {other_format}; {expected}")
     return NPZ if path.suffix.lower() == ".npz" else TABLE

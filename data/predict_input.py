@@ -12,7 +12,7 @@ import numpy as np
 from lagvis.data.detect import IDX_FILE, NPZ, PICTURE, file_format
 from lagvis.data.formats.idx import read_idx
 from lagvis.data.formats.npz import read_npz_rows
-from lagvis.data.images.image_folder import looks_like_image, sorted_entries
+from lagvis.data.images.image_folder import is_image_file, is_other_picture, looks_like_image, sorted_entries
 from lagvis.data.images.image_io import MAX_IMAGE_BYTES, read_greyscale, read_image_bytes
 from lagvis.data.images.mnist_style import SIDE, PreparedImage, resize, to_mnist_style
 from lagvis.data.images.transposed import turn_upright
@@ -103,9 +103,16 @@ def read_picture_folder(inputs: Inputs, folder: Path, spec: InputSpec) -> None:
 
 
 def pictures_in(folder: Path) -> tuple[list[Path], list[str]]:
-    """Return the pictures directly in a folder, in natural order, and a notice about other files."""
+    """Return the pictures directly in a folder, in natural order, and a notice about other files.
+
+    Pictures of formats that are not read are among them, so that each is reported as an error.
+    """
     entries = sorted_entries(folder)
-    paths = [path for path in entries if not path.is_dir() and looks_like_image(path)]
+    paths = [
+        path
+        for path in entries
+        if not path.is_dir() and (looks_like_image(path) or is_image_file(path) or is_other_picture(path))
+    ]
     if not paths:
         names = list_names(entries) or "nothing"
         raise DataError(f"{folder} holds no picture; it holds {names}; give a folder of pictures, or files")

@@ -35,15 +35,24 @@ def page_html(model: Model, params: Any, name: str) -> str:
         "activation": model.activation,
         "classes": model.class_names,
         "mnist_style": model.mnist_style,
-        "light_background": model.background > MAX_DARK,
+        "background": model.background,
+        "ink": 0 if model.background > MAX_DARK else 255,
         "layers": [{key: encode_array(layer[key]) for key in ("W", "b")} for layer in params],
     }
+    rows, columns = model.shape
+    limits = "It always answers with one of its classes, whatever is drawn."
+    if not model.mnist_style:
+        limits += (
+            f" It learned from images of {rows}x{columns} pixels: the drawing is scaled to them where it stands. "
+            "Its answers mean little if they were not drawn in lines on an even background."
+        )
     style, script = (read_part(part) for part in ("page.css", "page.js"))
     parts = {
         "POLICY": f"default-src 'none'; img-src data:; style-src {digest_source(style)}; "
         f"script-src {digest_source(script)}; base-uri 'none'; form-action 'none'",
         "TITLE": "Draw a digit" if model.mnist_style else "Draw",
         "NAME": html.escape(name),
+        "LIMITS": limits,
         "STYLE": style,
         "NETWORK": script_json(network),
         "SCRIPT": script,

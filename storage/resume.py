@@ -87,7 +87,8 @@ def resume_state(checkpoint: Checkpoint, model: Model, plan: Plan, recipe: Recip
     params = checkpoint.state["params"]
     zero = zero_optimizer_state(make_optimizer(recipe), params)
     kept = {name: state for name, state in checkpoint.state.items() if name in zero}
-    return replace(checkpoint, state={"params": params} | zero | kept)
+    with_ranges = checkpoint.model if checkpoint.model.ranges else replace(checkpoint.model, ranges=model.ranges)
+    return replace(checkpoint, model=with_ranges, state={"params": params} | zero | kept)
 
 
 def init_from(network: Checkpoint, model: Model, recipe: Recipe) -> Checkpoint:
@@ -110,8 +111,8 @@ def init_from(network: Checkpoint, model: Model, recipe: Recipe) -> Checkpoint:
 
 
 def differing_fields(a: Model, b: Model) -> list[str]:
-    """List the fields in which two models differ; of a standardisation only whether there is one."""
-    bare = [replace(model, x_scaling=None, y_scaling=None) for model in (a, b)]
+    """List the fields in which two models differ, but for ranges; of a standardisation only whether there is one."""
+    bare = [replace(model, x_scaling=None, y_scaling=None, ranges=None) for model in (a, b)]
     differing = [field.name for field in fields(Model) if getattr(bare[0], field.name) != getattr(bare[1], field.name)]
     scalings = ("x_scaling", "y_scaling")
     return differing + [name for name in scalings if (getattr(a, name) is None) != (getattr(b, name) is None)]

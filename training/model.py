@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from lagvis.data.dataset import Dataset
+from lagvis.data.feature_ranges import FeatureRanges
 from lagvis.data.messages import shorten
 from lagvis.data.scaling import Scaling
 from lagvis.errors import DataError
@@ -23,6 +24,7 @@ class Model:
     mnist_style                 whether the training rows are images made as MNIST's (`Dataset.mnist_style`)
     background                  shade of the background of the training images, 0..255
     transposed                  whether the files of the training images store them transposed (`Dataset.transposed`)
+    ranges                      of the features in training; None in a checkpoint of an earlier version
     """
 
     widths: tuple[int, ...]
@@ -39,10 +41,11 @@ class Model:
     mnist_style: bool = False
     background: int = 0
     transposed: bool = False
+    ranges: FeatureRanges | None = None
 
     @classmethod
     def of(cls, recipe: Recipe, dataset: Dataset, training_rows: np.ndarray) -> "Model":
-        """Describe the network of a recipe for a data set; only the training rows decide the standardisation."""
+        """Describe the network of a recipe for a data set; only the training rows decide standardisation and ranges."""
         return cls(
             widths=(dataset.x_train.shape[1], *recipe.hidden, dataset.n_out),
             activation=recipe.activation,
@@ -58,6 +61,7 @@ class Model:
             mnist_style=dataset.mnist_style,
             background=dataset.background,
             transposed=dataset.transposed,
+            ranges=FeatureRanges.of(dataset.x_train, training_rows, dataset.shape),
         )
 
     @property

@@ -173,7 +173,7 @@ def feature_names(table: Table, spec: InputSpec | None) -> tuple[str, ...]:
 
 
 def table_notices(table: Table, x: np.ndarray, feature_type: str, spec: InputSpec | None) -> tuple[str, ...]:
-    """Return the notices about a table: what was detected, with the options that override it; counting columns."""
+    """Return the notices about a table: what was detected, with the options that override it."""
     dialect, guessed_image = table.dialect, spec is None and feature_type == AUTO and x.ndim == 3
     mark = f", decimal {'comma' if table.rows.decimal_comma else 'point'}" if x.dtype != np.uint8 else ""
     width = len(table.features)
@@ -188,19 +188,4 @@ def table_notices(table: Table, x: np.ndarray, feature_type: str, spec: InputSpe
     )
     unused = [name for c, name in enumerate(dialect.names) if c not in (*table.features, *table.labels)]
     not_used = (f"{table.name}: not used: {list_columns(unused)}.",) if unused else ()
-    return (detected, *not_used, *counting_notices(table, x))
-
-
-def counting_notices(table: Table, x: np.ndarray) -> list[str]:
-    """Return a notice for each column that counts the rows, as an index does: the user decides if it is a feature."""
-    rows = x.reshape(len(x), -1)
-    if len(rows) < 4 or rows.dtype == np.uint8:
-        return []
-    found = [table.features[j] for j in np.flatnonzero(np.isin(rows[0], (0, 1))) if counts_up(rows[:, j])]
-    columns = [table.dialect.describe_column(c) for c in found]
-    return [f"{table.name}: {column} counts the rows; if it is not a feature, remove it." for column in columns]
-
-
-def counts_up(column: np.ndarray) -> bool:
-    """Tell whether each number is one more than the number before."""
-    return all(np.array_equal(part[1:], part[:-1] + 1) for part in (column[:4], column))
+    return (detected, *not_used)
