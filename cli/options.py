@@ -11,6 +11,7 @@ from lagvis import __version__
 from lagvis.backends.backend import Backend
 from lagvis.backends.registry import BACKENDS, select
 from lagvis.cli.errors import print_stderr
+from lagvis.data.images.transposed import NO, YES
 from lagvis.training import recipe as recipes
 from lagvis.training.recipe import KEYS, Recipe, did_you_mean
 
@@ -204,6 +205,16 @@ def add_range_flag(parser: Parser) -> None:
         action="store_true",
         help="take values as they are (default: convert pictures to the scale of training, e.g. 0..255 to 0..1; refuse "
         "other scales; report values far outside of what was seen in training)",
+    )
+
+
+def add_transpose_flag(parser: Parser, default: str) -> None:
+    """Add --transpose; None without it."""
+    parser.add_argument(
+        "--transpose",
+        choices=(YES, NO),
+        help="pictures in arrays and tables are stored with rows and columns exchanged, as EMNIST's are "
+        f"(default: {default})",
     )
 
 

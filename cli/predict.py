@@ -46,6 +46,7 @@ def make_parser() -> options.Parser:
     )
     parser.add_argument("--label", metavar="COLUMN", help="label column in tables that have one (default: detect)")
     options.add_range_flag(parser)
+    options.add_transpose_flag(parser, "as the run's recipe says, else those of EMNIST, by the name")
     options.add_output_flags(parser)
     parser.add_argument(
         "--show",
@@ -120,7 +121,9 @@ def main(argv: list[str] | None = None) -> int:
         raise DataError(f"the network takes rows of {shape} numbers, not pictures; leave --show out")
     mnist_style = flags.centre or (not flags.raw and model.mnist_style)
     image_mode = MNIST_STYLE if mnist_style else RAW if flags.raw else RESIZE
-    spec = make_input_spec(network, flags.label or "", image_mode, check_ranges=not flags.no_range_check)
+    spec = make_input_spec(
+        network, flags.label or "", flags.transpose, image_mode, check_ranges=not flags.no_range_check
+    )
     inputs = read_inputs(flags.files, spec)
     predictions = predict_inputs(network.checkpoint, inputs)
     warnings = [warning for batch in inputs.batches for warning in batch.warnings]

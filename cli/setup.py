@@ -9,9 +9,11 @@ from lagvis.backends.backend import Backend
 from lagvis.backends.registry import BACKENDS
 from lagvis.cli import options
 from lagvis.cli.errors import print_stderr
-from lagvis.data.checks import check_dataset
+from lagvis.cli.inputs import own_data_options
+from lagvis.data.checks import check_dataset, check_value_ranges
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import absolute_name, load_dataset
+from lagvis.data.range_check import check_feature_ranges
 from lagvis.errors import RecipeError
 from lagvis.run_warning import RunWarning
 from lagvis.storage.environment import describe_environment, describe_init_from
@@ -139,9 +141,8 @@ def prepare_run(
 ) -> RunSetup:
     """Open backend and data, make the plan and find the start of a run; each raises the error of its kind."""
     backend = options.select_backend(flags, recipe.dtype)
-    dataset = load_dataset(
-        recipe.data, regression=recipe.regression, label=recipe.label, feature_type=recipe.feature_type
-    )
+    stored = resumed.checkpoint.model if resumed and resumed.checkpoint else None
+    dataset = load_dataset(recipe.data, **own_data_options(recipe, stored))
     strict = resumed is not None or options.is_explicit(flags, "validation")
     plan = make_plan(recipe, dataset, strict_validation=strict, threads=flags.threads)
     recipe = replace(recipe, validation=len(plan.validation_rows))
@@ -164,8 +165,16 @@ def prepare_run(
         notices += (resume_message(start, plan, resumed.recipe, recipe, previous, environment),)
     return RunSetup(
         recipe, backend, dataset, plan, start.model if start else model, start, memory, environment, notices,
-        tuple(check_dataset(dataset)),
+        (*check_dataset(dataset), *check_value_ranges(dataset, model.ranges), *check_initial_scale(dataset, network)),
     )  # fmt: skip
+
+
+def check_initial_scale(dataset: Dataset, network: StoredNetwork | None) -> list[RunWarning]:
+    """Return warnings about training rows that differ from those that the network of --init-from has learned from."""
+    initial = network.checkpoint.model if network else None
+    if initial is None or initial.ranges is None:
+        return []
+    return check_feature_ranges(dataset.x_train, initial.ranges, dataset.feature_names, dataset.name)
 
 
 def card_notice(environment: dict[str, Any]) -> str:
@@ -178,9 +187,7 @@ def card_notice(environment: dict[str, Any]) -> str:
 def load_run_data(recipe: Recipe, resumed: RunFolder) -> Dataset:
     """Load the data that a finished run was trained on; DataError if they are gone or have changed."""
     assert resumed.checkpoint is not None, "a finished run has a checkpoint"
-    dataset = load_dataset(
-        recipe.data, regression=recipe.regression, label=recipe.label, feature_type=recipe.feature_type
-    )
+    dataset = load_dataset(recipe.data, **own_data_options(recipe, resumed.checkpoint.model))
     check_data(dataset, resumed.checkpoint, resumed.previous_environment)
     resumed.checkpoint.model.check(dataset)
     return dataset

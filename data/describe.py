@@ -5,22 +5,26 @@ from typing import Any
 
 import numpy as np
 
-from lagvis.data.checks import check_dataset, class_counts
+from lagvis.data.checks import check_dataset, check_value_ranges, class_counts
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import load_dataset
+from lagvis.data.feature_ranges import FeatureRanges
 from lagvis.errors import DataError
 
 MAX_LABEL_FAULTS = 0.25  # share of labels that are not classes: beyond it they are numbers to predict
 MAX_LISTED_FEATURES = 20
 
 
-def load_classes_or_numbers(name: str, *, regression: bool, label: str, feature_type: str) -> Dataset:
-    """Load a data set; labels that are numbers to predict rather than classes are loaded as such, with a notice."""
+def load_classes_or_numbers(name: str, *, regression: bool, **options: Any) -> Dataset:
+    """Load a data set; labels that are numbers to predict rather than classes are loaded as such, with a notice.
+
+    `options` are those of `load_dataset`.
+    """
     try:
-        return load_dataset(name, regression=regression, label=label, feature_type=feature_type)
+        return load_dataset(name, regression=regression, **options)
     except DataError as error:
         try:
-            dataset = load_dataset(name, regression=True, label=label, feature_type=feature_type)
+            dataset = load_dataset(name, regression=True, **options)
         except DataError:
             raise error from None
         if not are_measurements(np.concatenate([dataset.y_train, dataset.y_test])):
@@ -65,7 +69,8 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
     else:
         facts["unit"] = dataset.unit
         facts["targets"] = target_ranges(dataset)
-    warnings = check_dataset(dataset)
+    ranges = FeatureRanges.of(x, np.arange(len(x)), dataset.shape)
+    warnings = check_dataset(dataset) + check_value_ranges(dataset, ranges)
     shared = next((warning.figures["shared_rows"] for warning in warnings if warning.check == "shared_rows"), 0)
     return facts | {
         "test_rows_in_training": shared,

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from lagvis.data.feature_ranges import SIGNED_BYTE, FeatureRanges
+from lagvis.data.images.transposed import BY_NAME
 
 MNIST_STYLE, RESIZE, RAW = "mnist style", "resize", "raw"  # how image files are prepared
 
@@ -23,6 +24,7 @@ class InputSpec:
     recipe_label   label column of the recipe, for tables whose columns have no names
     ranges         of the features in training; None where they are not known
     check_ranges   whether rows are compared with the ranges, and pictures converted to their scale
+    transpose      how pictures lie in files other than picture files, one of TRANSPOSE (data/images/transposed.py)
     """
 
     shape: tuple[int, ...]
@@ -36,6 +38,7 @@ class InputSpec:
     recipe_label: str = ""
     ranges: FeatureRanges | None = None
     check_ranges: bool = True
+    transpose: str = BY_NAME
 
     @property
     def n_features(self) -> int:

@@ -1,7 +1,7 @@
 """Compare the rows that a network is given with what it saw in training, and bring pictures to that scale.
 
-A value is far outside where it is beyond the range of its feature by more than the width of that range. Features of one
-scale, as pixels are, have the range of all together, and a quarter of its width is far.
+A value is far outside where it is beyond the range of its feature by more than twice the width of that range. Features
+of one scale, as pixels are, have the range of all together, and a quarter of its width is far.
 """
 
 import math
@@ -31,7 +31,7 @@ from lagvis.errors import DataError
 from lagvis.run_warning import RunWarning
 
 CONVERTIBLE = (UNIT, SIGNED_UNIT, HALF_UNIT, BYTE, WORD)  # between which pixels are converted
-FAR, FAR_SHARED = 1.0, 0.25  # widths of a range beyond it, of a column and of features with one scale
+FAR, FAR_SHARED = 2.0, 0.25  # widths of a range beyond it, of a column and of features with one scale
 MIN_SCALE_VALUES, MIN_SCALE_ROWS = 20, 20  # values and pictures from which on a scale is judged
 MAX_OUTSIDE_SHARE = 0.05  # of the values may be outside of their ranges, however many the training rows are
 MAX_FAR_SHARE, MAX_FAR_SHARE_SHARED = 0.9, 0.05  # of the values may be far outside on the scale of training
@@ -39,7 +39,7 @@ MIN_CHANGED_SHARE = 0.05  # of the rows in which a constant feature of a shared 
 MAX_NARROW_WIDTH = 0.55  # part of the range in training: pictures that span less have another scale
 MIN_CONSTANT_PIXELS = 10  # of one value in all training pictures, from which on they are a background
 CONSTANT_ROUNDING = 1e-7  # relative, by which float32 changes a constant
-FACTORS = (2.0, 4.0, 8.0, 10.0, 16.0, 60.0, 100.0, 255.0, 256.0, 1e3, 1024.0, 3600.0, 65535.0, 86400.0, 1e6, 1e9)
+FACTORS = (2.0, 4.0, 10.0, 16.0, 60.0, 100.0, 255.0, 1e3, 3600.0, 65535.0, 86400.0, 1e6, 1e9)
 MAX_LISTED_FEATURES = 20
 NO_CHECK = "--no-range-check takes the values as they are"
 RowName = Callable[[int], str]
@@ -178,6 +178,18 @@ def to_shades(x: np.ndarray, spec: InputSpec) -> np.ndarray:
     return to_bytes(x, shown)
 
 
+def check_signed_pixels(ranges: FeatureRanges) -> list[RunWarning]:
+    """Return the warning that the training pictures may be bytes that were read as signed ones."""
+    if ranges.picture_range != SIGNED_BYTE:
+        return []
+    low, high = float(ranges.low.min()), float(ranges.high.max())
+    message = (
+        f"The training pictures hold whole numbers from {value_text(low)} to {value_text(high)}. Where they are bytes "
+        "(0..255) that were read as signed ones, -1 is white and 127 is grey: x.view('uint8') gives the bytes."
+    )
+    return [RunWarning("signed_pixels", message, {"training": [low, high]})]
+
+
 def check_feature_ranges(
     x: np.ndarray, ranges: FeatureRanges, feature_names: tuple[str, ...], name: str, row_name: RowName | None = None
 ) -> list[RunWarning]:
@@ -289,25 +301,29 @@ class Comparison:
         """Factor by which pictures here span less than in training, where it is about two or more; else 0."""
         if self.ranges.picture_range not in (*CONVERTIBLE, SIGNED_BYTE):
             return 0.0
-        width = float(self.highs.max() - self.lows.min())
-        learned = float(self.ranges.high.max() - self.ranges.low.min())
+        width = float(self.highs.max()) - float(self.lows.min())
+        learned = float(self.ranges.high.max()) - float(self.ranges.low.min())
         return learned / width if 0 < width <= MAX_NARROW_WIDTH * learned else 0.0
 
     @cached_property
     def changed_background(self) -> tuple[float, float] | None:
         """Background of pictures in training and here, where it has changed in most rows; else None.
 
-        It is the value of the pixels that were constant in training, if they are several and had one value.
+        It is the commonest value of the pixels that were constant in training, if it is that of several.
         """
-        constant = np.flatnonzero(self.ranges.constant)
-        background = self.ranges.low[constant]
-        if not self.ranges.has_shared_scale or len(self.x) < MIN_SCALE_ROWS or len(constant) < MIN_CONSTANT_PIXELS:
+        if not self.ranges.has_shared_scale or len(self.x) < MIN_SCALE_ROWS:
             return None
-        if np.any(background != background[0]):
+        values, counts = np.unique(self.ranges.low[self.ranges.constant], return_counts=True)
+        if not counts.size or counts.max() < MIN_CONSTANT_PIXELS:
             return None
-        found = np.concatenate([np.median(block, axis=1) for _, block in self.blocks(constant)])
-        changed = np.abs(found - background[0]) > CONSTANT_ROUNDING * abs(background[0])
-        return (float(background[0]), float(np.median(found))) if changed.mean() >= 0.5 else None
+        background = float(values[counts.argmax()])
+        pixels = np.flatnonzero(self.ranges.constant & (self.ranges.low == background))
+        differ = (self.lows[pixels] != background) | (self.highs[pixels] != background)
+        if differ.mean() < 0.5:
+            return None
+        found = np.concatenate([np.median(block, axis=1) for _, block in self.blocks(pixels)])
+        changed = np.abs(found - background) > CONSTANT_ROUNDING * abs(background)
+        return (background, float(np.median(found[changed]))) if changed.mean() >= 0.5 else None
 
     @cached_property
     def outside(self) -> Outside:
@@ -407,12 +423,14 @@ class Comparison:
         """Return the warning about features that had one value in training and have another one here."""
         learned = self.ranges.low
         tolerance = CONSTANT_ROUNDING * np.abs(learned)
-        changed = (self.lows < learned - tolerance) | (self.highs > learned + tolerance)
+        with np.errstate(over="ignore"):
+            changed = (self.lows < learned - tolerance) | (self.highs > learned + tolerance)
         features = np.flatnonzero(self.ranges.constant & changed)
         rows = np.zeros(len(features), np.int64)
         first = np.full(len(features), -1)
         for start, block in self.blocks(features):
-            differs = np.abs(block - learned[features]) > tolerance[features]
+            with np.errstate(over="ignore"):
+                differs = np.abs(block - learned[features]) > tolerance[features]
             new = (first < 0) & differs.any(axis=0)
             first[new] = start + differs[:, new].argmax(axis=0)
             rows += differs.sum(axis=0)

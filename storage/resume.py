@@ -25,7 +25,7 @@ CHANGEABLE = ("data", "epochs", "lr", "momentum", "nesterov", "schedule", "warmu
 IGNORED_KEYS = ("lagvis", "command", "seed", "data", "sha256", "init_from", "resumed", *CARD_VARIABLES)
 
 # Fields of a model that describe its training data; a network can start training on data where they differ.
-DATA_FIELDS = ("shape", "feature_names", "label_names", "mnist_style", "background")
+DATA_FIELDS = ("shape", "feature_names", "label_names", "mnist_style", "background", "transposed")
 
 
 def changed_settings(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
@@ -63,6 +63,8 @@ def resume_state(checkpoint: Checkpoint, model: Model, plan: Plan, recipe: Recip
     Raise CheckpointError if it does not belong to this model and recipe, RecipeError if it is beyond the last epoch.
     """
     differing = differing_fields(model, checkpoint.model)
+    if "transposed" in differing and not checkpoint.model.transposed:  # older versions did not store it
+        differing.remove("transposed")
     if str(checkpoint.state["params"][0]["W"].dtype) != recipe.dtype:
         differing.append("dtype")
     if differing:

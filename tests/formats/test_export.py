@@ -150,7 +150,8 @@ def test_safetensors_bytes_read_again_is_the_network(which, request, tmp_path):
         meaning, names = json.loads(file.metadata()["lagvis"]), set(file.keys())
     layers = {f"params.{i}.{name}" for i in (0, 1) for name in "Wb"}
     scalings = {f"{axis}_scaling.{part}" for axis in "xy" for part in ("mean", "deviation")}
-    assert names == layers | (scalings if which == "regressor" else set())
+    ranges = {"ranges.low", "ranges.high"}
+    assert names == layers | ranges | (scalings if which == "regressor" else set())
     assert meaning["activation"] == "relu"
     again = read_checkpoint(path)
     assert (again.model.class_names, again.epoch, again.step) == (checkpoint.model.class_names, 2, checkpoint.step)
