@@ -30,13 +30,14 @@ def page_html(model: Model, params: Any, name: str) -> str:
     for any other kind of network, and for an activation that the page cannot compute.
     """
     check_drawable(model)
+    layers = model.for_pixels_from_0_to_1(params)  # page.js divides by 255 and does not centre
     network = {
         "shape": model.shape,
         "activation": model.activation,
         "classes": model.class_names,
         "mnist_style": model.mnist_style,
         "light_background": model.background > MAX_DARK,
-        "layers": [{key: encode_array(layer[key]) for key in ("W", "b")} for layer in params],
+        "layers": [{key: encode_array(layer[key]) for key in ("W", "b")} for layer in layers],
     }
     style, script = (read_part(part) for part in ("page.css", "page.js"))
     parts = {

@@ -77,7 +77,19 @@ def mutate_checkpoint(content: bytes, m: Mutator) -> bytes:
             case 0:
                 del arrays[name]
             case 1:
-                arrays[m.pick((m.text(name), f"{name}.0", name.replace("0", "1"), "", "totals", "x_scaling.mean"))] = a
+                arrays[
+                    m.pick(
+                        (
+                            m.text(name),
+                            f"{name}.0",
+                            name.replace("0", "1"),
+                            "",
+                            "totals",
+                            "x_scaling.mean",
+                            "pixel_mean",
+                        )
+                    )
+                ] = a
             case 2:
                 arrays[name] = a.reshape(m.pick(((-1,), (-1, 1), (1, *a.shape), a.shape[::-1])))
             case 3:

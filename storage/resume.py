@@ -9,7 +9,7 @@ from lagvis.backends.cuda import CARD_VARIABLES
 from lagvis.data.dataset import Dataset
 from lagvis.errors import CheckpointError, DataError, RecipeError
 from lagvis.network.initializers import zero_optimizer_state
-from lagvis.training.checkpoint import Checkpoint, all_finite
+from lagvis.training.checkpoint import SCALINGS, Checkpoint, all_finite
 from lagvis.training.factory import learning_rates, make_optimizer
 from lagvis.training.model import Model
 from lagvis.training.plan import Plan
@@ -26,6 +26,9 @@ IGNORED_KEYS = ("lagvis", "command", "seed", "data", "sha256", "init_from", "res
 
 # Fields of a model that describe its training data; a network can start training on data where they differ.
 DATA_FIELDS = ("shape", "feature_names", "label_names", "mnist_style", "background")
+
+# Fields of a model by which its rows are scaled; a network that starts training on other data keeps them.
+SCALING_FIELDS = (*SCALINGS, "pixel_mean")
 
 
 def changed_settings(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
@@ -102,17 +105,19 @@ def init_from(network: Checkpoint, model: Model, recipe: Recipe) -> Checkpoint:
         params = tree_map(lambda a: np.asarray(a, dtype=recipe.dtype, order="C"), network.state["params"])
     if not all_finite(params):
         raise CheckpointError(f"the initial network has weights too large for {recipe.dtype}; use --dtype float64")
-    # the weights were trained with that standardisation, so it is kept for the new data
-    model = replace(model, x_scaling=network.model.x_scaling, y_scaling=network.model.y_scaling)
+    # the weights were trained with that scaling, so it is kept for the new data
+    model = replace(model, **{name: getattr(network.model, name) for name in SCALING_FIELDS})
     return Checkpoint(model, {"params": params} | zero_optimizer_state(make_optimizer(recipe), params), 0, 0)
 
 
 def differing_fields(a: Model, b: Model) -> list[str]:
-    """List the fields in which two models differ; of a standardisation only whether there is one."""
-    bare = [replace(model, x_scaling=None, y_scaling=None) for model in (a, b)]
-    differing = [field.name for field in fields(Model) if getattr(bare[0], field.name) != getattr(bare[1], field.name)]
-    scalings = ("x_scaling", "y_scaling")
-    return differing + [name for name in scalings if (getattr(a, name) is None) != (getattr(b, name) is None)]
+    """List the fields in which two models differ; of a standardisation only whether there is one.
+
+    The mean of the pixels is not compared: a run that began with another network has that of its data.
+    """
+    names = [field.name for field in fields(Model) if field.name not in SCALING_FIELDS]
+    differing = [name for name in names if getattr(a, name) != getattr(b, name)]
+    return differing + [name for name in SCALINGS if (getattr(a, name) is None) != (getattr(b, name) is None)]
 
 
 def resume_message(

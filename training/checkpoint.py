@@ -66,6 +66,9 @@ def arrays_and_metadata(checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], 
         scaling = getattr(model, name)
         if scaling is not None:
             arrays |= {f"{name}.mean": scaling.mean, f"{name}.deviation": scaling.deviation}
+    if model.pixel_mean:
+        # An array, since a version that does not know it refuses an array, and would overlook a key of the metadata.
+        arrays["pixel_mean"] = np.array(model.pixel_mean)
     if not all_finite(arrays):
         raise NotFiniteError(f"the state after step {checkpoint.step} is not finite")
     meaning = {

@@ -37,6 +37,7 @@ class Recipe:
     data: str = "mnist"
     label: str = ""
     feature_type: str = "auto"
+    pixel_scaling: str = "centred"
     hidden: tuple[int, ...] = (64, 64, 64)
     activation: str = "relu"
     loss: str = "cross-entropy"
@@ -163,6 +164,9 @@ KEYS = {
     "label": Key(check_optional_text, "column of a table that is the label, by name or number", metavar="COLUMN"),
     "feature_type": Key(
         check_choice(*FEATURE_TYPES), "feature columns of a table: pixels of a square picture, numbers, or auto: detect"
+    ),
+    "pixel_scaling": Key(
+        check_choice("centred", "unit"), "scaling of bytes: centred: x / 255 minus the training mean; unit: x / 255"
     ),
     "hidden": Key(check_widths, "widths of the hidden layers, or none", parse_widths, "N,N,.."),
     "activation": Key(check_choice(*ACTIVATIONS), f"activation of the hidden layers: {', '.join(ACTIVATIONS)}"),
