@@ -9,6 +9,7 @@ from lagvis.backends.backend import Backend
 from lagvis.backends.registry import BACKENDS
 from lagvis.cli import options
 from lagvis.cli.errors import print_stderr
+from lagvis.cli.inputs import own_data_options
 from lagvis.data.checks import check_dataset
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import absolute_name, load_dataset
@@ -140,9 +141,8 @@ def prepare_run(
 ) -> RunSetup:
     """Open backend and data, make the plan and find the start of a run; each raises the error of its kind."""
     backend = options.select_backend(flags, recipe.dtype)
-    dataset = load_dataset(
-        recipe.data, regression=recipe.regression, label=recipe.label, feature_type=recipe.feature_type
-    )
+    stored = resumed.checkpoint.model if resumed and resumed.checkpoint else None
+    dataset = load_dataset(recipe.data, **own_data_options(recipe, stored))
     previous = resumed.previous_environment if resumed else {}
     if resumed:
         check_data(dataset, resumed.checkpoint, previous, resumed.path)
@@ -192,9 +192,7 @@ def card_notice(environment: dict[str, Any]) -> str:
 def load_run_data(recipe: Recipe, resumed: RunFolder) -> Dataset:
     """Load the data that a finished run was trained on; DataError if they are gone or have changed."""
     assert resumed.checkpoint is not None, "a finished run has a checkpoint"
-    dataset = load_dataset(
-        recipe.data, regression=recipe.regression, label=recipe.label, feature_type=recipe.feature_type
-    )
+    dataset = load_dataset(recipe.data, **own_data_options(recipe, resumed.checkpoint.model))
     check_data(dataset, resumed.checkpoint, resumed.previous_environment, resumed.path)
     resumed.checkpoint.model.check(dataset)
     return dataset

@@ -238,7 +238,11 @@
   function paintShown(shown) {
     const target = shownCanvas.getContext("2d");
     const image = target.createImageData(columns, rows);
-    shown.forEach((value, i) => image.data.set([value, value, value, 255], 4 * i));
+    const [darkest, lightest] = [Math.min(background, ink), Math.max(background, ink)];
+    shown.forEach((value, i) => {
+      const shade = (255 * (value - darkest)) / (lightest - darkest || 1);
+      image.data.set([shade, shade, shade, 255], 4 * i);
+    });
     target.putImageData(image, 0, 0);
     const set = shown.reduce((n, value) => n + (value !== background), 0);
     const lines = strokes.length === 1 ? "1 line" : `${strokes.length} lines`;

@@ -36,7 +36,7 @@ def page_html(model: Model, params: Any, name: str) -> str:
         "classes": model.class_names,
         "mnist_style": model.mnist_style,
         "background": model.background,
-        "ink": 0 if model.background > MAX_DARK else 255,
+        "ink": ink_shade(model),
         "layers": [{key: encode_array(layer[key]) for key in ("W", "b")} for layer in params],
     }
     rows, columns = model.shape
@@ -44,7 +44,7 @@ def page_html(model: Model, params: Any, name: str) -> str:
     if not model.mnist_style:
         limits += (
             f" It learned from images of {rows}x{columns} pixels: the drawing is scaled to them where it stands. "
-            "Its answers mean little if they were not drawn in lines on an even background."
+            "Its answers mean little unless those images are lines on an even background."
         )
     style, script = (read_part(part) for part in ("page.css", "page.js"))
     parts = {
@@ -58,6 +58,12 @@ def page_html(model: Model, params: Any, name: str) -> str:
         "SCRIPT": script,
     }
     return re.sub(r"\{\{([A-Z]+)\}\}", lambda found: parts[found[1]], read_part("page.html"))
+
+
+def ink_shade(model: Model) -> int:
+    """Return the shade of a line, 0..255: the one in the training images that is farthest from their background."""
+    darkest, lightest = (0, 255) if model.ranges is None else (model.ranges.low.min(), model.ranges.high.max())
+    return int(darkest if model.background > MAX_DARK else lightest)
 
 
 def check_drawable(model: Model) -> None:

@@ -89,6 +89,8 @@ def arrays_and_metadata(checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], 
         "best_loss": checkpoint.best_loss if checkpoint.best_epoch else None,
         "data": checkpoint.data,
     }
+    if model.transposed:  # left out otherwise, as in files of older versions
+        meaning["transposed"] = True
     if model.ranges is not None:
         meaning |= {
             "feature_kind": model.ranges.kind,

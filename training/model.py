@@ -23,6 +23,7 @@ class Model:
     feature_names, label_names  names of the training columns; empty if they have none
     mnist_style                 whether the training rows are images made as MNIST's (`Dataset.mnist_style`)
     background                  shade of the background of the training images, 0..255
+    transposed                  whether the files of the training images store them transposed (`Dataset.transposed`)
     ranges                      of the features in training; None in a checkpoint of an earlier version
     """
 
@@ -39,6 +40,7 @@ class Model:
     label_names: tuple[str, ...] = ()
     mnist_style: bool = False
     background: int = 0
+    transposed: bool = False
     ranges: FeatureRanges | None = None
 
     @classmethod
@@ -58,6 +60,7 @@ class Model:
             label_names=dataset.label_names,
             mnist_style=dataset.mnist_style,
             background=dataset.background,
+            transposed=dataset.transposed,
             ranges=FeatureRanges.of(dataset.x_train, training_rows, dataset.shape),
         )
 

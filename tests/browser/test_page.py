@@ -7,6 +7,7 @@ import base64
 import json
 import shutil
 import time
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 from lagvis.cli import export, train
 from lagvis.data.datasets import load_dataset
+from lagvis.data.feature_ranges import FeatureRanges
 from lagvis.data.images import mnist_style
 from lagvis.formats.page import page_html
 from lagvis.inference.prediction import outputs
@@ -801,12 +803,15 @@ def test_page_pad_fits_a_phone_held_across(page, digits):
     assert 250 < height < 390
 
 
-@pytest.mark.parametrize(("shape", "background"), [((8, 8), 0), ((12, 8), 255), ((28, 28), 200)])
-def test_page_of_other_images_says_what_is_done_to_the_drawing(page, tmp_path, shape, background):
+@pytest.mark.parametrize(
+    ("shape", "background", "ink"), [((8, 8), 0, 16), ((12, 8), 255, 0), ((28, 28), 200, 10), ((28, 28), 30, 255)]
+)
+def test_page_of_other_images_draws_in_their_shades_and_says_so(page, tmp_path, shape, background, ink):
     pixels = shape[0] * shape[1]
-    model = Model(
-        (pixels, 3), "relu", "cross-entropy", shape, ("a", "b", "c"), (), "", None, None, (), background=background
-    )
+    images = np.full((2, pixels), background, np.uint8)
+    images[1] = ink
+    model = Model((pixels, 3), "relu", "cross-entropy", shape, ("a", "b", "c"), (), "", None, None)
+    model = replace(model, background=background, ranges=FeatureRanges.of(images, np.arange(2), shape))
     params = [{"W": np.ones((pixels, 3)), "b": np.zeros(3)}]
     (tmp_path / "page.html").write_text(page_html(model, params, "small"), encoding="utf-8")
     page.open(tmp_path / "page.html")
@@ -816,5 +821,11 @@ def test_page_of_other_images_says_what_is_done_to_the_drawing(page, tmp_path, s
     page.stroke([(0.5, 0.1), (0.5, 0.9)])
     shown = page.shown()
     assert shown[0] == background
-    assert abs(int(shown[(shape[0] // 2) * shape[1] + shape[1] // 2]) - background) > 100
+    drawn = shown.astype(int) - background
+    assert 0.5 * abs(ink - background) < np.abs(drawn).max() <= abs(ink - background)
+    assert np.sign(drawn).tolist().count(np.sign(ink - background)) == np.count_nonzero(drawn)
+    painted = page.script(
+        "return [...document.getElementById('shown').getContext('2d').getImageData(0, 0, 28, 28).data]"
+    )
+    assert max(painted[::4]) - min(painted[::4]) > 120, "the picture of the input must be visible"
     assert page.probabilities() is not None
