@@ -32,3 +32,8 @@ def percent(fraction: float, digits: int = 2) -> str:
     if fraction > 0 and float(text) == 0:
         return f"<{10**-digits:.{digits}f}%"
     return text.removeprefix("-") + "%" if fraction == 0 else text + "%"
+
+
+def sentence_start(text: str) -> str:
+    """Return text with its first letter in upper case."""
+    return text[:1].upper() + text[1:]

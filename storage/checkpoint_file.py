@@ -35,6 +35,7 @@ from lagvis.training.checkpoint_schema import (
     require_strings,
     require_unique_strings,
     take_pixel_mean,
+    take_ranges,
     take_scaling,
 )
 from lagvis.training.model import Model
@@ -89,6 +90,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         meaning = {FORMAT_2_NAMES.get(key, key): value for key, value in meaning.items()}
     try:
         scalings = {name: take_scaling(arrays, name) for name in SCALINGS}
+        ranges = take_ranges(arrays, meaning)
         pixel_mean = take_pixel_mean(arrays)
         state = tree_from_names(arrays)
         if lost := {*arrays} - {name for name, _ in named_leaves(state)}:
@@ -108,6 +110,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
             label_names=require_strings(meaning["label_names"]),
             mnist_style=meaning["mnist_style"] is True,
             background=require_int(meaning["background"]),
+            transposed=meaning.get("transposed") is True,
+            ranges=ranges,
             pixel_mean=pixel_mean,
             **scalings,
         )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lagvis.data.dataset import Dataset
+from lagvis.data.feature_ranges import FeatureRanges
 from lagvis.data.messages import shorten
 from lagvis.data.scaling import Scaling
 from lagvis.errors import DataError
@@ -24,6 +25,8 @@ class Model:
     feature_names, label_names  names of the training columns; empty if they have none
     mnist_style                 whether the training rows are images made as MNIST's (`Dataset.mnist_style`)
     background                  shade of the background of the training images, 0..255
+    transposed                  whether the files of the training images store them transposed (`Dataset.transposed`)
+    ranges                      of the features in training; None in a checkpoint of an earlier version
     pixel_mean                  mean of the training pixels, 0..1, which is subtracted from pixels; 0 if they are not
                                 centred, and for rows that are no bytes
     """
@@ -41,11 +44,13 @@ class Model:
     label_names: tuple[str, ...] = ()
     mnist_style: bool = False
     background: int = 0
+    transposed: bool = False
+    ranges: FeatureRanges | None = None
     pixel_mean: float = 0.0
 
     @classmethod
     def of(cls, recipe: Recipe, dataset: Dataset, training_rows: np.ndarray) -> "Model":
-        """Describe the network of a recipe for a data set; only the training rows decide the scaling."""
+        """Describe the network of a recipe for a data set; only the training rows decide scaling and ranges."""
         is_bytes = dataset.x_train.dtype == np.uint8
         centred = is_bytes and recipe.pixel_scaling == "centred"
         return cls(
@@ -62,6 +67,8 @@ class Model:
             label_names=dataset.label_names,
             mnist_style=dataset.mnist_style,
             background=dataset.background,
+            transposed=dataset.transposed,
+            ranges=FeatureRanges.of(dataset.x_train, training_rows, dataset.shape),
             pixel_mean=mean_pixel(dataset.x_train, training_rows) if centred else 0.0,
         )
 

@@ -96,10 +96,24 @@ def test_read_checkpoint_returns_every_array_and_field_bit_for_bit(path, name):
         assert (after[leaf].dtype, after[leaf].shape) == (array.dtype, array.shape)
     assert (found.epoch, found.step) == (written.epoch, written.step)
     scalings = ("x_scaling", "y_scaling")
-    plain = [vars(model) | dict.fromkeys(scalings) for model in (written.model, found.model)]
+    plain = [vars(model) | dict.fromkeys((*scalings, "ranges")) for model in (written.model, found.model)]
     assert plain[0] == plain[1]
+    before, after = vars(written.model.ranges), vars(found.model.ranges)
+    assert before.keys() == after.keys()
+    for field in before:
+        np.testing.assert_array_equal(after[field], before[field], strict=True, err_msg=field)
     for scaling in scalings:
         assert scaling_bytes(getattr(found.model, scaling)) == scaling_bytes(getattr(written.model, scaling))
+
+
+def test_read_checkpoint_of_earlier_version_has_no_ranges(path, parts):
+    arrays, meaning = parts
+    for name in ("ranges.low", "ranges.high"):
+        del arrays[name]
+    for name in ("feature_kind", "training_rows", "picture_range"):
+        del meaning[name]
+    compose(path, arrays, meaning)
+    assert read_checkpoint(path).model.ranges is None
 
 
 def test_read_checkpoint_returns_class_names_and_shape(path):
@@ -324,6 +338,7 @@ def test_read_checkpoint_other_format_raises_with_number(path, parts, version):
 ARRAYS = [
     *(f"{slot}.{layer}.{name}" for slot in ("params", "velocity") for layer in (0, 1) for name in "Wb"),
     *(f"{part}_scaling.{name}" for part in "xy" for name in ("mean", "deviation")),
+    *("ranges.low", "ranges.high"),
 ]
 
 
@@ -343,6 +358,7 @@ def test_read_checkpoint_missing_array_raises(path, parts, missing):
     [
         *("activation", "loss", "shape", "class_names", "target_names", "unit", "feature_names", "label_names"),
         *("mnist_style", "background", "epoch", "step", "learning_rate", "best_epoch"),
+        *("feature_kind", "training_rows", "picture_range"),
     ],
 )
 def test_read_checkpoint_missing_header_field_raises(path, parts, missing):
@@ -365,10 +381,15 @@ def test_read_checkpoint_missing_header_field_raises(path, parts, missing):
         {"velocity.1.W": np.zeros((9, 2), np.float32)},
         {"x_scaling.mean": np.zeros(2), "x_scaling.deviation": np.ones(2)},
         {"y_scaling.mean": np.zeros(3), "y_scaling.deviation": np.ones(3)},
+        {"ranges.low": np.zeros(2), "ranges.high": np.ones(2)},
+        {"ranges.low": np.zeros(3, np.float32)},
+        {"ranges.low": np.full(3, 1e9)},
+        {"ranges.high": np.full(3, np.nan)},
     ],
     ids=[
         "width between layers", "width of b", "axes of b", "W of one axis", "W of three axes", "W a number",
         "a layer after a gap", "velocity", "scaling of x", "scaling of y",
+        "ranges", "ranges of float32", "ranges from above to below", "ranges with nan",
     ],
 )  # fmt: skip
 def test_read_checkpoint_inconsistent_shapes_raise(path, parts, change):
@@ -393,6 +414,12 @@ def test_read_checkpoint_inconsistent_shapes_raise(path, parts, change):
         {"background": 256},
         {"background": -1},
         {"mnist_style": True},
+        {"feature_kind": "bytes"},
+        {"feature_kind": ["real numbers"]},
+        {"training_rows": 0},
+        {"picture_range": [1, 0]},
+        {"picture_range": [0]},
+        {"picture_range": "01"},
         {"epoch": "soon"},
         {"epoch": float("inf")},
         {"epoch": None},
