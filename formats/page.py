@@ -44,7 +44,7 @@ def page_html(model: Model, params: Any, name: str) -> str:
     if not model.mnist_style:
         limits += (
             f" It learned from images of {rows}x{columns} pixels: the drawing is scaled to them where it stands. "
-            "Its answers mean little if they were not drawn in lines on an even background."
+            "Its answers mean little unless those images are lines on an even background."
         )
     style, script = (read_part(part) for part in ("page.css", "page.js"))
     parts = {

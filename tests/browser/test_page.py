@@ -827,5 +827,5 @@ def test_page_of_other_images_draws_in_their_shades_and_says_so(page, tmp_path, 
     painted = page.script(
         "return [...document.getElementById('shown').getContext('2d').getImageData(0, 0, 28, 28).data]"
     )
-    assert max(painted[::4]) - min(painted[::4]) > 150, "the picture of the input must be visible"
+    assert max(painted[::4]) - min(painted[::4]) > 120, "the picture of the input must be visible"
     assert page.probabilities() is not None
