@@ -28,7 +28,8 @@ class HeldOut:
 def split_off(y: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return row indices (rest, held out), both ascending int64, with `count` rows held out at random.
 
-    Class indices y (N,) of an integer type are stratified, see `class_quotas`. Targets (N, n_out) are drawn without strata. 0 <= count <= N.
+    Class indices y (N,) of an integer type are stratified, see `class_quotas`. Targets (N, n_out) are drawn
+    without strata. 0 <= count <= N.
     """
     rows = len(y)
     order = rng.permutation(rows)
