@@ -12,7 +12,7 @@ from lagvis.cli.inputs import make_input_spec, own_data_options
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import SHIPPED, load_dataset
 from lagvis.data.images.transposed import BY_NAME, YES
-from lagvis.errors import CheckpointError
+from lagvis.errors import CheckpointError, DataError
 from lagvis.report.summary import evaluation_text, metrics_summary, run_details
 from lagvis.storage.filenames import RECIPE
 from lagvis.storage.lookup import StoredNetwork, load_network
@@ -52,7 +52,19 @@ def read_data(flags: Namespace, network: StoredNetwork) -> Dataset:
     if recipe is None:
         raise CheckpointError(f"there is no {network.path.parent / RECIPE} that names the data; use --data PATH")
     given_options = {key: value for key in ("label", "transpose") if (value := getattr(flags, key))}
-    return load_dataset(recipe.data, **own_data_options(recipe, model) | common | given_options)
+    own = own_data_options(recipe, model) | common | given_options
+    try:
+        return load_dataset(recipe.data, **own)
+    except DataError:
+        # A class that was added is unknown to the network; that the data have changed says more.
+        check_unchanged(load_dataset(recipe.data, **own | {"class_names": ()}), network)
+        raise
+
+
+def check_unchanged(dataset: Dataset, network: StoredNetwork) -> None:
+    """Raise DataError if the data of a run are not those that it was trained on."""
+    remedy = "give rows that it has not learned from with --data"
+    check_data(dataset, network.checkpoint, network.read_environment(), network.path, remedy)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -67,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
     dataset = read_data(flags, network)
     model.check(dataset)
     if flags.data is None:
-        check_data(dataset, checkpoint, {}, "give rows that it has not learned from with --data")
+        check_unchanged(dataset, network)
     elif dataset.held_out and checkpoint.data not in ("", dataset.digest):
         dataset = dataset.all_as_test()
     for notice in dataset.all_notices:
