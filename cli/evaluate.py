@@ -1,5 +1,6 @@
 """Evaluate a trained network on the test part of its data, or on other data: python evaluate.py RUN [--data PATH]."""
 
+import sys
 from argparse import Namespace
 from dataclasses import replace
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lagvis.cli import options
-from lagvis.cli.errors import print_result, print_stderr
+from lagvis.cli.errors import print_result, print_stderr, terminal_width
 from lagvis.cli.inputs import make_input_spec, own_data_options
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import SHIPPED, load_dataset
@@ -98,5 +99,5 @@ def main(argv: list[str] | None = None) -> int:
         **metrics_summary("test", metrics),
         **run_details(metrics, model, model.baseline(dataset.y_test)),
     }
-    print_result(result if flags.json else evaluation_text(result))
+    print_result(result if flags.json else evaluation_text(result, terminal_width(sys.stdout)))
     return 0
