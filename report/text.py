@@ -9,9 +9,7 @@ from lagvis.data.messages import percent
 from lagvis.training.evaluation import Metrics
 
 MAX_MATRIX_CLASSES = 20  # of a confusion matrix; of more classes a list is printed
-MAX_MATRIX_WIDTH = (
-    100  # characters, outside of a terminal; a wider matrix has letters instead of names over its columns
-)
+MAX_MATRIX_WIDTH = 100  # characters, outside of a terminal; of a wider matrix letters stand over the columns
 MAX_NAME_LENGTH = 30  # characters of a class name in a table
 MAX_WORST_CLASSES = 10
 
@@ -87,10 +85,15 @@ def matrix_text(counts: list[list[int]], names: Sequence[str], heads: Sequence[s
 def worst_classes_text(counts: list[list[int]], names: Sequence[str]) -> str:
     """Return the classes of lowest recall, each with the class that it is mistaken for most often."""
     recalls = [(row[k] / sum(row), k) for k, row in enumerate(counts) if sum(row)]
-    rows = [("true", "most often mistaken for", "rows", "recall")]
+    rows = [("true", "mistaken for", "rows", "recall")]
     for recall, k in sorted(recalls)[:MAX_WORST_CLASSES]:
         wrong = [0 if predicted == k else count for predicted, count in enumerate(counts[k])]
         mistaken = f"{names[wrong.index(max(wrong))]} ({max(wrong):,})" if any(wrong) else "-"
         rows.append((names[k], mistaken, f"{sum(counts[k]):,}", percent(recall)))
-    text = f"Of {len(names)} classes, the {len(rows) - 1} of lowest recall (--json has all, and the confusion counts):"
+    if len(rows) - 1 == len(names):
+        text = "The classes, and what each is most often mistaken for (--json has all confusion counts):"
+    else:
+        text = (
+            f"Of {len(names)} classes, the {len(rows) - 1} of lowest recall (--json has all, and the confusion counts):"
+        )
     return f"{text}\n\n{align_columns(rows, left=2)}"

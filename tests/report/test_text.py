@@ -131,7 +131,11 @@ def test_confusion_text_wide_names_are_letters():
 
 @pytest.mark.parametrize(
     ("width", "head"),
-    [(100, "true \\ predicted    0"), (80, "true     0     1"), (70, "Of 10 classes, the 10 of lowest recall")],
+    [
+        (100, "true \\ predicted     0"),
+        (80, "true     0     1"),
+        (70, "The classes, and what each is most often mistaken for"),
+    ],
 )
 def test_confusion_text_fits_the_terminal(width, head):
     counts = [[1000 if true == predicted else 17 for predicted in range(10)] for true in range(10)]
