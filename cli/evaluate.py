@@ -8,6 +8,7 @@ import numpy as np
 from lagvis.cli import options
 from lagvis.cli.errors import print_result, print_stderr
 from lagvis.cli.inputs import make_input_spec
+from lagvis.cli.outcome import judge_evaluation
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import load_dataset
 from lagvis.errors import CheckpointError
@@ -76,5 +77,9 @@ def main(argv: list[str] | None = None) -> int:
         **metrics_summary("test", metrics),
         **run_details(metrics, model, model.baseline(dataset.y_test)),
     }
+    outcome = judge_evaluation(metrics, model, backend, params, dataset)
+    result["warnings"] = [warning.as_json() for warning in outcome.warnings]
     print_result(result if flags.json else evaluation_text(result))
-    return 0
+    if outcome.error:
+        print_stderr(f"error: {outcome.error}")
+    return outcome.exit_code
