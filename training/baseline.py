@@ -1,5 +1,6 @@
 """Hold a result against the baseline: always answering the commonest class, or the mean."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from lagvis.training.model import Model
 CHECK = "no_better_than_baseline"
 CHANCE_DEVIATIONS = 2.0  # standard errors by which an accuracy must exceed what chance gives
 MIN_EXPLAINED = 0.01  # share of the variance of numbers that a result must explain
+NOISE = 0.5  # over the root of the rows: share of the variance that a fit to noise may seem to explain
 
 
 def beats_commonest_class(confusion: np.ndarray) -> bool:
@@ -37,9 +39,12 @@ def beats_commonest_class(confusion: np.ndarray) -> bool:
     )
 
 
-def beats_mean(loss: float, baseline: float) -> bool:
-    """Return whether a mean squared error is clearly below that of predicting the mean."""
-    return loss < (1 - MIN_EXPLAINED) * baseline or loss == 0
+def beats_mean(loss: float, baseline: float, rows: int, explained: float = MIN_EXPLAINED) -> bool:
+    """Return whether a mean squared error over `rows` is below that of predicting the mean.
+
+    It must be lower by at least the share `explained`, and by more than a fit to noise would give on so few rows.
+    """
+    return loss == 0 or loss < (1 - explained - NOISE / math.sqrt(rows)) * baseline
 
 
 def check_baseline(metrics: Metrics, model: Model, y: np.ndarray) -> RunWarning | None:
@@ -83,10 +88,10 @@ def check_numbers(metrics: Metrics, model: Model, y: np.ndarray) -> RunWarning |
     names = [
         name
         for name, error, mean_error in zip(model.target_names, metrics.errors, errors, strict=True)
-        if not beats_mean(error**2, mean_error**2)
+        if not beats_mean(error**2, mean_error**2, len(y))
     ]
     figures = {"loss": metrics.loss, "baseline_loss": baseline, "targets": names}
-    if not beats_mean(metrics.loss, baseline):
+    if not beats_mean(metrics.loss, baseline, len(y)):
         comparison = "no better" if metrics.loss >= baseline else "not clearly better"
         message = (
             f"The test loss {decimals(metrics.loss)} is {comparison} than that of always predicting the mean "
@@ -94,6 +99,6 @@ def check_numbers(metrics: Metrics, model: Model, y: np.ndarray) -> RunWarning |
         )
         return RunWarning(CHECK, message, figures)
     if names:
-        message = f"Of {len(errors)} targets, {join_names(names)} is predicted no better than by its mean."
+        message = f"Of {len(errors)} targets, predicted no better than by the mean: {join_names(names)}."
         return RunWarning(CHECK, message, figures)
     return None

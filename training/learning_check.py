@@ -11,7 +11,7 @@ from lagvis.backends.backend import Backend
 from lagvis.data.dataset import Dataset
 from lagvis.data.messages import decimals, percent
 from lagvis.run_warning import RunWarning
-from lagvis.training.baseline import CHANCE_DEVIATIONS, beats_commonest_class, beats_mean
+from lagvis.training.baseline import CHANCE_DEVIATIONS, beats_mean
 from lagvis.training.evaluation import Metrics
 from lagvis.training.events import Finished
 from lagvis.training.factory import initial_state
@@ -68,24 +68,15 @@ def find_suspect(warning: RunWarning, run: TrainedRun) -> Suspect:
     if finished.step == 0:
         return "no_steps", "no step was taken; train with --epochs 1 or more", {}
     if warning.figures.get("targets") and len(warning.figures["targets"]) < len(run.model.target_names):
-        return "features", "the other targets are learned; the features may say nothing about it", {}
+        return "features", "the other targets are learned, so the features may say nothing about these", {}
     trials = run.trials()
     final = trials.judge(finished.state["params"])
-    rows = trials.judged_rows
-    if final.finite and beats_baseline(final, run.model, run.dataset.y_train[rows]):
+    if final.finite and trials.beats(final):
         return explain_learned_training(run, final)
     own, others = try_rates(trials, run)
     if own is None:
         return None, "", {}
     return compare_trials(run, trials, final, own, others)
-
-
-def beats_baseline(metrics: Metrics, model: Model, y: np.ndarray) -> bool:
-    """Return whether metrics on rows with the targets y are clearly better than the commonest class, or the mean."""
-    if model.y_scaling is None:
-        assert metrics.confusion is not None
-        return beats_commonest_class(metrics.confusion)
-    return beats_mean(metrics.loss, float(np.mean(model.y_scaling.apply(y) ** 2)))
 
 
 def explain_learned_training(run: TrainedRun, final: Metrics) -> Suspect:
@@ -110,7 +101,7 @@ def explain_learned_training(run: TrainedRun, final: Metrics) -> Suspect:
 def validation_beats_baseline(metrics: Metrics, model: Model, y: np.ndarray) -> bool:
     """Return whether the metrics of the validation part, without confusion counts, are better than the baseline."""
     if model.y_scaling is not None:
-        return beats_mean(metrics.loss, float(np.mean(model.y_scaling.apply(y) ** 2)))
+        return beats_mean(metrics.loss, float(np.mean(model.y_scaling.apply(y) ** 2)), len(y))
     share = float(np.bincount(y).max() / len(y))
     assert metrics.accuracy is not None
     return metrics.accuracy > share + CHANCE_DEVIATIONS * math.sqrt(share * (1 - share) / len(y))
@@ -124,34 +115,41 @@ def try_rates(trials: RateTrials, run: TrainedRun) -> tuple[Trial | None, list[T
 
 
 def compare_trials(run: TrainedRun, trials: RateTrials, final: Metrics, own: Trial, others: list[Trial]) -> Suspect:
-    """Return the suspect that the trials point to."""
+    """Return the suspect that the trials point to.
+
+    A trial is better than the run if its loss is clearly lower, and either it beats the baseline or the run does not
+    even reach the loss of a constant answer.
+    """
     reached = final.loss if final.finite else math.inf
     constant = constant_loss(run, trials)
     margin = (MIN_GAIN + 1 / math.sqrt(len(trials.judged_rows))) * constant
     rate, steps = run.recipe.lr, run.finished.step
 
-    best = best_trial([own, *others])
+    better = [
+        trial
+        for trial in (own, *others)
+        if reached - trial.loss > margin and (trial.beats_baseline or reached - constant > margin)
+    ]
+    best = best_trial(better)
     if best is None:
-        return None, "", {}
-    if not reached - best.loss > margin:
         tried = sorted(trial.rate for trial in (own, *others))
         return (
             "features",
-            f"no learning rate from {tried[0]:g} to {tried[-1]:g} did better in {best.steps} steps; the features may "
+            f"no learning rate from {tried[0]:g} to {tried[-1]:g} did better in {own.steps} steps; the features may "
             "say nothing about the label, or the network may not suit them (--hidden)",
             {"tried_rates": tried},
         )
     fell = f"the loss falls to {decimals(best.loss)} in {best.steps} steps, instead of {decimals(reached)}"
-    mostly = reached - own.loss > 0.5 * (reached - best.loss)
+    mostly = own in better and (best.loss >= own.loss or reached - own.loss > 0.5 * (reached - best.loss))
     if mostly and steps < TRIAL_STEPS:
         return (
             "too_few_steps",
-            f"{steps} steps are too few: after {own.steps} the loss is {decimals(own.loss)}, instead of "
-            f"{decimals(reached)}; use more --epochs or a smaller --batch-size",
+            f"{steps} {'step is' if steps == 1 else 'steps are'} too few: after {own.steps} the loss is "
+            f"{decimals(own.loss)}, instead of {decimals(reached)}; use more --epochs or a smaller --batch-size",
             {"steps": steps},
         )
-    lower = best_trial([trial for trial in others if trial.rate < rate])
-    if lower is not None and reached - lower.loss > margin and (mostly or best.rate < rate):
+    lower = best_trial([trial for trial in better if trial.rate < rate])
+    if lower is not None and (mostly or best.rate < rate):
         fell = f"the loss falls to {decimals(lower.loss)} in {lower.steps} steps, instead of {decimals(reached)}"
         return (
             "learning_rate_too_high",

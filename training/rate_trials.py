@@ -10,6 +10,7 @@ import numpy as np
 
 from lagvis.backends.backend import Backend
 from lagvis.data.dataset import Dataset
+from lagvis.training.baseline import beats_commonest_class, beats_mean
 from lagvis.training.evaluation import Evaluator, Metrics, zero_totals
 from lagvis.training.factory import make_training_step
 from lagvis.training.model import Model
@@ -27,16 +28,21 @@ MAX_SECONDS = 4.0  # of all trials of a run together
 MAX_TIME_SHARE = 0.25  # of the time left, for one trial
 MAX_SAMPLE_VALUES = 16_000_000  # numbers in the rows of the sample
 MAX_SAMPLE_ROWS = 20_000
+MIN_EXPLAINED_IN_TRAINING = 0.1  # share of the variance of numbers; a network learns some of it by heart
 MAX_JUDGED_ROWS, JUDGED_SHARE = 1000, 0.2  # rows of the sample that no trial learns from
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Result of a trial: the loss on the judged rows after `steps` steps; infinity if it was not finite."""
+    """Result of a trial: the loss on the judged rows after `steps` steps; infinity if it was not finite.
+
+    beats_baseline  whether it is better than always answering the commonest class, or the mean
+    """
 
     rate: float
     steps: int
     loss: float
+    beats_baseline: bool = False
 
 
 class RateTrials:
@@ -47,7 +53,7 @@ class RateTrials:
         stop: Callable[[], bool] = lambda: False,
     ) -> None:  # fmt: skip
         self.backend, self.stop = backend, stop
-        self.deadline = time.monotonic() + MAX_SECONDS
+        self.deadline = math.inf  # until the first call, which may compile, has ended
         rng = generator(recipe.seed, "trials")
         most = max(2, min(MAX_SAMPLE_ROWS, MAX_SAMPLE_VALUES // model.widths[0]))
         rows = rng.permutation(plan.training_rows)[:most]
@@ -64,6 +70,7 @@ class RateTrials:
         self.call = backend.scan(make_training_step(recipe, xp=backend.xp))
         self.evaluator = Evaluator(model, backend)
         self.classes = model.y_scaling is None
+        self.mean_loss = model.baseline(dataset.y_train[self.judged_rows]) or 0.0
 
     def _batches(self, rows: int, batch_size: int, rng: np.random.Generator) -> np.ndarray:
         """Return the row numbers (TRIAL_STEPS, batch_size) of the batches, within the sample of `rows` rows."""
@@ -87,11 +94,16 @@ class RateTrials:
         rows = np.arange(len(self.judged_rows))
         return self.evaluator.evaluate(params, self.data, rows, confusion=self.classes)
 
+    def beats(self, metrics: Metrics) -> bool:
+        """Return whether finite metrics on the judged rows are better than the commonest class, or the mean."""
+        if metrics.confusion is not None:
+            return beats_commonest_class(metrics.confusion)
+        return beats_mean(metrics.loss, self.mean_loss, len(self.judged_rows), MIN_EXPLAINED_IN_TRAINING)
+
     def run(self, state: Any, rate: float) -> Trial | None:
         """Train a copy of a state, host arrays, at a rate; None if the time is too short for MIN_TRIAL_STEPS."""
         arrays = tree_map(self.backend.asarray, state)
-        steps, now = 0, time.monotonic()
-        enough = now + MAX_TIME_SHARE * (self.deadline - now)
+        steps, enough = 0, math.inf
         for first in range(0, TRIAL_STEPS, STEPS_PER_CALL):
             if first >= MIN_TRIAL_STEPS and time.monotonic() > enough:
                 break
@@ -103,11 +115,13 @@ class RateTrials:
             zero = {"totals": tree_map(self.backend.asarray, self.totals)}
             arrays = self.call(arrays | zero, inputs, (self.weighted_data,))
             loss = float(self.backend.to_numpy(arrays.pop("totals")["loss"]))
-            steps = first + len(indices)
+            steps, now = first + len(indices), time.monotonic()
+            self.deadline = min(self.deadline, now + MAX_SECONDS)
+            enough = min(enough, now + MAX_TIME_SHARE * (self.deadline - now))
             if not math.isfinite(loss):
                 return Trial(rate, steps, math.inf)
         metrics = self._judge(arrays["params"])
-        return Trial(rate, steps, metrics.loss if metrics.finite else math.inf)
+        return Trial(rate, steps, metrics.loss, self.beats(metrics)) if metrics.finite else Trial(rate, steps, math.inf)
 
     def run_all(self, state: Any, rates: Iterable[float]) -> list[Trial]:
         """Return the trials of a state at each rate, as far as there is time."""
