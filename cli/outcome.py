@@ -8,7 +8,7 @@ import numpy as np
 from lagvis.backends.backend import Backend
 from lagvis.cli.setup import RunSetup
 from lagvis.data.dataset import Dataset
-from lagvis.data.messages import decimals, join_names
+from lagvis.data.messages import decimals, join_names, sentence_start
 from lagvis.errors import NotFiniteError
 from lagvis.run_warning import RunWarning
 from lagvis.storage.signals import StopSignal
@@ -85,7 +85,7 @@ def diverged(run: TrainedRun, step: int, path: str) -> Outcome:
         figures["row"] = None if divergence.found.most else divergence.found.row + 1
     else:
         sentence += f"; the learning rate {rate:g} is too high. {kept}. Try a far lower --lr"
-    return Outcome((RunWarning("diverged", f"{sentence[0].upper()}{sentence[1:]}.", figures),), f"{sentence}.")
+    return Outcome((RunWarning("diverged", f"{sentence_start(sentence)}.", figures),), f"{sentence}.")
 
 
 def unjudged_part(run: TrainedRun, part: str, metrics: Metrics) -> Outcome:
@@ -114,7 +114,7 @@ def unjudged_rows(
             cause = row_sentence(found, model, params, "training" if part == "validation" else part, backend.dtype)
             figures["row"] = None if found.most else found.row + 1
         sentence += f", because its loss is not a finite number: {cause}"
-    return Outcome((RunWarning("not_judged", f"{sentence[0].upper()}{sentence[1:]}.", figures),), f"{sentence}.")
+    return Outcome((RunWarning("not_judged", f"{sentence_start(sentence)}.", figures),), f"{sentence}.")
 
 
 def row_sentence(found: RowWithoutLoss, model: Model, params: Any, part: str, dtype: str) -> str:

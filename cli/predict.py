@@ -2,13 +2,15 @@
 
 import shutil
 import sys
-from typing import Any, TextIO
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from lagvis.cli import options
 from lagvis.cli.errors import print_result, print_stderr
 from lagvis.cli.inputs import make_input_spec
+from lagvis.cli.streams import write_stderr, write_stdout
 from lagvis.data.input_spec import MNIST_STYLE, RAW, RESIZE
 from lagvis.data.predict_input import InputBatch, InputError, Inputs, read_inputs
 from lagvis.errors import DataError
@@ -42,6 +44,7 @@ def make_parser() -> options.Parser:
         "--centre", action="store_true", help="prepare pictures as MNIST's digits (default: if trained on such)"
     )
     parser.add_argument("--label", metavar="COLUMN", help="label column in tables that have one (default: detect)")
+    options.add_transpose_flag(parser, "as the run's recipe says, else those of EMNIST, by the name")
     options.add_output_flags(parser)
     parser.add_argument(
         "--show",
@@ -72,13 +75,13 @@ def prediction_rows(model: Model, batch: InputBatch, outputs: np.ndarray) -> lis
     return rows
 
 
-def draw_rows(shape: tuple[int, ...], batches: list[InputBatch], stream: TextIO) -> None:
-    """Draw every row as a picture, in the width of the terminal."""
+def draw_rows(shape: tuple[int, ...], batches: list[InputBatch], encoding: str) -> Iterator[str]:
+    """Yield every row as a picture below its name, in the width of the terminal."""
     width = shutil.get_terminal_size().columns
     for batch in batches:
         for i, row in enumerate(batch.x):
-            print(row_name(batch.file, None if batch.image else i + 1), file=stream)
-            print(draw_image(row.reshape(shape), width=width, encoding=stream.encoding), file=stream)
+            picture = draw_image(row.reshape(shape), width=width, encoding=encoding)
+            yield f"{row_name(batch.file, None if batch.image else i + 1)}\n{picture}\n"
 
 
 def predict_inputs(checkpoint: Checkpoint, inputs: Inputs) -> list[dict[str, Any]]:
@@ -116,12 +119,14 @@ def main(argv: list[str] | None = None) -> int:
         raise DataError(f"the network takes rows of {shape} numbers, not pictures; leave --show out")
     mnist_style = flags.centre or (not flags.raw and model.mnist_style)
     image_mode = MNIST_STYLE if mnist_style else RAW if flags.raw else RESIZE
-    inputs = read_inputs(flags.files, make_input_spec(network, flags.label or "", image_mode))
+    inputs = read_inputs(flags.files, make_input_spec(network, flags.label or "", flags.transpose, image_mode))
     for notice in inputs.notices:
         print_stderr(notice)
     predictions = predict_inputs(network.checkpoint, inputs)
     if flags.show:
-        draw_rows(model.shape, inputs.batches, sys.stderr if flags.json else sys.stdout)
+        stream, write = (sys.stderr, write_stderr) if flags.json else (sys.stdout, write_stdout)
+        for drawing in draw_rows(model.shape, inputs.batches, stream.encoding):
+            write(drawing)
     if flags.json:
         errors = [{"file": error.file, "message": error.message} for error in inputs.errors]
         print_result({"run": str(network.path), "predictions": predictions, "errors": errors})

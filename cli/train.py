@@ -18,12 +18,14 @@ from lagvis.cli.setup import (
     resolve_recipe,
 )
 from lagvis.data.dataset import Dataset
-from lagvis.errors import DataError
+from lagvis.errors import DataError, OutputError
 from lagvis.inference.diagnostics import diagnose
 from lagvis.report.run_report import run_report_files
 from lagvis.report.summary import plan_summary, stored_summary_text, summarise, summary_text
 from lagvis.report.terminal.progress import make_view
 from lagvis.report.text import finite_or_none, pluralize
+from lagvis.run_warning import RunWarning
+from lagvis.storage.filenames import REPORT
 from lagvis.storage.run_folder import CheckpointInterval, RunFolder
 from lagvis.storage.signals import StopSignal, stop_signals
 from lagvis.training.checkpoint import Checkpoint
@@ -44,7 +46,8 @@ def main(argv: list[str] | None = None) -> int:
         print_notices((*run.notices, *(warning.message for warning in run.warnings)), quiet=flags.quiet)
         if flags.dry_run:
             facts = run_facts(run) | run.memory.facts() | plan_summary(run.model, run.plan)
-            print_result(facts if flags.json else "\n".join(f"{k:16} {v}" for k, v in facts.items()))
+            text = "\n".join(f"{key:16} {value}" for key, value in facts.items())
+            print_result(facts | warning_facts(run.warnings) if flags.json else text)
             return 0
         with resumed or RunFolder.claim(flags.runs_dir, flags.name, run.model.widths, every) as folder:
             notice = folder.begin(run.recipe, run.environment, run.start)
@@ -59,7 +62,7 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
     with make_view(sys.stderr, quiet=flags.quiet, device=run.backend.device) as view:
         events = fit(
             run.recipe, run.dataset, run.plan, run.backend,
-            start=run.start, seconds=folder.previous_seconds, stop=stop.received,
+            start=run.start, model=run.model, seconds=folder.previous_seconds, stop=stop.received,
         )  # fmt: skip
         for event in events:
             folder.record(event)
@@ -74,7 +77,7 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
     if event.train is None:  # no epoch has ended since the run was resumed
         summary |= {key: finite_or_none(value) for key, value in folder.latest_metrics().items()}
     folder.finish(summary)
-    print_result(summary if flags.json else summary_text(summary))
+    printed = print_result_of_run(summary if flags.json else summary_text(summary), folder)
     if event.reason == "interrupted":
         print_stderr(f"Stopped after step {event.step}. {folder.path} holds the state; --resume continues the run.")
         return stop.exit_code
@@ -86,14 +89,14 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
         code = write_run_report(folder, run.dataset, event.checkpoint, summary, run.environment, stop)
         if code:
             return code
-    return outcome.exit_code or check_target(flags.target_accuracy, summary["test_accuracy"])
+    return outcome.exit_code or check_target(flags.target_accuracy, summary["test_accuracy"]) or printed
 
 
 def show_finished_run(flags: Namespace, recipe: Recipe, folder: RunFolder, report: dict[str, Any], text: str) -> int:
     """Print the result of a finished run again, and write its plots and pages if some are missing."""
     epochs = pluralize(recipe.epochs, "epoch")
     print_notices([f"{folder.path} is finished: {epochs} done. With more --epochs it continues."], quiet=flags.quiet)
-    print_result(report if flags.json else text)
+    printed = print_result_of_run(report if flags.json else text, folder)
     if not (flags.no_plots or flags.dry_run or folder.report_complete()) and folder.checkpoint:
         try:
             dataset = load_run_data(recipe, folder)
@@ -107,7 +110,17 @@ def show_finished_run(flags: Namespace, recipe: Recipe, folder: RunFolder, repor
                 code = write_run_report(folder, dataset, folder.checkpoint, report, environment, stop)
             if code:
                 return code
-    return check_target(flags.target_accuracy, report["test_accuracy"])
+    return check_target(flags.target_accuracy, report["test_accuracy"]) or printed
+
+
+def print_result_of_run(result: str | dict[str, Any], folder: RunFolder) -> int:
+    """Print the result of a run, which is complete without it; return 0, or the exit code if it cannot be printed."""
+    try:
+        print_result(result)
+    except OutputError as error:
+        print_stderr(f"error: {error}; it is in {folder.path / REPORT}")
+        return error.exit_code
+    return 0
 
 
 def write_run_report(
@@ -133,6 +146,11 @@ def write_run_report(
 def run_facts(run: RunSetup) -> dict[str, Any]:
     """Return backend, device, seed and dtype of a run, for its result."""
     return {key: run.environment[key] for key in ("backend", "device", "seed")} | {"dtype": run.recipe.dtype}
+
+
+def warning_facts(warnings: Iterable[RunWarning]) -> dict[str, Any]:
+    """Return the warnings of a run, for its JSON result."""
+    return {"warnings": [warning.as_json() for warning in warnings]}
 
 
 def print_notices(lines: Iterable[str], *, quiet: bool) -> None:

@@ -17,7 +17,7 @@ from lagvis.data.labels import (
     encode_targets,
     natural_order,
 )
-from lagvis.data.messages import join_names
+from lagvis.data.messages import join_names, shorten
 from lagvis.data.source import Source
 from lagvis.data.split import HeldOut
 from lagvis.errors import DataError
@@ -40,6 +40,7 @@ class Dataset:
     feature_columns  their columns in the user's table, from 1; empty if there is no table
     label_names      of the columns that classes were read from; empty if they have no names
     held_out         the test part that was held out, for data that has none
+    transposed       whether the files store the pictures transposed, which stand upright here
     """
 
     name: str
@@ -57,6 +58,7 @@ class Dataset:
     feature_columns: tuple[int, ...] = ()
     label_names: tuple[str, ...] = ()
     held_out: HeldOut | None = None
+    transposed: bool = False
 
     @property
     def digest(self) -> str:
@@ -72,6 +74,12 @@ class Dataset:
     def all_notices(self) -> tuple[str, ...]:
         """The notices, and the one on the held-out test part."""
         return (*self.notices, self.held_out.notice) if self.held_out else self.notices
+
+    def describe_feature(self, i: int) -> str:
+        """Return the number of a feature, from 1, and its name: "column 3 ('age')" of a table, else "feature 3"."""
+        number = f"column {self.feature_columns[i]}" if self.feature_columns else f"feature {i + 1}"
+        name = self.feature_names[i] if self.feature_names else number
+        return number if name == number else f"{number} ({shorten(name)!r})"
 
     @cached_property
     def mnist_style(self) -> bool:
@@ -138,6 +146,7 @@ def as_classification(source: Source, class_names: tuple[str, ...] = ()) -> Data
         feature_columns=source.feature_columns,
         label_names=source.label_names,
         held_out=source.held_out,
+        transposed=source.transposed,
     )
 
 
@@ -204,6 +213,7 @@ def as_regression(source: Source) -> Dataset:
         feature_names=source.feature_names,
         feature_columns=source.feature_columns,
         held_out=source.held_out,
+        transposed=source.transposed,
     )
 
 

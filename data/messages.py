@@ -44,3 +44,8 @@ def decimals(number: float, digits: int = 4, most: float = MAX_LOSS) -> str:
     fixed = f"{number:.{digits}f}"
     reads_as_zero = number != 0 and float(fixed) == 0
     return f"{number:.{min(digits, 3)}e}" if abs(number) >= most or reads_as_zero else fixed
+
+
+def sentence_start(text: str) -> str:
+    """Return text with its first letter in upper case."""
+    return text[:1].upper() + text[1:]

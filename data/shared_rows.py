@@ -3,6 +3,7 @@
 import numpy as np
 
 from lagvis.data.dataset import Dataset
+from lagvis.data.messages import percent
 from lagvis.run_warning import RunWarning
 
 BLOCK_BYTES = 2**18  # of rows hashed or compared at a time, which the cache of a core holds
@@ -13,9 +14,13 @@ def check_shared_rows(dataset: Dataset) -> list[RunWarning]:
     shared, test_rows = count_shared_rows(dataset.x_train, dataset.x_test), len(dataset.x_test)
     if not shared:
         return []
+    share = shared / test_rows
     are = "is also a training row" if shared == 1 else "are also training rows"
-    message = f"{shared:,} of {test_rows:,} test rows {are}: the test result will look better than it is."
-    return [RunWarning("shared_rows", message, {"shared_rows": shared, "test_rows": test_rows})]
+    message = (
+        f"{shared:,} of {test_rows:,} test rows ({percent(share, digits=1)}) {are}: the test result will look "
+        "better than it is."
+    )
+    return [RunWarning("shared_rows", message, {"shared_rows": shared, "test_rows": test_rows, "share": share})]
 
 
 def count_shared_rows(x_train: np.ndarray, x_test: np.ndarray) -> int:

@@ -23,10 +23,28 @@ from lagvis.data.images.image_io import (
     to_greyscale,
 )
 from lagvis.data.labels import natural_order
+from lagvis.data.signatures import SIGNATURE_BYTES, identify_picture
 from lagvis.data.source import Source
 from lagvis.errors import DataError
 
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+READ_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+# of pictures that are not read: they are reported instead of left out
+OTHER_SUFFIXES = {
+    ".arw",
+    ".avif",
+    ".cr2",
+    ".cr3",
+    ".dng",
+    ".heic",
+    ".heif",
+    ".jp2",
+    ".jxl",
+    ".nef",
+    ".orf",
+    ".raf",
+    ".rw2",
+}
+SUFFIXES = READ_SUFFIXES | OTHER_SUFFIXES
 TRAINING_NAMES, TEST_NAMES = ("train", "training"), ("test", "testing", "val", "valid", "validation")
 MAX_PIXELS = 2**24  # of one image: the first layer for more would not fit into memory
 ASSUMED_MEMORY = 2**35  # bytes, if the system does not report it
@@ -104,14 +122,24 @@ def memory_bytes() -> int:
 
 def is_image_file(path: Path) -> bool:
     """Return whether a file begins with the signature of an image format."""
+    return has_image_signature(read_start(path))
+
+
+def is_other_picture(path: Path) -> bool:
+    """Return whether a file is a picture or a PDF by its content, and of a format that is not read."""
+    start = read_start(path)
+    return bool(identify_picture(start)) or start.startswith(b"%PDF")
+
+
+def read_start(path: Path) -> bytes:
+    """Return the first bytes of a file; none where it cannot be read, or is none."""
     try:
         if not path.is_file():  # reading a pipe would block
-            return False
+            return b""
         with path.open("rb") as file:
-            start = file.read(12)
+            return file.read(SIGNATURE_BYTES)
     except OSError:  # without read permission it is not the file that is looked for
-        return False
-    return has_image_signature(start)
+        return b""
 
 
 def looks_like_image(path: Path) -> bool:

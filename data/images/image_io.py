@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageOps
 
 from lagvis.data.images.filters import MAX_SIDE
+from lagvis.data.signatures import RAW_PHOTOGRAPH, SIGNATURE_BYTES, identify_other_than_picture, identify_picture
 from lagvis.errors import DataError
 
 # Formats that Pillow decodes by itself: EPS, for one, would start another program.
@@ -31,6 +32,7 @@ MAX_ONE_BIT_SIDE = 2**14  # Pillow keeps an address for each row
 MAX_IMAGE_BYTES = 2**28  # of one file
 EXIF_ORIENTATION = 0x0112  # 5 to 8 exchange rows and columns
 MAX_CHANNEL_DIFFERENCE = 8  # shades by which the channels of a grey JPEG may differ
+NEW_SUBFILE_TYPE, DNG_VERSION = 254, 50706  # TIFF tags
 MIN_CONTRAST = 16  # shades: below, nothing would be seen of a transparent image on white
 
 
@@ -40,6 +42,8 @@ def open_image(content: bytes, name: str | Path, max_pixels: int = MAX_PIXELS) -
 
     More than `max_pixels`, or more than `content` can hold, is refused by the header.
     """
+    if other := identify_picture(content[:SIGNATURE_BYTES]):
+        raise DataError(f"{name} is {other}")
     try:
         with warnings.catch_warnings(), pillow_log_discarded():
             warnings.simplefilter("ignore")  # about metadata that is not used
@@ -57,6 +61,8 @@ def open_image(content: bytes, name: str | Path, max_pixels: int = MAX_PIXELS) -
                         f"{name} claims {width:,}x{height:,} pixels in {len(content):,} bytes, more than they can "
                         "hold; save it again or remove it"
                     )
+                if image.format == "TIFF" and is_preview(image):
+                    raise DataError(f"{name} is {RAW_PHOTOGRAPH}")
                 if image.format in ("GIF", "PNG", "TIFF", "WEBP") and getattr(image, "n_frames", 1) > 1:
                     raise DataError(f"{name} holds several pictures; expected one per file")
                 with stderr_to_null() if image.format == "TIFF" else nullcontext():
@@ -70,6 +76,8 @@ def open_image(content: bytes, name: str | Path, max_pixels: int = MAX_PIXELS) -
             raise DataError(
                 f"{name} begins like a picture but cannot be decoded; it may be cut off: save it again or remove it"
             ) from None
+        if other := identify_other_than_picture(content[:SIGNATURE_BYTES]):
+            raise DataError(f"{name} is not a picture but {other}") from None
         raise DataError(
             f"{name} is not a picture ({describe_start(content)}); remove it, or save it as PNG or JPEG"
         ) from None
@@ -121,6 +129,12 @@ def read_image_bytes(path: Path) -> bytes:
 def has_image_signature(content: bytes) -> bool:
     """Return whether bytes begin with the signature of an image format."""
     return content.startswith(SIGNATURES) or (content[:4] == b"RIFF" and content[8:12] == b"WEBP")
+
+
+def is_preview(image: Image.Image) -> bool:
+    """Return whether a TIFF image is the small preview with which the raw photographs of many cameras begin."""
+    tags = getattr(image, "tag_v2", {})
+    return DNG_VERSION in tags or bool(tags.get(NEW_SUBFILE_TYPE, 0) & 1)
 
 
 def describe_start(content: bytes) -> str:

@@ -18,7 +18,7 @@ def dataset_summary(facts: dict[str, Any]) -> str:
         *(class_lines(facts["classes"]) if "classes" in facts else target_lines(facts["targets"], facts["unit"])),
         *(("sha256", f"{digest}  {name}") for name, digest in facts["sha256"].items()),
         *(("note", notice) for notice in facts["notices"]),
-        *(("warning", warning) for warning in facts["warnings"]),
+        *(("warning", warning["message"]) for warning in facts["warnings"]),
     ]
     return "\n".join(f"{key:{KEY_WIDTH}} {value}".rstrip() for key, value in lines)
 

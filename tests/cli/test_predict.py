@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ def test_predict_npz_rows_equal_forward_pass_by_hand(working_folder, runs, run_p
     np.savez("rows.npz", x=digits)
     found = run_predict("digits", "rows.npz")
     arrays = load_file(runs / "digits" / "last.safetensors")
-    hidden = digits.reshape(20, -1) / 255 @ arrays["params.0.W"] + arrays["params.0.b"]
+    hidden = (digits.reshape(20, -1) / 255 - arrays["pixel_mean"]) @ arrays["params.0.W"] + arrays["params.0.b"]
     z = np.maximum(0, hidden) @ arrays["params.1.W"] + arrays["params.1.b"]
     wanted = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
     for i, (p, row) in enumerate(zip(found, wanted, strict=True)):
@@ -148,6 +149,23 @@ def test_predict_blank_picture_has_no_answer(working_folder, run_predict):
     [p] = run_predict("digits", "blank.png")
     assert p["notes"] == [BLANK]
     assert {p[k] for k in ("answer", "probability", "runner_up", "runner_up_probability", "probabilities")} == {None}
+
+
+def test_predict_heic_is_named_and_does_not_stop_the_others(working_folder, runs, capsys, digits):
+    folder = Path("phone")
+    folder.mkdir()
+    heic = bytes.fromhex("00000018") + b"ftypheic" + bytes(400)
+    for name in ("a.heic", "b.jpg", "c", "d.txt"):
+        (folder / name).write_bytes(heic)
+    Image.fromarray(digits[0]).save(folder / "seven.png")
+    (folder / "notes.txt").write_text("a note")
+    assert run_cli(predict.main, ["digits", str(folder), "--runs-dir", str(runs)]) == 3
+    out, err = capsys.readouterr()
+    assert out.splitlines()[1].split()[1] == "7"
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert [line.split()[1] for line in errors] == [str(folder / name) for name in ("a.heic", "b.jpg", "c", "d.txt")]
+    assert all("is a HEIC picture; send it as JPEG" in line for line in errors)
+    assert "Not read in phone: notes.txt." in err
 
 
 def test_predict_noise_has_no_answer(working_folder, run_predict):

@@ -54,7 +54,7 @@ def test_check_shared_rows_of_mnist_gives_no_warning():
 
 @pytest.mark.parametrize(
     ("shared", "words"),
-    [(1, "1 of 4 test rows is also a training row:"), (3, "3 of 4 test rows are also training")],
+    [(1, "1 of 4 test rows (25.0%) is also a training row:"), (3, "3 of 4 test rows (75.0%) are also training")],
 )
 def test_check_shared_rows_gives_the_count(tmp_path, shared, words):
     x = np.eye(6)
@@ -62,4 +62,4 @@ def test_check_shared_rows_gives_the_count(tmp_path, shared, words):
     np.savez(tmp_path / "a.npz", x_train=x, y_train=[0, 1] * 3, x_test=x_test, y_test=[0, 1, 0, 1])
     (warning,) = check_shared_rows(load_dataset(str(tmp_path / "a.npz")))
     assert warning.message.startswith(words)
-    assert warning.figures == {"shared_rows": shared, "test_rows": 4}
+    assert warning.figures == {"shared_rows": shared, "test_rows": 4, "share": shared / 4}

@@ -264,6 +264,15 @@ def test_load_dataset_two_kinds_in_one_folder_names_both(tmp_path):
     assert "pictures (cat/)" in message
 
 
+@pytest.mark.parametrize("name", ["a.heic", "a.jpg"])
+def test_load_dataset_heic_in_class_folder_is_named_with_remedy(tmp_path, name):
+    for label in "01":
+        (tmp_path / label).mkdir()
+        (tmp_path / label / name).write_bytes(bytes.fromhex("00000018") + b"ftypheic" + bytes(400))
+    with pytest.raises(DataError, match=rf"0/{name} is a HEIC picture; send it as JPEG"):
+        load_dataset(str(tmp_path))
+
+
 def test_read_image_folder_regression_raises_data_error(tmp_path):
     with pytest.raises(DataError, match="loss mse"):
         load_dataset(str(folder(tmp_path)), regression=True)

@@ -75,6 +75,37 @@ def test_read_greyscale_invalid_image_raises_data_error(content, words):
     assert words in str(caught.value)
 
 
+HEIC = bytes.fromhex("00000018") + b"ftypheic" + bytes(400)
+WHITE = Image.new("L", (28, 28), 255)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (HEIC, "x.jpg is a HEIC picture; send it as JPEG, or choose Most Compatible"),
+        (bytes.fromhex("0000001c") + b"ftypmif1" + bytes(4) + b"mif1heicmiaf" + bytes(40), "a HEIC picture"),
+        (bytes.fromhex("00000014") + b"ftypmif1" + bytes(4) + b"mif1" + b"heic", "a HEIF picture"),
+        (bytes.fromhex("0000001c") + b"ftypmif1" + bytes(4) + b"avifmiafMA1B" + bytes(40), "an AVIF picture"),
+        (bytes.fromhex("00000018") + b"ftypcrx " + bytes(40), "a raw photograph"),
+        (bytes.fromhex("00000014") + b"ftypqt  " + bytes(40), "a video"),
+        (b"II*\0\x10\0\0\0CR\2\0" + bytes(200), "a raw photograph"),
+        (encoded(WHITE, "TIFF", tiffinfo={254: 1}), "a raw photograph"),
+        (encoded(WHITE, "TIFF", tiffinfo={50706: b"\1\4\0\0"}), "a raw photograph"),
+        (b"\xff\x0a" + bytes(99), "a JPEG XL picture; save it as PNG"),
+        (bytes.fromhex("0000000c4a584c200d0a870a"), "a JPEG XL picture; save it as PNG"),
+        (encoded(WHITE, "PDF"), "not a picture but a PDF; export the page as PNG"),
+        (b"<?xml version='1.0'?>\n<!-- by hand -->\n<svg/>", "an SVG drawing; export it as PNG"),
+        (b"\xef\xbb\xbf<svg/>", "an SVG drawing; export it as PNG"),
+        (b"<!DOCTYPE html><p>404", "not a picture but a web page"),
+        (b"PK\3\4" + bytes(30), "not a picture but a zip archive"),
+    ],
+)
+def test_read_greyscale_other_format_is_named_by_its_bytes(content, words):
+    with pytest.raises(DataError) as caught:
+        read_greyscale(content, "x.jpg")
+    assert words in str(caught.value)
+
+
 # Found by fuzzing (docs/fuzzing.md).
 def test_read_greyscale_too_many_pixels_for_file_raises_data_error(tmp_path):
     Image.new("RGB", (8, 8), "white").save(tmp_path / "a.png")

@@ -427,12 +427,6 @@ def test_read_table_numbered_header_of_pandas_is_header(tmp_path):
     assert len(all_rows(read(write(tmp_path / "t.csv", "0,1,2,3\n1,5,5,5\n0,6,6,7\n")))[0]) == 2
 
 
-def test_read_table_counting_column_gives_notice(tmp_path):
-    text = "id,label,a\n" + "".join(f"{i},{i % 2},{i * i % 7}.5\n" for i in range(10))
-    notices = read(write(tmp_path / "t.csv", text)).notices
-    assert any("column 1 ('id') counts the rows" in line for line in notices)
-
-
 def test_read_tables_columns_are_matched_by_name(tmp_path):
     write(tmp_path / "my_train.csv", "label,a,b\ncat,1,2.5\ndog,3,4.5\n")
     write(tmp_path / "my_test.csv", "b;more;label;a\n6,5;9;dog;5\n")
