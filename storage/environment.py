@@ -11,8 +11,10 @@ from lagvis.backends.backend import Backend
 from lagvis.backends.precision import overrides_in_force
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import locate
+from lagvis.training import system_files
 from lagvis.training.plan import Plan
 from lagvis.training.recipe import Recipe
+from lagvis.training.system_files import read_lines
 
 
 def describe_environment(
@@ -20,13 +22,15 @@ def describe_environment(
 ) -> dict[str, Any]:
     """Return the content of environment.json: versions, device and its settings, command line, digests of the data.
 
-    `version` is the version of Lagvis; `command` is the program and its arguments. "float32_products" is how precise
-    they are on the device, "overrides" the environment variables that can change results.
+    `version` is the version of Lagvis; `command` is the program and its arguments. "cpu" is the model of the processor,
+    "float32_products" how precise they are on the device, "overrides" the environment variables that can change
+    results.
     """
     return {
         "lagvis": version,
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "cpu": cpu_model(),
         "numpy": np.__version__,
         "backend": backend.name,
         "device": backend.device,
@@ -41,6 +45,16 @@ def describe_environment(
         "data": str(locate(recipe.data)),
         "sha256": dataset.sha256,
     }
+
+
+def cpu_model() -> str:
+    """Return the model of the processor as the system names it, on Linux from /proc/cpuinfo."""
+    facts = dict(line.partition(":")[::2] for line in reversed(read_lines(system_files.PROCESS / "cpuinfo")))
+    facts = {key.strip(): value.strip() for key, value in facts.items()}
+    names = [facts[key] for key in ("model name", "CPU implementer", "CPU part") if facts.get(key)]
+    if "model name" in facts:
+        return names[0]
+    return " ".join([platform.processor() or platform.machine(), *names])
 
 
 def describe_init_from(path: Path) -> dict[str, Any]:
