@@ -1,16 +1,18 @@
 """Evaluate a trained network on the test part of its data, or on other data: python evaluate.py RUN [--data PATH]."""
 
 from argparse import Namespace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from lagvis.cli import options
 from lagvis.cli.errors import print_result, print_stderr
-from lagvis.cli.inputs import make_input_spec
+from lagvis.cli.inputs import make_input_spec, own_data_options
 from lagvis.data.dataset import Dataset
-from lagvis.data.datasets import load_dataset
-from lagvis.errors import CheckpointError
+from lagvis.data.datasets import SHIPPED, load_dataset
+from lagvis.data.images.transposed import BY_NAME, YES
+from lagvis.errors import CheckpointError, DataError
 from lagvis.report.summary import evaluation_text, metrics_summary, run_details
 from lagvis.storage.filenames import RECIPE
 from lagvis.storage.lookup import StoredNetwork, load_network
@@ -25,6 +27,7 @@ def make_parser() -> options.Parser:
     options.add_run_arguments(parser, "-o", "--output-dir")
     parser.add_argument("--data", metavar="PATH", help="other data (default: what the run was trained on)")
     parser.add_argument("--label", metavar="COLUMN", help="label column in a table of other data (default: detect)")
+    options.add_transpose_flag(parser, "as the run's recipe says, else those of EMNIST, by the name")
     options.add_device_flags(parser)
     options.add_output_flags(parser)
     return parser
@@ -32,17 +35,36 @@ def make_parser() -> options.Parser:
 
 def read_data(flags: Namespace, network: StoredNetwork) -> Dataset:
     """Read the data of --data by the columns of the network, else the data that the run was trained on."""
-    model = network.checkpoint.model
+    checkpoint = network.checkpoint
+    model = checkpoint.model
     common: dict[str, Any] = {"regression": model.y_scaling is not None, "class_names": model.class_names}
     if flags.data is not None:
-        spec = make_input_spec(network, flags.label or "")
-        return load_dataset(flags.data, label=flags.label or "", spec=spec, **common)
+        given = flags.transpose or (BY_NAME if flags.data in SHIPPED else None)
+        spec = make_input_spec(network, flags.label or "", given)
+        dataset = load_dataset(flags.data, spec=spec, **common)
+        if model.transposed and not dataset.transposed and not flags.transpose and dataset.digest == checkpoint.data:
+            # The data of the run under another name, by which its pictures are no longer known to be EMNIST's.
+            return load_dataset(flags.data, spec=replace(spec, transpose=YES), **common)
+        return dataset
     if network.from_paper:
-        return load_dataset("mnist", label=flags.label or "", **common)
+        return load_dataset("mnist", label=flags.label or "", transpose=flags.transpose or BY_NAME, **common)
     recipe = network.read_recipe()
     if recipe is None:
         raise CheckpointError(f"there is no {network.path.parent / RECIPE} that names the data; use --data PATH")
-    return load_dataset(recipe.data, label=flags.label or recipe.label, feature_type=recipe.feature_type, **common)
+    given_options = {key: value for key in ("label", "transpose") if (value := getattr(flags, key))}
+    own = own_data_options(recipe, model) | common | given_options
+    try:
+        return load_dataset(recipe.data, **own)
+    except DataError:
+        # A class that was added is unknown to the network; that the data have changed says more.
+        check_unchanged(load_dataset(recipe.data, **own | {"class_names": ()}), network)
+        raise
+
+
+def check_unchanged(dataset: Dataset, network: StoredNetwork) -> None:
+    """Raise DataError if the data of a run are not those that it was trained on."""
+    remedy = "give rows that it has not learned from with --data"
+    check_data(dataset, network.checkpoint, network.read_environment(), network.path, remedy)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -57,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
     dataset = read_data(flags, network)
     model.check(dataset)
     if flags.data is None:
-        check_data(dataset, checkpoint, {}, "give rows that it has not learned from with --data")
+        check_unchanged(dataset, network)
     elif dataset.held_out and checkpoint.data not in ("", dataset.digest):
         dataset = dataset.all_as_test()
     for notice in dataset.all_notices:

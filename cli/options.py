@@ -11,6 +11,7 @@ from lagvis import __version__
 from lagvis.backends.backend import Backend
 from lagvis.backends.registry import BACKENDS, select
 from lagvis.cli.errors import print_stderr
+from lagvis.data.images.transposed import NO, YES
 from lagvis.training import recipe as recipes
 from lagvis.training.recipe import KEYS, Recipe, did_you_mean
 
@@ -195,6 +196,16 @@ def is_explicit(flags: argparse.Namespace, key: str) -> bool:
     """Return whether the user set a key, by an option or in a recipe file of their own."""
     name = flags.recipe or "default"
     return key in flags or (name not in recipes.shipped() and key in recipes.read(name))
+
+
+def add_transpose_flag(parser: Parser, default: str) -> None:
+    """Add --transpose; None without it."""
+    parser.add_argument(
+        "--transpose",
+        choices=(YES, NO),
+        help="pictures in arrays and tables are stored with rows and columns exchanged, as EMNIST's are "
+        f"(default: {default})",
+    )
 
 
 def add_output_flags(parser: Parser) -> None:

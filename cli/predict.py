@@ -44,6 +44,7 @@ def make_parser() -> options.Parser:
         "--centre", action="store_true", help="prepare pictures as MNIST's digits (default: if trained on such)"
     )
     parser.add_argument("--label", metavar="COLUMN", help="label column in tables that have one (default: detect)")
+    options.add_transpose_flag(parser, "as the run's recipe says, else those of EMNIST, by the name")
     options.add_output_flags(parser)
     parser.add_argument(
         "--show",
@@ -118,7 +119,7 @@ def main(argv: list[str] | None = None) -> int:
         raise DataError(f"the network takes rows of {shape} numbers, not pictures; leave --show out")
     mnist_style = flags.centre or (not flags.raw and model.mnist_style)
     image_mode = MNIST_STYLE if mnist_style else RAW if flags.raw else RESIZE
-    inputs = read_inputs(flags.files, make_input_spec(network, flags.label or "", image_mode))
+    inputs = read_inputs(flags.files, make_input_spec(network, flags.label or "", flags.transpose, image_mode))
     for notice in inputs.notices:
         print_stderr(notice)
     predictions = predict_inputs(network.checkpoint, inputs)

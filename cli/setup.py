@@ -9,14 +9,16 @@ from lagvis.backends.backend import Backend
 from lagvis.backends.registry import BACKENDS
 from lagvis.cli import options
 from lagvis.cli.errors import print_stderr
+from lagvis.cli.inputs import own_data_options
 from lagvis.data.checks import check_dataset
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import absolute_name, load_dataset
 from lagvis.errors import RecipeError
 from lagvis.run_warning import RunWarning
 from lagvis.storage.environment import describe_environment, describe_init_from
+from lagvis.storage.init_from import check_held_out_rows, init_from
 from lagvis.storage.lookup import StoredNetwork, find_run, load_network
-from lagvis.storage.resume import changed_settings, check_data, init_from, resume_message, resume_record, resume_state
+from lagvis.storage.resume import changed_settings, check_data, resume_message, resume_record, resume_state
 from lagvis.storage.run_folder import CheckpointInterval, RunFolder
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.memory import MemoryEstimate, estimate_memory
@@ -127,8 +129,13 @@ def resolve_recipe(flags: argparse.Namespace, resumed: RunFolder | None, network
     if network:
         if given := [f"--{key}" for key in ("hidden", "activation") if key in flags]:
             raise RecipeError(f"--init-from sets the layers itself; leave out {' and '.join(given)}")
+        if "pixel_scaling" in flags:
+            raise RecipeError("--init-from keeps the scaling of its network; leave out --pixel-scaling")
         initial = network.checkpoint.model
-        recipe = replace(recipe, hidden=initial.widths[1:-1], activation=initial.activation)
+        pixel_scaling = "centred" if initial.pixel_mean else "unit"
+        recipe = replace(
+            recipe, hidden=initial.widths[1:-1], activation=initial.activation, pixel_scaling=pixel_scaling
+        )
     if target is not None and recipe.regression:
         raise RecipeError("--target-accuracy is for classification, and --loss mse is regression; leave one out")
     if resumed:
@@ -141,9 +148,11 @@ def prepare_run(
 ) -> RunSetup:
     """Open backend and data, make the plan and find the start of a run; each raises the error of its kind."""
     backend = options.select_backend(flags, recipe.dtype)
-    dataset = load_dataset(
-        recipe.data, regression=recipe.regression, label=recipe.label, feature_type=recipe.feature_type
-    )
+    stored = resumed.checkpoint.model if resumed and resumed.checkpoint else None
+    dataset = load_dataset(recipe.data, **own_data_options(recipe, stored))
+    previous = resumed.previous_environment if resumed else {}
+    if resumed:
+        check_data(dataset, resumed.checkpoint, previous, resumed.path)
     strict = resumed is not None or options.is_explicit(flags, "validation")
     plan = make_plan(recipe, dataset, strict_validation=strict, threads=flags.threads)
     recipe = replace(recipe, validation=len(plan.validation_rows))
@@ -151,23 +160,33 @@ def prepare_run(
         recipe, dataset, plan, on_host=backend.device in ("cpu", "mps"), backend=backend.name
     ).check()
     environment = describe_environment(recipe, dataset, plan, backend, version=__version__, command=flags.command)
+    environment |= {"init_from": None, "resumed": []}
     model = Model.of(recipe, dataset, plan.training_rows)
-    start = init_from(network.checkpoint, model, recipe) if network else None
+    warnings = check_dataset(dataset)
+    start = None
+    if network:
+        start = init_from(network.checkpoint, model, recipe, dataset)
+        held_out_warnings = check_held_out_rows(network, dataset, recipe, plan)
+        environment["init_from"] = describe_init_from(network.path, held_out_warnings)
+        warnings += held_out_warnings
     notices = (card_notice(environment), threads_notice(plan, backend, resumed), *plan.notices)
     if not flags.quiet:
         notices += (memory.notice(),)
-    environment |= {"init_from": describe_init_from(network.path) if network else None, "resumed": []}
     if resumed:
-        previous = resumed.previous_environment
-        check_data(dataset, resumed.checkpoint, previous)
         start = resume_state(resumed.checkpoint, model, plan, recipe) if resumed.checkpoint else None
         environment["init_from"] = previous.get("init_from")
+        warnings += initial_warnings(environment["init_from"])
         environment["resumed"] = resume_record(start, plan, resumed.recipe, recipe, previous, environment)
         notices += (resume_message(start, plan, resumed.recipe, recipe, previous, environment),)
     return RunSetup(
         recipe, backend, dataset, plan, start.model if start else model, start, memory, environment, notices,
-        tuple(check_dataset(dataset)),
+        tuple(warnings),
     )  # fmt: skip
+
+
+def initial_warnings(init_from: dict[str, Any] | None) -> list[RunWarning]:
+    """Return the warnings that an entry `init_from` of environment.json holds."""
+    return [RunWarning.from_json(warning) for warning in (init_from or {}).get("warnings", [])]
 
 
 def card_notice(environment: dict[str, Any]) -> str:
@@ -190,14 +209,14 @@ def threads_notice(plan: Plan, backend: Backend, resumed: RunFolder | None) -> s
 def load_run_data(recipe: Recipe, resumed: RunFolder) -> Dataset:
     """Load the data that a finished run was trained on; DataError if they are gone or have changed."""
     assert resumed.checkpoint is not None, "a finished run has a checkpoint"
-    dataset = load_dataset(
-        recipe.data, regression=recipe.regression, label=recipe.label, feature_type=recipe.feature_type
-    )
-    check_data(dataset, resumed.checkpoint, resumed.previous_environment)
+    dataset = load_dataset(recipe.data, **own_data_options(recipe, resumed.checkpoint.model))
+    check_data(dataset, resumed.checkpoint, resumed.previous_environment, resumed.path)
     resumed.checkpoint.model.check(dataset)
     return dataset
 
 
 def read_initial_network(flags: argparse.Namespace) -> StoredNetwork | None:
-    """Read the network of --init-from; None without it."""
-    return load_network(flags.init_from, flags.runs_dir) if flags.init_from is not None else None
+    """Read the network of --init-from; None without it, or with --resume, which refuses it."""
+    if flags.init_from is None or flags.resume is not None:
+        return None
+    return load_network(flags.init_from, flags.runs_dir)

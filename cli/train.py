@@ -23,6 +23,7 @@ from lagvis.report.run_report import run_report_files
 from lagvis.report.summary import plan_summary, stored_summary_text, summarise, summary_text
 from lagvis.report.terminal.progress import make_view
 from lagvis.report.text import finite_or_none, pluralize
+from lagvis.run_warning import RunWarning
 from lagvis.storage.filenames import REPORT
 from lagvis.storage.run_folder import CheckpointInterval, RunFolder
 from lagvis.storage.signals import StopSignal, stop_signals
@@ -44,7 +45,8 @@ def main(argv: list[str] | None = None) -> int:
         print_notices((*run.notices, *(warning.message for warning in run.warnings)), quiet=flags.quiet)
         if flags.dry_run:
             facts = run_facts(run) | run.memory.facts() | plan_summary(run.model, run.plan)
-            print_result(facts if flags.json else "\n".join(f"{k:16} {v}" for k, v in facts.items()))
+            text = "\n".join(f"{key:16} {value}" for key, value in facts.items())
+            print_result(facts | warning_facts(run.warnings) if flags.json else text)
             return 0
         with resumed or RunFolder.claim(flags.runs_dir, flags.name, run.model.widths, every) as folder:
             notice = folder.begin(run.recipe, run.environment, run.start)
@@ -59,7 +61,7 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
     with make_view(sys.stderr, quiet=flags.quiet, device=run.backend.device) as view:
         events = fit(
             run.recipe, run.dataset, run.plan, run.backend,
-            start=run.start, seconds=folder.previous_seconds, stop=stop.received,
+            start=run.start, model=run.model, seconds=folder.previous_seconds, stop=stop.received,
         )  # fmt: skip
         for event in events:
             folder.record(event)
@@ -143,6 +145,11 @@ def write_run_report(
 def run_facts(run: RunSetup) -> dict[str, Any]:
     """Return backend, device, seed and dtype of a run, for its result."""
     return {key: run.environment[key] for key in ("backend", "device", "seed")} | {"dtype": run.recipe.dtype}
+
+
+def warning_facts(warnings: Iterable[RunWarning]) -> dict[str, Any]:
+    """Return the warnings of a run, for its JSON result."""
+    return {"warnings": [warning.as_json() for warning in warnings]}
 
 
 def print_notices(lines: Iterable[str], *, quiet: bool) -> None:

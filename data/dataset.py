@@ -40,6 +40,7 @@ class Dataset:
     feature_columns  their columns in the user's table, from 1; empty if there is no table
     label_names      of the columns that classes were read from; empty if they have no names
     held_out         the test part that was held out, for data that has none
+    transposed       whether the files store the pictures transposed, which stand upright here
     """
 
     name: str
@@ -57,6 +58,7 @@ class Dataset:
     feature_columns: tuple[int, ...] = ()
     label_names: tuple[str, ...] = ()
     held_out: HeldOut | None = None
+    transposed: bool = False
 
     @property
     def digest(self) -> str:
@@ -144,6 +146,7 @@ def as_classification(source: Source, class_names: tuple[str, ...] = ()) -> Data
         feature_columns=source.feature_columns,
         label_names=source.label_names,
         held_out=source.held_out,
+        transposed=source.transposed,
     )
 
 
@@ -210,6 +213,7 @@ def as_regression(source: Source) -> Dataset:
         feature_names=source.feature_names,
         feature_columns=source.feature_columns,
         held_out=source.held_out,
+        transposed=source.transposed,
     )
 
 

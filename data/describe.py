@@ -14,13 +14,16 @@ MAX_LABEL_FAULTS = 0.25  # share of labels that are not classes: beyond it they 
 MAX_LISTED_FEATURES = 20
 
 
-def load_classes_or_numbers(name: str, *, regression: bool, label: str, feature_type: str) -> Dataset:
-    """Load a data set; labels that are numbers to predict rather than classes are loaded as such, with a notice."""
+def load_classes_or_numbers(name: str, *, regression: bool, **options: Any) -> Dataset:
+    """Load a data set; labels that are numbers to predict rather than classes are loaded as such, with a notice.
+
+    `options` are those of `load_dataset`.
+    """
     try:
-        return load_dataset(name, regression=regression, label=label, feature_type=feature_type)
+        return load_dataset(name, regression=regression, **options)
     except DataError as error:
         try:
-            dataset = load_dataset(name, regression=True, label=label, feature_type=feature_type)
+            dataset = load_dataset(name, regression=True, **options)
         except DataError:
             raise error from None
         if not are_measurements(np.concatenate([dataset.y_train, dataset.y_test])):

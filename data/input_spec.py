@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from lagvis.data.images.transposed import BY_NAME
+
 MNIST_STYLE, RESIZE, RAW = "mnist style", "resize", "raw"  # how image files are prepared
 
 
@@ -19,6 +21,7 @@ class InputSpec:
     label_names    names of the label columns in training; empty where they had none
     label_option   label column that the user names (--label); empty: find it
     recipe_label   label column of the recipe, for tables whose columns have no names
+    transpose      how pictures lie in files other than picture files, one of TRANSPOSE (data/images/transposed.py)
     """
 
     shape: tuple[int, ...]
@@ -30,6 +33,7 @@ class InputSpec:
     label_names: tuple[str, ...] = ()
     label_option: str = ""
     recipe_label: str = ""
+    transpose: str = BY_NAME
 
     @property
     def n_features(self) -> int:

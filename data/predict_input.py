@@ -9,22 +9,21 @@ from pathlib import Path
 
 import numpy as np
 
-from lagvis.data.detect import reject_spreadsheet
-from lagvis.data.formats.idx import idx_axes, read_idx
+from lagvis.data.detect import IDX_FILE, NPZ, PICTURE, file_format
+from lagvis.data.formats.idx import read_idx
 from lagvis.data.formats.npz import read_npz_rows
 from lagvis.data.images.image_folder import is_image_file, is_other_picture, looks_like_image, sorted_entries
 from lagvis.data.images.image_io import MAX_IMAGE_BYTES, read_greyscale, read_image_bytes
 from lagvis.data.images.mnist_style import SIDE, PreparedImage, resize, to_mnist_style
+from lagvis.data.images.transposed import turn_upright
 from lagvis.data.input_spec import MNIST_STYLE, RAW, InputSpec
 from lagvis.data.labels import check_known_labels, encode_labels, encode_targets
-from lagvis.data.signatures import SIGNATURE_BYTES, identify_format, identify_picture
 from lagvis.data.source import Source
-from lagvis.data.tables.arrays import are_bytes, canonical_labels, network_rows
-from lagvis.data.tables.columns import columns_for_network, is_text_label, list_columns
-from lagvis.data.tables.dialect import detect_dialect, is_missing
-from lagvis.data.tables.feature_type import NUMBERS, PIXELS
-from lagvis.data.tables.parser import parse_table
-from lagvis.data.tables.text import open_maybe_gzip
+from lagvis.data.tables.arrays import are_bytes, canonical_labels
+from lagvis.data.tables.columns import is_text_label, list_columns
+from lagvis.data.tables.dialect import is_missing
+from lagvis.data.tables.feature_type import AUTO
+from lagvis.data.tables.reader import read_network_rows, upright_pictures
 from lagvis.errors import DataError
 
 STANDARD_INPUT, STANDARD_INPUT_NAME = "-", "standard input"
@@ -149,20 +148,14 @@ def read_file(path: Path, file: str, spec: InputSpec, display_name: str = "") ->
         raise DataError(f"{file or repr(file)} does not exist; {EXPECTED}")
     if not path.is_file():
         raise DataError(f"{name} is neither a file nor a folder; {EXPECTED}")
-    if is_image_file(path) or looks_like_image(path):
+    kind = file_format(path, name, EXPECTED)
+    if kind == PICTURE:
         return read_picture(path, file, spec, name)
-    if idx_axes(path):
-        return InputBatch(file, array_rows(read_idx(path, name)[0], name, spec))
-    with open_maybe_gzip(path, name) as stream:
-        start = stream.read(SIGNATURE_BYTES)
-    if start.startswith(b"PK"):
-        reject_spreadsheet(path, name)
-    if start.startswith(b"PK") or path.suffix.lower() == ".npz":
+    if kind == IDX_FILE:
+        upright = turn_upright(read_idx(path, name)[0], Path(name).name, spec.transpose, path)
+        return InputBatch(file, array_rows(upright.x, name, spec), notices=upright.notices)
+    if kind == NPZ:
         return read_npz_batch(path, file, spec, name)
-    if other_picture := identify_picture(start):
-        raise DataError(f"{name} is {other_picture}")
-    if other_format := identify_format(start):
-        raise DataError(f"{name} is {other_format}; {EXPECTED}")
     return read_table_batch(path, file, spec, name)
 
 
@@ -219,7 +212,7 @@ def array_rows(x: np.ndarray, name: str, spec: InputSpec) -> np.ndarray:
 
 def read_npz_batch(path: Path, file: str, spec: InputSpec, name: str) -> InputBatch:
     """Read the rows of an NPZ, and their labels where it has them."""
-    x, y, notices = read_npz_rows(path, name)
+    x, y, notices = read_npz_rows(path, name, spec.transpose)
     rows = array_rows(x, name, spec)
     if y is None:
         return InputBatch(file, rows, notices=notices)
@@ -229,20 +222,12 @@ def read_npz_batch(path: Path, file: str, spec: InputSpec, name: str) -> InputBa
 
 def read_table_batch(path: Path, file: str, spec: InputSpec, name: str) -> InputBatch:
     """Read the rows of a table that holds the features alone, or the label too."""
-    allow_single_column = spec.n_features == 1 and not spec.label_option
-    dialect = detect_dialect(path, spec.label, allow_single_column=allow_single_column, display_name=name)
-    columns = columns_for_network(dialect, spec)
-    table = parse_table(
-        dialect,
-        columns.features,
-        columns.labels,
-        regression=spec.is_regression,
-        feature_type=PIXELS if spec.is_bytes else NUMBERS,
-        allow_unlabelled=True,
-    )
-    x = network_rows(table, spec)
+    table, columns = read_network_rows(path, spec, label_required=False, display_name=name)
+    dialect = table.dialect
+    (upright,) = upright_pictures([table], AUTO, spec.transpose, spec)
+    x = upright.x.reshape(len(upright.x), -1)
     label_columns = ", ".join(map(dialect.describe_column, columns.labels))
-    notices: list[str] = []
+    notices = list(upright.notices)
     if columns.unused:
         notices.append(f"{table.name}: not used: {list_columns([dialect.names[c] for c in columns.unused])}.")
     if columns.labels and not columns.by_name:

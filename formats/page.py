@@ -30,25 +30,41 @@ def page_html(model: Model, params: Any, name: str) -> str:
     for any other kind of network, and for an activation that the page cannot compute.
     """
     check_drawable(model)
+    layers = model.for_pixels_from_0_to_1(params)  # page.js divides by 255 and does not centre
     network = {
         "shape": model.shape,
         "activation": model.activation,
         "classes": model.class_names,
         "mnist_style": model.mnist_style,
-        "light_background": model.background > MAX_DARK,
-        "layers": [{key: encode_array(layer[key]) for key in ("W", "b")} for layer in params],
+        "background": model.background,
+        "ink": ink_shade(model),
+        "layers": [{key: encode_array(layer[key]) for key in ("W", "b")} for layer in layers],
     }
+    rows, columns = model.shape
+    limits = "It always answers with one of its classes, whatever is drawn."
+    if not model.mnist_style:
+        limits += (
+            f" It learned from images of {rows}x{columns} pixels: the drawing is scaled to them where it stands. "
+            "Its answers mean little unless those images are lines on an even background."
+        )
     style, script = (read_part(part) for part in ("page.css", "page.js"))
     parts = {
         "POLICY": f"default-src 'none'; img-src data:; style-src {digest_source(style)}; "
         f"script-src {digest_source(script)}; base-uri 'none'; form-action 'none'",
         "TITLE": "Draw a digit" if model.mnist_style else "Draw",
         "NAME": html.escape(name),
+        "LIMITS": limits,
         "STYLE": style,
         "NETWORK": script_json(network),
         "SCRIPT": script,
     }
     return re.sub(r"\{\{([A-Z]+)\}\}", lambda found: parts[found[1]], read_part("page.html"))
+
+
+def ink_shade(model: Model) -> int:
+    """Return the shade of a line, 0..255: the one in the training images that is farthest from their background."""
+    darkest, lightest = (0, 255) if model.ranges is None else (model.ranges.low.min(), model.ranges.high.max())
+    return int(darkest if model.background > MAX_DARK else lightest)
 
 
 def check_drawable(model: Model) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from lagvis.backends.precision import overrides_in_force
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import locate
 from lagvis.training import system_files
+from lagvis.run_warning import RunWarning
 from lagvis.training.plan import Plan
 from lagvis.training.recipe import Recipe
 from lagvis.training.system_files import read_lines
@@ -44,6 +46,7 @@ def describe_environment(
         "seed": recipe.seed,
         "data": str(locate(recipe.data)),
         "sha256": dataset.sha256,
+        "rows": {"training": len(dataset.x_train), "test": len(dataset.x_test)},
     }
 
 
@@ -51,20 +54,21 @@ def cpu_model() -> str:
     """Return the model of the processor as the system names it, on Linux from /proc/cpuinfo."""
     facts = dict(line.partition(":")[::2] for line in reversed(read_lines(system_files.PROCESS / "cpuinfo")))
     facts = {key.strip(): value.strip() for key, value in facts.items()}
-    names = [facts[key] for key in ("model name", "CPU implementer", "CPU part") if facts.get(key)]
-    if "model name" in facts:
-        return names[0]
-    return " ".join([platform.processor() or platform.machine(), *names])
+    if facts.get("model name"):
+        return facts["model name"]
+    numbers = [facts[key] for key in ("CPU implementer", "CPU part") if facts.get(key)]  # ARM has no names there
+    return " ".join([platform.processor() or platform.machine(), *numbers])
 
 
-def describe_init_from(path: Path) -> dict[str, Any]:
+def describe_init_from(path: Path, warnings: Sequence[RunWarning] = ()) -> dict[str, Any]:
     """Return a network that a run begins with, for environment.json: its absolute path and the sha256 of its files.
 
-    `path` is a .safetensors file, or a folder of the paper's program.
+    `path` is a .safetensors file, or a folder of the paper's program. `warnings` say what the network may know of the
+    rows held out; a resumed run repeats them.
     """
     files = sorted([*path.glob("weightlayer*.npy"), *path.glob("biaslayer*.npy")]) if path.is_dir() else [path]
     digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-    return {"path": str(path), "sha256": digests}
+    return {"path": str(path), "sha256": digests, "warnings": [warning.as_json() for warning in warnings]}
 
 
 def is_valid_init_from(value: Any) -> bool:
@@ -72,7 +76,19 @@ def is_valid_init_from(value: Any) -> bool:
     if not isinstance(value, dict) or not isinstance(value.get("path"), str):
         return False
     digests = value.get("sha256")
-    return isinstance(digests, dict) and all(isinstance(digest, str) for digest in digests.values())
+    warnings = value.get("warnings", [])  # earlier versions wrote none
+    return (
+        isinstance(digests, dict)
+        and all(isinstance(digest, str) for digest in digests.values())
+        and isinstance(warnings, list)
+        and all(is_valid_warning(warning) for warning in warnings)
+    )
+
+
+def is_valid_warning(value: Any) -> bool:
+    """Return whether an entry of a file has the form that `RunWarning.as_json` gives it."""
+    types = {"check": str, "message": str, "figures": dict}
+    return isinstance(value, dict) and all(isinstance(value.get(key), kind) for key, kind in types.items())
 
 
 def is_valid_resumed(value: Any) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tomli_w
 
+from lagvis.data.images.transposed import TRANSPOSE
 from lagvis.data.tables.feature_type import FEATURE_TYPES
 from lagvis.errors import RecipeError
 from lagvis.network.activations import ACTIVATIONS
@@ -37,6 +38,8 @@ class Recipe:
     data: str = "mnist"
     label: str = ""
     feature_type: str = "auto"
+    transpose: str = "auto"
+    pixel_scaling: str = "centred"
     hidden: tuple[int, ...] = (64, 64, 64)
     activation: str = "relu"
     loss: str = "cross-entropy"
@@ -76,6 +79,16 @@ class Recipe:
     def regression(self) -> bool:
         """Whether the network predicts numbers instead of classes."""
         return self.loss == "mse"
+
+    @property
+    def data_options(self) -> dict[str, Any]:
+        """How the data is read: the options of `load_dataset`."""
+        return {
+            "regression": self.regression,
+            "label": self.label,
+            "feature_type": self.feature_type,
+            "transpose": self.transpose,
+        }
 
 
 def check_text(key: str, value: Any) -> str:
@@ -163,6 +176,14 @@ KEYS = {
     "label": Key(check_optional_text, "column of a table that is the label, by name or number", metavar="COLUMN"),
     "feature_type": Key(
         check_choice(*FEATURE_TYPES), "feature columns of a table: pixels of a square picture, numbers, or auto: detect"
+    ),
+    "transpose": Key(
+        check_choice(*TRANSPOSE),
+        "pictures of arrays and tables are stored with rows and columns exchanged: yes, no, or auto: those of EMNIST, "
+        "by the name",
+    ),
+    "pixel_scaling": Key(
+        check_choice("centred", "unit"), "scaling of bytes: centred: x / 255 minus the training mean; unit: x / 255"
     ),
     "hidden": Key(check_widths, "widths of the hidden layers, or none", parse_widths, "N,N,.."),
     "activation": Key(check_choice(*ACTIVATIONS), f"activation of the hidden layers: {', '.join(ACTIVATIONS)}"),

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lagvis.data.files import is_junk
+from lagvis.data.files import is_junk, split_words
 from lagvis.data.formats.idx import idx_axes, read_idx
+from lagvis.data.images.transposed import BY_NAME, turn_upright
 from lagvis.data.source import Source
 from lagvis.errors import DataError
 
@@ -71,12 +72,6 @@ class IdxFile:
         return bool(self.part and self.kind) and (mentions_idx or self.path.suffix.lower() in {"", ".gz", ".gzip"})
 
 
-def split_words(name: str) -> list[str]:
-    """Split a name into lower-case words: trainImages-idx3 gives train, images, idx3."""
-    spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", re.sub(r"\(\d+\)", "", name))
-    return re.findall(r"[^\W_]+", spaced.lower())
-
-
 def match_keyword(words: list[str], keywords: dict[str, str]) -> str:
     """Return the value of the keyword that a word begins with; empty if no keyword or several values match."""
     found = {value for word in words for start, value in keywords.items() if word.startswith(start)}
@@ -118,10 +113,10 @@ def walk_files(folder: Path) -> Iterator[Path]:
             yield from (inner for inner in sorted(path.iterdir()) if not is_junk(inner.name) and inner.is_file())
 
 
-def read_idx_folder(folder: Path) -> Source:
+def read_idx_folder(folder: Path, transpose: str = BY_NAME) -> Source:
     """Return the four files of a folder as arrays, or the two training files, of which a test part is held out.
 
-    DataError names what is missing, repeated or does not fit.
+    `transpose` is one of TRANSPOSE, see `turn_upright`. DataError names what is missing, repeated or does not fit.
     """
     files = [inspect_file(path, folder) for path in islice(walk_files(folder), MAX_FILES)]
     chosen = assign_roles(folder, files)
@@ -130,10 +125,13 @@ def read_idx_folder(folder: Path) -> Source:
         arrays[role], sha256[re.sub(r"\.gz$", "", file.relative)] = read_idx(file.path)
         check_axes(role, file.path, arrays[role].shape)
     check_counts(chosen, arrays)
-    notices = [
-        *transpose_emnist(chosen, arrays),
-        *(f"{file.relative} is not used." for file in files if file.part == "valid" and file.axes),
-    ]
+    notices: list[str] = []
+    transposed = False
+    pictures = {role: chosen[role].path for role in ("x_train", "x_test") if role in chosen}
+    for role, path in pictures.items():
+        arrays[role], transposed, turned = turn_upright(arrays[role], path.name, transpose, *pictures.values())
+        notices += turned
+    notices += [f"{file.relative} is not used." for file in files if file.part == "valid" and file.axes]
     if "x_test" in chosen:
         return Source(
             folder.name,
@@ -143,6 +141,7 @@ def read_idx_folder(folder: Path) -> Source:
             y_test=arrays["y_test"],
             sha256=sha256,
             notices=tuple(notices),
+            transposed=transposed,
             row_location=locate_in_files(folder, chosen),
         )
     training = f"{chosen['x_train'].relative}, {chosen['y_train'].relative}"
@@ -155,6 +154,7 @@ def read_idx_folder(folder: Path) -> Source:
         by_class=True,
         row_location=lambda row: f"{folder}: row {row + 1} ({training})",
         notices=tuple(notices),
+        transposed=transposed,
     )
 
 
@@ -178,19 +178,6 @@ def check_counts(chosen: dict[str, IdxFile], arrays: dict[str, np.ndarray]) -> N
                 f"{chosen[x].path} holds {len(arrays[x]):,} images, {chosen[y].path} {len(arrays[y]):,} labels: the "
                 f"{words} part needs equally many; do the two files belong together?"
             )
-
-
-def transpose_emnist(chosen: dict[str, IdxFile], arrays: dict[str, np.ndarray]) -> list[str]:
-    """Turn the images of EMNIST upright, in place in `arrays`, and return a notice for each file.
-
-    EMNIST's own reader exchanges rows and columns when it shows an image.
-    """
-    notices = []
-    for role in ("x_train", "x_test"):
-        if role in arrays and chosen[role].path.name.lower().startswith("emnist") and arrays[role].ndim == 3:
-            arrays[role] = np.ascontiguousarray(arrays[role].swapaxes(1, 2))
-            notices.append(f"{chosen[role].path.name}: EMNIST stores its pictures transposed; they are turned upright.")
-    return notices
 
 
 def check_axes(role: str, path: Path, shape: tuple[int, ...]) -> None:

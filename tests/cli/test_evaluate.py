@@ -70,7 +70,7 @@ def test_evaluate_changed_data_of_run_is_exit_3(run, tmp_path, capsys):
     assert run_cli(evaluate.main, ["r", "--device", "cpu"]) == 3
     err = capsys.readouterr().err
     assert "the data of this run have changed since it began" in err
-    assert "or give rows that it has not learned from with --data" in err
+    assert "give rows that it has not learned from with --data, or train on from its weights" in err
     assert evaluate.main(["r", "--device", "cpu", "--data", "data.npz", "--json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["rows"] == len(x) + 1

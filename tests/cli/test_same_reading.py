@@ -1,0 +1,119 @@
+"""The same file is read alike by train.py, evaluate.py, predict.py and `python -m data`."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lagvis.cli import data, evaluate, predict, train
+from lagvis.cli.errors import run_cli
+from tests.factories import idx_bytes
+
+QUICK = ("--device", "cpu", "--quiet", "--no-plots", "--no-compile", "--validation", "0", "-b", "20", "--hidden", "16")
+
+
+def run_json(capsys, command, *words, code=0):
+    """Run a command in this process; return its JSON result and its stderr."""
+    capsys.readouterr()
+    assert run_cli(command.main, [*map(str, words), "--json"]) == code
+    out, err = capsys.readouterr()
+    return json.loads(out), err
+
+
+def lying_pictures(rows, seed):
+    """Return pictures (N, 28, 28) of a bright bar across, stored transposed, and the number of the bar, 0..3."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 4, rows)
+    x = rng.integers(0, 60, (rows, 28, 28))
+    for i, label in enumerate(y):
+        x[i, 7 * label : 7 * label + 7] = 250
+    return x.transpose(0, 2, 1).astype(np.uint8), y.astype(np.uint8)
+
+
+def write_idx(folder):
+    folder.mkdir()
+    for part, seed in (("train", 1), ("test", 2)):
+        x, y = lying_pictures(200, seed)
+        (folder / f"emnist-digits-{part}-images-idx3-ubyte").write_bytes(idx_bytes(x))
+        (folder / f"emnist-digits-{part}-labels-idx1-ubyte").write_bytes(idx_bytes(y))
+    return folder, folder / "emnist-digits-test-images-idx3-ubyte"
+
+
+def write_tables(folder):
+    folder.mkdir()
+    for part, seed in (("train", 1), ("test", 2)):
+        x, y = lying_pictures(200, seed)
+        np.savetxt(folder / f"emnist-{part}.csv", np.c_[y, x.reshape(len(x), -1)], fmt="%d", delimiter=",")
+    return folder, folder / "emnist-test.csv"
+
+
+def write_npz(folder):
+    folder.mkdir()
+    (x, y), (x_test, y_test) = lying_pictures(200, 1), lying_pictures(200, 2)
+    np.savez(folder / "emnist.npz", x_train=x, y_train=y, x_test=x_test, y_test=y_test)
+    return folder / "emnist.npz", folder / "emnist.npz"
+
+
+@pytest.mark.parametrize("write", [write_idx, write_tables, write_npz])
+def test_emnist_same_accuracy_from_every_command(working_folder, capsys, write):
+    path, test_file = write(working_folder / "d")
+    trained, _ = run_json(capsys, train, *QUICK, "--data", path, "-e", 10, "--name", "r")
+    evaluated, err = run_json(capsys, evaluate, "r", "--device", "cpu")
+    assert "turned upright" in err
+    predicted, err = run_json(capsys, predict, "r", test_file)
+    assert "turned upright" in err
+    answers = [row["answer"] for row in predicted["predictions"]]
+    accuracy = np.mean([answer == str(label) for answer, label in zip(answers, lying_pictures(200, 2)[1], strict=True)])
+    assert trained["test_accuracy"] == evaluated["test_accuracy"] == accuracy == 1.0
+    facts, _ = run_json(capsys, data, path)
+    assert any("turned upright" in notice for notice in facts["notices"])
+    # A picture file stands upright already.
+    for label in range(4):
+        x, y = lying_pictures(50, 3)
+        Image.fromarray(x[y == label][0].T).save("upright.png")
+        predicted, _ = run_json(capsys, predict, "r", "upright.png")
+        assert predicted["predictions"][0]["answer"] == str(label)
+
+
+def test_transpose_of_a_run_is_kept_for_files_of_other_names(working_folder, capsys):
+    x, y = lying_pictures(200, 1)
+    np.savez("a.npz", x_train=x, y_train=y, x_test=x[:50], y_test=y[:50])
+    np.savez("b.npz", x=x, y=y)
+    run_json(capsys, train, *QUICK, "--data", "a.npz", "-e", 10, "--transpose", "yes", "--name", "r")
+    assert 'transpose = "yes"' in (working_folder / "runs/r/recipe.toml").read_text()
+    for name in ("a.npz", "b.npz"):
+        evaluated, err = run_json(capsys, evaluate, "r", "--device", "cpu", "--data", name)
+        assert evaluated["test_accuracy"] == 1.0
+        assert f"{name}: the pictures are turned upright" in err
+    evaluated, _ = run_json(capsys, evaluate, "r", "--device", "cpu", "--data", "b.npz", "--transpose", "no")
+    assert evaluated["test_accuracy"] < 0.5
+
+
+def test_emnist_renamed_is_read_as_when_the_run_began(working_folder, capsys):
+    path, _ = write_npz(working_folder / "d")
+    words = [*QUICK, "--data", path, "-e", 10, "--name", "r"]
+    expected, _ = run_json(capsys, train, *words)
+    moved = path.rename("letters.npz")
+    evaluated, _ = run_json(capsys, evaluate, "r", "--device", "cpu", "--data", moved)
+    assert evaluated["test_accuracy"] == expected["test_accuracy"] == 1.0
+    resumed, _ = run_json(
+        capsys, train, "--device", "cpu", "--no-plots", "--quiet", "--resume", "r", "--data", moved, "-e", 11
+    )
+    assert resumed["test_accuracy"] == 1.0
+
+
+def test_train_only_row_of_a_class_is_learned_and_reported(working_folder, capsys):
+    rng = np.random.default_rng(4)
+    y = np.append(np.repeat(np.arange(4), 50), 9)
+    x = rng.integers(0, 60, (201, 6, 6)).astype(np.uint8)
+    x[np.arange(201), np.minimum(y, 5)] = 250
+    np.savez("lone.npz", x_train=x, y_train=y, x_test=x[:200:2], y_test=y[:200:2])
+    np.savez("one.npz", x=x[-1:])
+    for seed in range(3):
+        words = ["--data", "lone.npz", "-b", 20, "-e", 40, "--hidden", 16, "--seed", seed, "--name", f"r{seed}"]
+        result, _ = run_json(capsys, train, "--device", "cpu", "--no-plots", "--no-compile", *words)
+        checks = {warning["check"]: warning for warning in result["warnings"]}
+        assert checks["classes_without_test_rows"]["figures"] == {"classes": ["9"]}
+        predicted, _ = run_json(capsys, predict, f"r{seed}", "one.npz")
+        assert predicted["predictions"][0]["answer"] == "9"
