@@ -127,8 +127,13 @@ def resolve_recipe(flags: argparse.Namespace, resumed: RunFolder | None, network
     if network:
         if given := [f"--{key}" for key in ("hidden", "activation") if key in flags]:
             raise RecipeError(f"--init-from sets the layers itself; leave out {' and '.join(given)}")
+        if "pixel_scaling" in flags:
+            raise RecipeError("--init-from keeps the scaling of its network; leave out --pixel-scaling")
         initial = network.checkpoint.model
-        recipe = replace(recipe, hidden=initial.widths[1:-1], activation=initial.activation)
+        pixel_scaling = "centred" if initial.pixel_mean else "unit"
+        recipe = replace(
+            recipe, hidden=initial.widths[1:-1], activation=initial.activation, pixel_scaling=pixel_scaling
+        )
     if target is not None and recipe.regression:
         raise RecipeError("--target-accuracy is for classification, and --loss mse is regression; leave one out")
     if resumed:
