@@ -162,7 +162,7 @@ def prepare_run(
     environment = describe_environment(recipe, dataset, plan, backend, version=__version__, command=flags.command)
     environment |= {"init_from": None, "resumed": []}
     model = Model.of(recipe, dataset, plan.training_rows)
-    warnings = check_dataset(dataset)
+    warnings = check_dataset(dataset, plan.validation_rows)
     start = None
     if network:
         start = init_from(network.checkpoint, model, recipe, dataset)
