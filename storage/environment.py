@@ -12,8 +12,8 @@ from lagvis.backends.backend import Backend
 from lagvis.backends.precision import overrides_in_force
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import locate
-from lagvis.training import system_files
 from lagvis.run_warning import RunWarning
+from lagvis.training import system_files
 from lagvis.training.plan import Plan
 from lagvis.training.recipe import Recipe
 from lagvis.training.system_files import read_lines
