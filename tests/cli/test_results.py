@@ -27,8 +27,9 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(3)
     x = rng.normal(0, 1, (300, 4))
+    y = (x @ [1.0, 2.0, -1.0, -2.0] > 0).astype(int)
     parts = {"x_train": x[:240], "x_test": x[240:]}
-    np.savez("classes.npz", **parts, y_train=(x[:240, 0] > 0).astype(int), y_test=(x[240:, 0] > 0).astype(int))
+    np.savez("classes.npz", **parts, y_train=y[:240], y_test=y[240:])
     np.savez("line.npz", **parts, y_train=x[:240] @ [[1.0], [2], [3], [4]], y_test=x[240:] @ [[1.0], [2], [3], [4]])
     for name in ("classes", "line"):
         arrays = dict(np.load(f"{name}.npz"))
