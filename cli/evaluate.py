@@ -112,6 +112,7 @@ def main(argv: list[str] | None = None) -> int:
     rows = tree_map(backend.asarray, model.prepare(dataset.x_test, dataset.y_test, dtype))
     on_device = tree_map(backend.asarray, params)
     metrics = Evaluator(model, backend).evaluate(on_device, rows, np.arange(len(dataset.x_test)), confusion=True)
+    outcome = judge_evaluation(metrics, model, backend, params, dataset)
     result: dict[str, Any] = {
         "run": str(network.path),
         "data": dataset.name,
@@ -121,10 +122,8 @@ def main(argv: list[str] | None = None) -> int:
         "dtype": dtype,
         **metrics_summary("test", metrics),
         **run_details(metrics, model, model.baseline(dataset.y_test)),
-        "warnings": [warning.as_json() for warning in warnings],
+        "warnings": [warning.as_json() for warning in (*warnings, *outcome.warnings)],
     }
-    outcome = judge_evaluation(metrics, model, backend, params, dataset)
-    result["warnings"] = [warning.as_json() for warning in outcome.warnings]
     print_result(result if flags.json else evaluation_text(result))
     if outcome.error:
         print_stderr(f"error: {outcome.error}")
