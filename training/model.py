@@ -81,14 +81,25 @@ class Model:
         """Return the loss on targets y (N, n_out) of always predicting the training mean; None for classes."""
         return None if self.y_scaling is None else float(np.mean(self.y_scaling.apply(y) ** 2))
 
-    def prepare(self, x: np.ndarray, y: np.ndarray, dtype: str) -> dict[str, np.ndarray]:
-        """Return rows as the `data` of the step, on the host: bytes as they are, real numbers standardised."""
-        data = {"x": x if self.x_scaling is None else self.x_scaling.apply(x).astype(dtype)}
-        if self.pixel_mean:
-            data["pixel_mean"] = np.array(self.pixel_mean, dtype)
+    def baseline_errors(self, y: np.ndarray) -> tuple[float, ...]:
+        """Return the root mean square error of each target, in its unit, of always predicting the training mean."""
         if self.y_scaling is None:
-            return data | {"y": y, "classes": np.arange(len(self.class_names), dtype=y.dtype)}
-        return data | {"y": self.y_scaling.apply(y).astype(dtype)}
+            return ()
+        standardised = self.y_scaling.apply(y)
+        return tuple(map(float, np.sqrt(np.mean(standardised**2, axis=0)) * self.y_scaling.deviation))
+
+    def prepare(self, x: np.ndarray, y: np.ndarray, dtype: str) -> dict[str, np.ndarray]:
+        """Return rows as the `data` of the step, on the host: bytes as they are, real numbers standardised.
+
+        What `dtype` cannot hold becomes infinite; the loss of such a row is not finite.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            data = {"x": x if self.x_scaling is None else self.x_scaling.apply(x).astype(dtype)}
+            if self.pixel_mean:
+                data["pixel_mean"] = np.array(self.pixel_mean, dtype)
+            if self.y_scaling is None:
+                return data | {"y": y, "classes": np.arange(len(self.class_names), dtype=y.dtype)}
+            return data | {"y": self.y_scaling.apply(y).astype(dtype)}
 
     def for_pixels_from_0_to_1(self, params: Any) -> Any:
         """Return the parameters with the centring of pixels in the first bias, for programs that only divide by 255.
