@@ -1,5 +1,6 @@
 """Evaluate a trained network on the test part of its data, or on other data: python evaluate.py RUN [--data PATH]."""
 
+import sys
 from argparse import Namespace
 from dataclasses import replace
 from typing import Any
@@ -7,13 +8,15 @@ from typing import Any
 import numpy as np
 
 from lagvis.cli import options
-from lagvis.cli.errors import print_result, print_stderr
+from lagvis.cli.errors import print_result, print_stderr, terminal_width
 from lagvis.cli.inputs import make_input_spec, own_data_options
+from lagvis.cli.outcome import judge_evaluation
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import SHIPPED, load_dataset
 from lagvis.data.images.transposed import BY_NAME, YES
 from lagvis.data.range_check import check_feature_ranges, fit_to_training
-from lagvis.errors import CheckpointError
+from lagvis.data.shared_rows import check_shared_rows
+from lagvis.errors import CheckpointError, DataError
 from lagvis.report.summary import evaluation_text, metrics_summary, run_details
 from lagvis.run_warning import RunWarning
 from lagvis.storage.filenames import RECIPE
@@ -55,7 +58,39 @@ def read_data(flags: Namespace, network: StoredNetwork) -> Dataset:
     if recipe is None:
         raise CheckpointError(f"there is no {network.path.parent / RECIPE} that names the data; use --data PATH")
     given_options = {key: value for key in ("label", "transpose") if (value := getattr(flags, key))}
-    return load_dataset(recipe.data, **own_data_options(recipe, model) | common | given_options)
+    own = own_data_options(recipe, model) | common | given_options
+    try:
+        return load_dataset(recipe.data, **own)
+    except DataError:
+        # A class that was added is unknown to the network; that the data have changed says more.
+        check_unchanged(load_dataset(recipe.data, **own | {"class_names": ()}), network)
+        raise
+
+
+def check_unchanged(dataset: Dataset, network: StoredNetwork) -> None:
+    """Raise DataError if the data of a run are not those that it was trained on."""
+    remedy = "give rows that it has not learned from with --data"
+    check_data(dataset, network.checkpoint, network.read_environment(), network.path, remedy)
+
+
+def check_learned_rows(dataset: Dataset, network: StoredNetwork) -> list[RunWarning]:
+    """Return a warning about rows to evaluate that are also training rows of the network.
+
+    Other data than those of the run are compared with these, where they are still at their place and unchanged.
+    """
+    checkpoint = network.checkpoint
+    if checkpoint.data in ("", dataset.digest):
+        return check_shared_rows(dataset)
+    recipe = network.read_recipe()
+    if recipe is None:
+        return []
+    try:
+        trained_on = load_dataset(recipe.data, **own_data_options(recipe, checkpoint.model))
+    except DataError:
+        return []
+    return (
+        check_shared_rows(replace(dataset, x_train=trained_on.x_train)) if trained_on.digest == checkpoint.data else []
+    )
 
 
 def check_test_part(
@@ -88,16 +123,19 @@ def main(argv: list[str] | None = None) -> int:
     dataset = read_data(flags, network)
     model.check(dataset)
     if flags.data is None:
-        check_data(dataset, checkpoint, {}, "give rows that it has not learned from with --data")
+        check_unchanged(dataset, network)
     elif dataset.held_out and checkpoint.data not in ("", dataset.digest):
         dataset = dataset.all_as_test()
-    dataset, warnings = check_test_part(dataset, network, check_ranges=not flags.no_range_check)
+    warnings = check_learned_rows(dataset, network)
+    dataset, range_warnings = check_test_part(dataset, network, check_ranges=not flags.no_range_check)
+    warnings += range_warnings
     for line in (*dataset.all_notices, *(warning.message for warning in warnings)):
         print_stderr(line)
 
     rows = tree_map(backend.asarray, model.prepare(dataset.x_test, dataset.y_test, dtype))
     on_device = tree_map(backend.asarray, params)
     metrics = Evaluator(model, backend).evaluate(on_device, rows, np.arange(len(dataset.x_test)), confusion=True)
+    outcome = judge_evaluation(metrics, model, backend, params, dataset)
     result: dict[str, Any] = {
         "run": str(network.path),
         "data": dataset.name,
@@ -107,7 +145,9 @@ def main(argv: list[str] | None = None) -> int:
         "dtype": dtype,
         **metrics_summary("test", metrics),
         **run_details(metrics, model, model.baseline(dataset.y_test)),
-        "warnings": [warning.as_json() for warning in warnings],
+        "warnings": [warning.as_json() for warning in (*warnings, *outcome.warnings)],
     }
-    print_result(result if flags.json else evaluation_text(result))
-    return 0
+    print_result(result if flags.json else evaluation_text(result, terminal_width(sys.stdout)))
+    if outcome.error:
+        print_stderr(f"error: {outcome.error}")
+    return outcome.exit_code

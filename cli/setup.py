@@ -17,14 +17,16 @@ from lagvis.data.range_check import check_feature_ranges
 from lagvis.errors import RecipeError
 from lagvis.run_warning import RunWarning
 from lagvis.storage.environment import describe_environment, describe_init_from
+from lagvis.storage.init_from import check_held_out_rows, init_from
 from lagvis.storage.lookup import StoredNetwork, find_run, load_network
-from lagvis.storage.resume import changed_settings, check_data, init_from, resume_message, resume_record, resume_state
+from lagvis.storage.resume import changed_settings, check_data, resume_message, resume_record, resume_state
 from lagvis.storage.run_folder import CheckpointInterval, RunFolder
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.memory import MemoryEstimate, estimate_memory
 from lagvis.training.model import Model
 from lagvis.training.plan import Plan, make_plan
 from lagvis.training.recipe import Recipe
+from lagvis.training.threads import thread_limit
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ def make_parser() -> options.Parser:
         "--threads",
         type=int,
         metavar="N",
-        help="CPU threads of NumPy and PyTorch (default: by the size of the matrix products)",
+        help="CPU threads of NumPy and PyTorch (default: by the size of the matrix products, within OMP_NUM_THREADS, "
+        "OPENBLAS_NUM_THREADS, MKL_NUM_THREADS and the share of CPUs of a container)",
     )
     options.add_recipe_flags(parser)
     parser.set_defaults(recipe=None)  # so that --resume sees whether one was named
@@ -127,8 +130,13 @@ def resolve_recipe(flags: argparse.Namespace, resumed: RunFolder | None, network
     if network:
         if given := [f"--{key}" for key in ("hidden", "activation") if key in flags]:
             raise RecipeError(f"--init-from sets the layers itself; leave out {' and '.join(given)}")
+        if "pixel_scaling" in flags:
+            raise RecipeError("--init-from keeps the scaling of its network; leave out --pixel-scaling")
         initial = network.checkpoint.model
-        recipe = replace(recipe, hidden=initial.widths[1:-1], activation=initial.activation)
+        pixel_scaling = "centred" if initial.pixel_mean else "unit"
+        recipe = replace(
+            recipe, hidden=initial.widths[1:-1], activation=initial.activation, pixel_scaling=pixel_scaling
+        )
     if target is not None and recipe.regression:
         raise RecipeError("--target-accuracy is for classification, and --loss mse is regression; leave one out")
     if resumed:
@@ -143,6 +151,9 @@ def prepare_run(
     backend = options.select_backend(flags, recipe.dtype)
     stored = resumed.checkpoint.model if resumed and resumed.checkpoint else None
     dataset = load_dataset(recipe.data, **own_data_options(recipe, stored))
+    previous = resumed.previous_environment if resumed else {}
+    if resumed:
+        check_data(dataset, resumed.checkpoint, previous, resumed.path)
     strict = resumed is not None or options.is_explicit(flags, "validation")
     plan = make_plan(recipe, dataset, strict_validation=strict, threads=flags.threads)
     recipe = replace(recipe, validation=len(plan.validation_rows))
@@ -150,31 +161,41 @@ def prepare_run(
         recipe, dataset, plan, on_host=backend.device in ("cpu", "mps"), backend=backend.name
     ).check()
     environment = describe_environment(recipe, dataset, plan, backend, version=__version__, command=flags.command)
+    environment |= {"init_from": None, "resumed": []}
     model = Model.of(recipe, dataset, plan.training_rows)
-    start = init_from(network.checkpoint, model, recipe) if network else None
-    notices = (card_notice(environment), *plan.notices)
+    warnings = check_dataset(dataset, plan.validation_rows) + check_value_ranges(dataset, model.ranges)
+    start = None
+    if network:
+        start = init_from(network.checkpoint, model, recipe, dataset)
+        held_out_warnings = check_held_out_rows(network, dataset, recipe, plan)
+        environment["init_from"] = describe_init_from(network.path, held_out_warnings)
+        warnings += held_out_warnings + check_initial_scale(dataset, network)
+    notices = (card_notice(environment), threads_notice(plan, backend, resumed), *plan.notices)
     if not flags.quiet:
         notices += (memory.notice(),)
-    environment |= {"init_from": describe_init_from(network.path) if network else None, "resumed": []}
     if resumed:
-        previous = resumed.previous_environment
-        check_data(dataset, resumed.checkpoint, previous)
         start = resume_state(resumed.checkpoint, model, plan, recipe) if resumed.checkpoint else None
         environment["init_from"] = previous.get("init_from")
+        warnings += initial_warnings(environment["init_from"])
         environment["resumed"] = resume_record(start, plan, resumed.recipe, recipe, previous, environment)
         notices += (resume_message(start, plan, resumed.recipe, recipe, previous, environment),)
     return RunSetup(
         recipe, backend, dataset, plan, start.model if start else model, start, memory, environment, notices,
-        (*check_dataset(dataset), *check_value_ranges(dataset, model.ranges), *check_initial_scale(dataset, network)),
+        tuple(warnings),
     )  # fmt: skip
 
 
-def check_initial_scale(dataset: Dataset, network: StoredNetwork | None) -> list[RunWarning]:
+def check_initial_scale(dataset: Dataset, network: StoredNetwork) -> list[RunWarning]:
     """Return warnings about training rows that differ from those that the network of --init-from has learned from."""
-    initial = network.checkpoint.model if network else None
-    if initial is None or initial.ranges is None:
+    ranges = network.checkpoint.model.ranges
+    if ranges is None:
         return []
-    return check_feature_ranges(dataset.x_train, initial.ranges, dataset.feature_names, dataset.name)
+    return check_feature_ranges(dataset.x_train, ranges, dataset.feature_names, dataset.name)
+
+
+def initial_warnings(init_from: dict[str, Any] | None) -> list[RunWarning]:
+    """Return the warnings that an entry `init_from` of environment.json holds."""
+    return [RunWarning.from_json(warning) for warning in (init_from or {}).get("warnings", [])]
 
 
 def card_notice(environment: dict[str, Any]) -> str:
@@ -184,15 +205,27 @@ def card_notice(environment: dict[str, Any]) -> str:
     return f"{environment['device']} is {environment['gpu']} ({environment['gpu uuid']})."
 
 
+def threads_notice(plan: Plan, backend: Backend, resumed: RunFolder | None) -> str:
+    """Return the line about more threads than this process should use, by --threads or as before a resume; or ""."""
+    limit = thread_limit()
+    if not backend.sets_threads or plan.threads <= limit.threads:
+        return ""
+    if resumed and plan.threads == resumed.previous_environment.get("threads"):
+        return f"The run goes on with its {plan.threads} threads, although {limit.reason}; --threads changes that."
+    return f"--threads {plan.threads} is used, although {limit.reason}."
+
+
 def load_run_data(recipe: Recipe, resumed: RunFolder) -> Dataset:
     """Load the data that a finished run was trained on; DataError if they are gone or have changed."""
     assert resumed.checkpoint is not None, "a finished run has a checkpoint"
     dataset = load_dataset(recipe.data, **own_data_options(recipe, resumed.checkpoint.model))
-    check_data(dataset, resumed.checkpoint, resumed.previous_environment)
+    check_data(dataset, resumed.checkpoint, resumed.previous_environment, resumed.path)
     resumed.checkpoint.model.check(dataset)
     return dataset
 
 
 def read_initial_network(flags: argparse.Namespace) -> StoredNetwork | None:
-    """Read the network of --init-from; None without it."""
-    return load_network(flags.init_from, flags.runs_dir) if flags.init_from is not None else None
+    """Read the network of --init-from; None without it, or with --resume, which refuses it."""
+    if flags.init_from is None or flags.resume is not None:
+        return None
+    return load_network(flags.init_from, flags.runs_dir)

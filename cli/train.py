@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from lagvis.cli.errors import print_result, print_stderr
+from lagvis.cli.outcome import judge_run
 from lagvis.cli.setup import (
     RunSetup,
     load_run_data,
@@ -23,6 +24,7 @@ from lagvis.report.run_report import run_report_files
 from lagvis.report.summary import plan_summary, stored_summary_text, summarise, summary_text
 from lagvis.report.terminal.progress import make_view
 from lagvis.report.text import finite_or_none, pluralize
+from lagvis.run_warning import RunWarning
 from lagvis.storage.filenames import REPORT
 from lagvis.storage.run_folder import CheckpointInterval, RunFolder
 from lagvis.storage.signals import StopSignal, stop_signals
@@ -44,7 +46,8 @@ def main(argv: list[str] | None = None) -> int:
         print_notices((*run.notices, *(warning.message for warning in run.warnings)), quiet=flags.quiet)
         if flags.dry_run:
             facts = run_facts(run) | run.memory.facts() | plan_summary(run.model, run.plan)
-            print_result(facts if flags.json else "\n".join(f"{k:16} {v}" for k, v in facts.items()))
+            text = "\n".join(f"{key:16} {value}" for key, value in facts.items())
+            print_result(facts | warning_facts(run.warnings) if flags.json else text)
             return 0
         with resumed or RunFolder.claim(flags.runs_dir, flags.name, run.model.widths, every) as folder:
             notice = folder.begin(run.recipe, run.environment, run.start)
@@ -59,7 +62,7 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
     with make_view(sys.stderr, quiet=flags.quiet, device=run.backend.device) as view:
         events = fit(
             run.recipe, run.dataset, run.plan, run.backend,
-            start=run.start, seconds=folder.previous_seconds, stop=stop.received,
+            start=run.start, model=run.model, seconds=folder.previous_seconds, stop=stop.received,
         )  # fmt: skip
         for event in events:
             folder.record(event)
@@ -68,25 +71,25 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
                 step = event.step
     assert isinstance(event, Finished), "fit ends with Finished"
     facts = {"run": str(folder.path)} | run_facts(run)
-    summary = summarise(event, run.model, facts, run.model.baseline(run.dataset.y_test), run.warnings)
-    summary |= {key: finite_or_none(value) for key, value in folder.latest_metrics().items() if summary[key] is None}
+    outcome = judge_run(run, event, step, str(folder.path), stop)
+    warnings = (*run.warnings, *outcome.warnings)
+    summary = summarise(event, run.model, facts, run.model.baseline(run.dataset.y_test), warnings)
+    if event.train is None:  # no epoch has ended since the run was resumed
+        summary |= {key: finite_or_none(value) for key, value in folder.latest_metrics().items()}
     folder.finish(summary)
     printed = print_result_of_run(summary if flags.json else summary_text(summary), folder)
     if event.reason == "interrupted":
         print_stderr(f"Stopped after step {event.step}. {folder.path} holds the state; --resume continues the run.")
         return stop.exit_code
+    if outcome.error:
+        print_stderr(f"error: {outcome.error}")
     if event.reason == "diverged":
-        rate = run.recipe.lr
-        print_stderr(
-            f"error: the loss is not a finite number after step {step}; the learning rate {rate} is too high. "
-            f"Try --lr {rate / 10:g}. last.safetensors holds step {event.step}, of epoch {event.epoch}."
-        )
-        return 6
+        return outcome.exit_code
     if not flags.no_plots:
         code = write_run_report(folder, run.dataset, event.checkpoint, summary, run.environment, stop)
         if code:
             return code
-    return check_target(flags.target_accuracy, summary["test_accuracy"]) or printed
+    return outcome.exit_code or check_target(flags.target_accuracy, summary["test_accuracy"]) or printed
 
 
 def show_finished_run(flags: Namespace, recipe: Recipe, folder: RunFolder, report: dict[str, Any], text: str) -> int:
@@ -143,6 +146,11 @@ def write_run_report(
 def run_facts(run: RunSetup) -> dict[str, Any]:
     """Return backend, device, seed and dtype of a run, for its result."""
     return {key: run.environment[key] for key in ("backend", "device", "seed")} | {"dtype": run.recipe.dtype}
+
+
+def warning_facts(warnings: Iterable[RunWarning]) -> dict[str, Any]:
+    """Return the warnings of a run, for its JSON result."""
+    return {"warnings": [warning.as_json() for warning in warnings]}
 
 
 def print_notices(lines: Iterable[str], *, quiet: bool) -> None:

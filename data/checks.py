@@ -4,6 +4,8 @@
 returns. A check looks at the rows and labels alone, returns its warnings, and removes nothing.
 """
 
+from collections.abc import Collection
+
 import numpy as np
 
 from lagvis.data.dataset import Dataset
@@ -16,20 +18,23 @@ from lagvis.data.shared_rows import check_shared_rows
 from lagvis.run_warning import RunWarning
 
 MIN_CLASS_ROWS = 10  # training rows of a class: fewer are too few to learn it from
+MIN_CLASS_TEST_ROWS = 5  # test rows of a class: with fewer a single row moves its recall by more than a fifth
 MAX_CLASS_RATIO = 3.0  # rows of the most frequent class over those of the rarest
 CONSTANT_BLOCK_ROWS = 1000
 
 
-def check_dataset(dataset: Dataset) -> list[RunWarning]:
-    """Return the warnings about a data set, in the order of the checks."""
-    checks = (
-        check_classes,
-        check_shared_rows,
-        check_identity_columns,
-        check_leaking_features,
-        check_constant_features,
-    )
-    return [warning for check in checks for warning in check(dataset)]
+def check_dataset(dataset: Dataset, validation_rows: np.ndarray | None = None) -> list[RunWarning]:
+    """Return the warnings about a data set, in the order of the checks.
+
+    `validation_rows` are the indices of the training rows that a run holds out for validation; None without a run.
+    """
+    return [
+        *check_classes(dataset),
+        *check_shared_rows(dataset, validation_rows),
+        *check_identity_columns(dataset),
+        *check_leaking_features(dataset),
+        *check_constant_features(dataset),
+    ]
 
 
 def check_value_ranges(dataset: Dataset, ranges: FeatureRanges | None) -> list[RunWarning]:
@@ -57,6 +62,7 @@ def check_classes(dataset: Dataset) -> list[RunWarning]:
     counts = class_counts(dataset)
     training = {name: rows["training"] for name, rows in counts.items()}
     rare = {name: rows for name, rows in training.items() if rows < MIN_CLASS_ROWS}
+    barely_tested = {name: rows["test"] for name, rows in counts.items() if 0 < rows["test"] < MIN_CLASS_TEST_ROWS}
     untested = [name for name, rows in counts.items() if not rows["test"]]
     largest, smallest = max(training, key=lambda name: training[name]), min(training, key=lambda name: training[name])
     warnings = []
@@ -64,8 +70,14 @@ def check_classes(dataset: Dataset) -> list[RunWarning]:
         message = f"Fewer than {MIN_CLASS_ROWS} training rows: {join_names(list(rare))}."
         warnings.append(RunWarning("few_rows", message, {"training_rows": rare}))
     if untested:
-        message = f"No test row: {join_names(untested)}."
+        message = f"No test row: {join_names(untested)}. The test result says nothing about {it_or_them(untested)}."
         warnings.append(RunWarning("classes_without_test_rows", message, {"classes": untested}))
+    if barely_tested:
+        message = (
+            f"Fewer than {MIN_CLASS_TEST_ROWS} test rows: {join_names(list(barely_tested))}. They are too few to judge "
+            f"{it_or_them(barely_tested)} by."
+        )
+        warnings.append(RunWarning("few_test_rows", message, {"test_rows": barely_tested}))
     if training[largest] >= MAX_CLASS_RATIO * training[smallest]:
         share = training[largest] / len(dataset.y_train)
         message = (
@@ -77,6 +89,11 @@ def check_classes(dataset: Dataset) -> list[RunWarning]:
         figures = {"largest": largest, "smallest": smallest, "share_of_largest": share}
         warnings.append(RunWarning("uneven_classes", message, figures))
     return warnings
+
+
+def it_or_them(names: Collection[str]) -> str:
+    """Return the pronoun for one class or several."""
+    return "it" if len(names) == 1 else "them"
 
 
 def check_constant_features(dataset: Dataset) -> list[RunWarning]:

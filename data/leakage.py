@@ -37,15 +37,16 @@ def check_leaking_features(dataset: Dataset) -> list[RunWarning]:
     classes = len(dataset.class_names)
     sample_rows = max(SAMPLE_NUMBERS // n_features, MIN_SAMPLE_ROWS, SAMPLE_ROWS_OF_A_CLASS * classes)
     sample_rows = min(sample_rows, MAX_ROWS, max(MIN_SAMPLE_ROWS, MAX_SAMPLE_NUMBERS // n_features))
-    small, large = draw_rows(rows, sample_rows, rng), draw_rows(rows, MAX_ROWS, rng)
+    small = draw_rows(rows, sample_rows, rng)
     x, y = dataset.x_train[small], dataset.y_train[small]
     if len(x) < MIN_ROWS or np.count_nonzero((x != x[0]).any(axis=0)) < 2:
         return []
     if not classes:
-        return check_targets(dataset, x, y, large)
-    candidates = np.flatnonzero(sorted_accuracy(x, y, classes) >= MIN_SORTED_ACCURACY)[:MAX_JUDGED]
+        return check_targets(dataset, x, y, rng)
+    candidates = np.flatnonzero(sorted_accuracy(x, y, classes) >= MIN_SORTED_ACCURACY)[:MAX_JUDGED].tolist()
+    large = draw_rows(rows, MAX_ROWS, rng) if candidates else small
     found = {}
-    for i in map(int, candidates):
+    for i in candidates:
         accuracy, balanced = judge_for_classes(dataset.x_train[large, i], dataset.y_train[large], classes)
         if balanced >= MIN_ACCURACY:
             found[i] = accuracy
@@ -77,14 +78,15 @@ def one_hot_warning(dataset: Dataset, columns: list[int]) -> list[RunWarning]:
     return [RunWarning("leaking_feature", message, {"features": features})]
 
 
-def check_targets(dataset: Dataset, x: np.ndarray, y: np.ndarray, large: np.ndarray) -> list[RunWarning]:
+def check_targets(dataset: Dataset, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> list[RunWarning]:
     """Return a warning for each target that a feature alone predicts; x and y are the small sample."""
     warnings = []
     for target, name in enumerate(dataset.target_names):
         if y[:, target].min() == y[:, target].max():
             continue
-        candidates = np.flatnonzero(sorted_r2(x, y[:, target]) >= MIN_SORTED_R2)[:MAX_JUDGED]
-        r2 = {int(i): judge_for_target(dataset.x_train[large, i], dataset.y_train[large, target]) for i in candidates}
+        candidates = np.flatnonzero(sorted_r2(x, y[:, target]) >= MIN_SORTED_R2)[:MAX_JUDGED].tolist()
+        rows = draw_rows(len(dataset.x_train), MAX_ROWS, rng) if candidates else np.empty(0, int)
+        r2 = {i: judge_for_target(dataset.x_train[rows, i], dataset.y_train[rows, target]) for i in candidates}
         found = {i: value for i, value in r2.items() if value >= MIN_R2}
         if found:
             names = [dataset.describe_feature(i) for i in found]

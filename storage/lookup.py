@@ -2,12 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lagvis.errors import CheckpointError
 from lagvis.formats.paper import FIRST, read_paper_network
 from lagvis.storage.checkpoint_file import read_checkpoint
 from lagvis.storage.filenames import LAST, METRICS, RECIPE
+from lagvis.storage.run_folder import read_environment
 from lagvis.training import recipe as recipes
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.recipe import Recipe
@@ -28,6 +29,10 @@ class StoredNetwork(NamedTuple):
         """Read the recipe of the run that the file belongs to; None if there is no run folder around it."""
         path = self.path.parent / RECIPE
         return recipes.load(str(path)) if not self.from_paper and os.path.isfile(path) else None
+
+    def read_environment(self) -> dict[str, Any]:
+        """Read environment.json of the run that the file belongs to; {} if there is none."""
+        return {} if self.from_paper else read_environment(self.path.parent)
 
 
 def load_network(run: str, runs_dir: str = "runs") -> StoredNetwork:

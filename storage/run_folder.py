@@ -159,7 +159,7 @@ class RunFolder:
 
     def _read_state(self) -> None:
         """Read environment and newest checkpoint; delete the partial files of a process that was killed."""
-        self.previous_environment = valid_entries(self._read_json(ENVIRONMENT))
+        self.previous_environment = read_environment(self.path)
         for partial in (*self.path.glob(f"*{WRITING}"), *self.path.glob(f"{PLOTS}/*{WRITING}")):
             with contextlib.suppress(OSError):
                 partial.unlink()
@@ -176,8 +176,8 @@ class RunFolder:
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe in recipe.toml."""
-        return recipes.load(str(self.path / RECIPE))
+        """The recipe in recipe.toml; that of a run from before `pixel_scaling` says nothing of it, and has "unit"."""
+        return recipes.merge({"pixel_scaling": "unit"} | recipes.read(str(self.path / RECIPE)), {})
 
     def finished(self, recipe: Recipe) -> dict[str, Any]:
         """Return the report if the run has finished all epochs of the recipe and its report agrees; else {}."""
@@ -281,12 +281,7 @@ class RunFolder:
             self.finish(report | {REPORT_FILES: names})
 
     def _read_json(self, name: str) -> dict[str, Any]:
-        """Read a JSON object; {} if there is none or it is damaged."""
-        try:
-            found = json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        return read_json(self.path / name)
 
     def _metrics(self) -> list[metrics_file.Row]:
         return self._read_metrics()[0]
@@ -330,6 +325,20 @@ def file_errors(path: Path, action: str = "written") -> Iterator[None]:
         yield
     except OSError as error:
         raise CheckpointError(f"{path} cannot be {action} ({os_error_reason(error)})") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; {} if there is none or it is damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """Read environment.json of a run folder, without entries that have a wrong type; {} if there is none."""
+    return valid_entries(read_json(folder / ENVIRONMENT))
 
 
 def valid_entries(environment: dict[str, Any]) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def test_data_command_table_gives_facts_and_warnings(capsys, table):
 
 def test_data_command_class_without_test_row_gives_warning(capsys, tmp_path):
     np.savez(tmp_path / "a.npz", x_train=np.eye(4), y_train=[0, 1, 0, 1], x_test=np.ones((1, 4)), y_test=[0])
-    assert "No test row: 1." in messages(facts(capsys, tmp_path / "a.npz"))
+    assert "No test row: 1. The test result says nothing about it." in messages(facts(capsys, tmp_path / "a.npz"))
 
 
 @pytest.mark.parametrize("command", [["-m", "data"], ["-m", "lagvis", "data"]])
@@ -109,7 +109,9 @@ def test_train_shared_rows_gives_the_notice_of_the_data_command_once(capsys, tmp
     arrays = {"x_train": np.eye(6), "y_train": [0, 1] * 3, "x_test": np.eye(6)[:2], "y_test": [0, 1]}
     np.savez(tmp_path / "a.npz", **arrays)
     words = ["--data", str(tmp_path / "a.npz"), "--device", "cpu", "--dry-run"]
-    sentence = next(line for line in messages(facts(capsys, tmp_path / "a.npz")) if "test rows" in line)
+    sentence = next(
+        line for line in messages(facts(capsys, tmp_path / "a.npz")) if "training rows" in line and "test rows" in line
+    )
     assert sentence.startswith("2 of 2 test rows (100.0%) are also training rows")
     assert train.main(words) == 0
     assert capsys.readouterr().err.splitlines().count(sentence) == 1

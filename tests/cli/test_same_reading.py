@@ -101,3 +101,19 @@ def test_emnist_renamed_is_read_as_when_the_run_began(working_folder, capsys):
         capsys, train, "--device", "cpu", "--no-plots", "--quiet", "--resume", "r", "--data", moved, "-e", 11
     )
     assert resumed["test_accuracy"] == 1.0
+
+
+def test_train_only_row_of_a_class_is_learned_and_reported(working_folder, capsys):
+    rng = np.random.default_rng(4)
+    y = np.append(np.repeat(np.arange(4), 50), 9)
+    x = rng.integers(0, 60, (201, 6, 6)).astype(np.uint8)
+    x[np.arange(201), np.minimum(y, 5)] = 250
+    np.savez("lone.npz", x_train=x, y_train=y, x_test=x[:200:2], y_test=y[:200:2])
+    np.savez("one.npz", x=x[-1:])
+    for seed in range(3):
+        words = ["--data", "lone.npz", "-b", 20, "-e", 40, "--hidden", 16, "--seed", seed, "--name", f"r{seed}"]
+        result, _ = run_json(capsys, train, "--device", "cpu", "--no-plots", "--no-compile", *words)
+        checks = {warning["check"]: warning for warning in result["warnings"]}
+        assert checks["classes_without_test_rows"]["figures"] == {"classes": ["9"]}
+        predicted, _ = run_json(capsys, predict, f"r{seed}", "one.npz")
+        assert predicted["predictions"][0]["answer"] == "9"

@@ -19,10 +19,12 @@ def test_check_dataset_shipped_data_give_no_warning():
 def test_check_classes_rare_and_uneven_classes_are_named():
     y = [0] * 60 + [1] * 30 + [2] * 4
     warnings = {w.check: w for w in check_classes(make_dataset(np.zeros((94, 2)), y, [0, 1]))}
-    assert list(warnings) == ["few_rows", "classes_without_test_rows", "uneven_classes"]
+    assert list(warnings) == ["few_rows", "classes_without_test_rows", "few_test_rows", "uneven_classes"]
     assert warnings["few_rows"].message == "Fewer than 10 training rows: c."
     assert warnings["few_rows"].figures == {"training_rows": {"c": 4}}
     assert warnings["classes_without_test_rows"].figures == {"classes": ["c"]}
+    assert warnings["few_test_rows"].figures == {"test_rows": {"a": 1, "b": 1}}
+    assert warnings["few_test_rows"].message == "Fewer than 5 test rows: a, b. They are too few to judge them by."
     assert warnings["uneven_classes"].figures == {"largest": "a", "smallest": "c", "share_of_largest": 60 / 94}
 
 
