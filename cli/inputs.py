@@ -28,6 +28,7 @@ def make_input_spec(
         label_names=model.label_names,
         label_option=label_option,
         recipe_label=recipe.label if recipe else "",
+        label_columns=model.label_columns,
         transpose=transpose or inherited_transpose(recipe),
     )
 

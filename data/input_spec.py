@@ -21,6 +21,7 @@ class InputSpec:
     label_names    names of the label columns in training; empty where they had none
     label_option   label column that the user names (--label); empty: find it
     recipe_label   label column of the recipe, for tables whose columns have no names
+    label_columns  columns of the labels in the table that it learned from, from 1; empty if there was none
     transpose      how pictures lie in files other than picture files, one of TRANSPOSE (data/images/transposed.py)
     """
 
@@ -33,6 +34,7 @@ class InputSpec:
     label_names: tuple[str, ...] = ()
     label_option: str = ""
     recipe_label: str = ""
+    label_columns: tuple[int, ...] = ()
     transpose: str = BY_NAME
 
     @property

@@ -145,6 +145,9 @@ def check_rows(model: Model) -> None:
         raise ValueError(
             f"{len(model.feature_names)} names for {model.widths[0]} columns, a background of {model.background}"
         )
+    last = model.widths[0] + len(model.label_columns)
+    if len({*model.label_columns}) < len(model.label_columns) or any(c > last for c in model.label_columns):
+        raise ValueError(f"the label columns {model.label_columns} beside {model.widths[0]} features")
     has_picture_range = model.ranges is not None and model.ranges.picture_range is not None
     if model.mnist_style and (model.shape != MNIST_SHAPE or not (model.x_scaling is None or has_picture_range)):
         raise ValueError(f"rows of shape {model.shape} as digits of 28x28 pixels")
