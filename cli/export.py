@@ -123,6 +123,11 @@ def notices(format_name: str, checkpoint: Checkpoint) -> list[str]:
         lines.append(
             f"The paper's files hold no class names: output 0 is {names[0]}, and so on, in the order of the run."
         )
+    if format_name == "paper" and checkpoint.model.pixel_mean:
+        lines.append(
+            f"The paper's program does not subtract the mean {checkpoint.model.pixel_mean:.6g} from pixels as this "
+            "network does: the first bias contains it, and differs from that of the run; the answers are the same."
+        )
     if format_name == "onnx" and (imprecise := imprecise_in_float32(checkpoint)):
         name, mean, deviation = imprecise[0]
         more = f", and {len(imprecise) - 1} more," if len(imprecise) > 1 else ""

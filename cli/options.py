@@ -18,7 +18,7 @@ from lagvis.training.recipe import KEYS, Recipe, did_you_mean
 EXIT_CODES = """exit codes:
   0 success                     4 device or backend     8 below --target-accuracy
   1 unexpected error, full      5 out of memory         129 stopped by SIGHUP
-    stdout; compare: a bound    6 training diverged     130 stopped by Ctrl-C
+    stdout; compare: a bound    6 no finite result      130 stopped by Ctrl-C
     was exceeded                7 checkpoint, run       143 stopped by SIGTERM
   2 usage                         folder or export file
   3 data"""

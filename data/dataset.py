@@ -78,10 +78,18 @@ class Dataset:
         return (*self.notices, self.held_out.notice) if self.held_out else self.notices
 
     def describe_feature(self, i: int) -> str:
-        """Return the number of a feature, from 1, and its name: "column 3 ('age')" of a table, else "feature 3"."""
-        number = f"column {self.feature_columns[i]}" if self.feature_columns else f"feature {i + 1}"
-        name = self.feature_names[i] if self.feature_names else number
-        return number if name == number else f"{number} ({shorten(name)!r})"
+        """Return the number of a feature, from 1, and its name or place.
+
+        "column 3 ('age')" of a table, "pixel 30 (row 2, column 2)" of an image, else "feature 3".
+        """
+        if self.feature_columns:
+            number = f"column {self.feature_columns[i]}"
+            name = self.feature_names[i] if self.feature_names else number
+            return number if name == number else f"{number} ({shorten(name)!r})"
+        if len(self.shape) == 2 and self.x_train.dtype == np.uint8:
+            row, column = divmod(i, self.shape[1])
+            return f"pixel {i + 1} (row {row + 1}, column {column + 1})"
+        return f"feature {i + 1}"
 
     @cached_property
     def mnist_style(self) -> bool:

@@ -52,6 +52,8 @@ def onnx_bytes(checkpoint: Checkpoint) -> bytes:
 
     if model.x_scaling is None:
         add_node("Mul", "scaled", ("pixel_scale", PIXEL_SCALE))
+        if model.pixel_mean:
+            add_node("Sub", "centred", ("pixel_mean", model.pixel_mean))
     else:
         add_node("Sub", "centred", ("x_scaling.mean", model.x_scaling.mean))
         add_node("Div", "scaled", ("x_scaling.deviation", model.x_scaling.deviation))

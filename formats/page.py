@@ -30,6 +30,7 @@ def page_html(model: Model, params: Any, name: str) -> str:
     for any other kind of network, and for an activation that the page cannot compute.
     """
     check_drawable(model)
+    layers = model.for_pixels_from_0_to_1(params)  # page.js divides by 255 and does not centre
     network = {
         "shape": model.shape,
         "activation": model.activation,
@@ -37,7 +38,7 @@ def page_html(model: Model, params: Any, name: str) -> str:
         "mnist_style": model.mnist_style,
         "background": model.background,
         "ink": ink_shade(model),
-        "layers": [{key: encode_array(layer[key]) for key in ("W", "b")} for layer in params],
+        "layers": [{key: encode_array(layer[key]) for key in ("W", "b")} for layer in layers],
     }
     rows, columns = model.shape
     limits = "It always answers with one of its classes, whatever is drawn."

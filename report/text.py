@@ -5,7 +5,7 @@ import string
 from collections.abc import Sequence
 from typing import Any
 
-from lagvis.data.messages import percent
+from lagvis.data.messages import decimals, percent
 from lagvis.training.evaluation import Metrics
 
 MAX_MATRIX_CLASSES = 20  # of a confusion matrix; of more classes a list is printed
@@ -31,7 +31,7 @@ def pluralize(number: int, noun: str) -> str:
 
 def metrics_text(metrics: Metrics) -> str:
     """Return the loss and, for classification, the accuracy: loss 0.1235, 97.86%."""
-    return f"loss {metrics.loss:.4f}" + ("" if metrics.accuracy is None else f", {percent(metrics.accuracy)}")
+    return f"loss {decimals(metrics.loss)}" + ("" if metrics.accuracy is None else f", {percent(metrics.accuracy)}")
 
 
 def align_columns(rows: Sequence[tuple[str, ...]], *, left: int = 1) -> str:

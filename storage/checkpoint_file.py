@@ -34,6 +34,7 @@ from lagvis.training.checkpoint_schema import (
     require_int,
     require_strings,
     require_unique_strings,
+    take_pixel_mean,
     take_ranges,
     take_scaling,
 )
@@ -90,6 +91,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         scalings = {name: take_scaling(arrays, name) for name in SCALINGS}
         ranges = take_ranges(arrays, meaning)
+        pixel_mean = take_pixel_mean(arrays)
         state = tree_from_names(arrays)
         if lost := {*arrays} - {name for name, _ in named_leaves(state)}:
             raise ValueError(f"{', '.join(sorted(lost))} within another array")
@@ -111,6 +113,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             label_columns=tuple(require_int(n, minimum=1) for n in meaning.get("label_columns", ())),
             transposed=meaning.get("transposed") is True,
             ranges=ranges,
+            pixel_mean=pixel_mean,
             **scalings,
         )
         check_meaning(model, state)

@@ -11,7 +11,7 @@ from lagvis.errors import CheckpointError, DataError
 from lagvis.network.initializers import zero_optimizer_state
 from lagvis.run_warning import RunWarning
 from lagvis.storage.lookup import StoredNetwork
-from lagvis.storage.resume import different_classes
+from lagvis.storage.resume import SCALING_FIELDS, different_classes
 from lagvis.training.checkpoint import Checkpoint, all_finite
 from lagvis.training.factory import make_optimizer
 from lagvis.training.model import Model
@@ -33,8 +33,8 @@ def init_from(network: Checkpoint, model: Model, recipe: Recipe, dataset: Datase
         params = tree_map(lambda a: np.asarray(a, dtype=recipe.dtype, order="C"), network.state["params"])
     if not all_finite(params):
         raise CheckpointError(f"the initial network has weights too large for {recipe.dtype}; use --dtype float64")
-    # the weights were trained with that standardisation, so it is kept for the new data
-    model = replace(model, x_scaling=network.model.x_scaling, y_scaling=network.model.y_scaling)
+    # the weights were trained with that scaling, so it is kept for the new data
+    model = replace(model, **{name: getattr(network.model, name) for name in SCALING_FIELDS})
     return Checkpoint(model, {"params": params} | zero_optimizer_state(make_optimizer(recipe), params), 0, 0)
 
 

@@ -12,7 +12,7 @@ from lagvis.data.dataset import Dataset
 from lagvis.data.messages import join_names
 from lagvis.errors import CheckpointError, DataError, RecipeError
 from lagvis.network.initializers import zero_optimizer_state
-from lagvis.training.checkpoint import Checkpoint
+from lagvis.training.checkpoint import SCALINGS, Checkpoint
 from lagvis.training.factory import learning_rates, make_optimizer
 from lagvis.training.model import Model
 from lagvis.training.plan import Plan
@@ -25,6 +25,9 @@ CHANGEABLE = ("data", "epochs", "lr", "momentum", "nesterov", "schedule", "warmu
 # Entries of environment.json on which the numbers do not depend, or which are checked on their own. (The variables that
 # number the cards are in it for people; the card itself is compared by its UUID.)
 IGNORED_KEYS = ("lagvis", "command", "seed", "data", "sha256", "rows", "init_from", "resumed", *CARD_VARIABLES)
+
+# Fields of a model by which its rows are scaled; a network that starts training on other data keeps them.
+SCALING_FIELDS = (*SCALINGS, "pixel_mean")
 
 
 def changed_settings(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
@@ -124,11 +127,13 @@ def resume_state(checkpoint: Checkpoint, model: Model, plan: Plan, recipe: Recip
 
 
 def differing_fields(a: Model, b: Model) -> list[str]:
-    """List the fields in which two models differ, but for ranges; of a standardisation only whether there is one."""
-    bare = [replace(model, x_scaling=None, y_scaling=None, ranges=None) for model in (a, b)]
-    differing = [field.name for field in fields(Model) if getattr(bare[0], field.name) != getattr(bare[1], field.name)]
-    scalings = ("x_scaling", "y_scaling")
-    return differing + [name for name in scalings if (getattr(a, name) is None) != (getattr(b, name) is None)]
+    """List the fields in which two models differ, but for ranges; of a standardisation only whether there is one.
+
+    The mean of the pixels is not compared: a run that began with another network has that of its data.
+    """
+    names = [field.name for field in fields(Model) if field.name not in (*SCALING_FIELDS, "ranges")]
+    differing = [name for name in names if getattr(a, name) != getattr(b, name)]
+    return differing + [name for name in SCALINGS if (getattr(a, name) is None) != (getattr(b, name) is None)]
 
 
 def resume_message(
@@ -155,7 +160,7 @@ def resume_message(
     moved = changed_environment(old_environment, environment)
     if moved:
         changes = ", ".join(f"{key} {before} -> {after}" for key, (before, after) in moved.items())
-        effect = "the bytes will differ from those of an unbroken run"
+        effect = "the bytes may differ from those of an unbroken run"
         if moved.keys() == {"gpu uuid"}:
             effect = "another card of the same model"
         parts.append(f"{changes}: {effect}")
@@ -174,11 +179,15 @@ def learning_rates_of_run(recipe: Recipe, plan: Plan, steps: np.ndarray) -> np.n
 
 
 def changed_environment(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return the facts of environment.json that can change the bytes of a run and that differ, as (old, new)."""
+    """Return the facts of environment.json that can change the bytes of a run and that differ, as (old, new).
+
+    The model of the CPU counts where it computes.
+    """
+    ignored = IGNORED_KEYS if new.get("device") == "cpu" else (*IGNORED_KEYS, "cpu")
     return {
         key: (old[key], value)
         for key, value in new.items()
-        if key not in IGNORED_KEYS and old.get(key) is not None and value not in (None, old[key])
+        if key not in ignored and old.get(key) is not None and value not in (None, old[key])
     }
 
 

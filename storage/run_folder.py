@@ -176,8 +176,8 @@ class RunFolder:
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe in recipe.toml."""
-        return recipes.load(str(self.path / RECIPE))
+        """The recipe in recipe.toml; that of a run from before `pixel_scaling` says nothing of it, and has "unit"."""
+        return recipes.merge({"pixel_scaling": "unit"} | recipes.read(str(self.path / RECIPE)), {})
 
     def finished(self, recipe: Recipe) -> dict[str, Any]:
         """Return the report if the run has finished all epochs of the recipe and its report agrees; else {}."""

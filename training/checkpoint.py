@@ -68,6 +68,9 @@ def arrays_and_metadata(checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], 
             arrays |= {f"{name}.mean": scaling.mean, f"{name}.deviation": scaling.deviation}
     if model.ranges is not None:
         arrays |= {"ranges.low": model.ranges.low, "ranges.high": model.ranges.high}
+    if model.pixel_mean:
+        # An array, since a version that does not know it refuses an array, and would overlook a key of the metadata.
+        arrays["pixel_mean"] = np.array(model.pixel_mean)
     if not all_finite(arrays):
         raise NotFiniteError(f"the state after step {checkpoint.step} is not finite")
     meaning = {

@@ -21,6 +21,17 @@ def take_scaling(arrays: dict[str, np.ndarray], name: str) -> Scaling | None:
     return Scaling(*parts) if parts else None
 
 
+def take_pixel_mean(arrays: dict[str, np.ndarray]) -> float:
+    """Remove the mean of the training pixels from `arrays` and return it; 0 if there is none.
+
+    ValueError unless it is a number from 0 to 1.
+    """
+    mean = arrays.pop("pixel_mean", np.zeros(()))
+    if mean.shape != () or mean.dtype != np.float64 or not 0.0 <= float(mean) <= 1.0:
+        raise ValueError(f"a mean pixel of {mean}, expected a number from 0 to 1")
+    return float(mean)
+
+
 def take_ranges(arrays: dict[str, np.ndarray], meaning: dict[str, Any]) -> FeatureRanges | None:
     """Remove the ranges of the features from `arrays` and return them; None in a checkpoint of an earlier version."""
     if "feature_kind" not in meaning:
@@ -148,6 +159,8 @@ def check_rows(model: Model) -> None:
     last = model.widths[0] + len(model.label_columns)
     if len({*model.label_columns}) < len(model.label_columns) or any(c > last for c in model.label_columns):
         raise ValueError(f"the label columns {model.label_columns} beside {model.widths[0]} features")
+    if model.pixel_mean and model.x_scaling is not None:
+        raise ValueError("a mean pixel for rows that are no bytes")
     has_picture_range = model.ranges is not None and model.ranges.picture_range is not None
     if model.mnist_style and (model.shape != MNIST_SHAPE or not (model.x_scaling is None or has_picture_range)):
         raise ValueError(f"rows of shape {model.shape} as digits of 28x28 pixels")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from lagvis.data.feature_ranges import FeatureRanges
 from lagvis.data.messages import shorten
 from lagvis.data.scaling import Scaling
 from lagvis.errors import DataError
+from lagvis.network.step import PIXEL_SCALE
 from lagvis.training.recipe import Recipe
 
 MAX_WIDTHS_TEXT = 100  # characters
@@ -26,6 +28,8 @@ class Model:
     label_columns               columns of the labels in the table of the training rows, from 1; empty without a table
     transposed                  whether the files of the training images store them transposed (`Dataset.transposed`)
     ranges                      of the features in training; None in a checkpoint of an earlier version
+    pixel_mean                  mean of the training pixels, 0..1, which is subtracted from pixels; 0 if they are not
+                                centred, and for rows that are no bytes
     """
 
     widths: tuple[int, ...]
@@ -44,10 +48,13 @@ class Model:
     label_columns: tuple[int, ...] = ()
     transposed: bool = False
     ranges: FeatureRanges | None = None
+    pixel_mean: float = 0.0
 
     @classmethod
     def of(cls, recipe: Recipe, dataset: Dataset, training_rows: np.ndarray) -> "Model":
-        """Describe the network of a recipe for a data set; only the training rows decide standardisation and ranges."""
+        """Describe the network of a recipe for a data set; only the training rows decide scaling and ranges."""
+        is_bytes = dataset.x_train.dtype == np.uint8
+        centred = is_bytes and recipe.pixel_scaling == "centred"
         return cls(
             widths=(dataset.x_train.shape[1], *recipe.hidden, dataset.n_out),
             activation=recipe.activation,
@@ -56,7 +63,7 @@ class Model:
             class_names=dataset.class_names,
             target_names=dataset.target_names,
             unit=dataset.unit,
-            x_scaling=None if dataset.x_train.dtype == np.uint8 else Scaling.of(dataset.x_train[training_rows]),
+            x_scaling=None if is_bytes else Scaling.of(dataset.x_train[training_rows]),
             y_scaling=Scaling.of(dataset.y_train[training_rows]) if recipe.regression else None,
             feature_names=dataset.feature_names,
             label_names=dataset.label_names,
@@ -65,6 +72,7 @@ class Model:
             label_columns=dataset.label_columns,
             transposed=dataset.transposed,
             ranges=FeatureRanges.of(dataset.x_train, training_rows, dataset.shape),
+            pixel_mean=mean_pixel(dataset.x_train, training_rows) if centred else 0.0,
         )
 
     @property
@@ -76,12 +84,36 @@ class Model:
         """Return the loss on targets y (N, n_out) of always predicting the training mean; None for classes."""
         return None if self.y_scaling is None else float(np.mean(self.y_scaling.apply(y) ** 2))
 
-    def prepare(self, x: np.ndarray, y: np.ndarray, dtype: str) -> dict[str, np.ndarray]:
-        """Return rows as the `data` of the step, on the host: bytes as they are, real numbers standardised."""
-        data = {"x": x if self.x_scaling is None else self.x_scaling.apply(x).astype(dtype)}
+    def baseline_errors(self, y: np.ndarray) -> tuple[float, ...]:
+        """Return the root mean square error of each target, in its unit, of always predicting the training mean."""
         if self.y_scaling is None:
-            return data | {"y": y, "classes": np.arange(len(self.class_names), dtype=y.dtype)}
-        return data | {"y": self.y_scaling.apply(y).astype(dtype)}
+            return ()
+        standardised = self.y_scaling.apply(y)
+        return tuple(map(float, np.sqrt(np.mean(standardised**2, axis=0)) * self.y_scaling.deviation))
+
+    def prepare(self, x: np.ndarray, y: np.ndarray, dtype: str) -> dict[str, np.ndarray]:
+        """Return rows as the `data` of the step, on the host: bytes as they are, real numbers standardised.
+
+        What `dtype` cannot hold becomes infinite; the loss of such a row is not finite.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            data = {"x": x if self.x_scaling is None else self.x_scaling.apply(x).astype(dtype)}
+            if self.pixel_mean:
+                data["pixel_mean"] = np.array(self.pixel_mean, dtype)
+            if self.y_scaling is None:
+                return data | {"y": y, "classes": np.arange(len(self.class_names), dtype=y.dtype)}
+            return data | {"y": self.y_scaling.apply(y).astype(dtype)}
+
+    def for_pixels_from_0_to_1(self, params: Any) -> Any:
+        """Return the parameters with the centring of pixels in the first bias, for programs that only divide by 255.
+
+        (x - m) W + b = x W + (b - m sum(W)), where the sum is taken over the rows of W.
+        """
+        first = params[0]
+        if not self.pixel_mean:
+            return params
+        shift = self.pixel_mean * first["W"].sum(axis=0, dtype=np.float64)
+        return [{**first, "b": first["b"] - shift}, *params[1:]]
 
     def check(self, dataset: Dataset) -> None:
         """Raise DataError unless the data set has the columns and the kind of rows of the training data."""
@@ -102,6 +134,12 @@ class Model:
             )
         if dataset.n_out != self.widths[-1]:
             raise DataError(f"{dataset.name} has {dataset.n_out} targets a row, the network predicts {self.widths[-1]}")
+
+
+def mean_pixel(x: np.ndarray, rows: np.ndarray) -> float:
+    """Return the mean, 0..1, of all pixels of some rows of x (N, n_in) uint8."""
+    sums = x.sum(axis=1, dtype=np.int64)  # of every row: a copy of most rows would take longer
+    return float(sums[rows].sum() / (len(rows) * x.shape[1]) * PIXEL_SCALE)
 
 
 def widths_text(widths: tuple[int, ...]) -> str:

@@ -39,6 +39,7 @@ class Recipe:
     label: str = ""
     feature_type: str = "auto"
     transpose: str = "auto"
+    pixel_scaling: str = "centred"
     hidden: tuple[int, ...] = (64, 64, 64)
     activation: str = "relu"
     loss: str = "cross-entropy"
@@ -180,6 +181,9 @@ KEYS = {
         check_choice(*TRANSPOSE),
         "pictures of arrays and tables are stored with rows and columns exchanged: yes, no, or auto: those of EMNIST, "
         "by the name",
+    ),
+    "pixel_scaling": Key(
+        check_choice("centred", "unit"), "scaling of bytes: centred: x / 255 minus the training mean; unit: x / 255"
     ),
     "hidden": Key(check_widths, "widths of the hidden layers, or none", parse_widths, "N,N,.."),
     "activation": Key(check_choice(*ACTIVATIONS), f"activation of the hidden layers: {', '.join(ACTIVATIONS)}"),

@@ -1,11 +1,7 @@
-"""The page in a real browser, with mouse, touch and keyboard input; its predictions are compared with NumPy's.
-
-LAGVIS_REQUIRE=browser turns the skip into a failure if no browser is installed.
-"""
+"""The page in a real browser, with mouse, touch and keyboard input; its predictions are compared with NumPy's."""
 
 import base64
 import json
-import shutil
 import time
 from dataclasses import replace
 from itertools import pairwise
@@ -21,35 +17,12 @@ from lagvis.formats.page import page_html
 from lagvis.inference.prediction import outputs
 from lagvis.storage.lookup import read_network
 from lagvis.training.model import Model
-from tests.conftest import skip_or_fail
 from tests.factories import bands
 
-BROWSERS, DRIVER = ("chromium", "google-chrome", "chromium-browser"), "chromedriver"
 HOSTILE = ("</script><script>window.hit = 1</script>", "<img src=x onerror='window.hit = 1'>", "{{SCRIPT}}", "æ & ü")
 
 # A browser takes seconds to start.
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def chrome():
-    """Start a headless browser that logs its console and every request."""
-    browser, driver = next(filter(None, map(shutil.which, BROWSERS)), None), shutil.which(DRIVER)
-    if not browser or not driver:
-        skip_or_fail("browser", f"none of {', '.join(BROWSERS)} is installed, or no {DRIVER}")
-    try:
-        from selenium import webdriver
-    except ImportError as error:
-        skip_or_fail("browser", f"selenium drives the browser: {error}")
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--force-device-scale-factor=1"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    service = webdriver.ChromeService(driver)
-    opened = webdriver.Chrome(options=options, service=service)
-    yield opened
-    opened.quit()
 
 
 class Page:

@@ -37,6 +37,7 @@ def test_train_resumes_run_of_older_version(run, capsys):
     assert new[2][:4] == ["3", "9", "840", "0.02"]
     assert len(new) == 3
     assert (run / "metrics.csv.old").read_bytes() == (OLD_RUN / "metrics.csv").read_bytes()
+    assert 'pixel_scaling = "unit"' in (run / "recipe.toml").read_text()
     found, expected = load_file(run / "last.safetensors"), load_file(run / "expected.safetensors")
     # the ranges of the features are measured on the data of the run, which have not changed
     assert found.keys() == {*expected, "ranges.low", "ranges.high"}

@@ -67,7 +67,7 @@ def test_predict_npz_rows_equal_forward_pass_by_hand(working_folder, runs, run_p
     np.savez("rows.npz", x=digits)
     found = run_predict("digits", "rows.npz")
     arrays = load_file(runs / "digits" / "last.safetensors")
-    hidden = digits.reshape(20, -1) / 255 @ arrays["params.0.W"] + arrays["params.0.b"]
+    hidden = (digits.reshape(20, -1) / 255 - arrays["pixel_mean"]) @ arrays["params.0.W"] + arrays["params.0.b"]
     z = np.maximum(0, hidden) @ arrays["params.1.W"] + arrays["params.1.b"]
     wanted = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
     for i, (p, row) in enumerate(zip(found, wanted, strict=True)):

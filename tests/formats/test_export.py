@@ -35,6 +35,11 @@ def classifier():
 
 
 @pytest.fixture(scope="module")
+def centred():
+    return trained(classes(), pixel_scaling="centred")
+
+
+@pytest.fixture(scope="module")
 def regressor():
     return trained(numbers(), loss="mse", dtype="float64")
 
@@ -45,11 +50,12 @@ def onnx_outputs(onnxruntime, content, x, sizes):
         yield np.concatenate([session.run(None, {"x": x[i : i + size]})[0] for i in range(0, len(x), size)])
 
 
+@pytest.mark.parametrize("scaling", ["unit", "centred"])
 @pytest.mark.parametrize("activation", [name for name, node in ONNX_ACTIVATIONS.items() if node is not None])
 @pytest.mark.parametrize("hidden", [(), (8,), (9, 7, 5)])
-def test_onnx_bytes_classification_equals_numpy(onnxruntime, activation, hidden, dtype):
+def test_onnx_bytes_classification_equals_numpy(onnxruntime, activation, hidden, dtype, scaling):
     dataset = classes(test_rows=50)
-    checkpoint = trained(dataset, activation=activation, hidden=hidden, dtype=dtype)
+    checkpoint = trained(dataset, activation=activation, hidden=hidden, dtype=dtype, pixel_scaling=scaling)
     expected = outputs(checkpoint.model, checkpoint.state["params"], dataset.x_test)
     for found in onnx_outputs(onnxruntime, onnx_bytes(checkpoint), dataset.x_test.astype(dtype), (1, 7, 50)):
         assert found.dtype == dtype
@@ -141,7 +147,7 @@ def test_imprecise_in_float32_names_the_scalings_that_lose_digits(onnxruntime):
     ]
 
 
-@pytest.mark.parametrize("which", ["classifier", "regressor"])
+@pytest.mark.parametrize("which", ["classifier", "centred", "regressor"])
 def test_safetensors_bytes_read_again_is_the_network(which, request, tmp_path):
     checkpoint = request.getfixturevalue(which)
     path = tmp_path / "model.safetensors"
@@ -150,24 +156,27 @@ def test_safetensors_bytes_read_again_is_the_network(which, request, tmp_path):
         meaning, names = json.loads(file.metadata()["lagvis"]), set(file.keys())
     layers = {f"params.{i}.{name}" for i in (0, 1) for name in "Wb"}
     scalings = {f"{axis}_scaling.{part}" for axis in "xy" for part in ("mean", "deviation")}
-    assert names == layers | (scalings if which == "regressor" else set())
+    assert names == layers | {"regressor": scalings, "centred": {"pixel_mean"}}.get(which, set())
     assert meaning["activation"] == "relu"
     again = read_checkpoint(path)
     assert (again.model.class_names, again.epoch, again.step) == (checkpoint.model.class_names, 2, checkpoint.step)
     assert set(again.state) == {"params"}
+    assert again.model.pixel_mean == checkpoint.model.pixel_mean
     for layer, original in zip(again.state["params"], checkpoint.state["params"], strict=True):
         np.testing.assert_array_equal(layer["W"], original["W"])
 
 
-def test_safetensors_bytes_pytorch_equals_numpy(classifier, torch, tmp_path):
+@pytest.mark.parametrize("which", ["classifier", "centred"])
+def test_safetensors_bytes_pytorch_equals_numpy(which, request, torch):
     from safetensors.torch import load
 
-    arrays = load(safetensors_bytes(classifier))
+    checkpoint = request.getfixturevalue(which)
+    arrays = load(safetensors_bytes(checkpoint))
     dataset = classes()
-    a = torch.from_numpy(dataset.x_test) / 255
+    a = torch.from_numpy(dataset.x_test) / 255 - arrays.get("pixel_mean", 0)
     a = torch.relu(a @ arrays["params.0.W"] + arrays["params.0.b"])
     found = torch.softmax(a @ arrays["params.1.W"] + arrays["params.1.b"], dim=-1)
-    expected = outputs(classifier.model, classifier.state["params"], dataset.x_test)
+    expected = outputs(checkpoint.model, checkpoint.state["params"], dataset.x_test)
     np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-6)
 
 
@@ -198,6 +207,19 @@ def test_paper_files_keep_every_bit(tmp_path, hidden):
         assert (layer["W"].tobytes(), layer["b"].tobytes()) == (original["W"].tobytes(), original["b"].tobytes())
     first = np.load(tmp_path / "saved_network" / "biaslayer1.npy")
     assert (first.dtype, first.shape) == (np.float64, (checkpoint.model.widths[1], 1))
+
+
+@pytest.mark.parametrize("hidden", [(), (8,)])
+def test_paper_files_centred_network_has_the_mean_in_the_first_bias(tmp_path, hidden):
+    dataset = classes()
+    checkpoint = trained(dataset, hidden=hidden, pixel_scaling="centred")
+    write_export_folder(tmp_path / "n", paper_files(checkpoint), is_paper_folder)
+    again = read_paper_network(tmp_path / "n")
+    assert again.model.pixel_mean == 0.0
+    found, expected = (outputs(c.model, c.state["params"], dataset.x_test) for c in (again, checkpoint))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    for layer, original in list(zip(again.state["params"], checkpoint.state["params"], strict=True))[1:]:
+        np.testing.assert_array_equal(layer["b"], original["b"])
 
 
 def test_paper_files_float32_becomes_float64(classifier, tmp_path):

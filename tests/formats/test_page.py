@@ -40,6 +40,16 @@ def test_page_html_holds_every_weight_as_float32():
         assert (found["shape"], found["activation"], found["classes"]) == ([3, 4], "tanh", ["a", "b", "c"])
 
 
+def test_page_html_pixel_mean_is_in_the_first_bias():
+    layers = params(np.float64)
+    found = network_in(page_html(replace(MODEL, pixel_mean=0.25), layers, "12-5-3"))["layers"]
+    bias = np.frombuffer(base64.b64decode(found[0]["b"]), "<f4")
+    x = np.random.default_rng(3).integers(0, 256, (4, 12))
+    expected = (x / 255 - 0.25) @ layers[0]["W"] + layers[0]["b"]
+    np.testing.assert_allclose(x / 255 @ layers[0]["W"] + bias, expected, atol=1e-6)
+    assert found[1]["b"] == network_in(page_html(MODEL, layers, "12-5-3"))["layers"][1]["b"]
+
+
 def test_page_html_policy_allows_only_its_style_and_script():
     page = page_html(MODEL, params(), "12-5-3")
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]

@@ -23,6 +23,7 @@ RUNS = {
     "classes": (quick(momentum=0.9), classes),
     "numbers": (quick(loss="mse", momentum=0.5, activation="tanh"), numbers),
     "no hidden layer": (quick(hidden=()), classes),
+    "centred": (quick(pixel_scaling="centred"), classes),
     "float64": (quick(dtype="float64", loss="mse"), numbers),
     "eleven layers": (quick(hidden=(3,) * 10, epochs=1), classes),
 }
@@ -44,6 +45,11 @@ def path(tmp_path):
 def parts(path):
     """Return the arrays and the header of a valid checkpoint."""
     write_checkpoint(path, trained())
+    return parts_of(path)
+
+
+def parts_of(path: Path):
+    """Return the arrays and the header of a checkpoint."""
     with safe_open(path, framework="numpy") as file:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (safe_open is no dict)
         meaning = json.loads(file.metadata()["lagvis"])
@@ -124,6 +130,7 @@ def test_read_checkpoint_returns_class_names_and_shape(path):
         tuple("abcabc"),
         ("art",),
         background=255,
+        pixel_mean=1 / 3,
     )
     params = [{"W": np.ones((6, 2), np.float32), "b": np.zeros(2, np.float32)}]
     write_checkpoint(path, Checkpoint(model, {"params": params}, 3, 99))
@@ -473,6 +480,20 @@ def test_read_checkpoint_unknown_array_raises(path, parts, change):
         arrays = {name: array for name, array in arrays.items() if not name.startswith("params.")}
     compose(path, arrays | change, meaning)
     refusal(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -0.1, 1.1, np.float32(0.5), np.zeros(2)], ids=str)
+def test_read_checkpoint_invalid_pixel_mean_raises(path, value):
+    write_checkpoint(path, trained("classes"))
+    arrays, meaning = parts_of(path)
+    compose(path, arrays | {"pixel_mean": np.array(value)}, meaning)
+    assert "a mean pixel of" in refusal(path)
+
+
+def test_read_checkpoint_pixel_mean_of_numbers_raises(path, parts):
+    arrays, meaning = parts
+    compose(path, arrays | {"pixel_mean": np.array(0.5)}, meaning)
+    assert "a mean pixel for rows that are no bytes" in refusal(path)
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,7 @@ def test_changed_settings_fixed_setting_raises_recipe_error(key):
     other = {
         "hidden": (9,), "activation": "tanh", "loss": "mse", "batch_size": 7, "shuffle": False,
         "validation": 3, "seed": 1, "dtype": "float64", "label": "x", "class_weights": "balanced",
-        "feature_type": "numbers", "transpose": "yes",
+        "feature_type": "numbers", "transpose": "yes", "pixel_scaling": "centred",
     }[key]  # fmt: skip
     with pytest.raises(RecipeError, match=rf"{key} is .* in this run, not .*; begin a new run without --resume"):
         changed_settings(quick(), dataclasses.replace(quick(), **{key: other}))
@@ -205,7 +205,7 @@ def test_resume_message_names_changed_environment(one_step_per_call):
     text = message_of(
         quick(), quick(), step=8, earlier={"threads": 1, "command": ["a"]}, now={"threads": 2, "command": ["b"]}
     )
-    assert text.endswith("threads 1 -> 2: the bytes will differ from those of an unbroken run.")
+    assert text.endswith("threads 1 -> 2: the bytes may differ from those of an unbroken run.")
     assert "command" not in text
 
 
@@ -273,6 +273,16 @@ def test_init_from_keeps_the_scaling_of_the_network(tmp_path):
     )
     assert finished.checkpoint.model.x_scaling is network.model.x_scaling
     assert finished.checkpoint.data == other.digest != network.data
+
+
+@pytest.mark.parametrize("scaling", ["unit", "centred"])
+def test_init_from_keeps_the_mean_pixel_of_the_network(scaling):
+    network = last(run(quick(pixel_scaling=scaling), classes(120))).checkpoint
+    dark = dataclasses.replace(classes(120), x_train=255 - classes(120).x_train)
+    plan = make_plan(quick(), dark)
+    start = init_from(network, Model.of(quick(pixel_scaling="centred"), dark, plan.training_rows), quick(), dark)
+    assert start.model.pixel_mean == network.model.pixel_mean
+    assert (start.model.pixel_mean > 0) == (scaling == "centred")
 
 
 def test_init_from_weights_too_large_for_dtype_raise():
