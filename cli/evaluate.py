@@ -1,5 +1,6 @@
 """Evaluate a trained network on the test part of its data, or on other data: python evaluate.py RUN [--data PATH]."""
 
+import sys
 from argparse import Namespace
 from dataclasses import replace
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lagvis.cli import options
-from lagvis.cli.errors import print_result, print_stderr
+from lagvis.cli.errors import print_result, print_stderr, terminal_width
 from lagvis.cli.inputs import make_input_spec, own_data_options
 from lagvis.cli.outcome import judge_evaluation
 from lagvis.data.dataset import Dataset
@@ -124,7 +125,7 @@ def main(argv: list[str] | None = None) -> int:
         **run_details(metrics, model, model.baseline(dataset.y_test)),
         "warnings": [warning.as_json() for warning in (*warnings, *outcome.warnings)],
     }
-    print_result(result if flags.json else evaluation_text(result))
+    print_result(result if flags.json else evaluation_text(result, terminal_width(sys.stdout)))
     if outcome.error:
         print_stderr(f"error: {outcome.error}")
     return outcome.exit_code

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lagvis.cli import options
-from lagvis.cli.errors import print_result, print_stderr
+from lagvis.cli.errors import print_result, print_stderr, terminal_width
 from lagvis.cli.inputs import make_input_spec
 from lagvis.cli.streams import write_stderr, write_stdout
 from lagvis.data.input_spec import MNIST_STYLE, RAW, RESIZE
@@ -131,8 +131,7 @@ def main(argv: list[str] | None = None) -> int:
         errors = [{"file": error.file, "message": error.message} for error in inputs.errors]
         print_result({"run": str(network.path), "predictions": predictions, "errors": errors})
     elif predictions:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        print_result(predictions_text(predictions, width))
+        print_result(predictions_text(predictions, terminal_width(sys.stdout)))
     for error in inputs.errors:
         print_stderr(f"error: {error.message}")
     return DataError.exit_code if inputs.errors else 0
