@@ -35,6 +35,7 @@ def make_input_spec(
         recipe_label=recipe.label if recipe else "",
         ranges=model.ranges,
         check_ranges=check_ranges,
+        label_columns=model.label_columns,
         transpose=transpose or inherited_transpose(recipe),
     )
 

@@ -24,6 +24,7 @@ class InputSpec:
     recipe_label   label column of the recipe, for tables whose columns have no names
     ranges         of the features in training; None where they are not known
     check_ranges   whether rows are compared with the ranges, and pictures converted to their scale
+    label_columns  columns of the labels in the table that it learned from, from 1; empty if there was none
     transpose      how pictures lie in files other than picture files, one of TRANSPOSE (data/images/transposed.py)
     """
 
@@ -38,6 +39,7 @@ class InputSpec:
     recipe_label: str = ""
     ranges: FeatureRanges | None = None
     check_ranges: bool = True
+    label_columns: tuple[int, ...] = ()
     transpose: str = BY_NAME
 
     @property

@@ -25,6 +25,7 @@ class Model:
     feature_names, label_names  names of the training columns; empty if they have none
     mnist_style                 whether the training rows are images made as MNIST's (`Dataset.mnist_style`)
     background                  shade of the background of the training images, 0..255
+    label_columns               columns of the labels in the table of the training rows, from 1; empty without a table
     transposed                  whether the files of the training images store them transposed (`Dataset.transposed`)
     ranges                      of the features in training; None in a checkpoint of an earlier version
     pixel_mean                  mean of the training pixels, 0..1, which is subtracted from pixels; 0 if they are not
@@ -44,6 +45,7 @@ class Model:
     label_names: tuple[str, ...] = ()
     mnist_style: bool = False
     background: int = 0
+    label_columns: tuple[int, ...] = ()
     transposed: bool = False
     ranges: FeatureRanges | None = None
     pixel_mean: float = 0.0
@@ -67,6 +69,7 @@ class Model:
             label_names=dataset.label_names,
             mnist_style=dataset.mnist_style,
             background=dataset.background,
+            label_columns=dataset.label_columns,
             transposed=dataset.transposed,
             ranges=FeatureRanges.of(dataset.x_train, training_rows, dataset.shape),
             pixel_mean=mean_pixel(dataset.x_train, training_rows) if centred else 0.0,

@@ -189,13 +189,16 @@ def test_evaluate_test_table_of_folder_in_another_order_is_matched(working_folde
     ("text", "words"),
     [
         ("a,b,art\n1,2,cat\n3,4,dog\n", "has no column 'c', the network needs 1"),
-        ("a,b,c\n1,2,3\n3,4,5\n", "has no label column art; add it"),
+        (
+            "a,b,c\n1,2,3\n3,4,5\n",
+            "has 3 columns, the features alone; expected 4 with the label art: add it, or predict",
+        ),
         (
             "a,b,c,d,e\n1,2,3,4,5\n3,4,5,6,7\n",
             "has no label column art; beside the features it has d, e: name the label with --label",
         ),
         ("a,b,c,art\n1,2,3,cat\n3,4,5,bird\n", "has the label bird, which the network does not know"),
-        ("1,2,3\n3,4,5\n", "has no label column art; add it"),
+        ("1,2,3\n3,4,5\n", "has 3 columns, the features alone; expected 4 with the label art: add it, or predict"),
     ],
 )
 def test_evaluate_table_without_needed_columns_is_exit_3(working_folder, run_evaluate, table, text, words):
