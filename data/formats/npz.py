@@ -155,7 +155,7 @@ def expected_arrays(found: set[str], *, test_only: bool) -> tuple[str, ...]:
         return ("x", "y")
     if not found & {"x_test", "y_test"}:
         return ("x_train", "y_train")
-    if test_only and not found & {"x_train", "y_train"}:
+    if test_only and not found & {"x_train", "y_train", "x", "y"}:
         return ("x_test", "y_test")
     return FOUR_ARRAYS
 
