@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn import datasets as sklearn_datasets
@@ -110,3 +112,13 @@ def test_check_leaking_features_real_targets_give_no_warning(name):
         x, y = getattr(sklearn_datasets, f"load_{name}")(return_X_y=True)
         y = y.reshape(len(x), -1)[:, 0]
     assert check_leaking_features(make_dataset(x, y, classes=False)) == []
+
+
+def test_check_leaking_features_long_name_is_cut_within_its_quotes():
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(400, 2)), rng.integers(0, 2, 400)
+    x[:, 1] = y
+    names = ("a", "average_temperature_in_degrees_over_the_last_thirty_days")
+    dataset = replace(make_dataset(x, y), feature_names=names, feature_columns=(1, 2))
+    (warning,) = check_leaking_features(dataset)
+    assert warning.message.startswith("Column 2 ('average_temperature_in_d...') alone predicts the label")
