@@ -24,6 +24,7 @@ from benchmarks.measure import Competition
 from benchmarks.problem import Problem, networks_of
 from benchmarks.tables import costs_tables, summary_table, training_table
 from lagvis.storage.atomic import replace_file
+from lagvis.storage.environment import cpu_model
 
 LIBRARIES = ("numpy", "torch", "jax", "scikit-learn", "keras", "cupy-cuda13x", "cupy-cuda12x", "jax-cuda13-plugin")
 DEFAULT_ROUNDS = 10
@@ -74,10 +75,6 @@ def graphics_card() -> str | None:
 
 def environment(device: str = "cpu") -> dict[str, Any]:
     """Return processor, cores, versions, date and command, and the graphics card where it is measured."""
-    processor = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        processor = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), processor)
     versions = {}
     for library in LIBRARIES:
         try:
@@ -85,7 +82,7 @@ def environment(device: str = "cpu") -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     return {
-        "processor": processor,
+        "processor": cpu_model(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         **({"gpu": graphics_card()} if device == "cuda" else {}),
         "python": platform.python_version(),

@@ -12,8 +12,10 @@ from lagvis.cli.inputs import make_input_spec, own_data_options
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import SHIPPED, load_dataset
 from lagvis.data.images.transposed import BY_NAME, YES
+from lagvis.data.shared_rows import check_shared_rows
 from lagvis.errors import CheckpointError, DataError
 from lagvis.report.summary import evaluation_text, metrics_summary, run_details
+from lagvis.run_warning import RunWarning
 from lagvis.storage.filenames import RECIPE
 from lagvis.storage.lookup import StoredNetwork, load_network
 from lagvis.storage.resume import check_data
@@ -67,6 +69,26 @@ def check_unchanged(dataset: Dataset, network: StoredNetwork) -> None:
     check_data(dataset, network.checkpoint, network.read_environment(), network.path, remedy)
 
 
+def check_learned_rows(dataset: Dataset, network: StoredNetwork) -> list[RunWarning]:
+    """Return a warning about rows to evaluate that are also training rows of the network.
+
+    Other data than those of the run are compared with these, where they are still at their place and unchanged.
+    """
+    checkpoint = network.checkpoint
+    if checkpoint.data in ("", dataset.digest):
+        return check_shared_rows(dataset)
+    recipe = network.read_recipe()
+    if recipe is None:
+        return []
+    try:
+        trained_on = load_dataset(recipe.data, **own_data_options(recipe, checkpoint.model))
+    except DataError:
+        return []
+    return (
+        check_shared_rows(replace(dataset, x_train=trained_on.x_train)) if trained_on.digest == checkpoint.data else []
+    )
+
+
 def main(argv: list[str] | None = None) -> int:
     """Print accuracy, loss and confusion matrix; for numbers, the error in their unit."""
     flags = make_parser().parse(argv)
@@ -82,8 +104,9 @@ def main(argv: list[str] | None = None) -> int:
         check_unchanged(dataset, network)
     elif dataset.held_out and checkpoint.data not in ("", dataset.digest):
         dataset = dataset.all_as_test()
-    for notice in dataset.all_notices:
-        print_stderr(notice)
+    warnings = check_learned_rows(dataset, network)
+    for line in (*dataset.all_notices, *(warning.message for warning in warnings)):
+        print_stderr(line)
 
     rows = tree_map(backend.asarray, model.prepare(dataset.x_test, dataset.y_test, dtype))
     on_device = tree_map(backend.asarray, params)
@@ -97,6 +120,7 @@ def main(argv: list[str] | None = None) -> int:
         "dtype": dtype,
         **metrics_summary("test", metrics),
         **run_details(metrics, model, model.baseline(dataset.y_test)),
+        "warnings": [warning.as_json() for warning in warnings],
     }
     print_result(result if flags.json else evaluation_text(result))
     return 0

@@ -25,6 +25,7 @@ from lagvis.training.memory import MemoryEstimate, estimate_memory
 from lagvis.training.model import Model
 from lagvis.training.plan import Plan, make_plan
 from lagvis.training.recipe import Recipe
+from lagvis.training.threads import thread_limit
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def make_parser() -> options.Parser:
         "--threads",
         type=int,
         metavar="N",
-        help="CPU threads of NumPy and PyTorch (default: by the size of the matrix products)",
+        help="CPU threads of NumPy and PyTorch (default: by the size of the matrix products, within OMP_NUM_THREADS, "
+        "OPENBLAS_NUM_THREADS, MKL_NUM_THREADS and the share of CPUs of a container)",
     )
     options.add_recipe_flags(parser)
     parser.set_defaults(recipe=None)  # so that --resume sees whether one was named
@@ -160,14 +162,14 @@ def prepare_run(
     environment = describe_environment(recipe, dataset, plan, backend, version=__version__, command=flags.command)
     environment |= {"init_from": None, "resumed": []}
     model = Model.of(recipe, dataset, plan.training_rows)
-    warnings = check_dataset(dataset)
+    warnings = check_dataset(dataset, plan.validation_rows)
     start = None
     if network:
         start = init_from(network.checkpoint, model, recipe, dataset)
         held_out_warnings = check_held_out_rows(network, dataset, recipe, plan)
         environment["init_from"] = describe_init_from(network.path, held_out_warnings)
         warnings += held_out_warnings
-    notices = (card_notice(environment), *plan.notices)
+    notices = (card_notice(environment), threads_notice(plan, backend, resumed), *plan.notices)
     if not flags.quiet:
         notices += (memory.notice(),)
     if resumed:
@@ -192,6 +194,16 @@ def card_notice(environment: dict[str, Any]) -> str:
     if "gpu uuid" not in environment:
         return ""
     return f"{environment['device']} is {environment['gpu']} ({environment['gpu uuid']})."
+
+
+def threads_notice(plan: Plan, backend: Backend, resumed: RunFolder | None) -> str:
+    """Return the line about more threads than this process should use, by --threads or as before a resume; or ""."""
+    limit = thread_limit()
+    if not backend.sets_threads or plan.threads <= limit.threads:
+        return ""
+    if resumed and plan.threads == resumed.previous_environment.get("threads"):
+        return f"The run goes on with its {plan.threads} threads, although {limit.reason}; --threads changes that."
+    return f"--threads {plan.threads} is used, although {limit.reason}."
 
 
 def load_run_data(recipe: Recipe, resumed: RunFolder) -> Dataset:

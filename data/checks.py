@@ -21,16 +21,18 @@ MAX_CLASS_RATIO = 3.0  # rows of the most frequent class over those of the rares
 CONSTANT_BLOCK_ROWS = 1000
 
 
-def check_dataset(dataset: Dataset) -> list[RunWarning]:
-    """Return the warnings about a data set, in the order of the checks."""
-    checks = (
-        check_classes,
-        check_shared_rows,
-        check_identity_columns,
-        check_leaking_features,
-        check_constant_features,
-    )
-    return [warning for check in checks for warning in check(dataset)]
+def check_dataset(dataset: Dataset, validation_rows: np.ndarray | None = None) -> list[RunWarning]:
+    """Return the warnings about a data set, in the order of the checks.
+
+    `validation_rows` are the indices of the training rows that a run holds out for validation; None without a run.
+    """
+    return [
+        *check_classes(dataset),
+        *check_shared_rows(dataset, validation_rows),
+        *check_identity_columns(dataset),
+        *check_leaking_features(dataset),
+        *check_constant_features(dataset),
+    ]
 
 
 def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:

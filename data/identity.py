@@ -45,11 +45,13 @@ def check_identity_columns(dataset: Dataset) -> list[RunWarning]:
     if not found:
         return []
     names = [dataset.describe_feature(i) for i in sorted(found)]
-    verb, pronoun = ("holds", "it") if len(names) == 1 else ("hold", "them")
+    holds, it, measured = ("holds", "it", "it is a measurement")
+    if len(names) > 1:
+        holds, it, measured = ("hold", "them", "they are measurements")
     message = (
-        f"{sentence_start(join_names(names))} {verb} another whole number in every row, as a row number, an identity "
-        "or a time stamp does. What a network learns from such numbers does not hold for new rows: remove "
-        f"{pronoun} from the data unless measured."
+        f"{sentence_start(join_names(names))} {holds} another whole number in every row, as a row number, an identity "
+        "or a time stamp does: what a network learns from those does not hold for new rows. Remove "
+        f"{it} from the data unless {measured}."
     )
     features: list[dict[str, Any]] = [
         {"feature": i + 1, "name": dataset.describe_feature(i), "order": found[i]} for i in sorted(found)

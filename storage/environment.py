@@ -13,8 +13,10 @@ from lagvis.backends.precision import overrides_in_force
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import locate
 from lagvis.run_warning import RunWarning
+from lagvis.training import system_files
 from lagvis.training.plan import Plan
 from lagvis.training.recipe import Recipe
+from lagvis.training.system_files import read_lines
 
 
 def describe_environment(
@@ -22,13 +24,15 @@ def describe_environment(
 ) -> dict[str, Any]:
     """Return the content of environment.json: versions, device and its settings, command line, digests of the data.
 
-    `version` is the version of Lagvis; `command` is the program and its arguments. "float32_products" is how precise
-    they are on the device, "overrides" the environment variables that can change results.
+    `version` is the version of Lagvis; `command` is the program and its arguments. "cpu" is the model of the processor,
+    "float32_products" how precise they are on the device, "overrides" the environment variables that can change
+    results.
     """
     return {
         "lagvis": version,
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "cpu": cpu_model(),
         "numpy": np.__version__,
         "backend": backend.name,
         "device": backend.device,
@@ -44,6 +48,16 @@ def describe_environment(
         "sha256": dataset.sha256,
         "rows": {"training": len(dataset.x_train), "test": len(dataset.x_test)},
     }
+
+
+def cpu_model() -> str:
+    """Return the model of the processor as the system names it, on Linux from /proc/cpuinfo."""
+    facts = dict(line.partition(":")[::2] for line in reversed(read_lines(system_files.PROCESS / "cpuinfo")))
+    facts = {key.strip(): value.strip() for key, value in facts.items()}
+    if facts.get("model name"):
+        return facts["model name"]
+    numbers = [facts[key] for key in ("CPU implementer", "CPU part") if facts.get(key)]  # ARM has no names there
+    return " ".join([platform.processor() or platform.machine(), *numbers])
 
 
 def describe_init_from(path: Path, warnings: Sequence[RunWarning] = ()) -> dict[str, Any]:

@@ -159,7 +159,7 @@ def resume_message(
     moved = changed_environment(old_environment, environment)
     if moved:
         changes = ", ".join(f"{key} {before} -> {after}" for key, (before, after) in moved.items())
-        effect = "the bytes will differ from those of an unbroken run"
+        effect = "the bytes may differ from those of an unbroken run"
         if moved.keys() == {"gpu uuid"}:
             effect = "another card of the same model"
         parts.append(f"{changes}: {effect}")
@@ -178,11 +178,15 @@ def learning_rates_of_run(recipe: Recipe, plan: Plan, steps: np.ndarray) -> np.n
 
 
 def changed_environment(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return the facts of environment.json that can change the bytes of a run and that differ, as (old, new)."""
+    """Return the facts of environment.json that can change the bytes of a run and that differ, as (old, new).
+
+    The model of the CPU counts where it computes.
+    """
+    ignored = IGNORED_KEYS if new.get("device") == "cpu" else (*IGNORED_KEYS, "cpu")
     return {
         key: (old[key], value)
         for key, value in new.items()
-        if key not in IGNORED_KEYS and old.get(key) is not None and value not in (None, old[key])
+        if key not in ignored and old.get(key) is not None and value not in (None, old[key])
     }
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from lagvis.cli import evaluate, train
 from lagvis.cli.errors import run_cli
+from lagvis.data.datasets import load_dataset
 from tests.cli.commands import write_dataset
 from tests.cli.conftest import TABLE_HEADER
 
@@ -93,6 +94,23 @@ def test_evaluate_unsuitable_data_is_exit_3(run, tmp_path, capsys, change, words
     np.savez(tmp_path / "wrong.npz", **arrays)
     assert run_cli(evaluate.main, ["r", "--device", "cpu", "--data", "wrong.npz"]) == 3
     assert words in capsys.readouterr().err
+
+
+def test_evaluate_rows_of_the_training_part_are_counted(run, tmp_path, capsys):
+    trained_on = load_dataset("data.npz")
+    x, y = trained_on.x_train.reshape(-1, *trained_on.shape), trained_on.y_train
+    new = np.random.default_rng(9).integers(0, 256, (30, *trained_on.shape), dtype=np.uint8)
+    np.savez(tmp_path / "mixed.npz", x=np.concatenate([x[:50], new]), y=np.concatenate([y[:50], np.arange(30) % 4]))
+    words = ["r", "--device", "cpu", "--data", "mixed.npz", "--json"]
+    assert run_cli(evaluate.main, words) == 0
+    out, err = capsys.readouterr()
+    (warning,) = json.loads(out)["warnings"]
+    assert warning["check"] == "shared_rows"
+    assert warning["figures"] == {"shared_rows": 50, "test_rows": 80, "share": 50 / 80}
+    assert "50 of 80 test rows (62.5%) are also training rows: the test result" in err
+    (tmp_path / "data.npz").unlink()  # what the network has learned from is no longer known
+    assert run_cli(evaluate.main, words) == 0
+    assert json.loads(capsys.readouterr().out)["warnings"] == []
 
 
 def test_evaluate_unknown_run_is_exit_7(run, capsys):

@@ -205,7 +205,7 @@ def test_resume_message_names_changed_environment(one_step_per_call):
     text = message_of(
         quick(), quick(), step=8, earlier={"threads": 1, "command": ["a"]}, now={"threads": 2, "command": ["b"]}
     )
-    assert text.endswith("threads 1 -> 2: the bytes will differ from those of an unbroken run.")
+    assert text.endswith("threads 1 -> 2: the bytes may differ from those of an unbroken run.")
     assert "command" not in text
 
 
