@@ -1,5 +1,6 @@
 """Find features that hold another whole number in every row, as row numbers, identities and time stamps do."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,9 @@ from lagvis.data.dataset import Dataset
 from lagvis.data.messages import join_names, sentence_start
 from lagvis.run_warning import RunWarning
 
-# A feature of n different whole numbers within a span of R has none twice by chance with probability exp(-n²/2R) at
-# most: that of even draws, and every other distribution repeats a number sooner. Above this n²/2R, 3e-7 and less.
-MIN_COLLISIONS = 15.0
+# n numbers drawn from R have none twice with probability R!/(R-n)!/R^n at most: that of even draws, and every other
+# distribution repeats a number sooner. Features whose numbers are different with less than this probability are named.
+MAX_CHANCE = 3e-7
 # n different numbers ascend or descend by chance with probability 2/n!: 6e-7 for 10 rows.
 MIN_ORDERED_ROWS = 10
 # Wider spans (card numbers, hashes, counts of cents) may well have no number twice by chance. They are reported for
@@ -19,6 +20,7 @@ MIN_WIDE_ROWS = 50
 MAX_WIDE_FEATURES = 2
 
 MAX_WHOLE = 2.0**53  # float64 holds every whole number below; all larger ones are whole
+MAX_EXACT_SPAN = 1e9  # beyond, the logarithms of the factorials cancel each other
 SAMPLE_ROWS = 4096  # rows by which most features are ruled out
 BLOCK_ROWS = 65536
 
@@ -36,7 +38,7 @@ def check_identity_columns(dataset: Dataset) -> list[RunWarning]:
             continue
         order = describe_order(column)
         span = float(column.max()) - float(column.min()) + 1
-        if (order != "none" and len(x) >= MIN_ORDERED_ROWS) or len(x) ** 2 / (2 * span) >= MIN_COLLISIONS:
+        if (order != "none" and len(x) >= MIN_ORDERED_ROWS) or chance_of_distinct(len(x), span) <= MAX_CHANCE:
             found[i] = order
         elif len(x) >= MIN_WIDE_ROWS:
             wide[i] = order
@@ -65,6 +67,13 @@ def find_candidates(x: np.ndarray) -> list[int]:
     few = start[:16]
     whole = np.flatnonzero((np.floor(few) == few).all(axis=0))
     return [int(i) for i in whole if is_whole(start[:, i]) and are_distinct(start[:, i])]
+
+
+def chance_of_distinct(rows: int, span: float) -> float:
+    """Return the probability that `rows` whole numbers, drawn evenly from `span` values, are all different."""
+    if span > MAX_EXACT_SPAN:
+        return math.exp(-(rows**2) / (2 * span))
+    return math.exp(math.lgamma(span + 1) - math.lgamma(span - rows + 1) - rows * math.log(span))
 
 
 def is_whole(column: np.ndarray) -> bool:
