@@ -92,8 +92,9 @@ def arrays_and_metadata(checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], 
         "best_loss": checkpoint.best_loss if checkpoint.best_epoch else None,
         "data": checkpoint.data,
     }
-    if model.transposed:  # left out otherwise, as in files of older versions
-        meaning["transposed"] = True
+    # How files were read is left out where it says nothing, as in checkpoints of older versions.
+    reading = {"label_columns": model.label_columns, "transposed": model.transposed}
+    meaning |= {name: value for name, value in reading.items() if value}
     if model.ranges is not None:
         meaning |= {
             "feature_kind": model.ranges.kind,

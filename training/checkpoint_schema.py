@@ -156,6 +156,9 @@ def check_rows(model: Model) -> None:
         raise ValueError(
             f"{len(model.feature_names)} names for {model.widths[0]} columns, a background of {model.background}"
         )
+    last = model.widths[0] + len(model.label_columns)
+    if len({*model.label_columns}) < len(model.label_columns) or any(c > last for c in model.label_columns):
+        raise ValueError(f"the label columns {model.label_columns} beside {model.widths[0]} features")
     if model.pixel_mean and model.x_scaling is not None:
         raise ValueError("a mean pixel for rows that are no bytes")
     has_picture_range = model.ranges is not None and model.ranges.picture_range is not None

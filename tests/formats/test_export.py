@@ -156,7 +156,8 @@ def test_safetensors_bytes_read_again_is_the_network(which, request, tmp_path):
         meaning, names = json.loads(file.metadata()["lagvis"]), set(file.keys())
     layers = {f"params.{i}.{name}" for i in (0, 1) for name in "Wb"}
     scalings = {f"{axis}_scaling.{part}" for axis in "xy" for part in ("mean", "deviation")}
-    assert names == layers | {"regressor": scalings, "centred": {"pixel_mean"}}.get(which, set())
+    ranges = {"ranges.low", "ranges.high"}
+    assert names == layers | ranges | {"regressor": scalings, "centred": {"pixel_mean"}}.get(which, set())
     assert meaning["activation"] == "relu"
     again = read_checkpoint(path)
     assert (again.model.class_names, again.epoch, again.step) == (checkpoint.model.class_names, 2, checkpoint.step)
