@@ -15,15 +15,15 @@ from lagvis.tree import named_leaves
 
 def take_scaling(arrays: dict[str, np.ndarray], name: str) -> Scaling | None:
     """Remove the scaling of that name from `arrays` and return it; None if there is none."""
-    parts = [arrays.pop(f"{name}.{part}") for part in ("mean", "deviation") if f"{name}.{part}" in arrays]
-    if len(parts) == 1:
-        raise ValueError(f"half of {name} is missing")
+    mean, deviation = (arrays.pop(f"{name}.{part}", None) for part in ("mean", "deviation"))
     limit = arrays.pop(f"{name}.limit", np.array(math.inf))
-    if not parts:
+    if mean is None and deviation is None:
         return None
+    if mean is None or deviation is None:
+        raise ValueError(f"half of {name} is missing")
     if limit.shape != () or limit.dtype != np.float64 or not limit > 0:
         raise ValueError(f"{name} with the limit {limit}, expected a number above 0")
-    return Scaling(*parts, float(limit))
+    return Scaling(mean, deviation, float(limit))
 
 
 def take_pixel_mean(arrays: dict[str, np.ndarray]) -> float:
