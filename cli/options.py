@@ -198,6 +198,16 @@ def is_explicit(flags: argparse.Namespace, key: str) -> bool:
     return key in flags or (name not in recipes.shipped() and key in recipes.read(name))
 
 
+def add_range_flag(parser: Parser) -> None:
+    """Add --no-range-check."""
+    parser.add_argument(
+        "--no-range-check",
+        action="store_true",
+        help="take values as they are (default: convert pictures to the scale of training, e.g. 0..255 to 0..1; refuse "
+        "other scales; report values far outside of what was seen in training)",
+    )
+
+
 def add_transpose_flag(parser: Parser, default: str) -> None:
     """Add --transpose; None without it."""
     parser.add_argument(

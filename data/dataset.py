@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from lagvis.data.feature_ranges import FeatureRanges, to_bytes
 from lagvis.data.images.mnist_style import background_shade, is_mnist_style
 from lagvis.data.labels import (
     EncodedLabels,
@@ -106,10 +107,19 @@ class Dataset:
         return 0 if images is None else background_shade(images)
 
     def _sample_images(self) -> np.ndarray | None:
-        """Return about MAX_SAMPLE training images (N, H, W) uint8, evenly spaced; None if rows are not images."""
-        if len(self.shape) != 2 or self.x_train.dtype != np.uint8:
+        """Return about MAX_SAMPLE training images (N, H, W) uint8, evenly spaced; None if rows are not images.
+
+        Images of another usual range, as 0..1, are converted to 0..255.
+        """
+        if len(self.shape) != 2:
             return None
-        return self.x_train[:: max(1, len(self.x_train) // MAX_SAMPLE)].reshape(-1, *self.shape)
+        sample = self.x_train[:: max(1, len(self.x_train) // MAX_SAMPLE)]
+        if self.x_train.dtype != np.uint8:
+            picture_range = FeatureRanges.of(sample, np.arange(len(sample)), self.shape).picture_range
+            if picture_range is None:
+                return None
+            sample = to_bytes(sample, picture_range)
+        return sample.reshape(-1, *self.shape)
 
     def all_as_test(self) -> "Dataset":
         """Return the data set with all rows in the test part, for data whose test part was held out."""

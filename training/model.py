@@ -55,6 +55,7 @@ class Model:
         """Describe the network of a recipe for a data set; only the training rows decide scaling and ranges."""
         is_bytes = dataset.x_train.dtype == np.uint8
         centred = is_bytes and recipe.pixel_scaling == "centred"
+        measure = Scaling.robust if recipe.number_scaling == "robust" else Scaling.of
         return cls(
             widths=(dataset.x_train.shape[1], *recipe.hidden, dataset.n_out),
             activation=recipe.activation,
@@ -63,8 +64,8 @@ class Model:
             class_names=dataset.class_names,
             target_names=dataset.target_names,
             unit=dataset.unit,
-            x_scaling=None if is_bytes else Scaling.of(dataset.x_train[training_rows]),
-            y_scaling=Scaling.of(dataset.y_train[training_rows]) if recipe.regression else None,
+            x_scaling=None if is_bytes else measure(dataset.x_train, training_rows),
+            y_scaling=Scaling.of(dataset.y_train, training_rows).invertible() if recipe.regression else None,
             feature_names=dataset.feature_names,
             label_names=dataset.label_names,
             mnist_style=dataset.mnist_style,
@@ -116,15 +117,11 @@ class Model:
         return [{**first, "b": first["b"] - shift}, *params[1:]]
 
     def check(self, dataset: Dataset) -> None:
-        """Raise DataError unless the data set has the columns and the kind of rows of the training data."""
+        """Raise DataError unless the data set has the columns and targets of the training data."""
         if dataset.x_train.shape[1] != self.widths[0]:
             raise DataError(
                 f"{dataset.name} has rows of {dataset.x_train.shape[1]} numbers, the network takes {self.widths[0]}"
             )
-        if (dataset.x_train.dtype == np.uint8) != (self.x_scaling is None):
-            bytes_, numbers = "bytes (0..255)", "real numbers"
-            found, expected = (bytes_, numbers) if dataset.x_train.dtype == np.uint8 else (numbers, bytes_)
-            raise DataError(f"{dataset.name} holds {found}, the network was trained on {expected}")
         if dataset.feature_names and self.feature_names and dataset.feature_names != self.feature_names:
             pairs = zip(dataset.feature_names, self.feature_names, strict=True)
             c, (here, there) = next((c, pair) for c, pair in enumerate(pairs, start=1) if pair[0] != pair[1])
