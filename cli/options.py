@@ -18,7 +18,7 @@ from lagvis.training.recipe import KEYS, Recipe, did_you_mean
 EXIT_CODES = """exit codes:
   0 success                     4 device or backend     8 below --target-accuracy
   1 unexpected error, full      5 out of memory         129 stopped by SIGHUP
-    stdout; compare: a bound    6 training diverged     130 stopped by Ctrl-C
+    stdout; compare: a bound    6 no finite result      130 stopped by Ctrl-C
     was exceeded                7 checkpoint, run       143 stopped by SIGTERM
   2 usage                         folder or export file
   3 data"""
@@ -196,6 +196,16 @@ def is_explicit(flags: argparse.Namespace, key: str) -> bool:
     """Return whether the user set a key, by an option or in a recipe file of their own."""
     name = flags.recipe or "default"
     return key in flags or (name not in recipes.shipped() and key in recipes.read(name))
+
+
+def add_range_flag(parser: Parser) -> None:
+    """Add --no-range-check."""
+    parser.add_argument(
+        "--no-range-check",
+        action="store_true",
+        help="take values as they are (default: convert pictures to the scale of training, e.g. 0..255 to 0..1; refuse "
+        "other scales; report values far outside of what was seen in training)",
+    )
 
 
 def add_transpose_flag(parser: Parser, default: str) -> None:

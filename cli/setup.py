@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,9 +12,10 @@ from lagvis.backends.registry import BACKENDS
 from lagvis.cli import options
 from lagvis.cli.errors import print_stderr
 from lagvis.cli.inputs import own_data_options
-from lagvis.data.checks import check_dataset
+from lagvis.data.checks import check_dataset, check_value_ranges
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import absolute_name, load_dataset
+from lagvis.data.range_check import check_feature_ranges
 from lagvis.errors import RecipeError
 from lagvis.report.run_report import changes_text, training_commands
 from lagvis.run_warning import RunWarning
@@ -135,12 +137,15 @@ def resolve_recipe(flags: argparse.Namespace, resumed: RunFolder | None, network
     if network:
         if given := [f"--{key}" for key in ("hidden", "activation") if key in flags]:
             raise RecipeError(f"--init-from sets the layers itself; leave out {' and '.join(given)}")
-        if "pixel_scaling" in flags:
-            raise RecipeError("--init-from keeps the scaling of its network; leave out --pixel-scaling")
+        if given := [f"--{key.replace('_', '-')}" for key in ("pixel_scaling", "number_scaling") if key in flags]:
+            raise RecipeError(f"--init-from keeps the scaling of its network; leave out {' and '.join(given)}")
         initial = network.checkpoint.model
-        pixel_scaling = "centred" if initial.pixel_mean else "unit"
         recipe = replace(
-            recipe, hidden=initial.widths[1:-1], activation=initial.activation, pixel_scaling=pixel_scaling
+            recipe,
+            hidden=initial.widths[1:-1],
+            activation=initial.activation,
+            pixel_scaling="centred" if initial.pixel_mean else "unit",
+            number_scaling="robust" if initial.x_scaling and math.isfinite(initial.x_scaling.limit) else "standard",
         )
     if target is not None and recipe.regression:
         raise RecipeError("--target-accuracy is for classification, and --loss mse is regression; leave one out")
@@ -168,13 +173,13 @@ def prepare_run(
     environment = describe_environment(recipe, dataset, plan, backend, version=__version__, command=flags.command)
     environment |= {"init_from": None, "resumed": []}
     model = Model.of(recipe, dataset, plan.training_rows)
-    warnings = check_dataset(dataset, plan.validation_rows)
+    warnings = check_dataset(dataset, plan.validation_rows) + check_value_ranges(dataset, model.ranges)
     start = None
     if network:
         start = init_from(network.checkpoint, model, recipe, dataset)
         held_out_warnings = check_held_out_rows(network, dataset, recipe, plan)
         environment["init_from"] = describe_init_from(network.path, held_out_warnings)
-        warnings += held_out_warnings
+        warnings += held_out_warnings + check_initial_scale(dataset, network)
     notices = (
         card_notice(environment), threads_notice(plan, backend, resumed), stretches_notice(flags.recipe), *plan.notices,
     )  # fmt: skip
@@ -191,6 +196,14 @@ def prepare_run(
         recipe, backend, dataset, plan, start.model if start else model, start, memory, environment, notices,
         tuple(warnings),
     )  # fmt: skip
+
+
+def check_initial_scale(dataset: Dataset, network: StoredNetwork) -> list[RunWarning]:
+    """Return warnings about training rows that differ from those that the network of --init-from has learned from."""
+    ranges = network.checkpoint.model.ranges
+    if ranges is None:
+        return []
+    return check_feature_ranges(dataset.x_train, ranges, dataset.feature_names, dataset.name)
 
 
 def initial_warnings(init_from: dict[str, Any] | None) -> list[RunWarning]:

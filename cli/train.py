@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from lagvis.cli.errors import print_result, print_stderr
+from lagvis.cli.outcome import judge_run
 from lagvis.cli.setup import (
     RunSetup,
     load_run_data,
@@ -76,25 +77,25 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
                 step = event.step
     assert isinstance(event, Finished), "fit ends with Finished"
     facts = {"run": str(folder.path)} | run_facts(run)
-    summary = summarise(event, run.model, facts, run.model.baseline(run.dataset.y_test), run.warnings)
-    summary |= {key: finite_or_none(value) for key, value in folder.latest_metrics().items() if summary[key] is None}
+    outcome = judge_run(run, event, step, str(folder.path), stop)
+    warnings = (*run.warnings, *outcome.warnings)
+    summary = summarise(event, run.model, facts, run.model.baseline(run.dataset.y_test), warnings)
+    if event.train is None:  # no epoch has ended since the run was resumed
+        summary |= {key: finite_or_none(value) for key, value in folder.latest_metrics().items()}
     folder.finish(summary)
     printed = print_result_of_run(summary if flags.json else summary_text(summary), folder)
     if event.reason == "interrupted":
         print_stderr(f"Stopped after step {event.step}. {folder.path} holds the state; --resume continues the run.")
         return stop.exit_code if stop.received() else 0
+    if outcome.error:
+        print_stderr(f"error: {outcome.error}")
     if event.reason == "diverged":
-        rate = run.recipe.lr
-        print_stderr(
-            f"error: the loss is not a finite number after step {step}; the learning rate {rate} is too high. "
-            f"Try --lr {rate / 10:g}. last.safetensors holds step {event.step}, of epoch {event.epoch}."
-        )
-        return 6
+        return outcome.exit_code
     if not flags.no_plots:
         code = write_run_report(folder, run.dataset, event.checkpoint, summary, run.environment, stop)
         if code:
             return code
-    return check_target(flags.target_accuracy, summary["test_accuracy"]) or printed
+    return outcome.exit_code or check_target(flags.target_accuracy, summary["test_accuracy"]) or printed
 
 
 def show_finished_run(flags: Namespace, recipe: Recipe, folder: RunFolder, report: dict[str, Any], text: str) -> int:

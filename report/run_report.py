@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lagvis.data.messages import percent
+from lagvis.data.messages import decimals, percent
 from lagvis.inference.diagnostics import Diagnostics
 from lagvis.report.html.document import Block, Code, Figure, Heading, Paragraph, to_html, to_markdown
 from lagvis.report.html.tables import classes_table, importance_table, mistakes_table, results_table
@@ -106,7 +106,7 @@ def training_section(run: RunResults) -> list[Block]:
     if objective is not None and objective != run.history[-1].get("train_loss"):
         caption += (
             " The losses are the plain cross-entropy; the minimised objective, which differs by label smoothing or"
-            f" class weights, ended at {objective:.4f} (metrics.csv has it for every epoch)."
+            f" class weights, ended at {decimals(objective)} (metrics.csv has it for every epoch)."
         )
     alt = describe_curves(run.history)
     return [Heading("Training"), make_figure("curves", alt, caption, metric_plots.plot_curves, run.history)]
@@ -344,7 +344,7 @@ def describe_curves(history: History) -> str:
     """Return the final losses and the best epoch in words, for readers who cannot see the curves."""
     last = history[-1]
     losses = [
-        f"{part} {loss:.4f}" for part in ("train", "validation") if (loss := last.get(f"{part}_loss")) is not None
+        f"{part} {decimals(loss)}" for part in ("train", "validation") if (loss := last.get(f"{part}_loss")) is not None
     ]
     best = metric_plots.best_epoch(history)
     lowest = "" if best is None else f"; lowest on the validation part in epoch {int(history[best]['epoch'] or 0)}"

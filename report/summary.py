@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from lagvis.data.messages import percent
+from lagvis.data.messages import MAX_ERROR, decimals, percent
 from lagvis.report.text import (
     align_columns,
     confusion_text,
@@ -15,6 +15,7 @@ from lagvis.report.text import (
     pluralize,
 )
 from lagvis.run_warning import RunWarning
+from lagvis.training.baseline import CHECK as BASELINE_CHECK
 from lagvis.training.evaluation import Metrics
 from lagvis.training.events import Finished
 from lagvis.training.model import Model
@@ -28,8 +29,9 @@ MAX_INTEGER = 2**53  # larger integers of a file are no counts of a run
 
 def metrics_summary(part: str, metrics: Metrics | None) -> Summary:
     """Return loss and accuracy of a part of the data as `<part>_loss` and `<part>_accuracy`, null where undefined."""
+    metrics = metrics if metrics is not None and metrics.finite else None  # without a loss the accuracy means nothing
     return {
-        f"{part}_loss": finite_or_none(metrics and metrics.loss),
+        f"{part}_loss": metrics and metrics.loss,
         f"{part}_accuracy": finite_or_none(metrics and metrics.accuracy),
     }
 
@@ -41,7 +43,8 @@ def run_details(test: Metrics | None, model: Model, baseline: float | None) -> S
     of each target, in the user's unit, and the loss of always predicting the mean.
     """
     if model.y_scaling is None:
-        confusion = test.confusion.tolist() if test is not None and test.confusion is not None else None
+        counts = test.confusion if test is not None and test.judged else None
+        confusion = None if counts is None else counts.tolist()
         return {"classes": list(model.class_names), "confusion": confusion} | recall_summary(
             confusion, model.class_names
         )
@@ -126,6 +129,7 @@ def summary_text(summary: Summary) -> str:
         *(row for part in PARTS for row in part_rows(summary, part)),
         *recall_rows(summary),
         *error_rows(summary),
+        *baseline_rows(summary),
         ("run", summary["run"]),
     ]
     return align_columns(rows, left=2)
@@ -144,6 +148,7 @@ def is_valid_report(report: Summary) -> bool:
         and type(report.get("seed")) is int
         and is_number(report.get("seconds"))
         and all(is_number_or_null(report, f"{part}_{metric}") for part in PARTS for metric in ("loss", "accuracy"))
+        and report["test_loss"] is not None  # a run without a result is evaluated again, and gives the reason again
         and is_number_or_null({"train_objective": None} | report, "train_objective")  # earlier versions wrote none
         and are_warnings_valid(report.get("warnings", []))  # earlier versions wrote none
         and (are_classes_valid(report) if "classes" in report else are_errors_valid(report))
@@ -200,18 +205,19 @@ def is_number_or_null(values: Summary, key: str) -> bool:
     return key in values and (values[key] is None or is_number(values[key]))
 
 
-def evaluation_text(result: Summary) -> str:
-    """Return the result of an evaluation as text."""
+def evaluation_text(result: Summary, width: int | None = None) -> str:
+    """Return the result of an evaluation as text, for a terminal of `width` columns or for a file."""
     rows = [
         ("network", f"{result['run']} ({result['backend']}, {result['device']}, {result['dtype']})"),
         ("data", f"{result['data']}, {result['rows']:,} test rows"),
         *part_rows(result, "test"),
         *recall_rows(result),
         *error_rows(result),
+        *baseline_rows(result),
     ]
     text = align_columns(rows, left=2)
     if result.get("confusion"):
-        text += "\n\n" + confusion_text(result["confusion"], tuple(result["classes"]))
+        text += "\n\n" + confusion_text(result["confusion"], tuple(result["classes"]), width)
     return text
 
 
@@ -220,29 +226,26 @@ def part_rows(summary: Summary, part: str) -> list[tuple[str, str]]:
     loss, accuracy = summary[f"{part}_loss"], summary[f"{part}_accuracy"]
     if loss is None:
         return []
-    text = f"loss {loss:.4f}" + ("" if accuracy is None else f", accuracy {percent(accuracy)}")
+    text = f"loss {decimals(loss)}" + ("" if accuracy is None else f", accuracy {percent(accuracy)}")
     objective = summary.get(f"{part}_objective")
     if objective is not None and objective != loss:
-        text += f" (minimised: {objective:.4f})"  # with label smoothing or class weights
+        text += f" (minimised: {decimals(objective)})"  # with label smoothing or class weights
     return [(part, text)]
 
 
 def recall_rows(summary: Summary) -> list[tuple[str, str]]:
-    """Return the balanced accuracy and the accuracy to beat, and a warning if every row got the same class."""
+    """Return the balanced accuracy and the accuracy to beat."""
     counts, balanced = summary.get("counts"), summary.get("balanced_accuracy")
     if not counts or balanced is None:
         return []
-    confusion = summary["confusion"]
     commonest, share = display_name(max(counts, key=counts.__getitem__)), percent(summary["commonest_share"])
-    rows = [("", f"balanced accuracy {percent(balanced)}; always predicting {commonest} gives {share}")]
-    true = [k for k, row in enumerate(confusion) if any(row)]
-    predicted = [k for k, column in enumerate(zip(*confusion, strict=True)) if any(column)]
-    if len(true) > 1 and len(predicted) == 1:
-        only = display_name(summary["classes"][predicted[0]])
-        rows.append(
-            ("", f"every row is predicted as {only}: nothing was learned; a lower learning rate may help (--lr)")
-        )
-    return rows
+    return [("", f"balanced accuracy {percent(balanced)}; always predicting {commonest} gives {share}")]
+
+
+def baseline_rows(summary: Summary) -> list[tuple[str, str]]:
+    """Return the warning that the result is no better than the baseline, if it is not."""
+    warnings = summary.get("warnings", [])
+    return [("warning", escape_control(w["message"])) for w in warnings if w.get("check") == BASELINE_CHECK]
 
 
 def error_rows(summary: Summary) -> list[tuple[str, str]]:
@@ -250,10 +253,10 @@ def error_rows(summary: Summary) -> list[tuple[str, str]]:
     unit = f" {escape_control(summary['unit'])}" if summary.get("unit") else ""
     errors = {target: error for target, error in summary.get("test_errors", {}).items() if error is not None}
     rows = [
-        ("", f"{escape_control(target)}: off by {error:.3f}{unit} (root mean square)")
+        ("", f"{escape_control(target)}: off by {decimals(error, 3, MAX_ERROR)}{unit} (root mean square)")
         for target, error in errors.items()
     ]
     if errors and summary["baseline_loss"] is not None:
-        baseline = f"always predicting the mean would give the loss {summary['baseline_loss']:.4f}"
+        baseline = f"always predicting the mean would give the loss {decimals(summary['baseline_loss'])}"
         rows.append(("", f"the loss is the mean squared error in standardised units; {baseline}"))
     return rows

@@ -97,8 +97,9 @@ def resume_state(checkpoint: Checkpoint, model: Model, plan: Plan, recipe: Recip
     Raise CheckpointError if it does not belong to this model and recipe, RecipeError if it is beyond the last epoch.
     """
     differing = differing_fields(model, checkpoint.model)
-    if "transposed" in differing and not checkpoint.model.transposed:  # older versions did not store it
-        differing.remove("transposed")
+    for name in ("label_columns", "transposed"):
+        if name in differing and not getattr(checkpoint.model, name):  # older versions did not store them
+            differing.remove(name)
     if str(checkpoint.state["params"][0]["W"].dtype) != recipe.dtype:
         differing.append("dtype")
     if differing:

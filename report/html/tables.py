@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lagvis.data.messages import percent
+from lagvis.data.messages import decimals, percent
 from lagvis.inference.diagnostics import Importance, Mistake
 from lagvis.report.html.document import Table
 from lagvis.report.summary import PARTS, Summary
@@ -18,12 +18,12 @@ def results_table(summary: Summary) -> Table:
     for part in PARTS:
         loss, accuracy = summary[f"{part}_loss"], summary[f"{part}_accuracy"]
         if loss is not None:
-            rows.append(("training" if part == "train" else part, f"{loss:.4f}", percent_cell(accuracy)))
+            rows.append(("training" if part == "train" else part, decimals(loss), percent_cell(accuracy)))
     if summary.get("commonest_share") is not None:
         rows.append(("always the commonest class", "", percent_cell(summary["commonest_share"])))
         rows.append(("mean recall of the classes", "", percent_cell(summary["balanced_accuracy"])))
     if summary.get("baseline_loss") is not None:
-        rows.append(("always the mean", f"{summary['baseline_loss']:.4f}", ""))
+        rows.append(("always the mean", decimals(summary["baseline_loss"]), ""))
     return Table("Result", ("part", "loss", "accuracy"), rows)
 
 

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from lagvis.data.messages import percent
+from lagvis.data.messages import decimals, percent
 from lagvis.report.terminal.curve import LABEL_WIDTH, Line, Points, crop_line, draw_chart
 from lagvis.report.text import display_name, duration, metrics_text
 from lagvis.training.evaluation import Metrics
@@ -121,7 +121,7 @@ class Panel:
         if len(started.plan.validation_rows):
             validation, (epoch, loss) = self._metrics.get("validation"), self._best
             fields.append(("validation", metrics_text(validation) if validation else "-"))
-            fields.append(("best epoch", f"{epoch}, loss {loss:.4f}" if epoch else "-"))
+            fields.append(("best epoch", f"{epoch}, loss {decimals(loss)}" if epoch else "-"))
         fields.append(("speed", self._speed()))
         progress = self._progress
         fields.append(("learning rate", f"{progress.learning_rate:.4g}" if progress else "-"))

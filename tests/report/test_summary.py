@@ -17,6 +17,7 @@ from lagvis.report.summary import (
     summarise,
     summary_text,
 )
+from lagvis.run_warning import RunWarning
 from lagvis.training.evaluation import Metrics
 from tests.factories import classes, epochs, last, numbers, quick, run
 
@@ -94,19 +95,19 @@ def test_summary_text_has_balanced_accuracy_and_baseline():
     assert lines[-2].strip() == "balanced accuracy 56.42%; always predicting 0 gives 96.20%"
 
 
-def test_summary_text_constant_prediction_is_a_warning():
-    same = summary_of(RARE, test=Metrics(1.1, 0.3, confusion=np.array([[0, 5, 0], [0, 3, 0], [0, 0, 0]])))
-    assert summary_text(same).splitlines()[-2].strip() == (
-        "every row is predicted as 1: nothing was learned; a lower learning rate may help (--lr)"
-    )
-    for confusion in (
-        [[1, 4, 0], [0, 3, 0], [0, 0, 0]],
-        [[0, 0, 0], [0, 3, 0], [0, 0, 0]],
-        [[3, 0, 0], [0, 3, 0], [0, 0, 1]],
-        [[0, 3, 0], [3, 0, 0], [0, 0, 3]],  # predictions of two classes are exchanged
-    ):
-        other = summary_of(RARE, test=Metrics(1.1, 0.3, confusion=np.array(confusion)))
-        assert "nothing was learned" not in summary_text(other)
+def test_summary_text_no_better_than_baseline_is_one_row():
+    warning = RunWarning("no_better_than_baseline", "No better.\n", {})
+    other = RunWarning("shared_rows", "printed before the first step", {})
+    summary = summarise(last(DIGITS), DIGITS[0].model, WHERE, None, [warning, other])
+    lines = summary_text(summary).splitlines()
+    assert lines[-2] == r"warning     No better.\n"
+    assert "before the first step" not in summary_text(summary)
+
+
+def test_summarise_loss_not_finite_has_no_accuracy_and_no_confusion():
+    summary = summary_of(DIGITS, test=Metrics(math.inf, 0.9, confusion=np.eye(4, dtype=np.int64)))
+    assert summary["test_loss"] is summary["test_accuracy"] is summary["confusion"] is summary["recall"] is None
+    assert stored_summary_text(summary) == ""
 
 
 def test_summarise_regression_has_errors_in_the_unit():
