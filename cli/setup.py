@@ -1,8 +1,8 @@
 """Prepare a training run: resolve the options of train.py, open everything, and check it before anything is written."""
 
 import argparse
-import shlex
 import math
+import shlex
 from dataclasses import dataclass, replace
 from typing import Any
 
