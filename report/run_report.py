@@ -1,6 +1,7 @@
 """The report of a run for people: its figures, report.md, and report.html with everything in one file."""
 
 import json
+import math
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -116,9 +117,13 @@ def predictions_section(run: RunResults) -> list[Block]:
     """Return predicted over true values, for regression."""
     if run.diagnostics.predicted is None:
         return []
+    if not np.isfinite(run.diagnostics.predicted).any():
+        return [Heading("Predicted and true values"), Paragraph("No prediction for the test part is a finite number.")]
     names = ", ".join(map(escape_control, run.model.target_names))
     alt = f"Predicted over true values of {names}, and their differences."
     caption = f"Of the {run.examined_rows}. On the dashed line the prediction is exact."
+    if left_out := int(np.sum(~np.isfinite(run.diagnostics.predicted).all(axis=1))):
+        caption += f" {pluralize(left_out, 'row')} without a finite prediction left out."
     plot = metric_plots.plot_predictions
     return [
         Heading("Predicted and true values"),
@@ -172,6 +177,8 @@ def importance_section(run: RunResults) -> list[Block]:
     importance = run.diagnostics.importance
     if importance is None:
         return []
+    if not np.isfinite(importance.mean).any():
+        return [Heading("Features"), Paragraph("The importance of features is not known: the outputs are not finite.")]
     most = ", ".join(map(escape_control, importance.names[:MAX_ALT_FEATURES]))
     alt = f"Bars of the quality lost when a feature is shuffled; most for {most}; the table has the same numbers."
     tried = len(importance.names)
@@ -344,7 +351,9 @@ def describe_curves(history: History) -> str:
     """Return the final losses and the best epoch in words, for readers who cannot see the curves."""
     last = history[-1]
     losses = [
-        f"{part} {decimals(loss)}" for part in ("train", "validation") if (loss := last.get(f"{part}_loss")) is not None
+        f"{part} {decimals(loss) if math.isfinite(loss) else 'not finite'}"
+        for part in ("train", "validation")
+        if (loss := last.get(f"{part}_loss")) is not None
     ]
     best = metric_plots.best_epoch(history)
     lowest = "" if best is None else f"; lowest on the validation part in epoch {int(history[best]['epoch'] or 0)}"

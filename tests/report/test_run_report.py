@@ -259,3 +259,18 @@ def test_run_report_environment_edited_by_hand_is_ignored(data):
     assert (folder / "report.html").exists()
     resume("r", "-e", "2")
     assert isinstance(json.loads(path.read_text())["resumed"], list)
+
+
+def test_report_of_a_run_that_diverged_has_no_empty_plots_and_no_nan(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(figure, "DPI", 20)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 4))
+    np.savez(tmp_path / "numbers.npz", x=x, y=x.sum(axis=1))
+    flags = ["--name", "r", "-o", "runs", "--device", "cpu", "--quiet", "--hidden", "8", "--data", "numbers.npz"]
+    assert train.main([*flags, "--loss", "mse", "-e", "1", "--lr", "1e8", "--opt", "sgd", "--momentum", "0"]) == 6
+    text = (tmp_path / "runs" / "r" / "report.md").read_text(encoding="utf-8")
+    results = text[: text.index("## To do it again")]
+    assert not re.search(r"\bnan\b", results)
+    assert "without a finite prediction left out" in results
+    assert "plots/importance.png" not in results
