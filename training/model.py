@@ -115,6 +115,13 @@ class Model:
         shift = self.pixel_mean * first["W"].sum(axis=0, dtype=np.float64)
         return [{**first, "b": first["b"] - shift}, *params[1:]]
 
+    def check_type(self, dataset: Dataset) -> None:
+        """Raise DataError unless the rows are bytes as those of training were, or numbers as those were."""
+        if (dataset.x_train.dtype == np.uint8) != (self.x_scaling is None):
+            bytes_, numbers = "bytes (0..255)", "real numbers"
+            found, expected = (bytes_, numbers) if dataset.x_train.dtype == np.uint8 else (numbers, bytes_)
+            raise DataError(f"{dataset.name} holds {found}, the network was trained on {expected}")
+
     def check(self, dataset: Dataset) -> None:
         """Raise DataError unless the data set has the columns and targets of the training data."""
         if dataset.x_train.shape[1] != self.widths[0]:
