@@ -1,6 +1,7 @@
 """Prepare a training run: resolve the options of train.py, open everything, and check it before anything is written."""
 
 import argparse
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -130,12 +131,15 @@ def resolve_recipe(flags: argparse.Namespace, resumed: RunFolder | None, network
     if network:
         if given := [f"--{key}" for key in ("hidden", "activation") if key in flags]:
             raise RecipeError(f"--init-from sets the layers itself; leave out {' and '.join(given)}")
-        if "pixel_scaling" in flags:
-            raise RecipeError("--init-from keeps the scaling of its network; leave out --pixel-scaling")
+        if given := [f"--{key.replace('_', '-')}" for key in ("pixel_scaling", "number_scaling") if key in flags]:
+            raise RecipeError(f"--init-from keeps the scaling of its network; leave out {' and '.join(given)}")
         initial = network.checkpoint.model
-        pixel_scaling = "centred" if initial.pixel_mean else "unit"
         recipe = replace(
-            recipe, hidden=initial.widths[1:-1], activation=initial.activation, pixel_scaling=pixel_scaling
+            recipe,
+            hidden=initial.widths[1:-1],
+            activation=initial.activation,
+            pixel_scaling="centred" if initial.pixel_mean else "unit",
+            number_scaling="robust" if initial.x_scaling and math.isfinite(initial.x_scaling.limit) else "standard",
         )
     if target is not None and recipe.regression:
         raise RecipeError("--target-accuracy is for classification, and --loss mse is regression; leave one out")

@@ -55,6 +55,7 @@ class Model:
         """Describe the network of a recipe for a data set; only the training rows decide scaling and ranges."""
         is_bytes = dataset.x_train.dtype == np.uint8
         centred = is_bytes and recipe.pixel_scaling == "centred"
+        measure = Scaling.robust if recipe.number_scaling == "robust" else Scaling.of
         return cls(
             widths=(dataset.x_train.shape[1], *recipe.hidden, dataset.n_out),
             activation=recipe.activation,
@@ -63,8 +64,8 @@ class Model:
             class_names=dataset.class_names,
             target_names=dataset.target_names,
             unit=dataset.unit,
-            x_scaling=None if is_bytes else Scaling.of(dataset.x_train[training_rows]),
-            y_scaling=Scaling.of(dataset.y_train[training_rows]) if recipe.regression else None,
+            x_scaling=None if is_bytes else measure(dataset.x_train, training_rows),
+            y_scaling=Scaling.of(dataset.y_train, training_rows).invertible() if recipe.regression else None,
             feature_names=dataset.feature_names,
             label_names=dataset.label_names,
             mnist_style=dataset.mnist_style,

@@ -15,6 +15,7 @@ import numpy as np
 import tomli_w
 
 from lagvis.data.images.transposed import TRANSPOSE
+from lagvis.data.scaling import NUMBER_SCALINGS
 from lagvis.data.tables.feature_type import FEATURE_TYPES
 from lagvis.errors import RecipeError
 from lagvis.network.activations import ACTIVATIONS
@@ -40,6 +41,7 @@ class Recipe:
     feature_type: str = "auto"
     transpose: str = "auto"
     pixel_scaling: str = "centred"
+    number_scaling: str = "standard"
     hidden: tuple[int, ...] = (64, 64, 64)
     activation: str = "relu"
     loss: str = "cross-entropy"
@@ -184,6 +186,11 @@ KEYS = {
     ),
     "pixel_scaling": Key(
         check_choice("centred", "unit"), "scaling of bytes: centred: x / 255 minus the training mean; unit: x / 255"
+    ),
+    "number_scaling": Key(
+        check_choice(*NUMBER_SCALINGS),
+        "scaling of numbers: standard: by mean and deviation; robust: by median and interquartile range, which single "
+        "rows far out do not change",
     ),
     "hidden": Key(check_widths, "widths of the hidden layers, or none", parse_widths, "N,N,.."),
     "activation": Key(check_choice(*ACTIVATIONS), f"activation of the hidden layers: {', '.join(ACTIVATIONS)}"),

@@ -71,6 +71,23 @@ def test_onnx_bytes_regression_equals_numpy(onnxruntime, dtype):
         np.testing.assert_allclose(found, expected, rtol=10 * BOUNDS[dtype], atol=1000 * BOUNDS[dtype])
 
 
+@pytest.mark.parametrize("keys", [{}, {"hidden": ()}, {"number_scaling": "robust"}], ids=str)
+def test_onnx_bytes_constant_column_and_values_far_out_equal_numpy(onnxruntime, dtype, keys):
+    dataset = numbers()
+    dataset.x_train[:, 1] = 1e300 if dtype == "float64" else 0.1
+    dataset.x_train[3, 0] = 1e6
+    checkpoint = trained(dataset, loss="mse", dtype=dtype, **keys)
+    x = dataset.x_test.astype(dtype)
+    x[:4, 2] = [-1e6, 1e6, 100, -100]
+    expected = outputs(checkpoint.model, checkpoint.state["params"], x)
+    other = x.copy()
+    other[:, 1] = -3e4
+    np.testing.assert_array_equal(outputs(checkpoint.model, checkpoint.state["params"], other), expected)
+    for rows in (x, other):
+        (found,) = onnx_outputs(onnxruntime, onnx_bytes(checkpoint), rows, (30,))
+        np.testing.assert_allclose(found, expected, rtol=10 * BOUNDS[dtype], atol=1000 * BOUNDS[dtype])
+
+
 def test_onnx_bytes_metadata_and_shapes(onnxruntime, classifier, regressor):
     import onnx
 
@@ -181,10 +198,16 @@ def test_safetensors_bytes_pytorch_equals_numpy(which, request, torch):
     np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-6)
 
 
-def test_npz_bytes_numpy_alone_computes_the_network(regressor):
+@pytest.mark.parametrize("scaling", ["standard", "robust"])
+def test_npz_bytes_numpy_alone_computes_the_network(scaling):
     dataset = numbers()
+    dataset.x_train[:, 1] = 0.1
+    dataset.x_test[3] = 1e6
+    regressor = trained(dataset, loss="mse", dtype="float64", number_scaling=scaling)
     with np.load(io.BytesIO(npz_bytes(regressor)), allow_pickle=False) as arrays:
         a = (dataset.x_test - arrays["x_scaling.mean"]) / arrays["x_scaling.deviation"]
+        if "x_scaling.limit" in arrays:
+            a = np.clip(a, -arrays["x_scaling.limit"], arrays["x_scaling.limit"])
         a = np.maximum(0, a @ arrays["params.0.W"] + arrays["params.0.b"])
         z = a @ arrays["params.1.W"] + arrays["params.1.b"]
         found = z * arrays["y_scaling.deviation"] + arrays["y_scaling.mean"]

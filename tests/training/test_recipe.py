@@ -99,6 +99,7 @@ BAD = {
     "feature_type": ["", "images", 1, None],
     "transpose": ["", "maybe", True, None],
     "pixel_scaling": ["", "Centred", "none", 1, None, True],
+    "number_scaling": ["", "Standard", "none", 1, None, True],
     "hidden": [[0], [-3], [64, -7, 64], [2.5], ["64"], [True], "64,64", 64, [10**9], None],
     "activation": ["rellu", "", 1],
     "loss": ["MSE", "softmax", 0],
