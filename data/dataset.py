@@ -18,7 +18,7 @@ from lagvis.data.labels import (
     encode_targets,
     natural_order,
 )
-from lagvis.data.messages import join_names, shorten
+from lagvis.data.messages import MAX_NAME_LENGTH, join_names, shorten
 from lagvis.data.source import Source
 from lagvis.data.split import HeldOut
 from lagvis.errors import DataError
@@ -86,7 +86,9 @@ class Dataset:
         if self.feature_columns:
             number = f"column {self.feature_columns[i]}"
             name = self.feature_names[i] if self.feature_names else number
-            return number if name == number else f"{number} ({shorten(name)!r})"
+            # In all MAX_NAME_LENGTH characters, so that no sentence cuts it again.
+            shown = shorten(name, MAX_NAME_LENGTH - len(f"{number} ('')"))
+            return number if name == number else f"{number} ({shown!r})"
         if len(self.shape) == 2 and self.x_train.dtype == np.uint8:
             row, column = divmod(i, self.shape[1])
             return f"pixel {i + 1} (row {row + 1}, column {column + 1})"

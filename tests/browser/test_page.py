@@ -824,3 +824,30 @@ def test_page_of_other_images_draws_in_their_shades_and_says_so(page, tmp_path, 
     )
     assert max(painted[::4]) - min(painted[::4]) > 120, "the picture of the input must be visible"
     assert page.probabilities() is not None
+
+
+def test_page_keyboard_announces_where_the_pen_is(page, digits):
+    page.open(digits[0])
+    page.script("pad.focus()")
+    page.keys("ArrowUp", "ArrowLeft")
+    assert page.text("announcement") == "Row 14, column 14."
+    page.keys(*["ArrowLeft"] * 20)
+    assert page.text("announcement") == "Row 14, column 1."
+    page.keys(" ", "ArrowDown")
+    assert "%" in page.announced("%"), "the answer follows once the pen rests"
+
+
+def test_page_names_from_right_to_left_do_not_turn_the_numbers(page, tmp_path):
+    model = Model((4, 2), "relu", "cross-entropy", (2, 2), ("a", "\u202e\u05d0 12"), (), "", None, None)
+    params = [{"W": np.zeros((4, 2)), "b": np.array([1.0, 0.0])}]
+    (tmp_path / "page.html").write_text(page_html(model, params, "small"), encoding="utf-8")
+    page.open(tmp_path / "page.html")
+    page.stroke([(0.2, 0.2), (0.8, 0.8)])
+    page.settle()
+    assert page.text("sure") == "73.1 %, else \u202e\u05d0 12 with 26.9 %"
+    left = page.script(
+        "const range = document.createRange(), texts = document.getElementById('sure').childNodes;"
+        "return [...texts].map((node) => (range.selectNodeContents(node), range.getBoundingClientRect().left))"
+    )
+    assert len(left) == 4
+    assert left == sorted(left)

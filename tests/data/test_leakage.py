@@ -124,6 +124,16 @@ def test_check_leaking_features_real_targets_give_no_warning(name):
     assert check_leaking_features(make_dataset(x, y, classes=False)) == []
 
 
+def test_check_leaking_features_long_name_is_cut_within_its_quotes():
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(400, 2)), rng.integers(0, 2, 400)
+    x[:, 1] = y
+    names = ("a", "average_temperature_in_degrees_over_the_last_thirty_days")
+    dataset = dataclasses.replace(make_dataset(x, y), feature_names=names, feature_columns=(1, 2))
+    (warning,) = check_leaking_features(dataset)
+    assert warning.message.startswith("Column 2 ('average_temperature_in_d...') alone predicts the label")
+
+
 def test_check_leaking_features_of_several_targets_are_named_with_their_target():
     rng = np.random.default_rng(13)
     x, y = rng.normal(size=(500, 6)), rng.normal(size=(500, 3))
