@@ -36,11 +36,16 @@ def print_result(result: str | dict[str, Any]) -> None:
 
 def fit_terminal(text: str, stream: TextIO) -> str:
     """Wrap the lines of a text to the width of the terminal; return it unchanged if the stream is no terminal."""
-    try:
-        width = os.get_terminal_size(stream.fileno()).columns
-    except (OSError, ValueError):  # no terminal, or closed
-        return text
+    width = terminal_width(stream)
     return "\n".join(wrap_line(line, width) for line in text.split("\n")) if width else text
+
+
+def terminal_width(stream: TextIO) -> int | None:
+    """Return the columns of the terminal that a stream writes to; None if it is no terminal."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except (OSError, ValueError):  # no terminal, or closed
+        return None
 
 
 def wrap_line(line: str, width: int) -> str:

@@ -1,5 +1,6 @@
 """Evaluate a trained network on the test part of its data, or on other data: python evaluate.py RUN [--data PATH]."""
 
+import sys
 from argparse import Namespace
 from dataclasses import replace
 from typing import Any
@@ -7,14 +8,16 @@ from typing import Any
 import numpy as np
 
 from lagvis.cli import options
-from lagvis.cli.errors import print_result, print_stderr
+from lagvis.cli.errors import print_result, print_stderr, terminal_width
 from lagvis.cli.inputs import make_input_spec, own_data_options
 from lagvis.cli.outcome import judge_evaluation
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import SHIPPED, load_dataset
 from lagvis.data.images.transposed import BY_NAME, YES
+from lagvis.data.range_check import check_feature_ranges, fit_to_training
 from lagvis.data.shared_rows import check_shared_rows
 from lagvis.errors import CheckpointError, DataError
+from lagvis.inference.orientation import check_orientation
 from lagvis.report.summary import evaluation_text, metrics_summary, run_details
 from lagvis.run_warning import RunWarning
 from lagvis.storage.filenames import RECIPE
@@ -30,6 +33,7 @@ def make_parser() -> options.Parser:
     options.add_run_arguments(parser, "-o", "--output-dir")
     parser.add_argument("--data", metavar="PATH", help="other data (default: what the run was trained on)")
     parser.add_argument("--label", metavar="COLUMN", help="label column in a table of other data (default: detect)")
+    options.add_range_flag(parser)
     options.add_transpose_flag(parser, "as the run's recipe says, else those of EMNIST, by the name")
     options.add_device_flags(parser)
     options.add_output_flags(parser)
@@ -90,6 +94,24 @@ def check_learned_rows(dataset: Dataset, network: StoredNetwork) -> list[RunWarn
     )
 
 
+def check_test_part(
+    dataset: Dataset, network: StoredNetwork, *, check_ranges: bool
+) -> tuple[Dataset, list[RunWarning]]:
+    """Return the data set with its test part as the network takes it, and warnings; DataError where it is on no scale.
+
+    The test part of the training data is used as it was in training.
+    """
+    checkpoint = network.checkpoint
+    model, name = checkpoint.model, dataset.name
+    if checkpoint.data == dataset.digest and model.ranges and check_ranges:
+        return dataset, check_feature_ranges(
+            dataset.x_test, model.ranges, model.feature_names, f"the test part of {name}"
+        )
+    spec = make_input_spec(network, "", None, check_ranges=check_ranges)
+    x_test, warnings = fit_to_training(dataset.x_test, spec, name)
+    return replace(dataset, x_test=x_test), warnings
+
+
 def main(argv: list[str] | None = None) -> int:
     """Print accuracy, loss and confusion matrix; for numbers, the error in their unit."""
     flags = make_parser().parse(argv)
@@ -106,6 +128,9 @@ def main(argv: list[str] | None = None) -> int:
     elif dataset.held_out and checkpoint.data not in ("", dataset.digest):
         dataset = dataset.all_as_test()
     warnings = check_learned_rows(dataset, network)
+    dataset, range_warnings = check_test_part(dataset, network, check_ranges=not flags.no_range_check)
+    warnings += range_warnings
+    warnings += check_orientation(model, params, dataset.x_test, dataset.name, transposed=dataset.transposed)
     for line in (*dataset.all_notices, *(warning.message for warning in warnings)):
         print_stderr(line)
 
@@ -124,7 +149,7 @@ def main(argv: list[str] | None = None) -> int:
         **run_details(metrics, model, model.baseline(dataset.y_test), model.baseline_errors(dataset.y_test)),
         "warnings": [warning.as_json() for warning in (*warnings, *outcome.warnings)],
     }
-    print_result(result if flags.json else evaluation_text(result))
+    print_result(result if flags.json else evaluation_text(result, terminal_width(sys.stdout)))
     if outcome.error:
         print_stderr(f"error: {outcome.error}")
     return outcome.exit_code

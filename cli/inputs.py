@@ -11,7 +11,12 @@ from lagvis.training.recipe import Recipe
 
 
 def make_input_spec(
-    network: StoredNetwork, label_option: str, transpose: str | None, image_mode: str = RESIZE
+    network: StoredNetwork,
+    label_option: str,
+    transpose: str | None,
+    image_mode: str = RESIZE,
+    *,
+    check_ranges: bool = True,
 ) -> InputSpec:
     """Return what a network takes.
 
@@ -28,6 +33,9 @@ def make_input_spec(
         label_names=model.label_names,
         label_option=label_option,
         recipe_label=recipe.label if recipe else "",
+        ranges=model.ranges,
+        check_ranges=check_ranges,
+        label_columns=model.label_columns,
         transpose=transpose or inherited_transpose(recipe),
     )
 

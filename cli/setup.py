@@ -1,6 +1,8 @@
 """Prepare a training run: resolve the options of train.py, open everything, and check it before anything is written."""
 
 import argparse
+import math
+import shlex
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,16 +12,18 @@ from lagvis.backends.registry import BACKENDS
 from lagvis.cli import options
 from lagvis.cli.errors import print_stderr
 from lagvis.cli.inputs import own_data_options
-from lagvis.data.checks import check_dataset
+from lagvis.data.checks import check_dataset, check_value_ranges
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import absolute_name, load_dataset
+from lagvis.data.range_check import check_feature_ranges
 from lagvis.errors import RecipeError
+from lagvis.report.run_report import changes_text, training_commands
 from lagvis.run_warning import RunWarning
 from lagvis.storage.environment import describe_environment, describe_init_from
 from lagvis.storage.init_from import check_held_out_rows, init_from
 from lagvis.storage.lookup import StoredNetwork, find_run, load_network
 from lagvis.storage.resume import changed_settings, check_data, resume_message, resume_record, resume_state
-from lagvis.storage.run_folder import CheckpointInterval, RunFolder
+from lagvis.storage.run_folder import CheckpointInterval, RunFolder, read_environment, run_of_recipe
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.memory import MemoryEstimate, estimate_memory
 from lagvis.training.model import Model
@@ -87,6 +91,10 @@ def make_parser() -> options.Parser:
         help="minutes (10m) or steps (500) between checkpoints within an epoch (default: 10m)",
     )  # fmt: skip
     flag(
+        "--stop-after", type=int, metavar="STEP",
+        help="stop after the group of steps that reaches this one, as Ctrl-C would, with exit code 0 (default: never)",
+    )  # fmt: skip
+    flag(
         "--target-accuracy", type=float, metavar="A", help="exit with 8 below this test accuracy, 0..1 (default: none)"
     )
     flag("--no-plots", action="store_true", help="write no plots and no report page (default: write them)")
@@ -129,12 +137,15 @@ def resolve_recipe(flags: argparse.Namespace, resumed: RunFolder | None, network
     if network:
         if given := [f"--{key}" for key in ("hidden", "activation") if key in flags]:
             raise RecipeError(f"--init-from sets the layers itself; leave out {' and '.join(given)}")
-        if "pixel_scaling" in flags:
-            raise RecipeError("--init-from keeps the scaling of its network; leave out --pixel-scaling")
+        if given := [f"--{key.replace('_', '-')}" for key in ("pixel_scaling", "number_scaling") if key in flags]:
+            raise RecipeError(f"--init-from keeps the scaling of its network; leave out {' and '.join(given)}")
         initial = network.checkpoint.model
-        pixel_scaling = "centred" if initial.pixel_mean else "unit"
         recipe = replace(
-            recipe, hidden=initial.widths[1:-1], activation=initial.activation, pixel_scaling=pixel_scaling
+            recipe,
+            hidden=initial.widths[1:-1],
+            activation=initial.activation,
+            pixel_scaling="centred" if initial.pixel_mean else "unit",
+            number_scaling="robust" if initial.x_scaling and math.isfinite(initial.x_scaling.limit) else "standard",
         )
     if target is not None and recipe.regression:
         raise RecipeError("--target-accuracy is for classification, and --loss mse is regression; leave one out")
@@ -162,14 +173,16 @@ def prepare_run(
     environment = describe_environment(recipe, dataset, plan, backend, version=__version__, command=flags.command)
     environment |= {"init_from": None, "resumed": []}
     model = Model.of(recipe, dataset, plan.training_rows)
-    warnings = check_dataset(dataset, plan.validation_rows)
+    warnings = check_dataset(dataset, plan.validation_rows) + check_value_ranges(dataset, model.ranges)
     start = None
     if network:
         start = init_from(network.checkpoint, model, recipe, dataset)
         held_out_warnings = check_held_out_rows(network, dataset, recipe, plan)
         environment["init_from"] = describe_init_from(network.path, held_out_warnings)
-        warnings += held_out_warnings
-    notices = (card_notice(environment), threads_notice(plan, backend, resumed), *plan.notices)
+        warnings += held_out_warnings + check_initial_scale(dataset, network)
+    notices = (
+        card_notice(environment), threads_notice(plan, backend, resumed), stretches_notice(flags.recipe), *plan.notices,
+    )  # fmt: skip
     if not flags.quiet:
         notices += (memory.notice(),)
     if resumed:
@@ -178,10 +191,19 @@ def prepare_run(
         warnings += initial_warnings(environment["init_from"])
         environment["resumed"] = resume_record(start, plan, resumed.recipe, recipe, previous, environment)
         notices += (resume_message(start, plan, resumed.recipe, recipe, previous, environment),)
+    check_stop_after(flags.stop_after, start)
     return RunSetup(
         recipe, backend, dataset, plan, start.model if start else model, start, memory, environment, notices,
         tuple(warnings),
     )  # fmt: skip
+
+
+def check_initial_scale(dataset: Dataset, network: StoredNetwork) -> list[RunWarning]:
+    """Return warnings about training rows that differ from those that the network of --init-from has learned from."""
+    ranges = network.checkpoint.model.ranges
+    if ranges is None:
+        return []
+    return check_feature_ranges(dataset.x_train, ranges, dataset.feature_names, dataset.name)
 
 
 def initial_warnings(init_from: dict[str, Any] | None) -> list[RunWarning]:
@@ -204,6 +226,26 @@ def threads_notice(plan: Plan, backend: Backend, resumed: RunFolder | None) -> s
     if resumed and plan.threads == resumed.previous_environment.get("threads"):
         return f"The run goes on with its {plan.threads} threads, although {limit.reason}; --threads changes that."
     return f"--threads {plan.threads} is used, although {limit.reason}."
+
+
+def stretches_notice(recipe: str | None) -> str:
+    """Return the line about a recipe.toml whose run was resumed with other settings, and the commands; or ""."""
+    folder = run_of_recipe(recipe) if recipe else None
+    environment = read_environment(folder) if folder else {}
+    if not (resumed := environment.get("resumed")):
+        return ""
+    commands = "; ".join(shlex.join(command) for command in training_commands(str(folder), environment))
+    return (
+        f"{folder} was resumed with other settings ({changes_text(resumed)}), and its recipe holds the last ones: this "
+        f"run has them from the first step on. To repeat that run: {commands}"
+    )
+
+
+def check_stop_after(step: int | None, start: Checkpoint | None) -> None:
+    """Raise RecipeError if --stop-after names no step that is still to come."""
+    done = start.step if start else 0
+    if step is not None and step <= done:
+        raise RecipeError(f"--stop-after is {step}; expected a step after {done}, the last that is done")
 
 
 def load_run_data(recipe: Recipe, resumed: RunFolder) -> Dataset:

@@ -33,12 +33,13 @@ from lagvis.report.terminal.progress import make_view
 from lagvis.report.text import pluralize
 from lagvis.run_warning import RunWarning
 from lagvis.storage.filenames import REPORT
+from lagvis.storage.history import recipe_text
 from lagvis.storage.run_folder import CheckpointInterval, RunFolder
 from lagvis.storage.signals import StopSignal, stop_signals
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.events import Finished, Progress
 from lagvis.training.loop import fit
-from lagvis.training.recipe import Recipe, dumps
+from lagvis.training.recipe import Recipe
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -66,10 +67,15 @@ def main(argv: list[str] | None = None) -> int:
 def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) -> int:
     """Train to the end of the run or until it is stopped, write and print the result; return the exit code."""
     step = run.start.step if run.start else 0
+    steps = run.plan.steps_per_epoch * run.plan.epochs
+
+    def must_stop() -> bool:
+        return stop.received() or (flags.stop_after is not None and flags.stop_after <= step < steps)
+
     with make_view(sys.stderr, quiet=flags.quiet, device=run.backend.device) as view:
         events = fit(
             run.recipe, run.dataset, run.plan, run.backend,
-            start=run.start, model=run.model, seconds=folder.previous_seconds, stop=stop.received,
+            start=run.start, model=run.model, seconds=folder.previous_seconds, stop=must_stop,
         )  # fmt: skip
         for event in events:
             folder.record(event)
@@ -88,7 +94,7 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
     printed = print_result_of_run(summary if flags.json else summary_text(summary), folder)
     if event.reason == "interrupted":
         print_stderr(f"Stopped after step {event.step}. {folder.path} holds the state; --resume continues the run.")
-        return stop.exit_code
+        return stop.exit_code if stop.received() else 0
     if outcome.error:
         print_stderr(f"error: {outcome.error}")
     if event.reason == "diverged":
@@ -143,8 +149,9 @@ def write_run_report(
     """Write plots and pages of a run, which is complete without them; return 0, or the exit code of a stop signal."""
     if not stop.received():
         model, recipe = checkpoint.model, folder.recipe
+        text = recipe_text(recipe, environment.get("resumed") or [])
         diagnostics = diagnose(model, checkpoint.state["params"], dataset, recipe.seed)
-        files = run_report_files(summary, model, diagnostics, folder.history(), dumps(recipe), environment)
+        files = run_report_files(summary, model, diagnostics, folder.history(), text, environment)
         folder.write_files(files, stop.received)
     if stop.received():
         print_stderr(f"Stopped while drawing. The run in {folder.path} is complete; --resume draws the missing plots.")

@@ -1,7 +1,7 @@
 """Check a data set before training for what makes a result look better, or mean less, than it seems.
 
-`check_dataset` lists the checks; `train.py` and `python -m data` report what it returns. A check looks at the rows and
-labels alone, returns its warnings, and removes nothing.
+`check_dataset` lists the checks; `train.py` and `python -m data` report what it returns, and what `check_value_ranges`
+returns. A check looks at the rows and labels alone, returns its warnings, and removes nothing.
 """
 
 from collections.abc import Collection
@@ -9,9 +9,11 @@ from collections.abc import Collection
 import numpy as np
 
 from lagvis.data.dataset import Dataset
+from lagvis.data.feature_ranges import FeatureRanges
 from lagvis.data.identity import check_identity_columns
 from lagvis.data.leakage import check_leaking_features
 from lagvis.data.messages import join_names, percent, shorten
+from lagvis.data.range_check import check_feature_ranges, check_signed_pixels
 from lagvis.data.shared_rows import check_shared_rows
 from lagvis.run_warning import RunWarning
 
@@ -33,6 +35,17 @@ def check_dataset(dataset: Dataset, validation_rows: np.ndarray | None = None) -
         *check_leaking_features(dataset),
         *check_constant_features(dataset),
     ]
+
+
+def check_value_ranges(dataset: Dataset, ranges: FeatureRanges | None) -> list[RunWarning]:
+    """Return warnings about a test part whose values differ from the training `ranges`, and about signed pixels.
+
+    There is none where the ranges are not known.
+    """
+    if ranges is None:
+        return []
+    name = f"The test part of {dataset.name}"
+    return check_signed_pixels(ranges) + check_feature_ranges(dataset.x_test, ranges, dataset.feature_names, name)
 
 
 def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:

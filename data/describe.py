@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from lagvis.data.checks import check_dataset, class_counts
+from lagvis.data.checks import check_dataset, check_value_ranges, class_counts
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import load_dataset
+from lagvis.data.feature_ranges import FeatureRanges
 from lagvis.errors import DataError
 
 MAX_LABEL_FAULTS = 0.25  # share of labels that are not classes: beyond it they are numbers to predict
@@ -68,7 +69,8 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
     else:
         facts["unit"] = dataset.unit
         facts["targets"] = target_ranges(dataset)
-    warnings = check_dataset(dataset)
+    ranges = FeatureRanges.of(x, np.arange(len(x)), dataset.shape)
+    warnings = check_dataset(dataset) + check_value_ranges(dataset, ranges)
     shared = next((warning.figures["shared_rows"] for warning in warnings if warning.check == "shared_rows"), 0)
     return facts | {
         "test_rows_in_training": shared,

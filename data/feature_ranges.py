@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lagvis.data.tables.feature_type import image_side
+from lagvis.data.tables.feature_type import MIN_PIXELS, image_side
 
 BYTES, WHOLE, REAL = FEATURE_KINDS = ("bytes", "whole numbers", "real numbers")
 PictureRange = tuple[float, float]
@@ -54,14 +54,16 @@ class FeatureRanges:
 
     @property
     def has_shared_scale(self) -> bool:
-        """Whether the features have one scale, as pixels have: most of them span half of the whole range or more."""
-        varying = ~self.constant
+        """Whether the features have one scale, as pixels have.
+
+        They are many, and most of those that vary span half of the range of all or more.
+        """
         if self.picture_range is not None:
             return True
-        if varying.sum() < 2:
+        varying = ~self.constant
+        if len(self.low) < MIN_PIXELS or not varying.any():
             return False
-        # Halved first: the difference of the largest numbers would overflow.
-        widths = self.high[varying] / 2 - self.low[varying] / 2
+        widths = self.high[varying] / 2 - self.low[varying] / 2  # halved: a difference of large numbers may overflow
         width = self.high[varying].max() / 2 - self.low[varying].min() / 2
         return bool(np.mean(widths >= width / 2) >= 0.5)
 
@@ -69,6 +71,12 @@ class FeatureRanges:
 def are_whole(x: np.ndarray) -> bool:
     """Tell whether all numbers are whole."""
     return x.dtype.kind in "biu" or bool((x == np.floor(x)).all())
+
+
+def to_bytes(x: np.ndarray, picture_range: PictureRange) -> np.ndarray:
+    """Return pixels of a range of pictures as bytes 0..255."""
+    low, high = picture_range
+    return np.rint((x - low) * (BYTE[1] / (high - low))).clip(*BYTE).astype(np.uint8)
 
 
 def has_pictures(shape: tuple[int, ...]) -> bool:

@@ -25,6 +25,7 @@ MIN_SAMPLE_ROWS, SAMPLE_ROWS_OF_A_CLASS = 200, 20
 MAX_SAMPLE_NUMBERS = 4_000_000
 BLOCK_NUMBERS = 500_000  # sorted at a time
 MAX_JUDGED = 50  # features of the larger sample
+MAX_TARGETS = 10
 
 
 def check_leaking_features(dataset: Dataset) -> list[RunWarning]:
@@ -81,10 +82,9 @@ def one_hot_warning(dataset: Dataset, columns: list[int]) -> list[RunWarning]:
 def check_targets(dataset: Dataset, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> list[RunWarning]:
     """Return a warning for each target that a feature alone predicts; x and y are the small sample."""
     warnings = []
-    for target, name in enumerate(dataset.target_names):
-        if y[:, target].min() == y[:, target].max():
-            continue
-        candidates = np.flatnonzero(sorted_r2(x, y[:, target]) >= MIN_SORTED_R2)[:MAX_JUDGED].tolist()
+    names_and_r2 = zip(dataset.target_names, sorted_r2(x, y[:, :MAX_TARGETS]), strict=False)
+    for target, (name, sample_r2) in enumerate(names_and_r2):
+        candidates = np.flatnonzero(sample_r2 >= MIN_SORTED_R2)[:MAX_JUDGED].tolist()
         rows = draw_rows(len(dataset.x_train), MAX_ROWS, rng) if candidates else np.empty(0, int)
         r2 = {i: judge_for_target(dataset.x_train[rows, i], dataset.y_train[rows, target]) for i in candidates}
         found = {i: value for i, value in r2.items() if value >= MIN_R2}
@@ -142,39 +142,52 @@ def sorted_accuracy(x: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:
     return result
 
 
-def sorted_r2(x: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return for each feature (n,) how well ranks of a target (N,) are the mean of both neighbours when it sorts them.
+def sorted_r2(x: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return (T, n) how well the ranks of targets (N, T) are the mean of both neighbours when a feature sorts the rows.
 
-    1 - mean squared error / variance.
+    1 - mean squared error / variance; 0 for a target of one value.
     """
-    ranks = average_ranks(target)
-    result = np.empty(x.shape[1])
+    ranks = [average_ranks(target) for target in targets.T]
+    result = np.zeros((len(ranks), x.shape[1]))
     for block, order in sorted_features(x):
-        ordered = ranks[order]
-        errors = ordered[:, 1:-1] - (ordered[:, :-2] + ordered[:, 2:]) / 2
-        result[block] = 1 - (errors**2).mean(axis=1) / ranks.var()
+        for row, target in zip(result, ranks, strict=True):
+            if variance := target.var():
+                ordered = target[order]
+                errors = ordered[:, 1:-1] - (ordered[:, :-2] + ordered[:, 2:]) / 2
+                row[block] = 1 - (errors**2).mean(axis=1) / variance
     return result
 
 
 def judge_for_classes(column: np.ndarray, y: np.ndarray, classes: int) -> tuple[float, float]:
     """Return accuracy and balanced accuracy with which a feature (N,) alone predicts classes y (N,).
 
-    Each value gets the commonest class of the nearest value in one half of the rows; the other half is judged. Classes
-    of fewer than MIN_CLASS_ROWS rows are left out; (0, 0) if fewer than two are left.
+    Each value gets the commonest class of the nearest value in one half of the rows; the other half is judged. (1, 1)
+    if thresholds separate the classes. Classes of fewer than MIN_CLASS_ROWS rows are left out; (0, 0) if fewer than two
+    are left.
     """
     counts = np.bincount(y, minlength=classes)
     judged_classes = np.flatnonzero(counts >= MIN_CLASS_ROWS)
     if len(judged_classes) < 2:
         return 0.0, 0.0
     kept = np.flatnonzero(counts[y] >= MIN_CLASS_ROWS)
-    by_class = kept[np.argsort(y[kept], kind="stable")]  # every second of each class
-    fitted, judged = by_class[::2], by_class[1::2]
+    by_class = kept[np.argsort(y[kept], kind="stable")]
+    if are_separate(column[by_class], y[by_class]):
+        return 1.0, 1.0  # judged on half of few rows, thresholds between classes would be a row off
+    fitted, judged = by_class[::2], by_class[1::2]  # about every second of each class
     values, commonest = commonest_classes(column[fitted], y[fitted].astype(np.int64), classes)
     predicted = commonest[nearest(values, column[judged])]
     right = predicted == y[judged]
     totals = np.bincount(y[judged], minlength=classes)[judged_classes]
     recalls = np.bincount(y[judged], weights=right, minlength=classes)[judged_classes] / totals
     return float(right.mean()), float(recalls.mean())
+
+
+def are_separate(column: np.ndarray, y: np.ndarray) -> bool:
+    """Tell whether the ranges of a feature (N,) in each class do not overlap; y (N,) is ascending."""
+    first = np.flatnonzero(np.diff(y, prepend=-1))
+    low, high = np.minimum.reduceat(column, first), np.maximum.reduceat(column, first)
+    order = np.argsort(low)
+    return bool((high[order][:-1] < low[order][1:]).all())
 
 
 def commonest_classes(column: np.ndarray, y: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -192,7 +205,8 @@ def nearest(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     values, wanted = values.astype(np.float64), wanted.astype(np.float64)
     right = np.clip(np.searchsorted(values, wanted), 0, len(values) - 1)
     left = np.maximum(right - 1, 0)
-    return np.where(np.abs(wanted - values[left]) <= np.abs(values[right] - wanted), left, right)
+    with np.errstate(over="ignore"):
+        return np.where(np.abs(wanted - values[left]) <= np.abs(values[right] - wanted), left, right)
 
 
 def judge_for_target(column: np.ndarray, target: np.ndarray) -> float:

@@ -8,9 +8,9 @@ MAX_LOSS = 1e4  # that is printed with decimals
 MAX_ERROR = 1e9  # in the unit of the user, that is printed with decimals
 
 
-def shorten(text: str) -> str:
-    """Cut text to 40 characters."""
-    return text if len(text) <= MAX_NAME_LENGTH else text[: MAX_NAME_LENGTH - 3] + "..."
+def shorten(text: str, max_length: int = MAX_NAME_LENGTH) -> str:
+    """Cut text to `max_length` characters."""
+    return text if len(text) <= max_length else text[: max_length - 3] + "..."
 
 
 def join_names(names: Sequence[str]) -> str:

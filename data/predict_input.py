@@ -18,13 +18,15 @@ from lagvis.data.images.mnist_style import SIDE, PreparedImage, resize, to_mnist
 from lagvis.data.images.transposed import turn_upright
 from lagvis.data.input_spec import MNIST_STYLE, RAW, InputSpec
 from lagvis.data.labels import check_known_labels, encode_labels, encode_targets
+from lagvis.data.range_check import fit_picture, fit_to_training, picture_notice
 from lagvis.data.source import Source
-from lagvis.data.tables.arrays import are_bytes, canonical_labels
+from lagvis.data.tables.arrays import canonical_labels
 from lagvis.data.tables.columns import is_text_label, list_columns
 from lagvis.data.tables.dialect import is_missing
 from lagvis.data.tables.feature_type import AUTO
 from lagvis.data.tables.reader import read_network_rows, upright_pictures
 from lagvis.errors import DataError
+from lagvis.run_warning import RunWarning
 
 STANDARD_INPUT, STANDARD_INPUT_NAME = "-", "standard input"
 EXPECTED = "expected a picture, a folder of pictures, a table as text (CSV), an .npz file or IDX images"
@@ -33,12 +35,14 @@ Label = str | list[float] | None  # a class, or a number for each target, or Non
 
 @dataclass(frozen=True)
 class InputBatch:
-    """Rows of one file, x (N, n_features) uint8 or float64.
+    """Rows of one file, x (N, n_features) uint8 or float64: as in the file, then as the network takes them.
 
-    file     as the user called it
-    labels   one for each row; None where the file has no labels
-    image    the picture as the network takes it; None for other files
-    notices  what the user should know, one sentence each
+    file        as the user called it
+    labels      one for each row; None where the file has no labels
+    image       the picture as the network takes it; None for other files
+    notices     what the user should know, one sentence each
+    warnings    on rows that differ from those of training
+    transposed  whether the file stores the pictures transposed, which stand upright here
     """
 
     file: str
@@ -46,6 +50,8 @@ class InputBatch:
     labels: Sequence[Label] | None = None
     image: PreparedImage | None = None
     notices: tuple[str, ...] = ()
+    warnings: tuple[RunWarning, ...] = ()
+    transposed: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,22 @@ def read_inputs(files: Sequence[str], spec: InputSpec) -> Inputs:
             else:
                 inputs.batches.append(read_file(path, file, spec))
     inputs.notices += [notice for batch in inputs.batches for notice in batch.notices]
+    fit_inputs(inputs, spec)
     return inputs
+
+
+def fit_inputs(inputs: Inputs, spec: InputSpec) -> None:
+    """Bring the rows of every batch to what the network saw in training; a batch that cannot be becomes an error."""
+    read, inputs.batches = inputs.batches, []
+    for batch in read:
+        with collect_error(inputs, batch.file):
+            if batch.image is None:
+                x, warnings = fit_to_training(batch.x, spec, batch.file, lambda row: f"row {row + 1:,}")
+            else:
+                x, warnings = fit_picture(batch.x, spec), []
+            inputs.batches.append(replace(batch, x=x, warnings=tuple(warnings)))
+    if any(batch.image for batch in inputs.batches) and (notice := picture_notice(spec)):
+        inputs.notices.append(notice)
 
 
 @contextmanager
@@ -153,7 +174,8 @@ def read_file(path: Path, file: str, spec: InputSpec, display_name: str = "") ->
         return read_picture(path, file, spec, name)
     if kind == IDX_FILE:
         upright = turn_upright(read_idx(path, name)[0], Path(name).name, spec.transpose, path)
-        return InputBatch(file, array_rows(upright.x, name, spec), notices=upright.notices)
+        rows = array_rows(upright.x, name, spec)
+        return InputBatch(file, rows, notices=upright.notices, transposed=upright.was_transposed)
     if kind == NPZ:
         return read_npz_batch(path, file, spec, name)
     return read_table_batch(path, file, spec, name)
@@ -162,7 +184,7 @@ def read_file(path: Path, file: str, spec: InputSpec, display_name: str = "") ->
 def read_picture(path: Path, file: str, spec: InputSpec, display_name: str = "") -> InputBatch:
     """Read a picture and prepare it by the mode of `spec`."""
     name = display_name or str(path)
-    if len(spec.shape) != 2 or not spec.is_bytes:
+    if len(spec.shape) != 2 or not spec.takes_pictures:
         shape = "x".join(map(str, spec.shape))
         if len(spec.shape) == 3 and {spec.shape[0], spec.shape[-1]} & {3, 4}:
             raise DataError(
@@ -170,7 +192,10 @@ def read_picture(path: Path, file: str, spec: InputSpec, display_name: str = "")
                 "give such arrays (.npz): picture files are read in grey only"
             )
         kind = "bytes" if spec.is_bytes else "real numbers"
-        raise DataError(f"{name} is a picture; the network takes rows of {shape} {kind}: give a table or an .npz")
+        learned = f" from {spec.ranges.low.min():.6g} to {spec.ranges.high.max():.6g}" if spec.ranges else ""
+        raise DataError(
+            f"{name} is a picture; the network takes rows of {shape} {kind}{learned}: give a table or an .npz"
+        )
     grey, notes = read_greyscale(read_image_bytes(path), name)
     height, width = spec.shape
     if spec.image_mode == MNIST_STYLE:
@@ -189,7 +214,7 @@ def read_picture(path: Path, file: str, spec: InputSpec, display_name: str = "")
 
 
 def array_rows(x: np.ndarray, name: str, spec: InputSpec) -> np.ndarray:
-    """Return an array (N, ...) as rows (N, n_features); DataError where the network cannot take them."""
+    """Return an array (N, ...) as rows (N, n_features), uint8 or float64; DataError unless they have that width."""
     width = spec.n_features
     if x.ndim < 1 or x.size == 0 or x.dtype.kind not in "biuf":
         raise DataError(
@@ -198,26 +223,20 @@ def array_rows(x: np.ndarray, name: str, spec: InputSpec) -> np.ndarray:
     rows = x.reshape(len(x), -1)
     if rows.shape[1] != width:
         raise DataError(f"{name} has rows of {rows.shape[1]} numbers, the network takes {width}")
-    if not spec.is_bytes and rows.dtype == np.uint8:
-        raise DataError(f"{name} holds bytes (0..255), the network was trained on real numbers")
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
         raise DataError(f"{name}, row {int(np.argmin(finite)) + 1} holds a NaN or an infinity; fill or remove it")
-    if not spec.is_bytes:
-        return rows.astype(np.float64)
-    if not are_bytes(rows):
-        raise DataError(f"{name} holds real numbers, the network was trained on bytes (0..255)")
-    return rows.astype(np.uint8)
+    return rows if rows.dtype == np.uint8 else rows.astype(np.float64)
 
 
 def read_npz_batch(path: Path, file: str, spec: InputSpec, name: str) -> InputBatch:
     """Read the rows of an NPZ, and their labels where it has them."""
-    x, y, notices = read_npz_rows(path, name, spec.transpose)
-    rows = array_rows(x, name, spec)
-    if y is None:
-        return InputBatch(file, rows, notices=notices)
-    source = labelled_source(name, rows, y, lambda row: f"row {row + 1}")
-    return InputBatch(file, rows, network_labels(source, spec), notices=notices)
+    upright, y, notices = read_npz_rows(path, name, spec.transpose)
+    rows = array_rows(upright.x, name, spec)
+    labels = None
+    if y is not None:
+        labels = network_labels(labelled_source(name, rows, y, lambda row: f"row {row + 1}"), spec)
+    return InputBatch(file, rows, labels, notices=notices, transposed=upright.was_transposed)
 
 
 def read_table_batch(path: Path, file: str, spec: InputSpec, name: str) -> InputBatch:
@@ -241,14 +260,14 @@ def read_table_batch(path: Path, file: str, spec: InputSpec, name: str) -> Input
         known = ~np.isnan(y).any(axis=1)
     labelled = np.flatnonzero(known) if columns.labels else ()
     if not len(labelled):
-        return InputBatch(file, x, notices=tuple(notices))
+        return InputBatch(file, x, notices=tuple(notices), transposed=upright.was_transposed)
     lines = table.rows.lines[labelled]
     source = labelled_source(name, x[labelled], y[labelled], lambda row: f"line {lines[row]}")
     remedy = f"leave out the labels (the label is {label_columns} unless --label names another)"
     labels: list[Label] = [None] * len(x)
     for row, label in zip(labelled, network_labels(source, spec, remedy), strict=True):
         labels[row] = label
-    return InputBatch(file, x, labels, notices=tuple(notices))
+    return InputBatch(file, x, labels, notices=tuple(notices), transposed=upright.was_transposed)
 
 
 def labelled_source(name: str, x: np.ndarray, y: np.ndarray, where: Callable[[int], str]) -> Source:

@@ -256,8 +256,8 @@ def is_number_or_null(values: Summary, key: str) -> bool:
     return key in values and (values[key] is None or is_number(values[key]))
 
 
-def evaluation_text(result: Summary) -> str:
-    """Return the result of an evaluation as text."""
+def evaluation_text(result: Summary, width: int | None = None) -> str:
+    """Return the result of an evaluation as text, for a terminal of `width` columns or for a file."""
     rows = [
         ("network", f"{result['run']} ({result['backend']}, {result['device']}, {result['dtype']})"),
         ("data", f"{result['data']}, {result['rows']:,} test rows"),
@@ -268,7 +268,7 @@ def evaluation_text(result: Summary) -> str:
     ]
     text = align_columns(rows, left=2)
     if result.get("confusion"):
-        text += "\n\n" + confusion_text(result["confusion"], tuple(result["classes"]))
+        text += "\n\n" + confusion_text(result["confusion"], tuple(result["classes"]), width)
     return text
 
 

@@ -110,6 +110,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             label_names=require_strings(meaning["label_names"]),
             mnist_style=meaning["mnist_style"] is True,
             background=require_int(meaning["background"]),
+            label_columns=tuple(require_int(n, minimum=1) for n in meaning.get("label_columns", ())),
             transposed=meaning.get("transposed") is True,
             ranges=ranges,
             pixel_mean=pixel_mean,

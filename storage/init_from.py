@@ -63,9 +63,10 @@ def check_fits(initial: Model, model: Model, dataset: Dataset) -> None:
         )
     try:
         initial.check(dataset)
+        initial.check_type(dataset)
     except DataError as error:
         raise CheckpointError(
-            f"the initial network does not fit the data: {error}; train without --init-from"
+            f"the initial network does not fit the data: {error} (without --init-from a new network is trained)"
         ) from None
     if initial.widths != model.widths:
         raise CheckpointError(f"the initial network has the layers {initial.widths}, the recipe {model.widths}")
@@ -101,7 +102,7 @@ def check_held_out_rows(network: StoredNetwork, dataset: Dataset, recipe: Recipe
         message = (
             f"{named} was trained on {known:,} of the {len(validation):,} validation rows: the validation result, by "
             "which the best epoch is chosen, will look better than it is. The test rows are those of its own run; "
-            f"--seed {own.seed} --validation {own.validation} gives its validation rows too."
+            f"with --seed {own.seed} --validation {own.validation} the rows are split as they were for it."
         )
         return [RunWarning(CHECK, message, figures | {"known_validation_rows": known})]
     if (network.read_environment().get("init_from") or {}).get("warnings"):

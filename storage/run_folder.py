@@ -20,6 +20,7 @@ from lagvis.storage.atomic import WRITING, replace_file
 from lagvis.storage.checkpoint_file import os_error_reason, read_checkpoint, write_checkpoint
 from lagvis.storage.environment import is_valid_init_from, is_valid_resumed
 from lagvis.storage.filenames import BEST, ENVIRONMENT, LAST, LOCK, METRICS, PAGE, PLOTS, RECIPE, REPORT
+from lagvis.storage.history import recipe_text
 from lagvis.training import recipe as recipes
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.events import EpochEnded, Event, Finished, Progress
@@ -230,7 +231,7 @@ class RunFolder:
         self._write(METRICS, metrics_file.table_text(rows, targets))
         if start is not None and self.checkpoint is None:
             write_checkpoint(self.path / LAST, start)
-        self._write(RECIPE, recipes.dumps(recipe))
+        self._write(RECIPE, recipe_text(recipe, environment.get("resumed") or []))
         self._delete(REPORT)  # as the page
         if self.checkpoint is not None:
             self._saved = (self.checkpoint.epoch, self.checkpoint.step)
@@ -345,6 +346,12 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_environment(folder: Path) -> dict[str, Any]:
     """Read environment.json of a run folder, without entries that have a wrong type; {} if there is none."""
     return valid_entries(read_json(folder / ENVIRONMENT))
+
+
+def run_of_recipe(name: str) -> Path | None:
+    """Return the run folder whose recipe.toml --recipe names; None for another recipe."""
+    path = Path(os.path.expanduser(name)).absolute()
+    return path.parent if path.name == RECIPE and read_environment(path.parent) else None
 
 
 def valid_entries(environment: dict[str, Any]) -> dict[str, Any]:

@@ -15,10 +15,15 @@ from lagvis.tree import named_leaves
 
 def take_scaling(arrays: dict[str, np.ndarray], name: str) -> Scaling | None:
     """Remove the scaling of that name from `arrays` and return it; None if there is none."""
-    parts = [arrays.pop(f"{name}.{part}") for part in ("mean", "deviation") if f"{name}.{part}" in arrays]
-    if len(parts) == 1:
+    mean, deviation = (arrays.pop(f"{name}.{part}", None) for part in ("mean", "deviation"))
+    limit = arrays.pop(f"{name}.limit", np.array(math.inf))
+    if mean is None and deviation is None:
+        return None
+    if mean is None or deviation is None:
         raise ValueError(f"half of {name} is missing")
-    return Scaling(*parts) if parts else None
+    if limit.shape != () or limit.dtype != np.float64 or not limit > 0:
+        raise ValueError(f"{name} with the limit {limit}, expected a number above 0")
+    return Scaling(mean, deviation, float(limit))
 
 
 def take_pixel_mean(arrays: dict[str, np.ndarray]) -> float:
@@ -135,8 +140,11 @@ def check_meaning(model: Model, state: Any) -> None:
             continue
         if not scaling.mean.shape == scaling.deviation.shape == (width,):
             raise ValueError(f"a scaling of shape {scaling.mean.shape} for {width} columns")
-        if not all_finite(vars(scaling)) or not (scaling.deviation > 0).all():
+        if not all_finite(scaling.mean) or not (scaling.deviation > 0).all():
             raise ValueError("a scaling whose mean is not finite or whose deviation is not positive")
+    targets = model.y_scaling
+    if targets is not None and (targets.constant.any() or math.isfinite(targets.limit)):
+        raise ValueError("a scaling of targets that cannot be undone")
     if (model.y_scaling is not None) != bool(model.target_names):
         raise ValueError("a scaling of targets must be there for regression, and only then")
     shapes = {name: leaf.shape for name, leaf in named_leaves(state["params"])}
@@ -156,6 +164,9 @@ def check_rows(model: Model) -> None:
         raise ValueError(
             f"{len(model.feature_names)} names for {model.widths[0]} columns, a background of {model.background}"
         )
+    last = model.widths[0] + len(model.label_columns)
+    if len({*model.label_columns}) < len(model.label_columns) or any(c > last for c in model.label_columns):
+        raise ValueError(f"the label columns {model.label_columns} beside {model.widths[0]} features")
     if model.pixel_mean and model.x_scaling is not None:
         raise ValueError("a mean pixel for rows that are no bytes")
     has_picture_range = model.ranges is not None and model.ranges.picture_range is not None

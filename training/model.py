@@ -1,5 +1,6 @@
 """The description of a network: layers, functions, class or target names, and the preparation of its rows."""
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -25,6 +26,7 @@ class Model:
     feature_names, label_names  names of the training columns; empty if they have none
     mnist_style                 whether the training rows are images made as MNIST's (`Dataset.mnist_style`)
     background                  shade of the background of the training images, 0..255
+    label_columns               columns of the labels in the table of the training rows, from 1; empty without a table
     transposed                  whether the files of the training images store them transposed (`Dataset.transposed`)
     ranges                      of the features in training; None in a checkpoint of an earlier version
     pixel_mean                  mean of the training pixels, 0..1, which is subtracted from pixels; 0 if they are not
@@ -44,6 +46,7 @@ class Model:
     label_names: tuple[str, ...] = ()
     mnist_style: bool = False
     background: int = 0
+    label_columns: tuple[int, ...] = ()
     transposed: bool = False
     ranges: FeatureRanges | None = None
     pixel_mean: float = 0.0
@@ -53,6 +56,7 @@ class Model:
         """Describe the network of a recipe for a data set; only the training rows decide scaling and ranges."""
         is_bytes = dataset.x_train.dtype == np.uint8
         centred = is_bytes and recipe.pixel_scaling == "centred"
+        measure = Scaling.robust if recipe.number_scaling == "robust" else Scaling.of
         return cls(
             widths=(dataset.x_train.shape[1], *recipe.hidden, dataset.n_out),
             activation=recipe.activation,
@@ -61,12 +65,13 @@ class Model:
             class_names=dataset.class_names,
             target_names=dataset.target_names,
             unit=dataset.unit,
-            x_scaling=None if is_bytes else Scaling.of(dataset.x_train[training_rows]),
-            y_scaling=Scaling.of(dataset.y_train[training_rows]) if recipe.regression else None,
+            x_scaling=None if is_bytes else measure(dataset.x_train, training_rows),
+            y_scaling=Scaling.of(dataset.y_train, training_rows).invertible() if recipe.regression else None,
             feature_names=dataset.feature_names,
             label_names=dataset.label_names,
             mnist_style=dataset.mnist_style,
             background=dataset.background,
+            label_columns=dataset.label_columns,
             transposed=dataset.transposed,
             ranges=FeatureRanges.of(dataset.x_train, training_rows, dataset.shape),
             pixel_mean=mean_pixel(dataset.x_train, training_rows) if centred else 0.0,
@@ -102,26 +107,38 @@ class Model:
             return data | {"y": self.y_scaling.apply(y).astype(dtype)}
 
     def for_pixels_from_0_to_1(self, params: Any) -> Any:
-        """Return the parameters with the centring of pixels in the first bias, for programs that only divide by 255.
+        """Return the parameters with the scaling of pixels in the first layer, for programs that only divide by 255.
 
-        (x - m) W + b = x W + (b - m sum(W)), where the sum is taken over the rows of W.
+        With t from 0 to 1, (t - m) W + b = t W + (b - m sum(W)), where the sum is taken over the rows of W. Pixels of
+        another range low..high are x = low + (high - low) t before they are standardised. ValueError where the model
+        takes numbers that are no pictures of a known range, or cuts off what is far out.
         """
         first = params[0]
-        if not self.pixel_mean:
-            return params
-        shift = self.pixel_mean * first["W"].sum(axis=0, dtype=np.float64)
-        return [{**first, "b": first["b"] - shift}, *params[1:]]
+        weights, bias = first["W"], first["b"]
+        if self.x_scaling is not None:
+            picture_range = self.ranges.picture_range if self.ranges else None
+            if picture_range is None or math.isfinite(self.x_scaling.limit):
+                raise ValueError("no pictures of a known range")
+            low, high = picture_range
+            bias = bias + ((low - self.x_scaling.mean) / self.x_scaling.deviation) @ weights.astype(np.float64)
+            weights = weights * ((high - low) / self.x_scaling.deviation)[:, None]
+        elif self.pixel_mean:
+            bias = bias - self.pixel_mean * weights.sum(axis=0, dtype=np.float64)
+        return [{**first, "W": weights, "b": bias}, *params[1:]]
 
-    def check(self, dataset: Dataset) -> None:
-        """Raise DataError unless the data set has the columns and the kind of rows of the training data."""
-        if dataset.x_train.shape[1] != self.widths[0]:
-            raise DataError(
-                f"{dataset.name} has rows of {dataset.x_train.shape[1]} numbers, the network takes {self.widths[0]}"
-            )
+    def check_type(self, dataset: Dataset) -> None:
+        """Raise DataError unless the rows are bytes as those of training were, or numbers as those were."""
         if (dataset.x_train.dtype == np.uint8) != (self.x_scaling is None):
             bytes_, numbers = "bytes (0..255)", "real numbers"
             found, expected = (bytes_, numbers) if dataset.x_train.dtype == np.uint8 else (numbers, bytes_)
             raise DataError(f"{dataset.name} holds {found}, the network was trained on {expected}")
+
+    def check(self, dataset: Dataset) -> None:
+        """Raise DataError unless the data set has the columns and targets of the training data."""
+        if dataset.x_train.shape[1] != self.widths[0]:
+            raise DataError(
+                f"{dataset.name} has rows of {dataset.x_train.shape[1]} numbers, the network takes {self.widths[0]}"
+            )
         if dataset.feature_names and self.feature_names and dataset.feature_names != self.feature_names:
             pairs = zip(dataset.feature_names, self.feature_names, strict=True)
             c, (here, there) = next((c, pair) for c, pair in enumerate(pairs, start=1) if pair[0] != pair[1])

@@ -56,6 +56,7 @@ def read_table(
         label_names=class_column_names(dialect, table.labels, regression),
         feature_names=feature_names(table, spec),
         feature_columns=tuple(c + 1 for c in table.features),
+        label_columns=tuple(c + 1 for c in table.labels),
         notices=(*table_notices(table, x, feature_type, spec), *upright.notices),
         transposed=upright.was_transposed,
     )
@@ -99,6 +100,7 @@ def read_tables(
         label_names=class_column_names(first.dialect, first.labels, regression),
         feature_names=feature_names(first, spec),
         feature_columns=tuple(c + 1 for c in first.features),
+        label_columns=tuple(c + 1 for c in first.labels),
         notices=(
             *table_notices(first, upright_train.x, feature_type, spec),
             *notices,

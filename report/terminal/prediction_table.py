@@ -17,7 +17,8 @@ MIN_NOTE_WIDTH = 16
 def predictions_text(predictions: Sequence[dict[str, Any]], width: int | None = None) -> str:
     """Return the predictions of predict.py as an aligned table: classes with their probabilities, or numbers.
 
-    In `width` columns, notes that do not fit stand below their row, and long names of files are cut further.
+    In `width` columns, notes that do not fit stand below their row, and long names of files are cut further. A table
+    that is wider all the same becomes a list, a value a line.
     """
     targets = list(predictions[0].get("values", ())) if predictions else []
     labelled = any("label" in prediction for prediction in predictions)
@@ -30,7 +31,22 @@ def predictions_text(predictions: Sequence[dict[str, Any]], width: int | None = 
     files = ["file", *(row_name(prediction["file"], prediction["row"], file_width) for prediction in predictions)]
     lines = align_columns([(file, *row) for file, row in zip(files, cells, strict=True)]).split("\n")
     notes = ["", *(", ".join(prediction["notes"]) for prediction in predictions)]
+    if width is not None and max(map(len, lines)) > width:
+        return list_text(predictions, cells, notes[1:], width)
     return place_notes(lines, notes, width)
+
+
+def list_text(predictions: Sequence[dict[str, Any]], cells: list[list[str]], notes: list[str], width: int) -> str:
+    """Return each row as its file and, below it, a line for each head (`cells[0]`) with its value, then the notes."""
+    parts: list[str] = []
+    for prediction, row, note in zip(predictions, cells[1:], notes, strict=True):
+        row_number = "" if prediction["row"] is None else f", row {prediction['row']:,}"
+        file_width = min(max(width - len(row_number), MIN_FILE_WIDTH), MAX_FILE_WIDTH)
+        parts.append(row_name(prediction["file"], prediction["row"], file_width))
+        parts.append(indent(align_columns([pair for pair in zip(cells[0], row, strict=True) if pair[1]], left=2), "  "))
+        if note:
+            parts.append(indent(fill(note, max(MIN_NOTE_WIDTH, width - 3)), "  "))
+    return "\n".join(parts)
 
 
 def header_cells(targets: list[str], labelled: bool) -> list[str]:

@@ -119,7 +119,7 @@ def test_train_shared_rows_gives_the_notice_of_the_data_command_once(capsys, tmp
     assert capsys.readouterr().err == ""
     np.savez(tmp_path / "a.npz", **arrays | {"x_test": 2 * np.eye(6)[:2]})
     assert train.main(words) == 0
-    assert "test rows" not in capsys.readouterr().err
+    assert "also training rows" not in capsys.readouterr().err
 
 
 def test_train_shared_rows_are_in_json_and_reports(capsys, tmp_path):

@@ -106,7 +106,7 @@ def test_train_init_from_other_feature_type_names_bytes_and_numbers(trained, cap
     np.savez("bytes.npz", x=x, y=y)
     code, _, err = next_run(capsys, "--data", "bytes.npz")
     assert code == 7
-    assert "bytes holds bytes (0..255), the network was trained on real numbers; train without --init-from" in err
+    assert "bytes holds bytes (0..255), the network was trained on real numbers (without --init-from" in err
     assert "x_scaling" not in err
 
 

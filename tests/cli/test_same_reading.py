@@ -8,6 +8,7 @@ from PIL import Image
 
 from lagvis.cli import data, evaluate, predict, train
 from lagvis.cli.errors import run_cli
+from lagvis.data.datasets import load_dataset
 from tests.factories import idx_bytes
 
 QUICK = ("--device", "cpu", "--quiet", "--no-plots", "--no-compile", "--validation", "0", "-b", "20", "--hidden", "16")
@@ -117,3 +118,119 @@ def test_train_only_row_of_a_class_is_learned_and_reported(working_folder, capsy
         assert checks["classes_without_test_rows"]["figures"] == {"classes": ["9"]}
         predicted, _ = run_json(capsys, predict, f"r{seed}", "one.npz")
         assert predicted["predictions"][0]["answer"] == "9"
+
+
+def write_lines(path, header, rows):
+    path.write_text(
+        "\n".join(([",".join(header)] if header else []) + [",".join(map(str, row)) for row in rows]) + "\n"
+    )
+
+
+@pytest.fixture
+def tables(working_folder):
+    """Write tables of four features p, q, r, s and a label last, 1 where p is large."""
+    rng = np.random.default_rng(6)
+    features = rng.normal(0, 1, (120, 4)).round(3) + 7
+    y = (features[:, 0] > 7).astype(int)
+    header, rows = ["p", "q", "r", "s", "art"], [[*x, label] for x, label in zip(features.tolist(), y, strict=True)]
+    order = [3, 4, 0, 2, 1]
+    write_lines(working_folder / "plain.csv", None, rows)
+    write_lines(working_folder / "header.csv", header, rows)
+    write_lines(working_folder / "reordered.csv", [header[c] for c in order], [[row[c] for c in order] for row in rows])
+    write_lines(working_folder / "unlabelled.csv", None, [row[:4] for row in rows])
+    write_lines(working_folder / "unlabelled_header.csv", header[:4], [row[:4] for row in rows])
+    write_lines(working_folder / "named_first.csv", ["label", *header[:4]], [[row[4], *row[:4]] for row in rows])
+    return working_folder
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "label", "others"),
+    [
+        ("plain.csv", "5", ["plain.csv", "header.csv"]),
+        ("plain.csv", "last", ["plain.csv", "header.csv"]),
+        ("header.csv", "art", ["plain.csv", "header.csv", "reordered.csv"]),
+        ("header.csv", "5", ["plain.csv", "header.csv", "reordered.csv"]),
+    ],
+)
+def test_evaluate_and_predict_use_the_label_column_of_the_run(tables, capsys, trained_on, label, others):
+    run_json(capsys, train, *QUICK, "--data", trained_on, "--label", label, "-e", 40, "--name", "r")
+    expected = None
+    for name in others:
+        (tables / "other.csv").write_bytes((tables / name).read_bytes() + b"\n")  # not the run's own bytes
+        evaluated, err = run_json(capsys, evaluate, "r", "--device", "cpu", "--data", "other.csv")
+        assert evaluated["rows"] == 120
+        assert evaluated["test_accuracy"] > 0.95
+        assert f"the label is column {2 if name == 'reordered.csv' else 5}" in err
+        predicted, _ = run_json(capsys, predict, "r", "other.csv")
+        rows = predicted["predictions"]
+        assert np.mean([row["answer"] == row["label"] for row in rows]) == evaluated["test_accuracy"]
+        expected = expected or evaluated["test_accuracy"]
+        assert evaluated["test_accuracy"] == expected
+
+
+def error_of(capsys, command, *words):
+    capsys.readouterr()
+    assert run_cli(command.main, [*map(str, words)]) == 3
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_evaluate_unlabelled_table_is_reported_as_one(tables, capsys):
+    for name, label in (("plain.csv", ""), ("header.csv", " art")):
+        run_json(capsys, train, *QUICK, "--data", name, "--label", "5", "-e", 1, "--name", name)
+        for unlabelled in ("unlabelled.csv", "unlabelled_header.csv"):
+            message = error_of(capsys, evaluate, name, "--device", "cpu", "--data", unlabelled)
+            assert message == (
+                f"error: {tables / unlabelled} has 4 columns, the features alone; expected 5 with the label{label}: "
+                "add it, or predict rows without labels with predict.py"
+            )
+            predicted, _ = run_json(capsys, predict, name, unlabelled)
+            assert len(predicted["predictions"]) == 120
+    np.savez("unlabelled.npz", x=np.zeros((5, 4)))
+    assert "predict.py takes rows without labels" in error_of(capsys, evaluate, "plain.csv", "--data", "unlabelled.npz")
+
+
+def test_evaluate_other_column_with_the_name_of_a_label_is_a_question(tables, capsys):
+    run_json(capsys, train, *QUICK, "--data", "plain.csv", "--label", "5", "-e", 40, "--name", "r")
+    for command, words in ((evaluate, ["--data", "named_first.csv"]), (predict, ["named_first.csv"])):
+        assert "choose with --label 5 or --label 1" in error_of(capsys, command, "r", *words)
+    evaluated, _ = run_json(capsys, evaluate, "r", "--data", "named_first.csv", "--label", "1")
+    assert evaluated["test_accuracy"] > 0.95
+    message = error_of(capsys, evaluate, "r", "--data", "named_first.csv", "--label", "5")
+    assert "column 5 ('s') is taken as the label" in message
+
+
+@pytest.mark.parametrize(("name", "label"), [("a.csv", "3,6"), ("b.csv", "u,v")])
+def test_evaluate_two_targets_of_the_run(working_folder, capsys, name, label):
+    rng = np.random.default_rng(2)
+    x = rng.normal(0, 1, (120, 4))
+    rows = np.c_[x[:, :2], x[:, 0] + x[:, 1], x[:, 2:], 100 * x[:, 2]].round(3)
+    header = ["a", "b", "u", "c", "d", "v"]
+    write_lines(working_folder / "a.csv", None, rows)
+    write_lines(working_folder / "b.csv", header, rows)
+    write_lines(working_folder / "c.csv", header[::-1], rows[:, ::-1])
+    write_lines(working_folder / "features.csv", None, x)
+    run_json(capsys, train, *QUICK, "--loss", "mse", "--data", name, "--label", label, "-e", 30, "--name", "r")
+    for other in ("a.csv", "b.csv", "c.csv"):
+        if (name, other) == ("a.csv", "c.csv"):  # without names in training, the order is all there is
+            continue
+        evaluated, _ = run_json(capsys, evaluate, "r", "--device", "cpu", "--data", other)
+        assert evaluated["test_loss"] < 0.2
+    message = error_of(capsys, evaluate, "r", "--data", "features.csv")
+    assert "has 4 columns, the features alone; expected 6 with the 2 targets" in message
+
+
+def test_renamed_emnist_is_reported_by_evaluate_and_predict(runs, working_folder, capsys):
+    run, mnist = runs / "digits", load_dataset("mnist")
+    x, y = mnist.x_test[:200].reshape(-1, 28, 28).swapaxes(1, 2), mnist.y_test[:200]
+    np.savez("lying.npz", x=x, y=y)
+    np.savez("emnist_upright.npz", x=x.swapaxes(1, 2), y=y)
+    np.savez("upright.npz", x=x.swapaxes(1, 2), y=y)
+    for name, option in (("lying.npz", "--transpose yes"), ("emnist_upright.npz", "--transpose no")):
+        for command, words in ((evaluate, ["--device", "cpu", "--data", name]), (predict, [name])):
+            result, _ = run_json(capsys, command, run, *words)
+            (warning,) = [found for found in result["warnings"] if found["check"] == "transposed_pictures"]
+            assert option in warning["message"]
+            result, _ = run_json(capsys, command, run, *words, *option.split())
+            assert "transposed_pictures" not in str(result["warnings"])
+    for command, words in ((evaluate, ["--device", "cpu", "--data", "upright.npz"]), (predict, ["upright.npz"])):
+        assert "transposed_pictures" not in str(run_json(capsys, command, run, *words)[0]["warnings"])

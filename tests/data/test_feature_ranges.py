@@ -58,4 +58,4 @@ def test_has_shared_scale_pixels_have_one_and_columns_of_several_units_have_none
 
 def test_has_shared_scale_largest_numbers_do_not_overflow():
     most = np.finfo(np.float64).max
-    assert FeatureRanges.of(np.array([[most, -most], [-most, most]]), np.arange(2), (2,)).has_shared_scale
+    assert FeatureRanges.of(np.array([[most, -most] * 32, [-most, most] * 32]), np.arange(2), (64,)).has_shared_scale

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from sklearn import datasets as sklearn_datasets
@@ -35,6 +37,16 @@ def test_check_leaking_features_copies_of_the_label_are_named(kind, classes, row
     assert warning.check == "leaking_feature"
     assert warning.message.startswith("Feature 5 alone predicts the label of 100.0% of the rows")
     assert [(f["feature"], f["accuracy"]) for f in warning.figures["features"]] == [(5, 1.0)]
+
+
+@pytest.mark.parametrize("rows", [60, 300, 3000])
+def test_check_leaking_features_thresholds_between_classes_are_named(rows):
+    """Rows sorted by their label, with a time that runs on: it separates the classes, wherever the halves are cut."""
+    rng = np.random.default_rng(12)
+    x, y = rng.normal(size=(rows, 4)), np.repeat([2, 0, 1], rows // 3)
+    x[:, 1] = np.sort(rng.random(rows))
+    (warning,) = check_leaking_features(make_dataset(x, y))
+    assert [(f["feature"], f["accuracy"]) for f in warning.figures["features"]] == [(2, 1.0)]
 
 
 @pytest.mark.parametrize("inverted", [False, True])
@@ -110,3 +122,33 @@ def test_check_leaking_features_real_targets_give_no_warning(name):
         x, y = getattr(sklearn_datasets, f"load_{name}")(return_X_y=True)
         y = y.reshape(len(x), -1)[:, 0]
     assert check_leaking_features(make_dataset(x, y, classes=False)) == []
+
+
+def test_check_leaking_features_long_name_is_cut_within_its_quotes():
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(400, 2)), rng.integers(0, 2, 400)
+    x[:, 1] = y
+    names = ("a", "average_temperature_in_degrees_over_the_last_thirty_days")
+    dataset = dataclasses.replace(make_dataset(x, y), feature_names=names, feature_columns=(1, 2))
+    (warning,) = check_leaking_features(dataset)
+    assert warning.message.startswith("Column 2 ('average_temperature_in_d...') alone predicts the label")
+
+
+def test_check_leaking_features_of_several_targets_are_named_with_their_target():
+    rng = np.random.default_rng(13)
+    x, y = rng.normal(size=(500, 6)), rng.normal(size=(500, 3))
+    y[:, 0] = 4.0
+    x[:, 2], x[:, 5] = y[:, 2], np.exp(y[:, 1])
+    dataset = dataclasses.replace(make_dataset(x, y[:, 0], classes=False), y_train=y, target_names=("a", "b", "c"))
+    warnings = check_leaking_features(dataset)
+    found = [(warning.figures["target"], warning.figures["features"][0]["feature"]) for warning in warnings]
+    assert found == [("b", 6), ("c", 3)]
+
+
+@pytest.mark.filterwarnings("error")
+def test_check_leaking_features_largest_numbers_do_not_overflow():
+    most = np.finfo(np.float64).max
+    y = np.arange(200) % 2
+    x = np.column_stack([np.where(y, most, -most), np.random.default_rng(0).uniform(-1, 1, 200) * most])
+    assert len(check_leaking_features(make_dataset(x, y))) == 1
+    assert len(check_leaking_features(make_dataset(x, x[:, 0], classes=False))) == 1

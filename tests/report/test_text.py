@@ -129,6 +129,21 @@ def test_confusion_text_wide_names_are_letters():
     assert confusion_text(COUNTS, ("short", "names", "stay")).splitlines()[0].split()[3:6] == ["short", "names", "stay"]
 
 
+@pytest.mark.parametrize(
+    ("width", "head"),
+    [
+        (100, "true \\ predicted     0"),
+        (80, "true     0     1"),
+        (70, "The classes, and what each is most often mistaken for"),
+    ],
+)
+def test_confusion_text_fits_the_terminal(width, head):
+    counts = [[1000 if true == predicted else 17 for predicted in range(10)] for true in range(10)]
+    lines = confusion_text(counts, tuple("0123456789"), width).splitlines()
+    assert lines[0].startswith(head)
+    assert max(map(len, lines[1:])) <= width
+
+
 def test_confusion_text_many_classes_lists_the_ten_worst():
     names = tuple(f"class {k}" for k in range(47))
     counts = [[0] * 47 for _ in names]

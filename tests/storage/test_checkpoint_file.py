@@ -23,10 +23,18 @@ RUNS = {
     "classes": (quick(momentum=0.9), classes),
     "numbers": (quick(loss="mse", momentum=0.5, activation="tanh"), numbers),
     "no hidden layer": (quick(hidden=()), classes),
+    "robust": (quick(loss="mse", number_scaling="robust"), numbers),
+    "constant column": (quick(loss="mse"), lambda: with_constant_column(numbers())),
     "centred": (quick(pixel_scaling="centred"), classes),
     "float64": (quick(dtype="float64", loss="mse"), numbers),
     "eleven layers": (quick(hidden=(3,) * 10, epochs=1), classes),
 }
+
+
+def with_constant_column(dataset):
+    for x in (dataset.x_train, dataset.x_test):
+        x[:, 1] = 0.1
+    return dataset
 
 
 def trained(name: str = "numbers") -> Checkpoint:
@@ -522,7 +530,7 @@ def test_read_checkpoint_invalid_header_value_raises(path, parts, change):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("x_scaling.mean", np.nan), ("y_scaling.mean", np.inf), ("x_scaling.deviation", np.inf)]
+    [("x_scaling.mean", np.nan), ("y_scaling.mean", np.inf), ("x_scaling.deviation", np.nan)]
     + [(f"{which}_scaling.deviation", value) for which in "xy" for value in (0.0, -1.0)],
 )
 def test_read_checkpoint_invalid_scaling_raises(path, parts, name, value):
@@ -531,6 +539,20 @@ def test_read_checkpoint_invalid_scaling_raises(path, parts, name, value):
     array[0] = value
     compose(path, arrays | {name: array}, meaning)
     assert "a scaling whose mean is not finite or whose deviation is not positive" in refusal(path)
+
+
+@pytest.mark.parametrize("change", [{"y_scaling.deviation": np.full(2, np.inf)}, {"y_scaling.limit": np.array(10.0)}])
+def test_read_checkpoint_target_scaling_that_cannot_be_undone_raises(path, parts, change):
+    arrays, meaning = parts
+    compose(path, arrays | change, meaning)
+    assert "a scaling of targets that cannot be undone" in refusal(path)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.zeros(2), np.float32(1)], ids=str)
+def test_read_checkpoint_invalid_limit_raises(path, parts, value):
+    arrays, meaning = parts
+    compose(path, arrays | {"x_scaling.limit": np.array(value)}, meaning)
+    assert "x_scaling with the limit" in refusal(path)
 
 
 # --- files of format 2, written before the losses of regression were standardised (tests/storage/data)

@@ -237,10 +237,10 @@ def test_read_table_label_option_selects_column(tmp_path, flag):
         (None, "1,cat,3", 1),
     ],
 )
-def test_label_columns_without_option_finds_label(tmp_path, header, cells, expected):
+def test_find_label_columns_without_option_finds_label(tmp_path, header, cells, expected):
     text = (header + "\n" if header else "") + f"{cells}\n" * 4
     found = dialect.detect_dialect(write(tmp_path / "t.csv", text))
-    assert columns.label_columns(found, "", False) == [expected]
+    assert columns.find_label_columns(found, "", False) == [expected]
 
 
 def test_read_table_label_last_selects_last_column(tmp_path):
