@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lagvis.data.messages import decimals, percent
 from lagvis.report.terminal.curve import LABEL_WIDTH, Line, Points, crop_line, draw_chart
-from lagvis.report.text import display_name, duration, metrics_text
+from lagvis.report.text import display_name, duration, escape_control, metrics_text
 from lagvis.training.evaluation import Metrics
 from lagvis.training.events import EpochEnded, Event, Finished, Progress, Started
 
@@ -14,6 +14,7 @@ MIN_TWO_CHARTS_WIDTH = 120
 MIN_CHART_ROWS, MAX_CHART_ROWS = 3, 8
 FIELD_WIDTH, NAME_WIDTH = 38, 14  # of a number with its name, and of the name; fields stand side by side where they fit
 MAX_FIELD_ROWS = 4
+MAX_ERROR_FIELDS = 3  # targets
 MIN_FIELDS_WIDTH = 34  # below it names are cut
 MIN_BAR_WIDTH = 10  # of a bar on the line of the counter
 TIME_WIDTH = 16  # 59 min 59 s left
@@ -125,6 +126,7 @@ class Panel:
             fields.append(("validation", metrics_text(validation) if validation else "-"))
             fields.append(("best epoch", f"{epoch}, loss {decimals(loss)}" if epoch else "-"))
         fields.append(("speed", self._speed()))
+        fields += self._error_fields(started)
         progress = self._progress
         fields.append(("learning rate", f"{progress.learning_rate:.4g}" if progress else "-"))
         fields += [("device", self._device)] if self._device else []
@@ -135,6 +137,16 @@ class Panel:
             short = [(name, drop_words(value.removeprefix("loss "), width - 6)) for ((name, value),) in rows]
             return [[(f"{name[:5]:6}", "faint"), (value, "")] for name, value in short]
         return [[cell for field in row for cell in field_cells(*field)] for row in rows]
+
+    def _error_fields(self, started: Started) -> list[tuple[str, str]]:
+        """Return the error of each target in its unit, of the validation part if there is one, for numbers."""
+        model, metrics = started.model, self._metrics.get("validation") or self._metrics.get("train")
+        if metrics is None or not metrics.errors:
+            return []
+        unit = f" {escape_control(model.unit)}" if model.unit else ""
+        pairs = zip(model.target_names, metrics.errors, strict=True)
+        names = NAME_WIDTH - 1
+        return [(escape_control(name)[:names], f"off by {error:.4g}{unit}") for name, error in pairs][:MAX_ERROR_FIELDS]
 
     def _chart(self, started: Started, width: int, rows: int, unicode: bool) -> list[Line]:
         plan, progress, regression = started.plan, self._progress, started.model.y_scaling is not None

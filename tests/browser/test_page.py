@@ -271,6 +271,28 @@ def test_page_forward_thousand_digits_equal_numpy(page, digits):
     )
 
 
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-1, 1)])
+def test_page_of_pictures_of_another_range_answers_drawn_digits(page, tmp_path, low, high):
+    test = load_dataset("mnist")
+    x, y = low + (high - low) * (test.x_test[:2000].reshape(-1, 28, 28) / 255), test.y_test[:2000]
+    np.savez(tmp_path / "data.npz", x_train=x[20:], y_train=y[20:], x_test=x[:20], y_test=y[:20])
+    flags = ["--device", "cpu", "-e", "5", "--batch-size", "100", "--quiet", "--no-plots", "-o", str(tmp_path)]
+    assert train.main([*flags, "--data", str(tmp_path / "data.npz"), "--name", "r"]) == 0
+    assert export.main(["r", "--runs-dir", str(tmp_path), "--format", "html"]) == 0
+    network = read_network(tmp_path / "r" / "last.safetensors")
+    page.open(tmp_path / "r" / "export" / "page.html")
+    right = 0
+    for row in range(20):
+        page.chrome.find_element("id", "clear").click()
+        for stroke in strokes_of(test.x_test[row].reshape(28, 28)):
+            page.stroke(stroke)
+        shown = low + (high - low) * (page.shown() / 255)
+        (expected,) = outputs(network.model, network.state["params"], shown[None])
+        np.testing.assert_allclose(page.probabilities(), expected, atol=1e-4)
+        right += int(page.text("best")) == y[row]
+    assert right >= 14
+
+
 def test_page_light_background_draws_black_on_the_shade_of_training(page, tmp_path):
     rng = np.random.default_rng(1)
     params = [{"W": rng.normal(0, 0.1, (784, 3)), "b": np.zeros(3)}]
