@@ -17,6 +17,7 @@ from lagvis.data.images.transposed import BY_NAME, YES
 from lagvis.data.range_check import check_feature_ranges, fit_to_training
 from lagvis.data.shared_rows import check_shared_rows
 from lagvis.errors import CheckpointError, DataError
+from lagvis.inference.orientation import check_orientation
 from lagvis.report.summary import evaluation_text, metrics_summary, run_details
 from lagvis.run_warning import RunWarning
 from lagvis.storage.filenames import RECIPE
@@ -129,6 +130,7 @@ def main(argv: list[str] | None = None) -> int:
     warnings = check_learned_rows(dataset, network)
     dataset, range_warnings = check_test_part(dataset, network, check_ranges=not flags.no_range_check)
     warnings += range_warnings
+    warnings += check_orientation(model, params, dataset.x_test, dataset.name, transposed=dataset.transposed)
     for line in (*dataset.all_notices, *(warning.message for warning in warnings)):
         print_stderr(line)
 
@@ -143,8 +145,8 @@ def main(argv: list[str] | None = None) -> int:
         "backend": backend.name,
         "device": backend.device,
         "dtype": dtype,
-        **metrics_summary("test", metrics),
-        **run_details(metrics, model, model.baseline(dataset.y_test)),
+        **metrics_summary("test", metrics, model),
+        **run_details(metrics, model, model.baseline(dataset.y_test), model.baseline_errors(dataset.y_test)),
         "warnings": [warning.as_json() for warning in (*warnings, *outcome.warnings)],
     }
     print_result(result if flags.json else evaluation_text(result, terminal_width(sys.stdout)))

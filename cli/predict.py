@@ -15,6 +15,7 @@ from lagvis.data.input_spec import MNIST_STYLE, RAW, RESIZE, InputSpec
 from lagvis.data.predict_input import InputBatch, InputError, Inputs, read_inputs
 from lagvis.data.range_check import to_shades
 from lagvis.errors import DataError
+from lagvis.inference.orientation import check_orientation
 from lagvis.inference.prediction import outputs as network_outputs
 from lagvis.report.terminal.prediction_table import draw_image, predictions_text, row_name
 from lagvis.storage.lookup import load_network
@@ -127,6 +128,10 @@ def main(argv: list[str] | None = None) -> int:
     inputs = read_inputs(flags.files, spec)
     predictions = predict_inputs(network.checkpoint, inputs)
     warnings = [warning for batch in inputs.batches for warning in batch.warnings]
+    for batch in inputs.batches:
+        if batch.image is None:
+            params = network.checkpoint.state["params"]
+            warnings += check_orientation(model, params, batch.x, batch.file, transposed=batch.transposed)
     for line in (*inputs.notices, *(warning.message for warning in warnings)):
         print_stderr(line)
     if flags.show:

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import shlex
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,12 +17,13 @@ from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import absolute_name, load_dataset
 from lagvis.data.range_check import check_feature_ranges
 from lagvis.errors import RecipeError
+from lagvis.report.run_report import changes_text, training_commands
 from lagvis.run_warning import RunWarning
 from lagvis.storage.environment import describe_environment, describe_init_from
 from lagvis.storage.init_from import check_held_out_rows, init_from
 from lagvis.storage.lookup import StoredNetwork, find_run, load_network
 from lagvis.storage.resume import changed_settings, check_data, resume_message, resume_record, resume_state
-from lagvis.storage.run_folder import CheckpointInterval, RunFolder
+from lagvis.storage.run_folder import CheckpointInterval, RunFolder, read_environment, run_of_recipe
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.float32_precision import check_float32_precision
 from lagvis.training.memory import MemoryEstimate, estimate_memory
@@ -88,6 +90,10 @@ def make_parser() -> options.Parser:
     flag(
         "--checkpoint-every", default="10m", metavar="Nm|N",
         help="minutes (10m) or steps (500) between checkpoints within an epoch (default: 10m)",
+    )  # fmt: skip
+    flag(
+        "--stop-after", type=int, metavar="STEP",
+        help="stop after the group of steps that reaches this one, as Ctrl-C would, with exit code 0 (default: never)",
     )  # fmt: skip
     flag(
         "--target-accuracy", type=float, metavar="A", help="exit with 8 below this test accuracy, 0..1 (default: none)"
@@ -178,7 +184,9 @@ def prepare_run(
         held_out_warnings = check_held_out_rows(network, dataset, recipe, plan)
         environment["init_from"] = describe_init_from(network.path, held_out_warnings)
         warnings += held_out_warnings + check_initial_scale(dataset, network)
-    notices = (card_notice(environment), threads_notice(plan, backend, resumed), *plan.notices)
+    notices = (
+        card_notice(environment), threads_notice(plan, backend, resumed), stretches_notice(flags.recipe), *plan.notices,
+    )  # fmt: skip
     if not flags.quiet:
         notices += (memory.notice(),)
     if resumed:
@@ -187,6 +195,7 @@ def prepare_run(
         warnings += initial_warnings(environment["init_from"])
         environment["resumed"] = resume_record(start, plan, resumed.recipe, recipe, previous, environment)
         notices += (resume_message(start, plan, resumed.recipe, recipe, previous, environment),)
+    check_stop_after(flags.stop_after, start)
     return RunSetup(
         recipe, backend, dataset, plan, start.model if start else model, start, memory, environment, notices,
         tuple(warnings),
@@ -221,6 +230,26 @@ def threads_notice(plan: Plan, backend: Backend, resumed: RunFolder | None) -> s
     if resumed and plan.threads == resumed.previous_environment.get("threads"):
         return f"The run goes on with its {plan.threads} threads, although {limit.reason}; --threads changes that."
     return f"--threads {plan.threads} is used, although {limit.reason}."
+
+
+def stretches_notice(recipe: str | None) -> str:
+    """Return the line about a recipe.toml whose run was resumed with other settings, and the commands; or ""."""
+    folder = run_of_recipe(recipe) if recipe else None
+    environment = read_environment(folder) if folder else {}
+    if not (resumed := environment.get("resumed")):
+        return ""
+    commands = "; ".join(shlex.join(command) for command in training_commands(str(folder), environment))
+    return (
+        f"{folder} was resumed with other settings ({changes_text(resumed)}), and its recipe holds the last ones: this "
+        f"run has them from the first step on. To repeat that run: {commands}"
+    )
+
+
+def check_stop_after(step: int | None, start: Checkpoint | None) -> None:
+    """Raise RecipeError if --stop-after names no step that is still to come."""
+    done = start.step if start else 0
+    if step is not None and step <= done:
+        raise RecipeError(f"--stop-after is {step}; expected a step after {done}, the last that is done")
 
 
 def load_run_data(recipe: Recipe, resumed: RunFolder) -> Dataset:

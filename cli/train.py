@@ -21,17 +21,25 @@ from lagvis.data.dataset import Dataset
 from lagvis.errors import DataError, OutputError
 from lagvis.inference.diagnostics import diagnose
 from lagvis.report.run_report import run_report_files
-from lagvis.report.summary import plan_summary, stored_summary_text, summarise, summary_text
+from lagvis.report.summary import (
+    complete_report,
+    latest_metrics_summary,
+    plan_summary,
+    stored_summary_text,
+    summarise,
+    summary_text,
+)
 from lagvis.report.terminal.progress import make_view
-from lagvis.report.text import finite_or_none, pluralize
+from lagvis.report.text import pluralize
 from lagvis.run_warning import RunWarning
 from lagvis.storage.filenames import REPORT
+from lagvis.storage.history import recipe_text
 from lagvis.storage.run_folder import CheckpointInterval, RunFolder
 from lagvis.storage.signals import StopSignal, stop_signals
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.events import Finished, Progress
 from lagvis.training.loop import fit
-from lagvis.training.recipe import Recipe, dumps
+from lagvis.training.recipe import Recipe
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
             print_result(facts | warning_facts(run.warnings) if flags.json else text)
             return 0
         with resumed or RunFolder.claim(flags.runs_dir, flags.name, run.model.widths, every) as folder:
-            notice = folder.begin(run.recipe, run.environment, run.start)
+            notice = folder.begin(run.recipe, run.environment, run.start, len(run.model.target_names))
             print_notices([notice], quiet=flags.quiet)
             with stop_signals() as stop:
                 return train(flags, run, folder, stop)
@@ -59,10 +67,15 @@ def main(argv: list[str] | None = None) -> int:
 def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) -> int:
     """Train to the end of the run or until it is stopped, write and print the result; return the exit code."""
     step = run.start.step if run.start else 0
+    steps = run.plan.steps_per_epoch * run.plan.epochs
+
+    def must_stop() -> bool:
+        return stop.received() or (flags.stop_after is not None and flags.stop_after <= step < steps)
+
     with make_view(sys.stderr, quiet=flags.quiet, device=run.backend.device) as view:
         events = fit(
             run.recipe, run.dataset, run.plan, run.backend,
-            start=run.start, model=run.model, seconds=folder.previous_seconds, stop=stop.received,
+            start=run.start, model=run.model, seconds=folder.previous_seconds, stop=must_stop,
         )  # fmt: skip
         for event in events:
             folder.record(event)
@@ -73,14 +86,15 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
     facts = {"run": str(folder.path)} | run_facts(run)
     outcome = judge_run(run, event, step, str(folder.path), stop)
     warnings = (*run.warnings, *outcome.warnings)
-    summary = summarise(event, run.model, facts, run.model.baseline(run.dataset.y_test), warnings)
+    baseline = run.model.baseline(run.dataset.y_test), run.model.baseline_errors(run.dataset.y_test)
+    summary = summarise(event, run.model, facts, *baseline, warnings=warnings)
     if event.train is None:  # no epoch has ended since the run was resumed
-        summary |= {key: finite_or_none(value) for key, value in folder.latest_metrics().items()}
+        summary |= latest_metrics_summary(folder.latest_metrics(), run.model)
     folder.finish(summary)
     printed = print_result_of_run(summary if flags.json else summary_text(summary), folder)
     if event.reason == "interrupted":
         print_stderr(f"Stopped after step {event.step}. {folder.path} holds the state; --resume continues the run.")
-        return stop.exit_code
+        return stop.exit_code if stop.received() else 0
     if outcome.error:
         print_stderr(f"error: {outcome.error}")
     if event.reason == "diverged":
@@ -95,6 +109,7 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
 def show_finished_run(flags: Namespace, recipe: Recipe, folder: RunFolder, report: dict[str, Any], text: str) -> int:
     """Print the result of a finished run again, and write its plots and pages if some are missing."""
     epochs = pluralize(recipe.epochs, "epoch")
+    report = complete_report(report)
     print_notices([f"{folder.path} is finished: {epochs} done. With more --epochs it continues."], quiet=flags.quiet)
     printed = print_result_of_run(report if flags.json else text, folder)
     if not (flags.no_plots or flags.dry_run or folder.report_complete()) and folder.checkpoint:
@@ -134,8 +149,9 @@ def write_run_report(
     """Write plots and pages of a run, which is complete without them; return 0, or the exit code of a stop signal."""
     if not stop.received():
         model, recipe = checkpoint.model, folder.recipe
+        text = recipe_text(recipe, environment.get("resumed") or [])
         diagnostics = diagnose(model, checkpoint.state["params"], dataset, recipe.seed)
-        files = run_report_files(summary, model, diagnostics, folder.history(), dumps(recipe), environment)
+        files = run_report_files(summary, model, diagnostics, folder.history(), text, environment)
         folder.write_files(files, stop.received)
     if stop.received():
         print_stderr(f"Stopped while drawing. The run in {folder.path} is complete; --resume draws the missing plots.")

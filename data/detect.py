@@ -7,11 +7,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lagvis.data.files import is_junk
+from lagvis.data.files import GZIP_MAGIC, is_junk
 from lagvis.data.formats.idx import idx_axes
 from lagvis.data.formats.idx_folder import MAX_FILES, read_idx_folder, walk_files
 from lagvis.data.formats.npz import read_npz
 from lagvis.data.images.image_folder import class_folders, is_image_file, looks_like_image, read_image_folder
+from lagvis.data.images.image_io import has_image_signature
 from lagvis.data.images.transposed import BY_NAME, YES
 from lagvis.data.input_spec import InputSpec
 from lagvis.data.signatures import SIGNATURE_BYTES, identify_format, identify_picture
@@ -122,6 +123,9 @@ def file_format(path: Path, name: str, expected: str) -> str:
         return IDX_FILE
     with open_maybe_gzip(path, name) as file:
         start = file.read(SIGNATURE_BYTES)
+    if (start.startswith(b"PK") or has_image_signature(start)) and is_gzip(path):
+        what = "an NPZ file" if start.startswith(b"PK") else "a picture"
+        raise DataError(f"{name} is {what} within a gzip file; unpack it")
     if start.startswith(b"PK"):
         reject_spreadsheet(path, name)
         return NPZ
@@ -130,6 +134,12 @@ def file_format(path: Path, name: str, expected: str) -> str:
     if other_format := identify_format(start):
         raise DataError(f"{name} is {other_format}; {expected}")
     return NPZ if path.suffix.lower() == ".npz" else TABLE
+
+
+def is_gzip(path: Path) -> bool:
+    """Tell whether a file begins as gzip files do."""
+    with path.open("rb") as file:
+        return file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
 
 
 def reject_spreadsheet(path: Path, name: str) -> None:

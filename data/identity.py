@@ -33,7 +33,7 @@ def check_identity_columns(dataset: Dataset) -> list[RunWarning]:
     found: dict[int, str] = {}
     wide: dict[int, str] = {}
     for i in find_candidates(x):
-        column = x[:, i].astype(np.float64, copy=False)
+        column = np.ascontiguousarray(x[:, i], dtype=np.float64)
         if not is_whole(column) or not are_distinct(column) or not are_distinct(dataset.x_test[:, i]):
             continue
         order = describe_order(column)

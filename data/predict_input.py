@@ -37,11 +37,12 @@ Label = str | list[float] | None  # a class, or a number for each target, or Non
 class InputBatch:
     """Rows of one file, x (N, n_features) uint8 or float64: as in the file, then as the network takes them.
 
-    file     as the user called it
-    labels   one for each row; None where the file has no labels
-    image    the picture as the network takes it; None for other files
-    notices  what the user should know, one sentence each
-    warnings on rows that differ from those of training
+    file        as the user called it
+    labels      one for each row; None where the file has no labels
+    image       the picture as the network takes it; None for other files
+    notices     what the user should know, one sentence each
+    warnings    on rows that differ from those of training
+    transposed  whether the file stores the pictures transposed, which stand upright here
     """
 
     file: str
@@ -50,6 +51,7 @@ class InputBatch:
     image: PreparedImage | None = None
     notices: tuple[str, ...] = ()
     warnings: tuple[RunWarning, ...] = ()
+    transposed: bool = False
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,8 @@ def read_file(path: Path, file: str, spec: InputSpec, display_name: str = "") ->
         return read_picture(path, file, spec, name)
     if kind == IDX_FILE:
         upright = turn_upright(read_idx(path, name)[0], Path(name).name, spec.transpose, path)
-        return InputBatch(file, array_rows(upright.x, name, spec), notices=upright.notices)
+        rows = array_rows(upright.x, name, spec)
+        return InputBatch(file, rows, notices=upright.notices, transposed=upright.was_transposed)
     if kind == NPZ:
         return read_npz_batch(path, file, spec, name)
     return read_table_batch(path, file, spec, name)
@@ -228,12 +231,12 @@ def array_rows(x: np.ndarray, name: str, spec: InputSpec) -> np.ndarray:
 
 def read_npz_batch(path: Path, file: str, spec: InputSpec, name: str) -> InputBatch:
     """Read the rows of an NPZ, and their labels where it has them."""
-    x, y, notices = read_npz_rows(path, name, spec.transpose)
-    rows = array_rows(x, name, spec)
-    if y is None:
-        return InputBatch(file, rows, notices=notices)
-    source = labelled_source(name, rows, y, lambda row: f"row {row + 1}")
-    return InputBatch(file, rows, network_labels(source, spec), notices=notices)
+    upright, y, notices = read_npz_rows(path, name, spec.transpose)
+    rows = array_rows(upright.x, name, spec)
+    labels = None
+    if y is not None:
+        labels = network_labels(labelled_source(name, rows, y, lambda row: f"row {row + 1}"), spec)
+    return InputBatch(file, rows, labels, notices=notices, transposed=upright.was_transposed)
 
 
 def read_table_batch(path: Path, file: str, spec: InputSpec, name: str) -> InputBatch:
@@ -257,14 +260,14 @@ def read_table_batch(path: Path, file: str, spec: InputSpec, name: str) -> Input
         known = ~np.isnan(y).any(axis=1)
     labelled = np.flatnonzero(known) if columns.labels else ()
     if not len(labelled):
-        return InputBatch(file, x, notices=tuple(notices))
+        return InputBatch(file, x, notices=tuple(notices), transposed=upright.was_transposed)
     lines = table.rows.lines[labelled]
     source = labelled_source(name, x[labelled], y[labelled], lambda row: f"line {lines[row]}")
     remedy = f"leave out the labels (the label is {label_columns} unless --label names another)"
     labels: list[Label] = [None] * len(x)
     for row, label in zip(labelled, network_labels(source, spec, remedy), strict=True):
         labels[row] = label
-    return InputBatch(file, x, labels, notices=tuple(notices))
+    return InputBatch(file, x, labels, notices=tuple(notices), transposed=upright.was_transposed)
 
 
 def labelled_source(name: str, x: np.ndarray, y: np.ndarray, where: Callable[[int], str]) -> Source:

@@ -111,6 +111,13 @@ def onnx_metadata(model: Model) -> dict[str, str]:
         meaning |= {"target_names": model.target_names, "unit": model.unit}
     if model.feature_names:
         meaning["feature_names"] = model.feature_names
+    if model.ranges is not None:
+        meaning |= {
+            "feature_kind": model.ranges.kind,
+            "picture_range": model.ranges.picture_range,
+            "training_low": model.ranges.low.tolist(),
+            "training_high": model.ranges.high.tolist(),
+        }
     return {key: json.dumps(value) for key, value in meaning.items()}
 
 

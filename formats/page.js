@@ -291,9 +291,13 @@
     const [best, sure] = [byId("best"), byId("sure")];
     best.textContent = probabilities ? classes[first] : "–";
     best.classList.toggle("long", best.textContent.length > 8);
-    sure.textContent = probabilities
-      ? percent(probabilities[first]) + (second === undefined ? "" : `, else ${classes[second]} with ${percent(probabilities[second])}`)
-      : "nothing drawn yet";
+    if (!probabilities) sure.textContent = "nothing drawn yet";
+    else if (second === undefined) sure.textContent = percent(probabilities[first]);
+    else {
+      const runnerUp = document.createElement("bdi"); // a name written from right to left does not turn the numbers
+      runnerUp.textContent = classes[second];
+      sure.replaceChildren(percent(probabilities[first]), ", else ", runnerUp, ` with ${percent(probabilities[second])}`);
+    }
     return probabilities ? `${classes[first]}, ${sure.textContent}` : "Nothing drawn.";
   }
 
@@ -424,6 +428,7 @@
       at[0] = Math.min(columns - 1, Math.max(0, at[0] + moves[event.key][0]));
       at[1] = Math.min(rows - 1, Math.max(0, at[1] + moves[event.key][1]));
       if (down) extend(down, middle());
+      byId("announcement").textContent = `Row ${at[1] + 1}, column ${at[0] + 1}.`;
     } else if (event.key === "Escape") {
       lift();
     } else return;

@@ -5,6 +5,7 @@ import math
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,12 @@ from lagvis.report.plots.metric_plots import History
 from lagvis.report.summary import Summary
 from lagvis.report.text import duration, escape_control, pluralize
 from lagvis.storage.filenames import PAGE, PLOTS, RECIPE, TEXT
+from lagvis.storage.history import stretches
 from lagvis.training.model import Model
+from lagvis.training.recipe import KEYS
 
+LAGVIS = ("python", "-m", "lagvis")
+OPTION_FACTS = ("backend", "device", "threads", "compiled")  # of environment.json, which options of train.py set
 MAX_ALT_FEATURES = 3  # features named in the description of a figure
 
 
@@ -245,17 +250,45 @@ SECTIONS: tuple[Callable[[RunResults], list[Block]], ...] = (
 
 
 def reproduction_commands(summary: Summary, environment: dict[str, Any]) -> list[list[str]]:
-    """Return the command line that trains again with the settings of a run, and the one that evaluates it."""
+    """Return the command lines that train again with the settings of a run, and the one that evaluates it."""
     folder = summary["run"]
-    train = ["python", "-m", "lagvis", "train", "--recipe", f"{folder}/{RECIPE}"]
-    train += ["--backend", environment["backend"], "--device", environment["device"]]
-    if environment.get("threads"):
-        train += ["--threads", str(environment["threads"])]
-    if environment.get("compiled") is False:
-        train.append("--no-compile")
+    return [*training_commands(folder, environment), [*LAGVIS, "evaluate", folder]]
+
+
+def training_commands(folder: str, environment: dict[str, Any]) -> list[list[str]]:
+    """Return the command lines that repeat the training of a run folder: one for each stretch with its own settings."""
+    first, *later = stretches(environment.get("resumed") or [])
+    train = [*LAGVIS, "train", "--recipe", f"{folder}/{RECIPE}", *recipe_flags(first.settings)]
+    train += environment_flags(environment | first.settings)
     if init_from := environment.get("init_from"):
         train += ["--init-from", init_from["path"]]
-    return [train, ["python", "-m", "lagvis", "evaluate", folder]]
+    if not later:
+        return [train]
+    name = f"{Path(folder).name}-again"
+    commands = [[*train, "--name", name, "--stop-after", str(first.last)]]
+    for stretch in later:
+        command = [*LAGVIS, "train", "--resume", name, *recipe_flags(stretch.changed)]
+        command += environment_flags(stretch.changed)
+        commands.append([*command, "--stop-after", str(stretch.last)] if stretch.last else command)
+    return commands
+
+
+def recipe_flags(settings: dict[str, Any]) -> list[str]:
+    """Return the options of train.py for those of the settings that are keys of a recipe."""
+    flags = []
+    for key, value in settings.items():
+        option = key.replace("_", "-")
+        if key in KEYS and isinstance(value, bool):
+            flags.append(f"--{option}" if value else f"--no-{option}")
+        elif key in KEYS:
+            flags += [f"--{option}", str(value)]
+    return flags
+
+
+def environment_flags(facts: dict[str, Any]) -> list[str]:
+    """Return the options of train.py for backend, device, threads and compilation, where the facts have them."""
+    flags = [word for key in OPTION_FACTS[:3] if facts.get(key) for word in (f"--{key}", str(facts[key]))]
+    return [*flags, "--no-compile"] if facts.get("compiled") is False else flags
 
 
 def reproduction_notes(environment: dict[str, Any]) -> list[str]:
@@ -273,16 +306,22 @@ def reproduction_notes(environment: dict[str, Any]) -> list[str]:
             f"The run began with the weights of {init_from['path']}, which must still be the same (sha256: {digests})."
         )
     if resumed := environment.get("resumed"):
-        changes = "; ".join(
-            f"after step {part['step']:,} with "
-            + ", ".join(f"{key} {old} -> {new}" for key, (old, new) in part["changed"].items())
-            for part in resumed
-        )
         notes.append(
-            f"No single command repeats this run, because it was resumed with changes ({changes}): the command above "
-            "trains with the final settings from the first step on, which gives other weights."
+            f"The run was resumed with other settings ({changes_text(resumed)}): each command trains one stretch of it."
         )
+        changed = dict.fromkeys(key for entry in resumed for key in entry["changed"])
+        if fixed := [key for key in changed if key not in KEYS and key not in OPTION_FACTS]:
+            notes.append(f"No option sets {', '.join(fixed)}; the same bytes need these changes too.")
     return notes
+
+
+def changes_text(resumed: list[dict[str, Any]]) -> str:
+    """Return what each resume changed: after step 55: lr 0.1 -> 0.05; after step 110: epochs 4 -> 8."""
+    parts = []
+    for entry in resumed:
+        changes = ", ".join(f"{key} {old} -> {new}" for key, (old, new) in entry["changed"].items())
+        parts.append(f"after step {entry['step']:,}: {changes}")
+    return "; ".join(parts)
 
 
 def summary_sentence(summary: Summary, environment: dict[str, Any]) -> str:
@@ -292,7 +331,7 @@ def summary_sentence(summary: Summary, environment: dict[str, Any]) -> str:
     result = ""
     if summary["test_accuracy"] is not None:
         result = f" Its accuracy on the test part is {percent(summary['test_accuracy'])}."
-    elif any(error is not None for error in summary.get("test_errors", {}).values()):
+    elif any(error is not None for error in (summary.get("test_errors") or {}).values()):
         unit = f" {summary['unit']}" if summary["unit"] else ""
         errors = [f"{name} {error:.4g}{unit}" for name, error in summary["test_errors"].items() if error is not None]
         result = f" Its root mean square error on the test part: {', '.join(errors)}."

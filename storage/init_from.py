@@ -63,6 +63,7 @@ def check_fits(initial: Model, model: Model, dataset: Dataset) -> None:
         )
     try:
         initial.check(dataset)
+        initial.check_type(dataset)
     except DataError as error:
         raise CheckpointError(
             f"the initial network does not fit the data: {error} (without --init-from a new network is trained)"

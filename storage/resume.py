@@ -201,16 +201,23 @@ def resume_record(
 ) -> list[dict[str, Any]]:
     """Return the entry `resumed` of environment.json: the steps after which a run went on with other settings.
 
-    An entry for each is added to those of `environment`, the one before: {"step": 55, "changed": {"lr": [0.1, 0.05]}}.
-    Nothing is added for a change that leaves the weights as they are: before the first step, of the path of the data,
-    or of the schedule where every step already done would have had the same learning rate.
+    An entry for each is added to those of `environment`, the one before:
+    {"step": 55, "epoch": 1, "changed": {"lr": [0.1, 0.05]}}. Nothing is added for a change that leaves the weights as
+    they are: before the first step, of the path of the data, or of the schedule where every step already done would
+    have had the same learning rate. An earlier entry that no step followed is undone first.
     """
     earlier = environment.get("resumed") or []
     if checkpoint is None or checkpoint.step == 0:
-        return list(earlier)
+        return []
+    followed = [entry for entry in earlier if entry["step"] < checkpoint.step]
+    for entry in reversed(earlier[len(followed) :]):
+        before = {key: value for key, (value, _) in entry["changed"].items()}
+        old = replace(old, **{key: value for key, value in before.items() if key in CHANGEABLE})
+        environment = environment | {key: value for key, value in before.items() if key not in CHANGEABLE}
     settings = {key: value for key, value in changed_settings(old, new).items() if key != "data"}
     if settings.keys() <= {"epochs", "lr", "schedule", "warmup"}:
-        before, after = (learning_rates_of_run(recipe, plan, np.arange(checkpoint.step)) for recipe in (old, new))
-        settings = {} if np.array_equal(before, after) else settings
+        rates, new_rates = (learning_rates_of_run(recipe, plan, np.arange(checkpoint.step)) for recipe in (old, new))
+        settings = {} if np.array_equal(rates, new_rates) else settings
     changed = settings | changed_environment(environment, now)
-    return [*earlier, {"step": checkpoint.step, "changed": changed}] if changed else list(earlier)
+    added = [{"step": checkpoint.step, "epoch": checkpoint.epoch, "changed": changed}] if changed else []
+    return [*followed, *added]

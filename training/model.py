@@ -1,5 +1,6 @@
 """The description of a network: layers, functions, class or target names, and the preparation of its rows."""
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -106,15 +107,31 @@ class Model:
             return data | {"y": self.y_scaling.apply(y).astype(dtype)}
 
     def for_pixels_from_0_to_1(self, params: Any) -> Any:
-        """Return the parameters with the centring of pixels in the first bias, for programs that only divide by 255.
+        """Return the parameters with the scaling of pixels in the first layer, for programs that only divide by 255.
 
-        (x - m) W + b = x W + (b - m sum(W)), where the sum is taken over the rows of W.
+        With t from 0 to 1, (t - m) W + b = t W + (b - m sum(W)), where the sum is taken over the rows of W. Pixels of
+        another range low..high are x = low + (high - low) t before they are standardised. ValueError where the model
+        takes numbers that are no pictures of a known range, or cuts off what is far out.
         """
         first = params[0]
-        if not self.pixel_mean:
-            return params
-        shift = self.pixel_mean * first["W"].sum(axis=0, dtype=np.float64)
-        return [{**first, "b": first["b"] - shift}, *params[1:]]
+        weights, bias = first["W"], first["b"]
+        if self.x_scaling is not None:
+            picture_range = self.ranges.picture_range if self.ranges else None
+            if picture_range is None or math.isfinite(self.x_scaling.limit):
+                raise ValueError("no pictures of a known range")
+            low, high = picture_range
+            bias = bias + ((low - self.x_scaling.mean) / self.x_scaling.deviation) @ weights.astype(np.float64)
+            weights = weights * ((high - low) / self.x_scaling.deviation)[:, None]
+        elif self.pixel_mean:
+            bias = bias - self.pixel_mean * weights.sum(axis=0, dtype=np.float64)
+        return [{**first, "W": weights, "b": bias}, *params[1:]]
+
+    def check_type(self, dataset: Dataset) -> None:
+        """Raise DataError unless the rows are bytes as those of training were, or numbers as those were."""
+        if (dataset.x_train.dtype == np.uint8) != (self.x_scaling is None):
+            bytes_, numbers = "bytes (0..255)", "real numbers"
+            found, expected = (bytes_, numbers) if dataset.x_train.dtype == np.uint8 else (numbers, bytes_)
+            raise DataError(f"{dataset.name} holds {found}, the network was trained on {expected}")
 
     def check(self, dataset: Dataset) -> None:
         """Raise DataError unless the data set has the columns and targets of the training data."""

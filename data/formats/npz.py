@@ -11,12 +11,12 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
 from lagvis.data.files import MAX_GZIP_RATIO
-from lagvis.data.images.transposed import BY_NAME, turn_upright
+from lagvis.data.images.transposed import BY_NAME, Upright, turn_upright
 from lagvis.data.messages import shorten
 from lagvis.data.source import Source
 from lagvis.errors import DataError
@@ -109,10 +109,16 @@ def read_names(path: Path, arrays: dict[str, np.ndarray]) -> tuple[tuple[str, ..
     return names, unit
 
 
-def read_npz_rows(
-    path: Path, display_name: str = "", transpose: str = BY_NAME
-) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
-    """Return the rows to predict, x, else x_test, else x_train; their labels or None; and notices.
+class NpzRows(NamedTuple):
+    """Rows of an NPZ to predict, pictures upright, and their labels or None."""
+
+    upright: Upright
+    y: np.ndarray | None
+    notices: tuple[str, ...]
+
+
+def read_npz_rows(path: Path, display_name: str = "", transpose: str = BY_NAME) -> NpzRows:
+    """Return the rows to predict, x, else x_test, else x_train, and their labels.
 
     `display_name` stands for the path in messages; `transpose` is one of TRANSPOSE, see `turn_upright`.
     """
@@ -127,7 +133,7 @@ def read_npz_rows(
         x = read_member(archive, members[found[0]], name)
         upright = turn_upright(x, Path(name).name, transpose, path)
         y = None if label is None else read_member(archive, label, name)
-        return upright.x, y, (*notices, *upright.notices)
+        return NpzRows(upright, y, (*notices, *upright.notices))
 
 
 def read_arrays(path: Path, *, test_only: bool) -> dict[str, np.ndarray]:
@@ -155,7 +161,7 @@ def expected_arrays(found: set[str], *, test_only: bool) -> tuple[str, ...]:
         return ("x", "y")
     if not found & {"x_test", "y_test"}:
         return ("x_train", "y_train")
-    if test_only and not found & {"x_train", "y_train"}:
+    if test_only and not found & {"x_train", "y_train", "x", "y"}:
         return ("x_test", "y_test")
     return FOUR_ARRAYS
 

@@ -26,12 +26,14 @@ class Upright(NamedTuple):
 
 
 def is_named_emnist(path: Path) -> bool:
-    """Tell whether a path is EMNIST's by the nearest name that mentions MNIST: of the file or of two folders above."""
-    folders = path.absolute().parents
-    for name in (path.name, *(folder.name for folder in folders[:2])):
-        if "mnist" in name.lower():
-            return any(word.startswith("emnist") for word in split_words(name))
-    return False
+    """Tell whether a path is EMNIST's by the nearest name that mentions MNIST: of the file or of two folders above.
+
+    A word of a file's name may begin with it, and the name of a folder.
+    """
+    if "mnist" in path.name.lower():
+        return any(word.startswith("emnist") for word in split_words(path.name))
+    names = [folder.name.lower() for folder in path.absolute().parents[:2]]
+    return next((name for name in names if "mnist" in name), "").startswith("emnist")
 
 
 def turn_upright(x: np.ndarray, name: str, transpose: str, *paths: Path) -> Upright:

@@ -134,6 +134,16 @@ class Page:
     def text(self, id_):
         return self.script("return document.getElementById(arguments[0]).innerText", id_)
 
+    def accessibility_tree(self):
+        """Return the nodes that a screen reader is given, once the browser has made them."""
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            shown = [node for node in self.send("Accessibility.getFullAXTree")["nodes"] if not node["ignored"]]
+            if any(node["role"]["value"] == "StaticText" for node in shown):
+                break
+            time.sleep(0.05)
+        return shown
+
     def announced(self, words):
         """Wait until the live region holds these words; return its text."""
         deadline = time.monotonic() + 5
@@ -259,6 +269,28 @@ def test_page_forward_thousand_digits_equal_numpy(page, digits):
     np.testing.assert_allclose(
         page.open(path).forward(x), outputs(network.model, network.state["params"], x), rtol=0, atol=1e-5
     )
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-1, 1)])
+def test_page_of_pictures_of_another_range_answers_drawn_digits(page, tmp_path, low, high):
+    test = load_dataset("mnist")
+    x, y = low + (high - low) * (test.x_test[:2000].reshape(-1, 28, 28) / 255), test.y_test[:2000]
+    np.savez(tmp_path / "data.npz", x_train=x[20:], y_train=y[20:], x_test=x[:20], y_test=y[:20])
+    flags = ["--device", "cpu", "-e", "5", "--batch-size", "100", "--quiet", "--no-plots", "-o", str(tmp_path)]
+    assert train.main([*flags, "--data", str(tmp_path / "data.npz"), "--name", "r"]) == 0
+    assert export.main(["r", "--runs-dir", str(tmp_path), "--format", "html"]) == 0
+    network = read_network(tmp_path / "r" / "last.safetensors")
+    page.open(tmp_path / "r" / "export" / "page.html")
+    right = 0
+    for row in range(20):
+        page.chrome.find_element("id", "clear").click()
+        for stroke in strokes_of(test.x_test[row].reshape(28, 28)):
+            page.stroke(stroke)
+        shown = low + (high - low) * (page.shown() / 255)
+        (expected,) = outputs(network.model, network.state["params"], shown[None])
+        np.testing.assert_allclose(page.probabilities(), expected, atol=1e-4)
+        right += int(page.text("best")) == y[row]
+    assert right >= 14
 
 
 def test_page_light_background_draws_black_on_the_shade_of_training(page, tmp_path):
@@ -658,7 +690,7 @@ def test_page_without_scripts_says_what_it_is(page, digits):
     try:
         page.send("Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=1, mobile=False)
         page.chrome.get(digits[0].as_uri())
-        tree = page.send("Accessibility.getFullAXTree")["nodes"]
+        tree = page.accessibility_tree()
     finally:
         page.send("Emulation.setScriptExecutionDisabled", value=False)
     assert_only_the_text_is_shown(tree)
@@ -672,17 +704,16 @@ def test_page_whose_script_fails_says_what_it_is(page, digits, tmp_path, fault):
         text[:cut] + ("" if fault == "truncated" else "!" + text[cut:]), encoding="utf-8"
     )
     page.chrome.get((tmp_path / "page.html").as_uri())
-    assert_only_the_text_is_shown(page.send("Accessibility.getFullAXTree")["nodes"])
+    assert_only_the_text_is_shown(page.accessibility_tree())
     assert len(page.console()) == (fault == "damaged")
 
 
 def assert_only_the_text_is_shown(tree):
     """Check an accessibility tree: the text for a page without its script is there, and no control."""
-    shown = [node for node in tree if not node["ignored"]]
-    words = " ".join(node["name"]["value"] for node in shown if node["role"]["value"] == "StaticText")
+    words = " ".join(node["name"]["value"] for node in tree if node["role"]["value"] == "StaticText")
     assert "Its script has not run" in " ".join(words.split())
     assert "open it in a browser" in " ".join(words.split())
-    assert not {"button", "application", "status"} & {node["role"]["value"] for node in shown}
+    assert not {"button", "application", "status"} & {node["role"]["value"] for node in tree}
 
 
 def test_page_accessibility_tree_names_pad_pictures_and_answer(page, digits):
@@ -690,7 +721,7 @@ def test_page_accessibility_tree_names_pad_pictures_and_answer(page, digits):
     assert "script has not run" not in page.script("return document.body.innerText")
     page.stroke(ONE)
     page.announced("1, ")
-    shown = [node for node in page.send("Accessibility.getFullAXTree")["nodes"] if not node["ignored"]]
+    shown = page.accessibility_tree()
     names = [(node["role"]["value"], node["name"]["value"]) for node in shown if "name" in node]
     assert ("application", "Drawing area") in names
     pictures = [name for role, name in names if role in ("image", "img", "Canvas", "canvas")]
@@ -802,3 +833,30 @@ def test_page_of_other_images_draws_in_their_shades_and_says_so(page, tmp_path, 
     )
     assert max(painted[::4]) - min(painted[::4]) > 120, "the picture of the input must be visible"
     assert page.probabilities() is not None
+
+
+def test_page_keyboard_announces_where_the_pen_is(page, digits):
+    page.open(digits[0])
+    page.script("pad.focus()")
+    page.keys("ArrowUp", "ArrowLeft")
+    assert page.text("announcement") == "Row 14, column 14."
+    page.keys(*["ArrowLeft"] * 20)
+    assert page.text("announcement") == "Row 14, column 1."
+    page.keys(" ", "ArrowDown")
+    assert "%" in page.announced("%"), "the answer follows once the pen rests"
+
+
+def test_page_names_from_right_to_left_do_not_turn_the_numbers(page, tmp_path):
+    model = Model((4, 2), "relu", "cross-entropy", (2, 2), ("a", "\u202e\u05d0 12"), (), "", None, None)
+    params = [{"W": np.zeros((4, 2)), "b": np.array([1.0, 0.0])}]
+    (tmp_path / "page.html").write_text(page_html(model, params, "small"), encoding="utf-8")
+    page.open(tmp_path / "page.html")
+    page.stroke([(0.2, 0.2), (0.8, 0.8)])
+    page.settle()
+    assert page.text("sure") == "73.1 %, else \u202e\u05d0 12 with 26.9 %"
+    left = page.script(
+        "const range = document.createRange(), texts = document.getElementById('sure').childNodes;"
+        "return [...texts].map((node) => (range.selectNodeContents(node), range.getBoundingClientRect().left))"
+    )
+    assert len(left) == 4
+    assert left == sorted(left)

@@ -8,6 +8,7 @@ from PIL import Image
 
 from lagvis.cli import data, evaluate, predict, train
 from lagvis.cli.errors import run_cli
+from lagvis.data.datasets import load_dataset
 from tests.factories import idx_bytes
 
 QUICK = ("--device", "cpu", "--quiet", "--no-plots", "--no-compile", "--validation", "0", "-b", "20", "--hidden", "16")
@@ -216,3 +217,20 @@ def test_evaluate_two_targets_of_the_run(working_folder, capsys, name, label):
         assert evaluated["test_loss"] < 0.2
     message = error_of(capsys, evaluate, "r", "--data", "features.csv")
     assert "has 4 columns, the features alone; expected 6 with the 2 targets" in message
+
+
+def test_renamed_emnist_is_reported_by_evaluate_and_predict(runs, working_folder, capsys):
+    run, mnist = runs / "digits", load_dataset("mnist")
+    x, y = mnist.x_test[:200].reshape(-1, 28, 28).swapaxes(1, 2), mnist.y_test[:200]
+    np.savez("lying.npz", x=x, y=y)
+    np.savez("emnist_upright.npz", x=x.swapaxes(1, 2), y=y)
+    np.savez("upright.npz", x=x.swapaxes(1, 2), y=y)
+    for name, option in (("lying.npz", "--transpose yes"), ("emnist_upright.npz", "--transpose no")):
+        for command, words in ((evaluate, ["--device", "cpu", "--data", name]), (predict, [name])):
+            result, _ = run_json(capsys, command, run, *words)
+            (warning,) = [found for found in result["warnings"] if found["check"] == "transposed_pictures"]
+            assert option in warning["message"]
+            result, _ = run_json(capsys, command, run, *words, *option.split())
+            assert "transposed_pictures" not in str(result["warnings"])
+    for command, words in ((evaluate, ["--device", "cpu", "--data", "upright.npz"]), (predict, ["upright.npz"])):
+        assert "transposed_pictures" not in str(run_json(capsys, command, run, *words)[0]["warnings"])

@@ -93,7 +93,16 @@ def test_onnx_bytes_metadata_and_shapes(onnxruntime, classifier, regressor):
 
     found = onnx.load_from_string(onnx_bytes(classifier))
     props = {entry.key: json.loads(entry.value) for entry in found.metadata_props}
-    assert props == {"class_names": ["0", "1", "2", "3"], "shape": [6, 6], "input": "bytes, 0 to 255"}
+    ranges = classifier.model.ranges
+    assert props == {
+        "class_names": ["0", "1", "2", "3"],
+        "shape": [6, 6],
+        "input": "bytes, 0 to 255",
+        "feature_kind": "bytes",
+        "picture_range": [0, 255],
+        "training_low": ranges.low.tolist(),
+        "training_high": ranges.high.tolist(),
+    }
     (given,), (made,) = found.graph.input, found.graph.output
     shapes = [[d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim] for value in (given, made)]
     assert (given.name, made.name, shapes) == ("x", "probabilities", [["N", 36], ["N", 4]])
@@ -102,6 +111,7 @@ def test_onnx_bytes_metadata_and_shapes(onnxruntime, classifier, regressor):
     other = onnx.load_from_string(onnx_bytes(regressor))
     props = {entry.key: json.loads(entry.value) for entry in other.metadata_props}
     assert "feature_names" not in props
+    assert (props["feature_kind"], props["picture_range"]) == ("real numbers", None)
     assert (props["target_names"], props["unit"], other.graph.output[0].name) == (["near", "far"], "m", "numbers")
 
 

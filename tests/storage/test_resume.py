@@ -10,7 +10,7 @@ import pytest
 from lagvis.errors import CheckpointError, DataError, RecipeError
 from lagvis.storage.checkpoint_file import read_checkpoint, write_checkpoint
 from lagvis.storage.init_from import init_from
-from lagvis.storage.resume import CHANGEABLE, changed_settings, check_data, resume_message, resume_state
+from lagvis.storage.resume import CHANGEABLE, changed_settings, check_data, resume_message, resume_record, resume_state
 from lagvis.training.events import Progress
 from lagvis.training.model import Model
 from lagvis.training.plan import make_plan
@@ -334,3 +334,20 @@ def test_check_data_changed_files_raise_with_names():
         check_data(other, checkpoint, environment, Path("runs/r"))
     with pytest.raises(DataError, match=r"\(sha256 of its files\); restore"):  # even without environment.json
         check_data(changed, checkpoint, {}, Path("runs/r"))
+
+
+def test_resume_record_change_that_no_step_followed_is_undone(one_step_per_call):
+    first, second = quick(lr=0.1, epochs=4), quick(lr=0.5, epochs=4)
+    dataset = classes(120)
+    plan = make_plan(first, dataset)
+    start = last(run(first, dataset, stop_at=at_step(3))).checkpoint
+
+    def record(old, new, earlier):
+        return resume_record(start, plan, old, new, {"threads": 1, "resumed": earlier}, {"threads": 1})
+
+    changed = record(first, second, [])
+    assert changed == [{"step": 3, "epoch": 0, "changed": {"lr": (0.1, 0.5)}}]
+    assert record(second, second, changed) == changed, "resumed again at the same step with the changed settings"
+    assert record(second, first, changed) == [], "resumed at the same step with the first settings"
+    before = [{"step": 2, "epoch": 0, "changed": {"momentum": [0.5, 0.0]}}]
+    assert record(second, first, [*before, *changed]) == before

@@ -31,6 +31,7 @@ SPEC = InputSpec((28, 28), is_bytes=True, class_names=("0", "1", "2"))
         ("emnist/mnist/train.npz", False),
         ("emnist/fashion-mnist.npz", False),
         ("femnist.npz", False),
+        ("mnist-and-emnist/train.npz", False),
         ("mnist.npz", False),
         ("train.csv", False),
     ],
