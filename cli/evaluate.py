@@ -145,8 +145,8 @@ def main(argv: list[str] | None = None) -> int:
         "backend": backend.name,
         "device": backend.device,
         "dtype": dtype,
-        **metrics_summary("test", metrics),
-        **run_details(metrics, model, model.baseline(dataset.y_test)),
+        **metrics_summary("test", metrics, model),
+        **run_details(metrics, model, model.baseline(dataset.y_test), model.baseline_errors(dataset.y_test)),
         "warnings": [warning.as_json() for warning in (*warnings, *outcome.warnings)],
     }
     print_result(result if flags.json else evaluation_text(result, terminal_width(sys.stdout)))
