@@ -35,11 +35,13 @@ FAR, FAR_SHARED = 2.0, 0.25  # widths of a range beyond it, of a column and of f
 MIN_SCALE_VALUES, MIN_SCALE_ROWS = 20, 20  # values and pictures from which on a scale is judged
 MAX_OUTSIDE_SHARE = 0.05  # of the values may be outside of their ranges, however many the training rows are
 MAX_FAR_SHARE, MAX_FAR_SHARE_SHARED = 0.9, 0.05  # of the values may be far outside on the scale of training
+MIN_OUTSIDE_SHARE_OF_FEATURE = 0.9  # of the values of a feature, from which on nearly all are outside
+MAX_OUTSIDE_FEATURES = 1 / 3  # of the features may have nearly all their values outside on the scale of training
 MIN_CHANGED_SHARE = 0.05  # of the rows in which a constant feature of a shared scale differs; pixels at the rim do
 MAX_NARROW_WIDTH = 0.55  # part of the range in training: pictures that span less have another scale
 MIN_CONSTANT_PIXELS = 10  # of one value in all training pictures, from which on they are a background
 CONSTANT_ROUNDING = 1e-7  # relative, by which float32 changes a constant
-FACTORS = (2.0, 4.0, 10.0, 16.0, 60.0, 100.0, 255.0, 1e3, 3600.0, 65535.0, 86400.0, 1e6, 1e9)
+FACTORS = (2.0, 2.54, 4.0, 10.0, 16.0, 60.0, 100.0, 255.0, 1e3, 3600.0, 65535.0, 86400.0, 1e6, 1e9)
 MAX_LISTED_FEATURES = 20
 NO_CHECK = "--no-range-check takes the values as they are"
 RowName = Callable[[int], str]
@@ -74,6 +76,7 @@ class Outside:
 
     count, far_count  values outside, and values far outside
     rows              rows with a value far outside
+    features          features of which nearly all values are outside
     worst             row and feature of the value that is furthest outside; None where none is
     """
 
@@ -81,6 +84,7 @@ class Outside:
     count: int = 0
     far_count: int = 0
     rows: int = 0
+    features: int = 0
     worst: tuple[int, int] | None = None
 
     @property
@@ -283,18 +287,23 @@ class Comparison:
 
     @cached_property
     def far_outside(self) -> str:
-        """Sentence that most values are far outside, or outside by a common factor; empty where they are not."""
+        """Sentence that most values are far outside, or whole features outside; empty where they are not."""
         if self.outside.values < MIN_SCALE_VALUES:
             return ""
         factor = self.common_factor
+        varying = int(np.sum(~self.ranges.constant))
+        # A feature alone that goes on beyond its range, as a time does, is no other scale.
+        several = self.outside.features >= 2 and self.outside.features > MAX_OUTSIDE_FEATURES * varying
         most = MAX_FAR_SHARE_SHARED if self.ranges.has_shared_scale else MAX_FAR_SHARE
-        # One column alone that goes on beyond its range, as a time does, is no other scale.
-        if self.outside.far_share < most and (factor is None or np.sum(~self.ranges.constant) < 2):
+        if not (several or self.outside.far_share >= most or (factor is not None and varying >= 2)):
             return ""
-        if factor is None:
-            return self.scale_sentence(f"{self.outside.far_count:,} of {self.outside.values:,} values are far outside")
-        remedy = f"x / {factor:g}" if factor > 1 else f"x * {1 / factor:g}"
-        return self.scale_sentence(f"{remedy} is on the scale of training", worst=True)
+        if factor is not None:
+            remedy = f"{f'x / {factor:g}' if factor > 1 else f'x * {1 / factor:g}'} is on the scale of training"
+        elif several:
+            remedy = f"nearly all values of {self.outside.features} of {varying} features are outside of their ranges"
+        else:
+            remedy = f"{self.outside.far_count:,} of {self.outside.values:,} values are far outside"
+        return self.scale_sentence(remedy, worst=True)
 
     @cached_property
     def narrow_factor(self) -> float:
@@ -363,19 +372,21 @@ class Comparison:
         if not len(features):
             return Outside(values)
         far = FAR_SHARED if self.ranges.has_shared_scale else FAR
-        count = far_count = rows = 0
+        far_count = rows = 0
+        of_features = np.zeros(len(features), np.int64)
         worst, largest = None, 0.0
         for start, block in self.blocks(features, divisor):
             with np.errstate(over="ignore"):
                 distance = np.maximum(low[features] - block, block - high[features]) / width[features]
             is_far = distance > far
-            count += int((distance > 0).sum())
+            of_features += (distance > 0).sum(axis=0)
             far_count += int(is_far.sum())
             rows += int(is_far.any(axis=1).sum())
             row, feature = np.unravel_index(distance.argmax(), distance.shape)
             if distance[row, feature] > largest:
                 largest, worst = float(distance[row, feature]), (start + int(row), int(features[feature]))
-        return Outside(values, count, far_count, rows, worst)
+        nearly_all = int(np.sum(of_features >= MIN_OUTSIDE_SHARE_OF_FEATURE * len(self.x)))
+        return Outside(values, int(of_features.sum()), far_count, rows, nearly_all, worst)
 
     def blocks(self, features: np.ndarray, divisor: float = 1.0) -> Iterator[tuple[int, np.ndarray]]:
         """Yield the first row of each block of rows, and the chosen features of the block, float64, divided."""

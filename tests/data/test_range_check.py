@@ -116,7 +116,8 @@ def test_fit_to_training_fractions_within_bytes_raise_data_error_with_row_and_va
         (0.5, "x * 2 is"),
         (1000, "x / 1000 is"),
         (2, "x / 2 is"),
-        (30, "are far out"),
+        (30, "all values of 4 of 4"),
+        (1 / 2.54, "x * 2.54 is"),
     ],
 )
 def test_fit_to_training_table_in_another_unit_raises_data_error_with_the_factor(factor, words):
@@ -124,6 +125,15 @@ def test_fit_to_training_table_in_another_unit_raises_data_error_with_the_factor
     with pytest.raises(DataError) as caught:
         fit_to_training(x[1::2] * factor, spec_of(x[::2]), "data")
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("load", [load_wine, load_breast_cancer])
+def test_fit_to_training_table_that_was_standardised_or_not_raises_data_error(load):
+    x = load().data
+    standardised = (x - x.mean(axis=0)) / x.std(axis=0)
+    for learned, given in ((x, standardised), (standardised, x)):
+        with pytest.raises(DataError, match="are outside of their ranges"):
+            fit_to_training(given[1::2], spec_of(learned[::2]), "data")
 
 
 def test_fit_to_training_time_that_goes_on_is_reported_and_used():
@@ -191,7 +201,7 @@ def test_fit_to_training_largest_numbers_raise_no_warning():
     x = np.array([[most, 1.0], [-most, 2.0]] * 15)
     fit_to_training(x, spec_of(x), "data")
     fit_to_training(x, spec_of(np.array([[1e-300, 0.0], [2e-300, 1.0]] * 15), check_ranges=False), "data")
-    with pytest.raises(DataError, match="far outside"):
+    with pytest.raises(DataError, match="nearly all values of 2 of 2 features"):
         fit_to_training(x, spec_of(np.array([[1e-300, 0.0], [2e-300, 0.1]] * 15)), "data")
 
 
