@@ -36,7 +36,12 @@ MIN_SCALE_VALUES, MIN_SCALE_ROWS = 20, 20  # values and pictures from which on a
 MAX_OUTSIDE_SHARE = 0.05  # of the values may be outside of their ranges, however many the training rows are
 MAX_FAR_SHARE, MAX_FAR_SHARE_SHARED = 0.9, 0.05  # of the values may be far outside on the scale of training
 MIN_OUTSIDE_SHARE_OF_FEATURE = 0.9  # of the values of a feature, from which on nearly all are outside
-MAX_OUTSIDE_FEATURES = 1 / 3  # of the features may have nearly all their values outside on the scale of training
+MAX_OUTSIDE_FEATURES = 1 / 4  # of the features may have nearly all their values outside on the scale of training
+MAX_OUTSIDE_VALUES = 0.5  # of all values may be outside on the scale of training
+MIN_NARROW_FEATURES = 3  # that vary, from which on their ranges show a smaller scale
+MIN_NARROW_ROWS = 0.1  # part of the number of training rows: the ranges of fewer are narrower anyway
+MAX_NARROW_FEATURE = 0.5  # part of its range in training: where every feature spans less, the scale is another one
+MAX_END_DISTANCE = 0.3  # widths between the ends of a range and those in training, after a division by a factor
 MIN_CHANGED_SHARE = 0.05  # of the rows in which a constant feature of a shared scale differs; pixels at the rim do
 MAX_NARROW_WIDTH = 0.55  # part of the range in training: pictures that span less have another scale
 MIN_CONSTANT_PIXELS = 10  # of one value in all training pictures, from which on they are a background
@@ -290,19 +295,20 @@ class Comparison:
         """Sentence that most values are far outside, or whole features outside; empty where they are not."""
         if self.outside.values < MIN_SCALE_VALUES:
             return ""
-        factor = self.common_factor
         varying = int(np.sum(~self.ranges.constant))
         # A feature alone that goes on beyond its range, as a time does, is no other scale.
+        most = self.outside.share > MAX_OUTSIDE_VALUES and varying >= 2
         several = self.outside.features >= 2 and self.outside.features > MAX_OUTSIDE_FEATURES * varying
-        most = MAX_FAR_SHARE_SHARED if self.ranges.has_shared_scale else MAX_FAR_SHARE
-        if not (several or self.outside.far_share >= most or (factor is not None and varying >= 2)):
+        max_far_share = MAX_FAR_SHARE_SHARED if self.ranges.has_shared_scale else MAX_FAR_SHARE
+        if not (most or several or self.outside.far_share >= max_far_share):
             return ""
+        factor = self.common_factor
         if factor is not None:
             remedy = f"{f'x / {factor:g}' if factor > 1 else f'x * {1 / factor:g}'} is on the scale of training"
         elif several:
             remedy = f"nearly all values of {self.outside.features} of {varying} features are outside of their ranges"
         else:
-            remedy = f"{self.outside.far_count:,} of {self.outside.values:,} values are far outside"
+            remedy = f"{self.outside.count:,} of {self.outside.values:,} values are outside of their ranges"
         return self.scale_sentence(remedy, worst=True)
 
     @cached_property
@@ -313,6 +319,18 @@ class Comparison:
         width = float(self.highs.max()) - float(self.lows.min())
         learned = float(self.ranges.high.max()) - float(self.ranges.low.min())
         return learned / width if 0 < width <= MAX_NARROW_WIDTH * learned else 0.0
+
+    @cached_property
+    def widest_feature(self) -> float:
+        """Largest part of its range in training that a feature of many rows spans here; 1 for few rows or features."""
+        varying = np.flatnonzero(~self.ranges.constant)
+        few_rows = len(self.x) < max(MIN_SCALE_ROWS, MIN_NARROW_ROWS * self.ranges.rows)
+        if self.ranges.has_shared_scale or few_rows or len(varying) < MIN_NARROW_FEATURES:
+            return 1.0
+        with np.errstate(over="ignore", under="ignore"):
+            widths = self.highs[varying] / 2 - self.lows[varying] / 2
+            learned = self.ranges.high[varying] / 2 - self.ranges.low[varying] / 2
+            return float(np.max(widths / np.maximum(learned, np.finfo(np.float64).tiny)))
 
     @cached_property
     def changed_background(self) -> tuple[float, float] | None:
@@ -360,7 +378,11 @@ class Comparison:
             return None
         factors = (*FACTORS, *(1 / factor for factor in FACTORS))
         factor = min(factors, key=lambda known: abs(math.log(known / ratio)))
-        return factor if self.count_outside(factor).share <= self.usual_share else None
+        low, high, width = (limit[usable] for limit in self.limits)
+        with np.errstate(over="ignore", under="ignore"):
+            ends = np.maximum(np.abs(self.lows[usable] / factor - low), np.abs(self.highs[usable] / factor - high))
+            is_alike = float(np.median(ends / width)) <= MAX_END_DISTANCE
+        return factor if is_alike and self.count_outside(factor).share <= self.usual_share else None
 
     def count_outside(self, divisor: float) -> Outside:
         """Count the values outside of their ranges after a division of all by `divisor`."""
@@ -401,6 +423,9 @@ class Comparison:
         if self.narrow_factor:
             sentence = self.scale_sentence(f"a factor of {self.narrow_factor:.3g}, if it is another scale")
             warnings.append(RunWarning("input_scale", f"{sentence}.", self.figures))
+        if self.widest_feature <= MAX_NARROW_FEATURE:
+            share = f"no feature spans more than {self.widest_feature:.2g} of its range in training"
+            warnings.append(RunWarning("input_scale", f"{self.scale_sentence(share)}.", self.figures))
         return [*warnings, *self.outside_warnings(), *self.constant_warnings()]
 
     def outside_warnings(self) -> list[RunWarning]:

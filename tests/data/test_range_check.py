@@ -1,5 +1,5 @@
 from dataclasses import replace
-from itertools import product
+from itertools import permutations, product
 
 import numpy as np
 import pytest
@@ -127,13 +127,23 @@ def test_fit_to_training_table_in_another_unit_raises_data_error_with_the_factor
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("load", [load_wine, load_breast_cancer])
-def test_fit_to_training_table_that_was_standardised_or_not_raises_data_error(load):
+@pytest.mark.parametrize("load", [load_iris, load_wine, load_breast_cancer, load_diabetes])
+def test_fit_to_training_table_that_was_scaled_otherwise_is_refused_or_reported(load):
     x = load().data
-    standardised = (x - x.mean(axis=0)) / x.std(axis=0)
-    for learned, given in ((x, standardised), (standardised, x)):
+    scaled = {
+        "raw": x,
+        "standardised": (x - x.mean(axis=0)) / x.std(axis=0),
+        "from 0 to 1": (x - x.min(axis=0)) / np.ptp(x, axis=0),
+    }
+    # Values that are smaller than in training are within its ranges.
+    smaller = {("standardised", "from 0 to 1")} | ({("standardised", "raw")} if load is load_diabetes else set())
+    for learned, given in permutations(scaled, 2):
+        spec = spec_of(scaled[learned][::2])
+        if (learned, given) in smaller:
+            assert checks(fit_to_training(scaled[given][1::2], spec, "data")[1]) == ["input_scale"]
+            continue
         with pytest.raises(DataError, match="are outside of their ranges"):
-            fit_to_training(given[1::2], spec_of(learned[::2]), "data")
+            fit_to_training(scaled[given][1::2], spec, "data")
 
 
 def test_fit_to_training_time_that_goes_on_is_reported_and_used():
