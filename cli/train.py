@@ -21,9 +21,16 @@ from lagvis.data.dataset import Dataset
 from lagvis.errors import DataError, OutputError
 from lagvis.inference.diagnostics import diagnose
 from lagvis.report.run_report import run_report_files
-from lagvis.report.summary import plan_summary, stored_summary_text, summarise, summary_text
+from lagvis.report.summary import (
+    complete_report,
+    latest_metrics_summary,
+    plan_summary,
+    stored_summary_text,
+    summarise,
+    summary_text,
+)
 from lagvis.report.terminal.progress import make_view
-from lagvis.report.text import finite_or_none, pluralize
+from lagvis.report.text import pluralize
 from lagvis.run_warning import RunWarning
 from lagvis.storage.filenames import REPORT
 from lagvis.storage.history import recipe_text
@@ -51,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
             print_result(facts | warning_facts(run.warnings) if flags.json else text)
             return 0
         with resumed or RunFolder.claim(flags.runs_dir, flags.name, run.model.widths, every) as folder:
-            notice = folder.begin(run.recipe, run.environment, run.start)
+            notice = folder.begin(run.recipe, run.environment, run.start, len(run.model.target_names))
             print_notices([notice], quiet=flags.quiet)
             with stop_signals() as stop:
                 return train(flags, run, folder, stop)
@@ -79,9 +86,10 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
     facts = {"run": str(folder.path)} | run_facts(run)
     outcome = judge_run(run, event, step, str(folder.path), stop)
     warnings = (*run.warnings, *outcome.warnings)
-    summary = summarise(event, run.model, facts, run.model.baseline(run.dataset.y_test), warnings)
+    baseline = run.model.baseline(run.dataset.y_test), run.model.baseline_errors(run.dataset.y_test)
+    summary = summarise(event, run.model, facts, *baseline, warnings=warnings)
     if event.train is None:  # no epoch has ended since the run was resumed
-        summary |= {key: finite_or_none(value) for key, value in folder.latest_metrics().items()}
+        summary |= latest_metrics_summary(folder.latest_metrics(), run.model)
     folder.finish(summary)
     printed = print_result_of_run(summary if flags.json else summary_text(summary), folder)
     if event.reason == "interrupted":
@@ -101,6 +109,7 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
 def show_finished_run(flags: Namespace, recipe: Recipe, folder: RunFolder, report: dict[str, Any], text: str) -> int:
     """Print the result of a finished run again, and write its plots and pages if some are missing."""
     epochs = pluralize(recipe.epochs, "epoch")
+    report = complete_report(report)
     print_notices([f"{folder.path} is finished: {epochs} done. With more --epochs it continues."], quiet=flags.quiet)
     printed = print_result_of_run(report if flags.json else text, folder)
     if not (flags.no_plots or flags.dry_run or folder.report_complete()) and folder.checkpoint:

@@ -331,7 +331,7 @@ def summary_sentence(summary: Summary, environment: dict[str, Any]) -> str:
     result = ""
     if summary["test_accuracy"] is not None:
         result = f" Its accuracy on the test part is {percent(summary['test_accuracy'])}."
-    elif any(error is not None for error in summary.get("test_errors", {}).values()):
+    elif any(error is not None for error in (summary.get("test_errors") or {}).values()):
         unit = f" {summary['unit']}" if summary["unit"] else ""
         errors = [f"{name} {error:.4g}{unit}" for name, error in summary["test_errors"].items() if error is not None]
         result = f" Its root mean square error on the test part: {', '.join(errors)}."

@@ -2,7 +2,7 @@
 
 import math
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lagvis.data.messages import decimals, percent
@@ -12,6 +12,7 @@ MAX_MATRIX_CLASSES = 20  # of a confusion matrix; of more classes a list is prin
 MAX_MATRIX_WIDTH = 100  # characters, outside of a terminal; of a wider matrix letters stand over the columns
 MAX_NAME_LENGTH = 30  # characters of a class name in a table
 MAX_WORST_CLASSES = 10
+MAX_LINE_TARGETS = 3  # of a line that lists the errors of the targets
 
 
 def finite_or_none(value: Any) -> Any:
@@ -32,6 +33,14 @@ def pluralize(number: int, noun: str) -> str:
 def metrics_text(metrics: Metrics) -> str:
     """Return the loss and, for classification, the accuracy: loss 0.1235, 97.86%."""
     return f"loss {decimals(metrics.loss)}" + ("" if metrics.accuracy is None else f", {percent(metrics.accuracy)}")
+
+
+def errors_text(errors: Mapping[str, float | None], unit: str) -> str:
+    """Return errors by target for the end of a line: ", near 0.31 m, far 4.2 m"; of many targets the first ones."""
+    unit = f" {escape_control(unit)}" if unit else ""
+    named = [(name, error) for name, error in errors.items() if error is not None]
+    texts = [f", {display_name(name)} {error:.4g}{unit}" for name, error in named[:MAX_LINE_TARGETS]]
+    return "".join(texts) + (", ..." if len(named) > MAX_LINE_TARGETS else "")
 
 
 def align_columns(rows: Sequence[tuple[str, ...]], *, left: int = 1) -> str:

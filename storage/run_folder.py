@@ -66,6 +66,7 @@ class RunFolder:
         self.previous_environment: dict[str, Any] = {}
         self.previous_seconds = 0.0  # of training before it was resumed
         self._every = every
+        self._targets = 0  # of which metrics.csv has errors
         self._saved = (-1, -1)  # epoch and step of the newest checkpoint
         self._saved_at = time.monotonic()
         try:
@@ -186,8 +187,10 @@ class RunFolder:
         if checkpoint is None or checkpoint.epoch != recipe.epochs:
             return {}
         expected = {"finished": "completed", "steps": checkpoint.step, "classes": [*checkpoint.model.class_names]}
-        found = {"classes": []} | report  # a report of a regression has no classes
-        return report | {"run": str(self.path)} if expected.items() <= found.items() else {}
+        found = report | {"classes": report.get("classes") or []}  # those of numbers have none
+        if not expected.items() <= found.items():
+            return {}
+        return {key: value for key, value in report.items() if key != REPORT_FILES} | {"run": str(self.path)}
 
     def report_complete(self) -> bool:
         """Return whether all plots and pages of the report exist."""
@@ -196,12 +199,15 @@ class RunFolder:
             names = [PAGE]  # an older version wrote no list; it wrote the page last
         return all(os.path.isfile(self.path / name) for name in names)
 
-    def begin(self, recipe: Recipe, environment: dict[str, Any], start: Checkpoint | None = None) -> str:
-        """Write the settings, and with `start` the checkpoint that the run starts from.
+    def begin(
+        self, recipe: Recipe, environment: dict[str, Any], start: Checkpoint | None = None, targets: int = 0
+    ) -> str:
+        """Write the settings, and with `start` the checkpoint that the run starts from; `targets` counts the numbers.
 
         The recipe is written last: a folder that holds it has begun. Keep the rows of metrics.csv for the epochs of
         the checkpoint. If lines of it cannot be read, keep it as metrics.csv.old and return a notice, else return "".
         """
+        self._targets = targets
         epochs = self.checkpoint.epoch if self.checkpoint else 0
         rows, damaged = self._read_metrics()
         rows = [row for row in rows if int(row[0]) <= epochs]
@@ -222,7 +228,7 @@ class RunFolder:
             )
         self._delete(PAGE)  # it describes the run as it was
         self._write(ENVIRONMENT, json.dumps(environment, indent=2) + "\n")
-        self._write(METRICS, metrics_file.table_text(rows))
+        self._write(METRICS, metrics_file.table_text(rows, targets))
         if start is not None and self.checkpoint is None:
             write_checkpoint(self.path / LAST, start)
         self._write(RECIPE, recipe_text(recipe, environment.get("resumed") or []))
@@ -238,9 +244,9 @@ class RunFolder:
         return [metrics_file.values(row) for row in self._metrics()]
 
     def latest_metrics(self) -> dict[str, float | None]:
-        """Return losses and accuracies of the newest epoch, {"train_loss": 0.52, ...}; {} before the first."""
+        """Return the metrics of the newest epoch by the names of the columns; {} before the first."""
         history = self.history()
-        return {name: history[-1][name] for name in metrics_file.SCORES} if history else {}
+        return history[-1] if history else {}
 
     def record(self, event: Event) -> None:
         """Write what an event brings: the metrics and the checkpoint of an epoch, or a checkpoint that is due."""
@@ -251,7 +257,7 @@ class RunFolder:
                         self._save(event.checkpoint())
             case EpochEnded():
                 with file_errors(self.path / METRICS):
-                    metrics_file.append_epoch(self.path / METRICS, event)
+                    metrics_file.append_epoch(self.path / METRICS, event, self._targets)
                 self._save(event.checkpoint, best=event.checkpoint.best_epoch == event.epoch)
             case Finished():
                 self._save(event.checkpoint)

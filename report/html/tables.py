@@ -24,7 +24,23 @@ def results_table(summary: Summary) -> Table:
         rows.append(("mean recall of the classes", "", percent_cell(summary["balanced_accuracy"])))
     if summary.get("baseline_loss") is not None:
         rows.append(("always the mean", decimals(summary["baseline_loss"]), ""))
+    if summary.get("test_errors"):
+        return with_errors(rows, summary)
     return Table("Result", ("part", "loss", "accuracy"), rows)
+
+
+def with_errors(rows: list[tuple[str, ...]], summary: Summary) -> Table:
+    """Return the table of results with the error of each target in its unit in place of the accuracy."""
+    targets = list(summary["test_errors"])
+    keys = {"training": "train_errors", "always the mean": "baseline_errors"}
+    unit = f" ({summary['unit']})" if summary.get("unit") else ""
+    cells = []
+    for name, loss, _ in rows:
+        errors = summary.get(keys.get(name, f"{name}_errors")) or {}
+        values = (errors.get(target) for target in targets)
+        cells.append((name, loss, *("" if value is None else f"{value:.4g}" for value in values)))
+    head = ("part", "loss", *(f"error of {target}{unit}" for target in targets))
+    return Table("Result: loss in standardised units, and the root mean square error of each target", head, cells)
 
 
 def percent_cell(value: float | None) -> str:

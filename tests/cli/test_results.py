@@ -1,7 +1,9 @@
 """Results that are none, or no better than the baseline: exit code, sentence, and warnings in JSON."""
 
+import csv
 import dataclasses
 import json
+import re
 import warnings
 
 import numpy as np
@@ -50,6 +52,10 @@ def run(command, *words):
 def result(capsys):
     printed = capsys.readouterr()
     return json.loads(printed.out, parse_constant=pytest.fail), printed.err
+
+
+def csv_rows(path):
+    return list(csv.DictReader(path.read_text().splitlines()))
 
 
 @pytest.mark.parametrize(("name", "loss"), [("classes", "cross-entropy"), ("line", "mse")])
@@ -152,3 +158,39 @@ def test_train_shipped_recipe_has_no_warning_after_one_epoch(folder, capsys, rec
     assert run(train, "--recipe", recipe, "--device", "cpu", "-e", "1", "--no-plots", "--quiet", "--json") == 0
     report, _ = result(capsys)
     assert "no_better_than_baseline" not in [warning["check"] for warning in report["warnings"]]
+
+
+def test_train_several_targets_are_reported_for_every_part(folder, capsys):
+    rng = np.random.default_rng(6)
+    x = rng.normal(0, 1, (300, 3))
+    np.savez("two.npz", x=x, y=np.c_[x[:, 0], 1e6 * x[:, 1]], target_names=["near", "far"], unit="m")
+    words = ("--device", "cpu", "--no-plots", "--loss", "mse", "--data", "two.npz", "-b", "20", "--hidden", "8")
+    assert run(train, *words, "--validation", "40", "-e", "3", "--name", "r") == 0
+    printed = capsys.readouterr()
+    lines = [line for line in printed.err.splitlines() if line.startswith("epoch")]
+    for line in lines:
+        assert line.count(" near ") == line.count(" far ") == 2
+    for part in ("train", "validation"):
+        assert re.search(rf"{part} +loss [\d.]+, near [\d.]+ m, far [\d.e+]+ m", printed.out)
+    report = json.loads((folder / "runs" / "r" / "report.json").read_text())
+    for key in ("train_errors", "validation_errors", "test_errors", "baseline_errors"):
+        assert list(report[key]) == report["targets"] == ["near", "far"]
+        assert 1e4 < report[key]["far"] / report[key]["near"] < 1e8
+    rows = csv_rows(folder / "runs" / "r" / "metrics.csv")
+    assert len(rows) == 3
+    assert float(rows[-1]["train_error_2"]) == report["train_errors"]["far"]
+    assert float(rows[-1]["validation_error_1"]) == report["validation_errors"]["near"]
+    assert run(train, "--resume", "r", "-e", "4", "--no-plots", "--quiet") == 0
+    assert len(csv_rows(folder / "runs" / "r" / "metrics.csv")) == 4
+
+
+def test_train_resume_metrics_without_errors_of_targets_gets_empty_cells(folder, capsys):
+    words = (*QUICK, "--loss", "mse", "--data", "line.npz", "-e", "2", "--quiet", "--name", "r")
+    assert run(train, *words) == 0
+    path = folder / "runs" / "r" / "metrics.csv"
+    rows = [line.split(",") for line in path.read_text().splitlines()]
+    path.write_text("".join(",".join([*row[:9], row[-1]]) + "\n" for row in rows))  # as an earlier version wrote it
+    assert run(train, "--resume", "r", "-e", "3", "--no-plots", "--quiet", "--json") == 0
+    found = csv_rows(path)
+    assert [row["epoch"] for row in found] == ["1", "2", "3"]
+    assert [bool(row["train_error_1"]) for row in found] == [False, False, True]
