@@ -25,6 +25,7 @@ from lagvis.storage.lookup import StoredNetwork, find_run, load_network
 from lagvis.storage.resume import changed_settings, check_data, resume_message, resume_record, resume_state
 from lagvis.storage.run_folder import CheckpointInterval, RunFolder, read_environment, run_of_recipe
 from lagvis.training.checkpoint import Checkpoint
+from lagvis.training.float32_precision import check_float32_precision
 from lagvis.training.memory import MemoryEstimate, estimate_memory
 from lagvis.training.model import Model
 from lagvis.training.plan import Plan, make_plan
@@ -173,7 +174,10 @@ def prepare_run(
     environment = describe_environment(recipe, dataset, plan, backend, version=__version__, command=flags.command)
     environment |= {"init_from": None, "resumed": []}
     model = Model.of(recipe, dataset, plan.training_rows)
-    warnings = check_dataset(dataset, plan.validation_rows) + check_value_ranges(dataset, model.ranges)
+    warnings = check_dataset(dataset, plan.validation_rows, recipe.number_scaling) + check_value_ranges(
+        dataset, model.ranges
+    )
+    warnings += check_float32_precision(dataset, model, recipe.dtype)
     start = None
     if network:
         start = init_from(network.checkpoint, model, recipe, dataset)

@@ -13,10 +13,11 @@ from lagvis.data.detect import IDX_FILE, NPZ, PICTURE, file_format
 from lagvis.data.formats.idx import read_idx
 from lagvis.data.formats.npz import read_npz_rows
 from lagvis.data.images.image_folder import is_image_file, is_other_picture, looks_like_image, sorted_entries
-from lagvis.data.images.image_io import MAX_IMAGE_BYTES, read_greyscale, read_image_bytes
-from lagvis.data.images.mnist_style import SIDE, PreparedImage, resize, to_mnist_style
+from lagvis.data.images.image_io import MAX_IMAGE_BYTES, read_image_bytes
+from lagvis.data.images.mnist_style import PreparedImage
+from lagvis.data.images.prepare import check_takes_pictures, prepare_picture
 from lagvis.data.images.transposed import turn_upright
-from lagvis.data.input_spec import MNIST_STYLE, RAW, InputSpec
+from lagvis.data.input_spec import InputSpec
 from lagvis.data.labels import check_known_labels, encode_labels, encode_targets
 from lagvis.data.range_check import fit_picture, fit_to_training, picture_notice
 from lagvis.data.source import Source
@@ -202,33 +203,9 @@ def read_file(path: Path, file: str, spec: InputSpec, display_name: str = "") ->
 def read_picture(path: Path, file: str, spec: InputSpec, display_name: str = "") -> InputBatch:
     """Read a picture and prepare it by the mode of `spec`."""
     name = display_name or str(path)
-    if len(spec.shape) != 2 or not spec.takes_pictures:
-        shape = "x".join(map(str, spec.shape))
-        if len(spec.shape) == 3 and {spec.shape[0], spec.shape[-1]} & {3, 4}:
-            raise DataError(
-                f"{name} is a picture, the network learned from arrays of {shape} numbers, as of pictures in colour; "
-                "give such arrays (.npz): picture files are read in grey only"
-            )
-        kind = "bytes" if spec.is_bytes else "real numbers"
-        learned = f" from {spec.ranges.low.min():.6g} to {spec.ranges.high.max():.6g}" if spec.ranges else ""
-        raise DataError(
-            f"{name} is a picture; the network takes rows of {shape} {kind}{learned}: give a table or an .npz"
-        )
-    grey, notes = read_greyscale(read_image_bytes(path), name)
-    height, width = spec.shape
-    if spec.image_mode == MNIST_STYLE:
-        if (height, width) != (SIDE, SIDE):
-            raise DataError(
-                f"digits are centred in {SIDE}x{SIDE} pixels, the network takes {width}x{height}; leave --centre out"
-            )
-        image = to_mnist_style(grey)
-    elif spec.image_mode == RAW and grey.shape != (height, width):
-        raise DataError(
-            f"{name} has {grey.shape[1]}x{grey.shape[0]} pixels, the network takes {width}x{height}; leave --raw out"
-        )
-    else:
-        image = resize(grey, (height, width))
-    return InputBatch(file, image.pixels.reshape(1, -1), image=replace(image, notes=(*notes, *image.notes)))
+    check_takes_pictures(name, spec)
+    image = prepare_picture(read_image_bytes(path), name, spec)
+    return InputBatch(file, image.pixels.reshape(1, -1), image=image)
 
 
 def array_rows(x: np.ndarray, name: str, spec: InputSpec) -> np.ndarray:
