@@ -9,12 +9,20 @@ from fuzzing.idx import PIXELS, idx
 from fuzzing.images import all_images
 from fuzzing.npz import npz_seeds
 from lagvis.data.datasets import load_dataset
+from lagvis.data.feature_ranges import FeatureRanges
 from lagvis.data.images.transposed import YES
 from lagvis.data.input_spec import MNIST_STYLE, RAW, RESIZE, InputSpec
 from lagvis.data.predict_input import read_inputs
 from lagvis.errors import DataError
 
 DIGITS = tuple("0123456789")
+
+
+def ranges_from(low: float, high: float, shape: tuple[int, ...]) -> FeatureRanges:
+    """Return the ranges of three rows from `low` to `high`, the first feature constant; of bytes if `low` is an int."""
+    rows = np.array([low, high, low])[:, None].repeat(np.prod(shape), axis=1)
+    rows[:, 0] = low
+    return FeatureRanges.of(rows.astype(np.uint8) if isinstance(low, int) else rows, np.arange(3), shape)
 
 
 INPUT_SPECS = (
@@ -26,6 +34,10 @@ INPUT_SPECS = (
     ),
     InputSpec((3,), is_bytes=False, image_mode=RAW, target_names=("y",), recipe_label="y"),
     InputSpec((8, 8), is_bytes=True, image_mode=RAW, class_names=("0", "1", "2")),
+    InputSpec((28, 28), is_bytes=False, class_names=DIGITS, ranges=ranges_from(0.0, 1.0, (28, 28))),
+    InputSpec((28, 28), is_bytes=False, class_names=DIGITS, ranges=ranges_from(-1.0, 1.0, (28, 28))),
+    InputSpec((28, 28), is_bytes=True, class_names=DIGITS, ranges=ranges_from(0, 16, (28, 28))),
+    InputSpec((3,), is_bytes=False, class_names=("a", "b", "c"), ranges=ranges_from(0.5, 3.5, (3,))),
     InputSpec((2,), is_bytes=False, image_mode=RAW, class_names=("1", "2", "0.5"), label_columns=(3,)),
     InputSpec((2,), is_bytes=False, target_names=("a", "c"), recipe_label="1,4", label_columns=(1, 4)),
     InputSpec((2, 2), is_bytes=True, class_names=("0", "1"), transpose=YES),
