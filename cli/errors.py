@@ -43,8 +43,10 @@ def fit_terminal(text: str, stream: TextIO) -> str:
 def terminal_width(stream: TextIO) -> int | None:
     """Return the columns of the terminal that a stream writes to; None if it is no terminal."""
     try:
+        if not stream.isatty():  # the stream of a notebook has the descriptor of another terminal
+            return None
         return os.get_terminal_size(stream.fileno()).columns or None
-    except (OSError, ValueError):  # no terminal, or closed
+    except (OSError, ValueError):  # closed
         return None
 
 

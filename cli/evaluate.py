@@ -13,7 +13,8 @@ from lagvis.cli.inputs import make_input_spec, own_data_options
 from lagvis.cli.outcome import judge_evaluation
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import SHIPPED, load_dataset
-from lagvis.data.images.transposed import BY_NAME, YES
+from lagvis.data.images.transposed import BY_NAME
+from lagvis.data.input_spec import MNIST_STYLE, RESIZE
 from lagvis.data.range_check import check_feature_ranges, fit_to_training
 from lagvis.data.shared_rows import check_shared_rows
 from lagvis.errors import CheckpointError, DataError
@@ -45,21 +46,22 @@ def read_data(flags: Namespace, network: StoredNetwork) -> Dataset:
     checkpoint = network.checkpoint
     model = checkpoint.model
     common: dict[str, Any] = {"regression": model.y_scaling is not None, "class_names": model.class_names}
+    given_options = {key: value for key in ("label", "transpose") if (value := getattr(flags, key))}
+    recipe = network.read_recipe()
+    own = own_data_options(recipe, model) | common | given_options if recipe else {}
     if flags.data is not None:
         given = flags.transpose or (BY_NAME if flags.data in SHIPPED else None)
-        spec = make_input_spec(network, flags.label or "", given)
+        image_mode = MNIST_STYLE if model.mnist_style else RESIZE
+        spec = make_input_spec(network, flags.label or "", given, image_mode)
         dataset = load_dataset(flags.data, spec=spec, **common)
-        if model.transposed and not dataset.transposed and not flags.transpose and dataset.digest == checkpoint.data:
-            # The data of the run under another name, by which its pictures are no longer known to be EMNIST's.
-            return load_dataset(flags.data, spec=replace(spec, transpose=YES), **common)
+        if recipe and len(model.shape) == 2 and dataset.digest == checkpoint.data:
+            # The data of the run, whose pictures are read as in training, whatever their files are called now.
+            return load_dataset(flags.data, **own)
         return dataset
     if network.from_paper:
         return load_dataset("mnist", label=flags.label or "", transpose=flags.transpose or BY_NAME, **common)
-    recipe = network.read_recipe()
     if recipe is None:
         raise CheckpointError(f"there is no {network.path.parent / RECIPE} that names the data; use --data PATH")
-    given_options = {key: value for key in ("label", "transpose") if (value := getattr(flags, key))}
-    own = own_data_options(recipe, model) | common | given_options
     try:
         return load_dataset(recipe.data, **own)
     except DataError:
@@ -127,9 +129,8 @@ def main(argv: list[str] | None = None) -> int:
         check_unchanged(dataset, network)
     elif dataset.held_out and checkpoint.data not in ("", dataset.digest):
         dataset = dataset.all_as_test()
-    warnings = check_learned_rows(dataset, network)
-    dataset, range_warnings = check_test_part(dataset, network, check_ranges=not flags.no_range_check)
-    warnings += range_warnings
+    dataset, warnings = check_test_part(dataset, network, check_ranges=not flags.no_range_check)
+    warnings += check_learned_rows(dataset, network)
     warnings += check_orientation(model, params, dataset.x_test, dataset.name, transposed=dataset.transposed)
     for line in (*dataset.all_notices, *(warning.message for warning in warnings)):
         print_stderr(line)

@@ -53,6 +53,7 @@ class Parser(argparse.ArgumentParser):
             formatter_class=HelpFormatter,
         )
         self.name = name
+        self.color = False  # from Python 3.14 on the help would have control codes
         self.add_argument("--version", action="version", version=f"lagvis {__version__}")
 
     def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:

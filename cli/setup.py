@@ -25,6 +25,7 @@ from lagvis.storage.lookup import StoredNetwork, find_run, load_network
 from lagvis.storage.resume import changed_settings, check_data, resume_message, resume_record, resume_state
 from lagvis.storage.run_folder import CheckpointInterval, RunFolder, read_environment, run_of_recipe
 from lagvis.training.checkpoint import Checkpoint
+from lagvis.training.float32_precision import check_float32_precision
 from lagvis.training.memory import MemoryEstimate, estimate_memory
 from lagvis.training.model import Model
 from lagvis.training.plan import Plan, make_plan
@@ -173,7 +174,8 @@ def prepare_run(
     environment = describe_environment(recipe, dataset, plan, backend, version=__version__, command=flags.command)
     environment |= {"init_from": None, "resumed": []}
     model = Model.of(recipe, dataset, plan.training_rows)
-    warnings = check_dataset(dataset, plan.validation_rows) + check_value_ranges(dataset, model.ranges)
+    warnings = check_dataset(dataset, plan.validation_rows, recipe.number_scaling, model.ranges)
+    warnings += check_value_ranges(dataset, model.ranges)
     start = None
     if network:
         start = init_from(network.checkpoint, model, recipe, dataset)
@@ -192,9 +194,10 @@ def prepare_run(
         environment["resumed"] = resume_record(start, plan, resumed.recipe, recipe, previous, environment)
         notices += (resume_message(start, plan, resumed.recipe, recipe, previous, environment),)
     check_stop_after(flags.stop_after, start)
+    model = start.model if start else model  # of another network's scaling, if it began with one
+    warnings += check_float32_precision(dataset, model, recipe.dtype)
     return RunSetup(
-        recipe, backend, dataset, plan, start.model if start else model, start, memory, environment, notices,
-        tuple(warnings),
+        recipe, backend, dataset, plan, model, start, memory, environment, notices, tuple(warnings),
     )  # fmt: skip
 
 

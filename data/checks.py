@@ -13,6 +13,7 @@ from lagvis.data.feature_ranges import FeatureRanges
 from lagvis.data.identity import check_identity_columns
 from lagvis.data.leakage import check_leaking_features
 from lagvis.data.messages import join_names, percent, shorten
+from lagvis.data.outliers import check_outliers
 from lagvis.data.range_check import check_feature_ranges, check_signed_pixels
 from lagvis.data.shared_rows import check_shared_rows
 from lagvis.run_warning import RunWarning
@@ -23,10 +24,16 @@ MAX_CLASS_RATIO = 3.0  # rows of the most frequent class over those of the rares
 CONSTANT_BLOCK_ROWS = 1000
 
 
-def check_dataset(dataset: Dataset, validation_rows: np.ndarray | None = None) -> list[RunWarning]:
+def check_dataset(
+    dataset: Dataset,
+    validation_rows: np.ndarray | None = None,
+    number_scaling: str = "standard",
+    ranges: FeatureRanges | None = None,
+) -> list[RunWarning]:
     """Return the warnings about a data set, in the order of the checks.
 
     `validation_rows` are the indices of the training rows that a run holds out for validation; None without a run.
+    `number_scaling` is the key of the recipe, and `ranges` those of the other training rows if they are known.
     """
     return [
         *check_classes(dataset),
@@ -34,6 +41,7 @@ def check_dataset(dataset: Dataset, validation_rows: np.ndarray | None = None) -
         *check_identity_columns(dataset),
         *check_leaking_features(dataset),
         *check_constant_features(dataset),
+        *check_outliers(dataset, validation_rows, number_scaling, ranges),
     ]
 
 

@@ -2,8 +2,8 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -42,6 +42,7 @@ class Dataset:
     label_columns    columns of the classes or targets in the user's table, from 1; empty if there is no table
     label_names      of the columns that classes were read from; empty if they have no names
     held_out         the test part that was held out, for data that has none
+    locate_row       describes a row, given its part ("training" or "test") and its index in it, as its owner knows it
     transposed       whether the files store the pictures transposed, which stand upright here
     """
 
@@ -61,6 +62,7 @@ class Dataset:
     label_columns: tuple[int, ...] = ()
     label_names: tuple[str, ...] = ()
     held_out: HeldOut | None = None
+    locate_row: Callable[[str, int], str] = field(default="{} row {}".format, compare=False)
     transposed: bool = False
 
     @property
@@ -169,6 +171,7 @@ def as_classification(source: Source, class_names: tuple[str, ...] = ()) -> Data
         label_columns=source.label_columns,
         label_names=source.label_names,
         held_out=source.held_out,
+        locate_row=source.locate_row,
         transposed=source.transposed,
     )
 
@@ -243,6 +246,7 @@ def as_regression(source: Source) -> Dataset:
         feature_columns=source.feature_columns,
         label_columns=source.label_columns,
         held_out=source.held_out,
+        locate_row=source.locate_row,
         transposed=source.transposed,
     )
 

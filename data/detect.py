@@ -77,7 +77,7 @@ def read(
     if detected.kind == PICTURES:
         if transpose == YES and not spec:
             raise DataError(f"{path} is {detected.kind}, and --transpose yes is for arrays and tables; leave it out")
-        return read_image_folder(path, regression=regression)
+        return read_image_folder(path, regression=regression, spec=spec)
     return read_idx_folder(path, transpose)
 
 

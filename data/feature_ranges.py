@@ -43,8 +43,11 @@ class FeatureRanges:
             np.maximum(high, block.max(axis=0), out=high)
             is_whole = is_whole and are_whole(block)
         kind = BYTES if x.dtype == np.uint8 else WHOLE if is_whole else REAL
-        pictures = has_pictures(shape)
-        picture_range = usual_range(float(low.min()), float(high.max()), is_whole=is_whole) if pictures else None
+        picture_range = None
+        if has_pictures(shape):
+            picture_range = usual_range(float(low.min()), float(high.max()), is_whole=is_whole)
+            if picture_range is not None and not is_known_range(picture_range):  # dark pictures, or no pictures
+                picture_range = BYTE if kind == BYTES else None
         return cls(low, high, kind, len(rows), picture_range)
 
     @property
@@ -71,6 +74,13 @@ class FeatureRanges:
 def are_whole(x: np.ndarray) -> bool:
     """Tell whether all numbers are whole."""
     return x.dtype.kind in "biu" or bool((x == np.floor(x)).all())
+
+
+def is_known_range(picture_range: PictureRange) -> bool:
+    """Tell whether pictures are stored in such a range: not from 0 to a number that is near to no power of two."""
+    low, high = picture_range
+    levels = {int(high), int(high) + 1}
+    return low < 0 or high in (UNIT[1], BYTE[1], WORD[1]) or any(level & (level - 1) == 0 for level in levels)
 
 
 def to_bytes(x: np.ndarray, picture_range: PictureRange) -> np.ndarray:

@@ -13,10 +13,11 @@ from lagvis.data.detect import IDX_FILE, NPZ, PICTURE, file_format
 from lagvis.data.formats.idx import read_idx
 from lagvis.data.formats.npz import read_npz_rows
 from lagvis.data.images.image_folder import is_image_file, is_other_picture, looks_like_image, sorted_entries
-from lagvis.data.images.image_io import MAX_IMAGE_BYTES, read_greyscale, read_image_bytes
-from lagvis.data.images.mnist_style import SIDE, PreparedImage, resize, to_mnist_style
+from lagvis.data.images.image_io import MAX_IMAGE_BYTES, read_image_bytes
+from lagvis.data.images.mnist_style import PreparedImage
+from lagvis.data.images.prepare import check_takes_pictures, prepare_picture
 from lagvis.data.images.transposed import turn_upright
-from lagvis.data.input_spec import MNIST_STYLE, RAW, InputSpec
+from lagvis.data.input_spec import InputSpec
 from lagvis.data.labels import check_known_labels, encode_labels, encode_targets
 from lagvis.data.range_check import fit_picture, fit_to_training, picture_notice
 from lagvis.data.source import Source
@@ -148,15 +149,33 @@ def list_names(paths: Sequence[Path]) -> str:
 
 def read_standard_input(spec: InputSpec) -> InputBatch:
     """Read standard input, which may hold the bytes of any file that can be read by name."""
-    content = sys.stdin.buffer.read(MAX_IMAGE_BYTES + 1) if sys.stdin else b""
+    try:
+        content = sys.stdin.buffer.read(MAX_IMAGE_BYTES + 1) if sys.stdin else b""
+    except OSError as error:  # its terminal is gone, or it was opened for writing
+        raise DataError(f"{STANDARD_INPUT_NAME} cannot be read ({error.strerror}); {EXPECTED}") from None
     if not content:
         raise DataError(f"{STANDARD_INPUT_NAME} is empty; {EXPECTED}")
     if len(content) > MAX_IMAGE_BYTES:
         raise DataError(f"{STANDARD_INPUT_NAME} has more than {MAX_IMAGE_BYTES:,} bytes; give a file")
-    with tempfile.TemporaryDirectory() as folder:  # readers of tables go through a file twice
+    try:
+        temporary = tempfile.TemporaryDirectory()  # readers of tables go through a file twice
+    except OSError as error:
+        raise no_copy(error) from None
+    with temporary as folder:
         path = Path(folder, STANDARD_INPUT_NAME)
-        path.write_bytes(content)
+        try:
+            path.write_bytes(content)
+        except OSError as error:
+            raise no_copy(error) from None
         return read_file(path, STANDARD_INPUT, spec, STANDARD_INPUT_NAME)
+
+
+def no_copy(error: OSError) -> DataError:
+    """Return the error of standard input that cannot be copied into the temporary folder."""
+    return DataError(
+        f"{STANDARD_INPUT_NAME} cannot be copied into a temporary folder ({error.strerror}); set TMPDIR to a folder "
+        "that can be written, or give a file"
+    )
 
 
 def read_file(path: Path, file: str, spec: InputSpec, display_name: str = "") -> InputBatch:
@@ -184,33 +203,9 @@ def read_file(path: Path, file: str, spec: InputSpec, display_name: str = "") ->
 def read_picture(path: Path, file: str, spec: InputSpec, display_name: str = "") -> InputBatch:
     """Read a picture and prepare it by the mode of `spec`."""
     name = display_name or str(path)
-    if len(spec.shape) != 2 or not spec.takes_pictures:
-        shape = "x".join(map(str, spec.shape))
-        if len(spec.shape) == 3 and {spec.shape[0], spec.shape[-1]} & {3, 4}:
-            raise DataError(
-                f"{name} is a picture, the network learned from arrays of {shape} numbers, as of pictures in colour; "
-                "give such arrays (.npz): picture files are read in grey only"
-            )
-        kind = "bytes" if spec.is_bytes else "real numbers"
-        learned = f" from {spec.ranges.low.min():.6g} to {spec.ranges.high.max():.6g}" if spec.ranges else ""
-        raise DataError(
-            f"{name} is a picture; the network takes rows of {shape} {kind}{learned}: give a table or an .npz"
-        )
-    grey, notes = read_greyscale(read_image_bytes(path), name)
-    height, width = spec.shape
-    if spec.image_mode == MNIST_STYLE:
-        if (height, width) != (SIDE, SIDE):
-            raise DataError(
-                f"digits are centred in {SIDE}x{SIDE} pixels, the network takes {width}x{height}; leave --centre out"
-            )
-        image = to_mnist_style(grey)
-    elif spec.image_mode == RAW and grey.shape != (height, width):
-        raise DataError(
-            f"{name} has {grey.shape[1]}x{grey.shape[0]} pixels, the network takes {width}x{height}; leave --raw out"
-        )
-    else:
-        image = resize(grey, (height, width))
-    return InputBatch(file, image.pixels.reshape(1, -1), image=replace(image, notes=(*notes, *image.notes)))
+    check_takes_pictures(name, spec)
+    image = prepare_picture(read_image_bytes(path), name, spec)
+    return InputBatch(file, image.pixels.reshape(1, -1), image=image)
 
 
 def array_rows(x: np.ndarray, name: str, spec: InputSpec) -> np.ndarray:

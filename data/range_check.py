@@ -35,11 +35,18 @@ FAR, FAR_SHARED = 2.0, 0.25  # widths of a range beyond it, of a column and of f
 MIN_SCALE_VALUES, MIN_SCALE_ROWS = 20, 20  # values and pictures from which on a scale is judged
 MAX_OUTSIDE_SHARE = 0.05  # of the values may be outside of their ranges, however many the training rows are
 MAX_FAR_SHARE, MAX_FAR_SHARE_SHARED = 0.9, 0.05  # of the values may be far outside on the scale of training
+MIN_OUTSIDE_SHARE_OF_FEATURE = 0.9  # of the values of a feature, from which on nearly all are outside
+MAX_OUTSIDE_FEATURES = 1 / 4  # of the features may have nearly all their values outside on the scale of training
+MAX_OUTSIDE_VALUES = 0.5  # of all values may be outside on the scale of training
+MIN_NARROW_FEATURES = 3  # that vary, from which on their ranges show a smaller scale
+MIN_NARROW_ROWS = 0.1  # part of the number of training rows: the ranges of fewer are narrower anyway
+MAX_NARROW_FEATURE = 0.5  # part of its range in training: where every feature spans less, the scale is another one
+MAX_END_DISTANCE = 0.3  # widths between the ends of a range and those in training, after a division by a factor
 MIN_CHANGED_SHARE = 0.05  # of the rows in which a constant feature of a shared scale differs; pixels at the rim do
 MAX_NARROW_WIDTH = 0.55  # part of the range in training: pictures that span less have another scale
 MIN_CONSTANT_PIXELS = 10  # of one value in all training pictures, from which on they are a background
 CONSTANT_ROUNDING = 1e-7  # relative, by which float32 changes a constant
-FACTORS = (2.0, 4.0, 10.0, 16.0, 60.0, 100.0, 255.0, 1e3, 3600.0, 65535.0, 86400.0, 1e6, 1e9)
+FACTORS = (2.0, 2.54, 4.0, 10.0, 16.0, 60.0, 100.0, 255.0, 1e3, 3600.0, 65535.0, 86400.0, 1e6, 1e9)
 MAX_LISTED_FEATURES = 20
 NO_CHECK = "--no-range-check takes the values as they are"
 RowName = Callable[[int], str]
@@ -74,6 +81,7 @@ class Outside:
 
     count, far_count  values outside, and values far outside
     rows              rows with a value far outside
+    features          features of which nearly all values are outside
     worst             row and feature of the value that is furthest outside; None where none is
     """
 
@@ -81,6 +89,7 @@ class Outside:
     count: int = 0
     far_count: int = 0
     rows: int = 0
+    features: int = 0
     worst: tuple[int, int] | None = None
 
     @property
@@ -283,18 +292,24 @@ class Comparison:
 
     @cached_property
     def far_outside(self) -> str:
-        """Sentence that most values are far outside, or outside by a common factor; empty where they are not."""
+        """Sentence that most values are far outside, or whole features outside; empty where they are not."""
         if self.outside.values < MIN_SCALE_VALUES:
             return ""
-        factor = self.common_factor
-        most = MAX_FAR_SHARE_SHARED if self.ranges.has_shared_scale else MAX_FAR_SHARE
-        # One column alone that goes on beyond its range, as a time does, is no other scale.
-        if self.outside.far_share < most and (factor is None or np.sum(~self.ranges.constant) < 2):
+        varying = int(np.sum(~self.ranges.constant))
+        # A feature alone that goes on beyond its range, as a time does, is no other scale.
+        most = self.outside.share > MAX_OUTSIDE_VALUES and varying >= 2
+        several = self.outside.features >= 2 and self.outside.features > MAX_OUTSIDE_FEATURES * varying
+        max_far_share = MAX_FAR_SHARE_SHARED if self.ranges.has_shared_scale else MAX_FAR_SHARE
+        if not (most or several or self.outside.far_share >= max_far_share):
             return ""
-        if factor is None:
-            return self.scale_sentence(f"{self.outside.far_count:,} of {self.outside.values:,} values are far outside")
-        remedy = f"x / {factor:g}" if factor > 1 else f"x * {1 / factor:g}"
-        return self.scale_sentence(f"{remedy} is on the scale of training", worst=True)
+        factor = self.common_factor
+        if factor is not None:
+            remedy = f"{f'x / {factor:g}' if factor > 1 else f'x * {1 / factor:g}'} is on the scale of training"
+        elif several:
+            remedy = f"nearly all values of {self.outside.features} of {varying} features are outside of their ranges"
+        else:
+            remedy = f"{self.outside.count:,} of {self.outside.values:,} values are outside of their ranges"
+        return self.scale_sentence(remedy, worst=True)
 
     @cached_property
     def narrow_factor(self) -> float:
@@ -304,6 +319,18 @@ class Comparison:
         width = float(self.highs.max()) - float(self.lows.min())
         learned = float(self.ranges.high.max()) - float(self.ranges.low.min())
         return learned / width if 0 < width <= MAX_NARROW_WIDTH * learned else 0.0
+
+    @cached_property
+    def widest_feature(self) -> float:
+        """Largest part of its range in training that a feature of many rows spans here; 1 for few rows or features."""
+        varying = np.flatnonzero(~self.ranges.constant)
+        few_rows = len(self.x) < max(MIN_SCALE_ROWS, MIN_NARROW_ROWS * self.ranges.rows)
+        if self.ranges.has_shared_scale or few_rows or len(varying) < MIN_NARROW_FEATURES:
+            return 1.0
+        with np.errstate(over="ignore", under="ignore"):
+            widths = self.highs[varying] / 2 - self.lows[varying] / 2
+            learned = self.ranges.high[varying] / 2 - self.ranges.low[varying] / 2
+            return float(np.max(widths / np.maximum(learned, np.finfo(np.float64).tiny)))
 
     @cached_property
     def changed_background(self) -> tuple[float, float] | None:
@@ -351,7 +378,11 @@ class Comparison:
             return None
         factors = (*FACTORS, *(1 / factor for factor in FACTORS))
         factor = min(factors, key=lambda known: abs(math.log(known / ratio)))
-        return factor if self.count_outside(factor).share <= self.usual_share else None
+        low, high, width = (limit[usable] for limit in self.limits)
+        with np.errstate(over="ignore", under="ignore"):
+            ends = np.maximum(np.abs(self.lows[usable] / factor - low), np.abs(self.highs[usable] / factor - high))
+            is_alike = float(np.median(ends / width)) <= MAX_END_DISTANCE
+        return factor if is_alike and self.count_outside(factor).share <= self.usual_share else None
 
     def count_outside(self, divisor: float) -> Outside:
         """Count the values outside of their ranges after a division of all by `divisor`."""
@@ -363,19 +394,21 @@ class Comparison:
         if not len(features):
             return Outside(values)
         far = FAR_SHARED if self.ranges.has_shared_scale else FAR
-        count = far_count = rows = 0
+        far_count = rows = 0
+        of_features = np.zeros(len(features), np.int64)
         worst, largest = None, 0.0
         for start, block in self.blocks(features, divisor):
             with np.errstate(over="ignore"):
                 distance = np.maximum(low[features] - block, block - high[features]) / width[features]
             is_far = distance > far
-            count += int((distance > 0).sum())
+            of_features += (distance > 0).sum(axis=0)
             far_count += int(is_far.sum())
             rows += int(is_far.any(axis=1).sum())
             row, feature = np.unravel_index(distance.argmax(), distance.shape)
             if distance[row, feature] > largest:
                 largest, worst = float(distance[row, feature]), (start + int(row), int(features[feature]))
-        return Outside(values, count, far_count, rows, worst)
+        nearly_all = int(np.sum(of_features >= MIN_OUTSIDE_SHARE_OF_FEATURE * len(self.x)))
+        return Outside(values, int(of_features.sum()), far_count, rows, nearly_all, worst)
 
     def blocks(self, features: np.ndarray, divisor: float = 1.0) -> Iterator[tuple[int, np.ndarray]]:
         """Yield the first row of each block of rows, and the chosen features of the block, float64, divided."""
@@ -390,6 +423,9 @@ class Comparison:
         if self.narrow_factor:
             sentence = self.scale_sentence(f"a factor of {self.narrow_factor:.3g}, if it is another scale")
             warnings.append(RunWarning("input_scale", f"{sentence}.", self.figures))
+        if self.widest_feature <= MAX_NARROW_FEATURE:
+            share = f"no feature spans more than {self.widest_feature:.2g} of its range in training"
+            warnings.append(RunWarning("input_scale", f"{self.scale_sentence(share)}.", self.figures))
         return [*warnings, *self.outside_warnings(), *self.constant_warnings()]
 
     def outside_warnings(self) -> list[RunWarning]:

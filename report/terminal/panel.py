@@ -93,11 +93,13 @@ class Panel:
         done = step / (plan.epochs * plan.steps_per_epoch)
         counter = f"epoch {epoch:{len(str(plan.epochs))}}/{plan.epochs}"
         end = END_WORDS[finished.reason] + duration(finished.seconds) if finished else self._time_left(started)
-        tail = f"{100 * done:3.0f}%  {end:{TIME_WIDTH}}"
+        percentage = f"{100 * done:3.0f}%"
+        tail = f"{percentage}  {end:{TIME_WIDTH}}"
         bar_width = width - len(counter) - len(tail) - 4
         if bar_width >= MIN_BAR_WIDTH:
             return [[(counter + "  ", "strong"), *progress_bar(done, bar_width, unicode), ("  " + tail, "")]]
-        return [[(counter, "strong"), (" " + tail, "")], progress_bar(done, width, unicode)]
+        fits = len(counter) + 1 + len(tail.rstrip()) <= width
+        return [[(counter, "strong"), (" " + (tail if fits else percentage), "")], progress_bar(done, width, unicode)]
 
     def _time_left(self, started: Started) -> str:
         readings = self._readings
@@ -132,7 +134,8 @@ class Panel:
         across = max(1, width // FIELD_WIDTH)
         rows = [fields[first : first + across] for first in range(0, len(fields), across)][:MAX_FIELD_ROWS]
         if width < MIN_FIELDS_WIDTH:
-            return [[(f"{name[:5]:6}", "faint"), (value.removeprefix("loss "), "")] for ((name, value),) in rows]
+            short = [(name, drop_words(value.removeprefix("loss "), width - 6)) for ((name, value),) in rows]
+            return [[(f"{name[:5]:6}", "faint"), (value, "")] for name, value in short]
         return [[cell for field in row for cell in field_cells(*field)] for row in rows]
 
     def _error_fields(self, started: Started) -> list[tuple[str, str]]:
@@ -173,7 +176,14 @@ class Panel:
 def field_cells(name: str, value: str) -> Line:
     """Return a number with its name, FIELD_WIDTH characters wide."""
     width = FIELD_WIDTH - NAME_WIDTH
-    return [(f"{name:{NAME_WIDTH}}", "faint"), (f"{value[: width - 1]:{width}}", "")]
+    return [(f"{name:{NAME_WIDTH}}", "faint"), (f"{drop_words(value, width - 1):{width}}", "")]
+
+
+def drop_words(value: str, width: int) -> str:
+    """Return a value without the last words that do not fit into `width`, so that no number is cut; "" if none fits."""
+    while value and len(value) > width:
+        value = value.rpartition(" ")[0].rstrip(",").removesuffix(", loss")
+    return value
 
 
 def progress_bar(done: float, width: int, unicode: bool) -> Line:

@@ -234,3 +234,32 @@ def test_renamed_emnist_is_reported_by_evaluate_and_predict(runs, working_folder
             assert "transposed_pictures" not in str(result["warnings"])
     for command, words in ((evaluate, ["--device", "cpu", "--data", "upright.npz"]), (predict, ["upright.npz"])):
         assert "transposed_pictures" not in str(run_json(capsys, command, run, *words)[0]["warnings"])
+
+
+def test_evaluate_folder_of_pictures_is_prepared_as_predict_prepares(runs, working_folder, capsys):
+    mnist = load_dataset("mnist")
+    for i, (x, label) in enumerate(zip(mnist.x_test[:40].reshape(-1, 28, 28), mnist.y_test[:40], strict=True)):
+        folder = working_folder / "drawn" / str(label)
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(255 - x).resize((90 + i, 90 + i)).save(folder / f"{i}.png")
+    evaluated, err = run_json(capsys, evaluate, runs / "digits", "--device", "cpu", "--data", "drawn")
+    assert "drawn: the pictures are prepared for the network, as predict.py does." in err
+    assert evaluated["rows"] == 40
+    predicted, _ = run_json(capsys, predict, runs / "digits", *(working_folder / "drawn").iterdir())
+    right = [row["answer"] == row["file"].split("/")[-2] for row in predicted["predictions"]]
+    assert evaluated["test_accuracy"] == np.mean(right) > 0.9
+
+
+def test_evaluate_folder_of_pictures_of_the_run_is_read_as_in_training(working_folder, capsys):
+    rng = np.random.default_rng(1)
+    for label in range(2):
+        (working_folder / "d" / str(label)).mkdir(parents=True)
+        for i in range(30):
+            picture = rng.integers(0, 60, (6, 6)).astype(np.uint8)
+            picture[3 * label] = 250
+            Image.fromarray(picture).save(working_folder / "d" / str(label) / f"{i}.png")
+    trained, _ = run_json(capsys, train, *QUICK, "--data", "d", "-e", 20, "--name", "r")
+    for words in ((), ("--data", "d")):
+        evaluated, err = run_json(capsys, evaluate, "r", "--device", "cpu", *words)
+        assert evaluated["test_loss"] == trained["test_loss"]
+        assert "prepared" not in err

@@ -1,5 +1,5 @@
 from dataclasses import replace
-from itertools import product
+from itertools import permutations, product
 
 import numpy as np
 import pytest
@@ -116,7 +116,8 @@ def test_fit_to_training_fractions_within_bytes_raise_data_error_with_row_and_va
         (0.5, "x * 2 is"),
         (1000, "x / 1000 is"),
         (2, "x / 2 is"),
-        (30, "are far out"),
+        (30, "all values of 4 of 4"),
+        (1 / 2.54, "x * 2.54 is"),
     ],
 )
 def test_fit_to_training_table_in_another_unit_raises_data_error_with_the_factor(factor, words):
@@ -124,6 +125,25 @@ def test_fit_to_training_table_in_another_unit_raises_data_error_with_the_factor
     with pytest.raises(DataError) as caught:
         fit_to_training(x[1::2] * factor, spec_of(x[::2]), "data")
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("load", [load_iris, load_wine, load_breast_cancer, load_diabetes])
+def test_fit_to_training_table_that_was_scaled_otherwise_is_refused_or_reported(load):
+    x = load().data
+    scaled = {
+        "raw": x,
+        "standardised": (x - x.mean(axis=0)) / x.std(axis=0),
+        "from 0 to 1": (x - x.min(axis=0)) / np.ptp(x, axis=0),
+    }
+    # Values that are smaller than in training are within its ranges.
+    smaller = {("standardised", "from 0 to 1")} | ({("standardised", "raw")} if load is load_diabetes else set())
+    for learned, given in permutations(scaled, 2):
+        spec = spec_of(scaled[learned][::2])
+        if (learned, given) in smaller:
+            assert checks(fit_to_training(scaled[given][1::2], spec, "data")[1]) == ["input_scale"]
+            continue
+        with pytest.raises(DataError, match="are outside of their ranges"):
+            fit_to_training(scaled[given][1::2], spec, "data")
 
 
 def test_fit_to_training_time_that_goes_on_is_reported_and_used():
@@ -191,7 +211,7 @@ def test_fit_to_training_largest_numbers_raise_no_warning():
     x = np.array([[most, 1.0], [-most, 2.0]] * 15)
     fit_to_training(x, spec_of(x), "data")
     fit_to_training(x, spec_of(np.array([[1e-300, 0.0], [2e-300, 1.0]] * 15), check_ranges=False), "data")
-    with pytest.raises(DataError, match="far outside"):
+    with pytest.raises(DataError, match="nearly all values of 2 of 2 features"):
         fit_to_training(x, spec_of(np.array([[1e-300, 0.0], [2e-300, 0.1]] * 15)), "data")
 
 
@@ -211,8 +231,8 @@ def test_fit_picture_and_to_shades_are_inverse(learned):
 
 
 def test_fit_picture_few_levels_are_those_of_training():
-    levels = PICTURES // 15
+    levels = PICTURES // 15 - PICTURES // 255
     spec = spec_of(levels, (8, 8))
-    assert levels.max() == 17
+    assert levels.max() == 16
     fitted = fit_picture(PICTURES[:1], spec)
-    np.testing.assert_allclose(fitted, PICTURES[:1] / 15, atol=0.5)
+    np.testing.assert_allclose(fitted, PICTURES[:1] * (16 / 255), atol=0.5)

@@ -289,6 +289,12 @@ def test_load_regression_file_that_smooths_is_refused(tmp_path):
     assert "label_smoothing belongs" in refusal(recipes.load, written(tmp_path, 'loss = "mse"\nlabel_smoothing = 0.1'))
 
 
+@pytest.mark.parametrize("name", ["paper", "paper-deep", "paper-linear"])
+def test_shipped_recipes_of_the_paper_do_not_centre_pixels(name):
+    assert recipes.load(name).pixel_scaling == "unit"
+    assert recipes.load("default").pixel_scaling == "centred"
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_shipped_recipe_states_every_key_that_decides_the_training(path):
     decides = {"data", "hidden", "activation", "loss", "label_smoothing", "optimizer", "lr", "momentum", "nesterov"}
