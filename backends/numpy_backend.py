@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import array_api_compat.numpy
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from lagvis.arrays import Array
 from lagvis.backends.backend import Backend, Run, Step, plain_scan
@@ -47,7 +47,20 @@ class NumpyBackend(Backend):
         return without_warnings
 
     def versions(self) -> dict[str, str]:
-        return {"numpy": np.__version__}
+        return {"numpy": np.__version__, "blas": blas_library()}
+
+
+def blas_library() -> str:
+    """Return the BLAS library that NumPy calls, with its version and the kernel it chose for this CPU.
+
+    For example "openblas 0.3.31 SkylakeX". Only NumPy itself knows a library that threadpoolctl does not know.
+    """
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    own = [pool for pool in pools if "numpy" in pool["filepath"]] or pools  # others may be those of SciPy
+    if own:
+        return " ".join(str(own[0][key]) for key in ("internal_api", "version", "architecture") if own[0].get(key))
+    built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    return f"{built.get('name', 'unknown')} {built.get('version', '')}".strip()
 
 
 def find_devices() -> list[str]:

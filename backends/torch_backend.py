@@ -102,7 +102,19 @@ class TorchBackend(Backend):
             toolkit = {"hip": torch.version.hip} if torch.version.hip else {"cuda": str(torch.version.cuda)}
             gpu = {"gpu": torch.cuda.get_device_name(self._device)}
             return versions | toolkit | gpu | describe_card(self.device)
-        return versions
+        return versions | {"blas": blas_library()}
+
+
+def blas_library() -> str:
+    """Return the BLAS library that PyTorch is built with, and the instructions that it chose for this CPU.
+
+    For example "mkl 2024.2 AVX512".
+    """
+    built = torch.__config__.show()
+    name = re.search(r"BLAS_INFO=(\w+)", built)
+    version = re.search(r"Math Kernel Library Version ([\d.]+)", built)
+    words = [name[1] if name else "unknown", *([version[1]] if version else [])]
+    return " ".join([*words, torch.backends.cpu.get_cpu_capability()])
 
 
 def torch_device(name: str) -> torch.device:

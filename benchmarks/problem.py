@@ -15,8 +15,14 @@ from lagvis.training.recipe import Recipe
 from lagvis.training.seeding import generator
 
 LEARNING_RATE = 0.05
-# Settings of plain gradient descent, which all competitors support.
-PLAIN: dict[str, Any] = {"label_smoothing": 0.0, "momentum": 0.0, "nesterov": False, "schedule": "constant"}
+# Settings of plain gradient descent on pixels from 0 to 1, which all competitors support.
+PLAIN: dict[str, Any] = {
+    "pixel_scaling": "unit",
+    "label_smoothing": 0.0,
+    "momentum": 0.0,
+    "nesterov": False,
+    "schedule": "constant",
+}
 Batches = list[np.ndarray]
 # name: (hidden widths, batch size, devices it is measured on)
 NETWORKS: dict[str, tuple[tuple[int, ...], int, tuple[str, ...]]] = {

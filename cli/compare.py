@@ -72,9 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     opened = open_backends(flags.backends, flags.device, recipe.dtype, not flags.no_compile)
     for notice in dict.fromkeys(notice for backend in opened for notice in backend.notices):
         print_stderr(notice)
-    dataset = load_dataset(
-        recipe.data, regression=recipe.regression, label=recipe.label, feature_type=recipe.feature_type
-    )
+    dataset = load_dataset(recipe.data, **recipe.data_options)
     plan = make_plan(recipe, dataset, strict_validation=options.is_explicit(flags, "validation"))
     estimate_memory(recipe, dataset, plan, on_host=True).check()
     with ExitStack() as threads:

@@ -5,6 +5,7 @@ from lagvis.cli.errors import print_result
 from lagvis.data.datasets import locate
 from lagvis.data.describe import describe_dataset, load_classes_or_numbers
 from lagvis.data.detect import detect_format
+from lagvis.data.images.transposed import BY_NAME
 from lagvis.data.tables.feature_type import AUTO, FEATURE_TYPES
 from lagvis.report.terminal.dataset_summary import dataset_summary
 
@@ -23,6 +24,7 @@ def make_parser() -> options.Parser:
     parser.add_argument(
         "--regression", action="store_true", help="read numbers to predict, as for --loss mse (default: classes)"
     )
+    options.add_transpose_flag(parser, "those of EMNIST, by the name")
     options.add_output_flags(parser)
     return parser
 
@@ -31,7 +33,11 @@ def main(argv: list[str] | None = None) -> int:
     """Print the facts about one data set."""
     flags = make_parser().parse(argv)
     dataset = load_classes_or_numbers(
-        flags.path, regression=flags.regression, label=flags.label, feature_type=flags.feature_type
+        flags.path,
+        regression=flags.regression,
+        label=flags.label,
+        feature_type=flags.feature_type,
+        transpose=flags.transpose or BY_NAME,
     )
     path = locate(flags.path)
     facts = {"path": str(path), "kind": detect_format(path).kind, **describe_dataset(dataset)}

@@ -1,9 +1,6 @@
 """Run a command: print results, notices and errors, and turn every error into one sentence and an exit code."""
 
-import contextlib
 import errno
-import io
-import json
 import os
 import re
 import signal
@@ -14,39 +11,43 @@ from collections.abc import Callable
 from typing import Any, TextIO
 from unicodedata import east_asian_width
 
+from lagvis import strict_json
 from lagvis.backends.backend import first_line, is_out_of_memory
 from lagvis.backends.cuda_faults import explain_library_error
-from lagvis.errors import LagvisError, OutOfMemoryError
+from lagvis.cli.streams import open_streams, write_stderr, write_stdout
+from lagvis.errors import LagvisError, OutOfMemoryError, OutputError
 from lagvis.report.text import escape_control
 from lagvis.storage.signals import StopSignal, interrupt_on_signals
 
 
 def print_stderr(line: str) -> None:
     """Print a line on stderr, wrapped in a terminal; ignore a stderr that cannot be written."""
-    text = fit_terminal(escape_control(line), sys.stderr)
-    with contextlib.suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+    write_stderr(fit_terminal(escape_control(line), sys.stderr) + "\n")
 
 
 def print_result(result: str | dict[str, Any]) -> None:
     """Print the result of a command on stdout: text, wrapped in a terminal, or a dict as one line of JSON.
 
-    A reader that has closed the pipe does not change the exit code.
+    A reader that has closed the pipe does not change the exit code. Raise OutputError if stdout cannot be written.
     """
-    text = json.dumps(result) if isinstance(result, dict) else fit_terminal(result, sys.stdout)
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        drop_stdout()
+    text = strict_json.dumps(result) if isinstance(result, dict) else fit_terminal(result, sys.stdout)
+    write_stdout(text + "\n")
 
 
 def fit_terminal(text: str, stream: TextIO) -> str:
     """Wrap the lines of a text to the width of the terminal; return it unchanged if the stream is no terminal."""
-    try:
-        width = os.get_terminal_size(stream.fileno()).columns
-    except (OSError, ValueError):  # no terminal, or closed
-        return text
+    width = terminal_width(stream)
     return "\n".join(wrap_line(line, width) for line in text.split("\n")) if width else text
+
+
+def terminal_width(stream: TextIO) -> int | None:
+    """Return the columns of the terminal that a stream writes to; None if it is no terminal."""
+    try:
+        if not stream.isatty():  # the stream of a notebook has the descriptor of another terminal
+            return None
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except (OSError, ValueError):  # closed
+        return None
 
 
 def wrap_line(line: str, width: int) -> str:
@@ -63,22 +64,6 @@ def wrap_line(line: str, width: int) -> str:
     return "\n".join(lines).replace("\0", "")
 
 
-def open_streams() -> None:
-    """Make stdout and stderr take any text: open closed ones on nothing, escape characters outside their encoding."""
-    for name in ("stdout", "stderr"):
-        stream: Any = getattr(sys, name)  # None where the shell closed it
-        if stream is None:
-            stream = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
-            setattr(sys, name, stream)
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def drop_stdout() -> None:
-    """Discard the rest of the output, which Python would otherwise try to write again when it exits."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def run_cli(main: Callable[[list[str] | None], int], argv: list[str] | None = None) -> int:
     """Run the main function of a command; return its exit code, or that of an error, reported in one sentence."""
     open_streams()
@@ -87,12 +72,15 @@ def run_cli(main: Callable[[list[str] | None], int], argv: list[str] | None = No
         os.getcwd()
         with interrupt_on_signals(stop):
             code = main(argv)
-            sys.stdout.flush()
+            write_stdout()
+    except SystemExit:  # of argparse, which has perhaps printed the help
+        try:
+            write_stdout()
+        except OutputError as error:
+            return report_error(error)
+        raise
     except KeyboardInterrupt:
         stop.number = stop.number or signal.SIGINT
-    except BrokenPipeError:
-        drop_stdout()  # the reader of the output has left, which is no error
-        code = 0
     except Exception as error:
         if not stop.received():
             return report_error(error)
@@ -114,9 +102,6 @@ def report_error(error: Exception) -> int:
         code, sentence = fault.exit_code, f"{fault} --resume continues a training."
     elif isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOENT:
         code, sentence = 2, "the current folder no longer exists; change to another"
-    elif isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EIO):
-        drop_stdout()
-        code, sentence = 1, f"the result cannot be written to stdout ({error.strerror}); nothing else is lost"
     else:
         if os.environ.get("LAGVIS_TRACEBACK"):
             traceback.print_exc()

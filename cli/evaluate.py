@@ -1,17 +1,26 @@
 """Evaluate a trained network on the test part of its data, or on other data: python evaluate.py RUN [--data PATH]."""
 
+import sys
 from argparse import Namespace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from lagvis.cli import options
-from lagvis.cli.errors import print_result, print_stderr
-from lagvis.cli.inputs import make_input_spec
+from lagvis.cli.errors import print_result, print_stderr, terminal_width
+from lagvis.cli.inputs import make_input_spec, own_data_options
+from lagvis.cli.outcome import judge_evaluation
 from lagvis.data.dataset import Dataset
-from lagvis.data.datasets import load_dataset
-from lagvis.errors import CheckpointError
+from lagvis.data.datasets import SHIPPED, load_dataset
+from lagvis.data.images.transposed import BY_NAME
+from lagvis.data.input_spec import MNIST_STYLE, RESIZE
+from lagvis.data.range_check import check_feature_ranges, fit_to_training
+from lagvis.data.shared_rows import check_shared_rows
+from lagvis.errors import CheckpointError, DataError
+from lagvis.inference.orientation import check_orientation
 from lagvis.report.summary import evaluation_text, metrics_summary, run_details
+from lagvis.run_warning import RunWarning
 from lagvis.storage.filenames import RECIPE
 from lagvis.storage.lookup import StoredNetwork, load_network
 from lagvis.storage.resume import check_data
@@ -25,6 +34,8 @@ def make_parser() -> options.Parser:
     options.add_run_arguments(parser, "-o", "--output-dir")
     parser.add_argument("--data", metavar="PATH", help="other data (default: what the run was trained on)")
     parser.add_argument("--label", metavar="COLUMN", help="label column in a table of other data (default: detect)")
+    options.add_range_flag(parser)
+    options.add_transpose_flag(parser, "as the run's recipe says, else those of EMNIST, by the name")
     options.add_device_flags(parser)
     options.add_output_flags(parser)
     return parser
@@ -32,17 +43,75 @@ def make_parser() -> options.Parser:
 
 def read_data(flags: Namespace, network: StoredNetwork) -> Dataset:
     """Read the data of --data by the columns of the network, else the data that the run was trained on."""
-    model = network.checkpoint.model
+    checkpoint = network.checkpoint
+    model = checkpoint.model
     common: dict[str, Any] = {"regression": model.y_scaling is not None, "class_names": model.class_names}
-    if flags.data is not None:
-        spec = make_input_spec(network, flags.label or "")
-        return load_dataset(flags.data, label=flags.label or "", spec=spec, **common)
-    if network.from_paper:
-        return load_dataset("mnist", label=flags.label or "", **common)
+    given_options = {key: value for key in ("label", "transpose") if (value := getattr(flags, key))}
     recipe = network.read_recipe()
+    own = own_data_options(recipe, model) | common | given_options if recipe else {}
+    if flags.data is not None:
+        given = flags.transpose or (BY_NAME if flags.data in SHIPPED else None)
+        image_mode = MNIST_STYLE if model.mnist_style else RESIZE
+        spec = make_input_spec(network, flags.label or "", given, image_mode)
+        dataset = load_dataset(flags.data, spec=spec, **common)
+        if recipe and len(model.shape) == 2 and dataset.digest == checkpoint.data:
+            # The data of the run, whose pictures are read as in training, whatever their files are called now.
+            return load_dataset(flags.data, **own)
+        return dataset
+    if network.from_paper:
+        return load_dataset("mnist", label=flags.label or "", transpose=flags.transpose or BY_NAME, **common)
     if recipe is None:
         raise CheckpointError(f"there is no {network.path.parent / RECIPE} that names the data; use --data PATH")
-    return load_dataset(recipe.data, label=flags.label or recipe.label, feature_type=recipe.feature_type, **common)
+    try:
+        return load_dataset(recipe.data, **own)
+    except DataError:
+        # A class that was added is unknown to the network; that the data have changed says more.
+        check_unchanged(load_dataset(recipe.data, **own | {"class_names": ()}), network)
+        raise
+
+
+def check_unchanged(dataset: Dataset, network: StoredNetwork) -> None:
+    """Raise DataError if the data of a run are not those that it was trained on."""
+    remedy = "give rows that it has not learned from with --data"
+    check_data(dataset, network.checkpoint, network.read_environment(), network.path, remedy)
+
+
+def check_learned_rows(dataset: Dataset, network: StoredNetwork) -> list[RunWarning]:
+    """Return a warning about rows to evaluate that are also training rows of the network.
+
+    Other data than those of the run are compared with these, where they are still at their place and unchanged.
+    """
+    checkpoint = network.checkpoint
+    if checkpoint.data in ("", dataset.digest):
+        return check_shared_rows(dataset)
+    recipe = network.read_recipe()
+    if recipe is None:
+        return []
+    try:
+        trained_on = load_dataset(recipe.data, **own_data_options(recipe, checkpoint.model))
+    except DataError:
+        return []
+    return (
+        check_shared_rows(replace(dataset, x_train=trained_on.x_train)) if trained_on.digest == checkpoint.data else []
+    )
+
+
+def check_test_part(
+    dataset: Dataset, network: StoredNetwork, *, check_ranges: bool
+) -> tuple[Dataset, list[RunWarning]]:
+    """Return the data set with its test part as the network takes it, and warnings; DataError where it is on no scale.
+
+    The test part of the training data is used as it was in training.
+    """
+    checkpoint = network.checkpoint
+    model, name = checkpoint.model, dataset.name
+    if checkpoint.data == dataset.digest and model.ranges and check_ranges:
+        return dataset, check_feature_ranges(
+            dataset.x_test, model.ranges, model.feature_names, f"the test part of {name}"
+        )
+    spec = make_input_spec(network, "", None, check_ranges=check_ranges)
+    x_test, warnings = fit_to_training(dataset.x_test, spec, name)
+    return replace(dataset, x_test=x_test), warnings
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -57,15 +126,19 @@ def main(argv: list[str] | None = None) -> int:
     dataset = read_data(flags, network)
     model.check(dataset)
     if flags.data is None:
-        check_data(dataset, checkpoint, {}, "give rows that it has not learned from with --data")
+        check_unchanged(dataset, network)
     elif dataset.held_out and checkpoint.data not in ("", dataset.digest):
         dataset = dataset.all_as_test()
-    for notice in dataset.all_notices:
-        print_stderr(notice)
+    dataset, warnings = check_test_part(dataset, network, check_ranges=not flags.no_range_check)
+    warnings += check_learned_rows(dataset, network)
+    warnings += check_orientation(model, params, dataset.x_test, dataset.name, transposed=dataset.transposed)
+    for line in (*dataset.all_notices, *(warning.message for warning in warnings)):
+        print_stderr(line)
 
     rows = tree_map(backend.asarray, model.prepare(dataset.x_test, dataset.y_test, dtype))
     on_device = tree_map(backend.asarray, params)
     metrics = Evaluator(model, backend).evaluate(on_device, rows, np.arange(len(dataset.x_test)), confusion=True)
+    outcome = judge_evaluation(metrics, model, backend, params, dataset)
     result: dict[str, Any] = {
         "run": str(network.path),
         "data": dataset.name,
@@ -73,8 +146,11 @@ def main(argv: list[str] | None = None) -> int:
         "backend": backend.name,
         "device": backend.device,
         "dtype": dtype,
-        **metrics_summary("test", metrics),
-        **run_details(metrics, model, model.baseline(dataset.y_test)),
+        **metrics_summary("test", metrics, model),
+        **run_details(metrics, model, model.baseline(dataset.y_test), model.baseline_errors(dataset.y_test)),
+        "warnings": [warning.as_json() for warning in (*warnings, *outcome.warnings)],
     }
-    print_result(result if flags.json else evaluation_text(result))
-    return 0
+    print_result(result if flags.json else evaluation_text(result, terminal_width(sys.stdout)))
+    if outcome.error:
+        print_stderr(f"error: {outcome.error}")
+    return outcome.exit_code

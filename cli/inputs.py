@@ -1,11 +1,27 @@
 """Describe the input of a trained network from its model and the recipe beside its checkpoint."""
 
+from typing import Any
+
+from lagvis.data.images.transposed import BY_NAME, NO, YES
 from lagvis.data.input_spec import RESIZE, InputSpec
+from lagvis.data.tables.feature_type import NUMBERS
 from lagvis.storage.lookup import StoredNetwork
+from lagvis.training.model import Model
+from lagvis.training.recipe import Recipe
 
 
-def make_input_spec(network: StoredNetwork, label_option: str, image_mode: str = RESIZE) -> InputSpec:
-    """Return what a network takes; `label_option` is the label column that the user names, or empty."""
+def make_input_spec(
+    network: StoredNetwork,
+    label_option: str,
+    transpose: str | None,
+    image_mode: str = RESIZE,
+    *,
+    check_ranges: bool = True,
+) -> InputSpec:
+    """Return what a network takes.
+
+    `label_option` is the label column that the user names, or empty; `transpose` the user's --transpose, or None.
+    """
     model, recipe = network.checkpoint.model, network.read_recipe()
     return InputSpec(
         model.shape,
@@ -17,4 +33,25 @@ def make_input_spec(network: StoredNetwork, label_option: str, image_mode: str =
         label_names=model.label_names,
         label_option=label_option,
         recipe_label=recipe.label if recipe else "",
+        ranges=model.ranges,
+        check_ranges=check_ranges,
+        label_columns=model.label_columns,
+        transpose=transpose or inherited_transpose(recipe),
     )
+
+
+def own_data_options(recipe: Recipe, model: Model | None) -> dict[str, Any]:
+    """Return the options of `load_dataset` for the data of a run, which are read as they were when it began.
+
+    Files that have moved may have lost the name by which their pictures were turned upright.
+    """
+    options = recipe.data_options
+    return options | {"transpose": YES} if model and model.transposed else options
+
+
+def inherited_transpose(recipe: Recipe | None) -> str:
+    """Return how files for a network are read where the user does not say: as `transpose` in the recipe of its run."""
+    if recipe is None:
+        return BY_NAME
+    # Columns that were learned as numbers are no pictures, whatever the file is called.
+    return NO if recipe.feature_type == NUMBERS and recipe.transpose == BY_NAME else recipe.transpose

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -11,15 +12,19 @@ from lagvis import __version__
 from lagvis.backends.backend import Backend
 from lagvis.backends.registry import BACKENDS, select
 from lagvis.cli.errors import print_stderr
+from lagvis.data.images.transposed import NO, YES
+from lagvis.errors import RecipeError
 from lagvis.training import recipe as recipes
-from lagvis.training.recipe import KEYS, Recipe, did_you_mean
+from lagvis.training.recipe import KEYS, Recipe
+from lagvis.training.recipe_hints import control_character_hint, key_hint
 
 EXIT_CODES = """exit codes:
   0 success                     4 device or backend     8 below --target-accuracy
-  1 unexpected error; compare:  5 out of memory         130 stopped by Ctrl-C
-    a bound was exceeded        6 training diverged     143 stopped by SIGTERM
-  2 usage                       7 checkpoint, run folder
-  3 data                          or export file"""
+  1 unexpected error, full      5 out of memory         129 stopped by SIGHUP
+    stdout; compare: a bound    6 no finite result      130 stopped by Ctrl-C
+    was exceeded                7 checkpoint, run       143 stopped by SIGTERM
+  2 usage                         folder or export file
+  3 data"""
 
 
 DEVICES = "auto|cpu|cuda|cuda:N|mps|xpu|xpu:N"
@@ -48,6 +53,7 @@ class Parser(argparse.ArgumentParser):
             formatter_class=HelpFormatter,
         )
         self.name = name
+        self.color = False  # from Python 3.14 on the help would have control codes
         self.add_argument("--version", action="version", version=f"lagvis {__version__}")
 
     def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
@@ -59,9 +65,16 @@ class Parser(argparse.ArgumentParser):
         flags, unknown = self.parse_known_args(self.with_hyphens(words))
         if unknown:
             name = unknown[0].partition("=")[0]
-            self.error(f"there is no flag {unknown[0]}{did_you_mean(name, self.option_names())}")
+            self.error(f"there is no flag {unknown[0]}{self.option_hint(name)}")
         flags.command = [*(sys.argv[:1] if argv is None else ("lagvis", self.name)), *words]
         return flags
+
+    def option_hint(self, name: str) -> str:
+        """Return the end of a message about an unknown option: the option that is meant; or ""."""
+        words = {option.lstrip("-"): option for option in self.option_names() if option.startswith("--")}
+        hint = key_hint(name.lstrip("-"), words)
+        meant = hint.removeprefix("; did you mean ").removesuffix("?")
+        return f"; did you mean {words[meant]}?" if meant in words else hint
 
     def option_names(self) -> list[str]:
         """List the names of all options."""
@@ -179,7 +192,10 @@ def parser_of(key: recipes.Key) -> Callable[[str], Any]:
         try:
             return key.parse(word)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"found {word!r}, expected {expected}") from None
+            hint = (
+                f"; write {word.replace(',', '.')}" if key.parse is float and re.fullmatch(r"-?\d+,\d+", word) else ""
+            )
+            raise argparse.ArgumentTypeError(f"found {word!r}, expected {expected}{hint}") from None
 
     return parse
 
@@ -187,13 +203,38 @@ def parser_of(key: recipes.Key) -> Callable[[str], Any]:
 def resolve_recipe(flags: argparse.Namespace, base: Recipe | None = None) -> Recipe:
     """Return the recipe that is named, or `base`, overridden by the options that are given."""
     overrides = {key: value for key, value in vars(flags).items() if key in KEYS}
-    return recipes.merge(asdict(base), overrides) if base else recipes.load(flags.recipe or "default", overrides)
+    if base:
+        return recipes.merge(asdict(base), overrides)
+    recipe = recipes.load(flags.recipe or "default", overrides)
+    if (hint := control_character_hint(recipe.data)) and not os.path.lexists(os.path.expanduser(recipe.data)):
+        raise RecipeError(hint)
+    return recipe
 
 
 def is_explicit(flags: argparse.Namespace, key: str) -> bool:
     """Return whether the user set a key, by an option or in a recipe file of their own."""
     name = flags.recipe or "default"
     return key in flags or (name not in recipes.shipped() and key in recipes.read(name))
+
+
+def add_range_flag(parser: Parser) -> None:
+    """Add --no-range-check."""
+    parser.add_argument(
+        "--no-range-check",
+        action="store_true",
+        help="take values as they are (default: convert pictures to the scale of training, e.g. 0..255 to 0..1; refuse "
+        "other scales; report values far outside of what was seen in training)",
+    )
+
+
+def add_transpose_flag(parser: Parser, default: str) -> None:
+    """Add --transpose; None without it."""
+    parser.add_argument(
+        "--transpose",
+        choices=(YES, NO),
+        help="pictures in arrays and tables are stored with rows and columns exchanged, as EMNIST's are "
+        f"(default: {default})",
+    )
 
 
 def add_output_flags(parser: Parser) -> None:

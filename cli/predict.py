@@ -2,16 +2,20 @@
 
 import shutil
 import sys
-from typing import Any, TextIO
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from lagvis.cli import options
-from lagvis.cli.errors import print_result, print_stderr
+from lagvis.cli.errors import print_result, print_stderr, terminal_width
 from lagvis.cli.inputs import make_input_spec
-from lagvis.data.input_spec import MNIST_STYLE, RAW, RESIZE
+from lagvis.cli.streams import write_stderr, write_stdout
+from lagvis.data.input_spec import MNIST_STYLE, RAW, RESIZE, InputSpec
 from lagvis.data.predict_input import InputBatch, InputError, Inputs, read_inputs
+from lagvis.data.range_check import to_shades
 from lagvis.errors import DataError
+from lagvis.inference.orientation import check_orientation
 from lagvis.inference.prediction import outputs as network_outputs
 from lagvis.report.terminal.prediction_table import draw_image, predictions_text, row_name
 from lagvis.storage.lookup import load_network
@@ -42,6 +46,8 @@ def make_parser() -> options.Parser:
         "--centre", action="store_true", help="prepare pictures as MNIST's digits (default: if trained on such)"
     )
     parser.add_argument("--label", metavar="COLUMN", help="label column in tables that have one (default: detect)")
+    options.add_range_flag(parser)
+    options.add_transpose_flag(parser, "as the run's recipe says, else those of EMNIST, by the name")
     options.add_output_flags(parser)
     parser.add_argument(
         "--show",
@@ -51,13 +57,21 @@ def make_parser() -> options.Parser:
     return parser
 
 
+# Of every prediction; null where a key belongs to classes and the network predicts numbers, or the other way round.
+PREDICTION_KEYS = (
+    "file", "row", "answer", "probability", "runner_up", "runner_up_probability", "probabilities", "values", "unit",
+    "label", "notes",
+)  # fmt: skip
+
+
 def prediction_rows(model: Model, batch: InputBatch, outputs: np.ndarray) -> list[dict[str, Any]]:
     """Return a JSON object for each row of a batch; outputs (N, n_out) are those of the network."""
     rows = []
     for i, output in enumerate(outputs.tolist()):
-        row: dict[str, Any] = {"file": batch.file, "row": None if batch.image else i + 1}
+        row: dict[str, Any] = dict.fromkeys(PREDICTION_KEYS)
+        row |= {"file": batch.file, "row": None if batch.image else i + 1}
         if model.y_scaling is not None:
-            row |= {"values": dict(zip(model.target_names, output, strict=True)), "unit": model.unit}
+            row |= {"values": dict(zip(model.target_names, output, strict=True)), "unit": model.unit or None}
         else:
             blank = batch.image is not None and batch.image.blank
             order = () if blank else np.argsort(-outputs[i], kind="stable")[:2]
@@ -72,13 +86,13 @@ def prediction_rows(model: Model, batch: InputBatch, outputs: np.ndarray) -> lis
     return rows
 
 
-def draw_rows(shape: tuple[int, ...], batches: list[InputBatch], stream: TextIO) -> None:
-    """Draw every row as a picture, in the width of the terminal."""
+def draw_rows(spec: InputSpec, batches: list[InputBatch], encoding: str) -> Iterator[str]:
+    """Yield every row as a picture below its name, in the width of the terminal."""
     width = shutil.get_terminal_size().columns
     for batch in batches:
-        for i, row in enumerate(batch.x):
-            print(row_name(batch.file, None if batch.image else i + 1), file=stream)
-            print(draw_image(row.reshape(shape), width=width, encoding=stream.encoding), file=stream)
+        for i, row in enumerate(to_shades(batch.x, spec)):
+            picture = draw_image(row.reshape(spec.shape), width=width, encoding=encoding)
+            yield f"{row_name(batch.file, None if batch.image else i + 1)}\n{picture}\n"
 
 
 def predict_inputs(checkpoint: Checkpoint, inputs: Inputs) -> list[dict[str, Any]]:
@@ -116,18 +130,28 @@ def main(argv: list[str] | None = None) -> int:
         raise DataError(f"the network takes rows of {shape} numbers, not pictures; leave --show out")
     mnist_style = flags.centre or (not flags.raw and model.mnist_style)
     image_mode = MNIST_STYLE if mnist_style else RAW if flags.raw else RESIZE
-    inputs = read_inputs(flags.files, make_input_spec(network, flags.label or "", image_mode))
-    for notice in inputs.notices:
-        print_stderr(notice)
+    spec = make_input_spec(
+        network, flags.label or "", flags.transpose, image_mode, check_ranges=not flags.no_range_check
+    )
+    inputs = read_inputs(flags.files, spec)
     predictions = predict_inputs(network.checkpoint, inputs)
+    warnings = [warning for batch in inputs.batches for warning in batch.warnings]
+    for batch in inputs.batches:
+        if batch.image is None:
+            params = network.checkpoint.state["params"]
+            warnings += check_orientation(model, params, batch.x, batch.file, transposed=batch.transposed)
+    for line in (*inputs.notices, *(warning.message for warning in warnings)):
+        print_stderr(line)
     if flags.show:
-        draw_rows(model.shape, inputs.batches, sys.stderr if flags.json else sys.stdout)
+        stream, write = (sys.stderr, write_stderr) if flags.json else (sys.stdout, write_stdout)
+        for drawing in draw_rows(spec, inputs.batches, stream.encoding):
+            write(drawing)
     if flags.json:
         errors = [{"file": error.file, "message": error.message} for error in inputs.errors]
-        print_result({"run": str(network.path), "predictions": predictions, "errors": errors})
+        result = {"run": str(network.path), "predictions": predictions, "errors": errors}
+        print_result(result | {"warnings": [warning.as_json() for warning in warnings]})
     elif predictions:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        print_result(predictions_text(predictions, width))
+        print_result(predictions_text(predictions, terminal_width(sys.stdout)))
     for error in inputs.errors:
         print_stderr(f"error: {error.message}")
     return DataError.exit_code if inputs.errors else 0

@@ -1,6 +1,8 @@
 """Prepare a training run: resolve the options of train.py, open everything, and check it before anything is written."""
 
 import argparse
+import math
+import shlex
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,20 +10,27 @@ from lagvis import __version__
 from lagvis.backends.backend import Backend
 from lagvis.backends.registry import BACKENDS
 from lagvis.cli import options
+from lagvis.cli.errors import print_stderr
+from lagvis.cli.inputs import own_data_options
+from lagvis.data.checks import check_dataset, check_value_ranges
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import absolute_name, load_dataset
-from lagvis.data.shared_rows import check_shared_rows
+from lagvis.data.range_check import check_feature_ranges
 from lagvis.errors import RecipeError
+from lagvis.report.run_report import changes_text, training_commands
 from lagvis.run_warning import RunWarning
 from lagvis.storage.environment import describe_environment, describe_init_from
+from lagvis.storage.init_from import check_held_out_rows, init_from
 from lagvis.storage.lookup import StoredNetwork, find_run, load_network
-from lagvis.storage.resume import changed_settings, check_data, init_from, resume_message, resume_record, resume_state
-from lagvis.storage.run_folder import CheckpointInterval, RunFolder
+from lagvis.storage.resume import changed_settings, check_data, resume_message, resume_record, resume_state
+from lagvis.storage.run_folder import CheckpointInterval, RunFolder, read_environment, run_of_recipe
 from lagvis.training.checkpoint import Checkpoint
+from lagvis.training.float32_precision import check_float32_precision
 from lagvis.training.memory import MemoryEstimate, estimate_memory
 from lagvis.training.model import Model
 from lagvis.training.plan import Plan, make_plan
 from lagvis.training.recipe import Recipe
+from lagvis.training.threads import thread_limit
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,8 @@ def make_parser() -> options.Parser:
         "--threads",
         type=int,
         metavar="N",
-        help="CPU threads of NumPy and PyTorch (default: by the size of the matrix products)",
+        help="CPU threads of NumPy and PyTorch (default: by the size of the matrix products, within OMP_NUM_THREADS, "
+        "OPENBLAS_NUM_THREADS, MKL_NUM_THREADS and the share of CPUs of a container)",
     )
     options.add_recipe_flags(parser)
     parser.set_defaults(recipe=None)  # so that --resume sees whether one was named
@@ -82,6 +92,10 @@ def make_parser() -> options.Parser:
         help="minutes (10m) or steps (500) between checkpoints within an epoch (default: 10m)",
     )  # fmt: skip
     flag(
+        "--stop-after", type=int, metavar="STEP",
+        help="stop after the group of steps that reaches this one, as Ctrl-C would, with exit code 0 (default: never)",
+    )  # fmt: skip
+    flag(
         "--target-accuracy", type=float, metavar="A", help="exit with 8 below this test accuracy, 0..1 (default: none)"
     )
     flag("--no-plots", action="store_true", help="write no plots and no report page (default: write them)")
@@ -95,7 +109,10 @@ def reopen_run(flags: argparse.Namespace, every: CheckpointInterval) -> RunFolde
     """Open the run that --resume names, and take backend, device and threads from it where no option sets them."""
     if flags.name is not None or flags.recipe is not None or flags.init_from is not None:
         raise RecipeError("--resume continues a run with its own settings; leave out --name, --recipe and --init-from")
-    folder = RunFolder.reopen(find_run(flags.resume, flags.runs_dir), every)
+    path = find_run(flags.resume, flags.runs_dir)
+    if not (flags.resume or flags.quiet):
+        print_stderr(f"--resume takes the newest run, {path}.")
+    folder = RunFolder.reopen(path, every)
     previous = folder.previous_environment
     name, kind = previous.get("backend"), flags.device.partition(":")[0]
     if (
@@ -121,8 +138,16 @@ def resolve_recipe(flags: argparse.Namespace, resumed: RunFolder | None, network
     if network:
         if given := [f"--{key}" for key in ("hidden", "activation") if key in flags]:
             raise RecipeError(f"--init-from sets the layers itself; leave out {' and '.join(given)}")
+        if given := [f"--{key.replace('_', '-')}" for key in ("pixel_scaling", "number_scaling") if key in flags]:
+            raise RecipeError(f"--init-from keeps the scaling of its network; leave out {' and '.join(given)}")
         initial = network.checkpoint.model
-        recipe = replace(recipe, hidden=initial.widths[1:-1], activation=initial.activation)
+        recipe = replace(
+            recipe,
+            hidden=initial.widths[1:-1],
+            activation=initial.activation,
+            pixel_scaling="centred" if initial.pixel_mean else "unit",
+            number_scaling="robust" if initial.x_scaling and math.isfinite(initial.x_scaling.limit) else "standard",
+        )
     if target is not None and recipe.regression:
         raise RecipeError("--target-accuracy is for classification, and --loss mse is regression; leave one out")
     if resumed:
@@ -135,9 +160,11 @@ def prepare_run(
 ) -> RunSetup:
     """Open backend and data, make the plan and find the start of a run; each raises the error of its kind."""
     backend = options.select_backend(flags, recipe.dtype)
-    dataset = load_dataset(
-        recipe.data, regression=recipe.regression, label=recipe.label, feature_type=recipe.feature_type
-    )
+    stored = resumed.checkpoint.model if resumed and resumed.checkpoint else None
+    dataset = load_dataset(recipe.data, **own_data_options(recipe, stored))
+    previous = resumed.previous_environment if resumed else {}
+    if resumed:
+        check_data(dataset, resumed.checkpoint, previous, resumed.path)
     strict = resumed is not None or options.is_explicit(flags, "validation")
     plan = make_plan(recipe, dataset, strict_validation=strict, threads=flags.threads)
     recipe = replace(recipe, validation=len(plan.validation_rows))
@@ -145,23 +172,46 @@ def prepare_run(
         recipe, dataset, plan, on_host=backend.device in ("cpu", "mps"), backend=backend.name
     ).check()
     environment = describe_environment(recipe, dataset, plan, backend, version=__version__, command=flags.command)
+    environment |= {"init_from": None, "resumed": []}
     model = Model.of(recipe, dataset, plan.training_rows)
-    start = init_from(network.checkpoint, model, recipe) if network else None
-    notices = (card_notice(environment), *plan.notices)
+    warnings = check_dataset(dataset, plan.validation_rows, recipe.number_scaling, model.ranges)
+    warnings += check_value_ranges(dataset, model.ranges)
+    start = None
+    if network:
+        start = init_from(network.checkpoint, model, recipe, dataset)
+        held_out_warnings = check_held_out_rows(network, dataset, recipe, plan)
+        environment["init_from"] = describe_init_from(network.path, held_out_warnings)
+        warnings += held_out_warnings + check_initial_scale(dataset, network)
+    notices = (
+        card_notice(environment), threads_notice(plan, backend, resumed), stretches_notice(flags.recipe), *plan.notices,
+    )  # fmt: skip
     if not flags.quiet:
         notices += (memory.notice(),)
-    environment |= {"init_from": describe_init_from(network.path) if network else None, "resumed": []}
     if resumed:
-        previous = resumed.previous_environment
-        check_data(dataset, resumed.checkpoint, previous)
         start = resume_state(resumed.checkpoint, model, plan, recipe) if resumed.checkpoint else None
         environment["init_from"] = previous.get("init_from")
+        warnings += initial_warnings(environment["init_from"])
         environment["resumed"] = resume_record(start, plan, resumed.recipe, recipe, previous, environment)
         notices += (resume_message(start, plan, resumed.recipe, recipe, previous, environment),)
+    check_stop_after(flags.stop_after, start)
+    model = start.model if start else model  # of another network's scaling, if it began with one
+    warnings += check_float32_precision(dataset, model, recipe.dtype)
     return RunSetup(
-        recipe, backend, dataset, plan, start.model if start else model, start, memory, environment, notices,
-        tuple(check_shared_rows(dataset)),
+        recipe, backend, dataset, plan, model, start, memory, environment, notices, tuple(warnings),
     )  # fmt: skip
+
+
+def check_initial_scale(dataset: Dataset, network: StoredNetwork) -> list[RunWarning]:
+    """Return warnings about training rows that differ from those that the network of --init-from has learned from."""
+    ranges = network.checkpoint.model.ranges
+    if ranges is None:
+        return []
+    return check_feature_ranges(dataset.x_train, ranges, dataset.feature_names, dataset.name)
+
+
+def initial_warnings(init_from: dict[str, Any] | None) -> list[RunWarning]:
+    """Return the warnings that an entry `init_from` of environment.json holds."""
+    return [RunWarning.from_json(warning) for warning in (init_from or {}).get("warnings", [])]
 
 
 def card_notice(environment: dict[str, Any]) -> str:
@@ -171,17 +221,47 @@ def card_notice(environment: dict[str, Any]) -> str:
     return f"{environment['device']} is {environment['gpu']} ({environment['gpu uuid']})."
 
 
+def threads_notice(plan: Plan, backend: Backend, resumed: RunFolder | None) -> str:
+    """Return the line about more threads than this process should use, by --threads or as before a resume; or ""."""
+    limit = thread_limit()
+    if not backend.sets_threads or plan.threads <= limit.threads:
+        return ""
+    if resumed and plan.threads == resumed.previous_environment.get("threads"):
+        return f"The run goes on with its {plan.threads} threads, although {limit.reason}; --threads changes that."
+    return f"--threads {plan.threads} is used, although {limit.reason}."
+
+
+def stretches_notice(recipe: str | None) -> str:
+    """Return the line about a recipe.toml whose run was resumed with other settings, and the commands; or ""."""
+    folder = run_of_recipe(recipe) if recipe else None
+    environment = read_environment(folder) if folder else {}
+    if not (resumed := environment.get("resumed")):
+        return ""
+    commands = "; ".join(shlex.join(command) for command in training_commands(str(folder), environment))
+    return (
+        f"{folder} was resumed with other settings ({changes_text(resumed)}), and its recipe holds the last ones: this "
+        f"run has them from the first step on. To repeat that run: {commands}"
+    )
+
+
+def check_stop_after(step: int | None, start: Checkpoint | None) -> None:
+    """Raise RecipeError if --stop-after names no step that is still to come."""
+    done = start.step if start else 0
+    if step is not None and step <= done:
+        raise RecipeError(f"--stop-after is {step}; expected a step after {done}, the last that is done")
+
+
 def load_run_data(recipe: Recipe, resumed: RunFolder) -> Dataset:
     """Load the data that a finished run was trained on; DataError if they are gone or have changed."""
     assert resumed.checkpoint is not None, "a finished run has a checkpoint"
-    dataset = load_dataset(
-        recipe.data, regression=recipe.regression, label=recipe.label, feature_type=recipe.feature_type
-    )
-    check_data(dataset, resumed.checkpoint, resumed.previous_environment)
+    dataset = load_dataset(recipe.data, **own_data_options(recipe, resumed.checkpoint.model))
+    check_data(dataset, resumed.checkpoint, resumed.previous_environment, resumed.path)
     resumed.checkpoint.model.check(dataset)
     return dataset
 
 
 def read_initial_network(flags: argparse.Namespace) -> StoredNetwork | None:
-    """Read the network of --init-from; None without it."""
-    return load_network(flags.init_from, flags.runs_dir) if flags.init_from is not None else None
+    """Read the network of --init-from; None without it, or with --resume, which refuses it."""
+    if flags.init_from is None or flags.resume is not None:
+        return None
+    return load_network(flags.init_from, flags.runs_dir)

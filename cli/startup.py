@@ -1,6 +1,6 @@
 """Start a command: parse its name, import it, run it.
 
-This module imports the standard library only and little of it, so that Ctrl-C during the imports of a command, which
+This module imports the standard library only and little of it, so that a signal during the imports of a command, which
 take a while, ends it with one line.
 """
 
@@ -19,7 +19,7 @@ COMMANDS = {
 
 
 def exit_at_once(number: int = 2, frame: object = None) -> None:
-    """End the process with one line and the exit code of the signal: 130 for SIGINT, 143 for SIGTERM."""
+    """End the process with one line and the exit code of a signal: 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP."""
     try:
         os.write(2, b"Stopped.\n")
     finally:
@@ -32,21 +32,23 @@ except KeyboardInterrupt:
     exit_at_once()
 
 
-def exit_on_sigint() -> None:
-    """Make Ctrl-C end the process at once during the imports; afterwards `run_cli` installs its own handlers.
+def exit_on_signals() -> None:
+    """Make SIGINT, SIGTERM and SIGHUP end the process at once during the imports; then `run_cli` handles them.
 
-    An ignored signal stays ignored, as in the background of a shell. SIGTERM ends a process without a handler, except
-    the first process of a container, which gets one.
+    An ignored signal stays ignored, as in the background of a shell or under nohup.
     """
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, exit_at_once)
-    if os.getpid() == 1:
-        signal.signal(signal.SIGTERM, exit_at_once)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, exit_at_once)
 
 
 def run(command: str, argv: list[str] | None = None) -> None:
     """Run a command by its name and exit with its code; `argv` defaults to the arguments of the process."""
-    exit_on_sigint()
+    exit_on_signals()
+    from lagvis.cli.streams import open_descriptors
+
+    open_descriptors()
     from importlib import import_module
 
     from lagvis.cli.errors import run_cli
@@ -56,21 +58,31 @@ def run(command: str, argv: list[str] | None = None) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run `lagvis COMMAND ...`."""
-    exit_on_sigint()
+    exit_on_signals()
     words = sys.argv[1:] if argv is None else argv
     if words and words[0] in COMMANDS:
         sys.argv[0] = f"lagvis {words[0]}"  # what argparse calls the program
         run(words[0], words[1:])
+    sys.exit(answer_without_command(words))
+
+
+def answer_without_command(words: list[str]) -> int:
+    """Print the usage or the version, or the error of a command line that names no command; return the exit code."""
+    from lagvis import __version__
+    from lagvis.cli.streams import open_streams, write_stderr, write_stdout
+    from lagvis.errors import OutputError
+
+    open_streams()
     lines = "\n".join(f"  {name:10}{text}" for name, text in COMMANDS.items())
     usage = f"usage: lagvis COMMAND ...\n\ncommands:\n{lines}\n\nlagvis COMMAND --help describes a command.\n"
-    if words and words[0] in ("-h", "--help"):
-        sys.stdout.write(usage)
-        sys.exit(0)
-    if words and words[0] == "--version":
-        from lagvis import __version__
-
-        sys.stdout.write(f"lagvis {__version__}\n")
-        sys.exit(0)
+    answers = {"-h": usage, "--help": usage, "--version": f"lagvis {__version__}\n"}
+    if words and words[0] in answers:
+        try:
+            write_stdout(answers[words[0]])
+        except OutputError as error:
+            write_stderr(f"error: {error}\n")
+            return error.exit_code
+        return 0
     found = f"there is no command {words[0]!r}" if words else "no command given"
-    sys.stderr.write(f"error: {found}; expected one of {', '.join(COMMANDS)} (lagvis --help describes them)\n")
-    sys.exit(2)
+    write_stderr(f"error: {found}; expected one of {', '.join(COMMANDS)} (lagvis --help describes them)\n")
+    return 2

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from lagvis.cli.errors import print_result, print_stderr
+from lagvis.cli.outcome import judge_run
 from lagvis.cli.setup import (
     RunSetup,
     load_run_data,
@@ -17,18 +18,28 @@ from lagvis.cli.setup import (
     resolve_recipe,
 )
 from lagvis.data.dataset import Dataset
-from lagvis.errors import DataError
+from lagvis.errors import DataError, OutputError
 from lagvis.inference.diagnostics import diagnose
 from lagvis.report.run_report import run_report_files
-from lagvis.report.summary import plan_summary, stored_summary_text, summarise, summary_text
+from lagvis.report.summary import (
+    complete_report,
+    latest_metrics_summary,
+    plan_summary,
+    stored_summary_text,
+    summarise,
+    summary_text,
+)
 from lagvis.report.terminal.progress import make_view
-from lagvis.report.text import finite_or_none, pluralize
+from lagvis.report.text import pluralize
+from lagvis.run_warning import RunWarning
+from lagvis.storage.filenames import REPORT
+from lagvis.storage.history import recipe_text
 from lagvis.storage.run_folder import CheckpointInterval, RunFolder
 from lagvis.storage.signals import StopSignal, stop_signals
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.events import Finished, Progress
 from lagvis.training.loop import fit
-from lagvis.training.recipe import Recipe, dumps
+from lagvis.training.recipe import Recipe
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -43,10 +54,11 @@ def main(argv: list[str] | None = None) -> int:
         print_notices((*run.notices, *(warning.message for warning in run.warnings)), quiet=flags.quiet)
         if flags.dry_run:
             facts = run_facts(run) | run.memory.facts() | plan_summary(run.model, run.plan)
-            print_result(facts if flags.json else "\n".join(f"{k:16} {v}" for k, v in facts.items()))
+            text = "\n".join(f"{key:16} {value}" for key, value in facts.items())
+            print_result(facts | warning_facts(run.warnings) if flags.json else text)
             return 0
         with resumed or RunFolder.claim(flags.runs_dir, flags.name, run.model.widths, every) as folder:
-            notice = folder.begin(run.recipe, run.environment, run.start)
+            notice = folder.begin(run.recipe, run.environment, run.start, len(run.model.target_names))
             print_notices([notice], quiet=flags.quiet)
             with stop_signals() as stop:
                 return train(flags, run, folder, stop)
@@ -55,10 +67,15 @@ def main(argv: list[str] | None = None) -> int:
 def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) -> int:
     """Train to the end of the run or until it is stopped, write and print the result; return the exit code."""
     step = run.start.step if run.start else 0
+    steps = run.plan.steps_per_epoch * run.plan.epochs
+
+    def must_stop() -> bool:
+        return stop.received() or (flags.stop_after is not None and flags.stop_after <= step < steps)
+
     with make_view(sys.stderr, quiet=flags.quiet, device=run.backend.device) as view:
         events = fit(
             run.recipe, run.dataset, run.plan, run.backend,
-            start=run.start, seconds=folder.previous_seconds, stop=stop.received,
+            start=run.start, model=run.model, seconds=folder.previous_seconds, stop=must_stop,
         )  # fmt: skip
         for event in events:
             folder.record(event)
@@ -67,32 +84,34 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
                 step = event.step
     assert isinstance(event, Finished), "fit ends with Finished"
     facts = {"run": str(folder.path)} | run_facts(run)
-    summary = summarise(event, run.model, facts, run.model.baseline(run.dataset.y_test), run.warnings)
-    summary |= {key: finite_or_none(value) for key, value in folder.latest_metrics().items() if summary[key] is None}
+    outcome = judge_run(run, event, step, str(folder.path), stop)
+    warnings = (*run.warnings, *outcome.warnings)
+    baseline = run.model.baseline(run.dataset.y_test), run.model.baseline_errors(run.dataset.y_test)
+    summary = summarise(event, run.model, facts, *baseline, warnings=warnings)
+    if event.train is None:  # no epoch has ended since the run was resumed
+        summary |= latest_metrics_summary(folder.latest_metrics(), run.model)
     folder.finish(summary)
-    print_result(summary if flags.json else summary_text(summary))
+    printed = print_result_of_run(summary if flags.json else summary_text(summary), folder)
     if event.reason == "interrupted":
         print_stderr(f"Stopped after step {event.step}. {folder.path} holds the state; --resume continues the run.")
-        return stop.exit_code
+        return stop.exit_code if stop.received() else 0
+    if outcome.error:
+        print_stderr(f"error: {outcome.error}")
     if event.reason == "diverged":
-        rate = run.recipe.lr
-        print_stderr(
-            f"error: the loss is not a finite number after step {step}; the learning rate {rate} is too high. "
-            f"Try --lr {rate / 10:g}. last.safetensors holds step {event.step}, of epoch {event.epoch}."
-        )
-        return 6
+        return outcome.exit_code
     if not flags.no_plots:
         code = write_run_report(folder, run.dataset, event.checkpoint, summary, run.environment, stop)
         if code:
             return code
-    return check_target(flags.target_accuracy, summary["test_accuracy"])
+    return outcome.exit_code or check_target(flags.target_accuracy, summary["test_accuracy"]) or printed
 
 
 def show_finished_run(flags: Namespace, recipe: Recipe, folder: RunFolder, report: dict[str, Any], text: str) -> int:
     """Print the result of a finished run again, and write its plots and pages if some are missing."""
     epochs = pluralize(recipe.epochs, "epoch")
+    report = complete_report(report)
     print_notices([f"{folder.path} is finished: {epochs} done. With more --epochs it continues."], quiet=flags.quiet)
-    print_result(report if flags.json else text)
+    printed = print_result_of_run(report if flags.json else text, folder)
     if not (flags.no_plots or flags.dry_run or folder.report_complete()) and folder.checkpoint:
         try:
             dataset = load_run_data(recipe, folder)
@@ -106,7 +125,17 @@ def show_finished_run(flags: Namespace, recipe: Recipe, folder: RunFolder, repor
                 code = write_run_report(folder, dataset, folder.checkpoint, report, environment, stop)
             if code:
                 return code
-    return check_target(flags.target_accuracy, report["test_accuracy"])
+    return check_target(flags.target_accuracy, report["test_accuracy"]) or printed
+
+
+def print_result_of_run(result: str | dict[str, Any], folder: RunFolder) -> int:
+    """Print the result of a run, which is complete without it; return 0, or the exit code if it cannot be printed."""
+    try:
+        print_result(result)
+    except OutputError as error:
+        print_stderr(f"error: {error}; it is in {folder.path / REPORT}")
+        return error.exit_code
+    return 0
 
 
 def write_run_report(
@@ -120,8 +149,9 @@ def write_run_report(
     """Write plots and pages of a run, which is complete without them; return 0, or the exit code of a stop signal."""
     if not stop.received():
         model, recipe = checkpoint.model, folder.recipe
+        text = recipe_text(recipe, environment.get("resumed") or [])
         diagnostics = diagnose(model, checkpoint.state["params"], dataset, recipe.seed)
-        files = run_report_files(summary, model, diagnostics, folder.history(), dumps(recipe), environment)
+        files = run_report_files(summary, model, diagnostics, folder.history(), text, environment)
         folder.write_files(files, stop.received)
     if stop.received():
         print_stderr(f"Stopped while drawing. The run in {folder.path} is complete; --resume draws the missing plots.")
@@ -132,6 +162,11 @@ def write_run_report(
 def run_facts(run: RunSetup) -> dict[str, Any]:
     """Return backend, device, seed and dtype of a run, for its result."""
     return {key: run.environment[key] for key in ("backend", "device", "seed")} | {"dtype": run.recipe.dtype}
+
+
+def warning_facts(warnings: Iterable[RunWarning]) -> dict[str, Any]:
+    """Return the warnings of a run, for its JSON result."""
+    return {"warnings": [warning.as_json() for warning in warnings]}
 
 
 def print_notices(lines: Iterable[str], *, quiet: bool) -> None:

@@ -2,12 +2,13 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
+from lagvis.data.feature_ranges import FeatureRanges, to_bytes
 from lagvis.data.images.mnist_style import background_shade, is_mnist_style
 from lagvis.data.labels import (
     EncodedLabels,
@@ -17,7 +18,7 @@ from lagvis.data.labels import (
     encode_targets,
     natural_order,
 )
-from lagvis.data.messages import join_names
+from lagvis.data.messages import MAX_NAME_LENGTH, join_names, shorten
 from lagvis.data.source import Source
 from lagvis.data.split import HeldOut
 from lagvis.errors import DataError
@@ -38,8 +39,11 @@ class Dataset:
     notices          for the user, one line each; `all_notices` also says what was held out
     feature_names    of the numbers of a row; empty if they have no names
     feature_columns  their columns in the user's table, from 1; empty if there is no table
+    label_columns    columns of the classes or targets in the user's table, from 1; empty if there is no table
     label_names      of the columns that classes were read from; empty if they have no names
     held_out         the test part that was held out, for data that has none
+    locate_row       describes a row, given its part ("training" or "test") and its index in it, as its owner knows it
+    transposed       whether the files store the pictures transposed, which stand upright here
     """
 
     name: str
@@ -55,8 +59,11 @@ class Dataset:
     notices: tuple[str, ...]
     feature_names: tuple[str, ...] = ()
     feature_columns: tuple[int, ...] = ()
+    label_columns: tuple[int, ...] = ()
     label_names: tuple[str, ...] = ()
     held_out: HeldOut | None = None
+    locate_row: Callable[[str, int], str] = field(default="{} row {}".format, compare=False)
+    transposed: bool = False
 
     @property
     def digest(self) -> str:
@@ -73,6 +80,22 @@ class Dataset:
         """The notices, and the one on the held-out test part."""
         return (*self.notices, self.held_out.notice) if self.held_out else self.notices
 
+    def describe_feature(self, i: int) -> str:
+        """Return the number of a feature, from 1, and its name or place.
+
+        "column 3 ('age')" of a table, "pixel 30 (row 2, column 2)" of an image, else "feature 3".
+        """
+        if self.feature_columns:
+            number = f"column {self.feature_columns[i]}"
+            name = self.feature_names[i] if self.feature_names else number
+            # In all MAX_NAME_LENGTH characters, so that no sentence cuts it again.
+            shown = shorten(name, MAX_NAME_LENGTH - len(f"{number} ('')"))
+            return number if name == number else f"{number} ({shown!r})"
+        if len(self.shape) == 2 and self.x_train.dtype == np.uint8:
+            row, column = divmod(i, self.shape[1])
+            return f"pixel {i + 1} (row {row + 1}, column {column + 1})"
+        return f"feature {i + 1}"
+
     @cached_property
     def mnist_style(self) -> bool:
         """Whether the training rows are images made as MNIST's, by a sample of them."""
@@ -86,10 +109,19 @@ class Dataset:
         return 0 if images is None else background_shade(images)
 
     def _sample_images(self) -> np.ndarray | None:
-        """Return about MAX_SAMPLE training images (N, H, W) uint8, evenly spaced; None if rows are not images."""
-        if len(self.shape) != 2 or self.x_train.dtype != np.uint8:
+        """Return about MAX_SAMPLE training images (N, H, W) uint8, evenly spaced; None if rows are not images.
+
+        Images of another usual range, as 0..1, are converted to 0..255.
+        """
+        if len(self.shape) != 2:
             return None
-        return self.x_train[:: max(1, len(self.x_train) // MAX_SAMPLE)].reshape(-1, *self.shape)
+        sample = self.x_train[:: max(1, len(self.x_train) // MAX_SAMPLE)]
+        if self.x_train.dtype != np.uint8:
+            picture_range = FeatureRanges.of(sample, np.arange(len(sample)), self.shape).picture_range
+            if picture_range is None:
+                return None
+            sample = to_bytes(sample, picture_range)
+        return sample.reshape(-1, *self.shape)
 
     def all_as_test(self) -> "Dataset":
         """Return the data set with all rows in the test part, for data whose test part was held out."""
@@ -136,8 +168,11 @@ def as_classification(source: Source, class_names: tuple[str, ...] = ()) -> Data
         notices=source.notices + label_notices(encoded, names, are_given=bool(class_names)),
         feature_names=source.feature_names,
         feature_columns=source.feature_columns,
+        label_columns=source.label_columns,
         label_names=source.label_names,
         held_out=source.held_out,
+        locate_row=source.locate_row,
+        transposed=source.transposed,
     )
 
 
@@ -147,7 +182,7 @@ def check_classes(source: Source, encoded: dict[str, EncodedLabels], names: Sequ
         raise DataError(f"{source.name}: every training label is {names[0]}; a classifier needs at least two classes")
     for part, labels in encoded.items():
         if are_given:
-            check_known_labels(source, part, labels, names)
+            check_known_labels(source, part, labels, names, remedy=f"train on them{label_hint(source)}")
         elif source.held_out and not {*labels.names} <= {*names}:
             raise DataError(
                 f"{source.held_out.name}: every class has a single row; expected two or more of a class, to train on "
@@ -160,6 +195,12 @@ def check_classes(source: Source, encoded: dict[str, EncodedLabels], names: Sequ
                 f"{source.name}: the {part} labels are one-hot rows for {join_names(labels.columns)}, the classes are "
                 f"{join_names(names)}; which column is which class? Give the labels themselves in both parts"
             )
+
+
+def label_hint(source: Source) -> str:
+    """Return which columns of a table are read as the label, for the end of a message; empty for other data."""
+    columns = ", ".join(f"column {c}" for c in source.label_columns)
+    return f" (the label is {columns}; --label names another)" if columns else ""
 
 
 def label_notices(encoded: dict[str, EncodedLabels], names: Sequence[str], *, are_given: bool) -> tuple[str, ...]:
@@ -203,7 +244,10 @@ def as_regression(source: Source) -> Dataset:
         notices=source.notices,
         feature_names=source.feature_names,
         feature_columns=source.feature_columns,
+        label_columns=source.label_columns,
         held_out=source.held_out,
+        locate_row=source.locate_row,
+        transposed=source.transposed,
     )
 
 

@@ -5,26 +5,26 @@ from typing import Any
 
 import numpy as np
 
+from lagvis.data.checks import check_dataset, check_value_ranges, class_counts
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import load_dataset
-from lagvis.data.messages import join_names, percent, shorten
-from lagvis.data.shared_rows import check_shared_rows
+from lagvis.data.feature_ranges import FeatureRanges
 from lagvis.errors import DataError
-from lagvis.run_warning import RunWarning
 
-MIN_CLASS_ROWS = 10  # training rows of a class: fewer are too few to learn it from
-MAX_CLASS_RATIO = 3.0  # rows of the most frequent class over those of the rarest
 MAX_LABEL_FAULTS = 0.25  # share of labels that are not classes: beyond it they are numbers to predict
 MAX_LISTED_FEATURES = 20
 
 
-def load_classes_or_numbers(name: str, *, regression: bool, label: str, feature_type: str) -> Dataset:
-    """Load a data set; labels that are numbers to predict rather than classes are loaded as such, with a notice."""
+def load_classes_or_numbers(name: str, *, regression: bool, **options: Any) -> Dataset:
+    """Load a data set; labels that are numbers to predict rather than classes are loaded as such, with a notice.
+
+    `options` are those of `load_dataset`.
+    """
     try:
-        return load_dataset(name, regression=regression, label=label, feature_type=feature_type)
+        return load_dataset(name, regression=regression, **options)
     except DataError as error:
         try:
-            dataset = load_dataset(name, regression=True, label=label, feature_type=feature_type)
+            dataset = load_dataset(name, regression=True, **options)
         except DataError:
             raise error from None
         if not are_measurements(np.concatenate([dataset.y_train, dataset.y_test])):
@@ -60,29 +60,25 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
         "constant_features": len(constant),
         "first_constant_features": [int(i) + 1 for i in constant[:MAX_LISTED_FEATURES]],
     }
+    facts["feature_spans"] = None
     if x.dtype != np.uint8 and len(constant) < x.shape[1]:
         with np.errstate(over="ignore"):
             spans = np.minimum((high - low)[low < high], np.finfo(np.float64).max)
         facts["feature_spans"] = [spans.min().item(), spans.max().item()]
-    if dataset.class_names:
-        facts["classes"] = class_counts(dataset)
-    else:
-        facts["unit"] = dataset.unit
-        facts["targets"] = target_ranges(dataset)
-    shared = check_shared_rows(dataset)
+    facts |= {
+        "classes": class_counts(dataset) if dataset.class_names else None,
+        "unit": dataset.unit or None,
+        "targets": None if dataset.class_names else target_ranges(dataset),
+    }
+    ranges = FeatureRanges.of(x, np.arange(len(x)), dataset.shape)
+    warnings = check_dataset(dataset) + check_value_ranges(dataset, ranges)
+    shared = next((warning.figures["shared_rows"] for warning in warnings if warning.check == "shared_rows"), 0)
     return facts | {
-        "test_rows_in_training": shared[0].figures["shared_rows"] if shared else 0,
+        "test_rows_in_training": shared,
         "sha256": dataset.sha256,
         "notices": list(dataset.all_notices),
-        "warnings": dataset_warnings(dataset, shared),
+        "warnings": [warning.as_json() for warning in warnings],
     }
-
-
-def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
-    """Count the training and test rows of each class."""
-    k = len(dataset.class_names)
-    training, test = (np.bincount(y, minlength=k).tolist() for y in (dataset.y_train, dataset.y_test))
-    return {name: {"training": training[i], "test": test[i]} for i, name in enumerate(dataset.class_names)}
 
 
 def target_ranges(dataset: Dataset) -> dict[str, dict[str, float]]:
@@ -93,35 +89,3 @@ def target_ranges(dataset: Dataset) -> dict[str, dict[str, float]]:
         name: {"least": float(y[:, i].min()), "mean": float((y[:, i] / len(y)).sum()), "most": float(y[:, i].max())}
         for i, name in enumerate(dataset.target_names)
     }
-
-
-def dataset_warnings(dataset: Dataset, shared_rows: list[RunWarning]) -> list[str]:
-    """Return what the user should check before training, one sentence each; `shared_rows` is of `check_shared_rows`."""
-    warnings = class_warnings(dataset) if dataset.class_names else []
-    warnings += [warning.message for warning in shared_rows]
-    if (dataset.x_train == dataset.x_train[0]).all():
-        warnings.append("Every feature is the same in all training rows: there is nothing to learn from.")
-    return warnings
-
-
-def class_warnings(dataset: Dataset) -> list[str]:
-    """Return warnings about classes that are rare, lack test rows, or differ much in size."""
-    counts = class_counts(dataset)
-    training = {name: rows["training"] for name, rows in counts.items()}
-    rare = [name for name, rows in training.items() if rows < MIN_CLASS_ROWS]
-    untested = [name for name, rows in counts.items() if not rows["test"]]
-    largest, smallest = max(training, key=lambda name: training[name]), min(training, key=lambda name: training[name])
-    warnings = []
-    if rare:
-        warnings.append(f"Fewer than {MIN_CLASS_ROWS} training rows: {join_names(rare)}.")
-    if untested:
-        warnings.append(f"No test row: {join_names(untested)}.")
-    if training[largest] >= MAX_CLASS_RATIO * training[smallest]:
-        share = training[largest] / len(dataset.y_train)
-        warnings.append(
-            f"Uneven classes: {percent(share, digits=1)} of the training rows are {shorten(largest)}, "
-            f"{training[smallest]:,} rows are {shorten(smallest)}. A network that always answers {shorten(largest)} is "
-            "right as often; "
-            "--class-weights balanced helps."
-        )
-    return warnings

@@ -5,15 +5,17 @@ import zipfile
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from lagvis.data.files import is_junk
+from lagvis.data.files import GZIP_MAGIC, is_junk
 from lagvis.data.formats.idx import idx_axes
 from lagvis.data.formats.idx_folder import MAX_FILES, read_idx_folder, walk_files
 from lagvis.data.formats.npz import read_npz
 from lagvis.data.images.image_folder import class_folders, is_image_file, looks_like_image, read_image_folder
+from lagvis.data.images.image_io import has_image_signature
+from lagvis.data.images.transposed import BY_NAME, YES
 from lagvis.data.input_spec import InputSpec
-from lagvis.data.signatures import SIGNATURE_BYTES, identify_format
+from lagvis.data.signatures import SIGNATURE_BYTES, identify_format, identify_picture
 from lagvis.data.source import Source
 from lagvis.data.tables.dialect import detect_dialect
 from lagvis.data.tables.feature_type import AUTO
@@ -42,20 +44,28 @@ IDX, NPZ, TABLE, TABLES, PICTURES = (
     "a training and a test table",
     "a folder of pictures",
 )
+IDX_FILE, PICTURE = "an IDX file", "a picture"  # single files, which predict.py takes
 
 
 def read(
-    path: Path, *, regression: bool, label: str = "", feature_type: str = AUTO, spec: InputSpec | None = None
+    path: Path,
+    *,
+    regression: bool,
+    label: str = "",
+    feature_type: str = AUTO,
+    transpose: str = BY_NAME,
+    spec: InputSpec | None = None,
 ) -> Source:
     """Read what is at `path` with the reader for its format; the other options are those of `read_table`.
 
-    DataError where `label` or `feature_type` is set and it is not a table.
+    DataError where `label` or `feature_type` is set and it is not a table, or `transpose` and it is picture files.
     """
     detected = detect_format(path)
-    if detected.kind == TABLE:
-        return read_table(detected.tables[0], regression=regression, label=label, feature_type=feature_type, spec=spec)
-    if detected.kind == TABLES:
-        return read_tables(*detected.tables, regression=regression, label=label, feature_type=feature_type, spec=spec)
+    transpose = spec.transpose if spec else transpose
+    if detected.tables:
+        options: dict[str, Any] = {"label": label, "feature_type": feature_type, "transpose": transpose, "spec": spec}
+        read_rows = read_table if detected.kind == TABLE else read_tables
+        return read_rows(*detected.tables, regression=regression, **options)
     if label:
         raise DataError(f"{path} is {detected.kind} and has no columns for --label {label}; leave that flag out")
     if feature_type != AUTO:
@@ -63,10 +73,12 @@ def read(
             f"{path} is {detected.kind}, and --feature-type {feature_type} is for tables; leave that flag out"
         )
     if detected.kind == NPZ:
-        return read_npz(path, regression=regression)
+        return read_npz(path, regression=regression, transpose=transpose, test_only=spec is not None)
     if detected.kind == PICTURES:
-        return read_image_folder(path, regression=regression)
-    return read_idx_folder(path)
+        if transpose == YES and not spec:
+            raise DataError(f"{path} is {detected.kind}, and --transpose yes is for arrays and tables; leave it out")
+        return read_image_folder(path, regression=regression, spec=spec)
+    return read_idx_folder(path, transpose, test_only=spec is not None)
 
 
 def detect_format(path: Path) -> Detected:
@@ -86,34 +98,59 @@ def detect_format(path: Path) -> Detected:
 
 
 def detect_file(path: Path) -> Detected:
-    """Return the format of a file by its first bytes."""
-    with open_maybe_gzip(path) as file:
-        start = file.read(SIGNATURE_BYTES)
-    if start.startswith(b"PK"):
-        reject_spreadsheet(path)
-        return Detected(NPZ)
-    if idx_axes(path):
+    """Return the format of a file that is a data set; DataError for others."""
+    kind = file_format(path, str(path), f"--data takes {TAKES}")
+    if kind == IDX_FILE:
         raise DataError(
             f"{path} is a single IDX file; --data takes the folder that holds images and labels: {path.parent}"
         )
-    if is_image_file(path):
+    if kind == PICTURE:
         raise DataError(
             f"{path} is a single picture; --data takes the folder that holds a folder of pictures for each class"
         )
+    return Detected(NPZ) if kind == NPZ else Detected(TABLE, (path,))
+
+
+def file_format(path: Path, name: str, expected: str) -> str:
+    """Return the format of a file by its first bytes: PICTURE, IDX_FILE, NPZ or TABLE.
+
+    Text that is none of the others is a TABLE. DataError for another format; `name` stands for the path in its
+    message, `expected` is its end.
+    """
+    if is_image_file(path) or looks_like_image(path):
+        return PICTURE
+    if idx_axes(path):
+        return IDX_FILE
+    with open_maybe_gzip(path, name) as file:
+        start = file.read(SIGNATURE_BYTES)
+    if (start.startswith(b"PK") or has_image_signature(start)) and is_gzip(path):
+        what = "an NPZ file" if start.startswith(b"PK") else "a picture"
+        raise DataError(f"{name} is {what} within a gzip file; unpack it")
+    if start.startswith(b"PK"):
+        reject_spreadsheet(path, name)
+        return NPZ
+    if other_picture := identify_picture(start):
+        raise DataError(f"{name} is {other_picture}")
     if other_format := identify_format(start):
-        raise DataError(f"{path} is {other_format}; --data takes {TAKES}")
-    return Detected(NPZ if path.suffix.lower() == ".npz" else TABLE, (path,))
+        raise DataError(f"{name} is {other_format}; {expected}")
+    return NPZ if path.suffix.lower() == ".npz" else TABLE
 
 
-def reject_spreadsheet(path: Path, display_name: str = "") -> None:
-    """Raise DataError for a zip archive that is an Excel or OpenDocument file."""
+def is_gzip(path: Path) -> bool:
+    """Tell whether a file begins as gzip files do."""
+    with path.open("rb") as file:
+        return file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+
+
+def reject_spreadsheet(path: Path, name: str) -> None:
+    """Raise DataError for a zip archive that is an Excel or OpenDocument file; `name` stands for the path in it."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return
     if "[Content_Types].xml" in names or {"content.xml", "mimetype"} <= names:
-        raise DataError(f"{display_name or path} is a spreadsheet; save it as CSV in UTF-8")
+        raise DataError(f"{name} is a spreadsheet; save it as CSV in UTF-8")
 
 
 def detect_folder(folder: Path) -> Detected:

@@ -3,6 +3,9 @@
 import math
 from dataclasses import dataclass
 
+from lagvis.data.feature_ranges import SIGNED_BYTE, FeatureRanges
+from lagvis.data.images.transposed import BY_NAME
+
 MNIST_STYLE, RESIZE, RAW = "mnist style", "resize", "raw"  # how image files are prepared
 
 
@@ -19,6 +22,10 @@ class InputSpec:
     label_names    names of the label columns in training; empty where they had none
     label_option   label column that the user names (--label); empty: find it
     recipe_label   label column of the recipe, for tables whose columns have no names
+    ranges         of the features in training; None where they are not known
+    check_ranges   whether rows are compared with the ranges, and pictures converted to their scale
+    label_columns  columns of the labels in the table that it learned from, from 1; empty if there was none
+    transpose      how pictures lie in files other than picture files, one of TRANSPOSE (data/images/transposed.py)
     """
 
     shape: tuple[int, ...]
@@ -30,11 +37,23 @@ class InputSpec:
     label_names: tuple[str, ...] = ()
     label_option: str = ""
     recipe_label: str = ""
+    ranges: FeatureRanges | None = None
+    check_ranges: bool = True
+    label_columns: tuple[int, ...] = ()
+    transpose: str = BY_NAME
 
     @property
     def n_features(self) -> int:
         """Count the numbers of a row."""
         return math.prod(self.shape)
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Tell whether picture files can become rows: bytes, or numbers on a known scale.
+
+        Signed bytes may be bytes that were read as signed ones, or shifted ones.
+        """
+        return self.is_bytes or (self.ranges is not None and self.ranges.picture_range not in (None, SIGNED_BYTE))
 
     @property
     def is_regression(self) -> bool:

@@ -4,11 +4,13 @@ import re
 from collections.abc import Sequence
 
 MAX_NAME_LENGTH, MAX_NAMES = 40, 6
+MAX_LOSS = 1e4  # that is printed with decimals
+MAX_ERROR = 1e9  # in the unit of the user, that is printed with decimals
 
 
-def shorten(text: str) -> str:
-    """Cut text to 40 characters."""
-    return text if len(text) <= MAX_NAME_LENGTH else text[: MAX_NAME_LENGTH - 3] + "..."
+def shorten(text: str, max_length: int = MAX_NAME_LENGTH) -> str:
+    """Cut text to `max_length` characters."""
+    return text if len(text) <= max_length else text[: max_length - 3] + "..."
 
 
 def join_names(names: Sequence[str]) -> str:
@@ -32,3 +34,18 @@ def percent(fraction: float, digits: int = 2) -> str:
     if fraction > 0 and float(text) == 0:
         return f"<{10**-digits:.{digits}f}%"
     return text.removeprefix("-") + "%" if fraction == 0 else text + "%"
+
+
+def decimals(number: float, digits: int = 4, most: float = MAX_LOSS) -> str:
+    """Return a number with so many decimals, or in scientific notation from `most` on and where it would read as zero.
+
+    0.12346 -> 0.1235; 6446555567.55 -> 6.446e+09; 0.00001 -> 1.000e-05
+    """
+    fixed = f"{number:.{digits}f}"
+    reads_as_zero = number != 0 and float(fixed) == 0
+    return f"{number:.{min(digits, 3)}e}" if abs(number) >= most or reads_as_zero else fixed
+
+
+def sentence_start(text: str) -> str:
+    """Return text with its first letter in upper case."""
+    return text[:1].upper() + text[1:]

@@ -9,23 +9,25 @@ from pathlib import Path
 
 import numpy as np
 
-from lagvis.data.detect import reject_spreadsheet
-from lagvis.data.formats.idx import idx_axes, read_idx
+from lagvis.data.detect import IDX_FILE, NPZ, PICTURE, file_format
+from lagvis.data.formats.idx import read_idx
 from lagvis.data.formats.npz import read_npz_rows
 from lagvis.data.images.image_folder import is_image_file, is_other_picture, looks_like_image, sorted_entries
-from lagvis.data.images.image_io import MAX_IMAGE_BYTES, read_greyscale, read_image_bytes
-from lagvis.data.images.mnist_style import SIDE, PreparedImage, resize, to_mnist_style
-from lagvis.data.input_spec import MNIST_STYLE, RAW, InputSpec
+from lagvis.data.images.image_io import MAX_IMAGE_BYTES, read_image_bytes
+from lagvis.data.images.mnist_style import PreparedImage
+from lagvis.data.images.prepare import check_takes_pictures, prepare_picture
+from lagvis.data.images.transposed import turn_upright
+from lagvis.data.input_spec import InputSpec
 from lagvis.data.labels import check_known_labels, encode_labels, encode_targets
-from lagvis.data.signatures import SIGNATURE_BYTES, identify_format, identify_picture
+from lagvis.data.range_check import fit_picture, fit_to_training, picture_notice
 from lagvis.data.source import Source
-from lagvis.data.tables.arrays import are_bytes, canonical_labels, network_rows
-from lagvis.data.tables.columns import columns_for_network, is_text_label, list_columns
-from lagvis.data.tables.dialect import detect_dialect, is_missing
-from lagvis.data.tables.feature_type import NUMBERS, PIXELS
-from lagvis.data.tables.parser import parse_table
-from lagvis.data.tables.text import open_maybe_gzip
+from lagvis.data.tables.arrays import canonical_labels
+from lagvis.data.tables.columns import is_text_label, list_columns
+from lagvis.data.tables.dialect import is_missing
+from lagvis.data.tables.feature_type import AUTO
+from lagvis.data.tables.reader import read_network_rows, upright_pictures
 from lagvis.errors import DataError
+from lagvis.run_warning import RunWarning
 
 STANDARD_INPUT, STANDARD_INPUT_NAME = "-", "standard input"
 EXPECTED = "expected a picture, a folder of pictures, a table as text (CSV), an .npz file or IDX images"
@@ -34,12 +36,14 @@ Label = str | list[float] | None  # a class, or a number for each target, or Non
 
 @dataclass(frozen=True)
 class InputBatch:
-    """Rows of one file, x (N, n_features) uint8 or float64.
+    """Rows of one file, x (N, n_features) uint8 or float64: as in the file, then as the network takes them.
 
-    file     as the user called it
-    labels   one for each row; None where the file has no labels
-    image    the picture as the network takes it; None for other files
-    notices  what the user should know, one sentence each
+    file        as the user called it
+    labels      one for each row; None where the file has no labels
+    image       the picture as the network takes it; None for other files
+    notices     what the user should know, one sentence each
+    warnings    on rows that differ from those of training
+    transposed  whether the file stores the pictures transposed, which stand upright here
     """
 
     file: str
@@ -47,6 +51,8 @@ class InputBatch:
     labels: Sequence[Label] | None = None
     image: PreparedImage | None = None
     notices: tuple[str, ...] = ()
+    warnings: tuple[RunWarning, ...] = ()
+    transposed: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,22 @@ def read_inputs(files: Sequence[str], spec: InputSpec) -> Inputs:
             else:
                 inputs.batches.append(read_file(path, file, spec))
     inputs.notices += [notice for batch in inputs.batches for notice in batch.notices]
+    fit_inputs(inputs, spec)
     return inputs
+
+
+def fit_inputs(inputs: Inputs, spec: InputSpec) -> None:
+    """Bring the rows of every batch to what the network saw in training; a batch that cannot be becomes an error."""
+    read, inputs.batches = inputs.batches, []
+    for batch in read:
+        with collect_error(inputs, batch.file):
+            if batch.image is None:
+                x, warnings = fit_to_training(batch.x, spec, batch.file, lambda row: f"row {row + 1:,}")
+            else:
+                x, warnings = fit_picture(batch.x, spec), []
+            inputs.batches.append(replace(batch, x=x, warnings=tuple(warnings)))
+    if any(batch.image for batch in inputs.batches) and (notice := picture_notice(spec)):
+        inputs.notices.append(notice)
 
 
 @contextmanager
@@ -128,15 +149,33 @@ def list_names(paths: Sequence[Path]) -> str:
 
 def read_standard_input(spec: InputSpec) -> InputBatch:
     """Read standard input, which may hold the bytes of any file that can be read by name."""
-    content = sys.stdin.buffer.read(MAX_IMAGE_BYTES + 1) if sys.stdin else b""
+    try:
+        content = sys.stdin.buffer.read(MAX_IMAGE_BYTES + 1) if sys.stdin else b""
+    except OSError as error:  # its terminal is gone, or it was opened for writing
+        raise DataError(f"{STANDARD_INPUT_NAME} cannot be read ({error.strerror}); {EXPECTED}") from None
     if not content:
         raise DataError(f"{STANDARD_INPUT_NAME} is empty; {EXPECTED}")
     if len(content) > MAX_IMAGE_BYTES:
         raise DataError(f"{STANDARD_INPUT_NAME} has more than {MAX_IMAGE_BYTES:,} bytes; give a file")
-    with tempfile.TemporaryDirectory() as folder:  # readers of tables go through a file twice
+    try:
+        temporary = tempfile.TemporaryDirectory()  # readers of tables go through a file twice
+    except OSError as error:
+        raise no_copy(error) from None
+    with temporary as folder:
         path = Path(folder, STANDARD_INPUT_NAME)
-        path.write_bytes(content)
+        try:
+            path.write_bytes(content)
+        except OSError as error:
+            raise no_copy(error) from None
         return read_file(path, STANDARD_INPUT, spec, STANDARD_INPUT_NAME)
+
+
+def no_copy(error: OSError) -> DataError:
+    """Return the error of standard input that cannot be copied into the temporary folder."""
+    return DataError(
+        f"{STANDARD_INPUT_NAME} cannot be copied into a temporary folder ({error.strerror}); set TMPDIR to a folder "
+        "that can be written, or give a file"
+    )
 
 
 def read_file(path: Path, file: str, spec: InputSpec, display_name: str = "") -> InputBatch:
@@ -149,54 +188,28 @@ def read_file(path: Path, file: str, spec: InputSpec, display_name: str = "") ->
         raise DataError(f"{file or repr(file)} does not exist; {EXPECTED}")
     if not path.is_file():
         raise DataError(f"{name} is neither a file nor a folder; {EXPECTED}")
-    if is_image_file(path) or looks_like_image(path):
+    kind = file_format(path, name, EXPECTED)
+    if kind == PICTURE:
         return read_picture(path, file, spec, name)
-    if idx_axes(path):
-        return InputBatch(file, array_rows(read_idx(path, name)[0], name, spec))
-    with open_maybe_gzip(path, name) as stream:
-        start = stream.read(SIGNATURE_BYTES)
-    if start.startswith(b"PK"):
-        reject_spreadsheet(path, name)
-    if start.startswith(b"PK") or path.suffix.lower() == ".npz":
+    if kind == IDX_FILE:
+        upright = turn_upright(read_idx(path, name)[0], Path(name).name, spec.transpose, path)
+        rows = array_rows(upright.x, name, spec)
+        return InputBatch(file, rows, notices=upright.notices, transposed=upright.was_transposed)
+    if kind == NPZ:
         return read_npz_batch(path, file, spec, name)
-    if other_picture := identify_picture(start):
-        raise DataError(f"{name} is {other_picture}")
-    if other_format := identify_format(start):
-        raise DataError(f"{name} is {other_format}; {EXPECTED}")
     return read_table_batch(path, file, spec, name)
 
 
 def read_picture(path: Path, file: str, spec: InputSpec, display_name: str = "") -> InputBatch:
     """Read a picture and prepare it by the mode of `spec`."""
     name = display_name or str(path)
-    if len(spec.shape) != 2 or not spec.is_bytes:
-        shape = "x".join(map(str, spec.shape))
-        if len(spec.shape) == 3 and {spec.shape[0], spec.shape[-1]} & {3, 4}:
-            raise DataError(
-                f"{name} is a picture, the network learned from arrays of {shape} numbers, as of pictures in colour; "
-                "give such arrays (.npz): picture files are read in grey only"
-            )
-        kind = "bytes" if spec.is_bytes else "real numbers"
-        raise DataError(f"{name} is a picture; the network takes rows of {shape} {kind}: give a table or an .npz")
-    grey, notes = read_greyscale(read_image_bytes(path), name)
-    height, width = spec.shape
-    if spec.image_mode == MNIST_STYLE:
-        if (height, width) != (SIDE, SIDE):
-            raise DataError(
-                f"digits are centred in {SIDE}x{SIDE} pixels, the network takes {width}x{height}; leave --centre out"
-            )
-        image = to_mnist_style(grey)
-    elif spec.image_mode == RAW and grey.shape != (height, width):
-        raise DataError(
-            f"{name} has {grey.shape[1]}x{grey.shape[0]} pixels, the network takes {width}x{height}; leave --raw out"
-        )
-    else:
-        image = resize(grey, (height, width))
-    return InputBatch(file, image.pixels.reshape(1, -1), image=replace(image, notes=(*notes, *image.notes)))
+    check_takes_pictures(name, spec)
+    image = prepare_picture(read_image_bytes(path), name, spec)
+    return InputBatch(file, image.pixels.reshape(1, -1), image=image)
 
 
 def array_rows(x: np.ndarray, name: str, spec: InputSpec) -> np.ndarray:
-    """Return an array (N, ...) as rows (N, n_features); DataError where the network cannot take them."""
+    """Return an array (N, ...) as rows (N, n_features), uint8 or float64; DataError unless they have that width."""
     width = spec.n_features
     if x.ndim < 1 or x.size == 0 or x.dtype.kind not in "biuf":
         raise DataError(
@@ -205,44 +218,30 @@ def array_rows(x: np.ndarray, name: str, spec: InputSpec) -> np.ndarray:
     rows = x.reshape(len(x), -1)
     if rows.shape[1] != width:
         raise DataError(f"{name} has rows of {rows.shape[1]} numbers, the network takes {width}")
-    if not spec.is_bytes and rows.dtype == np.uint8:
-        raise DataError(f"{name} holds bytes (0..255), the network was trained on real numbers")
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
         raise DataError(f"{name}, row {int(np.argmin(finite)) + 1} holds a NaN or an infinity; fill or remove it")
-    if not spec.is_bytes:
-        return rows.astype(np.float64)
-    if not are_bytes(rows):
-        raise DataError(f"{name} holds real numbers, the network was trained on bytes (0..255)")
-    return rows.astype(np.uint8)
+    return rows if rows.dtype == np.uint8 else rows.astype(np.float64)
 
 
 def read_npz_batch(path: Path, file: str, spec: InputSpec, name: str) -> InputBatch:
     """Read the rows of an NPZ, and their labels where it has them."""
-    x, y, notices = read_npz_rows(path, name)
-    rows = array_rows(x, name, spec)
-    if y is None:
-        return InputBatch(file, rows, notices=notices)
-    source = labelled_source(name, rows, y, lambda row: f"row {row + 1}")
-    return InputBatch(file, rows, network_labels(source, spec), notices=notices)
+    upright, y, notices = read_npz_rows(path, name, spec.transpose)
+    rows = array_rows(upright.x, name, spec)
+    labels = None
+    if y is not None:
+        labels = network_labels(labelled_source(name, rows, y, lambda row: f"row {row + 1}"), spec)
+    return InputBatch(file, rows, labels, notices=notices, transposed=upright.was_transposed)
 
 
 def read_table_batch(path: Path, file: str, spec: InputSpec, name: str) -> InputBatch:
     """Read the rows of a table that holds the features alone, or the label too."""
-    allow_single_column = spec.n_features == 1 and not spec.label_option
-    dialect = detect_dialect(path, spec.label, allow_single_column=allow_single_column, display_name=name)
-    columns = columns_for_network(dialect, spec)
-    table = parse_table(
-        dialect,
-        columns.features,
-        columns.labels,
-        regression=spec.is_regression,
-        feature_type=PIXELS if spec.is_bytes else NUMBERS,
-        allow_unlabelled=True,
-    )
-    x = network_rows(table, spec)
+    table, columns = read_network_rows(path, spec, label_required=False, display_name=name)
+    dialect = table.dialect
+    (upright,) = upright_pictures([table], AUTO, spec.transpose, spec)
+    x = upright.x.reshape(len(upright.x), -1)
     label_columns = ", ".join(map(dialect.describe_column, columns.labels))
-    notices: list[str] = []
+    notices = list(upright.notices)
     if columns.unused:
         notices.append(f"{table.name}: not used: {list_columns([dialect.names[c] for c in columns.unused])}.")
     if columns.labels and not columns.by_name:
@@ -256,14 +255,14 @@ def read_table_batch(path: Path, file: str, spec: InputSpec, name: str) -> Input
         known = ~np.isnan(y).any(axis=1)
     labelled = np.flatnonzero(known) if columns.labels else ()
     if not len(labelled):
-        return InputBatch(file, x, notices=tuple(notices))
+        return InputBatch(file, x, notices=tuple(notices), transposed=upright.was_transposed)
     lines = table.rows.lines[labelled]
     source = labelled_source(name, x[labelled], y[labelled], lambda row: f"line {lines[row]}")
     remedy = f"leave out the labels (the label is {label_columns} unless --label names another)"
     labels: list[Label] = [None] * len(x)
     for row, label in zip(labelled, network_labels(source, spec, remedy), strict=True):
         labels[row] = label
-    return InputBatch(file, x, labels, notices=tuple(notices))
+    return InputBatch(file, x, labels, notices=tuple(notices), transposed=upright.was_transposed)
 
 
 def labelled_source(name: str, x: np.ndarray, y: np.ndarray, where: Callable[[int], str]) -> Source:

@@ -1,21 +1,65 @@
 """Count test rows that are also training rows, exactly and fast: hash every row, compare only rows of equal hash."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from lagvis.data.dataset import Dataset
+from lagvis.data.messages import percent
 from lagvis.run_warning import RunWarning
 
 BLOCK_BYTES = 2**18  # of rows hashed or compared at a time, which the cache of a core holds
 
 
-def check_shared_rows(dataset: Dataset) -> list[RunWarning]:
-    """Return the warning about test rows that are also training rows; none where there are none."""
-    shared, test_rows = count_shared_rows(dataset.x_train, dataset.x_test), len(dataset.x_test)
-    if not shared:
-        return []
-    are = "is also a training row" if shared == 1 else "are also training rows"
-    message = f"{shared:,} of {test_rows:,} test rows {are}: the test result will look better than it is."
-    return [RunWarning("shared_rows", message, {"shared_rows": shared, "test_rows": test_rows})]
+@dataclass(frozen=True)
+class HashedRows:
+    """Rows of an array, with the hash of each.
+
+    x       (N, n) uint8 or finite float64, in C order
+    rows    indices (M,) of the rows meant
+    hashes  (M,) of these rows, by `hash_rows`
+    """
+
+    x: np.ndarray
+    rows: np.ndarray
+    hashes: np.ndarray
+
+    @classmethod
+    def of(cls, x: np.ndarray) -> "HashedRows":
+        """Return all rows of an array (N, n)."""
+        return cls(x, np.arange(len(x)), hash_rows(x))
+
+    def take(self, chosen: np.ndarray) -> "HashedRows":
+        """Return the rows that an index or a mask of `rows` chooses."""
+        return HashedRows(self.x, self.rows[chosen], self.hashes[chosen])
+
+
+def check_shared_rows(dataset: Dataset, validation_rows: np.ndarray | None = None) -> list[RunWarning]:
+    """Return the warnings about test rows, and validation rows, that are also training rows.
+
+    `validation_rows` are the indices of those that a run holds out of x_train; None before a run is planned.
+    """
+    training = HashedRows.of(dataset.x_train)
+    parts = [("shared_rows", "test", training, HashedRows.of(dataset.x_test), "the test result")]
+    if validation_rows is not None and len(validation_rows):
+        held_out = np.zeros(len(dataset.x_train), bool)
+        held_out[validation_rows] = True
+        result = "the validation result, by which the best epoch is chosen,"
+        parts.append(
+            ("shared_validation_rows", "validation", training.take(~held_out), training.take(held_out), result)
+        )
+    warnings = []
+    for check, part, learned, judged, result in parts:
+        shared, rows = count_equal_rows(learned, judged), len(judged.rows)
+        if shared:
+            are = "is also a training row" if shared == 1 else "are also training rows"
+            message = (
+                f"{shared:,} of {rows:,} {part} rows ({percent(shared / rows, digits=1)}) {are}: {result} will look "
+                "better than it is."
+            )
+            figures = {"shared_rows": shared, f"{part}_rows": rows, "share": shared / rows}
+            warnings.append(RunWarning(check, message, figures))
+    return warnings
 
 
 def count_shared_rows(x_train: np.ndarray, x_test: np.ndarray) -> int:
@@ -23,26 +67,29 @@ def count_shared_rows(x_train: np.ndarray, x_test: np.ndarray) -> int:
 
     Both are uint8 or both are finite float64, in C order.
     """
-    train_hashes, test_hashes = hash_rows(x_train), hash_rows(x_test)
-    # A table of the first bits of the test hashes drops most training rows without a sort.
-    bits = (16 * len(x_test)).bit_length()
+    return count_equal_rows(HashedRows.of(x_train), HashedRows.of(x_test))
+
+
+def count_equal_rows(learned: HashedRows, judged: HashedRows) -> int:
+    """Count the rows of `judged` that equal a row of `learned`."""
+    # A table of the first bits of the judged hashes drops most of the other rows without a sort.
+    bits = (16 * len(judged.rows)).bit_length()
     shift = np.uint64(64 - bits)
-    in_test = np.zeros(2**bits, bool)
-    in_test[test_hashes >> shift] = True
-    train_rows = np.flatnonzero(in_test[train_hashes >> shift])
-    train_rows = train_rows[np.argsort(train_hashes[train_rows])]
-    sorted_hashes = train_hashes[train_rows]
-    candidates = np.flatnonzero(np.isin(test_hashes, sorted_hashes))
-    # train_rows[first[i]] to train_rows[end[i] - 1] have the hash of candidate i; mostly they all equal it.
-    first = np.searchsorted(sorted_hashes, test_hashes[candidates], side="left")
-    end = np.searchsorted(sorted_hashes, test_hashes[candidates], side="right")
-    shared = 0
-    while len(candidates):
-        equal = rows_equal(x_train, train_rows[first], x_test, candidates)
+    is_judged = np.zeros(2**bits, bool)
+    is_judged[judged.hashes >> shift] = True
+    learned = learned.take(is_judged[learned.hashes >> shift])
+    learned = learned.take(np.argsort(learned.hashes))
+    candidates = judged.take(np.isin(judged.hashes, learned.hashes))
+    # learned.rows[first[i]] to learned.rows[end[i] - 1] have the hash of candidate i; mostly they all equal it.
+    first = np.searchsorted(learned.hashes, candidates.hashes, side="left")
+    end = np.searchsorted(learned.hashes, candidates.hashes, side="right")
+    shared, left = 0, candidates.rows
+    while len(left):
+        equal = rows_equal(learned.x, learned.rows[first], judged.x, left)
         shared += int(equal.sum())
         first += 1
-        left = ~equal & (first < end)
-        candidates, first, end = candidates[left], first[left], end[left]
+        remaining = ~equal & (first < end)
+        left, first, end = left[remaining], first[remaining], end[remaining]
     return shared
 
 

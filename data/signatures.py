@@ -39,6 +39,7 @@ VIDEO = "a video (MP4 or QuickTime); save the picture that you mean as PNG or JP
 PICKLE = "a pickle, which is never opened; save its arrays with numpy.savez"
 # (offset, bytes there, format and what to do)
 SIGNATURES = (
+    (0, b"\x1f\x8b", "a gzip file within a gzip file; unpack it once"),
     (0, b"PK\x03\x04", "a zip archive (an .npz is one too); unpack it, or give an .npz by its own name"),
     (257, b"ustar", "a tar archive; unpack it and give the folder"),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it"),

@@ -23,7 +23,9 @@ class Source:
     label_names      of the label column, or of the K columns of one-hot rows; empty if they have no names
     feature_names    of the numbers of a row; empty if they have no names
     feature_columns  of a table: column number of each feature in its file, from 1
+    label_columns    of a table: column number of each label in its file, from 1
     held_out         the test part that was held out, for data that has none
+    transposed       whether the files store the pictures transposed, which stand upright here
     row_location     describes a row, given its part ("training" or "test") and its index in it, as its owner knows it
     """
 
@@ -39,7 +41,9 @@ class Source:
     label_names: tuple[str, ...] = ()
     feature_names: tuple[str, ...] = ()
     feature_columns: tuple[int, ...] = ()
+    label_columns: tuple[int, ...] = ()
     held_out: HeldOut | None = None
+    transposed: bool = False
     row_location: Callable[[str, int], str] | None = None
 
     @classmethod

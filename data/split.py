@@ -28,18 +28,15 @@ class HeldOut:
 def split_off(y: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return row indices (rest, held out), both ascending int64, with `count` rows held out at random.
 
-    Class indices y (N,) of an integer type are stratified: each class gives its share, rounded by largest remainder.
-    Targets (N, n_out) are drawn without strata. 0 <= count <= N.
+    Class indices y (N,) of an integer type are stratified, see `class_quotas`. Targets (N, n_out) are drawn
+    without strata. 0 <= count <= N.
     """
     rows = len(y)
     order = rng.permutation(rows)
     chosen = np.zeros(rows, dtype=bool)
     if y.ndim == 1 and np.issubdtype(y.dtype, np.integer):
         sizes = np.bincount(y)
-        shares = sizes * (count / rows)
-        quota = np.floor(shares).astype(np.int64)
-        by_remainder = np.argsort(quota - shares, kind="stable")[: count - quota.sum()]
-        quota[by_remainder] += 1
+        quota = class_quotas(sizes, count)
         by_class = order[np.argsort(y[order], kind="stable")]  # class after class, each in its random order
         first = np.cumsum(sizes) - sizes
         index_in_class = np.arange(rows) - np.repeat(first, sizes)
@@ -47,6 +44,40 @@ def split_off(y: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.n
     else:
         chosen[order[:count]] = True
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def class_quotas(sizes: np.ndarray, count: int) -> np.ndarray:
+    """Return how many rows of each class are held out, (K,) int64, for classes of `sizes` rows and `count` in all.
+
+    Each class gives its share, rounded by largest remainder. A class keeps at least one row where `count` leaves as
+    many, and a class of several rows gives at least one where `count` suffices for all of those.
+    """
+    quota = proportional_quotas(sizes, count)
+    several = sizes > 1
+    least = several.astype(np.int64) if count >= several.sum() else np.zeros_like(quota)
+    most = np.maximum(sizes - 1, 0) if count <= np.maximum(sizes - 1, 0).sum() else sizes
+    free = np.ones(len(sizes), bool)
+    # Quotas beyond a bound are set to it, and the others share what is left; with its sign the total tells which of the
+    # two bounds stays in force.
+    while ((quota < least) | (quota > most)).any():
+        bounded = np.clip(quota, least, most)
+        excess = bounded.sum() - count
+        if excess >= 0:
+            free &= quota >= least
+        if excess <= 0:
+            free &= quota <= most
+        quota = bounded
+        quota[free] = proportional_quotas(sizes[free], count - int(bounded[~free].sum()))
+    return quota
+
+
+def proportional_quotas(sizes: np.ndarray, count: int) -> np.ndarray:
+    """Share out `count` in proportion to `sizes` (K,), rounded by largest remainder, as (K,) int64."""
+    shares = sizes * (count / max(1, sizes.sum()))
+    quota = np.floor(shares).astype(np.int64)
+    by_remainder = np.argsort(quota - shares, kind="stable")[: count - quota.sum()]
+    quota[by_remainder] += 1
+    return quota
 
 
 def hold_out_test(y: np.ndarray, *, by_class: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """A network as an ONNX model."""
 
 import json
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -52,9 +53,17 @@ def onnx_bytes(checkpoint: Checkpoint) -> bytes:
 
     if model.x_scaling is None:
         add_node("Mul", "scaled", ("pixel_scale", PIXEL_SCALE))
+        if model.pixel_mean:
+            add_node("Sub", "centred", ("pixel_mean", model.pixel_mean))
     else:
-        add_node("Sub", "centred", ("x_scaling.mean", model.x_scaling.mean))
-        add_node("Div", "scaled", ("x_scaling.deviation", model.x_scaling.deviation))
+        scaling = model.x_scaling
+        # A constant column is not scaled, since float32 may not hold its mean; its weights are 0.
+        add_node("Sub", "centred", ("x_scaling.mean", np.where(scaling.constant, 0.0, scaling.mean)))
+        add_node("Div", "scaled", ("x_scaling.deviation", np.where(scaling.constant, 1.0, scaling.deviation)))
+        if math.isfinite(scaling.limit):
+            add_node("Clip", "limited", ("x_scaling.lowest", -scaling.limit), ("x_scaling.highest", scaling.limit))
+        first = params[0]["W"] * ~scaling.constant[:, None]
+        params = [params[0] | {"W": first}, *params[1:]]
     for i, layer in enumerate(params):
         add_node("Gemm", f"z{i + 1}", (f"params.{i}.W", layer["W"]), (f"params.{i}.b", layer["b"]))
         if i < len(params) - 1 and operator:
@@ -102,6 +111,13 @@ def onnx_metadata(model: Model) -> dict[str, str]:
         meaning |= {"target_names": model.target_names, "unit": model.unit}
     if model.feature_names:
         meaning["feature_names"] = model.feature_names
+    if model.ranges is not None:
+        meaning |= {
+            "feature_kind": model.ranges.kind,
+            "picture_range": model.ranges.picture_range,
+            "training_low": model.ranges.low.tolist(),
+            "training_high": model.ranges.high.tolist(),
+        }
     return {key: json.dumps(value) for key, value in meaning.items()}
 
 
@@ -119,7 +135,8 @@ def check_float32_range(checkpoint: Checkpoint) -> None:
 def float32_scalings(checkpoint: Checkpoint) -> Iterator[tuple[str, float, float]]:
     """Yield name, mean and deviation of each column, then of each target, that an ONNX file standardises in float32.
 
-    Nothing is yielded for a float64 network. Lagvis itself standardises in float64, whatever the network's type.
+    Nothing is yielded for a float64 network, and for columns that were constant in training, which count as nothing.
+    Lagvis itself standardises in float64, whatever the network's type.
     """
     model = checkpoint.model
     if checkpoint.state["params"][0]["W"].dtype != np.float32:
@@ -128,7 +145,8 @@ def float32_scalings(checkpoint: Checkpoint) -> Iterator[tuple[str, float, float
     targets = [f"target {name}" for name in model.target_names]
     for names, scaling in ((columns, model.x_scaling), (targets, model.y_scaling)):
         if scaling is not None:
-            yield from zip(names, scaling.mean.tolist(), scaling.deviation.tolist(), strict=True)
+            found = zip(names, scaling.mean.tolist(), scaling.deviation.tolist(), strict=True)
+            yield from ((name, mean, deviation) for name, mean, deviation in found if math.isfinite(deviation))
 
 
 def imprecise_in_float32(checkpoint: Checkpoint) -> list[tuple[str, float, float]]:

@@ -6,7 +6,7 @@
   const layers = network.layers.map((layer) => ({ W: floats(layer.W), b: floats(layer.b) }));
   const classes = network.classes;
   const [rows, columns] = network.shape;
-  const background = network.light_background ? 255 : 0; // as in the training images
+  const { background, ink } = network; // shades, as in the training images
 
   // The network: bytes / 255, then a W + b layer by layer, softmax at the end. W is (n_in, n_out), row by row.
 
@@ -45,7 +45,7 @@
   const [height, width] = [rows * scale, columns * scale];
   const radius = scale * Math.max(0.55, (1.15 / 28) * Math.max(rows, columns));
   const drawing = new Uint8Array(height * width);
-  const strokes = [];
+  const strokes = []; // each with its points and the type of its pointer: mouse, touch, pen or keyboard
 
   function stamp([x0, y0], [x1, y1]) {
     const [dx, dy] = [x1 - x0, y1 - y0];
@@ -65,10 +65,11 @@
 
   function redraw() {
     drawing.fill(0);
-    for (const stroke of strokes) stroke.forEach((point, i) => stamp(stroke[Math.max(0, i - 1)], point));
+    for (const { points } of strokes) points.forEach((point, i) => stamp(points[Math.max(0, i - 1)], point));
   }
 
-  // What the network is shown: the steps of data/images/mnist_style.py for a drawing on even, empty paper of 0, or plain means.
+  // What the network is shown: the steps of data/images/mnist_style.py for a drawing on even, empty paper of 0, or plain
+  // means. Each returns the pixels and a note for the reader, in the words of predict.py.
 
   const round = (t) => Math.floor(t + 0.5);
 
@@ -87,10 +88,56 @@
 
   const resized = (v, h, w, [newH, newW]) => averaged(averaged(v, h, w, newH), w, newH, newW);
 
+  // The connected parts of a mask (h, w), as ranges of cells of k x k pixels, at most 128 cells a side.
+  function connectedParts(mask, h, w) {
+    const k = Math.ceil(Math.max(h, w) / 128);
+    const [down, across] = [Math.ceil(h / k), Math.ceil(w / k)];
+    const unvisited = new Uint8Array(down * across);
+    mask.forEach((set, i) => {
+      if (set) unvisited[Math.floor(Math.floor(i / w) / k) * across + Math.floor((i % w) / k)] = 1;
+    });
+    const parts = [];
+    for (let start = 0; start < unvisited.length; start++) {
+      if (!unvisited[start]) continue;
+      unvisited[start] = 0;
+      const part = { top: down, bottom: 0, left: across, right: 0 };
+      const pending = [start];
+      while (pending.length) {
+        const cell = pending.pop();
+        const [y, x] = [Math.floor(cell / across), cell % across];
+        part.top = Math.min(part.top, y);
+        part.bottom = Math.max(part.bottom, y);
+        part.left = Math.min(part.left, x);
+        part.right = Math.max(part.right, x);
+        for (let i = Math.max(0, y - 1); i <= Math.min(down - 1, y + 1); i++) {
+          for (let j = Math.max(0, x - 1); j <= Math.min(across - 1, x + 1); j++) {
+            if (!unvisited[i * across + j]) continue;
+            unvisited[i * across + j] = 0;
+            pending.push(i * across + j);
+          }
+        }
+      }
+      parts.push(part);
+    }
+    return { parts, k };
+  }
+
+  // The digits side by side in a mask (h, w): connected parts of half its height that share no column.
+  function countDigits(mask, h, w) {
+    const { parts, k } = connectedParts(mask, h, w);
+    let [count, end] = [0, -1];
+    for (const { left, right } of parts
+      .filter(({ top, bottom }) => 2 * k * (bottom - top + 1) >= h)
+      .sort((a, b) => a.right - b.right || a.left - b.left)) {
+      if (left > end) [count, end] = [count + 1, right];
+    }
+    return count;
+  }
+
   function toMnistStyle() {
     const shown = new Uint8Array(rows * columns);
     const strongest = drawing.reduce((a, b) => Math.max(a, b));
-    if (strongest < 16) return shown;
+    if (strongest < 16) return { shown, note: "" };
     let [top, bottom, left, right] = [height, -1, width, -1];
     for (let y = 0, i = 0; y < height; y++) {
       for (let x = 0; x < width; x++, i++) {
@@ -119,10 +166,11 @@
     small.forEach((value, i) => {
       shown[(atRow + Math.floor(i / fit[1])) * columns + atColumn + (i % fit[1])] = round((255 * value) / most);
     });
-    return shown;
+    const several = countDigits(box.map((value) => 4 * value > strongest), h, w) > 1;
+    return { shown, note: several ? "more than one digit: classified as a whole" : "" };
   }
 
-  const asGrid = () => Uint8Array.from(resized(drawing, height, width, [rows, columns]), round);
+  const asGrid = () => ({ shown: Uint8Array.from(resized(drawing, height, width, [rows, columns]), round), note: "" });
 
   // What is shown on the page.
 
@@ -130,6 +178,7 @@
   const canvas = byId("drawing");
   const cursor = byId("cursor");
   [canvas.width, canvas.height] = [width, height];
+  pad.style.setProperty("--ratio", columns / rows);
   const context = canvas.getContext("2d");
   const picture = context.createImageData(width, height);
   const dots = new Uint32Array(picture.data.buffer); // a dot's bytes are red, green, blue, alpha
@@ -162,7 +211,7 @@
     grid.height = Math.ceil(count / across) * PITCH - PITCH + CELL;
     figure.append(caption, grid);
     byId("hidden-layers").append(figure);
-    return { note, grid, count, across };
+    return { name: title.textContent, note, grid, count, across };
   });
 
   const items = Array.from({ length: Math.min(classes.length, MAX_CLASSES) }, () => {
@@ -182,23 +231,28 @@
   byId("centring").hidden = !network.mnist_style;
 
   function paintDrawing() {
-    const [red, green, blue] = getComputedStyle(pad).color.match(/\d+/g).map(Number);
-    const paint = red | (green << 8) | (blue << 16);
-    for (let i = 0; i < drawing.length; i++) dots[i] = paint | (drawing[i] << 24);
+    for (let i = 0; i < drawing.length; i++) dots[i] = drawing[i] << 24; // black; page.css inverts it on a dark page
     context.putImageData(picture, 0, 0);
   }
 
   function paintShown(shown) {
     const target = shownCanvas.getContext("2d");
     const image = target.createImageData(columns, rows);
-    shown.forEach((value, i) => image.data.set([value, value, value, 255], 4 * i));
+    const [darkest, lightest] = [Math.min(background, ink), Math.max(background, ink)];
+    shown.forEach((value, i) => {
+      const shade = (255 * (value - darkest)) / (lightest - darkest || 1);
+      image.data.set([shade, shade, shade, 255], 4 * i);
+    });
     target.putImageData(image, 0, 0);
     const set = shown.reduce((n, value) => n + (value !== background), 0);
+    const lines = strokes.length === 1 ? "1 line" : `${strokes.length} lines`;
+    canvas.setAttribute("aria-label", set ? `your drawing, ${lines}` : "nothing drawn yet");
     byId("shown-note").textContent = `${times}, ${set} pixels set`;
-    shownCanvas.setAttribute("aria-label", set ? `an image of ${times}, ${set} of its pixels set` : "nothing drawn yet");
+    const described = set ? `${times}, ${set} of its pixels set` : "nothing drawn yet";
+    shownCanvas.setAttribute("aria-label", `Input of the network: ${described}`);
   }
 
-  function paintUnits({ note, grid, count, across }, a) {
+  function paintUnits({ name, note, grid, count, across }, a) {
     const target = grid.getContext("2d");
     const most = a ? a.reduce((m, value) => Math.max(m, Math.abs(value)), 0) : 0;
     const [off, positive, negative] = ["--off", "--accent", "--against"].map(colour);
@@ -218,7 +272,8 @@
     const active = a ? a.reduce((n, value) => n + (value !== 0), 0) : 0;
     note.textContent = `${total} units` + (a && network.activation === "relu" ? `, ${active} active` : "") +
       (count < total ? `, the first ${count} drawn` : "");
-    grid.setAttribute("aria-label", a ? `${note.textContent}; the strongest at ${most.toFixed(2)}` : note.textContent);
+    const strongest = a ? `; the strongest at ${most.toFixed(2)}` : "";
+    grid.setAttribute("aria-label", `${name}: ${note.textContent}${strongest}`);
   }
 
   function paintClasses(probabilities) {
@@ -236,21 +291,28 @@
     const [best, sure] = [byId("best"), byId("sure")];
     best.textContent = probabilities ? classes[first] : "–";
     best.classList.toggle("long", best.textContent.length > 8);
-    sure.textContent = probabilities
-      ? percent(probabilities[first]) + (second === undefined ? "" : `, else ${classes[second]} with ${percent(probabilities[second])}`)
-      : "nothing drawn yet";
+    if (!probabilities) sure.textContent = "nothing drawn yet";
+    else if (second === undefined) sure.textContent = percent(probabilities[first]);
+    else {
+      const runnerUp = document.createElement("bdi"); // a name written from right to left does not turn the numbers
+      runnerUp.textContent = classes[second];
+      sure.replaceChildren(percent(probabilities[first]), ", else ", runnerUp, ` with ${percent(probabilities[second])}`);
+    }
     return probabilities ? `${classes[first]}, ${sure.textContent}` : "Nothing drawn.";
   }
 
   // From the drawing to the answer: painted at most once a frame, announced once the pen rests.
 
-  const asTrained = (light) => (network.light_background ? light.map((value) => 255 - value) : light);
-  const state = { shown: asTrained(asGrid()), hidden: null, probabilities: null };
+  const asTrained = (drawn) => drawn.map((value) => round(background + ((ink - background) * value) / 255));
+  const penDraws = () => strokes.some(({ type }) => type === "pen");
+  const help = byId("help").textContent;
+  const state = { shown: asTrained(asGrid().shown), hidden: null, probabilities: null };
   let [due, resting, announcement] = [false, 0, ""];
 
   function show() {
     due = false;
-    state.shown = asTrained(network.mnist_style && byId("centre").checked ? toMnistStyle() : asGrid());
+    const { shown, note } = network.mnist_style && byId("centre").checked ? toMnistStyle() : asGrid();
+    state.shown = asTrained(shown);
     const blank = state.shown.every((value) => value === background);
     const { hidden, probabilities } = blank ? { hidden: null, probabilities: null } : forward(state.shown);
     Object.assign(state, { hidden, probabilities });
@@ -258,7 +320,9 @@
     paintDrawing();
     paintShown(state.shown);
     units.forEach((unit, i) => paintUnits(unit, hidden && hidden[i]));
-    announcement = paintClasses(probabilities);
+    announcement = paintClasses(probabilities) + (note && `; ${note}`);
+    byId("note").textContent = note;
+    byId("help").textContent = penDraws() ? "The pen draws; fingers and the palm do not, until Clear." : help;
   }
 
   function changed() {
@@ -268,20 +332,33 @@
     resting = setTimeout(() => (byId("announcement").textContent = announcement), 500);
   }
 
-  // Mouse, finger, pen.
+  // Mouse, finger, pen. Each pointer draws a line of its own. A palm cannot be told from a finger by its size, which
+  // many devices do not report; a pen can: it takes over from every touch, and touches draw again after Clear.
 
-  let pointer = null;
+  const drawn = new Map(); // from the id of each pointer that draws to its stroke
 
-  function begin(point) {
-    strokes.push([point]);
+  function begin(point, type) {
+    const stroke = { points: [point], type };
+    strokes.push(stroke);
     stamp(point, point);
+    changed();
+    return stroke;
+  }
+
+  function extend({ points }, point) {
+    stamp(points.at(-1), point);
+    points.push(point);
     changed();
   }
 
-  function extend(point) {
-    const stroke = strokes.at(-1);
-    stamp(stroke.at(-1), point);
-    stroke.push(point);
+  // Take back the touches that are drawing: a palm, or a touch that the browser took for something else.
+  function takeBack(ids) {
+    for (const id of ids) {
+      const stroke = drawn.get(id);
+      drawn.delete(id);
+      if (stroke && stroke.type === "touch") strokes.splice(strokes.indexOf(stroke), 1);
+    }
+    redraw();
     changed();
   }
 
@@ -291,40 +368,51 @@
   }
 
   pad.addEventListener("pointerdown", (event) => {
-    if (pointer !== null || event.button !== 0) return;
+    if (event.button !== 0 || (event.pointerType === "touch" && penDraws())) return;
+    if (event.pointerType === "pen") takeBack([...drawn.keys()]);
     lift();
-    pointer = event.pointerId;
-    pad.setPointerCapture(pointer);
-    begin(place(event));
+    drawn.set(event.pointerId, begin(place(event), event.pointerType));
+    pad.setPointerCapture(event.pointerId);
   });
   pad.addEventListener("pointermove", (event) => {
-    if (event.pointerId !== pointer) return;
+    const stroke = drawn.get(event.pointerId);
+    if (!stroke) return;
+    if (!(event.buttons & 1)) return drawn.delete(event.pointerId); // its release was lost, to a menu or a dialog
     const passed = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
-    for (const each of passed.length ? passed : [event]) extend(place(each));
+    for (const each of passed.length ? passed : [event]) extend(stroke, place(each));
   });
-  for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) {
-    pad.addEventListener(name, (event) => {
-      if (event.pointerId === pointer) pointer = null;
-    });
+  for (const name of ["pointerup", "lostpointercapture"]) {
+    pad.addEventListener(name, (event) => drawn.delete(event.pointerId));
   }
+  pad.addEventListener("pointercancel", (event) => takeBack([event.pointerId]));
+  // The pad moves under the pointer when the window is resized or rotated: a line would jump.
+  addEventListener("resize", () => drawn.clear());
+
+  // Keeps iOS from its magnifier and from writing text with the pen, and other systems from the menu of a long press.
+  for (const name of ["touchstart", "touchmove"]) {
+    pad.addEventListener(name, (event) => event.preventDefault(), { passive: false });
+  }
+  pad.addEventListener("contextmenu", (event) => {
+    if (drawn.size) event.preventDefault();
+  });
 
   // Keyboard.
 
   const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   const at = [Math.floor(columns / 2), Math.floor(rows / 2)];
-  let down = false;
+  let down = null; // the stroke of the keyboard while its pen is down
   const middle = () => at.map((cell) => (cell + 0.5) * scale);
 
   function moveCursor() {
     cursor.style.left = `${(100 * (at[0] + 0.5)) / columns}%`;
     cursor.style.top = `${(100 * (at[1] + 0.5)) / rows}%`;
-    cursor.classList.toggle("down", down);
+    cursor.classList.toggle("down", Boolean(down));
     cursor.hidden = false;
     byId("hint").hidden = true;
   }
 
   function lift() {
-    down = false;
+    down = null;
     cursor.classList.remove("down");
   }
 
@@ -333,14 +421,14 @@
     if (event.key === " ") {
       event.preventDefault(); // also for a held key, which would scroll the page
       if (event.repeat) return;
-      down = !down;
-      if (down) begin(middle());
-      else changed();
+      down = down ? null : begin(middle(), "keyboard");
+      changed();
       byId("announcement").textContent = down ? "Pen down." : "Pen up.";
     } else if (event.key in moves) {
       at[0] = Math.min(columns - 1, Math.max(0, at[0] + moves[event.key][0]));
       at[1] = Math.min(rows - 1, Math.max(0, at[1] + moves[event.key][1]));
-      if (down) extend(middle());
+      if (down) extend(down, middle());
+      byId("announcement").textContent = `Row ${at[1] + 1}, column ${at[0] + 1}.`;
     } else if (event.key === "Escape") {
       lift();
     } else return;
@@ -355,7 +443,7 @@
 
   function release() {
     lift();
-    pointer = null;
+    drawn.clear();
   }
 
   function undo() {
@@ -384,4 +472,6 @@
   // For the console and for tests: `lagvis.state.probabilities`, `lagvis.forward(bytes)`.
   window.lagvis = Object.freeze({ state, drawing, width, height, forward });
   show();
+  for (const section of document.querySelectorAll("section")) section.hidden = false;
+  byId("without-script").hidden = true;
 })();

@@ -14,6 +14,7 @@ from fuzzing.case import Files
 from fuzzing.idx import LABELS, PIXELS
 from fuzzing.mutator import Mutator
 from lagvis.data.dataset import Dataset
+from lagvis.data.feature_ranges import FeatureRanges
 from lagvis.data.scaling import Scaling
 from lagvis.storage.checkpoint_file import read_checkpoint, write_checkpoint
 from lagvis.training.checkpoint import Checkpoint, checkpoint_digest
@@ -37,12 +38,14 @@ def checkpoint_bytes(*, regression: bool, totals: bool, momentum: bool) -> bytes
     """Return a checkpoint of a network 6-2-K, after one epoch or within its second."""
     k = 1 if regression else 3
     params = [{"W": np.full((i, o), 0.5, np.float32), "b": np.zeros(o, np.float32)} for i, o in ((6, 2), (2, k))]
-    small = small_datasets()[1]
+    pixels, small = small_datasets()
+    x = small.x_train if regression else pixels.x_train
+    ranges = FeatureRanges.of(x, np.arange(len(x)), (2, 3)) if momentum else None
     scaling = [Scaling.of(columns) if regression else None for columns in (small.x_train, small.y_train)]
     model = Model(
         widths=(6, 2, k), activation="relu", loss="mse" if regression else "cross-entropy", shape=(6,),
         class_names=() if regression else ("0", "1", "2"), target_names=("t",) if regression else (), unit="",
-        x_scaling=scaling[0], y_scaling=scaling[1],
+        x_scaling=scaling[0], y_scaling=scaling[1], ranges=ranges,
     )  # fmt: skip
     state = {"params": params} | ({"velocity": params} if momentum else {})
     sums = {"loss": np.array(1.0), "weight": np.array(4.0)}
@@ -54,7 +57,7 @@ def checkpoint_bytes(*, regression: bool, totals: bool, momentum: bool) -> bytes
 
 
 def checkpoint_seeds() -> list[Files]:
-    """Return checkpoints of both tasks, with and without momentum, between epochs and within one."""
+    """Return checkpoints of both tasks, with and without momentum and ranges, between epochs and within one."""
     flags = (False, True)
     made = [checkpoint_bytes(regression=r, totals=t, momentum=m) for r in flags for t in flags for m in flags]
     return [[("last.safetensors", content)] for content in made]
@@ -77,7 +80,8 @@ def mutate_checkpoint(content: bytes, m: Mutator) -> bytes:
             case 0:
                 del arrays[name]
             case 1:
-                arrays[m.pick((m.text(name), f"{name}.0", name.replace("0", "1"), "", "totals", "x_scaling.mean"))] = a
+                others = ("", "x_scaling.mean", "x_scaling.limit", "ranges.low", "pixel_mean")
+                arrays[m.pick((m.text(name), f"{name}.0", name.replace("0", "1"), *others))] = a
             case 2:
                 arrays[name] = a.reshape(m.pick(((-1,), (-1, 1), (1, *a.shape), a.shape[::-1])))
             case 3:

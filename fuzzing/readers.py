@@ -13,13 +13,14 @@ from fuzzing.images import folder_seeds, image_folder_seeds, mutate_png
 from fuzzing.mutator import Mutator, mutate_json
 from fuzzing.npz import NAMES, mutate_npy, mutate_zip, npz_seeds
 from fuzzing.paper import paper_seeds, read_paper
-from fuzzing.predict import predict_seeds, read_to_predict
+from fuzzing.predict import evaluate_seeds, predict_seeds, read_to_evaluate, read_to_predict
 from fuzzing.reader import NUMPY_WORDS, Reader, valid_cases
 from fuzzing.recipe import read_recipe, recipe_seeds
 from fuzzing.run_folder import read_run, run_seeds
 from fuzzing.tables import csv_seeds
 from lagvis.data.datasets import load_dataset
 from lagvis.data.describe import describe_dataset
+from lagvis.data.images.transposed import TRANSPOSE
 from lagvis.report.terminal.dataset_summary import dataset_summary
 from lagvis.training import recipe as recipes
 
@@ -34,7 +35,8 @@ def read_data(folder: Path, files: Files, option: int) -> None:
     """Read a data set and print its facts, as `python -m data` does."""
     path = folder / files[0][0] if len(files) == 1 and (folder / files[0][0]).is_file() else folder
     regression, label, names = DATA_OPTIONS[option % len(DATA_OPTIONS)]
-    dataset = load_dataset(str(path), regression=regression, label=label, class_names=names)
+    transpose = TRANSPOSE[option // len(DATA_OPTIONS) % len(TRANSPOSE)]
+    dataset = load_dataset(str(path), regression=regression, label=label, transpose=transpose, class_names=names)
     assert len(dataset.x_train) == len(dataset.y_train) > 0
     assert len(dataset.x_test) == len(dataset.y_test) > 0
     assert np.isfinite(dataset.x_train).all()
@@ -50,13 +52,15 @@ READERS = {
     "npz": Reader(read_data, npz_seeds, (*NAMES, *NUMPY_WORDS)),
     "csv": Reader(read_data, csv_seeds, ("y", "species", "target", '""', '"a\nb"', "1e308", "9" * 25, "1,234")),
     "checkpoint": Reader(read_checkpoint_case, checkpoint_seeds,
-                         ("params", "totals.loss", "F64", "BF16", "F8_E4M3", '"shape":[0]')),
+                         ("params", "totals.loss", "F64", "BF16", "F8_E4M3", '"shape":[0]', '"label_columns":[1]',
+                          '"transposed":true')),
     "paper": Reader(read_paper, paper_seeds, NUMPY_WORDS, ("weightlayer1.npy", "biaslayer2.npy", "weightlayer9.npy")),
     "recipe": Reader(read_recipe, recipe_seeds,
                      (*recipes.KEYS, "= ", "[[a]]", "1979-05-27T07:32:00Z", "'''", "linear")),
     "pictures": Reader(read_data, image_folder_seeds,
                        ("IHDR", "tRNS", "eXIf", "acTL", "Exif\0\0", "GIF89a", "VP8X", "ANIM")),
     "predict": Reader(read_to_predict, predict_seeds, ("IHDR", "Exif\0\0", "1e308", '""', "(2,3)")),
+    "evaluate": Reader(read_to_evaluate, evaluate_seeds, ("1e308", '""', "label", "a,b,c,d", "(2,3)")),
     "folder": Reader(read_data, folder_seeds,
                      ("train", "test", "t10k", "images", "labels", "val", ".csv", ".gz", ".npz"),
                      (*STANDARD_NAMES, "train", "test/x", "a/b/c.png", "x.csv", "test.csv", ".hidden", "Thumbs.db")),
@@ -86,7 +90,7 @@ def mutate(reader: Reader, case: bytes, m: Mutator) -> bytes:
     ):  # a mutant of a rejected case is usually rejected, too: start from a valid case
         files = list(m.pick(valid_cases(reader)))
     if m.random.random() < 0.1:
-        option = m.random.randrange(len(DATA_OPTIONS))
+        option = m.random.randrange(len(DATA_OPTIONS) * len(TRANSPOSE))
     at = m.random.randrange(len(files))
     name, content = files[at]
     if reader.names and m.random.random() < 0.4:

@@ -34,6 +34,8 @@ def run_seeds() -> list[Files]:
     environment = {
         "lagvis": "0.1.0", "numpy": "2.1.0", "backend": "numpy", "device": "cpu", "compiled": True,
         "steps_per_call": 3, "threads": 1, "command": [], "seed": 0, "sha256": {"small": "0" * 64},
+        "rows": {"training": 12, "test": 3},
+        "init_from": {"path": "x", "sha256": {}, "warnings": [{"check": "c", "message": "m", "figures": {}}]},
     }  # fmt: skip
     report = {
         "run": "x", "backend": "numpy", "device": "cpu", "dtype": "float32", "seed": 0, "network": "6-2-3",
@@ -90,7 +92,8 @@ def read_run(folder: Path, _: Files, __: int) -> None:
         previous = resumed.previous_environment
         if sum(recipe.hidden) < 1000:
             model = Model.of(recipe, dataset, plan.training_rows)
-            check_data(dataset, resumed.checkpoint, previous)
+            setup.initial_warnings(previous.get("init_from"))
+            check_data(dataset, resumed.checkpoint, previous, folder)
             start = resume_state(resumed.checkpoint, model, plan, recipe) if resumed.checkpoint else None
             resume_message(start, plan, resumed.recipe, recipe, previous, {"threads": 1, "numpy": "0", "seed": 1})
         changed_settings(resumed.recipe, recipe)

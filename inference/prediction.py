@@ -28,7 +28,7 @@ class Prediction:
 
 def predict(model: Model, params: Any, x: np.ndarray) -> Prediction:
     """Predict rows x (N, n_0) as a data set holds them, uint8 or numbers before standardisation; keep all layers."""
-    scaled = x * PIXEL_SCALE if model.x_scaling is None else model.x_scaling.apply(x)
+    scaled = x * PIXEL_SCALE - model.pixel_mean if model.x_scaling is None else model.x_scaling.apply(x)
     scaled = scaled.astype(params[0]["W"].dtype)
     output, inputs = forward(params, scaled, activation=ACTIVATIONS[model.activation], xp=np)
     z, layers = np.asarray(output), [np.asarray(a) for a in inputs]

@@ -10,6 +10,10 @@ class LagvisError(Exception):
     exit_code = 1
 
 
+class OutputError(LagvisError):
+    """Result that cannot be written to stdout."""
+
+
 class UsageError(LagvisError):
     """Invalid option or argument."""
 

@@ -21,3 +21,8 @@ class RunWarning:
     def as_json(self) -> dict[str, Any]:
         """Return the warning as an object of `"warnings"` in a result."""
         return {"check": self.check, "message": self.message, "figures": dict(self.figures)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "RunWarning":
+        """Return the warning that `as_json` was made of."""
+        return cls(value["check"], value["message"], value["figures"])

@@ -1,7 +1,7 @@
 """One training step, and one step of an evaluation: pure functions that every backend runs through `Backend.scan`.
 
 data    {"x": (N, n_in), "y": (N,) or (N, n_out)}, for classes also {"classes": 0..K-1 (K,)}, and {"w": (N,)} if
-        rows are weighted
+        rows are weighted; {"pixel_mean": ()} if pixels are centred, the mean of those that the network learns from
 state   {"params": tree, each of the optimizer's state_names: its state, "totals": {name: array}}
 totals  running sums over rows: "loss", "weight" (); "correct" () for classes, "squared_error" (n_out,) for numbers;
         "rows" (), the row count, where rows are weighted; "objective" (), weighted, where it differs from the loss
@@ -23,7 +23,7 @@ PIXEL_SCALE = 1.0 / 255.0
 
 
 def take_batch(data: Mapping[str, Array], indices: Array, dtype: Any, *, xp: Namespace) -> dict[str, Array]:
-    """Take rows `indices` (..., B) of the data; scale bytes to 0..1 and give classes a one-hot "target"."""
+    """Take rows `indices` (..., B) of the data; scale bytes to 0..1, centre them, and give classes a "target"."""
 
     def rows(a: Array) -> Array:
         return xp.reshape(xp.take(a, xp.reshape(indices, (-1,)), axis=0), tuple(indices.shape) + tuple(a.shape[1:]))
@@ -31,6 +31,8 @@ def take_batch(data: Mapping[str, Array], indices: Array, dtype: Any, *, xp: Nam
     batch: dict[str, Array] = {name: rows(data[name]) for name in ("x", "y", "w") if name in data}
     if batch["x"].dtype == xp.uint8:
         batch["x"] = xp.astype(batch["x"], dtype) * PIXEL_SCALE
+        if "pixel_mean" in data:
+            batch["x"] = batch["x"] - data["pixel_mean"]
     if "classes" not in data:
         return batch | {"target": batch["y"]}
     target = one_hot(batch["y"], data["classes"], dtype, xp=xp)

@@ -1,14 +1,16 @@
 """The report of a run for people: its figures, report.md, and report.html with everything in one file."""
 
 import json
+import math
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lagvis.data.messages import percent
+from lagvis.data.messages import decimals, percent
 from lagvis.inference.diagnostics import Diagnostics
 from lagvis.report.html.document import Block, Code, Figure, Heading, Paragraph, to_html, to_markdown
 from lagvis.report.html.tables import classes_table, importance_table, mistakes_table, results_table
@@ -18,8 +20,12 @@ from lagvis.report.plots.metric_plots import History
 from lagvis.report.summary import Summary
 from lagvis.report.text import duration, escape_control, pluralize
 from lagvis.storage.filenames import PAGE, PLOTS, RECIPE, TEXT
+from lagvis.storage.history import stretches
 from lagvis.training.model import Model
+from lagvis.training.recipe import KEYS
 
+LAGVIS = ("python", "-m", "lagvis")
+OPTION_FACTS = ("backend", "device", "threads", "compiled")  # of environment.json, which options of train.py set
 MAX_ALT_FEATURES = 3  # features named in the description of a figure
 
 
@@ -101,7 +107,7 @@ def training_section(run: RunResults) -> list[Block]:
     if objective is not None and objective != run.history[-1].get("train_loss"):
         caption += (
             " The losses are the plain cross-entropy; the minimised objective, which differs by label smoothing or"
-            f" class weights, ended at {objective:.4f} (metrics.csv has it for every epoch)."
+            f" class weights, ended at {decimals(objective)} (metrics.csv has it for every epoch)."
         )
     alt = describe_curves(run.history)
     return [Heading("Training"), make_figure("curves", alt, caption, metric_plots.plot_curves, run.history)]
@@ -111,9 +117,13 @@ def predictions_section(run: RunResults) -> list[Block]:
     """Return predicted over true values, for regression."""
     if run.diagnostics.predicted is None:
         return []
+    if not np.isfinite(run.diagnostics.predicted).any():
+        return [Heading("Predicted and true values"), Paragraph("No prediction for the test part is a finite number.")]
     names = ", ".join(map(escape_control, run.model.target_names))
     alt = f"Predicted over true values of {names}, and their differences."
     caption = f"Of the {run.examined_rows}. On the dashed line the prediction is exact."
+    if left_out := int(np.sum(~np.isfinite(run.diagnostics.predicted).all(axis=1))):
+        caption += f" {pluralize(left_out, 'row')} without a finite prediction left out."
     plot = metric_plots.plot_predictions
     return [
         Heading("Predicted and true values"),
@@ -167,6 +177,8 @@ def importance_section(run: RunResults) -> list[Block]:
     importance = run.diagnostics.importance
     if importance is None:
         return []
+    if not np.isfinite(importance.mean).any():
+        return [Heading("Features"), Paragraph("The importance of features is not known: the outputs are not finite.")]
     most = ", ".join(map(escape_control, importance.names[:MAX_ALT_FEATURES]))
     alt = f"Bars of the quality lost when a feature is shuffled; most for {most}; the table has the same numbers."
     tried = len(importance.names)
@@ -238,17 +250,45 @@ SECTIONS: tuple[Callable[[RunResults], list[Block]], ...] = (
 
 
 def reproduction_commands(summary: Summary, environment: dict[str, Any]) -> list[list[str]]:
-    """Return the command line that trains again with the settings of a run, and the one that evaluates it."""
+    """Return the command lines that train again with the settings of a run, and the one that evaluates it."""
     folder = summary["run"]
-    train = ["python", "-m", "lagvis", "train", "--recipe", f"{folder}/{RECIPE}"]
-    train += ["--backend", environment["backend"], "--device", environment["device"]]
-    if environment.get("threads"):
-        train += ["--threads", str(environment["threads"])]
-    if environment.get("compiled") is False:
-        train.append("--no-compile")
+    return [*training_commands(folder, environment), [*LAGVIS, "evaluate", folder]]
+
+
+def training_commands(folder: str, environment: dict[str, Any]) -> list[list[str]]:
+    """Return the command lines that repeat the training of a run folder: one for each stretch with its own settings."""
+    first, *later = stretches(environment.get("resumed") or [])
+    train = [*LAGVIS, "train", "--recipe", f"{folder}/{RECIPE}", *recipe_flags(first.settings)]
+    train += environment_flags(environment | first.settings)
     if init_from := environment.get("init_from"):
         train += ["--init-from", init_from["path"]]
-    return [train, ["python", "-m", "lagvis", "evaluate", folder]]
+    if not later:
+        return [train]
+    name = f"{Path(folder).name}-again"
+    commands = [[*train, "--name", name, "--stop-after", str(first.last)]]
+    for stretch in later:
+        command = [*LAGVIS, "train", "--resume", name, *recipe_flags(stretch.changed)]
+        command += environment_flags(stretch.changed)
+        commands.append([*command, "--stop-after", str(stretch.last)] if stretch.last else command)
+    return commands
+
+
+def recipe_flags(settings: dict[str, Any]) -> list[str]:
+    """Return the options of train.py for those of the settings that are keys of a recipe."""
+    flags = []
+    for key, value in settings.items():
+        option = key.replace("_", "-")
+        if key in KEYS and isinstance(value, bool):
+            flags.append(f"--{option}" if value else f"--no-{option}")
+        elif key in KEYS:
+            flags += [f"--{option}", str(value)]
+    return flags
+
+
+def environment_flags(facts: dict[str, Any]) -> list[str]:
+    """Return the options of train.py for backend, device, threads and compilation, where the facts have them."""
+    flags = [word for key in OPTION_FACTS[:3] if facts.get(key) for word in (f"--{key}", str(facts[key]))]
+    return [*flags, "--no-compile"] if facts.get("compiled") is False else flags
 
 
 def reproduction_notes(environment: dict[str, Any]) -> list[str]:
@@ -266,16 +306,22 @@ def reproduction_notes(environment: dict[str, Any]) -> list[str]:
             f"The run began with the weights of {init_from['path']}, which must still be the same (sha256: {digests})."
         )
     if resumed := environment.get("resumed"):
-        changes = "; ".join(
-            f"after step {part['step']:,} with "
-            + ", ".join(f"{key} {old} -> {new}" for key, (old, new) in part["changed"].items())
-            for part in resumed
-        )
         notes.append(
-            f"No single command repeats this run, because it was resumed with changes ({changes}): the command above "
-            "trains with the final settings from the first step on, which gives other weights."
+            f"The run was resumed with other settings ({changes_text(resumed)}): each command trains one stretch of it."
         )
+        changed = dict.fromkeys(key for entry in resumed for key in entry["changed"])
+        if fixed := [key for key in changed if key not in KEYS and key not in OPTION_FACTS]:
+            notes.append(f"No option sets {', '.join(fixed)}; the same bytes need these changes too.")
     return notes
+
+
+def changes_text(resumed: list[dict[str, Any]]) -> str:
+    """Return what each resume changed: after step 55: lr 0.1 -> 0.05; after step 110: epochs 4 -> 8."""
+    parts = []
+    for entry in resumed:
+        changes = ", ".join(f"{key} {old} -> {new}" for key, (old, new) in entry["changed"].items())
+        parts.append(f"after step {entry['step']:,}: {changes}")
+    return "; ".join(parts)
 
 
 def summary_sentence(summary: Summary, environment: dict[str, Any]) -> str:
@@ -285,7 +331,7 @@ def summary_sentence(summary: Summary, environment: dict[str, Any]) -> str:
     result = ""
     if summary["test_accuracy"] is not None:
         result = f" Its accuracy on the test part is {percent(summary['test_accuracy'])}."
-    elif any(error is not None for error in summary.get("test_errors", {}).values()):
+    elif any(error is not None for error in (summary.get("test_errors") or {}).values()):
         unit = f" {summary['unit']}" if summary["unit"] else ""
         errors = [f"{name} {error:.4g}{unit}" for name, error in summary["test_errors"].items() if error is not None]
         result = f" Its root mean square error on the test part: {', '.join(errors)}."
@@ -305,7 +351,9 @@ def describe_curves(history: History) -> str:
     """Return the final losses and the best epoch in words, for readers who cannot see the curves."""
     last = history[-1]
     losses = [
-        f"{part} {loss:.4f}" for part in ("train", "validation") if (loss := last.get(f"{part}_loss")) is not None
+        f"{part} {decimals(loss) if math.isfinite(loss) else 'not finite'}"
+        for part in ("train", "validation")
+        if (loss := last.get(f"{part}_loss")) is not None
     ]
     best = metric_plots.best_epoch(history)
     lowest = "" if best is None else f"; lowest on the validation part in epoch {int(history[best]['epoch'] or 0)}"

@@ -4,17 +4,20 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from lagvis.data.messages import percent
+from lagvis.data.messages import MAX_ERROR, decimals, percent
 from lagvis.report.text import (
     align_columns,
     confusion_text,
     display_name,
     duration,
+    errors_text,
     escape_control,
     finite_or_none,
     pluralize,
 )
 from lagvis.run_warning import RunWarning
+from lagvis.storage.metrics_file import errors
+from lagvis.training.baseline import CHECK as BASELINE_CHECK
 from lagvis.training.evaluation import Metrics
 from lagvis.training.events import Finished
 from lagvis.training.model import Model
@@ -26,32 +29,61 @@ PARTS = ("train", "validation", "test")
 MAX_INTEGER = 2**53  # larger integers of a file are no counts of a run
 
 
-def metrics_summary(part: str, metrics: Metrics | None) -> Summary:
-    """Return loss and accuracy of a part of the data as `<part>_loss` and `<part>_accuracy`, null where undefined."""
+def metrics_summary(part: str, metrics: Metrics | None, model: Model) -> Summary:
+    """Return loss, accuracy and the errors of the targets of a part of the data; null where undefined.
+
+    The keys are `<part>_loss`, `<part>_accuracy` and `<part>_errors`, {target: root mean square error in its unit}.
+    """
+    metrics = metrics if metrics is not None and metrics.finite else None  # without a loss the accuracy means nothing
     return {
-        f"{part}_loss": finite_or_none(metrics and metrics.loss),
+        f"{part}_loss": metrics and metrics.loss,
         f"{part}_accuracy": finite_or_none(metrics and metrics.accuracy),
+        f"{part}_errors": errors_by_target(metrics.errors if metrics else (), model),
     }
 
 
-def run_details(test: Metrics | None, model: Model, baseline: float | None) -> Summary:
-    """Return what the test part shows beyond loss and accuracy.
+def errors_by_target(errors: Sequence[float | None], model: Model) -> dict[str, float | None] | None:
+    """Return errors by the names of the targets, null where one is not finite; None without errors."""
+    if not errors:
+        return None
+    return {name: finite_or_none(error) for name, error in zip(model.target_names, errors, strict=True)}
 
-    For classification: the confusion counts and the recall of each class. For regression: the root mean square error
-    of each target, in the user's unit, and the loss of always predicting the mean.
+
+def latest_metrics_summary(row: dict[str, float | None], model: Model) -> Summary:
+    """Return the metrics of the newest epoch, read from metrics.csv, as `metrics_summary` of both parts does."""
+    if not row:
+        return {}
+    summary: Summary = {"train_objective": finite_or_none(row["train_objective"])}
+    for part in ("train", "validation"):
+        loss = finite_or_none(row[f"{part}_loss"])
+        summary |= {
+            f"{part}_loss": loss,
+            f"{part}_accuracy": None if loss is None else finite_or_none(row[f"{part}_accuracy"]),
+            f"{part}_errors": errors_by_target(errors(row, part), model),
+        }
+    return summary
+
+
+def run_details(
+    test: Metrics | None, model: Model, baseline: float | None, baseline_errors: Sequence[float] = ()
+) -> Summary:
+    """Return what the test part shows beyond `metrics_summary`; the keys are the same for classes and numbers.
+
+    For classification: the confusion counts and the recall of each class. For regression: the unit, and the loss and
+    the errors of always predicting the mean. Keys of the other kind are null.
     """
-    if model.y_scaling is None:
-        confusion = test.confusion.tolist() if test is not None and test.confusion is not None else None
-        return {"classes": list(model.class_names), "confusion": confusion} | recall_summary(
-            confusion, model.class_names
-        )
-    errors = test.errors if test is not None else (None,) * len(model.target_names)
-    named = {name: finite_or_none(error) for name, error in zip(model.target_names, errors, strict=True)}
+    classes = model.y_scaling is None
+    counts = test.confusion if classes and test is not None and test.judged else None
+    confusion = None if counts is None else counts.tolist()
     return {
+        "classes": list(model.class_names) if classes else None,
+        "confusion": confusion,
+        **recall_summary(confusion, model.class_names),
+        "targets": None if classes else list(model.target_names),
         "unit": model.unit or None,
-        "loss_unit": "standardised",
-        "test_errors": named,
-        "baseline_loss": finite_or_none(baseline),
+        "loss_unit": None if classes else "standardised",
+        "baseline_loss": None if classes else finite_or_none(baseline),
+        "baseline_errors": errors_by_target(baseline_errors, model),
     }
 
 
@@ -80,8 +112,9 @@ def recall_summary(confusion: list[list[int]] | None, names: tuple[str, ...]) ->
 
 
 def summarise(
-    finished: Finished, model: Model, context: Summary, baseline: float | None, warnings: Sequence[RunWarning] = ()
-) -> Summary:
+    finished: Finished, model: Model, context: Summary, baseline: float | None,
+    baseline_errors: Sequence[float] = (), *, warnings: Sequence[RunWarning] = (),
+) -> Summary:  # fmt: skip
     """Return a finished run as one object; `context` holds run, backend, device, dtype and seed."""
     summary = context | {
         "network": "-".join(map(str, model.widths)),
@@ -92,11 +125,24 @@ def summarise(
         "seconds": round(finished.seconds, 4),
     }
     for part in PARTS:
-        summary |= metrics_summary(part, getattr(finished, part))
+        summary |= metrics_summary(part, getattr(finished, part), model)
         if part == "train":
             summary["train_objective"] = finite_or_none(finished.train and objective_of(finished.train))
-    summary |= run_details(finished.test, model, baseline)
+    summary |= run_details(finished.test, model, baseline, baseline_errors)
     return summary | {"warnings": [warning.as_json() for warning in warnings]}
+
+
+CLASS_KEYS = ("classes", "confusion", "counts", "recall", "balanced_accuracy", "commonest_share")
+NUMBER_KEYS = (
+    "train_errors", "validation_errors", "test_errors", "targets", "unit", "loss_unit", "baseline_loss",
+    "baseline_errors",
+)  # fmt: skip
+
+
+def complete_report(report: Summary) -> Summary:
+    """Return a report that was read from a file with all the keys of `summarise`: earlier versions wrote fewer."""
+    added = dict.fromkeys(("train_objective", *CLASS_KEYS, *NUMBER_KEYS))
+    return added | {"warnings": []} | report
 
 
 def plan_summary(model: Model, plan: Plan) -> Summary:
@@ -126,6 +172,7 @@ def summary_text(summary: Summary) -> str:
         *(row for part in PARTS for row in part_rows(summary, part)),
         *recall_rows(summary),
         *error_rows(summary),
+        *baseline_rows(summary),
         ("run", summary["run"]),
     ]
     return align_columns(rows, left=2)
@@ -133,20 +180,22 @@ def summary_text(summary: Summary) -> str:
 
 def stored_summary_text(report: Summary) -> str:
     """Return `summary_text` of a report that was read from a file, or "" if the report is incomplete or invalid."""
-    return summary_text(report) if is_valid_report(report) else ""
+    return summary_text(complete_report(report)) if is_valid_report(report) else ""
 
 
 def is_valid_report(report: Summary) -> bool:
     """Return whether a report that was read from a file holds all that `summary_text` prints, in the right types."""
+    report = complete_report(report)
     return (
         all(isinstance(report.get(key), str) for key in ("run", "network", "backend", "device", "dtype"))
         and all(is_count(report.get(key)) for key in ("parameters", "epochs", "steps"))
         and type(report.get("seed")) is int
         and is_number(report.get("seconds"))
         and all(is_number_or_null(report, f"{part}_{metric}") for part in PARTS for metric in ("loss", "accuracy"))
-        and is_number_or_null({"train_objective": None} | report, "train_objective")  # earlier versions wrote none
-        and are_warnings_valid(report.get("warnings", []))  # earlier versions wrote none
-        and (are_classes_valid(report) if "classes" in report else are_errors_valid(report))
+        and report["test_loss"] is not None  # a run without a result is evaluated again, and gives the reason again
+        and is_number_or_null(report, "train_objective")
+        and are_warnings_valid(report["warnings"])
+        and (are_errors_valid(report) if report["classes"] is None else are_classes_valid(report))
     )
 
 
@@ -167,7 +216,7 @@ def are_classes_valid(report: Summary) -> bool:
     for row in confusion:
         if not (isinstance(row, list) and len(row) == len(names) and all(map(is_count, row))):
             return False
-    if not any(map(any, confusion)):
+    if not any(map(any, confusion)) or any(report[key] is not None for key in NUMBER_KEYS):
         return False
     expected = recall_summary(confusion, tuple(names))
     return all(report.get(key) == value for key, value in expected.items())
@@ -175,14 +224,21 @@ def are_classes_valid(report: Summary) -> bool:
 
 def are_errors_valid(report: Summary) -> bool:
     """Return whether unit, errors of the targets and baseline of a report have the right types."""
-    errors, unit = report.get("test_errors"), report.get("unit", 0)
+    unit, targets = report["unit"], report["targets"]
     return (
-        isinstance(errors, dict)
-        and all(is_number_or_null(errors, target) for target in errors)
+        all(report[key] is None for key in CLASS_KEYS)
+        and report["test_errors"] is not None
+        and all(is_errors(report[key]) for key in NUMBER_KEYS if key.endswith("_errors"))
+        and (targets is None or targets == list(report["test_errors"]))
         and (unit is None or isinstance(unit, str))
-        and report.get("loss_unit") == "standardised"
+        and report["loss_unit"] == "standardised"
         and is_number_or_null(report, "baseline_loss")
     )
+
+
+def is_errors(value: Any) -> bool:
+    """Return whether a value of a file is null, or an object of finite numbers and nulls."""
+    return value is None or (isinstance(value, dict) and all(is_number_or_null(value, target) for target in value))
 
 
 def is_count(value: Any) -> bool:
@@ -200,60 +256,64 @@ def is_number_or_null(values: Summary, key: str) -> bool:
     return key in values and (values[key] is None or is_number(values[key]))
 
 
-def evaluation_text(result: Summary) -> str:
-    """Return the result of an evaluation as text."""
+def evaluation_text(result: Summary, width: int | None = None) -> str:
+    """Return the result of an evaluation as text, for a terminal of `width` columns or for a file."""
     rows = [
         ("network", f"{result['run']} ({result['backend']}, {result['device']}, {result['dtype']})"),
         ("data", f"{result['data']}, {result['rows']:,} test rows"),
         *part_rows(result, "test"),
         *recall_rows(result),
         *error_rows(result),
+        *baseline_rows(result),
     ]
     text = align_columns(rows, left=2)
     if result.get("confusion"):
-        text += "\n\n" + confusion_text(result["confusion"], tuple(result["classes"]))
+        text += "\n\n" + confusion_text(result["confusion"], tuple(result["classes"]), width)
     return text
 
 
 def part_rows(summary: Summary, part: str) -> list[tuple[str, str]]:
-    """Return the line of one part with its loss and accuracy, if the part was evaluated."""
+    """Return the line of one part with its loss and accuracy, or errors, if the part was evaluated."""
     loss, accuracy = summary[f"{part}_loss"], summary[f"{part}_accuracy"]
     if loss is None:
         return []
-    text = f"loss {loss:.4f}" + ("" if accuracy is None else f", accuracy {percent(accuracy)}")
+    text = f"loss {decimals(loss)}" + ("" if accuracy is None else f", accuracy {percent(accuracy)}")
     objective = summary.get(f"{part}_objective")
     if objective is not None and objective != loss:
-        text += f" (minimised: {objective:.4f})"  # with label smoothing or class weights
+        text += f" (minimised: {decimals(objective)})"  # with label smoothing or class weights
+    if part != "test":  # its errors have lines of their own
+        text += errors_text(summary.get(f"{part}_errors") or {}, summary.get("unit") or "")
     return [(part, text)]
 
 
 def recall_rows(summary: Summary) -> list[tuple[str, str]]:
-    """Return the balanced accuracy and the accuracy to beat, and a warning if every row got the same class."""
+    """Return the balanced accuracy and the accuracy to beat."""
     counts, balanced = summary.get("counts"), summary.get("balanced_accuracy")
     if not counts or balanced is None:
         return []
-    confusion = summary["confusion"]
     commonest, share = display_name(max(counts, key=counts.__getitem__)), percent(summary["commonest_share"])
-    rows = [("", f"balanced accuracy {percent(balanced)}; always predicting {commonest} gives {share}")]
-    true = [k for k, row in enumerate(confusion) if any(row)]
-    predicted = [k for k, column in enumerate(zip(*confusion, strict=True)) if any(column)]
-    if len(true) > 1 and len(predicted) == 1:
-        only = display_name(summary["classes"][predicted[0]])
-        rows.append(
-            ("", f"every row is predicted as {only}: nothing was learned; a lower learning rate may help (--lr)")
-        )
-    return rows
+    return [("", f"balanced accuracy {percent(balanced)}; always predicting {commonest} gives {share}")]
+
+
+def baseline_rows(summary: Summary) -> list[tuple[str, str]]:
+    """Return the warning that the result is no better than the baseline, if it is not."""
+    warnings = summary.get("warnings", [])
+    return [("warning", escape_control(w["message"])) for w in warnings if w.get("check") == BASELINE_CHECK]
 
 
 def error_rows(summary: Summary) -> list[tuple[str, str]]:
     """Return the root mean square error of each target, and the loss of always predicting the mean."""
     unit = f" {escape_control(summary['unit'])}" if summary.get("unit") else ""
-    errors = {target: error for target, error in summary.get("test_errors", {}).items() if error is not None}
-    rows = [
-        ("", f"{escape_control(target)}: off by {error:.3f}{unit} (root mean square)")
-        for target, error in errors.items()
-    ]
-    if errors and summary["baseline_loss"] is not None:
-        baseline = f"always predicting the mean would give the loss {summary['baseline_loss']:.4f}"
-        rows.append(("", f"the loss is the mean squared error in standardised units; {baseline}"))
+    found = {target: error for target, error in (summary.get("test_errors") or {}).items() if error is not None}
+    baseline = summary.get("baseline_errors") or {}
+    rows = []
+    for target, error in found.items():
+        mean_error = baseline.get(target)
+        mean = "" if mean_error is None else f"; always its mean: {decimals(mean_error, 3, MAX_ERROR)}{unit}"
+        text = f"{escape_control(target)}: off by {decimals(error, 3, MAX_ERROR)}{unit} (root mean square{mean})"
+        rows.append(("", text))
+    if found and summary["baseline_loss"] is not None:
+        text = f"always predicting the mean would give the loss {decimals(summary['baseline_loss'])}"
+        several = ", averaged over the targets" if len(found) > 1 else ""
+        rows.append(("", f"the loss is the mean squared error in standardised units{several}; {text}"))
     return rows

@@ -34,6 +34,8 @@ from lagvis.training.checkpoint_schema import (
     require_int,
     require_strings,
     require_unique_strings,
+    take_pixel_mean,
+    take_ranges,
     take_scaling,
 )
 from lagvis.training.model import Model
@@ -88,6 +90,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         meaning = {FORMAT_2_NAMES.get(key, key): value for key, value in meaning.items()}
     try:
         scalings = {name: take_scaling(arrays, name) for name in SCALINGS}
+        ranges = take_ranges(arrays, meaning)
+        pixel_mean = take_pixel_mean(arrays)
         state = tree_from_names(arrays)
         if lost := {*arrays} - {name for name, _ in named_leaves(state)}:
             raise ValueError(f"{', '.join(sorted(lost))} within another array")
@@ -106,6 +110,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
             label_names=require_strings(meaning["label_names"]),
             mnist_style=meaning["mnist_style"] is True,
             background=require_int(meaning["background"]),
+            label_columns=tuple(require_int(n, minimum=1) for n in meaning.get("label_columns", ())),
+            transposed=meaning.get("transposed") is True,
+            ranges=ranges,
+            pixel_mean=pixel_mean,
             **scalings,
         )
         check_meaning(model, state)

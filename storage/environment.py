@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ from lagvis.backends.backend import Backend
 from lagvis.backends.precision import overrides_in_force
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import locate
+from lagvis.run_warning import RunWarning
+from lagvis.training import system_files
 from lagvis.training.plan import Plan
 from lagvis.training.recipe import Recipe
+from lagvis.training.system_files import read_lines
 
 
 def describe_environment(
@@ -20,13 +24,15 @@ def describe_environment(
 ) -> dict[str, Any]:
     """Return the content of environment.json: versions, device and its settings, command line, digests of the data.
 
-    `version` is the version of Lagvis; `command` is the program and its arguments. "float32_products" is how precise
-    they are on the device, "overrides" the environment variables that can change results.
+    `version` is the version of Lagvis; `command` is the program and its arguments. "cpu" is the model of the processor,
+    "float32_products" how precise they are on the device, "overrides" the environment variables that can change
+    results.
     """
     return {
         "lagvis": version,
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "cpu": cpu_model(),
         "numpy": np.__version__,
         "backend": backend.name,
         "device": backend.device,
@@ -40,17 +46,29 @@ def describe_environment(
         "seed": recipe.seed,
         "data": str(locate(recipe.data)),
         "sha256": dataset.sha256,
+        "rows": {"training": len(dataset.x_train), "test": len(dataset.x_test)},
     }
 
 
-def describe_init_from(path: Path) -> dict[str, Any]:
+def cpu_model() -> str:
+    """Return the model of the processor as the system names it, on Linux from /proc/cpuinfo."""
+    facts = dict(line.partition(":")[::2] for line in reversed(read_lines(system_files.PROCESS / "cpuinfo")))
+    facts = {key.strip(): value.strip() for key, value in facts.items()}
+    if facts.get("model name"):
+        return facts["model name"]
+    numbers = [facts[key] for key in ("CPU implementer", "CPU part") if facts.get(key)]  # ARM has no names there
+    return " ".join([platform.processor() or platform.machine(), *numbers])
+
+
+def describe_init_from(path: Path, warnings: Sequence[RunWarning] = ()) -> dict[str, Any]:
     """Return a network that a run begins with, for environment.json: its absolute path and the sha256 of its files.
 
-    `path` is a .safetensors file, or a folder of the paper's program.
+    `path` is a .safetensors file, or a folder of the paper's program. `warnings` say what the network may know of the
+    rows held out; a resumed run repeats them.
     """
     files = sorted([*path.glob("weightlayer*.npy"), *path.glob("biaslayer*.npy")]) if path.is_dir() else [path]
     digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-    return {"path": str(path), "sha256": digests}
+    return {"path": str(path), "sha256": digests, "warnings": [warning.as_json() for warning in warnings]}
 
 
 def is_valid_init_from(value: Any) -> bool:
@@ -58,7 +76,19 @@ def is_valid_init_from(value: Any) -> bool:
     if not isinstance(value, dict) or not isinstance(value.get("path"), str):
         return False
     digests = value.get("sha256")
-    return isinstance(digests, dict) and all(isinstance(digest, str) for digest in digests.values())
+    warnings = value.get("warnings", [])  # earlier versions wrote none
+    return (
+        isinstance(digests, dict)
+        and all(isinstance(digest, str) for digest in digests.values())
+        and isinstance(warnings, list)
+        and all(is_valid_warning(warning) for warning in warnings)
+    )
+
+
+def is_valid_warning(value: Any) -> bool:
+    """Return whether an entry of a file has the form that `RunWarning.as_json` gives it."""
+    types = {"check": str, "message": str, "figures": dict}
+    return isinstance(value, dict) and all(isinstance(value.get(key), kind) for key, kind in types.items())
 
 
 def is_valid_resumed(value: Any) -> bool:

@@ -1,4 +1,8 @@
-"""Read and write metrics.csv: one row per finished epoch."""
+"""Read and write metrics.csv: one row per finished epoch.
+
+For numbers, `train_error_1`, ... and `validation_error_1`, ... stand before `seconds`: the root mean square error of
+each target, in its unit, in the order of the targets.
+"""
 
 import csv
 import os
@@ -16,12 +20,25 @@ COLUMNS = (
     "epoch", "step", "samples", "learning_rate",
     "train_loss", "train_objective", "train_accuracy", "validation_loss", "validation_accuracy", "seconds",
 )  # fmt: skip
-SCORES = COLUMNS[4:9]
 # Of earlier versions: train_loss was the objective, and the losses of regression were in the user's unit squared.
 OLD_COLUMNS = tuple(name for name in COLUMNS if name != "train_objective")
 
+ERRORS = ("train_error_", "validation_error_")  # each with the number of a target, from 1
+
 Row = list[str]
 NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?(e[+-]?[0-9]{1,3})?|nan|-?inf", re.ASCII)
+
+
+def columns_for(targets: int) -> tuple[str, ...]:
+    """Return the columns of a run with so many targets; 0 for classes."""
+    errors = tuple(f"{name}{i}" for name in ERRORS for i in range(1, targets + 1))
+    return (*COLUMNS[:-1], *errors, COLUMNS[-1])
+
+
+def widen(row: Row, targets: int) -> Row:
+    """Return a row with cells for the errors of so many targets; empty ones if it has not as many."""
+    columns = columns_for(targets)
+    return row if len(row) == len(columns) else [*row[: len(COLUMNS) - 1], *[""] * 2 * targets, row[-1]]
 
 
 def has_old_columns(path: Path) -> bool:
@@ -45,7 +62,8 @@ def read_rows(path: Path, convert: Callable[[dict[str, str]], dict[str, str]]) -
         return [], False
     except (OSError, ValueError):
         return [], True
-    columns = COLUMNS if "train_objective" in header else OLD_COLUMNS
+    targets = header.count(f",{ERRORS[0]}")
+    columns = columns_for(targets) if "train_objective" in header else OLD_COLUMNS
     rows: list[Row] = []
     for row in (line.split(",") for line in lines):
         if is_complete(row, columns) and (not rows or int(row[0]) > int(rows[-1][0])):
@@ -87,21 +105,29 @@ def has_train_loss(row: Row) -> bool:
 
 def values(row: Row) -> dict[str, float | None]:
     """Return the numbers of a row by the names of the columns; None for an empty cell."""
-    return {name: float(cell) if cell else None for name, cell in zip(COLUMNS, row, strict=True)}
+    columns = columns_for((len(row) - len(COLUMNS)) // 2)
+    return {name: float(cell) if cell else None for name, cell in zip(columns, row, strict=True)}
 
 
-def table_text(rows: list[Row]) -> str:
-    """Return the content of a file with these rows."""
-    return "".join(",".join(row) + "\n" for row in (COLUMNS, *rows))
+def errors(values_of_row: dict[str, float | None], part: str) -> tuple[float | None, ...]:
+    """Return the errors of the targets on a part, "train" or "validation", from the result of `values`."""
+    return tuple(value for name, value in values_of_row.items() if name.startswith(f"{part}_error_"))
 
 
-def append_epoch(path: Path, event: EpochEnded) -> None:
-    """Append the row of an epoch and flush it to the disk; OSError if that fails."""
+def table_text(rows: list[Row], targets: int = 0) -> str:
+    """Return the content of a file with these rows, for a run with so many targets."""
+    return "".join(",".join(row) + "\n" for row in (columns_for(targets), *(widen(row, targets) for row in rows)))
+
+
+def append_epoch(path: Path, event: EpochEnded, targets: int = 0) -> None:
+    """Append the row of an epoch, for a file of so many targets, and flush it to the disk; OSError if that fails."""
     train, validation = event.train, event.validation
     row = (
         event.epoch, event.step, event.samples, event.learning_rate,
         train.loss, train.loss if train.objective is None else train.objective, train.accuracy,
-        validation and validation.loss, validation and validation.accuracy, round(event.seconds, 3),
+        validation and validation.loss, validation and validation.accuracy,
+        *train.errors[:targets], *(validation.errors if validation else [None] * targets)[:targets],
+        round(event.seconds, 3),
     )  # fmt: skip
     with path.open("a", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerow("" if value is None else value for value in row)

@@ -1,20 +1,22 @@
 """Resume a run: check that it is the same run, find its start, and report the effect of changed settings."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lagvis.backends.cuda import CARD_VARIABLES
 from lagvis.data.dataset import Dataset
+from lagvis.data.messages import join_names
 from lagvis.errors import CheckpointError, DataError, RecipeError
 from lagvis.network.initializers import zero_optimizer_state
-from lagvis.training.checkpoint import Checkpoint, all_finite
+from lagvis.training.checkpoint import SCALINGS, Checkpoint
 from lagvis.training.factory import learning_rates, make_optimizer
 from lagvis.training.model import Model
 from lagvis.training.plan import Plan
 from lagvis.training.recipe import Recipe
-from lagvis.tree import tree_map
 
 # Settings that a resumed run can change. Any other would change the network, the batches or the meaning of the numbers.
 # (The path of the data can change; `check_data` compares their content.)
@@ -22,10 +24,10 @@ CHANGEABLE = ("data", "epochs", "lr", "momentum", "nesterov", "schedule", "warmu
 
 # Entries of environment.json on which the numbers do not depend, or which are checked on their own. (The variables that
 # number the cards are in it for people; the card itself is compared by its UUID.)
-IGNORED_KEYS = ("lagvis", "command", "seed", "data", "sha256", "init_from", "resumed", *CARD_VARIABLES)
+IGNORED_KEYS = ("lagvis", "command", "seed", "data", "sha256", "rows", "init_from", "resumed", *CARD_VARIABLES)
 
-# Fields of a model that describe its training data; a network can start training on data where they differ.
-DATA_FIELDS = ("shape", "feature_names", "label_names", "mnist_style", "background")
+# Fields of a model by which its rows are scaled; a network that starts training on other data keeps them.
+SCALING_FIELDS = (*SCALINGS, "pixel_mean")
 
 
 def changed_settings(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
@@ -45,16 +47,48 @@ def check_data(
     dataset: Dataset,
     checkpoint: Checkpoint | None,
     environment: dict[str, Any],
+    run: Path,
     remedy: str = "begin a new run without --resume",
 ) -> None:
-    """Raise DataError if the data differ from those that the run was trained on; `remedy` says what to do instead."""
-    if checkpoint is not None and checkpoint.data not in ("", dataset.digest):
-        found = {*dataset.sha256.values()}
-        files = sorted(name for name, sha256 in environment.get("sha256", {}).items() if sha256 not in found)
-        raise DataError(
-            f"the data of this run have changed since it began (sha256 of {', '.join(files) or 'its files'}); "
-            f"restore them, or {remedy}"
-        )
+    """Raise DataError if the data differ from those that the run was trained on; `remedy` says what to do instead.
+
+    `environment` is that of the run, `run` its folder or file, which `--init-from` takes where the network still fits.
+    """
+    if checkpoint is None or checkpoint.data in ("", dataset.digest):
+        return
+    model = checkpoint.model
+    found = {*dataset.sha256.values()}
+    files = sorted(name for name, sha256 in environment.get("sha256", {}).items() if sha256 not in found)
+    changes = [rows_then_and_now(dataset, environment), *different_classes(model.class_names, dataset.class_names)]
+    facts = f": {', '.join(filter(None, changes))}" if any(changes) else ""
+    remedies = ["restore them", remedy]
+    if (model.widths[0], model.class_names, model.target_names) == (
+        dataset.x_train.shape[1], dataset.class_names, dataset.target_names,
+    ):  # fmt: skip
+        remedies.append(f"train on from its weights in a new run with train.py --init-from {run}")
+    raise DataError(
+        f"the data of this run have changed since it began (sha256 of {', '.join(files) or 'its files'}){facts}; "
+        f"{', '.join(remedies[:-1])}, or {remedies[-1]}"
+    )
+
+
+def rows_then_and_now(dataset: Dataset, environment: dict[str, Any]) -> str:
+    """Return the number of rows when the run began and now; empty if environment.json does not have it."""
+    then = environment.get("rows")
+    now = {"training": len(dataset.x_train), "test": len(dataset.x_test)}
+    if not isinstance(then, dict) or not all(type(then.get(part)) is int for part in now):
+        return ""
+    before = f"{then['training']:,} training and {then['test']:,} test rows then"
+    return f"{before}, {now['training']:,} and {now['test']:,} now"
+
+
+def different_classes(then: Sequence[str], now: Sequence[str]) -> list[str]:
+    """Return which classes are new and which are missing, a phrase each: "a is new"."""
+    changes = (
+        ([name for name in now if name not in {*then}], "new"),
+        ([n for n in then if n not in {*now}], "missing"),
+    )
+    return [f"{join_names(names)} {'is' if len(names) == 1 else 'are'} {what}" for names, what in changes if names]
 
 
 def resume_state(checkpoint: Checkpoint, model: Model, plan: Plan, recipe: Recipe) -> Checkpoint:
@@ -63,6 +97,9 @@ def resume_state(checkpoint: Checkpoint, model: Model, plan: Plan, recipe: Recip
     Raise CheckpointError if it does not belong to this model and recipe, RecipeError if it is beyond the last epoch.
     """
     differing = differing_fields(model, checkpoint.model)
+    for name in ("label_columns", "transposed"):
+        if name in differing and not getattr(checkpoint.model, name):  # older versions did not store them
+            differing.remove(name)
     if str(checkpoint.state["params"][0]["W"].dtype) != recipe.dtype:
         differing.append("dtype")
     if differing:
@@ -85,34 +122,18 @@ def resume_state(checkpoint: Checkpoint, model: Model, plan: Plan, recipe: Recip
     params = checkpoint.state["params"]
     zero = zero_optimizer_state(make_optimizer(recipe), params)
     kept = {name: state for name, state in checkpoint.state.items() if name in zero}
-    return replace(checkpoint, state={"params": params} | zero | kept)
-
-
-def init_from(network: Checkpoint, model: Model, recipe: Recipe) -> Checkpoint:
-    """Return the parameters of another network as the start of a run; CheckpointError if they do not fit its model."""
-    differing = [name for name in differing_fields(model, network.model) if name not in DATA_FIELDS]
-    if model.feature_names and network.model.feature_names and model.feature_names != network.model.feature_names:
-        differing.append("feature_names")
-    if differing:
-        raise CheckpointError(
-            f"the initial network differs from that of the recipe and its data in {', '.join(differing)}; "
-            "make them equal"
-        )
-    with np.errstate(over="ignore"):
-        params = tree_map(lambda a: np.asarray(a, dtype=recipe.dtype, order="C"), network.state["params"])
-    if not all_finite(params):
-        raise CheckpointError(f"the initial network has weights too large for {recipe.dtype}; use --dtype float64")
-    # the weights were trained with that standardisation, so it is kept for the new data
-    model = replace(model, x_scaling=network.model.x_scaling, y_scaling=network.model.y_scaling)
-    return Checkpoint(model, {"params": params} | zero_optimizer_state(make_optimizer(recipe), params), 0, 0)
+    with_ranges = checkpoint.model if checkpoint.model.ranges else replace(checkpoint.model, ranges=model.ranges)
+    return replace(checkpoint, model=with_ranges, state={"params": params} | zero | kept)
 
 
 def differing_fields(a: Model, b: Model) -> list[str]:
-    """List the fields in which two models differ; of a standardisation only whether there is one."""
-    bare = [replace(model, x_scaling=None, y_scaling=None) for model in (a, b)]
-    differing = [field.name for field in fields(Model) if getattr(bare[0], field.name) != getattr(bare[1], field.name)]
-    scalings = ("x_scaling", "y_scaling")
-    return differing + [name for name in scalings if (getattr(a, name) is None) != (getattr(b, name) is None)]
+    """List the fields in which two models differ, but for ranges; of a standardisation only whether there is one.
+
+    The mean of the pixels is not compared: a run that began with another network has that of its data.
+    """
+    names = [field.name for field in fields(Model) if field.name not in (*SCALING_FIELDS, "ranges")]
+    differing = [name for name in names if getattr(a, name) != getattr(b, name)]
+    return differing + [name for name in SCALINGS if (getattr(a, name) is None) != (getattr(b, name) is None)]
 
 
 def resume_message(
@@ -139,7 +160,7 @@ def resume_message(
     moved = changed_environment(old_environment, environment)
     if moved:
         changes = ", ".join(f"{key} {before} -> {after}" for key, (before, after) in moved.items())
-        effect = "the bytes will differ from those of an unbroken run"
+        effect = "the bytes may differ from those of an unbroken run"
         if moved.keys() == {"gpu uuid"}:
             effect = "another card of the same model"
         parts.append(f"{changes}: {effect}")
@@ -158,11 +179,15 @@ def learning_rates_of_run(recipe: Recipe, plan: Plan, steps: np.ndarray) -> np.n
 
 
 def changed_environment(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return the facts of environment.json that can change the bytes of a run and that differ, as (old, new)."""
+    """Return the facts of environment.json that can change the bytes of a run and that differ, as (old, new).
+
+    The model of the CPU counts where it computes.
+    """
+    ignored = IGNORED_KEYS if new.get("device") == "cpu" else (*IGNORED_KEYS, "cpu")
     return {
         key: (old[key], value)
         for key, value in new.items()
-        if key not in IGNORED_KEYS and old.get(key) is not None and value not in (None, old[key])
+        if key not in ignored and old.get(key) is not None and value not in (None, old[key])
     }
 
 
@@ -176,16 +201,23 @@ def resume_record(
 ) -> list[dict[str, Any]]:
     """Return the entry `resumed` of environment.json: the steps after which a run went on with other settings.
 
-    An entry for each is added to those of `environment`, the one before: {"step": 55, "changed": {"lr": [0.1, 0.05]}}.
-    Nothing is added for a change that leaves the weights as they are: before the first step, of the path of the data,
-    or of the schedule where every step already done would have had the same learning rate.
+    An entry for each is added to those of `environment`, the one before:
+    {"step": 55, "epoch": 1, "changed": {"lr": [0.1, 0.05]}}. Nothing is added for a change that leaves the weights as
+    they are: before the first step, of the path of the data, or of the schedule where every step already done would
+    have had the same learning rate. An earlier entry that no step followed is undone first.
     """
     earlier = environment.get("resumed") or []
     if checkpoint is None or checkpoint.step == 0:
-        return list(earlier)
+        return []
+    followed = [entry for entry in earlier if entry["step"] < checkpoint.step]
+    for entry in reversed(earlier[len(followed) :]):
+        before = {key: value for key, (value, _) in entry["changed"].items()}
+        old = replace(old, **{key: value for key, value in before.items() if key in CHANGEABLE})
+        environment = environment | {key: value for key, value in before.items() if key not in CHANGEABLE}
     settings = {key: value for key, value in changed_settings(old, new).items() if key != "data"}
     if settings.keys() <= {"epochs", "lr", "schedule", "warmup"}:
-        before, after = (learning_rates_of_run(recipe, plan, np.arange(checkpoint.step)) for recipe in (old, new))
-        settings = {} if np.array_equal(before, after) else settings
+        rates, new_rates = (learning_rates_of_run(recipe, plan, np.arange(checkpoint.step)) for recipe in (old, new))
+        settings = {} if np.array_equal(rates, new_rates) else settings
     changed = settings | changed_environment(environment, now)
-    return [*earlier, {"step": checkpoint.step, "changed": changed}] if changed else list(earlier)
+    added = [{"step": checkpoint.step, "epoch": checkpoint.epoch, "changed": changed}] if changed else []
+    return [*followed, *added]

@@ -14,12 +14,14 @@ from typing import Any, Self
 
 import filelock
 
+from lagvis import strict_json
 from lagvis.errors import CheckpointError, NotFiniteError, RecipeError
 from lagvis.storage import metrics_file
 from lagvis.storage.atomic import WRITING, replace_file
 from lagvis.storage.checkpoint_file import os_error_reason, read_checkpoint, write_checkpoint
 from lagvis.storage.environment import is_valid_init_from, is_valid_resumed
 from lagvis.storage.filenames import BEST, ENVIRONMENT, LAST, LOCK, METRICS, PAGE, PLOTS, RECIPE, REPORT
+from lagvis.storage.history import recipe_text
 from lagvis.training import recipe as recipes
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.events import EpochEnded, Event, Finished, Progress
@@ -65,6 +67,7 @@ class RunFolder:
         self.previous_environment: dict[str, Any] = {}
         self.previous_seconds = 0.0  # of training before it was resumed
         self._every = every
+        self._targets = 0  # of which metrics.csv has errors
         self._saved = (-1, -1)  # epoch and step of the newest checkpoint
         self._saved_at = time.monotonic()
         try:
@@ -159,7 +162,7 @@ class RunFolder:
 
     def _read_state(self) -> None:
         """Read environment and newest checkpoint; delete the partial files of a process that was killed."""
-        self.previous_environment = valid_entries(self._read_json(ENVIRONMENT))
+        self.previous_environment = read_environment(self.path)
         for partial in (*self.path.glob(f"*{WRITING}"), *self.path.glob(f"{PLOTS}/*{WRITING}")):
             with contextlib.suppress(OSError):
                 partial.unlink()
@@ -176,8 +179,8 @@ class RunFolder:
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe in recipe.toml."""
-        return recipes.load(str(self.path / RECIPE))
+        """The recipe in recipe.toml; that of a run from before `pixel_scaling` says nothing of it, and has "unit"."""
+        return recipes.merge({"pixel_scaling": "unit"} | recipes.read(str(self.path / RECIPE)), {})
 
     def finished(self, recipe: Recipe) -> dict[str, Any]:
         """Return the report if the run has finished all epochs of the recipe and its report agrees; else {}."""
@@ -185,8 +188,10 @@ class RunFolder:
         if checkpoint is None or checkpoint.epoch != recipe.epochs:
             return {}
         expected = {"finished": "completed", "steps": checkpoint.step, "classes": [*checkpoint.model.class_names]}
-        found = {"classes": []} | report  # a report of a regression has no classes
-        return report | {"run": str(self.path)} if expected.items() <= found.items() else {}
+        found = report | {"classes": report.get("classes") or []}  # those of numbers have none
+        if not expected.items() <= found.items():
+            return {}
+        return {key: value for key, value in report.items() if key != REPORT_FILES} | {"run": str(self.path)}
 
     def report_complete(self) -> bool:
         """Return whether all plots and pages of the report exist."""
@@ -195,12 +200,15 @@ class RunFolder:
             names = [PAGE]  # an older version wrote no list; it wrote the page last
         return all(os.path.isfile(self.path / name) for name in names)
 
-    def begin(self, recipe: Recipe, environment: dict[str, Any], start: Checkpoint | None = None) -> str:
-        """Write the settings, and with `start` the checkpoint that the run starts from.
+    def begin(
+        self, recipe: Recipe, environment: dict[str, Any], start: Checkpoint | None = None, targets: int = 0
+    ) -> str:
+        """Write the settings, and with `start` the checkpoint that the run starts from; `targets` counts the numbers.
 
         The recipe is written last: a folder that holds it has begun. Keep the rows of metrics.csv for the epochs of
         the checkpoint. If lines of it cannot be read, keep it as metrics.csv.old and return a notice, else return "".
         """
+        self._targets = targets
         epochs = self.checkpoint.epoch if self.checkpoint else 0
         rows, damaged = self._read_metrics()
         rows = [row for row in rows if int(row[0]) <= epochs]
@@ -221,10 +229,10 @@ class RunFolder:
             )
         self._delete(PAGE)  # it describes the run as it was
         self._write(ENVIRONMENT, json.dumps(environment, indent=2) + "\n")
-        self._write(METRICS, metrics_file.table_text(rows))
+        self._write(METRICS, metrics_file.table_text(rows, targets))
         if start is not None and self.checkpoint is None:
             write_checkpoint(self.path / LAST, start)
-        self._write(RECIPE, recipes.dumps(recipe))
+        self._write(RECIPE, recipe_text(recipe, environment.get("resumed") or []))
         self._delete(REPORT)  # as the page
         if self.checkpoint is not None:
             self._saved = (self.checkpoint.epoch, self.checkpoint.step)
@@ -237,9 +245,9 @@ class RunFolder:
         return [metrics_file.values(row) for row in self._metrics()]
 
     def latest_metrics(self) -> dict[str, float | None]:
-        """Return losses and accuracies of the newest epoch, {"train_loss": 0.52, ...}; {} before the first."""
+        """Return the metrics of the newest epoch by the names of the columns; {} before the first."""
         history = self.history()
-        return {name: history[-1][name] for name in metrics_file.SCORES} if history else {}
+        return history[-1] if history else {}
 
     def record(self, event: Event) -> None:
         """Write what an event brings: the metrics and the checkpoint of an epoch, or a checkpoint that is due."""
@@ -250,7 +258,7 @@ class RunFolder:
                         self._save(event.checkpoint())
             case EpochEnded():
                 with file_errors(self.path / METRICS):
-                    metrics_file.append_epoch(self.path / METRICS, event)
+                    metrics_file.append_epoch(self.path / METRICS, event, self._targets)
                 self._save(event.checkpoint, best=event.checkpoint.best_epoch == event.epoch)
             case Finished():
                 self._save(event.checkpoint)
@@ -259,7 +267,7 @@ class RunFolder:
 
     def finish(self, report: dict[str, Any]) -> None:
         """Write report.json."""
-        self._write(REPORT, json.dumps(report, indent=2) + "\n")
+        self._write(REPORT, strict_json.dumps(report, indent=2) + "\n")
 
     def write_files(self, files: Iterable[tuple[str, bytes]], stop: Callable[[], bool]) -> None:
         """Write the plots and pages of the report, given as (name, content), until `stop` returns true between two.
@@ -281,12 +289,7 @@ class RunFolder:
             self.finish(report | {REPORT_FILES: names})
 
     def _read_json(self, name: str) -> dict[str, Any]:
-        """Read a JSON object; {} if there is none or it is damaged."""
-        try:
-            found = json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        return read_json(self.path / name)
 
     def _metrics(self) -> list[metrics_file.Row]:
         return self._read_metrics()[0]
@@ -330,6 +333,26 @@ def file_errors(path: Path, action: str = "written") -> Iterator[None]:
         yield
     except OSError as error:
         raise CheckpointError(f"{path} cannot be {action} ({os_error_reason(error)})") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; {} if there is none or it is damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """Read environment.json of a run folder, without entries that have a wrong type; {} if there is none."""
+    return valid_entries(read_json(folder / ENVIRONMENT))
+
+
+def run_of_recipe(name: str) -> Path | None:
+    """Return the run folder whose recipe.toml --recipe names; None for another recipe."""
+    path = Path(os.path.expanduser(name)).absolute()
+    return path.parent if path.name == RECIPE and read_environment(path.parent) else None
 
 
 def valid_entries(environment: dict[str, Any]) -> dict[str, Any]:

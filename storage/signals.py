@@ -1,4 +1,7 @@
-"""SIGINT (Ctrl-C) and SIGTERM: how they stop a command, and how they stop a run between two groups of steps."""
+"""SIGINT (Ctrl-C), SIGTERM and SIGHUP: how they stop a command, and how they stop a run between two groups of steps.
+
+SIGHUP comes when a terminal or its connection is gone. It is treated as SIGTERM.
+"""
 
 import contextlib
 import os
@@ -12,6 +15,9 @@ from typing import Any
 
 # Time for a process to save and clean up after the signal: containers and batch queues send SIGKILL soon after.
 GRACE_SECONDS = 4.0
+
+# Windows has no SIGHUP.
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 SLOW_COMMAND = "Stopped."
 SLOW_RUN = "\nStopped in the middle of a step that took too long; the saved checkpoint is complete."
@@ -28,13 +34,13 @@ class StopSignal:
 
     @property
     def exit_code(self) -> int:
-        """130 after SIGINT, 143 after SIGTERM."""
+        """130 after SIGINT, 143 after SIGTERM, 129 after SIGHUP."""
         return 128 + self.number
 
 
 @contextlib.contextmanager
 def interrupt_on_signals(stop: StopSignal) -> Iterator[None]:
-    """While open, SIGINT and SIGTERM raise KeyboardInterrupt, so that `finally` and `with` clean up.
+    """While open, the signals raise KeyboardInterrupt, so that `finally` and `with` clean up.
 
     `stop` records the first signal, because a library may replace the exception or ignore it. Later signals do not
     disturb the cleanup. The process ends GRACE_SECONDS after the signal in any case.
@@ -45,38 +51,38 @@ def interrupt_on_signals(stop: StopSignal) -> Iterator[None]:
             stop.number = number
             raise KeyboardInterrupt
 
-    with handled_by(interrupt, SLOW_COMMAND, (signal.SIGINT, signal.SIGTERM)):
+    with handled_by(interrupt, SLOW_COMMAND, SIGNALS):
         yield
 
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[StopSignal]:
-    """While open, record the first SIGINT or SIGTERM for the run to see between two groups of steps.
+    """While open, record the first signal for the run to see between two groups of steps.
 
-    A second SIGINT raises KeyboardInterrupt. After SIGTERM the process ends within GRACE_SECONDS in any case.
+    A second SIGINT raises KeyboardInterrupt. After SIGTERM or SIGHUP the process ends within GRACE_SECONDS in any case.
     """
     stop = StopSignal()
 
     def record(number: int, frame: FrameType | None) -> None:
         if stop.received() and number == signal.SIGINT:
             raise KeyboardInterrupt
-        stop.number = number
+        stop.number = stop.number or number
 
-    with handled_by(record, SLOW_RUN, (signal.SIGTERM,)):
+    with handled_by(record, SLOW_RUN, tuple(number for number in SIGNALS if number != signal.SIGINT)):
         yield stop
 
 
 @contextlib.contextmanager
 def handled_by(handler: Any, message: str, limited: tuple[int, ...]) -> Iterator[None]:
-    """While open, `handler` takes SIGINT and SIGTERM, and the signals in `limited` end the process in time.
+    """While open, `handler` takes the signals, and those in `limited` end the process in time.
 
-    An ignored signal stays ignored, as in the background of a shell. Outside of the main thread, where Python allows no
-    handlers, do nothing.
+    An ignored signal stays ignored, as in the background of a shell or under nohup. Outside of the main
+    thread, where Python allows no handlers, do nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    numbers = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     before: dict[int, Any] = {number: signal.signal(number, handler) for number in numbers}
     try:
         with exit_in_time(message, tuple(number for number in limited if number in numbers)):

@@ -17,8 +17,8 @@ from lagvis.training.loop import fit
 from lagvis.training.plan import make_plan
 from lagvis.training.recipe import Recipe
 
-# Settings of plain gradient descent: no momentum, no schedule, no smoothing.
-PLAIN = {"label_smoothing": 0.0, "momentum": 0.0, "nesterov": False, "schedule": "constant"}
+# Settings of plain gradient descent on pixels from 0 to 1: no momentum, no schedule, no smoothing.
+PLAIN = {"pixel_scaling": "unit", "label_smoothing": 0.0, "momentum": 0.0, "nesterov": False, "schedule": "constant"}
 IDX_CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 STANDARD = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 

@@ -62,12 +62,19 @@ def arrays_and_metadata(checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], 
     # safetensors writes the memory of an array in its own order, so it must be in row-major order.
     leaves = named_leaves(checkpoint.state | ({"totals": checkpoint.totals} if checkpoint.totals else {}))
     arrays = {name: np.asarray(leaf, order="C") for name, leaf in leaves}
+    if not all_finite(arrays):
+        raise NotFiniteError(f"the state after step {checkpoint.step} is not finite")
     for name in SCALINGS:
         scaling = getattr(model, name)
         if scaling is not None:
             arrays |= {f"{name}.mean": scaling.mean, f"{name}.deviation": scaling.deviation}
-    if not all_finite(arrays):
-        raise NotFiniteError(f"the state after step {checkpoint.step} is not finite")
+            if math.isfinite(scaling.limit):
+                arrays[f"{name}.limit"] = np.array(scaling.limit)
+    if model.ranges is not None:
+        arrays |= {"ranges.low": model.ranges.low, "ranges.high": model.ranges.high}
+    if model.pixel_mean:
+        # An array, since a version that does not know it refuses an array, and would overlook a key of the metadata.
+        arrays["pixel_mean"] = np.array(model.pixel_mean)
     meaning = {
         "format": FORMAT,
         "activation": model.activation,
@@ -87,6 +94,15 @@ def arrays_and_metadata(checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], 
         "best_loss": checkpoint.best_loss if checkpoint.best_epoch else None,
         "data": checkpoint.data,
     }
+    # How files were read is left out where it says nothing, as in checkpoints of older versions.
+    reading = {"label_columns": model.label_columns, "transposed": model.transposed}
+    meaning |= {name: value for name, value in reading.items() if value}
+    if model.ranges is not None:
+        meaning |= {
+            "feature_kind": model.ranges.kind,
+            "training_rows": model.ranges.rows,
+            "picture_range": model.ranges.picture_range,
+        }
     return arrays, meaning | {"digest": checkpoint_digest(meaning, arrays)}
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from lagvis.data.feature_ranges import BYTES, FEATURE_KINDS, FeatureRanges
 from lagvis.data.scaling import Scaling
 from lagvis.network.optimizers import OPTIMIZERS, StateShape
 from lagvis.training.checkpoint import all_finite
@@ -14,10 +15,45 @@ from lagvis.tree import named_leaves
 
 def take_scaling(arrays: dict[str, np.ndarray], name: str) -> Scaling | None:
     """Remove the scaling of that name from `arrays` and return it; None if there is none."""
-    parts = [arrays.pop(f"{name}.{part}") for part in ("mean", "deviation") if f"{name}.{part}" in arrays]
-    if len(parts) == 1:
+    mean, deviation = (arrays.pop(f"{name}.{part}", None) for part in ("mean", "deviation"))
+    limit = arrays.pop(f"{name}.limit", np.array(math.inf))
+    if mean is None and deviation is None:
+        return None
+    if mean is None or deviation is None:
         raise ValueError(f"half of {name} is missing")
-    return Scaling(*parts) if parts else None
+    if limit.shape != () or limit.dtype != np.float64 or not limit > 0:
+        raise ValueError(f"{name} with the limit {limit}, expected a number above 0")
+    return Scaling(mean, deviation, float(limit))
+
+
+def take_pixel_mean(arrays: dict[str, np.ndarray]) -> float:
+    """Remove the mean of the training pixels from `arrays` and return it; 0 if there is none.
+
+    ValueError unless it is a number from 0 to 1.
+    """
+    mean = arrays.pop("pixel_mean", np.zeros(()))
+    if mean.shape != () or mean.dtype != np.float64 or not 0.0 <= float(mean) <= 1.0:
+        raise ValueError(f"a mean pixel of {mean}, expected a number from 0 to 1")
+    return float(mean)
+
+
+def take_ranges(arrays: dict[str, np.ndarray], meaning: dict[str, Any]) -> FeatureRanges | None:
+    """Remove the ranges of the features from `arrays` and return them; None in a checkpoint of an earlier version."""
+    if "feature_kind" not in meaning:
+        return None
+    picture_range = meaning["picture_range"]
+    if picture_range is not None:
+        low, high = map(require_float, picture_range)
+        if low >= high:
+            raise ValueError(f"pictures whose values go from {low} to {high}")
+        picture_range = (low, high)
+    return FeatureRanges(
+        arrays.pop("ranges.low"),
+        arrays.pop("ranges.high"),
+        kind=require_choice(FEATURE_KINDS, meaning["feature_kind"]),
+        rows=require_int(meaning["training_rows"], minimum=1),
+        picture_range=picture_range,
+    )
 
 
 def require_int(value: Any, *, minimum: int = 0) -> int:
@@ -104,8 +140,11 @@ def check_meaning(model: Model, state: Any) -> None:
             continue
         if not scaling.mean.shape == scaling.deviation.shape == (width,):
             raise ValueError(f"a scaling of shape {scaling.mean.shape} for {width} columns")
-        if not all_finite(vars(scaling)) or not (scaling.deviation > 0).all():
+        if not all_finite(scaling.mean) or not (scaling.deviation > 0).all():
             raise ValueError("a scaling whose mean is not finite or whose deviation is not positive")
+    targets = model.y_scaling
+    if targets is not None and (targets.constant.any() or math.isfinite(targets.limit)):
+        raise ValueError("a scaling of targets that cannot be undone")
     if (model.y_scaling is not None) != bool(model.target_names):
         raise ValueError("a scaling of targets must be there for regression, and only then")
     shapes = {name: leaf.shape for name, leaf in named_leaves(state["params"])}
@@ -120,13 +159,33 @@ def check_meaning(model: Model, state: Any) -> None:
 
 
 def check_rows(model: Model) -> None:
-    """Raise ValueError unless names, background and style of the training rows fit the model."""
+    """Raise ValueError unless names, background, style and ranges of the training rows fit the model."""
     if len(model.feature_names) not in (0, model.widths[0]) or model.background > 255:
         raise ValueError(
             f"{len(model.feature_names)} names for {model.widths[0]} columns, a background of {model.background}"
         )
-    if model.mnist_style and (model.shape != MNIST_SHAPE or model.x_scaling is not None):
-        raise ValueError(f"rows of shape {model.shape} as digits of 28x28 bytes")
+    last = model.widths[0] + len(model.label_columns)
+    if len({*model.label_columns}) < len(model.label_columns) or any(c > last for c in model.label_columns):
+        raise ValueError(f"the label columns {model.label_columns} beside {model.widths[0]} features")
+    if model.pixel_mean and model.x_scaling is not None:
+        raise ValueError("a mean pixel for rows that are no bytes")
+    has_picture_range = model.ranges is not None and model.ranges.picture_range is not None
+    if model.mnist_style and (model.shape != MNIST_SHAPE or not (model.x_scaling is None or has_picture_range)):
+        raise ValueError(f"rows of shape {model.shape} as digits of 28x28 pixels")
+    if model.ranges is not None:
+        check_ranges(model.ranges, model.widths[0], is_bytes=model.x_scaling is None)
+
+
+def check_ranges(ranges: FeatureRanges, n_in: int, *, is_bytes: bool) -> None:
+    """Raise ValueError unless the ranges are those of `n_in` features, which `is_bytes` or not."""
+    if not ranges.low.shape == ranges.high.shape == (n_in,):
+        raise ValueError(f"ranges of shape {ranges.low.shape} and {ranges.high.shape} for {n_in} features")
+    if not ranges.low.dtype == ranges.high.dtype == np.float64 or not all_finite([ranges.low, ranges.high]):
+        raise ValueError("ranges that are not finite float64 numbers")
+    if (ranges.low > ranges.high).any():
+        raise ValueError("a feature whose smallest value is above its largest")
+    if (ranges.kind == BYTES) != is_bytes or (is_bytes and (ranges.low.min() < 0 or ranges.high.max() > 255)):
+        raise ValueError(f"features that are {ranges.kind}, from {ranges.low.min()} to {ranges.high.max()}")
 
 
 def check_totals(model: Model, totals: Any) -> None:
@@ -144,5 +203,5 @@ def check_totals(model: Model, totals: Any) -> None:
 def require_choice(known: Any, name: str) -> str:
     """Return `name`; ValueError unless it is among `known`."""
     if name not in known:
-        raise ValueError(f"unknown function {name!r}")
+        raise ValueError(f"found {name!r}, expected one of {', '.join(known)}")
     return name

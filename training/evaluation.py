@@ -63,6 +63,11 @@ class Metrics:
         """Whether loss and objective are finite numbers."""
         return math.isfinite(self.loss) and (self.objective is None or math.isfinite(self.objective))
 
+    @property
+    def judged(self) -> bool:
+        """Whether the metrics are a result: loss, objective and the errors of all targets are finite numbers."""
+        return self.finite and all(map(math.isfinite, self.errors))
+
 
 def zero_totals(
     model: Model, dtype: str, *, confusion: bool = False, weighted: bool = False, objective: bool = False

@@ -28,18 +28,20 @@ def fit(
     backend: Backend,
     *,
     start: Checkpoint | None = None,
+    model: Model | None = None,
     seconds: float = 0.0,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
     """Train, and yield Started, then Progress for each call and EpochEnded for each epoch, then Finished.
 
     A checkpoint `start` of the same recipe and data set, `seconds` into the run, continues the run as if it had never
-    stopped. `stop` is called between calls and between the chunks of an evaluation; once it returns true, the run ends
-    as "interrupted" with its current state. If the loss or the state is no longer finite, the run ends as "diverged"
-    with its newest checkpoint.
+    stopped. Without `start`, `model` is that of the recipe and the data set if the caller has made it already. `stop`
+    is called between calls and between the chunks of an evaluation; once it returns true, the run ends as "interrupted"
+    with its current state. If the loss or the state is no longer finite, the run ends as "diverged" with its newest
+    checkpoint.
     """
     with backend.limited_threads(plan.threads):
-        yield from Trainer(recipe, dataset, plan, backend, start, seconds, stop).events()
+        yield from Trainer(recipe, dataset, plan, backend, start, model, seconds, stop).events()
 
 
 @dataclass(frozen=True)
@@ -119,13 +121,14 @@ class Trainer:
         plan: Plan,
         backend: Backend,
         start: Checkpoint | None,
+        model: Model | None,
         seconds: float,
         stop: Callable[[], bool],
     ) -> None:
         self.recipe, self.dataset, self.plan, self.backend = recipe, dataset, plan, backend
         self.stop = stop
         self.stopwatch = Stopwatch(seconds)
-        self.model = start.model if start else Model.of(recipe, dataset, plan.training_rows)
+        self.model = start.model if start else model or Model.of(recipe, dataset, plan.training_rows)
 
         self.call = backend.scan(make_training_step(recipe, xp=backend.xp))
         self.evaluator = Evaluator(self.model, backend)

@@ -1,14 +1,18 @@
 """The description of a network: layers, functions, class or target names, and the preparation of its rows."""
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from lagvis.data.dataset import Dataset
+from lagvis.data.feature_ranges import FeatureRanges
 from lagvis.data.messages import shorten
 from lagvis.data.scaling import Scaling
 from lagvis.errors import DataError
+from lagvis.network.step import PIXEL_SCALE
 from lagvis.training.recipe import Recipe
 
 MAX_WIDTHS_TEXT = 100  # characters
@@ -22,6 +26,11 @@ class Model:
     feature_names, label_names  names of the training columns; empty if they have none
     mnist_style                 whether the training rows are images made as MNIST's (`Dataset.mnist_style`)
     background                  shade of the background of the training images, 0..255
+    label_columns               columns of the labels in the table of the training rows, from 1; empty without a table
+    transposed                  whether the files of the training images store them transposed (`Dataset.transposed`)
+    ranges                      of the features in training; None in a checkpoint of an earlier version
+    pixel_mean                  mean of the training pixels, 0..1, which is subtracted from pixels; 0 if they are not
+                                centred, and for rows that are no bytes
     """
 
     widths: tuple[int, ...]
@@ -37,10 +46,17 @@ class Model:
     label_names: tuple[str, ...] = ()
     mnist_style: bool = False
     background: int = 0
+    label_columns: tuple[int, ...] = ()
+    transposed: bool = False
+    ranges: FeatureRanges | None = None
+    pixel_mean: float = 0.0
 
     @classmethod
     def of(cls, recipe: Recipe, dataset: Dataset, training_rows: np.ndarray) -> "Model":
-        """Describe the network of a recipe for a data set; only the training rows decide the standardisation."""
+        """Describe the network of a recipe for a data set; only the training rows decide scaling and ranges."""
+        is_bytes = dataset.x_train.dtype == np.uint8
+        centred = is_bytes and recipe.pixel_scaling == "centred"
+        measure = Scaling.robust if recipe.number_scaling == "robust" else Scaling.of
         return cls(
             widths=(dataset.x_train.shape[1], *recipe.hidden, dataset.n_out),
             activation=recipe.activation,
@@ -49,12 +65,16 @@ class Model:
             class_names=dataset.class_names,
             target_names=dataset.target_names,
             unit=dataset.unit,
-            x_scaling=None if dataset.x_train.dtype == np.uint8 else Scaling.of(dataset.x_train[training_rows]),
-            y_scaling=Scaling.of(dataset.y_train[training_rows]) if recipe.regression else None,
+            x_scaling=None if is_bytes else measure(dataset.x_train, training_rows),
+            y_scaling=Scaling.of(dataset.y_train, training_rows).invertible() if recipe.regression else None,
             feature_names=dataset.feature_names,
             label_names=dataset.label_names,
             mnist_style=dataset.mnist_style,
             background=dataset.background,
+            label_columns=dataset.label_columns,
+            transposed=dataset.transposed,
+            ranges=FeatureRanges.of(dataset.x_train, training_rows, dataset.shape),
+            pixel_mean=mean_pixel(dataset.x_train, training_rows) if centred else 0.0,
         )
 
     @property
@@ -66,23 +86,59 @@ class Model:
         """Return the loss on targets y (N, n_out) of always predicting the training mean; None for classes."""
         return None if self.y_scaling is None else float(np.mean(self.y_scaling.apply(y) ** 2))
 
-    def prepare(self, x: np.ndarray, y: np.ndarray, dtype: str) -> dict[str, np.ndarray]:
-        """Return rows as the `data` of the step, on the host: bytes as they are, real numbers standardised."""
-        data = {"x": x if self.x_scaling is None else self.x_scaling.apply(x).astype(dtype)}
+    def baseline_errors(self, y: np.ndarray) -> tuple[float, ...]:
+        """Return the root mean square error of each target, in its unit, of always predicting the training mean."""
         if self.y_scaling is None:
-            return data | {"y": y, "classes": np.arange(len(self.class_names), dtype=y.dtype)}
-        return data | {"y": self.y_scaling.apply(y).astype(dtype)}
+            return ()
+        standardised = self.y_scaling.apply(y)
+        return tuple(map(float, np.sqrt(np.mean(standardised**2, axis=0)) * self.y_scaling.deviation))
 
-    def check(self, dataset: Dataset) -> None:
-        """Raise DataError unless the data set has the columns and the kind of rows of the training data."""
-        if dataset.x_train.shape[1] != self.widths[0]:
-            raise DataError(
-                f"{dataset.name} has rows of {dataset.x_train.shape[1]} numbers, the network takes {self.widths[0]}"
-            )
+    def prepare(self, x: np.ndarray, y: np.ndarray, dtype: str) -> dict[str, np.ndarray]:
+        """Return rows as the `data` of the step, on the host: bytes as they are, real numbers standardised.
+
+        What `dtype` cannot hold becomes infinite; the loss of such a row is not finite.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            data = {"x": x if self.x_scaling is None else self.x_scaling.apply(x).astype(dtype)}
+            if self.pixel_mean:
+                data["pixel_mean"] = np.array(self.pixel_mean, dtype)
+            if self.y_scaling is None:
+                return data | {"y": y, "classes": np.arange(len(self.class_names), dtype=y.dtype)}
+            return data | {"y": self.y_scaling.apply(y).astype(dtype)}
+
+    def for_pixels_from_0_to_1(self, params: Any) -> Any:
+        """Return the parameters with the scaling of pixels in the first layer, for programs that only divide by 255.
+
+        With t from 0 to 1, (t - m) W + b = t W + (b - m sum(W)), where the sum is taken over the rows of W. Pixels of
+        another range low..high are x = low + (high - low) t before they are standardised. ValueError where the model
+        takes numbers that are no pictures of a known range, or cuts off what is far out.
+        """
+        first = params[0]
+        weights, bias = first["W"], first["b"]
+        if self.x_scaling is not None:
+            picture_range = self.ranges.picture_range if self.ranges else None
+            if picture_range is None or math.isfinite(self.x_scaling.limit):
+                raise ValueError("no pictures of a known range")
+            low, high = picture_range
+            bias = bias + ((low - self.x_scaling.mean) / self.x_scaling.deviation) @ weights.astype(np.float64)
+            weights = weights * ((high - low) / self.x_scaling.deviation)[:, None]
+        elif self.pixel_mean:
+            bias = bias - self.pixel_mean * weights.sum(axis=0, dtype=np.float64)
+        return [{**first, "W": weights, "b": bias}, *params[1:]]
+
+    def check_type(self, dataset: Dataset) -> None:
+        """Raise DataError unless the rows are bytes as those of training were, or numbers as those were."""
         if (dataset.x_train.dtype == np.uint8) != (self.x_scaling is None):
             bytes_, numbers = "bytes (0..255)", "real numbers"
             found, expected = (bytes_, numbers) if dataset.x_train.dtype == np.uint8 else (numbers, bytes_)
             raise DataError(f"{dataset.name} holds {found}, the network was trained on {expected}")
+
+    def check(self, dataset: Dataset) -> None:
+        """Raise DataError unless the data set has the columns and targets of the training data."""
+        if dataset.x_train.shape[1] != self.widths[0]:
+            raise DataError(
+                f"{dataset.name} has rows of {dataset.x_train.shape[1]} numbers, the network takes {self.widths[0]}"
+            )
         if dataset.feature_names and self.feature_names and dataset.feature_names != self.feature_names:
             pairs = zip(dataset.feature_names, self.feature_names, strict=True)
             c, (here, there) = next((c, pair) for c, pair in enumerate(pairs, start=1) if pair[0] != pair[1])
@@ -92,6 +148,12 @@ class Model:
             )
         if dataset.n_out != self.widths[-1]:
             raise DataError(f"{dataset.name} has {dataset.n_out} targets a row, the network predicts {self.widths[-1]}")
+
+
+def mean_pixel(x: np.ndarray, rows: np.ndarray) -> float:
+    """Return the mean, 0..1, of all pixels of some rows of x (N, n_in) uint8."""
+    sums = x.sum(axis=1, dtype=np.int64)  # of every row: a copy of most rows would take longer
+    return float(sums[rows].sum() / (len(rows) * x.shape[1]) * PIXEL_SCALE)
 
 
 def widths_text(widths: tuple[int, ...]) -> str:

@@ -1,7 +1,6 @@
 """Recipes: the settings of a run. TOML files of flat keys and command-line flags both become a checked `Recipe`."""
 
 import dataclasses
-import difflib
 import math
 import os
 import sys
@@ -14,15 +13,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import tomli_w
 
+from lagvis.data.images.transposed import TRANSPOSE
+from lagvis.data.scaling import NUMBER_SCALINGS
 from lagvis.data.tables.feature_type import FEATURE_TYPES
 from lagvis.errors import RecipeError
 from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.losses import LOSSES
 from lagvis.network.optimizers import OPTIMIZERS
 from lagvis.network.schedules import SCHEDULES
+from lagvis.training.recipe_hints import decode, did_you_mean, key_hint, toml_hint
 
 MAX_FLOAT = sys.float_info.max
 DEFAULT_SMOOTHING = 0.1
+# Options of train.py that say where and how a run is computed, which does not belong into a recipe.
+COMMAND_LINE_OPTIONS = ("device", "backend", "threads", "name", "resume", "recipe")
 CLASSIFICATION_KEYS = ("label_smoothing", "class_weights")
 FOLDER = Path(__file__).resolve().parent.parent / "recipes"
 
@@ -37,6 +41,9 @@ class Recipe:
     data: str = "mnist"
     label: str = ""
     feature_type: str = "auto"
+    transpose: str = "auto"
+    pixel_scaling: str = "centred"
+    number_scaling: str = "standard"
     hidden: tuple[int, ...] = (64, 64, 64)
     activation: str = "relu"
     loss: str = "cross-entropy"
@@ -77,6 +84,16 @@ class Recipe:
         """Whether the network predicts numbers instead of classes."""
         return self.loss == "mse"
 
+    @property
+    def data_options(self) -> dict[str, Any]:
+        """How the data is read: the options of `load_dataset`."""
+        return {
+            "regression": self.regression,
+            "label": self.label,
+            "feature_type": self.feature_type,
+            "transpose": self.transpose,
+        }
+
 
 def check_text(key: str, value: Any) -> str:
     """Return a non-empty text that UTF-8 can encode; RecipeError for anything else."""
@@ -104,10 +121,15 @@ def check_choice(*names: str) -> Any:
     return check
 
 
+def without_quotes(value: Any) -> str:
+    """Return the end of a message about a number or truth value that is written as a text."""
+    return ", without quotes" if isinstance(value, str) else ""
+
+
 def check_bool(key: str, value: Any) -> bool:
     """Return true or false; RecipeError for anything else."""
     if not isinstance(value, bool):
-        raise RecipeError(f"{key} is {value!r}; expected true or false")
+        raise RecipeError(f"{key} is {value!r}; expected true or false{without_quotes(value)}")
     return value
 
 
@@ -116,7 +138,9 @@ def check_int(minimum: int, maximum: int) -> Any:
 
     def check(key: str, value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
-            raise RecipeError(f"{key} is {value!r}; expected a whole number from {minimum} to {maximum}")
+            raise RecipeError(
+                f"{key} is {value!r}; expected a whole number from {minimum} to {maximum}{without_quotes(value)}"
+            )
         return value
 
     return check
@@ -130,7 +154,7 @@ def check_float(minimum: float, below: float, *, open_below: bool = False) -> An
         if not good or not (minimum < value if open_below else minimum <= value) or value >= below:
             start = f"above {minimum:g}" if open_below else f"from {minimum:g}"
             end = "" if math.isinf(below) else f" and below {below:g}"
-            raise RecipeError(f"{key} is {value!r}; expected a number {start}{end}")
+            raise RecipeError(f"{key} is {value!r}; expected a number {start}{end}{without_quotes(value)}")
         return float(value)
 
     return check
@@ -164,6 +188,19 @@ KEYS = {
     "feature_type": Key(
         check_choice(*FEATURE_TYPES), "feature columns of a table: pixels of a square picture, numbers, or auto: detect"
     ),
+    "transpose": Key(
+        check_choice(*TRANSPOSE),
+        "pictures of arrays and tables are stored with rows and columns exchanged: yes, no, or auto: those of EMNIST, "
+        "by the name",
+    ),
+    "pixel_scaling": Key(
+        check_choice("centred", "unit"), "scaling of bytes: centred: x / 255 minus the training mean; unit: x / 255"
+    ),
+    "number_scaling": Key(
+        check_choice(*NUMBER_SCALINGS),
+        "scaling of numbers: standard: by mean and deviation; robust: by median and interquartile range, which single "
+        "rows far out do not change",
+    ),
     "hidden": Key(check_widths, "widths of the hidden layers, or none", parse_widths, "N,N,.."),
     "activation": Key(check_choice(*ACTIVATIONS), f"activation of the hidden layers: {', '.join(ACTIVATIONS)}"),
     "loss": Key(check_choice(*LOSSES), "loss: cross-entropy for classes, mse for numbers"),
@@ -194,12 +231,6 @@ KEYS = {
 }
 
 
-def did_you_mean(word: str, known: Any) -> str:
-    """Return the end of a message that proposes the nearest known word; empty if none is near."""
-    near = difflib.get_close_matches(word.lower(), list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
 def shipped() -> list[str]:
     """Return the names of the shipped recipes."""
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
@@ -225,19 +256,37 @@ def read(name: str) -> dict[str, Any]:
     ships = name in shipped()
     path = FOLDER / f"{name}.toml" if ships else Path(os.path.expanduser(name)).absolute()
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        content = path.read_bytes()
     except FileNotFoundError:
+        hint = did_you_mean(name, shipped())
+        if os.path.isfile(f"{path}.txt"):  # the editor of Windows adds it, and Windows does not show it
+            hint = f"; there is {path}.txt, rename it"
         raise RecipeError(
-            f"there is no recipe {name!r}: no file {path}, and what ships is {', '.join(shipped())}"
-            f"{did_you_mean(name, shipped())}"
+            f"there is no recipe {name!r}: no file {path}, and what ships is {', '.join(shipped())}{hint}"
         ) from None
     except OSError as error:
         raise RecipeError(f"the recipe {path} cannot be read: {error.strerror}") from None
+    try:
+        values = parse(content)
+    except RecipeError as error:
+        raise RecipeError(f"the recipe {path} {error}") from None
+    return values
+
+
+def parse(content: bytes) -> dict[str, Any]:
+    """Return the keys and values of the bytes of a recipe, unchecked; RecipeError with a hint for anything else."""
+    text = decode(content)
+    try:
+        values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise RecipeError(f"the recipe {path} is not TOML: {error}") from None
-    for key in values:
+        raise RecipeError(f"is not TOML: {error}{toml_hint(text, str(error))}") from None
+    for key, value in values.items():
+        if isinstance(value, dict) and key not in KEYS:
+            raise RecipeError(f"has a table [{key}]; a recipe has no tables: remove that line, its keys stand alone")
+        if key in COMMAND_LINE_OPTIONS:
+            raise RecipeError(f"has the key {key!r}, which is no setting of a recipe; use the option --{key}")
         if key not in KEYS:
-            raise RecipeError(f"the recipe {path} has an unknown key {key!r}{did_you_mean(key, KEYS)}")
+            raise RecipeError(f"has an unknown key {key!r}{key_hint(key, KEYS)}")
     return values
 
 

@@ -1,9 +1,7 @@
 """Read how much memory this process has and may still take, from the small files of Linux."""
 
-from pathlib import Path
-
-PROCESS = Path("/proc")
-GROUPS = Path("/sys/fs/cgroup")
+from lagvis.training import system_files
+from lagvis.training.system_files import control_groups, read_lines, read_numbers
 
 
 def free_memory() -> tuple[int, str] | None:
@@ -14,13 +12,13 @@ def free_memory() -> tuple[int, str] | None:
 
 def resident_memory() -> tuple[int, int]:
     """Return the bytes of this process in memory, now and at their peak; 0 if unknown."""
-    fields = read_numbers(PROCESS / "self/status")
+    fields = read_numbers(system_files.PROCESS / "self/status")
     return 1024 * fields.get("VmRSS", 0), 1024 * fields.get("VmHWM", 0)
 
 
 def machine_limit() -> tuple[int, str] | None:
     """Return what Linux can give without pushing out other programs, and the free swap."""
-    fields = read_numbers(PROCESS / "meminfo")
+    fields = read_numbers(system_files.PROCESS / "meminfo")
     if "MemAvailable" not in fields:
         return None
     return 1024 * (fields["MemAvailable"] + fields.get("SwapFree", 0)), "free on this machine"
@@ -29,22 +27,12 @@ def machine_limit() -> tuple[int, str] | None:
 def group_limit() -> tuple[int, str] | None:
     """Return what the control groups of containers and clusters leave; pages of files do not count as used."""
     left = []
-    swap = 1024 * read_numbers(PROCESS / "meminfo").get("SwapFree", 0)
-    for line in read_lines(PROCESS / "self/cgroup"):
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            root, limit, held = GROUPS, "memory.max", "anon"
-        elif "memory" in controllers.split(","):
-            root, limit, held = GROUPS / "memory", "memory.limit_in_bytes", "total_rss"
-        else:
-            continue
-        group = root / path.lstrip("/")
-        for folder in (group, *group.parents):
-            most = "".join(read_lines(folder / limit))
-            if most.isdigit():
-                left.append(max(0, int(most) - read_numbers(folder / "memory.stat").get(held, 0)) + swap)
-            if folder == root:
-                break
+    swap = 1024 * read_numbers(system_files.PROCESS / "meminfo").get("SwapFree", 0)
+    for version, folder in control_groups("memory"):
+        limit, held = ("memory.max", "anon") if version == 2 else ("memory.limit_in_bytes", "total_rss")
+        most = "".join(read_lines(folder / limit))
+        if most.isdigit():
+            left.append(max(0, int(most) - read_numbers(folder / "memory.stat").get(held, 0)) + swap)
     return (min(left), "left of what this container or job may use") if left else None
 
 
@@ -55,21 +43,7 @@ def process_limit() -> tuple[int, str] | None:
     except ImportError:  # Windows
         return None
     most, _ = resource.getrlimit(resource.RLIMIT_AS)
-    held = read_lines(PROCESS / "self/statm")
+    held = read_lines(system_files.PROCESS / "self/statm")
     if most == resource.RLIM_INFINITY or not held:
         return None
     return max(0, most - int(held[0].split()[0]) * resource.getpagesize()), "left under ulimit -v"
-
-
-def read_lines(path: Path) -> list[str]:
-    """Return the lines of a file of the system; none if it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-
-
-def read_numbers(path: Path) -> dict[str, int]:
-    """Parse lines such as `MemFree:  123 kB` or `anon 123` into names and numbers."""
-    words = [line.replace(":", " ").split() for line in read_lines(path)]
-    return {row[0]: int(row[1]) for row in words if len(row) > 1 and row[1].isdigit()}

@@ -1,4 +1,4 @@
-"""Read NPZ files: x_train, y_train, x_test, y_test; or x and y alone, of which a test part is held out.
+"""Read NPZ files: x_train, y_train, x_test, y_test; or x and y, or the training part, of which a test part is held out.
 
 The names that other programs use for them are known too, in upper or lower case: train_images, X_train, data, target.
 """
@@ -11,16 +11,18 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
 from lagvis.data.files import MAX_GZIP_RATIO
+from lagvis.data.images.transposed import BY_NAME, Upright, turn_upright
 from lagvis.data.messages import shorten
 from lagvis.data.source import Source
 from lagvis.errors import DataError
 
 FOUR_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+PAIRS = (("x", "y"), ("x_train", "y_train"), ("x_test", "y_test"))  # of which one alone is a data set
 X_NAMES = ("x", "data", "images", "features")
 Y_NAMES = ("y", "target", "targets", "label", "labels")
 ALIASES = {
@@ -45,16 +47,28 @@ NPY_MAGIC = b"\x93NUMPY"
 HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
-def read_npz(path: Path, *, regression: bool) -> Source:
-    """Return the arrays of an NPZ (never pickled objects), with `target_names` and `unit` if the file has them."""
-    arrays = read_arrays(path)
+def read_npz(path: Path, *, regression: bool, transpose: str = BY_NAME, test_only: bool = False) -> Source:
+    """Return the arrays of an NPZ (never pickled objects), with `target_names` and `unit` if the file has them.
+
+    transpose  one of TRANSPOSE, see `turn_upright`
+    test_only  take a file of x_test and y_test alone, to evaluate a network on
+    """
+    arrays = read_arrays(path, test_only=test_only)
     target_names, unit = read_names(path, arrays)
     with path.open("rb") as file:
         sha256 = {path.name: hashlib.file_digest(file, "sha256").hexdigest()}
-    if "x" in arrays:
-        x, y = arrays["x"], arrays["y"]
+    notices: tuple[str, ...] = ()
+    transposed = False
+    for name in ("x", "x_train", "x_test"):
+        if name in arrays:
+            arrays[name], transposed, notices = turn_upright(arrays[name], path.name, transpose, path)
+    if not {"x_train", "x_test"} <= arrays.keys():
+        x_name, y_name = next(pair for pair in PAIRS if pair[0] in arrays)
+        x, y = arrays[x_name], arrays[y_name]
         if x.size == 0 or y.size == 0 or x.ndim < 1 or y.ndim < 1 or len(x) != len(y):
-            raise DataError(f"{path} holds x {x.shape} and y {y.shape}; expected equally many rows, two at least")
+            raise DataError(
+                f"{path} holds {x_name} {x.shape} and {y_name} {y.shape}; expected equally many rows, two at least"
+            )
         return Source.hold_out(
             path.stem,
             x,
@@ -65,6 +79,8 @@ def read_npz(path: Path, *, regression: bool) -> Source:
             row_location=lambda row: f"{path.name}: row {row + 1}",
             target_names=target_names,
             unit=unit,
+            notices=notices,
+            transposed=transposed,
         )
     return Source(
         path.stem,
@@ -75,6 +91,8 @@ def read_npz(path: Path, *, regression: bool) -> Source:
         sha256=sha256,
         target_names=target_names,
         unit=unit,
+        notices=notices,
+        transposed=transposed,
         row_location=lambda part, row: f"{path.name}: {part} row {row + 1}",
     )
 
@@ -91,10 +109,18 @@ def read_names(path: Path, arrays: dict[str, np.ndarray]) -> tuple[tuple[str, ..
     return names, unit
 
 
-def read_npz_rows(path: Path, display_name: str = "") -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
-    """Return the rows to predict, x, else x_test, else x_train; their labels or None; and notices.
+class NpzRows(NamedTuple):
+    """Rows of an NPZ to predict, pictures upright, and their labels or None."""
 
-    `display_name` stands for the path in messages.
+    upright: Upright
+    y: np.ndarray | None
+    notices: tuple[str, ...]
+
+
+def read_npz_rows(path: Path, display_name: str = "", transpose: str = BY_NAME) -> NpzRows:
+    """Return the rows to predict, x, else x_test, else x_train, and their labels.
+
+    `display_name` stands for the path in messages; `transpose` is one of TRANSPOSE, see `turn_upright`.
     """
     name = display_name or str(path)
     with open_archive(path, name) as (archive, members):
@@ -105,24 +131,39 @@ def read_npz_rows(path: Path, display_name: str = "") -> tuple[np.ndarray, np.nd
         notices = (f"{Path(name).name}: the rows are {used}; not used: {', '.join(others)}.",) if others else ()
         label = members.get(found[0].replace("x", "y"))
         x = read_member(archive, members[found[0]], name)
-        return x, None if label is None else read_member(archive, label, name), notices
+        upright = turn_upright(x, Path(name).name, transpose, path)
+        y = None if label is None else read_member(archive, label, name)
+        return NpzRows(upright, y, (*notices, *upright.notices))
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: Path, *, test_only: bool) -> dict[str, np.ndarray]:
     """Return the arrays of a data set by their standard names; DataError if one is missing, repeated or invalid."""
     with open_archive(path, str(path)) as (archive, members):
-        expected = FOUR_ARRAYS if any(name in members for name in FOUR_ARRAYS) else ("x", "y")
+        expected = expected_arrays({*members}, test_only=test_only)
         missing = [name for name in expected if name not in members]
         if missing:
+            unlabelled = all(name.startswith("y") for name in missing)
             raise DataError(
-                f"{path} holds {list_members(archive.namelist())}; expected {', '.join(FOUR_ARRAYS)}, or x and y"
-                f" (missing: {', '.join(missing)})"
+                f"{path} holds {list_members(archive.namelist())}; expected {', '.join(FOUR_ARRAYS)}, or x and y, or "
+                f"x_train and y_train (missing: {', '.join(missing)}"
+                f"{'; predict.py takes rows without labels' if unlabelled else ''})"
             )
         return {
             name: read_member(archive, members[name], str(path))
             for name in (*expected, "target_names", "unit")
             if name in members
         }
+
+
+def expected_arrays(found: set[str], *, test_only: bool) -> tuple[str, ...]:
+    """Return the standard names of the arrays that a file must hold which holds those of `found`."""
+    if not found & {*FOUR_ARRAYS}:
+        return ("x", "y")
+    if not found & {"x_test", "y_test"}:
+        return ("x_train", "y_train")
+    if test_only and not found & {"x_train", "y_train", "x", "y"}:
+        return ("x_test", "y_test")
+    return FOUR_ARRAYS
 
 
 @contextmanager

@@ -22,6 +22,8 @@ from lagvis.data.images.image_io import (
     read_image_bytes,
     to_greyscale,
 )
+from lagvis.data.images.prepare import check_takes_pictures, prepare_picture
+from lagvis.data.input_spec import InputSpec
 from lagvis.data.labels import natural_order
 from lagvis.data.signatures import SIGNATURE_BYTES, identify_picture
 from lagvis.data.source import Source
@@ -61,10 +63,14 @@ class ImagePaths:
 
 @dataclass
 class ImageReader:
-    """Decodes the `count` images of a folder one by one; all must have the size of the first."""
+    """Decodes the `count` images of a folder one by one; all must have the size of the first.
+
+    With `spec`, that of a trained network, they have any size and are prepared as the network takes them.
+    """
 
     folder: Path
     count: int
+    spec: InputSpec | None = None
     first: Path | None = None
     shape: tuple[int, int] = (0, 0)
     coloured: int = 0
@@ -82,6 +88,8 @@ class ImageReader:
         content = read_image_bytes(path)
         self.digest.update(os.fsencode(path.relative_to(self.folder).as_posix()) + b"\0")
         self.digest.update(hashlib.sha256(content).digest())
+        if self.spec:
+            return prepare_picture(content, path, self.spec).pixels.tobytes()
         with open_image(content, path, MAX_PIXELS) as image:
             self.check_size(path, image)
             self.coloured += is_stored_in_colour(image)
@@ -172,12 +180,19 @@ def class_folders(folder: Path) -> Iterator[Path]:
             yield from filter(holds_image, subfolders(child))
 
 
-def read_image_folder(folder: Path, *, regression: bool = False) -> Source:
-    """Return the images of a folder as x (N, H, W) uint8, and the names of their class folders as y (N,), text."""
+def read_image_folder(folder: Path, *, regression: bool = False, spec: InputSpec | None = None) -> Source:
+    """Return the images of a folder as x (N, H, W) uint8, and the names of their class folders as y (N,), text.
+
+    With `spec`, that of a trained network, they are prepared as predict.py prepares them.
+    """
     if regression:
         raise DataError(f"{folder} is a folder of pictures, whose classes are not numbers; leave out --loss mse")
     train, test, notices = find_parts(folder)
-    reader = ImageReader(folder, len(train.paths) + len(test.paths if test else ()))
+    reader = ImageReader(folder, len(train.paths) + len(test.paths if test else ()), spec)
+    if spec:
+        check_takes_pictures(train.paths[0], spec)
+        reader.shape = spec.shape[0], spec.shape[1]
+        notices.append(f"{folder.name}: the pictures are prepared for the network, as predict.py does.")
     x_train, y_train = reader.read(train.paths), np.array(train.classes)
     x_test = reader.read(test.paths if test else [])
     sha256 = {folder.name: reader.digest.hexdigest()}

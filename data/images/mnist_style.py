@@ -7,9 +7,9 @@ outermost row or column of all four sides, the background is what the digit is d
 
 1. Size. The longer side is 1024 at most: larger images are averaged in squares of k x k, k = ceil(longer side / 1024).
 2. Surroundings. What is around the digit and no part of it is replaced by the mean of the paper beside it: the rim of a
-   scan or the table under a sheet, a shadow that comes in from the edge, lines that run through the whole sheet, a frame,
-   an underline. The file surroundings.py defines how they are found. Where the shorter side is below 64, only a rim, a
-   closed frame and an underline are looked for.
+   scan or the table under a sheet, a shadow that comes in from the edge, lines that run through the whole sheet, a
+   frame, an underline. The file surroundings.py defines how they are found. Where the shorter side is below 64, only a
+   rim, a closed frame and an underline are looked for.
 3. Background and foreground. The background p is the median of the border. The foreground is light if
    max(g) - p >= p - min(g), else dark. v = max(0, g - p) for a light foreground, max(0, p - g) for a dark one.
    If the digit was cropped along its outline, much of the border is foreground. Then the background is on the side of
@@ -17,8 +17,8 @@ outermost row or column of all four sides, the background is what the digit is d
    holds: v > max(v) / 2 comes within a quarter of the image of each side; at most 0.4 of all shades are between the
    quarters of their range; and the median of |p - g| over the background at the border is max(v) / 32 at most, or one
    side is twice the other. Then step 4 is left out, and in step 5 nothing above max(v) / 4 becomes 0.
-4. Uneven light, as in photographs: both sides are 64 at least, and the quartiles of the border are more than 8 apart, or
-   the mean of 16 pixels of a side in a row is more than 8 below p, but by less than 0.7 * (p - min(g)). Such a
+4. Uneven light, as in photographs: both sides are 64 at least, and the quartiles of the border are more than 8 apart,
+   or the mean of 16 pixels of a side in a row is more than 8 below p, but by less than 0.7 * (p - min(g)). Such a
    background is light if the upper quartile is 96 or more. With r = floor(shorter side / 8) and windows of 2 r + 1
    squared, the light at each pixel is the minimum of the maximum of g (a closing), and
    v = 255 * (light - g) / max(1, light); on a dark background it is the maximum of the minimum of g (an opening), and
@@ -28,8 +28,8 @@ outermost row or column of all four sides, the background is what the digit is d
    of v there) it becomes 0.
 6. Strength. f = max(v). Below 16 there is no foreground: the image is blank, or noise or a shadow alone.
 7. Box. Where both sides are 64 at least, connected components of v > f / 4 that are more than a seventh of the longer
-   side of the largest one away from it, and from those that are not, become 0 if they are less than 0.05 of it together.
-   The smallest box that holds all v > f / 4 is cut out, h rows and w columns.
+   side of the largest one away from it, and from those that are not, become 0 if together they are less than 0.05 of
+   it. The smallest box that holds all v > f / 4 is cut out, h rows and w columns.
 8. Fit. The longer side becomes 20, the other max(1, round(20 * shorter / longer)). Each new pixel is the mean of v over
    the area that it covers, pixels counted by the part of them that is covered. Then v = 255 * v / max(v).
 9. Position. With the centre of mass cy = sum(i * v) / sum(v), i the row from 0, the top row lands on round(14 - cy),

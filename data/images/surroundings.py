@@ -5,14 +5,14 @@ geometry alone, and leaves the picture as it is unless a digit remains.
 
 1. Rim. The shades are separated into two classes (Otsu). The components of one class that contain a corner of the
    picture are a rim if what they leave is nearly a rectangle, at any angle, and holds ink of the height of a digit.
-2. Shadow. An even region that comes in from the edge, is wider than a stroke and less dark than ink is brightened to the
-   shade of the paper.
+2. Shadow. An even region that comes in from the edge, is wider than a stroke and less dark than ink is brightened to
+   the shade of the paper.
 3. Ink is what is darker than the paper around it, or lighter if the paper is dark.
 4. Ruled lines. A line is thin, straight, inclined by 14 degrees at most, and runs from edge to edge of the sheet. The
    slope is that at which the rows of the picture differ most (the projection profile of scanned documents). Where a
    stroke goes on above and below a line it stays, and so does ink that is much stronger than the lines.
-5. Frames. A frame is a component whose hole holds a digit, or three or four straight lines around one. An oval is a frame
-   only if it is nearly a circle: others may be a 0. Everything outside of a frame is removed too.
+5. Frames. A frame is a component whose hole holds a digit, or three or four straight lines around one. An oval is a
+   frame only if it is nearly a circle: others may be a 0. Everything outside of a frame is removed too.
 6. Underline. A flat component that lies clear below all others.
 """
 

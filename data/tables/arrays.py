@@ -45,13 +45,18 @@ def feature_arrays(tables: list[Table], feature_type: str, spec: InputSpec | Non
 
 
 def network_rows(table: Table, spec: InputSpec) -> np.ndarray:
-    """Return the features as a network takes them, (N, n_features) uint8 or float64; DataError where they are not."""
-    if spec.is_bytes and (row := first_row_not_bytes(table.x)) is not None:
+    """Return the features as a network may take them, (N, n_features): uint8 where it takes bytes, or float64.
+
+    DataError for other numbers where the network takes bytes and the values in training are not known.
+    """
+    if not spec.is_bytes or are_bytes(table.x):
+        return table.x.astype(np.uint8 if spec.is_bytes else np.float64, copy=False)
+    if spec.ranges is None and (row := first_row_not_bytes(table.x)) is not None:
         raise DataError(
             f"{table.dialect.file.name}, line {table.rows.lines[row]} holds other features than whole numbers 0..255, "
             "which the network was trained on"
         )
-    return table.x.astype(np.uint8 if spec.is_bytes else np.float64, copy=False)
+    return table.x.astype(np.float64, copy=False)
 
 
 def are_bytes(x: np.ndarray) -> bool:

@@ -31,7 +31,7 @@ class Columns:
 
 def columns_for_training(dialect: Dialect, label: str, regression: bool) -> Columns:
     """Return the label columns, and all others as features."""
-    labels = label_columns(dialect, label, regression)
+    labels = find_label_columns(dialect, label, regression)
     return Columns([c for c in range(len(dialect.names)) if c not in labels], labels)
 
 
@@ -51,11 +51,25 @@ def labelled_columns_for_network(dialect: Dialect, spec: InputSpec) -> Columns:
         return columns
     label = guess_among_unused(dialect, columns) if columns.by_name and len(spec.target_names) <= 1 else None
     if label is None:
-        known = list_columns(spec.target_names or spec.label_names)
-        unused = list_columns([dialect.names[c] for c in columns.unused])
-        found = f"; beside the features it has {unused}: name the label with --label" if unused else "; add it"
-        raise DataError(f"{dialect.file.name} has no label column{f' {known}' if known else ''}{found}")
+        raise no_label_error(dialect, columns, spec)
     return Columns(columns.features, [label], tuple(c for c in columns.unused if c != label), by_name=True)
+
+
+def no_label_error(dialect: Dialect, columns: Columns, spec: InputSpec) -> DataError:
+    """Return the error for a table that holds the features of a network and no label."""
+    name, known = dialect.file.name, list_columns(spec.target_names or spec.label_names)
+    if columns.unused:
+        unused = list_columns([dialect.names[c] for c in columns.unused])
+        what = f" {known}" if known else ""
+        return DataError(
+            f"{name} has no label column{what}; beside the features it has {unused}: name the label with --label"
+        )
+    count = max(1, len(spec.target_names))
+    label = f"the {count} targets {known}" if count > 1 else f"the label {known}" if known else "the label"
+    return DataError(
+        f"{name} has {len(dialect.names):,} columns, the features alone; expected {len(dialect.names) + count:,} with "
+        f"{label}: add {'them' if count > 1 else 'it'}, or predict rows without labels with predict.py"
+    )
 
 
 def guess_among_unused(dialect: Dialect, columns: Columns) -> int | None:
@@ -106,11 +120,8 @@ def columns_by_position(dialect: Dialect, spec: InputSpec) -> Columns:
     label_counts = (
         (len(spec.target_names),) if spec.is_regression else (1, max(1, len(spec.label_names), len(spec.class_names)))
     )
-    labels: list[int] = []
-    if width > n_features and width - n_features in label_counts:
-        known = spec.target_names or spec.label_names
-        by_name = len(known) > 1 and not spec.label and {*known} <= {*dialect.names}
-        labels = label_columns(dialect, ",".join(known) if by_name else spec.label, spec.is_regression)
+    n_labels = width - n_features
+    labels = labels_by_position(dialect, spec, n_labels) if n_labels > 0 and n_labels in label_counts else []
     if width - len(labels) != n_features:
         label = f"{len(spec.target_names)} targets" if len(spec.target_names) > 1 else "label"
         raise DataError(
@@ -120,12 +131,49 @@ def columns_by_position(dialect: Dialect, spec: InputSpec) -> Columns:
     return Columns([c for c in range(width) if c not in labels], labels)
 
 
-def label_columns(dialect: Dialect, label: str, regression: bool) -> list[int]:
+def labels_by_position(dialect: Dialect, spec: InputSpec, n_labels: int) -> list[int]:
+    """Return the label columns of a table whose features have no names: those of --label, else those of training.
+
+    In training they may have had names. Else their position counts, but less than a column with the name of a label,
+    which is an error where the user named the position in training.
+    """
+    known = spec.target_names or spec.label_names
+    if spec.label_option:
+        return find_label_columns(dialect, spec.label_option, spec.is_regression)
+    if len(known) == n_labels and known_in_header(dialect, known):
+        return find_label_columns(dialect, ",".join(known), spec.is_regression)
+    labels = [c - 1 for c in spec.label_columns]
+    if len(labels) == n_labels:
+        named = named_label_column(dialect) if n_labels == 1 else None
+        if named is None or named == labels[0]:
+            check_features_numeric(dialect, labels)
+            return labels
+        if spec.recipe_label:
+            raise DataError(
+                f"{dialect.file.name}: the label of the run is column {labels[0] + 1}, which is called "
+                f"{shorten(dialect.names[labels[0]])!r} here, and {dialect.describe_column(named)} has the name of a "
+                f"label; choose with --label {labels[0] + 1} or --label {named + 1}"
+            )
+    return find_label_columns(dialect, spec.recipe_label, spec.is_regression)
+
+
+def known_in_header(dialect: Dialect, names: Sequence[str]) -> bool:
+    """Tell whether a header has each of the names."""
+    return dialect.has_header and {*names} <= {*dialect.names}
+
+
+def find_label_columns(dialect: Dialect, label: str, regression: bool) -> list[int]:
     """Return the indices of the label columns: those that `label` names, or the one that looks like the label.
 
     DataError where another column holds text, since features are numbers.
     """
     labels = parse_label_option(dialect, label) if label else [guess_label_column(dialect, regression)]
+    check_features_numeric(dialect, labels)
+    return labels
+
+
+def check_features_numeric(dialect: Dialect, labels: Sequence[int]) -> None:
+    """Raise DataError if a column beside the label columns holds text."""
     text = [c for c, numeric in enumerate(dialect.numeric) if not numeric and c not in labels]
     if text:
         found = " and ".join(dialect.describe_column(c) for c in labels)
@@ -133,7 +181,6 @@ def label_columns(dialect: Dialect, label: str, regression: bool) -> list[int]:
             f"{dialect.file.name}: {dialect.describe_column(text[0])} holds text, and features are numbers; remove it "
             f"or code it as numbers ({found} is taken as the label; --label names another)"
         )
-    return labels
 
 
 def parse_label_option(dialect: Dialect, label: str) -> list[int]:
@@ -177,16 +224,24 @@ def find_column(dialect: Dialect, label: str) -> int | None:
     return number - 1 if number > 0 else width + number
 
 
+def named_label_column(dialect: Dialect) -> int | None:
+    """Return the only column with the name of a label; None if there is none, DataError if there are several."""
+    if not dialect.has_header:
+        return None
+    for label_names in (LABEL_NAMES, WEAK_LABEL_NAMES):
+        named = [c for c, name in enumerate(dialect.names) if name.casefold() in label_names]
+        if len(named) > 1:
+            both = " and ".join(repr(dialect.names[c]) for c in named)
+            raise DataError(f"{dialect.file.name}: {both} could each be the label; choose one with --label")
+        if named:
+            return named[0]
+    return None
+
+
 def guess_label_column(dialect: Dialect, regression: bool) -> int:
     """Return the column with the name of a label, else the only column of text, else the first."""
-    if dialect.has_header:
-        for label_names in (LABEL_NAMES, WEAK_LABEL_NAMES):
-            named = [c for c, name in enumerate(dialect.names) if name.casefold() in label_names]
-            if len(named) > 1:
-                both = " and ".join(repr(dialect.names[c]) for c in named)
-                raise DataError(f"{dialect.file.name}: {both} could each be the label; choose one with --label")
-            if named:
-                return named[0]
+    if (named := named_label_column(dialect)) is not None:
+        return named
     text = [c for c, numeric in enumerate(dialect.numeric) if not numeric]
     return text[0] if len(text) == 1 and not regression else 0
 

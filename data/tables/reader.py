@@ -5,11 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
+from lagvis.data.images.transposed import BY_NAME, NO, Upright, turn_upright
 from lagvis.data.input_spec import InputSpec
 from lagvis.data.source import Source
 from lagvis.data.tables.arrays import feature_arrays, label_arrays
 from lagvis.data.tables.columns import (
+    Columns,
     class_column_names,
+    columns_for_network,
     columns_for_training,
     labelled_columns_for_network,
     list_columns,
@@ -21,17 +24,25 @@ from lagvis.data.tables.parser import Table, parse_table
 
 
 def read_table(
-    path: Path, *, regression: bool, label: str = "", feature_type: str = AUTO, spec: InputSpec | None = None
+    path: Path,
+    *,
+    regression: bool,
+    label: str = "",
+    feature_type: str = AUTO,
+    transpose: str = BY_NAME,
+    spec: InputSpec | None = None,
 ) -> Source:
     """Read a table in one file and hold out a test part.
 
     label         name or number of the label column; empty: find it
     feature_type  one of FEATURE_TYPES
-    spec          a trained network whose columns are looked up, in its order; it decides about `feature_type`
+    transpose     one of TRANSPOSE, see `turn_upright`
+    spec          a trained network whose columns are looked up, in its order; it decides about the other options
     """
     table = read_rows(path, regression=regression, label=label, feature_type=feature_type, spec=spec)
     rows, dialect = table.rows, table.dialect
-    (x,) = feature_arrays([table], feature_type, spec)
+    (upright,) = upright_pictures([table], feature_type, transpose, spec)
+    x = upright.x
     (y,) = label_arrays([table], regression)
     return Source.hold_out(
         path.name.removesuffix(".gz").rsplit(".", 1)[0] or path.name,
@@ -45,7 +56,9 @@ def read_table(
         label_names=class_column_names(dialect, table.labels, regression),
         feature_names=feature_names(table, spec),
         feature_columns=tuple(c + 1 for c in table.features),
-        notices=table_notices(table, x, feature_type, spec),
+        label_columns=tuple(c + 1 for c in table.labels),
+        notices=(*table_notices(table, x, feature_type, spec), *upright.notices),
+        transposed=upright.was_transposed,
     )
 
 
@@ -56,6 +69,7 @@ def read_tables(
     regression: bool,
     label: str = "",
     feature_type: str = AUTO,
+    transpose: str = BY_NAME,
     spec: InputSpec | None = None,
 ) -> Source:
     """Read a training and a test table, matched by the names of their columns where both have a header.
@@ -72,21 +86,28 @@ def read_tables(
         order, notices = match_columns(first.dialect, dialect, first.labels)
         features, labels = [order[c] for c in first.features], [order[c] for c in first.labels]
         second = parse_table(dialect, features, labels, regression=regression, feature_type=feature_type)
-    x_train, x_test = feature_arrays([first, second], feature_type, spec)
+    upright_train, upright_test = upright_pictures([first, second], feature_type, transpose, spec)
     y_train, y_test = label_arrays([first, second], regression)
     lines = {"training": (train, first.rows.lines), "test": (test, second.rows.lines)}
     return Source(
         train.parent.name,
-        x_train=x_train,
+        x_train=upright_train.x,
         y_train=y_train,
-        x_test=x_test,
+        x_test=upright_test.x,
         y_test=y_test,
         sha256={train.name: first.dialect.file.sha256, test.name: second.dialect.file.sha256},
         target_names=target_names(first, regression, spec),
         label_names=class_column_names(first.dialect, first.labels, regression),
         feature_names=feature_names(first, spec),
         feature_columns=tuple(c + 1 for c in first.features),
-        notices=(*table_notices(first, x_train, feature_type, spec), *notices),
+        label_columns=tuple(c + 1 for c in first.labels),
+        notices=(
+            *table_notices(first, upright_train.x, feature_type, spec),
+            *notices,
+            *upright_train.notices,
+            *upright_test.notices,
+        ),
+        transposed=upright_train.was_transposed,
         row_location=lambda part, row: f"{lines[part][0]}, line {lines[part][1][row]}",
     )
 
@@ -94,13 +115,51 @@ def read_tables(
 def read_rows(path: Path, *, regression: bool, label: str, feature_type: str, spec: InputSpec | None) -> Table:
     """Detect the dialect of a table, choose its columns and parse its rows."""
     if spec:
-        dialect = detect_dialect(path, spec.label)
-        columns = labelled_columns_for_network(dialect, spec)
-        feature_type = PIXELS if spec.is_bytes else NUMBERS
-    else:
-        dialect = detect_dialect(path, label)
-        columns = columns_for_training(dialect, label, regression)
+        return read_network_rows(path, spec)[0]
+    dialect = detect_dialect(path, label)
+    columns = columns_for_training(dialect, label, regression)
     return parse_table(dialect, columns.features, columns.labels, regression=regression, feature_type=feature_type)
+
+
+def read_network_rows(
+    path: Path, spec: InputSpec, *, label_required: bool = True, display_name: str = ""
+) -> tuple[Table, Columns]:
+    """Read the rows of a table by the columns of a trained network; return them and the columns.
+
+    Where no label is required the table may hold the features alone, and a row may lack its label.
+    `display_name` stands for the path in messages.
+    """
+    allow_single_column = not label_required and spec.n_features == 1 and not spec.label_option
+    dialect = detect_dialect(path, spec.label, allow_single_column=allow_single_column, display_name=display_name)
+    columns = labelled_columns_for_network(dialect, spec) if label_required else columns_for_network(dialect, spec)
+    table = parse_table(
+        dialect,
+        columns.features,
+        columns.labels,
+        regression=spec.is_regression,
+        feature_type=PIXELS if spec.is_bytes else NUMBERS,
+        allow_unlabelled=not label_required,
+    )
+    return table, columns
+
+
+def upright_pictures(
+    tables: list[Table], feature_type: str, transpose: str, spec: InputSpec | None = None
+) -> list[Upright]:
+    """Return the features of each table as `feature_arrays` does, pictures upright."""
+    if spec:
+        transpose = spec.transpose
+    elif feature_type == NUMBERS and transpose == BY_NAME:
+        transpose = NO
+    paths = [table.dialect.file.path for table in tables]
+    arrays = feature_arrays(tables, feature_type, spec)
+    result = []
+    for x, table in zip(arrays, tables, strict=True):
+        # By the name alone, only rows of EMNIST's size are taken for its pictures.
+        rows = x.reshape(len(x), -1) if transpose == BY_NAME else x
+        upright = turn_upright(rows, table.name, transpose, *paths)
+        result.append(upright._replace(x=upright.x.reshape(x.shape)))
+    return result
 
 
 def target_names(table: Table, regression: bool, spec: InputSpec | None) -> tuple[str, ...]:
@@ -118,7 +177,7 @@ def feature_names(table: Table, spec: InputSpec | None) -> tuple[str, ...]:
 
 
 def table_notices(table: Table, x: np.ndarray, feature_type: str, spec: InputSpec | None) -> tuple[str, ...]:
-    """Return the notices about a table: what was detected, with the options that override it; counting columns."""
+    """Return the notices about a table: what was detected, with the options that override it."""
     dialect, guessed_image = table.dialect, spec is None and feature_type == AUTO and x.ndim == 3
     mark = f", decimal {'comma' if table.rows.decimal_comma else 'point'}" if x.dtype != np.uint8 else ""
     width = len(table.features)
@@ -133,19 +192,4 @@ def table_notices(table: Table, x: np.ndarray, feature_type: str, spec: InputSpe
     )
     unused = [name for c, name in enumerate(dialect.names) if c not in (*table.features, *table.labels)]
     not_used = (f"{table.name}: not used: {list_columns(unused)}.",) if unused else ()
-    return (detected, *not_used, *counting_notices(table, x))
-
-
-def counting_notices(table: Table, x: np.ndarray) -> list[str]:
-    """Return a notice for each column that counts the rows, as an index does: the user decides if it is a feature."""
-    rows = x.reshape(len(x), -1)
-    if len(rows) < 4 or rows.dtype == np.uint8:
-        return []
-    found = [table.features[j] for j in np.flatnonzero(np.isin(rows[0], (0, 1))) if counts_up(rows[:, j])]
-    columns = [table.dialect.describe_column(c) for c in found]
-    return [f"{table.name}: {column} counts the rows; if it is not a feature, remove it." for column in columns]
-
-
-def counts_up(column: np.ndarray) -> bool:
-    """Tell whether each number is one more than the number before."""
-    return all(np.array_equal(part[1:], part[:-1] + 1) for part in (column[:4], column))
+    return (detected, *not_used)

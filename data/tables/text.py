@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lagvis.data.files import GZIP_MAGIC
+from lagvis.data.signatures import identify_format
 from lagvis.errors import DataError
 
 CHUNK_BYTES = 2**20
@@ -67,6 +68,8 @@ def inspect_text(path: Path, display_name: str = "") -> TextFile:
     limit = max(MIN_UNPACKED_LIMIT, path.stat().st_size * MAX_UNPACKED_RATIO)
     with open_maybe_gzip(path, name) as file:
         start = file.read(CHUNK_BYTES)
+        if start.startswith(GZIP_MAGIC):
+            raise DataError(f"{name} is {identify_format(start)}")
         encoding = next((encoding for mark, encoding in BYTE_ORDER_MARKS if start.startswith(mark)), "utf-8")
         decoder = codecs.getincrementaldecoder("utf-8")()
         chunk = start

@@ -7,24 +7,31 @@ from dataclasses import dataclass
 
 from lagvis.report.text import escape_control
 
+MAX_UNBROKEN_CELL = 20  # characters of a cell that stay on one line
 STYLE = """
 :root { color-scheme: light dark; --text: #1b1b1b; --muted: #5a5a5a; --line: #d5d5d5; --page: #ffffff; --code: #f3f3f3 }
-@media (prefers-color-scheme: dark) {
+@media screen and (prefers-color-scheme: dark) {
   :root { --text: #e8e8e8; --muted: #a8a8a8; --line: #444444; --page: #161616; --code: #242424 }
 }
 body { margin: 0 auto; max-width: 62rem; padding: 1rem 1.2rem 4rem; color: var(--text); background: var(--page);
   font: 1rem/1.5 system-ui, sans-serif }
 h1 { font-size: 1.6rem; overflow-wrap: anywhere } h2 { font-size: 1.2rem; margin-top: 2.2rem }
 figure { margin: 1rem 0 } img { max-width: 100%; height: auto; background: #ffffff; border-radius: 6px }
-@media (max-width: 45rem) { figure { overflow-x: auto } img { max-width: 45rem } }
 figcaption, caption { color: var(--muted); font-size: .9rem; text-align: left }
+caption span { display: block; position: sticky; left: 0; max-width: calc(min(62rem, 100vw) - 3.6rem) }
 .wide { overflow-x: auto } table { border-collapse: collapse; margin: .8rem 0; font-variant-numeric: tabular-nums }
-th, td { padding: .2rem .9rem .2rem 0; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }
+th, td { padding: .2rem .9rem .2rem 0; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap;
+  vertical-align: top }
 th:first-child, td:first-child, thead th:first-child { text-align: left } th { font-weight: 600 }
-th[scope=row] { white-space: normal; overflow-wrap: anywhere; min-width: 4rem }
-td.text, th.text { text-align: left } p { overflow-wrap: anywhere }
+.long { white-space: normal; overflow-wrap: anywhere; min-width: 10rem }
+thead .long { overflow-wrap: break-word } td.text, th.text { text-align: left } p { overflow-wrap: anywhere }
 pre { background: var(--code); padding: .8rem; white-space: pre-wrap; overflow-wrap: anywhere;
   border-radius: 6px; font-size: .85rem }
+@media print {
+  body { padding: 0 } .wide { overflow: visible } th, td { white-space: normal }
+  .long { min-width: 0 } h2, caption, thead { break-after: avoid } figure, tr { break-inside: avoid }
+  img { max-height: 22cm }
+}
 """
 
 
@@ -165,17 +172,24 @@ def html_block(block: Block) -> str:
 
 def html_table(table: Table) -> str:
     """Return a table as HTML, in a region that scrolls where the table is wider than the page."""
-    classes = [' class="text"' if 0 < i < table.left else "" for i in range(len(table.head))]
-    head = "".join(f'<th scope="col"{k}>{escape_html(c)}</th>' for k, c in zip(classes, table.head, strict=True))
+    head = "".join(html_cell("th", cell, i, table.left, ' scope="col"') for i, cell in enumerate(table.head))
     rows = "\n".join(
-        f'<tr><th scope="row">{escape_html(row[0])}</th>'
-        + "".join(f"<td{kind}>{escape_html(cell)}</td>" for kind, cell in zip(classes[1:], row[1:], strict=True))
+        "<tr>"
+        + html_cell("th", row[0], 0, table.left, ' scope="row"')
+        + "".join(html_cell("td", cell, i, table.left) for i, cell in enumerate(row[1:], start=1))
         + "</tr>"
         for row in table.rows
     )
     name = escape_html(table.caption)
-    inside = f"<caption>{name}</caption><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody>"
+    inside = f"<caption><span>{name}</span></caption><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody>"
     return f'<div class="wide" role="region" aria-label="{name}" tabindex="0"><table>{inside}</table></div>'
+
+
+def html_cell(tag: str, text: str, column: int, left: int, scope: str = "") -> str:
+    """Return one cell of a table whose first `left` columns are text; long text may break."""
+    classes = [name for name, holds in (("text", 0 < column < left), ("long", len(text) > MAX_UNBROKEN_CELL)) if holds]
+    kind = f' class="{" ".join(classes)}"' if classes else ""
+    return f"<{tag}{scope}{kind}>{escape_html(text)}</{tag}>"
 
 
 def escape_html(text: str) -> str:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lagvis.data.messages import percent
+from lagvis.data.messages import decimals, percent
 from lagvis.inference.diagnostics import Importance, Mistake
 from lagvis.report.html.document import Table
 from lagvis.report.summary import PARTS, Summary
@@ -18,13 +18,29 @@ def results_table(summary: Summary) -> Table:
     for part in PARTS:
         loss, accuracy = summary[f"{part}_loss"], summary[f"{part}_accuracy"]
         if loss is not None:
-            rows.append(("training" if part == "train" else part, f"{loss:.4f}", percent_cell(accuracy)))
+            rows.append(("training" if part == "train" else part, decimals(loss), percent_cell(accuracy)))
     if summary.get("commonest_share") is not None:
         rows.append(("always the commonest class", "", percent_cell(summary["commonest_share"])))
         rows.append(("mean recall of the classes", "", percent_cell(summary["balanced_accuracy"])))
     if summary.get("baseline_loss") is not None:
-        rows.append(("always the mean", f"{summary['baseline_loss']:.4f}", ""))
+        rows.append(("always the mean", decimals(summary["baseline_loss"]), ""))
+    if summary.get("test_errors"):
+        return with_errors(rows, summary)
     return Table("Result", ("part", "loss", "accuracy"), rows)
+
+
+def with_errors(rows: list[tuple[str, ...]], summary: Summary) -> Table:
+    """Return the table of results with the error of each target in its unit in place of the accuracy."""
+    targets = list(summary["test_errors"])
+    keys = {"training": "train_errors", "always the mean": "baseline_errors"}
+    unit = f" ({summary['unit']})" if summary.get("unit") else ""
+    cells = []
+    for name, loss, _ in rows:
+        errors = summary.get(keys.get(name, f"{name}_errors")) or {}
+        values = (errors.get(target) for target in targets)
+        cells.append((name, loss, *("" if value is None else f"{value:.4g}" for value in values)))
+    head = ("part", "loss", *(f"error of {target}{unit}" for target in targets))
+    return Table("Result: loss in standardised units, and the root mean square error of each target", head, cells)
 
 
 def percent_cell(value: float | None) -> str:

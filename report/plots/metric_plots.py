@@ -28,6 +28,7 @@ MAX_BARS = 25
 MAX_FEATURE_LENGTH = 40  # characters of a label
 MAX_TARGET_LENGTH = 28
 MIN_BARS_WIDTH = 4.0  # inches beside the labels of the features
+MIN_RANGE = 1e-300  # of a histogram
 MAX_POINTS = 2000
 MAX_TARGETS = 6
 MAX_LAYERS = 24
@@ -166,6 +167,16 @@ def plot_importance(importance: Importance, *, accuracy: bool) -> Any:
     return figure
 
 
+def histogram_range(values: np.ndarray) -> tuple[float, float]:
+    """Return the range of values (N,) for a histogram, wider where float64 could not divide it into bins."""
+    low, high = float(values.min()), float(values.max())
+    largest = max(abs(low), abs(high))
+    if high - low > max(1e-9 * largest, MIN_RANGE):
+        return low, high
+    margin = max(1e-3 * largest, 0.5)
+    return low - margin, high + margin
+
+
 def plot_predictions(diagnostics: Diagnostics, model: Model) -> Any:
     """Plot predicted over true values for each target, and a histogram of their differences."""
     assert diagnostics.predicted is not None
@@ -184,7 +195,7 @@ def plot_predictions(diagnostics: Diagnostics, model: Model) -> Any:
             ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
             left.plot(ends, ends, "--", color=GREY, linewidth=1, label="exact")
             left.plot(true[::every], predicted[::every], "o", color=TRAIN, markersize=3, alpha=0.5, markeredgewidth=0)
-            right.hist(predicted - true, bins=30, color=NEUTRAL)
+            right.hist(predicted - true, bins=30, range=histogram_range(predicted - true), color=NEUTRAL)
             left.legend(loc="upper left", fontsize=8)
         right.axvline(0.0, color=GREY, linestyle="--", linewidth=1)
         left.set(xlabel=f"true{suffix}", ylabel=f"predicted{suffix}", title=names[k])

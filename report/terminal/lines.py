@@ -1,6 +1,7 @@
 """Lines of plain progress output."""
 
-from lagvis.report.text import duration, metrics_text, pluralize
+from lagvis.report.text import duration, errors_text, metrics_text, pluralize
+from lagvis.training.evaluation import Metrics
 from lagvis.training.events import EpochEnded, Started
 
 
@@ -15,7 +16,13 @@ def start_line(event: Started) -> str:
 
 
 def epoch_line(event: EpochEnded, epochs: int) -> str:
-    """Return one line with the metrics of an epoch."""
+    """Return one line with the metrics of an epoch; for numbers with the error of each target, in its unit."""
+    model = event.checkpoint.model
+
+    def text(metrics: Metrics) -> str:
+        errors = dict(zip(model.target_names, metrics.errors, strict=True)) if metrics.errors else {}
+        return metrics_text(metrics) + errors_text(errors, model.unit)
+
     counter = f"epoch {event.epoch:{len(str(epochs))}}/{epochs}"
-    validation = f"   validation {metrics_text(event.validation)}" if event.validation else ""
-    return f"{counter}   train {metrics_text(event.train)}{validation}   {duration(event.seconds)}"
+    validation = f"   validation {text(event.validation)}" if event.validation else ""
+    return f"{counter}   train {text(event.train)}{validation}   {duration(event.seconds)}"

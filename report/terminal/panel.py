@@ -3,9 +3,9 @@
 import time
 from pathlib import Path
 
-from lagvis.data.messages import percent
+from lagvis.data.messages import decimals, percent
 from lagvis.report.terminal.curve import LABEL_WIDTH, Line, Points, crop_line, draw_chart
-from lagvis.report.text import display_name, duration, metrics_text
+from lagvis.report.text import display_name, duration, escape_control, metrics_text
 from lagvis.training.evaluation import Metrics
 from lagvis.training.events import EpochEnded, Event, Finished, Progress, Started
 
@@ -14,6 +14,7 @@ MIN_TWO_CHARTS_WIDTH = 120
 MIN_CHART_ROWS, MAX_CHART_ROWS = 3, 8
 FIELD_WIDTH, NAME_WIDTH = 38, 14  # of a number with its name, and of the name; fields stand side by side where they fit
 MAX_FIELD_ROWS = 4
+MAX_ERROR_FIELDS = 3  # targets
 MIN_FIELDS_WIDTH = 34  # below it names are cut
 MIN_BAR_WIDTH = 10  # of a bar on the line of the counter
 TIME_WIDTH = 16  # 59 min 59 s left
@@ -92,11 +93,13 @@ class Panel:
         done = step / (plan.epochs * plan.steps_per_epoch)
         counter = f"epoch {epoch:{len(str(plan.epochs))}}/{plan.epochs}"
         end = END_WORDS[finished.reason] + duration(finished.seconds) if finished else self._time_left(started)
-        tail = f"{100 * done:3.0f}%  {end:{TIME_WIDTH}}"
+        percentage = f"{100 * done:3.0f}%"
+        tail = f"{percentage}  {end:{TIME_WIDTH}}"
         bar_width = width - len(counter) - len(tail) - 4
         if bar_width >= MIN_BAR_WIDTH:
             return [[(counter + "  ", "strong"), *progress_bar(done, bar_width, unicode), ("  " + tail, "")]]
-        return [[(counter, "strong"), (" " + tail, "")], progress_bar(done, width, unicode)]
+        fits = len(counter) + 1 + len(tail.rstrip()) <= width
+        return [[(counter, "strong"), (" " + (tail if fits else percentage), "")], progress_bar(done, width, unicode)]
 
     def _time_left(self, started: Started) -> str:
         readings = self._readings
@@ -121,8 +124,9 @@ class Panel:
         if len(started.plan.validation_rows):
             validation, (epoch, loss) = self._metrics.get("validation"), self._best
             fields.append(("validation", metrics_text(validation) if validation else "-"))
-            fields.append(("best epoch", f"{epoch}, loss {loss:.4f}" if epoch else "-"))
+            fields.append(("best epoch", f"{epoch}, loss {decimals(loss)}" if epoch else "-"))
         fields.append(("speed", self._speed()))
+        fields += self._error_fields(started)
         progress = self._progress
         fields.append(("learning rate", f"{progress.learning_rate:.4g}" if progress else "-"))
         fields += [("device", self._device)] if self._device else []
@@ -130,8 +134,19 @@ class Panel:
         across = max(1, width // FIELD_WIDTH)
         rows = [fields[first : first + across] for first in range(0, len(fields), across)][:MAX_FIELD_ROWS]
         if width < MIN_FIELDS_WIDTH:
-            return [[(f"{name[:5]:6}", "faint"), (value.removeprefix("loss "), "")] for ((name, value),) in rows]
+            short = [(name, drop_words(value.removeprefix("loss "), width - 6)) for ((name, value),) in rows]
+            return [[(f"{name[:5]:6}", "faint"), (value, "")] for name, value in short]
         return [[cell for field in row for cell in field_cells(*field)] for row in rows]
+
+    def _error_fields(self, started: Started) -> list[tuple[str, str]]:
+        """Return the error of each target in its unit, of the validation part if there is one, for numbers."""
+        model, metrics = started.model, self._metrics.get("validation") or self._metrics.get("train")
+        if metrics is None or not metrics.errors:
+            return []
+        unit = f" {escape_control(model.unit)}" if model.unit else ""
+        pairs = zip(model.target_names, metrics.errors, strict=True)
+        names = NAME_WIDTH - 1
+        return [(escape_control(name)[:names], f"off by {error:.4g}{unit}") for name, error in pairs][:MAX_ERROR_FIELDS]
 
     def _chart(self, started: Started, width: int, rows: int, unicode: bool) -> list[Line]:
         plan, progress, regression = started.plan, self._progress, started.model.y_scaling is not None
@@ -161,7 +176,14 @@ class Panel:
 def field_cells(name: str, value: str) -> Line:
     """Return a number with its name, FIELD_WIDTH characters wide."""
     width = FIELD_WIDTH - NAME_WIDTH
-    return [(f"{name:{NAME_WIDTH}}", "faint"), (f"{value[: width - 1]:{width}}", "")]
+    return [(f"{name:{NAME_WIDTH}}", "faint"), (f"{drop_words(value, width - 1):{width}}", "")]
+
+
+def drop_words(value: str, width: int) -> str:
+    """Return a value without the last words that do not fit into `width`, so that no number is cut; "" if none fits."""
+    while value and len(value) > width:
+        value = value.rpartition(" ")[0].rstrip(",").removesuffix(", loss")
+    return value
 
 
 def progress_bar(done: float, width: int, unicode: bool) -> Line:

@@ -17,10 +17,11 @@ MIN_NOTE_WIDTH = 16
 def predictions_text(predictions: Sequence[dict[str, Any]], width: int | None = None) -> str:
     """Return the predictions of predict.py as an aligned table: classes with their probabilities, or numbers.
 
-    In `width` columns, notes that do not fit stand below their row, and long names of files are cut further.
+    In `width` columns, notes that do not fit stand below their row, and long names of files are cut further. A table
+    that is wider all the same becomes a list, a value a line.
     """
-    targets = list(predictions[0].get("values", ())) if predictions else []
-    labelled = any("label" in prediction for prediction in predictions)
+    targets = list(predictions[0]["values"] or ()) if predictions else []
+    labelled = any(prediction["label"] is not None for prediction in predictions)
     cells = [header_cells(targets, labelled)]
     cells += [
         value_cells(prediction) + (label_cells(prediction, targets) if labelled else []) for prediction in predictions
@@ -30,7 +31,22 @@ def predictions_text(predictions: Sequence[dict[str, Any]], width: int | None = 
     files = ["file", *(row_name(prediction["file"], prediction["row"], file_width) for prediction in predictions)]
     lines = align_columns([(file, *row) for file, row in zip(files, cells, strict=True)]).split("\n")
     notes = ["", *(", ".join(prediction["notes"]) for prediction in predictions)]
+    if width is not None and max(map(len, lines)) > width:
+        return list_text(predictions, cells, notes[1:], width)
     return place_notes(lines, notes, width)
+
+
+def list_text(predictions: Sequence[dict[str, Any]], cells: list[list[str]], notes: list[str], width: int) -> str:
+    """Return each row as its file and, below it, a line for each head (`cells[0]`) with its value, then the notes."""
+    parts: list[str] = []
+    for prediction, row, note in zip(predictions, cells[1:], notes, strict=True):
+        row_number = "" if prediction["row"] is None else f", row {prediction['row']:,}"
+        file_width = min(max(width - len(row_number), MIN_FILE_WIDTH), MAX_FILE_WIDTH)
+        parts.append(row_name(prediction["file"], prediction["row"], file_width))
+        parts.append(indent(align_columns([pair for pair in zip(cells[0], row, strict=True) if pair[1]], left=2), "  "))
+        if note:
+            parts.append(indent(fill(note, max(MIN_NOTE_WIDTH, width - 3)), "  "))
+    return "\n".join(parts)
 
 
 def header_cells(targets: list[str], labelled: bool) -> list[str]:
@@ -44,7 +60,7 @@ def header_cells(targets: list[str], labelled: bool) -> list[str]:
 
 def value_cells(prediction: dict[str, Any]) -> list[str]:
     """Return the predicted numbers with their unit, or class, probability and runner-up; dashes for a blank picture."""
-    if "values" in prediction:
+    if prediction["values"] is not None:
         return [number_text(value, prediction["unit"]) for value in prediction["values"].values()]
     pairs = (
         (prediction["answer"], prediction["probability"]),
@@ -59,7 +75,7 @@ def value_cells(prediction: dict[str, Any]) -> list[str]:
 
 def label_cells(prediction: dict[str, Any], targets: list[str]) -> list[str]:
     """Return the label of a row, a class or a number for each target; empty cells for a row without one."""
-    label = prediction.get("label")
+    label = prediction["label"]
     if label is None:
         return [""] * max(1, len(targets))
     if isinstance(label, dict):
@@ -67,7 +83,7 @@ def label_cells(prediction: dict[str, Any], targets: list[str]) -> list[str]:
     return [display_name(label)]
 
 
-def number_text(value: float, unit: str) -> str:
+def number_text(value: float, unit: str | None) -> str:
     """Return a number in six digits, with its unit if it has one."""
     return f"{value:.6g} {unit}" if unit else f"{value:.6g}"
 

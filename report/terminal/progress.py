@@ -24,11 +24,26 @@ def make_view(stream: TextIO, *, quiet: bool, device: str = "") -> View:
     """Return the view for a stream: silent, a live panel (which names the device), or plain lines."""
     if quiet:
         return SilentView()
-    if stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI"):
+    if can_redraw(stream):
         from lagvis.report.terminal.live import LivePanel  # rich takes a tenth of a second to import
 
         return LivePanel(stream, device)
     return PlainLines(lambda line: print(line, file=stream, flush=True))
+
+
+def can_redraw(stream: TextIO) -> bool:
+    """Return whether a panel can be redrawn in place: in a terminal that moves the cursor, outside of CI and notebooks.
+
+    `!python train.py` in a notebook has a pseudo-terminal, whose output the page shows without moving a cursor. Only
+    Windows has terminals without TERM.
+    """
+    unknown = os.environ.get("TERM", "xterm" if os.name == "nt" else "").lower() in ("", "dumb", "unknown")
+    return stream.isatty() and not unknown and not os.environ.get("CI") and not in_notebook()
+
+
+def in_notebook() -> bool:
+    """Return whether this process was started from a cell of a notebook: the kernels of Jupyter set these variables."""
+    return "JPY_PARENT_PID" in os.environ or "inline" in os.environ.get("MPLBACKEND", "")
 
 
 def ignore_stream_errors() -> AbstractContextManager[None]:

@@ -33,6 +33,10 @@ def facts(capsys, *arguments):
     return json.loads(capsys.readouterr().out)
 
 
+def messages(found):
+    return [warning["message"] for warning in found["warnings"]]
+
+
 @pytest.fixture
 def table(tmp_path):
     rows = ["label,a,b,c"] + [f"{'rare' if i % 20 == 0 else 'often'},{i % 7},{i * 1000},5" for i in range(100)]
@@ -55,7 +59,7 @@ def test_data_command_counts_equal_numpy(capsys, tmp_path):
         str(k): {"training": int((y[:40] == k).sum()), "test": int((y[40:] == k).sum())} for k in (3, 4, 5)
     }
     assert found["test_rows_in_training"] == 1
-    assert any("1 of 10 test rows" in line for line in found["warnings"])
+    assert any("1 of 10 test rows (10.0%)" in line for line in messages(found))
 
 
 def test_data_command_table_gives_facts_and_warnings(capsys, table):
@@ -64,7 +68,7 @@ def test_data_command_table_gives_facts_and_warnings(capsys, table):
     assert found["training_rows"] + found["test_rows"] == 100
     assert found["first_constant_features"] == [3]
     assert found["feature_spans"][0] == 6
-    warnings = " ".join(found["warnings"])
+    warnings = " ".join(messages(found))
     assert "Fewer than 10 training rows: rare" in warnings
     assert "--class-weights balanced" in warnings
     assert "95.0%" in warnings
@@ -72,7 +76,7 @@ def test_data_command_table_gives_facts_and_warnings(capsys, table):
 
 def test_data_command_class_without_test_row_gives_warning(capsys, tmp_path):
     np.savez(tmp_path / "a.npz", x_train=np.eye(4), y_train=[0, 1, 0, 1], x_test=np.ones((1, 4)), y_test=[0])
-    assert "No test row: 1." in facts(capsys, tmp_path / "a.npz")["warnings"]
+    assert "No test row: 1. The test result says nothing about it." in messages(facts(capsys, tmp_path / "a.npz"))
 
 
 @pytest.mark.parametrize("command", [["-m", "data"], ["-m", "lagvis", "data"]])
@@ -105,15 +109,17 @@ def test_train_shared_rows_gives_the_notice_of_the_data_command_once(capsys, tmp
     arrays = {"x_train": np.eye(6), "y_train": [0, 1] * 3, "x_test": np.eye(6)[:2], "y_test": [0, 1]}
     np.savez(tmp_path / "a.npz", **arrays)
     words = ["--data", str(tmp_path / "a.npz"), "--device", "cpu", "--dry-run"]
-    sentence = next(line for line in facts(capsys, tmp_path / "a.npz")["warnings"] if "test rows" in line)
-    assert sentence.startswith("2 of 2 test rows are also training rows")
+    sentence = next(
+        line for line in messages(facts(capsys, tmp_path / "a.npz")) if "training rows" in line and "test rows" in line
+    )
+    assert sentence.startswith("2 of 2 test rows (100.0%) are also training rows")
     assert train.main(words) == 0
     assert capsys.readouterr().err.splitlines().count(sentence) == 1
     assert train.main([*words, "--quiet"]) == 0
     assert capsys.readouterr().err == ""
     np.savez(tmp_path / "a.npz", **arrays | {"x_test": 2 * np.eye(6)[:2]})
     assert train.main(words) == 0
-    assert "test rows" not in capsys.readouterr().err
+    assert "also training rows" not in capsys.readouterr().err
 
 
 def test_train_shared_rows_are_in_json_and_reports(capsys, tmp_path):
@@ -121,10 +127,10 @@ def test_train_shared_rows_are_in_json_and_reports(capsys, tmp_path):
     np.savez(tmp_path / "a.npz", **arrays)
     words = ["--data", str(tmp_path / "a.npz"), "--device", "cpu", "-o", str(tmp_path), "--name", "r", "-e", "1"]
     assert train.main([*words, "--json", "--quiet"]) == 0
-    (warning,) = json.loads(capsys.readouterr().out)["warnings"]
-    assert warning["check"] == "shared_rows"
-    assert warning["figures"] == {"shared_rows": 2, "test_rows": 2}
-    assert json.loads((tmp_path / "r" / "report.json").read_text())["warnings"] == [warning]
+    warnings = json.loads(capsys.readouterr().out)["warnings"]
+    (warning,) = [warning for warning in warnings if warning["check"] == "shared_rows"]
+    assert warning["figures"] == {"shared_rows": 2, "test_rows": 2, "share": 1.0}
+    assert json.loads((tmp_path / "r" / "report.json").read_text())["warnings"] == warnings
     assert warning["message"] in (tmp_path / "r" / "report.md").read_text()
     assert warning["message"] in (tmp_path / "r" / "report.html").read_text()
 
@@ -134,7 +140,7 @@ def test_data_command_regression_describes_targets(capsys, tmp_path):
     found = facts(capsys, tmp_path / "r.csv", "--regression", "--label", "price")
     assert list(found["targets"]) == ["price"]
     assert found["training_rows"] == 3
-    assert "classes" not in found
+    assert found["classes"] is None
 
 
 def test_data_command_text_is_aligned(capsys, table):

@@ -2,9 +2,11 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from lagvis.cli import evaluate, train
+from lagvis.cli import evaluate, predict, train
 from lagvis.cli.errors import run_cli
+from lagvis.data.datasets import load_dataset
 from tests.cli.commands import write_dataset
 from tests.cli.conftest import TABLE_HEADER
 
@@ -70,7 +72,7 @@ def test_evaluate_changed_data_of_run_is_exit_3(run, tmp_path, capsys):
     assert run_cli(evaluate.main, ["r", "--device", "cpu"]) == 3
     err = capsys.readouterr().err
     assert "the data of this run have changed since it began" in err
-    assert "or give rows that it has not learned from with --data" in err
+    assert "give rows that it has not learned from with --data, or train on from its weights" in err
     assert evaluate.main(["r", "--device", "cpu", "--data", "data.npz", "--json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["rows"] == len(x) + 1
@@ -83,7 +85,7 @@ def test_evaluate_changed_data_of_run_is_exit_3(run, tmp_path, capsys):
         ({"x": np.zeros((40, 9, 9), np.uint8)}, "rows of 81 numbers, the network takes 64"),
         (
             {"x": np.random.default_rng(0).normal(size=(40, 8, 8))},
-            "holds real numbers, the network was trained on bytes",
+            "the network learned from bytes from 0 to ",
         ),
         ({"y": np.arange(40) % 5}, "has the label 4, which the network does not know (known: 0..3)"),
     ],
@@ -93,6 +95,23 @@ def test_evaluate_unsuitable_data_is_exit_3(run, tmp_path, capsys, change, words
     np.savez(tmp_path / "wrong.npz", **arrays)
     assert run_cli(evaluate.main, ["r", "--device", "cpu", "--data", "wrong.npz"]) == 3
     assert words in capsys.readouterr().err
+
+
+def test_evaluate_rows_of_the_training_part_are_counted(run, tmp_path, capsys):
+    trained_on = load_dataset("data.npz")
+    x, y = trained_on.x_train.reshape(-1, *trained_on.shape), trained_on.y_train
+    new = np.random.default_rng(9).integers(0, 256, (30, *trained_on.shape), dtype=np.uint8)
+    np.savez(tmp_path / "mixed.npz", x=np.concatenate([x[:50], new]), y=np.concatenate([y[:50], np.arange(30) % 4]))
+    words = ["r", "--device", "cpu", "--data", "mixed.npz", "--json"]
+    assert run_cli(evaluate.main, words) == 0
+    out, err = capsys.readouterr()
+    (warning,) = json.loads(out)["warnings"]
+    assert warning["check"] == "shared_rows"
+    assert warning["figures"] == {"shared_rows": 50, "test_rows": 80, "share": 50 / 80}
+    assert "50 of 80 test rows (62.5%) are also training rows: the test result" in err
+    (tmp_path / "data.npz").unlink()  # what the network has learned from is no longer known
+    assert run_cli(evaluate.main, words) == 0
+    assert json.loads(capsys.readouterr().out)["warnings"] == []
 
 
 def test_evaluate_unknown_run_is_exit_7(run, capsys):
@@ -170,13 +189,16 @@ def test_evaluate_test_table_of_folder_in_another_order_is_matched(working_folde
     ("text", "words"),
     [
         ("a,b,art\n1,2,cat\n3,4,dog\n", "has no column 'c', the network needs 1"),
-        ("a,b,c\n1,2,3\n3,4,5\n", "has no label column art; add it"),
+        (
+            "a,b,c\n1,2,3\n3,4,5\n",
+            "has 3 columns, the features alone; expected 4 with the label art: add it, or predict",
+        ),
         (
             "a,b,c,d,e\n1,2,3,4,5\n3,4,5,6,7\n",
             "has no label column art; beside the features it has d, e: name the label with --label",
         ),
         ("a,b,c,art\n1,2,3,cat\n3,4,5,bird\n", "has the label bird, which the network does not know"),
-        ("1,2,3\n3,4,5\n", "has no label column art; add it"),
+        ("1,2,3\n3,4,5\n", "has 3 columns, the features alone; expected 4 with the label art: add it, or predict"),
     ],
 )
 def test_evaluate_table_without_needed_columns_is_exit_3(working_folder, run_evaluate, table, text, words):
@@ -213,3 +235,117 @@ def test_evaluate_several_targets_are_matched_by_name(working_folder, runs, run_
     (working_folder / "lost.csv").write_text("a,b,s,x\n1,2,3,4\n3,4,5,6\n")
     run_evaluate("two", "lost.csv", code=3)
     assert "has no label column s, t; beside the features it has s, x" in run_evaluate.err
+
+
+FORMS = {
+    "bytes": lambda x: x,
+    "from_0_to_255": lambda x: x.astype(np.float32),
+    "from_0_to_1": lambda x: x.astype(np.float32) / 255,
+    "from_minus_1_to_1": lambda x: (x / 127.5 - 1).astype(np.float32),
+}
+
+
+@pytest.fixture(scope="module")
+def scales(tmp_path_factory):
+    """Train a network on the same pictures on each scale; return the folder, with an NPZ for each scale and a PNG."""
+    folder = tmp_path_factory.mktemp("scales")
+    rng = np.random.default_rng(4)
+    x, y = rng.integers(0, 90, (300, 8, 8)), np.arange(300) % 4
+    x[np.arange(300), y] = 255
+    x[:, :, 0] = 0
+    x = x.astype(np.uint8)
+    for name, form in FORMS.items():
+        arrays = {"x_train": form(x[:200]), "y_train": y[:200], "x_test": form(x[200:]), "y_test": y[200:]}
+        np.savez(folder / f"{name}.npz", **arrays)
+        words = [
+            "--data",
+            str(folder / f"{name}.npz"),
+            "-e",
+            "20",
+            "--batch-size",
+            "20",
+            "--hidden",
+            "8",
+            "--name",
+            name,
+        ]
+        quick = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "--validation", "0"]
+        assert train.main([*quick, *words, "-o", str(folder / "runs")]) == 0
+    np.savez(folder / "signed.npz", x=x.view(np.int8), y=y)
+    np.savez(folder / "half.npz", x=x // 2, y=y)
+    Image.fromarray(x[200]).save(folder / "first.png")
+    return folder
+
+
+@pytest.mark.parametrize("learned", FORMS)
+@pytest.mark.parametrize("given", FORMS)
+def test_evaluate_pictures_of_every_scale_have_the_accuracy_of_training(scales, monkeypatch, capsys, learned, given):
+    monkeypatch.chdir(scales)
+    capsys.readouterr()
+    assert evaluate.main([learned, "--device", "cpu", "--json", "--data", f"{given}.npz"]) == 0
+    out, err = capsys.readouterr()
+    result = json.loads(out)
+    at_home = json.loads((scales / "runs" / learned / "report.json").read_text())["test_accuracy"]
+    assert result["test_accuracy"] == at_home > 0.9
+    converted = not {learned, given} <= {"bytes", "from_0_to_255"} and learned != given
+    assert [warning["check"] for warning in result["warnings"]] == ["input_scale"] * converted
+    assert "".join(warning["message"] + "\n" for warning in result["warnings"]) == err
+
+
+@pytest.mark.parametrize("learned", FORMS)
+def test_predict_picture_file_has_the_answer_of_its_row(scales, monkeypatch, capsys, learned):
+    monkeypatch.chdir(scales)
+    capsys.readouterr()
+    rows = []
+    for name in ("first.png", f"{learned}.npz"):
+        assert predict.main([learned, name, "--json", "--raw"]) == 0
+        rows.append(json.loads(capsys.readouterr().out)["predictions"][0])
+    assert rows[0]["answer"] == rows[1]["answer"] == "0"
+    assert rows[0]["probability"] == pytest.approx(rows[1]["probability"], abs=1e-4)
+
+
+@pytest.mark.parametrize("learned", FORMS)
+@pytest.mark.parametrize("given", ["signed", "half"])
+def test_evaluate_other_scale_is_exit_3_unless_not_checked(scales, monkeypatch, capsys, learned, given):
+    monkeypatch.chdir(scales)
+    words = [learned, "--device", "cpu", "--data", f"{given}.npz"]
+    assert run_cli(evaluate.main, words) == 3
+    assert "the network learned from" in capsys.readouterr().err
+    if (learned, given) != ("bytes", "signed"):
+        assert evaluate.main([*words, "--no-range-check"]) == 0
+
+
+def test_train_signed_bytes_and_test_part_of_another_scale_are_reported(scales, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with np.load(scales / "bytes.npz") as file:
+        arrays = dict(file)
+    signed = arrays | {"x_train": arrays["x_train"].view(np.int8), "x_test": arrays["x_test"].view(np.int8)}
+    np.savez("signed.npz", **signed)
+    np.savez("parts.npz", **(arrays | {"x_test": arrays["x_test"] / 255}))
+    words = ["--device", "cpu", "--no-plots", "--no-compile", "-e", "1", "--hidden", "4", "--json"]
+    for name, check in (("signed", "signed_pixels"), ("parts", "input_scale")):
+        capsys.readouterr()
+        assert train.main([*words, "--data", f"{name}.npz", "--name", name]) == 0
+        out, err = capsys.readouterr()
+        [warning] = [warning for warning in json.loads(out)["warnings"] if warning["check"] == check]
+        assert warning["message"] in err
+
+
+def test_evaluate_constant_column_with_another_value_is_reported_and_predict_agrees(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    seconds = np.random.default_rng(7).integers(0, 3600, 400)
+    for name, constant in (("train", 7), ("other", 8)):
+        rows = [f"{1767225600 + s},{constant},{int(s > 1800)}" for s in seconds]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["time,constant,label", *rows]) + "\n")
+    words = ["--data", "train.csv", "-e", "20", "--batch-size", "20", "--hidden", "8", "--name", "r"]
+    assert train.main(["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "--validation", "0", *words]) == 0
+    capsys.readouterr()
+    assert evaluate.main(["r", "--device", "cpu", "--json", "--data", "other.csv"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert predict.main(["r", "other.csv", "--json"]) == 0
+    predicted = json.loads(capsys.readouterr().out)
+    for warnings in (result["warnings"], predicted["warnings"]):
+        assert [warning["check"] for warning in warnings] == ["constant_column_changed"]
+        assert "column constant was 7 in every training row and is 8 here" in warnings[0]["message"]
+    right = np.mean([row["answer"] == row["label"] for row in predicted["predictions"]])
+    assert right == pytest.approx(result["test_accuracy"])

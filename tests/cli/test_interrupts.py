@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM while a command runs: its cleanup runs, one line is printed, the exit code is 130 or 143."""
+"""A signal while a command runs: its cleanup runs, one line is printed, the exit code is 128 and its number."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ sys.argv[1:3] = []
 from lagvis.cli.startup import run
 run(command)
 """
-SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 
 
 @pytest.fixture
@@ -140,9 +140,10 @@ def test_run_cli_restores_the_signal_handlers():
     assert all(handler not in before for handler in during)
 
 
-def test_run_cli_leaves_ignored_sigint_ignored(monkeypatch):
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+@pytest.mark.parametrize("number", [number for number, _ in SIGNALS])
+def test_run_cli_leaves_ignored_signal_ignored(number):
+    before = signal.signal(number, signal.SIG_IGN)
     try:
-        assert run_cli(lambda argv: os.kill(os.getpid(), signal.SIGINT) or 0) == 0
+        assert run_cli(lambda argv: os.kill(os.getpid(), number) or 0) == 0
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)

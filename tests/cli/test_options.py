@@ -142,3 +142,29 @@ def test_train_main_without_argv_records_the_command_line(runs, monkeypatch):
     monkeypatch.setattr(sys, "argv", words)
     assert train.main() == 0
     assert recorded_command(Path("runs/script")) == words
+
+
+@pytest.mark.parametrize(
+    ("flags", "hint"),
+    [
+        (["--learning-rate", "0.1"], "did you mean --lr?"),
+        (["-lr", "0.1"], "did you mean --lr?"),
+        (["--LR", "0.1"], "did you mean --lr?"),
+        (["--batchsize", "3"], "did you mean --batch-size?"),
+        (["--n_epochs=3"], "did you mean --epochs?"),
+        (["--weight-decay", "1"], "there is no weight decay"),
+        (["--lr", "0,05"], "write 0.05"),
+    ],
+    ids=" ".join,
+)
+def test_train_option_of_another_program_exits_2_with_a_hint(capsys, flags, hint):
+    with pytest.raises(SystemExit) as end:
+        train.main(flags)
+    assert end.value.code == 2
+    assert hint in capsys.readouterr().err
+
+
+def test_train_recipe_with_tab_in_the_path_exits_2_and_shows_it(tmp_path, capsys):
+    (tmp_path / "r.toml").write_text('data = "C:\\temp"\nepochs = 1\n')
+    assert run_cli(train.main, ["--recipe", str(tmp_path / "r.toml")]) == 2
+    assert "data is C:<tab>emp, which does not exist" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """Results and notices: wrapped between words in a terminal, unchanged in a pipe, JSON on one line."""
 
+import io
 import json
 import os
 import pty
@@ -67,6 +68,22 @@ def test_print_result_json_is_one_line_in_a_narrow_terminal(monkeypatch):
 def test_print_result_path_is_not_wrapped(monkeypatch):
     path = "/tmp/a folder with blanks/export/model.npz"
     assert printed(monkeypatch, "stdout", 20, errors.print_result, path) == [path]
+
+
+def test_print_stderr_stream_of_a_notebook_is_not_wrapped(monkeypatch):
+    """The stream of a kernel of Jupyter is no terminal, although its descriptor is that of the server's terminal."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 20))
+
+    class NotebookStream(io.StringIO):
+        def fileno(self):
+            return theirs
+
+    monkeypatch.setattr(sys, "stderr", NotebookStream())
+    errors.print_stderr(SENTENCE)
+    assert sys.stderr.getvalue() == SENTENCE + "\n"
+    os.close(ours)
+    os.close(theirs)
 
 
 def test_print_result_in_pipe_is_not_wrapped(tmp_path):

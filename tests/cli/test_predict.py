@@ -67,7 +67,7 @@ def test_predict_npz_rows_equal_forward_pass_by_hand(working_folder, runs, run_p
     np.savez("rows.npz", x=digits)
     found = run_predict("digits", "rows.npz")
     arrays = load_file(runs / "digits" / "last.safetensors")
-    hidden = digits.reshape(20, -1) / 255 @ arrays["params.0.W"] + arrays["params.0.b"]
+    hidden = (digits.reshape(20, -1) / 255 - arrays["pixel_mean"]) @ arrays["params.0.W"] + arrays["params.0.b"]
     z = np.maximum(0, hidden) @ arrays["params.1.W"] + arrays["params.1.b"]
     wanted = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
     for i, (p, row) in enumerate(zip(found, wanted, strict=True)):
@@ -233,7 +233,7 @@ def test_predict_table_ignores_label_position_of_recipe(working_folder, runs, ru
         lines = [",".join(columns), *map(",".join, zip(*columns.values(), strict=True))]
         (working_folder / "other.csv").write_text("\n".join(lines) + "\n")
         found = run_predict(f"label-{label}", "other.csv")
-        assert ("label" in found[0]) == ("art" in columns)
+        assert (found[0]["label"] is not None) == ("art" in columns)
         expected_values.append([p["probabilities"] for p in found])
     assert expected_values[0] == expected_values[1] == expected_values[2]
     found = run_predict(f"label-{label}", "other.csv", "--label", "x")
@@ -288,7 +288,7 @@ def test_predict_table_columns_are_matched_by_name(working_folder, run_predict, 
     for order in (["c", "a", "b"], ["art", "c", "b", "a"], ["id", "a", "b", "c"], ["id", "a", "weight", "b", "c"]):
         found = written("other.csv", True, order)
         assert [p["probabilities"] for p in found] == [p["probabilities"] for p in first], order
-        assert ("label" in found[0]) == ("art" in order)
+        assert (found[0]["label"] is not None) == ("art" in order)
         others = [c for c in order if c in ("id", "weight")]
         assert run_predict.err == (f"other.csv: not used: {', '.join(others)}.\n" if others else "")
     found = written("bare.csv", False, ["a", "b", "c", "art"])
@@ -340,7 +340,7 @@ def test_predict_single_feature_network_takes_one_column(working_folder, run_pre
     found = run_predict("narrow", "a.csv")
     assert predicted_classes(found) == ["yes", "no"][: len(found)]
     assert len(found) == text.count("\n") - ("x" in text)
-    assert ("label" in found[0]) == ("yes" in text)
+    assert (found[0]["label"] is not None) == ("yes" in text)
 
 
 def test_predict_decimal_comma_or_two_columns_raises_data_error(working_folder, error_message, narrow):
@@ -372,7 +372,7 @@ def test_predict_columns_of_one_name_are_taken_in_order(working_folder, runs, ru
     assert "one.csv has 1 column 'a', the network needs 2; it has the columns a, b, art: add" in error_message(
         "equal", "one.csv"
     )
-    assert "label" not in run_predict("same", "bare.csv")[0]
+    assert run_predict("same", "bare.csv")[0]["label"] is None
     assert "same.csv has 3 columns 'a', the network needs 2" in error_message("same", "same.csv")
 
 
@@ -385,7 +385,7 @@ def test_predict_table_rows_without_label_have_none(working_folder, runs, run_pr
     (working_folder / "none.csv").write_text(TABLE_HEADER + "".join(f"{row},{missing}\n" for row in rows))
     found = run_predict("table", "none.csv")
     assert [p["probabilities"] for p in found] == expected_values
-    assert "label" not in found[0]
+    assert found[0]["label"] is None
     labels = [row[3] if i % 2 else missing for i, row in enumerate(table)]
     (working_folder / "some.csv").write_text(
         TABLE_HEADER + "".join(f"{row},{art}\n" for row, art in zip(rows, labels, strict=True))
@@ -467,11 +467,11 @@ def cut_png(path):
         ("digits", "empty", lambda p: p.mkdir(), "empty holds no picture; it holds nothing"),
         ("digits", "pipe.png", os.mkfifo, "pipe.png is neither a file nor a folder"),
         ("digits", "a.csv", lambda p: p.write_text("1,2,3\n4,5,6\n"), "a.csv, line 1 has 3 columns; expected the 784"),
-        ("bands", "a.csv", lambda p: p.write_text(("1," * 35 + "0.5\n") * 2), "a.csv, line 1 holds other features"),
+        ("bands", "a.csv", lambda p: p.write_text(("2," * 35 + "0.5\n") * 2), "a.csv, row 1 holds 0.5, the net"),
         ("bands", "a.csv", lambda p: p.write_text("1," * 35 + "1\n" + "1," * 35 + "x\n"), "a.csv, line 2, column 36"),
         ("line", "a.csv", lambda p: p.write_text("1,2\n3,4\n"), "expected the 3 numbers that the network takes, or"),
         ("line", "a.csv", lambda p: p.write_text("1,2,3\n3,4,1e300\n"), "a.csv, row 2 holds numbers too large for the"),
-        ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 3), np.uint8)), "x.npz holds bytes (0..255), the netw"),
+        ("line", "x.npz", lambda p: np.savez(p, x=np.full((9, 3), 255, np.uint8)), "x.npz holds whole numbers from"),
         ("line", "x.npz", lambda p: np.savez(p, x=np.array([[1, 2, np.nan]])), "x.npz, row 1 holds a NaN"),
         ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 4))), "x.npz has rows of 4 numbers, the network ta"),
         ("line", "x.npz", lambda p: np.savez(p, x=np.zeros((2, 3)), y=[1, 2]), "1 targets a row, the network predict"),
@@ -485,8 +485,8 @@ def cut_png(path):
         ("line", "x.npz", lambda p: np.savez(p, z=np.zeros((2, 3))), "x.npz holds z; expected x, rows of features"),
         ("line", "x.npz", lambda p: np.savez(p, x=["a"]), "expected rows of 3 numbers"),
         ("line", "x.npz", lambda p: p.write_bytes(b"PK\3\4junk"), "x.npz cannot be read as NPZ"),
-        ("line", "a.png", lambda p: Image.new("L", (3, 1)).save(p), "takes rows of 3 real numbers: give a table"),
-        ("bands", "x.npz", lambda p: np.savez(p, x=np.full((1, 36), 0.5)), "holds real numbers, the network was train"),
+        ("line", "a.png", lambda p: Image.new("L", (3, 1)).save(p), "takes rows of 3 real numbers from "),
+        ("bands", "x.npz", lambda p: np.savez(p, x=np.full((1, 36), 2.5)), "x.npz, row 1 holds 2.5, the network was"),
         ("bands", "labels", lambda p: p.write_bytes(idx_bytes(np.zeros(9))), "rows of 1 numbers, the network takes 36"),
         ("line", "book", workbook, "book is a spreadsheet; save it as CSV in UTF-8"),
         ("digits", "cut.png", cut_png, "cut.png begins like a picture but cannot be decoded; it may be cut off"),

@@ -10,7 +10,8 @@ from tests.cli.commands import ROOT, environment
 
 # As in the background of a shell: a signal ignored before exec stays ignored afterwards.
 IGNORING = """import os, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_IGN)
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"""
 COMMANDS = [["train.py"], ["evaluate.py", "r"], ["compare.py"], ["-m", "backends"]]
 
@@ -24,7 +25,7 @@ def signalled_while_importing(folder, command, number, *, ignored=False):
 
 
 def python(arguments, *, ignored=False, **changes):
-    """Run Python with SIGINT handled as usual, or ignored; return the completed process."""
+    """Run Python with the signals handled as usual, or ignored; return the completed process."""
     return subprocess.run(
         [sys.executable, *(["-c", IGNORING] if ignored else []), *arguments],
         cwd=ROOT,
@@ -36,19 +37,16 @@ def python(arguments, *, ignored=False, **changes):
     )
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_sigint_during_imports_exits_130_with_one_line(tmp_path, command):
-    done = signalled_while_importing(tmp_path, command, signal.SIGINT)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")
+def test_signal_during_imports_exits_with_its_code_and_one_line(tmp_path, command, number, code):
+    done = signalled_while_importing(tmp_path, command, number)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", "Stopped.\n")
 
 
-def test_sigterm_during_imports_ends_the_process(tmp_path):
-    done = signalled_while_importing(tmp_path, ["train.py"], signal.SIGTERM)
-    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, "", ""), "exit code 143 in a shell"
-
-
-def test_ignored_sigint_during_imports_stays_ignored(tmp_path):
-    done = signalled_while_importing(tmp_path, ["train.py"], signal.SIGINT, ignored=True)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ignored_signal_during_imports_stays_ignored(tmp_path, number):
+    done = signalled_while_importing(tmp_path, ["train.py"], number, ignored=True)
     assert "name 'Exit' is not defined" in done.stderr, "the fake module was executed completely"
 
 

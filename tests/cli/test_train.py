@@ -344,7 +344,14 @@ def test_train_signal_saves_state_and_reports_it(tmp_path, number, code):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"TERM": "xterm"}, {"TERM": "xterm", "COLUMNS": "20"}, {"TERM": "xterm", "NO_COLOR": "1"}, {"TERM": "dumb"}],
+    [
+        {"TERM": "xterm"},
+        {"TERM": "xterm", "COLUMNS": "20"},
+        {"TERM": "xterm", "NO_COLOR": "1"},
+        {"TERM": "dumb"},
+        {"TERM": ""},
+        {"TERM": "xterm-color", "JPY_PARENT_PID": "1", "FORCE_COLOR": "1"},
+    ],
 )
 def test_train_in_terminal_shows_panel_and_clean_result(tmp_path, changes):
     data_file = write_dataset(tmp_path / "data.npz")
@@ -376,7 +383,8 @@ def test_train_in_terminal_shows_panel_and_clean_result(tmp_path, changes):
     assert process.returncode == 0, seen
     assert json.loads(out)["epochs"] == 3
     assert b"Traceback" not in seen
-    assert (b"\x1b[?25l" in seen) == (changes["TERM"] != "dumb"), "a live panel hides the cursor while it draws"
+    assert (b"\x1b[?25l" in seen) == (changes["TERM"] == "xterm"), "a live panel hides the cursor while it draws"
+    assert changes["TERM"] == "xterm" or b"\x1b" not in seen
     if "NO_COLOR" in changes:
         assert b"\x1b[3" not in seen
 

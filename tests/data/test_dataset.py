@@ -237,10 +237,10 @@ def images(dtype=np.uint8, shape=(28, 28), rows=2500):
 
 @pytest.mark.parametrize(
     ("source", "background"),
-    [(images(), 255), (images(shape=(28, 15)), 255), (images(np.float64), 0), (images(shape=(28, 15, 1)), 0)],
+    [(images(), 255), (images(shape=(28, 15)), 255), (images(np.float64), 255), (images(shape=(28, 15, 1)), 0)],
     ids=["28x28", "28x15", "real numbers", "three axes"],
 )
-def test_dataset_background_is_shade_of_byte_images_else_0(source, background):
+def test_dataset_background_is_shade_of_images_else_0(source, background):
     dataset = as_classification(source)
     assert dataset.background == background
     assert not dataset.mnist_style

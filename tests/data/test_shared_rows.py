@@ -1,9 +1,12 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from lagvis.data import shared_rows
 from lagvis.data.datasets import load_dataset
 from lagvis.data.shared_rows import check_shared_rows, count_shared_rows, hash_rows
+from tests.factories import classes
 
 
 def count_by_set(x_train, x_test):
@@ -54,7 +57,7 @@ def test_check_shared_rows_of_mnist_gives_no_warning():
 
 @pytest.mark.parametrize(
     ("shared", "words"),
-    [(1, "1 of 4 test rows is also a training row:"), (3, "3 of 4 test rows are also training")],
+    [(1, "1 of 4 test rows (25.0%) is also a training row:"), (3, "3 of 4 test rows (75.0%) are also training")],
 )
 def test_check_shared_rows_gives_the_count(tmp_path, shared, words):
     x = np.eye(6)
@@ -62,4 +65,20 @@ def test_check_shared_rows_gives_the_count(tmp_path, shared, words):
     np.savez(tmp_path / "a.npz", x_train=x, y_train=[0, 1] * 3, x_test=x_test, y_test=[0, 1, 0, 1])
     (warning,) = check_shared_rows(load_dataset(str(tmp_path / "a.npz")))
     assert warning.message.startswith(words)
-    assert warning.figures == {"shared_rows": shared, "test_rows": 4}
+    assert warning.figures == {"shared_rows": shared, "test_rows": 4, "share": shared / 4}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+def test_check_shared_rows_of_the_validation_part_equal_a_set_of_rows(dtype):
+    rng = np.random.default_rng(4)
+    dataset = classes(300)
+    x = rng.integers(0, 5, (300, 3)).astype(dtype)
+    x_test = np.full((10, 3), 9, dtype)
+    dataset = dataclasses.replace(dataset, x_train=x, x_test=x_test, y_test=dataset.y_test[:10])
+    validation = np.sort(rng.choice(300, 60, replace=False))
+    (warning,) = check_shared_rows(dataset, validation)
+    shared = count_by_set(np.delete(x, validation, axis=0), x[validation])
+    assert warning.check == "shared_validation_rows"
+    assert warning.figures == {"shared_rows": shared, "validation_rows": 60, "share": shared / 60}
+    assert warning.message.startswith(f"{shared} of 60 validation rows (")
+    assert check_shared_rows(dataset) == check_shared_rows(dataset, validation[:0]) == []

@@ -27,8 +27,32 @@ def test_split_off_classes_keep_their_shares(drawn, seed):
     assert sorted([*rest, *held]) == list(range(len(y)))
     assert (np.diff(rest) > 0).all()
     assert (np.diff(held) > 0).all()
-    shares = np.bincount(y) * count / len(y)
-    assert (np.abs(np.bincount(y[held], minlength=len(shares)) - shares) < 1).all()
+    sizes = np.bincount(y)
+    shares = sizes * count / len(y)
+    if ((shares >= 1) & (shares <= sizes - 1))[sizes > 0].all():
+        assert (np.abs(np.bincount(y[held], minlength=len(shares)) - shares) < 1).all()
+
+
+@given(labels_and_count(), st.integers(0, 2**32))
+def test_split_off_classes_are_on_both_sides_where_possible(drawn, seed):
+    y, count = drawn
+    sizes = np.bincount(y)
+    several = np.flatnonzero(sizes > 1)
+    rest, held = split(y, count, seed)
+    if count <= np.maximum(sizes - 1, 0).sum():
+        assert {*y[rest]} == {*y}
+    if count >= len(several):
+        assert {*several} <= {*y[held]}
+
+
+@pytest.mark.parametrize("sizes", [(101,) * 10 + (1,), (101,) * 10 + (2,), (300, 3, 2, 1), (2,) * 20, (1, 1, 1, 40)])
+def test_split_off_only_row_of_a_class_stays_and_two_are_parted(sizes):
+    y = np.repeat(np.arange(len(sizes)), sizes)
+    for seed in range(20):
+        rest, held = split(y, len(y) // 2, seed)
+        kept, given_away = (np.bincount(y[part], minlength=len(sizes)) for part in (rest, held))
+        assert (kept > 0).all()
+        assert ((given_away > 0) == (np.array(sizes) > 1)).all()
 
 
 @given(st.integers(1, 40), st.integers(1, 3), st.data())

@@ -35,6 +35,11 @@ def classifier():
 
 
 @pytest.fixture(scope="module")
+def centred():
+    return trained(classes(), pixel_scaling="centred")
+
+
+@pytest.fixture(scope="module")
 def regressor():
     return trained(numbers(), loss="mse", dtype="float64")
 
@@ -45,11 +50,12 @@ def onnx_outputs(onnxruntime, content, x, sizes):
         yield np.concatenate([session.run(None, {"x": x[i : i + size]})[0] for i in range(0, len(x), size)])
 
 
+@pytest.mark.parametrize("scaling", ["unit", "centred"])
 @pytest.mark.parametrize("activation", [name for name, node in ONNX_ACTIVATIONS.items() if node is not None])
 @pytest.mark.parametrize("hidden", [(), (8,), (9, 7, 5)])
-def test_onnx_bytes_classification_equals_numpy(onnxruntime, activation, hidden, dtype):
+def test_onnx_bytes_classification_equals_numpy(onnxruntime, activation, hidden, dtype, scaling):
     dataset = classes(test_rows=50)
-    checkpoint = trained(dataset, activation=activation, hidden=hidden, dtype=dtype)
+    checkpoint = trained(dataset, activation=activation, hidden=hidden, dtype=dtype, pixel_scaling=scaling)
     expected = outputs(checkpoint.model, checkpoint.state["params"], dataset.x_test)
     for found in onnx_outputs(onnxruntime, onnx_bytes(checkpoint), dataset.x_test.astype(dtype), (1, 7, 50)):
         assert found.dtype == dtype
@@ -65,12 +71,38 @@ def test_onnx_bytes_regression_equals_numpy(onnxruntime, dtype):
         np.testing.assert_allclose(found, expected, rtol=10 * BOUNDS[dtype], atol=1000 * BOUNDS[dtype])
 
 
+@pytest.mark.parametrize("keys", [{}, {"hidden": ()}, {"number_scaling": "robust"}], ids=str)
+def test_onnx_bytes_constant_column_and_values_far_out_equal_numpy(onnxruntime, dtype, keys):
+    dataset = numbers()
+    dataset.x_train[:, 1] = 1e300 if dtype == "float64" else 0.1
+    dataset.x_train[3, 0] = 1e6
+    checkpoint = trained(dataset, loss="mse", dtype=dtype, **keys)
+    x = dataset.x_test.astype(dtype)
+    x[:4, 2] = [-1e6, 1e6, 100, -100]
+    expected = outputs(checkpoint.model, checkpoint.state["params"], x)
+    other = x.copy()
+    other[:, 1] = -3e4
+    np.testing.assert_array_equal(outputs(checkpoint.model, checkpoint.state["params"], other), expected)
+    for rows in (x, other):
+        (found,) = onnx_outputs(onnxruntime, onnx_bytes(checkpoint), rows, (30,))
+        np.testing.assert_allclose(found, expected, rtol=10 * BOUNDS[dtype], atol=1000 * BOUNDS[dtype])
+
+
 def test_onnx_bytes_metadata_and_shapes(onnxruntime, classifier, regressor):
     import onnx
 
     found = onnx.load_from_string(onnx_bytes(classifier))
     props = {entry.key: json.loads(entry.value) for entry in found.metadata_props}
-    assert props == {"class_names": ["0", "1", "2", "3"], "shape": [6, 6], "input": "bytes, 0 to 255"}
+    ranges = classifier.model.ranges
+    assert props == {
+        "class_names": ["0", "1", "2", "3"],
+        "shape": [6, 6],
+        "input": "bytes, 0 to 255",
+        "feature_kind": "bytes",
+        "picture_range": [0, 255],
+        "training_low": ranges.low.tolist(),
+        "training_high": ranges.high.tolist(),
+    }
     (given,), (made,) = found.graph.input, found.graph.output
     shapes = [[d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim] for value in (given, made)]
     assert (given.name, made.name, shapes) == ("x", "probabilities", [["N", 36], ["N", 4]])
@@ -79,6 +111,7 @@ def test_onnx_bytes_metadata_and_shapes(onnxruntime, classifier, regressor):
     other = onnx.load_from_string(onnx_bytes(regressor))
     props = {entry.key: json.loads(entry.value) for entry in other.metadata_props}
     assert "feature_names" not in props
+    assert (props["feature_kind"], props["picture_range"]) == ("real numbers", None)
     assert (props["target_names"], props["unit"], other.graph.output[0].name) == (["near", "far"], "m", "numbers")
 
 
@@ -141,7 +174,7 @@ def test_imprecise_in_float32_names_the_scalings_that_lose_digits(onnxruntime):
     ]
 
 
-@pytest.mark.parametrize("which", ["classifier", "regressor"])
+@pytest.mark.parametrize("which", ["classifier", "centred", "regressor"])
 def test_safetensors_bytes_read_again_is_the_network(which, request, tmp_path):
     checkpoint = request.getfixturevalue(which)
     path = tmp_path / "model.safetensors"
@@ -150,31 +183,41 @@ def test_safetensors_bytes_read_again_is_the_network(which, request, tmp_path):
         meaning, names = json.loads(file.metadata()["lagvis"]), set(file.keys())
     layers = {f"params.{i}.{name}" for i in (0, 1) for name in "Wb"}
     scalings = {f"{axis}_scaling.{part}" for axis in "xy" for part in ("mean", "deviation")}
-    assert names == layers | (scalings if which == "regressor" else set())
+    ranges = {"ranges.low", "ranges.high"}
+    assert names == layers | ranges | {"regressor": scalings, "centred": {"pixel_mean"}}.get(which, set())
     assert meaning["activation"] == "relu"
     again = read_checkpoint(path)
     assert (again.model.class_names, again.epoch, again.step) == (checkpoint.model.class_names, 2, checkpoint.step)
     assert set(again.state) == {"params"}
+    assert again.model.pixel_mean == checkpoint.model.pixel_mean
     for layer, original in zip(again.state["params"], checkpoint.state["params"], strict=True):
         np.testing.assert_array_equal(layer["W"], original["W"])
 
 
-def test_safetensors_bytes_pytorch_equals_numpy(classifier, torch, tmp_path):
+@pytest.mark.parametrize("which", ["classifier", "centred"])
+def test_safetensors_bytes_pytorch_equals_numpy(which, request, torch):
     from safetensors.torch import load
 
-    arrays = load(safetensors_bytes(classifier))
+    checkpoint = request.getfixturevalue(which)
+    arrays = load(safetensors_bytes(checkpoint))
     dataset = classes()
-    a = torch.from_numpy(dataset.x_test) / 255
+    a = torch.from_numpy(dataset.x_test) / 255 - arrays.get("pixel_mean", 0)
     a = torch.relu(a @ arrays["params.0.W"] + arrays["params.0.b"])
     found = torch.softmax(a @ arrays["params.1.W"] + arrays["params.1.b"], dim=-1)
-    expected = outputs(classifier.model, classifier.state["params"], dataset.x_test)
+    expected = outputs(checkpoint.model, checkpoint.state["params"], dataset.x_test)
     np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-6)
 
 
-def test_npz_bytes_numpy_alone_computes_the_network(regressor):
+@pytest.mark.parametrize("scaling", ["standard", "robust"])
+def test_npz_bytes_numpy_alone_computes_the_network(scaling):
     dataset = numbers()
+    dataset.x_train[:, 1] = 0.1
+    dataset.x_test[3] = 1e6
+    regressor = trained(dataset, loss="mse", dtype="float64", number_scaling=scaling)
     with np.load(io.BytesIO(npz_bytes(regressor)), allow_pickle=False) as arrays:
         a = (dataset.x_test - arrays["x_scaling.mean"]) / arrays["x_scaling.deviation"]
+        if "x_scaling.limit" in arrays:
+            a = np.clip(a, -arrays["x_scaling.limit"], arrays["x_scaling.limit"])
         a = np.maximum(0, a @ arrays["params.0.W"] + arrays["params.0.b"])
         z = a @ arrays["params.1.W"] + arrays["params.1.b"]
         found = z * arrays["y_scaling.deviation"] + arrays["y_scaling.mean"]
@@ -198,6 +241,19 @@ def test_paper_files_keep_every_bit(tmp_path, hidden):
         assert (layer["W"].tobytes(), layer["b"].tobytes()) == (original["W"].tobytes(), original["b"].tobytes())
     first = np.load(tmp_path / "saved_network" / "biaslayer1.npy")
     assert (first.dtype, first.shape) == (np.float64, (checkpoint.model.widths[1], 1))
+
+
+@pytest.mark.parametrize("hidden", [(), (8,)])
+def test_paper_files_centred_network_has_the_mean_in_the_first_bias(tmp_path, hidden):
+    dataset = classes()
+    checkpoint = trained(dataset, hidden=hidden, pixel_scaling="centred")
+    write_export_folder(tmp_path / "n", paper_files(checkpoint), is_paper_folder)
+    again = read_paper_network(tmp_path / "n")
+    assert again.model.pixel_mean == 0.0
+    found, expected = (outputs(c.model, c.state["params"], dataset.x_test) for c in (again, checkpoint))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    for layer, original in list(zip(again.state["params"], checkpoint.state["params"], strict=True))[1:]:
+        np.testing.assert_array_equal(layer["b"], original["b"])
 
 
 def test_paper_files_float32_becomes_float64(classifier, tmp_path):

@@ -119,7 +119,7 @@ def test_train_init_from_other_widths_exits_7(tmp_path, layers, capsys, monkeypa
     np.savez("three.npz", x=x, y=y)
     assert run_cli(train, ["--data", "three.npz", "--device", "cpu", "--quiet", "--init-from", "saved_network"]) == 7
     err = capsys.readouterr().err
-    assert "differs from that of the recipe and its data in widths" in err
+    assert "the initial network knows 4 classes (0..3), the data have 3: 3 is missing; train without" in err
     assert not (tmp_path / "runs").exists()
 
 

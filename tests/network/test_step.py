@@ -114,6 +114,22 @@ def test_step_leading_axis_equals_separate_networks(backend, kind):
             np.testing.assert_allclose(together[name][m], leaf, rtol=1e-13, atol=1e-15, err_msg=name)
 
 
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+def test_step_pixel_mean_equals_step_on_centred_numbers(backend, kind):
+    params, _, y = problem((5, 4), "tanh", kind, rows=24)
+    bytes_ = np.random.default_rng(4).integers(0, 256, (24, params[0]["W"].shape[0])).astype(np.uint8)
+    indices = np.random.default_rng(5).permuted(np.tile(np.arange(24), (4, 1)), axis=1)[:, :8]
+    optimizer = sgd(momentum=0.9, nesterov=True)
+    settings = {"activation": "tanh", "loss": loss_for(kind), "optimizer": optimizer}
+    both = [
+        take_steps(backend, host_state(params, optimizer, kind), data, indices, np.full(4, 0.1), **settings)
+        for data in (data_of(bytes_, y) | {"pixel_mean": np.array(0.3)}, data_of(bytes_ / 255.0 - 0.3, y))
+    ]
+    expected = dict(named_leaves(both[1]))
+    for name, leaf in named_leaves(both[0]):
+        np.testing.assert_allclose(leaf, expected[name], rtol=1e-12, atol=1e-14, err_msg=name)
+
+
 def test_evaluation_scales_bytes_and_counts_classes(backend):
     params, _, _ = problem((), "relu", "classes", n_in=2)
     params[0]["W"], params[0]["b"] = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]), np.zeros(3)

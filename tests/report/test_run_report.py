@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from lagvis.cli import evaluate, train
+from lagvis.cli.errors import run_cli
 from lagvis.report.plots import figure
 from lagvis.report.run_report import reproduction_notes
 from lagvis.storage.environment import is_valid_init_from, is_valid_resumed
@@ -49,22 +50,24 @@ def commands(folder):
     """Return the commands of the report, split as in a shell, without `python -m lagvis`."""
     (block,) = re.findall(r"^```\n(.*?)^```$", section(folder), re.S | re.M)
     words = [shlex.split(line) for line in block.splitlines()]
-    assert [command[:4] for command in words] == [
-        ["python", "-m", "lagvis", "train"], ["python", "-m", "lagvis", "evaluate"]
-    ]  # fmt: skip
+    expected = ["train"] * (len(words) - 1) + ["evaluate"]
+    assert [command[:4] for command in words] == [["python", "-m", "lagvis", name] for name in expected]
     return [command[4:] for command in words]
 
 
 def assert_repeats(folder):
     """Run the commands of a report and check that the weights have the same bytes."""
-    again, look = commands(folder)
-    assert train.main([*again, "--name", "again", "--no-plots", "--quiet"]) == 0
+    first, *later, look = commands(folder)
+    named = [] if later else ["--name", "again"]
+    again = Path("runs", f"{folder.name}-again" if later else "again")
+    for command in ([*first, *named], *later):
+        assert train.main([*command, "--no-plots", "--quiet"]) == 0
     for name in ("last.safetensors", "best.safetensors"):
-        assert (folder / name).exists() == (Path("runs/again") / name).exists()
+        assert (folder / name).exists() == (again / name).exists()
         if (folder / name).exists():
-            assert (folder / name).read_bytes() == (Path("runs/again") / name).read_bytes(), name
+            assert (folder / name).read_bytes() == (again / name).read_bytes(), name
     assert evaluate.main(look) == 0
-    assert "resumed with changes" not in section(folder)
+    assert ("was resumed with other settings" in section(folder)) == bool(later)
 
 
 @pytest.mark.slow
@@ -161,22 +164,56 @@ def test_reproduction_commands_run_moved_use_the_new_path(data):
     ("first", "second", "words"),
     [
         ((), ("--lr", "0.01"), "lr 0.05 -> 0.01"),
-        (("--sched", "linear"), ("--lr", "0.05"), "after step 6 with epochs 2 -> 4"),
+        (("--sched", "linear"), ("--no-nesterov", "--warmup", "0.6"), "nesterov True -> False"),
+        (("--sched", "linear"), ("--lr", "0.05"), "after step 6: epochs 2 -> 4"),
         ((), ("--momentum", "0.5"), "momentum "),
         (("--threads", "1"), ("--threads", "2"), "threads 1 -> 2"),
         ((), ("--no-compile",), "compiled True -> False"),
     ],
     ids=str,
 )
-def test_reproduction_notes_resumed_with_changes_are_stated(data, first, second, words):
+def test_reproduction_commands_resumed_with_changes_give_the_same_bytes(data, first, second, words):
     folder = train_run("r", "--data", data, "-e", "2", "--no-plots", "--batch-size", "64", "--validation", "20", *first)
     resume("r", "-e", "4", *second)
     resume("r", "-e", "5")  # without another change of the environment
     text = section(folder).replace("\\", "")
     assert words in text
-    assert "after step 6 with " in text
+    assert "after step 6: " in text
     assert "epochs 2 -> 4" in text
-    assert "No single command repeats this run" in section(folder)
+    assert_repeats(folder)
+
+
+def test_recipe_of_run_resumed_with_changes_names_its_stretches(data, capsys):
+    """recipe.toml says what was in force before, and a run by it says so and names commands that repeat the run."""
+    folder = train_run("r", "--data", data, "-e", "2", "--no-plots", "--batch-size", "64", "--validation", "20")
+    resume("r", "-e", "4", "--lr", "0.01")
+    comment = "".join(line for line in (folder / "recipe.toml").read_text().splitlines(keepends=True) if line[0] == "#")
+    assert "#   steps 1 to 6: lr 0.05, epochs 2\n#   from step 7 on: lr 0.01, epochs 4\n" in comment
+    capsys.readouterr()
+    assert train.main(["--recipe", str(folder / "recipe.toml"), "--name", "other", "--dry-run"]) == 0
+    err = capsys.readouterr().err
+    assert "was resumed with other settings (after step 6: lr 0.05 -> 0.01, epochs 2 -> 4)" in err
+    for command in commands(folder)[:-1]:
+        assert shlex.join(command) in err
+    assert_repeats(folder)
+
+
+def test_reproduction_commands_changed_within_an_epoch_give_the_same_bytes(data, monkeypatch):
+    monkeypatch.setattr("lagvis.training.plan.CALL_SECONDS", 1e-9)
+    keys = ("--batch-size", "20", "--validation", "20", "--sched", "linear", "--momentum", "0.9")
+    folder = train_run("r", "--data", data, "-e", "2", *keys, "--stop-after", "4")
+    resume("r", "--lr", "0.02", "--stop-after", "11")
+    resume("r", "--momentum", "0.5", "-e", "3")
+    entries = json.loads((folder / "environment.json").read_text())["resumed"]
+    assert [(entry["step"], entry["epoch"]) for entry in entries] == [(4, 0), (11, 1)]
+    assert len(commands(folder)) == 4
+    assert_repeats(folder)
+
+
+def test_stop_after_step_that_is_done_exits_2(data, capsys):
+    train_run("r", "--data", data, "-e", "1", "--no-plots", "--batch-size", "64", "--validation", "20")
+    assert run_cli(train.main, ["--resume", "r", "-e", "2", "--stop-after", "3"]) == 2
+    assert "--stop-after is 3; expected a step after 3, the last that is done" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -222,3 +259,18 @@ def test_run_report_environment_edited_by_hand_is_ignored(data):
     assert (folder / "report.html").exists()
     resume("r", "-e", "2")
     assert isinstance(json.loads(path.read_text())["resumed"], list)
+
+
+def test_report_of_a_run_that_diverged_has_no_empty_plots_and_no_nan(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(figure, "DPI", 20)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 4))
+    np.savez(tmp_path / "numbers.npz", x=x, y=x.sum(axis=1))
+    flags = ["--name", "r", "-o", "runs", "--device", "cpu", "--quiet", "--hidden", "8", "--data", "numbers.npz"]
+    assert train.main([*flags, "--loss", "mse", "-e", "1", "--lr", "1e8", "--opt", "sgd", "--momentum", "0"]) == 6
+    text = (tmp_path / "runs" / "r" / "report.md").read_text(encoding="utf-8")
+    results = text[: text.index("## To do it again")]
+    assert not re.search(r"\bnan\b", results)
+    assert "without a finite prediction left out" in results
+    assert "plots/importance.png" not in results

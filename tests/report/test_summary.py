@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, recall_score
 
 from lagvis.report.summary import (
+    CLASS_KEYS,
     evaluation_text,
     metrics_summary,
     recall_summary,
@@ -17,6 +18,7 @@ from lagvis.report.summary import (
     summarise,
     summary_text,
 )
+from lagvis.run_warning import RunWarning
 from lagvis.training.evaluation import Metrics
 from tests.factories import classes, epochs, last, numbers, quick, run
 
@@ -94,19 +96,19 @@ def test_summary_text_has_balanced_accuracy_and_baseline():
     assert lines[-2].strip() == "balanced accuracy 56.42%; always predicting 0 gives 96.20%"
 
 
-def test_summary_text_constant_prediction_is_a_warning():
-    same = summary_of(RARE, test=Metrics(1.1, 0.3, confusion=np.array([[0, 5, 0], [0, 3, 0], [0, 0, 0]])))
-    assert summary_text(same).splitlines()[-2].strip() == (
-        "every row is predicted as 1: nothing was learned; a lower learning rate may help (--lr)"
-    )
-    for confusion in (
-        [[1, 4, 0], [0, 3, 0], [0, 0, 0]],
-        [[0, 0, 0], [0, 3, 0], [0, 0, 0]],
-        [[3, 0, 0], [0, 3, 0], [0, 0, 1]],
-        [[0, 3, 0], [3, 0, 0], [0, 0, 3]],  # predictions of two classes are exchanged
-    ):
-        other = summary_of(RARE, test=Metrics(1.1, 0.3, confusion=np.array(confusion)))
-        assert "nothing was learned" not in summary_text(other)
+def test_summary_text_no_better_than_baseline_is_one_row():
+    warning = RunWarning("no_better_than_baseline", "No better.\n", {})
+    other = RunWarning("shared_rows", "printed before the first step", {})
+    summary = summarise(last(DIGITS), DIGITS[0].model, WHERE, None, warnings=[warning, other])
+    lines = summary_text(summary).splitlines()
+    assert lines[-2] == r"warning     No better.\n"
+    assert "before the first step" not in summary_text(summary)
+
+
+def test_summarise_loss_not_finite_has_no_accuracy_and_no_confusion():
+    summary = summary_of(DIGITS, test=Metrics(math.inf, 0.9, confusion=np.eye(4, dtype=np.int64)))
+    assert summary["test_loss"] is summary["test_accuracy"] is summary["confusion"] is summary["recall"] is None
+    assert stored_summary_text(summary) == ""
 
 
 def test_summarise_regression_has_errors_in_the_unit():
@@ -147,8 +149,10 @@ def test_summarise_non_finite_values_are_null(events, value):
     assert read["validation_loss"] is None
     assert read["train_loss"] == last(events).train.loss
     if events is LINES:
-        assert read["test_errors"] == {"near": None, "far": 1.0}
+        assert read["test_errors"] is None
         assert read["baseline_loss"] is None
+        overflown = summary_of(events, test=Metrics(0.5, errors=(value, 1.0)))
+        assert overflown["test_errors"] == {"near": None, "far": 1.0}
     else:
         assert read["test_accuracy"] is None
 
@@ -193,13 +197,20 @@ def test_stored_summary_text_valid_report_is_summary_text(events, baseline):
     assert stored_summary_text(report) == summary_text(report) != ""
 
 
+# Keys that earlier versions did not write, or not for the other kind of run.
+EARLIER = {"train_objective", "warnings", "targets", "train_errors", "validation_errors", "baseline_errors", "unit"}
+EARLIER_OF_CLASSES = EARLIER | {"test_errors", "loss_unit", "baseline_loss"}
+EARLIER_OF_NUMBERS = EARLIER | {"baseline_loss", *CLASS_KEYS}
+
+
 @pytest.mark.parametrize("value", ["missing", "text", [1], {"a": "b"}, True, math.nan, 10**400], ids=repr)
 @pytest.mark.parametrize(("events", "baseline"), [(DIGITS, None), (LINES, BASELINE)], ids=["classes", "numbers"])
 def test_stored_summary_text_invalid_value_is_empty(events, baseline, value):
     whole = json.loads(json.dumps(summary_of(events, baseline)))
     assert stored_summary_text(whole)
     texts = {"run", "network", "backend", "device", "dtype", "unit"} if value == "text" else set()
-    texts |= {"train_objective", "warnings"} if value == "missing" else set()  # earlier versions wrote neither
+    earlier = EARLIER_OF_CLASSES if events is DIGITS else EARLIER_OF_NUMBERS
+    texts |= earlier if value == "missing" else set()
     for key in set(whole) - {"finished"} - texts - ({"seed"} if value == 10**400 else set()):
         report = {k: v for k, v in whole.items() if k != key} if value == "missing" else whole | {key: value}
         assert stored_summary_text(report) == "", key
@@ -219,7 +230,7 @@ def test_summary_text_accuracy_zero_is_printed():
 def evaluation(events):
     test = last(events).test
     place = {"run": "/runs/mine", "data": "toy", "rows": 1030, "backend": "numpy", "device": "cpu", "dtype": "float32"}
-    return place | metrics_summary("test", test) | run_details(test, events[0].model, 2.5)
+    return place | metrics_summary("test", test, events[0].model) | run_details(test, events[0].model, 2.5)
 
 
 def test_evaluation_text_classification_ends_in_the_matrix():

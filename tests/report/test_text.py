@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lagvis.data.messages import percent
+from lagvis.data.messages import decimals, percent
 from lagvis.report.text import align_columns, confusion_text, duration, finite_or_none, metrics_text
 from lagvis.training.evaluation import Metrics
 
@@ -129,6 +129,21 @@ def test_confusion_text_wide_names_are_letters():
     assert confusion_text(COUNTS, ("short", "names", "stay")).splitlines()[0].split()[3:6] == ["short", "names", "stay"]
 
 
+@pytest.mark.parametrize(
+    ("width", "head"),
+    [
+        (100, "true \\ predicted     0"),
+        (80, "true     0     1"),
+        (70, "The classes, and what each is most often mistaken for"),
+    ],
+)
+def test_confusion_text_fits_the_terminal(width, head):
+    counts = [[1000 if true == predicted else 17 for predicted in range(10)] for true in range(10)]
+    lines = confusion_text(counts, tuple("0123456789"), width).splitlines()
+    assert lines[0].startswith(head)
+    assert max(map(len, lines[1:])) <= width
+
+
 def test_confusion_text_many_classes_lists_the_ten_worst():
     names = tuple(f"class {k}" for k in range(47))
     counts = [[0] * 47 for _ in names]
@@ -163,3 +178,27 @@ def test_confusion_text_control_characters_are_escaped(name):
     assert text.count("\n") == 2
     assert all(line.isprintable() for line in text.splitlines())
     assert "kød" in text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0.12346, "0.1235"), (0.0, "0.0000"), (9999.5, "9999.5000"), (6446555567.55, "6.447e+09"),
+        (1e300, "1.000e+300"), (0.00001, "1.000e-05"),
+        (-20000.0, "-2.000e+04"), (5e-324, "4.941e-324"), (math.inf, "inf"), (math.nan, "nan"),
+    ],
+)  # fmt: skip
+def test_decimals_number_is_short_and_never_reads_as_zero(number, text):
+    assert decimals(number) == text
+
+
+def test_decimals_error_in_a_unit_keeps_its_digits_up_to_the_limit():
+    assert decimals(45210.5, 3, 1e9) == "45210.500"
+    assert decimals(2e9, 3, 1e9) == "2.000e+09"
+
+
+@given(st.floats(-1e308, 1e308))
+def test_decimals_number_is_at_most_twelve_characters_and_close(number):
+    text = decimals(number)
+    assert len(text) <= 12
+    assert float(text) == pytest.approx(number, rel=1e-3, abs=5.1e-5 if abs(number) > 5e-5 else 0)

@@ -23,9 +23,18 @@ RUNS = {
     "classes": (quick(momentum=0.9), classes),
     "numbers": (quick(loss="mse", momentum=0.5, activation="tanh"), numbers),
     "no hidden layer": (quick(hidden=()), classes),
+    "robust": (quick(loss="mse", number_scaling="robust"), numbers),
+    "constant column": (quick(loss="mse"), lambda: with_constant_column(numbers())),
+    "centred": (quick(pixel_scaling="centred"), classes),
     "float64": (quick(dtype="float64", loss="mse"), numbers),
     "eleven layers": (quick(hidden=(3,) * 10, epochs=1), classes),
 }
+
+
+def with_constant_column(dataset):
+    for x in (dataset.x_train, dataset.x_test):
+        x[:, 1] = 0.1
+    return dataset
 
 
 def trained(name: str = "numbers") -> Checkpoint:
@@ -44,6 +53,11 @@ def path(tmp_path):
 def parts(path):
     """Return the arrays and the header of a valid checkpoint."""
     write_checkpoint(path, trained())
+    return parts_of(path)
+
+
+def parts_of(path: Path):
+    """Return the arrays and the header of a checkpoint."""
     with safe_open(path, framework="numpy") as file:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (safe_open is no dict)
         meaning = json.loads(file.metadata()["lagvis"])
@@ -90,10 +104,24 @@ def test_read_checkpoint_returns_every_array_and_field_bit_for_bit(path, name):
         assert (after[leaf].dtype, after[leaf].shape) == (array.dtype, array.shape)
     assert (found.epoch, found.step) == (written.epoch, written.step)
     scalings = ("x_scaling", "y_scaling")
-    plain = [vars(model) | dict.fromkeys(scalings) for model in (written.model, found.model)]
+    plain = [vars(model) | dict.fromkeys((*scalings, "ranges")) for model in (written.model, found.model)]
     assert plain[0] == plain[1]
+    before, after = vars(written.model.ranges), vars(found.model.ranges)
+    assert before.keys() == after.keys()
+    for field in before:
+        np.testing.assert_array_equal(after[field], before[field], strict=True, err_msg=field)
     for scaling in scalings:
         assert scaling_bytes(getattr(found.model, scaling)) == scaling_bytes(getattr(written.model, scaling))
+
+
+def test_read_checkpoint_of_earlier_version_has_no_ranges(path, parts):
+    arrays, meaning = parts
+    for name in ("ranges.low", "ranges.high"):
+        del arrays[name]
+    for name in ("feature_kind", "training_rows", "picture_range"):
+        del meaning[name]
+    compose(path, arrays, meaning)
+    assert read_checkpoint(path).model.ranges is None
 
 
 def test_read_checkpoint_returns_class_names_and_shape(path):
@@ -110,6 +138,7 @@ def test_read_checkpoint_returns_class_names_and_shape(path):
         tuple("abcabc"),
         ("art",),
         background=255,
+        pixel_mean=1 / 3,
     )
     params = [{"W": np.ones((6, 2), np.float32), "b": np.zeros(2, np.float32)}]
     write_checkpoint(path, Checkpoint(model, {"params": params}, 3, 99))
@@ -317,6 +346,7 @@ def test_read_checkpoint_other_format_raises_with_number(path, parts, version):
 ARRAYS = [
     *(f"{slot}.{layer}.{name}" for slot in ("params", "velocity") for layer in (0, 1) for name in "Wb"),
     *(f"{part}_scaling.{name}" for part in "xy" for name in ("mean", "deviation")),
+    *("ranges.low", "ranges.high"),
 ]
 
 
@@ -336,6 +366,7 @@ def test_read_checkpoint_missing_array_raises(path, parts, missing):
     [
         *("activation", "loss", "shape", "class_names", "target_names", "unit", "feature_names", "label_names"),
         *("mnist_style", "background", "epoch", "step", "learning_rate", "best_epoch"),
+        *("feature_kind", "training_rows", "picture_range"),
     ],
 )
 def test_read_checkpoint_missing_header_field_raises(path, parts, missing):
@@ -358,10 +389,15 @@ def test_read_checkpoint_missing_header_field_raises(path, parts, missing):
         {"velocity.1.W": np.zeros((9, 2), np.float32)},
         {"x_scaling.mean": np.zeros(2), "x_scaling.deviation": np.ones(2)},
         {"y_scaling.mean": np.zeros(3), "y_scaling.deviation": np.ones(3)},
+        {"ranges.low": np.zeros(2), "ranges.high": np.ones(2)},
+        {"ranges.low": np.zeros(3, np.float32)},
+        {"ranges.low": np.full(3, 1e9)},
+        {"ranges.high": np.full(3, np.nan)},
     ],
     ids=[
         "width between layers", "width of b", "axes of b", "W of one axis", "W of three axes", "W a number",
         "a layer after a gap", "velocity", "scaling of x", "scaling of y",
+        "ranges", "ranges of float32", "ranges from above to below", "ranges with nan",
     ],
 )  # fmt: skip
 def test_read_checkpoint_inconsistent_shapes_raise(path, parts, change):
@@ -386,6 +422,12 @@ def test_read_checkpoint_inconsistent_shapes_raise(path, parts, change):
         {"background": 256},
         {"background": -1},
         {"mnist_style": True},
+        {"feature_kind": "bytes"},
+        {"feature_kind": ["real numbers"]},
+        {"training_rows": 0},
+        {"picture_range": [1, 0]},
+        {"picture_range": [0]},
+        {"picture_range": "01"},
         {"epoch": "soon"},
         {"epoch": float("inf")},
         {"epoch": None},
@@ -448,6 +490,20 @@ def test_read_checkpoint_unknown_array_raises(path, parts, change):
     refusal(path)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -0.1, 1.1, np.float32(0.5), np.zeros(2)], ids=str)
+def test_read_checkpoint_invalid_pixel_mean_raises(path, value):
+    write_checkpoint(path, trained("classes"))
+    arrays, meaning = parts_of(path)
+    compose(path, arrays | {"pixel_mean": np.array(value)}, meaning)
+    assert "a mean pixel of" in refusal(path)
+
+
+def test_read_checkpoint_pixel_mean_of_numbers_raises(path, parts):
+    arrays, meaning = parts
+    compose(path, arrays | {"pixel_mean": np.array(0.5)}, meaning)
+    assert "a mean pixel for rows that are no bytes" in refusal(path)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -474,7 +530,7 @@ def test_read_checkpoint_invalid_header_value_raises(path, parts, change):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("x_scaling.mean", np.nan), ("y_scaling.mean", np.inf), ("x_scaling.deviation", np.inf)]
+    [("x_scaling.mean", np.nan), ("y_scaling.mean", np.inf), ("x_scaling.deviation", np.nan)]
     + [(f"{which}_scaling.deviation", value) for which in "xy" for value in (0.0, -1.0)],
 )
 def test_read_checkpoint_invalid_scaling_raises(path, parts, name, value):
@@ -483,6 +539,20 @@ def test_read_checkpoint_invalid_scaling_raises(path, parts, name, value):
     array[0] = value
     compose(path, arrays | {name: array}, meaning)
     assert "a scaling whose mean is not finite or whose deviation is not positive" in refusal(path)
+
+
+@pytest.mark.parametrize("change", [{"y_scaling.deviation": np.full(2, np.inf)}, {"y_scaling.limit": np.array(10.0)}])
+def test_read_checkpoint_target_scaling_that_cannot_be_undone_raises(path, parts, change):
+    arrays, meaning = parts
+    compose(path, arrays | change, meaning)
+    assert "a scaling of targets that cannot be undone" in refusal(path)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.zeros(2), np.float32(1)], ids=str)
+def test_read_checkpoint_invalid_limit_raises(path, parts, value):
+    arrays, meaning = parts
+    compose(path, arrays | {"x_scaling.limit": np.array(value)}, meaning)
+    assert "x_scaling with the limit" in refusal(path)
 
 
 # --- files of format 2, written before the losses of regression were standardised (tests/storage/data)

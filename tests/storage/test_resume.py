@@ -2,13 +2,15 @@
 
 import dataclasses
 import functools
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lagvis.errors import CheckpointError, DataError, RecipeError
 from lagvis.storage.checkpoint_file import read_checkpoint, write_checkpoint
-from lagvis.storage.resume import CHANGEABLE, changed_settings, check_data, init_from, resume_message, resume_state
+from lagvis.storage.init_from import init_from
+from lagvis.storage.resume import CHANGEABLE, changed_settings, check_data, resume_message, resume_record, resume_state
 from lagvis.training.events import Progress
 from lagvis.training.model import Model
 from lagvis.training.plan import make_plan
@@ -164,7 +166,8 @@ def test_changed_settings_fixed_setting_raises_recipe_error(key):
     other = {
         "hidden": (9,), "activation": "tanh", "loss": "mse", "batch_size": 7, "shuffle": False,
         "validation": 3, "seed": 1, "dtype": "float64", "label": "x", "class_weights": "balanced",
-        "feature_type": "numbers",
+        "feature_type": "numbers", "transpose": "yes", "pixel_scaling": "centred",
+        "number_scaling": "robust",
     }[key]  # fmt: skip
     with pytest.raises(RecipeError, match=rf"{key} is .* in this run, not .*; begin a new run without --resume"):
         changed_settings(quick(), dataclasses.replace(quick(), **{key: other}))
@@ -203,7 +206,7 @@ def test_resume_message_names_changed_environment(one_step_per_call):
     text = message_of(
         quick(), quick(), step=8, earlier={"threads": 1, "command": ["a"]}, now={"threads": 2, "command": ["b"]}
     )
-    assert text.endswith("threads 1 -> 2: the bytes will differ from those of an unbroken run.")
+    assert text.endswith("threads 1 -> 2: the bytes may differ from those of an unbroken run.")
     assert "command" not in text
 
 
@@ -261,7 +264,7 @@ def test_init_from_keeps_the_scaling_of_the_network(tmp_path):
     fewer = {"x_train": dataset.x_train[:90], "y_train": dataset.y_train[:90], "sha256": {"some": "aa"}}
     other = dataclasses.replace(dataset, **fewer)
     plan = make_plan(recipe, other)
-    start = init_from(network, Model.of(recipe, other, plan.training_rows), recipe)
+    start = init_from(network, Model.of(recipe, other, plan.training_rows), recipe, other)
     assert (start.epoch, start.step, set(start.state)) == (0, 0, {"params", "velocity"})
     assert not any(leaf.any() for _, leaf in named_leaves(start.state["velocity"]))
     finished = last(run(dataclasses.replace(recipe, epochs=0), other, start=start))
@@ -273,13 +276,23 @@ def test_init_from_keeps_the_scaling_of_the_network(tmp_path):
     assert finished.checkpoint.data == other.digest != network.data
 
 
+@pytest.mark.parametrize("scaling", ["unit", "centred"])
+def test_init_from_keeps_the_mean_pixel_of_the_network(scaling):
+    network = last(run(quick(pixel_scaling=scaling), classes(120))).checkpoint
+    dark = dataclasses.replace(classes(120), x_train=255 - classes(120).x_train)
+    plan = make_plan(quick(), dark)
+    start = init_from(network, Model.of(quick(pixel_scaling="centred"), dark, plan.training_rows), quick(), dark)
+    assert start.model.pixel_mean == network.model.pixel_mean
+    assert (start.model.pixel_mean > 0) == (scaling == "centred")
+
+
 def test_init_from_weights_too_large_for_dtype_raise():
     network = last(run(quick(dtype="float64"), classes(120))).checkpoint
     params = [{name: leaf * 1e300 for name, leaf in layer.items()} for layer in network.state["params"]]
     network = dataclasses.replace(network, state={"params": params})
     model = Model.of(quick(), classes(120), np.arange(120))
     with pytest.raises(CheckpointError, match="use --dtype float64"):
-        init_from(network, model, quick())
+        init_from(network, model, quick(), classes(120))
 
 
 def test_resume_state_fewer_epochs_than_done_raise(one_step_per_call):
@@ -306,9 +319,35 @@ def test_check_data_changed_files_raise_with_names():
     assert checkpoint.data == dataset.digest
     renamed = dataclasses.replace(dataset, sha256={"renamed": "aa", "labels": "bb"})
     changed = dataclasses.replace(dataset, sha256={"images": "aa", "labels": "cc"})
-    check_data(renamed, checkpoint, {})
-    check_data(changed, None, {})
-    with pytest.raises(DataError, match=r"changed since it began \(sha256 of labels\)"):
-        check_data(changed, checkpoint, {"sha256": dataset.sha256})
-    with pytest.raises(DataError, match="sha256 of its files"):  # even without environment.json
-        check_data(changed, checkpoint, {})
+    check_data(renamed, checkpoint, {}, Path("runs/r"))
+    check_data(changed, None, {}, Path("runs/r"))
+    environment = {"sha256": dataset.sha256, "rows": {"training": 1234, "test": 56}}
+    with pytest.raises(DataError) as error:
+        check_data(changed, checkpoint, environment, Path("runs/r"))
+    assert str(error.value) == (
+        "the data of this run have changed since it began (sha256 of labels): 1,234 training and 56 test rows then, "
+        f"{len(dataset.x_train)} and {len(dataset.x_test)} now; restore them, begin a new run without --resume, or "
+        "train on from its weights in a new run with train.py --init-from runs/r"
+    )
+    other = dataclasses.replace(changed, class_names=("a", *changed.class_names[:-1]))
+    with pytest.raises(DataError, match=r"now, a is new, . is missing; restore them, or begin a new run without"):
+        check_data(other, checkpoint, environment, Path("runs/r"))
+    with pytest.raises(DataError, match=r"\(sha256 of its files\); restore"):  # even without environment.json
+        check_data(changed, checkpoint, {}, Path("runs/r"))
+
+
+def test_resume_record_change_that_no_step_followed_is_undone(one_step_per_call):
+    first, second = quick(lr=0.1, epochs=4), quick(lr=0.5, epochs=4)
+    dataset = classes(120)
+    plan = make_plan(first, dataset)
+    start = last(run(first, dataset, stop_at=at_step(3))).checkpoint
+
+    def record(old, new, earlier):
+        return resume_record(start, plan, old, new, {"threads": 1, "resumed": earlier}, {"threads": 1})
+
+    changed = record(first, second, [])
+    assert changed == [{"step": 3, "epoch": 0, "changed": {"lr": (0.1, 0.5)}}]
+    assert record(second, second, changed) == changed, "resumed again at the same step with the changed settings"
+    assert record(second, first, changed) == [], "resumed at the same step with the first settings"
+    before = [{"step": 2, "epoch": 0, "changed": {"momentum": [0.5, 0.0]}}]
+    assert record(second, first, [*before, *changed]) == before

@@ -8,7 +8,7 @@ import pytest
 
 from lagvis.cli import train
 from lagvis.cli.errors import run_cli
-from lagvis.training import memory, system_memory
+from lagvis.training import memory, system_files, system_memory
 from lagvis.training.plan import make_plan
 from tests import factories
 
@@ -18,8 +18,8 @@ GB = 10**9
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
     """Return `machine(path, text)`, which writes a fake system file of Linux; without files no limit is known."""
-    monkeypatch.setattr(system_memory, "PROCESS", tmp_path / "proc")
-    monkeypatch.setattr(system_memory, "GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(system_files, "PROCESS", tmp_path / "proc")
+    monkeypatch.setattr(system_files, "GROUPS", tmp_path / "groups")
 
     def write(path, text):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)

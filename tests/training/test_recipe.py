@@ -97,6 +97,9 @@ BAD = {
     "data": ["", 3, ["mnist"]],
     "label": [1, None, True, ["a"]],
     "feature_type": ["", "images", 1, None],
+    "transpose": ["", "maybe", True, None],
+    "pixel_scaling": ["", "Centred", "none", 1, None, True],
+    "number_scaling": ["", "Standard", "none", 1, None, True],
     "hidden": [[0], [-3], [64, -7, 64], [2.5], ["64"], [True], "64,64", 64, [10**9], None],
     "activation": ["rellu", "", 1],
     "loss": ["MSE", "softmax", 0],
@@ -191,7 +194,7 @@ def test_load_unknown_key_raises_with_nearest_key(tmp_path, key, proposed):
 
 
 def test_load_toml_table_raises(tmp_path):
-    assert "'network'" in refusal(recipes.load, written(tmp_path, "[network]\nhidden = [3]\n"))
+    assert "a table [network]" in refusal(recipes.load, written(tmp_path, "[network]\nhidden = [3]\n"))
 
 
 @pytest.mark.parametrize(
@@ -220,8 +223,8 @@ def test_load_overridden_bad_value_is_ignored(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    [b"lr 0.1", b"lr = 0.1\nlr = 0.2", "lr = 0.1".encode("utf-16"), b"lr = \xff", b"lr = " + b"9" * 5000],
-    ids=["no equals sign", "key twice", "utf-16", "no utf-8", "a number of 5,000 digits"],
+    [b"lr 0.1", b"lr = 0.1\nlr = 0.2", "lr = 0.1".encode("utf-16-le"), b"lr = \xff", b"lr = " + b"9" * 5000],
+    ids=["no equals sign", "key twice", "utf-16 without a mark", "no utf-8", "a number of 5,000 digits"],
 )
 def test_load_invalid_toml_raises_with_path(tmp_path, content):
     path = written(tmp_path, content)
@@ -284,6 +287,12 @@ def test_load_mse_override_drops_classification_keys(tmp_path):
 
 def test_load_regression_file_that_smooths_is_refused(tmp_path):
     assert "label_smoothing belongs" in refusal(recipes.load, written(tmp_path, 'loss = "mse"\nlabel_smoothing = 0.1'))
+
+
+@pytest.mark.parametrize("name", ["paper", "paper-deep", "paper-linear"])
+def test_shipped_recipes_of_the_paper_do_not_centre_pixels(name):
+    assert recipes.load(name).pixel_scaling == "unit"
+    assert recipes.load("default").pixel_scaling == "centred"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -88,16 +88,22 @@ def test_fit_only_training_steps_get_weights():
     assert seen == {"steps": {"x", "y", "classes", "w"}}
 
 
+@pytest.mark.parametrize("scaling", ["unit", "centred"])
 @pytest.mark.parametrize("name", ["numpy", "strict", "torch", "jax"])
-def test_fit_weighted_epoch_equals_torch(name, torch, monkeypatch):
+def test_fit_weighted_epoch_equals_torch(name, torch, monkeypatch, scaling):
     monkeypatch.setattr("lagvis.training.plan.CALL_SECONDS", 1e-9)  # one step per call
     backend = open_backend(name, "float64")
     dataset = skewed()
-    recipe = quick(class_weights="balanced", dtype="float64", epochs=1, batch_size=15, validation=20, lr=0.2)
+    recipe = quick(
+        class_weights="balanced", dtype="float64", epochs=1, batch_size=15, validation=20, lr=0.2, pixel_scaling=scaling
+    )
     plan = make_plan(recipe, dataset, strict_validation=True)
+    pixels = dataset.x_train / 255.0
+    if scaling == "centred":
+        pixels -= pixels[plan.training_rows].mean()
     order = epoch_order(recipe, plan, 1)
     y = torch.tensor(dataset.y_train.astype(np.int64))
-    x = torch.tensor(dataset.x_train / 255.0)
+    x = torch.tensor(pixels)
     weight = compute_class_weight("balanced", classes=np.arange(3), y=dataset.y_train[plan.training_rows])
     weighted = torch.nn.CrossEntropyLoss(weight=torch.tensor(weight))
     start = initial_state(recipe, Model.of(recipe, dataset, plan.training_rows))["params"]
@@ -131,7 +137,7 @@ def test_fit_weighted_epoch_equals_torch(name, torch, monkeypatch):
     assert [call.loss for call in calls] == pytest.approx(plain, rel=1e-12)
     assert [call.accuracy for call in calls] == [n / rows for n, rows in zip(right, sizes, strict=True)]
 
-    z = logits(last(events).state["params"], dataset.x_train[plan.validation_rows] / 255.0)
+    z = logits(last(events).state["params"], pixels[plan.validation_rows])
     held_out = dataset.y_train[plan.validation_rows]
     p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
     assert validation.loss == pytest.approx(log_loss(held_out, p, labels=range(3)), rel=1e-12)

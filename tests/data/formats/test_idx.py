@@ -137,7 +137,7 @@ BROKEN = {
     "zip": (npz(), ["zip archive", "unpack"]),
     "tar": (tar(), ["tar archive", "unpack"]),
     "packed tar": (gzip.compress(tar()), ["tar archive", "unpack"]),
-    "packed twice": (gzip.compress(PACKED), ["1f 8b"]),
+    "packed twice": (gzip.compress(PACKED), ["a gzip file within a gzip file", "unpack it once"]),
     "xz": (lzma.compress(GOOD), ["xz", "unpack"]),
     "bzip2": (bz2.compress(GOOD), ["bzip2", "unpack"]),
     "npy": (npy(), [".npy", "savez"]),

@@ -1,12 +1,15 @@
+import gzip
 import io
 import pickle
 import warnings
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lagvis.data.datasets import load_dataset
+from lagvis.data.input_spec import InputSpec
 from lagvis.errors import DataError
 
 X = np.random.default_rng(5).normal(size=(20, 3))
@@ -481,3 +484,31 @@ def test_read_npz_labels_and_targets_too_large_raise_data_error(tmp_path):
     path = save(tmp_path, **GOOD | {"y_train": y})
     assert "training row 2 has the label" in error_message(path)
     assert "training row 2 has a NaN or an infinity" in error_message(path, regression=True)
+
+
+@pytest.mark.parametrize(
+    "names", [("x_train", "y_train"), ("train_images", "train_labels"), ("X_TRAIN", "TARGET_TRAIN")]
+)
+def test_read_npz_training_part_alone_is_split_as_x_and_y(tmp_path, names):
+    alone = load_dataset(save(tmp_path, **dict(zip(names, (X, Y), strict=True))))
+    both = load_dataset(save(tmp_path, x=X, y=Y))
+    np.testing.assert_array_equal(alone.x_test, both.x_test)
+    np.testing.assert_array_equal(alone.y_train, both.y_train)
+    assert alone.all_notices == both.all_notices
+
+
+def test_read_npz_test_part_alone_is_for_evaluation_only(tmp_path):
+    path = save(tmp_path, x_test=X, y_test=Y)
+    assert "missing: x_train, y_train" in error_message(path)
+    spec = InputSpec((3,), is_bytes=False, class_names=tuple(sorted({*map(str, Y)})))
+    assert len(load_dataset(path, class_names=spec.class_names, spec=spec).all_as_test().x_test) == len(X)
+
+
+def test_read_npz_without_labels_names_predict(tmp_path):
+    assert "missing: y; predict.py takes rows without labels" in error_message(save(tmp_path, x=X))
+
+
+def test_read_npz_within_gzip_is_named(tmp_path):
+    path = tmp_path / "a.npz.gz"
+    path.write_bytes(gzip.compress(Path(save(tmp_path, x=X, y=Y)).read_bytes()))
+    assert error_message(str(path)) == f"{path} is an NPZ file within a gzip file; unpack it"

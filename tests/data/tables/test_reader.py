@@ -237,10 +237,10 @@ def test_read_table_label_option_selects_column(tmp_path, flag):
         (None, "1,cat,3", 1),
     ],
 )
-def test_label_columns_without_option_finds_label(tmp_path, header, cells, expected):
+def test_find_label_columns_without_option_finds_label(tmp_path, header, cells, expected):
     text = (header + "\n" if header else "") + f"{cells}\n" * 4
     found = dialect.detect_dialect(write(tmp_path / "t.csv", text))
-    assert columns.label_columns(found, "", False) == [expected]
+    assert columns.find_label_columns(found, "", False) == [expected]
 
 
 def test_read_table_label_last_selects_last_column(tmp_path):
@@ -425,12 +425,6 @@ def test_read_table_quoted_label_keeps_separator_quote_and_line_break(tmp_path):
 
 def test_read_table_numbered_header_of_pandas_is_header(tmp_path):
     assert len(all_rows(read(write(tmp_path / "t.csv", "0,1,2,3\n1,5,5,5\n0,6,6,7\n")))[0]) == 2
-
-
-def test_read_table_counting_column_gives_notice(tmp_path):
-    text = "id,label,a\n" + "".join(f"{i},{i % 2},{i * i % 7}.5\n" for i in range(10))
-    notices = read(write(tmp_path / "t.csv", text)).notices
-    assert any("column 1 ('id') counts the rows" in line for line in notices)
 
 
 def test_read_tables_columns_are_matched_by_name(tmp_path):

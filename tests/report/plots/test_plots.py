@@ -444,3 +444,11 @@ def test_run_folder_history_has_a_row_per_epoch(tmp_path):
     assert [row["epoch"] for row in rows] == [1, 2]
     assert rows[1]["train_loss"] == epochs(events)[1].train.loss
     assert rows[1]["validation_loss"] is None
+
+
+@pytest.mark.parametrize("differences", [[1e32] * 5, [0.0] * 5, [-7.0, -7.0], [1.0, 2.0], [-1e300, 1e300], [5e-324, 0]])
+def test_histogram_range_any_differences_can_be_drawn(differences):
+    values = np.array(differences)
+    counts, edges = np.histogram(values, bins=30, range=metric_plots.histogram_range(values))
+    assert counts.sum() == len(values)
+    assert (np.diff(edges) > 0).all()

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from lagvis.report.terminal.panel import Panel, host_memory
+from lagvis.report.terminal.panel import Panel, drop_words, host_memory
 from lagvis.training.events import Progress, Started
 from tests.factories import at_step, classes, epochs, last, numbers, quick, run
 
@@ -222,3 +222,21 @@ def test_panel_lines_during_an_update_never_fail(monkeypatch):
     finally:
         sys.settrace(before)
     assert len(drawn) > 100
+
+
+@pytest.mark.parametrize(
+    ("width", "expected"),
+    [(24, "196,074 samples/s"), (14, "196,074"), (7, "196,074"), (6, ""), (0, ""), (-3, "")],
+)
+def test_drop_words_number_is_whole_or_absent(width, expected):
+    assert drop_words("196,074 samples/s", width) == expected
+
+
+def test_drop_words_loss_without_its_number_is_dropped():
+    assert [drop_words("12, loss 0.1896", width) for width in (15, 14, 8, 2)] == ["12, loss 0.1896", "12", "12", "12"]
+    assert [drop_words("0.1858, 97.28%", width) for width in (14, 13, 6, 5)] == [
+        "0.1858, 97.28%",
+        "0.1858",
+        "0.1858",
+        "",
+    ]

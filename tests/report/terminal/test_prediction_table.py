@@ -7,6 +7,7 @@ NOTE = "inverted, uneven light corrected, cropped to 170x201 of 500x600, fitted 
 
 def answer(file, notes=""):
     fields = {"answer": "9", "probability": 0.9107, "runner_up": "4", "runner_up_probability": 0.015}
+    fields |= {"values": None, "unit": None, "label": None}
     return {"file": file, "row": None, **fields, "notes": [notes] if notes else []}
 
 
@@ -33,3 +34,20 @@ def test_predictions_text_narrow_terminal_has_notes_below_the_row(width):
     assert lines[2].endswith("/photo.jpg       9       91.07%          4        1.50%")
     assert [line.startswith("  ") for line in lines[3:]] == [True] * len(lines[3:])
     assert " ".join(" ".join(lines[3:]).split()) == NOTE
+
+
+def test_predictions_text_table_wider_than_the_terminal_is_a_list():
+    name = "a rather long class name"
+    row = answer("a/long/way/to/a/table.csv", "inverted") | {"row": 1234, "answer": name, "label": name}
+    text = predictions_text([row, row | {"row": 2, "label": None}], 40)
+    first, second = text.split("\n")[:7], text.split("\n")[7:]
+    assert first == [
+        "a/long/way/to/a/table.csv, row 1,234",
+        "  answer       a rather long class name",
+        "  probability  91.07%",
+        "  runner-up    4",
+        "  probability  1.50%",
+        "  true         a rather long class name",
+        "  inverted",
+    ]
+    assert [line.split()[0] for line in second[1:]] == ["answer", "probability", "runner-up", "probability", "inverted"]

@@ -75,6 +75,11 @@ def test_make_view_terminal_is_a_panel():
     [
         (False, {}),
         (True, {"TERM": "dumb"}),
+        (True, {"TERM": ""}),
+        (True, {"TERM": "unknown"}),
+        (True, {"TERM": "", "FORCE_COLOR": "1"}),
+        (True, {"TERM": "xterm-color", "JPY_PARENT_PID": "7", "FORCE_COLOR": "1", "CLICOLOR": "1"}),
+        (True, {"TERM": "xterm-color", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}),
         (True, {"CI": "true"}),
         (True, {"CI": "1", "FORCE_COLOR": "1"}),
         (False, {"FORCE_COLOR": "1"}),
@@ -82,7 +87,7 @@ def test_make_view_terminal_is_a_panel():
     ],
     ids=str,
 )
-def test_make_view_no_terminal_or_ci_is_plain_lines(terminal_environment, watched, variables):
+def test_make_view_no_terminal_ci_or_notebook_is_plain_lines(terminal_environment, watched, variables):
     for name, value in variables.items():
         terminal_environment.setenv(name, value)
     stream = Terminal(watched=watched)
@@ -90,6 +95,13 @@ def test_make_view_no_terminal_or_ci_is_plain_lines(terminal_environment, watche
     assert type(view) is PlainLines
     shown(view, EVENTS)
     assert "\x1b" not in stream.text()
+
+
+def test_make_view_terminal_without_term_is_plain_lines(terminal_environment):
+    terminal_environment.delenv("TERM")
+    assert type(make_view(Terminal(), quiet=False)) is PlainLines
+    terminal_environment.setattr("lagvis.report.terminal.progress.os.name", "nt")
+    assert type(make_view(Terminal(), quiet=False)) is LivePanel
 
 
 def test_make_view_empty_ci_variable_is_a_panel(terminal_environment):

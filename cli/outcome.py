@@ -1,0 +1,129 @@
+"""What a finished run amounts to: warnings of its result, and the error of a run that has none."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lagvis.backends.backend import Backend
+from lagvis.cli.setup import RunSetup
+from lagvis.data.dataset import Dataset
+from lagvis.data.messages import decimals, join_names, sentence_start
+from lagvis.errors import NotFiniteError
+from lagvis.run_warning import RunWarning
+from lagvis.storage.signals import StopSignal
+from lagvis.training.baseline import check_baseline
+from lagvis.training.evaluation import Metrics
+from lagvis.training.events import Finished
+from lagvis.training.factory import initial_state
+from lagvis.training.learning_check import TrainedRun, explain_baseline, explain_divergence
+from lagvis.training.model import Model
+from lagvis.training.not_finite import RowWithoutLoss, find_row_without_loss
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Warnings of a result that were found at its end; `error` says why there is no result, "" if there is one."""
+
+    warnings: tuple[RunWarning, ...] = ()
+    error: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        """6 if there is no result, else 0."""
+        return NotFiniteError.exit_code if self.error else 0
+
+
+def judge_run(setup: RunSetup, finished: Finished, step: int, path: str, stop: StopSignal) -> Outcome:
+    """Return what a run in the folder `path`, whose newest call ended with `step`, amounts to."""
+    if finished.reason == "interrupted":
+        return Outcome()
+    from_seed = not setup.environment.get("init_from")
+    start = initial_state(setup.recipe, setup.model) if from_seed or setup.start is None else setup.start.state
+    run = TrainedRun(
+        setup.recipe, setup.dataset, setup.plan, setup.model, setup.backend, start, finished, stop.received
+    )
+    with setup.backend.limited_threads(setup.plan.threads):
+        if finished.reason == "diverged":
+            return diverged(run, step, path)
+        for part, metrics in (("test", finished.test), ("validation", finished.validation)):
+            if metrics is not None and not metrics.judged:
+                return unjudged_part(run, part, metrics)
+        assert finished.test is not None, "the test part of a completed run was evaluated"
+        warning = check_baseline(finished.test, setup.model, setup.dataset.y_test)
+        return Outcome((explain_baseline(warning, run),) if warning else ())
+
+
+def judge_evaluation(metrics: Metrics, model: Model, backend: Backend, params: Any, dataset: Dataset) -> Outcome:
+    """Return what the metrics of a test part amount to; what prevented learning cannot be known here."""
+    if not metrics.judged:
+        rows = np.arange(len(dataset.x_test))
+        return unjudged_rows(model, backend, params, "test", metrics, (dataset.x_test, dataset.y_test, rows))
+    warning = check_baseline(metrics, model, dataset.y_test)
+    return Outcome((warning,) if warning else ())
+
+
+def diverged(run: TrainedRun, step: int, path: str) -> Outcome:
+    """Return the outcome of a run whose loss was not finite in the call after `step`."""
+    finished, rate = run.finished, run.recipe.lr
+    divergence = explain_divergence(run)
+    trial = divergence.trial
+    figures: dict[str, Any] = {"epoch": finished.epoch + 1, "step": step, "learning_rate": rate}
+    figures["suggested_learning_rate"] = trial and trial.rate
+    sentence = f"the loss is not a finite number after step {step:,}, in epoch {finished.epoch + 1}"
+    kept = f"last.safetensors holds step {finished.step}, of epoch {finished.epoch}"
+    if trial is not None:
+        way = f"--resume {path} --lr {trial.rate:g}" if divergence.from_end else f"a new run with --lr {trial.rate:g}"
+        start = "there" if divergence.from_end else "the beginning, since no rate helps there"
+        sentence += (
+            f"; the learning rate {rate:g} is too high. {kept}; from {start}, --lr {trial.rate:g} lowers the loss "
+            f"from {decimals(divergence.before)} to {decimals(trial.loss)} in {trial.steps} steps. Try {way}"
+        )
+    elif divergence.found is not None:
+        cause = row_sentence(divergence.found, run.model, run.finished.state["params"], "training", run.recipe.dtype)
+        sentence += f": {cause}. {kept}"
+        figures["row"] = None if divergence.found.most else divergence.found.row + 1
+    else:
+        sentence += f"; the learning rate {rate:g} is too high. {kept}. Try a far lower --lr"
+    return Outcome((RunWarning("diverged", f"{sentence_start(sentence)}.", figures),), f"{sentence}.")
+
+
+def unjudged_part(run: TrainedRun, part: str, metrics: Metrics) -> Outcome:
+    """Return the outcome of a completed run with a part that has no finite metrics."""
+    data = run.dataset
+    x, y, rows = data.x_test, data.y_test, np.arange(len(data.x_test))
+    if part == "validation":
+        x, y, rows = data.x_train, data.y_train, run.plan.validation_rows
+    return unjudged_rows(run.model, run.backend, run.finished.state["params"], part, metrics, (x, y, rows))
+
+
+def unjudged_rows(
+    model: Model, backend: Backend, params: Any, part: str, metrics: Metrics,
+    part_rows: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> Outcome:  # fmt: skip
+    """Return the outcome of metrics that are not finite; `part_rows` are x, y and the indices of the rows."""
+    figures: dict[str, Any] = {"part": part, "row": None}
+    sentence = f"the {part} part cannot be judged"
+    if metrics.finite:
+        names = [name for name, error in zip(model.target_names, metrics.errors, strict=True) if not np.isfinite(error)]
+        sentence += f": the error of {join_names(names)} is larger than float64 can hold; divide it by a constant"
+    else:
+        found = find_row_without_loss(model, backend, params, *part_rows)
+        cause = "the sum of its losses is too large; predictions are far off in many rows"
+        if found is not None:
+            cause = row_sentence(found, model, params, "training" if part == "validation" else part, backend.dtype)
+            figures["row"] = None if found.most else found.row + 1
+        sentence += f", because its loss is not a finite number: {cause}"
+    return Outcome((RunWarning("not_judged", f"{sentence_start(sentence)}.", figures),), f"{sentence}.")
+
+
+def row_sentence(found: RowWithoutLoss, model: Model, params: Any, part: str, dtype: str) -> str:
+    """Return why rows have no finite loss: the weights are too large for most rows, or the values of one row are."""
+    largest = max(float(np.abs(array).max()) for layer in params for array in layer.values())
+    if found.most:
+        return (
+            f"the weights, up to {largest:.1e}, or the values of the rows are too large for {dtype} in most rows of "
+            f"the {part} part; train with a lower --lr, or check that the data are those that the network takes"
+        )
+    remedy = "correct or remove it" + (", or use --dtype float64" if dtype == "float32" else "")
+    return f"row {found.row + 1:,} of the {part} part has values too large for {dtype}; {remedy}"

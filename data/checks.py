@@ -1,0 +1,114 @@
+"""Check a data set before training for what makes a result look better, or mean less, than it seems.
+
+`check_dataset` lists the checks; `train.py` and `python -m data` report what it returns, and what `check_value_ranges`
+returns. A check looks at the rows and labels alone, returns its warnings, and removes nothing.
+"""
+
+from collections.abc import Collection
+
+import numpy as np
+
+from lagvis.data.dataset import Dataset
+from lagvis.data.feature_ranges import FeatureRanges
+from lagvis.data.identity import check_identity_columns
+from lagvis.data.leakage import check_leaking_features
+from lagvis.data.messages import join_names, percent, shorten
+from lagvis.data.outliers import check_outliers
+from lagvis.data.range_check import check_feature_ranges, check_signed_pixels
+from lagvis.data.shared_rows import check_shared_rows
+from lagvis.run_warning import RunWarning
+
+MIN_CLASS_ROWS = 10  # training rows of a class: fewer are too few to learn it from
+MIN_CLASS_TEST_ROWS = 5  # test rows of a class: with fewer a single row moves its recall by more than a fifth
+MAX_CLASS_RATIO = 3.0  # rows of the most frequent class over those of the rarest
+CONSTANT_BLOCK_ROWS = 1000
+
+
+def check_dataset(
+    dataset: Dataset,
+    validation_rows: np.ndarray | None = None,
+    number_scaling: str = "standard",
+    ranges: FeatureRanges | None = None,
+) -> list[RunWarning]:
+    """Return the warnings about a data set, in the order of the checks.
+
+    `validation_rows` are the indices of the training rows that a run holds out for validation; None without a run.
+    `number_scaling` is the key of the recipe, and `ranges` those of the other training rows if they are known.
+    """
+    return [
+        *check_classes(dataset),
+        *check_shared_rows(dataset, validation_rows),
+        *check_identity_columns(dataset),
+        *check_leaking_features(dataset),
+        *check_constant_features(dataset),
+        *check_outliers(dataset, validation_rows, number_scaling, ranges),
+    ]
+
+
+def check_value_ranges(dataset: Dataset, ranges: FeatureRanges | None) -> list[RunWarning]:
+    """Return warnings about a test part whose values differ from the training `ranges`, and about signed pixels.
+
+    There is none where the ranges are not known.
+    """
+    if ranges is None:
+        return []
+    name = f"The test part of {dataset.name}"
+    return check_signed_pixels(ranges) + check_feature_ranges(dataset.x_test, ranges, dataset.feature_names, name)
+
+
+def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
+    """Count the training and test rows of each class."""
+    k = len(dataset.class_names)
+    training, test = (np.bincount(y, minlength=k).tolist() for y in (dataset.y_train, dataset.y_test))
+    return {name: {"training": training[i], "test": test[i]} for i, name in enumerate(dataset.class_names)}
+
+
+def check_classes(dataset: Dataset) -> list[RunWarning]:
+    """Return warnings about classes that are rare, lack test rows, or differ much in size; none for targets."""
+    if not dataset.class_names:
+        return []
+    counts = class_counts(dataset)
+    training = {name: rows["training"] for name, rows in counts.items()}
+    rare = {name: rows for name, rows in training.items() if rows < MIN_CLASS_ROWS}
+    barely_tested = {name: rows["test"] for name, rows in counts.items() if 0 < rows["test"] < MIN_CLASS_TEST_ROWS}
+    untested = [name for name, rows in counts.items() if not rows["test"]]
+    largest, smallest = max(training, key=lambda name: training[name]), min(training, key=lambda name: training[name])
+    warnings = []
+    if rare:
+        message = f"Fewer than {MIN_CLASS_ROWS} training rows: {join_names(list(rare))}."
+        warnings.append(RunWarning("few_rows", message, {"training_rows": rare}))
+    if untested:
+        message = f"No test row: {join_names(untested)}. The test result says nothing about {it_or_them(untested)}."
+        warnings.append(RunWarning("classes_without_test_rows", message, {"classes": untested}))
+    if barely_tested:
+        message = (
+            f"Fewer than {MIN_CLASS_TEST_ROWS} test rows: {join_names(list(barely_tested))}. They are too few to judge "
+            f"{it_or_them(barely_tested)} by."
+        )
+        warnings.append(RunWarning("few_test_rows", message, {"test_rows": barely_tested}))
+    if training[largest] >= MAX_CLASS_RATIO * training[smallest]:
+        share = training[largest] / len(dataset.y_train)
+        message = (
+            f"Uneven classes: {percent(share, digits=1)} of the training rows are {shorten(largest)}, "
+            f"{training[smallest]:,} rows are {shorten(smallest)}. A network that always answers {shorten(largest)} is "
+            "right as often; "
+            "--class-weights balanced helps."
+        )
+        figures = {"largest": largest, "smallest": smallest, "share_of_largest": share}
+        warnings.append(RunWarning("uneven_classes", message, figures))
+    return warnings
+
+
+def it_or_them(names: Collection[str]) -> str:
+    """Return the pronoun for one class or several."""
+    return "it" if len(names) == 1 else "them"
+
+
+def check_constant_features(dataset: Dataset) -> list[RunWarning]:
+    """Return a warning if every feature has one value in all training rows."""
+    x = dataset.x_train
+    for first in range(0, len(x), CONSTANT_BLOCK_ROWS):
+        if (x[first : first + CONSTANT_BLOCK_ROWS] != x[0]).any():
+            return []
+    message = "Every feature is the same in all training rows: there is nothing to learn from."
+    return [RunWarning("constant_features", message, {"features": x.shape[1]})]

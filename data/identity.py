@@ -1,0 +1,100 @@
+"""Find features that hold another whole number in every row, as row numbers, identities and time stamps do."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from lagvis.data.dataset import Dataset
+from lagvis.data.messages import join_names, sentence_start
+from lagvis.run_warning import RunWarning
+
+# n numbers drawn from R have none twice with probability R!/(R-n)!/R^n at most: that of even draws, and every other
+# distribution repeats a number sooner. Features whose numbers are different with less than this probability are named.
+MAX_CHANCE = 3e-7
+# n different numbers ascend or descend by chance with probability 2/n!: 6e-7 for 10 rows.
+MIN_ORDERED_ROWS = 10
+# Wider spans (card numbers, hashes, counts of cents) may well have no number twice by chance. They are reported for
+# this many rows and more, if no more features than this are so, and others are not: else such numbers are measurements.
+MIN_WIDE_ROWS = 50
+MAX_WIDE_FEATURES = 2
+
+MAX_WHOLE = 2.0**53  # float64 holds every whole number below; all larger ones are whole
+MAX_EXACT_SPAN = 1e9  # beyond, the logarithms of the factorials cancel each other
+SAMPLE_ROWS = 4096  # rows by which most features are ruled out
+BLOCK_ROWS = 65536
+
+
+def check_identity_columns(dataset: Dataset) -> list[RunWarning]:
+    """Return a warning about the features that hold another whole number in every row, in any order."""
+    x, n_features = dataset.x_train, dataset.x_train.shape[1]
+    if x.dtype == np.uint8 and len(x) > 256:
+        return []
+    found: dict[int, str] = {}
+    wide: dict[int, str] = {}
+    for i in find_candidates(x):
+        column = np.ascontiguousarray(x[:, i], dtype=np.float64)
+        if not is_whole(column) or not are_distinct(column) or not are_distinct(dataset.x_test[:, i]):
+            continue
+        order = describe_order(column)
+        span = float(column.max()) - float(column.min()) + 1
+        if (order != "none" and len(x) >= MIN_ORDERED_ROWS) or chance_of_distinct(len(x), span) <= MAX_CHANCE:
+            found[i] = order
+        elif len(x) >= MIN_WIDE_ROWS:
+            wide[i] = order
+    if len(wide) <= MAX_WIDE_FEATURES and len(wide) < n_features:
+        found |= wide
+    if not found:
+        return []
+    names = [dataset.describe_feature(i) for i in sorted(found)]
+    holds, it, measured = ("holds", "it", "it is a measurement")
+    if len(names) > 1:
+        holds, it, measured = ("hold", "them", "they are measurements")
+    message = (
+        f"{sentence_start(join_names(names))} {holds} another whole number in every row, as a row number, an identity "
+        "or a time stamp does: what a network learns from those does not hold for new rows. Remove "
+        f"{it} from the data unless {measured}."
+    )
+    features: list[dict[str, Any]] = [
+        {"feature": i + 1, "name": dataset.describe_feature(i), "order": found[i]} for i in sorted(found)
+    ]
+    return [RunWarning("identity_column", message, {"features": features})]
+
+
+def find_candidates(x: np.ndarray) -> list[int]:
+    """Return the features of rows (N, n) that hold different whole numbers in a sample of the first rows."""
+    start = x[:SAMPLE_ROWS]
+    few = start[:16]
+    whole = np.flatnonzero((np.floor(few) == few).all(axis=0))
+    return [int(i) for i in whole if is_whole(start[:, i]) and are_distinct(start[:, i])]
+
+
+def chance_of_distinct(rows: int, span: float) -> float:
+    """Return the probability that `rows` whole numbers, drawn evenly from `span` values, are all different."""
+    if span > MAX_EXACT_SPAN:
+        return math.exp(-(rows**2) / (2 * span))
+    return math.exp(math.lgamma(span + 1) - math.lgamma(span - rows + 1) - rows * math.log(span))
+
+
+def is_whole(column: np.ndarray) -> bool:
+    """Tell whether all numbers (N,) are whole, and small enough that float64 tells neighbours apart."""
+    for first in range(0, len(column), BLOCK_ROWS):
+        block = column[first : first + BLOCK_ROWS]
+        if (np.floor(block) != block).any() or (np.abs(block) >= MAX_WHOLE).any():
+            return False
+    return True
+
+
+def are_distinct(column: np.ndarray) -> bool:
+    """Tell whether no number (N,) occurs twice."""
+    if describe_order(column) != "none":
+        return True
+    ordered = np.sort(column)
+    return bool((ordered[1:] != ordered[:-1]).all())
+
+
+def describe_order(column: np.ndarray) -> str:
+    """Return "ascending" or "descending" if every number (N,) is larger or smaller than the one before, else "none"."""
+    if (column[1:] > column[:-1]).all():
+        return "ascending"
+    return "descending" if (column[1:] < column[:-1]).all() else "none"

@@ -1,0 +1,136 @@
+"""`--init-from` on data that have changed: the same classes, other rows, other splits, a new class."""
+
+import json
+
+import numpy as np
+import pytest
+
+from lagvis.cli import evaluate, train
+from lagvis.cli.errors import run_cli
+from lagvis.data.datasets import load_dataset
+from lagvis.data.split import split_off
+from lagvis.storage.checkpoint_file import read_checkpoint
+from lagvis.training.seeding import generator
+
+COMMON = ["--device", "cpu", "--no-plots"]
+CHECK = "init_from_may_know_held_out_rows"
+
+
+def write_rows(path, rows, classes="bcd"):
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 60, (900, 4, 4)), rng.integers(0, 4, 900)
+    x[np.arange(900), y] = 250
+    lines = [f"{','.join(map(str, a.ravel()))},{'bcda'[k]}" for a, k in zip(x, y, strict=True) if "bcda"[k] in classes]
+    path.write_text("\n".join([",".join([*(f"p{i}" for i in range(16)), "label"]), *lines[:rows], ""]))
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch, capsys):
+    """A folder with t.csv of 300 rows and the run `first`, trained on them with seed 0."""
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path / "t.csv", 300)
+    assert run_cli(train.main, ["--data", "t.csv", "-e", "2", "--name", "first", "--quiet", *COMMON]) == 0
+    capsys.readouterr()
+    return tmp_path
+
+
+def next_run(capsys, *flags):
+    code = run_cli(train.main, ["--data", "t.csv", "--init-from", "first", "--json", "-e", "1", *COMMON, *flags])
+    captured = capsys.readouterr()
+    return code, json.loads(captured.out) if captured.out else {}, captured.err
+
+
+def test_train_init_from_same_data_and_split_gives_no_warning(trained, capsys):
+    code, result, _ = next_run(capsys)
+    assert (code, result["warnings"]) == (0, [])
+
+
+@pytest.mark.parametrize("flags", [("--seed", "3"), ("--validation", "60")])
+def test_train_init_from_other_split_counts_known_validation_rows(trained, capsys, flags):
+    code, result, err = next_run(capsys, *flags)
+    (warning,) = result["warnings"]
+    y = load_dataset("t.csv").y_train
+    seed, count = (3, 24) if flags[0] == "--seed" else (0, 60)
+    then, now = ({*split_off(y, n, generator(s, "validation"))[1]} for s, n in ((0, 24), (seed, count)))
+    assert (code, warning["check"]) == (0, CHECK)
+    assert warning["figures"] == {"validation_rows": count, "test_rows": 60, "known_validation_rows": len(now - then)}
+    assert f"was trained on {len(now - then)} of the {count} validation rows" in err
+    assert next_run(capsys, "--seed", "0", "--validation", "24")[1]["warnings"] == []  # what the warning advises
+
+
+def test_train_init_from_more_rows_warns_in_every_result(trained, capsys):
+    write_rows(trained / "t.csv", 500)
+    code, result, err = next_run(capsys, "--name", "second")
+    (warning,) = result["warnings"]
+    assert (code, warning["check"]) == (0, CHECK)
+    assert "was trained on other data: the 40 validation and 100 test rows held out now may be rows" in err
+    assert json.loads((trained / "runs/second/report.json").read_text())["warnings"] == [warning]
+    assert run_cli(train.main, ["--resume", "second", "-e", "2", "--json", "--quiet", *COMMON]) == 0
+    assert json.loads(capsys.readouterr().out)["warnings"] == [warning]
+    flags = ["--data", "t.csv", "--init-from", "second", "-e", "1", "--json", "--quiet", "--dry-run"]
+    assert run_cli(train.main, [*flags, *COMMON]) == 0
+    (inherited,) = json.loads(capsys.readouterr().out)["warnings"]
+    assert inherited["check"] == CHECK
+    assert "itself began with one that may have learned" in inherited["message"]
+
+
+def test_train_init_from_new_class_exits_7_with_its_name(trained, capsys):
+    write_rows(trained / "t.csv", 500, classes="abcd")
+    code, result, err = next_run(capsys, "--name", "second")
+    assert (code, result) == (7, {})
+    assert "the initial network knows 3 classes (b, c, d), the data have 4: a is new; train without" in err
+    assert not (trained / "runs/second").exists()
+
+
+def test_train_init_from_other_class_of_the_same_count_exits_7(trained, capsys):
+    write_rows(trained / "t.csv", 300, classes="abc")
+    code, _, err = next_run(capsys)
+    assert code == 7
+    assert "knows 3 classes (b, c, d), the data have 3: a is new, d is missing;" in err
+
+
+def test_train_init_from_other_order_of_rows_keeps_classes(trained, capsys):
+    lines = (trained / "t.csv").read_text().splitlines()
+    (trained / "t.csv").write_text("\n".join([lines[0], *lines[:0:-1], ""]))
+    assert next_run(capsys, "--name", "second", "-e", "0")[0] == 0
+    first, second = (read_checkpoint(trained / "runs" / name / "last.safetensors") for name in ("first", "second"))
+    assert second.model.class_names == first.model.class_names == ("b", "c", "d")
+    assert second.state["params"][-1]["W"].tobytes() == first.state["params"][-1]["W"].tobytes()
+
+
+def test_train_init_from_other_feature_type_names_bytes_and_numbers(trained, capsys):
+    text = (trained / "t.csv").read_text().splitlines()
+    (trained / "t.csv").write_text("\n".join([text[0].replace("p0", "q0"), *text[1:], ""]))
+    assert "'q0' as feature 1 of a row, the network learned from 'p0' there" in next_run(capsys)[2]
+    x, y = np.random.default_rng(0).integers(0, 256, (60, 16), dtype=np.uint8), np.array(["b", "c", "d"] * 20)
+    np.savez("bytes.npz", x=x, y=y)
+    code, _, err = next_run(capsys, "--data", "bytes.npz")
+    assert code == 7
+    assert "bytes holds bytes (0..255), the network was trained on real numbers (without --init-from" in err
+    assert "x_scaling" not in err
+
+
+def test_train_init_from_regression_says_what_differs(trained, capsys):
+    x = np.random.default_rng(0).normal(size=(60, 16))
+    np.savez("numbers.npz", x=x, y=x[:, 0] + x[:, 1])
+    code, _, err = next_run(capsys, "--data", "numbers.npz", "--loss", "mse")
+    assert code == 7
+    assert "the initial network predicts classes, and this run learns numbers; train without --init-from, or" in err
+
+
+@pytest.mark.parametrize("classes", ["bcd", "abcd"])
+def test_resume_and_evaluate_changed_data_name_rows_then_and_now(trained, capsys, classes):
+    write_rows(trained / "t.csv", 500, classes)
+    facts = "(sha256 of t.csv): 240 training and 60 test rows then, 400 and 100 now"
+    new, way = (", a is new", "") if "a" in classes else ("", "train.py --init-from")
+    for main, flags in ((train.main, ["--resume", "first", "-e", "3"]), (evaluate.main, ["first"])):
+        assert run_cli(main, [*flags, "--device", "cpu"]) == 3
+        err = capsys.readouterr().err
+        assert facts + new + "; restore them" in err
+        assert ("train.py --init-from" in err) == bool(way)
+    assert "give rows that it has not learned from with --data" in err
+
+
+def test_resume_with_a_missing_network_to_init_from_exits_2(trained, capsys):
+    assert run_cli(train.main, ["--resume", "first", "--init-from", "none", "--device", "cpu"]) == 2
+    assert "leave out --name, --recipe and --init-from" in capsys.readouterr().err

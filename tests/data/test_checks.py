@@ -1,0 +1,36 @@
+import numpy as np
+
+from lagvis.data.checks import check_classes, check_constant_features, check_dataset
+from lagvis.data.dataset import Dataset
+from lagvis.data.datasets import load_dataset
+
+
+def make_dataset(x, y, y_test=()):
+    x_test = np.resize(x, (len(y_test), *x.shape[1:]))
+    names = ("a", "b", "c")
+    return Dataset("d", x, np.array(y), x_test, np.array(y_test, int), x.shape[1:], names, (), "", {}, ())
+
+
+def test_check_dataset_shipped_data_give_no_warning():
+    assert check_dataset(load_dataset("mnist")) == []
+    assert check_dataset(load_dataset("jump", regression=True)) == []
+
+
+def test_check_classes_rare_and_uneven_classes_are_named():
+    y = [0] * 60 + [1] * 30 + [2] * 4
+    warnings = {w.check: w for w in check_classes(make_dataset(np.zeros((94, 2)), y, [0, 1]))}
+    assert list(warnings) == ["few_rows", "classes_without_test_rows", "few_test_rows", "uneven_classes"]
+    assert warnings["few_rows"].message == "Fewer than 10 training rows: c."
+    assert warnings["few_rows"].figures == {"training_rows": {"c": 4}}
+    assert warnings["classes_without_test_rows"].figures == {"classes": ["c"]}
+    assert warnings["few_test_rows"].figures == {"test_rows": {"a": 1, "b": 1}}
+    assert warnings["few_test_rows"].message == "Fewer than 5 test rows: a, b. They are too few to judge them by."
+    assert warnings["uneven_classes"].figures == {"largest": "a", "smallest": "c", "share_of_largest": 60 / 94}
+
+
+def test_check_constant_features_without_any_variation_warns():
+    x = np.full((3000, 3), 0.1)
+    (warning,) = check_constant_features(make_dataset(x, [0, 1, 2] * 1000))
+    assert warning.check == "constant_features"
+    x[2999, 1] = 0.2
+    assert check_constant_features(make_dataset(x, [0, 1, 2] * 1000)) == []

@@ -1,0 +1,238 @@
+from dataclasses import replace
+from itertools import permutations, product
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
+
+from lagvis.data import range_check
+from lagvis.data.feature_ranges import BYTES, FeatureRanges
+from lagvis.data.input_spec import InputSpec
+from lagvis.data.range_check import check_feature_ranges, fit_picture, fit_to_training, to_shades
+from lagvis.errors import DataError
+
+# Pictures on a background of 0, as digits are: 200 of 8x8, with values up to 255.
+RNG = np.random.default_rng(11)
+PICTURES = RNG.integers(0, 256, (200, 64)).astype(np.uint8)
+PICTURES[:, :16] = 0
+PICTURES[:, -1] = 255
+FORMS = {
+    "0..255": lambda x: x.astype(np.float64),
+    "0..1": lambda x: x / 255,
+    "float16": lambda x: (x / 255).astype(np.float16).astype(np.float64),
+    "-1..1": lambda x: x / 127.5 - 1,
+    "-0.5..0.5": lambda x: x / 255 - 0.5,
+    "0..65535": lambda x: x * 257.0,
+}
+
+
+def spec_of(x, shape=None, **fields):
+    """Return what a network takes that has learned from x."""
+    ranges = FeatureRanges.of(x, np.arange(len(x)), shape or x.shape[1:])
+    spec = InputSpec(shape or x.shape[1:], is_bytes=ranges.kind == BYTES, class_names=("a", "b"), ranges=ranges)
+    return replace(spec, **fields)
+
+
+def checks(warnings):
+    return [warning.check for warning in warnings]
+
+
+# Values of -0.5..0.5 fit into -1..1, where they may be pictures of little contrast.
+@pytest.mark.parametrize(
+    ("learned", "given"),
+    [pair for pair in product(["bytes", *FORMS], repeat=2) if pair != ("-1..1", "-0.5..0.5")],
+)
+def test_fit_to_training_pictures_of_every_range_become_those_of_training(learned, given):
+    x = {"bytes": PICTURES} | {name: form(PICTURES) for name, form in FORMS.items()}
+    spec = spec_of(x[learned], (8, 8))
+    fitted, warnings = fit_to_training(x[given], spec, "data")
+    assert fitted.dtype == (np.uint8 if learned == "bytes" else np.float64)
+    np.testing.assert_allclose(fitted, x[learned], atol=np.ptp(x[learned]) * 5e-4)
+    same = {learned, given} <= {"bytes", "0..255"} or {learned, given} <= {"0..1", "float16"} or learned == given
+    assert checks(warnings) == ([] if same else ["input_scale"])
+    if warnings:
+        assert "as in training" in warnings[0].message
+        assert "--no-range-check" in warnings[0].message
+
+
+@pytest.mark.parametrize("learned", ["bytes", *FORMS])
+@pytest.mark.parametrize("rows", [1, 30])
+def test_fit_to_training_blank_pictures_stay_blank(learned, rows):
+    x = PICTURES if learned == "bytes" else FORMS[learned](PICTURES)
+    background = x[0, 0]
+    fitted, _ = fit_to_training(np.full((rows, 64), background), spec_of(x, (8, 8)), "data")
+    assert (fitted == background).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (lambda x: x.view(np.int8) * 1.0, "x.view('uint8') for bytes that were read as signed ones, x + 128 for"),
+        (lambda x: x / 2.0, "from 0 to 127.5, the network learned from whole numbers from 0 to 255 (a fact"),
+        (lambda x: x * 2.0, "whole numbers from 0 to 510, the network learned from whole numbers from 0 to 255 ("),
+        (lambda x: (x / 255 - 0.13) / 0.31, "the network learned from whole numbers from 0 to 255 (a factor of"),
+        (lambda x: 255.0 - x, "the pixels that were 0 in every training row are 255"),
+        (lambda x: x // 16 * 1.0, "from 0 to 15, the network learned from whole numbers from 0 to 255 (a facto"),
+    ],
+    ids=["signed bytes", "half", "twice", "standardised", "inverted", "sixteen levels"],
+)
+def test_fit_to_training_pictures_of_another_scale_raise_data_error_with_both_ranges(given, words):
+    spec = spec_of(FORMS["0..255"](PICTURES), (8, 8))
+    with pytest.raises(DataError) as caught:
+        fit_to_training(given(PICTURES), spec, "data")
+    assert words in str(caught.value)
+    assert "--no-range-check" in str(caught.value)
+    x, warnings = fit_to_training(given(PICTURES), replace(spec, check_ranges=False), "data")
+    assert (x == given(PICTURES)).all()
+    assert warnings == []
+
+
+def test_fit_to_training_single_dark_picture_is_reported_and_used():
+    x, warnings = fit_to_training(PICTURES[:1, :-1] // 3, spec_of(PICTURES[:, :-1], (7, 9)), "data")
+    assert (x == PICTURES[:1, :-1] // 3).all()
+    assert checks(warnings) == ["input_scale"]
+
+
+def test_fit_to_training_signed_bytes_asked_with_bytes_raise_data_error():
+    spec = spec_of(PICTURES.view(np.int8).astype(np.float64), (8, 8))
+    for given in (PICTURES, PICTURES / 255, PICTURES / 127.5 - 1, PICTURES // 2):
+        with pytest.raises(DataError, match="from -128 to 127"):
+            fit_to_training(given, spec, "data")
+    assert not spec.takes_pictures
+
+
+def test_fit_to_training_fractions_within_bytes_raise_data_error_with_row_and_value():
+    x = PICTURES[:3] * 1.0
+    x[2, 5] = 7.5
+    with pytest.raises(DataError, match=r"data, third row 2 holds 7.5, the network was trained on bytes \(0..255\)"):
+        fit_to_training(x, spec_of(PICTURES, (8, 8)), "data", lambda row: f"third row {row}")
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [
+        (10, "x / 10 is"),
+        (0.1, "x * 10 is"),
+        (0.5, "x * 2 is"),
+        (1000, "x / 1000 is"),
+        (2, "x / 2 is"),
+        (30, "all values of 4 of 4"),
+        (1 / 2.54, "x * 2.54 is"),
+    ],
+)
+def test_fit_to_training_table_in_another_unit_raises_data_error_with_the_factor(factor, words):
+    x = load_iris().data
+    with pytest.raises(DataError) as caught:
+        fit_to_training(x[1::2] * factor, spec_of(x[::2]), "data")
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("load", [load_iris, load_wine, load_breast_cancer, load_diabetes])
+def test_fit_to_training_table_that_was_scaled_otherwise_is_refused_or_reported(load):
+    x = load().data
+    scaled = {
+        "raw": x,
+        "standardised": (x - x.mean(axis=0)) / x.std(axis=0),
+        "from 0 to 1": (x - x.min(axis=0)) / np.ptp(x, axis=0),
+    }
+    # Values that are smaller than in training are within its ranges.
+    smaller = {("standardised", "from 0 to 1")} | ({("standardised", "raw")} if load is load_diabetes else set())
+    for learned, given in permutations(scaled, 2):
+        spec = spec_of(scaled[learned][::2])
+        if (learned, given) in smaller:
+            assert checks(fit_to_training(scaled[given][1::2], spec, "data")[1]) == ["input_scale"]
+            continue
+        with pytest.raises(DataError, match="are outside of their ranges"):
+            fit_to_training(scaled[given][1::2], spec, "data")
+
+
+def test_fit_to_training_time_that_goes_on_is_reported_and_used():
+    time = 1767225600.0 + np.arange(1000)[:, None]
+    fitted, warnings = fit_to_training(time[700:] + 300, spec_of(time), "data")
+    assert len(fitted) == 300
+    assert checks(warnings) == ["outside_range"]
+
+
+def test_fit_to_training_single_far_value_is_reported_with_its_place():
+    x = load_iris().data
+    given = x[1::2].copy()
+    given[4, 2] = 146.0
+    names = ("sepal length", "sepal width", "petal length", "petal width")
+    fitted, [warning] = fit_to_training(
+        given, spec_of(x[::2], feature_names=names), "data", lambda row: f"row {row + 1}"
+    )
+    assert (fitted == given).all()
+    assert "1 of 300 values is far outside" in warning.message
+    assert "146 in column petal length, row 5 (1 to 6.9 in training)" in warning.message
+    assert warning.figures == {
+        "values": 300, "outside": 5, "far_outside": 1, "rows": 75, "rows_far_outside": 1, "feature": "petal length",
+        "value": 146.0, "learned": [1.0, 6.9],
+    }  # fmt: skip
+
+
+def test_fit_to_training_constant_column_with_another_value_is_reported():
+    x = np.column_stack([np.arange(50.0), np.full(50, 7.0)])
+    spec = spec_of(x, feature_names=("time", "constant"))
+    assert fit_to_training(x, spec, "data")[1] == []
+    given = x.copy()
+    given[10:20, 1] = 8
+    [warning] = fit_to_training(given, spec, "data", lambda row: f"row {row + 1}")[1]
+    assert warning.check == "constant_column_changed"
+    assert "column constant was 7 in every training row and is 8 here, row 11 (10 of 50 rows differ)" in warning.message
+
+
+def test_fit_to_training_constant_that_float32_rounds_is_the_same():
+    x = np.column_stack([np.arange(50.0), np.full(50, 0.1)])
+    assert fit_to_training(x.astype(np.float32), spec_of(x), "data")[1] == []
+
+
+@pytest.mark.parametrize("load", [load_iris, load_wine, load_breast_cancer, load_diabetes, load_digits])
+@pytest.mark.parametrize("seed", range(10))
+def test_fit_to_training_test_part_of_well_known_data_is_unremarkable(load, seed):
+    x = load().data
+    order = np.random.default_rng(seed).permutation(len(x))
+    train, test = x[order[: -len(x) // 5]], x[order[-len(x) // 5 :]]
+    assert fit_to_training(test, spec_of(train), "data")[1] == []
+
+
+@pytest.mark.parametrize("block_values", [1, 999])
+def test_fit_to_training_every_block_size_gives_the_same_warnings(monkeypatch, block_values):
+    x = load_wine().data
+    given = np.column_stack([x * 1.3, np.ones(len(x))])
+    spec = spec_of(np.column_stack([x, np.zeros(len(x))]))
+    expected = fit_to_training(given, spec, "data")[1]
+    monkeypatch.setattr(range_check, "BLOCK_VALUES", block_values)
+    assert fit_to_training(given, spec, "data")[1] == expected
+    assert checks(expected) == ["outside_range", "constant_column_changed"]
+
+
+def test_fit_to_training_largest_numbers_raise_no_warning():
+    most = np.finfo(np.float64).max
+    x = np.array([[most, 1.0], [-most, 2.0]] * 15)
+    fit_to_training(x, spec_of(x), "data")
+    fit_to_training(x, spec_of(np.array([[1e-300, 0.0], [2e-300, 1.0]] * 15), check_ranges=False), "data")
+    with pytest.raises(DataError, match="nearly all values of 2 of 2 features"):
+        fit_to_training(x, spec_of(np.array([[1e-300, 0.0], [2e-300, 0.1]] * 15)), "data")
+
+
+def test_check_feature_ranges_rows_of_another_scale_give_a_warning_instead_of_an_error():
+    ranges = FeatureRanges.of(PICTURES, np.arange(200), (8, 8))
+    for given in (PICTURES / 255, PICTURES * 1.5, 255 - PICTURES):
+        [warning] = check_feature_ranges(given, ranges, (), "the test part")
+        assert warning.check == "input_scale"
+        assert "the test part holds" in warning.message
+
+
+@pytest.mark.parametrize("learned", ["bytes", *FORMS])
+def test_fit_picture_and_to_shades_are_inverse(learned):
+    spec = spec_of(PICTURES if learned == "bytes" else FORMS[learned](PICTURES), (8, 8))
+    fitted = fit_picture(PICTURES[:1], spec)
+    np.testing.assert_array_equal(to_shades(fitted, spec), PICTURES[:1])
+
+
+def test_fit_picture_few_levels_are_those_of_training():
+    levels = PICTURES // 15 - PICTURES // 255
+    spec = spec_of(levels, (8, 8))
+    assert levels.max() == 16
+    fitted = fit_picture(PICTURES[:1], spec)
+    np.testing.assert_allclose(fitted, PICTURES[:1] * (16 / 255), atol=0.5)

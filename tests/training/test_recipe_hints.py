@@ -1,0 +1,125 @@
+"""Recipes as editors of Windows and other programs write them: read, or refused with what to write instead."""
+
+import tomllib
+
+import pytest
+
+from lagvis.errors import RecipeError
+from lagvis.training import recipe as recipes
+from lagvis.training.recipe_hints import control_character_hint
+
+KEYS = list(recipes.KEYS)
+
+
+def refusal(content):
+    with pytest.raises(RecipeError) as caught:
+        recipes.parse(content.encode() if isinstance(content, str) else content)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "written"),
+    [
+        ("lr = 0,05", "lr = 0.05"),
+        ("lr = .5", "lr = 0.5"),
+        ("lr = 1.", "lr = 1.0"),
+        ("lr: 0.1", "lr = 0.1"),
+        ("seed = 007", "seed = 7"),
+        ("nesterov = True", "nesterov = true"),
+        ("nesterov = FALSE  # why not", "nesterov = false"),
+        ("nesterov = yes", "nesterov = true"),
+        ("hidden = 64,64", "hidden = [64, 64]"),
+        ("hidden = (64, 32)", "hidden = [64, 32]"),
+        ("hidden = None", "hidden = []"),
+        ("activation = tanh", 'activation = "tanh"'),
+        ('data = "C:\\Users\\ann\\mnist"', "data = 'C:\\Users\\ann\\mnist'"),
+        ('data = "C:\\data', "data = 'C:\\data'"),
+        ("data = C:\\data\\mnist", "data = 'C:\\data\\mnist'"),
+        ("data = \u201cmnist\u201d", "data = 'mnist'"),
+    ],
+)
+def test_parse_line_of_another_notation_names_how_it_is_written(line, written):
+    sentence = refusal(f"# a remark\n{line}\nepochs = 1\n")
+    assert sentence.startswith("is not TOML: ")
+    assert "line 2" in sentence
+    assert f"; write {written}" in sentence
+    assert tomllib.loads(written)
+
+
+def test_parse_backslashes_and_apostrophe_in_double_quotes_advises_slashes():
+    assert refusal('data = "C:\\Users\\O\'Brien"').endswith("write data = the path with / instead of each backslash")
+
+
+@pytest.mark.parametrize(
+    ("key", "end"),
+    [
+        ("learning_rate", "did you mean lr?"),
+        ("Lr", "did you mean lr?"),
+        ("batchsize", "did you mean batch_size?"),
+        ("Batch-Size", "did you mean batch_size?"),
+        ("n_epochs", "did you mean epochs?"),
+        ("hidden_layer_sizes", "did you mean hidden?"),
+        ("weight_decay", "there is no weight decay"),
+        ("dropout", "there is no dropout"),
+        ("device", "use the option --device"),
+        ("nestrov", "did you mean nesterov?"),
+    ],
+)
+def test_parse_unknown_key_names_the_key_that_is_meant(key, end):
+    sentence = refusal(f"{key} = 1\n")
+    assert repr(key) in sentence
+    assert sentence.endswith(end)
+
+
+@pytest.mark.parametrize("content", ["[train]\nlr = 0.1\n", "train.lr = 0.1\n"])
+def test_parse_table_is_refused_with_its_name(content):
+    assert "has a table [" in refusal(content)
+
+
+TEXT = "lr = 0.25\nlabel = 'n\u00e5r'\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_parse_text_with_byte_order_mark_is_read(encoding):
+    assert recipes.parse(TEXT.encode(encoding)) == {"lr": 0.25, "label": "n\u00e5r"}
+    big_endian = b"\xfe\xff" + TEXT.encode("utf-16-be")
+    assert recipes.parse(big_endian) == {"lr": 0.25, "label": "n\u00e5r"}
+
+
+def test_parse_windows_1252_names_line_and_character():
+    sentence = refusal(TEXT.encode("cp1252"))
+    assert sentence == "is not UTF-8: line 2 holds the byte 0xe5, in Windows-1252 '\u00e5'; save it as UTF-8"
+
+
+def test_parse_utf_16_without_mark_is_named():
+    assert "UTF-16 without a byte order mark" in refusal("lr = 0.25\n".encode("utf-16-le"))
+
+
+@pytest.mark.parametrize(
+    ("path", "shown", "meant"),
+    [
+        ("C:\temp\new", "C:<tab>emp<line feed>ew", "'C:\\temp\\new'"),
+        ("D:\\a\reports", "D:\\a<carriage return>eports", "'D:\\a\\reports'"),
+        ("\x0cotos", "<form feed>otos", "'\\fotos'"),
+    ],
+)
+def test_control_character_hint_shows_each_character_and_the_remedy(path, shown, meant):
+    hint = control_character_hint(path)
+    assert f"data is {shown}, which does not exist" in hint
+    assert f"in single quotes, {meant}, or with /" in hint
+
+
+def test_control_character_hint_other_path_is_empty():
+    assert control_character_hint("C:\\temp\\new") == ""
+
+
+def test_read_name_with_hidden_ending_names_the_file(tmp_path):
+    (tmp_path / "my.toml.txt").write_text("lr = 0.1\n")
+    with pytest.raises(RecipeError, match=r"there is .*my\.toml\.txt, rename it"):
+        recipes.read(str(tmp_path / "my.toml"))
+
+
+@pytest.mark.parametrize(("key", "value"), [("lr", "0.1"), ("epochs", "3"), ("nesterov", "true")])
+def test_recipe_value_in_quotes_is_refused_with_the_reason(key, value):
+    with pytest.raises(RecipeError, match=r"without quotes$"):
+        recipes.Recipe(**{key: value})

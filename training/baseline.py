@@ -1,0 +1,104 @@
+"""Hold a result against the baseline: always answering the commonest class, or the mean."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from lagvis.data.messages import decimals, join_names, percent, shorten
+from lagvis.run_warning import RunWarning
+from lagvis.training.evaluation import Metrics
+from lagvis.training.model import Model
+
+CHECK = "no_better_than_baseline"
+CHANCE_DEVIATIONS = 2.0  # standard errors by which an accuracy must exceed what chance gives
+MIN_EXPLAINED = 0.01  # share of the variance of numbers that a result must explain
+NOISE = 0.5  # over the root of the rows: share of the variance that a fit to noise may seem to explain
+
+
+def beats_commonest_class(confusion: np.ndarray) -> bool:
+    """Return whether counts (K, K), true class by row, show more than a constant answer or chance would give.
+
+    Accuracy is held against the share of the commonest class, balanced accuracy against 1 / classes. One of them is
+    enough: with class weights the accuracy alone may be below the share of the commonest class. A single class, and
+    answers that are all correct, are never reported.
+    """
+    counts = confusion.sum(axis=1)
+    occurring = counts > 0
+    rows, classes = counts.sum(), occurring.sum()
+    correct = np.diag(confusion)
+    if classes < 2 or correct.sum() == rows:
+        return True
+    share, chance = counts.max() / rows, 1.0 / classes
+    share_error = np.sqrt(share * (1 - share) / rows)
+    chance_error = np.sqrt((chance * (1 - chance) / counts[occurring]).sum()) / classes
+    balanced = (correct[occurring] / counts[occurring]).mean()
+    return bool(
+        correct.sum() / rows > share + CHANCE_DEVIATIONS * share_error
+        or balanced > chance + CHANCE_DEVIATIONS * chance_error
+    )
+
+
+def beats_mean(loss: float, baseline: float, rows: int, explained: float = MIN_EXPLAINED) -> bool:
+    """Return whether a mean squared error over `rows` is below that of predicting the mean.
+
+    It must be lower by at least the share `explained`, and by more than a fit to noise would give on so few rows.
+    """
+    return loss == 0 or loss < (1 - explained - NOISE / math.sqrt(rows)) * baseline
+
+
+def check_baseline(metrics: Metrics, model: Model, y: np.ndarray) -> RunWarning | None:
+    """Return a warning if metrics on rows with the targets y, confusion counted, are no better than the baseline."""
+    if not metrics.judged:
+        return None
+    return check_classes(metrics, model) if model.y_scaling is None else check_numbers(metrics, model, y)
+
+
+def check_classes(metrics: Metrics, model: Model) -> RunWarning | None:
+    """Return a warning if the answers are no better than always the commonest class."""
+    confusion = metrics.confusion
+    assert confusion is not None, "the confusion of a test part is counted"
+    assert metrics.accuracy is not None, "classes have an accuracy"
+    if beats_commonest_class(confusion):
+        return None
+    counts = confusion.sum(axis=1)
+    commonest, share = model.class_names[int(counts.argmax())], float(counts.max() / counts.sum())
+    answered = np.flatnonzero(confusion.sum(axis=0))
+    only = model.class_names[answered[0]] if len(answered) == 1 else None
+    comparison = "no better" if metrics.accuracy <= share else "not clearly better"
+    message = (
+        f"The test accuracy {percent(metrics.accuracy)} is {comparison} than always answering {shorten(commonest)} "
+        f"({percent(share)})"
+    )
+    if only is not None:
+        message += f"; every row is answered {shorten(only)}"
+    figures: dict[str, Any] = {
+        "accuracy": metrics.accuracy,
+        "baseline_accuracy": share,
+        "baseline_answer": commonest,
+        "only_answer": only,
+    }
+    return RunWarning(CHECK, f"{message}.", figures)
+
+
+def check_numbers(metrics: Metrics, model: Model, y: np.ndarray) -> RunWarning | None:
+    """Return a warning if the predictions of all targets together, or of some of them, are no better than the mean."""
+    baseline, errors = model.baseline(y), model.baseline_errors(y)
+    assert baseline is not None, "a regression has a baseline"
+    names = [
+        name
+        for name, error, mean_error in zip(model.target_names, metrics.errors, errors, strict=True)
+        if not beats_mean(error**2, mean_error**2, len(y))
+    ]
+    figures = {"loss": metrics.loss, "baseline_loss": baseline, "targets": names}
+    if not beats_mean(metrics.loss, baseline, len(y)):
+        comparison = "no better" if metrics.loss >= baseline else "not clearly better"
+        message = (
+            f"The test loss {decimals(metrics.loss)} is {comparison} than that of always predicting the mean "
+            f"({decimals(baseline)})."
+        )
+        return RunWarning(CHECK, message, figures)
+    if names:
+        message = f"Of {len(errors)} targets, predicted no better than by the mean: {join_names(names)}."
+        return RunWarning(CHECK, message, figures)
+    return None

@@ -1,0 +1,213 @@
+"""Name what prevented a run from learning: the suspect that short trainings at other learning rates point to."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from lagvis.backends.backend import Backend
+from lagvis.data.dataset import Dataset
+from lagvis.data.messages import decimals, percent
+from lagvis.run_warning import RunWarning
+from lagvis.training.baseline import CHANCE_DEVIATIONS, beats_mean
+from lagvis.training.evaluation import Metrics
+from lagvis.training.events import Finished
+from lagvis.training.factory import initial_state
+from lagvis.training.model import Model
+from lagvis.training.not_finite import RowWithoutLoss, find_row_without_loss
+from lagvis.training.plan import Plan
+from lagvis.training.rate_trials import RATES, TRIAL_STEPS, RateTrials, Trial, best_trial, lower_rates
+from lagvis.training.recipe import Recipe
+
+MIN_GAIN = 0.05  # of the baseline's loss, by which a trial must do better than the run; few judged rows need more
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run that has ended, and what is needed to train copies of it; `start` is its state before the first step."""
+
+    recipe: Recipe
+    dataset: Dataset
+    plan: Plan
+    model: Model
+    backend: Backend
+    start: Any
+    finished: Finished
+    stop: Callable[[], bool]
+
+    def trials(self) -> RateTrials:
+        """Return the trials on a sample of the training rows."""
+        return RateTrials(self.recipe, self.dataset, self.plan, self.model, self.backend, self.stop)
+
+
+def first_state(recipe: Recipe, model: Model, start: Any | None) -> Any:
+    """Return the state before the first step: `start` if the run began with given parameters, else that of the seed."""
+    return initial_state(recipe, model) if start is None else start
+
+
+def explain_baseline(warning: RunWarning, run: TrainedRun) -> RunWarning:
+    """Return the warning that a run is no better than the baseline, with its suspect in message and figures.
+
+    The suspects: "no_steps", "learning_rate_too_high", "learning_rate_too_low", "too_few_steps", "features",
+    "not_general" (the training rows are learned, others are not) and "test_part_differs"; None if the trials had no
+    time.
+    """
+    suspect, sentence, figures = find_suspect(warning, run)
+    message = f"{warning.message} Suspect: {sentence}." if suspect else warning.message
+    return replace(warning, message=message, figures={**warning.figures, "suspect": suspect, **figures})
+
+
+Suspect = tuple[str | None, str, dict[str, Any]]
+
+
+def find_suspect(warning: RunWarning, run: TrainedRun) -> Suspect:
+    """Return the suspect, a sentence without its full stop, and figures."""
+    finished = run.finished
+    if finished.step == 0:
+        return "no_steps", "no step was taken; train with --epochs 1 or more", {}
+    if warning.figures.get("targets") and len(warning.figures["targets"]) < len(run.model.target_names):
+        return "features", "the other targets are learned, so the features may say nothing about these", {}
+    trials = run.trials()
+    final = trials.judge(finished.state["params"])
+    if final.finite and trials.beats(final):
+        return explain_learned_training(run, final)
+    own, others = try_rates(trials, run)
+    if own is None:
+        return None, "", {}
+    return compare_trials(run, trials, final, own, others)
+
+
+def explain_learned_training(run: TrainedRun, final: Metrics) -> Suspect:
+    """Return the suspect of a run that learned its training rows."""
+    result = f"loss {decimals(final.loss)}" if final.accuracy is None else f"accuracy {percent(final.accuracy)}"
+    validation, y = run.finished.validation, run.dataset.y_train[run.plan.validation_rows]
+    if validation is not None and validation.finite and validation_beats_baseline(validation, run.model, y):
+        return (
+            "test_part_differs",
+            "the validation rows are predicted well and the test rows are not, so the test part differs from the "
+            "training part (other columns, labels or units?)",
+            {},
+        )
+    return (
+        "not_general",
+        f"the training rows are learned ({result}) and the test rows are not: there are too few training rows, or the "
+        "features say nothing about the label",
+        {},
+    )
+
+
+def validation_beats_baseline(metrics: Metrics, model: Model, y: np.ndarray) -> bool:
+    """Return whether the metrics of the validation part, without confusion counts, are better than the baseline."""
+    if model.y_scaling is not None:
+        return beats_mean(metrics.loss, float(np.mean(model.y_scaling.apply(y) ** 2)), len(y))
+    share = float(np.bincount(y).max() / len(y))
+    assert metrics.accuracy is not None
+    return metrics.accuracy > share + CHANCE_DEVIATIONS * math.sqrt(share * (1 - share) / len(y))
+
+
+def try_rates(trials: RateTrials, run: TrainedRun) -> tuple[Trial | None, list[Trial]]:
+    """Return the trial at the rate of the run, and those at other rates, all from the first state of the run."""
+    own = trials.run(run.start, run.recipe.lr)
+    others = trials.run_all(run.start, [rate for rate in RATES if not math.isclose(rate, run.recipe.lr)])
+    return own, others
+
+
+def compare_trials(run: TrainedRun, trials: RateTrials, final: Metrics, own: Trial, others: list[Trial]) -> Suspect:
+    """Return the suspect that the trials point to.
+
+    A trial is better than the run if its loss is clearly lower, and either it beats the baseline or the run does not
+    even reach the loss of a constant answer.
+    """
+    reached = final.loss if final.finite else math.inf
+    constant = constant_loss(run, trials)
+    margin = (MIN_GAIN + 1 / math.sqrt(len(trials.judged_rows))) * constant
+    rate, steps = run.recipe.lr, run.finished.step
+
+    better = [
+        trial
+        for trial in (own, *others)
+        if reached - trial.loss > margin and (trial.beats_baseline or reached - constant > margin)
+    ]
+    best = best_trial(better)
+    if best is None:
+        tried = sorted(trial.rate for trial in (own, *others))
+        return (
+            "features",
+            f"no learning rate from {tried[0]:g} to {tried[-1]:g} did better in {own.steps} steps; the features may "
+            "say nothing about the label, or the network may not suit them (--hidden)",
+            {"tried_rates": tried},
+        )
+    fell = f"the loss falls to {decimals(best.loss)} in {best.steps} steps, instead of {decimals(reached)}"
+    mostly = own in better and (best.loss >= own.loss or reached - own.loss > 0.5 * (reached - best.loss))
+    if mostly and steps < TRIAL_STEPS:
+        return (
+            "too_few_steps",
+            f"{steps} {'step is' if steps == 1 else 'steps are'} too few: after {own.steps} the loss is "
+            f"{decimals(own.loss)}, instead of {decimals(reached)}; use more --epochs or a smaller --batch-size",
+            {"steps": steps},
+        )
+    lower = best_trial([trial for trial in better if trial.rate < rate])
+    if lower is not None and (mostly or best.rate < rate):
+        fell = f"the loss falls to {decimals(lower.loss)} in {lower.steps} steps, instead of {decimals(reached)}"
+        return (
+            "learning_rate_too_high",
+            f"the learning rate {rate:g} is too high; with --lr {lower.rate:g} {fell}",
+            {"learning_rate": rate, "suggested_learning_rate": lower.rate},
+        )
+    if best.rate > rate:
+        return (
+            "learning_rate_too_low",
+            f"the learning rate {rate:g} is too low; with --lr {best.rate:g} {fell}",
+            {"learning_rate": rate, "suggested_learning_rate": best.rate},
+        )
+    return (
+        "too_few_steps",
+        f"{steps} steps are too few at the rates of the schedule; use more --epochs or less --warmup",
+        {"steps": steps},
+    )
+
+
+def constant_loss(run: TrainedRun, trials: RateTrials) -> float:
+    """Return the loss on the judged rows of the best constant answer."""
+    y = run.dataset.y_train
+    if run.model.y_scaling is not None:
+        return float(np.mean(run.model.y_scaling.apply(y[trials.judged_rows]) ** 2))
+    if run.recipe.class_weights != "none":
+        return math.log(run.model.widths[-1])
+    shares = np.bincount(y[run.plan.training_rows], minlength=run.model.widths[-1]) / len(run.plan.training_rows)
+    return float(-np.log(shares[y[trials.judged_rows]]).mean())
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Why a loss was not finite: a learning rate that was too high, or rows that have no finite loss at any rate.
+
+    trial     the best lower rate; None if none was found
+    from_end  whether the trial continued the last finite state of the run, and not its first state
+    before    loss on the judged rows before the trial
+    found     the row of the training part without a finite loss, if there is no trial
+    """
+
+    trial: Trial | None = None
+    from_end: bool = True
+    before: float = math.inf
+    found: RowWithoutLoss | None = None
+
+
+def explain_divergence(run: TrainedRun) -> Divergence:
+    """Return why the loss of a run was not finite: lower rates are tried from its last finite state, then its first."""
+    data, rows = run.dataset, run.plan.training_rows
+    starts = [(run.finished.state, True)] + ([(run.start, False)] if run.finished.step else [])
+    trials = run.trials()
+    found = None
+    for state, from_end in starts:
+        params = state["params"]
+        found = find_row_without_loss(run.model, run.backend, params, data.x_train, data.y_train, rows, run.stop)
+        if found is None:
+            before = trials.judge(params).loss
+            best = best_trial(trials.run_all(state, lower_rates(run.recipe.lr)))
+            if best is not None and best.loss < before:
+                return Divergence(best, from_end, before)
+    return Divergence(found=found)
