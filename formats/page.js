@@ -167,7 +167,7 @@
       shown[(atRow + Math.floor(i / fit[1])) * columns + atColumn + (i % fit[1])] = round((255 * value) / most);
     });
     const several = countDigits(box.map((value) => 4 * value > strongest), h, w) > 1;
-    return { shown, note: several ? "more than one digit: classified as a whole" : "" };
+    return { shown, note: several ? "more than one digit, expected one" : "" };
   }
 
   const asGrid = () => ({ shown: Uint8Array.from(resized(drawing, height, width, [rows, columns]), round), note: "" });

@@ -68,8 +68,8 @@ MIN_EMPTY_SHARE, MIN_FRAME_FILL = 0.75, 0.95  # of the box of a frame: its insid
 MAX_PARTS = 4  # of a digit that was drawn with gaps
 BLANK = "blank: nothing is drawn on it"
 NOT_SEPARATED = "no digit could be separated from the background"
-SEVERAL = "more than one digit: crop the picture to one"
-CLUTTERED = "more than a digit: crop the picture to the digit"
+SEVERAL = "more than one digit, expected one"
+CLUTTERED = "more than a digit, expected nothing beside it: crop the picture"
 EMPTY_FRAME = "a frame with nothing in it"
 SPECKS = "specks removed"
 UNEVEN = "uneven light corrected"
@@ -265,15 +265,15 @@ def is_empty_frame(mask: np.ndarray) -> bool:
 
 def doubt_single_digit(mask: np.ndarray) -> str:
     """Return why a box (H, W) bool may hold something other than one digit; empty where it may be one."""
-    if is_empty_frame(mask):
-        return EMPTY_FRAME
     components, k = connected_components(mask)
     boxes = component_boxes(components, k)
     if count_side_by_side([box for box in boxes if 2 * (box[1] - box[0]) >= len(mask)]) > 1:
         return SEVERAL
+    if is_empty_frame(mask):
+        return EMPTY_FRAME
     in_rows = [(left, right, top, bottom) for top, bottom, left, right in boxes if 3 * (bottom - top) >= len(mask)]
     if count_side_by_side([box for box in in_rows if 3 * (box[1] - box[0]) >= mask.shape[1]], len(mask) // 16) > 1:
-        return SEVERAL
+        return CLUTTERED
     large = [box for box in boxes if 4 * (box[1] - box[0]) >= len(mask)]
     if len(large) > MAX_PARTS or any(encloses(outer, inner) for outer in large for inner in large):
         return CLUTTERED

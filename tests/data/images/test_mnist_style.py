@@ -227,7 +227,7 @@ def test_doubt_single_digit_separates_by_columns_and_rows():
     assert doubt_single_digit(mask) == ""
     below = np.zeros((20, 8), bool)
     below[:9, :7] = below[12:, :7] = True
-    assert doubt_single_digit(below) == SEVERAL
+    assert doubt_single_digit(below) == CLUTTERED
 
 
 def test_doubt_single_digit_part_inside_another_is_clutter():
