@@ -12,7 +12,6 @@ from functools import cached_property
 import numpy as np
 
 from lagvis.data.feature_ranges import (
-    BLOCK_VALUES,
     BYTE,
     HALF_UNIT,
     SIGNED_BYTE,
@@ -32,6 +31,7 @@ from lagvis.run_warning import RunWarning
 
 CONVERTIBLE = (UNIT, SIGNED_UNIT, HALF_UNIT, BYTE, WORD)  # between which pixels are converted
 FAR, FAR_SHARED = 2.0, 0.25  # widths of a range beyond it, of a column and of features with one scale
+BLOCK_VALUES = 2**17  # values that are compared at a time
 MIN_SCALE_VALUES, MIN_SCALE_ROWS = 20, 20  # values and pictures from which on a scale is judged
 MAX_OUTSIDE_SHARE = 0.05  # of the values may be outside of their ranges, however many the training rows are
 MAX_FAR_SHARE, MAX_FAR_SHARE_SHARED = 0.9, 0.05  # of the values may be far outside on the scale of training
