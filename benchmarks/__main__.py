@@ -23,6 +23,8 @@ from benchmarks.costs import all_costs
 from benchmarks.measure import Competition
 from benchmarks.problem import Problem, networks_of
 from benchmarks.tables import costs_tables, summary_table, training_table
+from lagvis.cli.streams import run_tool, write_stderr, write_stdout
+from lagvis.errors import OutputError
 from lagvis.storage.atomic import replace_file
 from lagvis.storage.environment import cpu_model
 
@@ -150,31 +152,38 @@ class Benchmark:
         """Replace the JSON by the present record."""
         replace_file(self.path, (json.dumps(self.record, indent=1) + "\n").encode())
 
+    def print(self, text: str) -> None:
+        """Print a text on stdout; a stdout that cannot take it is a fault, and the measurements go on."""
+        try:
+            write_stdout(f"{text}\n")
+        except OutputError as error:
+            self.faults.append(str(error))
+
     def run(self) -> int:
         """Measure all networks, then the further costs; return the exit code."""
-        print(", ".join(f"{key} {value}" for key, value in self.record["machine"].items()), flush=True)
+        self.print(", ".join(f"{key} {value}" for key, value in self.record["machine"].items()))
         networks = networks_of(self.device)[: 2 if self.quick else None]
         if self.limited:
-            print(f"Left out to save time: {', '.join(SLOW[self.device])}.", flush=True)
+            self.print(f"Left out to save time: {', '.join(SLOW[self.device])}.")
         with Competition(names_of(self.device, limited=self.limited), self.device, self.end) as competition:
             for i, network in enumerate(networks):
                 self.measure(competition, network, len(networks) - i, MAX_WIDE_ROUNDS if i > 1 else MAX_ROUNDS)
                 self.write()
                 if not competition.running and not self.record["results"]:
                     name, reason = next(iter(competition.left_out.items()))
-                    print(f"error: no competitor can run; {name}: {reason}", file=sys.stderr)
+                    write_stderr(f"error: no competitor can run; {name}: {reason}\n")
                     return 4
         results = self.record["results"]
         for network, reason in self.record["not reached"].items():
-            print(f"\nNot reached: {network} ({reason}).", flush=True)
-        print(f"\n{summary_table(self.device, results)}", flush=True)
+            self.print(f"\nNot reached: {network} ({reason}).")
+        self.print(f"\n{summary_table(self.device, results)}")
         if not (self.quick or self.limited):
             self.record["costs"] = all_costs(self.device, 5)
             self.write()
-            print(f"\n{costs_tables(self.record['costs'])}", flush=True)
-        print(f"\nWritten: {self.path}")
+            self.print(f"\n{costs_tables(self.record['costs'])}")
+        self.print(f"\nWritten: {self.path}")
         for fault in self.faults:
-            print(f"error: {fault}", file=sys.stderr)
+            write_stderr(f"error: {fault}\n")
         return 1 if self.faults else 0
 
     def measure(self, competition: Competition, network: str, networks_left: int, max_rounds: int) -> None:
@@ -204,8 +213,8 @@ class Benchmark:
             reason = result["left_out"].get(REFERENCE[self.device], "no counted epoch")
             self.faults.append(f"{network}: {REFERENCE[self.device]} cannot run: {reason}")
         self.faults += [f"{network}: {fault}" for fault in check(result, reference)]
-        print(f"\n{training_table(network, self.device, result, reference)}", flush=True)
+        self.print(f"\n{training_table(network, self.device, result, reference)}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tool(main))

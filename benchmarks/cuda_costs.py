@@ -36,6 +36,7 @@ from benchmarks.cuda.steps import (
 from benchmarks.measure import Failure, HangError, NoAnswerError, ask, send_answer
 from benchmarks.tables import table_head, table_row
 from lagvis.backends.backend import first_line
+from lagvis.cli.streams import print_line, run_tool, write_stderr
 from lagvis.errors import DeviceError
 from lagvis.storage.atomic import replace_file
 
@@ -230,7 +231,7 @@ def main() -> int:
         for with_torch in (False, True):
             workers.end(with_torch)
         reason = f"the device does not open: {error}" if isinstance(error, HangError) else str(error)
-        print(f"error: {reason}", file=sys.stderr)
+        write_stderr(f"error: {reason}\n")
         return 4
     try:
         workers.open(True, min(MAX_TORCH_SECONDS, TORCH_SHARE * flags.seconds))
@@ -239,7 +240,7 @@ def main() -> int:
     except NoAnswerError:
         workers.end(True)  # it is started again for its measurement, which then records the reason
     facts = environment("cuda") | {"command": " ".join(["python -m benchmarks.cuda_costs", *sys.argv[1:]])}
-    print(", ".join(f"{key} {value}" for key, value in facts.items()), flush=True)
+    print_line(", ".join(f"{key} {value}" for key, value in facts.items()))
     record: dict[str, Any] = {"machine": facts, "measurements": {}, "not reached": list(MEASUREMENTS)}
     path = folder / f"{facts['date']}-cuda-costs.json"
     for name in MEASUREMENTS:
@@ -251,21 +252,19 @@ def main() -> int:
         record["not reached"].remove(name)
         replace_file(path, (json.dumps(record, indent=1) + "\n").encode())
         if "error" in done:
-            print(f"\nfailed: {name} ({done['error']})", flush=True)
+            print_line(f"\nfailed: {name} ({done['error']})")
         else:
-            print(f"\n{result_table(name, done['result'])}", flush=True)
+            print_line(f"\n{result_table(name, done['result'])}")
     for with_torch in (False, True):
         workers.end(with_torch)
     failed = [name for name, done in record["measurements"].items() if "error" in done]
-    print(f"\n{summary(record)}")
+    print_line(f"\n{summary(record)}")
     if record["not reached"]:
-        print(f"\nNot reached: {', '.join(record['not reached'])}.")
-    print(f"\n{len(record['measurements']) - len(failed)} of {len(MEASUREMENTS)} measurements. Written: {path}")
+        print_line(f"\nNot reached: {', '.join(record['not reached'])}.")
+    print_line(f"\n{len(record['measurements']) - len(failed)} of {len(MEASUREMENTS)} measurements. Written: {path}")
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    code = run_tool(main)
     os._exit(code)  # a process that hangs in the driver cannot be waited for

@@ -7,6 +7,7 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import Callable
 from typing import Any, TextIO
 
 from lagvis.errors import OutputError
@@ -51,11 +52,33 @@ def write_stdout(text: str = "") -> None:
         raise OutputError(f"the result cannot be written to stdout ({error.strerror})") from None
 
 
+def print_line(text: str) -> None:
+    """Write a line of progress on stdout; if stdout cannot take it, say so once on stderr and go on."""
+    try:
+        write_stdout(f"{text}\n")
+    except OutputError as error:
+        write_stderr(f"error: {error}\n")
+
+
 def write_stderr(text: str) -> None:
     """Write a text on stderr; ignore a stderr that cannot be written."""
     with contextlib.suppress(OSError):
         sys.stderr.write(text)
         sys.stderr.flush()
+
+
+def run_tool(main: Callable[[], int]) -> int:
+    """Run the main function of a tool beside the commands; return its exit code, or 1 if stdout cannot be written."""
+    open_streams()
+    try:
+        try:
+            code = main()
+        finally:
+            write_stdout()  # also the help of argparse, which raises SystemExit
+    except OutputError as error:
+        write_stderr(f"error: {error}\n")
+        return error.exit_code
+    return code
 
 
 def discard(stream: TextIO) -> None:

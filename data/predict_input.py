@@ -149,15 +149,33 @@ def list_names(paths: Sequence[Path]) -> str:
 
 def read_standard_input(spec: InputSpec) -> InputBatch:
     """Read standard input, which may hold the bytes of any file that can be read by name."""
-    content = sys.stdin.buffer.read(MAX_IMAGE_BYTES + 1) if sys.stdin else b""
+    try:
+        content = sys.stdin.buffer.read(MAX_IMAGE_BYTES + 1) if sys.stdin else b""
+    except OSError as error:  # its terminal is gone, or it was opened for writing
+        raise DataError(f"{STANDARD_INPUT_NAME} cannot be read ({error.strerror}); {EXPECTED}") from None
     if not content:
         raise DataError(f"{STANDARD_INPUT_NAME} is empty; {EXPECTED}")
     if len(content) > MAX_IMAGE_BYTES:
         raise DataError(f"{STANDARD_INPUT_NAME} has more than {MAX_IMAGE_BYTES:,} bytes; give a file")
-    with tempfile.TemporaryDirectory() as folder:  # readers of tables go through a file twice
+    try:
+        temporary = tempfile.TemporaryDirectory()  # readers of tables go through a file twice
+    except OSError as error:
+        raise no_copy(error) from None
+    with temporary as folder:
         path = Path(folder, STANDARD_INPUT_NAME)
-        path.write_bytes(content)
+        try:
+            path.write_bytes(content)
+        except OSError as error:
+            raise no_copy(error) from None
         return read_file(path, STANDARD_INPUT, spec, STANDARD_INPUT_NAME)
+
+
+def no_copy(error: OSError) -> DataError:
+    """Return the error of standard input that cannot be copied into the temporary folder."""
+    return DataError(
+        f"{STANDARD_INPUT_NAME} cannot be copied into a temporary folder ({error.strerror}); set TMPDIR to a folder "
+        "that can be written, or give a file"
+    )
 
 
 def read_file(path: Path, file: str, spec: InputSpec, display_name: str = "") -> InputBatch:

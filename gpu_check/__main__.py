@@ -23,6 +23,8 @@ from gpu_check.record import FAILED, INTERRUPTED, PASSED, RUNNING, Record, Stage
 from gpu_check.stage import DEFAULT_BACKENDS, Context, Stage
 from gpu_check.stages import STAGES, NoDeviceError
 from gpu_check.wheels import MissingPackageError, unpack_missing
+from lagvis.cli.streams import print_line, run_tool, write_stderr
+from lagvis.storage.signals import SIGNALS
 
 MINUTES = 5.0  # for which the limits of the stages are written; in less time a stage starts no faster
 RESERVE_SECONDS = 2 * GRACE_SECONDS + 1  # to end the last command and write the record
@@ -47,7 +49,10 @@ class Clock:
 
 @contextmanager
 def signals_interrupt() -> Iterator[list[str]]:
-    """While open, the first SIGINT or SIGTERM raises KeyboardInterrupt; the list gets the name of the signal."""
+    """While open, the first SIGINT, SIGTERM or SIGHUP raises KeyboardInterrupt; the list gets the name of the signal.
+
+    An ignored signal stays ignored.
+    """
     received: list[str] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -55,7 +60,8 @@ def signals_interrupt() -> Iterator[list[str]]:
             received.append(signal.Signals(number).name)
             raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield received
     finally:
@@ -98,11 +104,11 @@ def check(stages: Sequence[Stage], context: Context, record: Record, clock: Cloc
                 if not limit:
                     continue
                 if stage is not stages[0]:  # the first finds out whether there is anything to check
-                    print(f"{stage.name}: at most {limit:.0f} s", flush=True)
+                    print_line(f"{stage.name}: at most {limit:.0f} s")
                     result.status = RUNNING
                     record.write()
                 run_stage(stage, limit, context, result)
-                print(f"{stage.name}: {result.status} after {result.seconds:.1f} s", flush=True)
+                print_line(f"{stage.name}: {result.status} after {result.seconds:.1f} s")
                 record.write()
         except KeyboardInterrupt:
             context.runner.stop()
@@ -149,7 +155,7 @@ def main() -> int:
         try:
             used = unpack_missing(packages)
         except MissingPackageError as error:
-            print(f"error: {error}", file=sys.stderr)
+            write_stderr(f"error: {error}\n")
             return 1
         sys.path.append(str(packages))  # for their versions
         path = [str(ROOT), str(packages), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -173,4 +179,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tool(main))

@@ -10,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from lagvis.cli.streams import write_stderr
+
 FILE_NAME = "gpu-check.json"
 NOT_REACHED = "not reached"
 PASSED, FAILED, SKIPPED, RUNNING, INTERRUPTED = "passed", "FAILED", "skipped", "running", "interrupted"
@@ -78,7 +80,7 @@ class Record:
             beside.replace(self.path)
         except OSError as error:
             if self.unwritten is None:
-                print(f"error: {self.path} cannot be written ({error.strerror}); the check goes on", file=sys.stderr)
+                write_stderr(f"error: {self.path} cannot be written ({error.strerror}); the check goes on\n")
             self.unwritten = f"{self.path} ({error.strerror})"
         else:
             self.unwritten = None

@@ -8,6 +8,7 @@ from gpu_check.commands import check_commands
 from gpu_check.record import SKIPPED, StageResult
 from gpu_check.stage import DEFAULT_BACKENDS, Context, Stage, read_json
 from gpu_check.suite import check_tests
+from lagvis.cli.streams import print_line
 
 CARD_FACTS = ("name", "uuid", "driver_version", "memory.total", "memory.used", "compute_cap", "compute_mode")
 # What a measurement gets less than its limit, to end its last round and to write its results
@@ -109,7 +110,7 @@ def measure(module: str, flags: list[str], context: Context, deadline: float, re
     result.notes.append(f"in {', '.join(result.measured['files']) or 'no file'}")
     if finished.exit != 0:
         result.faults.append(f"{finished.command}: {finished.reason()}")
-    print(finished.stdout[-4000:].rstrip(), flush=True)
+    print_line(finished.stdout[-4000:].rstrip())
 
 
 def check_speed(context: Context, deadline: float, result: StageResult) -> None:

@@ -13,7 +13,8 @@ import time
 
 import pytest
 
-from lagvis.cli import train
+from lagvis.cli import predict, train
+from lagvis.cli.errors import run_cli
 from lagvis.cli.streams import write_stdout
 from lagvis.errors import OutputError
 from tests.cli.commands import ROOT, environment, running_process, write_dataset
@@ -94,6 +95,31 @@ def test_train_full_stdout_names_the_report_and_draws_the_pages(tmp_path):
     )
     assert json.loads(report.read_text())["epochs"] == 1
     assert (report.parent / "report.html").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")
+@pytest.mark.parametrize("tool", ["-m benchmarks", f"{ROOT}/scripts/gpu-check"])
+def test_tool_full_stdout_exits_1_with_one_sentence(folder, tool):
+    done = shell(folder, f"{tool} --help", "> /dev/full")
+    expected = "error: the result cannot be written to stdout (No space left on device)\n"
+    assert (done.returncode, done.stderr) == (1, expected)
+
+
+def test_predict_standard_input_opened_for_writing_exits_3(folder):
+    done = shell(folder, f"{ROOT}/predict.py r -", "0> nothing")
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: standard input cannot be read (Bad file descriptor); expected ")
+
+
+def test_predict_standard_input_without_room_names_the_temporary_folder(folder, monkeypatch, capsys):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"1,2\n")))
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    assert run_cli(predict.main, ["r", "-", "--runs-dir", str(folder / "runs")]) == 3
+    assert "cannot be copied into a temporary folder (No space left on device); set TMPDIR" in capsys.readouterr().err
 
 
 def test_train_diverged_in_a_pipe_exits_6(tmp_path):

@@ -3,6 +3,7 @@ import pytest
 from sklearn import datasets
 
 from lagvis.data.dataset import as_classification, as_regression
+from lagvis.data.feature_ranges import FeatureRanges
 from lagvis.data.outliers import check_outliers, find_outliers
 from lagvis.data.source import Source
 
@@ -11,7 +12,10 @@ NORMAL = RNG.normal(size=(401, 4))
 
 
 def outliers_in(columns: np.ndarray):
-    return find_outliers(columns, np.arange(len(columns)))
+    rows = np.arange(len(columns))
+    found = find_outliers(columns, rows)
+    assert find_outliers(columns, rows, FeatureRanges.of(columns, rows, columns.shape[1:])) == found
+    return found
 
 
 def with_far_row(row: int, factor: float) -> np.ndarray:
