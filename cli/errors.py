@@ -1,7 +1,6 @@
 """Run a command: print results, notices and errors, and turn every error into one sentence and an exit code."""
 
 import errno
-import json
 import os
 import re
 import signal
@@ -12,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, TextIO
 from unicodedata import east_asian_width
 
+from lagvis import strict_json
 from lagvis.backends.backend import first_line, is_out_of_memory
 from lagvis.backends.cuda_faults import explain_library_error
 from lagvis.cli.streams import open_streams, write_stderr, write_stdout
@@ -30,7 +30,7 @@ def print_result(result: str | dict[str, Any]) -> None:
 
     A reader that has closed the pipe does not change the exit code. Raise OutputError if stdout cannot be written.
     """
-    text = json.dumps(result) if isinstance(result, dict) else fit_terminal(result, sys.stdout)
+    text = strict_json.dumps(result) if isinstance(result, dict) else fit_terminal(result, sys.stdout)
     write_stdout(text + "\n")
 
 

@@ -14,7 +14,7 @@ from lagvis.formats.page import page_html
 from lagvis.formats.paper import is_paper_folder, paper_files
 from lagvis.storage.atomic import write_export_file, write_export_folder
 from lagvis.storage.filenames import LAST, RECIPE, RUN_FILES
-from lagvis.storage.lookup import load_network
+from lagvis.storage.lookup import StoredNetwork, load_network
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.model import widths_text
 
@@ -96,11 +96,23 @@ def default_folder(source: Path) -> Path:
     return folder
 
 
+def find_network(run: str, runs_dir: str, output: str | None) -> StoredNetwork:
+    """Find and read the network of RUN; if it is not found but lies in the folder `output`, name --runs-dir."""
+    try:
+        return load_network(run, runs_dir)
+    except CheckpointError as error:
+        if output is not None and os.path.exists(Path(os.path.expanduser(output)) / run):
+            raise CheckpointError(
+                f"{error}; -o is the file to write, and {run!r} lies in {output!r}: use --runs-dir {output}"
+            ) from None
+        raise
+
+
 def main(argv: list[str] | None = None) -> int:
     """Write the export and print its path."""
     flags = make_parser().parse(argv)
     chosen = FORMATS[flags.format]
-    source, checkpoint = load_network(flags.run, flags.runs_dir)
+    source, checkpoint = find_network(flags.run, flags.runs_dir, flags.output)
     content = chosen.make(checkpoint)
     path = output_path(flags.output, source, chosen.name)
     if isinstance(content, dict):
@@ -110,7 +122,8 @@ def main(argv: list[str] | None = None) -> int:
     for notice in notices(flags.format, checkpoint):
         print_stderr(notice)
     size = sum(map(len, content.values())) if isinstance(content, dict) else len(content)
-    facts = {"run": str(source), "format": flags.format, "output": str(path), "bytes": size}
+    dtype = str(checkpoint.state["params"][0]["W"].dtype)
+    facts = {"run": str(source), "format": flags.format, "dtype": dtype, "output": str(path), "bytes": size}
     print_result(facts if flags.json else str(path))
     return 0
 
@@ -128,6 +141,10 @@ def notices(format_name: str, checkpoint: Checkpoint) -> list[str]:
             f"The paper's program does not subtract the mean {checkpoint.model.pixel_mean:.6g} from pixels as this "
             "network does: the first bias contains it, and differs from that of the run; the answers are the same."
         )
+    if format_name == "onnx":
+        dtype = checkpoint.state["params"][0]["W"].dtype
+        result = "probabilities" if checkpoint.model.y_scaling is None else "numbers"
+        lines.append(f"Input x and output {result} of the ONNX network are {dtype} arrays, a row per example.")
     if format_name == "onnx" and (imprecise := imprecise_in_float32(checkpoint)):
         name, mean, deviation = imprecise[0]
         more = f", and {len(imprecise) - 1} more," if len(imprecise) > 1 else ""

@@ -57,13 +57,21 @@ def make_parser() -> options.Parser:
     return parser
 
 
+# Of every prediction; null where a key belongs to classes and the network predicts numbers, or the other way round.
+PREDICTION_KEYS = (
+    "file", "row", "answer", "probability", "runner_up", "runner_up_probability", "probabilities", "values", "unit",
+    "label", "notes",
+)  # fmt: skip
+
+
 def prediction_rows(model: Model, batch: InputBatch, outputs: np.ndarray) -> list[dict[str, Any]]:
     """Return a JSON object for each row of a batch; outputs (N, n_out) are those of the network."""
     rows = []
     for i, output in enumerate(outputs.tolist()):
-        row: dict[str, Any] = {"file": batch.file, "row": None if batch.image else i + 1}
+        row: dict[str, Any] = dict.fromkeys(PREDICTION_KEYS)
+        row |= {"file": batch.file, "row": None if batch.image else i + 1}
         if model.y_scaling is not None:
-            row |= {"values": dict(zip(model.target_names, output, strict=True)), "unit": model.unit}
+            row |= {"values": dict(zip(model.target_names, output, strict=True)), "unit": model.unit or None}
         else:
             blank = batch.image is not None and batch.image.blank
             order = () if blank else np.argsort(-outputs[i], kind="stable")[:2]

@@ -174,10 +174,8 @@ def prepare_run(
     environment = describe_environment(recipe, dataset, plan, backend, version=__version__, command=flags.command)
     environment |= {"init_from": None, "resumed": []}
     model = Model.of(recipe, dataset, plan.training_rows)
-    warnings = check_dataset(dataset, plan.validation_rows, recipe.number_scaling) + check_value_ranges(
-        dataset, model.ranges
-    )
-    warnings += check_float32_precision(dataset, model, recipe.dtype)
+    warnings = check_dataset(dataset, plan.validation_rows, recipe.number_scaling, model.ranges)
+    warnings += check_value_ranges(dataset, model.ranges)
     start = None
     if network:
         start = init_from(network.checkpoint, model, recipe, dataset)
@@ -196,9 +194,10 @@ def prepare_run(
         environment["resumed"] = resume_record(start, plan, resumed.recipe, recipe, previous, environment)
         notices += (resume_message(start, plan, resumed.recipe, recipe, previous, environment),)
     check_stop_after(flags.stop_after, start)
+    model = start.model if start else model  # of another network's scaling, if it began with one
+    warnings += check_float32_precision(dataset, model, recipe.dtype)
     return RunSetup(
-        recipe, backend, dataset, plan, start.model if start else model, start, memory, environment, notices,
-        tuple(warnings),
+        recipe, backend, dataset, plan, model, start, memory, environment, notices, tuple(warnings),
     )  # fmt: skip
 
 

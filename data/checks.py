@@ -25,12 +25,15 @@ CONSTANT_BLOCK_ROWS = 1000
 
 
 def check_dataset(
-    dataset: Dataset, validation_rows: np.ndarray | None = None, number_scaling: str = "standard"
+    dataset: Dataset,
+    validation_rows: np.ndarray | None = None,
+    number_scaling: str = "standard",
+    ranges: FeatureRanges | None = None,
 ) -> list[RunWarning]:
     """Return the warnings about a data set, in the order of the checks.
 
     `validation_rows` are the indices of the training rows that a run holds out for validation; None without a run.
-    `number_scaling` is the key of the recipe.
+    `number_scaling` is the key of the recipe, and `ranges` those of the other training rows if they are known.
     """
     return [
         *check_classes(dataset),
@@ -38,7 +41,7 @@ def check_dataset(
         *check_identity_columns(dataset),
         *check_leaking_features(dataset),
         *check_constant_features(dataset),
-        *check_outliers(dataset, validation_rows, number_scaling),
+        *check_outliers(dataset, validation_rows, number_scaling, ranges),
     ]
 
 

@@ -60,15 +60,16 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
         "constant_features": len(constant),
         "first_constant_features": [int(i) + 1 for i in constant[:MAX_LISTED_FEATURES]],
     }
+    facts["feature_spans"] = None
     if x.dtype != np.uint8 and len(constant) < x.shape[1]:
         with np.errstate(over="ignore"):
             spans = np.minimum((high - low)[low < high], np.finfo(np.float64).max)
         facts["feature_spans"] = [spans.min().item(), spans.max().item()]
-    if dataset.class_names:
-        facts["classes"] = class_counts(dataset)
-    else:
-        facts["unit"] = dataset.unit
-        facts["targets"] = target_ranges(dataset)
+    facts |= {
+        "classes": class_counts(dataset) if dataset.class_names else None,
+        "unit": dataset.unit or None,
+        "targets": None if dataset.class_names else target_ranges(dataset),
+    }
     ranges = FeatureRanges.of(x, np.arange(len(x)), dataset.shape)
     warnings = check_dataset(dataset) + check_value_ranges(dataset, ranges)
     shared = next((warning.figures["shared_rows"] for warning in warnings if warning.check == "shared_rows"), 0)

@@ -78,7 +78,7 @@ def read(
         if transpose == YES and not spec:
             raise DataError(f"{path} is {detected.kind}, and --transpose yes is for arrays and tables; leave it out")
         return read_image_folder(path, regression=regression, spec=spec)
-    return read_idx_folder(path, transpose)
+    return read_idx_folder(path, transpose, test_only=spec is not None)
 
 
 def detect_format(path: Path) -> Detected:

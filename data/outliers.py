@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from lagvis.data.dataset import Dataset
+from lagvis.data.feature_ranges import FeatureRanges
 from lagvis.data.messages import sentence_start
 from lagvis.data.scaling import Scaling, extremes, median_and_spread
 from lagvis.run_warning import RunWarning
@@ -13,6 +14,7 @@ from lagvis.run_warning import RunWarning
 # An outlier lies at least so many times as far from the median as every other row, and as the spread of the column.
 # Heavy tails have no such gap: of a million log-normal numbers the largest is about twice as large as the second.
 MIN_GAP = 100.0
+MIN_VARIED_ROWS = 10  # rows that differ from the median; among fewer values a large one is no exception
 MAX_SHARE = 0.01  # of the rows; more of them are no exceptions
 SAMPLE_ROWS = 1024  # rows by which most columns are ruled out
 NEAR = 0.5  # share of MIN_GAP times the spread of the sample, below which no value can be an outlier
@@ -37,12 +39,15 @@ class Outlier:
 
 
 def check_outliers(
-    dataset: Dataset, validation_rows: np.ndarray | None = None, number_scaling: str = "standard"
+    dataset: Dataset,
+    validation_rows: np.ndarray | None = None,
+    number_scaling: str = "standard",
+    ranges: FeatureRanges | None = None,
 ) -> list[RunWarning]:
     """Return a warning about values far out in the features, and one about those in the targets.
 
     Rows that are held out for validation are left out, since they do not decide the scale. Robust scaling of the
-    features has no need of the first warning.
+    features has no need of the first warning. `ranges` are those of the features in the rows that remain, if known.
     """
     warnings = []
     rows = np.arange(len(dataset.x_train))
@@ -51,7 +56,7 @@ def check_outliers(
     if dataset.x_train.dtype != np.uint8 and number_scaling != "robust":
         names = [dataset.describe_feature(i) for i in range(dataset.x_train.shape[1])]
         remedy = "Correct or remove such rows, or use --number-scaling robust."
-        warnings += warn(dataset, names, find_outliers(dataset.x_train, rows), remedy)
+        warnings += warn(dataset, names, find_outliers(dataset.x_train, rows, ranges), remedy)
     if dataset.target_names:
         names = [f"target {name}" for name in dataset.target_names]
         warnings += warn(dataset, names, find_outliers(dataset.y_train, rows), "Correct or remove such rows.")
@@ -89,9 +94,9 @@ def warn(dataset: Dataset, names: list[str], outliers: list[Outlier], remedy: st
     ]
 
 
-def find_outliers(columns: np.ndarray, rows: np.ndarray) -> list[Outlier]:
-    """Return the outliers among some rows (indices) of columns (N, n), by column."""
-    low, high = extremes(columns, rows)
+def find_outliers(columns: np.ndarray, rows: np.ndarray, ranges: FeatureRanges | None = None) -> list[Outlier]:
+    """Return the outliers among some rows (indices) of columns (N, n), by column; `ranges` saves a pass over them."""
+    low, high = (ranges.low, ranges.high) if ranges else extremes(columns, rows)
     varying = np.flatnonzero(low < high)
     if not len(varying):
         return []
@@ -117,6 +122,8 @@ def outliers_of(values: np.ndarray, rows: np.ndarray, column: int, near: float) 
     """
     median, spread = median_and_spread(values)
     distances = np.abs(values * HALF - median * HALF)
+    if np.count_nonzero(distances) < MIN_VARIED_ROWS:
+        return []
     far = np.flatnonzero(distances >= near)
     inner = max(float(np.max(distances, where=distances < near, initial=0.0)), HALF * spread)
     far = far[np.argsort(distances[far])]

@@ -80,7 +80,7 @@ def mutate_checkpoint(content: bytes, m: Mutator) -> bytes:
             case 0:
                 del arrays[name]
             case 1:
-                others = ("", "x_scaling.mean", "ranges.low", "pixel_mean")
+                others = ("", "x_scaling.mean", "x_scaling.limit", "ranges.low", "pixel_mean")
                 arrays[m.pick((m.text(name), f"{name}.0", name.replace("0", "1"), *others))] = a
             case 2:
                 arrays[name] = a.reshape(m.pick(((-1,), (-1, 1), (1, *a.shape), a.shape[::-1])))

@@ -1,6 +1,8 @@
 """Find runs and trained networks by the argument RUN of the commands."""
 
+import errno
 import os
+import stat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,10 +61,23 @@ def find_checkpoint(run: str, runs_dir: str = "runs") -> Path:
                 return path
         if os.path.isfile(candidate / FIRST):
             return candidate
+    for path in (path for candidate in candidates for path in (candidate, candidate / LAST)):
+        if path.suffix == ".safetensors" and (reason := unreadable_reason(path)):
+            raise CheckpointError(f"the checkpoint {path} cannot be read ({reason}); make it readable, or use a copy")
     raise CheckpointError(
         f"there is no run {run!r}: neither {candidates[0]} nor {candidates[1]} is a .safetensors file, a folder with "
         f"{LAST}, or a network of the paper's program with {FIRST}"
     )
+
+
+def unreadable_reason(path: Path) -> str:
+    """Return why a path that is there is no file that can be read; "" if nothing is there."""
+    try:
+        return "" if stat.S_ISREG(path.stat().st_mode) else "it is a folder or a device, not a file"
+    except OSError as error:
+        if error.errno == errno.ENOENT and path.is_symlink():
+            return "it is a link to a file that does not exist"
+        return str(error.strerror) if error.errno in (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EIO) else ""
 
 
 def find_run(run: str, runs_dir: str = "runs") -> Path:

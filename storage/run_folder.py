@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import filelock
 
+from lagvis import strict_json
 from lagvis.errors import CheckpointError, NotFiniteError, RecipeError
 from lagvis.storage import metrics_file
 from lagvis.storage.atomic import WRITING, replace_file
@@ -266,7 +267,7 @@ class RunFolder:
 
     def finish(self, report: dict[str, Any]) -> None:
         """Write report.json."""
-        self._write(REPORT, json.dumps(report, indent=2) + "\n")
+        self._write(REPORT, strict_json.dumps(report, indent=2) + "\n")
 
     def write_files(self, files: Iterable[tuple[str, bytes]], stop: Callable[[], bool]) -> None:
         """Write the plots and pages of the report, given as (name, content), until `stop` returns true between two.

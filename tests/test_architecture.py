@@ -18,7 +18,13 @@ FLOORS = (
     ("report", "storage", "inference", "formats"),
     ("training",),
     ("data", "backends", "network"),
-    ("errors", "tree", "arrays", "run_warning"),  # modules of the folder lagvis/, which everything may import
+    (
+        "errors",
+        "tree",
+        "arrays",
+        "run_warning",
+        "strict_json",
+    ),  # modules of the folder lagvis/, which everything may import
 )
 SAME_FLOOR = {"report": {"inference", "storage"}, "storage": {"formats"}}
 PACKAGES = tuple(name for floor in FLOORS[:-1] for name in floor)

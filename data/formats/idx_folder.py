@@ -113,13 +113,15 @@ def walk_files(folder: Path) -> Iterator[Path]:
             yield from (inner for inner in sorted(path.iterdir()) if not is_junk(inner.name) and inner.is_file())
 
 
-def read_idx_folder(folder: Path, transpose: str = BY_NAME) -> Source:
+def read_idx_folder(folder: Path, transpose: str = BY_NAME, *, test_only: bool = False) -> Source:
     """Return the four files of a folder as arrays, or the two training files, of which a test part is held out.
 
-    `transpose` is one of TRANSPOSE, see `turn_upright`. DataError names what is missing, repeated or does not fit.
+    transpose  one of TRANSPOSE, see `turn_upright`
+    test_only  take a folder of the two test files, to evaluate a network on
+    DataError names what is missing, repeated or does not fit.
     """
     files = [inspect_file(path, folder) for path in islice(walk_files(folder), MAX_FILES)]
-    chosen = assign_roles(folder, files)
+    chosen = assign_roles(folder, files, test_only=test_only)
     arrays, sha256 = {}, {}
     for role, file in chosen.items():
         arrays[role], sha256[re.sub(r"\.gz$", "", file.relative)] = read_idx(file.path)
@@ -132,7 +134,7 @@ def read_idx_folder(folder: Path, transpose: str = BY_NAME) -> Source:
         arrays[role], transposed, turned = turn_upright(arrays[role], path.name, transpose, *pictures.values())
         notices += turned
     notices += [f"{file.relative} is not used." for file in files if file.part == "valid" and file.axes]
-    if "x_test" in chosen:
+    if {"x_train", "x_test"} <= chosen.keys():
         return Source(
             folder.name,
             x_train=arrays["x_train"],
@@ -144,15 +146,16 @@ def read_idx_folder(folder: Path, transpose: str = BY_NAME) -> Source:
             transposed=transposed,
             row_location=locate_in_files(folder, chosen),
         )
-    training = f"{chosen['x_train'].relative}, {chosen['y_train'].relative}"
+    x, y = ("x_train", "y_train") if "x_train" in chosen else ("x_test", "y_test")
+    names = f"{chosen[x].relative}, {chosen[y].relative}"
     return Source.hold_out(
         folder.name,
-        arrays["x_train"],
-        arrays["y_train"],
+        arrays[x],
+        arrays[y],
         sha256,
         path=folder,
         by_class=True,
-        row_location=lambda row: f"{folder}: row {row + 1} ({training})",
+        row_location=lambda row: f"{folder}: row {row + 1} ({names})",
         notices=tuple(notices),
         transposed=transposed,
     )
@@ -191,12 +194,12 @@ def check_axes(role: str, path: Path, shape: tuple[int, ...]) -> None:
         raise DataError(f"{path} has the shape {shape}, expected one axis of labels; are images and labels exchanged?")
 
 
-def assign_roles(folder: Path, files: list[IdxFile]) -> dict[str, IdxFile]:
+def assign_roles(folder: Path, files: list[IdxFile], *, test_only: bool) -> dict[str, IdxFile]:
     """Return one file for each role; DataError if one is missing or ambiguous."""
     chosen: dict[str, IdxFile] = {}
     for file in select_set(folder, find_candidates(files)):
         chosen[file.role] = same_content(folder, chosen[file.role], file) if file.role in chosen else file
-    missing = [role for role in required_roles(files) if role not in chosen]
+    missing = [role for role in required_roles(files, test_only=test_only) if role not in chosen]
     if missing:
         reject_damaged(files, missing)
         raise DataError(describe_missing(folder, chosen, missing))
@@ -231,11 +234,17 @@ def select_set(folder: Path, candidates: list[IdxFile]) -> list[IdxFile]:
     return next(iter(complete.values()), candidates)
 
 
-def required_roles(files: list[IdxFile]) -> list[str]:
-    """Return the roles that a file is needed for: the training part, and the test part if any file is named so."""
+def required_roles(files: list[IdxFile], *, test_only: bool) -> list[str]:
+    """Return the roles that a file is needed for: the training part, and the test part if any file is named so.
+
+    With `test_only`, a test part needs no training part.
+    """
     roles = ["x_train", "y_train"]
+    found = {file.role for file in files if file.axes or file.is_named_as_idx}
+    if test_only and found and found <= {"x_test", "y_test"}:
+        roles = []
     # A test file that is not IDX must be reported; it does not mean that there is no test part.
-    if any(file.role in ("x_test", "y_test") and (file.axes or file.is_named_as_idx) for file in files):
+    if found & {"x_test", "y_test"}:
         roles += ["x_test", "y_test"]
     return roles
 
@@ -262,9 +271,12 @@ def describe_missing(folder: Path, chosen: dict[str, IdxFile], missing: list[str
     if chosen:
         found = {file.relative.removesuffix(".gz") for file in chosen.values()}
         names = PAPER_NAMES if found & set(PAPER_NAMES.values()) else STANDARD_NAMES
+        for_predict = (
+            "" if any(role.startswith("x") for role in missing) else "; predict.py takes images without labels"
+        )
         return (
             f"{folder} lacks {' and '.join(names[role] for role in missing)}, plain or .gz "
-            "(other names work if they say train or test, and images or labels)"
+            f"(other names work if they say train or test, and images or labels){for_predict}"
         )
     for child in find_idx_folders(folder, levels=2):
         return f"{folder} holds no data set, but {child.relative_to(folder)} in it does; use --data {child}"

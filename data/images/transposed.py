@@ -3,13 +3,13 @@
 A file does not say how its pictures lie. The name EMNIST says it, and --transpose decides where a name is wrong.
 """
 
-import math
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from lagvis.data.files import split_words
+from lagvis.data.tables.feature_type import image_side
 from lagvis.errors import DataError
 
 BY_NAME, YES, NO = TRANSPOSE = ("auto", "yes", "no")
@@ -49,7 +49,7 @@ def turn_upright(x: np.ndarray, name: str, transpose: str, *paths: Path) -> Upri
     if transpose == YES and axes is None:
         raise DataError(
             f"{name} has rows of shape {x.shape[1:]}; --transpose yes is for pictures, expected (height, width) or a "
-            "square number of pixels: leave that flag out"
+            "square number of pixels from 64 on: leave that flag out"
         )
     if axes is None or not (named or transpose == YES):
         return Upright(x, False, ())
@@ -69,13 +69,12 @@ def turn_upright(x: np.ndarray, name: str, transpose: str, *paths: Path) -> Upri
 def picture_axes(shape: tuple[int, ...], side: int | None) -> tuple[int, ...] | None:
     """Return the axes of a picture in an array of shape (N, ...), None where its rows are no pictures.
 
-    Rows of pixels are pictures of `side` x `side`; where `side` is None, of any square size.
+    Rows of pixels are pictures of `side` x `side`; where `side` is None, of any size that `image_side` takes.
     """
     row = shape[1:]
     if len(row) == 2:
         return row
     if len(row) == 3 and (row[0] in COLOUR_CHANNELS or row[-1] in COLOUR_CHANNELS):
         return row
-    if len(row) == 1 and row[0] > 1 and math.isqrt(row[0]) ** 2 == row[0] and side in (None, math.isqrt(row[0])):
-        return (math.isqrt(row[0]),) * 2
-    return None
+    found = image_side(row[0]) if len(row) == 1 else 0
+    return (found, found) if found and side in (None, found) else None

@@ -155,7 +155,9 @@ def upright_pictures(
     arrays = feature_arrays(tables, feature_type, spec)
     result = []
     for x, table in zip(arrays, tables, strict=True):
-        upright = turn_upright(x.reshape(len(x), -1), table.name, transpose, *paths)
+        # By the name alone, only rows of EMNIST's size are taken for its pictures.
+        rows = x.reshape(len(x), -1) if transpose == BY_NAME else x
+        upright = turn_upright(rows, table.name, transpose, *paths)
         result.append(upright._replace(x=upright.x.reshape(x.shape)))
     return result
 

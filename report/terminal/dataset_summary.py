@@ -15,7 +15,7 @@ def dataset_summary(facts: dict[str, Any]) -> str:
         ("kind", facts["kind"]),
         ("rows", f"{facts['training_rows']:,} training, {facts['test_rows']:,} test"),
         *feature_lines(facts),
-        *(class_lines(facts["classes"]) if "classes" in facts else target_lines(facts["targets"], facts["unit"])),
+        *(target_lines(facts["targets"], facts["unit"]) if facts["classes"] is None else class_lines(facts["classes"])),
         *(("sha256", f"{digest}  {name}") for name, digest in facts["sha256"].items()),
         *(("note", notice) for notice in facts["notices"]),
         *(("warning", warning["message"]) for warning in facts["warnings"]),
@@ -30,7 +30,7 @@ def feature_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("a row", f"{shape} {facts['type']}"),
         ("range", " to ".join(f"{value:g}" for value in facts["range"])),
     ]
-    if "feature_spans" in facts:
+    if facts["feature_spans"] is not None:
         smallest, largest = facts["feature_spans"]
         lines.append(("spans", f"{smallest:g} to {largest:g} from feature to feature"))
     if facts["constant_features"]:
@@ -52,7 +52,7 @@ def class_lines(classes: dict[str, dict[str, int]]) -> list[tuple[str, str]]:
     return lines
 
 
-def target_lines(targets: dict[str, dict[str, float]], unit: str) -> list[tuple[str, str]]:
+def target_lines(targets: dict[str, dict[str, float]], unit: str | None) -> list[tuple[str, str]]:
     """Return range and mean of each target."""
     unit = f" {unit}" if unit else ""
     return [

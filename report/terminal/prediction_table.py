@@ -20,8 +20,8 @@ def predictions_text(predictions: Sequence[dict[str, Any]], width: int | None = 
     In `width` columns, notes that do not fit stand below their row, and long names of files are cut further. A table
     that is wider all the same becomes a list, a value a line.
     """
-    targets = list(predictions[0].get("values", ())) if predictions else []
-    labelled = any("label" in prediction for prediction in predictions)
+    targets = list(predictions[0]["values"] or ()) if predictions else []
+    labelled = any(prediction["label"] is not None for prediction in predictions)
     cells = [header_cells(targets, labelled)]
     cells += [
         value_cells(prediction) + (label_cells(prediction, targets) if labelled else []) for prediction in predictions
@@ -60,7 +60,7 @@ def header_cells(targets: list[str], labelled: bool) -> list[str]:
 
 def value_cells(prediction: dict[str, Any]) -> list[str]:
     """Return the predicted numbers with their unit, or class, probability and runner-up; dashes for a blank picture."""
-    if "values" in prediction:
+    if prediction["values"] is not None:
         return [number_text(value, prediction["unit"]) for value in prediction["values"].values()]
     pairs = (
         (prediction["answer"], prediction["probability"]),
@@ -75,7 +75,7 @@ def value_cells(prediction: dict[str, Any]) -> list[str]:
 
 def label_cells(prediction: dict[str, Any], targets: list[str]) -> list[str]:
     """Return the label of a row, a class or a number for each target; empty cells for a row without one."""
-    label = prediction.get("label")
+    label = prediction["label"]
     if label is None:
         return [""] * max(1, len(targets))
     if isinstance(label, dict):
@@ -83,7 +83,7 @@ def label_cells(prediction: dict[str, Any], targets: list[str]) -> list[str]:
     return [display_name(label)]
 
 
-def number_text(value: float, unit: str) -> str:
+def number_text(value: float, unit: str | None) -> str:
     """Return a number in six digits, with its unit if it has one."""
     return f"{value:.6g} {unit}" if unit else f"{value:.6g}"
 

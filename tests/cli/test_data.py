@@ -140,7 +140,7 @@ def test_data_command_regression_describes_targets(capsys, tmp_path):
     found = facts(capsys, tmp_path / "r.csv", "--regression", "--label", "price")
     assert list(found["targets"]) == ["price"]
     assert found["training_rows"] == 3
-    assert "classes" not in found
+    assert found["classes"] is None
 
 
 def test_data_command_text_is_aligned(capsys, table):

@@ -233,7 +233,7 @@ def test_predict_table_ignores_label_position_of_recipe(working_folder, runs, ru
         lines = [",".join(columns), *map(",".join, zip(*columns.values(), strict=True))]
         (working_folder / "other.csv").write_text("\n".join(lines) + "\n")
         found = run_predict(f"label-{label}", "other.csv")
-        assert ("label" in found[0]) == ("art" in columns)
+        assert (found[0]["label"] is not None) == ("art" in columns)
         expected_values.append([p["probabilities"] for p in found])
     assert expected_values[0] == expected_values[1] == expected_values[2]
     found = run_predict(f"label-{label}", "other.csv", "--label", "x")
@@ -288,7 +288,7 @@ def test_predict_table_columns_are_matched_by_name(working_folder, run_predict, 
     for order in (["c", "a", "b"], ["art", "c", "b", "a"], ["id", "a", "b", "c"], ["id", "a", "weight", "b", "c"]):
         found = written("other.csv", True, order)
         assert [p["probabilities"] for p in found] == [p["probabilities"] for p in first], order
-        assert ("label" in found[0]) == ("art" in order)
+        assert (found[0]["label"] is not None) == ("art" in order)
         others = [c for c in order if c in ("id", "weight")]
         assert run_predict.err == (f"other.csv: not used: {', '.join(others)}.\n" if others else "")
     found = written("bare.csv", False, ["a", "b", "c", "art"])
@@ -340,7 +340,7 @@ def test_predict_single_feature_network_takes_one_column(working_folder, run_pre
     found = run_predict("narrow", "a.csv")
     assert predicted_classes(found) == ["yes", "no"][: len(found)]
     assert len(found) == text.count("\n") - ("x" in text)
-    assert ("label" in found[0]) == ("yes" in text)
+    assert (found[0]["label"] is not None) == ("yes" in text)
 
 
 def test_predict_decimal_comma_or_two_columns_raises_data_error(working_folder, error_message, narrow):
@@ -372,7 +372,7 @@ def test_predict_columns_of_one_name_are_taken_in_order(working_folder, runs, ru
     assert "one.csv has 1 column 'a', the network needs 2; it has the columns a, b, art: add" in error_message(
         "equal", "one.csv"
     )
-    assert "label" not in run_predict("same", "bare.csv")[0]
+    assert run_predict("same", "bare.csv")[0]["label"] is None
     assert "same.csv has 3 columns 'a', the network needs 2" in error_message("same", "same.csv")
 
 
@@ -385,7 +385,7 @@ def test_predict_table_rows_without_label_have_none(working_folder, runs, run_pr
     (working_folder / "none.csv").write_text(TABLE_HEADER + "".join(f"{row},{missing}\n" for row in rows))
     found = run_predict("table", "none.csv")
     assert [p["probabilities"] for p in found] == expected_values
-    assert "label" not in found[0]
+    assert found[0]["label"] is None
     labels = [row[3] if i % 2 else missing for i, row in enumerate(table)]
     (working_folder / "some.csv").write_text(
         TABLE_HEADER + "".join(f"{row},{art}\n" for row, art in zip(rows, labels, strict=True))

@@ -3,6 +3,7 @@ import pytest
 from sklearn import datasets
 
 from lagvis.data.dataset import as_classification, as_regression
+from lagvis.data.feature_ranges import FeatureRanges
 from lagvis.data.outliers import check_outliers, find_outliers
 from lagvis.data.source import Source
 
@@ -11,7 +12,10 @@ NORMAL = RNG.normal(size=(401, 4))
 
 
 def outliers_in(columns: np.ndarray):
-    return find_outliers(columns, np.arange(len(columns)))
+    rows = np.arange(len(columns))
+    found = find_outliers(columns, rows)
+    assert find_outliers(columns, rows, FeatureRanges.of(columns, rows, columns.shape[1:])) == found
+    return found
 
 
 def with_far_row(row: int, factor: float) -> np.ndarray:
@@ -64,6 +68,7 @@ ORDINARY = {
     "counts": lambda n: RNG.poisson(0.3, n),
     "zeros and amounts": lambda n: (RNG.random(n) < 0.05) * RNG.lognormal(3, 1, n),
     "row numbers": np.arange,
+    "few different values": lambda n: np.where(np.arange(n) < 9, 10.0 ** np.arange(n).clip(0, 9), 0.0),
     "constant": lambda n: np.full(n, 0.1),
     "all but one equal": lambda n: np.where(np.arange(n) == 7, 1e9, 2.0),
     "two values": lambda n: np.where(np.arange(n) % 2, 1e12, -1e12),

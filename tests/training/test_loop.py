@@ -92,7 +92,8 @@ def test_fit_compiles_the_step_at_most_once_per_shape(monkeypatch, name):
 
     monkeypatch.setattr("lagvis.training.factory.make_step", counted)
     for seed, lr in ((0, 0.1), (1, 0.3)):
-        recipe, dataset = quick(batch_size=12, epochs=4, schedule="linear", seed=seed, lr=lr), classes(125)
+        recipe = quick(batch_size=12, epochs=4, schedule="linear", seed=seed, lr=lr, pixel_scaling="centred")
+        dataset = classes(125)
         events = list(fit(recipe, dataset, make_plan(recipe, dataset), backend))
         assert len([event for event in events if isinstance(event, Progress)]) == 4 * 4
         assert 2 <= len(made) <= 3

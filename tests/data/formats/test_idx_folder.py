@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lagvis.data.datasets import load_dataset
+from lagvis.data.input_spec import InputSpec
 from lagvis.errors import DataError
 from tests.factories import STANDARD, bands, idx_bytes, write_folder
 
@@ -437,3 +438,23 @@ def test_load_dataset_mnist_is_the_original():
     assert dataset.shape == (28, 28)
     # the published mean and standard deviation of the pixels
     assert dataset.x_train.mean() / 255 == pytest.approx(0.1307, abs=5e-5)
+
+
+def test_read_idx_folder_test_part_alone_is_for_evaluation_only(tmp_path):
+    write_folder(tmp_path)
+    for name in STANDARD[:2]:
+        (tmp_path / name).unlink()
+    assert f"lacks {STANDARD[0]} and {STANDARD[1]}" in error_message(tmp_path)
+    spec = InputSpec((6, 6), is_bytes=True, class_names=("0", "1", "2", "3"))
+    dataset = load_dataset(str(tmp_path), class_names=spec.class_names, spec=spec).all_as_test()
+    assert sorted(map(bytes, dataset.x_test)) == sorted(map(bytes, bands(12, seed=8)[0]))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no data set"):
+        load_dataset(str(tmp_path / "empty"), class_names=spec.class_names, spec=spec)
+
+
+def test_read_idx_folder_without_labels_names_predict(tmp_path):
+    write_folder(tmp_path)
+    for name in STANDARD[1::2]:
+        (tmp_path / name).unlink()
+    assert error_message(tmp_path).endswith("; predict.py takes images without labels")

@@ -126,6 +126,7 @@ def test_emnist_table_read_as_numbers_stays_as_it_is(tmp_path):
 
 
 def test_turn_upright_rows_that_are_no_pictures_raise_data_error():
-    with pytest.raises(DataError, match=r"a.csv has rows of shape \(5,\); --transpose yes is for pictures"):
-        turn_upright(np.zeros((3, 5)), "a.csv", YES, Path("a.csv"))
+    for width in (4, 5, 65):
+        with pytest.raises(DataError, match=rf"a.csv has rows of shape \({width},\); --transpose yes is for pictures"):
+            turn_upright(np.zeros((3, width)), "a.csv", YES, Path("a.csv"))
     assert turn_upright(np.zeros((3, 5)), "a.csv", BY_NAME, Path("emnist/a.csv")).notices == ()
