@@ -1,6 +1,8 @@
 """What a finished run amounts to: warnings of its result, and the error of a run that has none."""
 
+import shlex
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -38,11 +40,10 @@ def judge_run(setup: RunSetup, finished: Finished, step: int, path: str, stop: S
     """Return what a run in the folder `path`, whose newest call ended with `step`, amounts to."""
     if finished.reason == "interrupted":
         return Outcome()
-    from_seed = not setup.environment.get("init_from")
-    start = initial_state(setup.recipe, setup.model) if from_seed or setup.start is None else setup.start.state
     run = TrainedRun(
-        setup.recipe, setup.dataset, setup.plan, setup.model, setup.backend, start, finished, stop.received
-    )
+        setup.recipe, setup.dataset, setup.plan, setup.model, setup.backend, partial(first_state, setup), finished,
+        stop.received,
+    )  # fmt: skip
     with setup.backend.limited_threads(setup.plan.threads):
         if finished.reason == "diverged":
             return diverged(run, step, path)
@@ -52,6 +53,15 @@ def judge_run(setup: RunSetup, finished: Finished, step: int, path: str, stop: S
         assert finished.test is not None, "the test part of a completed run was evaluated"
         warning = check_baseline(finished.test, setup.model, setup.dataset.y_test)
         return Outcome((explain_baseline(warning, run),) if warning else ())
+
+
+def first_state(setup: RunSetup) -> Any:
+    """Return parameters and optimizer state before the first step of a run, on the host.
+
+    Of a resumed run with initial parameters of another network they are not kept; the resumed state takes their place.
+    """
+    from_seed = not setup.environment.get("init_from")
+    return initial_state(setup.recipe, setup.model) if from_seed or setup.start is None else setup.start.state
 
 
 def judge_evaluation(metrics: Metrics, model: Model, backend: Backend, params: Any, dataset: Dataset) -> Outcome:
@@ -70,14 +80,15 @@ def diverged(run: TrainedRun, step: int, path: str) -> Outcome:
     trial = divergence.trial
     figures: dict[str, Any] = {"epoch": finished.epoch + 1, "step": step, "learning_rate": rate}
     figures["suggested_learning_rate"] = trial and trial.rate
-    sentence = f"the loss is not a finite number after step {step:,}, in epoch {finished.epoch + 1}"
+    sentence = f"the loss is not a finite number in the steps after step {step:,}, in epoch {finished.epoch + 1}"
     kept = f"last.safetensors holds step {finished.step}, of epoch {finished.epoch}"
     if trial is not None:
-        way = f"--resume {path} --lr {trial.rate:g}" if divergence.from_end else f"a new run with --lr {trial.rate:g}"
+        way = f"--resume {shlex.quote(path)}" if divergence.from_end else "a new run with"
         start = "there" if divergence.from_end else "the beginning, since no rate helps there"
         sentence += (
             f"; the learning rate {rate:g} is too high. {kept}; from {start}, --lr {trial.rate:g} lowers the loss "
-            f"from {decimals(divergence.before)} to {decimals(trial.loss)} in {trial.steps} steps. Try {way}"
+            f"from {decimals(divergence.before)} to {decimals(trial.loss)} in {trial.steps} steps. Try {way} "
+            f"--lr {trial.rate:g}"
         )
     elif divergence.found is not None:
         cause = row_sentence(divergence.found, run.model, run.finished.state["params"], "training", run.recipe.dtype)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lagvis.data.scaling import blocks
 from lagvis.data.tables.feature_type import MIN_PIXELS, image_side
 
 BYTES, WHOLE, REAL = FEATURE_KINDS = ("bytes", "whole numbers", "real numbers")
@@ -11,7 +12,6 @@ PictureRange = tuple[float, float]
 UNIT, SIGNED_UNIT, HALF_UNIT = (0.0, 1.0), (-1.0, 1.0), (-0.5, 0.5)
 BYTE, SIGNED_BYTE, WORD = (0.0, 255.0), (-128.0, 127.0), (0.0, 65535.0)
 ROUNDING = 1e-3  # by which pictures of 0..1 may leave their range, as float16 rounds them
-BLOCK_VALUES = 2**18  # values that are measured at a time
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,10 @@ class FeatureRanges:
 
     @classmethod
     def of(cls, x: np.ndarray, rows: np.ndarray, shape: tuple[int, ...]) -> "FeatureRanges":
-        """Measure the rows (indices) of x (N, n), uint8 or float64; `shape` is that of one row."""
+        """Measure the rows (different indices) of x (N, n), uint8 or float64; `shape` is that of one row."""
         low, high = np.full(x.shape[1], np.inf), np.full(x.shape[1], -np.inf)
         is_whole = True
-        step = max(1, BLOCK_VALUES // x.shape[1])
-        for start in range(0, len(rows), step):
-            block = x[rows[start : start + step]]
+        for block in blocks(x, None if len(rows) == len(x) else rows):
             np.minimum(low, block.min(axis=0), out=low)
             np.maximum(high, block.max(axis=0), out=high)
             is_whole = is_whole and are_whole(block)

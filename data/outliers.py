@@ -14,6 +14,7 @@ from lagvis.run_warning import RunWarning
 # An outlier lies at least so many times as far from the median as every other row, and as the spread of the column.
 # Heavy tails have no such gap: of a million log-normal numbers the largest is about twice as large as the second.
 MIN_GAP = 100.0
+MIN_VARIED_ROWS = 10  # rows that differ from the median; among fewer values a large one is no exception
 MAX_SHARE = 0.01  # of the rows; more of them are no exceptions
 SAMPLE_ROWS = 1024  # rows by which most columns are ruled out
 NEAR = 0.5  # share of MIN_GAP times the spread of the sample, below which no value can be an outlier
@@ -121,6 +122,8 @@ def outliers_of(values: np.ndarray, rows: np.ndarray, column: int, near: float) 
     """
     median, spread = median_and_spread(values)
     distances = np.abs(values * HALF - median * HALF)
+    if np.count_nonzero(distances) < MIN_VARIED_ROWS:
+        return []
     far = np.flatnonzero(distances >= near)
     inner = max(float(np.max(distances, where=distances < near, initial=0.0)), HALF * spread)
     far = far[np.argsort(distances[far])]

@@ -12,7 +12,6 @@ from functools import cached_property
 import numpy as np
 
 from lagvis.data.feature_ranges import (
-    BLOCK_VALUES,
     BYTE,
     HALF_UNIT,
     SIGNED_BYTE,
@@ -32,9 +31,11 @@ from lagvis.run_warning import RunWarning
 
 CONVERTIBLE = (UNIT, SIGNED_UNIT, HALF_UNIT, BYTE, WORD)  # between which pixels are converted
 FAR, FAR_SHARED = 2.0, 0.25  # widths of a range beyond it, of a column and of features with one scale
+BLOCK_VALUES = 2**17  # values that are compared at a time
 MIN_SCALE_VALUES, MIN_SCALE_ROWS = 20, 20  # values and pictures from which on a scale is judged
 MAX_OUTSIDE_SHARE = 0.05  # of the values may be outside of their ranges, however many the training rows are
 MAX_FAR_SHARE, MAX_FAR_SHARE_SHARED = 0.9, 0.05  # of the values may be far outside on the scale of training
+MIN_FAR_PIXELS = 4  # of a picture, on average, that are far outside on another scale, however thin its lines are
 MIN_OUTSIDE_SHARE_OF_FEATURE = 0.9  # of the values of a feature, from which on nearly all are outside
 MAX_OUTSIDE_FEATURES = 1 / 4  # of the features may have nearly all their values outside on the scale of training
 MAX_OUTSIDE_VALUES = 0.5  # of all values may be outside on the scale of training
@@ -261,9 +262,16 @@ class Comparison:
         low, high = float(self.lows.min()), float(self.highs.max())
         margin = FAR_SHARED * (learned[1] - learned[0])
         if low < learned[0] - margin or high > learned[1] + margin:
-            return usual_range(low, high, is_whole=are_whole(self.x))
+            # A few values that are too large are no other scale.
+            return usual_range(low, high, is_whole=are_whole(self.x)) if self.has_far_rows else None
         is_blank = low == high and are_whole(self.x)
         return learned if is_blank else smaller_range(low, high, learned, is_whole=are_whole(self.x))
+
+    @property
+    def has_far_rows(self) -> bool:
+        """Whether most rows have values far outside, and these are more than single ones."""
+        outside = self.outside
+        return outside.rows >= len(self.x) / 2 and outside.far_count >= MIN_FAR_PIXELS * len(self.x)
 
     @cached_property
     def conversion(self) -> Conversion | None:
@@ -279,9 +287,10 @@ class Comparison:
         given, learned = self.given_range, self.ranges.picture_range
         if given is not None and learned is not None and given != learned:
             remedy = str(Conversion(given, learned))
-            if {given, learned} == {BYTE, SIGNED_BYTE}:
-                type_name = "uint8" if learned == BYTE else "int8"
-                remedy = f"x.view('{type_name}') for bytes that were read as signed ones, {remedy} for shifted ones"
+            if given == SIGNED_BYTE:
+                remedy = f"x.view('uint8') for bytes that were read as signed ones, {remedy} for shifted ones"
+            elif learned == SIGNED_BYTE:
+                remedy = f"{remedy}, unless training read bytes as signed ones: then train again on x.view('uint8')"
             return self.scale_sentence(remedy)
         if len(self.x) >= MIN_SCALE_ROWS and self.narrow_factor:
             return self.scale_sentence(f"a factor of {self.narrow_factor:.3g}")

@@ -49,7 +49,9 @@ def lost_columns(columns: np.ndarray, scaling: Scaling, names: list[str]) -> lis
     sample = columns[:: max(1, len(columns) // SAMPLE_ROWS)]
     # Scaling keeps the order of the values, so that equal ones stay neighbours.
     ordered = np.sort(sample.T, axis=1).T
-    different, kept = count_different(ordered), count_different(scaling.apply(ordered).astype(np.float32))
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = scaling.apply(ordered).astype(np.float32)
+    different, kept = count_different(ordered), count_different(scaled)
     lost = np.flatnonzero(~scaling.constant & (kept < MIN_KEPT * different))
     found = []
     for c in lost:

@@ -1,6 +1,7 @@
 """Name what prevented a run from learning: the suspect that short trainings at other learning rates point to."""
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,37 +15,40 @@ from lagvis.run_warning import RunWarning
 from lagvis.training.baseline import CHANCE_DEVIATIONS, beats_mean
 from lagvis.training.evaluation import Metrics
 from lagvis.training.events import Finished
-from lagvis.training.factory import initial_state
 from lagvis.training.model import Model
 from lagvis.training.not_finite import RowWithoutLoss, find_row_without_loss
 from lagvis.training.plan import Plan
 from lagvis.training.rate_trials import RATES, TRIAL_STEPS, RateTrials, Trial, best_trial, lower_rates
 from lagvis.training.recipe import Recipe
 
+MAX_SEARCH_SECONDS = 3.0  # for a training row without a finite loss
 MIN_GAIN = 0.05  # of the baseline's loss, by which a trial must do better than the run; few judged rows need more
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A run that has ended, and what is needed to train copies of it; `start` is its state before the first step."""
+    """A run that has ended, and what is needed to train copies of it.
+
+    `first_state` returns its state before the first step.
+    """
 
     recipe: Recipe
     dataset: Dataset
     plan: Plan
     model: Model
     backend: Backend
-    start: Any
+    first_state: Callable[[], Any]
     finished: Finished
     stop: Callable[[], bool]
+
+    def stop_or_timeout(self) -> Callable[[], bool]:
+        """Return a function that is true once a stop was requested or MAX_SEARCH_SECONDS from now have passed."""
+        deadline = time.monotonic() + MAX_SEARCH_SECONDS
+        return lambda: self.stop() or time.monotonic() > deadline
 
     def trials(self) -> RateTrials:
         """Return the trials on a sample of the training rows."""
         return RateTrials(self.recipe, self.dataset, self.plan, self.model, self.backend, self.stop)
-
-
-def first_state(recipe: Recipe, model: Model, start: Any | None) -> Any:
-    """Return the state before the first step: `start` if the run began with given parameters, else that of the seed."""
-    return initial_state(recipe, model) if start is None else start
 
 
 def explain_baseline(warning: RunWarning, run: TrainedRun) -> RunWarning:
@@ -109,8 +113,9 @@ def validation_beats_baseline(metrics: Metrics, model: Model, y: np.ndarray) -> 
 
 def try_rates(trials: RateTrials, run: TrainedRun) -> tuple[Trial | None, list[Trial]]:
     """Return the trial at the rate of the run, and those at other rates, all from the first state of the run."""
-    own = trials.run(run.start, run.recipe.lr)
-    others = trials.run_all(run.start, [rate for rate in RATES if not math.isclose(rate, run.recipe.lr)])
+    start = run.first_state()
+    own = trials.run(start, run.recipe.lr)
+    others = trials.run_all(start, [rate for rate in RATES if not math.isclose(rate, run.recipe.lr)])
     return own, others
 
 
@@ -199,12 +204,14 @@ class Divergence:
 def explain_divergence(run: TrainedRun) -> Divergence:
     """Return why the loss of a run was not finite: lower rates are tried from its last finite state, then its first."""
     data, rows = run.dataset, run.plan.training_rows
-    starts = [(run.finished.state, True)] + ([(run.start, False)] if run.finished.step else [])
+    starts = [(run.finished.state, True)] + ([(run.first_state(), False)] if run.finished.step else [])
     trials = run.trials()
     found = None
     for state, from_end in starts:
         params = state["params"]
-        found = find_row_without_loss(run.model, run.backend, params, data.x_train, data.y_train, rows, run.stop)
+        found = find_row_without_loss(
+            run.model, run.backend, params, data.x_train, data.y_train, rows, run.stop_or_timeout()
+        )
         if found is None:
             before = trials.judge(params).loss
             best = best_trial(trials.run_all(state, lower_rates(run.recipe.lr)))

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from lagvis import strict_json
 from lagvis.cli import compare, data, evaluate, export, predict, train
 from lagvis.cli.errors import run_cli
 from lagvis.data.datasets import load_dataset
+from tests.cli.commands import write_dataset
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "json.md").read_text(encoding="utf-8")
 SMALL = ("--device", "cpu", "--no-plots", "--quiet", "--hidden", "8", "-b", "20", "--json")
@@ -124,6 +126,18 @@ def test_train_dry_run_json_has_the_documented_keys(inside, capsys, kind):
     code, text = output(capsys, train, *SMALL, *KINDS[kind], "--dry-run")
     assert code == 0
     check(strict(text), "train.py --dry-run")
+
+
+def test_train_json_finished_run_of_older_version_has_the_documented_keys(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(Path(__file__).with_name("old_run"), tmp_path / "runs" / "run")
+    write_dataset(tmp_path / "data.npz")
+    words = ("--resume", "run", "--device", "cpu", "--data", "data.npz", "--no-plots", "--quiet", "--json")
+    code, text = output(capsys, train, *words)
+    assert code == 0
+    found = check(strict(text), "train.py")
+    assert found["test_accuracy"] == 0.9
+    assert found["warnings"] == []
 
 
 @pytest.mark.parametrize(

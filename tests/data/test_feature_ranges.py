@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lagvis.data import feature_ranges
+from lagvis.data import scaling
 from lagvis.data.feature_ranges import BYTES, REAL, WHOLE, FeatureRanges
 
 PIXELS = np.random.default_rng(5).integers(0, 256, (40, 64)).astype(np.uint8)
@@ -10,7 +10,7 @@ ALL = np.arange(40)
 
 @pytest.mark.parametrize("block_values", [1, 64, 1000, 2**18])
 def test_of_every_block_size_gives_the_ranges_of_the_training_rows(monkeypatch, block_values):
-    monkeypatch.setattr(feature_ranges, "BLOCK_VALUES", block_values)
+    monkeypatch.setattr(scaling, "BLOCK_VALUES", block_values)
     rows = np.arange(0, 40, 3)
     found = FeatureRanges.of(PIXELS, rows, (8, 8))
     np.testing.assert_array_equal(found.low, PIXELS[rows].min(axis=0).astype(np.float64), strict=True)

@@ -68,6 +68,7 @@ ORDINARY = {
     "counts": lambda n: RNG.poisson(0.3, n),
     "zeros and amounts": lambda n: (RNG.random(n) < 0.05) * RNG.lognormal(3, 1, n),
     "row numbers": np.arange,
+    "few different values": lambda n: np.where(np.arange(n) < 9, 10.0 ** np.arange(n).clip(0, 9), 0.0),
     "constant": lambda n: np.full(n, 0.1),
     "all but one equal": lambda n: np.where(np.arange(n) == 7, 1e9, 2.0),
     "two values": lambda n: np.where(np.arange(n) % 2, 1e12, -1e12),

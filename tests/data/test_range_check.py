@@ -93,6 +93,26 @@ def test_fit_to_training_single_dark_picture_is_reported_and_used():
     assert checks(warnings) == ["input_scale"]
 
 
+@pytest.mark.parametrize("rows", [1, 40])
+@pytest.mark.parametrize("value", [20.0, 255.0, -7.0, 1e6])
+def test_fit_to_training_counts_with_a_single_large_one_are_reported_and_used(rows, value):
+    counts = np.random.default_rng(2).integers(0, 9, (300, 144)) * 1.0
+    given = counts[:rows].copy()
+    given[0, 7] = value
+    fitted, [warning] = fit_to_training(given, spec_of(counts), "data")
+    assert (fitted == given).all()
+    assert (warning.check, warning.figures["far_outside"]) == ("outside_range", 1)
+
+
+def test_fit_to_training_thin_lines_of_0_to_255_are_converted():
+    lines = np.zeros((30, 1024))
+    lines[:, :512] = np.random.default_rng(2).integers(0, 256, (30, 512)) * (np.arange(512) % 60 == 0)
+    lines[:, 0] = 255
+    fitted, warnings = fit_to_training(lines[:3], spec_of(lines / 255, (32, 32)), "data")
+    np.testing.assert_allclose(fitted, lines[:3] / 255)
+    assert checks(warnings) == ["input_scale"]
+
+
 def test_fit_to_training_signed_bytes_asked_with_bytes_raise_data_error():
     spec = spec_of(PICTURES.view(np.int8).astype(np.float64), (8, 8))
     for given in (PICTURES, PICTURES / 255, PICTURES / 127.5 - 1, PICTURES // 2):

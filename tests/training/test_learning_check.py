@@ -1,5 +1,7 @@
 """Runs whose cause of failure is known: the suspect that is named, and the learning rate that is suggested."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from lagvis.training.learning_check import TrainedRun, explain_baseline, explain
 from lagvis.training.not_finite import find_row_without_loss
 from lagvis.training.plan import make_plan
 from lagvis.training.recipe import Recipe
+from lagvis.tree import tree_map
 from tests.factories import bands, classes, epochs, last, numbers, quick, run
 
 BANDS, LINE = classes(600, 4, 100), numbers(600, 100)
@@ -40,7 +43,7 @@ def trained(recipe, dataset, backend=None, stop=lambda: False):
     events = run(recipe, dataset, backend=backend)
     model = events[0].model
     plan = make_plan(recipe, dataset, strict_validation=True)
-    return TrainedRun(recipe, dataset, plan, model, backend, initial_state(recipe, model), last(events), stop)
+    return TrainedRun(recipe, dataset, plan, model, backend, partial(initial_state, recipe, model), last(events), stop)
 
 
 def warning_of(recipe, dataset, **options):
@@ -143,7 +146,7 @@ def test_explain_divergence_late_continues_from_the_last_finite_state():
     finished = last(run(resumed, BANDS, start=first, backend=backend))
     plan = make_plan(resumed, BANDS, strict_validation=True)
     model = first.model
-    start = initial_state(resumed, model)
+    start = partial(initial_state, resumed, model)
     found = explain_divergence(TrainedRun(resumed, BANDS, plan, model, backend, start, finished, lambda: False))
     assert finished.reason == "diverged"
     assert found.from_end
@@ -161,7 +164,7 @@ def test_explain_divergence_row_too_large_is_named_and_not_the_rate():
     model = run(quick(epochs=0), labelled(FEATURES, y))[0].model
     plan = make_plan(recipe, dataset, strict_validation=True)
     finished = last(run(quick(epochs=0), labelled(FEATURES, y)))
-    start = initial_state(recipe, model)
+    start = partial(initial_state, recipe, model)
     found = explain_divergence(TrainedRun(recipe, dataset, plan, model, backend, start, finished, lambda: False))
     assert found.trial is None
     assert found.found.row == 1234
@@ -170,7 +173,7 @@ def test_explain_divergence_row_too_large_is_named_and_not_the_rate():
 
 def test_find_row_without_loss_huge_weights_fail_in_most_rows():
     ended = trained(quick(), BANDS)
-    params = [{name: array * np.float32(1e30) for name, array in layer.items()} for layer in ended.start["params"]]
+    params = tree_map(lambda array: array * np.float32(1e30), ended.first_state()["params"])
     found = find_row_without_loss(
         ended.model, ended.backend, params, BANDS.x_test, BANDS.y_test, np.arange(len(BANDS.x_test))
     )
