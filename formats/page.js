@@ -68,8 +68,8 @@
     for (const { points } of strokes) points.forEach((point, i) => stamp(points[Math.max(0, i - 1)], point));
   }
 
-  // What the network is shown: the steps of data/images/mnist_style.py, with a background of 0, or plain means.
-  // Each returns the pixels and a note for the reader, in the words of predict.py.
+  // What the network is shown: the steps of data/images/mnist_style.py for a drawing on even, empty paper of 0, or plain
+  // means. Each returns the pixels and a note for the reader, in the words of predict.py.
 
   const round = (t) => Math.floor(t + 0.5);
 
@@ -167,7 +167,7 @@
       shown[(atRow + Math.floor(i / fit[1])) * columns + atColumn + (i % fit[1])] = round((255 * value) / most);
     });
     const several = countDigits(box.map((value) => 4 * value > strongest), h, w) > 1;
-    return { shown, note: several ? "more than one digit: classified as a whole" : "" };
+    return { shown, note: several ? "more than one digit, expected one" : "" };
   }
 
   const asGrid = () => ({ shown: Uint8Array.from(resized(drawing, height, width, [rows, columns]), round), note: "" });

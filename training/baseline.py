@@ -47,6 +47,13 @@ def beats_mean(loss: float, baseline: float, rows: int, explained: float = MIN_E
     return loss == 0 or loss < (1 - explained - NOISE / math.sqrt(rows)) * baseline
 
 
+def beats_mean_error(error: float, mean_error: float, rows: int) -> bool:
+    """Return whether a root mean square error is below that of predicting the mean, as `beats_mean` holds losses."""
+    if mean_error == 0:
+        return error == 0
+    return beats_mean((error / mean_error) ** 2 if error < mean_error else 1.0, 1.0, rows)  # a square may overflow
+
+
 def check_baseline(metrics: Metrics, model: Model, y: np.ndarray) -> RunWarning | None:
     """Return a warning if metrics on rows with the targets y, confusion counted, are no better than the baseline."""
     if not metrics.judged:
@@ -88,7 +95,7 @@ def check_numbers(metrics: Metrics, model: Model, y: np.ndarray) -> RunWarning |
     names = [
         name
         for name, error, mean_error in zip(model.target_names, metrics.errors, errors, strict=True)
-        if not beats_mean(error**2, mean_error**2, len(y))
+        if not beats_mean_error(error, mean_error, len(y))
     ]
     figures = {"loss": metrics.loss, "baseline_loss": baseline, "targets": names}
     if not beats_mean(metrics.loss, baseline, len(y)):

@@ -142,7 +142,7 @@ def peak_of_process(library: LibraryMemory, dataset: Dataset, rows: int, trainin
     """Return the peak of a process: while the rows are standardised, or in training, or so far."""
     arrays = (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test)
     data = sum(array.nbytes for array in arrays)
-    # two float64 arrays of the training rows exist while they are standardised; bytes are scaled in the step
+    # the scaled rows and their copy in the dtype of the run, two float64 arrays at most; bytes are scaled in the step
     standardising = 0 if dataset.x_train.dtype == np.uint8 else 2 * dataset.x_train.nbytes
     test_rows = rows * len(dataset.x_test) // len(dataset.x_train)
     _, so_far = resident_memory()

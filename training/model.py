@@ -82,10 +82,12 @@ class Model:
         """Return the number of weights and biases."""
         return sum((n_in + 1) * n_out for n_in, n_out in pairwise(self.widths))
 
+    @np.errstate(over="ignore", invalid="ignore")
     def baseline(self, y: np.ndarray) -> float | None:
         """Return the loss on targets y (N, n_out) of always predicting the training mean; None for classes."""
         return None if self.y_scaling is None else float(np.mean(self.y_scaling.apply(y) ** 2))
 
+    @np.errstate(over="ignore", invalid="ignore")
     def baseline_errors(self, y: np.ndarray) -> tuple[float, ...]:
         """Return the root mean square error of each target, in its unit, of always predicting the training mean."""
         if self.y_scaling is None:

@@ -78,3 +78,47 @@ def connected_components(mask: np.ndarray) -> tuple[list[list[tuple[int, int]]],
             component += neighbours
         components.append(component)
     return components, k
+
+
+def pool(g: np.ndarray, k: int, combine: np.ufunc) -> np.ndarray:
+    """Return one value for each square of k x k pixels of g (H, W), combined by a ufunc such as np.maximum."""
+    rows, columns = (np.arange(0, side, k) for side in g.shape)
+    pooled: np.ndarray = combine.reduceat(combine.reduceat(g, rows, axis=0), columns, axis=1)
+    return pooled
+
+
+def label_components(mask: np.ndarray, *, diagonal: bool = True) -> tuple[np.ndarray, int]:
+    """Return labels (H, W) int of the components of mask (H, W) bool, 0 where it is False, and their number.
+
+    Pixels are connected by their sides, and by their corners if `diagonal`. Runs along the rows are joined.
+    """
+    padded = np.pad(mask, ((0, 0), (1, 1))).astype(np.int8)
+    change = np.diff(padded, axis=1)
+    rows, starts = np.nonzero(change == 1)
+    ends = np.nonzero(change == -1)[1]
+    parent = list(range(len(rows)))
+
+    def root(run: int) -> int:
+        while parent[run] != run:
+            parent[run] = parent[parent[run]]
+            run = parent[run]
+        return run
+
+    first_of_row = np.searchsorted(rows, np.arange(len(mask) + 1)).tolist()
+    start, end, slack = starts.tolist(), ends.tolist(), int(diagonal)
+    for row in range(1, len(mask)):
+        above, here = first_of_row[row - 1], first_of_row[row]
+        last_above, last_here = here, first_of_row[row + 1]
+        while above < last_above and here < last_here:
+            if start[above] < end[here] + slack and start[here] < end[above] + slack:
+                parent[root(here)] = root(above)
+            if end[above] < end[here]:
+                above += 1
+            else:
+                here += 1
+    roots = [root(run) for run in range(len(rows))]
+    names, numbers = np.unique(roots, return_inverse=True)
+    steps = np.zeros(padded.shape, np.int64)
+    np.add.at(steps, (rows, starts), numbers + 1)
+    np.subtract.at(steps, (rows, ends), numbers + 1)
+    return np.cumsum(steps, axis=1)[:, : mask.shape[1]], len(names)

@@ -194,3 +194,22 @@ def test_train_resume_metrics_without_errors_of_targets_gets_empty_cells(folder,
     found = csv_rows(path)
     assert [row["epoch"] for row in found] == ["1", "2", "3"]
     assert [bool(row["train_error_1"]) for row in found] == [False, False, True]
+
+
+@pytest.mark.parametrize("scale", [1e150, 1e300])
+def test_train_huge_targets_have_a_result(folder, capsys, scale):
+    arrays = dict(np.load("line.npz"))
+    np.savez("huge.npz", **arrays | {"y_train": arrays["y_train"] * scale, "y_test": arrays["y_test"] * scale})
+    words = (*QUICK, "--data", "huge.npz", "--loss", "mse", "-e", "9", "--lr", "0.05", "--quiet", "--json")
+    code = run(train, *words)
+    report, err = result(capsys)
+    assert (code, err) == (0, "")
+    assert scale / 1000 < report["test_errors"]["target 0"] < report["baseline_errors"]["target 0"]
+
+
+def test_train_one_huge_test_target_exits_6_and_names_the_row(folder, capsys):
+    arrays = dict(np.load("line.npz"))
+    arrays["y_test"][59] = 1e300
+    np.savez("far.npz", **arrays)
+    assert run(train, *QUICK, "--data", "far.npz", "--loss", "mse", "-e", "2", "--quiet", "--json") == 6
+    assert "row 60 of the test part has values too large for float32" in result(capsys)[1]

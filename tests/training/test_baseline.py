@@ -5,7 +5,7 @@ import pytest
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.metrics import accuracy_score, confusion_matrix, root_mean_squared_error
 
-from lagvis.training.baseline import beats_commonest_class, beats_mean, check_baseline
+from lagvis.training.baseline import beats_commonest_class, beats_mean, beats_mean_error, check_baseline
 from lagvis.training.evaluation import Metrics
 from tests.factories import classes, last, numbers, quick, run
 
@@ -92,6 +92,14 @@ def test_beats_mean_needs_a_share_of_the_variance(loss, beats):
 def test_beats_mean_few_rows_need_more_than_noise():
     assert beats_mean(0.9, 1.0, 1000)
     assert not beats_mean(0.9, 1.0, 25)
+
+
+@pytest.mark.parametrize(
+    ("error", "mean_error", "beats"),
+    [(1e299, 1e300, True), (1e300, 1e299, False), (0.0, 0.0, True), (1.0, 0.0, False), (0.0, 1.0, True)],
+)
+def test_beats_mean_error_of_any_size(error, mean_error, beats):
+    assert beats_mean_error(error, mean_error, 1000) is beats
 
 
 def test_check_baseline_loss_not_finite_is_no_warning():

@@ -13,11 +13,12 @@ from lagvis.data.images.filters import (
 from lagvis.data.images.image_io import read_greyscale
 from lagvis.data.images.mnist_style import (
     BLANK,
+    CLUTTERED,
     NOT_SEPARATED,
     SEVERAL,
     UNEVEN,
     background_shade,
-    count_digits,
+    doubt_single_digit,
     is_mnist_style,
     remove_specks,
     resize,
@@ -202,7 +203,9 @@ def test_to_mnist_style_two_digits_are_noted(digits):
     for i in range(0, 40, 2):
         canvas = np.zeros((40, 70), np.uint8)
         canvas[6:34, 2:30], canvas[6:34, 35:63] = digits[i], digits[i + 1]
-        assert SEVERAL in to_mnist_style(canvas).notes, i
+        prepared = to_mnist_style(canvas)
+        assert SEVERAL in prepared.notes, i
+        assert prepared.blank
     assert not any(SEVERAL in to_mnist_style(digit).notes for digit in digits)
 
 
@@ -212,16 +215,27 @@ def test_to_mnist_style_large_image():
     assert to_mnist_style(canvas).notes == ("inverted", "cropped to 200x2000 of 5000x5000", "fitted to 2x20", "centred")
 
 
-def test_count_digits_separates_by_columns():
+def test_doubt_single_digit_separates_by_columns_and_rows():
     mask = np.zeros((10, 20), bool)
     mask[:, 2] = mask[0, 2:9] = mask[3:, 6] = True  # two components whose columns overlap
-    assert (len(connected_components(mask)[0]), count_digits(mask)) == (2, 1)
+    assert (len(connected_components(mask)[0]), doubt_single_digit(mask)) == (2, "")
     mask[:, 15] = True
-    assert count_digits(mask) == 2
+    assert doubt_single_digit(mask) == SEVERAL
     mask[5:, 15] = False
-    assert count_digits(mask) == 2
+    assert doubt_single_digit(mask) == SEVERAL
     mask[3:, 15] = False
-    assert count_digits(mask) == 1
+    assert doubt_single_digit(mask) == ""
+    below = np.zeros((20, 8), bool)
+    below[:9, :7] = below[12:, :7] = True
+    assert doubt_single_digit(below) == CLUTTERED
+
+
+def test_doubt_single_digit_part_inside_another_is_clutter():
+    mask = np.zeros((40, 40), bool)
+    mask[0] = mask[:, 0] = mask[39] = mask[:20, 39] = True
+    assert doubt_single_digit(mask) == ""
+    mask[10:30, 20] = True
+    assert doubt_single_digit(mask) == CLUTTERED
 
 
 def test_remove_specks_keeps_large_components():
