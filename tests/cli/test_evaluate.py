@@ -349,3 +349,30 @@ def test_evaluate_constant_column_with_another_value_is_reported_and_predict_agr
         assert "column constant was 7 in every training row and is 8 here" in warnings[0]["message"]
     right = np.mean([row["answer"] == row["label"] for row in predicted["predictions"]])
     assert right == pytest.approx(result["test_accuracy"])
+
+
+def test_predict_picture_for_network_of_0_to_1_says_the_conversion_once_and_shows_it(scales, monkeypatch, capsys):
+    monkeypatch.chdir(scales)
+    capsys.readouterr()
+    assert predict.main(["from_0_to_1", "first.png", "first.png", "--show", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert err.count("Pictures of 0..255 are converted to 0..1, as in training: x / 255.") == 1
+    assert "█" in err
+    assert json.loads(out)["warnings"] == []
+    assert predict.main(["from_0_to_1", "first.png", "--no-range-check", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+
+
+def test_train_init_from_network_of_another_scale_is_reported(scales, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["--device", "cpu", "--no-plots", "--no-compile", "-e", "1", "--validation", "0", "--json"]
+    start = ["--init-from", str(scales / "runs" / "from_0_to_1"), "--data", str(scales / "from_0_to_255.npz")]
+    capsys.readouterr()
+    assert train.main([*words, *start]) == 0
+    out, err = capsys.readouterr()
+    [warning] = [warning for warning in json.loads(out)["warnings"] if warning["check"] == "input_scale"]
+    assert warning["message"] in err
+    assert (
+        "whole numbers from 0 to 255, the network learned from real numbers from 0 to 1 (x / 255)" in warning["message"]
+    )

@@ -122,7 +122,7 @@ def test_explain_baseline_suggested_rate_learns(lr, settings):
     assert f"--lr {again.lr:g}" in warning.message
 
 
-@pytest.mark.parametrize("library", ["numpy", "torch", "jax"])
+@pytest.mark.parametrize("library", ["numpy", "torch", pytest.param("jax", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("lr", "settings"), [(1e30, {}), (1e6, {"activation": "identity"}), (3.0, {"loss": "mse"})])
 def test_explain_divergence_suggested_rate_learns(library, lr, settings):
     pytest.importorskip(library)
