@@ -83,7 +83,8 @@ def check_learned_rows(dataset: Dataset, network: StoredNetwork) -> list[RunWarn
     """
     checkpoint = network.checkpoint
     if checkpoint.data in ("", dataset.digest):
-        return check_shared_rows(dataset)
+        single_row = dataset.held_out is not None and dataset.held_out.rows == 1  # it is in both parts
+        return [] if single_row else check_shared_rows(dataset)
     recipe = network.read_recipe()
     if recipe is None:
         return []

@@ -127,7 +127,9 @@ class Dataset:
         """Return the data set with all rows in the test part, for data whose test part was held out."""
         if self.held_out is None:
             raise ValueError(f"{self.name} has a test part of its own")
-        x, y = np.concatenate([self.x_train, self.x_test]), np.concatenate([self.y_train, self.y_test])
+        x, y = self.x_test, self.y_test
+        if self.held_out.rows > 1:  # a single row is in both parts
+            x, y = np.concatenate([self.x_train, x]), np.concatenate([self.y_train, y])
         notice = (
             f"{self.held_out.name} has no test part: all its rows are evaluated, including any that the network was "
             "trained on."

@@ -110,7 +110,7 @@ def find_outliers(columns: np.ndarray, rows: np.ndarray, ranges: FeatureRanges |
     spread[mostly_equal] = np.where(np.isinf(nearest), 0.0, nearest)
     reach = np.maximum(high[varying] * HALF - median, median - low[varying] * HALF)
     found = []
-    for i in np.flatnonzero(reach >= MIN_GAP * spread):
+    for i in np.flatnonzero(reach / MIN_GAP >= spread):  # a product could overflow
         found += outliers_of(columns[rows, varying[i]], rows, int(varying[i]), float(spread[i]) * MIN_GAP * NEAR)
     return found
 

@@ -57,16 +57,21 @@ class Source:
         path: Path,
         by_class: bool,
         row_location: Callable[[int], str],
+        allow_single_row: bool = False,
         **fields: Any,
     ) -> "Source":
         """Hold out the test part of rows x (N, ...) with labels or targets y (N, ...) that have none.
 
         `path` is where they were read, `row_location` describes a row by its index in x, `fields` are other fields of
-        Source. DataError for fewer than two rows.
+        Source. DataError for fewer than two rows; with `allow_single_row`, to evaluate a network, a single row is in
+        both parts.
         """
-        if len(x) < 2:
+        if len(x) == 1 and allow_single_row:
+            train = test = np.zeros(1, np.int64)
+        elif len(x) < 2:
             raise DataError(f"{path} holds a single row; expected at least two, one to train on and one for the test")
-        train, test = hold_out_test(y, by_class=by_class)
+        else:
+            train, test = hold_out_test(y, by_class=by_class)
         indices = {"training": train, "test": test}
         return cls(
             name,

@@ -155,6 +155,7 @@ def read_idx_folder(folder: Path, transpose: str = BY_NAME, *, test_only: bool =
         sha256,
         path=folder,
         by_class=True,
+        allow_single_row=test_only,
         row_location=lambda row: f"{folder}: row {row + 1} ({names})",
         notices=tuple(notices),
         transposed=transposed,

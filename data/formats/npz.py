@@ -76,6 +76,7 @@ def read_npz(path: Path, *, regression: bool, transpose: str = BY_NAME, test_onl
             sha256,
             path=path,
             by_class=not regression,
+            allow_single_row=test_only,
             row_location=lambda row: f"{path.name}: row {row + 1}",
             target_names=target_names,
             unit=unit,

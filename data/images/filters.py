@@ -82,8 +82,10 @@ def connected_components(mask: np.ndarray) -> tuple[list[list[tuple[int, int]]],
 
 def pool(g: np.ndarray, k: int, combine: np.ufunc) -> np.ndarray:
     """Return one value for each square of k x k pixels of g (H, W), combined by a ufunc such as np.maximum."""
-    rows, columns = (np.arange(0, side, k) for side in g.shape)
-    pooled: np.ndarray = combine.reduceat(combine.reduceat(g, rows, axis=0), columns, axis=1)
+    neutral = -np.inf if combine is np.maximum else combine.identity
+    padded = np.pad(g, [(0, -side % k) for side in g.shape], constant_values=neutral)
+    bands: np.ndarray = combine.reduce([padded[i::k] for i in range(k)])
+    pooled: np.ndarray = combine.reduce([bands[:, j::k] for j in range(k)])
     return pooled
 
 

@@ -206,6 +206,7 @@ def read_image_folder(folder: Path, *, regression: bool = False, spec: InputSpec
             sha256,
             path=folder,
             by_class=True,
+            allow_single_row=spec is not None,
             row_location=lambda row: str(train.paths[row]),
             notices=tuple(notices),
         )

@@ -51,6 +51,7 @@ def read_table(
         {path.name: dialect.file.sha256},
         path=path,
         by_class=not regression,
+        allow_single_row=spec is not None,
         row_location=lambda row: f"{path}, line {rows.lines[row]}",
         target_names=target_names(table, regression, spec),
         label_names=class_column_names(dialect, table.labels, regression),

@@ -1,6 +1,7 @@
 """The same file is read alike by train.py, evaluate.py, predict.py and `python -m data`."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -263,3 +264,24 @@ def test_evaluate_folder_of_pictures_of_the_run_is_read_as_in_training(working_f
         evaluated, err = run_json(capsys, evaluate, "r", "--device", "cpu", *words)
         assert evaluated["test_loss"] == trained["test_loss"]
         assert "prepared" not in err
+
+
+def test_evaluate_file_of_a_single_row_judges_that_row(working_folder, capsys):
+    rng = np.random.default_rng(3)
+    y = rng.integers(0, 3, 60)
+    x = rng.integers(0, 60, (60, 4, 4)).astype(np.uint8)
+    x[np.arange(60), y] = 250
+    np.savez("train.npz", x=x, y=y)
+    assert train.main([*QUICK, "--data", "train.npz", "-e", "20", "--name", "r"]) == 0
+    np.savez("one.npz", x=x[:1], y=y[:1])
+    Path("one.csv").write_text(",".join(map(str, [*x[0].ravel(), y[0]])) + "\n")
+    Path("folder", str(y[0])).mkdir(parents=True)
+    Image.fromarray(x[0]).save(Path("folder", str(y[0]), "one.png"))
+    Path("idx").mkdir()
+    Path("idx", "train-images-idx3-ubyte").write_bytes(idx_bytes(x[:1]))
+    Path("idx", "train-labels-idx1-ubyte").write_bytes(idx_bytes(y[:1].astype(np.uint8)))
+    for path, label in (("one.npz", ()), ("one.csv", ("--label", "17")), ("folder", ()), ("idx", ())):
+        result, _ = run_json(capsys, evaluate, "r", "--device", "cpu", "--data", path, *label)
+        assert (result["rows"], result["test_accuracy"]) == (1, 1.0), path
+    assert run_cli(train.main, [*QUICK, "--data", "one.npz"]) == 3
+    assert "single row" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from lagvis.data.images.filters import (
     downsample,
     max_filter,
     min_filter,
+    pool,
     resample,
     resample_matrix,
 )
@@ -58,3 +59,11 @@ def test_downsample_uses_less_than_3_bytes_per_pixel():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 3 * page.size
+
+
+@pytest.mark.parametrize("combine", [np.add, np.maximum])
+def test_pool_equals_each_block_at_the_edges_too(combine):
+    g = np.random.default_rng(2).random((11, 7))
+    of_block = {np.add: np.sum, np.maximum: np.max}[combine]
+    expected = [[of_block(g[i : i + 3, j : j + 3]) for j in range(0, 7, 3)] for i in range(0, 11, 3)]
+    np.testing.assert_allclose(pool(g, 3, combine), expected, rtol=1e-14)
