@@ -105,7 +105,8 @@ def check_held_out_rows(network: StoredNetwork, dataset: Dataset, recipe: Recipe
             f"with --seed {own.seed} --validation {own.validation} the rows are split as they were for it."
         )
         return [RunWarning(CHECK, message, figures | {"known_validation_rows": known})]
-    if (network.read_environment().get("init_from") or {}).get("warnings"):
+    own_start = network.read_environment().get("init_from") or {}
+    if any(warning["check"] == CHECK for warning in own_start.get("warnings", [])):
         message = (
             f"{named} itself began with one that may have learned from rows held out now: results on them may look "
             "better than they are."
