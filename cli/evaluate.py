@@ -100,18 +100,17 @@ def check_learned_rows(dataset: Dataset, network: StoredNetwork) -> list[RunWarn
 def check_test_part(
     dataset: Dataset, network: StoredNetwork, *, check_ranges: bool
 ) -> tuple[Dataset, list[RunWarning]]:
-    """Return the data set with its test part as the network takes it, and warnings; DataError where it is on no scale.
+    """Return the data set with its test part on the scale of training, and warnings; DataError for other scales.
 
     The test part of the training data is used as it was in training.
     """
     checkpoint = network.checkpoint
-    model, name = checkpoint.model, dataset.name
-    if checkpoint.data == dataset.digest and model.ranges and check_ranges:
-        return dataset, check_feature_ranges(
-            dataset.x_test, model.ranges, model.feature_names, f"the test part of {name}"
-        )
+    ranges = checkpoint.model.ranges
+    if checkpoint.data == dataset.digest and ranges and check_ranges:
+        name = f"The test part of {dataset.name}"
+        return dataset, check_feature_ranges(dataset.x_test, ranges, checkpoint.model.feature_names, name)
     spec = make_input_spec(network, "", None, check_ranges=check_ranges)
-    x_test, warnings = fit_to_training(dataset.x_test, spec, name)
+    x_test, warnings = fit_to_training(dataset.x_test, spec, dataset.name)
     return replace(dataset, x_test=x_test), warnings
 
 

@@ -12,7 +12,7 @@ from lagvis.backends.registry import BACKENDS
 from lagvis.cli import options
 from lagvis.cli.errors import print_stderr
 from lagvis.cli.inputs import own_data_options
-from lagvis.data.checks import check_dataset, check_value_ranges
+from lagvis.data.checks import check_dataset
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import absolute_name, load_dataset
 from lagvis.data.range_check import check_feature_ranges
@@ -174,8 +174,8 @@ def prepare_run(
     environment = describe_environment(recipe, dataset, plan, backend, version=__version__, command=flags.command)
     environment |= {"init_from": None, "resumed": []}
     model = Model.of(recipe, dataset, plan.training_rows)
-    warnings = check_dataset(dataset, plan.validation_rows, recipe.number_scaling, model.ranges)
-    warnings += check_value_ranges(dataset, model.ranges)
+    assert model.ranges is not None, "the ranges of a new model are measured"
+    warnings = check_dataset(dataset, model.ranges, plan.validation_rows, recipe.number_scaling)
     start = None
     if network:
         start = init_from(network.checkpoint, model, recipe, dataset)

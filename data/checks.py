@@ -1,7 +1,7 @@
 """Check a data set before training for what makes a result look better, or mean less, than it seems.
 
-`check_dataset` lists the checks; `train.py` and `python -m data` report what it returns, and what `check_value_ranges`
-returns. A check looks at the rows and labels alone, returns its warnings, and removes nothing.
+`check_dataset` lists the checks; `train.py` and `python -m data` report what it returns. A check looks at the rows and
+labels alone, returns its warnings, and removes nothing.
 """
 
 from collections.abc import Collection
@@ -21,39 +21,29 @@ from lagvis.run_warning import RunWarning
 MIN_CLASS_ROWS = 10  # training rows of a class: fewer are too few to learn it from
 MIN_CLASS_TEST_ROWS = 5  # test rows of a class: with fewer a single row moves its recall by more than a fifth
 MAX_CLASS_RATIO = 3.0  # rows of the most frequent class over those of the rarest
-CONSTANT_BLOCK_ROWS = 1000
 
 
 def check_dataset(
     dataset: Dataset,
+    ranges: FeatureRanges,
     validation_rows: np.ndarray | None = None,
     number_scaling: str = "standard",
-    ranges: FeatureRanges | None = None,
 ) -> list[RunWarning]:
     """Return the warnings about a data set, in the order of the checks.
 
     `validation_rows` are the indices of the training rows that a run holds out for validation; None without a run.
-    `number_scaling` is the key of the recipe, and `ranges` those of the other training rows if they are known.
+    `ranges` are those of the other training rows, and `number_scaling` is the key of the recipe.
     """
     return [
         *check_classes(dataset),
         *check_shared_rows(dataset, validation_rows),
         *check_identity_columns(dataset),
         *check_leaking_features(dataset),
-        *check_constant_features(dataset),
+        *check_constant_features(ranges),
         *check_outliers(dataset, validation_rows, number_scaling, ranges),
+        *check_signed_pixels(ranges),
+        *check_feature_ranges(dataset.x_test, ranges, dataset.feature_names, f"The test part of {dataset.name}"),
     ]
-
-
-def check_value_ranges(dataset: Dataset, ranges: FeatureRanges | None) -> list[RunWarning]:
-    """Return warnings about a test part whose values differ from the training `ranges`, and about signed pixels.
-
-    There is none where the ranges are not known.
-    """
-    if ranges is None:
-        return []
-    name = f"The test part of {dataset.name}"
-    return check_signed_pixels(ranges) + check_feature_ranges(dataset.x_test, ranges, dataset.feature_names, name)
 
 
 def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
@@ -90,9 +80,8 @@ def check_classes(dataset: Dataset) -> list[RunWarning]:
         share = training[largest] / len(dataset.y_train)
         message = (
             f"Uneven classes: {percent(share, digits=1)} of the training rows are {shorten(largest)}, "
-            f"{training[smallest]:,} rows are {shorten(smallest)}. A network that always answers {shorten(largest)} is "
-            "right as often; "
-            "--class-weights balanced helps."
+            f"{training[smallest]:,} {'is' if training[smallest] == 1 else 'are'} {shorten(smallest)}. A network that "
+            f"always answers {shorten(largest)} is right as often; --class-weights balanced helps."
         )
         figures = {"largest": largest, "smallest": smallest, "share_of_largest": share}
         warnings.append(RunWarning("uneven_classes", message, figures))
@@ -104,11 +93,9 @@ def it_or_them(names: Collection[str]) -> str:
     return "it" if len(names) == 1 else "them"
 
 
-def check_constant_features(dataset: Dataset) -> list[RunWarning]:
+def check_constant_features(ranges: FeatureRanges) -> list[RunWarning]:
     """Return a warning if every feature has one value in all training rows."""
-    x = dataset.x_train
-    for first in range(0, len(x), CONSTANT_BLOCK_ROWS):
-        if (x[first : first + CONSTANT_BLOCK_ROWS] != x[0]).any():
-            return []
+    if not ranges.constant.all():
+        return []
     message = "Every feature is the same in all training rows: there is nothing to learn from."
-    return [RunWarning("constant_features", message, {"features": x.shape[1]})]
+    return [RunWarning("constant_features", message, {"features": len(ranges.low)})]

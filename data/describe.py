@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lagvis.data.checks import check_dataset, check_value_ranges, class_counts
+from lagvis.data.checks import check_dataset, class_counts
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import load_dataset
 from lagvis.data.feature_ranges import FeatureRanges
@@ -47,8 +47,9 @@ def are_measurements(y: np.ndarray) -> bool:
 def describe_dataset(dataset: Dataset) -> dict[str, Any]:
     """Return the facts about a data set, ready for JSON; features are numbered from 1."""
     x = dataset.x_train
-    low, high = x.min(axis=0), x.max(axis=0)
-    constant = np.flatnonzero(low == high)
+    ranges = FeatureRanges.of(x, np.arange(len(x)), dataset.shape)
+    low, high = ranges.low.astype(x.dtype), ranges.high.astype(x.dtype)
+    constant = np.flatnonzero(ranges.constant)
     facts: dict[str, Any] = {
         "name": dataset.name,
         "training_rows": len(x),
@@ -70,8 +71,7 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
         "unit": dataset.unit or None,
         "targets": None if dataset.class_names else target_ranges(dataset),
     }
-    ranges = FeatureRanges.of(x, np.arange(len(x)), dataset.shape)
-    warnings = check_dataset(dataset) + check_value_ranges(dataset, ranges)
+    warnings = check_dataset(dataset, ranges)
     shared = next((warning.figures["shared_rows"] for warning in warnings if warning.check == "shared_rows"), 0)
     return facts | {
         "test_rows_in_training": shared,

@@ -450,7 +450,8 @@ class Comparison:
         message = (
             f"{self.name}: {count:,} of {outside.values:,} values {'is' if count == 1 else 'are'} {far}outside of what "
             f"the network learned from, most of all {value_text(value)} in {self.feature_text(feature)}"
-            f"{self.row_text(row)} ({value_text(low)} to {value_text(high)} in training); answers there mean little."
+            f"{self.row_text(row)} ({value_text(low)} to {value_text(high)} in training); predictions there are "
+            "unreliable."
         )
         figures = {
             "values": outside.values,
@@ -519,7 +520,7 @@ class Comparison:
 
     def feature_text(self, feature: int) -> str:
         """Return a feature by its name, or by its number from 1."""
-        return f"column {shorten(self.feature_names[feature])}" if self.feature_names else f"feature {feature + 1}"
+        return f"column {shorten(self.feature_names[feature])!r}" if self.feature_names else f"feature {feature + 1}"
 
     def row_text(self, row: int) -> str:
         """Return a row for a sentence; empty where the user cannot find it."""

@@ -9,6 +9,7 @@ from lagvis.data.messages import percent
 from lagvis.run_warning import RunWarning
 
 BLOCK_BYTES = 2**18  # of rows hashed or compared at a time, which the cache of a core holds
+CHECKS = {"test": "shared_rows", "validation": "shared_validation_rows"}  # by the part whose rows are counted
 
 
 @dataclass(frozen=True)
@@ -40,16 +41,14 @@ def check_shared_rows(dataset: Dataset, validation_rows: np.ndarray | None = Non
     `validation_rows` are the indices of those that a run holds out of x_train; None before a run is planned.
     """
     training = HashedRows.of(dataset.x_train)
-    parts = [("shared_rows", "test", training, HashedRows.of(dataset.x_test), "the test result")]
+    parts = [("test", training, HashedRows.of(dataset.x_test), "the test result")]
     if validation_rows is not None and len(validation_rows):
         held_out = np.zeros(len(dataset.x_train), bool)
         held_out[validation_rows] = True
         result = "the validation result, by which the best epoch is chosen,"
-        parts.append(
-            ("shared_validation_rows", "validation", training.take(~held_out), training.take(held_out), result)
-        )
+        parts.append(("validation", training.take(~held_out), training.take(held_out), result))
     warnings = []
-    for check, part, learned, judged, result in parts:
+    for part, learned, judged, result in parts:
         shared, rows = count_equal_rows(learned, judged), len(judged.rows)
         if shared:
             are = "is also a training row" if shared == 1 else "are also training rows"
@@ -58,20 +57,12 @@ def check_shared_rows(dataset: Dataset, validation_rows: np.ndarray | None = Non
                 "better than it is."
             )
             figures = {"shared_rows": shared, f"{part}_rows": rows, "share": shared / rows}
-            warnings.append(RunWarning(check, message, figures))
+            warnings.append(RunWarning(CHECKS[part], message, figures))
     return warnings
 
 
-def count_shared_rows(x_train: np.ndarray, x_test: np.ndarray) -> int:
-    """Count the rows of x_test (M, n) that equal a row of x_train (N, n).
-
-    Both are uint8 or both are finite float64, in C order.
-    """
-    return count_equal_rows(HashedRows.of(x_train), HashedRows.of(x_test))
-
-
 def count_equal_rows(learned: HashedRows, judged: HashedRows) -> int:
-    """Count the rows of `judged` that equal a row of `learned`."""
+    """Count the rows of `judged` that equal a row of `learned`; both are uint8, or both are float64."""
     # A table of the first bits of the judged hashes drops most of the other rows without a sort.
     bits = (16 * len(judged.rows)).bit_length()
     shift = np.uint64(64 - bits)

@@ -180,8 +180,39 @@ def test_training_on_the_cpu_imports_no_heavy_library(tmp_path, arguments):
 
 def test_every_guarantee_names_a_test_that_exists():
     lines = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8").splitlines()
-    named = [match.groups() for line in lines if (match := re.search(r"\[(test_\w+)\]\(\.\./([\w/.]+)\)", line))]
+    named = [found for line in lines for found in re.findall(r"\[(test_\w+)\]\(\.\./([\w/.]+)\)", line)]
     assert len(named) > 40
     for name, path in named:
         functions = ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8")))
         assert any(isinstance(node, ast.FunctionDef) and node.name == name for node in functions), f"{path}: {name}"
+
+
+def warning_checks(path):
+    """Yield the check of each RunWarning that a file makes: a string, a constant of the module or an entry of one."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    constants = {
+        node.targets[0].id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "RunWarning":
+            check = node.args[0]
+            if isinstance(check, ast.Subscript):
+                yield from (value.value for value in constants[check.value.id].values)
+            else:
+                yield (constants[check.id] if isinstance(check, ast.Name) else check).value
+
+
+def test_every_check_is_in_the_table_of_silent_failures():
+    text = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
+    table = text.split("## Silent failures")[1].split("\n## ")[0]
+    documented = [
+        name
+        for line in table.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`(\w+)`", line[1:].split("|")[0].partition(":")[0])
+    ]
+    checks = {name for package in PACKAGES for path in sources(package) for name in warning_checks(path)}
+    assert sorted(documented) == sorted(checks)
+    assert len(checks) >= 20

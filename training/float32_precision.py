@@ -28,18 +28,22 @@ def check_float32_precision(dataset: Dataset, model: Model, dtype: str) -> list[
         names = [dataset.describe_feature(i) for i in range(dataset.x_train.shape[1])]
         lost += lost_columns(dataset.x_train, model.x_scaling, names)
     if model.y_scaling is not None:
-        lost += lost_columns(dataset.y_train, model.y_scaling, [f"target {name}" for name in dataset.target_names])
+        names = [f"target {name}" for name in dataset.target_names]
+        targets = lost_columns(dataset.y_train, model.y_scaling, names)
+        lost += [figures | {"robust_helps": False} for figures in targets]  # the recipe's scaling is that of features
     if not lost:
         return []
     first = lost[0]
-    more = f" So it is with {len(lost) - 1:,} more." if len(lost) > 1 else ""
-    remedy = "--dtype float64 keeps them apart, but a network learns next to nothing from differences that small: "
-    remedy += "split the column, into the group and the difference within it."
+    more = f" The same holds for {len(lost) - 1:,} more." if len(lost) > 1 else ""
+    remedy = (
+        "--dtype float64 keeps them apart, but a network learns next to nothing from differences that small: split the "
+        "column, into the group and the difference within it."
+    )
     if first["robust_helps"]:
         remedy = "--number-scaling robust keeps them well apart."
     message = (
         f"{sentence_start(first['column'])} has {first['different']:,} different values in a sample of "
-        f"{first['sample']:,} rows; scaled, they are {first['kept']:,} different numbers of float32.{more} {remedy}"
+        f"{first['sample']:,} rows; scaled, they are {first['kept']:,} different float32 numbers.{more} {remedy}"
     )
     return [RunWarning("float32_precision", message, {"columns": lost})]
 

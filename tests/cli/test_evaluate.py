@@ -346,7 +346,7 @@ def test_evaluate_constant_column_with_another_value_is_reported_and_predict_agr
     predicted = json.loads(capsys.readouterr().out)
     for warnings in (result["warnings"], predicted["warnings"]):
         assert [warning["check"] for warning in warnings] == ["constant_column_changed"]
-        assert "column constant was 7 in every training row and is 8 here" in warnings[0]["message"]
+        assert "column 'constant' was 7 in every training row and is 8 here" in warnings[0]["message"]
     right = np.mean([row["answer"] == row["label"] for row in predicted["predictions"]])
     assert right == pytest.approx(result["test_accuracy"])
 

@@ -3,6 +3,7 @@ import numpy as np
 from lagvis.data.checks import check_classes, check_constant_features, check_dataset
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import load_dataset
+from lagvis.data.feature_ranges import FeatureRanges
 
 
 def make_dataset(x, y, y_test=()):
@@ -11,9 +12,13 @@ def make_dataset(x, y, y_test=()):
     return Dataset("d", x, np.array(y), x_test, np.array(y_test, int), x.shape[1:], names, (), "", {}, ())
 
 
+def ranges_of(x):
+    return FeatureRanges.of(x, np.arange(len(x)), x.shape[1:])
+
+
 def test_check_dataset_shipped_data_give_no_warning():
-    assert check_dataset(load_dataset("mnist")) == []
-    assert check_dataset(load_dataset("jump", regression=True)) == []
+    for dataset in (load_dataset("mnist"), load_dataset("jump", regression=True)):
+        assert check_dataset(dataset, ranges_of(dataset.x_train)) == []
 
 
 def test_check_classes_rare_and_uneven_classes_are_named():
@@ -26,11 +31,17 @@ def test_check_classes_rare_and_uneven_classes_are_named():
     assert warnings["few_test_rows"].figures == {"test_rows": {"a": 1, "b": 1}}
     assert warnings["few_test_rows"].message == "Fewer than 5 test rows: a, b. They are too few to judge them by."
     assert warnings["uneven_classes"].figures == {"largest": "a", "smallest": "c", "share_of_largest": 60 / 94}
+    assert "63.8% of the training rows are a, 4 are c." in warnings["uneven_classes"].message
+
+
+def test_check_classes_one_row_is_in_the_singular():
+    *_, warning = check_classes(make_dataset(np.zeros((90, 2)), [0] * 60 + [1] * 29 + [2], [0, 1, 2] * 5))
+    assert "66.7% of the training rows are a, 1 is c." in warning.message
 
 
 def test_check_constant_features_without_any_variation_warns():
     x = np.full((3000, 3), 0.1)
-    (warning,) = check_constant_features(make_dataset(x, [0, 1, 2] * 1000))
+    (warning,) = check_constant_features(ranges_of(x))
     assert warning.check == "constant_features"
     x[2999, 1] = 0.2
-    assert check_constant_features(make_dataset(x, [0, 1, 2] * 1000)) == []
+    assert check_constant_features(ranges_of(x)) == []

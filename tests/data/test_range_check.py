@@ -183,7 +183,7 @@ def test_fit_to_training_single_far_value_is_reported_with_its_place():
     )
     assert (fitted == given).all()
     assert "1 of 300 values is far outside" in warning.message
-    assert "146 in column petal length, row 5 (1 to 6.9 in training)" in warning.message
+    assert "146 in column 'petal length', row 5 (1 to 6.9 in training)" in warning.message
     assert warning.figures == {
         "values": 300, "outside": 5, "far_outside": 1, "rows": 75, "rows_far_outside": 1, "feature": "petal length",
         "value": 146.0, "learned": [1.0, 6.9],
@@ -198,7 +198,9 @@ def test_fit_to_training_constant_column_with_another_value_is_reported():
     given[10:20, 1] = 8
     [warning] = fit_to_training(given, spec, "data", lambda row: f"row {row + 1}")[1]
     assert warning.check == "constant_column_changed"
-    assert "column constant was 7 in every training row and is 8 here, row 11 (10 of 50 rows differ)" in warning.message
+    assert (
+        "column 'constant' was 7 in every training row and is 8 here, row 11 (10 of 50 rows differ)" in warning.message
+    )
 
 
 def test_fit_to_training_constant_that_float32_rounds_is_the_same():

@@ -5,8 +5,12 @@ import pytest
 
 from lagvis.data import shared_rows
 from lagvis.data.datasets import load_dataset
-from lagvis.data.shared_rows import check_shared_rows, count_shared_rows, hash_rows
+from lagvis.data.shared_rows import HashedRows, check_shared_rows, count_equal_rows, hash_rows
 from tests.factories import classes
+
+
+def count_shared_rows(x_train, x_test):
+    return count_equal_rows(HashedRows.of(x_train), HashedRows.of(x_test))
 
 
 def count_by_set(x_train, x_test):
@@ -16,14 +20,14 @@ def count_by_set(x_train, x_test):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float64])
 @pytest.mark.parametrize("width", [1, 3, 8, 13, 784])
-def test_count_shared_rows_equals_a_set_of_rows(dtype, width):
+def test_count_equal_rows_equals_a_set_of_rows(dtype, width):
     rng = np.random.default_rng(width)
     x_train, x_test = (rng.integers(0, 3, (rows, width)).astype(dtype) for rows in (300, 200))
     x_test[::5] = x_train[rng.integers(0, 300, 40)]
     assert count_shared_rows(x_train, x_test) == count_by_set(x_train, x_test) >= 40
 
 
-def test_count_shared_rows_equal_hashes_of_other_rows_are_not_counted(monkeypatch):
+def test_count_equal_rows_equal_hashes_of_other_rows_are_not_counted(monkeypatch):
     rng = np.random.default_rng(0)
     x_train, x_test = (rng.integers(0, 6, (rows, 2)).astype(np.uint8) for rows in (30, 50))
     expected = count_by_set(x_train, x_test)
@@ -32,11 +36,11 @@ def test_count_shared_rows_equal_hashes_of_other_rows_are_not_counted(monkeypatc
     assert count_shared_rows(x_train, x_test) == expected
 
 
-def test_count_shared_rows_negative_zero_equals_zero():
+def test_count_equal_rows_negative_zero_equals_zero():
     assert count_shared_rows(np.array([[0.0, 1.0]]), np.array([[-0.0, 1.0], [0.0, -1.0]])) == 1
 
 
-def test_count_shared_rows_in_many_blocks_is_the_same(monkeypatch):
+def test_count_equal_rows_in_many_blocks_is_the_same(monkeypatch):
     rng = np.random.default_rng(1)
     x_train, x_test = (rng.integers(0, 2, (rows, 9)).astype(np.float64) for rows in (200, 150))
     whole = count_shared_rows(x_train, x_test)

@@ -34,7 +34,7 @@ def test_check_float32_precision_values_that_fall_together_are_named():
     (warning,) = warnings_for(columns)
     assert warning.check == "float32_precision"
     assert warning.message.startswith("Feature 2 has ")
-    assert "they are 2 different numbers of float32. So it is with 1 more." in warning.message
+    assert "they are 2 different float32 numbers. The same holds for 1 more." in warning.message
     assert "split the column" in warning.message
     scaled = (columns - columns.mean(axis=0)) / columns.std(axis=0)
     sample = columns[::2]  # of 3,000 rows
@@ -68,6 +68,15 @@ def test_check_float32_precision_target_is_named():
     model = Model.of(quick(loss="mse"), dataset, np.arange(3000))
     (warning,) = check_float32_precision(dataset, model, "float32")
     assert [found["column"] for found in warning.figures["columns"]] == ["feature 1", "target it"]
+
+
+def test_check_float32_precision_target_with_value_far_out_is_not_told_to_scale_features():
+    y = STEPS[:, None].copy()
+    y[8] = 1e15
+    dataset = as_regression(Source("t", STEPS[:, None], y, STEPS[:, None], y, {}, target_names=("it",)))
+    (warning,) = check_float32_precision(dataset, Model.of(quick(loss="mse"), dataset, np.arange(3000)), "float32")
+    assert warning.message.startswith("Target it has ")
+    assert "--number-scaling" not in warning.message
 
 
 def test_check_float32_precision_pixels_give_no_warning():
