@@ -1,6 +1,6 @@
 """The range and the type of each feature as a network saw them in training, kept in its checkpoint."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,12 +41,16 @@ class FeatureRanges:
             np.maximum(high, block.max(axis=0), out=high)
             is_whole = is_whole and are_whole(block)
         kind = BYTES if x.dtype == np.uint8 else WHOLE if is_whole else REAL
-        picture_range = None
-        if has_pictures(shape):
-            picture_range = usual_range(float(low.min()), float(high.max()), is_whole=is_whole)
-            if picture_range is not None and not is_known_range(picture_range):  # dark pictures, or no pictures
-                picture_range = BYTE if kind == BYTES else None
-        return cls(low, high, kind, len(rows), picture_range)
+        ranges = cls(low, high, kind, len(rows))
+        if not has_pictures(shape) or (len(shape) == 1 and kind != BYTES and not ranges.has_equal_widths):
+            return ranges
+        lowest, highest = float(low.min()), float(high.max())
+        picture_range = usual_range(lowest, highest, is_whole=is_whole)
+        if picture_range is not None and not is_known_range(picture_range):  # dark pictures, or no pictures
+            picture_range = BYTE if kind == BYTES else None
+        if len(shape) == 1 and picture_range in (UNIT, SIGNED_UNIT) and highest <= picture_range[1] / 2:
+            picture_range = None  # small fractions are rather numbers than dark pictures
+        return replace(ranges, picture_range=picture_range)
 
     @property
     def constant(self) -> np.ndarray:
@@ -55,14 +59,14 @@ class FeatureRanges:
 
     @property
     def has_shared_scale(self) -> bool:
-        """Whether the features have one scale, as pixels have.
+        """Whether the features have one scale, as pixels have: they are many, of equal widths."""
+        return self.picture_range is not None or (len(self.low) >= MIN_PIXELS and self.has_equal_widths)
 
-        They are many, and most of those that vary span half of the range of all or more.
-        """
-        if self.picture_range is not None:
-            return True
+    @property
+    def has_equal_widths(self) -> bool:
+        """Whether most of the features that vary span half of the range of all or more."""
         varying = ~self.constant
-        if len(self.low) < MIN_PIXELS or not varying.any():
+        if not varying.any():
             return False
         widths = self.high[varying] / 2 - self.low[varying] / 2  # halved: a difference of large numbers may overflow
         width = self.high[varying].max() / 2 - self.low[varying].min() / 2

@@ -1,7 +1,8 @@
 """Compare the rows that a network is given with what it saw in training, and bring pictures to that scale.
 
-A value is far outside where it is beyond the range of its feature by more than twice the width of that range. Features
-of one scale, as pixels are, have the range of all together, and a quarter of its width is far.
+A value is far outside where it is beyond the range of its feature by more than twice the width of that range, or half
+the width in few rows: among many, some are beyond by chance. Features of one scale, as pixels are, have the range of
+all together, and a quarter of its width is far.
 """
 
 import math
@@ -14,6 +15,7 @@ import numpy as np
 from lagvis.data.feature_ranges import (
     BYTE,
     HALF_UNIT,
+    REAL,
     SIGNED_BYTE,
     SIGNED_UNIT,
     UNIT,
@@ -31,6 +33,8 @@ from lagvis.run_warning import RunWarning
 
 CONVERTIBLE = (UNIT, SIGNED_UNIT, HALF_UNIT, BYTE, WORD)  # between which pixels are converted
 FAR, FAR_SHARED = 2.0, 0.25  # widths of a range beyond it, of a column and of features with one scale
+FAR_IN_FEW_ROWS = 0.5  # the same of a column, for fewer than MIN_SCALE_ROWS rows
+MIN_OUTSIDE_COUNT = 5  # values outside that are reported where none is far outside
 BLOCK_VALUES = 2**17  # values that are compared at a time
 MIN_SCALE_VALUES, MIN_SCALE_ROWS = 20, 20  # values and pictures from which on a scale is judged
 MAX_OUTSIDE_SHARE = 0.05  # of the values may be outside of their ranges, however many the training rows are
@@ -45,6 +49,8 @@ MAX_NARROW_FEATURE = 0.5  # part of its range in training: where every feature s
 MAX_END_DISTANCE = 0.3  # widths between the ends of a range and those in training, after a division by a factor
 MIN_CHANGED_SHARE = 0.05  # of the rows in which a constant feature of a shared scale differs; pixels at the rim do
 MAX_NARROW_WIDTH = 0.55  # part of the range in training: pictures that span less have another scale
+MAX_WIDE_FEATURES = 0.1  # of the pixels that vary, which may span more
+MIN_FILLED_WIDTH = 0.9  # part of the range of pictures that training spans: a picture that spans less may be darker
 MIN_CONSTANT_PIXELS = 10  # of one value in all training pictures, from which on they are a background
 CONSTANT_ROUNDING = 1e-7  # relative, by which float32 changes a constant
 FACTORS = (2.0, 2.54, 4.0, 10.0, 16.0, 60.0, 100.0, 255.0, 1e3, 3600.0, 65535.0, 86400.0, 1e6, 1e9)
@@ -81,6 +87,7 @@ class Outside:
     """Values outside of their ranges, among the `values` values of features that vary in training.
 
     count, far_count  values outside, and values far outside
+    other_scale       values so far outside that they may be on another scale
     rows              rows with a value far outside
     features          features of which nearly all values are outside
     worst             row and feature of the value that is furthest outside; None where none is
@@ -89,6 +96,7 @@ class Outside:
     values: int
     count: int = 0
     far_count: int = 0
+    other_scale: int = 0
     rows: int = 0
     features: int = 0
     worst: tuple[int, int] | None = None
@@ -99,9 +107,9 @@ class Outside:
         return self.count / max(self.values, 1)
 
     @property
-    def far_share(self) -> float:
-        """Share of values that are far outside."""
-        return self.far_count / max(self.values, 1)
+    def other_scale_share(self) -> float:
+        """Share of values that may be on another scale."""
+        return self.other_scale / max(self.values, 1)
 
 
 def fit_to_training(
@@ -254,7 +262,7 @@ class Comparison:
         """Usual range of the pictures here, as far as it can be told; None for rows that are no pictures.
 
         Values that fit into the range of training are of it, unless they are surely of a smaller one: pictures of
-        0..255 are never within 0..1, and pictures of -1..1 have values below 0.
+        0..255 are never within 0..1, and pictures of -1..1 have values below 0, unlike those of 0..1, whose black is 0.
         """
         learned = self.ranges.picture_range
         if learned is None:
@@ -264,7 +272,7 @@ class Comparison:
         if low < learned[0] - margin or high > learned[1] + margin:
             # A few values that are too large are no other scale.
             return usual_range(low, high, is_whole=are_whole(self.x)) if self.has_far_rows else None
-        is_blank = low == high and are_whole(self.x)
+        is_blank = low == high and (learned[1] <= 1 or are_whole(self.x))
         return learned if is_blank else smaller_range(low, high, learned, is_whole=are_whole(self.x))
 
     @property
@@ -309,7 +317,7 @@ class Comparison:
         most = self.outside.share > MAX_OUTSIDE_VALUES and varying >= 2
         several = self.outside.features >= 2 and self.outside.features > MAX_OUTSIDE_FEATURES * varying
         max_far_share = MAX_FAR_SHARE_SHARED if self.ranges.has_shared_scale else MAX_FAR_SHARE
-        if not (most or several or self.outside.far_share >= max_far_share):
+        if not (most or several or self.outside.other_scale_share >= max_far_share):
             return ""
         factor = self.common_factor
         if factor is not None:
@@ -323,11 +331,26 @@ class Comparison:
     @cached_property
     def narrow_factor(self) -> float:
         """Factor by which pictures here span less than in training, where it is about two or more; else 0."""
-        if self.ranges.picture_range not in (*CONVERTIBLE, SIGNED_BYTE):
+        if self.ranges.picture_range not in (*CONVERTIBLE, SIGNED_BYTE) or not self.ranges.has_equal_widths:
             return 0.0
-        width = float(self.highs.max()) - float(self.lows.min())
-        learned = float(self.ranges.high.max()) - float(self.ranges.low.min())
-        return learned / width if 0 < width <= MAX_NARROW_WIDTH * learned else 0.0
+        low, learned_low = float(self.lows.min()), float(self.ranges.low.min())
+        width = float(self.highs.max()) - low
+        learned = float(self.ranges.high.max()) - learned_low
+        if not 0 < width <= MAX_NARROW_WIDTH * learned:
+            return 0.0
+        # On a smaller scale each pixel spans less, and not only those few that were brightest. Bytes read as signed
+        # ones are beyond the range instead.
+        widths, learned_widths = self.highs - self.lows, self.ranges.high - self.ranges.low
+        wide = (widths > MAX_NARROW_WIDTH * learned_widths)[learned_widths > 0]
+        return learned / width if low < learned_low or wide.mean() <= MAX_WIDE_FEATURES else 0.0
+
+    @property
+    def fills_picture_range(self) -> bool:
+        """Whether the training pictures had black and white."""
+        if self.ranges.picture_range is None:
+            return False
+        low, high = self.ranges.picture_range
+        return float(self.ranges.high.max()) - float(self.ranges.low.min()) >= MIN_FILLED_WIDTH * (high - low)
 
     @cached_property
     def widest_feature(self) -> float:
@@ -402,8 +425,8 @@ class Comparison:
         features = np.flatnonzero(varying & outside)
         if not len(features):
             return Outside(values)
-        far = FAR_SHARED if self.ranges.has_shared_scale else FAR
-        far_count = rows = 0
+        far, other_scale = self.far_distances
+        far_count = other_scale_count = rows = 0
         of_features = np.zeros(len(features), np.int64)
         worst, largest = None, 0.0
         for start, block in self.blocks(features, divisor):
@@ -412,12 +435,23 @@ class Comparison:
             is_far = distance > far
             of_features += (distance > 0).sum(axis=0)
             far_count += int(is_far.sum())
+            other_scale_count += int((distance > other_scale).sum())
             rows += int(is_far.any(axis=1).sum())
             row, feature = np.unravel_index(distance.argmax(), distance.shape)
             if distance[row, feature] > largest:
                 largest, worst = float(distance[row, feature]), (start + int(row), int(features[feature]))
         nearly_all = int(np.sum(of_features >= MIN_OUTSIDE_SHARE_OF_FEATURE * len(self.x)))
-        return Outside(values, int(of_features.sum()), far_count, rows, nearly_all, worst)
+        return Outside(values, int(of_features.sum()), far_count, other_scale_count, rows, nearly_all, worst)
+
+    @property
+    def far_distances(self) -> tuple[float, float]:
+        """Widths of a range beyond it that are far outside, and that may be another scale."""
+        if not self.ranges.has_shared_scale:
+            return FAR_IN_FEW_ROWS if len(self.x) < MIN_SCALE_ROWS else FAR, FAR
+        levels = float(self.ranges.high.max()) - float(self.ranges.low.min())
+        # The next of few whole numbers, as of counts from 0 to 2, is not far.
+        far = max(FAR_SHARED, 1 / levels) if self.ranges.kind != REAL and levels >= 2 else FAR_SHARED
+        return far, far
 
     def blocks(self, features: np.ndarray, divisor: float = 1.0) -> Iterator[tuple[int, np.ndarray]]:
         """Yield the first row of each block of rows, and the chosen features of the block, float64, divided."""
@@ -429,7 +463,7 @@ class Comparison:
     def warnings(self) -> list[RunWarning]:
         """Warnings about single values, for rows that are on the scale of training."""
         warnings = []
-        if self.narrow_factor:
+        if self.narrow_factor and self.fills_picture_range:
             sentence = self.scale_sentence(f"a factor of {self.narrow_factor:.3g}, if it is another scale")
             warnings.append(RunWarning("input_scale", f"{sentence}.", self.figures))
         if self.widest_feature <= MAX_NARROW_FEATURE:
@@ -440,7 +474,7 @@ class Comparison:
     def outside_warnings(self) -> list[RunWarning]:
         """Return the warning about values far outside of their ranges, or about many that are outside."""
         outside = self.outside
-        many = outside.values >= MIN_SCALE_VALUES and outside.share > self.usual_share
+        many = outside.count >= MIN_OUTSIDE_COUNT and outside.share > self.usual_share
         if outside.worst is None or not (outside.far_count or many):
             return []
         row, feature = outside.worst
@@ -450,8 +484,8 @@ class Comparison:
         message = (
             f"{self.name}: {count:,} of {outside.values:,} values {'is' if count == 1 else 'are'} {far}outside of what "
             f"the network learned from, most of all {value_text(value)} in {self.feature_text(feature)}"
-            f"{self.row_text(row)} ({value_text(low)} to {value_text(high)} in training); predictions there are "
-            "unreliable."
+            f"{self.row_text(row)} ({value_text(low)} to {value_text(high)} in training); predictions there "
+            f"{'are' if far else 'may be'} unreliable."
         )
         figures = {
             "values": outside.values,
@@ -529,7 +563,7 @@ class Comparison:
 
 def smaller_range(low: float, high: float, learned: PictureRange, *, is_whole: bool) -> PictureRange:
     """Return the range of pictures whose values fit into the learned range: that one, or one that is surely meant."""
-    if learned[0] < 0 <= low and high <= 1:
+    if learned[0] < 0 == low and high <= 1:
         return UNIT
     if learned[1] > 1 and low >= -1 and high <= 1:
         # Of pictures with few levels, such as 0..4, some have the levels 0 and 1 alone.

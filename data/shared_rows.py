@@ -54,7 +54,7 @@ def check_shared_rows(dataset: Dataset, validation_rows: np.ndarray | None = Non
             are = "is also a training row" if shared == 1 else "are also training rows"
             message = (
                 f"{shared:,} of {rows:,} {part} rows ({percent(shared / rows, digits=1)}) {are}: {result} will look "
-                "better than it is."
+                "better than it is, unless these are other samples with equal values."
             )
             figures = {"shared_rows": shared, f"{part}_rows": rows, "share": shared / rows}
             warnings.append(RunWarning(CHECKS[part], message, figures))

@@ -258,3 +258,59 @@ def test_fit_picture_few_levels_are_those_of_training():
     assert levels.max() == 16
     fitted = fit_picture(PICTURES[:1], spec)
     np.testing.assert_allclose(fitted, PICTURES[:1] * (16 / 255), atol=0.5)
+
+
+def test_fit_to_training_positive_rows_of_numbers_from_minus_1_to_1_stay_as_they_are():
+    # 64 correlations or cosines are no picture, although they may have the range of one.
+    rng = np.random.default_rng(3)
+    x = np.clip(rng.normal(0, 0.3, (1000, 64)) + rng.normal(0, 0.4, (1000, 1)), -1, 1)
+    positive = x[(x >= 0).all(axis=1)][:19]
+    fitted, _ = fit_to_training(positive, spec_of(x), "data")
+    np.testing.assert_array_equal(fitted, positive)
+
+
+def test_fit_to_training_white_pictures_of_half_units_stay_white():
+    spec = spec_of(FORMS["-0.5..0.5"](PICTURES), (8, 8))
+    fitted, warnings = fit_to_training(np.full((2, 64), 0.5), spec, "data")
+    assert (fitted == 0.5).all()
+    assert not {*checks(warnings)} & {"input_scale"}
+
+
+def test_fit_to_training_small_fractions_asked_in_thousandths_are_not_converted_as_pictures():
+    x = np.random.default_rng(4).uniform(0, 0.2, (500, 64))
+    with pytest.raises(DataError, match=r"x / 1000 is on the scale of training"):
+        fit_to_training(x * 1000, spec_of(x), "data")
+
+
+@pytest.mark.parametrize("rows", [1, 20, 100])
+def test_fit_to_training_columns_of_which_one_was_larger_once_have_no_other_scale(rows):
+    counts = np.random.default_rng(5).poisson(0.5, (1000, 100))
+    counts[0, 0] = 200
+    for learned in (counts.astype(np.uint8), counts * 1.0, counts / 200):
+        assert not checks(fit_to_training(learned[-rows:], spec_of(learned), "data")[1])
+
+
+def test_fit_to_training_row_of_unit_length_has_no_other_scale():
+    x = np.random.default_rng(6).normal(0, 1, (2000, 64))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    assert not [i for i in range(100) if checks(fit_to_training(x[i : i + 1], spec_of(x), "data")[1])]
+
+
+def test_fit_to_training_next_number_of_small_counts_is_not_far_outside():
+    counts = np.random.default_rng(7).integers(0, 3, (500, 100)).astype(np.uint8)
+    row = counts[:1].copy()
+    row[0, 7] = 3
+    assert not checks(fit_to_training(row, spec_of(counts), "data")[1])
+    row[0, 7] = 40
+    assert checks(fit_to_training(row, spec_of(counts), "data")[1]) == ["outside_range"]
+
+
+def test_fit_to_training_few_values_just_outside_are_not_reported():
+    x = np.random.default_rng(8).uniform(0, 1, (300, 2))
+    row = np.concatenate([x[:8], [[1.01, 0.5], [0.5, -0.01]]])
+    assert not checks(fit_to_training(row, spec_of(x), "data")[1])
+
+
+def test_fit_to_training_single_temperature_in_fahrenheit_is_reported():
+    x = np.random.default_rng(9).uniform([-10, 1.5], [30, 2], (300, 2))
+    assert checks(fit_to_training(np.array([[86.0, 1.7]]), spec_of(x), "data")[1]) == ["outside_range"]
