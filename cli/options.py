@@ -71,10 +71,8 @@ class Parser(argparse.ArgumentParser):
 
     def option_hint(self, name: str) -> str:
         """Return the end of a message about an unknown option: the option that is meant; or ""."""
-        words = {option.lstrip("-"): option for option in self.option_names() if option.startswith("--")}
-        hint = key_hint(name.lstrip("-"), words)
-        meant = hint.removeprefix("; did you mean ").removesuffix("?")
-        return f"; did you mean {words[meant]}?" if meant in words else hint
+        known = [option.removeprefix("--") for option in self.option_names() if option.startswith("--")]
+        return key_hint(name.lstrip("-"), known, prefix="--")
 
     def option_names(self) -> list[str]:
         """List the names of all options."""

@@ -1,4 +1,4 @@
-"""What a finished run amounts to: warnings of its result, and the error of a run that has none."""
+"""Judge the result of a run or an evaluation: its warnings, and the error where there is no result."""
 
 import shlex
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from lagvis.training.not_finite import RowWithoutLoss, find_row_without_loss
 
 @dataclass(frozen=True)
 class Outcome:
-    """Warnings of a result that were found at its end; `error` says why there is no result, "" if there is one."""
+    """Warnings about a result; `error` says why there is no result, "" if there is one."""
 
     warnings: tuple[RunWarning, ...] = ()
     error: str = ""
@@ -37,7 +37,7 @@ class Outcome:
 
 
 def judge_run(setup: RunSetup, finished: Finished, step: int, path: str, stop: StopSignal) -> Outcome:
-    """Return what a run in the folder `path`, whose newest call ended with `step`, amounts to."""
+    """Return the outcome of a run in the folder `path`, whose newest call of the backend ended with `step`."""
     if finished.reason == "interrupted":
         return Outcome()
     run = TrainedRun(
@@ -58,14 +58,14 @@ def judge_run(setup: RunSetup, finished: Finished, step: int, path: str, stop: S
 def first_state(setup: RunSetup) -> Any:
     """Return parameters and optimizer state before the first step of a run, on the host.
 
-    Of a resumed run with initial parameters of another network they are not kept; the resumed state takes their place.
+    A resumed run does not keep the parameters of --init-from: the state at the resume takes their place.
     """
     from_seed = not setup.environment.get("init_from")
     return initial_state(setup.recipe, setup.model) if from_seed or setup.start is None else setup.start.state
 
 
 def judge_evaluation(metrics: Metrics, model: Model, backend: Backend, params: Any, dataset: Dataset) -> Outcome:
-    """Return what the metrics of a test part amount to; what prevented learning cannot be known here."""
+    """Return the outcome of an evaluation; the cause of a result below the baseline is not known here."""
     if not metrics.judged:
         rows = np.arange(len(dataset.x_test))
         return unjudged_rows(model, backend, params, "test", metrics, (dataset.x_test, dataset.y_test, rows))
@@ -93,7 +93,7 @@ def diverged(run: TrainedRun, step: int, path: str) -> Outcome:
     elif divergence.found is not None:
         cause = row_sentence(divergence.found, run.model, run.finished.state["params"], "training", run.recipe.dtype)
         sentence += f": {cause}. {kept}"
-        figures["row"] = None if divergence.found.most else divergence.found.row + 1
+        figures["row"] = None if divergence.found.in_most_rows else divergence.found.row + 1
     else:
         sentence += f"; the learning rate {rate:g} is too high. {kept}. Try a far lower --lr"
     return Outcome((RunWarning("diverged", f"{sentence_start(sentence)}.", figures),), f"{sentence}.")
@@ -123,7 +123,7 @@ def unjudged_rows(
         cause = "the sum of its losses is too large; predictions are far off in many rows"
         if found is not None:
             cause = row_sentence(found, model, params, "training" if part == "validation" else part, backend.dtype)
-            figures["row"] = None if found.most else found.row + 1
+            figures["row"] = None if found.in_most_rows else found.row + 1
         sentence += f", because its loss is not a finite number: {cause}"
     return Outcome((RunWarning("not_judged", f"{sentence_start(sentence)}.", figures),), f"{sentence}.")
 
@@ -131,7 +131,7 @@ def unjudged_rows(
 def row_sentence(found: RowWithoutLoss, model: Model, params: Any, part: str, dtype: str) -> str:
     """Return why rows have no finite loss: the weights are too large for most rows, or the values of one row are."""
     largest = max(float(np.abs(array).max()) for layer in params for array in layer.values())
-    if found.most:
+    if found.in_most_rows:
         return (
             f"the weights, up to {largest:.1e}, or the values of the rows are too large for {dtype} in most rows of "
             f"the {part} part; train with a lower --lr, or check that the data are those that the network takes"

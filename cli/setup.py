@@ -174,14 +174,11 @@ def prepare_run(
     environment = describe_environment(recipe, dataset, plan, backend, version=__version__, command=flags.command)
     environment |= {"init_from": None, "resumed": []}
     model = Model.of(recipe, dataset, plan.training_rows)
-    assert model.ranges is not None, "the ranges of a new model are measured"
-    warnings = check_dataset(dataset, model.ranges, plan.validation_rows, recipe.number_scaling)
-    start = None
+    start, start_warnings = None, []
     if network:
         start = init_from(network.checkpoint, model, recipe, dataset)
-        held_out_warnings = check_held_out_rows(network, dataset, recipe, plan)
-        environment["init_from"] = describe_init_from(network.path, held_out_warnings)
-        warnings += held_out_warnings + check_initial_scale(dataset, network)
+        start_warnings = check_held_out_rows(network, dataset, recipe, plan) + check_initial_scale(dataset, network)
+        environment["init_from"] = describe_init_from(network.path, start_warnings)
     notices = (
         card_notice(environment), threads_notice(plan, backend, resumed), stretches_notice(flags.recipe), *plan.notices,
     )  # fmt: skip
@@ -190,12 +187,16 @@ def prepare_run(
     if resumed:
         start = resume_state(resumed.checkpoint, model, plan, recipe) if resumed.checkpoint else None
         environment["init_from"] = previous.get("init_from")
-        warnings += initial_warnings(environment["init_from"])
+        start_warnings = stored_warnings(environment["init_from"])
         environment["resumed"] = resume_record(start, plan, resumed.recipe, recipe, previous, environment)
         notices += (resume_message(start, plan, resumed.recipe, recipe, previous, environment),)
     check_stop_after(flags.stop_after, start)
-    model = start.model if start else model  # of another network's scaling, if it began with one
-    warnings += check_float32_precision(dataset, model, recipe.dtype)
+    assert model.ranges is not None, "the ranges of a new model are measured"
+    standardised = recipe.number_scaling == "standard" and network is None
+    warnings = check_dataset(dataset, model.ranges, plan.validation_rows, standardised=standardised)
+    warnings += start_warnings
+    model = start.model if start else model  # with the scaling of another network, if the run began with one
+    warnings += check_float32_precision(dataset, model, recipe.dtype, can_rescale=network is None)
     return RunSetup(
         recipe, backend, dataset, plan, model, start, memory, environment, notices, tuple(warnings),
     )  # fmt: skip
@@ -209,7 +210,7 @@ def check_initial_scale(dataset: Dataset, network: StoredNetwork) -> list[RunWar
     return check_feature_ranges(dataset.x_train, ranges, dataset.feature_names, dataset.name)
 
 
-def initial_warnings(init_from: dict[str, Any] | None) -> list[RunWarning]:
+def stored_warnings(init_from: dict[str, Any] | None) -> list[RunWarning]:
     """Return the warnings that an entry `init_from` of environment.json holds."""
     return [RunWarning.from_json(warning) for warning in (init_from or {}).get("warnings", [])]
 

@@ -27,12 +27,13 @@ def check_dataset(
     dataset: Dataset,
     ranges: FeatureRanges,
     validation_rows: np.ndarray | None = None,
-    number_scaling: str = "standard",
+    *,
+    standardised: bool = True,
 ) -> list[RunWarning]:
     """Return the warnings about a data set, in the order of the checks.
 
     `validation_rows` are the indices of the training rows that a run holds out for validation; None without a run.
-    `ranges` are those of the other training rows, and `number_scaling` is the key of the recipe.
+    `ranges` are those of the other training rows; `standardised` tells whether their mean and deviation scale numbers.
     """
     return [
         *check_classes(dataset),
@@ -40,7 +41,7 @@ def check_dataset(
         *check_identity_columns(dataset),
         *check_leaking_features(dataset),
         *check_constant_features(ranges),
-        *check_outliers(dataset, validation_rows, number_scaling, ranges),
+        *check_outliers(dataset, validation_rows, ranges, standardised=standardised),
         *check_signed_pixels(ranges),
         *check_feature_ranges(dataset.x_test, ranges, dataset.feature_names, f"The test part of {dataset.name}"),
     ]

@@ -1,4 +1,4 @@
-"""Find features that hold another whole number in every row, as row numbers, identities and time stamps do."""
+"""Find features that hold a different whole number in every row, as row numbers, identities and time stamps do."""
 
 import math
 from typing import Any
@@ -26,7 +26,7 @@ BLOCK_ROWS = 65536
 
 
 def check_identity_columns(dataset: Dataset) -> list[RunWarning]:
-    """Return a warning about the features that hold another whole number in every row, in any order."""
+    """Return a warning about the features that hold a different whole number in every row, in any order."""
     x, n_features = dataset.x_train, dataset.x_train.shape[1]
     if x.dtype == np.uint8 and len(x) > 256:
         return []
@@ -46,18 +46,18 @@ def check_identity_columns(dataset: Dataset) -> list[RunWarning]:
         found |= wide
     if not found:
         return []
-    names = [dataset.describe_feature(i) for i in sorted(found)]
-    holds, it, measured = ("holds", "it", "it is a measurement")
-    if len(names) > 1:
-        holds, it, measured = ("hold", "them", "they are measurements")
-    message = (
-        f"{sentence_start(join_names(names))} {holds} another whole number in every row, as a row number, an identity "
-        "or a time stamp does: what a network learns from those does not hold for new rows. Remove "
-        f"{it} from the data unless {measured}."
-    )
     features: list[dict[str, Any]] = [
         {"feature": i + 1, "name": dataset.describe_feature(i), "order": found[i]} for i in sorted(found)
     ]
+    holds, it, measured = ("holds", "it", "it is a measurement")
+    if len(features) > 1:
+        holds, it, measured = ("hold", "them", "they are measurements")
+    names = join_names([feature["name"] for feature in features])
+    message = (
+        f"{sentence_start(names)} {holds} a different whole number in every row, as a row number, an identity "
+        "or a time stamp does: what a network learns from those does not hold for new rows. Remove "
+        f"{it} from the data unless {measured}."
+    )
     return [RunWarning("identity_column", message, {"features": features})]
 
 

@@ -2,7 +2,7 @@
 
 Each feature is judged by itself, in two steps. In a small sample all features are sorted, and those are kept whose
 rows have the label of a row next to them. A rule is then fitted for each that is left on one half of a larger sample
-and judged on the other half: a feature that is another number in every row predicts nothing there by chance.
+and judged on the other half: a feature with a different number in every row predicts nothing there by chance.
 """
 
 from collections.abc import Iterator
@@ -59,14 +59,9 @@ def class_warning(dataset: Dataset, found: dict[int, float]) -> list[RunWarning]
     """Return the warning about features that alone predict the class, given the accuracy of each."""
     if not found:
         return []
-    names = [dataset.describe_feature(i) for i in found]
-    each = "alone predicts" if len(names) == 1 else "each alone predict"
-    message = (
-        f"{sentence_start(join_names(names))} {each} the label of {percent(min(found.values()), digits=1)} of the rows"
-        f"{advice(len(names))}"
-    )
+    predicted = f"the label of {percent(min(found.values()), digits=1)} of the rows"
     features = [{"feature": i + 1, "name": dataset.describe_feature(i), "accuracy": found[i]} for i in found]
-    return [RunWarning("leaking_feature", message, {"features": features})]
+    return [RunWarning("leaking_feature", leak_message(dataset, list(found), predicted), {"features": features})]
 
 
 def one_hot_warning(dataset: Dataset, columns: list[int]) -> list[RunWarning]:
@@ -89,15 +84,18 @@ def check_targets(dataset: Dataset, x: np.ndarray, y: np.ndarray, rng: np.random
         r2 = {i: judge_for_target(dataset.x_train[rows, i], dataset.y_train[rows, target]) for i in candidates}
         found = {i: value for i, value in r2.items() if value >= MIN_R2}
         if found:
-            names = [dataset.describe_feature(i) for i in found]
-            each = "alone predicts" if len(names) == 1 else "each alone predict"
-            message = (
-                f"{sentence_start(join_names(names))} {each} {name} (R² of the ranks {min(found.values()):.4f})"
-                f"{advice(len(names))}"
-            )
+            predicted = f"{name} (R² of the ranks {min(found.values()):.4f})"
+            message = leak_message(dataset, list(found), predicted)
             features = [{"feature": i + 1, "name": dataset.describe_feature(i), "r2": found[i]} for i in found]
             warnings.append(RunWarning("leaking_feature", message, {"target": name, "features": features}))
     return warnings
+
+
+def leak_message(dataset: Dataset, found: list[int], predicted: str) -> str:
+    """Return the sentence that each of the features `found` alone predicts what `predicted` says."""
+    names = [dataset.describe_feature(i) for i in found]
+    each = "alone predicts" if len(names) == 1 else "each alone predict"
+    return f"{sentence_start(join_names(names))} {each} {predicted}{advice(len(names))}"
 
 
 def advice(features: int) -> str:

@@ -36,14 +36,14 @@ def percent(fraction: float, digits: int = 2) -> str:
     return text.removeprefix("-") + "%" if fraction == 0 else text + "%"
 
 
-def decimals(number: float, digits: int = 4, most: float = MAX_LOSS) -> str:
-    """Return a number with so many decimals, or in scientific notation from `most` on and where it would read as zero.
+def decimals(number: float, digits: int = 4, limit: float = MAX_LOSS) -> str:
+    """Return a number with so many decimals, or in scientific notation from `limit` on and where it would read as zero.
 
     0.12346 -> 0.1235; 6446555567.55 -> 6.446e+09; 0.00001 -> 1.000e-05
     """
     fixed = f"{number:.{digits}f}"
     reads_as_zero = number != 0 and float(fixed) == 0
-    return f"{number:.{min(digits, 3)}e}" if abs(number) >= most or reads_as_zero else fixed
+    return f"{number:.{min(digits, 3)}e}" if abs(number) >= limit or reads_as_zero else fixed
 
 
 def sentence_start(text: str) -> str:

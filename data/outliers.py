@@ -41,29 +41,33 @@ class Outlier:
 def check_outliers(
     dataset: Dataset,
     validation_rows: np.ndarray | None = None,
-    number_scaling: str = "standard",
     ranges: FeatureRanges | None = None,
+    *,
+    standardised: bool = True,
 ) -> list[RunWarning]:
     """Return a warning about values far out in the features, and one about those in the targets.
 
-    Rows that are held out for validation are left out, since they do not decide the scale. Robust scaling of the
-    features has no need of the first warning. `ranges` are those of the features in the rows that remain, if known.
+    Rows that are held out for validation are left out, since they do not decide the scale. `ranges` are those of the
+    features in the other rows, if known. There is no warning about features unless mean and deviation of these rows
+    scale them, which `standardised` tells.
     """
     warnings = []
     rows = np.arange(len(dataset.x_train))
     if validation_rows is not None:
         rows = np.delete(rows, validation_rows)
-    if dataset.x_train.dtype != np.uint8 and number_scaling != "robust":
+    if dataset.x_train.dtype != np.uint8 and standardised:
         names = [dataset.describe_feature(i) for i in range(dataset.x_train.shape[1])]
         remedy = "Correct or remove such rows, or use --number-scaling robust."
-        warnings += warn(dataset, names, find_outliers(dataset.x_train, rows, ranges), remedy)
+        warnings += outlier_warnings(dataset, names, find_outliers(dataset.x_train, rows, ranges), remedy)
     if dataset.target_names:
         names = [f"target {name}" for name in dataset.target_names]
-        warnings += warn(dataset, names, find_outliers(dataset.y_train, rows), "Correct or remove such rows.")
+        warnings += outlier_warnings(
+            dataset, names, find_outliers(dataset.y_train, rows), "Correct or remove such rows."
+        )
     return warnings
 
 
-def warn(dataset: Dataset, names: list[str], outliers: list[Outlier], remedy: str) -> list[RunWarning]:
+def outlier_warnings(dataset: Dataset, names: list[str], outliers: list[Outlier], remedy: str) -> list[RunWarning]:
     """Return the warning about outliers in columns of some names; none without outliers."""
     if not outliers:
         return []

@@ -29,14 +29,21 @@ class Scaling:
     limit: float = math.inf
 
     @classmethod
-    def of(cls, columns: np.ndarray, rows: np.ndarray | None = None) -> "Scaling":
+    def of(
+        cls,
+        columns: np.ndarray,
+        rows: np.ndarray | None = None,
+        bounds: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> "Scaling":
         """Return mean and standard deviation (divisor N) of columns (N, n), of all rows or of those with some indices.
+
+        `bounds` are the smallest and the largest value of each column in these rows, if they are known.
 
         A column is constant if its smallest and largest value are equal. Squares are taken of distances from the mean,
         as multiples of a power of two near to the range, so that neither rounding nor the size of the numbers decides
         what varies. DataError if float64 cannot hold the range of a column.
         """
-        low, high = extremes(columns, rows)
+        low, high = bounds or extremes(columns, rows)
         with np.errstate(over="ignore"):
             width = high - low
         check_range(width)

@@ -26,3 +26,9 @@ class RunWarning:
     def from_json(cls, value: Mapping[str, Any]) -> "RunWarning":
         """Return the warning that `as_json` was made of."""
         return cls(value["check"], value["message"], value["figures"])
+
+
+def is_warning(value: Any) -> bool:
+    """Return whether a value that was read from a file has the form that `RunWarning.as_json` gives it."""
+    types = {"check": str, "message": str, "figures": dict}
+    return isinstance(value, dict) and all(isinstance(value.get(key), kind) for key, kind in types.items())

@@ -15,8 +15,8 @@ from lagvis.report.text import (
     finite_or_none,
     pluralize,
 )
-from lagvis.run_warning import RunWarning
-from lagvis.storage.metrics_file import errors
+from lagvis.run_warning import RunWarning, is_warning
+from lagvis.storage.metrics_file import target_errors
 from lagvis.training.baseline import CHECK as BASELINE_CHECK
 from lagvis.training.evaluation import Metrics
 from lagvis.training.events import Finished
@@ -59,7 +59,7 @@ def latest_metrics_summary(row: dict[str, float | None], model: Model) -> Summar
         summary |= {
             f"{part}_loss": loss,
             f"{part}_accuracy": None if loss is None else finite_or_none(row[f"{part}_accuracy"]),
-            f"{part}_errors": errors_by_target(errors(row, part), model),
+            f"{part}_errors": errors_by_target(target_errors(row, part), model),
         }
     return summary
 
@@ -194,15 +194,9 @@ def is_valid_report(report: Summary) -> bool:
         and all(is_number_or_null(report, f"{part}_{metric}") for part in PARTS for metric in ("loss", "accuracy"))
         and report["test_loss"] is not None  # a run without a result is evaluated again, and gives the reason again
         and is_number_or_null(report, "train_objective")
-        and are_warnings_valid(report["warnings"])
+        and isinstance(report["warnings"], list)
+        and all(map(is_warning, report["warnings"]))
         and (are_errors_valid(report) if report["classes"] is None else are_classes_valid(report))
-    )
-
-
-def are_warnings_valid(warnings: Any) -> bool:
-    """Return whether the warnings of a report that was read from a file are a list of objects with a message each."""
-    return isinstance(warnings, list) and all(
-        isinstance(warning, dict) and isinstance(warning.get("message"), str) for warning in warnings
     )
 
 
@@ -298,7 +292,7 @@ def recall_rows(summary: Summary) -> list[tuple[str, str]]:
 def baseline_rows(summary: Summary) -> list[tuple[str, str]]:
     """Return the warning that the result is no better than the baseline, if it is not."""
     warnings = summary.get("warnings", [])
-    return [("warning", escape_control(w["message"])) for w in warnings if w.get("check") == BASELINE_CHECK]
+    return [("warning", escape_control(w["message"])) for w in warnings if w["check"] == BASELINE_CHECK]
 
 
 def error_rows(summary: Summary) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from lagvis.backends.backend import Backend
 from lagvis.backends.precision import overrides_in_force
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import locate
-from lagvis.run_warning import RunWarning
+from lagvis.run_warning import RunWarning, is_warning
 from lagvis.training import system_files
 from lagvis.training.plan import Plan
 from lagvis.training.recipe import Recipe
@@ -63,8 +63,8 @@ def cpu_model() -> str:
 def describe_init_from(path: Path, warnings: Sequence[RunWarning] = ()) -> dict[str, Any]:
     """Return a network that a run begins with, for environment.json: its absolute path and the sha256 of its files.
 
-    `path` is a .safetensors file, or a folder of the paper's program. `warnings` say what the network may know of the
-    rows held out; a resumed run repeats them.
+    `path` is a .safetensors file, or a folder of the paper's program. `warnings` are those about the network and the
+    data of the run; a resumed run repeats them.
     """
     files = sorted([*path.glob("weightlayer*.npy"), *path.glob("biaslayer*.npy")]) if path.is_dir() else [path]
     digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
@@ -81,14 +81,8 @@ def is_valid_init_from(value: Any) -> bool:
         isinstance(digests, dict)
         and all(isinstance(digest, str) for digest in digests.values())
         and isinstance(warnings, list)
-        and all(is_valid_warning(warning) for warning in warnings)
+        and all(map(is_warning, warnings))
     )
-
-
-def is_valid_warning(value: Any) -> bool:
-    """Return whether an entry of a file has the form that `RunWarning.as_json` gives it."""
-    types = {"check": str, "message": str, "figures": dict}
-    return isinstance(value, dict) and all(isinstance(value.get(key), kind) for key, kind in types.items())
 
 
 def is_valid_resumed(value: Any) -> bool:

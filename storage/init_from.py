@@ -83,8 +83,8 @@ def check_held_out_rows(network: StoredNetwork, dataset: Dataset, recipe: Recipe
     if network.checkpoint.data != dataset.digest:
         reason = "was trained on other data" if network.checkpoint.data else "does not record its data"
         message = (
-            f"{named} {reason}: the {len(validation):,} validation and {test:,} test rows held out now may be rows "
-            "that it has learned from, and results on them may look better than they are. evaluate.py with --data "
+            f"{named} {reason}: rows held out now ({len(validation):,} for validation, {test:,} for the test) may be "
+            "rows that it has learned from, and results on them may look better than they are. evaluate.py with --data "
             "judges by rows that are new to it."
         )
         return [RunWarning(CHECK, message, figures)]
@@ -105,7 +105,8 @@ def check_held_out_rows(network: StoredNetwork, dataset: Dataset, recipe: Recipe
             f"with --seed {own.seed} --validation {own.validation} the rows are split as they were for it."
         )
         return [RunWarning(CHECK, message, figures | {"known_validation_rows": known})]
-    if (network.read_environment().get("init_from") or {}).get("warnings"):
+    own_start = network.read_environment().get("init_from") or {}
+    if any(warning["check"] == CHECK for warning in own_start.get("warnings", [])):
         message = (
             f"{named} itself began with one that may have learned from rows held out now: results on them may look "
             "better than they are."

@@ -109,7 +109,7 @@ def values(row: Row) -> dict[str, float | None]:
     return {name: float(cell) if cell else None for name, cell in zip(columns, row, strict=True)}
 
 
-def errors(values_of_row: dict[str, float | None], part: str) -> tuple[float | None, ...]:
+def target_errors(values_of_row: dict[str, float | None], part: str) -> tuple[float | None, ...]:
     """Return the errors of the targets on a part, "train" or "validation", from the result of `values`."""
     return tuple(value for name, value in values_of_row.items() if name.startswith(f"{part}_error_"))
 

@@ -15,8 +15,12 @@ MIN_KEPT = 0.5  # share of the different values of a sample that must stay diffe
 VISIBLE = 1e-4  # difference of two inputs of which a network may learn the meaning
 
 
-def check_float32_precision(dataset: Dataset, model: Model, dtype: str) -> list[RunWarning]:
+def check_float32_precision(
+    dataset: Dataset, model: Model, dtype: str, *, can_rescale: bool = True
+) -> list[RunWarning]:
     """Return a warning about the features and targets of which float32 loses most differences; none for float64.
+
+    `can_rescale` tells whether the run can choose the scaling of its features.
 
     Numbers are scaled in float64 and then rounded: a column whose values lie close together beside its deviation (two
     groups 2e12 apart, and units within each) is left with a few values, whatever the network.
@@ -39,7 +43,7 @@ def check_float32_precision(dataset: Dataset, model: Model, dtype: str) -> list[
         "--dtype float64 keeps them apart, but a network learns next to nothing from differences that small: split the "
         "column, into the group and the difference within it."
     )
-    if first["robust_helps"]:
+    if first["robust_helps"] and can_rescale:
         remedy = "--number-scaling robust keeps them well apart."
     message = (
         f"{sentence_start(first['column'])} has {first['different']:,} different values in a sample of "

@@ -24,6 +24,8 @@ from lagvis.training.recipe import Recipe
 MAX_SEARCH_SECONDS = 3.0  # for a training row without a finite loss
 MIN_GAIN = 0.05  # of the baseline's loss, by which a trial must do better than the run; few judged rows need more
 
+Suspect = tuple[str | None, str, dict[str, Any]]  # its name, a sentence without its full stop, and figures
+
 
 @dataclass(frozen=True)
 class TrainedRun:
@@ -63,11 +65,8 @@ def explain_baseline(warning: RunWarning, run: TrainedRun) -> RunWarning:
     return replace(warning, message=message, figures={**warning.figures, "suspect": suspect, **figures})
 
 
-Suspect = tuple[str | None, str, dict[str, Any]]
-
-
 def find_suspect(warning: RunWarning, run: TrainedRun) -> Suspect:
-    """Return the suspect, a sentence without its full stop, and figures."""
+    """Return the suspect of a run that is no better than the baseline."""
     finished = run.finished
     if finished.step == 0:
         return "no_steps", "no step was taken; train with --epochs 1 or more", {}
@@ -144,33 +143,34 @@ def compare_trials(run: TrainedRun, trials: RateTrials, final: Metrics, own: Tri
             "say nothing about the label, or the network may not suit them (--hidden)",
             {"tried_rates": tried},
         )
-    fell = f"the loss falls to {decimals(best.loss)} in {best.steps} steps, instead of {decimals(reached)}"
-    mostly = own in better and (best.loss >= own.loss or reached - own.loss > 0.5 * (reached - best.loss))
-    if mostly and steps < TRIAL_STEPS:
+    own_is_enough = own in better and (best.loss >= own.loss or reached - own.loss > 0.5 * (reached - best.loss))
+    too_few = f"{steps:,} {'step is' if steps == 1 else 'steps are'} too few"
+    if own_is_enough and steps < TRIAL_STEPS:
         return (
             "too_few_steps",
-            f"{steps} {'step is' if steps == 1 else 'steps are'} too few: after {own.steps} the loss is "
-            f"{decimals(own.loss)}, instead of {decimals(reached)}; use more --epochs or a smaller --batch-size",
+            f"{too_few}: after {own.steps} the loss is {decimals(own.loss)}, instead of {decimals(reached)}; use more "
+            "--epochs or a smaller --batch-size",
             {"steps": steps},
         )
     lower = best_trial([trial for trial in better if trial.rate < rate])
-    if lower is not None and (mostly or best.rate < rate):
-        fell = f"the loss falls to {decimals(lower.loss)} in {lower.steps} steps, instead of {decimals(reached)}"
-        return (
-            "learning_rate_too_high",
-            f"the learning rate {rate:g} is too high; with --lr {lower.rate:g} {fell}",
-            {"learning_rate": rate, "suggested_learning_rate": lower.rate},
-        )
+    if lower is not None and (own_is_enough or best.rate < rate):
+        return suspected_rate("high", rate, lower, reached)
     if best.rate > rate:
-        return (
-            "learning_rate_too_low",
-            f"the learning rate {rate:g} is too low; with --lr {best.rate:g} {fell}",
-            {"learning_rate": rate, "suggested_learning_rate": best.rate},
-        )
+        return suspected_rate("low", rate, best, reached)
     return (
         "too_few_steps",
-        f"{steps} steps are too few at the rates of the schedule; use more --epochs or less --warmup",
+        f"{too_few} at the rates of the schedule; use more --epochs or less --warmup",
         {"steps": steps},
+    )
+
+
+def suspected_rate(which: str, rate: float, trial: Trial, reached: float) -> Suspect:
+    """Return the suspect of a rate that is too "high" or too "low" for a run with the loss `reached`."""
+    return (
+        f"learning_rate_too_{which}",
+        f"the learning rate {rate:g} is too {which}; with --lr {trial.rate:g} the loss falls to {decimals(trial.loss)} "
+        f"in {trial.steps} steps, instead of {decimals(reached)}",
+        {"learning_rate": rate, "suggested_learning_rate": trial.rate},
     )
 
 

@@ -54,9 +54,15 @@ class Model:
     @classmethod
     def of(cls, recipe: Recipe, dataset: Dataset, training_rows: np.ndarray) -> "Model":
         """Describe the network of a recipe for a data set; only the training rows decide scaling and ranges."""
-        is_bytes = dataset.x_train.dtype == np.uint8
-        centred = is_bytes and recipe.pixel_scaling == "centred"
-        measure = Scaling.robust if recipe.number_scaling == "robust" else Scaling.of
+        ranges = FeatureRanges.of(dataset.x_train, training_rows, dataset.shape)
+        x_scaling, pixel_mean = None, 0.0
+        if dataset.x_train.dtype == np.uint8:
+            if recipe.pixel_scaling == "centred":
+                pixel_mean = mean_pixel(dataset.x_train, training_rows)
+        elif recipe.number_scaling == "robust":
+            x_scaling = Scaling.robust(dataset.x_train, training_rows)
+        else:
+            x_scaling = Scaling.of(dataset.x_train, training_rows, (ranges.low, ranges.high))
         return cls(
             widths=(dataset.x_train.shape[1], *recipe.hidden, dataset.n_out),
             activation=recipe.activation,
@@ -65,7 +71,7 @@ class Model:
             class_names=dataset.class_names,
             target_names=dataset.target_names,
             unit=dataset.unit,
-            x_scaling=None if is_bytes else measure(dataset.x_train, training_rows),
+            x_scaling=x_scaling,
             y_scaling=Scaling.of(dataset.y_train, training_rows).invertible() if recipe.regression else None,
             feature_names=dataset.feature_names,
             label_names=dataset.label_names,
@@ -73,8 +79,8 @@ class Model:
             background=dataset.background,
             label_columns=dataset.label_columns,
             transposed=dataset.transposed,
-            ranges=FeatureRanges.of(dataset.x_train, training_rows, dataset.shape),
-            pixel_mean=mean_pixel(dataset.x_train, training_rows) if centred else 0.0,
+            ranges=ranges,
+            pixel_mean=pixel_mean,
         )
 
     @property

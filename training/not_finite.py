@@ -1,4 +1,4 @@
-"""Find the rows for which a network has no finite loss, so that a result that is none names its cause."""
+"""Find the rows for which a network has no finite loss: the cause of a result that is not finite."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ SAMPLE_ROWS = 20
 
 @dataclass(frozen=True)
 class RowWithoutLoss:
-    """The first row (index in its part) without a finite loss; `most` is whether most rows of the part have none."""
+    """The first row (index in its part) without a finite loss, and whether most rows of the part have none."""
 
     row: int
-    most: bool
+    in_most_rows: bool
 
 
 def find_row_without_loss(

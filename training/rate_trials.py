@@ -28,7 +28,7 @@ MAX_SECONDS = 4.0  # of all trials of a run together
 MAX_TIME_SHARE = 0.25  # of the time left, for one trial
 MAX_SAMPLE_VALUES = 16_000_000  # numbers in the rows of the sample
 MAX_SAMPLE_ROWS = 20_000
-MIN_EXPLAINED_IN_TRAINING = 0.1  # share of the variance of numbers; a network learns some of it by heart
+MIN_EXPLAINED_IN_TRAINING = 0.1  # share of the variance of numbers; a network memorises some of it
 MAX_JUDGED_ROWS, JUDGED_SHARE = 1000, 0.2  # rows of the sample that no trial learns from
 
 

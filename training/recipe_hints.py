@@ -93,19 +93,27 @@ TOML_VALUES = (
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return the end of a message that proposes the nearest known word; empty if none is near."""
-    near = difflib.get_close_matches(word.lower(), list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    near = nearest_word(word, known)
+    return f"; did you mean {near}?" if near else ""
 
 
-def key_hint(word: str, keys: Iterable[str]) -> str:
-    """Return the end of a message about an unknown key: the key that is meant, or what is missing here; or ""."""
+def nearest_word(word: str, known: Iterable[str]) -> str:
+    """Return the known word that is nearest to a word; empty if none is near."""
+    return next(iter(difflib.get_close_matches(word.lower(), list(known), n=1)), "")
+
+
+def key_hint(word: str, keys: Iterable[str], prefix: str = "") -> str:
+    """Return the end of a message about an unknown key: the key that is meant, or what is missing here; or "".
+
+    `prefix` stands before the key: "--" for options.
+    """
     bare = normalized(word)
     known = {normalized(key): key for key in keys}
-    if key := known.get(bare) or known.get(normalized(SYNONYMS.get(bare, ""))):
-        return f"; did you mean {key}?"
-    if bare in MISSING:
+    meant = known.get(bare) or known.get(normalized(SYNONYMS.get(bare, "")))
+    if not meant and bare in MISSING:
         return f"; there is {MISSING[bare]}"
-    return did_you_mean(word, known.values())
+    meant = meant or nearest_word(word, known.values())
+    return f"; did you mean {prefix}{meant}?" if meant else ""
 
 
 def normalized(name: str) -> str:

@@ -54,14 +54,14 @@ from lagvis.data.images.filters import (
     resample,
     to_uint8,
 )
-from lagvis.data.images.surroundings import MAX_EVEN_SPREAD, remove_surroundings
+from lagvis.data.images.surroundings import MAX_EVEN_SPREAD, MAX_SHADOW_DEPTH, remove_surroundings
 
 SIDE, FIT_SIDE, CENTRE = 28, 20, 14
 MIN_STRENGTH = 16  # shades between foreground and background
 MAX_MIDTONES = 0.4  # share of the shades of a cropped digit that are between the quarters of their range
 MIN_STRENGTH_TO_SPREAD = 32  # of a cropped digit whose background is even
 MIN_PHOTO_SIDE, MIN_LIGHT_SHADE = 64, 96
-SHADOW_PIXELS, MAX_SHADOW_DEPTH = 16, 0.7  # of the border together; share of the depth of ink
+SHADOW_PIXELS = 16  # of the border, whose mean is looked at
 MIN_STYLE_SHARE = 0.95
 MAX_SPECK_SHARE = 0.05  # of the largest component: more beside it is no speck
 MIN_EMPTY_SHARE, MIN_FRAME_FILL = 0.75, 0.95  # of the box of a frame: its inside, and both; 0.785 is that of an oval

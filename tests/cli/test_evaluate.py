@@ -364,7 +364,7 @@ def test_predict_picture_for_network_of_0_to_1_says_the_conversion_once_and_show
     assert err == ""
 
 
-def test_train_init_from_network_of_another_scale_is_reported(scales, tmp_path, monkeypatch, capsys):
+def test_train_init_from_network_of_another_scale_is_reported_and_after_a_resume(scales, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = ["--device", "cpu", "--no-plots", "--no-compile", "-e", "1", "--validation", "0", "--json"]
     start = ["--init-from", str(scales / "runs" / "from_0_to_1"), "--data", str(scales / "from_0_to_255.npz")]
@@ -376,3 +376,7 @@ def test_train_init_from_network_of_another_scale_is_reported(scales, tmp_path, 
     assert (
         "whole numbers from 0 to 255, the network learned from real numbers from 0 to 1 (x / 255)" in warning["message"]
     )
+    common = ["--device", "cpu", "--no-plots", "--no-compile", "--json"]
+    assert train.main([*common, "--resume", json.loads(out)["run"], "-e", "2"]) == 0
+    resumed, _ = capsys.readouterr()
+    assert warning in json.loads(resumed)["warnings"], "a resumed run repeats it"

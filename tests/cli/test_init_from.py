@@ -63,7 +63,7 @@ def test_train_init_from_more_rows_warns_in_every_result(trained, capsys):
     code, result, err = next_run(capsys, "--name", "second")
     (warning,) = result["warnings"]
     assert (code, warning["check"]) == (0, CHECK)
-    assert "was trained on other data: the 40 validation and 100 test rows held out now may be rows" in err
+    assert "was trained on other data: rows held out now (40 for validation, 100 for the test) may be rows" in err
     assert json.loads((trained / "runs/second/report.json").read_text())["warnings"] == [warning]
     assert run_cli(train.main, ["--resume", "second", "-e", "2", "--json", "--quiet", *COMMON]) == 0
     assert json.loads(capsys.readouterr().out)["warnings"] == [warning]

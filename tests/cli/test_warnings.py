@@ -91,8 +91,8 @@ def test_train_row_numbers_are_in_json_and_reports(capsys, tmp_path, write, orde
     warnings, _ = warnings_of(capsys, train.main, *flags)
     (warning,) = [warning for warning in warnings if warning["check"] == "identity_column"]
     named = "Feature 1" if write == "npz" else "Column 1 ('Unnamed: 0')"
-    assert warning["message"].startswith(f"{named} holds another whole number in every row")
+    assert warning["message"].startswith(f"{named} holds a different whole number in every row")
     order_found = "ascending" if order == "ascending" else "none"
     assert [(f["feature"], f["order"]) for f in warning["figures"]["features"]] == [(1, order_found)]
     for name in ("report.md", "report.html", "report.json"):
-        assert "holds another whole number in every row" in (tmp_path / "r" / name).read_text()
+        assert "holds a different whole number in every row" in (tmp_path / "r" / name).read_text()

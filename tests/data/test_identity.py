@@ -45,7 +45,7 @@ def test_check_identity_columns_any_order_is_named(kind, rows):
     x[:, 1] = columns_of(kind, rows)
     (warning,) = check_identity_columns(make_dataset(x, columns=["a", "Patient", "c"]))
     assert warning.check == "identity_column"
-    assert warning.message.startswith("Column 2 ('Patient') holds another whole number in every row")
+    assert warning.message.startswith("Column 2 ('Patient') holds a different whole number in every row")
     assert [feature["feature"] for feature in warning.figures["features"]] == [2]
 
 

@@ -97,7 +97,7 @@ def test_check_outliers_warning_names_column_row_and_remedy():
     first = warning.figures["values"][0]
     assert first["column"] in warning.message.lower()
     assert first["row"] == "t.csv, line 19"
-    assert check_outliers(dataset, None, "robust") == []
+    assert check_outliers(dataset, standardised=False) == []
     assert check_outliers(dataset, np.array([3, 17])) == [], "a validation row does not decide the scale"
     (warning,) = check_outliers(dataset, np.array([3, 18]))
     assert "in t.csv, line 19," in warning.message
@@ -107,8 +107,8 @@ def test_check_outliers_in_a_target_is_named_with_every_scaling():
     y = NORMAL[:, :2].copy()
     y[5, 1] = 1e7
     dataset = as_regression(Source("t", NORMAL, y, NORMAL, y, {}, target_names=("near", "far")))
-    for number_scaling in ("standard", "robust"):
-        (warning,) = check_outliers(dataset, None, number_scaling)
+    for standardised in (True, False):
+        (warning,) = check_outliers(dataset, standardised=standardised)
         assert warning.message.startswith("Target far is 1e+07 in t: training row 6, ")
         assert "robust" not in warning.message
 

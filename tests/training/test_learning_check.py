@@ -168,7 +168,7 @@ def test_explain_divergence_row_too_large_is_named_and_not_the_rate():
     found = explain_divergence(TrainedRun(recipe, dataset, plan, model, backend, start, finished, lambda: False))
     assert found.trial is None
     assert found.found.row == 1234
-    assert not found.found.most
+    assert not found.found.in_most_rows
 
 
 def test_find_row_without_loss_huge_weights_fail_in_most_rows():
@@ -177,7 +177,7 @@ def test_find_row_without_loss_huge_weights_fail_in_most_rows():
     found = find_row_without_loss(
         ended.model, ended.backend, params, BANDS.x_test, BANDS.y_test, np.arange(len(BANDS.x_test))
     )
-    assert found.most
+    assert found.in_most_rows
 
 
 def test_rate_trials_over_time_or_stopped_end_without_a_suspect(monkeypatch):
