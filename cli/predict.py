@@ -135,7 +135,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     inputs = read_inputs(flags.files, spec)
     predictions = predict_inputs(network.checkpoint, inputs)
-    warnings = [warning for batch in inputs.batches for warning in batch.warnings]
+    warnings = [*inputs.warnings, *(warning for batch in inputs.batches for warning in batch.warnings)]
     for batch in inputs.batches:
         if batch.image is None:
             params = network.checkpoint.state["params"]

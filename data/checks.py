@@ -42,6 +42,7 @@ def check_dataset(
         *check_identity_columns(dataset),
         *check_leaking_features(dataset),
         *check_constant_features(ranges),
+        *check_constant_targets(dataset),
         *check_outliers(dataset, validation_rows, ranges, standardised=standardised),
         *check_signed_pixels(ranges),
         *check_test_ranges(dataset, ranges),
@@ -109,3 +110,19 @@ def check_constant_features(ranges: FeatureRanges) -> list[RunWarning]:
         return []
     message = "Every feature is the same in all training rows: there is nothing to learn from."
     return [RunWarning("constant_features", message, {"features": len(ranges.low)})]
+
+
+def find_constant_targets(dataset: Dataset) -> list[str]:
+    """Return the names of the targets that have one value in all training rows; none for classes."""
+    y = dataset.y_train
+    return [name for i, name in enumerate(dataset.target_names) if (y[:, i] == y[0, i]).all()]
+
+
+def check_constant_targets(dataset: Dataset) -> list[RunWarning]:
+    """Return a warning about targets that have one value in all training rows; none for classes."""
+    names = find_constant_targets(dataset)
+    if not names:
+        return []
+    start = "The target is" if len(names) == 1 else "These targets are"
+    message = f"{start} the same in all training rows, with nothing to learn: {join_names(names)}."
+    return [RunWarning("constant_targets", message, {"targets": names})]

@@ -197,8 +197,9 @@ def check_classes(source: Source, encoded: dict[str, EncodedLabels], names: Sequ
             check_known_labels(source, part, labels, names, remedy=f"train on them{label_hint(source)}")
         elif source.held_out and not {*labels.names} <= {*names}:
             raise DataError(
-                f"{source.held_out.name}: every class has a single row; expected two or more of a class, to train on "
-                f"and for the test{'' if source.y_train.dtype.kind in 'SU' else ' (to predict numbers use --loss mse)'}"
+                f"{source.held_out.name}: every class has a single row{label_hint(source)}; expected two or more "
+                f"of a class, to train on and for the test"
+                f"{'' if source.y_train.dtype.kind in 'SU' else ' (to predict numbers use --loss mse)'}"
             )
         else:
             check_known_labels(source, part, labels, names, "no training row has", "add training rows for them")

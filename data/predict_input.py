@@ -19,7 +19,7 @@ from lagvis.data.images.prepare import check_takes_pictures, prepare_picture
 from lagvis.data.images.transposed import turn_upright
 from lagvis.data.input_spec import InputSpec
 from lagvis.data.labels import check_known_labels, encode_labels, encode_targets
-from lagvis.data.range_check import fit_picture, fit_to_training, picture_notice
+from lagvis.data.range_check import check_backgrounds, fit_picture, fit_to_training, picture_notice
 from lagvis.data.source import Source
 from lagvis.data.tables.arrays import canonical_labels
 from lagvis.data.tables.columns import is_text_label, list_columns
@@ -65,11 +65,12 @@ class InputError:
 
 @dataclass
 class Inputs:
-    """Batches of rows in the order of the command line, the files that could not be read, and notices."""
+    """Batches of rows in the order of the command line, unreadable files, notices, and warnings on all pictures."""
 
     batches: list[InputBatch] = field(default_factory=list)
     errors: list[InputError] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+    warnings: list[RunWarning] = field(default_factory=list)
 
 
 def read_inputs(files: Sequence[str], spec: InputSpec) -> Inputs:
@@ -99,6 +100,10 @@ def fit_inputs(inputs: Inputs, spec: InputSpec) -> None:
             else:
                 x, warnings = fit_picture(batch.x, spec), []
             inputs.batches.append(replace(batch, x=x, warnings=tuple(warnings)))
+    pictures = [batch for batch in inputs.batches if batch.image and not batch.image.blank]
+    if pictures:
+        rows = np.concatenate([batch.x for batch in pictures])
+        inputs.warnings += check_backgrounds(rows, [batch.file for batch in pictures], spec)
     if any(batch.image for batch in inputs.batches) and (notice := picture_notice(spec)):
         inputs.notices.append(notice)
 

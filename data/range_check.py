@@ -6,7 +6,7 @@ all together, and a quarter of its width is far.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,7 +26,7 @@ from lagvis.data.feature_ranges import (
     to_bytes,
     usual_range,
 )
-from lagvis.data.input_spec import InputSpec
+from lagvis.data.input_spec import MNIST_STYLE, InputSpec
 from lagvis.data.messages import shorten
 from lagvis.errors import DataError
 from lagvis.run_warning import RunWarning
@@ -52,6 +52,7 @@ MAX_NARROW_WIDTH = 0.55  # part of the range in training: pictures that span les
 MAX_WIDE_FEATURES = 0.1  # of the pixels that vary, which may span more
 MIN_FILLED_WIDTH = 0.9  # part of the range of pictures that training spans: a picture that spans less may be darker
 MIN_CONSTANT_PIXELS = 10  # of one value in all training pictures, from which on they are a background
+MAX_BACKGROUND_CHANGE = 0.5  # part of the range in training: more is no lighter or darker paper
 CONSTANT_ROUNDING = 1e-7  # relative, by which float32 changes a constant
 FACTORS = (2.0, 2.54, 4.0, 10.0, 16.0, 60.0, 100.0, 255.0, 1e3, 3600.0, 65535.0, 86400.0, 1e6, 1e9)
 MAX_LISTED_FEATURES = 20
@@ -181,6 +182,40 @@ def picture_notice(spec: InputSpec) -> str:
     if conversion is None:
         return ""
     return f"Pictures of 0..255 are converted to {range_text(conversion.learned)}, as in training: {conversion}."
+
+
+def check_backgrounds(pictures: np.ndarray, names: Sequence[str], spec: InputSpec) -> list[RunWarning]:
+    """Return the warning about pictures (N, n), as the network takes them, on another background than in training.
+
+    It is the median of the pixels that had the background's value in every training row, more than half of the range
+    of training away from it: light lines for a network that learned dark ones, or the other way round.
+    """
+    ranges = spec.ranges
+    if ranges is None or not spec.check_ranges or not ranges.has_shared_scale:
+        return []
+    values, counts = np.unique(ranges.low[ranges.constant], return_counts=True)
+    if not counts.size or counts.max() < MIN_CONSTANT_PIXELS:
+        return []
+    background = float(values[counts.argmax()])
+    found = np.median(pictures[:, ranges.constant & (ranges.low == background)].astype(np.float64), axis=1)
+    width = float(ranges.high.max()) - float(ranges.low.min())
+    changed = np.flatnonzero(np.abs(found - background) > MAX_BACKGROUND_CHANGE * width)
+    if not len(changed):
+        return []
+    remedy = (
+        "leave --centre out" if spec.image_mode == MNIST_STYLE else "invert what is drawn, or train on such pictures"
+    )
+    shade = float(found[changed[0]])
+    first = names[changed[0]]
+    subject = f"{len(changed):,} of {len(pictures):,} pictures (the first is {first}) are"
+    if len(changed) == 1:
+        subject = f"{first} is"
+    message = (
+        f"{subject} on another background than the pictures of training, {value_text(shade)} instead of "
+        f"{value_text(background)}; answers mean little there: {remedy}."
+    )
+    figures = {"pictures": len(changed), "of": len(pictures), "learned": background, "found": shade}
+    return [RunWarning("input_scale", message, figures)]
 
 
 def to_shades(x: np.ndarray, spec: InputSpec) -> np.ndarray:

@@ -7,8 +7,8 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, loa
 
 from lagvis.data import range_check
 from lagvis.data.feature_ranges import BYTES, FeatureRanges
-from lagvis.data.input_spec import InputSpec
-from lagvis.data.range_check import check_feature_ranges, fit_picture, fit_to_training, to_shades
+from lagvis.data.input_spec import MNIST_STYLE, RESIZE, InputSpec
+from lagvis.data.range_check import check_backgrounds, check_feature_ranges, fit_picture, fit_to_training, to_shades
 from lagvis.errors import DataError
 
 # Pictures on a background of 0, as digits are: 200 of 8x8, with values up to 255.
@@ -314,3 +314,22 @@ def test_fit_to_training_few_values_just_outside_are_not_reported():
 def test_fit_to_training_single_temperature_in_fahrenheit_is_reported():
     x = np.random.default_rng(9).uniform([-10, 1.5], [30, 2], (300, 2))
     assert checks(fit_to_training(np.array([[86.0, 1.7]]), spec_of(x), "data")[1]) == ["outside_range"]
+
+
+@pytest.mark.parametrize(
+    ("image_mode", "remedy"),
+    [(RESIZE, "invert what is drawn, or train on such pictures"), (MNIST_STYLE, "leave --centre out")],
+)
+def test_check_backgrounds_inverted_pictures_are_reported_with_what_to_do(image_mode, remedy):
+    framed = 255 - np.pad(PICTURES.reshape(-1, 8, 8), ((0, 0), (2, 2), (2, 2))).reshape(len(PICTURES), -1)
+    spec = replace(spec_of(framed, (12, 12)), image_mode=image_mode)
+    given = np.concatenate([framed[:2], 255 - framed[2:4]])
+    [warning] = check_backgrounds(given, ["a.png", "b.png", "c.png", "d.png"], spec)
+    assert warning.check == "input_scale"
+    assert warning.figures == {"pictures": 2, "of": 4, "learned": 255.0, "found": 0.0}
+    assert "2 of 4 pictures (the first is c.png) are on" in warning.message
+    assert warning.message.endswith(f"answers mean little there: {remedy}.")
+    assert check_backgrounds(np.maximum(framed, 40) - 40, ["a.png"] * len(framed), spec) == []
+    [warning] = check_backgrounds(given[:3], ["a.png", "b.png", "c.png"], spec)
+    assert warning.message.startswith("c.png is on another background")
+    assert check_backgrounds(given, list("abcd"), replace(spec, check_ranges=False)) == []

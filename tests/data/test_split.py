@@ -128,8 +128,9 @@ def test_load_dataset_single_row_per_class_says_why_split_fails(tmp_path):
     lines = [f"{i},{i * i},{name}" for i, name in enumerate("abcdefghij")]
     (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
     np.savez(tmp_path / "t.npz", x=np.eye(10), y=np.arange(10))
-    for name, end in (("t.csv", "$"), ("t.npz", r" \(to predict numbers use --loss mse\)$")):
-        with pytest.raises(DataError, match=f"^{name}: every class has a single row; .* for the test{end}"):
+    hint = r" \(the label is column 3; --label names another\)"
+    for name, label, end in (("t.csv", hint, "$"), ("t.npz", "", r" \(to predict numbers use --loss mse\)$")):
+        with pytest.raises(DataError, match=f"^{name}: every class has a single row{label}; .* for the test{end}"):
             load_dataset(str(tmp_path / name))
 
 
