@@ -18,6 +18,7 @@ from lagvis.cli.setup import (
     resolve_recipe,
 )
 from lagvis.data.dataset import Dataset
+from lagvis.data.messages import pluralize
 from lagvis.errors import DataError, OutputError
 from lagvis.inference.diagnostics import diagnose
 from lagvis.report.run_report import run_report_files
@@ -30,7 +31,6 @@ from lagvis.report.summary import (
     summary_text,
 )
 from lagvis.report.terminal.progress import make_view
-from lagvis.report.text import pluralize
 from lagvis.run_warning import RunWarning
 from lagvis.storage.filenames import REPORT
 from lagvis.storage.history import recipe_text

@@ -11,7 +11,7 @@ import numpy as np
 from lagvis.backends.backend import Backend
 from lagvis.data.checks import find_constant_targets
 from lagvis.data.dataset import Dataset
-from lagvis.data.messages import decimals, percent
+from lagvis.data.messages import decimals, percent, pluralize
 from lagvis.run_warning import RunWarning
 from lagvis.training.baseline import CHANCE_DEVIATIONS, beats_mean
 from lagvis.training.evaluation import Metrics
@@ -159,7 +159,7 @@ def compare_trials(run: TrainedRun, trials: RateTrials, final: Metrics, own: Tri
             {"tried_rates": tried},
         )
     own_is_enough = own in better and (best.loss >= own.loss or reached - own.loss > 0.5 * (reached - best.loss))
-    too_few = f"{steps:,} {'step is' if steps == 1 else 'steps are'} too few"
+    too_few = f"{pluralize(steps, 'step')} {'is' if steps == 1 else 'are'} too few"
     if own_is_enough and steps < TRIAL_STEPS:
         return (
             "too_few_steps",
