@@ -5,6 +5,7 @@ labels alone, returns its warnings, and removes nothing.
 """
 
 from collections.abc import Collection
+from functools import partial
 
 import numpy as np
 
@@ -44,8 +45,16 @@ def check_dataset(
         *check_constant_targets(dataset),
         *check_outliers(dataset, validation_rows, ranges, standardised=standardised),
         *check_signed_pixels(ranges),
-        *check_feature_ranges(dataset.x_test, ranges, dataset.feature_names, f"The test part of {dataset.name}"),
+        *check_test_ranges(dataset, ranges),
     ]
+
+
+def check_test_ranges(dataset: Dataset, ranges: FeatureRanges) -> list[RunWarning]:
+    """Return warnings about a test part whose values differ from the `ranges` of training."""
+    name = f"The test part of {dataset.name}"
+    return check_feature_ranges(
+        dataset.x_test, ranges, dataset.feature_names, name, partial(dataset.locate_row, "test")
+    )
 
 
 def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:

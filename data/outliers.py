@@ -60,7 +60,7 @@ def check_outliers(
         remedy = "Correct or remove such rows, or use --number-scaling robust."
         warnings += outlier_warnings(dataset, names, find_outliers(dataset.x_train, rows, ranges), remedy)
     if dataset.target_names:
-        names = [f"target {name}" for name in dataset.target_names]
+        names = [dataset.describe_target(i) for i in range(dataset.n_out)]
         warnings += outlier_warnings(
             dataset, names, find_outliers(dataset.y_train, rows), "Correct or remove such rows."
         )
