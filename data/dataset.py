@@ -191,7 +191,10 @@ def as_classification(source: Source, class_names: tuple[str, ...] = ()) -> Data
 def check_classes(source: Source, encoded: dict[str, EncodedLabels], names: Sequence[str], *, are_given: bool) -> None:
     """Raise DataError unless the labels of both parts can be classes `names`, which `are_given` by a network or not."""
     if len(names) < 2:
-        raise DataError(f"{source.name}: every training label is {names[0]}; a classifier needs at least two classes")
+        raise DataError(
+            f"{source.name}: every training label is {names[0]}{label_hint(source)}; a classifier needs at least two "
+            "classes"
+        )
     for part, labels in encoded.items():
         if are_given:
             check_known_labels(source, part, labels, names, remedy=f"train on them{label_hint(source)}")
