@@ -42,7 +42,7 @@ def judge_run(setup: RunSetup, finished: Finished, step: int, path: str, stop: S
         return Outcome()
     run = TrainedRun(
         setup.recipe, setup.dataset, setup.plan, setup.model, setup.backend, partial(first_state, setup), finished,
-        stop.received, next((warning.message for warning in setup.warnings if warning.check == "input_scale"), ""),
+        stop.received, any(warning.check == "input_scale" for warning in setup.warnings),
     )  # fmt: skip
     with setup.backend.limited_threads(setup.plan.threads):
         if finished.reason == "diverged":

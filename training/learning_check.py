@@ -32,8 +32,8 @@ Suspect = tuple[str | None, str, dict[str, Any]]  # its name, a sentence without
 class TrainedRun:
     """A run that has ended, and what is needed to train copies of it.
 
-    `first_state` returns its state before the first step. `other_scale` is the warning that rows are on another scale
-    than those that the network of --init-from, or this run, has learned from; empty where they are not.
+    `first_state` returns its state before the first step. `other_scale` tells whether a warning says that rows are
+    on another scale than those that the network of --init-from, or this run, has learned from.
     """
 
     recipe: Recipe
@@ -44,7 +44,7 @@ class TrainedRun:
     first_state: Callable[[], Any]
     finished: Finished
     stop: Callable[[], bool]
-    other_scale: str = ""
+    other_scale: bool = False
 
     def stop_or_timeout(self) -> Callable[[], bool]:
         """Return a function that is true once a stop was requested or MAX_SEARCH_SECONDS from now have passed."""
@@ -90,7 +90,7 @@ def find_known_cause(run: TrainedRun) -> Suspect | None:
     if run.finished.step == 0:
         return "no_steps", "no step was taken; train with --epochs 1 or more", {}
     if run.other_scale:
-        return "input_scale", f"the values are on another scale: {run.other_scale.removesuffix('.')}", {}
+        return "input_scale", "the values are on another scale than those learned from, as a warning above says", {}
     names = run.dataset.target_names
     if names and len(find_constant_targets(run.dataset)) == len(names):
         return "constant_targets", "there is nothing to learn, as no target varies in the training rows", {}
