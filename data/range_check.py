@@ -246,7 +246,7 @@ def check_feature_ranges(
     """Return warnings about rows x (N, n) that are used as they are, such as the test part of the training data."""
     comparison = Comparison(x, ranges, feature_names, name, row_name)
     if comparison.conversion is not None:
-        reason = comparison.scale_sentence(str(comparison.conversion))
+        reason = comparison.scale_sentence(f"{comparison.conversion} is on the scale of training")
     else:
         reason = comparison.other_scale
     return [RunWarning("input_scale", f"{reason}.", comparison.figures)] if reason else comparison.warnings
@@ -326,11 +326,12 @@ class Comparison:
         """Sentence that the rows are on another scale, which is not converted; empty where they are not."""
         given, learned = self.given_range, self.ranges.picture_range
         if given is not None and learned is not None and given != learned:
-            remedy = str(Conversion(given, learned))
+            conversion = Conversion(given, learned)
+            remedy = f"{conversion} is on the scale of training"
             if given == SIGNED_BYTE:
-                remedy = f"x.view('uint8') for bytes that were read as signed ones, {remedy} for shifted ones"
+                remedy = f"x.view('uint8') for bytes that were read as signed ones, {conversion} for shifted ones"
             elif learned == SIGNED_BYTE:
-                remedy = f"{remedy}, unless training read bytes as signed ones: then train again on x.view('uint8')"
+                remedy += ", unless training read bytes as signed ones: then train again on x.view('uint8')"
             return self.scale_sentence(remedy)
         if len(self.x) >= MIN_SCALE_ROWS and self.narrow_factor:
             return self.scale_sentence(f"a factor of {self.narrow_factor:.3g}")
