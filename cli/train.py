@@ -86,10 +86,10 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
     facts = {"run": str(folder.path)} | run_facts(run)
     outcome = judge_run(run, event, step, str(folder.path), stop)
     warnings = (*run.warnings, *outcome.warnings)
-    baseline = run.model.baseline(run.dataset.y_test), run.model.baseline_errors(run.dataset.y_test)
-    summary = summarise(event, run.model, facts, *baseline, warnings=warnings)
+    model, y_test = run.model, run.dataset.y_test
+    summary = summarise(event, model, facts, model.baseline(y_test), model.baseline_errors(y_test), warnings=warnings)
     if event.train is None:  # no epoch has ended since the run was resumed
-        summary |= latest_metrics_summary(folder.latest_metrics(), run.model)
+        summary |= latest_metrics_summary(folder.latest_metrics(), model)
     folder.finish(summary)
     printed = print_result_of_run(summary if flags.json else summary_text(summary), folder)
     if event.reason == "interrupted":
