@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from lagvis.data.dataset import Dataset
-from lagvis.data.feature_ranges import FeatureRanges
+from lagvis.data.feature_ranges import BYTE, BYTES, FeatureRanges
 from lagvis.data.identity import check_identity_columns
 from lagvis.data.leakage import check_leaking_features
 from lagvis.data.messages import join_names, percent, shorten
@@ -21,6 +21,7 @@ from lagvis.run_warning import RunWarning
 
 MIN_CLASS_ROWS = 10  # training rows of a class: fewer are too few to learn it from
 MIN_CLASS_TEST_ROWS = 5  # test rows of a class: with fewer a single row moves its recall by more than a fifth
+MAX_DARK = 32  # largest byte of pictures that are so dark that they are hard to learn from
 MAX_CLASS_RATIO = 3.0  # rows of the most frequent class over those of the rarest
 
 
@@ -45,6 +46,7 @@ def check_dataset(
         *check_constant_targets(dataset),
         *check_outliers(dataset, validation_rows, ranges, standardised=standardised),
         *check_signed_pixels(ranges),
+        *check_dark_pixels(dataset, ranges),
         *check_test_ranges(dataset, ranges),
     ]
 
@@ -55,6 +57,21 @@ def check_test_ranges(dataset: Dataset, ranges: FeatureRanges) -> list[RunWarnin
     return check_feature_ranges(
         dataset.x_test, ranges, dataset.feature_names, name, partial(dataset.locate_row, "test")
     )
+
+
+def check_dark_pixels(dataset: Dataset, ranges: FeatureRanges) -> list[RunWarning]:
+    """Return a warning about bytes of few values, which are almost black as shades of 0..255."""
+    brightest = int(ranges.high.max())
+    if ranges.kind != BYTES or brightest > MAX_DARK or ranges.constant.all():
+        return []
+    remedy = f"Multiply them by {int(BYTE[1]) // brightest}, or store them as real numbers"
+    if dataset.feature_columns:
+        remedy = "Use --feature-type numbers"
+    message = (
+        f"The bytes of {dataset.name} go up to {brightest}: as shades of 0..255 they are almost black, and a network "
+        f"hardly sees a difference. {remedy}."
+    )
+    return [RunWarning("dark_pixels", message, {"brightest": brightest})]
 
 
 def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:

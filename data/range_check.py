@@ -50,6 +50,7 @@ MAX_END_DISTANCE = 0.3  # widths between the ends of a range and those in traini
 MIN_CHANGED_SHARE = 0.05  # of the rows in which a constant feature of a shared scale differs; pixels at the rim do
 MAX_NARROW_WIDTH = 0.55  # part of the range in training: pictures that span less have another scale
 MAX_WIDE_FEATURES = 0.1  # of the pixels that vary, which may span more
+MIN_FACTOR = 10.0  # by which a row alone spans less, from which on it is reported whatever training spans
 MIN_FILLED_WIDTH = 0.9  # part of the range of pictures that training spans: a picture that spans less may be darker
 MAX_BACKGROUND_CHANGE = 0.5  # part of the range in training: more is no lighter or darker paper
 CONSTANT_ROUNDING = 1e-7  # relative, by which float32 changes a constant
@@ -364,7 +365,9 @@ class Comparison:
     @cached_property
     def narrow_factor(self) -> float:
         """Factor by which pictures here span less than in training, where it is about two or more; else 0."""
-        if self.ranges.picture_range not in (*CONVERTIBLE, SIGNED_BYTE) or not self.ranges.has_equal_widths:
+        if self.ranges.picture_range not in (*CONVERTIBLE, SIGNED_BYTE, None) or not self.ranges.has_equal_widths:
+            return 0.0
+        if not self.ranges.has_shared_scale:
             return 0.0
         low, learned_low = float(self.lows.min()), float(self.ranges.low.min())
         width = float(self.highs.max()) - low
@@ -490,7 +493,7 @@ class Comparison:
     def warnings(self) -> list[RunWarning]:
         """Warnings about single values, for rows that are on the scale of training."""
         warnings = []
-        if self.narrow_factor and self.fills_picture_range:
+        if self.narrow_factor and (self.fills_picture_range or self.narrow_factor >= MIN_FACTOR):
             sentence = self.scale_sentence(f"a factor of {self.narrow_factor:.3g}, if it is another scale")
             warnings.append(RunWarning("input_scale", f"{sentence}.", self.figures))
         if self.widest_feature <= MAX_NARROW_FEATURE:

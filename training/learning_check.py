@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lagvis.backends.backend import Backend
-from lagvis.data.checks import find_constant_targets
+from lagvis.data.checks import check_dark_pixels, find_constant_targets
 from lagvis.data.dataset import Dataset
 from lagvis.data.messages import decimals, percent, pluralize
 from lagvis.run_warning import RunWarning
@@ -60,8 +60,8 @@ def explain_baseline(warning: RunWarning, run: TrainedRun) -> RunWarning:
     """Return the warning that a run is no better than the baseline, with its suspect in message and figures.
 
     The suspects: "no_steps", "learning_rate_too_high", "learning_rate_too_low", "too_few_steps", "features",
-    "not_general" (the training rows are learned, others are not), "test_part_differs", "input_scale" and
-    "constant_targets"; None if the trials had no time.
+    "not_general" (the training rows are learned, others are not), "test_part_differs", "input_scale",
+    "constant_targets" and "dark_pixels"; None if the trials had no time.
     """
     suspect, sentence, figures = find_suspect(warning, run)
     message = f"{warning.message} Suspect: {sentence}." if suspect else warning.message
@@ -151,6 +151,8 @@ def compare_trials(run: TrainedRun, trials: RateTrials, final: Metrics, own: Tri
     ]
     best = best_trial(better)
     if best is None:
+        if run.model.ranges and (dark := check_dark_pixels(run.dataset, run.model.ranges)):
+            return "dark_pixels", dark[0].message.removesuffix("."), {}
         tried = sorted(trial.rate for trial in (own, *others))
         return (
             "features",

@@ -96,3 +96,33 @@ def test_train_row_numbers_are_in_json_and_reports(capsys, tmp_path, write, orde
     assert [(f["feature"], f["order"]) for f in warning["figures"]["features"]] == [(1, order_found)]
     for name in ("report.md", "report.html", "report.json"):
         assert "holds a different whole number in every row" in (tmp_path / "r" / name).read_text()
+
+
+@pytest.mark.parametrize(
+    ("write", "remedy"), [("table", "Use --feature-type numbers."), ("npz", "Multiply them by 255,")]
+)
+def test_train_pictures_of_0_and_1_are_named_and_the_remedy_works(capsys, tmp_path, write, remedy):
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 2, (400, 64), dtype=np.uint8), np.arange(400) % 3
+    for k in range(3):
+        x[y == k, 20 * k : 20 * k + 12] |= rng.integers(0, 2, (np.sum(y == k), 12), dtype=np.uint8)
+    path = tmp_path / f"d.{write}"
+
+    def save(factor):
+        if write == "npz":
+            np.savez(path, x=x.reshape(-1, 8, 8) * np.uint8(factor), y=y)
+        else:
+            header = ",".join([*(f"p{i}" for i in range(64)), "label"])
+            np.savetxt(path, np.column_stack([x, y]), fmt="%d", delimiter=",", header=header, comments="")
+
+    save(1)
+    flags = ["--data", path, "--device", "cpu", "-e", "5", "-b", "40", "-o", tmp_path, "--quiet", "--no-plots"]
+    warnings, _ = warnings_of(capsys, train.main, *flags)
+    by_check = {warning["check"]: warning for warning in warnings}
+    assert remedy in by_check["dark_pixels"]["message"]
+    assert by_check["no_better_than_baseline"]["figures"]["suspect"] == "dark_pixels"
+    if write == "npz":
+        save(255)
+    else:
+        flags += ["--feature-type", "numbers"]
+    assert not warnings_of(capsys, train.main, *flags)[0]

@@ -333,3 +333,14 @@ def test_check_backgrounds_inverted_pictures_are_reported_with_what_to_do(image_
     [warning] = check_backgrounds(given[:3], ["a.png", "b.png", "c.png"], spec)
     assert warning.message.startswith("c.png is on another background")
     assert check_backgrounds(given, list("abcd"), replace(spec, check_ranges=False)) == []
+
+
+@pytest.mark.parametrize("rows", [1, 100])
+def test_fit_to_training_pictures_of_no_usual_range_asked_with_smaller_numbers_are_refused_or_reported(rows):
+    learned = np.rint(PICTURES * (1000 / 255))
+    for given in (PICTURES / 255, PICTURES / 2550):
+        if rows == 1:
+            assert "input_scale" in checks(fit_to_training(given[:1], spec_of(learned), "data")[1])
+        else:
+            with pytest.raises(DataError, match="the network learned from whole numbers from 0 to 1000"):
+                fit_to_training(given, spec_of(learned), "data")
