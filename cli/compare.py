@@ -8,10 +8,10 @@ from lagvis.backends.registry import BACKENDS, check_device, select
 from lagvis.cli import options
 from lagvis.cli.errors import print_result, print_stderr
 from lagvis.data.datasets import load_dataset
+from lagvis.data.messages import pluralize
 from lagvis.errors import DeviceError, RecipeError
 from lagvis.inference.comparison import compare
 from lagvis.report.terminal.comparison_table import comparison_json, comparison_text
-from lagvis.report.text import pluralize
 from lagvis.training.memory import estimate_memory
 from lagvis.training.plan import make_plan
 

@@ -3,6 +3,7 @@
 import sys
 from argparse import Namespace
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ from lagvis.cli import options
 from lagvis.cli.errors import print_result, print_stderr, terminal_width
 from lagvis.cli.inputs import make_input_spec, own_data_options
 from lagvis.cli.outcome import judge_evaluation
+from lagvis.data.checks import check_test_ranges
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import SHIPPED, load_dataset
 from lagvis.data.images.transposed import BY_NAME
 from lagvis.data.input_spec import MNIST_STYLE, RESIZE
-from lagvis.data.range_check import check_feature_ranges, fit_to_training
+from lagvis.data.range_check import fit_to_training
 from lagvis.data.shared_rows import check_shared_rows
 from lagvis.errors import CheckpointError, DataError
 from lagvis.inference.orientation import check_orientation
@@ -105,12 +107,10 @@ def check_test_part(
     The test part of the training data is used as it was in training.
     """
     checkpoint = network.checkpoint
-    ranges = checkpoint.model.ranges
-    if checkpoint.data == dataset.digest and ranges and check_ranges:
-        name = f"The test part of {dataset.name}"
-        return dataset, check_feature_ranges(dataset.x_test, ranges, checkpoint.model.feature_names, name)
+    if checkpoint.data == dataset.digest and checkpoint.model.ranges and check_ranges:
+        return dataset, check_test_ranges(dataset, checkpoint.model.ranges)
     spec = make_input_spec(network, "", None, check_ranges=check_ranges)
-    x_test, warnings = fit_to_training(dataset.x_test, spec, dataset.name)
+    x_test, warnings = fit_to_training(dataset.x_test, spec, dataset.name, partial(dataset.locate_row, "test"))
     return replace(dataset, x_test=x_test), warnings
 
 

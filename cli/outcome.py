@@ -42,14 +42,17 @@ def judge_run(setup: RunSetup, finished: Finished, step: int, path: str, stop: S
         return Outcome()
     run = TrainedRun(
         setup.recipe, setup.dataset, setup.plan, setup.model, setup.backend, partial(first_state, setup), finished,
-        stop.received,
+        stop.received, any(warning.check == "input_scale" for warning in setup.warnings),
     )  # fmt: skip
     with setup.backend.limited_threads(setup.plan.threads):
         if finished.reason == "diverged":
             return diverged(run, step, path)
-        for part, metrics in (("test", finished.test), ("validation", finished.validation)):
+        test_rows, params = np.arange(len(setup.dataset.x_test)), finished.state["params"]
+        for part, metrics, rows in (
+            ("test", finished.test, test_rows), ("validation", finished.validation, setup.plan.validation_rows),
+        ):  # fmt: skip
             if metrics is not None and not metrics.judged:
-                return unjudged_part(run, part, metrics)
+                return unjudged(part, metrics, setup.dataset, rows, setup.model, setup.backend, params)
         assert finished.test is not None, "the test part of a completed run was evaluated"
         warning = check_baseline(finished.test, setup.model, setup.dataset.y_test)
         return Outcome((explain_baseline(warning, run),) if warning else ())
@@ -68,7 +71,7 @@ def judge_evaluation(metrics: Metrics, model: Model, backend: Backend, params: A
     """Return the outcome of an evaluation; the cause of a result below the baseline is not known here."""
     if not metrics.judged:
         rows = np.arange(len(dataset.x_test))
-        return unjudged_rows(model, backend, params, "test", metrics, (dataset.x_test, dataset.y_test, rows))
+        return unjudged("test", metrics, dataset, rows, model, backend, params)
     warning = check_baseline(metrics, model, dataset.y_test)
     return Outcome((warning,) if warning else ())
 
@@ -84,57 +87,57 @@ def diverged(run: TrainedRun, step: int, path: str) -> Outcome:
     kept = f"last.safetensors holds step {finished.step}, of epoch {finished.epoch}"
     if trial is not None:
         way = f"--resume {shlex.quote(path)}" if divergence.from_end else "a new run with"
-        start = "there" if divergence.from_end else "the beginning, since no rate helps there"
+        start = "from that state" if divergence.from_end else "no rate helps from that state; from the beginning"
         sentence += (
-            f"; the learning rate {rate:g} is too high. {kept}; from {start}, --lr {trial.rate:g} lowers the loss "
+            f"; the learning rate {rate:g} is too high. {kept}; {start}, --lr {trial.rate:g} lowers the loss "
             f"from {decimals(divergence.before)} to {decimals(trial.loss)} in {trial.steps} steps. Try {way} "
             f"--lr {trial.rate:g}"
         )
     elif divergence.found is not None:
-        cause = row_sentence(divergence.found, run.model, run.finished.state["params"], "training", run.recipe.dtype)
+        params = run.finished.state["params"]
+        cause, figures["row"] = row_cause(divergence.found, run.dataset, params, "training", run.recipe.dtype)
         sentence += f": {cause}. {kept}"
-        figures["row"] = None if divergence.found.in_most_rows else divergence.found.row + 1
     else:
         sentence += f"; the learning rate {rate:g} is too high. {kept}. Try a far lower --lr"
     return Outcome((RunWarning("diverged", f"{sentence_start(sentence)}.", figures),), f"{sentence}.")
 
 
-def unjudged_part(run: TrainedRun, part: str, metrics: Metrics) -> Outcome:
-    """Return the outcome of a completed run with a part that has no finite metrics."""
-    data = run.dataset
-    x, y, rows = data.x_test, data.y_test, np.arange(len(data.x_test))
-    if part == "validation":
-        x, y, rows = data.x_train, data.y_train, run.plan.validation_rows
-    return unjudged_rows(run.model, run.backend, run.finished.state["params"], part, metrics, (x, y, rows))
+def unjudged(
+    part: str, metrics: Metrics, dataset: Dataset, rows: np.ndarray, model: Model, backend: Backend, params: Any
+) -> Outcome:
+    """Return the outcome of a "test" or "validation" part without finite metrics.
 
-
-def unjudged_rows(
-    model: Model, backend: Backend, params: Any, part: str, metrics: Metrics,
-    part_rows: tuple[np.ndarray, np.ndarray, np.ndarray],
-) -> Outcome:  # fmt: skip
-    """Return the outcome of metrics that are not finite; `part_rows` are x, y and the indices of the rows."""
+    `rows` are the indices of its rows in the test rows or the training rows of the data set.
+    """
     figures: dict[str, Any] = {"part": part, "row": None}
     sentence = f"the {part} part cannot be judged"
     if metrics.finite:
         names = [name for name, error in zip(model.target_names, metrics.errors, strict=True) if not np.isfinite(error)]
         sentence += f": the error of {join_names(names)} is larger than float64 can hold; divide it by a constant"
     else:
-        found = find_row_without_loss(model, backend, params, *part_rows)
+        held_in, x, y = "test", dataset.x_test, dataset.y_test
+        if part == "validation":
+            held_in, x, y = "training", dataset.x_train, dataset.y_train
+        found = find_row_without_loss(model, backend, params, x, y, rows)
         cause = "the sum of its losses is too large; predictions are far off in many rows"
         if found is not None:
-            cause = row_sentence(found, model, params, "training" if part == "validation" else part, backend.dtype)
-            figures["row"] = None if found.in_most_rows else found.row + 1
+            cause, figures["row"] = row_cause(found, dataset, params, held_in, backend.dtype)
         sentence += f", because its loss is not a finite number: {cause}"
     return Outcome((RunWarning("not_judged", f"{sentence_start(sentence)}.", figures),), f"{sentence}.")
 
 
-def row_sentence(found: RowWithoutLoss, model: Model, params: Any, part: str, dtype: str) -> str:
-    """Return why rows have no finite loss: the weights are too large for most rows, or the values of one row are."""
-    largest = max(float(np.abs(array).max()) for layer in params for array in layer.values())
+def row_cause(found: RowWithoutLoss, dataset: Dataset, params: Any, part: str, dtype: str) -> tuple[str, str | None]:
+    """Return why rows of a part have no finite loss, and the place of the row that is to blame.
+
+    If most rows have none, the weights are too large, or the values of all rows; the place is then None.
+    """
     if found.in_most_rows:
-        return (
+        largest = max(float(np.abs(array).max()) for layer in params for array in layer.values())
+        cause = (
             f"the weights, up to {largest:.1e}, or the values of the rows are too large for {dtype} in most rows of "
             f"the {part} part; train with a lower --lr, or check that the data are those that the network takes"
         )
+        return cause, None
+    place = dataset.locate_row(part, found.row)
     remedy = "correct or remove it" + (", or use --dtype float64" if dtype == "float32" else "")
-    return f"row {found.row + 1:,} of the {part} part has values too large for {dtype}; {remedy}"
+    return f"{place} has values too large for {dtype}; {remedy}", place

@@ -4,6 +4,7 @@ import argparse
 import math
 import shlex
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from lagvis import __version__
@@ -207,7 +208,8 @@ def check_initial_scale(dataset: Dataset, network: StoredNetwork) -> list[RunWar
     ranges = network.checkpoint.model.ranges
     if ranges is None:
         return []
-    return check_feature_ranges(dataset.x_train, ranges, dataset.feature_names, dataset.name)
+    row_name = partial(dataset.locate_row, "training")
+    return check_feature_ranges(dataset.x_train, ranges, dataset.feature_names, dataset.name, row_name)
 
 
 def stored_warnings(init_from: dict[str, Any] | None) -> list[RunWarning]:

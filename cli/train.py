@@ -18,6 +18,7 @@ from lagvis.cli.setup import (
     resolve_recipe,
 )
 from lagvis.data.dataset import Dataset
+from lagvis.data.messages import pluralize
 from lagvis.errors import DataError, OutputError
 from lagvis.inference.diagnostics import diagnose
 from lagvis.report.run_report import run_report_files
@@ -30,7 +31,6 @@ from lagvis.report.summary import (
     summary_text,
 )
 from lagvis.report.terminal.progress import make_view
-from lagvis.report.text import pluralize
 from lagvis.run_warning import RunWarning
 from lagvis.storage.filenames import REPORT
 from lagvis.storage.history import recipe_text
@@ -86,10 +86,10 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
     facts = {"run": str(folder.path)} | run_facts(run)
     outcome = judge_run(run, event, step, str(folder.path), stop)
     warnings = (*run.warnings, *outcome.warnings)
-    baseline = run.model.baseline(run.dataset.y_test), run.model.baseline_errors(run.dataset.y_test)
-    summary = summarise(event, run.model, facts, *baseline, warnings=warnings)
+    model, y_test = run.model, run.dataset.y_test
+    summary = summarise(event, model, facts, model.baseline(y_test), model.baseline_errors(y_test), warnings=warnings)
     if event.train is None:  # no epoch has ended since the run was resumed
-        summary |= latest_metrics_summary(folder.latest_metrics(), run.model)
+        summary |= latest_metrics_summary(folder.latest_metrics(), model)
     folder.finish(summary)
     printed = print_result_of_run(summary if flags.json else summary_text(summary), folder)
     if event.reason == "interrupted":

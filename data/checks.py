@@ -5,6 +5,7 @@ labels alone, returns its warnings, and removes nothing.
 """
 
 from collections.abc import Collection
+from functools import partial
 
 import numpy as np
 
@@ -41,10 +42,19 @@ def check_dataset(
         *check_identity_columns(dataset),
         *check_leaking_features(dataset),
         *check_constant_features(ranges),
+        *check_constant_targets(dataset),
         *check_outliers(dataset, validation_rows, ranges, standardised=standardised),
         *check_signed_pixels(ranges),
-        *check_feature_ranges(dataset.x_test, ranges, dataset.feature_names, f"The test part of {dataset.name}"),
+        *check_test_ranges(dataset, ranges),
     ]
+
+
+def check_test_ranges(dataset: Dataset, ranges: FeatureRanges) -> list[RunWarning]:
+    """Return warnings about a test part whose values differ from the `ranges` of training."""
+    name = f"The test part of {dataset.name}"
+    return check_feature_ranges(
+        dataset.x_test, ranges, dataset.feature_names, name, partial(dataset.locate_row, "test")
+    )
 
 
 def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
@@ -100,3 +110,19 @@ def check_constant_features(ranges: FeatureRanges) -> list[RunWarning]:
         return []
     message = "Every feature is the same in all training rows: there is nothing to learn from."
     return [RunWarning("constant_features", message, {"features": len(ranges.low)})]
+
+
+def find_constant_targets(dataset: Dataset) -> list[str]:
+    """Return the names of the targets that have one value in all training rows; none for classes."""
+    y = dataset.y_train
+    return [name for i, name in enumerate(dataset.target_names) if (y[:, i] == y[0, i]).all()]
+
+
+def check_constant_targets(dataset: Dataset) -> list[RunWarning]:
+    """Return a warning about targets that have one value in all training rows; none for classes."""
+    names = find_constant_targets(dataset)
+    if not names:
+        return []
+    start = "The target is" if len(names) == 1 else "These targets are"
+    message = f"{start} the same in all training rows, with nothing to learn: {join_names(names)}."
+    return [RunWarning("constant_targets", message, {"targets": names})]

@@ -96,6 +96,11 @@ class Dataset:
             return f"pixel {i + 1} (row {row + 1}, column {column + 1})"
         return f"feature {i + 1}"
 
+    def describe_target(self, i: int) -> str:
+        """Return a target by its name: "target price", and "target 0" where it has none."""
+        name = self.target_names[i]
+        return name if name == default_target_name(i) else f"target {shorten(name)}"
+
     @cached_property
     def mnist_style(self) -> bool:
         """Whether the training rows are images made as MNIST's, by a sample of them."""
@@ -124,17 +129,22 @@ class Dataset:
         return sample.reshape(-1, *self.shape)
 
     def all_as_test(self) -> "Dataset":
-        """Return the data set with all rows in the test part, for data whose test part was held out."""
-        if self.held_out is None:
+        """Return the data set with all rows in the test part, in their order, for data whose test part was held out."""
+        held_out, locate_row = self.held_out, self.locate_row
+        if held_out is None:
             raise ValueError(f"{self.name} has a test part of its own")
-        x, y = self.x_test, self.y_test
-        if self.held_out.rows > 1:  # a single row is in both parts
-            x, y = np.concatenate([self.x_train, x]), np.concatenate([self.y_train, y])
         notice = (
-            f"{self.held_out.name} has no test part: all its rows are evaluated, including any that the network was "
+            f"{held_out.name} has no test part: all its rows are evaluated, including any that the network was "
             "trained on."
         )
-        return replace(self, x_test=x, y_test=y, notices=(*self.notices, notice), held_out=None)
+        return replace(
+            self,
+            x_test=held_out.in_file_order(self.x_train, self.x_test),
+            y_test=held_out.in_file_order(self.y_train, self.y_test),
+            notices=(*self.notices, notice),
+            held_out=None,
+            locate_row=lambda part, row: locate_row(*(held_out.part_of(row) if part == "test" else (part, row))),
+        )
 
 
 def as_classification(source: Source, class_names: tuple[str, ...] = ()) -> Dataset:
@@ -181,7 +191,10 @@ def as_classification(source: Source, class_names: tuple[str, ...] = ()) -> Data
 def check_classes(source: Source, encoded: dict[str, EncodedLabels], names: Sequence[str], *, are_given: bool) -> None:
     """Raise DataError unless the labels of both parts can be classes `names`, which `are_given` by a network or not."""
     if len(names) < 2:
-        raise DataError(f"{source.name}: every training label is {names[0]}; a classifier needs at least two classes")
+        raise DataError(
+            f"{source.name}: every training label is {names[0]}{label_hint(source)}; a classifier needs at least two "
+            "classes"
+        )
     for part, labels in encoded.items():
         if are_given:
             check_known_labels(source, part, labels, names, remedy=f"train on them{label_hint(source)}")
@@ -226,7 +239,7 @@ def as_regression(source: Source) -> Dataset:
         raise DataError(
             f"{source.name}: {y_train.shape[1]} targets a training row, {y_test.shape[1]} a test row; make them equal"
         )
-    names = source.target_names or tuple(f"target {i}" for i in range(y_train.shape[1]))
+    names = source.target_names or tuple(map(default_target_name, range(y_train.shape[1])))
     if len(names) != y_train.shape[1]:
         raise DataError(
             f"{source.name}: {len(names)} target names for {y_train.shape[1]} targets a row; give one name each"
@@ -252,6 +265,11 @@ def as_regression(source: Source) -> Dataset:
         locate_row=source.locate_row,
         transposed=source.transposed,
     )
+
+
+def default_target_name(i: int) -> str:
+    """Return the name of a target, numbered from 0, whose file has no name for it."""
+    return f"target {i}"
 
 
 def check_rows(source: Source) -> tuple[np.ndarray, np.ndarray]:

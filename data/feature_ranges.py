@@ -11,6 +11,7 @@ BYTES, WHOLE, REAL = FEATURE_KINDS = ("bytes", "whole numbers", "real numbers")
 PictureRange = tuple[float, float]
 UNIT, SIGNED_UNIT, HALF_UNIT = (0.0, 1.0), (-1.0, 1.0), (-0.5, 0.5)
 BYTE, SIGNED_BYTE, WORD = (0.0, 255.0), (-128.0, 127.0), (0.0, 65535.0)
+MIN_CONSTANT_PIXELS = 10  # of one value in all training pictures, from which on they are a background
 ROUNDING = 1e-3  # by which pictures of 0..1 may leave their range, as float16 rounds them
 
 
@@ -56,6 +57,17 @@ class FeatureRanges:
     def constant(self) -> np.ndarray:
         """Return which features had one value in every training row, (n,) bool."""
         return np.asarray(self.low == self.high)
+
+    def background(self) -> tuple[float, np.ndarray] | None:
+        """Return the value that most pixels had in every training row, and the indices of those pixels.
+
+        None if the features have no shared scale, or too few of them are constant to be a background.
+        """
+        values, counts = np.unique(self.low[self.constant], return_counts=True)
+        if not self.has_shared_scale or not counts.size or counts.max() < MIN_CONSTANT_PIXELS:
+            return None
+        value = float(values[counts.argmax()])
+        return value, np.flatnonzero(self.constant & (self.low == value))
 
     @property
     def has_shared_scale(self) -> bool:

@@ -84,7 +84,7 @@ def check_targets(dataset: Dataset, x: np.ndarray, y: np.ndarray, rng: np.random
         r2 = {i: judge_for_target(dataset.x_train[rows, i], dataset.y_train[rows, target]) for i in candidates}
         found = {i: value for i, value in r2.items() if value >= MIN_R2}
         if found:
-            predicted = f"{name} (R² of the ranks {min(found.values()):.4f})"
+            predicted = f"{dataset.describe_target(target)} (R² of the ranks {min(found.values()):.4f})"
             message = leak_message(dataset, list(found), predicted)
             features = [{"feature": i + 1, "name": dataset.describe_feature(i), "r2": found[i]} for i in found]
             warnings.append(RunWarning("leaking_feature", message, {"target": name, "features": features}))

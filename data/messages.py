@@ -1,4 +1,4 @@
-"""Text for messages: names cut to what a sentence can hold, percentages that never round to 0 or 100."""
+"""Text for messages: names cut to what a sentence can hold, counts, percentages that never round to 0 or 100."""
 
 import re
 from collections.abc import Sequence
@@ -44,6 +44,11 @@ def decimals(number: float, digits: int = 4, limit: float = MAX_LOSS) -> str:
     fixed = f"{number:.{digits}f}"
     reads_as_zero = number != 0 and float(fixed) == 0
     return f"{number:.{min(digits, 3)}e}" if abs(number) >= limit or reads_as_zero else fixed
+
+
+def pluralize(number: int, noun: str) -> str:
+    """Return a count with its noun: 1, epoch -> 1 epoch; 5500, step -> 5,500 steps."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def sentence_start(text: str) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 
 from lagvis.data.dataset import Dataset
 from lagvis.data.feature_ranges import FeatureRanges
-from lagvis.data.messages import sentence_start
+from lagvis.data.messages import pluralize, sentence_start
 from lagvis.data.scaling import Scaling, extremes, median_and_spread
 from lagvis.run_warning import RunWarning
 
@@ -60,7 +60,7 @@ def check_outliers(
         remedy = "Correct or remove such rows, or use --number-scaling robust."
         warnings += outlier_warnings(dataset, names, find_outliers(dataset.x_train, rows, ranges), remedy)
     if dataset.target_names:
-        names = [f"target {name}" for name in dataset.target_names]
+        names = [dataset.describe_target(i) for i in range(dataset.n_out)]
         warnings += outlier_warnings(
             dataset, names, find_outliers(dataset.y_train, rows), "Correct or remove such rows."
         )
@@ -75,9 +75,8 @@ def outlier_warnings(dataset: Dataset, names: list[str], outliers: list[Outlier]
     rows, columns = {outlier.row for outlier in outliers}, {outlier.column for outlier in outliers}
     others = ""
     if len(outliers) > 1:
-        in_rows = "one row" if len(rows) == 1 else f"{len(rows):,} rows"
-        in_columns = "one column" if len(columns) == 1 else f"{len(columns):,} columns"
-        others = f" There are {len(outliers):,} such values, in {in_columns} of {in_rows}."
+        where = f"{pluralize(len(columns), 'column')} of {pluralize(len(rows), 'row')}"
+        others = f" There are {len(outliers):,} such values, in {where}."
     message = (
         f"{names[far.column]} is {far.value:.6g} in {dataset.locate_row('training', far.row)}, {far.gap:,.0f} times as "
         f"far from the median {far.median:.6g} as other rows. Standardised, half of the rows are within "

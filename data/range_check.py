@@ -51,7 +51,6 @@ MIN_CHANGED_SHARE = 0.05  # of the rows in which a constant feature of a shared 
 MAX_NARROW_WIDTH = 0.55  # part of the range in training: pictures that span less have another scale
 MAX_WIDE_FEATURES = 0.1  # of the pixels that vary, which may span more
 MIN_FILLED_WIDTH = 0.9  # part of the range of pictures that training spans: a picture that spans less may be darker
-MIN_CONSTANT_PIXELS = 10  # of one value in all training pictures, from which on they are a background
 MAX_BACKGROUND_CHANGE = 0.5  # part of the range in training: more is no lighter or darker paper
 CONSTANT_ROUNDING = 1e-7  # relative, by which float32 changes a constant
 FACTORS = (2.0, 2.54, 4.0, 10.0, 16.0, 60.0, 100.0, 255.0, 1e3, 3600.0, 65535.0, 86400.0, 1e6, 1e9)
@@ -191,13 +190,11 @@ def check_backgrounds(pictures: np.ndarray, names: Sequence[str], spec: InputSpe
     of training away from it: light lines for a network that learned dark ones, or the other way round.
     """
     ranges = spec.ranges
-    if ranges is None or not spec.check_ranges or not ranges.has_shared_scale:
+    in_training = ranges.background() if ranges and spec.check_ranges else None
+    if ranges is None or in_training is None:
         return []
-    values, counts = np.unique(ranges.low[ranges.constant], return_counts=True)
-    if not counts.size or counts.max() < MIN_CONSTANT_PIXELS:
-        return []
-    background = float(values[counts.argmax()])
-    found = np.median(pictures[:, ranges.constant & (ranges.low == background)].astype(np.float64), axis=1)
+    background, pixels = in_training
+    found = np.median(pictures[:, pixels].astype(np.float64), axis=1)
     width = float(ranges.high.max()) - float(ranges.low.min())
     changed = np.flatnonzero(np.abs(found - background) > MAX_BACKGROUND_CHANGE * width)
     if not len(changed):
@@ -207,12 +204,12 @@ def check_backgrounds(pictures: np.ndarray, names: Sequence[str], spec: InputSpe
     )
     shade = float(found[changed[0]])
     first = names[changed[0]]
-    subject = f"{len(changed):,} of {len(pictures):,} pictures (the first is {first}) are"
-    if len(changed) == 1:
-        subject = f"{first} is"
+    subject = f"{first} is"
+    if len(changed) > 1:
+        subject = f"{len(changed):,} of {len(pictures):,} pictures (the first is {first}) are"
     message = (
         f"{subject} on another background than the pictures of training, {value_text(shade)} instead of "
-        f"{value_text(background)}; answers mean little there: {remedy}."
+        f"{value_text(background)}; predictions there are unreliable: {remedy}."
     )
     figures = {"pictures": len(changed), "of": len(pictures), "learned": background, "found": shade}
     return [RunWarning("input_scale", message, figures)]
@@ -249,7 +246,7 @@ def check_feature_ranges(
     """Return warnings about rows x (N, n) that are used as they are, such as the test part of the training data."""
     comparison = Comparison(x, ranges, feature_names, name, row_name)
     if comparison.conversion is not None:
-        reason = comparison.scale_sentence(str(comparison.conversion))
+        reason = comparison.scale_sentence(f"{comparison.conversion} is on the scale of training")
     else:
         reason = comparison.other_scale
     return [RunWarning("input_scale", f"{reason}.", comparison.figures)] if reason else comparison.warnings
@@ -329,11 +326,12 @@ class Comparison:
         """Sentence that the rows are on another scale, which is not converted; empty where they are not."""
         given, learned = self.given_range, self.ranges.picture_range
         if given is not None and learned is not None and given != learned:
-            remedy = str(Conversion(given, learned))
+            conversion = Conversion(given, learned)
+            remedy = f"{conversion} is on the scale of training"
             if given == SIGNED_BYTE:
-                remedy = f"x.view('uint8') for bytes that were read as signed ones, {remedy} for shifted ones"
+                remedy = f"x.view('uint8') for bytes that were read as signed ones, {conversion} for shifted ones"
             elif learned == SIGNED_BYTE:
-                remedy = f"{remedy}, unless training read bytes as signed ones: then train again on x.view('uint8')"
+                remedy += ", unless training read bytes as signed ones: then train again on x.view('uint8')"
             return self.scale_sentence(remedy)
         if len(self.x) >= MIN_SCALE_ROWS and self.narrow_factor:
             return self.scale_sentence(f"a factor of {self.narrow_factor:.3g}")
@@ -401,17 +399,11 @@ class Comparison:
 
     @cached_property
     def changed_background(self) -> tuple[float, float] | None:
-        """Background of pictures in training and here, where it has changed in most rows; else None.
-
-        It is the commonest value of the pixels that were constant in training, if it is that of several.
-        """
-        if not self.ranges.has_shared_scale or len(self.x) < MIN_SCALE_ROWS:
+        """Background of pictures in training and here, where it has changed in most rows; else None."""
+        in_training = self.ranges.background()
+        if in_training is None or len(self.x) < MIN_SCALE_ROWS:
             return None
-        values, counts = np.unique(self.ranges.low[self.ranges.constant], return_counts=True)
-        if not counts.size or counts.max() < MIN_CONSTANT_PIXELS:
-            return None
-        background = float(values[counts.argmax()])
-        pixels = np.flatnonzero(self.ranges.constant & (self.ranges.low == background))
+        background, pixels = in_training
         differ = (self.lows[pixels] != background) | (self.highs[pixels] != background)
         if differ.mean() < 0.5:
             return None

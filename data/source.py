@@ -80,7 +80,7 @@ class Source:
             x_test=x[test],
             y_test=y[test],
             sha256=sha256,
-            held_out=HeldOut(path.name, len(test), len(x)),
+            held_out=HeldOut(path.name, train, test),
             row_location=lambda part, row: row_location(int(indices[part][row])),
             **fields,
         )

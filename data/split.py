@@ -7,22 +7,43 @@ import numpy as np
 TEST_SHARE = 0.2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HeldOut:
-    """The test part of the file or folder `name` that has none: `count` of its `rows` rows, held out from it."""
+    """The test part that was held out of the file or folder `name`, which has none.
+
+    training_rows, test_rows  indices in the file of the rows of each part; a single row is in both parts
+    """
 
     name: str
-    count: int
-    rows: int
+    training_rows: np.ndarray
+    test_rows: np.ndarray
+
+    @property
+    def rows(self) -> int:
+        """The number of rows in the file."""
+        return int(max(self.training_rows.max(), self.test_rows.max())) + 1
 
     @property
     def notice(self) -> str:
         """The notice for the user, one line."""
-        verb = "is" if self.count == 1 else "are"
+        count = len(self.test_rows)
         return (
-            f"{self.name} has no test part: {self.count} of its {self.rows} rows, always the same, {verb} held out "
-            "for the test."
+            f"{self.name} has no test part: {count} of its {self.rows} rows, always the same, "
+            f"{'is' if count == 1 else 'are'} held out for the test."
         )
+
+    def in_file_order(self, training: np.ndarray, test: np.ndarray) -> np.ndarray:
+        """Return values of the rows of both parts, (N, ...), in the order of the file."""
+        values = np.empty((self.rows, *test.shape[1:]), test.dtype)
+        values[self.training_rows], values[self.test_rows] = training, test
+        return values
+
+    def part_of(self, row: int) -> tuple[str, int]:
+        """Return the part, "training" or "test", that holds a row of the file, and the index of the row in it."""
+        found = np.flatnonzero(self.test_rows == row)
+        if len(found):
+            return "test", int(found[0])
+        return "training", int(np.flatnonzero(self.training_rows == row)[0])
 
 
 def split_off(y: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -92,7 +92,7 @@ def read_run(folder: Path, _: Files, __: int) -> None:
         previous = resumed.previous_environment
         if sum(recipe.hidden) < 1000:
             model = Model.of(recipe, dataset, plan.training_rows)
-            setup.initial_warnings(previous.get("init_from"))
+            setup.stored_warnings(previous.get("init_from"))
             check_data(dataset, resumed.checkpoint, previous, folder)
             start = resume_state(resumed.checkpoint, model, plan, recipe) if resumed.checkpoint else None
             resume_message(start, plan, resumed.recipe, recipe, previous, {"threads": 1, "numpy": "0", "seed": 1})

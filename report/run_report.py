@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lagvis.data.messages import decimals, percent
+from lagvis.data.messages import decimals, percent, pluralize
 from lagvis.inference.diagnostics import Diagnostics
 from lagvis.report.html.document import Block, Code, Figure, Heading, Paragraph, to_html, to_markdown
 from lagvis.report.html.tables import classes_table, importance_table, mistakes_table, results_table
@@ -18,7 +18,7 @@ from lagvis.report.plots import image_plots, metric_plots
 from lagvis.report.plots.figure import draw_png
 from lagvis.report.plots.metric_plots import History
 from lagvis.report.summary import Summary
-from lagvis.report.text import duration, escape_control, pluralize
+from lagvis.report.text import duration, escape_control
 from lagvis.storage.filenames import PAGE, PLOTS, RECIPE, TEXT
 from lagvis.storage.history import stretches
 from lagvis.training.model import Model

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from lagvis.data.messages import MAX_ERROR, decimals, percent
+from lagvis.data.messages import MAX_ERROR, decimals, percent, pluralize
 from lagvis.report.text import (
     align_columns,
     confusion_text,
@@ -13,7 +13,6 @@ from lagvis.report.text import (
     errors_text,
     escape_control,
     finite_or_none,
-    pluralize,
 )
 from lagvis.run_warning import RunWarning, is_warning
 from lagvis.storage.metrics_file import target_errors
@@ -254,7 +253,7 @@ def evaluation_text(result: Summary, width: int | None = None) -> str:
     """Return the result of an evaluation as text, for a terminal of `width` columns or for a file."""
     rows = [
         ("network", f"{result['run']} ({result['backend']}, {result['device']}, {result['dtype']})"),
-        ("data", f"{result['data']}, {result['rows']:,} test rows"),
+        ("data", f"{result['data']}, {pluralize(result['rows'], 'test row')}"),
         *part_rows(result, "test"),
         *recall_rows(result),
         *error_rows(result),

@@ -25,11 +25,6 @@ def duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
-def pluralize(number: int, noun: str) -> str:
-    """Return a count with its noun: 1, epoch -> 1 epoch; 5500, step -> 5,500 steps."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
 def metrics_text(metrics: Metrics) -> str:
     """Return the loss and, for classification, the accuracy: loss 0.1235, 97.86%."""
     return f"loss {decimals(metrics.loss)}" + ("" if metrics.accuracy is None else f", {percent(metrics.accuracy)}")

@@ -32,7 +32,7 @@ def check_float32_precision(
         names = [dataset.describe_feature(i) for i in range(dataset.x_train.shape[1])]
         lost += lost_columns(dataset.x_train, model.x_scaling, names)
     if model.y_scaling is not None:
-        names = [f"target {name}" for name in dataset.target_names]
+        names = [dataset.describe_target(i) for i in range(dataset.n_out)]
         targets = lost_columns(dataset.y_train, model.y_scaling, names)
         lost += [figures | {"robust_helps": False} for figures in targets]  # the recipe's scaling is that of features
     if not lost:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from lagvis.backends.backend import Backend
+from lagvis.data.checks import find_constant_targets
 from lagvis.data.dataset import Dataset
-from lagvis.data.messages import decimals, percent
+from lagvis.data.messages import decimals, percent, pluralize
 from lagvis.run_warning import RunWarning
 from lagvis.training.baseline import CHANCE_DEVIATIONS, beats_mean
 from lagvis.training.evaluation import Metrics
@@ -31,7 +32,8 @@ Suspect = tuple[str | None, str, dict[str, Any]]  # its name, a sentence without
 class TrainedRun:
     """A run that has ended, and what is needed to train copies of it.
 
-    `first_state` returns its state before the first step.
+    `first_state` returns its state before the first step. `other_scale` tells whether a warning says that rows are
+    on another scale than those that the network of --init-from, or this run, has learned from.
     """
 
     recipe: Recipe
@@ -42,6 +44,7 @@ class TrainedRun:
     first_state: Callable[[], Any]
     finished: Finished
     stop: Callable[[], bool]
+    other_scale: bool = False
 
     def stop_or_timeout(self) -> Callable[[], bool]:
         """Return a function that is true once a stop was requested or MAX_SEARCH_SECONDS from now have passed."""
@@ -57,8 +60,8 @@ def explain_baseline(warning: RunWarning, run: TrainedRun) -> RunWarning:
     """Return the warning that a run is no better than the baseline, with its suspect in message and figures.
 
     The suspects: "no_steps", "learning_rate_too_high", "learning_rate_too_low", "too_few_steps", "features",
-    "not_general" (the training rows are learned, others are not) and "test_part_differs"; None if the trials had no
-    time.
+    "not_general" (the training rows are learned, others are not), "test_part_differs", "input_scale" and
+    "constant_targets"; None if the trials had no time.
     """
     suspect, sentence, figures = find_suspect(warning, run)
     message = f"{warning.message} Suspect: {sentence}." if suspect else warning.message
@@ -68,8 +71,8 @@ def explain_baseline(warning: RunWarning, run: TrainedRun) -> RunWarning:
 def find_suspect(warning: RunWarning, run: TrainedRun) -> Suspect:
     """Return the suspect of a run that is no better than the baseline."""
     finished = run.finished
-    if finished.step == 0:
-        return "no_steps", "no step was taken; train with --epochs 1 or more", {}
+    if known := find_known_cause(run):
+        return known
     if warning.figures.get("targets") and len(warning.figures["targets"]) < len(run.model.target_names):
         return "features", "the other targets are learned, so the features may say nothing about these", {}
     trials = run.trials()
@@ -80,6 +83,18 @@ def find_suspect(warning: RunWarning, run: TrainedRun) -> Suspect:
     if own is None:
         return None, "", {}
     return compare_trials(run, trials, final, own, others)
+
+
+def find_known_cause(run: TrainedRun) -> Suspect | None:
+    """Return the suspect that is known without trials; None where there is none."""
+    if run.finished.step == 0:
+        return "no_steps", "no step was taken; train with --epochs 1 or more", {}
+    if run.other_scale:
+        return "input_scale", "the values are on another scale than those learned from, as a warning above says", {}
+    names = run.dataset.target_names
+    if names and len(find_constant_targets(run.dataset)) == len(names):
+        return "constant_targets", "there is nothing to learn, as no target varies in the training rows", {}
+    return None
 
 
 def explain_learned_training(run: TrainedRun, final: Metrics) -> Suspect:
@@ -144,7 +159,7 @@ def compare_trials(run: TrainedRun, trials: RateTrials, final: Metrics, own: Tri
             {"tried_rates": tried},
         )
     own_is_enough = own in better and (best.loss >= own.loss or reached - own.loss > 0.5 * (reached - best.loss))
-    too_few = f"{steps:,} {'step is' if steps == 1 else 'steps are'} too few"
+    too_few = f"{pluralize(steps, 'step')} {'is' if steps == 1 else 'are'} too few"
     if own_is_enough and steps < TRIAL_STEPS:
         return (
             "too_few_steps",

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
+from lagvis.data.messages import pluralize
 from lagvis.training.system_files import control_groups, read_lines
 
 # Largest product of a step, in multiplications and additions, that a single thread computes.
@@ -37,7 +38,7 @@ def threads_for(widths: tuple[int, ...], batch_size: int) -> int:
 def thread_limit() -> ThreadLimit:
     """Return the tightest of the limits: usable cores, the share of a container or job, environment variables."""
     cores = usable_cores()
-    named = f"this process may use {cores} {'core' if cores == 1 else 'cores'}"
+    named = f"this process may use {pluralize(cores, 'core')}"
     return min((ThreadLimit(cores, named), *group_limits(), *variable_limits()), key=lambda limit: limit.threads)
 
 

@@ -66,17 +66,11 @@ def connected_components(mask: np.ndarray) -> tuple[list[list[tuple[int, int]]],
     A component is a list of cells (row, column) of k x k pixels, with k = 1 up to MAX_COMPONENT_SIDE pixels a side.
     """
     k = -(-max(mask.shape) // MAX_COMPONENT_SIDE)
-    rows, columns = (np.arange(0, side, k) for side in mask.shape)
-    cells = np.logical_or.reduceat(np.logical_or.reduceat(mask, rows, axis=0), columns, axis=1)
-    unvisited = {(int(i), int(j)) for i, j in np.argwhere(cells)}
-    components = []
-    while unvisited:
-        component = [unvisited.pop()]
-        for i, j in component:  # grows while it is iterated over
-            neighbours = unvisited.intersection((i + di, j + dj) for di in (-1, 0, 1) for dj in (-1, 0, 1))
-            unvisited -= neighbours
-            component += neighbours
-        components.append(component)
+    labels, count = label_components(pool(mask, k, np.logical_or))
+    components: list[list[tuple[int, int]]] = [[] for _ in range(count)]
+    rows, columns = np.nonzero(labels)
+    for label, row, column in zip(labels[rows, columns].tolist(), rows.tolist(), columns.tolist(), strict=True):
+        components[label - 1].append((row, column))
     return components, k
 
 

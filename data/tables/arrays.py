@@ -91,7 +91,7 @@ def label_arrays(tables: list[Table], regression: bool) -> list[np.ndarray]:
             f"{table.dialect.file.name}, line {table.rows.lines[row]}: "
             f"{table.dialect.describe_column(table.labels[0])} is taken as the label and holds "
             f"{table.rows.label_texts[row]}, which is not a class; name the label column with --label, or predict "
-            "numbers with --loss mse"
+            "the numbers of this one with --loss mse"
         )
     return [canonical_labels(table.rows.label_texts) for table in tables]
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from lagvis.data.images.transposed import BY_NAME, NO, Upright, turn_upright
 from lagvis.data.input_spec import InputSpec
+from lagvis.data.messages import pluralize
 from lagvis.data.source import Source
 from lagvis.data.tables.arrays import feature_arrays, label_arrays
 from lagvis.data.tables.columns import (
@@ -181,14 +182,13 @@ def table_notices(table: Table, x: np.ndarray, feature_type: str, spec: InputSpe
     """Return the notices about a table: what was detected, with the options that override it."""
     dialect, guessed_image = table.dialect, spec is None and feature_type == AUTO and x.ndim == 3
     mark = f", decimal {'comma' if table.rows.decimal_comma else 'point'}" if x.dtype != np.uint8 else ""
-    width = len(table.features)
-    features = f"{width} feature{'' if width == 1 else 's'}"
+    features = pluralize(len(table.features), "feature")
     if guessed_image:
         size = f"{x.shape[1]}x{x.shape[2]}"
         features += f", whole numbers 0..255 taken as pictures of {size} (unless --feature-type numbers)"
     labels = ", ".join(dialect.describe_column(c) for c in table.labels)
     detected = (
-        f"{table.name}: {len(x):,} rows of {features}; {dialect.describe()}{mark}; "
+        f"{table.name}: {pluralize(len(x), 'row')} of {features}; {dialect.describe()}{mark}; "
         f"the label is {labels} (--label names another)."
     )
     unused = [name for c, name in enumerate(dialect.names) if c not in (*table.features, *table.labels)]

@@ -4,10 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from lagvis.data.messages import percent
+from lagvis.data.messages import percent, pluralize
 from lagvis.inference.diagnostics import Mistake, Weights
 from lagvis.report.plots.figure import GREY, WRONG, axis_labels, blank_figure, new_figure, text_width
-from lagvis.report.text import pluralize
 from lagvis.training.model import Model
 
 MAX_MATRIX_CLASSES = 1000  # of more classes no matrix is drawn

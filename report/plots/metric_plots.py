@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from lagvis.data.messages import pluralize
 from lagvis.inference.diagnostics import Calibration, Diagnostics, Importance
 from lagvis.report.plots.figure import (
     GREY,
@@ -17,7 +18,6 @@ from lagvis.report.plots.figure import (
     new_figure,
     text_width,
 )
-from lagvis.report.text import pluralize
 from lagvis.training.model import Model
 
 History = list[dict[str, float | None]]  # an epoch each, by the columns of metrics.csv; a column may be missing

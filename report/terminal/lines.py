@@ -1,6 +1,7 @@
 """Lines of plain progress output."""
 
-from lagvis.report.text import duration, errors_text, metrics_text, pluralize
+from lagvis.data.messages import pluralize
+from lagvis.report.text import duration, errors_text, metrics_text
 from lagvis.training.evaluation import Metrics
 from lagvis.training.events import EpochEnded, Started
 

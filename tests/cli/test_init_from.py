@@ -134,3 +134,14 @@ def test_resume_and_evaluate_changed_data_name_rows_then_and_now(trained, capsys
 def test_resume_with_a_missing_network_to_init_from_exits_2(trained, capsys):
     assert run_cli(train.main, ["--resume", "first", "--init-from", "none", "--device", "cpu"]) == 2
     assert "leave out --name, --recipe and --init-from" in capsys.readouterr().err
+
+
+def test_train_init_from_other_scale_names_it_as_the_suspect(trained, capsys):
+    lines = (trained / "t.csv").read_text().splitlines()
+    scaled = [",".join([*(f"{int(v) / 255:.6f}" for v in line.split(",")[:-1]), line[-1]]) for line in lines[1:]]
+    (trained / "t.csv").write_text("\n".join([lines[0], *scaled, ""]))
+    code, result, err = next_run(capsys)
+    warnings = {warning["check"]: warning for warning in result["warnings"]}
+    assert code == 0
+    assert "input_scale" in warnings, err
+    assert warnings["no_better_than_baseline"]["figures"]["suspect"] == "input_scale"

@@ -63,13 +63,14 @@ def test_train_test_part_without_loss_exits_6_and_names_the_row(folder, capsys, 
     arguments = (*QUICK, "--data", f"{name}-test-row.npz", "--loss", loss, "-e", "2", "--quiet", "--json")
     assert run(train, *arguments, "--name", "r") == 6
     report, err = result(capsys)
-    assert "error: the test part cannot be judged, because its loss is not a finite number: row 3 of" in err
+    assert "error: the test part cannot be judged, because its loss is not a finite number: " in err
+    assert f"{name}-test-row.npz: test row 3 has values" in err
     assert report["test_loss"] is report["test_accuracy"] is None
     assert [w["check"] for w in report["warnings"]] == ["outside_range", "not_judged"]
-    assert report["warnings"][1]["figures"]["row"] == 3
+    assert report["warnings"][1]["figures"]["row"] == f"{name}-test-row.npz: test row 3"
     assert run(train, "--resume", "r", "--no-plots", "--quiet", "--json") == 6
     again, err = result(capsys)
-    assert "row 3 of the test part" in err
+    assert "test row 3 has values" in err
     assert again["warnings"] == report["warnings"]
 
 
@@ -90,8 +91,25 @@ def test_evaluate_part_without_loss_exits_6_and_names_the_row(folder, capsys, na
     capsys.readouterr()
     assert run(evaluate, "r", "--data", f"{name}-test-row.npz", "--device", "cpu", "--json") == 6
     found, err = result(capsys)
-    assert "row 3 of the test part has values too large for float32" in err
+    assert "test row 3 has values too large for float32" in err
     assert found["test_loss"] is None
+
+
+def test_evaluate_row_of_a_file_without_test_part_is_named_by_its_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(4).normal(0, 1, (80, 3))
+    lines = ["a,b,c,label", *(f"{a},{b},{c},{int(a > b)}" for a, b, c in x)]
+    (tmp_path / "train.csv").write_text("\n".join(lines))
+    (tmp_path / "other.csv").write_text("\n".join([*lines[:11], "1e300,0,0,1", *lines[40:]]))
+    assert run(train, *QUICK, "--data", "train.csv", "-e", "1", "--quiet", "--name", "r") == 0
+    capsys.readouterr()
+    assert run(evaluate, "r", "--data", "other.csv", "--device", "cpu", "--json") == 6
+    found, err = result(capsys)
+    far, not_judged = found["warnings"][0], found["warnings"][-1]
+    assert "in column 'a', " in far["message"]
+    assert "other.csv, line 12 (" in far["message"]
+    assert not_judged["figures"]["row"].endswith("other.csv, line 12")
+    assert "other.csv, line 12 has values too large for float32" in err
 
 
 def test_train_init_from_row_too_large_is_named_and_not_the_rate(folder, capsys):
@@ -100,7 +118,7 @@ def test_train_init_from_row_too_large_is_named_and_not_the_rate(folder, capsys)
     words = [word for word in QUICK if word not in ("--hidden", "8")]
     assert run(train, *words, "--data", "classes-training-row.npz", "--init-from", "r", "-e", "2", "--json") == 6
     report, err = result(capsys)
-    assert "row 8 of the training part has values too large for float32" in err
+    assert "training row 8 has values too large for float32" in err
     assert "too high" not in err
     assert report["warnings"][-1]["figures"]["suggested_learning_rate"] is None
 
@@ -212,4 +230,4 @@ def test_train_one_huge_test_target_exits_6_and_names_the_row(folder, capsys):
     arrays["y_test"][59] = 1e300
     np.savez("far.npz", **arrays)
     assert run(train, *QUICK, "--data", "far.npz", "--loss", "mse", "-e", "2", "--quiet", "--json") == 6
-    assert "row 60 of the test part has values too large for float32" in result(capsys)[1]
+    assert "test row 60 has values too large for float32" in result(capsys)[1]

@@ -1,9 +1,10 @@
 import numpy as np
 
-from lagvis.data.checks import check_classes, check_constant_features, check_dataset
-from lagvis.data.dataset import Dataset
+from lagvis.data.checks import check_classes, check_constant_features, check_constant_targets, check_dataset
+from lagvis.data.dataset import Dataset, as_regression
 from lagvis.data.datasets import load_dataset
 from lagvis.data.feature_ranges import FeatureRanges
+from lagvis.data.source import Source
 
 
 def make_dataset(x, y, y_test=()):
@@ -37,6 +38,17 @@ def test_check_classes_rare_and_uneven_classes_are_named():
 def test_check_classes_one_row_is_in_the_singular():
     *_, warning = check_classes(make_dataset(np.zeros((90, 2)), [0] * 60 + [1] * 29 + [2], [0, 1, 2] * 5))
     assert "66.7% of the training rows are a, 1 is c." in warning.message
+
+
+def test_check_constant_targets_one_value_is_named():
+    x, y = np.random.default_rng(0).normal(0, 1, (60, 2)), np.full((60, 2), 7.0)
+    source = Source("made", x, y, x, y, {}, target_names=("height", "price"))
+    (warning,) = check_constant_targets(as_regression(source))
+    assert warning.check == "constant_targets"
+    assert "training rows, with nothing to learn: height, price." in warning.message
+    y[3, 0] = 8
+    assert check_constant_targets(as_regression(source))[0].figures == {"targets": ["price"]}
+    assert check_constant_targets(make_dataset(x, [0, 1] * 30, [0, 1] * 30)) == []
 
 
 def test_check_constant_features_without_any_variation_warns():

@@ -9,7 +9,6 @@ from sklearn.preprocessing import LabelEncoder, OneHotEncoder
 from lagvis.data.dataset import as_classification, as_regression
 from lagvis.data.labels import natural_order
 from lagvis.data.source import Source
-from lagvis.data.split import HeldOut
 from lagvis.errors import DataError
 
 
@@ -270,10 +269,12 @@ def held_out_dataset():
 def test_all_as_test_replaces_notice_of_split_and_keeps_others():
     dataset = held_out_dataset()
     labels, split = dataset.all_notices
-    assert dataset.held_out == HeldOut("mine.csv", 4, 20)
+    assert dataset.held_out.rows == 20
     assert split == "mine.csv has no test part: 4 of its 20 rows, always the same, are held out for the test."
     everything = dataset.all_as_test()
-    assert sorted(everything.x_test[:, 0]) == list(range(0, 40, 2))
+    assert everything.x_test[:, 0].tolist() == list(range(0, 40, 2))
+    assert everything.y_test.tolist() == [0, 1] * 10
+    assert [everything.locate_row("test", row) for row in range(20)] == [f"line {row + 1}" for row in range(20)]
     assert everything.x_train.shape == (16, 2)
     assert everything.all_notices[0] == labels
     assert len(everything.all_notices) == 2

@@ -108,7 +108,7 @@ def test_check_leaking_features_functions_of_the_target_are_named(kind, rows):
         "ranks": y.argsort().argsort(), "few values": 2 * y,
     }[kind]  # fmt: skip
     (warning,) = check_leaking_features(make_dataset(x, y, classes=False))
-    assert warning.message.startswith("Feature 4 alone predicts price (R²")
+    assert warning.message.startswith("Feature 4 alone predicts target price (R²")
     assert warning.figures["target"] == "price"
 
 

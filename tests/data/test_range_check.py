@@ -328,7 +328,7 @@ def test_check_backgrounds_inverted_pictures_are_reported_with_what_to_do(image_
     assert warning.check == "input_scale"
     assert warning.figures == {"pictures": 2, "of": 4, "learned": 255.0, "found": 0.0}
     assert "2 of 4 pictures (the first is c.png) are on" in warning.message
-    assert warning.message.endswith(f"answers mean little there: {remedy}.")
+    assert warning.message.endswith(f"predictions there are unreliable: {remedy}.")
     assert check_backgrounds(np.maximum(framed, 40) - 40, ["a.png"] * len(framed), spec) == []
     [warning] = check_backgrounds(given[:3], ["a.png", "b.png", "c.png"], spec)
     assert warning.message.startswith("c.png is on another background")

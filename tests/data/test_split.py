@@ -134,6 +134,12 @@ def test_load_dataset_single_row_per_class_says_why_split_fails(tmp_path):
             load_dataset(str(tmp_path / name))
 
 
+def test_load_dataset_single_class_in_the_guessed_column_says_which_column_is_the_label(tmp_path):
+    (tmp_path / "t.csv").write_text("".join(f"0,{i},{i % 3}\n" for i in range(20)))
+    with pytest.raises(DataError, match=r"every training label is 0 \(the label is column 1; --label names another\)"):
+        load_dataset(str(tmp_path / "t.csv"))
+
+
 @given(labels_and_count())
 def test_hold_out_test_leaves_rows_of_every_class_in_training(drawn):
     y, _ = drawn

@@ -84,6 +84,9 @@ KNOWN = {
         quick(epochs=300, hidden=(64, 64)), labelled(RNG.normal(0, 1, (200, 20)), RNG.integers(0, 2, 200), 60),
         "not_general",
     ),
+    "constant target": (
+        quick(epochs=3, lr=0.01, loss="mse"), measured(FEATURES, np.full((2000, 1), 7.0)), "constant_targets",
+    ),
     "test labels permuted": (quick(epochs=20, validation=60), permuted_test_labels(), "test_part_differs"),
 }  # fmt: skip
 
