@@ -4,7 +4,8 @@
 geometry alone, and leaves the picture as it is unless a digit remains.
 
 1. Rim. The shades are separated into two classes (Otsu). The components of one class that contain a corner of the
-   picture are a rim if what they leave is nearly a rectangle, at any angle, and holds ink of the height of a digit.
+   picture, without thin parts, are a rim if what they leave is nearly a rectangle, at any angle, and holds ink of the
+   height of a digit.
 2. Shadow. An even region that comes in from the edge, is wider than a stroke and less dark than ink is brightened to
    the shade of the paper.
 3. Ink is what is darker than the paper around it, or lighter if the paper is dark.
@@ -143,7 +144,7 @@ def find_sheet(g: np.ndarray) -> np.ndarray | None:
     small = pool(g, k, np.add) / pool(np.ones(g.shape), k, np.add)
     threshold = otsu_threshold(small)
     for dark in (True, False):
-        labels, count = label_components(small < threshold if dark else small >= threshold)
+        labels, count = label_components(without_thin_parts(small < threshold if dark else small >= threshold))
         corners = {int(labels[i, j]) for i in (0, -1) for j in (0, -1)} - {0}
         if not corners or count < 1:
             continue
@@ -162,6 +163,13 @@ def find_sheet(g: np.ndarray) -> np.ndarray | None:
         large = np.repeat(np.repeat(sheet, k, axis=0), k, axis=1)[: g.shape[0], : g.shape[1]]
         return min_filter(large.astype(np.float64), k + max(1, min(g.shape) // 100)) > 0
     return None
+
+
+def without_thin_parts(mask: np.ndarray) -> np.ndarray:
+    """Return mask (H, W) bool without thin parts, as lines that run into a rim; it goes on beyond the edge."""
+    r = max(2, min(mask.shape) // 64)
+    padded = np.pad(mask.astype(np.float64), 2 * r, mode="edge")
+    return max_filter(min_filter(padded, r), r)[2 * r : -2 * r, 2 * r : -2 * r] > 0
 
 
 def inner_sheet(rim: np.ndarray) -> np.ndarray | None:

@@ -75,6 +75,7 @@ def test_label_components_equals_scipy():
         ("framed on squared paper", FRAME),
         ("photograph of squared paper, turned by 2 degrees", RULED),
         ("framed, on a dark table", FRAME),
+        ("ruled paper, with the black rim of a scan", RIM),
     ],
 )
 def test_to_mnist_style_digit_in_surroundings_equals_digit_alone(table, digits, case, note):
