@@ -253,7 +253,7 @@ def test_resume_diverged_run_with_smaller_lr_continues(data_file, capsys):
     assert train_new(data_file, "-e", "2") == 0
     assert train("--resume", "run", "-e", "4", "--lr", "1e30", "--quiet") == 6
     err = capsys.readouterr().err
-    assert "last.safetensors holds step 6, of epoch 2; from there, --lr " in err
+    assert "last.safetensors holds step 6, of epoch 2; from that state, --lr " in err
     assert read_checkpoint_of("last").step == 6
     assert train("--resume", "run", "--lr", "0.01", "--quiet") == 0
     assert [row[0] for row in metrics()] == ["epoch", "1", "2", "3", "4"]
