@@ -69,7 +69,7 @@ def check_dark_pixels(dataset: Dataset, ranges: FeatureRanges) -> list[RunWarnin
         remedy = "Use --feature-type numbers"
     message = (
         f"The bytes of {dataset.name} go up to {brightest}: as shades of 0..255 they are almost black, and a network "
-        f"hardly sees a difference. {remedy}."
+        f"learns slowly from them. {remedy}."
     )
     return [RunWarning("dark_pixels", message, {"brightest": brightest})]
 
