@@ -49,8 +49,9 @@ MAX_NARROW_FEATURE = 0.5  # part of its range in training: where every feature s
 MAX_END_DISTANCE = 0.3  # widths between the ends of a range and those in training, after a division by a factor
 MIN_CHANGED_SHARE = 0.05  # of the rows in which a constant feature of a shared scale differs; pixels at the rim do
 MAX_NARROW_WIDTH = 0.55  # part of the range in training: pictures that span less have another scale
-MAX_WIDE_FEATURES = 0.1  # of the pixels that vary, which may span more
-MIN_FACTOR = 10.0  # by which a row alone spans less, from which on it is reported whatever training spans
+MAX_WIDE_FEATURES = 0.2  # of the pixels that vary, which may span more
+MIN_FACTOR = 3.5  # by which a row alone, or counts of MIN_LEVELS and more, span less than any on the same scale
+MIN_LEVELS = 15
 MIN_FILLED_WIDTH = 0.9  # part of the range of pictures that training spans: a picture that spans less may be darker
 MAX_BACKGROUND_CHANGE = 0.5  # part of the range in training: more is no lighter or darker paper
 CONSTANT_ROUNDING = 1e-7  # relative, by which float32 changes a constant
@@ -365,14 +366,16 @@ class Comparison:
     @cached_property
     def narrow_factor(self) -> float:
         """Factor by which pictures here span less than in training, where it is about two or more; else 0."""
-        if self.ranges.picture_range not in (*CONVERTIBLE, SIGNED_BYTE, None) or not self.ranges.has_equal_widths:
-            return 0.0
-        if not self.ranges.has_shared_scale:
+        if not (self.ranges.has_shared_scale and self.ranges.has_equal_widths):
             return 0.0
         low, learned_low = float(self.lows.min()), float(self.ranges.low.min())
         width = float(self.highs.max()) - low
         learned = float(self.ranges.high.max()) - learned_low
-        if not 0 < width <= MAX_NARROW_WIDTH * learned:
+        max_width = MAX_NARROW_WIDTH * learned
+        if self.ranges.picture_range not in (*CONVERTIBLE, SIGNED_BYTE, None):
+            # Counts of few levels are often smaller in some rows.
+            max_width = learned / MIN_FACTOR if learned >= MIN_LEVELS else 0.0
+        if not 0 < width <= max_width:
             return 0.0
         # On a smaller scale each pixel spans less, and not only those few that were brightest. Bytes read as signed
         # ones are beyond the range instead.
@@ -599,7 +602,7 @@ def smaller_range(low: float, high: float, learned: PictureRange, *, is_whole: b
         # Of pictures with few levels, such as 0..4, some have the levels 0 and 1 alone.
         few_levels = is_whole and learned[1] < BYTE[1] / 2
         return learned if few_levels else usual_range(low, high, is_whole=False) or learned
-    return BYTE if learned == WORD and high <= BYTE[1] else learned
+    return BYTE if learned == WORD and usual_range(low, high, is_whole=is_whole) == BYTE else learned
 
 
 def values_text(x: np.ndarray) -> str:

@@ -344,3 +344,19 @@ def test_fit_to_training_pictures_of_no_usual_range_asked_with_smaller_numbers_a
         else:
             with pytest.raises(DataError, match="the network learned from whole numbers from 0 to 1000"):
                 fit_to_training(given, spec_of(learned), "data")
+
+
+def test_fit_to_training_small_numbers_are_no_bytes_for_a_network_of_words():
+    spec = spec_of(FORMS["0..65535"](PICTURES), (8, 8))
+    for given in (PICTURES // 16 * 1.0, PICTURES / 127.5 - 1.5):
+        with pytest.raises(DataError, match="the network learned from whole numbers from 0 to 65535"):
+            fit_to_training(given, spec, "data")
+    assert checks(fit_to_training(PICTURES, spec, "data")[1]) == ["input_scale"]
+
+
+@pytest.mark.parametrize("factor", [16, 8])
+def test_fit_to_training_digits_of_17_levels_asked_on_a_smaller_scale_are_refused(factor):
+    x = load_digits().data
+    with pytest.raises(DataError, match="from whole numbers from 0 to 16"):
+        fit_to_training(x[1400:] / factor, spec_of(x[:1400], (8, 8)), "data")
+    assert fit_to_training(x[1400:], spec_of(x[:1400], (8, 8)), "data")[1] == []
