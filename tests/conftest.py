@@ -17,13 +17,20 @@ from lagvis.backends.registry import select
 from lagvis.errors import DeviceError
 from tests import fake_backends
 
+USUAL_HANDLERS = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}
+
 
 def reset_ignored_signals() -> None:
-    """Restore the default handlers of SIGINT and SIGTERM if they are ignored.
+    """Restore the default handlers of SIGINT, SIGTERM and SIGHUP if they are ignored.
 
-    A background job of a shell ignores SIGINT, and the processes that a test starts and signals would inherit this.
+    A background job of a shell ignores SIGINT, and nohup SIGHUP; the processes that a test starts and signals would
+    inherit this.
     """
-    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+    for number, usual in USUAL_HANDLERS.items():
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, usual)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.commands import environment
-from tests.conftest import reset_ignored_signals
+from tests.conftest import USUAL_HANDLERS, reset_ignored_signals
 
 ROOT = Path(__file__).resolve().parent.parent
 PLUGINS = ("timeout", "randomly", "xdist", "xdist.looponfail")
@@ -38,16 +38,14 @@ def other_handler(number, frame):
 
 @pytest.fixture
 def handlers():
-    """Restore the handlers of both signals after the test."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Restore the handlers of the signals after the test."""
+    before = {number: signal.getsignal(number) for number in USUAL_HANDLERS}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize(
-    ("number", "usual"), [(signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)]
-)
+@pytest.mark.parametrize(("number", "usual"), USUAL_HANDLERS.items())
 @pytest.mark.usefixtures("handlers")
 def test_reset_ignored_signals_ignored_signal_gets_its_usual_handler(number, usual):
     signal.signal(number, signal.SIG_IGN)
@@ -55,7 +53,7 @@ def test_reset_ignored_signals_ignored_signal_gets_its_usual_handler(number, usu
     assert signal.getsignal(number) is usual
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", USUAL_HANDLERS)
 @pytest.mark.usefixtures("handlers")
 def test_reset_ignored_signals_other_handler_stays(number):
     signal.signal(number, other_handler)

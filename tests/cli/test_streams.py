@@ -146,17 +146,12 @@ def start_in_terminal(folder, name, *, ignore_hangup):
     Return the process and the descriptor of our end of the terminal; closing it hangs up.
     """
     ours, theirs = pty.openpty()
-
-    def prepare():
-        os.setsid()
-        os.close(os.open(os.ttyname(theirs), os.O_RDWR))  # opening makes it the controlling terminal
-        if ignore_hangup:
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
+    # Programs do this, since a preexec_fn forks this process, of which JAX warns once it is imported.
+    ignore = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh"] if ignore_hangup else []
     words = ["--device", "cpu", "--data", "data.npz", "--hidden", "4", "-e", "60", "-b", "1", "--name", name]
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *words],
-        cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs, env=environment(TERM="xterm"), preexec_fn=prepare,  # noqa: PLW1509
+        ["setsid", "--ctty", *ignore, sys.executable, str(ROOT / "train.py"), *words],
+        cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs, env=environment(TERM="xterm"),
     )  # fmt: skip
     os.close(theirs)
     return process, ours
