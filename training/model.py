@@ -10,7 +10,7 @@ import numpy as np
 from lagvis.data.dataset import Dataset
 from lagvis.data.feature_ranges import FeatureRanges
 from lagvis.data.messages import shorten
-from lagvis.data.scaling import Scaling
+from lagvis.data.scaling import Scaling, blocks
 from lagvis.errors import DataError
 from lagvis.network.step import PIXEL_SCALE
 from lagvis.training.recipe import Recipe
@@ -160,8 +160,8 @@ class Model:
 
 def mean_pixel(x: np.ndarray, rows: np.ndarray) -> float:
     """Return the mean, 0..1, of all pixels of some rows of x (N, n_in) uint8."""
-    sums = x.sum(axis=1, dtype=np.int64)  # of every row: a copy of most rows would take longer
-    return float(sums[rows].sum() / (len(rows) * x.shape[1]) * PIXEL_SCALE)
+    total = sum(int(block.sum(dtype=np.uint32)) for block in blocks(x, rows))
+    return total / (len(rows) * x.shape[1]) * PIXEL_SCALE
 
 
 def widths_text(widths: tuple[int, ...]) -> str:

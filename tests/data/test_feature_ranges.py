@@ -8,9 +8,9 @@ PIXELS = np.random.default_rng(5).integers(0, 256, (40, 64)).astype(np.uint8)
 ALL = np.arange(40)
 
 
-@pytest.mark.parametrize("block_values", [1, 64, 1000, 2**18])
-def test_of_every_block_size_gives_the_ranges_of_the_training_rows(monkeypatch, block_values):
-    monkeypatch.setattr(scaling, "BLOCK_VALUES", block_values)
+@pytest.mark.parametrize("block_bytes", [1, 64, 1000, 2**18])
+def test_of_every_block_size_gives_the_ranges_of_the_training_rows(monkeypatch, block_bytes):
+    monkeypatch.setattr(scaling, "BLOCK_BYTES", block_bytes)
     rows = np.arange(0, 40, 3)
     found = FeatureRanges.of(PIXELS, rows, (8, 8))
     np.testing.assert_array_equal(found.low, PIXELS[rows].min(axis=0).astype(np.float64), strict=True)

@@ -25,7 +25,7 @@ def test_scaling_of_equals_scikit_learn():
 
 
 def test_scaling_of_some_rows_in_blocks_equals_scikit_learn(monkeypatch):
-    monkeypatch.setattr("lagvis.data.scaling.BLOCK_VALUES", 21)  # seven rows
+    monkeypatch.setattr("lagvis.data.scaling.BLOCK_BYTES", 8 * 21)  # seven rows
     rows = np.random.default_rng(0).permutation(500)[:300]
     scaling, reference = Scaling.of(COLUMNS, rows), StandardScaler().fit(COLUMNS[rows])
     np.testing.assert_allclose(scaling.mean, reference.mean_, rtol=1e-13)
