@@ -161,7 +161,9 @@ def find_sheet(g: np.ndarray) -> np.ndarray | None:
         if len(rows) < MIN_DIGIT_SHARE * len(height) or 2 * ink.sum() > sheet.sum():
             continue
         large = np.repeat(np.repeat(sheet, k, axis=0), k, axis=1)[: g.shape[0], : g.shape[1]]
-        return min_filter(large.astype(np.float64), k + max(1, min(g.shape) // 100)) > 0
+        eroded = min_filter(large.astype(np.float64), k + max(1, min(g.shape) // 100)) > 0
+        if eroded.any():  # of a sheet a few pixels wide nothing is left
+            return eroded
     return None
 
 

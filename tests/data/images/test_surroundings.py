@@ -147,3 +147,20 @@ def test_remove_surroundings_many_slanted_lines_take_bounded_work(monkeypatch):
         ImageDraw.Draw(sheet).line(tuple(rng.integers(0, 400, 4).tolist()), 0, 1)
     remove_surroundings(np.asarray(sheet).astype(np.float64))
     assert len(tried) <= 8 * surroundings.MAX_SIDES
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("side", "rim"), [(5, 1), (6, 1), (8, 2)])
+def test_to_mnist_style_sheet_a_few_pixels_wide_on_a_rim_gives_no_warning(side, rim):
+    grey = np.zeros((side, side), np.uint8)
+    grey[rim : side - rim, rim : side - rim] = 255
+    grey[:, side // 2] = 0
+    assert to_mnist_style(grey).pixels.shape == (28, 28)
+
+
+@pytest.mark.filterwarnings("error")
+def test_to_mnist_style_tiny_random_images_give_no_warning():
+    rng = np.random.default_rng(0)
+    for _ in range(500):
+        grey = np.where(rng.random(rng.integers(1, 14, 2)) < rng.random(), 255, 0).astype(np.uint8)
+        to_mnist_style(grey)
