@@ -1,6 +1,6 @@
 """The stretches of a run that was resumed with other settings: which settings were in force in which steps.
 
-They are told from the entry `resumed` of environment.json, which `storage.resume.resume_record` makes.
+They are read from the entry `resumed` of environment.json, which `storage.resume.resume_record` writes.
 """
 
 import json
