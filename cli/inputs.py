@@ -36,6 +36,7 @@ def make_input_spec(
         ranges=model.ranges,
         check_ranges=check_ranges,
         label_columns=model.label_columns,
+        encoding=model.encoding,
         transpose=transpose or inherited_transpose(recipe),
     )
 
@@ -43,10 +44,13 @@ def make_input_spec(
 def own_data_options(recipe: Recipe, model: Model | None) -> dict[str, Any]:
     """Return the options of `load_dataset` for the data of a run, which are read as they were when it began.
 
-    Files that have moved may have lost the name by which their pictures were turned upright.
+    Files that have moved may have lost the name by which their pictures were turned upright. The columns of a table
+    become features as they did then, whatever version of Lagvis it was.
     """
     options = recipe.data_options
-    return options | {"transpose": YES} if model and model.transposed else options
+    if model is None:
+        return options
+    return options | {"encoding": model.encoding} | ({"transpose": YES} if model.transposed else {})
 
 
 def inherited_transpose(recipe: Recipe | None) -> str:

@@ -176,6 +176,8 @@ def shown_default(value: Any) -> str:
     """Return the default of a recipe key as the help shows it."""
     if isinstance(value, bool):
         return "on" if value else "off"
+    if value == ():
+        return "none"
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return "detected" if value == "" else str(value)

@@ -21,6 +21,7 @@ from lagvis.data.labels import (
 from lagvis.data.messages import MAX_NAME_LENGTH, join_names, shorten
 from lagvis.data.source import Source
 from lagvis.data.split import HeldOut
+from lagvis.data.tables.encoding import TableEncoding
 from lagvis.errors import DataError
 
 MAX_SAMPLE = 1000  # training images by which their style and background are measured
@@ -44,6 +45,7 @@ class Dataset:
     held_out         the test part that was held out, for data that has none
     locate_row       describes a row, given its part ("training" or "test") and its index in it, as its owner knows it
     transposed       whether the files store the pictures transposed, which stand upright here
+    encoding         of the columns of a table; None if there is none
     """
 
     name: str
@@ -64,6 +66,7 @@ class Dataset:
     held_out: HeldOut | None = None
     locate_row: Callable[[str, int], str] = field(default="{} row {}".format, compare=False)
     transposed: bool = False
+    encoding: TableEncoding | None = None
 
     @property
     def digest(self) -> str:
@@ -185,6 +188,7 @@ def as_classification(source: Source, class_names: tuple[str, ...] = ()) -> Data
         held_out=source.held_out,
         locate_row=source.locate_row,
         transposed=source.transposed,
+        encoding=source.encoding,
     )
 
 
@@ -264,6 +268,7 @@ def as_regression(source: Source) -> Dataset:
         held_out=source.held_out,
         locate_row=source.locate_row,
         transposed=source.transposed,
+        encoding=source.encoding,
     )
 
 

@@ -2,12 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from lagvis.data.dataset import Dataset, as_classification, as_regression
 from lagvis.data.detect import read
-from lagvis.data.images.transposed import BY_NAME
 from lagvis.data.input_spec import InputSpec
-from lagvis.data.tables.feature_type import AUTO
+from lagvis.data.read_options import ReadOptions
+from lagvis.data.tables.encoding import TableEncoding
 from lagvis.errors import DataError
 
 HERE = Path(__file__).resolve().parent
@@ -28,27 +29,23 @@ def load_dataset(
     name: str,
     *,
     regression: bool = False,
-    label: str = "",
-    feature_type: str = AUTO,
-    transpose: str = BY_NAME,
     class_names: tuple[str, ...] = (),
     spec: InputSpec | None = None,
+    encoding: TableEncoding | None = None,
+    **options: Any,
 ) -> Dataset:
     """Read a data set that ships, or a file or folder (see `locate`).
 
-    regression    read numbers to predict instead of classes
-    label         label column of a table, by name or number; several for numbers, separated by commas
-    feature_type  what the feature columns of a table hold: auto, pixels or numbers
-    transpose     whether pictures are stored with rows and columns exchanged: auto (by name), yes or no
-    class_names   of a trained network, every label must be one of them; empty: those of the training labels
-    spec          a trained network whose columns are looked up in a table, by name where both have names
+    regression   read numbers to predict instead of classes
+    class_names  of a trained network, every label must be one of them; empty: those of the training labels
+    spec         a trained network whose columns are looked up in a table, by name where both have names
+    encoding     of the columns of a table, as a network has it that goes on learning; None: by the training rows
+    options      how the files are read: fields of ReadOptions, as label="price"
     Raises DataError for data that cannot be used.
     """
     path = locate(name)
     try:
-        source = read(
-            path, regression=regression, label=label, feature_type=feature_type, transpose=transpose, spec=spec
-        )
+        source = read(path, regression=regression, options=ReadOptions(**options), spec=spec, encoding=encoding)
     except OSError as error:
         raise DataError(
             f"{path} cannot be read ({error.strerror or error}); check the path and its permissions"

@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lagvis.data.files import GZIP_MAGIC, is_junk
 from lagvis.data.formats.idx import idx_axes
@@ -13,12 +13,13 @@ from lagvis.data.formats.idx_folder import MAX_FILES, read_idx_folder, walk_file
 from lagvis.data.formats.npz import read_npz
 from lagvis.data.images.image_folder import class_folders, is_image_file, looks_like_image, read_image_folder
 from lagvis.data.images.image_io import has_image_signature
-from lagvis.data.images.transposed import BY_NAME, YES
+from lagvis.data.images.transposed import YES
 from lagvis.data.input_spec import InputSpec
+from lagvis.data.read_options import ReadOptions
 from lagvis.data.signatures import SIGNATURE_BYTES, identify_format, identify_picture
 from lagvis.data.source import Source
 from lagvis.data.tables.dialect import detect_dialect
-from lagvis.data.tables.feature_type import AUTO
+from lagvis.data.tables.encoding import TableEncoding
 from lagvis.data.tables.reader import read_table, read_tables
 from lagvis.data.tables.text import open_maybe_gzip
 from lagvis.errors import DataError
@@ -51,27 +52,21 @@ def read(
     path: Path,
     *,
     regression: bool,
-    label: str = "",
-    feature_type: str = AUTO,
-    transpose: str = BY_NAME,
+    options: ReadOptions,
     spec: InputSpec | None = None,
+    encoding: TableEncoding | None = None,
 ) -> Source:
-    """Read what is at `path` with the reader for its format; the other options are those of `read_table`.
+    """Read what is at `path` with the reader for its format; the other arguments are those of `read_table`.
 
-    DataError where `label` or `feature_type` is set and it is not a table, or `transpose` and it is picture files.
+    DataError where an option of tables is set and it is not a table, or `transpose` and it is picture files.
     """
     detected = detect_format(path)
-    transpose = spec.transpose if spec else transpose
+    transpose = spec.transpose if spec else options.transpose
     if detected.tables:
-        options: dict[str, Any] = {"label": label, "feature_type": feature_type, "transpose": transpose, "spec": spec}
         read_rows = read_table if detected.kind == TABLE else read_tables
-        return read_rows(*detected.tables, regression=regression, **options)
-    if label:
-        raise DataError(f"{path} is {detected.kind} and has no columns for --label {label}; leave that flag out")
-    if feature_type != AUTO:
-        raise DataError(
-            f"{path} is {detected.kind}, and --feature-type {feature_type} is for tables; leave that flag out"
-        )
+        return read_rows(*detected.tables, regression=regression, options=options, spec=spec, encoding=encoding)
+    for flag, value in options.table_options.items():
+        raise DataError(f"{path} is {detected.kind}, and {flag} {value} is for tables; leave that flag out")
     if detected.kind == NPZ:
         return read_npz(path, regression=regression, transpose=transpose, test_only=spec is not None)
     if detected.kind == PICTURES:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lagvis.data.feature_ranges import SIGNED_BYTE, FeatureRanges
 from lagvis.data.images.transposed import BY_NAME
+from lagvis.data.tables.encoding import TableEncoding
 
 MNIST_STYLE, RESIZE, RAW = "mnist style", "resize", "raw"  # how image files are prepared
 
@@ -18,13 +19,15 @@ class InputSpec:
     image_mode     how image files become such rows: MNIST_STYLE, RESIZE or RAW
     class_names    labels that the network knows; empty where it predicts numbers
     target_names   names of the numbers that it predicts; empty for classes
-    feature_names  names of the feature columns in training; empty where they had none
+    feature_names  names of the features in training; empty where they had none
     label_names    names of the label columns in training; empty where they had none
     label_option   label column that the user names (--label); empty: find it
     recipe_label   label column of the recipe, for tables whose columns have no names
     ranges         of the features in training; None where they are not known
     check_ranges   whether rows are compared with the ranges, and pictures converted to their scale
     label_columns  columns of the labels in the table that it learned from, from 1; empty if there was none
+    encoding       of the columns of the table that it learned from; None if there was none, or in an older checkpoint
+    sheet, table   sheet of a workbook and table of a database to read; empty: the only one
     transpose      how pictures lie in files other than picture files, one of TRANSPOSE (data/images/transposed.py)
     """
 
@@ -40,6 +43,9 @@ class InputSpec:
     ranges: FeatureRanges | None = None
     check_ranges: bool = True
     label_columns: tuple[int, ...] = ()
+    encoding: TableEncoding | None = None
+    sheet: str = ""
+    table: str = ""
     transpose: str = BY_NAME
 
     @property
@@ -48,12 +54,22 @@ class InputSpec:
         return math.prod(self.shape)
 
     @property
+    def n_columns(self) -> int:
+        """Count the columns of a table that become the features."""
+        return len(self.encoding.columns) if self.encoding else self.n_features
+
+    @property
     def takes_pictures(self) -> bool:
         """Tell whether picture files can become rows: bytes, or numbers on a known scale.
 
         Signed bytes may be bytes that were read as signed ones, or shifted ones.
         """
         return self.is_bytes or (self.ranges is not None and self.ranges.picture_range not in (None, SIGNED_BYTE))
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Return the names of the columns that become the features; empty where they had none in training."""
+        return self.encoding.column_names if self.encoding and self.feature_names else self.feature_names
 
     @property
     def is_regression(self) -> bool:

@@ -20,12 +20,11 @@ from lagvis.data.images.transposed import turn_upright
 from lagvis.data.input_spec import InputSpec
 from lagvis.data.labels import check_known_labels, encode_labels, encode_targets
 from lagvis.data.range_check import check_backgrounds, fit_picture, fit_to_training, picture_notice
+from lagvis.data.read_options import ReadOptions
 from lagvis.data.source import Source
-from lagvis.data.tables.arrays import canonical_labels
-from lagvis.data.tables.columns import is_text_label, list_columns
-from lagvis.data.tables.dialect import is_missing
-from lagvis.data.tables.feature_type import AUTO
-from lagvis.data.tables.reader import read_network_rows, upright_pictures
+from lagvis.data.tables.arrays import label_arrays
+from lagvis.data.tables.columns import list_columns
+from lagvis.data.tables.reader import network_encoding, read_network_table, upright_picture_rows
 from lagvis.errors import DataError
 from lagvis.run_warning import RunWarning
 
@@ -241,28 +240,24 @@ def read_npz_batch(path: Path, file: str, spec: InputSpec, name: str) -> InputBa
 
 def read_table_batch(path: Path, file: str, spec: InputSpec, name: str) -> InputBatch:
     """Read the rows of a table that holds the features alone, or the label too."""
-    table, columns = read_network_rows(path, spec, label_required=False, display_name=name)
-    dialect = table.dialect
-    (upright,) = upright_pictures([table], AUTO, spec.transpose, spec)
+    table, columns = read_network_table(path, spec, label_required=False, display_name=name)
+    upright = upright_picture_rows(table, columns, network_encoding(spec, table, columns), ReadOptions(), spec)
     x = upright.x.reshape(len(upright.x), -1)
-    label_columns = ", ".join(map(dialect.describe_column, columns.labels))
+    label_columns = ", ".join(map(table.describe_column, columns.labels))
     notices = list(upright.notices)
     if columns.unused:
-        notices.append(f"{table.name}: not used: {list_columns([dialect.names[c] for c in columns.unused])}.")
+        notices.append(f"{table.short_name}: not used: {list_columns([table.names[c] for c in columns.unused])}.")
     if columns.labels and not columns.by_name:
-        notices.append(f"{table.name}: the label is {label_columns} (--label names another).")
-    if is_text_label(columns.labels, spec.is_regression):
-        texts = table.rows.label_texts
-        y = canonical_labels(texts)
-        known = np.array([text in spec.class_names or not is_missing(text) for text in texts])
-    else:
-        y = table.rows.numbers[:, len(columns.features) :]
-        known = ~np.isnan(y).any(axis=1)
-    labelled = np.flatnonzero(known) if columns.labels else ()
+        notices.append(f"{table.short_name}: the label is {label_columns} (--label names another).")
+    known = np.ones(len(x), bool)
+    for c in columns.labels:
+        known &= table.column(c).is_not_null().to_numpy()
+    labelled = np.flatnonzero(known & bool(columns.labels))
     if not len(labelled):
         return InputBatch(file, x, notices=tuple(notices), transposed=upright.was_transposed)
-    lines = table.rows.lines[labelled]
-    source = labelled_source(name, x[labelled], y[labelled], lambda row: f"line {lines[row]}")
+    part = table.take(labelled)
+    (y,) = label_arrays([(part, columns.labels)], spec.is_regression)
+    source = labelled_source(name, x[labelled], y, part.row_location)
     remedy = f"leave out the labels (the label is {label_columns} unless --label names another)"
     labels: list[Label] = [None] * len(x)
     for row, label in zip(labelled, network_labels(source, spec, remedy), strict=True):

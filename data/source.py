@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lagvis.data.split import HeldOut, hold_out_test
+from lagvis.data.tables.encoding import TableEncoding
 from lagvis.errors import DataError
 
 
@@ -26,6 +27,7 @@ class Source:
     label_columns    of a table: column number of each label in its file, from 1
     held_out         the test part that was held out, for data that has none
     transposed       whether the files store the pictures transposed, which stand upright here
+    encoding         of the columns of a table; None if there is none
     row_location     describes a row, given its part ("training" or "test") and its index in it, as its owner knows it
     """
 
@@ -44,6 +46,7 @@ class Source:
     label_columns: tuple[int, ...] = ()
     held_out: HeldOut | None = None
     transposed: bool = False
+    encoding: TableEncoding | None = None
     row_location: Callable[[str, int], str] | None = None
 
     @classmethod

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from safetensors import safe_open
 
+from lagvis.data.tables.encoding import TableEncoding
 from lagvis.errors import CheckpointError, NotFiniteError
 from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.losses import LOSSES
@@ -112,6 +113,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             background=require_int(meaning["background"]),
             label_columns=tuple(require_int(n, minimum=1) for n in meaning.get("label_columns", ())),
             transposed=meaning.get("transposed") is True,
+            encoding=TableEncoding.from_json(meaning["encoding"]) if "encoding" in meaning else None,
             ranges=ranges,
             pixel_mean=pixel_mean,
             **scalings,

@@ -97,7 +97,7 @@ def resume_state(checkpoint: Checkpoint, model: Model, plan: Plan, recipe: Recip
     Raise CheckpointError if it does not belong to this model and recipe, RecipeError if it is beyond the last epoch.
     """
     differing = differing_fields(model, checkpoint.model)
-    for name in ("label_columns", "transposed"):
+    for name in ("label_columns", "transposed", "encoding"):
         if name in differing and not getattr(checkpoint.model, name):  # older versions did not store them
             differing.remove(name)
     if str(checkpoint.state["params"][0]["W"].dtype) != recipe.dtype:

@@ -97,6 +97,8 @@ def arrays_and_metadata(checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], 
     # How files were read is left out where it says nothing, as in checkpoints of older versions.
     reading = {"label_columns": model.label_columns, "transposed": model.transposed}
     meaning |= {name: value for name, value in reading.items() if value}
+    if model.encoding is not None:
+        meaning["encoding"] = model.encoding.as_json()
     if model.ranges is not None:
         meaning |= {
             "feature_kind": model.ranges.kind,

@@ -164,9 +164,12 @@ def check_rows(model: Model) -> None:
         raise ValueError(
             f"{len(model.feature_names)} names for {model.widths[0]} columns, a background of {model.background}"
         )
+    repeated = len({*model.label_columns}) < len(model.label_columns)
     last = model.widths[0] + len(model.label_columns)
-    if len({*model.label_columns}) < len(model.label_columns) or any(c > last for c in model.label_columns):
+    if repeated or (model.encoding is None and any(c > last for c in model.label_columns)):
         raise ValueError(f"the label columns {model.label_columns} beside {model.widths[0]} features")
+    if model.encoding is not None and len(model.encoding.feature_names) != model.widths[0]:
+        raise ValueError(f"columns of {len(model.encoding.feature_names)} features for {model.widths[0]} inputs")
     if model.pixel_mean and model.x_scaling is not None:
         raise ValueError("a mean pixel for rows that are no bytes")
     has_picture_range = model.ranges is not None and model.ranges.picture_range is not None

@@ -11,6 +11,7 @@ from lagvis.data.dataset import Dataset
 from lagvis.data.feature_ranges import FeatureRanges
 from lagvis.data.messages import shorten
 from lagvis.data.scaling import Scaling, blocks
+from lagvis.data.tables.encoding import TableEncoding
 from lagvis.errors import DataError
 from lagvis.network.step import PIXEL_SCALE
 from lagvis.training.recipe import Recipe
@@ -31,6 +32,7 @@ class Model:
     ranges                      of the features in training; None in a checkpoint of an earlier version
     pixel_mean                  mean of the training pixels, 0..1, which is subtracted from pixels; 0 if they are not
                                 centred, and for rows that are no bytes
+    encoding                    of the columns of the training table; None without a table
     """
 
     widths: tuple[int, ...]
@@ -50,6 +52,7 @@ class Model:
     transposed: bool = False
     ranges: FeatureRanges | None = None
     pixel_mean: float = 0.0
+    encoding: TableEncoding | None = None
 
     @classmethod
     def of(cls, recipe: Recipe, dataset: Dataset, training_rows: np.ndarray) -> "Model":
@@ -81,6 +84,7 @@ class Model:
             transposed=dataset.transposed,
             ranges=ranges,
             pixel_mean=pixel_mean,
+            encoding=dataset.encoding,
         )
 
     @property

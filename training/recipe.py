@@ -14,6 +14,7 @@ import numpy as np
 import tomli_w
 
 from lagvis.data.images.transposed import TRANSPOSE
+from lagvis.data.read_options import ReadOptions
 from lagvis.data.scaling import NUMBER_SCALINGS
 from lagvis.data.tables.feature_type import FEATURE_TYPES
 from lagvis.errors import RecipeError
@@ -42,6 +43,14 @@ class Recipe:
     label: str = ""
     feature_type: str = "auto"
     transpose: str = "auto"
+    features: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    category: tuple[str, ...] = ()
+    number: tuple[str, ...] = ()
+    log: tuple[str, ...] = ()
+    id: tuple[str, ...] = ()
+    sheet: str = ""
+    table: str = ""
     pixel_scaling: str = "centred"
     number_scaling: str = "standard"
     hidden: tuple[int, ...] = (64, 64, 64)
@@ -87,12 +96,8 @@ class Recipe:
     @property
     def data_options(self) -> dict[str, Any]:
         """How the data is read: the options of `load_dataset`."""
-        return {
-            "regression": self.regression,
-            "label": self.label,
-            "feature_type": self.feature_type,
-            "transpose": self.transpose,
-        }
+        names = [field.name for field in dataclasses.fields(ReadOptions)]
+        return {"regression": self.regression, **{name: getattr(self, name) for name in names}}
 
 
 def check_text(key: str, value: Any) -> str:
@@ -108,6 +113,15 @@ def check_text(key: str, value: Any) -> str:
 def check_optional_text(key: str, value: Any) -> str:
     """Return a text that UTF-8 can encode; empty: detect automatically."""
     return "" if value == "" else check_text(key, value)
+
+
+def check_columns(key: str, value: Any) -> tuple[str, ...]:
+    """Return columns of a table, by names or numbers, as a tuple of texts; a single text is one of them."""
+    if isinstance(value, str):
+        value = [value] if value else []
+    if not isinstance(value, list | tuple):
+        raise RecipeError(f'{key} is {value!r}; expected a list of columns, ["age", "sex"]')
+    return tuple(check_text(key, str(column) if type(column) is int else column) for column in value)
 
 
 def check_choice(*names: str) -> Any:
@@ -193,6 +207,18 @@ KEYS = {
         "pictures of arrays and tables are stored with rows and columns exchanged: yes, no, or auto: those of EMNIST, "
         "by the name",
     ),
+    "features": Key(check_columns, "columns of a table to learn from, by name or number", metavar="COLUMNS"),
+    "drop": Key(check_columns, "columns of a table to leave out", metavar="COLUMNS"),
+    "category": Key(check_columns, "columns of a table to take as categories, whatever they hold", metavar="COLUMNS"),
+    "number": Key(check_columns, "columns of a table to take as numbers, whatever they hold", metavar="COLUMNS"),
+    "log": Key(check_columns, "columns of numbers of which the logarithm is learned from", metavar="COLUMNS"),
+    "id": Key(
+        check_columns,
+        "columns of a table that name a row: copied to predictions, never learned from",
+        metavar="COLUMNS",
+    ),
+    "sheet": Key(check_optional_text, "sheet of a workbook (Excel, OpenDocument), by name or number"),
+    "table": Key(check_optional_text, "table of an SQLite database, or a query: select ..."),
     "pixel_scaling": Key(
         check_choice("centred", "unit"), "scaling of bytes: centred: x / 255 minus the training mean; unit: x / 255"
     ),

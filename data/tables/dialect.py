@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from lagvis.data.messages import shorten
+from lagvis.data.tables.frame import TableFrame
 from lagvis.data.tables.text import TextFile, inspect_text, read_lines
 from lagvis.errors import DataError
 
@@ -55,7 +56,7 @@ class Dialect:
 def detect_dialect(
     path: Path,
     label: str = "",
-    training: Dialect | None = None,
+    training: TableFrame | None = None,
     *,
     allow_single_column: bool = False,
     display_name: str = "",
@@ -210,7 +211,7 @@ def table_width(file: TextFile, rows: list[list[str]], min_width: int) -> int:
     return width
 
 
-def is_header(cells: list[str], above_numbers: list[bool], label: str, training: Dialect | None) -> bool:
+def is_header(cells: list[str], above_numbers: list[bool], label: str, training: TableFrame | None) -> bool:
     """Tell whether the cells of the first line are names; above_numbers[c]: whether numbers stand below cell c."""
     if any(is_name(cell) and above_numbers[c] for c, cell in enumerate(cells)):
         return True

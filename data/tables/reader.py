@@ -1,6 +1,6 @@
-"""Read tables as text (CSV and the like) as a data set."""
+"""Read tables as a data set: choose the label, decide how the columns become features, and hold out a test part."""
 
-from functools import partial
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +8,10 @@ import numpy as np
 from lagvis.data.images.transposed import BY_NAME, NO, Upright, turn_upright
 from lagvis.data.input_spec import InputSpec
 from lagvis.data.messages import pluralize
+from lagvis.data.read_options import ReadOptions
 from lagvis.data.source import Source
-from lagvis.data.tables.arrays import feature_arrays, label_arrays
+from lagvis.data.split import hold_out_test
+from lagvis.data.tables.arrays import feature_array, label_arrays
 from lagvis.data.tables.columns import (
     Columns,
     class_column_names,
@@ -19,48 +21,57 @@ from lagvis.data.tables.columns import (
     list_columns,
     match_columns,
 )
-from lagvis.data.tables.dialect import detect_dialect
-from lagvis.data.tables.feature_type import AUTO, NUMBERS, PIXELS
-from lagvis.data.tables.parser import Table, parse_table
+from lagvis.data.tables.encoding import CategoryEncoding, NumberEncoding, TableEncoding
+from lagvis.data.tables.feature_type import AUTO, NUMBERS
+from lagvis.data.tables.files import read_frame
+from lagvis.data.tables.fit import fit_encoding
+from lagvis.data.tables.frame import TableFrame
+from lagvis.errors import DataError
 
 
 def read_table(
     path: Path,
     *,
     regression: bool,
-    label: str = "",
-    feature_type: str = AUTO,
-    transpose: str = BY_NAME,
+    options: ReadOptions,
     spec: InputSpec | None = None,
+    encoding: TableEncoding | None = None,
 ) -> Source:
     """Read a table in one file and hold out a test part.
 
-    label         name or number of the label column; empty: find it
-    feature_type  one of FEATURE_TYPES
-    transpose     one of TRANSPOSE, see `turn_upright`
-    spec          a trained network whose columns are looked up, in its order; it decides about the other options
+    spec      a trained network whose columns are looked up, in its order; it decides about the options
+    encoding  how the columns become features; None: by the training rows
     """
-    table = read_rows(path, regression=regression, label=label, feature_type=feature_type, spec=spec)
-    rows, dialect = table.rows, table.dialect
-    (upright,) = upright_pictures([table], feature_type, transpose, spec)
-    x = upright.x
-    (y,) = label_arrays([table], regression)
+    if spec:
+        table, columns = read_network_table(path, spec)
+        table, notices = drop_unlabelled(table, columns.labels)
+        encoding = network_encoding(spec, table, columns)
+    else:
+        table = read_frame(path, options, text=category_columns(encoding))
+        columns = columns_for_training(table, options, regression)
+        table, notices = drop_unlabelled(table, columns.labels)
+    (y,) = label_arrays([(table, columns.labels)], regression)
+    if encoding is None:
+        training_rows = hold_out_test(y, by_class=not regression)[0] if len(y) > 1 else np.zeros(1, np.int64)
+        encoding = fit_encoding(table, columns.features, list(columns.ids), training_rows, options)
+    upright = upright_picture_rows(table, columns, encoding, options, spec)
     return Source.hold_out(
         path.name.removesuffix(".gz").rsplit(".", 1)[0] or path.name,
-        x,
+        upright.x,
         y,
-        {path.name: dialect.file.sha256},
+        {path.name: table.sha256},
         path=path,
         by_class=not regression,
         allow_single_row=spec is not None,
-        row_location=lambda row: f"{path}, line {rows.lines[row]}",
-        target_names=target_names(table, regression, spec),
-        label_names=class_column_names(dialect, table.labels, regression),
-        feature_names=feature_names(table, spec),
-        feature_columns=tuple(c + 1 for c in table.features),
-        label_columns=tuple(c + 1 for c in table.labels),
-        notices=(*table_notices(table, x, feature_type, spec), *upright.notices),
+        row_location=table.locate_row,
+        target_names=target_names(table, columns, regression, spec),
+        label_names=class_column_names(table, columns.labels, regression),
+        feature_names=feature_names(table, encoding, spec),
+        feature_columns=feature_columns(columns, encoding),
+        label_columns=tuple(c + 1 for c in columns.labels),
+        notices=(*table_notices(table, columns, upright.x, options, spec), *notices, *upright.notices),
         transposed=upright.was_transposed,
+        encoding=encoding,
     )
 
 
@@ -69,128 +80,156 @@ def read_tables(
     test: Path,
     *,
     regression: bool,
-    label: str = "",
-    feature_type: str = AUTO,
-    transpose: str = BY_NAME,
+    options: ReadOptions,
     spec: InputSpec | None = None,
+    encoding: TableEncoding | None = None,
 ) -> Source:
     """Read a training and a test table, matched by the names of their columns where both have a header.
 
-    The options are those of `read_table`; with `spec` each is matched with the columns of the network.
+    The arguments are those of `read_table`; with `spec` each is matched with the columns of the network.
     """
-    read = partial(read_rows, regression=regression, label=label, feature_type=feature_type, spec=spec)
-    first = read(train)
     notices: list[str] = []
     if spec:
-        second = read(test)
+        first, columns = read_network_table(train, spec)
+        second, test_columns = read_network_table(test, spec)
+        encoding = network_encoding(spec, first, columns)
     else:
-        dialect = detect_dialect(test, label, first.dialect)
-        order, notices = match_columns(first.dialect, dialect, first.labels)
-        features, labels = [order[c] for c in first.features], [order[c] for c in first.labels]
-        second = parse_table(dialect, features, labels, regression=regression, feature_type=feature_type)
-    upright_train, upright_test = upright_pictures([first, second], feature_type, transpose, spec)
-    y_train, y_test = label_arrays([first, second], regression)
-    lines = {"training": (train, first.rows.lines), "test": (test, second.rows.lines)}
+        text = category_columns(encoding)
+        first = read_frame(train, options, text=text)
+        columns = columns_for_training(first, options, regression)
+        second = read_frame(test, options, text=text, training=first)
+        order, notices = match_columns(first, second, columns.labels)
+        test_columns = Columns([order[c] for c in columns.features], [order[c] for c in columns.labels])
+    first, dropped = drop_unlabelled(first, columns.labels)
+    second, dropped_test = drop_unlabelled(second, test_columns.labels)
+    y_train, y_test = label_arrays([(first, columns.labels), (second, test_columns.labels)], regression)
+    if encoding is None:
+        encoding = fit_encoding(first, columns.features, list(columns.ids), np.arange(len(y_train)), options)
+    upright_train = upright_picture_rows(first, columns, encoding, options, spec)
+    upright_test = upright_picture_rows(second, test_columns, encoding, options, spec)
+    tables = {"training": first, "test": second}
     return Source(
         train.parent.name,
         x_train=upright_train.x,
         y_train=y_train,
         x_test=upright_test.x,
         y_test=y_test,
-        sha256={train.name: first.dialect.file.sha256, test.name: second.dialect.file.sha256},
-        target_names=target_names(first, regression, spec),
-        label_names=class_column_names(first.dialect, first.labels, regression),
-        feature_names=feature_names(first, spec),
-        feature_columns=tuple(c + 1 for c in first.features),
-        label_columns=tuple(c + 1 for c in first.labels),
+        sha256={train.name: first.sha256, test.name: second.sha256},
+        target_names=target_names(first, columns, regression, spec),
+        label_names=class_column_names(first, columns.labels, regression),
+        feature_names=feature_names(first, encoding, spec),
+        feature_columns=feature_columns(columns, encoding),
+        label_columns=tuple(c + 1 for c in columns.labels),
         notices=(
-            *table_notices(first, upright_train.x, feature_type, spec),
+            *table_notices(first, columns, upright_train.x, options, spec),
             *notices,
+            *dropped,
+            *dropped_test,
             *upright_train.notices,
             *upright_test.notices,
         ),
         transposed=upright_train.was_transposed,
-        row_location=lambda part, row: f"{lines[part][0]}, line {lines[part][1][row]}",
+        encoding=encoding,
+        row_location=lambda part, row: tables[part].locate_row(row),
     )
 
 
-def read_rows(path: Path, *, regression: bool, label: str, feature_type: str, spec: InputSpec | None) -> Table:
-    """Detect the dialect of a table, choose its columns and parse its rows."""
-    if spec:
-        return read_network_rows(path, spec)[0]
-    dialect = detect_dialect(path, label)
-    columns = columns_for_training(dialect, label, regression)
-    return parse_table(dialect, columns.features, columns.labels, regression=regression, feature_type=feature_type)
-
-
-def read_network_rows(
+def read_network_table(
     path: Path, spec: InputSpec, *, label_required: bool = True, display_name: str = ""
-) -> tuple[Table, Columns]:
-    """Read the rows of a table by the columns of a trained network; return them and the columns.
+) -> tuple[TableFrame, Columns]:
+    """Read a table and match its columns with those of a trained network; return it and the columns.
 
-    Where no label is required the table may hold the features alone, and a row may lack its label.
-    `display_name` stands for the path in messages.
+    Where no label is required the table may hold the features alone. `display_name` stands for the path in messages.
     """
-    allow_single_column = not label_required and spec.n_features == 1 and not spec.label_option
-    dialect = detect_dialect(path, spec.label, allow_single_column=allow_single_column, display_name=display_name)
-    columns = labelled_columns_for_network(dialect, spec) if label_required else columns_for_network(dialect, spec)
-    table = parse_table(
-        dialect,
-        columns.features,
-        columns.labels,
-        regression=spec.is_regression,
-        feature_type=PIXELS if spec.is_bytes else NUMBERS,
-        allow_unlabelled=not label_required,
+    table = read_frame(
+        path,
+        ReadOptions(label=spec.label, sheet=spec.sheet, table=spec.table),
+        text=category_columns(spec.encoding),
+        allow_single_column=not label_required and spec.n_columns == 1 and not spec.label_option,
+        display_name=display_name,
     )
+    columns = labelled_columns_for_network(table, spec) if label_required else columns_for_network(table, spec)
     return table, columns
 
 
-def upright_pictures(
-    tables: list[Table], feature_type: str, transpose: str, spec: InputSpec | None = None
-) -> list[Upright]:
-    """Return the features of each table as `feature_arrays` does, pictures upright."""
+def category_columns(encoding: TableEncoding | None) -> Collection[str]:
+    """Return the names of the columns that are categories, which are read as text whatever they hold."""
+    columns = encoding.columns if encoding else ()
+    return [column.name for column in columns if isinstance(column, CategoryEncoding)]
+
+
+def network_encoding(spec: InputSpec, table: TableFrame, columns: Columns) -> TableEncoding:
+    """Return the encoding of a network; for one without, every column is a number."""
+    if spec.encoding:
+        return spec.encoding
+    return TableEncoding(tuple(NumberEncoding(table.names[c], c, 0.0) for c in columns.features))
+
+
+def drop_unlabelled(table: TableFrame, labels: list[int]) -> tuple[TableFrame, list[str]]:
+    """Return a table without the rows that lack a label, and a notice about them; DataError if none has one."""
+    missing = np.zeros(table.frame.height, bool)
+    for c in labels:
+        missing |= table.column(c).is_null().to_numpy()
+    count = int(missing.sum())
+    if count == len(missing):
+        raise DataError(f"{table.name}: no row has a label; expected one in every row to learn from")
+    if not count:
+        return table, []
+    first = table.row_location(int(missing.argmax()))
+    notice = f"{table.short_name}: {pluralize(count, 'row')} without a label left out, the first in {first}."
+    return table.take(np.flatnonzero(~missing)), [notice]
+
+
+def upright_picture_rows(
+    table: TableFrame, columns: Columns, encoding: TableEncoding, options: ReadOptions, spec: InputSpec | None = None
+) -> Upright:
+    """Return the features of a table as `feature_array` does, pictures upright."""
+    transpose = options.transpose
     if spec:
         transpose = spec.transpose
-    elif feature_type == NUMBERS and transpose == BY_NAME:
+    elif options.feature_type == NUMBERS and transpose == BY_NAME:
         transpose = NO
-    paths = [table.dialect.file.path for table in tables]
-    arrays = feature_arrays(tables, feature_type, spec)
-    result = []
-    for x, table in zip(arrays, tables, strict=True):
-        # By the name alone, only rows of EMNIST's size are taken for its pictures.
-        rows = x.reshape(len(x), -1) if transpose == BY_NAME else x
-        upright = turn_upright(rows, table.name, transpose, *paths)
-        result.append(upright._replace(x=upright.x.reshape(x.shape)))
-    return result
+    x = feature_array(table, columns.features, encoding, options.feature_type, spec)
+    # By the name alone, only rows of EMNIST's size are taken for its pictures.
+    rows = x.reshape(len(x), -1) if transpose == BY_NAME else x
+    upright = turn_upright(rows, table.short_name, transpose, table.path)
+    return upright._replace(x=upright.x.reshape(x.shape))
 
 
-def target_names(table: Table, regression: bool, spec: InputSpec | None) -> tuple[str, ...]:
+def target_names(table: TableFrame, columns: Columns, regression: bool, spec: InputSpec | None) -> tuple[str, ...]:
     """Return the names of the numbers to predict; empty for classes."""
     if not regression:
         return ()
-    return spec.target_names if spec else tuple(table.dialect.names[c] for c in table.labels)
+    return spec.target_names if spec else tuple(table.names[c] for c in columns.labels)
 
 
-def feature_names(table: Table, spec: InputSpec | None) -> tuple[str, ...]:
-    """Return the names of the feature columns, empty without a header; those of a network that matched by position."""
-    if not table.dialect.has_header or (spec and not spec.feature_names):
+def feature_names(table: TableFrame, encoding: TableEncoding, spec: InputSpec | None) -> tuple[str, ...]:
+    """Return the names of the features; empty without a header, if each is a column of numbers."""
+    if spec and not spec.feature_names:
         return ()
-    return tuple(table.dialect.names[c] for c in table.features)
+    return encoding.feature_names if table.has_header or not encoding.is_plain else ()
 
 
-def table_notices(table: Table, x: np.ndarray, feature_type: str, spec: InputSpec | None) -> tuple[str, ...]:
+def feature_columns(columns: Columns, encoding: TableEncoding) -> tuple[int, ...]:
+    """Return the column of each feature in a table, from 1, where the columns of the encoding are `columns`."""
+    pairs = zip(columns.features, encoding.columns, strict=True)
+    return tuple(c + 1 for c, column in pairs for _ in column.feature_names)
+
+
+def table_notices(
+    table: TableFrame, columns: Columns, x: np.ndarray, options: ReadOptions, spec: InputSpec | None
+) -> tuple[str, ...]:
     """Return the notices about a table: what was detected, with the options that override it."""
-    dialect, guessed_image = table.dialect, spec is None and feature_type == AUTO and x.ndim == 3
-    mark = f", decimal {'comma' if table.rows.decimal_comma else 'point'}" if x.dtype != np.uint8 else ""
-    features = pluralize(len(table.features), "feature")
+    guessed_image = spec is None and options.feature_type == AUTO and x.ndim == 3
+    features = pluralize(x[0].size, "feature")
     if guessed_image:
         size = f"{x.shape[1]}x{x.shape[2]}"
         features += f", whole numbers 0..255 taken as pictures of {size} (unless --feature-type numbers)"
-    labels = ", ".join(dialect.describe_column(c) for c in table.labels)
+    labels = ", ".join(table.describe_column(c) for c in columns.labels)
     detected = (
-        f"{table.name}: {pluralize(len(x), 'row')} of {features}; {dialect.describe()}{mark}; "
+        f"{table.short_name}: {pluralize(len(x), 'row')} of {features}; {table.description}; "
         f"the label is {labels} (--label names another)."
     )
-    unused = [name for c, name in enumerate(dialect.names) if c not in (*table.features, *table.labels)]
-    not_used = (f"{table.name}: not used: {list_columns(unused)}.",) if unused else ()
+    unused = [name for c, name in enumerate(table.names) if c not in (*columns.features, *columns.labels)]
+    not_used = (f"{table.short_name}: not used: {list_columns(unused)}.",) if unused else ()
     return (detected, *not_used)

@@ -1,0 +1,46 @@
+"""Options for reading a data set, as the keys of a recipe and the command line give them."""
+
+from dataclasses import dataclass
+
+from lagvis.data.images.transposed import BY_NAME
+from lagvis.data.tables.feature_type import AUTO
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How files are read. Columns of a table are given by name or number; each text may hold several, with commas.
+
+    label         label column, several for numbers to predict; empty: find it
+    feature_type  what the feature columns hold, one of FEATURE_TYPES
+    transpose     how pictures lie in arrays and tables, one of TRANSPOSE
+    features      columns to learn from; empty: all that remain
+    drop          columns to leave out
+    category      columns to take as categories, whatever they hold
+    number        columns to take as numbers, whatever they hold
+    log           columns of numbers whose logarithm is learned from
+    id            columns that name a row: copied to predictions, never learned from
+    sheet         sheet of a workbook; empty: the only one
+    table         table of a database, or a query (select ...); empty: the only one
+    """
+
+    label: str = ""
+    feature_type: str = AUTO
+    transpose: str = BY_NAME
+    features: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    category: tuple[str, ...] = ()
+    number: tuple[str, ...] = ()
+    log: tuple[str, ...] = ()
+    id: tuple[str, ...] = ()
+    sheet: str = ""
+    table: str = ""
+
+    @property
+    def table_options(self) -> dict[str, str]:
+        """Return the options that only tables have, and that are set, by their flags on the command line."""
+        flags = {"--label": self.label, "--sheet": self.sheet, "--table": self.table}
+        for name in ("features", "drop", "category", "number", "log", "id"):
+            flags[f"--{name}"] = ",".join(getattr(self, name))
+        if self.feature_type != AUTO:
+            flags["--feature-type"] = self.feature_type
+        return {flag: value for flag, value in flags.items() if value}

@@ -1,0 +1,72 @@
+"""A table in memory: its cells as polars columns, whatever the format of its file."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lagvis.data.messages import shorten
+
+if TYPE_CHECKING:
+    import polars as pl  # imported only where a table is read
+
+NUMBER, TEXT, BOOLEAN, DATE = COLUMN_KINDS = ("number", "text", "boolean", "date")
+
+
+@dataclass(frozen=True)
+class TableFrame:
+    """Cells of a table, as read.
+
+    frame        columns named "0", "1", ... in the order of the file, each of a polars type: Int64 and other integers,
+                 Float64, String, Boolean, Date, Datetime, Time. A missing cell is null. Text has no blanks at its ends
+                 and is composed (NFC); numbers are finite.
+    path         of the file, `name` its name in messages (the path, or "standard input")
+    names        of the columns; "column 1", "column 2", ... without a header
+    has_header   whether the names are the user's
+    sha256       digest of the file (unpacked, if it is packed with gzip)
+    description  how the table is written, for a notice: "separator comma, a header"
+    row_location describes a row by its index: "line 17" of a text file, "row 17" of another
+    """
+
+    frame: "pl.DataFrame"
+    path: Path
+    name: str
+    names: tuple[str, ...]
+    has_header: bool
+    sha256: str
+    description: str
+    row_location: Callable[[int], str] = field(compare=False)
+
+    @property
+    def short_name(self) -> str:
+        """Return the name without its folder."""
+        return Path(self.name).name
+
+    def column(self, c: int) -> "pl.Series":
+        """Return the cells of a column, by its index."""
+        return self.frame.get_column(str(c))
+
+    def kind(self, c: int) -> str:
+        """Return what a column holds, one of COLUMN_KINDS, by its type."""
+        dtype = self.column(c).dtype
+        if dtype.is_temporal():
+            return DATE
+        if dtype.is_numeric():
+            return NUMBER
+        return BOOLEAN if str(dtype) == "Boolean" else TEXT
+
+    def describe_column(self, c: int) -> str:
+        """Return the number of a column, from 1, and its name."""
+        return f"column {c + 1} ({shorten(self.names[c])!r})" if self.has_header else f"column {c + 1}"
+
+    def locate_row(self, row: int) -> str:
+        """Return the file and the place of a row in it, for a message."""
+        return f"{self.name}, {self.row_location(row)}"
+
+    def take(self, rows: np.ndarray) -> "TableFrame":
+        """Return the table with the rows of these indices (M,)."""
+        return replace(
+            self, frame=self.frame[rows.tolist()], row_location=lambda row: self.row_location(int(rows[row]))
+        )
