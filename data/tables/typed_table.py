@@ -70,14 +70,16 @@ def typed_table(
     names: Sequence[str],
     description: str,
     *,
-    row: str = "row",
-    first: int = 1,
+    row_location: Callable[[int], str] = lambda index: f"row {index + 1}",
+    has_header: bool = True,
+    notices: Sequence[str] = (),
 ) -> TableFrame:
     """Return columns of any types as a table, with clean text and the types of a TableFrame.
 
-    names        of the columns, empty for one without a name
-    description  how the table is written, for the notice
-    row          names a row in messages, `first` is the number of the first
+    names         of the columns, empty for one without a name
+    description   how the table is written, for the notice
+    row_location  describes a row by its index, has_header tells whether the names are the user's
+    notices       on how the file was read
     Raises DataError for infinite numbers, for no rows, and for a single column unless allowed.
     """
     import polars as pl
@@ -89,7 +91,7 @@ def typed_table(
         raise DataError(f"{source.name} has columns and no rows; expected a row for each example")
     names = [f"column {c + 1}" if not name or name.startswith(PANDAS_INDEX) else name for c, name in enumerate(names)]
     unreadable: dict[int, str] = {}
-    notices: list[str] = []
+    notices = list(notices)
     made: list[pl.Series] = []
     stored_as_text: list[str] = []  # and read as numbers
     for c, cells in enumerate(columns):
@@ -104,22 +106,22 @@ def typed_table(
         if as_text:
             plain = text_of(plain)
         elif as_number:
-            plain = numbers_of(plain, source, named, row, first)
+            plain = numbers_of(plain, source, named, row_location)
         elif plain.dtype == pl.String:
             plain = convert_text(plain)
             if plain.dtype.is_float():
                 stored_as_text.append(names[c])
-            notices += mixture_notices(plain, source, named, row, first)
+            notices += mixture_notices(plain, source, named, row_location)
         if plain.dtype.is_float() and (infinite := plain.is_infinite().fill_null(False)).any():
             at = int(infinite.arg_max() or 0)
             raise DataError(
-                f"{source.name}, {row} {at + first}: {named} is {plain[at]}; expected a finite number; correct it or "
+                f"{source.name}, {row_location(at)}: {named} is {plain[at]}; expected a finite number; correct it or "
                 "leave it empty"
             )
         made.append(plain.alias(str(c)))
     if stored_as_text:
         notices.append(
-            f"{source.short_name}: numbers that are stored as text, read as numbers: {list_names(stored_as_text)} "
+            f"{source.short_name}: cells of text that are numbers are read as numbers in {list_names(stored_as_text)} "
             "(--category keeps text)."
         )
     return TableFrame(
@@ -127,10 +129,10 @@ def typed_table(
         source.path,
         source.name,
         tuple(names),
-        True,
+        has_header,
         source.sha256,
         description,
-        row_location=lambda index: f"{row} {index + first}",
+        row_location,
         notices=tuple(notices),
         unreadable=unreadable,
     )
@@ -178,7 +180,7 @@ def text_of(cells: "pl.Series") -> "pl.Series":
     return cells.cast(pl.String)
 
 
-def numbers_of(cells: "pl.Series", source: TableSource, named: str, row: str, first: int) -> "pl.Series":
+def numbers_of(cells: "pl.Series", source: TableSource, named: str, row_location: Callable[[int], str]) -> "pl.Series":
     """Return text as numbers, as the user or the network has it; DataError for the first cell that is none."""
     import polars as pl
 
@@ -189,13 +191,15 @@ def numbers_of(cells: "pl.Series", source: TableSource, named: str, row: str, fi
     if wrong.any():
         at = int(wrong.arg_max() or 0)
         raise DataError(
-            f"{source.name}, {row} {at + first}: {named} is {shorten(cells[at])!r}, expected a number; correct it or "
+            f"{source.name}, {row_location(at)}: {named} is {shorten(cells[at])!r}, expected a number; correct it or "
             "leave it empty"
         )
     return numbers
 
 
-def mixture_notices(cells: "pl.Series", source: TableSource, named: str, row: str, first: int) -> list[str]:
+def mixture_notices(
+    cells: "pl.Series", source: TableSource, named: str, row_location: Callable[[int], str]
+) -> list[str]:
     """Return a notice on a column that is text although most of its cells are numbers."""
     import polars as pl
 
@@ -207,7 +211,7 @@ def mixture_notices(cells: "pl.Series", source: TableSource, named: str, row: st
         return []
     at = int((~is_number & cells.is_not_null()).arg_max() or 0)
     return [
-        f"{source.short_name}: {named} is taken as text: {count:,} of its cells are numbers, but {row} {at + first} "
+        f"{source.short_name}: {named} is taken as text: {count:,} of its cells are numbers, but {row_location(at)} "
         f"holds {shorten(cells[at])!r}."
     ]
 
