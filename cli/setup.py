@@ -17,6 +17,7 @@ from lagvis.data.checks import check_dataset
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import absolute_name, load_dataset
 from lagvis.data.range_check import check_feature_ranges
+from lagvis.data.tables.encoding import ALL_NUMBERS
 from lagvis.errors import RecipeError
 from lagvis.report.run_report import changes_text, training_commands
 from lagvis.run_warning import RunWarning
@@ -162,7 +163,10 @@ def prepare_run(
     """Open backend and data, make the plan and find the start of a run; each raises the error of its kind."""
     backend = options.select_backend(flags, recipe.dtype)
     stored = resumed.checkpoint.model if resumed and resumed.checkpoint else None
-    dataset = load_dataset(recipe.data, **own_data_options(recipe, stored))
+    data_options = own_data_options(recipe, stored)
+    if network:  # the columns of a table become the features that it has learned from
+        data_options["encoding"] = network.checkpoint.model.encoding or ALL_NUMBERS
+    dataset = load_dataset(recipe.data, **data_options)
     previous = resumed.previous_environment if resumed else {}
     if resumed:
         check_data(dataset, resumed.checkpoint, previous, resumed.path)

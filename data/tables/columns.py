@@ -4,11 +4,12 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lagvis.data.input_spec import InputSpec
 from lagvis.data.messages import shorten
 from lagvis.data.read_options import ReadOptions
+from lagvis.data.tables.encoding import TableEncoding
 from lagvis.data.tables.frame import NUMBER, TableFrame
 from lagvis.errors import DataError
 
@@ -270,26 +271,50 @@ def class_column_names(table: TableFrame, labels: list[int], regression: bool) -
     return tuple(table.names[c] for c in labels) if named else ()
 
 
-def match_columns(training: TableFrame, test: TableFrame, labels: list[int]) -> tuple[list[int], list[str]]:
-    """Return for each column of the training table the index of its column in the test table, and notices."""
-    by_name = training.has_header and test.has_header
+def match_test_columns(training: TableFrame, test: TableFrame, columns: Columns) -> tuple[Columns, list[str]]:
+    """Return the columns of a test table that `columns` of the training table are, and notices.
+
+    They are matched by name where both tables have a header, else by position. DataError if the test table lacks a
+    column that is learned from, or the label.
+    """
     training_name, names = training.short_name, test.names
-    absent = [name for name in training.names if name not in names] if by_name else []
-    if absent:
-        of_label = " (the label)" if any(training.names[c] in absent for c in labels) else ""
-        raise DataError(
-            f"{test.name} lacks the columns {list_columns(absent)}{of_label}, which {training_name} has; add "
-            f"them, or give {training_name} alone to --data"
-        )
-    if names == training.names or not by_name:
+    if not (training.has_header and test.has_header):
         if len(names) != len(training.names):
             raise DataError(
                 f"{test.name} has {len(names)} columns, {training_name} has {len(training.names)}; make them "
                 f"equal, or give {training_name} alone to --data"
             )
-        return list(range(len(names))), []
-    if len(set(training.names)) < len(training.names):
+        return columns, []
+    needed = [training.names[c] for c in (*columns.features, *columns.labels)]
+    if absent := [name for name in needed if name not in names]:
+        of_label = " (the label)" if any(training.names[c] in absent for c in columns.labels) else ""
+        raise DataError(
+            f"{test.name} lacks the columns {list_columns(absent)}{of_label}, which {training_name} has; add "
+            f"them, or give {training_name} alone to --data"
+        )
+    if names == training.names:
+        return columns, []
+    if len(set(needed)) < len(needed):
         raise DataError(f"{training.name} has two columns of one name; give each its own")
     unused = [name for name in names if name not in training.names]
     notices = [f"{test.short_name}: not used: {list_columns(unused)}, which {training_name} lacks."]
-    return [names.index(name) for name in training.names], notices if unused else []
+    features, labels = ([names.index(training.names[c]) for c in part] for part in (columns.features, columns.labels))
+    return Columns(features, labels), notices if unused else []
+
+
+def columns_of_encoding(table: TableFrame, columns: Columns, encoding: TableEncoding) -> Columns:
+    """Return the columns of a table to go on learning from: those of an encoding, by name, else by position."""
+    names = encoding.column_names
+    positions = [column.position for column in encoding.columns]
+    width = len(table.names)
+    if max(positions) < width and (not table.has_header or tuple(table.names[c] for c in positions) == names):
+        features = positions
+    elif table.has_header:
+        features = feature_columns_by_name(table, names)
+    else:
+        raise DataError(
+            f"{table.name} has {width:,} columns; expected the {max(positions) + 1:,} of the first training"
+        )
+    if overlap := [table.names[c] for c in columns.labels if c in features]:
+        raise DataError(f"{table.name}: the label is {shorten(overlap[0])!r}, which the network takes as a feature")
+    return replace(columns, features=features)

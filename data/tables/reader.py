@@ -1,6 +1,7 @@
 """Read tables as a data set: choose the label, decide how the columns become features, and hold out a test part."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +18,16 @@ from lagvis.data.tables.columns import (
     class_column_names,
     columns_for_network,
     columns_for_training,
+    columns_of_encoding,
     labelled_columns_for_network,
     list_columns,
-    match_columns,
+    match_test_columns,
 )
 from lagvis.data.tables.encoding import CategoryEncoding, NumberEncoding, TableEncoding
 from lagvis.data.tables.feature_type import AUTO, NUMBERS
 from lagvis.data.tables.files import read_frame
 from lagvis.data.tables.fit import fit_encoding
-from lagvis.data.tables.frame import TableFrame
+from lagvis.data.tables.frame import NUMBER, TableFrame
 from lagvis.errors import DataError
 
 
@@ -49,11 +51,15 @@ def read_table(
     else:
         table = read_frame(path, options, text=category_columns(encoding))
         columns = columns_for_training(table, options, regression)
+        if encoding:
+            encoding = encoding if encoding.columns else all_numbers(table, columns)
+            columns = columns_of_encoding(table, columns, encoding)
         table, notices = drop_unlabelled(table, columns.labels)
     (y,) = label_arrays([(table, columns.labels)], regression)
     if encoding is None:
         training_rows = hold_out_test(y, by_class=not regression)[0] if len(y) > 1 else np.zeros(1, np.int64)
         encoding = fit_encoding(table, columns.features, list(columns.ids), training_rows, options)
+        columns = replace(columns, features=[column.position for column in encoding.columns])
     upright = upright_picture_rows(table, columns, encoding, options, spec)
     return Source.hold_out(
         path.name.removesuffix(".gz").rsplit(".", 1)[0] or path.name,
@@ -88,25 +94,30 @@ def read_tables(
 
     The arguments are those of `read_table`; with `spec` each is matched with the columns of the network.
     """
-    notices: list[str] = []
     if spec:
         first, columns = read_network_table(train, spec)
         second, test_columns = read_network_table(test, spec)
+        first, notices = drop_unlabelled(first, columns.labels)
         encoding = network_encoding(spec, first, columns)
     else:
         text = category_columns(encoding)
         first = read_frame(train, options, text=text)
         columns = columns_for_training(first, options, regression)
         second = read_frame(test, options, text=text, training=first)
-        order, notices = match_columns(first, second, columns.labels)
-        test_columns = Columns([order[c] for c in columns.features], [order[c] for c in columns.labels])
-    first, dropped = drop_unlabelled(first, columns.labels)
-    second, dropped_test = drop_unlabelled(second, test_columns.labels)
+        first, notices = drop_unlabelled(first, columns.labels)
+        if encoding:
+            encoding = encoding if encoding.columns else all_numbers(first, columns)
+            columns = columns_of_encoding(first, columns, encoding)
+        else:
+            rows = np.arange(first.frame.height)
+            encoding = fit_encoding(first, columns.features, list(columns.ids), rows, options)
+            columns = replace(columns, features=[column.position for column in encoding.columns])
+        test_columns, unused = match_test_columns(first, second, columns)
+        notices += unused
+    second, dropped = drop_unlabelled(second, test_columns.labels)
     y_train, y_test = label_arrays([(first, columns.labels), (second, test_columns.labels)], regression)
-    if encoding is None:
-        encoding = fit_encoding(first, columns.features, list(columns.ids), np.arange(len(y_train)), options)
-    upright_train = upright_picture_rows(first, columns, encoding, options, spec)
-    upright_test = upright_picture_rows(second, test_columns, encoding, options, spec)
+    upright_train = upright_picture_rows(first, columns, encoding, options, spec, test)
+    upright_test = upright_picture_rows(second, test_columns, encoding, options, spec, train)
     tables = {"training": first, "test": second}
     return Source(
         train.parent.name,
@@ -124,7 +135,6 @@ def read_tables(
             *table_notices(first, columns, upright_train.x, options, spec),
             *notices,
             *dropped,
-            *dropped_test,
             *upright_train.notices,
             *upright_test.notices,
         ),
@@ -159,9 +169,24 @@ def category_columns(encoding: TableEncoding | None) -> Collection[str]:
 
 
 def network_encoding(spec: InputSpec, table: TableFrame, columns: Columns) -> TableEncoding:
-    """Return the encoding of a network; for one without, every column is a number."""
-    if spec.encoding:
-        return spec.encoding
+    """Return the encoding of a network; for one of an older version, every column is a number."""
+    return spec.encoding or all_numbers(table, columns)
+
+
+def all_numbers(table: TableFrame, columns: Columns) -> TableEncoding:
+    """Return the encoding of feature columns that are all numbers; DataError for a missing cell or another column."""
+    for c in columns.features:
+        if table.kind(c) != NUMBER:
+            raise DataError(
+                f"{table.name}: {table.describe_column(c)} holds {table.kind(c)}, and the network was trained by an "
+                "older version, which took numbers alone; train it anew"
+            )
+        if table.column(c).null_count():
+            row = int(table.column(c).is_null().to_numpy().argmax())
+            raise DataError(
+                f"{table.locate_row(row)}, {table.describe_column(c)} is missing, and the network was trained by an "
+                "older version, which takes no missing cells; fill it or remove the row, or train anew"
+            )
     return TableEncoding(tuple(NumberEncoding(table.names[c], c, 0.0) for c in columns.features))
 
 
@@ -181,9 +206,13 @@ def drop_unlabelled(table: TableFrame, labels: list[int]) -> tuple[TableFrame, l
 
 
 def upright_picture_rows(
-    table: TableFrame, columns: Columns, encoding: TableEncoding, options: ReadOptions, spec: InputSpec | None = None
-) -> Upright:
-    """Return the features of a table as `feature_array` does, pictures upright."""
+    table: TableFrame, columns: Columns, encoding: TableEncoding, options: ReadOptions, spec: InputSpec | None = None,
+    other: Path | None = None,
+) -> Upright:  # fmt: skip
+    """Return the features of a table as `feature_array` does, pictures upright.
+
+    `other` is the path of the table that belongs to it, whose name may tell how the pictures of both lie.
+    """
     transpose = options.transpose
     if spec:
         transpose = spec.transpose
@@ -192,7 +221,7 @@ def upright_picture_rows(
     x = feature_array(table, columns.features, encoding, options.feature_type, spec)
     # By the name alone, only rows of EMNIST's size are taken for its pictures.
     rows = x.reshape(len(x), -1) if transpose == BY_NAME else x
-    upright = turn_upright(rows, table.short_name, transpose, table.path)
+    upright = turn_upright(rows, table.short_name, transpose, *filter(None, (table.path, other)))
     return upright._replace(x=upright.x.reshape(x.shape))
 
 
@@ -232,4 +261,4 @@ def table_notices(
     )
     unused = [name for c, name in enumerate(table.names) if c not in (*columns.features, *columns.labels)]
     not_used = (f"{table.short_name}: not used: {list_columns(unused)}.",) if unused else ()
-    return (detected, *not_used)
+    return (detected, *table.notices, *not_used)

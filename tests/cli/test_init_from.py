@@ -101,7 +101,7 @@ def test_train_init_from_other_order_of_rows_keeps_classes(trained, capsys):
 def test_train_init_from_other_feature_type_names_bytes_and_numbers(trained, capsys):
     text = (trained / "t.csv").read_text().splitlines()
     (trained / "t.csv").write_text("\n".join([text[0].replace("p0", "q0"), *text[1:], ""]))
-    assert "'q0' as feature 1 of a row, the network learned from 'p0' there" in next_run(capsys)[2]
+    assert "t.csv has no column 'p0', the network needs 1; it has the columns q0, p1, p2" in next_run(capsys)[2]
     x, y = np.random.default_rng(0).integers(0, 256, (60, 16), dtype=np.uint8), np.array(["b", "c", "d"] * 20)
     np.savez("bytes.npz", x=x, y=y)
     code, _, err = next_run(capsys, "--data", "bytes.npz")

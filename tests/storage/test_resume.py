@@ -167,7 +167,8 @@ def test_changed_settings_fixed_setting_raises_recipe_error(key):
         "hidden": (9,), "activation": "tanh", "loss": "mse", "batch_size": 7, "shuffle": False,
         "validation": 3, "seed": 1, "dtype": "float64", "label": "x", "class_weights": "balanced",
         "feature_type": "numbers", "transpose": "yes", "pixel_scaling": "centred",
-        "number_scaling": "robust",
+        "number_scaling": "robust", "features": ("a",), "drop": ("a",), "category": ("a",), "number": ("a",),
+        "log": ("a",), "id": ("a",), "sheet": "x", "table": "x",
     }[key]  # fmt: skip
     with pytest.raises(RecipeError, match=rf"{key} is .* in this run, not .*; begin a new run without --resume"):
         changed_settings(quick(), dataclasses.replace(quick(), **{key: other}))

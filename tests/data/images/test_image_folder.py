@@ -11,6 +11,7 @@ from PIL import Image
 
 from lagvis.data.datasets import load_dataset
 from lagvis.data.detect import read
+from lagvis.data.read_options import ReadOptions
 from lagvis.errors import DataError
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
@@ -32,7 +33,7 @@ def folder(root, names=("cat", "dog"), each=6, pixels=X, suffix="png"):
 
 def by_name(source_or_folder):
     """Return the images of a data set by the path that `where` returns."""
-    source = read(source_or_folder, regression=False, label="")
+    source = read(source_or_folder, regression=False, options=ReadOptions())
     parts = (("training", source.x_train, source.y_train), ("test", source.x_test, source.y_test))
     return {source.row_location(part, i): (x[i], y[i]) for part, x, y in parts for i in range(len(y))}
 
@@ -124,7 +125,7 @@ def test_read_image_folder_colour_becomes_luma_with_notice(tmp_path):
     found = grey_of(tmp_path, pixels)
     luma = pixels @ np.array([0.299, 0.587, 0.114])
     assert np.abs(found - luma).max() <= 1
-    source = read(tmp_path, regression=False, label="")
+    source = read(tmp_path, regression=False, options=ReadOptions())
     assert "1 of 2 pictures are in colour" in source.notices[0]
 
 
