@@ -30,6 +30,8 @@ class TableFrame:
     description  how the table is written, for a notice: "separator comma, a header"
     row_location describes a row by its index: "line 17" of a text file, "row 17" of another
     strays       for a column of text of which most cells are numbers: the sentence that names the first that is none
+    notices      on how cells were read, one sentence each
+    unreadable   columns whose cells cannot be learned from, and what they hold: {2: "lists"}; their cells are null
     """
 
     frame: "pl.DataFrame"
@@ -41,6 +43,8 @@ class TableFrame:
     description: str
     row_location: Callable[[int], str] = field(compare=False)
     strays: Mapping[int, Callable[[], str]] = field(default_factory=dict, compare=False)
+    notices: tuple[str, ...] = ()
+    unreadable: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def short_name(self) -> str:
