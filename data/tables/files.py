@@ -32,7 +32,6 @@ def read_frame(
     options: ReadOptions,
     *,
     text: Collection[str] = (),
-    numbers: Collection[str] = (),
     training: TableFrame | None = None,
     known_names: Sequence[str] = (),
     default_sheet: str = "",
@@ -43,7 +42,6 @@ def read_frame(
     """Read a table in the format that its bytes show.
 
     text                 columns to read as text, whatever they hold, by name or number from 1
-    numbers              columns of text to read as numbers; every cell must be one
     training             training table: a first line of text with the names of its columns is a header
     known_names          of the columns that a network learned from, which a sparse file may lack
     default_sheet        sheet to read where the options name none and the workbook has it; so default_table
@@ -69,7 +67,6 @@ def read_frame(
         file_digest(path),
         options,
         text,
-        numbers,
         allow_single_column,
         training.names if training else known_names,
     )

@@ -158,6 +158,9 @@ def read_network_table(
         path,
         ReadOptions(label=spec.label, sheet=spec.sheet, table=spec.table),
         text=category_columns(spec.encoding),
+        known_names=spec.column_names,
+        default_sheet=spec.recipe_sheet,
+        default_table=spec.recipe_table,
         allow_single_column=not label_required and spec.n_columns == 1 and not spec.label_option,
         display_name=display_name,
     )

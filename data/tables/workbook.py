@@ -29,6 +29,7 @@ REPEATED = re.compile(rb'number-(?:rows|columns)-repeated="([0-9]+)"')
 ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 NUMBER_TEXT = re.compile(r"[+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?|[0-9]{4}-[0-9]{2}-[0-9]{2}.*|true|false")
 UNNAMED = re.compile(r"__UNNAMED__([0-9]+)")
+MAX_EXACT_INT = 2**53  # beyond it, float64 cannot hold every whole number
 FIRST_YEAR = 1900  # of Excel's calendar: a time of day is a fraction of the day before it
 REMEDY = "open it in a spreadsheet program and save it again"
 
@@ -258,7 +259,7 @@ def load_columns(reader: Any, sheet: str, layout: SheetLayout) -> "list[pl.Serie
                 raise
             as_text[int(found[1])] = "string"
     frame = loaded.to_polars()[(layout.rows - first).tolist()]
-    return [simplify_dates(frame.to_series(c)) for c in layout.columns]
+    return [simplify_numbers(simplify_dates(frame.to_series(c))) for c in layout.columns]
 
 
 def empty_column() -> "pl.Series":
@@ -266,6 +267,16 @@ def empty_column() -> "pl.Series":
     import polars as pl
 
     return pl.Series([], dtype=pl.Float64)
+
+
+def simplify_numbers(cells: "pl.Series") -> "pl.Series":
+    """Return numbers as whole ones where all are: the cells of a workbook have no type for them."""
+    import polars as pl
+
+    if not cells.dtype.is_float():
+        return cells
+    whole = bool(((cells == cells.floor()) & (cells.abs() < MAX_EXACT_INT)).all())
+    return cells.cast(pl.Int64) if whole and cells.null_count() < len(cells) else cells
 
 
 def simplify_dates(cells: "pl.Series") -> "pl.Series":
