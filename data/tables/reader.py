@@ -28,6 +28,7 @@ from lagvis.data.tables.feature_type import AUTO, NUMBERS
 from lagvis.data.tables.files import read_frame
 from lagvis.data.tables.fit import fit_encoding
 from lagvis.data.tables.frame import TableFrame
+from lagvis.data.tables.unseen import check_unseen
 from lagvis.errors import DataError
 
 
@@ -77,6 +78,7 @@ def read_table(
         notices=(*table_notices(table, columns, upright.x, options, spec), *notices, *upright.notices),
         transposed=upright.was_transposed,
         encoding=encoding,
+        warnings=tuple(check_unseen(table, columns.features, encoding)),
     )
 
 
@@ -138,6 +140,10 @@ def read_tables(
         ),
         transposed=upright_train.was_transposed,
         encoding=encoding,
+        warnings=(
+            *check_unseen(first, columns.features, encoding),
+            *check_unseen(second, test_columns.features, encoding),
+        ),
         row_location=lambda part, row: tables[part].locate_row(row),
     )
 
@@ -170,6 +176,13 @@ def network_encoding(spec: InputSpec, table: TableFrame, columns: Columns) -> Ta
     """Return the encoding of a network; for one without, every column is a number."""
     if spec.encoding:
         return spec.encoding
+    for c in columns.features:
+        if table.column(c).null_count():
+            row = int(table.column(c).is_null().to_numpy().argmax())
+            raise DataError(
+                f"{table.locate_row(row)}: {table.describe_column(c)} has no value, and the network knows no mean for "
+                "it; fill such cells or remove the row"
+            )
     return TableEncoding(tuple(NumberEncoding(table.names[c], c, 0.0) for c in columns.features))
 
 
