@@ -268,7 +268,7 @@ class LeftOut:
 class TableEncoding:
     """How the columns of a table become the features of a network.
 
-    columns   in the order of the features
+    columns   in the order of the features; none for ALL_NUMBERS
     left_out  columns of the training table, beside the labels, that are not learned from
     """
 
@@ -352,6 +352,9 @@ class TableEncoding:
         if not encoding.columns or len({*encoding.positions}) < len(encoding.positions):
             raise ValueError("columns that are missing or occur twice")
         return encoding
+
+
+ALL_NUMBERS = TableEncoding(())  # every column beside the label is a number, and none may be missing
 
 
 def numbers(cells: "pl.Series") -> np.ndarray:

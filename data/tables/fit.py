@@ -170,7 +170,7 @@ def fit_column(training: TableFrame, table: TableFrame, c: int, choices: Choices
     """Return how a column becomes features; the whole `table` decides only in which form its dates are written."""
     cells, is_wanted = training.column(c), choices.is_wanted(c)
     if cells.null_count() == len(cells):
-        reason = "has no value in any training row"
+        reason = f"holds {what}" if (what := table.unreadable.get(c)) else "has no value in any training row"
         if is_wanted:
             raise DataError(f"{table.name}: {table.describe_column(c)} {reason}; leave it out of the options")
         return LeftOut(table.names[c], c, reason)
