@@ -131,7 +131,7 @@ def main(argv: list[str] | None = None) -> int:
     elif dataset.held_out and checkpoint.data not in ("", dataset.digest):
         dataset = dataset.all_as_test()
     dataset, warnings = check_test_part(dataset, network, check_ranges=not flags.no_range_check)
-    warnings += check_learned_rows(dataset, network)
+    warnings += [*dataset.warnings, *check_learned_rows(dataset, network)]
     warnings += check_orientation(model, params, dataset.x_test, dataset.name, transposed=dataset.transposed)
     for line in (*dataset.all_notices, *(warning.message for warning in warnings)):
         print_stderr(line)

@@ -29,6 +29,7 @@ from lagvis.data.tables.feature_type import AUTO, NUMBERS
 from lagvis.data.tables.files import read_frame
 from lagvis.data.tables.fit import fit_encoding
 from lagvis.data.tables.frame import NUMBER, TableFrame
+from lagvis.data.tables.unseen import check_unseen
 from lagvis.errors import DataError
 
 
@@ -80,6 +81,7 @@ def read_table(
         notices=(*table_notices(table, columns, upright.x, options, spec), *notices, *upright.notices),
         transposed=upright.was_transposed,
         encoding=encoding,
+        warnings=tuple(check_unseen(table, columns.features, encoding)),
     )
 
 
@@ -143,6 +145,10 @@ def read_tables(
         ),
         transposed=upright_train.was_transposed,
         encoding=encoding,
+        warnings=(
+            *check_unseen(first, columns.features, encoding),
+            *check_unseen(second, test_columns.features, encoding),
+        ),
         row_location=lambda part, row: tables[part].locate_row(row),
     )
 
