@@ -19,6 +19,7 @@ from lagvis.data.tables.columns import (
     columns_for_network,
     columns_for_training,
     columns_of_encoding,
+    find_columns,
     labelled_columns_for_network,
     list_columns,
     match_test_columns,
@@ -27,7 +28,8 @@ from lagvis.data.tables.encoding import CategoryEncoding, NumberEncoding, TableE
 from lagvis.data.tables.feature_type import AUTO, NUMBERS
 from lagvis.data.tables.files import read_frame
 from lagvis.data.tables.fit import fit_encoding
-from lagvis.data.tables.frame import TableFrame
+from lagvis.data.tables.frame import NUMBER, TableFrame
+from lagvis.data.tables.unseen import check_unseen
 from lagvis.errors import DataError
 
 
@@ -51,7 +53,9 @@ def read_table(
     else:
         table = read_frame(path, options, text=category_columns(encoding))
         columns = columns_for_training(table, options, regression)
+        check_columns(table, columns, options, regression)
         if encoding:
+            encoding = encoding if encoding.columns else all_numbers(table, columns)
             columns = columns_of_encoding(table, columns, encoding)
         table, notices = drop_unlabelled(table, columns.labels)
     (y,) = label_arrays([(table, columns.labels)], regression)
@@ -77,6 +81,7 @@ def read_table(
         notices=(*table_notices(table, columns, upright.x, options, spec), *notices, *upright.notices),
         transposed=upright.was_transposed,
         encoding=encoding,
+        warnings=tuple(check_unseen(table, columns.features, encoding)),
     )
 
 
@@ -102,9 +107,11 @@ def read_tables(
         text = category_columns(encoding)
         first = read_frame(train, options, text=text)
         columns = columns_for_training(first, options, regression)
+        check_columns(first, columns, options, regression)
         second = read_frame(test, options, text=text, training=first)
         first, notices = drop_unlabelled(first, columns.labels)
         if encoding:
+            encoding = encoding if encoding.columns else all_numbers(first, columns)
             columns = columns_of_encoding(first, columns, encoding)
         else:
             rows = np.arange(first.frame.height)
@@ -138,6 +145,10 @@ def read_tables(
         ),
         transposed=upright_train.was_transposed,
         encoding=encoding,
+        warnings=(
+            *check_unseen(first, columns.features, encoding),
+            *check_unseen(second, test_columns.features, encoding),
+        ),
         row_location=lambda part, row: tables[part].locate_row(row),
     )
 
@@ -153,11 +164,22 @@ def read_network_table(
         path,
         ReadOptions(label=spec.label, sheet=spec.sheet, table=spec.table),
         text=category_columns(spec.encoding),
+        known_names=spec.column_names,
+        default_sheet=spec.recipe_sheet,
+        default_table=spec.recipe_table,
         allow_single_column=not label_required and spec.n_columns == 1 and not spec.label_option,
         display_name=display_name,
     )
     columns = labelled_columns_for_network(table, spec) if label_required else columns_for_network(table, spec)
     return table, columns
+
+
+def check_columns(table: TableFrame, columns: Columns, options: ReadOptions, regression: bool) -> None:
+    """Raise DataError for a column to learn from, or to predict, that holds texts among numbers."""
+    as_numbers = find_columns(table, options.number, "--number")
+    for c in (*columns.features, *(columns.labels if regression else ())):
+        if c not in as_numbers:
+            table.check_column(c)
 
 
 def category_columns(encoding: TableEncoding | None) -> Collection[str]:
@@ -167,9 +189,24 @@ def category_columns(encoding: TableEncoding | None) -> Collection[str]:
 
 
 def network_encoding(spec: InputSpec, table: TableFrame, columns: Columns) -> TableEncoding:
-    """Return the encoding of a network; for one without, every column is a number."""
-    if spec.encoding:
-        return spec.encoding
+    """Return the encoding of a network; for one of an older version, every column is a number."""
+    return spec.encoding or all_numbers(table, columns)
+
+
+def all_numbers(table: TableFrame, columns: Columns) -> TableEncoding:
+    """Return the encoding of feature columns that are all numbers; DataError for a missing cell or another column."""
+    for c in columns.features:
+        if table.kind(c) != NUMBER:
+            raise DataError(
+                f"{table.name}: {table.describe_column(c)} holds {table.kind(c)}, and the network was trained by an "
+                "older version, which took numbers alone; train it anew"
+            )
+        if table.column(c).null_count():
+            row = int(table.column(c).is_null().to_numpy().argmax())
+            raise DataError(
+                f"{table.locate_row(row)}, {table.describe_column(c)} is missing, and the network was trained by an "
+                "older version, which takes no missing cells; fill it or remove the row, or train anew"
+            )
     return TableEncoding(tuple(NumberEncoding(table.names[c], c, 0.0) for c in columns.features))
 
 
@@ -244,4 +281,4 @@ def table_notices(
     )
     unused = [name for c, name in enumerate(table.names) if c not in (*columns.features, *columns.labels)]
     not_used = (f"{table.short_name}: not used: {list_columns(unused)}.",) if unused else ()
-    return (detected, *not_used)
+    return (detected, *table.notices, *not_used)
