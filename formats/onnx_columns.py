@@ -10,10 +10,11 @@ from lagvis.data.tables.encoding import (
     BooleanEncoding,
     CategoryEncoding,
     ColumnEncoding,
+    DateEncoding,
     NumberEncoding,
     TableEncoding,
 )
-from lagvis.errors import ExportError
+from lagvis.formats.onnx_dates import encode_date
 from lagvis.formats.onnx_graph import ML_DOMAIN, GraphBuilder, unique_name
 
 
@@ -21,7 +22,8 @@ from lagvis.formats.onnx_graph import ML_DOMAIN, GraphBuilder, unique_name
 class ColumnInput:
     """Input of an ONNX network, (N, 1), for a column of a table.
 
-    Categories are strings, where the empty one is a missing cell. All others are double, where NaN is a missing cell.
+    Categories are strings, where the empty one is a missing cell. All others are double, where NaN is a missing cell:
+    numbers, 1 and 0 for true and false, seconds since 1970 (UTC) for dates, seconds since midnight for times of day.
     """
 
     name: str
@@ -42,6 +44,8 @@ class ColumnInput:
         meaning: dict[str, Any] = {"input": self.name, "column": self.column.name, "kind": self.column.kind}
         if isinstance(self.column, CategoryEncoding):
             meaning |= {"levels": self.column.levels, "other": self.column.other}
+        elif isinstance(self.column, DateEncoding):
+            meaning["form"] = self.column.form
         return meaning
 
 
@@ -82,8 +86,8 @@ def encode_column(graph: GraphBuilder, given: ColumnInput) -> list[str]:
                 value = logarithm(graph, given.name, value, column)
         case BooleanEncoding() as column:
             value, missing = fill_missing(graph, given.name, column.fill)
-        case column:
-            raise ExportError(f"column {column.name} holds {column.kind}s, which an ONNX file cannot encode")
+        case DateEncoding() as column:
+            return encode_date(graph, given.name, column)
     indicator = [graph.cast(missing, np.float64, f"{given.name}/missing")] if column.missing else []
     return [value, *indicator]
 
