@@ -36,6 +36,7 @@ def make_parser() -> options.Parser:
     options.add_run_arguments(parser, "-o", "--output-dir")
     parser.add_argument("--data", metavar="PATH", help="other data (default: what the run was trained on)")
     parser.add_argument("--label", metavar="COLUMN", help="label column in a table of other data (default: detect)")
+    options.add_table_flags(parser)
     options.add_range_flag(parser)
     options.add_transpose_flag(parser, "as the run's recipe says, else those of EMNIST, by the name")
     options.add_device_flags(parser)
@@ -48,13 +49,13 @@ def read_data(flags: Namespace, network: StoredNetwork) -> Dataset:
     checkpoint = network.checkpoint
     model = checkpoint.model
     common: dict[str, Any] = {"regression": model.y_scaling is not None, "class_names": model.class_names}
-    given_options = {key: value for key in ("label", "transpose") if (value := getattr(flags, key))}
+    given_options = {key: value for key in ("label", "transpose", "sheet", "table") if (value := getattr(flags, key))}
     recipe = network.read_recipe()
     own = own_data_options(recipe, model) | common | given_options if recipe else {}
     if flags.data is not None:
         given = flags.transpose or (BY_NAME if flags.data in SHIPPED else None)
         image_mode = MNIST_STYLE if model.mnist_style else RESIZE
-        spec = make_input_spec(network, flags.label or "", given, image_mode)
+        spec = make_input_spec(network, flags.label or "", given, image_mode, sheet=flags.sheet, table=flags.table)
         dataset = load_dataset(flags.data, spec=spec, **common)
         if recipe and len(model.shape) == 2 and dataset.digest == checkpoint.data:
             # The data of the run, whose pictures are read as in training, whatever their files are called now.
@@ -130,7 +131,7 @@ def main(argv: list[str] | None = None) -> int:
     elif dataset.held_out and checkpoint.data not in ("", dataset.digest):
         dataset = dataset.all_as_test()
     dataset, warnings = check_test_part(dataset, network, check_ranges=not flags.no_range_check)
-    warnings += check_learned_rows(dataset, network)
+    warnings += [*dataset.warnings, *check_learned_rows(dataset, network)]
     warnings += check_orientation(model, params, dataset.x_test, dataset.name, transposed=dataset.transposed)
     for line in (*dataset.all_notices, *(warning.message for warning in warnings)):
         print_stderr(line)

@@ -19,6 +19,7 @@ from lagvis.data.tables.columns import (
     columns_for_network,
     columns_for_training,
     columns_of_encoding,
+    find_columns,
     labelled_columns_for_network,
     list_columns,
     match_test_columns,
@@ -28,6 +29,7 @@ from lagvis.data.tables.feature_type import AUTO, NUMBERS
 from lagvis.data.tables.files import read_frame
 from lagvis.data.tables.fit import fit_encoding
 from lagvis.data.tables.frame import NUMBER, TableFrame
+from lagvis.data.tables.unseen import check_unseen
 from lagvis.errors import DataError
 
 
@@ -51,6 +53,7 @@ def read_table(
     else:
         table = read_frame(path, options, text=category_columns(encoding))
         columns = columns_for_training(table, options, regression)
+        check_columns(table, columns, options, regression)
         if encoding:
             encoding = encoding if encoding.columns else all_numbers(table, columns)
             columns = columns_of_encoding(table, columns, encoding)
@@ -78,6 +81,7 @@ def read_table(
         notices=(*table_notices(table, columns, upright.x, options, spec), *notices, *upright.notices),
         transposed=upright.was_transposed,
         encoding=encoding,
+        warnings=tuple(check_unseen(table, columns.features, encoding)),
     )
 
 
@@ -103,6 +107,7 @@ def read_tables(
         text = category_columns(encoding)
         first = read_frame(train, options, text=text)
         columns = columns_for_training(first, options, regression)
+        check_columns(first, columns, options, regression)
         second = read_frame(test, options, text=text, training=first)
         first, notices = drop_unlabelled(first, columns.labels)
         if encoding:
@@ -140,6 +145,10 @@ def read_tables(
         ),
         transposed=upright_train.was_transposed,
         encoding=encoding,
+        warnings=(
+            *check_unseen(first, columns.features, encoding),
+            *check_unseen(second, test_columns.features, encoding),
+        ),
         row_location=lambda part, row: tables[part].locate_row(row),
     )
 
@@ -155,11 +164,22 @@ def read_network_table(
         path,
         ReadOptions(label=spec.label, sheet=spec.sheet, table=spec.table),
         text=category_columns(spec.encoding),
+        known_names=spec.column_names,
+        default_sheet=spec.recipe_sheet,
+        default_table=spec.recipe_table,
         allow_single_column=not label_required and spec.n_columns == 1 and not spec.label_option,
         display_name=display_name,
     )
     columns = labelled_columns_for_network(table, spec) if label_required else columns_for_network(table, spec)
     return table, columns
+
+
+def check_columns(table: TableFrame, columns: Columns, options: ReadOptions, regression: bool) -> None:
+    """Raise DataError for a column to learn from, or to predict, that holds texts among numbers."""
+    as_numbers = find_columns(table, options.number, "--number")
+    for c in (*columns.features, *(columns.labels if regression else ())):
+        if c not in as_numbers:
+            table.check_column(c)
 
 
 def category_columns(encoding: TableEncoding | None) -> Collection[str]:
