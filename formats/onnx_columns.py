@@ -1,11 +1,13 @@
 """Inputs of an ONNX network for the columns of a table, and their encoding as a part of the graph."""
 
-from collections.abc import Collection, Sequence
+import itertools
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from lagvis.data.tables.dialect import MISSING_VALUES
 from lagvis.data.tables.encoding import (
     BooleanEncoding,
     CategoryEncoding,
@@ -112,12 +114,12 @@ def encode_category(graph: GraphBuilder, name: str, column: CategoryEncoding) ->
     """Add the features of a column of categories and return their name.
 
     A text becomes the index of its feature. An unknown one becomes the number of features, which is no index: it is 0
-    in all features.
+    in all features. The words that the tables of training had in missing cells are missing here too.
     """
     width = len(column.feature_names)
     index = {level: i for i, level in enumerate(column.levels)} | dict.fromkeys(column.other, len(column.levels))
     if column.missing:
-        index[""] = width - 1
+        index = dict.fromkeys(missing_texts(), width - 1) | index
     code = graph.add(
         "LabelEncoder",
         name,
@@ -129,3 +131,10 @@ def encode_category(graph: GraphBuilder, name: str, column: CategoryEncoding) ->
     )
     indices = graph.constant(f"{name}/indices", np.arange(width)[None, :], np.int64)
     return graph.cast(graph.add("Equal", code, indices, name=f"{name}/is level"), np.float64, f"{name}/levels")
+
+
+def missing_texts() -> Iterator[str]:
+    """Yield every text that stands for a missing cell in a table, in upper and lower case."""
+    for word in sorted(MISSING_VALUES):
+        cases = [dict.fromkeys((letter, letter.upper())) for letter in word]
+        yield from map("".join, itertools.product(*cases))

@@ -145,6 +145,18 @@ def test_onnx_bytes_columns_all_missing_or_unknown_equal_numpy(onnxruntime):
     assert_onnx_equals_numpy(onnxruntime, checkpoint, unknown, [1])
 
 
+@pytest.mark.parametrize("word", ["", "?", "NA", "na", "N/a", "NaN", "NULL"])
+def test_onnx_bytes_columns_word_for_a_missing_cell_is_missing(onnxruntime, word):
+    series = cells(80)
+    checkpoint = trained(ENCODING, series, np.arange(80) % 2)
+    session, columns = start(onnxruntime, onnx_bytes(checkpoint))
+    arrays = feed(columns, [column[:2] for column in series])
+    arrays["city"] = np.array([[""], [word]], object)
+    arrays |= {name: array[[0, 0]] for name, array in arrays.items() if name != "city"}
+    expected, found = session.run(["probabilities"], arrays)[0]
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_onnx_bytes_columns_inputs_and_metadata(onnxruntime):
     import onnx
 
