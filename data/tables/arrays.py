@@ -94,11 +94,18 @@ def first_row_not_bytes(x: np.ndarray) -> int | None:
     return int(np.flatnonzero(((x < 0) | (x > 255) | (x != np.floor(x))).any(axis=1))[0])
 
 
-def label_arrays(tables: list[tuple[TableFrame, list[int]]], regression: bool) -> list[np.ndarray]:
-    """Return the labels of tables with their label columns: numbers (N,) or (N, columns), or text (N,), of one kind."""
+def label_arrays(
+    tables: list[tuple[TableFrame, list[int]]], regression: bool, *, as_text: bool = False
+) -> list[np.ndarray]:
+    """Return the labels of tables with their label columns: numbers (N,) or (N, columns), or text (N,), of one kind.
+
+    With `as_text` classes stay text, whatever they hold.
+    """
     if not is_text_label(tables[0][1], regression):
         return [number_labels(table, labels) for table, labels in tables]
     texts = [label_texts(table, labels[0]) for table, labels in tables]
+    if as_text:
+        return [canonical_labels(part) for part in texts]
     integers = {text: parse_integer(text) for part in texts for text in part}
     if all(value is not None for value in integers.values()):
         return [np.array([integers[text] for text in part], np.int64) for part in texts]
