@@ -4,6 +4,7 @@ from typing import Any
 
 from lagvis.data.images.transposed import BY_NAME, NO, YES
 from lagvis.data.input_spec import RESIZE, InputSpec
+from lagvis.data.tables.encoding import ALL_NUMBERS
 from lagvis.data.tables.feature_type import NUMBERS
 from lagvis.storage.lookup import StoredNetwork
 from lagvis.training.model import Model
@@ -50,7 +51,8 @@ def own_data_options(recipe: Recipe, model: Model | None) -> dict[str, Any]:
     options = recipe.data_options
     if model is None:
         return options
-    return options | {"encoding": model.encoding} | ({"transpose": YES} if model.transposed else {})
+    encoding = model.encoding or ALL_NUMBERS  # of an older version, which took numbers alone
+    return options | {"encoding": encoding} | ({"transpose": YES} if model.transposed else {})
 
 
 def inherited_transpose(recipe: Recipe | None) -> str:

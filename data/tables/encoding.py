@@ -172,7 +172,7 @@ class LeftOut:
 class TableEncoding:
     """How the columns of a table become the features of a network.
 
-    columns   in the order of the features
+    columns   in the order of the features; none for ALL_NUMBERS
     left_out  columns of the training table, beside the labels, that are not learned from
     """
 
@@ -229,6 +229,9 @@ class TableEncoding:
         if not all(math.isfinite(getattr(column, "fill", 0.0)) for column in encoding.columns):
             raise ValueError("an encoding of columns with a number that is not finite")
         return encoding
+
+
+ALL_NUMBERS = TableEncoding(())  # every column beside the label is a number, and none may be missing
 
 
 def with_tuples(values: dict[str, Any]) -> dict[str, Any]:

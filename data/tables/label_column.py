@@ -207,17 +207,17 @@ class LabelFinder:
         return int(counts.max()) <= MAX_SINGLE_VALUE_SHARE * self.summary(c).cells  # type: ignore[arg-type]
 
     def likeliest(self, regression: bool) -> list[int]:
-        """Return the columns that may be the label, the likeliest first."""
-        backwards = [c for c in reversed(self.candidates) if self.table.kind(c) != DATE]
-        if not regression:
-            texts = [c for c in backwards if self.is_text(c)]
-            # The last column and the first are where the label stands most often.
-            ends = [c for c in (*backwards[:1], *backwards[-1:]) if self.summary(c).may_be_classes]
-            classes = [c for c in (*ends[:1], *texts, *ends, *backwards) if self.summary(c).may_be_classes]
+        """Return the columns that may be the label, the likeliest first: the last, columns of text, the first."""
+        backwards = [c for c in reversed(self.candidates) if self.table.kind(c) != DATE and self.summary(c).values > 1]
+        texts = [c for c in backwards if self.is_text(c)]
+        places = [*backwards[:1], *texts, *backwards[-1:]]
+        if regression:
+            return [*dict.fromkeys(places)]
+        for columns in (places, backwards):
+            classes = [c for c in columns if self.summary(c).may_be_classes]
             if classes:
                 return [*dict.fromkeys(classes)]
-        others = [c for c in backwards if self.summary(c).values > 1]
-        return [*dict.fromkeys((*others[:1], *others[-1:], *others))]
+        return [*dict.fromkeys(places)]
 
     def error(self, what: str, likeliest: Sequence[int], regression: bool) -> LabelNotFoundError:
         """Return the error that lists the columns and the commands for the likeliest ones; `what` was found."""

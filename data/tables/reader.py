@@ -29,7 +29,7 @@ from lagvis.data.tables.encoding import CategoryEncoding, NumberEncoding, TableE
 from lagvis.data.tables.feature_type import AUTO, NUMBERS
 from lagvis.data.tables.files import read_frame
 from lagvis.data.tables.fit import fit_encoding
-from lagvis.data.tables.frame import TableFrame
+from lagvis.data.tables.frame import NUMBER, TableFrame
 from lagvis.errors import DataError
 
 
@@ -70,6 +70,7 @@ def hold_out_source(
     if spec:
         encoding = network_encoding(spec, table, columns)
     elif encoding:
+        encoding = encoding if encoding.columns else all_numbers(table, columns)
         columns = columns_of_encoding(table, columns, encoding)
     (y,) = label_arrays(
         [(table, columns.labels)], regression, as_text=is_category(table, columns.labels, options, spec)
@@ -134,6 +135,7 @@ def read_tables(
         encoding = network_encoding(spec, first, columns)
     else:
         if encoding:
+            encoding = encoding if encoding.columns else all_numbers(first, columns)
             columns = columns_of_encoding(first, columns, encoding)
         else:
             rows = np.arange(first.frame.height)
@@ -197,9 +199,24 @@ def category_columns(encoding: TableEncoding | None) -> Collection[str]:
 
 
 def network_encoding(spec: InputSpec, table: TableFrame, columns: Columns) -> TableEncoding:
-    """Return the encoding of a network; for one without, every column is a number."""
-    if spec.encoding:
-        return spec.encoding
+    """Return the encoding of a network; for one of an older version, every column is a number."""
+    return spec.encoding or all_numbers(table, columns)
+
+
+def all_numbers(table: TableFrame, columns: Columns) -> TableEncoding:
+    """Return the encoding of feature columns that are all numbers; DataError for a missing cell or another column."""
+    for c in columns.features:
+        if table.kind(c) != NUMBER:
+            raise DataError(
+                f"{table.name}: {table.describe_column(c)} holds {table.kind(c)}, and the network was trained by an "
+                "older version, which took numbers alone; train it anew"
+            )
+        if table.column(c).null_count():
+            row = int(table.column(c).is_null().to_numpy().argmax())
+            raise DataError(
+                f"{table.locate_row(row)}, {table.describe_column(c)} is missing, and the network was trained by an "
+                "older version, which takes no missing cells; fill it or remove the row, or train anew"
+            )
     return TableEncoding(tuple(NumberEncoding(table.names[c], c, 0.0) for c in columns.features))
 
 
