@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lagvis.data.input_spec import InputSpec
-from lagvis.data.messages import shorten
+from lagvis.data.messages import join_names, shorten
 from lagvis.data.read_options import ReadOptions
 from lagvis.data.tables.encoding import TableEncoding
 from lagvis.data.tables.frame import TableFrame
+from lagvis.data.tables.label_arrays import canonical_labels, label_texts
 from lagvis.data.tables.label_column import LabelColumn, find_label
 from lagvis.data.tables.label_names import is_label_name, is_weak_label_name
-from lagvis.errors import DataError
+from lagvis.errors import DataError, LabelNotFoundError
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -203,7 +205,35 @@ def labels_by_position(table: TableFrame, spec: InputSpec, n_labels: int) -> lis
                 f"{shorten(table.names[labels[0]])!r} here, and {table.describe_column(named)} has the name of a "
                 f"label; choose with --label {labels[0] + 1} or --label {named + 1}"
             )
-    return find_label_columns(table, spec.recipe_label, spec.is_regression)
+    if spec.recipe_label or spec.is_regression or named_label_column(table) is not None:
+        return find_label_columns(table, spec.recipe_label, spec.is_regression)
+    return [label_of_known_classes(table, spec.class_names)] if n_labels == 1 else []
+
+
+def label_of_known_classes(table: TableFrame, class_names: Sequence[str]) -> int:
+    """Return the label column of a table for a network that has not learned from one: the first, or the last.
+
+    It is the one whose cells are classes of the network; of two, one that holds several. DataError names both where
+    neither or both may be it.
+    """
+    first, last = 0, len(table.names) - 1
+    known = [c for c in (first, last) if holds_classes(table, c, class_names)]
+    several = [c for c in known if table.column(c).drop_nulls().n_unique() > 1]
+    for found in (known, several):
+        if len(found) == 1:
+            return found[0]
+    if len(known) == 2 and not several:
+        return first
+    raise LabelNotFoundError(
+        f"{table.name}: {table.describe_column(first)} and {table.describe_column(last)} "
+        f"{'both hold' if known else 'hold other values than'} classes of the network ({join_names(class_names)}); "
+        "name the label with --label 1 or --label last"
+    )
+
+
+def holds_classes(table: TableFrame, c: int, class_names: Sequence[str]) -> bool:
+    """Tell whether every cell of a column is a class of a network, or missing."""
+    return {*canonical_labels(label_texts(table.column(c).drop_nulls().unique()))} <= {*class_names}
 
 
 def known_in_header(table: TableFrame, names: Sequence[str]) -> bool:
@@ -279,11 +309,6 @@ def named_label_column(table: TableFrame) -> int | None:
 def list_columns(names: Sequence[str]) -> str:
     """Return the first names of columns, for a message."""
     return ", ".join(shorten(name) for name in names[:8]) + (", ..." if len(names) > 8 else "")
-
-
-def is_text_label(labels: list[int], regression: bool) -> bool:
-    """Tell whether labels are kept as text: one column of classes, neither numbers to predict nor one-hot columns."""
-    return len(labels) == 1 and not regression
 
 
 def class_column_names(table: TableFrame, labels: list[int], regression: bool) -> tuple[str, ...]:

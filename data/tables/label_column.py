@@ -5,7 +5,7 @@ what they hold, and the commands that name the likeliest ones.
 """
 
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_CLASSES = 100  # values of a column that may be a label of classes without having the name of one
 MAX_SINGLE_VALUE_SHARE = 0.9  # of a label beside pixels: pixels at the border of a picture are mostly of one value
+MAX_VALUES_RATIO = 4  # of the last column over the first, which is the label: a pixel has more values than a label
 MAX_LISTED_COLUMNS = 8
 
 
@@ -60,7 +61,8 @@ class CellSummary:
     @property
     def may_be_classes(self) -> bool:
         """Tell whether the cells may be classes: text, true and false, or whole numbers, of few values."""
-        few = 2 <= self.values <= min(MAX_CLASSES, max(10, self.cells // 2)) and self.values < self.cells
+        rows_per_class = 10 if self.whole else 2
+        few = 2 <= self.values <= min(MAX_CLASSES, max(10, self.cells // rows_per_class)) and self.values < self.cells
         return few and (self.kind in (TEXT, BOOLEAN) or self.whole)
 
     def describe(self) -> str:
@@ -97,8 +99,9 @@ def find_label(table: TableFrame, candidates: Sequence[int], regression: bool) -
 
 
 class LabelFinder:
-    """The rules that find the label column of a table among the columns `candidates`; a method returns None if it
-    does not apply, and raises LabelNotFoundError where two columns fit.
+    """The rules that find the label column of a table among the columns `candidates`.
+
+    The method of a rule returns None if the rule does not apply, and raises LabelNotFoundError where two columns fit.
     """
 
     def __init__(self, table: TableFrame, candidates: Sequence[int]) -> None:
@@ -153,8 +156,8 @@ class LabelFinder:
     def only_text(self) -> LabelColumn | None:
         """Return the only column of text, or of true and false, that may be classes.
 
-        Text that names a row or is the same in all does not count. A column of few whole numbers at the end of the table
-        may be the label as well.
+        Text that names a row or is the same in all does not count. A column of few whole numbers at the end of the
+        table may be the label as well.
         """
         texts = [c for c in self.candidates if self.is_text(c)]
         if len(texts) != 1 or not self.summary(texts[0]).may_be_classes:
@@ -193,11 +196,14 @@ class LabelFinder:
             return None
         if not all(is_pixels(self.table.column(c)) for c in range(1, last + 1)):
             return None
-        if self.is_label_beside_pixels(last) and is_pixels(self.table.column(first)):
+        last_has_few = self.summary(last).values <= MAX_VALUES_RATIO * self.summary(first).values
+        if last_has_few and self.is_label_beside_pixels(last) and is_pixels(self.table.column(first)):
             raise self.error(
-                f"{self.join([first, last])} may each be the label beside the pixels of a picture", [first, last], False
+                f"{self.join([first, last])} may each be the label, the others being whole numbers 0..255",
+                [first, last],
+                False,
             )
-        return LabelColumn(first, "the first column, beside the pixels of a picture")
+        return LabelColumn(first, "the first column, the others being whole numbers 0..255")
 
     def is_label_beside_pixels(self, c: int) -> bool:
         """Tell whether a column may be the label of pictures, rather than a pixel at their border."""
@@ -280,5 +286,4 @@ def is_pixels(cells: "pl.Series") -> bool:
     """Tell whether cells are whole numbers 0..255, none missing."""
     if not cells.dtype.is_numeric() or cells.null_count() or not len(cells):
         return False
-    least, most = cells.min(), cells.max()
-    return 0 <= least and most <= 255 and is_whole(cells)  # type: ignore[operator]
+    return bool(cells.is_between(0, 255).all()) and is_whole(cells)

@@ -13,7 +13,7 @@ from lagvis.data.messages import pluralize, shorten
 from lagvis.data.read_options import ReadOptions
 from lagvis.data.source import Source
 from lagvis.data.split import hold_out_test
-from lagvis.data.tables.arrays import feature_array, label_arrays, parse_integer
+from lagvis.data.tables.arrays import feature_array
 from lagvis.data.tables.columns import (
     Columns,
     class_column_names,
@@ -30,6 +30,7 @@ from lagvis.data.tables.feature_type import AUTO, NUMBERS
 from lagvis.data.tables.files import read_frame
 from lagvis.data.tables.fit import fit_encoding
 from lagvis.data.tables.frame import NUMBER, TableFrame
+from lagvis.data.tables.label_arrays import label_arrays, parse_integer
 from lagvis.errors import DataError
 
 
@@ -249,7 +250,7 @@ def unlabelled_notice(test: TableFrame, columns: Columns, training: TableFrame) 
 
 
 def is_category(table: TableFrame, labels: list[int], options: ReadOptions, spec: InputSpec | None) -> bool:
-    """Tell whether the label is text, whatever it holds: the user calls it a category, or a network knows it as text."""
+    """Tell whether the label is text, whatever it holds: a category by the options, or text to the network."""
     if spec:
         return any(parse_integer(name) is None for name in spec.class_names)
     return {*labels} <= {*find_columns(table, options.category, "--category")}
