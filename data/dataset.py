@@ -25,6 +25,7 @@ from lagvis.data.source import Source
 from lagvis.data.split import HeldOut
 from lagvis.data.tables.encoding import TableEncoding
 from lagvis.errors import DataError
+from lagvis.run_warning import RunWarning
 
 MAX_SAMPLE = 1000  # training images by which their style and background are measured
 
@@ -48,6 +49,7 @@ class Dataset:
     locate_row       describes a row, given its part ("training" or "test") and its index in it, as its owner knows it
     transposed       whether the files store the pictures transposed, which stand upright here
     encoding         of the columns of a table; None if there is none
+    warnings         found by the reader: what the table of a test part holds and training did not
     """
 
     name: str
@@ -69,6 +71,7 @@ class Dataset:
     locate_row: Callable[[str, int], str] = field(default="{} row {}".format, compare=False)
     transposed: bool = False
     encoding: TableEncoding | None = None
+    warnings: tuple[RunWarning, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -196,6 +199,7 @@ def as_classification(source: Source, class_names: tuple[str, ...] = ()) -> Data
         locate_row=source.locate_row,
         transposed=source.transposed,
         encoding=source.encoding,
+        warnings=source.warnings,
     )
 
 
@@ -276,6 +280,7 @@ def as_regression(source: Source) -> Dataset:
         locate_row=source.locate_row,
         transposed=source.transposed,
         encoding=source.encoding,
+        warnings=source.warnings,
     )
 
 

@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from lagvis.data.input_spec import InputSpec
-from lagvis.data.tables.encoding import ColumnEncoding, TableEncoding
+from lagvis.data.messages import shorten
+from lagvis.data.tables.encoding import CellError, ColumnEncoding, TableEncoding
 from lagvis.data.tables.feature_type import NUMBERS, PIXELS, image_side
 from lagvis.data.tables.frame import NUMBER, TableFrame
 from lagvis.errors import DataError
@@ -46,18 +47,20 @@ def encoded(table: TableFrame, features: list[int], encoding: TableEncoding) -> 
     if encoding.is_plain and complete and all(table.kind(c) == NUMBER for c in features):
         cells = table.frame.select([str(c) for c in features])
         return np.ascontiguousarray(cells.to_numpy(order="c"), np.float64)
-    for c, column in zip(features, encoding.columns, strict=True):
-        check_kind(table, c, column)
-    return encoding.apply([table.column(c) for c in features])
-
-
-def check_kind(table: TableFrame, c: int, column: ColumnEncoding) -> None:
-    """Raise DataError if a column cannot be encoded as it was in training."""
-    found = table.kind(c)
-    if column.kind not in ("category", found):
+    try:
+        return encoding.apply([table.column(c) for c in features])
+    except CellError as error:
+        c, column = features[error.column], encoding.columns[error.column]
+        table.check_column(c)
         raise DataError(
-            f"{table.name}: {table.describe_column(c)} holds {found}s, the network learned from {column.kind}s there"
-        )
+            f"{table.locate_row(error.row)}: {table.describe_column(c)} holds {shorten(error.text)!r}, expected "
+            f"{error.expected}, as in training; correct the cell or empty it{remedy(column)}"
+        ) from None
+
+
+def remedy(column: ColumnEncoding) -> str:
+    """Return how else a column of dates could be learned from; empty for other columns."""
+    return ", or train with --category or --drop for this column" if column.kind == "date" else ""
 
 
 def network_rows(table: TableFrame, x: np.ndarray, spec: InputSpec) -> np.ndarray:

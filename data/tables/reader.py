@@ -31,6 +31,7 @@ from lagvis.data.tables.files import read_frame
 from lagvis.data.tables.fit import fit_encoding
 from lagvis.data.tables.frame import NUMBER, TableFrame
 from lagvis.data.tables.label_arrays import label_arrays, parse_integer
+from lagvis.data.tables.unseen import check_unseen
 from lagvis.errors import DataError
 
 
@@ -52,6 +53,7 @@ def read_table(
     else:
         table = read_frame(path, options, text=category_columns(encoding))
         columns = columns_for_training(table, options, regression)
+        check_columns(table, columns, options, regression)
     return hold_out_source(path, table, columns, regression=regression, options=options, spec=spec, encoding=encoding)
 
 
@@ -98,6 +100,7 @@ def hold_out_source(
         notices=(*notices, *table_notices(table, columns, upright.x, options, spec), *dropped, *upright.notices),
         transposed=upright.was_transposed,
         encoding=encoding,
+        warnings=tuple(check_unseen(table, columns.features, encoding)),
     )
 
 
@@ -124,6 +127,7 @@ def read_tables(
         first = read_frame(train, options, text=text)
         second = read_frame(test, options, text=text, training=first)
         columns = columns_for_training(first, options, regression, second)
+        check_columns(first, columns, options, regression)
         unlabelled = lacks_label_columns(first, second, columns.labels)
     if unlabelled:
         source = hold_out_source(
@@ -171,6 +175,10 @@ def read_tables(
         ),
         transposed=upright_train.was_transposed,
         encoding=encoding,
+        warnings=(
+            *check_unseen(first, columns.features, encoding),
+            *check_unseen(second, test_columns.features, encoding),
+        ),
         row_location=lambda part, row: tables[part].locate_row(row),
     )
 
@@ -186,11 +194,22 @@ def read_network_table(
         path,
         ReadOptions(label=spec.label, sheet=spec.sheet, table=spec.table),
         text=category_columns(spec.encoding),
+        known_names=spec.column_names,
+        default_sheet=spec.recipe_sheet,
+        default_table=spec.recipe_table,
         allow_single_column=not label_required and spec.n_columns == 1 and not spec.label_option,
         display_name=display_name,
     )
     columns = labelled_columns_for_network(table, spec) if label_required else columns_for_network(table, spec)
     return table, columns
+
+
+def check_columns(table: TableFrame, columns: Columns, options: ReadOptions, regression: bool) -> None:
+    """Raise DataError for a column to learn from, or to predict, that holds texts among numbers."""
+    as_numbers = find_columns(table, options.number, "--number")
+    for c in (*columns.features, *(columns.labels if regression else ())):
+        if c not in as_numbers:
+            table.check_column(c)
 
 
 def category_columns(encoding: TableEncoding | None) -> Collection[str]:
@@ -328,4 +347,4 @@ def table_notices(
     )
     unused = [name for c, name in enumerate(table.names) if c not in (*columns.features, *columns.labels)]
     not_used = (f"{table.short_name}: not used: {list_columns(unused)}.",) if unused else ()
-    return (detected, *not_used)
+    return (detected, *table.notices, *not_used)
