@@ -51,9 +51,7 @@ class ParsedColumn:
     decimal_point: int | None = None
 
 
-def parse_column(
-    cells: "pl.Series", separator: str, *, keep_text: bool, classes: Collection[str] = ()
-) -> ParsedColumn:
+def parse_column(cells: "pl.Series", separator: str, *, keep_text: bool, classes: Collection[str] = ()) -> ParsedColumn:
     """Return a column of text (String) parsed as what it holds; with `keep_text` it stays text.
 
     A text among `classes` is no missing cell in a column of text. Columns of other types are returned as they are.

@@ -138,7 +138,7 @@ def read_directly(dialect: Dialect, texts: Collection[int]) -> "pl.DataFrame | N
         return None
     with utf8_content(dialect) as content:
         layout = scan_layout(memoryview(content)[row_offset(content, dialect.first_row_line) :], dialect.separator)
-        if layout.has_stray_quotes or layout.has_lone_returns:
+        if layout.has_stray_quotes or layout.has_lone_returns or layout.has_long_lines:
             return None
         for schema in schemas(dialect, texts):
             frame = parse_content(content, dialect, schema)
