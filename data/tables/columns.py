@@ -18,6 +18,13 @@ LABEL_NAMES = ("label", "labels", "class", "classes", "target", "targets", "spec
 WEAK_LABEL_NAMES = ("y",)
 
 
+COLUMN_OPTIONS = ("features", "drop", "category", "number", "log", "id")
+CONFLICTS = (
+    ("features", "drop"), ("features", "id"), ("category", "drop"), ("number", "drop"), ("log", "drop"),
+    ("category", "id"), ("number", "id"), ("log", "id"), ("drop", "id"), ("category", "number"), ("category", "log"),
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Columns:
     """Indices of the feature and label columns of a table, and of the columns that are not used.
@@ -36,10 +43,34 @@ class Columns:
 def columns_for_training(table: TableFrame, options: ReadOptions, regression: bool) -> Columns:
     """Return the label columns, those that name a row, and the others as features, as far as the options take them."""
     labels = find_label_columns(table, options.label, regression)
+    check_conflicts(table, labels, options)
     ids = find_columns(table, options.id, "--id")
     dropped = find_columns(table, options.drop, "--drop")
     features = find_columns(table, options.features, "--features") or range(len(table.names))
     return Columns([c for c in features if c not in (*labels, *ids, *dropped)], labels, tuple(ids))
+
+
+def check_conflicts(table: TableFrame, labels: list[int], options: ReadOptions) -> None:
+    """Raise DataError for a column about which two options say what cannot both be."""
+    found = {key: {*find_columns(table, getattr(options, key), f"--{key}")} for key in COLUMN_OPTIONS}
+    for key, columns in found.items():
+        if overlap := columns & {*labels}:
+            raise DataError(
+                f"{table.name}: {table.describe_column(min(overlap))} is the label and in --{key}; leave it out of "
+                f"--{key}, or name another label with --label"
+            )
+    for one, other in CONFLICTS:
+        if overlap := found[one] & found[other]:
+            raise DataError(
+                f"{table.name}: {table.describe_column(min(overlap))} is in --{one} and in --{other}; leave it out of "
+                "one of them"
+            )
+    for key in ("category", "number", "log"):
+        if found["features"] and (excluded := found[key] - found["features"]):
+            raise DataError(
+                f"{table.name}: {table.describe_column(min(excluded))} is in --{key} and not in --features, so that it "
+                "is not learned from; add it there, or leave it out here"
+            )
 
 
 def find_columns(table: TableFrame, columns: Sequence[str], flag: str) -> list[int]:

@@ -61,7 +61,7 @@ def read_table(
     (y,) = label_arrays([(table, columns.labels)], regression)
     if encoding is None:
         training_rows = hold_out_test(y, by_class=not regression)[0] if len(y) > 1 else np.zeros(1, np.int64)
-        encoding = fit_encoding(table, columns.features, list(columns.ids), training_rows, options)
+        encoding = fit_encoding(table, columns, training_rows, options)
         columns = replace(columns, features=[column.position for column in encoding.columns])
     upright = upright_picture_rows(table, columns, encoding, options, spec)
     return Source.hold_out(
@@ -115,7 +115,7 @@ def read_tables(
             columns = columns_of_encoding(first, columns, encoding)
         else:
             rows = np.arange(first.frame.height)
-            encoding = fit_encoding(first, columns.features, list(columns.ids), rows, options)
+            encoding = fit_encoding(first, columns, rows, options)
             columns = replace(columns, features=[column.position for column in encoding.columns])
         test_columns, unused = match_test_columns(first, second, columns)
         notices += unused
@@ -279,6 +279,6 @@ def table_notices(
         f"{table.short_name}: {pluralize(len(x), 'row')} of {features}; {table.description}; "
         f"the label is {labels} (--label names another)."
     )
-    unused = [name for c, name in enumerate(table.names) if c not in (*columns.features, *columns.labels)]
+    unused = [table.names[c] for c in columns.unused]
     not_used = (f"{table.short_name}: not used: {list_columns(unused)}.",) if unused else ()
     return (detected, *table.notices, *not_used)
