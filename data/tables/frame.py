@@ -1,6 +1,6 @@
 """A table in memory: its cells as polars columns, whatever the format of its file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,8 @@ class TableFrame:
     sha256       digest of the file (unpacked, if it is packed with gzip)
     description  how the table is written, for a notice: "separator comma, a header"
     row_location describes a row by its index: "line 17" of a text file, "row 17" of another
+    notices      on how cells were read, one sentence each
+    unreadable   columns whose cells cannot be learned from, and what they hold: {2: "lists"}; their cells are null
     """
 
     frame: "pl.DataFrame"
@@ -38,6 +40,8 @@ class TableFrame:
     sha256: str
     description: str
     row_location: Callable[[int], str] = field(compare=False)
+    notices: tuple[str, ...] = ()
+    unreadable: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def short_name(self) -> str:

@@ -261,4 +261,4 @@ def table_notices(
     )
     unused = [name for c, name in enumerate(table.names) if c not in (*columns.features, *columns.labels)]
     not_used = (f"{table.short_name}: not used: {list_columns(unused)}.",) if unused else ()
-    return (detected, *not_used)
+    return (detected, *table.notices, *not_used)

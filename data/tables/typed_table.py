@@ -1,0 +1,254 @@
+"""Make a TableFrame of columns that have types already: those of Parquet, a database, a workbook or JSON."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lagvis.data.files import stderr_to_null
+from lagvis.data.messages import shorten
+from lagvis.data.read_options import ReadOptions
+from lagvis.data.tables.frame import TableFrame
+from lagvis.data.tables.text_columns import clean_text, convert_text
+from lagvis.errors import DataError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MAX_INT64 = 2**63 - 1
+# Columns of one value shrink to nothing; a small file of more bytes than this was made to fill the memory.
+MAX_UNPACKED_RATIO, MIN_UNPACKED_LIMIT = 1000, 2**26
+PANDAS_INDEX = "__index_level_"  # begins the name of an index that pandas writes as a column
+
+
+@dataclass(frozen=True)
+class TableSource:
+    """Where a typed table comes from, and how it is to be read.
+
+    path, name           of the file, and its name in messages
+    sha256               digest of the file
+    options              the user's
+    text, numbers        columns to read as text or as numbers, whatever they hold, by name or number from 1
+    allow_single_column  take a table of one column
+    known_names          of the columns of the training table or the network; empty: there is none
+    """
+
+    path: Path
+    name: str
+    sha256: str
+    options: ReadOptions
+    text: Collection[str] = ()
+    numbers: Collection[str] = ()
+    allow_single_column: bool = False
+    known_names: Sequence[str] = ()
+
+    @property
+    def short_name(self) -> str:
+        """Return the name without its folder."""
+        return Path(self.name).name
+
+
+@contextmanager
+def decode_errors(name: str, kind: str, remedy: str) -> Iterator[None]:
+    """Turn whatever a library raises for broken bytes into a DataError: "`name` cannot be read as `kind`; `remedy`"."""
+    try:
+        with stderr_to_null():
+            yield
+    except (DataError, MemoryError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # a panic of polars is no Exception
+        if isinstance(error, OSError) and error.errno:
+            raise
+        reason = shorten(" ".join(str(error).split()) or type(error).__name__, 160)
+        raise DataError(f"{name} cannot be read as {kind} ({reason}); {remedy}") from None
+
+
+def typed_table(
+    source: TableSource,
+    columns: "list[pl.Series]",
+    names: Sequence[str],
+    description: str,
+    *,
+    row: str = "row",
+    first: int = 1,
+) -> TableFrame:
+    """Return columns of any types as a table, with clean text and the types of a TableFrame.
+
+    names        of the columns, empty for one without a name
+    description  how the table is written, for the notice
+    row          names a row in messages, `first` is the number of the first
+    Raises DataError for infinite numbers, for no rows, and for a single column unless allowed.
+    """
+    import polars as pl
+
+    if not columns or (len(columns) < 2 and not source.allow_single_column):
+        width = "a single column" if columns else "no columns"
+        raise DataError(f"{source.name} has {width}; expected a label and at least one feature")
+    if not len(columns[0]):
+        raise DataError(f"{source.name} has columns and no rows; expected a row for each example")
+    names = [f"column {c + 1}" if not name or name.startswith(PANDAS_INDEX) else name for c, name in enumerate(names)]
+    unreadable: dict[int, str] = {}
+    notices: list[str] = []
+    made: list[pl.Series] = []
+    stored_as_text: list[str] = []  # and read as numbers
+    for c, cells in enumerate(columns):
+        named = f"column {c + 1} ({shorten(names[c])!r})"
+        plain = plain_column(cells)
+        if plain is None:
+            unreadable[c] = describe_nested(cells.dtype)
+            notices.append(f"{source.short_name}: {named} holds {unreadable[c]}, and is left out.")
+            plain = pl.Series([None] * len(cells), dtype=pl.Float64)
+        as_text = is_chosen(source.text, c, names[c]) or is_chosen(source.options.category, c, names[c])
+        as_number = is_chosen(source.numbers, c, names[c]) or is_chosen(source.options.number, c, names[c])
+        if as_text:
+            plain = text_of(plain)
+        elif as_number:
+            plain = numbers_of(plain, source, named, row, first)
+        elif plain.dtype == pl.String:
+            plain = convert_text(plain)
+            if plain.dtype.is_float():
+                stored_as_text.append(names[c])
+            notices += mixture_notices(plain, source, named, row, first)
+        if plain.dtype.is_float() and (infinite := plain.is_infinite().fill_null(False)).any():
+            at = int(infinite.arg_max() or 0)
+            raise DataError(
+                f"{source.name}, {row} {at + first}: {named} is {plain[at]}; expected a finite number; correct it or "
+                "leave it empty"
+            )
+        made.append(plain.alias(str(c)))
+    if stored_as_text:
+        notices.append(
+            f"{source.short_name}: numbers that are stored as text, read as numbers: {list_names(stored_as_text)} "
+            "(--category keeps text)."
+        )
+    return TableFrame(
+        pl.DataFrame(made),
+        source.path,
+        source.name,
+        tuple(names),
+        True,
+        source.sha256,
+        description,
+        row_location=lambda index: f"{row} {index + first}",
+        notices=tuple(notices),
+        unreadable=unreadable,
+    )
+
+
+def is_chosen(chosen: Collection[str], c: int, name: str) -> bool:
+    """Tell whether a column is among those that are given by name or by number from 1."""
+    return name in chosen or str(c + 1) in chosen
+
+
+def plain_column(cells: "pl.Series") -> "pl.Series | None":
+    """Return a column as one of the types of a TableFrame; None where it holds nothing that can be learned from."""
+    import polars as pl
+
+    dtype = cells.dtype
+    if isinstance(dtype, (pl.Categorical, pl.Enum, pl.String)):
+        return clean_text(cells.cast(pl.String))
+    if isinstance(dtype, pl.Duration):
+        return cells.dt.total_nanoseconds().cast(pl.Float64) / 1e9
+    if isinstance(dtype, pl.Datetime):
+        in_utc = cells.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if dtype.time_zone else cells
+        return in_utc.dt.cast_time_unit("us")
+    if dtype.is_decimal() or dtype.is_float() or dtype == pl.Null:
+        return cells.cast(pl.Float64).fill_nan(None)
+    if dtype.is_integer():
+        return cells.cast(pl.Float64) if "128" in str(dtype) else cells
+    return cells if dtype in (pl.Boolean, pl.Date, pl.Time) else None
+
+
+def describe_nested(dtype: "pl.DataType") -> str:
+    """Return what a column holds that cannot be learned from: lists, records, bytes."""
+    import polars as pl
+
+    if isinstance(dtype, (pl.List, pl.Array)):
+        return "lists"
+    return {pl.Struct: "records", pl.Binary: "bytes"}.get(type(dtype), f"values of the type {dtype}")
+
+
+def text_of(cells: "pl.Series") -> "pl.Series":
+    """Return cells as text; whole numbers have no decimals."""
+    import polars as pl
+
+    if cells.dtype.is_float() and (cells.drop_nulls() == cells.drop_nulls().floor()).all():
+        cells = cells.cast(pl.Int64, strict=False) if cells.is_between(-(2**62), 2**62).all() else cells
+    return cells.cast(pl.String)
+
+
+def numbers_of(cells: "pl.Series", source: TableSource, named: str, row: str, first: int) -> "pl.Series":
+    """Return text as numbers, as the user or the network has it; DataError for the first cell that is none."""
+    import polars as pl
+
+    if cells.dtype != pl.String:
+        return cells
+    numbers = cells.cast(pl.Float64, strict=False).fill_nan(None)
+    wrong = numbers.is_null() & cells.is_not_null()
+    if wrong.any():
+        at = int(wrong.arg_max() or 0)
+        raise DataError(
+            f"{source.name}, {row} {at + first}: {named} is {shorten(cells[at])!r}, expected a number; correct it or "
+            "leave it empty"
+        )
+    return numbers
+
+
+def mixture_notices(cells: "pl.Series", source: TableSource, named: str, row: str, first: int) -> list[str]:
+    """Return a notice on a column that is text although most of its cells are numbers."""
+    import polars as pl
+
+    if cells.dtype != pl.String:
+        return []
+    is_number = cells.cast(pl.Float64, strict=False).is_not_null()
+    count, present = int(is_number.sum()), len(cells) - cells.null_count()
+    if not present // 2 < count < present:
+        return []
+    at = int((~is_number & cells.is_not_null()).arg_max() or 0)
+    return [
+        f"{source.short_name}: {named} is taken as text: {count:,} of its cells are numbers, but {row} {at + first} "
+        f"holds {shorten(cells[at])!r}."
+    ]
+
+
+def list_names(names: Sequence[str]) -> str:
+    """Return the first names of columns, for a message."""
+    return ", ".join(map(shorten, names[:8])) + (", ..." if len(names) > 8 else "")
+
+
+def column_of_values(values: list[Any]) -> "pl.Series":
+    """Return Python values as a column: numbers, true and false, text, or a mixture of them as text.
+
+    Lists, dictionaries and bytes give a column of that type, which cannot be learned from.
+    """
+    import polars as pl
+
+    kinds = {type(value) for value in values} - {type(None)}
+    if list in kinds or dict in kinds:
+        return pl.Series([[] for _ in values], dtype=pl.List(pl.Null))
+    if bytes in kinds:
+        return pl.Series([b""] * len(values), dtype=pl.Binary)
+    if kinds == {bool}:
+        return pl.Series(values, dtype=pl.Boolean)
+    if kinds == {int} and all(value is None or abs(value) <= MAX_INT64 for value in values):
+        return pl.Series(values, dtype=pl.Int64)
+    is_text = str in kinds
+    convert: Callable[[Any], Any] = value_text if is_text else to_float
+    converted = [None if value is None else convert(value) for value in values]
+    return pl.Series(converted, dtype=pl.String if is_text else pl.Float64)
+
+
+def to_float(value: float) -> float:
+    """Return a number as float64; infinite where it is too large."""
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+
+
+def value_text(value: Any) -> str:
+    """Return a value as text: 1.0 is 1, True is true."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else str(value)
