@@ -274,7 +274,11 @@ def main(arguments: list[str] | None = None, write: Callable[[str], Any] = print
             unpack_tables(folder)
         paths = [path for path in sorted(folder.rglob("*.csv")) if flags.only in str(path)]
         started = time.monotonic()
-        outcomes = list(all_outcomes(paths, flags.seconds, flags.workers))
+        outcomes = []
+        for outcome in all_outcomes(paths, flags.seconds, flags.workers):
+            outcomes.append(outcome)
+            if len(outcomes) % 50 == 0:
+                print(f"{len(outcomes)} of {len(paths)} tables", file=sys.stderr, flush=True)
         seconds = time.monotonic() - started
     if flags.output:
         record = {"machine": facts, "seconds": round(seconds), "outcomes": [asdict(outcome) for outcome in outcomes]}
