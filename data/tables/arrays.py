@@ -63,6 +63,7 @@ def check_kind(table: TableFrame, c: int, column: ColumnEncoding) -> None:
     """Raise DataError if a column cannot be encoded as it was in training."""
     found = table.kind(c)
     if column.kind not in ("category", found):
+        table.check_column(c)
         raise DataError(
             f"{table.name}: {table.describe_column(c)} holds {found}s, the network learned from {column.kind}s there"
         )

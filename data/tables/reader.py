@@ -19,6 +19,7 @@ from lagvis.data.tables.columns import (
     columns_for_network,
     columns_for_training,
     columns_of_encoding,
+    find_columns,
     labelled_columns_for_network,
     list_columns,
     match_test_columns,
@@ -51,6 +52,7 @@ def read_table(
     else:
         table = read_frame(path, options, text=category_columns(encoding))
         columns = columns_for_training(table, options, regression)
+        check_columns(table, columns, options, regression)
         if encoding:
             encoding = encoding if encoding.columns else all_numbers(table, columns)
             columns = columns_of_encoding(table, columns, encoding)
@@ -103,6 +105,7 @@ def read_tables(
         text = category_columns(encoding)
         first = read_frame(train, options, text=text)
         columns = columns_for_training(first, options, regression)
+        check_columns(first, columns, options, regression)
         second = read_frame(test, options, text=text, training=first)
         first, notices = drop_unlabelled(first, columns.labels)
         if encoding:
@@ -160,6 +163,14 @@ def read_network_table(
     )
     columns = labelled_columns_for_network(table, spec) if label_required else columns_for_network(table, spec)
     return table, columns
+
+
+def check_columns(table: TableFrame, columns: Columns, options: ReadOptions, regression: bool) -> None:
+    """Raise DataError for a column to learn from, or to predict, that holds texts among numbers."""
+    as_numbers = find_columns(table, options.number, "--number")
+    for c in (*columns.features, *(columns.labels if regression else ())):
+        if c not in as_numbers:
+            table.check_column(c)
 
 
 def category_columns(encoding: TableEncoding | None) -> Collection[str]:
