@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MAX_CLASSES = 20  # distinct whole numbers that are still taken for classes
 MIN_ROWS = 4  # of a table to train on
-TRAINED, REFUSED, FAULT = "trained", "refused", "fault"
+TRAINED, REFUSED, FAULT, NOT_TRIED = "trained", "refused", "fault", "not tried"
 REFUSALS = (2, 3)  # exit codes: usage, data
 
 
@@ -76,9 +76,15 @@ def read_with_pandas(path: Path) -> "pd.DataFrame":
     """Return a table as pandas reads it, with our spellings of a missing cell."""
     import pandas as pd
 
-    from lagvis.data.tables.csv_reader import NULL_VALUES
+    values = missing_values()
+    return pd.read_csv(path, na_values=values, keep_default_na=False, low_memory=False, skipinitialspace=True)
 
-    return pd.read_csv(path, na_values=NULL_VALUES, keep_default_na=False, low_memory=False, skipinitialspace=True)
+
+def missing_values() -> list[str]:
+    """Return our spellings of a missing cell, in the cases that people write."""
+    from lagvis.data.tables.dialect import MISSING_VALUES
+
+    return sorted({spelling for value in MISSING_VALUES for spelling in (value, value.upper(), value.title(), "NaN")})
 
 
 def choose_label(frame: "pd.DataFrame") -> tuple[int, bool]:
@@ -151,7 +157,9 @@ def train_outcome(context: Any, arguments: list[str], seconds: float) -> dict[st
 
 
 def outcome_kind(result: dict[str, Any]) -> str:
-    """Return TRAINED, REFUSED or FAULT: a traceback, an unexpected error, a crash or no end."""
+    """Return TRAINED, REFUSED or FAULT (a traceback, an unexpected error, a crash, no end), or NOT_TRIED."""
+    if not result:
+        return NOT_TRIED
     traceback = any(line.startswith("Traceback") for line in result["stderr"])
     if result["exit"] == 0 and not traceback:
         return TRAINED
@@ -164,11 +172,10 @@ def compare_reading(path: Path, frame: "pd.DataFrame") -> list[str]:
     import polars as pl
 
     from lagvis.data.read_options import ReadOptions
-    from lagvis.data.tables.csv_reader import NULL_VALUES
     from lagvis.data.tables.files import read_frame
     from lagvis.errors import DataError
 
-    theirs = pl.read_csv(path, null_values=NULL_VALUES, infer_schema_length=None)
+    theirs = pl.read_csv(path, null_values=missing_values(), infer_schema_length=None)
     try:
         ours = read_frame(path, ReadOptions(), allow_single_column=True)
     except DataError as error:
@@ -197,8 +204,8 @@ def read_outcome(path: Path, connection: Any) -> None:
     connection.send(outcome)
 
 
-def table_outcome(context: Any, path: Path, seconds: float) -> Outcome:
-    """Return what becomes of a table: read it, train with a label, train without one."""
+def table_outcome(context: Any, path: Path, seconds: float, training: bool = True) -> Outcome:
+    """Return what becomes of a table: read it, then, unless without training, train with a label, train without one."""
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=read_outcome, args=(path, sender))
     process.start()
@@ -208,18 +215,20 @@ def table_outcome(context: Any, path: Path, seconds: float) -> Outcome:
     except EOFError:
         outcome = Outcome(f"{path.parent.name}/{path.name}", differences=["the comparison of the readings failed"])
     process.join()
+    if not training:
+        return outcome
     loss = ["--loss", "mse", "--lr", "0.01"] if outcome.regression else []
     outcome.with_label = train_outcome(context, ["--data", str(path), "--label", outcome.label, *loss], seconds)
     outcome.without_label = train_outcome(context, ["--data", str(path)], seconds)
     return outcome
 
 
-def all_outcomes(paths: list[Path], seconds: float, workers: int) -> Iterator[Outcome]:
+def all_outcomes(paths: list[Path], seconds: float, workers: int, training: bool = True) -> Iterator[Outcome]:
     """Yield the outcomes of tables in their order, each computed in processes of its own."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["lagvis.cli.train", "numpy", "pandas", "polars"])
     with ThreadPoolExecutor(workers) as pool:
-        yield from pool.map(lambda path: table_outcome(context, path, seconds), paths)
+        yield from pool.map(lambda path: table_outcome(context, path, seconds, training), paths)
 
 
 def summary(outcomes: list[Outcome]) -> str:
@@ -241,7 +250,7 @@ def summary(outcomes: list[Outcome]) -> str:
     lines += ["", *table_head(["table", "rows x columns", "label", "outcome"])]
     for outcome in outcomes:
         kind = outcome_kind(outcome.with_label)
-        if kind != TRAINED:
+        if kind in (REFUSED, FAULT):
             size = f"{outcome.rows} x {outcome.columns}"
             said = re.sub(r"/\S*/", "", outcome.with_label["said"]).removeprefix("error: ")
             lines.append(table_row([outcome.name, size, outcome.label, f"{kind}: {said}"]))
@@ -266,6 +275,7 @@ def main(arguments: list[str] | None = None, write: Callable[[str], Any] = print
     parser.add_argument("--output", type=Path, help="JSON file for all outcomes (default: none)")
     parser.add_argument("--seconds", type=float, default=60, help="time limit of a training (default: 60)")
     parser.add_argument("--workers", type=int, default=2, help="tables at a time (default: 2)")
+    parser.add_argument("--no-training", action="store_true", help="only compare the readings")
     flags = parser.parse_args(arguments)
     facts = environment() | {"command": " ".join(["python -m benchmarks.public_tables", *sys.argv[1:]])}
     with tempfile.TemporaryDirectory() as temporary:
@@ -275,7 +285,7 @@ def main(arguments: list[str] | None = None, write: Callable[[str], Any] = print
         paths = [path for path in sorted(folder.rglob("*.csv")) if flags.only in str(path)]
         started = time.monotonic()
         outcomes = []
-        for outcome in all_outcomes(paths, flags.seconds, flags.workers):
+        for outcome in all_outcomes(paths, flags.seconds, flags.workers, not flags.no_training):
             outcomes.append(outcome)
             if len(outcomes) % 50 == 0:
                 print(f"{len(outcomes)} of {len(paths)} tables", file=sys.stderr, flush=True)

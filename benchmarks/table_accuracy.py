@@ -188,7 +188,7 @@ def lagvis_score(train: "pd.DataFrame", test: "pd.DataFrame", problem: Problem, 
     if code:
         raise RuntimeError(f"{problem.name}: exit code {code}: {notices.getvalue()}")
     result = json.loads(output.getvalue())
-    return float(result["test_errors"][0] if problem.regression else result["test_accuracy"])
+    return float(result["test_errors"][problem.label] if problem.regression else result["test_accuracy"])
 
 
 def measure(

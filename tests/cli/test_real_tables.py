@@ -145,7 +145,7 @@ def test_wine_as_numbers_has_an_error_in_points(trained, rng):
     write_wine(rng)
     result = trained("winequality-red.csv", "--label", "quality", "--loss", "mse", "--lr", "0.01", "-e", "40")
     assert result.values["targets"] == ["quality"]
-    assert result.values["test_errors"][0] < 0.6
+    assert result.values["test_errors"]["quality"] < 0.6
 
 
 def write_abalone(rng):
@@ -191,7 +191,7 @@ HOUSING = ("longitude", "latitude", "age", "total_rooms", "total_bedrooms", "med
 def test_housing_values_are_learned_as_numbers(trained, rng):
     write_table("housing.csv", housing_rows(rng, 600), [*HOUSING, "ocean_proximity"])
     result = trained("housing.csv", "--label", "median_house_value", "--loss", "mse", "--lr", "0.01", "-e", "40")
-    assert result.values["test_errors"][0] < 0.3 * result.values["baseline_errors"][0]
+    assert result.values["test_errors"]["median_house_value"] < 0.3 * result.values["baseline_errors"]["median_house_value"]
 
 
 def test_housing_values_as_classes_are_refused_with_the_remedy(refused, rng):
