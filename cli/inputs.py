@@ -18,10 +18,13 @@ def make_input_spec(
     image_mode: str = RESIZE,
     *,
     check_ranges: bool = True,
+    sheet: str = "",
+    table: str = "",
 ) -> InputSpec:
     """Return what a network takes.
 
-    `label_option` is the label column that the user names, or empty; `transpose` the user's --transpose, or None.
+    `label_option` is the label column that the user names, or empty, and so `sheet` and `table`; `transpose` is the
+    user's --transpose, or None.
     """
     model, recipe = network.checkpoint.model, network.read_recipe()
     return InputSpec(
@@ -38,6 +41,10 @@ def make_input_spec(
         check_ranges=check_ranges,
         label_columns=model.label_columns,
         encoding=model.encoding,
+        sheet=sheet,
+        table=table,
+        recipe_sheet=recipe.sheet if recipe else "",
+        recipe_table=recipe.table if recipe else "",
         transpose=transpose or inherited_transpose(recipe),
     )
 

@@ -46,6 +46,7 @@ def make_parser() -> options.Parser:
         "--centre", action="store_true", help="prepare pictures as MNIST's digits (default: if trained on such)"
     )
     parser.add_argument("--label", metavar="COLUMN", help="label column in tables that have one (default: detect)")
+    options.add_table_flags(parser)
     options.add_range_flag(parser)
     options.add_transpose_flag(parser, "as the run's recipe says, else those of EMNIST, by the name")
     options.add_output_flags(parser)
@@ -131,7 +132,13 @@ def main(argv: list[str] | None = None) -> int:
     mnist_style = flags.centre or (not flags.raw and model.mnist_style)
     image_mode = MNIST_STYLE if mnist_style else RAW if flags.raw else RESIZE
     spec = make_input_spec(
-        network, flags.label or "", flags.transpose, image_mode, check_ranges=not flags.no_range_check
+        network,
+        flags.label or "",
+        flags.transpose,
+        image_mode,
+        check_ranges=not flags.no_range_check,
+        sheet=flags.sheet,
+        table=flags.table,
     )
     inputs = read_inputs(flags.files, spec)
     predictions = predict_inputs(network.checkpoint, inputs)

@@ -65,7 +65,8 @@ def read(
     if detected.tables:
         read_rows = read_table if detected.kind == TABLE else read_tables
         return read_rows(*detected.tables, regression=regression, options=options, spec=spec, encoding=encoding)
-    for flag, value in options.table_options.items():
+    of_tables = ReadOptions(sheet=spec.sheet, table=spec.table).table_options if spec else options.table_options
+    for flag, value in of_tables.items():
         raise DataError(f"{path} is {detected.kind}, and {flag} {value} is for tables; leave that flag out")
     if detected.kind == NPZ:
         return read_npz(path, regression=regression, transpose=transpose, test_only=spec is not None)

@@ -27,7 +27,8 @@ class InputSpec:
     check_ranges   whether rows are compared with the ranges, and pictures converted to their scale
     label_columns  columns of the labels in the table that it learned from, from 1; empty if there was none
     encoding       of the columns of the table that it learned from; None if there was none, or in an older checkpoint
-    sheet, table   sheet of a workbook and table of a database to read; empty: the only one
+    sheet, table   sheet of a workbook and table of a database that the user names (--sheet, --table); empty: none
+    recipe_sheet   sheet of the recipe, read in a workbook that has it; likewise recipe_table
     transpose      how pictures lie in files other than picture files, one of TRANSPOSE (data/images/transposed.py)
     """
 
@@ -46,6 +47,8 @@ class InputSpec:
     encoding: TableEncoding | None = None
     sheet: str = ""
     table: str = ""
+    recipe_sheet: str = ""
+    recipe_table: str = ""
     transpose: str = BY_NAME
 
     @property

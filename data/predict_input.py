@@ -22,9 +22,10 @@ from lagvis.data.labels import check_known_labels, encode_labels, encode_targets
 from lagvis.data.range_check import check_backgrounds, fit_picture, fit_to_training, picture_notice
 from lagvis.data.read_options import ReadOptions
 from lagvis.data.source import Source
-from lagvis.data.tables.arrays import label_arrays
 from lagvis.data.tables.columns import list_columns
+from lagvis.data.tables.label_arrays import label_arrays
 from lagvis.data.tables.reader import network_encoding, read_network_table, upright_picture_rows
+from lagvis.data.tables.unseen import check_unseen
 from lagvis.errors import DataError
 from lagvis.run_warning import RunWarning
 
@@ -98,7 +99,7 @@ def fit_inputs(inputs: Inputs, spec: InputSpec) -> None:
                 x, warnings = fit_to_training(batch.x, spec, batch.file, lambda row: f"row {row + 1:,}")
             else:
                 x, warnings = fit_picture(batch.x, spec), []
-            inputs.batches.append(replace(batch, x=x, warnings=tuple(warnings)))
+            inputs.batches.append(replace(batch, x=x, warnings=(*batch.warnings, *warnings)))
     pictures = [batch for batch in inputs.batches if batch.image and not batch.image.blank]
     if pictures:
         rows = np.concatenate([batch.x for batch in pictures])
@@ -241,7 +242,9 @@ def read_npz_batch(path: Path, file: str, spec: InputSpec, name: str) -> InputBa
 def read_table_batch(path: Path, file: str, spec: InputSpec, name: str) -> InputBatch:
     """Read the rows of a table that holds the features alone, or the label too."""
     table, columns = read_network_table(path, spec, label_required=False, display_name=name)
-    upright = upright_picture_rows(table, columns, network_encoding(spec, table, columns), ReadOptions(), spec)
+    encoding = network_encoding(spec, table, columns)
+    upright = upright_picture_rows(table, columns, encoding, ReadOptions(), spec)
+    warnings = tuple(check_unseen(table, columns.features, encoding))
     x = upright.x.reshape(len(upright.x), -1)
     label_columns = ", ".join(map(table.describe_column, columns.labels))
     notices = list(upright.notices)
@@ -254,7 +257,7 @@ def read_table_batch(path: Path, file: str, spec: InputSpec, name: str) -> Input
         known &= table.column(c).is_not_null().to_numpy()
     labelled = np.flatnonzero(known & bool(columns.labels))
     if not len(labelled):
-        return InputBatch(file, x, notices=tuple(notices), transposed=upright.was_transposed)
+        return InputBatch(file, x, notices=tuple(notices), warnings=warnings, transposed=upright.was_transposed)
     part = table.take(labelled)
     (y,) = label_arrays([(part, columns.labels)], spec.is_regression)
     source = labelled_source(name, x[labelled], y, part.row_location)
@@ -262,7 +265,7 @@ def read_table_batch(path: Path, file: str, spec: InputSpec, name: str) -> Input
     labels: list[Label] = [None] * len(x)
     for row, label in zip(labelled, network_labels(source, spec, remedy), strict=True):
         labels[row] = label
-    return InputBatch(file, x, labels, notices=tuple(notices), transposed=upright.was_transposed)
+    return InputBatch(file, x, labels, notices=tuple(notices), warnings=warnings, transposed=upright.was_transposed)
 
 
 def labelled_source(name: str, x: np.ndarray, y: np.ndarray, where: Callable[[int], str]) -> Source:

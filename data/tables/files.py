@@ -10,8 +10,21 @@ from lagvis.data.tables.columnar import read_columnar
 from lagvis.data.tables.csv_reader import read_csv
 from lagvis.data.tables.frame import TableFrame
 from lagvis.data.tables.json_tables import read_json, read_ndjson
-from lagvis.data.tables.table_format import ARROW, ARROW_STREAM, CSV, JSON, NDJSON, PARQUET, table_format
+from lagvis.data.tables.sqlite_reader import read_sqlite
+from lagvis.data.tables.table_format import (
+    ARROW,
+    ARROW_STREAM,
+    CSV,
+    JSON,
+    NDJSON,
+    PARQUET,
+    SQLITE,
+    WORKBOOK,
+    table_format,
+)
 from lagvis.data.tables.typed_table import TableSource
+from lagvis.data.tables.workbook import read_workbook
+from lagvis.errors import DataError
 
 
 def read_frame(
@@ -19,24 +32,26 @@ def read_frame(
     options: ReadOptions,
     *,
     text: Collection[str] = (),
-    numbers: Collection[str] = (),
     training: TableFrame | None = None,
     known_names: Sequence[str] = (),
+    default_sheet: str = "",
+    default_table: str = "",
     allow_single_column: bool = False,
     display_name: str = "",
 ) -> TableFrame:
     """Read a table in the format that its bytes show.
 
     text                 columns to read as text, whatever they hold, by name or number from 1
-    numbers              columns of text to read as numbers; every cell must be one
     training             training table: a first line of text with the names of its columns is a header
     known_names          of the columns that a network learned from, which a sparse file may lack
+    default_sheet        sheet to read where the options name none and the workbook has it; so default_table
     allow_single_column  take a table of one column
     display_name         stands for the path in messages
     Raises DataError, with the line or row, for what cannot be read.
     """
     name = display_name or str(path)
     kind = table_format(path, name)
+    check_options(name, kind, options)
     if kind == CSV:
         return read_csv(
             path,
@@ -52,7 +67,6 @@ def read_frame(
         file_digest(path),
         options,
         text,
-        numbers,
         allow_single_column,
         training.names if training else known_names,
     )
@@ -60,8 +74,19 @@ def read_frame(
         return read_columnar(source, kind)
     if kind == NDJSON:
         return read_ndjson(source)
-    assert kind == JSON
-    return read_json(source)
+    if kind == JSON:
+        return read_json(source)
+    if kind == WORKBOOK:
+        return read_workbook(source, default_sheet)
+    assert kind == SQLITE
+    return read_sqlite(source, default_table)
+
+
+def check_options(name: str, kind: str, options: ReadOptions) -> None:
+    """Raise DataError for an option of another format."""
+    for flag, value, needed in (("--sheet", options.sheet, WORKBOOK), ("--table", options.table, SQLITE)):
+        if value and kind != needed:
+            raise DataError(f"{name} is {kind}, and {flag} {value} is for {needed}; leave that flag out")
 
 
 def iter_frames(path: Path, options: ReadOptions, rows: int, **arguments: object) -> Iterator[TableFrame]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from lagvis.data.files import stderr_to_null
 from lagvis.data.messages import shorten
 from lagvis.data.read_options import ReadOptions
+from lagvis.data.tables.cells import Stray, clean_text, parse_column
 from lagvis.data.tables.frame import TableFrame
-from lagvis.data.tables.text_columns import clean_text, convert_text
 from lagvis.errors import DataError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MAX_INT64 = 2**63 - 1
 # Columns of one value shrink to nothing; a small file of more bytes than this was made to fill the memory.
 MAX_UNPACKED_RATIO, MIN_UNPACKED_LIMIT = 1000, 2**26
+NO_SEPARATOR = ""  # of cells that do not come from a line of text
 PANDAS_INDEX = "__index_level_"  # begins the name of an index that pandas writes as a column
 
 
@@ -29,7 +30,7 @@ class TableSource:
     path, name           of the file, and its name in messages
     sha256               digest of the file
     options              the user's
-    text, numbers        columns to read as text or as numbers, whatever they hold, by name or number from 1
+    text                 columns to read as text, whatever they hold, by name or number from 1
     allow_single_column  take a table of one column
     known_names          of the columns of the training table or the network; empty: there is none
     """
@@ -39,7 +40,6 @@ class TableSource:
     sha256: str
     options: ReadOptions
     text: Collection[str] = ()
-    numbers: Collection[str] = ()
     allow_single_column: bool = False
     known_names: Sequence[str] = ()
 
@@ -47,6 +47,24 @@ class TableSource:
     def short_name(self) -> str:
         """Return the name without its folder."""
         return Path(self.name).name
+
+
+@dataclass(frozen=True)
+class StraySentence:
+    """Build the sentence about a cell of text that is no number in a column of numbers."""
+
+    source: TableSource
+    column: str
+    described: str
+    place: str
+    stray: Stray
+
+    def __call__(self) -> str:
+        """Return the sentence."""
+        return (
+            f"{self.source.name}, {self.place}: {self.described} is {shorten(self.stray.cell)!r}, {self.stray.reason}; "
+            f"correct it, or take the column as text with --category {shorten(self.column)}"
+        )
 
 
 @contextmanager
@@ -70,14 +88,16 @@ def typed_table(
     names: Sequence[str],
     description: str,
     *,
-    row: str = "row",
-    first: int = 1,
+    row_location: Callable[[int], str] = lambda index: f"row {index + 1}",
+    has_header: bool = True,
+    notices: Sequence[str] = (),
 ) -> TableFrame:
     """Return columns of any types as a table, with clean text and the types of a TableFrame.
 
-    names        of the columns, empty for one without a name
-    description  how the table is written, for the notice
-    row          names a row in messages, `first` is the number of the first
+    names         of the columns, empty for one without a name
+    description   how the table is written, for the notice
+    row_location  describes a row by its index, has_header tells whether the names are the user's
+    notices       on how the file was read
     Raises DataError for infinite numbers, for no rows, and for a single column unless allowed.
     """
     import polars as pl
@@ -89,8 +109,9 @@ def typed_table(
         raise DataError(f"{source.name} has columns and no rows; expected a row for each example")
     names = [f"column {c + 1}" if not name or name.startswith(PANDAS_INDEX) else name for c, name in enumerate(names)]
     unreadable: dict[int, str] = {}
-    notices: list[str] = []
+    notices = list(notices)
     made: list[pl.Series] = []
+    strays: dict[int, StraySentence] = {}
     stored_as_text: list[str] = []  # and read as numbers
     for c, cells in enumerate(columns):
         named = f"column {c + 1} ({shorten(names[c])!r})"
@@ -99,27 +120,25 @@ def typed_table(
             unreadable[c] = describe_nested(cells.dtype)
             notices.append(f"{source.short_name}: {named} holds {unreadable[c]}, and is left out.")
             plain = pl.Series([None] * len(cells), dtype=pl.Float64)
-        as_text = is_chosen(source.text, c, names[c]) or is_chosen(source.options.category, c, names[c])
-        as_number = is_chosen(source.numbers, c, names[c]) or is_chosen(source.options.number, c, names[c])
-        if as_text:
+        if is_chosen((*source.text, *source.options.category), c, names[c]):
             plain = text_of(plain)
-        elif as_number:
-            plain = numbers_of(plain, source, named, row, first)
         elif plain.dtype == pl.String:
-            plain = convert_text(plain)
-            if plain.dtype.is_float():
+            parsed = parse_column(plain, NO_SEPARATOR, keep_text=False)
+            plain = parsed.cells
+            if plain.dtype.is_numeric() and plain.null_count() < len(plain):
                 stored_as_text.append(names[c])
-            notices += mixture_notices(plain, source, named, row, first)
+            if parsed.stray:
+                strays[c] = StraySentence(source, names[c], named, row_location(parsed.stray.row), parsed.stray)
         if plain.dtype.is_float() and (infinite := plain.is_infinite().fill_null(False)).any():
             at = int(infinite.arg_max() or 0)
             raise DataError(
-                f"{source.name}, {row} {at + first}: {named} is {plain[at]}; expected a finite number; correct it or "
+                f"{source.name}, {row_location(at)}: {named} is {plain[at]}; expected a finite number; correct it or "
                 "leave it empty"
             )
         made.append(plain.alias(str(c)))
     if stored_as_text:
         notices.append(
-            f"{source.short_name}: numbers that are stored as text, read as numbers: {list_names(stored_as_text)} "
+            f"{source.short_name}: cells of text that are numbers are read as numbers in {list_names(stored_as_text)} "
             "(--category keeps text)."
         )
     return TableFrame(
@@ -127,10 +146,11 @@ def typed_table(
         source.path,
         source.name,
         tuple(names),
-        True,
+        has_header,
         source.sha256,
         description,
-        row_location=lambda index: f"{row} {index + first}",
+        row_location,
+        strays=strays,
         notices=tuple(notices),
         unreadable=unreadable,
     )
@@ -176,40 +196,6 @@ def text_of(cells: "pl.Series") -> "pl.Series":
     if cells.dtype.is_float() and (cells.drop_nulls() == cells.drop_nulls().floor()).all():
         cells = cells.cast(pl.Int64, strict=False) if cells.is_between(-(2**62), 2**62).all() else cells
     return cells.cast(pl.String)
-
-
-def numbers_of(cells: "pl.Series", source: TableSource, named: str, row: str, first: int) -> "pl.Series":
-    """Return text as numbers, as the user or the network has it; DataError for the first cell that is none."""
-    import polars as pl
-
-    if cells.dtype != pl.String:
-        return cells
-    numbers = cells.cast(pl.Float64, strict=False).fill_nan(None)
-    wrong = numbers.is_null() & cells.is_not_null()
-    if wrong.any():
-        at = int(wrong.arg_max() or 0)
-        raise DataError(
-            f"{source.name}, {row} {at + first}: {named} is {shorten(cells[at])!r}, expected a number; correct it or "
-            "leave it empty"
-        )
-    return numbers
-
-
-def mixture_notices(cells: "pl.Series", source: TableSource, named: str, row: str, first: int) -> list[str]:
-    """Return a notice on a column that is text although most of its cells are numbers."""
-    import polars as pl
-
-    if cells.dtype != pl.String:
-        return []
-    is_number = cells.cast(pl.Float64, strict=False).is_not_null()
-    count, present = int(is_number.sum()), len(cells) - cells.null_count()
-    if not present // 2 < count < present:
-        return []
-    at = int((~is_number & cells.is_not_null()).arg_max() or 0)
-    return [
-        f"{source.short_name}: {named} is taken as text: {count:,} of its cells are numbers, but {row} {at + first} "
-        f"holds {shorten(cells[at])!r}."
-    ]
 
 
 def list_names(names: Sequence[str]) -> str:
