@@ -17,10 +17,12 @@ def make_input_spec(
     image_mode: str = RESIZE,
     *,
     check_ranges: bool = True,
+    ids: tuple[str, ...] = (),
 ) -> InputSpec:
     """Return what a network takes.
 
-    `label_option` is the label column that the user names, or empty; `transpose` the user's --transpose, or None.
+    `label_option` is the label column that the user names, or empty; `transpose` the user's --transpose, or None;
+    `ids` are the columns of --id.
     """
     model, recipe = network.checkpoint.model, network.read_recipe()
     return InputSpec(
@@ -37,6 +39,7 @@ def make_input_spec(
         check_ranges=check_ranges,
         label_columns=model.label_columns,
         encoding=model.encoding,
+        id=ids,
         transpose=transpose or inherited_transpose(recipe),
     )
 
