@@ -24,6 +24,7 @@ def make_parser() -> options.Parser:
     parser.add_argument(
         "--regression", action="store_true", help="read numbers to predict, as for --loss mse (default: classes)"
     )
+    options.add_table_flags(parser)
     options.add_transpose_flag(parser, "those of EMNIST, by the name")
     options.add_output_flags(parser)
     return parser
@@ -37,6 +38,8 @@ def main(argv: list[str] | None = None) -> int:
         regression=flags.regression,
         label=flags.label,
         feature_type=flags.feature_type,
+        sheet=flags.sheet,
+        table=flags.table,
         transpose=flags.transpose or BY_NAME,
     )
     path = locate(flags.path)

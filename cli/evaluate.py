@@ -20,6 +20,7 @@ from lagvis.data.input_spec import MNIST_STYLE, RESIZE
 from lagvis.data.range_check import fit_to_training
 from lagvis.data.shared_rows import check_shared_rows
 from lagvis.errors import CheckpointError, DataError
+from lagvis.inference.binary_curves import find_binary_curves
 from lagvis.inference.orientation import check_orientation
 from lagvis.report.summary import evaluation_text, metrics_summary, run_details
 from lagvis.run_warning import RunWarning
@@ -36,6 +37,7 @@ def make_parser() -> options.Parser:
     options.add_run_arguments(parser, "-o", "--output-dir")
     parser.add_argument("--data", metavar="PATH", help="other data (default: what the run was trained on)")
     parser.add_argument("--label", metavar="COLUMN", help="label column in a table of other data (default: detect)")
+    options.add_table_flags(parser)
     options.add_range_flag(parser)
     options.add_transpose_flag(parser, "as the run's recipe says, else those of EMNIST, by the name")
     options.add_device_flags(parser)
@@ -48,13 +50,13 @@ def read_data(flags: Namespace, network: StoredNetwork) -> Dataset:
     checkpoint = network.checkpoint
     model = checkpoint.model
     common: dict[str, Any] = {"regression": model.y_scaling is not None, "class_names": model.class_names}
-    given_options = {key: value for key in ("label", "transpose") if (value := getattr(flags, key))}
+    given_options = {key: value for key in ("label", "transpose", "sheet", "table") if (value := getattr(flags, key))}
     recipe = network.read_recipe()
     own = own_data_options(recipe, model) | common | given_options if recipe else {}
     if flags.data is not None:
         given = flags.transpose or (BY_NAME if flags.data in SHIPPED else None)
         image_mode = MNIST_STYLE if model.mnist_style else RESIZE
-        spec = make_input_spec(network, flags.label or "", given, image_mode)
+        spec = make_input_spec(network, flags.label or "", given, image_mode, sheet=flags.sheet, table=flags.table)
         dataset = load_dataset(flags.data, spec=spec, **common)
         if recipe and len(model.shape) == 2 and dataset.digest == checkpoint.data:
             # The data of the run, whose pictures are read as in training, whatever their files are called now.
@@ -130,7 +132,7 @@ def main(argv: list[str] | None = None) -> int:
     elif dataset.held_out and checkpoint.data not in ("", dataset.digest):
         dataset = dataset.all_as_test()
     dataset, warnings = check_test_part(dataset, network, check_ranges=not flags.no_range_check)
-    warnings += check_learned_rows(dataset, network)
+    warnings += [*dataset.warnings, *check_learned_rows(dataset, network)]
     warnings += check_orientation(model, params, dataset.x_test, dataset.name, transposed=dataset.transposed)
     for line in (*dataset.all_notices, *(warning.message for warning in warnings)):
         print_stderr(line)
@@ -139,6 +141,7 @@ def main(argv: list[str] | None = None) -> int:
     on_device = tree_map(backend.asarray, params)
     metrics = Evaluator(model, backend).evaluate(on_device, rows, np.arange(len(dataset.x_test)), confusion=True)
     outcome = judge_evaluation(metrics, model, backend, params, dataset)
+    curves = find_binary_curves(model, params, dataset.x_test, dataset.y_test)
     result: dict[str, Any] = {
         "run": str(network.path),
         "data": dataset.name,
@@ -147,7 +150,7 @@ def main(argv: list[str] | None = None) -> int:
         "device": backend.device,
         "dtype": dtype,
         **metrics_summary("test", metrics, model),
-        **run_details(metrics, model, model.baseline(dataset.y_test), model.baseline_errors(dataset.y_test)),
+        **run_details(metrics, model, model.baseline(dataset.y_test), model.baseline_errors(dataset.y_test), curves),
         "warnings": [warning.as_json() for warning in (*warnings, *outcome.warnings)],
     }
     print_result(result if flags.json else evaluation_text(result, terminal_width(sys.stdout)))

@@ -1,16 +1,18 @@
 """Export a trained network to another format: python export.py RUN --format safetensors|npz|onnx|paper|html."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from lagvis.cli import options
 from lagvis.cli.errors import print_result, print_stderr
 from lagvis.cli.output_path import find_network, output_path
-from lagvis.errors import CheckpointError
+from lagvis.errors import CheckpointError, ExportError
 from lagvis.formats.arrays import npz_bytes, safetensors_bytes
-from lagvis.formats.onnx_model import imprecise_in_float32, onnx_bytes
+from lagvis.formats.onnx_columns import ColumnInput
+from lagvis.formats.onnx_model import AUTO, ONNX_INPUTS, imprecise_in_float32, onnx_bytes, onnx_columns
 from lagvis.formats.page import page_html
 from lagvis.formats.paper import is_paper_folder, paper_files
 from lagvis.storage.atomic import write_export_file, write_export_folder
@@ -54,6 +56,13 @@ def make_parser() -> options.Parser:
         "paper: folder for the paper's program; html: page to draw on (required)",
     )
     parser.add_argument(
+        "--onnx-inputs",
+        choices=ONNX_INPUTS,
+        default=AUTO,
+        help="inputs of an ONNX network: columns: one for each column of the table, encoded in the graph; matrix: one "
+        "of rows of numbers; auto: columns for a table that holds more than numbers (default: auto)",
+    )
+    parser.add_argument(
         "-o",
         "--output",
         metavar="FILE",
@@ -84,14 +93,17 @@ def main(argv: list[str] | None = None) -> int:
     """Write the export and print its path."""
     flags = make_parser().parse(argv)
     chosen = FORMATS[flags.format]
+    if flags.format != "onnx" and flags.onnx_inputs != AUTO:
+        raise ExportError(f"--onnx-inputs {flags.onnx_inputs} needs --format onnx, found --format {flags.format}")
     source, checkpoint = find_network(flags.run, flags.runs_dir, flags.output)
-    content = chosen.make(checkpoint)
+    make = chosen.make if flags.onnx_inputs == AUTO else partial(onnx_bytes, inputs=flags.onnx_inputs)
+    content = make(checkpoint)
     path = default_folder(source) / chosen.name if flags.output is None else output_path(flags.output, source)
     if isinstance(content, dict):
         write_export_folder(path, content, is_paper_folder)
     else:
         write_export_file(path, content)
-    for notice in notices(flags.format, checkpoint):
+    for notice in notices(flags.format, checkpoint, flags.onnx_inputs):
         print_stderr(notice)
     size = sum(map(len, content.values())) if isinstance(content, dict) else len(content)
     dtype = str(checkpoint.state["params"][0]["W"].dtype)
@@ -100,8 +112,8 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def notices(format_name: str, checkpoint: Checkpoint) -> list[str]:
-    """Return a sentence for each thing that the format loses."""
+def notices(format_name: str, checkpoint: Checkpoint, onnx_inputs: str) -> list[str]:
+    """Return a sentence for each thing that the format loses, and about the inputs and outputs of an ONNX network."""
     lines = []
     names = checkpoint.model.class_names
     if format_name == "paper" and names != tuple(map(str, range(len(names)))):
@@ -114,10 +126,21 @@ def notices(format_name: str, checkpoint: Checkpoint) -> list[str]:
             "network does: the first bias contains it, and differs from that of the run; the answers are the same."
         )
     if format_name == "onnx":
-        dtype = checkpoint.state["params"][0]["W"].dtype
-        result = "probabilities" if checkpoint.model.y_scaling is None else "numbers"
-        lines.append(f"Input x and output {result} of the ONNX network are {dtype} arrays, a row per example.")
-    if format_name == "onnx" and (imprecise := imprecise_in_float32(checkpoint)):
+        lines += onnx_notices(checkpoint, onnx_inputs)
+    return lines
+
+
+def onnx_notices(checkpoint: Checkpoint, inputs: str) -> list[str]:
+    """Return sentences about inputs, outputs and precision of an ONNX network."""
+    model, dtype = checkpoint.model, checkpoint.state["params"][0]["W"].dtype
+    columns = onnx_columns(model, inputs)
+    outputs = f"probabilities ({dtype}) and label"
+    if model.y_scaling is not None:
+        outputs = f"numbers ({'double' if columns else dtype})"
+    if columns:
+        return [columns_notice(columns, outputs), *renamed_notice(columns)]
+    lines = [f"The ONNX network takes {dtype} arrays x, a row per example, and returns {outputs}."]
+    if imprecise := imprecise_in_float32(checkpoint):
         name, mean, deviation = imprecise[0]
         more = f", and {len(imprecise) - 1} more," if len(imprecise) > 1 else ""
         lines.append(
@@ -125,3 +148,20 @@ def notices(format_name: str, checkpoint: Checkpoint) -> list[str]:
             "the exported network may answer differently. To avoid that, train with --dtype float64."
         )
     return lines
+
+
+def columns_notice(columns: Sequence[ColumnInput], outputs: str) -> str:
+    """Return a sentence about inputs for columns."""
+    texts = sum(column.is_text for column in columns)
+    counts = ((len(columns) - texts, "double (NaN for a missing cell)"), (texts, "string (empty for a missing cell)"))
+    types = " and ".join(f"{count} {kind}" for count, kind in counts if count)
+    return f"The ONNX network takes an array (N, 1) for each column, {types}, and returns {outputs}."
+
+
+def renamed_notice(columns: Sequence[ColumnInput]) -> list[str]:
+    """Return a sentence about inputs that have another name than their column; none where there are none."""
+    renamed = [f"{column.name!r} for {column.column.name!r}" for column in columns if column.name != column.column.name]
+    if not renamed:
+        return []
+    more = f", and {len(renamed) - 1} more" if len(renamed) > 1 else ""
+    return [f"An input has another name than its column where that is taken: {renamed[0]}{more} (in the metadata)."]

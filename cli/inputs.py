@@ -4,6 +4,7 @@ from typing import Any
 
 from lagvis.data.images.transposed import BY_NAME, NO, YES
 from lagvis.data.input_spec import RESIZE, InputSpec
+from lagvis.data.tables.encoding import ALL_NUMBERS
 from lagvis.data.tables.feature_type import NUMBERS
 from lagvis.storage.lookup import StoredNetwork
 from lagvis.training.model import Model
@@ -18,11 +19,13 @@ def make_input_spec(
     *,
     check_ranges: bool = True,
     ids: tuple[str, ...] = (),
+    sheet: str = "",
+    table: str = "",
 ) -> InputSpec:
     """Return what a network takes.
 
-    `label_option` is the label column that the user names, or empty; `transpose` the user's --transpose, or None;
-    `ids` are the columns of --id.
+    `label_option` is the label column that the user names, or empty, and so `sheet` and `table`; `transpose` is the
+    user's --transpose, or None; `ids` are the columns of --id.
     """
     model, recipe = network.checkpoint.model, network.read_recipe()
     return InputSpec(
@@ -40,6 +43,10 @@ def make_input_spec(
         label_columns=model.label_columns,
         encoding=model.encoding,
         id=ids,
+        sheet=sheet,
+        table=table,
+        recipe_sheet=recipe.sheet if recipe else "",
+        recipe_table=recipe.table if recipe else "",
         transpose=transpose or inherited_transpose(recipe),
     )
 
@@ -53,7 +60,8 @@ def own_data_options(recipe: Recipe, model: Model | None) -> dict[str, Any]:
     options = recipe.data_options
     if model is None:
         return options
-    return options | {"encoding": model.encoding} | ({"transpose": YES} if model.transposed else {})
+    encoding = model.encoding or ALL_NUMBERS  # of an older version, which took numbers alone
+    return options | {"encoding": encoding} | ({"transpose": YES} if model.transposed else {})
 
 
 def inherited_transpose(recipe: Recipe | None) -> str:

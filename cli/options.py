@@ -237,6 +237,12 @@ def add_transpose_flag(parser: Parser, default: str) -> None:
     )
 
 
+def add_table_flags(parser: Parser) -> None:
+    """Add --sheet and --table; empty without them."""
+    parser.add_argument("--sheet", default="", help="sheet of a workbook, by name or number (default: the only one)")
+    parser.add_argument("--table", default="", help="table of an SQLite database, or a query (default: the only one)")
+
+
 def add_output_flags(parser: Parser) -> None:
     """Add --json."""
     parser.add_argument(

@@ -71,6 +71,7 @@ def make_parser() -> options.Parser:
         help="with --output: names of its columns, in order, with commas between them (default: the id or file and "
         "row, answer or the targets, the classes)",
     )
+    options.add_table_flags(parser)
     options.add_range_flag(parser)
     options.add_transpose_flag(parser, "as the run's recipe says, else those of EMNIST, by the name")
     options.add_output_flags(parser)
@@ -114,6 +115,8 @@ def main(argv: list[str] | None = None) -> int:
         image_mode,
         check_ranges=not flags.no_range_check,
         ids=(flags.id,) if flags.id else (),
+        sheet=flags.sheet,
+        table=flags.table,
     )
     if flags.output is not None:
         return predict_to_file(flags, network, spec)

@@ -17,6 +17,7 @@ from lagvis.data.checks import check_dataset
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import absolute_name, load_dataset
 from lagvis.data.range_check import check_feature_ranges
+from lagvis.data.tables.encoding import ALL_NUMBERS
 from lagvis.errors import RecipeError
 from lagvis.report.run_report import changes_text, training_commands
 from lagvis.run_warning import RunWarning
@@ -164,7 +165,7 @@ def prepare_run(
     stored = resumed.checkpoint.model if resumed and resumed.checkpoint else None
     data_options = own_data_options(recipe, stored)
     if network:  # the columns of a table become the features that it has learned from
-        data_options["encoding"] = network.checkpoint.model.encoding
+        data_options["encoding"] = network.checkpoint.model.encoding or ALL_NUMBERS
     dataset = load_dataset(recipe.data, **data_options)
     previous = resumed.previous_environment if resumed else {}
     if resumed:

@@ -48,6 +48,7 @@ def check_dataset(
         *check_signed_pixels(ranges),
         *check_dark_pixels(dataset, ranges),
         *check_test_ranges(dataset, ranges),
+        *dataset.warnings,
     ]
 
 

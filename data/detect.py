@@ -21,14 +21,14 @@ from lagvis.data.source import Source
 from lagvis.data.tables.dialect import detect_dialect
 from lagvis.data.tables.encoding import TableEncoding
 from lagvis.data.tables.reader import read_table, read_tables
+from lagvis.data.tables.table_format import CSV, TABLE_ENDINGS, WEAK_ENDINGS, is_workbook, table_format
 from lagvis.data.tables.text import open_maybe_gzip
 from lagvis.errors import DataError
 
 TAKES = (
-    "a folder of IDX files, an .npz file, a table as text (CSV), a folder with a training and a test table, "
-    "or a folder of pictures with a folder for each class"
+    "a table (CSV, Parquet, Arrow, JSON, a workbook, SQLite, LIBSVM or ARFF), a folder with a training and a test "
+    "table, a folder of IDX files, an .npz file, or a folder of pictures with a folder for each class"
 )
-TABLE_ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 
 
 class Detected(NamedTuple):
@@ -65,7 +65,8 @@ def read(
     if detected.tables:
         read_rows = read_table if detected.kind == TABLE else read_tables
         return read_rows(*detected.tables, regression=regression, options=options, spec=spec, encoding=encoding)
-    for flag, value in options.table_options.items():
+    of_tables = ReadOptions(sheet=spec.sheet, table=spec.table).table_options if spec else options.table_options
+    for flag, value in of_tables.items():
         raise DataError(f"{path} is {detected.kind}, and {flag} {value} is for tables; leave that flag out")
     if detected.kind == NPZ:
         return read_npz(path, regression=regression, transpose=transpose, test_only=spec is not None)
@@ -122,13 +123,15 @@ def file_format(path: Path, name: str, expected: str) -> str:
         what = "an NPZ file" if start.startswith(b"PK") else "a picture"
         raise DataError(f"{name} is {what} within a gzip file; unpack it")
     if start.startswith(b"PK"):
-        reject_spreadsheet(path, name)
+        if is_workbook(path):
+            return TABLE
+        reject_document(path, name)
         return NPZ
     if other_picture := identify_picture(start):
         raise DataError(f"{name} is {other_picture}")
     if other_format := identify_format(start):
         raise DataError(f"{name} is {other_format}; {expected}")
-    return NPZ if path.suffix.lower() == ".npz" else TABLE
+    return NPZ if path.suffix.lower() == ".npz" and table_format(path, name) == CSV else TABLE
 
 
 def is_gzip(path: Path) -> bool:
@@ -137,15 +140,15 @@ def is_gzip(path: Path) -> bool:
         return file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
 
 
-def reject_spreadsheet(path: Path, name: str) -> None:
-    """Raise DataError for a zip archive that is an Excel or OpenDocument file; `name` stands for the path in it."""
+def reject_document(path: Path, name: str) -> None:
+    """Raise DataError for a zip archive that is a text document or slides; `name` stands for the path in it."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return
     if "[Content_Types].xml" in names or {"content.xml", "mimetype"} <= names:
-        raise DataError(f"{name} is a spreadsheet; save it as CSV in UTF-8")
+        raise DataError(f"{name} is a document; copy its table into a spreadsheet and save that as CSV in UTF-8")
 
 
 def detect_folder(folder: Path) -> Detected:
@@ -158,6 +161,9 @@ def detect_folder(folder: Path) -> Detected:
         found[TABLES] = tables[0].name
     if (classes := next(class_folders(folder), None)) is not None:
         found[PICTURES] = f"{classes.name}/"
+        if tables and tables[0].name.lower().endswith(WEAK_ENDINGS):  # a list of the pictures
+            tables = []
+            del found[TABLES]
     if len(found) > 1:
         both = " and ".join(f"{kind} ({name})" for kind, name in found.items())
         raise DataError(f"{folder} could be {both}; move one of them into a folder of its own")
@@ -176,14 +182,19 @@ def visible_entries(folder: Path) -> Iterator[Path]:
 
 
 def find_tables(folder: Path) -> list[Path]:
-    """Return the files of a folder whose names end as tables do."""
-    return [path for path in visible_entries(folder) if path.name.lower().endswith(TABLE_ENDINGS) and path.is_file()]
+    """Return the files of a folder whose names end as tables do; JSON files only where there are no others."""
+    files = [(path, path.name.lower().removesuffix(".gz")) for path in visible_entries(folder)]
+    tables = (
+        [path for path, name in files if name.endswith(endings) and path.is_file()]
+        for endings in (TABLE_ENDINGS, WEAK_ENDINGS)
+    )
+    return next(filter(None, tables), [])
 
 
 def is_table(path: Path) -> bool:
     """Tell whether a file reads as a table."""
     try:
-        return bool(detect_dialect(path))
+        return table_format(path) != CSV or bool(detect_dialect(path))
     except DataError:
         return False
 

@@ -1,6 +1,7 @@
 """Find features that hold a different whole number in every row, as row numbers, identities and time stamps do."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,28 @@ SAMPLE_ROWS = 4096  # rows by which most features are ruled out
 BLOCK_ROWS = 65536
 
 
+@dataclass(frozen=True)
+class Identity:
+    """What shows that a column holds an identity: a different whole number in every row.
+
+    order       "ascending", "descending" or "none"
+    is_certain  whether measurements hardly have such numbers by chance
+    """
+
+    order: str
+    is_certain: bool
+
+
+def find_identity(column: np.ndarray) -> Identity | None:
+    """Return how numbers (N,) identify their rows; None unless they are whole and no number occurs twice."""
+    if not is_whole(column) or not are_distinct(column):
+        return None
+    order, rows = describe_order(column), len(column)
+    span = float(column.max()) - float(column.min()) + 1
+    is_ordered = order != "none" and rows >= MIN_ORDERED_ROWS
+    return Identity(order, is_ordered or chance_of_distinct(rows, span) <= MAX_CHANCE)
+
+
 def check_identity_columns(dataset: Dataset) -> list[RunWarning]:
     """Return a warning about the features that hold a different whole number in every row, in any order."""
     x, n_features = dataset.x_train, dataset.x_train.shape[1]
@@ -33,15 +56,13 @@ def check_identity_columns(dataset: Dataset) -> list[RunWarning]:
     found: dict[int, str] = {}
     wide: dict[int, str] = {}
     for i in find_candidates(x):
-        column = np.ascontiguousarray(x[:, i], dtype=np.float64)
-        if not is_whole(column) or not are_distinct(column) or not are_distinct(dataset.x_test[:, i]):
+        identity = find_identity(np.ascontiguousarray(x[:, i], dtype=np.float64))
+        if identity is None or not are_distinct(dataset.x_test[:, i]):
             continue
-        order = describe_order(column)
-        span = float(column.max()) - float(column.min()) + 1
-        if (order != "none" and len(x) >= MIN_ORDERED_ROWS) or chance_of_distinct(len(x), span) <= MAX_CHANCE:
-            found[i] = order
+        if identity.is_certain:
+            found[i] = identity.order
         elif len(x) >= MIN_WIDE_ROWS:
-            wide[i] = order
+            wide[i] = identity.order
     if len(wide) <= MAX_WIDE_FEATURES and len(wide) < n_features:
         found |= wide
     if not found:

@@ -28,7 +28,8 @@ class InputSpec:
     label_columns  columns of the labels in the table that it learned from, from 1; empty if there was none
     encoding       of the columns of the table that it learned from; None if there was none, or in an older checkpoint
     id             columns that the user names to be copied to predictions (--id); empty: those of the encoding
-    sheet, table   sheet of a workbook and table of a database to read; empty: the only one
+    sheet, table   sheet of a workbook and table of a database that the user names (--sheet, --table); empty: none
+    recipe_sheet   sheet of the recipe, read in a workbook that has it; likewise recipe_table
     transpose      how pictures lie in files other than picture files, one of TRANSPOSE (data/images/transposed.py)
     """
 
@@ -48,6 +49,8 @@ class InputSpec:
     id: tuple[str, ...] = ()
     sheet: str = ""
     table: str = ""
+    recipe_sheet: str = ""
+    recipe_table: str = ""
     transpose: str = BY_NAME
 
     @property

@@ -24,9 +24,10 @@ from lagvis.data.labels import check_known_labels, encode_labels, encode_targets
 from lagvis.data.range_check import check_backgrounds, fit_picture, fit_to_training, picture_notice
 from lagvis.data.read_options import ReadOptions
 from lagvis.data.source import Source
-from lagvis.data.tables.arrays import label_arrays
 from lagvis.data.tables.columns import list_columns
+from lagvis.data.tables.label_arrays import label_arrays
 from lagvis.data.tables.reader import network_encoding, read_network_table, upright_picture_rows
+from lagvis.data.tables.unseen import check_unseen
 from lagvis.errors import DataError
 from lagvis.run_warning import RunWarning
 
@@ -159,7 +160,7 @@ def fit_inputs(inputs: Inputs, spec: InputSpec) -> None:
                 x, warnings = fit_to_training(batch.x, spec, batch.file, lambda row: f"row {row + 1:,}")
             else:
                 x, warnings = fit_picture(batch.x, spec), []
-            inputs.batches.append(replace(batch, x=x, warnings=tuple(warnings)))
+            inputs.batches.append(replace(batch, x=x, warnings=(*batch.warnings, *warnings)))
     pictures = [batch for batch in inputs.batches if batch.image and not batch.image.blank]
     if pictures:
         rows = np.concatenate([batch.x for batch in pictures])
@@ -304,7 +305,9 @@ def read_table_batch(path: Path, file: str, spec: InputSpec, name: str) -> Input
     import polars as pl
 
     table, columns = read_network_table(path, spec, label_required=False, display_name=name)
-    upright = upright_picture_rows(table, columns, network_encoding(spec, table, columns), ReadOptions(), spec)
+    encoding = network_encoding(spec, table, columns)
+    upright = upright_picture_rows(table, columns, encoding, ReadOptions(), spec)
+    warnings = tuple(check_unseen(table, columns.features, encoding))
     x = upright.x.reshape(len(upright.x), -1)
     label_columns = ", ".join(map(table.describe_column, columns.labels))
     notices = list(upright.notices)
@@ -318,7 +321,7 @@ def read_table_batch(path: Path, file: str, spec: InputSpec, name: str) -> Input
         known &= table.column(c).is_not_null().to_numpy()
     labelled = np.flatnonzero(known & bool(columns.labels))
     ids = table.frame.select(pl.col(str(c)).alias(table.names[c]) for c in columns.ids) if columns.ids else None
-    batch = InputBatch(file, x, notices=tuple(notices), transposed=upright.was_transposed, ids=ids)
+    batch = InputBatch(file, x, notices=tuple(notices), warnings=warnings, transposed=upright.was_transposed, ids=ids)
     if not len(labelled):
         return batch
     part = table.take(labelled)

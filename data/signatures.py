@@ -36,6 +36,8 @@ MEDIA_BRANDS = (
 )
 VIDEO = "a video (MP4 or QuickTime); save the picture that you mean as PNG or JPEG"
 
+EXPORT_IN_R = "export it in R with write.csv(x, 'table.csv', row.names = FALSE)"
+EXPORT_WITH_PANDAS = "export it with pandas: pd.{}('{}').to_csv('table.csv', index=False)"
 PICKLE = "a pickle, which is never opened; save its arrays with numpy.savez"
 # (offset, bytes there, format and what to do)
 SIGNATURES = (
@@ -48,17 +50,45 @@ SIGNATURES = (
     (0, b"BZh", "a bzip2 file; unpack it"),
     (0, b"\x28\xb5\x2f\xfd", "a zstd file; unpack it"),
     (0, b"\x93NUMPY", "a single NumPy array (.npy); save x and y together with numpy.savez"),
-    (0, b"MATLAB", "a MATLAB file; save its arrays with numpy.savez"),
-    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (MATLAB 7.3 writes such too); save its arrays with numpy.savez"),
-    (0, b"PAR1", "a Parquet file; write it as CSV"),
-    (0, b"ARROW1", "an Arrow file; write it as CSV"),
-    (0, b"\xd0\xcf\x11\xe0", "an old Excel workbook; save it as CSV in UTF-8"),
+    (0, b"MATLAB 5.0", "a MATLAB file; export the table with writetable, or save its arrays with numpy.savez"),
+    (
+        0,
+        b"\x89HDF\r\n\x1a\n",
+        "an HDF5 file (Keras and pandas write such); save its arrays with numpy.savez, or its table as CSV",
+    ),
+    (0, b"CDF\1", "a NetCDF file; save its arrays with numpy.savez"),
+    (0, b"CDF\2", "a NetCDF file; save its arrays with numpy.savez"),
+    (0, b"SIMPLE  =", "a FITS file; save its arrays with numpy.savez, or its table as CSV"),
+    (0, b"FEA1\0", "a Feather file of version 1; write it again with a current pandas or R (version 2)"),
+    (0, b"Obj\1", "an Avro file; write it as Parquet"),
+    *(
+        (8, b"DUCK" + bytes([version, 0, 0, 0]), "a DuckDB database; export the table: COPY t TO 'table.parquet'")
+        for version in range(128)
+    ),
+    (4, b"Standard Jet DB", "a Microsoft Access database; export the table as CSV"),
+    (4, b"Standard ACE DB", "a Microsoft Access database; export the table as CSV"),
+    (0, b"$FL2@", f"an SPSS file; {EXPORT_WITH_PANDAS.format('read_spss', 'x.sav')}"),
+    (0, b"$FL3@", f"an SPSS file; {EXPORT_WITH_PANDAS.format('read_spss', 'x.sav')}"),
+    (0, b"<stata_dta>", f"a Stata file; {EXPORT_WITH_PANDAS.format('read_stata', 'x.dta')}"),
+    *(
+        (0, bytes([n, order, 1, 0]), f"a Stata file; {EXPORT_WITH_PANDAS.format('read_stata', 'x.dta')}")
+        for n in (113, 114, 115)
+        for order in (1, 2)
+    ),
+    (0, bytes(12) + b"\xc2\xea\x81\x60", f"a SAS file; {EXPORT_WITH_PANDAS.format('read_sas', 'x.sas7bdat')}"),
+    (0, b"HEADER RECORD*******", f"a SAS transport file; {EXPORT_WITH_PANDAS.format('read_sas', 'x.xpt')}"),
+    *((0, b"RDX%d\n" % version, f"an R file (.RData); {EXPORT_IN_R}") for version in (2, 3)),
+    *((0, b"RDA%d\n" % version, f"an R file (.RData); {EXPORT_IN_R}") for version in (2, 3)),
+    (0, b"X\n\0\0\0", f"an R file (.rds); {EXPORT_IN_R}"),
+    (0, b"A\n2\n", f"an R file (.rds); {EXPORT_IN_R}"),
+    (0, b"A\n3\n", f"an R file (.rds); {EXPORT_IN_R}"),
     (0, b"\x89PNG", "a PNG picture; pictures belong in a folder of their own"),
     (0, b"\xff\xd8\xff", "a JPEG picture; pictures belong in a folder of their own"),
     (0, b"%PDF", "a PDF; export the page as PNG if it is a picture, or give its numbers as CSV"),
-    (0, b"SQLite format 3", "an SQLite database; write its table as CSV"),
     (0, b"version https://git-lfs", "a pointer of Git LFS instead of the file; fetch it with git lfs pull"),
     (0, b"\x7fELF", "a program"),
+    (0, b"MZ\x90\0", "a program"),
+    (0, b"{\\rtf", "a document (RTF); copy the table into a spreadsheet and save it as CSV in UTF-8"),
     *((0, bytes([0x80, n]), PICKLE) for n in (2, 3, 4, 5)),
 )
 SIGNATURE_BYTES = 512  # bytes that `identify_format` needs
@@ -66,6 +96,10 @@ SIGNATURE_BYTES = 512  # bytes that `identify_format` needs
 
 def identify_format(start: bytes) -> str:
     """Return the format of a file that begins with `start`, and what to do; empty where it is unknown."""
+    if is_web_page(start):
+        return (
+            "a web page; download the file that it links to, or copy its table into a spreadsheet and save that as CSV"
+        )
     return find_signature(start, SIGNATURES) or identify_picture(start)
 
 
@@ -82,12 +116,17 @@ def identify_picture(start: bytes) -> str:
 
 def identify_other_than_picture(start: bytes) -> str:
     """Return the format of a file that stands where a picture is expected, and what to do; empty where unknown."""
-    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith((b"<!doctype html", b"<html")):
+    if is_web_page(start):
         return "a web page; open it in a browser and save the picture itself"
     if start.startswith(GZIP_MAGIC):
         return "a gzip file; unpack it"
     return identify_format(start)
+
+
+def is_web_page(start: bytes) -> bool:
+    """Return whether bytes begin as a web page does."""
+    text = start.replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n").lower()
+    return text.startswith((b"<!doctype html", b"<html", b"<head", b"<body", b"<table"))
 
 
 def is_svg(start: bytes) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from lagvis.data.split import HeldOut, hold_out_test
 from lagvis.data.tables.encoding import TableEncoding
 from lagvis.errors import DataError
+from lagvis.run_warning import RunWarning
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Source:
     held_out         the test part that was held out, for data that has none
     transposed       whether the files store the pictures transposed, which stand upright here
     encoding         of the columns of a table; None if there is none
+    warnings         about what the test part, or a table for a network, holds and training did not
     row_location     describes a row, given its part ("training" or "test") and its index in it, as its owner knows it
     """
 
@@ -47,6 +49,7 @@ class Source:
     held_out: HeldOut | None = None
     transposed: bool = False
     encoding: TableEncoding | None = None
+    warnings: tuple[RunWarning, ...] = ()
     row_location: Callable[[str, int], str] | None = None
 
     @classmethod

@@ -2,35 +2,55 @@
 
 import json
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from lagvis.data.tables.encoding import TableEncoding
 from lagvis.errors import ExportError
+from lagvis.formats.onnx_columns import ColumnInput, column_inputs, encode_columns
+from lagvis.formats.onnx_graph import ML_DOMAIN, GraphBuilder
 from lagvis.network.step import PIXEL_SCALE
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.model import Model
 
-# Softmax has its present meaning since operator set 13, which onnxruntime supports since 1.6; IR 7 goes with it.
-OPSET, IR = 13, 7
+# Softmax has its present meaning since operator set 13, which onnxruntime supports since 1.6; IR 7 and version 2 of
+# ai.onnx.ml, in which LabelEncoder got its present attributes, go with it.
+OPSET, ML_OPSET, IR = 13, 2, 7
 MAX_ONNX_BYTES = 2**31 - 2**20  # a protobuf message ends at 2 GB
 MAX_DEVIATIONS = 10  # from the mean, within which values must be finite in float32
 MAX_RELATIVE_MEAN = 1e4  # |mean| / deviation, above which float32 rounds by more than a thousandth of a deviation
+MATRIX, COLUMNS, AUTO = "matrix", "columns", "auto"
+ONNX_INPUTS = (AUTO, COLUMNS, MATRIX)
+PROBABILITIES, LABEL, NUMBERS = OUTPUTS = ("probabilities", "label", "numbers")
+WHOLE_NUMBER = re.compile("0|-?[1-9][0-9]{0,17}")  # as int64 writes it again
 # ONNX operator of each activation: "" needs no node, None means that there is none.
 ONNX_ACTIVATIONS: dict[str, str | None] = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "identity": ""}
 
 
-def onnx_bytes(checkpoint: Checkpoint) -> bytes:
-    """Return an ONNX file that maps `x` (N, n_in) to `probabilities` (N, K), or to `numbers` (N, n_out) in their unit.
+def onnx_bytes(checkpoint: Checkpoint, inputs: str = AUTO) -> bytes:
+    """Return an ONNX file of a network.
 
-    All arrays have the network's own type. Scaling is part of the graph: pixels are given as 0..255, values as in the
-    data. Raises ExportError if onnx is not installed, the network is too large, its activation has no ONNX operator,
-    or the scaling is outside the range of float32.
+    `inputs`, one of ONNX_INPUTS, says what it takes:
+
+    MATRIX   `x` (N, n_in) in the network's dtype: bytes as 0..255, numbers as in the data, the encoded features of a
+             table
+    COLUMNS  an input (N, 1) for each column of the training table, a `ColumnInput`; the graph encodes and scales the
+             columns, in double
+    AUTO     COLUMNS for a table that holds more than numbers, MATRIX for everything else
+
+    Outputs: `probabilities` (N, K) in the network's dtype and `label` (N,), the likeliest class, int64 if all classes
+    are whole numbers and otherwise strings; or `numbers` (N, n_out) in their unit, double beside COLUMNS and otherwise
+    in the network's dtype.
+
+    Raises ExportError if onnx is not installed, the network is too large, its activation has no ONNX operator, the
+    scaling is outside the range of float32, or the network has no columns to take.
     """
     try:
         import onnx
-        from onnx import helper, numpy_helper
+        from onnx import helper
     except ImportError as error:
         raise ExportError(f"--format onnx needs the package onnx ({error}); pip install -e '.[onnx]'") from None
     model, params = checkpoint.model, checkpoint.state["params"]
@@ -38,55 +58,114 @@ def onnx_bytes(checkpoint: Checkpoint) -> bytes:
     if model.parameters * dtype.itemsize > MAX_ONNX_BYTES:
         raise ExportError("an ONNX file holds at most 2 GB, and this network is larger; use --format safetensors")
     operator = activation_operator(model)
-    check_float32_range(checkpoint)
-    nodes, constants = [], []
-    value = "x"
-
-    def add_node(operator: str, result: str, *arrays: tuple[str, Any], **attributes: Any) -> None:
-        """Add a node that takes the last result and the arrays (name, values)."""
-        nonlocal value
-        for name, array in arrays:
-            constants.append(numpy_helper.from_array(np.array(array, dtype), name))
-        inputs = [value, *(name for name, _ in arrays)]
-        nodes.append(helper.make_node(operator, inputs, [result], result, **attributes))
-        value = result
-
-    if model.x_scaling is None:
-        add_node("Mul", "scaled", ("pixel_scale", PIXEL_SCALE))
-        if model.pixel_mean:
-            add_node("Sub", "centred", ("pixel_mean", model.pixel_mean))
+    columns = onnx_columns(model, inputs)
+    if columns:
+        graph = GraphBuilder([*(column.name for column in columns), *OUTPUTS])
+        given = [tensor_info(column.name, column.dtype, ["N", 1]) for column in columns]
+        scaled = add_scaling(graph, encode_columns(graph, columns), model, np.dtype(np.float64))
+        scaled = graph.cast(scaled, dtype, "a0")
     else:
-        scaling = model.x_scaling
-        # A constant column is not scaled, since float32 may not hold its mean; its weights are 0.
-        add_node("Sub", "centred", ("x_scaling.mean", np.where(scaling.constant, 0.0, scaling.mean)))
-        add_node("Div", "scaled", ("x_scaling.deviation", np.where(scaling.constant, 1.0, scaling.deviation)))
-        if math.isfinite(scaling.limit):
-            add_node("Clip", "limited", ("x_scaling.lowest", -scaling.limit), ("x_scaling.highest", scaling.limit))
-        first = params[0]["W"] * ~scaling.constant[:, None]
-        params = [params[0] | {"W": first}, *params[1:]]
-    for i, layer in enumerate(params):
-        add_node("Gemm", f"z{i + 1}", (f"params.{i}.W", layer["W"]), (f"params.{i}.b", layer["b"]))
-        if i < len(params) - 1 and operator:
-            add_node(operator, f"a{i + 1}")
-    if model.y_scaling is None:
-        add_node("Softmax", "probabilities", axis=-1)
-    else:
-        add_node("Mul", "z_scaled", ("y_scaling.deviation", model.y_scaling.deviation))
-        add_node("Add", "numbers", ("y_scaling.mean", model.y_scaling.mean))
-    element = helper.np_dtype_to_tensor_dtype(dtype)
-    graph = helper.make_graph(
-        nodes,
-        "network",
-        [helper.make_tensor_value_info("x", element, ["N", model.widths[0]])],
-        [helper.make_tensor_value_info(value, element, ["N", model.widths[-1]])],
-        constants,
-    )
+        check_float32_range(checkpoint)
+        graph = GraphBuilder(["x", *OUTPUTS])
+        given = [tensor_info("x", dtype, ["N", model.widths[0]])]
+        scaled = add_scaling(graph, "x", model, dtype)
+    z = add_layers(graph, scaled, params, operator)
     onnx_model = helper.make_model(
-        graph, producer_name="lagvis", ir_version=IR, opset_imports=[helper.make_opsetid("", OPSET)]
+        helper.make_graph(
+            graph.nodes, "network", given, add_outputs(graph, z, model, dtype, as_double=bool(columns)), graph.constants
+        ),
+        producer_name="lagvis",
+        ir_version=IR,
+        opset_imports=[
+            helper.make_opsetid("", OPSET),
+            *([helper.make_opsetid(ML_DOMAIN, ML_OPSET)] if columns else []),
+        ],
     )
-    helper.set_model_props(onnx_model, onnx_metadata(model))
+    helper.set_model_props(onnx_model, onnx_metadata(model, columns))
     onnx.checker.check_model(onnx_model, full_check=True)
     return bytes(onnx_model.SerializeToString(deterministic=True))
+
+
+def onnx_columns(model: Model, inputs: str) -> list[ColumnInput]:
+    """Return the inputs of a network for the columns of a table; none where it takes a matrix.
+
+    ExportError where columns are asked for and the network has learned from no table, or from pictures.
+    """
+    encoding = model.encoding
+    if inputs == MATRIX or (inputs == AUTO and not needs_columns(encoding)):
+        return []
+    if encoding is None or len(model.shape) > 1:
+        found = "pictures" if len(model.shape) > 1 else "rows without columns that are known"
+        raise ExportError(
+            f"the network has learned from {found}, and --onnx-inputs columns needs one that has learned from the "
+            "columns of a table; use --onnx-inputs matrix"
+        )
+    return column_inputs(encoding, OUTPUTS)
+
+
+def needs_columns(encoding: TableEncoding | None) -> bool:
+    """Tell whether training had columns of a table that are no numbers as they are, or lacked cells."""
+    if encoding is None:
+        return False
+    return not encoding.is_plain or any(column.missing_cells for column in encoding.columns)
+
+
+def add_scaling(graph: GraphBuilder, value: str, model: Model, dtype: np.dtype) -> str:
+    """Add the scaling of rows (N, n_in) in `dtype` and return the name of the scaled rows."""
+    scaling = model.x_scaling
+    if scaling is None:
+        value = graph.add("Mul", value, graph.constant("pixel_scale", PIXEL_SCALE, dtype), name="scaled")
+        if not model.pixel_mean:
+            return value
+        return graph.add("Sub", value, graph.constant("pixel_mean", model.pixel_mean, dtype), name="centred")
+    # A column that was constant in training becomes 0 by its deviation, infinity; float32 may not hold its mean.
+    mean = graph.constant("x_scaling.mean", np.where(scaling.constant, 0.0, scaling.mean), dtype)
+    deviation = graph.constant("x_scaling.deviation", scaling.deviation, dtype)
+    value = graph.add("Div", graph.add("Sub", value, mean, name="centred"), deviation, name="scaled")
+    if math.isinf(scaling.limit):
+        return value
+    limits = (("x_scaling.lowest", -scaling.limit), ("x_scaling.highest", scaling.limit))
+    return graph.add("Clip", value, *(graph.constant(name, limit, dtype) for name, limit in limits), name="limited")
+
+
+def add_layers(graph: GraphBuilder, value: str, params: Any, operator: str) -> str:
+    """Add the layers, with the ONNX operator of their activation (""; none), and return the name of the last z."""
+    for i, layer in enumerate(params):
+        arrays = [graph.constant(f"params.{i}.{name}", layer[name]) for name in ("W", "b")]
+        value = graph.add("Gemm", value, *arrays, name=f"z{i + 1}")
+        if i < len(params) - 1 and operator:
+            value = graph.add(operator, value, name=f"a{i + 1}")
+    return value
+
+
+def add_outputs(graph: GraphBuilder, z: str, model: Model, dtype: np.dtype, *, as_double: bool) -> list[Any]:
+    """Add what follows the last layer and return the outputs of the graph; numbers are computed in double if asked."""
+    if model.y_scaling is not None:
+        if as_double:
+            z, dtype = graph.cast(z, np.float64, "z_double"), np.dtype(np.float64)
+        deviation = graph.constant("y_scaling.deviation", model.y_scaling.deviation, dtype)
+        mean = graph.constant("y_scaling.mean", model.y_scaling.mean, dtype)
+        graph.add_output("Add", graph.add("Mul", z, deviation, name="z_scaled"), mean, name=NUMBERS)
+        return [tensor_info(NUMBERS, dtype, ["N", model.widths[-1]])]
+    graph.add_output("Softmax", z, name=PROBABILITIES, axis=-1)
+    classes = label_values(model.class_names)
+    likeliest = graph.add("ArgMax", z, name="class_index", axis=-1, keepdims=0)
+    graph.add_output("Gather", graph.constant("class_labels", classes), likeliest, name=LABEL)
+    return [tensor_info(PROBABILITIES, dtype, ["N", model.widths[-1]]), tensor_info(LABEL, classes.dtype, ["N"])]
+
+
+def label_values(class_names: Sequence[str]) -> np.ndarray:
+    """Return the classes as the output `label` gives them: int64 if all are whole numbers, otherwise strings."""
+    if all(WHOLE_NUMBER.fullmatch(name) for name in class_names):
+        return np.array(list(map(int, class_names)), np.int64)
+    return np.array(class_names, object)
+
+
+def tensor_info(name: str, dtype: Any, shape: list[Any]) -> Any:
+    """Return the description of an input or output; the NumPy type object stands for strings."""
+    from onnx import helper
+
+    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape)
 
 
 def activation_operator(model: Model) -> str:
@@ -99,12 +178,15 @@ def activation_operator(model: Model) -> str:
     return operator or ""
 
 
-def onnx_metadata(model: Model) -> dict[str, str]:
+def onnx_metadata(model: Model, columns: Sequence[ColumnInput] = ()) -> dict[str, str]:
     """Return the meaning of inputs and outputs as the metadata of an ONNX file; every value is JSON."""
-    meaning: dict[str, Any] = {
-        "shape": model.shape,
-        "input": "bytes, 0 to 255" if model.x_scaling is None else "numbers as given",
-    }
+    meaning: dict[str, Any] = {"shape": model.shape}
+    if columns:
+        meaning |= {"input": "columns of a table", "columns": [column.as_json() for column in columns]}
+    elif model.encoding is not None and not model.encoding.is_plain:
+        meaning |= {"input": "encoded features", "encoding": model.encoding.as_json()}
+    else:
+        meaning["input"] = "bytes, 0 to 255" if model.x_scaling is None else "numbers as given"
     if model.y_scaling is None:
         meaning["class_names"] = model.class_names
     else:

@@ -6,19 +6,15 @@ from typing import Any
 import numpy as np
 
 from lagvis.data.dataset import Dataset
-from lagvis.inference.prediction import outputs, predictions
+from lagvis.inference.feature_groups import feature_groups
+from lagvis.inference.importance import Importance, permutation_importance
+from lagvis.inference.prediction import MAX_PRODUCTS, predictions
 from lagvis.training.model import Model
 from lagvis.training.seeding import generator
 
-# Multiplications of forward passes, about a second of NumPy on two cores; beyond that a sample of rows is drawn.
-MAX_PRODUCTS = 1e10
 MAX_MISTAKES = 25
 BINS = 10  # of predicted probabilities
 MAX_UNITS = 64  # of the first layer
-MAX_FEATURES = 40  # for permutation importance
-MAX_SHUFFLED_ROWS = 2000
-REPEATS = 5
-MIN_SHUFFLED_ROWS = 20  # with fewer rows an importance is noise
 MAX_IMAGE_SIDE = 160  # pixels; larger images are thinned out
 
 
@@ -51,24 +47,6 @@ class Calibration:
     probability: np.ndarray
     correct: np.ndarray
     error: float
-
-
-@dataclass(frozen=True)
-class Importance:
-    """Permutation importance: loss of accuracy, or of R^2 for regression, when one feature is shuffled over rows.
-
-    names, columns   of the tested features; columns count from 1, as in the user's table
-    mean, deviation  over REPEATS shuffles, one for each tested feature
-    of               number of all features
-    rows             number of rows used
-    """
-
-    names: tuple[str, ...]
-    columns: tuple[int, ...]
-    mean: np.ndarray
-    deviation: np.ndarray
-    of: int
-    rows: int
 
 
 @dataclass(frozen=True)
@@ -129,8 +107,7 @@ def diagnose(model: Model, params: Any, dataset: Dataset, seed: int) -> Diagnost
         active = [counts + (layer > 0).sum(axis=0) for counts, layer in zip(active, piece.layers[1:], strict=True)]
     activity = tuple(counts / len(rows) for counts in active) if model.activation == "relu" else ()
     has_images = as_images(x[:1], model.shape) is not None
-    names, columns = dataset.feature_names, dataset.feature_columns
-    importance = None if has_images else permutation_importance(model, params, x, y, names, rng, columns)
+    importance = None if has_images else permutation_importance(model, params, x, y, feature_groups(dataset), rng)
     weights = first_layer_weights(model, params) if has_images else None
     common: dict[str, Any] = {"activity": activity, "weights": weights, "importance": importance}
     if model.y_scaling is not None:
@@ -191,42 +168,3 @@ def first_layer_weights(model: Model, params: Any) -> Weights | None:
     if pictures is None:
         return None
     return Weights(units, pictures if pictures.ndim == 3 else pictures.sum(axis=3), columns.shape[1])
-
-
-def permutation_importance(
-    model: Model, params: Any, x: np.ndarray, y: np.ndarray, names: tuple[str, ...], rng: np.random.Generator,
-    columns: tuple[int, ...] = (),
-) -> Importance | None:  # fmt: skip
-    """Return the permutation importance (Breiman 2001): each feature shuffled over rows, REPEATS times.
-
-    Of more than MAX_FEATURES features, those with the largest weights are tested. None with too few rows.
-    """
-    norms = np.linalg.norm(params[0]["W"].astype(np.float64), axis=1)
-    features = np.sort(np.argsort(-norms, kind="stable")[:MAX_FEATURES])
-    most = min(MAX_SHUFFLED_ROWS, int(MAX_PRODUCTS / (model.parameters * len(features) * REPEATS)))
-    if len(x) > most:
-        rows = rng.choice(len(x), most, replace=False)
-        x, y = x[rows], y[rows]
-    if len(x) < MIN_SHUFFLED_ROWS:
-        return None
-    before = score(model, params, x, y)
-    lost = np.empty((len(features), REPEATS))
-    for i, feature in enumerate(features):
-        changed = x.copy()
-        for repeat in range(REPEATS):
-            changed[:, feature] = rng.permutation(x[:, feature])
-            lost[i, repeat] = before - score(model, params, changed, y)
-    order = np.argsort(-lost.mean(axis=1), kind="stable")
-    tried = [int(feature) for feature in features[order]]
-    named = tuple(names[i] if names else f"feature {i + 1}" for i in tried)
-    numbers = tuple(columns[i] if columns else i + 1 for i in tried)
-    return Importance(named, numbers, lost.mean(axis=1)[order], lost.std(axis=1)[order], x.shape[1], len(x))
-
-
-def score(model: Model, params: Any, x: np.ndarray, y: np.ndarray) -> float:
-    """Return the accuracy, or the mean R^2 over targets; a constant target counts as one of variance 1."""
-    found = outputs(model, params, x)
-    if model.y_scaling is None:
-        return float(np.mean(found.argmax(axis=1) == y))
-    variance = y.var(axis=0)
-    return float(np.mean(1 - ((found - y) ** 2).mean(axis=0) / np.where(variance > 0, variance, 1.0)))

@@ -13,6 +13,9 @@ from lagvis.network.step import PIXEL_SCALE
 from lagvis.training.evaluation import rows_per_chunk
 from lagvis.training.model import Model
 
+# Multiplications of forward passes, about a second of NumPy on two cores; a report takes a sample of more rows.
+MAX_PRODUCTS = 1e10
+
 
 @dataclass(frozen=True)
 class Prediction:

@@ -26,7 +26,7 @@ from lagvis.training.recipe import KEYS
 
 LAGVIS = ("python", "-m", "lagvis")
 OPTION_FACTS = ("backend", "device", "threads", "compiled")  # of environment.json, which options of train.py set
-MAX_ALT_FEATURES = 3  # features named in the description of a figure
+MAX_ALT_COLUMNS = 3  # columns named in the description of a figure
 
 
 @dataclass(frozen=True)
@@ -173,21 +173,21 @@ def first_layer_section(run: RunResults) -> list[Block]:
 
 
 def importance_section(run: RunResults) -> list[Block]:
-    """Return the permutation importance of the features, where rows are no images."""
+    """Return the permutation importance of the columns, where rows are no images."""
     importance = run.diagnostics.importance
     if importance is None:
         return []
     if not np.isfinite(importance.mean).any():
-        return [Heading("Features"), Paragraph("The importance of features is not known: the outputs are not finite.")]
-    most = ", ".join(map(escape_control, importance.names[:MAX_ALT_FEATURES]))
-    alt = f"Bars of the quality lost when a feature is shuffled; most for {most}; the table has the same numbers."
+        return [Heading("Columns"), Paragraph("The importance of columns is not known: the outputs are not finite.")]
+    most = ", ".join(map(escape_control, importance.names[:MAX_ALT_COLUMNS]))
+    alt = f"Bars of the quality lost when a column is shuffled; most for {most}; the table has the same numbers."
     tried = len(importance.names)
-    caption = f"Each feature was shuffled over {importance.rows:,} rows of the test part."
+    caption = f"Each column was shuffled over {importance.rows:,} rows of the test part, with all features made of it."
     if tried < importance.of:
-        caption += f" Only the {tried} features with the largest weights were tried."
+        caption += f" Only the {tried} columns with the largest weights were tried, of {importance.of:,}."
     accuracy = run.classification
     return [
-        Heading("Features"),
+        Heading("Columns"),
         make_figure("importance", alt, caption, metric_plots.plot_importance, importance, accuracy=accuracy),
         importance_table(importance, accuracy=accuracy),
     ]

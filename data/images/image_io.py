@@ -5,7 +5,6 @@ Sizes are checked by the header before a pixel is decoded; whatever a decoder ra
 
 import io
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageChops, ImageOps
 
+from lagvis.data.files import stderr_to_null
 from lagvis.data.images.filters import MAX_SIDE
 from lagvis.data.signatures import RAW_PHOTOGRAPH, SIGNATURE_BYTES, identify_other_than_picture, identify_picture
 from lagvis.errors import DataError
@@ -97,24 +97,6 @@ def pillow_log_discarded() -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
-
-
-@contextmanager
-def stderr_to_null() -> Iterator[None]:
-    """Discard what is written to stderr meanwhile: libtiff, which Pillow calls, prints its errors there."""
-    try:
-        stderr = os.dup(2)
-    except OSError:  # closed already
-        yield
-        return
-    try:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 2)
-        os.close(null)
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
 
 
 def read_image_bytes(path: Path) -> bytes:

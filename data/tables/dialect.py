@@ -4,7 +4,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from lagvis.data.tables.text import TextFile, inspect_text, read_lines
 from lagvis.errors import DataError
 
 SEPARATORS = {"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma", " ": "blanks"}
-MISSING_VALUES = {"", "na", "n/a", "#n/a", "nan", "null", "?"}
+MISSING_VALUES = {"", "na", "n/a", "#n/a", "#na", "<na>", "nan", "null", "?"}
+COMMENT = re.compile(r"\s*(#|%|//|\|)\s*")
 NUMBER = re.compile(r"\s*[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][+-]?[0-9]+)?\s*")
 THOUSANDS = re.compile(
     r"\s*[+-]?[0-9]{1,3}(([.'\u2019 \u00a0][0-9]{3})+,[0-9]+|([,'\u2019 \u00a0][0-9]{3})+\.[0-9]+"
@@ -31,8 +32,9 @@ class Dialect:
 
     first_row_line       number of the line that the first row stands in, from 1
     names                of the columns; "column 1", "column 2", ... without a header
-    numeric              numeric[c]: whether column c holds numbers
     trailing_delimiters  separators at the end of each line with nothing behind them
+    remarks              lines above the header that are no part of the table
+    sample               cells of the first rows
     """
 
     file: TextFile
@@ -40,8 +42,9 @@ class Dialect:
     has_header: bool
     first_row_line: int
     names: tuple[str, ...]
-    numeric: tuple[bool, ...]
     trailing_delimiters: int = 0
+    remarks: tuple[str, ...] = ()
+    sample: Sequence[Sequence[str]] = field(default=(), repr=False)
 
     def describe_column(self, c: int) -> str:
         """Return the number of a column, from 1, and its name."""
@@ -50,7 +53,12 @@ class Dialect:
     def describe(self) -> str:
         """Return separator, header and an unusual encoding in words."""
         encoding = "" if self.file.encoding.startswith("utf-8") else f", encoding {self.file.encoding}"
-        return f"separator {SEPARATORS[self.separator]}, {'a header' if self.has_header else 'no header'}{encoding}"
+        remarks = ""
+        if self.remarks:
+            count = "the first line" if len(self.remarks) == 1 else f"the first {len(self.remarks)} lines"
+            remarks = f", {count} skipped as remarks ({shorten(self.remarks[0].strip())!r})"
+        header = "a header" if self.has_header else "no header"
+        return f"separator {SEPARATORS[self.separator]}, {header}{remarks}{encoding}"
 
 
 def detect_dialect(
@@ -73,26 +81,44 @@ def detect_dialect(
         del sample[0]
     reject_other_formats(file, sample)
     separator = choose_separator(file, sample, declared, allow_single_column)
+    min_width = 1 if allow_single_column else 2
+    remarks = sample[: count_remarks(split_sample(file, sample, separator), min_width)]
+    sample = sample[len(remarks) :]
     trailing = count_common_trailing(sample, separator)
     if trailing:
         sample = [(line, strip_trailing(text, separator, trailing)) for line, text in sample]
     rows = split_sample(file, sample, separator)
-    width = table_width(file, rows, min_width=1 if allow_single_column else 2)
-    body = [row for row in rows[1:] or rows if len(row) == width]
-    values = [[row[c] for row in body if not is_missing(row[c])] for c in range(width)]
-    numeric = tuple(2 * sum(map(is_number, column)) >= len(column) for column in values)
-    cells = [cell.strip() for cell in rows[0]]
-    above_numbers = [bool(values[c]) and numeric[c] for c in range(width)]
-    has_header = len(cells) == width and is_header(cells, above_numbers, label, training)
+    width = table_width(file, rows, min_width)
+    if header := commented_header(file, remarks, separator, width):
+        sample, rows = [remarks.pop(), *sample], [header, *rows]
+    has_header = is_header(rows, width, label, training)
+    names = [COMMENT.sub("", name.strip(), count=1) if c == 0 else name.strip() for c, name in enumerate(rows[0])]
     return Dialect(
         file,
         separator,
         has_header,
-        first_row_line=sample[0][0] + 1 if has_header else sample[0][0],
-        names=tuple(name or f"column {c + 1}" for c, name in enumerate(cells if has_header else [""] * width)),
-        numeric=numeric,
+        first_row_line=sample[min(has_header, len(sample) - 1)][0] + (has_header and len(sample) == 1),
+        names=tuple(name or f"column {c + 1}" for c, name in enumerate(names if has_header else [""] * width)),
         trailing_delimiters=trailing,
+        remarks=tuple(text for _, text in remarks),
+        sample=rows[has_header:],
     )
+
+
+def count_remarks(rows: list[list[str]], min_width: int) -> int:
+    """Count the lines above a table: those of a single cell, or that begin as comments do and have another width."""
+    widths = Counter(map(len, rows))
+    width = max(widths, key=lambda width: (width >= min_width, widths[width]))
+    remarks = (len(row) != width and (len(row) == 1 or bool(COMMENT.match(row[0]))) for row in rows)
+    return next((i for i, is_remark in enumerate(remarks) if not is_remark), 0)
+
+
+def commented_header(file: TextFile, remarks: Sequence[Line], separator: str, width: int) -> list[str]:
+    """Return the names in the last remark, if it is a header behind a comment sign; an empty list otherwise."""
+    if not remarks or not (sign := COMMENT.match(remarks[-1][1])):
+        return []
+    (names,) = split_sample(file, [(remarks[-1][0], remarks[-1][1][sign.end() :])], separator)
+    return names if len(names) == width > 1 and all(map(is_name, names)) else []
 
 
 def read_sample(file: TextFile) -> list[Line]:
@@ -128,7 +154,7 @@ def choose_separator(file: TextFile, sample: Sequence[Line], declared: str, allo
         return "\t"
     if declared in SEPARATORS:
         return declared
-    return max(SEPARATORS, key=lambda separator: score_separator(split_sample(file, sample, separator)))
+    return max(SEPARATORS, key=lambda separator: score_separator(separator, split_sample(file, sample, separator)))
 
 
 def split_sample(file: TextFile, sample: Sequence[Line], separator: str) -> list[list[str]]:
@@ -187,40 +213,50 @@ def split_cells(file: TextFile, line: int, text: str, separator: str) -> list[st
     return next(csv.reader([text], delimiter=separator, skipinitialspace=not blanks, strict=True))
 
 
-def score_separator(rows: list[list[str]]) -> tuple[float, float, int]:
+def score_separator(separator: str, rows: list[list[str]]) -> tuple[float, float, bool, int]:
     """Rate a separator by the share of lines of one width and the share of cells that are numbers."""
     width, count = Counter(map(len, rows)).most_common(1)[0]
     if width < 2:
-        return 0.0, 0.0, 1
+        return 0.0, 0.0, False, 1
     cells = [cell for row in rows for cell in row]
-    return count / len(rows) * sum(map(is_number, cells)) / len(cells), count / len(rows), width
+    numbers = sum(map(is_number, cells)) / len(cells)
+    return count / len(rows) * numbers, count / len(rows), separator != " ", width
 
 
 def table_width(file: TextFile, rows: list[list[str]], min_width: int) -> int:
-    """Return the width of most rows; DataError where they agree on none or hold no number."""
+    """Return the width of most rows; DataError where they agree on none, or for a single line without numbers."""
     width, count = Counter(map(len, rows)).most_common(1)[0]
-    if width < min_width or count * 2 < len(rows):
+    has_numbers = any(map(is_number, (cell for row in rows for cell in row)))
+    if width < min_width or count * 2 < len(rows) or not (has_numbers or count == len(rows)):
         raise DataError(
             f"{file.name} is not a table: its lines do not split into equally many fields by "
             f"{', '.join(SEPARATORS.values())}; expected a label and the features of one row in each line"
         )
-    if not any(map(is_number, (cell for row in rows for cell in row))):
+    if len(rows) == 1 and not has_numbers:
         raise DataError(
             f"{file.name} holds no numbers in its first lines; expected a row of numbers and a label a line"
         )
     return width
 
 
-def is_header(cells: list[str], above_numbers: list[bool], label: str, training: TableFrame | None) -> bool:
-    """Tell whether the cells of the first line are names; above_numbers[c]: whether numbers stand below cell c."""
-    if any(is_name(cell) and above_numbers[c] for c, cell in enumerate(cells)):
+def is_header(rows: list[list[str]], width: int, label: str, training: TableFrame | None) -> bool:
+    """Tell whether the first row holds names: by the columns below it, the label and the training table."""
+    cells = [cell.strip() for cell in rows[0]]
+    if len(cells) != width:
+        return False
+    body = [row for row in rows[1:] or rows if len(row) == width]
+    columns = [[row[c] for row in body if not is_missing(row[c])] for c in range(width)]
+    numeric = [bool(column) and 2 * sum(map(is_number, column)) >= len(column) for column in columns]
+    if any(is_name(cell) and numeric[c] for c, cell in enumerate(cells)):
         return True
     if any(is_name(cell) and cell in (label, *label.split(",")) for cell in cells):
         return True
     if training is not None and training.has_header and sorted(cells) == sorted(training.names):
         return True
+    # In a table of text alone, names are no cells of their columns.
+    if len(rows) > 1 and not any(numeric) and all(map(is_name, cells)) and len({*cells}) == width:
+        return not any(cell in map(str.strip, column) for cell, column in zip(cells, columns, strict=True))
     # pandas writes the columns of a bare array under their numbers
-    width = len(cells)
     return width > 3 and cells in ([*map(str, range(width))], [*map(str, range(1, width + 1))])
 
 

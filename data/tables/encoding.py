@@ -1,24 +1,56 @@
 """Turn the columns of a table into features, by what the training rows hold; kept in the checkpoint of the network.
 
 numbers      one feature, the number or its logarithm; a missing cell is the training mean
-booleans     one feature, 0 or 1
-categories   one feature a level, 1 for the row's own level and otherwise 0; rare levels share one; a level that
-             training did not have is 0 in all of them
+booleans     one feature, 0 or 1; a missing cell is the training mean
+categories   one feature a level, 1 for the row's own level and otherwise 0; rare levels share one, "other"; a level
+             that training did not have is 0 in all of them
 dates        seconds since the first date in training; month, weekday and hour as sine and cosine, where they vary
 
 A column of which more than MIN_MISSING_SHARE is missing in training has one more feature, 1 where its cell is missing.
+For categories that is a level of its own, however few such cells training had.
 """
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+
+from lagvis.data.tables.dates import (
+    FORMS,
+    SECONDS_OF_DAY,
+    TIME_OF_DAY,
+    format_date,
+    parse_dates,
+    temporal_form,
+    temporal_seconds,
+)
 
 if TYPE_CHECKING:
     import polars as pl
 
 MIN_MISSING_SHARE = 0.01
+MAX_COLUMNS = 2**31  # of a table; larger positions are no such
+MAX_WHOLE = 2.0**53  # float64 holds every whole number below
+MONTH, WEEKDAY, HOUR = PARTS = ("month", "weekday", "hour")
+VALUE, INDICATOR, DATE, CYCLE = FEATURE_KINDS = ("number", "indicator", "date", "cycle")
+
+
+class CellError(ValueError):
+    """Raised for a cell that its column does not take.
+
+    row       its index
+    text      what it holds
+    expected  what was expected there
+    column    index of the column, where it is one of several
+    """
+
+    column = 0
+
+    def __init__(self, row: int, text: str, expected: str) -> None:
+        super().__init__(f"row {row} holds {text}, expected {expected}")
+        self.row, self.text, self.expected = row, text, expected
 
 
 @dataclass(frozen=True)
@@ -30,6 +62,7 @@ class NumberEncoding:
     missing         whether a feature tells that the cell is missing
     log_offset      added before the logarithm is taken; None where the number itself is learned from
     log_floor       smallest value (with the offset) whose logarithm is taken: smaller ones are raised to it
+    missing_cells   number of missing cells in training
     """
 
     kind: ClassVar[str] = "number"
@@ -39,6 +72,7 @@ class NumberEncoding:
     missing: bool = False
     log_offset: float | None = None
     log_floor: float = 0.0
+    missing_cells: int = 0
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -46,14 +80,24 @@ class NumberEncoding:
         value = self.name if self.log_offset is None else f"log {self.name}"
         return (value, f"{self.name} is missing") if self.missing else (value,)
 
-    def apply(self, cells: "pl.Series") -> np.ndarray:
-        """Return the features (N, width) of cells (N,) of numbers."""
-        import polars as pl
+    @property
+    def feature_kinds(self) -> tuple[str, ...]:
+        """Return the kind of each feature, one of FEATURE_KINDS."""
+        return (VALUE, INDICATOR) if self.missing else (VALUE,)
 
-        values = cells.cast(pl.Float64).fill_null(self.fill).to_numpy()
+    def write(self, cells: "pl.Series", out: np.ndarray) -> None:
+        """Write the features of cells (N,) into `out` (N, width); CellError for a cell that is no number."""
+        values = numbers(cells)
+        write_missing(self.missing, values, out)
+        values = np.where(np.isnan(values), self.fill, values)
         if self.log_offset is not None:
             values = np.log(np.maximum(values + self.log_offset, self.log_floor))
-        return np.column_stack([values, cells.is_null().to_numpy()]) if self.missing else values[:, None]
+        out[:, 0] = values
+
+    def check(self) -> None:
+        """Raise ValueError unless the logarithm is one of positive numbers."""
+        if self.log_offset is not None and not (self.log_offset >= 0 and self.log_floor > 0):
+            raise ValueError("the logarithm of numbers that are not positive")
 
 
 @dataclass(frozen=True)
@@ -65,18 +109,28 @@ class BooleanEncoding:
     position: int
     fill: float
     missing: bool = False
+    missing_cells: int = 0
 
     @property
     def feature_names(self) -> tuple[str, ...]:
         """Return the names of the features."""
         return (self.name, f"{self.name} is missing") if self.missing else (self.name,)
 
-    def apply(self, cells: "pl.Series") -> np.ndarray:
-        """Return the features (N, width) of cells (N,) of true and false."""
-        import polars as pl
+    @property
+    def feature_kinds(self) -> tuple[str, ...]:
+        """Return the kind of each feature, one of FEATURE_KINDS."""
+        return (INDICATOR, INDICATOR) if self.missing else (INDICATOR,)
 
-        values = cells.cast(pl.Float64).fill_null(self.fill).to_numpy()
-        return np.column_stack([values, cells.is_null().to_numpy()]) if self.missing else values[:, None]
+    def write(self, cells: "pl.Series", out: np.ndarray) -> None:
+        """Write the features of cells (N,) into `out` (N, width); CellError for a cell that is not true or false."""
+        values = booleans(cells)
+        write_missing(self.missing, values, out)
+        out[:, 0] = np.where(np.isnan(values), self.fill, values)
+
+    def check(self) -> None:
+        """Raise ValueError unless `fill` is a share."""
+        if not 0 <= self.fill <= 1:
+            raise ValueError(f"{self.fill} as a share")
 
 
 @dataclass(frozen=True)
@@ -85,7 +139,7 @@ class CategoryEncoding:
 
     levels   texts that have a feature each, in natural order
     other    levels that training had and that share one feature, "other"; empty: there is none
-    missing  whether a missing cell is a level of its own
+    missing  whether a missing cell is a level of its own, the last feature
     """
 
     kind: ClassVar[str] = "category"
@@ -94,6 +148,7 @@ class CategoryEncoding:
     levels: tuple[str, ...]
     other: tuple[str, ...] = ()
     missing: bool = False
+    missing_cells: int = 0
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -101,24 +156,38 @@ class CategoryEncoding:
         names = [f"{self.name}={level}" for level in self.levels]
         return (*names, *[f"{self.name}=other"] * bool(self.other), *[f"{self.name} is missing"] * self.missing)
 
-    def apply(self, cells: "pl.Series") -> np.ndarray:
-        """Return the features (N, width) of cells (N,) of text, numbers or truth values."""
+    @property
+    def feature_kinds(self) -> tuple[str, ...]:
+        """Return the kind of each feature, one of FEATURE_KINDS."""
+        return (INDICATOR,) * len(self.feature_names)
+
+    def write(self, cells: "pl.Series", out: np.ndarray) -> None:
+        """Write the features of cells (N,) into `out` (N, width), which holds zeros."""
         import polars as pl
 
-        index = {level: i for i, level in enumerate(self.levels)}
-        index |= dict.fromkeys(self.other, len(self.levels))
-        width = len(self.feature_names)
-        codes = cells.cast(pl.String).replace_strict(index, default=width, return_dtype=pl.Int64).to_numpy()
+        known = [*self.levels, *self.other]
+        codes = as_texts(cells).cast(pl.Enum(known), strict=False).to_physical().cast(pl.Int32).fill_null(len(known))
+        width = out.shape[1]  # stands for a level that training did not have
+        place = np.minimum(np.arange(len(known) + 1), len(self.levels))
+        place[-1] = width
+        chosen = place[codes.to_numpy()]
         if self.missing:
-            codes = np.where(cells.is_null().to_numpy(), width - 1, codes)
-        return np.eye(width + 1)[codes][:, :width]
+            chosen[cells.is_null().to_numpy()] = width - 1
+        rows = np.flatnonzero(chosen < width)
+        out[rows, chosen[rows]] = 1.0
 
     def unseen(self, cells: "pl.Series") -> "pl.Series":
-        """Return the texts among cells that training did not have, each once; a missing cell is none."""
+        """Return the texts (M,) among cells (N,) that training did not have, in every row that holds one."""
         import polars as pl
 
-        found = cells.cast(pl.String).drop_nulls().unique(maintain_order=True)
-        return found.filter(~found.is_in([*self.levels, *self.other]))
+        known = pl.Enum([*self.levels, *self.other])
+        texts = as_texts(cells)
+        return texts.filter(texts.is_not_null() & texts.cast(known, strict=False).is_null())
+
+    def check(self) -> None:
+        """Raise ValueError unless there are levels, all of them different."""
+        if not self.levels or len({*self.levels, *self.other}) < len(self.levels) + len(self.other):
+            raise ValueError("levels of a category that are missing or occur twice")
 
 
 @dataclass(frozen=True)
@@ -127,7 +196,8 @@ class DateEncoding:
 
     origin   seconds since 1970 of the earliest in training
     fill     seconds since `origin` for a missing cell
-    parts    which of PARTS vary in training: each gives a sine and a cosine
+    parts    which of PARTS vary in training: each gives a sine and a cosine, 0 for a missing cell
+    form     in which they are written, one of FORMS (data/tables/dates.py)
     """
 
     kind: ClassVar[str] = "date"
@@ -137,6 +207,8 @@ class DateEncoding:
     fill: float
     parts: tuple[str, ...] = ()
     missing: bool = False
+    form: str = "yyyy-mm-dd"
+    missing_cells: int = 0
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -144,9 +216,30 @@ class DateEncoding:
         waves = [f"{self.name} {part} ({wave})" for part in self.parts for wave in ("sine", "cosine")]
         return (self.name, *waves, *[f"{self.name} is missing"] * self.missing)
 
-    def apply(self, cells: "pl.Series") -> np.ndarray:
-        """Return the features (N, width) of cells (N,) of dates."""
-        raise NotImplementedError
+    @property
+    def feature_kinds(self) -> tuple[str, ...]:
+        """Return the kind of each feature, one of FEATURE_KINDS."""
+        return (DATE, *[CYCLE] * (2 * len(self.parts)), *[INDICATOR] * self.missing)
+
+    def write(self, cells: "pl.Series", out: np.ndarray) -> None:
+        """Write the features of cells (N,) into `out` (N, width); CellError for a cell that is no such date."""
+        seconds = date_seconds(cells, self.form)
+        write_missing(self.missing, seconds, out)
+        is_missing = np.isnan(seconds)
+        out[:, 0] = np.where(is_missing, self.fill, seconds - self.origin)
+        for i, part in enumerate(self.parts):
+            angle = 2 * np.pi * cycle_position(np.where(is_missing, 0.0, seconds), part)
+            out[:, 1 + 2 * i] = np.where(is_missing, 0.0, np.sin(angle))
+            out[:, 2 + 2 * i] = np.where(is_missing, 0.0, np.cos(angle))
+
+    def describe_value(self, seconds: float) -> str:
+        """Return the value of the first feature as a date."""
+        return format_date(seconds + self.origin, self.form)
+
+    def check(self) -> None:
+        """Raise ValueError unless form and parts are known."""
+        if self.form not in FORMS or not {*self.parts} <= {*PARTS} or len({*self.parts}) < len(self.parts):
+            raise ValueError(f"dates in the form {self.form!r} with the parts {self.parts!r}")
 
 
 ColumnEncoding = NumberEncoding | BooleanEncoding | CategoryEncoding | DateEncoding
@@ -157,7 +250,7 @@ ENCODINGS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A column that is not learned from, and why: "numbers the rows", "is another text in every row".
+    """A column that is not learned from, and why: "numbers the rows", "holds another text in every row".
 
     is_id  whether it names a row (--id), and is copied to predictions
     """
@@ -167,12 +260,15 @@ class LeftOut:
     reason: str
     is_id: bool = False
 
+    def check(self) -> None:
+        """Accept every text."""
+
 
 @dataclass(frozen=True)
 class TableEncoding:
     """How the columns of a table become the features of a network.
 
-    columns   in the order of the features
+    columns   in the order of the features; none for ALL_NUMBERS
     left_out  columns of the training table, beside the labels, that are not learned from
     """
 
@@ -195,6 +291,11 @@ class TableEncoding:
         return tuple(name for column in self.columns for name in column.feature_names)
 
     @property
+    def feature_kinds(self) -> tuple[str, ...]:
+        """Return the kind of each feature, one of FEATURE_KINDS."""
+        return tuple(kind for column in self.columns for kind in column.feature_kinds)
+
+    @property
     def feature_columns(self) -> tuple[int, ...]:
         """Return the column of each feature in the training table, from 1."""
         return tuple(column.position + 1 for column in self.columns for _ in column.feature_names)
@@ -204,10 +305,34 @@ class TableEncoding:
         """Whether every column is a number that is learned from as it is, and no cell may be missing."""
         return all(isinstance(c, NumberEncoding) and not c.missing and c.log_offset is None for c in self.columns)
 
+    def slices(self) -> Iterator[tuple[ColumnEncoding, slice]]:
+        """Yield each column with the place of its features among all."""
+        start = 0
+        for column in self.columns:
+            end = start + len(column.feature_names)
+            yield column, slice(start, end)
+            start = end
+
+    def describe_value(self, feature: int, value: float) -> str | None:
+        """Return the value of a feature as the user knows it, a date as such; None for other numbers."""
+        for column, place in self.slices():
+            if isinstance(column, DateEncoding) and place.start == feature:
+                return column.describe_value(value)
+        return None
+
     def apply(self, cells: "list[pl.Series]") -> np.ndarray:
-        """Return the features (N, n_features) float64 of the columns, given in the order of `columns`."""
-        parts = [column.apply(series) for column, series in zip(self.columns, cells, strict=True)]
-        return np.ascontiguousarray(np.concatenate(parts, axis=1), np.float64)
+        """Return the features (N, n_features) float64 of the columns, given in the order of `columns`.
+
+        CellError for a cell that its column does not take, with the attribute `column`, the index in `columns`.
+        """
+        out = np.zeros((len(cells[0]), len(self.feature_names)))
+        for i, (series, (column, place)) in enumerate(zip(cells, self.slices(), strict=True)):
+            try:
+                column.write(series, out[:, place])
+            except CellError as error:
+                error.column = i
+                raise
+        return out
 
     def as_json(self) -> dict[str, Any]:
         """Return the encoding as JSON, for the checkpoint; `from_json` reads it."""
@@ -219,18 +344,172 @@ class TableEncoding:
     @classmethod
     def from_json(cls, value: Any) -> "TableEncoding":
         """Return the encoding that `as_json` wrote; ValueError for anything else."""
-        try:
-            columns = [dict(column) for column in value["columns"]]
-            encodings = tuple(ENCODINGS[column.pop("kind")](**with_tuples(column)) for column in columns)
-            left_out = tuple(LeftOut(**column) for column in value["left_out"])
-            encoding = cls(encodings, left_out)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"an encoding of columns that cannot be read ({error})") from None
-        if not all(math.isfinite(getattr(column, "fill", 0.0)) for column in encoding.columns):
-            raise ValueError("an encoding of columns with a number that is not finite")
+        columns, left_out = take_fields(value, {"columns": require_list, "left_out": require_list})
+        encoding = cls(
+            tuple(column_from_json(column) for column in columns),
+            tuple(fields_from_json(LeftOut, column) for column in left_out),
+        )
+        if not encoding.columns or len({*encoding.positions}) < len(encoding.positions):
+            raise ValueError("columns that are missing or occur twice")
         return encoding
 
 
-def with_tuples(values: dict[str, Any]) -> dict[str, Any]:
-    """Return JSON values with tuples for lists."""
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+ALL_NUMBERS = TableEncoding(())  # every column beside the label is a number, and none may be missing
+
+
+def numbers(cells: "pl.Series") -> np.ndarray:
+    """Return cells (N,) as float64, NaN where one is missing; CellError for a cell that is no finite number."""
+    import polars as pl
+
+    if cells.dtype.is_temporal():
+        values = temporal_seconds(cells)
+    else:
+        values = cells.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
+    return check_cells(cells, np.where(np.isinf(values), np.nan, values), "a number")
+
+
+def booleans(cells: "pl.Series") -> np.ndarray:
+    """Return cells (N,) of true and false, in any case, as 1 and 0, NaN where one is missing; CellError for others."""
+    import polars as pl
+
+    if cells.dtype == pl.String:
+        known = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}
+        values = cells.str.to_lowercase().replace_strict(known, default=None, return_dtype=pl.Float64)
+    else:
+        values = cells.cast(pl.Float64, strict=False)
+    found = values.fill_null(np.nan).to_numpy()
+    return check_cells(cells, np.where((found == 0) | (found == 1), found, np.nan), "true or false")
+
+
+def date_seconds(cells: "pl.Series", form: str) -> np.ndarray:
+    """Return cells (N,) as seconds since 1970, NaN where one is missing; CellError for one in another form."""
+    import polars as pl
+
+    expected = f"a date as {form}" if form != TIME_OF_DAY else f"a time as {form}"
+    if cells.dtype == pl.String:
+        return check_cells(cells, parse_dates(cells, form), expected)
+    if not cells.dtype.is_temporal() or (temporal_form(cells) == TIME_OF_DAY) != (form == TIME_OF_DAY):
+        return check_cells(cells, np.full(len(cells), np.nan), expected)
+    return temporal_seconds(cells)
+
+
+def check_cells(cells: "pl.Series", values: np.ndarray, expected: str) -> np.ndarray:
+    """Return values (N,) of cells; CellError for the first that is NaN although its cell is not missing."""
+    wrong = np.isnan(values) & cells.is_not_null().to_numpy()
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise CellError(row, str(cells[row]), expected)
+    return values
+
+
+def as_texts(cells: "pl.Series") -> "pl.Series":
+    """Return cells of any type as texts; whole numbers have no decimals."""
+    import polars as pl
+
+    if cells.dtype.is_float():
+        values = cells.drop_nulls().to_numpy()
+        if ((np.floor(values) == values) & (np.abs(values) < MAX_WHOLE)).all():
+            cells = cells.cast(pl.Int64)
+    return cells.cast(pl.String)
+
+
+def write_missing(is_wanted: bool, values: np.ndarray, out: np.ndarray) -> None:
+    """Write the last feature of `out` (N, width), 1 where values (N,) are missing (NaN), if it is wanted."""
+    if is_wanted:
+        out[:, -1] = np.isnan(values)
+
+
+def cycle_position(seconds: np.ndarray, part: str) -> np.ndarray:
+    """Return where seconds since 1970 (N,) are in the year, the week or the day, from 0 to 1.
+
+    Month and weekday count in whole ones; the time of day does not.
+    """
+    days = np.floor(seconds / SECONDS_OF_DAY)
+    if part == HOUR:
+        return seconds / SECONDS_OF_DAY - days
+    if part == WEEKDAY:
+        return np.mod(days + 3, 7) / 7  # the first day of 1970 was a Thursday
+    months = days.astype(np.int64).astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+    return np.mod(months, 12) / 12
+
+
+def column_from_json(value: Any) -> ColumnEncoding:
+    """Return the encoding of a column; ValueError for anything else."""
+    if not isinstance(value, dict) or value.get("kind") not in [*ENCODINGS]:
+        raise ValueError("a column of unknown kind")
+    column: ColumnEncoding = fields_from_json(ENCODINGS[value["kind"]], {k: v for k, v in value.items() if k != "kind"})
+    return column
+
+
+def fields_from_json(kind: Any, value: Any) -> Any:
+    """Return a dataclass of some JSON; ValueError unless every field is there and has its type."""
+    checks = {field.name: FIELD_CHECKS[str(field.type)] for field in fields(kind)}
+    made = kind(*take_fields(value, checks))
+    made.check()
+    return made
+
+
+def take_fields(value: Any, checks: dict[str, Callable[[Any], Any]]) -> list[Any]:
+    """Return the fields of a JSON object, each checked; ValueError unless it has these and no others."""
+    if not isinstance(value, dict) or {*value} != {*checks}:
+        raise ValueError(f"expected an object of {', '.join(checks)}")
+    return [check(value[name]) for name, check in checks.items()]
+
+
+def require_list(value: Any) -> list[Any]:
+    """Return a list; ValueError for anything else."""
+    if not isinstance(value, list):
+        raise ValueError(f"found {type(value).__name__}, expected a list")
+    return value
+
+
+def require_text(value: Any) -> str:
+    """Return a text; ValueError for anything else."""
+    if not isinstance(value, str):
+        raise ValueError(f"found {type(value).__name__}, expected a text")
+    return value
+
+
+def require_texts(value: Any) -> tuple[str, ...]:
+    """Return a list of texts as a tuple; ValueError for anything else."""
+    return tuple(require_text(text) for text in (value if isinstance(value, tuple) else require_list(value)))
+
+
+def require_boolean(value: Any) -> bool:
+    """Return true or false; ValueError for anything else."""
+    if not isinstance(value, bool):
+        raise ValueError(f"found {type(value).__name__}, expected true or false")
+    return value
+
+
+def require_count(value: Any) -> int:
+    """Return a whole number from 0; ValueError for anything else."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < MAX_COLUMNS:
+        raise ValueError(f"found {value!r}, expected a whole number from 0")
+    return value
+
+
+def require_number(value: Any) -> float:
+    """Return a finite number; ValueError for anything else."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise ValueError(f"found {type(value).__name__}, expected a number")
+    if isinstance(value, int) and abs(value) > MAX_WHOLE:
+        raise ValueError(f"found {value}, expected a number of float64")
+    if not math.isfinite(value):
+        raise ValueError(f"found {value}, expected a finite number")
+    return float(value)
+
+
+def require_number_or_none(value: Any) -> float | None:
+    """Return a finite number or None; ValueError for anything else."""
+    return None if value is None else require_number(value)
+
+
+FIELD_CHECKS: dict[str, Callable[[Any], Any]] = {
+    str(str): require_text,
+    str(int): require_count,
+    str(float): require_number,
+    str(bool): require_boolean,
+    str(float | None): require_number_or_none,
+    str(tuple[str, ...]): require_texts,
+}

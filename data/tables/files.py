@@ -1,11 +1,30 @@
 """Read a table of any format."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from lagvis.data.files import file_digest
 from lagvis.data.read_options import ReadOptions
+from lagvis.data.tables.columnar import read_columnar
 from lagvis.data.tables.csv_reader import read_csv
 from lagvis.data.tables.frame import TableFrame
+from lagvis.data.tables.json_tables import read_json, read_ndjson
+from lagvis.data.tables.sqlite_reader import read_sqlite
+from lagvis.data.tables.table_format import (
+    ARROW,
+    ARROW_STREAM,
+    CSV,
+    JSON,
+    NDJSON,
+    PARQUET,
+    SQLITE,
+    WORKBOOK,
+    table_format,
+)
+from lagvis.data.tables.typed_table import TableSource
+from lagvis.data.tables.workbook import read_workbook
+from lagvis.errors import DataError
 
 
 def read_frame(
@@ -14,15 +33,76 @@ def read_frame(
     *,
     text: Collection[str] = (),
     training: TableFrame | None = None,
+    known_names: Sequence[str] = (),
+    default_sheet: str = "",
+    default_table: str = "",
     allow_single_column: bool = False,
     display_name: str = "",
 ) -> TableFrame:
-    """Read a table in the format that its bytes show; the arguments are those of `read_csv`."""
-    return read_csv(
+    """Read a table in the format that its bytes show.
+
+    text                 columns to read as text, whatever they hold, by name or number from 1
+    training             training table: a first line of text with the names of its columns is a header
+    known_names          of the columns that a network learned from, which a sparse file may lack
+    default_sheet        sheet to read where the options name none and the workbook has it; so default_table
+    allow_single_column  take a table of one column
+    display_name         stands for the path in messages
+    Raises DataError, with the line or row, for what cannot be read.
+    """
+    name = display_name or str(path)
+    kind = table_format(path, name)
+    check_options(name, kind, options)
+    if kind == CSV:
+        return read_csv(
+            path,
+            options.label,
+            training,
+            text={*text, *options.category},
+            allow_single_column=allow_single_column,
+            display_name=display_name,
+        )
+    source = TableSource(
         path,
-        options.label,
-        training,
-        text={*text, *options.category},
-        allow_single_column=allow_single_column,
-        display_name=display_name,
+        name,
+        file_digest(path),
+        options,
+        text,
+        allow_single_column,
+        training.names if training else known_names,
+    )
+    if kind in (PARQUET, ARROW, ARROW_STREAM):
+        return read_columnar(source, kind)
+    if kind == NDJSON:
+        return read_ndjson(source)
+    if kind == JSON:
+        return read_json(source)
+    if kind == WORKBOOK:
+        return read_workbook(source, default_sheet)
+    assert kind == SQLITE
+    return read_sqlite(source, default_table)
+
+
+def check_options(name: str, kind: str, options: ReadOptions) -> None:
+    """Raise DataError for an option of another format."""
+    for flag, value, needed in (("--sheet", options.sheet, WORKBOOK), ("--table", options.table, SQLITE)):
+        if value and kind != needed:
+            raise DataError(f"{name} is {kind}, and {flag} {value} is for {needed}; leave that flag out")
+
+
+def iter_frames(path: Path, options: ReadOptions, rows: int, **arguments: object) -> Iterator[TableFrame]:
+    """Yield the table in pieces of at most `rows` consecutive rows; `arguments` are those of `read_frame`.
+
+    A row is located by its place in the whole file.
+    """
+    table = read_frame(path, options, **arguments)  # type: ignore[arg-type]
+    for start in range(0, table.frame.height, rows):
+        yield slice_rows(table, start, rows)
+
+
+def slice_rows(table: TableFrame, start: int, count: int) -> TableFrame:
+    """Return `count` rows of a table from the index `start` on, or as many as there are."""
+    return replace(
+        table,
+        frame=table.frame.slice(start, count),
+        row_location=lambda row: table.row_location(row + start),
     )

@@ -1,24 +1,84 @@
-"""Decide by the training rows how the columns of a table become features."""
+"""Decide by the training rows how the columns of a table become features.
 
+What the user says about a column comes first (--features, --category, --number, --log). Else a column is left out that
+numbers or names the rows, holds nothing, or too many categories; the others become features by what they hold.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lagvis.data.identity import MAX_WIDE_FEATURES, MIN_WIDE_ROWS, find_identity
 from lagvis.data.labels import natural_order
+from lagvis.data.messages import pluralize, shorten
 from lagvis.data.read_options import ReadOptions
+from lagvis.data.tables.columns import find_columns
+from lagvis.data.tables.dates import AMBIGUOUS, SECONDS_OF_DAY, find_forms, temporal_form
 from lagvis.data.tables.encoding import (
+    HOUR,
     MIN_MISSING_SHARE,
+    PARTS,
     BooleanEncoding,
     CategoryEncoding,
+    CellError,
     ColumnEncoding,
+    DateEncoding,
     LeftOut,
     NumberEncoding,
     TableEncoding,
+    as_texts,
+    booleans,
+    cycle_position,
+    date_seconds,
+    numbers,
 )
-from lagvis.data.tables.frame import BOOLEAN, NUMBER, TableFrame
+from lagvis.data.tables.frame import BOOLEAN, DATE, NUMBER, TEXT, TableFrame
+from lagvis.errors import DataError
 
 if TYPE_CHECKING:
     import polars as pl
+
+MAX_LEVELS = 100  # of a column of categories; the most frequent have a feature each
+MIN_LEVEL_ROWS, MAX_RARE_ROWS, RARE_SHARE = 2, 10, 0.001  # see `rare_rows`
+MIN_COVERED = 0.5  # of the rows that the most frequent levels must hold, where there are more than MAX_LEVELS
+LOG_FLOOR = 1e-3  # of the smallest number in training: what is below has its logarithm
+
+# Names of columns that number or name the rows, in any case, without blanks, dots and the like.
+ROW_NAMES = {
+    "", "index", "idx", "id", "ids", "row", "rows", "rowid", "rowname", "rownames", "rownumber", "rownum", "rownr",
+    "rowno", "unnamed0", "unnamed", "nr", "no", "num", "number", "sno", "slno", "serial", "serialno", "uuid", "guid",
+    "key", "case", "caseid", "record", "recordid", "recordnumber", "observation", "obs", "line",
+    "nummer", "lfdnr", "zeile", "zeilennr", "kennung", "schluessel", "schlüssel", "numero", "numéro", "número", "ligne",
+    "identifiant", "clef", "clé", "fila", "clave", "identificador", "linha", "riga", "identificativo", "rij", "radnr",
+    "rad", "løpenr", "løpenummer", "linje", "номер", "序号", "编号", "番号",
+}  # fmt: skip
+ID_NAME = re.compile(r".*(?:[ _.-](?i:id|nr|no|key|uuid|code)|[a-z0-9](?:ID|Id))")  # customer_id, PassengerId
+LOOKS_LIKE_DATE = re.compile(r"[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{1,4}.*")
+
+ROW_NUMBER, ANOTHER_TEXT = "holds another whole number in every row", "holds another text in every row"
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Columns (indices) about which the user has decided: the options of ReadOptions with these names."""
+
+    features: frozenset[int]
+    category: frozenset[int]
+    number: frozenset[int]
+    log: frozenset[int]
+
+    @classmethod
+    def of(cls, table: TableFrame, options: ReadOptions) -> "Choices":
+        """Find the columns that the options name; DataError for a name that the table does not have."""
+        named = {key: getattr(options, key) for key in ("features", "category", "number", "log")}
+        return cls(**{key: frozenset(find_columns(table, columns, f"--{key}")) for key, columns in named.items()})
+
+    def is_wanted(self, c: int) -> bool:
+        """Tell whether the user names a column as one to learn from."""
+        return c in self.features | self.category | self.number | self.log
 
 
 def fit_encoding(
@@ -28,25 +88,239 @@ def fit_encoding(
 
     Columns that hold nothing to learn from are left out. DataError where none remains, or an option does not fit.
     """
-    training = table.take(training_rows)
+    choices = Choices.of(table, options)
+    training = table if len(training_rows) == table.frame.height else table.take(training_rows)
     columns: list[ColumnEncoding] = []
     left_out = [LeftOut(table.names[c], c, "names a row", is_id=True) for c in ids]
-    for c in features:
-        cells, name = training.column(c), table.names[c]
-        missing = cells.null_count() > MIN_MISSING_SHARE * len(cells)
-        if table.kind(c) == NUMBER:
-            columns.append(NumberEncoding(name, c, mean_of(cells), missing))
-        elif table.kind(c) == BOOLEAN:
-            columns.append(BooleanEncoding(name, c, mean_of(cells), missing))
+    uncertain = [] if table.has_header else uncertain_identities(training, features)
+    for c in sorted({*features}):
+        reason = None if choices.is_wanted(c) else names_rows(training, c, uncertain)
+        fitted = LeftOut(table.names[c], c, reason) if reason else fit_column(training, table, c, choices)
+        if isinstance(fitted, LeftOut):
+            left_out.append(fitted)
         else:
-            levels = natural_order(cells.drop_nulls().unique().to_list())
-            columns.append(CategoryEncoding(name, c, levels, missing=cells.null_count() > 0))
-    return TableEncoding(tuple(columns), tuple(left_out))
+            columns.append(fitted)
+    if not columns:
+        columns = [fit_number(training, c) for c in kept_identities(table, left_out)]
+        left_out = [column for column in left_out if column.position not in {column.position for column in columns}]
+    if not columns:
+        reasons = "; ".join(f"{table.describe_column(column.position)} {column.reason}" for column in left_out[:6])
+        raise DataError(
+            f"{table.name} has no column to learn from beside the label: {reasons or 'there is no other'}; "
+            "--features names the columns to take"
+        )
+    return TableEncoding(tuple(columns), tuple(sorted(left_out, key=lambda column: column.position)))
 
 
-def mean_of(cells: "pl.Series") -> float:
-    """Return the mean of the cells that are not missing; 0 if there is none."""
-    import polars as pl
+def kept_identities(table: TableFrame, left_out: Sequence[LeftOut]) -> list[int]:
+    """Return the columns of row numbers that are learned from where there is nothing else: those that have a name."""
+    return [
+        column.position
+        for column in left_out
+        if column.reason == ROW_NUMBER and not (table.has_header and is_unnamed(table, column.position))
+    ]
 
-    values = cells.drop_nulls().cast(pl.Float64).to_numpy()
-    return float(values.mean()) if len(values) else 0.0
+
+def is_unnamed(table: TableFrame, c: int) -> bool:
+    """Tell whether a column has no name of its own."""
+    return simple_name(table.names[c]) in ("", f"column{c + 1}", f"unnamed{c}")
+
+
+def simple_name(name: str) -> str:
+    """Return a name in lower case, letters and digits alone."""
+    return "".join(character for character in name.casefold() if character.isalnum())
+
+
+def is_row_name(table: TableFrame, c: int) -> bool:
+    """Tell whether the name of a column says that it numbers or names the rows."""
+    if not table.has_header:
+        return False
+    name = table.names[c]
+    return is_unnamed(table, c) or simple_name(name) in ROW_NAMES or bool(ID_NAME.fullmatch(name))
+
+
+def names_rows(training: TableFrame, c: int, uncertain: Sequence[int]) -> str | None:
+    """Return why a column names the rows instead of describing them; None where it may be learned from.
+
+    Whole numbers that are all different by chance as well, as those of a wide range, must be in `uncertain`, or have a
+    name that says so.
+    """
+    cells = training.column(c)
+    if len(cells) < 2 or cells.null_count():
+        return None
+    if training.kind(c) == NUMBER and not cells.dtype.is_temporal():
+        identity = find_identity(numbers(cells))
+        if identity and (identity.is_certain or c in uncertain or is_row_name(training, c)):
+            return ROW_NUMBER
+    elif training.kind(c) == TEXT and cells.n_unique() == len(cells) and not find_forms(cells):
+        return ANOTHER_TEXT
+    return None
+
+
+def uncertain_identities(training: TableFrame, features: Sequence[int]) -> list[int]:
+    """Return columns of different whole numbers of a wide range, as in `check_identity_columns`: few, not all."""
+    rows = training.frame.height
+    candidates = [c for c in features if training.kind(c) == NUMBER and not training.column(c).null_count()]
+    identities = {c: find_identity(numbers(training.column(c))) for c in candidates if rows >= MIN_WIDE_ROWS}
+    wide = [c for c, identity in identities.items() if identity and not identity.is_certain]
+    return wide if len(wide) <= MAX_WIDE_FEATURES and len(wide) < len(features) else []
+
+
+def fit_column(training: TableFrame, table: TableFrame, c: int, choices: Choices) -> ColumnEncoding | LeftOut:
+    """Return how a column becomes features; the whole `table` decides only in which form its dates are written."""
+    cells, is_wanted = training.column(c), choices.is_wanted(c)
+    if cells.null_count() == len(cells):
+        reason = f"holds {what}" if (what := table.unreadable.get(c)) else "has no value in any training row"
+        if is_wanted:
+            raise DataError(f"{table.name}: {table.describe_column(c)} {reason}; leave it out of the options")
+        return LeftOut(table.names[c], c, reason)
+    if c in choices.category:
+        return fit_category(training, c, is_forced=True)
+    if c in choices.log:
+        return fit_logarithm(training, c)
+    if training.kind(c) == NUMBER or c in choices.number:
+        return fit_number(training, c)
+    if not (is_wanted or cells.null_count()) and cells.n_unique() == 1:
+        return LeftOut(table.names[c], c, f"is {shorten(str(cells[0]))!r} in every training row")
+    return fit_text(training, table, c, is_wanted=is_wanted)
+
+
+def fit_text(training: TableFrame, table: TableFrame, c: int, *, is_wanted: bool) -> ColumnEncoding | LeftOut:
+    """Return how a column of true and false, dates or any texts becomes features."""
+    cells, kind = training.column(c), training.kind(c)
+    forms = [temporal_form(cells)] if kind == DATE else []
+    if kind == TEXT:
+        if {*cells.drop_nulls().str.to_lowercase().unique().to_list()} <= {"true", "false"}:
+            kind = BOOLEAN
+        elif forms := find_forms(cells):
+            kind = DATE
+    if kind == BOOLEAN:
+        share = float(np.nanmean(booleans(cells)))
+        return BooleanEncoding(table.names[c], c, share, *missing_fields(cells))
+    if kind == DATE:
+        return fit_dates(training, table, c, forms, is_wanted=is_wanted)
+    return fit_category(training, c, is_forced=is_wanted)
+
+
+def missing_fields(cells: "pl.Series") -> tuple[bool, int]:
+    """Return whether a feature tells that a cell is missing, and the number of missing cells."""
+    count = cells.null_count()
+    return count > MIN_MISSING_SHARE * len(cells), count
+
+
+def fit_number(training: TableFrame, c: int) -> NumberEncoding:
+    """Return the encoding of a column of numbers; DataError for a cell that is none."""
+    cells = training.column(c)
+    values = parse_numbers(training, c, "--number takes a column of numbers")
+    missing, count = missing_fields(cells)
+    return NumberEncoding(training.names[c], c, mean_of(values), missing, missing_cells=count)
+
+
+def fit_logarithm(training: TableFrame, c: int) -> NumberEncoding:
+    """Return the encoding of a column by its logarithm; DataError for a cell that is no number from 0.
+
+    Where there are zeros, the smallest other number is added. A missing cell has the mean of the logarithms.
+    """
+    cells = training.column(c)
+    values = parse_numbers(training, c, "--log takes a column of numbers")
+    given = values[~np.isnan(values)]
+    if given.min() < 0:
+        row = int(np.nanargmin(values))
+        raise DataError(
+            f"{training.locate_row(row)}: {training.describe_column(c)} holds {values[row]:.6g}, and --log takes "
+            "numbers from 0; leave it out of --log"
+        )
+    positive = given[given > 0]
+    if not len(positive):
+        raise DataError(f"{training.name}: {training.describe_column(c)} holds only zeros; leave it out of --log")
+    offset = float(positive.min()) if len(positive) < len(given) else 0.0
+    fill = float(np.exp(np.log(given + offset).mean()) - offset)
+    floor = (float(given.min()) + offset) * LOG_FLOOR
+    missing, count = missing_fields(cells)
+    return NumberEncoding(training.names[c], c, fill, missing, offset, max(floor, np.finfo(np.float64).tiny), count)
+
+
+def parse_numbers(training: TableFrame, c: int, expected: str) -> np.ndarray:
+    """Return the numbers (N,) of a column, NaN for missing cells; DataError for a cell that is none."""
+    try:
+        return numbers(training.column(c))
+    except CellError as error:
+        raise DataError(
+            f"{training.locate_row(error.row)}: {training.describe_column(c)} holds {shorten(error.text)!r}, and "
+            f"{expected}; correct the cell or empty it"
+        ) from None
+
+
+def mean_of(values: np.ndarray) -> float:
+    """Return the mean of the values (N,) that are not NaN, also where their sum overflows."""
+    given = values[~np.isnan(values)]
+    scale = max(1.0, float(np.abs(given).max()))
+    return float((given / scale).mean() * scale)
+
+
+def rare_rows(rows: int) -> int:
+    """Return the number of training rows below which a level is rare: 2, or of many rows a thousandth, at most 10."""
+    return max(MIN_LEVEL_ROWS, min(MAX_RARE_ROWS, int(RARE_SHARE * rows)))
+
+
+def fit_category(training: TableFrame, c: int, *, is_forced: bool) -> CategoryEncoding | LeftOut:
+    """Return the encoding of a column of categories, or why it is left out, unless the user wants it."""
+    name, cells = training.names[c], training.column(c)
+    texts = as_texts(cells).drop_nulls()
+    counts = texts.value_counts(sort=False)
+    found, rows = counts.to_series(0).to_list(), counts.to_series(1).to_list()
+    by_level = dict(sorted(zip(found, rows, strict=True), key=lambda pair: (-pair[1], pair[0])))
+    frequent = [level for level, count in by_level.items() if count >= rare_rows(len(cells))][:MAX_LEVELS]
+    if len(by_level) > MAX_LEVELS and not is_forced:
+        covered = sum(by_level[level] for level in frequent)
+        if covered < MIN_COVERED * len(texts):
+            share = "no two rows have the same" if max(rows) == 1 else f"the commonest {MAX_LEVELS} hold too few rows"
+            return LeftOut(name, c, f"holds {len(by_level):,} different texts, and {share}{date_hint(found[0])}")
+    if not frequent:
+        if not is_forced:
+            reason = f"holds {pluralize(len(by_level), 'text')}, each in fewer than {rare_rows(len(cells))} rows"
+            return LeftOut(name, c, reason + date_hint(found[0]))
+        frequent = list(by_level)[:MAX_LEVELS]
+    rare = [level for level in by_level if level not in {*frequent}]
+    if len(rare) == 1 and len(frequent) < MAX_LEVELS:
+        frequent, rare = [*frequent, *rare], []
+    missing = cells.null_count()
+    return CategoryEncoding(name, c, natural_order(frequent), natural_order(rare), missing > 0, missing)
+
+
+def date_hint(text: str) -> str:
+    """Return what to do about texts that look like dates; empty for others."""
+    return "; write dates as yyyy-mm-dd" if LOOKS_LIKE_DATE.fullmatch(text) else ""
+
+
+def fit_dates(
+    training: TableFrame, table: TableFrame, c: int, forms: list[str], *, is_wanted: bool
+) -> DateEncoding | LeftOut:
+    """Return the encoding of dates, times, or both, that may be written in `forms`.
+
+    The column is left out where day and month cannot be told apart; DataError for that where the user wants it.
+    """
+    pair = next((pair for pair in AMBIGUOUS if {*pair} <= {*forms}), None)
+    if pair:
+        forms = [form for form in find_forms(table.column(c)) if form in pair]
+        if len(forms) != 1:
+            example = shorten(str(training.column(c).drop_nulls()[0]))
+            reason = f"holds dates such as {example}, which may be {pair[0]} or {pair[1]}; write them as yyyy-mm-dd"
+            if is_wanted:
+                raise DataError(f"{table.name}: {table.describe_column(c)} {reason}")
+            return LeftOut(table.names[c], c, reason)
+    cells = training.column(c)
+    seconds = date_seconds(cells, forms[0])
+    given = seconds[~np.isnan(seconds)]
+    origin = float(given.min())
+    fill = float((given - origin).mean())
+    parts = tuple(part for part in PARTS if varies(given, part))
+    missing, count = missing_fields(cells)
+    return DateEncoding(table.names[c], c, origin, fill, parts, missing, forms[0], count)
+
+
+def varies(seconds: np.ndarray, part: str) -> bool:
+    """Tell whether a part of the dates (N,) has several values."""
+    position = cycle_position(seconds, part)
+    tolerance = 0.5 / SECONDS_OF_DAY if part == HOUR else 0.0
+    return bool(position.max() - position.min() > tolerance)

@@ -1,6 +1,6 @@
 """A table in memory: its cells as polars columns, whatever the format of its file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lagvis.data.messages import shorten
+from lagvis.errors import DataError
 
 if TYPE_CHECKING:
     import polars as pl  # imported only where a table is read
@@ -28,6 +29,9 @@ class TableFrame:
     sha256       digest of the file (unpacked, if it is packed with gzip)
     description  how the table is written, for a notice: "separator comma, a header"
     row_location describes a row by its index: "line 17" of a text file, "row 17" of another
+    strays       for a column of text of which most cells are numbers: the sentence that names the first that is none
+    notices      on how cells were read, one sentence each
+    unreadable   columns whose cells cannot be learned from, and what they hold: {2: "lists"}; their cells are null
     """
 
     frame: "pl.DataFrame"
@@ -38,6 +42,9 @@ class TableFrame:
     sha256: str
     description: str
     row_location: Callable[[int], str] = field(compare=False)
+    strays: Mapping[int, Callable[[], str]] = field(default_factory=dict, compare=False)
+    notices: tuple[str, ...] = ()
+    unreadable: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def short_name(self) -> str:
@@ -56,6 +63,11 @@ class TableFrame:
         if dtype.is_numeric():
             return NUMBER
         return BOOLEAN if str(dtype) == "Boolean" else TEXT
+
+    def check_column(self, c: int) -> None:
+        """Raise DataError for a column to learn from of which most cells are numbers, and some are none."""
+        if stray := self.strays.get(c):
+            raise DataError(stray())
 
     def describe_column(self, c: int) -> str:
         """Return the number of a column, from 1, and its name."""

@@ -1,9 +1,10 @@
-"""The tables of a report: results, classes, features, mistakes."""
+"""The tables of a report: results, classes, columns, mistakes."""
 
 import numpy as np
 
 from lagvis.data.messages import decimals, percent
-from lagvis.inference.diagnostics import Importance, Mistake
+from lagvis.inference.diagnostics import Mistake
+from lagvis.inference.importance import Importance
 from lagvis.report.html.document import Table
 from lagvis.report.summary import PARTS, Summary
 from lagvis.training.model import Model
@@ -71,7 +72,7 @@ def classes_table(counts: np.ndarray, names: tuple[str, ...]) -> Table:
 
 
 def importance_table(importance: Importance, *, accuracy: bool) -> Table:
-    """Return the mean loss of accuracy or R² when a feature is shuffled, and its deviation, the largest first."""
+    """Return the mean loss of accuracy or R² when a column is shuffled, and its deviation, the largest first."""
     scale, digits = (100.0, 2) if accuracy else (1.0, 4)
     columns = zip(importance.names, importance.columns, importance.mean, importance.deviation, strict=True)
     rows: list[tuple[str, ...]] = [
@@ -79,7 +80,7 @@ def importance_table(importance: Importance, *, accuracy: bool) -> Table:
         for name, column, mean, deviation in columns
     ]
     lost = "accuracy lost (percentage points)" if accuracy else "R² lost"
-    return Table("Permutation importance of each feature", ("feature", "column", lost, "deviation"), rows)
+    return Table("Permutation importance of each column", ("column", "no.", lost, "deviation"), rows)
 
 
 def mistakes_table(mistakes: tuple[Mistake, ...], model: Model) -> Table:

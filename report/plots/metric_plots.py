@@ -1,4 +1,4 @@
-"""Figures made of lines and bars: training curves, calibration, unit activity, feature importance, predictions."""
+"""Figures made of lines and bars: training curves, calibration, unit activity, importance of columns, predictions."""
 
 import math
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from lagvis.data.messages import pluralize
-from lagvis.inference.diagnostics import Calibration, Diagnostics, Importance
+from lagvis.inference.diagnostics import Calibration, Diagnostics
+from lagvis.inference.importance import Importance
 from lagvis.report.plots.figure import (
     GREY,
     NEUTRAL,
@@ -25,9 +26,9 @@ History = list[dict[str, float | None]]  # an epoch each, by the columns of metr
 LOG_SCALE_RATIO = 30.0  # of the largest to the smallest loss, above which a linear axis would hide the end
 MAX_MARKED_EPOCHS = 60  # of a curve whose points have markers
 MAX_BARS = 25
-MAX_FEATURE_LENGTH = 40  # characters of a label
+MAX_COLUMN_LENGTH = 40  # characters of a label
 MAX_TARGET_LENGTH = 28
-MIN_BARS_WIDTH = 4.0  # inches beside the labels of the features
+MIN_BARS_WIDTH = 4.0  # inches beside the labels of the columns
 MIN_RANGE = 1e-300  # of a histogram
 MAX_POINTS = 2000
 MAX_TARGETS = 6
@@ -146,10 +147,10 @@ def plot_unit_activity(activity: tuple[np.ndarray, ...]) -> Any:
 
 
 def plot_importance(importance: Importance, *, accuracy: bool) -> Any:
-    """Plot the permutation importance of features as bars, the largest first: accuracy or R² lost by shuffling one."""
+    """Plot the permutation importance of columns as bars, the largest first: accuracy or R² lost by shuffling one."""
     count = min(len(importance.names), MAX_BARS)
     columns = [f"column {number}" for number in importance.columns]
-    labels = axis_labels(importance.names[:count], MAX_FEATURE_LENGTH, columns)
+    labels = axis_labels(importance.names[:count], MAX_COLUMN_LENGTH, columns)
     left = 0.3 + text_width(labels)
     figure = new_figure(max(7.0, left + MIN_BARS_WIDTH), 0.95 + 0.26 * count, left=left)
     axes = figure.subplots()
@@ -163,7 +164,7 @@ def plot_importance(importance: Importance, *, accuracy: bool) -> Any:
     axes.grid(visible=False, axis="y")
     axes.axvline(0.0, color=GREY, linewidth=1)
     axes.set(xlabel="accuracy lost (percentage points)" if accuracy else "R² lost")
-    axes.set_title("Permutation importance of each feature")
+    axes.set_title("Permutation importance of each column")
     return figure
 
 

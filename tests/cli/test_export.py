@@ -60,7 +60,7 @@ def test_export_every_format_is_written_and_its_path_printed(run, tmp_path, caps
     assert out.out == f"{run / 'export' / name}\n"
     notices = {
         "paper": "The paper's program does not subtract the mean",
-        "onnx": "Input x and output probabilities of the ONNX network are float32 arrays",
+        "onnx": "The ONNX network takes float32 arrays x, a row per example, and returns probabilities (float32) ",
     }
     assert out.err.startswith(notices[format_]) if format_ in notices else not out.err
     first = content_of(run / "export" / name)

@@ -103,11 +103,14 @@ def test_onnx_bytes_metadata_and_shapes(onnxruntime, classifier, regressor):
         "training_low": ranges.low.tolist(),
         "training_high": ranges.high.tolist(),
     }
-    (given,), (made,) = found.graph.input, found.graph.output
+    (given,), (made, label) = found.graph.input, found.graph.output
     shapes = [[d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim] for value in (given, made)]
     assert (given.name, made.name, shapes) == ("x", "probabilities", [["N", 36], ["N", 4]])
     types = {given.type.tensor_type.elem_type, made.type.tensor_type.elem_type}
-    assert types | {array.data_type for array in found.graph.initializer} == {onnx.TensorProto.FLOAT}
+    arrays = {array.data_type for array in found.graph.initializer if array.name != "class_labels"}
+    assert types | arrays == {onnx.TensorProto.FLOAT}
+    assert (label.name, label.type.tensor_type.elem_type) == ("label", onnx.TensorProto.INT64)
+    assert [d.dim_param for d in label.type.tensor_type.shape.dim] == ["N"]
     other = onnx.load_from_string(onnx_bytes(regressor))
     props = {entry.key: json.loads(entry.value) for entry in other.metadata_props}
     assert "feature_names" not in props

@@ -4,13 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from sklearn.base import BaseEstimator
 from sklearn.calibration import calibration_curve as sklearn_calibration_curve
-from sklearn.inspection import permutation_importance as sklearn_permutation_importance
-from sklearn.metrics import r2_score
 
 from lagvis.data.dataset import as_classification, as_regression
-from lagvis.data.datasets import load_dataset
 from lagvis.data.source import Source
 from lagvis.inference import diagnostics
 from lagvis.inference.diagnostics import (
@@ -18,11 +14,9 @@ from lagvis.inference.diagnostics import (
     calibration_curve,
     diagnose,
     first_layer_weights,
-    permutation_importance,
 )
 from lagvis.inference.prediction import outputs
 from lagvis.training.model import Model
-from lagvis.training.seeding import generator
 from tests.factories import bands, classes, last, numbers, quick, run
 
 
@@ -38,15 +32,6 @@ def noisy(rows=300, seed=1):
     (x, y), (x_test, y_test) = bands(200), bands(rows, seed=8)
     x_test = np.clip(x_test * 0.3 + rng.integers(0, 180, x_test.shape), 0, 255).astype(np.uint8)
     return as_classification(Source("bands", x, y, x_test, y_test, {}))
-
-
-def table(rows=400, *, names=()):
-    """Return four features: the second determines the class, the fourth is weakly related, the others are noise."""
-    rng = np.random.default_rng(2)
-    x = rng.normal(size=(rows, 4))
-    y = (x[:, 1] + 0.3 * x[:, 3] > 0).astype(np.int64)
-    half = rows // 2
-    return as_classification(Source("t", x[:half], y[:half], x[half:], y[half:], {}, feature_names=names))
 
 
 def test_diagnose_mistakes_are_sorted_by_confidence():
@@ -102,82 +87,6 @@ def test_diagnose_activity_is_share_of_rows_above_zero():
 def test_diagnose_without_relu_units_has_no_activity(keys):
     dataset = classes(120)
     assert diagnose(*trained(dataset, **keys), dataset, seed=0).activity == ()
-
-
-class Network(BaseEstimator):
-    """A trained network with the interface of a scikit-learn estimator."""
-
-    def __init__(self, model, params):
-        self.model, self.params = model, params
-
-    def fit(self, x, y):
-        return self
-
-    def score(self, x, y):
-        output = outputs(self.model, self.params, x)
-        return r2_score(y, output) if self.model.y_scaling else np.mean(output.argmax(axis=1) == y)
-
-
-@pytest.mark.parametrize("kind", ["classes", "numbers"])
-def test_permutation_importance_equals_scikit_learn_within_spread(kind, monkeypatch):
-    monkeypatch.setattr(diagnostics, "REPEATS", 30)
-    dataset = table() if kind == "classes" else numbers(200, test_rows=200)
-    model, params = trained(dataset, epochs=10, **({} if kind == "classes" else {"loss": "mse", "lr": 0.02}))
-    found = diagnose(model, params, dataset, seed=0).importance
-    theirs = sklearn_permutation_importance(
-        Network(model, params), dataset.x_test, dataset.y_test, n_repeats=30, random_state=1
-    )
-    order = [int(name.removeprefix("feature ")) - 1 for name in found.names]
-    assert found.mean.tolist() == sorted(found.mean, reverse=True)
-    spread = np.hypot(found.deviation, theirs.importances_std[order]) / np.sqrt(30)
-    assert (np.abs(found.mean - theirs.importances_mean[order]) <= 5 * spread + 1e-12).all()
-    assert found.mean[0] > 20 * spread[0]
-    assert (found.of, found.rows) == (dataset.x_test.shape[1], 200)
-
-
-def test_importance_has_feature_names_and_depends_on_seed():
-    names = ("a", "b", "c", "d")
-    dataset = table(names=names)
-    model, params = trained(dataset, epochs=5)
-    once, again, other = (diagnose(model, params, dataset, seed).importance for seed in (3, 3, 4))
-    assert sorted(once.names) == [*names]
-    assert once.names[0] == "b"
-    assert once.mean.tolist() == again.mean.tolist()
-    assert once.mean.tolist() != other.mean.tolist()
-
-
-def test_importance_columns_are_those_of_the_file(tmp_path):
-    """The label is the second column, so the second feature is the third column."""
-    rng = np.random.default_rng(2)
-    rows = [f"{a},{'ab'[b > 0]},{b}" for a, b in rng.normal(size=(300, 2)).round(3).tolist()]
-    for name, head in (("named.csv", "x,species,y\n"), ("bare.csv", "")):
-        (tmp_path / name).write_text(head + "\n".join(rows))
-        dataset = load_dataset(str(tmp_path / name), regression=False, label="2")
-        model, params = trained(dataset, epochs=5)
-        found = diagnose(model, params, dataset, seed=0).importance
-        assert found.columns == (3, 1)
-        assert found.names == (("y", "x") if head else ("feature 2", "feature 1"))
-    dataset = table()
-    model, params = trained(dataset, epochs=5)
-    assert diagnose(model, params, dataset, seed=0).importance.columns[0] == 2
-
-
-def test_importance_of_many_features_tests_largest_weights(monkeypatch):
-    monkeypatch.setattr(diagnostics, "MAX_FEATURES", 2)
-    names = ("a", "b", "c", "d")
-    dataset = table(names=names)
-    model, params = trained(dataset, epochs=5)
-    found = diagnose(model, params, dataset, seed=0).importance
-    norms = np.linalg.norm(params[0]["W"], axis=1)
-    assert {*found.names} == {names[i] for i in np.argsort(norms)[-2:]}
-    assert found.of == 4
-
-
-def test_importance_too_few_rows_is_none():
-    dataset = table(30)
-    model, params = trained(dataset)
-    x, y = dataset.x_test, dataset.y_test
-    assert permutation_importance(model, params, x, y, (), generator(0, "diagnostics")) is None
 
 
 def test_diagnose_regression_predicted_and_target_in_users_unit():

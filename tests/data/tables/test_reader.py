@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_iris
 
 from lagvis.data.datasets import load_dataset
-from lagvis.data.tables import columns, dialect, parser, reader, text
+from lagvis.data.read_options import ReadOptions
+from lagvis.data.tables import columns, reader, text
+from lagvis.data.tables.csv_reader import read_csv
 from lagvis.errors import DataError
 
 ROWS = [(0.5, 1.25, "cat"), (-3.0, 2.5, "dog"), (4.0, 1e-3, "cat"), (7.5, -0.25, "dog"), (1.5, 2.0, "cat")]
@@ -38,7 +40,7 @@ def all_rows(source):
 
 
 def read(path, *, regression=False, label=""):
-    return reader.read_table(path, regression=regression, label=label)
+    return reader.read_table(path, regression=regression, options=ReadOptions(label=label))
 
 
 def refusal(path, **options) -> str:
@@ -124,23 +126,8 @@ def test_read_table_numbers_equal_numpy_genfromtxt(tmp_path, rows, form):
     np.testing.assert_array_equal(x, np.genfromtxt(path, delimiter=",")[:, 1:])
 
 
-def test_parse_with_numpy_and_by_cell_give_same_source(tmp_path, monkeypatch):
-    rng = np.random.default_rng(1)
-    text = "".join(f"{i % 3},{','.join(map(repr, row))}\n" for i, row in enumerate(rng.normal(size=(50, 7)).tolist()))
-    path = write(tmp_path / "t.csv", text)
-    fast = read(path)
-    calls = []
-    monkeypatch.setattr(parser.TableParser, "parse_with_numpy", lambda self, block, dtype: calls.append(1))
-    slow = read(path)
-    assert calls
-    for name in ("x_train", "y_train", "x_test", "y_test"):
-        np.testing.assert_array_equal(getattr(fast, name), getattr(slow, name))
-    assert fast.notices == slow.notices
-
-
 @pytest.mark.parametrize("breaks", ["", "256", "0.5", "-1"])
-def test_read_table_square_of_bytes_becomes_picture(tmp_path, monkeypatch, breaks):
-    monkeypatch.setattr(parser, "BLOCK_LENGTH", 500)
+def test_read_table_square_of_bytes_becomes_picture(tmp_path, breaks):
     x = np.random.default_rng(3).integers(0, 256, (20, 64))
     cells = [[str(i % 2), *map(str, row)] for i, row in enumerate(x.tolist())]
     cells[10][7] = breaks or cells[10][7]
@@ -239,7 +226,7 @@ def test_read_table_label_option_selects_column(tmp_path, flag):
 )
 def test_find_label_columns_without_option_finds_label(tmp_path, header, cells, expected):
     text = (header + "\n" if header else "") + f"{cells}\n" * 4
-    found = dialect.detect_dialect(write(tmp_path / "t.csv", text))
+    found = read_csv(write(tmp_path / "t.csv", text))
     assert columns.find_label_columns(found, "", False) == [expected]
 
 

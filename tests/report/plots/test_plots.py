@@ -18,7 +18,8 @@ from lagvis.data.dataset import as_classification, as_regression
 from lagvis.data.messages import percent
 from lagvis.data.source import Source
 from lagvis.errors import DrawingError
-from lagvis.inference.diagnostics import Calibration, Importance, Mistake, diagnose
+from lagvis.inference.diagnostics import Calibration, Mistake, diagnose
+from lagvis.inference.importance import Importance
 from lagvis.report import run_report
 from lagvis.report.html import tables
 from lagvis.report.plots import figure, image_plots, metric_plots
@@ -307,12 +308,12 @@ def test_plot_predictions_missing_glyphs_are_numbers_from_1():
     assert axes[0].get_xlabel() == "true"
 
 
-def test_run_report_files_table_lists_every_feature(tmp_path):
+def test_run_report_files_table_lists_every_column(tmp_path):
     files = report_files(quick(), table(), tmp_path)
     text, page = files["report.md"].decode(), files["report.html"].decode()
-    (head,) = (line for line in text.splitlines() if line.startswith("| feature |"))
+    (head,) = (line for line in text.splitlines() if line.startswith("| column | no. |"))
     rows = text[text.index(head) :].split("\n\n")[0].splitlines()
-    assert head == "| feature | column | accuracy lost (percentage points) | deviation |"
+    assert head == "| column | no. | accuracy lost (percentage points) | deviation |"
     assert {row.split(" | ")[0] for row in rows[2:]} == {
         "| length", "| width \\$", "| æ", "| \N{CJK UNIFIED IDEOGRAPH-732B}", f"| {'x' * 60}"
     }  # fmt: skip

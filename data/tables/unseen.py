@@ -1,0 +1,65 @@
+"""Report what a table holds that the training rows did not: levels of categories, and missing cells."""
+
+from typing import Any
+
+from lagvis.data.messages import pluralize, shorten
+from lagvis.data.tables.encoding import CategoryEncoding, TableEncoding
+from lagvis.data.tables.frame import TableFrame
+from lagvis.run_warning import RunWarning
+
+MAX_NAMED_LEVELS, MAX_FIGURE_LEVELS, MAX_NAMED_COLUMNS = 3, 20, 3
+
+
+def check_unseen(table: TableFrame, features: list[int], encoding: TableEncoding) -> list[RunWarning]:
+    """Return warnings about levels, and missing cells, that no training row had.
+
+    `features` are the indices of the columns of `encoding` in the table.
+    """
+    levels: list[dict[str, Any]] = []
+    missing: list[dict[str, Any]] = []
+    for c, column in zip(features, encoding.columns, strict=True):
+        cells = table.column(c)
+        if isinstance(column, CategoryEncoding) and len(unseen := column.unseen(cells)):
+            found = unseen.unique(maintain_order=True).to_list()
+            levels.append({"column": column.name, "levels": found[:MAX_FIGURE_LEVELS], "level_count": len(found),
+                           "rows": len(unseen)})  # fmt: skip
+        if cells.null_count() and not column.missing_cells:
+            missing.append({"column": column.name, "rows": cells.null_count()})
+    return [*levels_warning(table, levels), *missing_warning(table, missing)]
+
+
+def levels_warning(table: TableFrame, columns: list[dict[str, Any]]) -> list[RunWarning]:
+    """Return the warning about levels that training did not have, given those of each column; none without any."""
+    if not columns:
+        return []
+    texts = [f"{shorten(column['column'])!r} ({level_text(column)}: {pluralize(column['rows'], 'row')})"
+             for column in columns]  # fmt: skip
+    message = (
+        f"{table.short_name} holds values that no training row has, in {join_columns(texts)}: there they count as "
+        "none of the known ones, and predictions are less certain."
+    )
+    return [RunWarning("unseen_levels", message, {"columns": columns})]
+
+
+def level_text(column: dict[str, Any]) -> str:
+    """Return the first levels of a column, for a sentence."""
+    levels = ", ".join(shorten(level) for level in column["levels"][:MAX_NAMED_LEVELS])
+    return levels + (", ..." if column["level_count"] > MAX_NAMED_LEVELS else "")
+
+
+def missing_warning(table: TableFrame, columns: list[dict[str, Any]]) -> list[RunWarning]:
+    """Return the warning about missing cells in columns that are complete in training; none without any."""
+    if not columns:
+        return []
+    texts = [f"{shorten(column['column'])!r} ({pluralize(column['rows'], 'row')})" for column in columns]
+    message = (
+        f"{table.short_name} has missing cells in columns that are complete in every training row, "
+        f"{join_columns(texts)}: the mean of training stands for a number, none of the known ones for a text."
+    )
+    return [RunWarning("unseen_missing", message, {"columns": columns})]
+
+
+def join_columns(texts: list[str]) -> str:
+    """Return the first of some columns, for a sentence."""
+    more = len(texts) - MAX_NAMED_COLUMNS
+    return ", ".join(texts[:MAX_NAMED_COLUMNS]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,64 @@
+"""Tables whose columns are categories, dates and truth values, and have missing cells: the commands from end to end."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lagvis.cli import evaluate, predict, train
+from lagvis.cli.errors import run_cli
+
+
+def people(rows=240, seed=0):
+    """Return a table of every kind of column, whose label depends on a category and a number."""
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame(
+        {
+            "": np.arange(1, rows + 1),
+            "city": rng.choice(["Oslo", "Bergen", "Rome"], rows),
+            "age": rng.normal(40, 9, rows).round(1),
+            "member": rng.choice(["TRUE", "FALSE"], rows),
+            "since": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 300, rows), unit="D"),
+            "name": [f"name {i}" for i in range(rows)],
+        }
+    )
+    table["label"] = np.where((table["city"] == "Oslo") == (table["age"] > 40), "yes", "no")
+    return table
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    people().to_csv("people.csv", index=False)
+    assert run_cli(train.main, ["--data", "people.csv", "--name", "r", "-e", "2", "--no-plots", "--quiet"]) == 0
+    return tmp_path
+
+
+def warnings_of(capsys, command, *flags):
+    capsys.readouterr()
+    assert run_cli(command.main, [*flags, "--json"]) == 0
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    unseen = {w["check"]: w["figures"] for w in result["warnings"] if w["message"] in captured.err}
+    assert {*unseen} >= {"unseen_levels", "unseen_missing"}
+    return unseen
+
+
+def test_unseen_levels_are_reported_by_every_command(folder, capsys):
+    test = people(60, seed=1)
+    test.loc[:2, "city"] = "Paris"
+    test.loc[3:4, "age"] = np.nan
+    test.to_csv("test.csv", index=False)
+    (folder / "both").mkdir()
+    people().to_csv("both/train.csv", index=False)
+    test.to_csv("both/test.csv", index=False)
+    expected = {"column": "city", "levels": ["Paris"], "level_count": 1, "rows": 3}
+    for command, flags in (
+        (evaluate, ["r", "--data", "test.csv"]),
+        (predict, ["r", "test.csv"]),
+        (train, ["--data", "both", "-e", "1", "--no-plots", "--validation", "20"]),
+    ):
+        found = warnings_of(capsys, command, *flags)
+        assert found["unseen_levels"] == {"columns": [expected]}
+        assert found["unseen_missing"] == {"columns": [{"column": "age", "rows": 2}]}
