@@ -12,7 +12,7 @@ from lagvis.cli.output_path import find_network, output_path
 from lagvis.errors import CheckpointError, ExportError
 from lagvis.formats.arrays import npz_bytes, safetensors_bytes
 from lagvis.formats.onnx_columns import ColumnInput
-from lagvis.formats.onnx_model import AUTO, ONNX_INPUTS, imprecise_in_float32, onnx_bytes, onnx_columns
+from lagvis.formats.onnx_model import AUTO, ONNX_INPUTS, has_columns, imprecise_in_float32, onnx_bytes, onnx_columns
 from lagvis.formats.page import page_html
 from lagvis.formats.paper import is_paper_folder, paper_files
 from lagvis.storage.atomic import write_export_file, write_export_folder
@@ -145,7 +145,8 @@ def onnx_notices(checkpoint: Checkpoint, inputs: str) -> list[str]:
         more = f", and {len(imprecise) - 1} more," if len(imprecise) > 1 else ""
         lines.append(
             f"In float32 {name} (mean {mean:.6g}, deviation {deviation:.3g}){more} loses digits that predict.py keeps: "
-            "the exported network may answer differently. To avoid that, train with --dtype float64."
+            "the exported network may answer differently. To avoid that, "
+            f"{'export with --onnx-inputs columns, or ' * has_columns(model)}train with --dtype float64."
         )
     return lines
 
