@@ -126,7 +126,7 @@ def labelled_columns_for_network(table: TableFrame, spec: InputSpec) -> Columns:
     label = guess_among_unused(table, columns) if columns.by_name and len(spec.target_names) <= 1 else None
     if label is None:
         raise no_label_error(table, columns, spec)
-    return Columns(columns.features, [label], unused=tuple(c for c in columns.unused if c != label), by_name=True)
+    return replace(columns, labels=[label], unused=tuple(c for c in columns.unused if c != label))
 
 
 def no_label_error(table: TableFrame, columns: Columns, spec: InputSpec) -> DataError:
@@ -168,8 +168,17 @@ def columns_by_name(table: TableFrame, spec: InputSpec) -> Columns:
     else:
         known = spec.target_names or spec.label_names
         labels = [names.index(name) for name in known] if {*known} <= {*names} - {*spec.column_names} else []
-    unused = tuple(c for c in range(len(names)) if c not in features and c not in labels)
-    return Columns(features, labels, unused=unused, by_name=True)
+    learned_ids = [names.index(column.name) for column in spec.id_columns if column.name in names]
+    ids = id_columns_for_network(table, spec, learned_ids)
+    unused = tuple(c for c in range(len(names)) if c not in (*features, *labels, *ids))
+    return Columns(features, labels, ids, unused, by_name=True)
+
+
+def id_columns_for_network(table: TableFrame, spec: InputSpec, learned: Sequence[int]) -> tuple[int, ...]:
+    """Return the columns that name a row: those of --id, else the `learned` ones if all of training are there."""
+    if spec.id:
+        return tuple(dict.fromkeys(find_columns(table, spec.id, "--id")))
+    return tuple(learned) if len(learned) == len(spec.id_columns) else ()
 
 
 def feature_columns_by_name(table: TableFrame, feature_names: Sequence[str]) -> list[int]:
@@ -205,8 +214,10 @@ def columns_by_position(table: TableFrame, spec: InputSpec) -> Columns:
         if width - len(labels) == len(known):
             others = [c for c in range(width) if c not in labels]
             features = [others[known.index(position)] for position in learned]
-            unused = tuple(c for c in others if c not in features)
-            return Columns(features, labels, unused=unused)
+            learned_ids = [others[known.index(c.position)] for c in spec.id_columns if c.position in known]
+            ids = id_columns_for_network(table, spec, learned_ids)
+            unused = tuple(c for c in others if c not in (*features, *ids))
+            return Columns(features, labels, ids, unused)
     label = f"{len(spec.target_names)} targets" if len(spec.target_names) > 1 else "label"
     raise DataError(
         f"{table.name} has {width:,} columns; expected the {len(positions):,} that the network was trained on, or "

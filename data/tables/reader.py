@@ -190,18 +190,35 @@ def read_network_table(
 
     Where no label is required the table may hold the features alone. `display_name` stands for the path in messages.
     """
-    table = read_frame(
-        path,
-        ReadOptions(label=spec.label, sheet=spec.sheet, table=spec.table),
-        text=category_columns(spec.encoding),
-        known_names=spec.column_names,
-        default_sheet=spec.recipe_sheet,
-        default_table=spec.recipe_table,
-        allow_single_column=not label_required and spec.n_columns == 1 and not spec.label_option,
-        display_name=display_name,
-    )
-    columns = labelled_columns_for_network(table, spec) if label_required else columns_for_network(table, spec)
+    match = labelled_columns_for_network if label_required else columns_for_network
+
+    def read(more: Collection[str] = ()) -> TableFrame:
+        return read_frame(
+            path,
+            ReadOptions(label=spec.label, sheet=spec.sheet, table=spec.table),
+            text=[*category_columns(spec.encoding), *spec.id_names, *more],
+            known_names=spec.column_names,
+            default_sheet=spec.recipe_sheet,
+            default_table=spec.recipe_table,
+            allow_single_column=not label_required and spec.n_columns == 1 and not spec.label_option,
+            display_name=display_name,
+        )
+
+    table = read()
+    columns = match(table, spec)
+    if numbers := number_ids(table, columns, spec):
+        table = read(numbers)
     return table, columns
+
+
+def number_ids(table: TableFrame, columns: Columns, spec: InputSpec) -> list[str]:
+    """Return the numbers, from 1, of columns that name a row and were read as numbers, but are 007 in the file perhaps.
+
+    Features, and numbers to predict, stay numbers.
+    """
+    used = {*columns.features, *(columns.labels if spec.is_regression else ())}
+    others = [c for c in columns.ids if c not in used and table.names[c] not in spec.id_names]
+    return [str(c + 1) for c in others if table.kind(c) == NUMBER]
 
 
 def check_columns(table: TableFrame, columns: Columns, options: ReadOptions, regression: bool) -> None:
