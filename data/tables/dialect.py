@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 from lagvis.data.messages import shorten
@@ -253,17 +253,37 @@ def is_header(rows: list[list[str]], width: int, label: str, training: TableFram
     body = [row for row in rows[1:] or rows if len(row) == width]
     columns = [[row[c] for row in body if not is_missing(row[c])] for c in range(width)]
     numeric = [bool(column) and 2 * sum(map(is_number, column)) >= len(column) for column in columns]
-    if any(is_name(cell) and numeric[c] for c, cell in enumerate(cells)):
-        return True
-    if any(is_name(cell) and cell in (label, *label.split(",")) for cell in cells):
+    if any(is_name(cell) and (numeric[c] or cell in (label, *label.split(","))) for c, cell in enumerate(cells)):
         return True
     if training is not None and training.has_header and sorted(cells) == sorted(training.names):
         return True
     # In a table of text alone, names are no cells of their columns.
     if len(rows) > 1 and not any(numeric) and all(map(is_name, cells)) and len({*cells}) == width:
         return not any(cell in map(str.strip, column) for cell, column in zip(cells, columns, strict=True))
+    if len(rows) > 1 and not cells[0] and is_index(columns[0], cells[1:]):
+        return len({*cells}) == width and not any(map(is_missing, cells[1:]))
     # pandas writes the columns of a bare array under their numbers
     return width > 3 and cells in ([*map(str, range(width))], [*map(str, range(1, width + 1))])
+
+
+def is_index(cells: Sequence[str], names: Sequence[str]) -> bool:
+    """Tell whether cells name rows, as the first column that pandas and R write: all different, and no measurements.
+
+    Measurements may name the rows where the columns have ascending numbers for `names`, as in a table of frequencies.
+    """
+    if len({*map(str.strip, cells)}) < len(cells):
+        return False
+    measured = any(is_number(cell) and not cell.strip().isdecimal() for cell in cells)
+    return not measured or (all(map(is_number, names)) and ascend([cell.replace(",", ".") for cell in names]))
+
+
+def ascend(numbers: Sequence[str]) -> bool:
+    """Tell whether numbers as text stand in ascending order; not, if one has marks for thousands."""
+    try:
+        values = [float(number) for number in numbers]
+    except ValueError:
+        return False
+    return len(values) > 2 and all(a < b for a, b in pairwise(values))
 
 
 def is_number(cell: str) -> bool:
