@@ -41,6 +41,7 @@ def read_csv(
     *,
     text: Collection[str] = (),
     verbatim: Collection[str] = (),
+    classes: Collection[str] = (),
     allow_single_column: bool = False,
     display_name: str = "",
 ) -> TableFrame:
@@ -50,6 +51,7 @@ def read_csv(
     training             training table: a first line with the names of its columns is a header
     text                 columns to read as text, whatever they hold, by name or number from 1
     verbatim             columns of which the cells are kept as they are written (007, NA), likewise
+    classes              texts that are values, even those that otherwise stand for a missing one, as NA
     allow_single_column  take text of one column as a table
     display_name         stands for the path in messages
     Raises DataError, with the line, for lines that are no rows of the table.
@@ -66,7 +68,7 @@ def read_csv(
     parsed = {
         c: ParsedColumn(empty_to_null(frame.get_column(str(c))))
         if c in kept
-        else parse_column(frame.get_column(str(c)), dialect.separator, keep_text=c in texts)
+        else parse_column(frame.get_column(str(c)), dialect.separator, keep_text=c in texts, classes=classes)
         for c in range(len(dialect.names))
     }
     check_names_among_numbers(parsed, lambda row: row_cells(frame, row), dialect, locate)
@@ -146,7 +148,7 @@ def read_directly(dialect: Dialect, texts: Collection[int]) -> "pl.DataFrame | N
         return None
     with utf8_content(dialect) as content:
         layout = scan_layout(memoryview(content)[row_offset(content, dialect.first_row_line) :], dialect.separator)
-        if layout.has_stray_quotes or layout.has_lone_returns:
+        if layout.has_stray_quotes or layout.has_lone_returns or layout.has_long_lines:
             return None
         for schema in schemas(dialect, texts):
             frame = parse_content(content, dialect, schema)
@@ -221,7 +223,7 @@ def parse_content(
             separator=dialect.separator,
             schema=schema,
         )
-    except pl.exceptions.PolarsError:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
 
 

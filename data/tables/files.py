@@ -33,6 +33,7 @@ def read_frame(
     *,
     text: Collection[str] = (),
     verbatim: Collection[str] = (),
+    classes: Collection[str] = (),
     training: TableFrame | None = None,
     known_names: Sequence[str] = (),
     default_sheet: str = "",
@@ -44,6 +45,7 @@ def read_frame(
 
     text                 columns to read as text, whatever they hold, by name or number from 1
     verbatim             columns whose cells are kept as they are written (007, NA), likewise
+    classes              of a network: texts that are values, even where they are written as a missing one is, as NA
     training             training table: a first line of text with the names of its columns is a header
     known_names          of the columns that a network learned from, which a sparse file may lack
     default_sheet        sheet to read where the options name none and the workbook has it; so default_table
@@ -61,6 +63,7 @@ def read_frame(
             training,
             text={*text, *options.category},
             verbatim=verbatim,
+            classes=classes,
             allow_single_column=allow_single_column,
             display_name=display_name,
         )

@@ -25,7 +25,6 @@ from lagvis.data.tables.columns import (
     list_columns,
     match_test_columns,
 )
-from lagvis.data.tables.dialect import is_missing
 from lagvis.data.tables.encoding import CategoryEncoding, NumberEncoding, TableEncoding
 from lagvis.data.tables.feature_type import AUTO, NUMBERS
 from lagvis.data.tables.files import read_frame
@@ -81,7 +80,7 @@ def hold_out_source(
     )
     if encoding is None:
         training_rows = hold_out_test(y, by_class=not regression)[0] if len(y) > 1 else np.zeros(1, np.int64)
-        encoding = fit_encoding(table, columns.features, list(columns.ids), training_rows, options)
+        encoding = fit_encoding(table, columns, training_rows, options)
         columns = replace(columns, features=[column.position for column in encoding.columns])
     upright = upright_picture_rows(table, columns, encoding, options, spec)
     return Source.hold_out(
@@ -145,7 +144,7 @@ def read_tables(
             columns = columns_of_encoding(first, columns, encoding)
         else:
             rows = np.arange(first.frame.height)
-            encoding = fit_encoding(first, columns.features, list(columns.ids), rows, options)
+            encoding = fit_encoding(first, columns, rows, options)
             columns = replace(columns, features=[column.position for column in encoding.columns])
         test_columns, unused = match_test_columns(first, second, columns)
         notices += unused
@@ -199,6 +198,7 @@ def read_network_table(
             ReadOptions(label=spec.label, sheet=spec.sheet, table=spec.table),
             text=category_columns(spec.encoding),
             verbatim=[*spec.id_names, *more],
+            classes=spec.class_names,
             known_names=spec.column_names,
             default_sheet=spec.recipe_sheet,
             default_table=spec.recipe_table,
@@ -208,20 +208,18 @@ def read_network_table(
 
     table = read()
     columns = match(table, spec)
-    if changed := changed_cells(table, columns, spec):
+    if changed := changed_ids(table, columns, spec):
         table = read(changed)
     return table, columns
 
 
-def changed_cells(table: TableFrame, columns: Columns, spec: InputSpec) -> list[str]:
-    """Return the numbers, from 1, of columns that are not read as they are written, and have to be.
+def changed_ids(table: TableFrame, columns: Columns, spec: InputSpec) -> list[str]:
+    """Return the numbers, from 1, of columns that name a row and were not read as they are written.
 
-    Features and labels are read as the network needs them: where it has a class called NA, that is no missing label.
+    Features and labels are read as the network needs them.
     """
     used = (*columns.features, *columns.labels)
-    ids = [c for c in columns.ids if c not in used and table.names[c] not in spec.id_names]
-    labels = columns.labels if any(map(is_missing, spec.class_names)) else []
-    return [str(c + 1) for c in (*ids, *labels)]
+    return [str(c + 1) for c in columns.ids if c not in used and table.names[c] not in spec.id_names]
 
 
 def check_columns(table: TableFrame, columns: Columns, options: ReadOptions, regression: bool) -> None:
@@ -366,6 +364,6 @@ def table_notices(
         f"{table.short_name}: {pluralize(len(x), 'row')} of {features}; {table.description}; "
         f"the label is {labels}{reason} (--label names another)."
     )
-    unused = [name for c, name in enumerate(table.names) if c not in (*columns.features, *columns.labels)]
+    unused = [table.names[c] for c in columns.unused]
     not_used = (f"{table.short_name}: not used: {list_columns(unused)}.",) if unused else ()
     return (detected, *table.notices, *not_used)
