@@ -197,7 +197,11 @@ class Key(NamedTuple):
 
 
 KEYS = {
-    "data": Key(check_text, "mnist, jump, or files of your own: IDX, NPZ, CSV, pictures in folders", metavar="PATH"),
+    "data": Key(
+        check_text,
+        "mnist, jump, or files of your own: tables (CSV, Parquet, Excel, SQLite, ...), IDX, NumPy, pictures",
+        metavar="PATH",
+    ),
     "label": Key(check_optional_text, "column of a table that is the label, by name or number", metavar="COLUMN"),
     "feature_type": Key(
         check_choice(*FEATURE_TYPES), "feature columns of a table: pixels of a square picture, numbers, or auto: detect"

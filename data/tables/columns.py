@@ -249,6 +249,8 @@ def named_label_column(table: TableFrame) -> int | None:
 
 def guess_label_column(table: TableFrame, regression: bool) -> int:
     """Return the column with the name of a label, else the only column of text, else the first."""
+    if table.label is not None:
+        return table.label
     if (named := named_label_column(table)) is not None:
         return named
     text = [c for c in range(len(table.names)) if table.kind(c) != NUMBER]

@@ -91,6 +91,8 @@ def typed_table(
     row_location: Callable[[int], str] = lambda index: f"row {index + 1}",
     has_header: bool = True,
     notices: Sequence[str] = (),
+    label: int | None = None,
+    sha256: str = "",
 ) -> TableFrame:
     """Return columns of any types as a table, with clean text and the types of a TableFrame.
 
@@ -98,6 +100,8 @@ def typed_table(
     description   how the table is written, for the notice
     row_location  describes a row by its index, has_header tells whether the names are the user's
     notices       on how the file was read
+    label         index of the column that the format declares as the label; None without one
+    sha256        digest of the file (unpacked, if it is packed with gzip); empty: that of `source`
     Raises DataError for infinite numbers, for no rows, and for a single column unless allowed.
     """
     import polars as pl
@@ -122,7 +126,7 @@ def typed_table(
             plain = pl.Series([None] * len(cells), dtype=pl.Float64)
         if is_chosen((*source.text, *source.options.category), c, names[c]):
             plain = text_of(plain)
-        elif plain.dtype == pl.String:
+        elif plain.dtype == pl.String and not isinstance(cells.dtype, (pl.Categorical, pl.Enum)):
             parsed = parse_column(plain, NO_SEPARATOR, keep_text=False)
             plain = parsed.cells
             if plain.dtype.is_numeric() and plain.null_count() < len(plain):
@@ -147,12 +151,13 @@ def typed_table(
         source.name,
         tuple(names),
         has_header,
-        source.sha256,
+        sha256 or source.sha256,
         description,
         row_location,
         strays=strays,
         notices=tuple(notices),
         unreadable=unreadable,
+        label=label,
     )
 
 
