@@ -20,6 +20,7 @@ from lagvis.data.input_spec import MNIST_STYLE, RESIZE
 from lagvis.data.range_check import fit_to_training
 from lagvis.data.shared_rows import check_shared_rows
 from lagvis.errors import CheckpointError, DataError
+from lagvis.inference.binary_curves import find_binary_curves
 from lagvis.inference.orientation import check_orientation
 from lagvis.report.summary import evaluation_text, metrics_summary, run_details
 from lagvis.run_warning import RunWarning
@@ -140,6 +141,7 @@ def main(argv: list[str] | None = None) -> int:
     on_device = tree_map(backend.asarray, params)
     metrics = Evaluator(model, backend).evaluate(on_device, rows, np.arange(len(dataset.x_test)), confusion=True)
     outcome = judge_evaluation(metrics, model, backend, params, dataset)
+    curves = find_binary_curves(model, params, dataset.x_test, dataset.y_test)
     result: dict[str, Any] = {
         "run": str(network.path),
         "data": dataset.name,
@@ -148,7 +150,7 @@ def main(argv: list[str] | None = None) -> int:
         "device": backend.device,
         "dtype": dtype,
         **metrics_summary("test", metrics, model),
-        **run_details(metrics, model, model.baseline(dataset.y_test), model.baseline_errors(dataset.y_test)),
+        **run_details(metrics, model, model.baseline(dataset.y_test), model.baseline_errors(dataset.y_test), curves),
         "warnings": [warning.as_json() for warning in (*warnings, *outcome.warnings)],
     }
     print_result(result if flags.json else evaluation_text(result, terminal_width(sys.stdout)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lagvis.backends.backend import Backend
+from lagvis.backends.backend import Backend, is_out_of_memory
 from lagvis.cli.setup import RunSetup
 from lagvis.data.dataset import Dataset
 from lagvis.data.messages import decimals, join_names, sentence_start
@@ -19,16 +19,22 @@ from lagvis.training.evaluation import Metrics
 from lagvis.training.events import Finished
 from lagvis.training.factory import initial_state
 from lagvis.training.learning_check import TrainedRun, explain_baseline, explain_divergence
+from lagvis.training.linear_model import LinearModel, check_linear_model, has_linear_model, train_linear_model
 from lagvis.training.model import Model
 from lagvis.training.not_finite import RowWithoutLoss, find_row_without_loss
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Warnings about a result; `error` says why there is no result, "" if there is one."""
+    """Warnings about a result.
+
+    error   why there is no result; "" if there is one
+    linear  result of a linear model of the same table; None where a run is not compared with one
+    """
 
     warnings: tuple[RunWarning, ...] = ()
     error: str = ""
+    linear: LinearModel | None = None
 
     @property
     def exit_code(self) -> int:
@@ -55,7 +61,25 @@ def judge_run(setup: RunSetup, finished: Finished, step: int, path: str, stop: S
                 return unjudged(part, metrics, setup.dataset, rows, setup.model, setup.backend, params)
         assert finished.test is not None, "the test part of a completed run was evaluated"
         warning = check_baseline(finished.test, setup.model, setup.dataset.y_test)
-        return Outcome((explain_baseline(warning, run),) if warning else ())
+        warnings = (explain_baseline(warning, run),) if warning else ()
+    linear = fit_linear_model(setup, stop)
+    as_good = check_linear_model(finished.test, linear, setup.recipe) if linear else None
+    return Outcome((*warnings, as_good) if as_good else warnings, linear=linear)
+
+
+def fit_linear_model(setup: RunSetup, stop: StopSignal) -> LinearModel | None:
+    """Return the result of a linear model of the data of a run; None for pictures, linear networks and no time.
+
+    The run is complete without it: where the memory does not suffice, there is none.
+    """
+    if not has_linear_model(setup.recipe, setup.dataset, setup.model):
+        return None
+    try:
+        return train_linear_model(setup.recipe, setup.dataset, setup.plan, setup.model, setup.backend, stop.received)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
 
 
 def first_state(setup: RunSetup) -> Any:

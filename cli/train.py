@@ -20,6 +20,7 @@ from lagvis.cli.setup import (
 from lagvis.data.dataset import Dataset
 from lagvis.data.messages import pluralize
 from lagvis.errors import DataError, OutputError
+from lagvis.inference.binary_curves import find_binary_curves
 from lagvis.inference.diagnostics import diagnose
 from lagvis.report.run_report import run_report_files
 from lagvis.report.summary import (
@@ -87,7 +88,13 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
     outcome = judge_run(run, event, step, str(folder.path), stop)
     warnings = (*run.warnings, *outcome.warnings)
     model, y_test = run.model, run.dataset.y_test
-    summary = summarise(event, model, facts, model.baseline(y_test), model.baseline_errors(y_test), warnings=warnings)
+    curves = None
+    if event.test is not None:
+        curves = find_binary_curves(model, event.state["params"], run.dataset.x_test, y_test)
+    summary = summarise(
+        event, model, facts, model.baseline(y_test), model.baseline_errors(y_test),
+        curves=curves, linear=outcome.linear, warnings=warnings,
+    )  # fmt: skip
     if event.train is None:  # no epoch has ended since the run was resumed
         summary |= latest_metrics_summary(folder.latest_metrics(), model)
     folder.finish(summary)

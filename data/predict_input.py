@@ -23,8 +23,8 @@ from lagvis.data.labels import check_known_labels, encode_labels, encode_targets
 from lagvis.data.range_check import check_backgrounds, fit_picture, fit_to_training, picture_notice
 from lagvis.data.read_options import ReadOptions
 from lagvis.data.source import Source
-from lagvis.data.tables.arrays import label_arrays
 from lagvis.data.tables.columns import list_columns
+from lagvis.data.tables.label_arrays import label_arrays
 from lagvis.data.tables.reader import network_encoding, read_network_table, upright_picture_rows
 from lagvis.data.tables.unseen import check_unseen
 from lagvis.errors import DataError

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lagvis.data.messages import MAX_ERROR, decimals, percent, pluralize
+from lagvis.inference.binary_curves import BinaryCurves, binary_summary
 from lagvis.report.text import (
     align_columns,
     confusion_text,
@@ -19,6 +20,8 @@ from lagvis.storage.metrics_file import target_errors
 from lagvis.training.baseline import CHECK as BASELINE_CHECK
 from lagvis.training.evaluation import Metrics
 from lagvis.training.events import Finished
+from lagvis.training.linear_model import CHECK as LINEAR_CHECK
+from lagvis.training.linear_model import LinearModel
 from lagvis.training.model import Model
 from lagvis.training.plan import Plan
 
@@ -64,12 +67,16 @@ def latest_metrics_summary(row: dict[str, float | None], model: Model) -> Summar
 
 
 def run_details(
-    test: Metrics | None, model: Model, baseline: float | None, baseline_errors: Sequence[float] = ()
+    test: Metrics | None,
+    model: Model,
+    baseline: float | None,
+    baseline_errors: Sequence[float] = (),
+    curves: BinaryCurves | None = None,
 ) -> Summary:
     """Return what the test part shows beyond `metrics_summary`; the keys are the same for classes and numbers.
 
-    For classification: the confusion counts and the recall of each class. For regression: the unit, and the loss and
-    the errors of always predicting the mean. Keys of the other kind are null.
+    For classification: the confusion counts, the recall of each class, and for two classes the thresholds. For
+    regression: the unit, and the loss and the errors of always predicting the mean. Keys of the other kind are null.
     """
     classes = model.y_scaling is None
     counts = test.confusion if classes and test is not None and test.judged else None
@@ -78,6 +85,7 @@ def run_details(
         "classes": list(model.class_names) if classes else None,
         "confusion": confusion,
         **recall_summary(confusion, model.class_names),
+        **binary_summary(None if confusion is None else curves, model),
         "targets": None if classes else list(model.target_names),
         "unit": model.unit or None,
         "loss_unit": None if classes else "standardised",
@@ -112,7 +120,8 @@ def recall_summary(confusion: list[list[int]] | None, names: tuple[str, ...]) ->
 
 def summarise(
     finished: Finished, model: Model, context: Summary, baseline: float | None,
-    baseline_errors: Sequence[float] = (), *, warnings: Sequence[RunWarning] = (),
+    baseline_errors: Sequence[float] = (), *, curves: BinaryCurves | None = None, linear: LinearModel | None = None,
+    warnings: Sequence[RunWarning] = (),
 ) -> Summary:  # fmt: skip
     """Return a finished run as one object; `context` holds run, backend, device, dtype and seed."""
     summary = context | {
@@ -127,11 +136,22 @@ def summarise(
         summary |= metrics_summary(part, getattr(finished, part), model)
         if part == "train":
             summary["train_objective"] = finite_or_none(finished.train and objective_of(finished.train))
-    summary |= run_details(finished.test, model, baseline, baseline_errors)
+    summary |= run_details(finished.test, model, baseline, baseline_errors, curves)
+    summary |= linear_summary(linear, model)
     return summary | {"warnings": [warning.as_json() for warning in warnings]}
 
 
+def linear_summary(linear: LinearModel | None, model: Model) -> Summary:
+    """Return the result of the linear model that a run is compared with; the keys are null without one."""
+    if linear is None:
+        return dict.fromkeys(LINEAR_KEYS)
+    found = metrics_summary("linear", linear.test, model)
+    return {"linear_epochs": linear.epochs, **found, "linear_balanced_accuracy": linear.balanced_accuracy}
+
+
+LINEAR_KEYS = ("linear_epochs", "linear_loss", "linear_accuracy", "linear_errors", "linear_balanced_accuracy")
 CLASS_KEYS = ("classes", "confusion", "counts", "recall", "balanced_accuracy", "commonest_share")
+BINARY_KEYS = ("positive_class", "roc_auc", "average_precision", "thresholds")
 NUMBER_KEYS = (
     "train_errors", "validation_errors", "test_errors", "targets", "unit", "loss_unit", "baseline_loss",
     "baseline_errors",
@@ -140,7 +160,7 @@ NUMBER_KEYS = (
 
 def complete_report(report: Summary) -> Summary:
     """Return a report that was read from a file with all the keys of `summarise`: earlier versions wrote fewer."""
-    added = dict.fromkeys(("train_objective", *CLASS_KEYS, *NUMBER_KEYS))
+    added = dict.fromkeys(("train_objective", *CLASS_KEYS, *BINARY_KEYS, *NUMBER_KEYS, *LINEAR_KEYS))
     return added | {"warnings": []} | report
 
 
@@ -193,6 +213,9 @@ def is_valid_report(report: Summary) -> bool:
         and all(is_number_or_null(report, f"{part}_{metric}") for part in PARTS for metric in ("loss", "accuracy"))
         and report["test_loss"] is not None  # a run without a result is evaluated again, and gives the reason again
         and is_number_or_null(report, "train_objective")
+        and all(is_number_or_null(report, key) for key in LINEAR_KEYS if key != "linear_errors")
+        and is_errors(report["linear_errors"])
+        and are_thresholds_valid(report)
         and isinstance(report["warnings"], list)
         and all(map(is_warning, report["warnings"]))
         and (are_errors_valid(report) if report["classes"] is None else are_classes_valid(report))
@@ -226,6 +249,21 @@ def are_errors_valid(report: Summary) -> bool:
         and (unit is None or isinstance(unit, str))
         and report["loss_unit"] == "standardised"
         and is_number_or_null(report, "baseline_loss")
+    )
+
+
+def are_thresholds_valid(report: Summary) -> bool:
+    """Return whether the figures of two classes of a report have the right types, or are all null."""
+    name, thresholds = report["positive_class"], report["thresholds"]
+    if name is None:
+        return all(report[key] is None for key in BINARY_KEYS)
+    return (
+        report["classes"] is not None
+        and name == report["classes"][-1]
+        and is_number(report["roc_auc"])
+        and is_number(report["average_precision"])
+        and isinstance(thresholds, dict)
+        and all(isinstance(found, dict) and is_errors(found) for found in thresholds.values())
     )
 
 
@@ -280,29 +318,40 @@ def part_rows(summary: Summary, part: str) -> list[tuple[str, str]]:
 
 
 def recall_rows(summary: Summary) -> list[tuple[str, str]]:
-    """Return the balanced accuracy and the accuracy to beat."""
+    """Return the balanced accuracy and the accuracies to beat; of two classes also the areas under their curves."""
     counts, balanced = summary.get("counts"), summary.get("balanced_accuracy")
     if not counts or balanced is None:
         return []
     commonest, share = display_name(max(counts, key=counts.__getitem__)), percent(summary["commonest_share"])
-    return [("", f"balanced accuracy {percent(balanced)}; always predicting {commonest} gives {share}")]
+    linear = summary.get("linear_accuracy")
+    other = "" if linear is None else f"; a linear model gives {percent(linear)}"
+    rows = [("", f"balanced accuracy {percent(balanced)}; always predicting {commonest} gives {share}{other}")]
+    if summary.get("roc_auc") is not None:
+        name = display_name(summary["positive_class"])
+        areas = f"area under the ROC curve {summary['roc_auc']:.4f}, average precision"
+        rows.append(("", f"{areas} {summary['average_precision']:.4f} (positive: {name})"))
+    return rows
 
 
 def baseline_rows(summary: Summary) -> list[tuple[str, str]]:
-    """Return the warning that the result is no better than the baseline, if it is not."""
+    """Return the warnings that the result is no better than the baseline, or than a linear model."""
     warnings = summary.get("warnings", [])
-    return [("warning", escape_control(w["message"])) for w in warnings if w["check"] == BASELINE_CHECK]
+    checks = (BASELINE_CHECK, LINEAR_CHECK)
+    return [("warning", escape_control(w["message"])) for w in warnings if w["check"] in checks]
 
 
 def error_rows(summary: Summary) -> list[tuple[str, str]]:
     """Return the root mean square error of each target, and the loss of always predicting the mean."""
     unit = f" {escape_control(summary['unit'])}" if summary.get("unit") else ""
     found = {target: error for target, error in (summary.get("test_errors") or {}).items() if error is not None}
-    baseline = summary.get("baseline_errors") or {}
+    others = {
+        "always its mean": summary.get("baseline_errors") or {},
+        "a linear model": summary.get("linear_errors") or {},
+    }
     rows = []
     for target, error in found.items():
-        mean_error = baseline.get(target)
-        mean = "" if mean_error is None else f"; always its mean: {decimals(mean_error, 3, MAX_ERROR)}{unit}"
+        named = [(name, errors.get(target)) for name, errors in others.items()]
+        mean = "".join(f"; {name}: {decimals(e, 3, MAX_ERROR)}{unit}" for name, e in named if e is not None)
         text = f"{escape_control(target)}: off by {decimals(error, 3, MAX_ERROR)}{unit} (root mean square{mean})"
         rows.append(("", text))
     if found and summary["baseline_loss"] is not None:

@@ -43,6 +43,8 @@ def check(found, heading):
     for key, value in found.items():
         kind, may_be_null = keys[key]
         assert (value is None and may_be_null) or isinstance(value, kind), (key, value)
+    for threshold in (found.get("thresholds") or {}).values():
+        check(threshold, "A threshold")
     for warning in found.get("warnings", ()):
         check(warning, "Warnings")
     return found

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import re
+import signal
 import warnings
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from lagvis.cli import evaluate, train
 from lagvis.storage.checkpoint_file import read_checkpoint, write_checkpoint
+from lagvis.training.linear_model import train_linear_model
 from lagvis.tree import tree_map
 from tests.cli.commands import write_dataset
 
@@ -231,3 +233,91 @@ def test_train_one_huge_test_target_exits_6_and_names_the_row(folder, capsys):
     np.savez("far.npz", **arrays)
     assert run(train, *QUICK, "--data", "far.npz", "--loss", "mse", "-e", "2", "--quiet", "--json") == 6
     assert "test row 60 has values too large for float32" in result(capsys)[1]
+
+
+@pytest.fixture
+def curved(tmp_path, monkeypatch):
+    """Write tables that no linear model fits: of classes and of numbers."""
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(5).normal(0, 1, (600, 2)).round(4)
+    size = (x**2).sum(axis=1).round(4)
+    for name, label in (("ring", np.where(size > 1.4, "far", "near")), ("bowl", size)):
+        rows = (f"{a},{b},{c}\n" for (a, b), c in zip(x, label, strict=True))
+        (tmp_path / f"{name}.csv").write_text("a,b,label\n" + "".join(rows))
+    return tmp_path
+
+
+LEARNING = ("--device", "cpu", "--no-plots", "--quiet", "--label", "label", "-e", "30", "-b", "20", "--json")
+
+
+@pytest.mark.parametrize(("name", "loss"), [("ring", "cross-entropy"), ("bowl", "mse")])
+def test_train_table_is_compared_with_a_linear_model(curved, capsys, name, loss):
+    """The figures are those of a run with --hidden none, the checkpoint is not touched, and --resume shows the same."""
+    words = (*LEARNING, "--data", f"{name}.csv", "--loss", loss, "--lr", "0.02")
+    assert run(train, *words, "--hidden", "16", "--name", "r") == 0
+    found, _ = result(capsys)
+    assert run(train, *words, "--hidden", "none", "--name", "linear") == 0
+    linear, _ = result(capsys)
+    assert found["linear_epochs"] == 30
+    for key in ("loss", "accuracy", "errors"):
+        assert found[f"linear_{key}"] == linear[f"test_{key}"]
+        assert linear[f"linear_{key}"] is None
+    assert found["linear_balanced_accuracy"] == linear["balanced_accuracy"]
+    assert found["test_loss"] < found["linear_loss"]
+    assert "linear_model_as_good" not in [warning["check"] for warning in found["warnings"]]
+    assert run(train, "--resume", "r", "--no-plots", "--quiet", "--json") == 0
+    assert result(capsys)[0] == found
+    assert run(train, "--resume", "r", "--no-plots", "--quiet") == 0
+    printed = capsys.readouterr().out
+    assert ("; a linear model gives " if name == "ring" else "; a linear model: ") in printed
+
+
+def test_train_table_resumed_run_has_the_linear_model_of_the_whole_run(curved, capsys):
+    words = (*LEARNING, "--data", "ring.csv", "--hidden", "16")
+    assert run(train, *words, "--name", "whole") == 0
+    whole, _ = result(capsys)
+    assert run(train, *words, "--name", "parts", "--stop-after", "40") == 0
+    assert result(capsys)[0]["linear_loss"] is None
+    assert run(train, "--resume", "parts", "--no-plots", "--quiet", "--json") == 0
+    parts, _ = result(capsys)
+    keys = [key for key in whole if key.startswith(("linear_", "test_", "roc_", "average_", "thresholds"))]
+    assert {key: parts[key] for key in keys} == {key: whole[key] for key in keys}
+    for name in ("last", "best"):
+        first, other = ((curved / "runs" / run / f"{name}.safetensors").read_bytes() for run in ("whole", "parts"))
+        assert first == other
+
+
+def test_train_linear_model_as_good_is_in_text_json_and_report(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(6).normal(0, 1, (400, 3)).round(4)
+    rows = (f"{a},{b},{c},{a - 2 * b}\n" for a, b, c in x)
+    (tmp_path / "plane.csv").write_text("a,b,c,label\n" + "".join(rows))
+    words = ("--device", "cpu", "--data", "plane.csv", "--label", "label", "--loss", "mse", "-e", "5", "-b", "20")
+    assert run(train, *words, "--hidden", "4", "--lr", "0.02", "--quiet", "--name", "r") == 0
+    assert "warning     A linear model of the same columns is better than the network: " in capsys.readouterr().out
+    report = json.loads((tmp_path / "runs" / "r" / "report.json").read_text())
+    (warning,) = (w for w in report["warnings"] if w["check"] == "linear_model_as_good")
+    assert warning["figures"] == {"loss": report["test_loss"], "linear_loss": report["linear_loss"]}
+    assert warning["message"] in (tmp_path / "runs" / "r" / "report.md").read_text().replace("\\", "")
+
+
+def test_train_no_memory_for_the_linear_model_keeps_the_result(curved, capsys, monkeypatch):
+    monkeypatch.setattr("lagvis.cli.outcome.train_linear_model", lambda *arguments: (_ for _ in ()).throw(MemoryError))
+    assert run(train, *LEARNING, "--data", "ring.csv", "--hidden", "16", "--name", "r") == 0
+    found, _ = result(capsys)
+    assert (found["finished"], found["linear_loss"]) == ("completed", None)
+    assert found["test_loss"] is not None
+
+
+def test_train_ctrl_c_during_the_linear_model_keeps_the_result(curved, capsys, monkeypatch):
+    def interrupted(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        return train_linear_model(*arguments)
+
+    monkeypatch.setattr("lagvis.cli.outcome.train_linear_model", interrupted)
+    words = [word for word in LEARNING if word != "--no-plots"]
+    assert run(train, *words, "--data", "ring.csv", "--hidden", "16", "--name", "r") == 130
+    found, err = result(capsys)
+    assert (found["finished"], found["linear_loss"]) == ("completed", None)
+    assert found["test_loss"] is not None
+    assert "The run in runs/r is complete" in err.replace(str(curved) + "/", "")

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, recall_score
 
 from lagvis.report.summary import (
+    BINARY_KEYS,
     CLASS_KEYS,
+    LINEAR_KEYS,
     evaluation_text,
     metrics_summary,
     recall_summary,
@@ -199,6 +201,7 @@ def test_stored_summary_text_valid_report_is_summary_text(events, baseline):
 
 # Keys that earlier versions did not write, or not for the other kind of run.
 EARLIER = {"train_objective", "warnings", "targets", "train_errors", "validation_errors", "baseline_errors", "unit"}
+EARLIER |= {*BINARY_KEYS, *LINEAR_KEYS}
 EARLIER_OF_CLASSES = EARLIER | {"test_errors", "loss_unit", "baseline_loss"}
 EARLIER_OF_NUMBERS = EARLIER | {"baseline_loss", *CLASS_KEYS}
 

@@ -1,0 +1,132 @@
+"""Train a linear model of the data of a run, to tell what the hidden layers of its network gain."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lagvis.backends.backend import Backend
+from lagvis.data.dataset import Dataset
+from lagvis.data.messages import decimals, percent
+from lagvis.run_warning import RunWarning
+from lagvis.training.evaluation import Metrics
+from lagvis.training.events import Finished
+from lagvis.training.loop import fit
+from lagvis.training.model import Model
+from lagvis.training.plan import Plan, choose_steps_per_call
+from lagvis.training.recipe import Recipe
+
+CHECK = "linear_model_as_good"
+MAX_STEPS = 2000  # about a tenth of a second of NumPy; a longer run has a linear model of fewer epochs, at least of one
+RATE_FACTORS = (1.0, 0.1, 0.01, 0.001)  # of the learning rate of the run; the first that is not too high
+MAX_LOSS_RATIO = 1.1  # of the loss of a constant answer; a loss above it is that of a learning rate that is too high
+
+
+@dataclass(frozen=True)
+class LinearModel:
+    """Result of a linear model on the test part, after `epochs` epochs."""
+
+    test: Metrics
+    epochs: int
+
+    @property
+    def balanced_accuracy(self) -> float | None:
+        """The mean recall of the classes that occur; None for numbers."""
+        return None if self.test.confusion is None else mean_recall(self.test.confusion)
+
+
+def mean_recall(confusion: np.ndarray) -> float:
+    """Return the mean recall of the classes that occur, from counts (K, K), true class by row."""
+    counts = confusion.sum(axis=1)
+    occurring = counts > 0
+    return float((np.diag(confusion)[occurring] / counts[occurring]).mean())
+
+
+def has_linear_model(recipe: Recipe, dataset: Dataset, model: Model) -> bool:
+    """Return whether a run is compared with a linear model: a table, and a network that is not linear itself."""
+    linear = len(model.widths) == 2 or model.activation == "identity"
+    return dataset.encoding is not None and len(dataset.shape) == 1 and not linear and recipe.epochs > 0
+
+
+def train_linear_model(
+    recipe: Recipe, dataset: Dataset, plan: Plan, model: Model, backend: Backend, stop: Callable[[], bool]
+) -> LinearModel | None:
+    """Train a network without hidden layers by a recipe: the same rows, scaling, seed and epochs.
+
+    Runs of more than MAX_STEPS steps have fewer epochs, with the whole schedule. A learning rate is lowered if the loss
+    of the last epoch is clearly above that of a constant answer, as it is where many columns say the same. None where
+    no rate has a finite loss, or `stop` returned true.
+    """
+    widths = (model.widths[0], model.widths[-1])
+    epochs = min(recipe.epochs, max(1, MAX_STEPS // plan.steps_per_epoch))
+    plan = replace(
+        plan,
+        validation_rows=plan.validation_rows[:0],
+        epochs=epochs,
+        steps_per_call=choose_steps_per_call(widths, plan.batch_size, plan.full_batches),
+    )
+    constant = constant_loss(recipe, model, dataset.y_train[plan.training_rows])
+    best, lowest = None, math.inf
+    for factor in RATE_FACTORS:
+        changed = replace(recipe, hidden=(), epochs=epochs, lr=recipe.lr * factor)
+        finished = train(changed, dataset, plan, replace(model, widths=widths), backend, stop)
+        if finished.reason == "interrupted":
+            return None
+        if finished.train is None or finished.test is None or not finished.test.judged:
+            continue
+        if finished.train.loss < lowest:
+            best, lowest = LinearModel(finished.test, epochs), finished.train.loss
+        if lowest <= MAX_LOSS_RATIO * constant:
+            break
+    return best
+
+
+def constant_loss(recipe: Recipe, model: Model, y: np.ndarray) -> float:
+    """Return the loss on targets or class indices y of the best constant answer."""
+    if model.y_scaling is not None:
+        return float(np.mean(model.y_scaling.apply(y) ** 2))
+    if recipe.class_weights != "none":
+        return math.log(model.widths[-1])
+    shares = np.bincount(y) / len(y)
+    return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
+
+
+def train(
+    recipe: Recipe, dataset: Dataset, plan: Plan, model: Model, backend: Backend, stop: Callable[[], bool]
+) -> Finished:
+    """Return the last event of a training."""
+    *_, finished = fit(recipe, dataset, plan, backend, model=model, stop=stop)
+    assert isinstance(finished, Finished), "fit ends with Finished"
+    return finished
+
+
+def check_linear_model(metrics: Metrics, linear: LinearModel, recipe: Recipe) -> RunWarning | None:
+    """Return a warning if a linear model does as well as the network whose metrics on the test part are given.
+
+    Classes are compared by the accuracy, with class weights by the mean recall; numbers by the loss.
+    """
+    if metrics.confusion is None:
+        found, other = metrics.loss, linear.test.loss
+        if other > found:
+            return None
+        name, figure, texts = "loss", "loss", (decimals(other), decimals(found))
+    else:
+        assert metrics.accuracy is not None, "classes have an accuracy"
+        assert linear.test.accuracy is not None, "classes have an accuracy"
+        assert linear.balanced_accuracy is not None, "classes have recalls"
+        if recipe.class_weights == "none":
+            name, figure, found, other = "accuracy", "accuracy", metrics.accuracy, linear.test.accuracy
+        else:
+            name, figure = "mean recall", "balanced_accuracy"
+            found, other = mean_recall(metrics.confusion), linear.balanced_accuracy
+        if other < found:
+            return None
+        texts = percent(other), percent(found)
+    comparison = "as good as the network" if math.isclose(found, other) else "better than the network"
+    return RunWarning(
+        CHECK,
+        f"A linear model of the same columns is {comparison}: its test {name} is {texts[0]}, that of the network "
+        f"{texts[1]}. Use --hidden none, or train a network that gains more (other --epochs, --lr or --hidden).",
+        {figure: found, f"linear_{figure}": other},
+    )
