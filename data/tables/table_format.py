@@ -22,12 +22,13 @@ CSV, PARQUET, ARROW, ARROW_STREAM, NDJSON, JSON, WORKBOOK, SQLITE, LIBSVM, ARFF 
     "an ARFF file",
 )
 BINARY_SIGNATURES = (
-    (b"PAR1\x15", PARQUET),
-    (b"ARROW1\0", ARROW),
+    (b"PAR1", PARQUET),
+    (b"ARROW1", ARROW),
     (b"\xff\xff\xff\xff", ARROW_STREAM),
     (b"SQLite format 3\0", SQLITE),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", WORKBOOK),  # Excel 97 to 2003, in a container that other programs use too
 )
+NOT_TEXT = bytes([*range(9), *range(14, 32), *range(128, 256)])  # a header of a table may begin with PAR1 as well
 BINARY = {kind for _, kind in BINARY_SIGNATURES}
 START_BYTES = 2**16
 TABLE_ENDINGS = (
@@ -60,7 +61,7 @@ def format_of_bytes(start: bytes, is_workbook: bool = False) -> str:
     if is_workbook:
         return WORKBOOK
     for signature, kind in BINARY_SIGNATURES:
-        if start.startswith(signature):
+        if start.startswith(signature) and (signature[-1] in NOT_TEXT or start[len(signature) :][:1] in NOT_TEXT):
             return kind
     text = start.decode("utf-8-sig", "replace")
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):

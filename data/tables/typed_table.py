@@ -78,7 +78,7 @@ def decode_errors(name: str, kind: str, remedy: str) -> Iterator[None]:
     except BaseException as error:  # a panic of polars is no Exception
         if isinstance(error, OSError) and error.errno:
             raise
-        reason = shorten(" ".join(str(error).split()) or type(error).__name__, 160)
+        reason = shorten(next(iter(str(error).splitlines()), type(error).__name__), 160)
         raise DataError(f"{name} cannot be read as {kind} ({reason}); {remedy}") from None
 
 
@@ -174,7 +174,8 @@ def plain_column(cells: "pl.Series") -> "pl.Series | None":
     if isinstance(dtype, (pl.Categorical, pl.Enum, pl.String)):
         return clean_text(cells.cast(pl.String))
     if isinstance(dtype, pl.Duration):
-        return cells.dt.total_nanoseconds().cast(pl.Float64) / 1e9
+        seconds = cells.dt.total_nanoseconds().cast(pl.Float64).to_numpy() / 1e9  # polars would round the quotient
+        return pl.Series(seconds).fill_nan(None)
     if isinstance(dtype, pl.Datetime):
         in_utc = cells.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if dtype.time_zone else cells
         return in_utc.dt.cast_time_unit("us")

@@ -489,7 +489,7 @@ def cut_png(path):
         ("line", "a.png", lambda p: Image.new("L", (3, 1)).save(p), "takes rows of 3 real numbers from "),
         ("bands", "x.npz", lambda p: np.savez(p, x=np.full((1, 36), 2.5)), "x.npz, row 1 holds 2.5, the network was"),
         ("bands", "labels", lambda p: p.write_bytes(idx_bytes(np.zeros(9))), "rows of 1 numbers, the network takes 36"),
-        ("line", "book", workbook, "book is a spreadsheet; save it as CSV in UTF-8"),
+        ("line", "book", workbook, "book cannot be read as a workbook"),
         ("digits", "cut.png", cut_png, "cut.png begins like a picture but cannot be decoded; it may be cut off"),
         ("bands", "a.pdf", lambda p: p.write_bytes(b"%PDF-1.4"), "a.pdf is a PDF"),
     ],

@@ -458,8 +458,8 @@ def test_select_tables_two_without_train_and_test_raise_data_error(tmp_path):
 @pytest.mark.parametrize(
     ("start", "words"),
     [
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "Excel"),
-        (b"\x93NUMPY\1\0", "numpy.savez"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "workbook"),
+        (b"\x93NUMPY\1\0", "a single NumPy array"),
         (b"\x80\4\x95", "never opened"),
         (b"PAR1", "Parquet"),
         (b"\x89PNG\r\n\x1a\n", "picture"),
