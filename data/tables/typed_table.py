@@ -31,6 +31,7 @@ class TableSource:
     sha256               digest of the file
     options              the user's
     text                 columns to read as text, whatever they hold, by name or number from 1
+    classes              of a network: texts that are values, even where they are written as a missing one is, as NA
     allow_single_column  take a table of one column
     known_names          of the columns of the training table or the network; empty: there is none
     """
@@ -40,6 +41,7 @@ class TableSource:
     sha256: str
     options: ReadOptions
     text: Collection[str] = ()
+    classes: Collection[str] = ()
     allow_single_column: bool = False
     known_names: Sequence[str] = ()
 
@@ -125,9 +127,10 @@ def typed_table(
             notices.append(f"{source.short_name}: {named} holds {unreadable[c]}, and is left out.")
             plain = pl.Series([None] * len(cells), dtype=pl.Float64)
         if is_chosen((*source.text, *source.options.category), c, names[c]):
-            plain = text_of(plain)
-        elif plain.dtype == pl.String and not isinstance(cells.dtype, (pl.Categorical, pl.Enum)):
-            parsed = parse_column(plain, NO_SEPARATOR, keep_text=False)
+            plain = clean_text(text_of(plain), source.classes)
+        elif plain.dtype == pl.String:
+            keep_text = isinstance(cells.dtype, (pl.Categorical, pl.Enum))
+            parsed = parse_column(plain, NO_SEPARATOR, keep_text=keep_text, classes=source.classes)
             plain = parsed.cells
             if plain.dtype.is_numeric() and plain.null_count() < len(plain):
                 stored_as_text.append(names[c])
@@ -172,7 +175,7 @@ def plain_column(cells: "pl.Series") -> "pl.Series | None":
 
     dtype = cells.dtype
     if isinstance(dtype, (pl.Categorical, pl.Enum, pl.String)):
-        return clean_text(cells.cast(pl.String))
+        return cells.cast(pl.String)
     if isinstance(dtype, pl.Duration):
         seconds = cells.dt.total_nanoseconds().cast(pl.Float64).to_numpy() / 1e9  # polars would round the quotient
         return pl.Series(seconds).fill_nan(None)
