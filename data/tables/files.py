@@ -36,6 +36,7 @@ def read_frame(
     options: ReadOptions,
     *,
     text: Collection[str] = (),
+    verbatim: Collection[str] = (),
     classes: Collection[str] = (),
     training: TableFrame | None = None,
     known_names: Sequence[str] = (),
@@ -47,6 +48,7 @@ def read_frame(
     """Read a table in the format that its bytes show.
 
     text                 columns to read as text, whatever they hold, by name or number from 1
+    verbatim             columns whose cells are kept as they are written (007, NA), likewise
     classes              of a network: texts that are values, even where they are written as a missing one is, as NA
     training             training table: a first line of text with the names of its columns is a header
     known_names          of the columns that a network learned from, which a sparse file may lack
@@ -64,6 +66,7 @@ def read_frame(
             options.label,
             training,
             text={*text, *options.category},
+            verbatim=verbatim,
             classes=classes,
             allow_single_column=allow_single_column,
             display_name=display_name,
@@ -73,10 +76,11 @@ def read_frame(
         name,
         file_digest(path),
         options,
-        text,
-        classes,
-        allow_single_column,
-        training.names if training else known_names,
+        text=text,
+        verbatim=verbatim,
+        classes=classes,
+        allow_single_column=allow_single_column,
+        known_names=training.names if training else known_names,
     )
     if kind in (PARQUET, ARROW, ARROW_STREAM):
         return read_columnar(source, kind)

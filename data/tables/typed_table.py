@@ -32,6 +32,7 @@ class TableSource:
     options              the user's
     text                 columns to read as text, whatever they hold, by name or number from 1
     classes              of a network: texts that are values, even where they are written as a missing one is, as NA
+    verbatim             columns whose cells are kept as they are, likewise
     allow_single_column  take a table of one column
     known_names          of the columns of the training table or the network; empty: there is none
     """
@@ -42,6 +43,7 @@ class TableSource:
     options: ReadOptions
     text: Collection[str] = ()
     classes: Collection[str] = ()
+    verbatim: Collection[str] = ()
     allow_single_column: bool = False
     known_names: Sequence[str] = ()
 
@@ -128,6 +130,8 @@ def typed_table(
             plain = pl.Series([None] * len(cells), dtype=pl.Float64)
         if is_chosen((*source.text, *source.options.category), c, names[c]):
             plain = clean_text(text_of(plain), source.classes)
+        elif is_chosen(source.verbatim, c, names[c]):
+            pass
         elif plain.dtype == pl.String:
             keep_text = isinstance(cells.dtype, (pl.Categorical, pl.Enum))
             parsed = parse_column(plain, NO_SEPARATOR, keep_text=keep_text, classes=source.classes)
