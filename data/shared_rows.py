@@ -38,7 +38,8 @@ class HashedRows:
 def check_shared_rows(dataset: Dataset, validation_rows: np.ndarray | None = None) -> list[RunWarning]:
     """Return the warnings about test rows, and validation rows, that are also training rows.
 
-    `validation_rows` are the indices of those that a run holds out of x_train; None before a run is planned.
+    `validation_rows` are the indices of those that a run holds out of x_train; None before a run is planned. A table
+    whose columns hold so few values that rows must repeat has none.
     """
     training = HashedRows.of(dataset.x_train)
     parts = [("test", training, HashedRows.of(dataset.x_test), "the test result")]
@@ -50,7 +51,7 @@ def check_shared_rows(dataset: Dataset, validation_rows: np.ndarray | None = Non
     warnings = []
     for part, learned, judged, result in parts:
         shared, rows = count_equal_rows(learned, judged), len(judged.rows)
-        if shared:
+        if shared and not must_repeat(dataset):
             are = "is also a training row" if shared == 1 else "are also training rows"
             message = (
                 f"{shared:,} of {rows:,} {part} rows ({percent(shared / rows, digits=1)}) {are}: {result} will look "
@@ -59,6 +60,19 @@ def check_shared_rows(dataset: Dataset, validation_rows: np.ndarray | None = Non
             figures = {"shared_rows": shared, f"{part}_rows": rows, "share": shared / rows}
             warnings.append(RunWarning(CHECKS[part], message, figures))
     return warnings
+
+
+def must_repeat(dataset: Dataset) -> bool:
+    """Tell whether the columns of a table hold so few values that there are fewer different rows than training rows."""
+    if not dataset.feature_columns:
+        return False
+    columns = np.array(dataset.feature_columns)
+    possible, rows = 1, len(dataset.x_train)
+    for column in np.unique(columns):
+        possible *= len(np.unique(dataset.x_train[:, columns == column], axis=0))
+        if possible > rows:
+            return False
+    return True
 
 
 def count_equal_rows(learned: HashedRows, judged: HashedRows) -> int:

@@ -1,19 +1,22 @@
 """Inputs of an ONNX network for the columns of a table, and their encoding as a part of the graph."""
 
-from collections.abc import Collection, Sequence
+import itertools
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from lagvis.data.tables.dialect import MISSING_VALUES
 from lagvis.data.tables.encoding import (
     BooleanEncoding,
     CategoryEncoding,
     ColumnEncoding,
+    DateEncoding,
     NumberEncoding,
     TableEncoding,
 )
-from lagvis.errors import ExportError
+from lagvis.formats.onnx_dates import encode_date
 from lagvis.formats.onnx_graph import ML_DOMAIN, GraphBuilder, unique_name
 
 
@@ -21,7 +24,8 @@ from lagvis.formats.onnx_graph import ML_DOMAIN, GraphBuilder, unique_name
 class ColumnInput:
     """Input of an ONNX network, (N, 1), for a column of a table.
 
-    Categories are strings, where the empty one is a missing cell. All others are double, where NaN is a missing cell.
+    Categories are strings, where the empty one is a missing cell. All others are double, where NaN is a missing cell:
+    numbers, 1 and 0 for true and false, seconds since 1970 (UTC) for dates, seconds since midnight for times of day.
     """
 
     name: str
@@ -42,6 +46,8 @@ class ColumnInput:
         meaning: dict[str, Any] = {"input": self.name, "column": self.column.name, "kind": self.column.kind}
         if isinstance(self.column, CategoryEncoding):
             meaning |= {"levels": self.column.levels, "other": self.column.other}
+        elif isinstance(self.column, DateEncoding):
+            meaning["form"] = self.column.form
         return meaning
 
 
@@ -82,8 +88,8 @@ def encode_column(graph: GraphBuilder, given: ColumnInput) -> list[str]:
                 value = logarithm(graph, given.name, value, column)
         case BooleanEncoding() as column:
             value, missing = fill_missing(graph, given.name, column.fill)
-        case column:
-            raise ExportError(f"column {column.name} holds {column.kind}s, which an ONNX file cannot encode")
+        case DateEncoding() as column:
+            return encode_date(graph, given.name, column)
     indicator = [graph.cast(missing, np.float64, f"{given.name}/missing")] if column.missing else []
     return [value, *indicator]
 
@@ -108,12 +114,12 @@ def encode_category(graph: GraphBuilder, name: str, column: CategoryEncoding) ->
     """Add the features of a column of categories and return their name.
 
     A text becomes the index of its feature. An unknown one becomes the number of features, which is no index: it is 0
-    in all features.
+    in all features. The words that the tables of training had in missing cells are missing here too.
     """
     width = len(column.feature_names)
     index = {level: i for i, level in enumerate(column.levels)} | dict.fromkeys(column.other, len(column.levels))
     if column.missing:
-        index[""] = width - 1
+        index = dict.fromkeys(missing_texts(), width - 1) | index
     code = graph.add(
         "LabelEncoder",
         name,
@@ -125,3 +131,10 @@ def encode_category(graph: GraphBuilder, name: str, column: CategoryEncoding) ->
     )
     indices = graph.constant(f"{name}/indices", np.arange(width)[None, :], np.int64)
     return graph.cast(graph.add("Equal", code, indices, name=f"{name}/is level"), np.float64, f"{name}/levels")
+
+
+def missing_texts() -> Iterator[str]:
+    """Yield every text that stands for a missing cell in a table, in upper and lower case."""
+    for word in sorted(MISSING_VALUES):
+        cases = [dict.fromkeys((letter, letter.upper())) for letter in word]
+        yield from map("".join, itertools.product(*cases))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lagvis.data.tables.encoding import TableEncoding
 from lagvis.errors import ExportError
 from lagvis.formats.onnx_columns import ColumnInput, column_inputs, encode_columns
 from lagvis.formats.onnx_graph import ML_DOMAIN, GraphBuilder
@@ -91,7 +92,7 @@ def onnx_columns(model: Model, inputs: str) -> list[ColumnInput]:
     ExportError where columns are asked for and the network has learned from no table, or from pictures.
     """
     encoding = model.encoding
-    if inputs == MATRIX or (inputs == AUTO and (encoding is None or encoding.is_plain)):
+    if inputs == MATRIX or (inputs == AUTO and not needs_columns(encoding)):
         return []
     if encoding is None or len(model.shape) > 1:
         found = "pictures" if len(model.shape) > 1 else "rows without columns that are known"
@@ -100,6 +101,13 @@ def onnx_columns(model: Model, inputs: str) -> list[ColumnInput]:
             "columns of a table; use --onnx-inputs matrix"
         )
     return column_inputs(encoding, OUTPUTS)
+
+
+def needs_columns(encoding: TableEncoding | None) -> bool:
+    """Tell whether training had columns of a table that are no numbers as they are, or lacked cells."""
+    if encoding is None:
+        return False
+    return not encoding.is_plain or any(column.missing_cells for column in encoding.columns)
 
 
 def add_scaling(graph: GraphBuilder, value: str, model: Model, dtype: np.dtype) -> str:

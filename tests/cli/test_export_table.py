@@ -24,10 +24,14 @@ def people(rows, seed=1):
             "city": rng.choice(["Köln", "Paris", "New York"], rows),
             "income": np.round(np.exp(rng.normal(8, 2, rows)), 2),
             "stamp": 1_700_000_000 + rng.integers(0, 40, rows),
+            "member": (rng.random(rows) < 0.5).astype(object),
+            "joined": pd.Series(
+                pd.Timestamp("1999-12-30 07:30") + pd.to_timedelta(rng.integers(0, 9000, rows), "h")
+            ).dt.strftime("%d.%m.%Y %H:%M"),
         }
     )
     table["label"] = np.where((table["age"] > 50) ^ (table["city"] == "Paris"), "yes", "no")
-    for name in ("age", "city", "income"):
+    for name in ("age", "city", "income", "member", "joined"):
         table.loc[rng.random(rows) < 0.1, name] = np.nan
     return table
 
@@ -50,11 +54,11 @@ def documented_example():
 
 def test_export_documented_example_equals_predict(run, onnxruntime, capsys):
     new = people(40, seed=2)
-    new.loc[3, "city"] = "Oslo"
+    new.loc[3:5, "city"] = ["Oslo", "?", "N/A"]
     new.drop(columns="label").to_csv("new.csv", index=False)
     assert export.main(["r", "--format", "onnx"]) == 0
     shutil.copy(run / "export" / "model.onnx", "model.onnx")
-    assert "takes an array (N, 1) for each column, 3 double (NaN for a missing cell) and 1 string" in (
+    assert "takes an array (N, 1) for each column, 5 double (NaN for a missing cell) and 1 string" in (
         capsys.readouterr().err
     )
     names = {}
@@ -85,6 +89,8 @@ def test_export_npz_of_a_table_has_the_encoding(run):
         ("city", "category"),
         ("income", "number"),
         ("stamp", "number"),
+        ("member", "boolean"),
+        ("joined", "date"),
     ]
     assert encoding["columns"][1]["levels"] == ["Köln", "New York", "Paris"]
 

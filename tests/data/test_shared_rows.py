@@ -86,3 +86,20 @@ def test_check_shared_rows_of_the_validation_part_equal_a_set_of_rows(dtype):
     assert warning.figures == {"shared_rows": shared, "validation_rows": 60, "share": shared / 60}
     assert warning.message.startswith(f"{shared} of 60 validation rows (")
     assert check_shared_rows(dataset) == check_shared_rows(dataset, validation[:0]) == []
+
+
+def test_check_shared_rows_table_of_few_values_gives_no_warning(tmp_path):
+    rows = ["male,child", "male,adult", "female,child", "female,adult"] * 50
+    text = [f"{row},{'yes' if i % 3 else 'no'}" for i, row in enumerate(rows)]
+    (tmp_path / "t.csv").write_text("\n".join(["sex,age,survived", *text, ""]))
+    dataset = load_dataset(str(tmp_path / "t.csv"), label="survived")
+    assert count_shared_rows(dataset.x_train, dataset.x_test) == len(dataset.x_test)
+    assert check_shared_rows(dataset) == []
+
+
+def test_check_shared_rows_table_of_copied_rows_gives_warning(tmp_path):
+    x = np.random.default_rng(0).normal(size=(50, 3)).round(3)
+    text = [f"{','.join(map(str, row))},{'yes' if i % 3 else 'no'}" for i, row in enumerate([*x, *x])]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,c,label", *text, ""]))
+    (warning,) = check_shared_rows(load_dataset(str(tmp_path / "t.csv")))
+    assert warning.check == "shared_rows"
