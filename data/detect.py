@@ -177,8 +177,8 @@ def detect_folder(folder: Path) -> Detected:
     """Return the format of a folder by its files; DataError that names both where two formats are possible."""
     idx = next((path for path in islice(walk_files(folder), MAX_FILES) if idx_axes(path)), None)
     classes = next(class_folders(folder), None)
-    tables = find_tables(folder)
-    if (idx or classes) and tables and tables[0].name.lower().endswith((*WEAK_ENDINGS, *TEXT_ENDINGS)):
+    tables = find_tables(folder) or ([] if idx or classes else find_text_tables(folder))
+    if (idx or classes) and tables and tables[0].name.lower().endswith(WEAK_ENDINGS):
         tables = []  # a list of the pictures
     # Beside IDX files there may be a list of them that is called .csv and is not a table.
     tables = [path for path in tables if not idx or is_table(path)]
@@ -208,14 +208,19 @@ def visible_entries(folder: Path) -> Iterator[Path]:
 
 
 def find_tables(folder: Path) -> list[Path]:
-    """Return the files of a folder whose names end as tables do.
-
-    JSON files, and text files that read as tables, count only where there are no others.
-    """
+    """Return the files of a folder whose names end as tables do; JSON files only where there are no others."""
     files = [(path, path.name.lower().removesuffix(".gz")) for path in visible_entries(folder)]
-    found = [path for path, name in files if name.endswith((*TABLE_ENDINGS, *PART_ENDINGS)) and path.is_file()]
-    found = found or [path for path, name in files if name.endswith(WEAK_ENDINGS) and path.is_file()]
-    return found or [path for path, name in files if name.endswith(TEXT_ENDINGS) and path.is_file() and is_table(path)]
+    tables = (
+        [path for path, name in files if name.endswith(endings) and path.is_file()]
+        for endings in ((*TABLE_ENDINGS, *PART_ENDINGS), WEAK_ENDINGS)
+    )
+    return next(filter(None, tables), [])
+
+
+def find_text_tables(folder: Path) -> list[Path]:
+    """Return the text files of a folder that read as tables; each is opened."""
+    files = [(path, path.name.lower().removesuffix(".gz")) for path in visible_entries(folder)]
+    return [path for path, name in files if name.endswith(TEXT_ENDINGS) and path.is_file() and is_table(path)]
 
 
 def is_table(path: Path) -> bool:
@@ -231,7 +236,7 @@ def tables_of_part_folders(folder: Path) -> tuple[Path, ...]:
     found = []
     for names in (TRAINING_NAMES, TEST_NAMES):
         parts = [path for path in visible_entries(folder) if path.is_dir() and path.name.lower() in names]
-        tables = [table for part in parts for table in find_tables(part)]
+        tables = [table for part in parts for table in find_tables(part) or find_text_tables(part)]
         found += tables if len(tables) == 1 else []
     return tuple(found) if len(found) == 2 else ()
 
