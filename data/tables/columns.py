@@ -16,6 +16,12 @@ from lagvis.data.tables.label_column import LabelColumn, find_label
 from lagvis.data.tables.label_names import is_label_name, is_weak_label_name
 from lagvis.errors import DataError, LabelNotFoundError
 
+COLUMN_OPTIONS = ("features", "drop", "category", "number", "log", "id")
+CONFLICTS = (
+    ("features", "drop"), ("features", "id"), ("category", "drop"), ("number", "drop"), ("log", "drop"),
+    ("category", "id"), ("number", "id"), ("log", "id"), ("drop", "id"), ("category", "number"), ("category", "log"),
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -56,6 +62,7 @@ def columns_for_training(
         found = LabelColumn(absent[0], f"the only column that {test.short_name} lacks") if test and absent else None
         found = found or find_label(table, candidates, regression)
         labels, reason = [found.index], found.reason
+    check_conflicts(table, labels, options)
     features = features or list(range(len(table.names)))
     taken = {*labels, *ids, *dropped}
     return Columns([c for c in features if c not in taken], labels, tuple(ids), label_reason=reason)
@@ -71,6 +78,30 @@ def columns_absent_in(test: TableFrame, training: TableFrame, candidates: Sequen
     absent = [c for c in range(len(training.names)) if training.names[c] not in test.names]
     named = any(is_label_name(training.names[c]) for c in candidates if c not in absent)
     return absent if len(absent) == 1 and absent[0] in candidates and not named else []
+
+
+def check_conflicts(table: TableFrame, labels: list[int], options: ReadOptions) -> None:
+    """Raise DataError for a column about which two options say what cannot both be."""
+    found = {key: {*find_columns(table, getattr(options, key), f"--{key}")} for key in COLUMN_OPTIONS}
+    for key, columns in found.items():
+        is_guessed = key == "features" and not options.label  # as in a list of all columns
+        if (overlap := columns & {*labels}) and not is_guessed:
+            raise DataError(
+                f"{table.name}: {table.describe_column(min(overlap))} is the label and in --{key}; leave it out of "
+                f"--{key}, or name another label with --label"
+            )
+    for one, other in CONFLICTS:
+        if overlap := found[one] & found[other]:
+            raise DataError(
+                f"{table.name}: {table.describe_column(min(overlap))} is in --{one} and in --{other}; leave it out of "
+                "one of them"
+            )
+    for key in ("category", "number", "log"):
+        if found["features"] and (excluded := found[key] - found["features"]):
+            raise DataError(
+                f"{table.name}: {table.describe_column(min(excluded))} is in --{key} and not in --features, so that it "
+                "is not learned from; add it there, or leave it out here"
+            )
 
 
 def find_columns(table: TableFrame, columns: Sequence[str], flag: str) -> list[int]:
@@ -95,7 +126,7 @@ def labelled_columns_for_network(table: TableFrame, spec: InputSpec) -> Columns:
     label = guess_among_unused(table, columns) if columns.by_name and len(spec.target_names) <= 1 else None
     if label is None:
         raise no_label_error(table, columns, spec)
-    return Columns(columns.features, [label], unused=tuple(c for c in columns.unused if c != label), by_name=True)
+    return replace(columns, labels=[label], unused=tuple(c for c in columns.unused if c != label))
 
 
 def no_label_error(table: TableFrame, columns: Columns, spec: InputSpec) -> DataError:
@@ -137,8 +168,17 @@ def columns_by_name(table: TableFrame, spec: InputSpec) -> Columns:
     else:
         known = spec.target_names or spec.label_names
         labels = [names.index(name) for name in known] if {*known} <= {*names} - {*spec.column_names} else []
-    unused = tuple(c for c in range(len(names)) if c not in features and c not in labels)
-    return Columns(features, labels, unused=unused, by_name=True)
+    learned_ids = [names.index(column.name) for column in spec.id_columns if column.name in names]
+    ids = id_columns_for_network(table, spec, learned_ids)
+    unused = tuple(c for c in range(len(names)) if c not in (*features, *labels, *ids))
+    return Columns(features, labels, ids, unused, by_name=True)
+
+
+def id_columns_for_network(table: TableFrame, spec: InputSpec, learned: Sequence[int]) -> tuple[int, ...]:
+    """Return the columns that name a row: those of --id, else the `learned` ones if all of training are there."""
+    if spec.id:
+        return tuple(dict.fromkeys(find_columns(table, spec.id, "--id")))
+    return tuple(learned) if len(learned) == len(spec.id_columns) else ()
 
 
 def feature_columns_by_name(table: TableFrame, feature_names: Sequence[str]) -> list[int]:
@@ -174,8 +214,10 @@ def columns_by_position(table: TableFrame, spec: InputSpec) -> Columns:
         if width - len(labels) == len(known):
             others = [c for c in range(width) if c not in labels]
             features = [others[known.index(position)] for position in learned]
-            unused = tuple(c for c in others if c not in features)
-            return Columns(features, labels, unused=unused)
+            learned_ids = [others[known.index(c.position)] for c in spec.id_columns if c.position in known]
+            ids = id_columns_for_network(table, spec, learned_ids)
+            unused = tuple(c for c in others if c not in (*features, *ids))
+            return Columns(features, labels, ids, unused)
     label = f"{len(spec.target_names)} targets" if len(spec.target_names) > 1 else "label"
     raise DataError(
         f"{table.name} has {width:,} columns; expected the {len(positions):,} that the network was trained on, or "

@@ -40,6 +40,7 @@ def read_csv(
     training: TableFrame | None = None,
     *,
     text: Collection[str] = (),
+    classes: Collection[str] = (),
     allow_single_column: bool = False,
     display_name: str = "",
 ) -> TableFrame:
@@ -48,6 +49,7 @@ def read_csv(
     label                name of a column: a first line that holds it is a header
     training             training table: a first line with the names of its columns is a header
     text                 columns to read as text, whatever they hold, by name or number from 1
+    classes              texts that are values, even those that otherwise stand for a missing one, as NA
     allow_single_column  take text of one column as a table
     display_name         stands for the path in messages
     Raises DataError, with the line, for lines that are no rows of the table.
@@ -61,7 +63,7 @@ def read_csv(
         raise DataError(f"{dialect.file.name} holds a header and no rows; expected a row a line")
     locate = RowLines(dialect)
     parsed = {
-        c: parse_column(frame.get_column(str(c)), dialect.separator, keep_text=c in texts)
+        c: parse_column(frame.get_column(str(c)), dialect.separator, keep_text=c in texts, classes=classes)
         for c in range(len(dialect.names))
     }
     check_names_among_numbers(parsed, lambda row: row_cells(frame, row), dialect, locate)
@@ -136,7 +138,7 @@ def read_directly(dialect: Dialect, texts: Collection[int]) -> "pl.DataFrame | N
         return None
     with utf8_content(dialect) as content:
         layout = scan_layout(memoryview(content)[row_offset(content, dialect.first_row_line) :], dialect.separator)
-        if layout.has_stray_quotes or layout.has_lone_returns:
+        if layout.has_stray_quotes or layout.has_lone_returns or layout.has_long_lines:
             return None
         for schema in schemas(dialect, texts):
             frame = parse_content(content, dialect, schema)
@@ -211,7 +213,7 @@ def parse_content(
             separator=dialect.separator,
             schema=schema,
         )
-    except pl.exceptions.PolarsError:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import confusion_matrix
 
-from lagvis.cli import export, predict, train
+from lagvis.cli import evaluate, export, predict, train
 from lagvis.cli.errors import run_cli
+from lagvis.data.split import hold_out_test
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "export.md"
 
@@ -68,6 +70,34 @@ def test_export_documented_example_equals_predict(run, onnxruntime, capsys):
     expected = [list(row["probabilities"].values()) for row in predictions]
     np.testing.assert_allclose(names["probabilities"], expected, rtol=0, atol=2e-6)
     assert names["labels"].tolist() == [row["answer"] for row in predictions]
+
+
+def test_export_onnx_labels_give_the_confusion_of_evaluate(run, onnxruntime, capsys):
+    assert export.main(["r", "--format", "onnx", "-o", "model.onnx"]) == 0
+    capsys.readouterr()
+    shutil.copy("people.csv", "new.csv")
+    names = {}
+    exec(documented_example(), names)
+    assert evaluate.main(["r", "--device", "cpu", "--data", "new.csv", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    truth, found = names["table"]["label"].to_numpy(str), names["labels"]
+    test = hold_out_test(truth, by_class=True)[1]
+    assert result["confusion"] == confusion_matrix(truth[test], found[test], labels=["no", "yes"]).tolist()
+
+
+def test_export_onnx_numbers_equal_those_of_predict(tmp_path, monkeypatch, onnxruntime, capsys):
+    monkeypatch.chdir(tmp_path)
+    people(150).drop(columns="label").to_csv("new.csv", index=False)
+    flags = ["--device", "cpu", "--data", "new.csv", "--label", "stamp,age", "--loss", "mse", "--dtype", "float64"]
+    assert train.main([*flags, "-e", "2", "--quiet", "--no-plots", "--name", "r"]) == 0
+    assert export.main(["r", "--format", "onnx", "-o", "model.onnx"]) == 0
+    capsys.readouterr()
+    names = {}
+    exec(documented_example().replace("probabilities, labels =", "(numbers,) ="), names)
+    assert predict.main(["r", "new.csv", "--json"]) == 0
+    predictions = json.loads(capsys.readouterr().out)["predictions"]
+    expected = [list(row["values"].values()) for row in predictions]
+    np.testing.assert_allclose(names["numbers"], expected, rtol=0, atol=1e-6)
 
 
 def test_export_safetensors_of_a_table_predicts_as_the_run(run, capsys):

@@ -1,5 +1,6 @@
 """ONNX networks with an input for each column of a table, run by onnxruntime and compared with Lagvis."""
 
+import dataclasses
 import json
 from datetime import date, datetime, time, timedelta
 
@@ -208,6 +209,33 @@ def test_onnx_bytes_columns_of_plain_numbers_only_if_asked(onnxruntime):
     session, columns = start(onnxruntime, onnx_bytes(checkpoint, COLUMNS))
     expected = outputs(checkpoint.model, checkpoint.state["params"], encoding.apply(series))
     np.testing.assert_allclose(session.run(None, feed(columns, series))[0], expected, atol=BOUNDS["float32"])
+
+
+def test_onnx_bytes_table_outside_float32_needs_columns(onnxruntime):
+    encoding = TableEncoding((NumberEncoding("a", 0, 0.0),))
+    series = [pl.Series(1e40 * np.linspace(1, 2, 60))]
+    checkpoint = trained(encoding, series, np.arange(60) // 30)
+    with pytest.raises(ExportError, match=r"outside the range of float32, .*; use --onnx-inputs columns, or train"):
+        onnx_bytes(checkpoint)
+    assert_onnx_equals_numpy(onnxruntime, checkpoint, series, [60])
+
+
+def test_onnx_bytes_table_that_lacked_few_cells_takes_columns(onnxruntime):
+    encoding = TableEncoding((NumberEncoding("a", 0, 0.5, missing_cells=1),))
+    series = [pl.Series([None, *np.linspace(0, 1, 199)])]
+    checkpoint = trained(encoding, series, np.arange(200) // 100)
+    session, _ = start(onnxruntime, onnx_bytes(checkpoint))
+    assert [given.name for given in session.get_inputs()] == ["a"]
+    assert_onnx_equals_numpy(onnxruntime, checkpoint, series, [1, 200])
+
+
+def test_onnx_bytes_checkpoint_without_an_encoding_takes_a_matrix(onnxruntime):
+    encoding = TableEncoding((NumberEncoding("a", 0, 0.0), NumberEncoding("b", 1, 0.0)))
+    checkpoint = trained(encoding, [pl.Series(np.linspace(0, 1, 60))] * 2, np.arange(60) // 30)
+    old = dataclasses.replace(checkpoint, model=dataclasses.replace(checkpoint.model, encoding=None))
+    assert onnx_bytes(old) == onnx_bytes(checkpoint)
+    with pytest.raises(ExportError, match=r"rows without columns that are known, .* use --onnx-inputs matrix$"):
+        onnx_bytes(old, COLUMNS)
 
 
 def test_onnx_bytes_columns_of_pictures_raises_export_error(onnxruntime):
