@@ -16,6 +16,7 @@ from lagvis.errors import DataError
 MAX_EXACT_INT = 2.0**53  # beyond it, float64 cannot hold every whole number
 MIN_SINGLE_ROW_CLASSES = 30  # classes of a single row, from which on labels are checked for numbers to predict
 BLANKS_WITHOUT_WIDTH = "\u200b\u2060\ufeff"
+OTHER_BLANKS = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")  # that look like a blank
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ def encode_labels(source: Source, part: str, y: np.ndarray) -> EncodedLabels:
 
 
 def clean_label(text: str) -> str:
-    """Return a label without blanks at its ends, its letters composed (NFC)."""
-    return unicodedata.normalize("NFC", text).strip().strip(BLANKS_WITHOUT_WIDTH).strip()
+    """Return a label without blanks at its ends, those within it plain, and its letters composed (NFC)."""
+    return OTHER_BLANKS.sub(" ", unicodedata.normalize("NFC", text)).strip().strip(BLANKS_WITHOUT_WIDTH).strip()
 
 
 def fold_label(text: str) -> str:

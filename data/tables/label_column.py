@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lagvis.data.messages import pluralize, shorten
+from lagvis.data.tables.dates import find_forms
 from lagvis.data.tables.feature_type import image_side
 from lagvis.data.tables.frame import BOOLEAN, DATE, NUMBER, TEXT, TableFrame
 from lagvis.data.tables.label_names import is_label_name, is_weak_label_name, simplify_name
@@ -51,8 +52,12 @@ class CellSummary:
     @classmethod
     def of(cls, table: TableFrame, c: int) -> "CellSummary":
         """Return the summary of a column."""
-        column = table.column(c).drop_nulls()
-        return cls(table.kind(c), column.n_unique(), len(column), is_whole(column))
+        column, kind = table.column(c).drop_nulls(), table.kind(c)
+        if kind == TEXT and {*column.str.to_lowercase().unique()} <= {"true", "false"}:
+            kind = BOOLEAN
+        elif kind == TEXT and find_forms(column):
+            kind = DATE
+        return cls(kind, column.n_unique(), len(column), is_whole(column))
 
     @property
     def is_identity(self) -> bool:
@@ -171,13 +176,13 @@ class LabelFinder:
 
     def is_text(self, c: int) -> bool:
         """Tell whether a column holds text, or true and false, that neither names a row nor is always the same."""
-        if self.table.kind(c) not in (TEXT, BOOLEAN):
+        if self.table.kind(c) not in (TEXT, BOOLEAN) or self.summary(c).kind == DATE:
             return False
         return self.summary(c).values > 1 and not self.summary(c).is_identity
 
     def word(self, c: int) -> str:
         """Return what a column of `is_text` holds."""
-        return "text" if self.table.kind(c) == TEXT else "true and false"
+        return "text" if self.summary(c).kind == TEXT else "true and false"
 
     def table_end(self) -> int | None:
         """Return the last column of the table if it is a candidate."""
