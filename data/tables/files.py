@@ -32,6 +32,7 @@ def read_frame(
     options: ReadOptions,
     *,
     text: Collection[str] = (),
+    verbatim: Collection[str] = (),
     classes: Collection[str] = (),
     training: TableFrame | None = None,
     known_names: Sequence[str] = (),
@@ -43,6 +44,7 @@ def read_frame(
     """Read a table in the format that its bytes show.
 
     text                 columns to read as text, whatever they hold, by name or number from 1
+    verbatim             columns whose cells are kept as they are written (007, NA), likewise
     classes              of a network: texts that are values, even where they are written as a missing one is, as NA
     training             training table: a first line of text with the names of its columns is a header
     known_names          of the columns that a network learned from, which a sparse file may lack
@@ -60,6 +62,7 @@ def read_frame(
             options.label,
             training,
             text={*text, *options.category},
+            verbatim=verbatim,
             classes=classes,
             allow_single_column=allow_single_column,
             display_name=display_name,
@@ -70,6 +73,7 @@ def read_frame(
         file_digest(path),
         options,
         text,
+        verbatim,
         allow_single_column,
         training.names if training else known_names,
     )
