@@ -1,11 +1,12 @@
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris
 
 from lagvis.data.datasets import load_dataset
-from lagvis.data.tables.label_names import is_label_name, is_weak_label_name
+from lagvis.data.tables.label_names import LABEL_NAMES, WEAK_LABEL_NAMES, is_label_name, is_weak_label_name
 from lagvis.errors import DataError, LabelNotFoundError
 
 RNG = np.random.default_rng(7)
@@ -205,6 +206,11 @@ def test_label_names_are_found_without_case_accents_and_marks():
     for name in ("labelled_by", "x", "", "classroom"):
         assert not is_label_name(name)
         assert not is_weak_label_name(name)
+
+
+def test_label_names_are_all_in_the_documentation():
+    text = Path(__file__).parents[3].joinpath("docs", "data.md").read_text(encoding="utf-8")
+    assert [name for name in LABEL_NAMES | WEAK_LABEL_NAMES if f"`{name}`" not in " ".join(text.split())] == []
 
 
 def test_load_dataset_prices_as_classes_raise_error_with_loss_mse_and_the_escape(tmp_path):
