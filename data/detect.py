@@ -189,8 +189,8 @@ def reject_document(path: Path, name: str) -> None:
 def detect_folder(folder: Path) -> Detected:
     """Return the format of a folder by its files; DataError that names both where two formats are possible."""
     idx = next((path for path in islice(walk_files(folder), MAX_FILES) if idx_axes(path)), None)
-    classes = next(class_folders(folder), None)
-    tables = find_tables(folder) or ([] if idx or classes else find_text_tables(folder))
+    classes, arrays = next(class_folders(folder), None), find_arrays(folder)
+    tables = find_tables(folder) or ([] if idx or classes or arrays else find_text_tables(folder))
     if (idx or classes) and tables and tables[0].name.lower().endswith(WEAK_ENDINGS):
         tables = []  # a list of the pictures
     # Beside IDX files there may be a list of them that is called .csv and is not a table.
@@ -198,7 +198,7 @@ def detect_folder(folder: Path) -> Detected:
     found = {IDX: idx.relative_to(folder).as_posix()} if idx else {}
     if tables:
         found[TABLES] = tables[0].name
-    if arrays := find_arrays(folder):
+    if arrays:
         found[NPY_FOLDER] = arrays[0].name
     if classes is not None:
         found[PICTURES] = f"{classes.name}/"
