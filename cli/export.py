@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 from lagvis.cli import options
 from lagvis.cli.errors import print_result, print_stderr
+from lagvis.cli.output_path import find_network, output_path
 from lagvis.errors import CheckpointError, ExportError
 from lagvis.formats.arrays import npz_bytes, safetensors_bytes
 from lagvis.formats.onnx_columns import ColumnInput
-from lagvis.formats.onnx_model import AUTO, ONNX_INPUTS, imprecise_in_float32, onnx_bytes, onnx_columns
+from lagvis.formats.onnx_model import AUTO, ONNX_INPUTS, has_columns, imprecise_in_float32, onnx_bytes, onnx_columns
 from lagvis.formats.page import page_html
 from lagvis.formats.paper import is_paper_folder, paper_files
 from lagvis.storage.atomic import write_export_file, write_export_folder
-from lagvis.storage.filenames import LAST, RECIPE, RUN_FILES
-from lagvis.storage.lookup import StoredNetwork, load_network
+from lagvis.storage.filenames import LAST
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.model import widths_text
 
@@ -72,22 +72,6 @@ def make_parser() -> options.Parser:
     return parser
 
 
-def output_path(output: str | None, source: Path, name: str) -> Path:
-    """Return where the export is written; `name` is that of the default output.
-
-    Raise CheckpointError if the path is a file that a run needs, or if the folder cannot be made.
-    """
-    if output is None:
-        return default_folder(source) / name
-    path = Path(os.path.expanduser(output)).absolute()
-    for candidate in (path, Path(os.path.realpath(path))):
-        in_run = candidate.name in RUN_FILES and os.path.isfile(candidate.parent / RECIPE)
-        is_source = any(os.path.exists(one) and os.path.samefile(one, source) for one in (candidate, candidate.parent))
-        if in_run or is_source:
-            raise CheckpointError(f"{path} belongs to a run, which would lose it; choose another --output")
-    return path
-
-
 def default_folder(source: Path) -> Path:
     """Make and return the folder for exports without --output, which lies beside the checkpoint."""
     folder = source.parent / "export"
@@ -105,18 +89,6 @@ def default_folder(source: Path) -> Path:
     return folder
 
 
-def find_network(run: str, runs_dir: str, output: str | None) -> StoredNetwork:
-    """Find and read the network of RUN; if it is not found but lies in the folder `output`, name --runs-dir."""
-    try:
-        return load_network(run, runs_dir)
-    except CheckpointError as error:
-        if output is not None and os.path.exists(Path(os.path.expanduser(output)) / run):
-            raise CheckpointError(
-                f"{error}; -o is the file to write, and {run!r} lies in {output!r}: use --runs-dir {output}"
-            ) from None
-        raise
-
-
 def main(argv: list[str] | None = None) -> int:
     """Write the export and print its path."""
     flags = make_parser().parse(argv)
@@ -126,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
     source, checkpoint = find_network(flags.run, flags.runs_dir, flags.output)
     make = chosen.make if flags.onnx_inputs == AUTO else partial(onnx_bytes, inputs=flags.onnx_inputs)
     content = make(checkpoint)
-    path = output_path(flags.output, source, chosen.name)
+    path = default_folder(source) / chosen.name if flags.output is None else output_path(flags.output, source)
     if isinstance(content, dict):
         write_export_folder(path, content, is_paper_folder)
     else:
@@ -173,7 +145,8 @@ def onnx_notices(checkpoint: Checkpoint, inputs: str) -> list[str]:
         more = f", and {len(imprecise) - 1} more," if len(imprecise) > 1 else ""
         lines.append(
             f"In float32 {name} (mean {mean:.6g}, deviation {deviation:.3g}){more} loses digits that predict.py keeps: "
-            "the exported network may answer differently. To avoid that, train with --dtype float64."
+            "the exported network may answer differently. To avoid that, "
+            f"{'export with --onnx-inputs columns, or ' * has_columns(model)}train with --dtype float64."
         )
     return lines
 

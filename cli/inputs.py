@@ -18,13 +18,14 @@ def make_input_spec(
     image_mode: str = RESIZE,
     *,
     check_ranges: bool = True,
+    ids: tuple[str, ...] = (),
     sheet: str = "",
     table: str = "",
 ) -> InputSpec:
     """Return what a network takes.
 
     `label_option` is the label column that the user names, or empty, and so `sheet` and `table`; `transpose` is the
-    user's --transpose, or None.
+    user's --transpose, or None; `ids` are the columns of --id.
     """
     model, recipe = network.checkpoint.model, network.read_recipe()
     return InputSpec(
@@ -41,6 +42,7 @@ def make_input_spec(
         check_ranges=check_ranges,
         label_columns=model.label_columns,
         encoding=model.encoding,
+        id=ids,
         sheet=sheet,
         table=table,
         recipe_sheet=recipe.sheet if recipe else "",

@@ -13,9 +13,11 @@ from lagvis.data.images.mnist_style import background_shade, is_mnist_style
 from lagvis.data.labels import (
     EncodedLabels,
     check_known_labels,
+    check_numbers_as_classes,
     default_names,
     encode_labels,
     encode_targets,
+    match_final_dots,
     natural_order,
 )
 from lagvis.data.messages import MAX_NAME_LENGTH, join_names, shorten
@@ -75,6 +77,11 @@ class Dataset:
     def digest(self) -> str:
         """SHA-256 over the digests of the files, whatever their names."""
         return hashlib.sha256("\n".join(sorted(self.sha256.values())).encode()).hexdigest()
+
+    @property
+    def feature_kinds(self) -> tuple[str, ...]:
+        """What each feature is, one of FEATURE_KINDS of data/tables/encoding.py; empty unless columns were encoded."""
+        return () if self.encoding is None or self.encoding.is_plain else self.encoding.feature_kinds
 
     @property
     def n_out(self) -> int:
@@ -165,6 +172,11 @@ def as_classification(source: Source, class_names: tuple[str, ...] = ()) -> Data
         "test": encode_labels(source, "test", source.y_test),
     }
     names = class_names or natural_order(encoded["training"].names)
+    if not class_names:
+        check_numbers_as_classes(source, encoded.values())
+    dots = {part: match_final_dots(labels, names) for part, labels in encoded.items()}
+    encoded = {part: labels for part, (labels, _) in dots.items()}
+    notices = tuple(f"{source.name}: the {part} {notice}." for part, (_, notice) in dots.items() if notice)
     check_classes(source, encoded, names, are_given=bool(class_names))
     smallest = np.uint8 if len(names) <= 256 else np.int32  # PyTorch gathers no uint16 or uint32
     index = {name: i for i, name in enumerate(names)}
@@ -183,7 +195,7 @@ def as_classification(source: Source, class_names: tuple[str, ...] = ()) -> Data
         target_names=(),
         unit="",
         sha256=source.sha256,
-        notices=source.notices + label_notices(encoded, names, are_given=bool(class_names)),
+        notices=(*source.notices, *notices, *label_notices(encoded, names, are_given=bool(class_names))),
         feature_names=source.feature_names,
         feature_columns=source.feature_columns,
         label_columns=source.label_columns,

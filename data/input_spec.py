@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from lagvis.data.feature_ranges import SIGNED_BYTE, FeatureRanges
 from lagvis.data.images.transposed import BY_NAME
-from lagvis.data.tables.encoding import TableEncoding
+from lagvis.data.tables.encoding import LeftOut, TableEncoding
 
 MNIST_STYLE, RESIZE, RAW = "mnist style", "resize", "raw"  # how image files are prepared
 
@@ -27,6 +27,7 @@ class InputSpec:
     check_ranges   whether rows are compared with the ranges, and pictures converted to their scale
     label_columns  columns of the labels in the table that it learned from, from 1; empty if there was none
     encoding       of the columns of the table that it learned from; None if there was none, or in an older checkpoint
+    id             columns that the user names to be copied to predictions (--id); empty: those of the encoding
     sheet, table   sheet of a workbook and table of a database that the user names (--sheet, --table); empty: none
     recipe_sheet   sheet of the recipe, read in a workbook that has it; likewise recipe_table
     transpose      how pictures lie in files other than picture files, one of TRANSPOSE (data/images/transposed.py)
@@ -45,6 +46,7 @@ class InputSpec:
     check_ranges: bool = True
     label_columns: tuple[int, ...] = ()
     encoding: TableEncoding | None = None
+    id: tuple[str, ...] = ()
     sheet: str = ""
     table: str = ""
     recipe_sheet: str = ""
@@ -73,6 +75,17 @@ class InputSpec:
     def column_names(self) -> tuple[str, ...]:
         """Return the names of the columns that become the features; empty where they had none in training."""
         return self.encoding.column_names if self.encoding and self.feature_names else self.feature_names
+
+    @property
+    def id_columns(self) -> tuple[LeftOut, ...]:
+        """Return the columns of the training table that name a row."""
+        return tuple(column for column in self.encoding.left_out if column.is_id) if self.encoding else ()
+
+    @property
+    def id_names(self) -> list[str]:
+        """Return the names of the columns that name a row, and are neither features nor labels."""
+        named = self.id or [column.name for column in self.id_columns]
+        return [name for name in named if name not in (*self.column_names, *self.target_names, *self.label_names)]
 
     @property
     def is_regression(self) -> bool:

@@ -1,8 +1,11 @@
 """Encode labels of any kind as class names and indices, and targets as float64 columns."""
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import shlex
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +14,8 @@ from lagvis.data.source import Source
 from lagvis.errors import DataError
 
 MAX_EXACT_INT = 2.0**53  # beyond it, float64 cannot hold every whole number
+MIN_SINGLE_ROW_CLASSES = 30  # classes of a single row, from which on labels are checked for numbers to predict
+BLANKS_WITHOUT_WIDTH = "\u200b\u2060\ufeff"
 
 
 @dataclass(frozen=True)
@@ -44,16 +49,72 @@ def encode_labels(source: Source, part: str, y: np.ndarray) -> EncodedLabels:
     if y.dtype.kind not in "biuU":
         raise DataError(f"{source.name}: the {part} labels are of type {y.dtype}, expected whole numbers or text")
     values, inverse = np.unique(y, return_inverse=True)
-    names = [str(value) for value in values]
+    names = [clean_label(str(value)) for value in values]
     inverse = inverse.reshape(-1)
     for i, name in enumerate(names):
         # Control characters would act on a terminal, and no file takes a lone surrogate.
-        if not name.strip() or not name.isprintable():
+        if not name or not name.isprintable():
             row = int(np.flatnonzero(inverse == i)[0])
             raise DataError(
                 f"{source.locate_row(part, row)} has the label {shorten(ascii(name))}; expected printable text"
             )
+    if len({*names}) < len(names):
+        names, indices = unique_names(names)
+        inverse = indices[inverse]
     return EncodedLabels(names, inverse)
+
+
+def clean_label(text: str) -> str:
+    """Return a label without blanks at its ends, its letters composed (NFC)."""
+    return unicodedata.normalize("NFC", text).strip().strip(BLANKS_WITHOUT_WIDTH).strip()
+
+
+def unique_names(names: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """Return names each once, and the index of each of the given ones among them (n,)."""
+    index = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    return [*index], np.array([index[name] for name in names])
+
+
+def rename_labels(labels: EncodedLabels, names: Mapping[str, str]) -> EncodedLabels:
+    """Return labels of which some have another name; classes of one name become one."""
+    renamed, indices = unique_names([names.get(name, name) for name in labels.names])
+    return replace(labels, names=renamed, inverse=indices[labels.inverse])
+
+
+def match_final_dots(labels: EncodedLabels, known: Sequence[str]) -> tuple[EncodedLabels, str]:
+    """Return labels with the `known` names, where only the dot at the end keeps them apart, and a notice or "".
+
+    The labels of adult.test end in a dot, those of adult.data do not.
+    """
+    without_dot = {name.removesuffix("."): name for name in known}
+    unknown = [name for name in labels.names if name not in known]
+    names = {name: without_dot[name.removesuffix(".")] for name in unknown if name.removesuffix(".") in without_dot}
+    if not unknown or len(names) < len(unknown) or len(without_dot) < len(known):
+        return labels, ""
+    found = shorten(unknown[0])
+    return rename_labels(labels, names), f"label {found!r} is taken as {shorten(names[unknown[0]])!r}, without its dot"
+
+
+def check_numbers_as_classes(source: Source, parts: Collection[EncodedLabels]) -> None:
+    """Raise DataError if the labels of numbers of a source are hardly classes: most of them have a single row."""
+    if source.y_train.dtype.kind not in "biuf" or any(labels.columns for labels in parts):
+        return
+    rows: Counter[str] = Counter()
+    for labels in parts:
+        rows.update(dict(zip(labels.names, np.bincount(labels.inverse).tolist(), strict=True)))
+    single = sum(count == 1 for count in rows.values())
+    if single < MIN_SINGLE_ROW_CLASSES or 2 * single <= len(rows):
+        return
+    where = f" (column {source.label_columns[0]})" if source.label_columns else ""
+    as_classes = "store them as text"
+    if source.label_columns:
+        name = source.label_names[0] if source.label_names else str(source.label_columns[0])
+        as_classes = f"add --category {shlex.quote(name)}"
+    raise DataError(
+        f"{source.name}: the labels{where} are {len(rows):,} different numbers in {sum(rows.values()):,} rows, and "
+        f"{single:,} of them have a single row; expected several rows of each class: numbers are predicted with "
+        f"--loss mse (to learn them as classes, {as_classes})"
+    )
 
 
 def float_to_int(source: Source, part: str, y: np.ndarray) -> np.ndarray:

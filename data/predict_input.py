@@ -5,14 +5,17 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lagvis.data.detect import IDX_FILE, NPZ, PICTURE, file_format
+from lagvis.data.detect import IDX_FILE, NPY, NPZ, PICTURE, TABLE, file_format
 from lagvis.data.formats.idx import read_idx
+from lagvis.data.formats.npy import read_npy_file
 from lagvis.data.formats.npz import read_npz_rows
-from lagvis.data.images.image_folder import is_image_file, is_other_picture, looks_like_image, sorted_entries
+from lagvis.data.images.image_folder import SUFFIXES, is_image_file, is_other_picture, looks_like_image, sorted_entries
 from lagvis.data.images.image_io import MAX_IMAGE_BYTES, read_image_bytes
 from lagvis.data.images.mnist_style import PreparedImage
 from lagvis.data.images.prepare import check_takes_pictures, prepare_picture
@@ -22,15 +25,18 @@ from lagvis.data.labels import check_known_labels, encode_labels, encode_targets
 from lagvis.data.range_check import check_backgrounds, fit_picture, fit_to_training, picture_notice
 from lagvis.data.read_options import ReadOptions
 from lagvis.data.source import Source
-from lagvis.data.tables.arrays import label_arrays
 from lagvis.data.tables.columns import list_columns
+from lagvis.data.tables.label_arrays import label_arrays
 from lagvis.data.tables.reader import network_encoding, read_network_table, upright_picture_rows
 from lagvis.data.tables.unseen import check_unseen
 from lagvis.errors import DataError
 from lagvis.run_warning import RunWarning
 
+if TYPE_CHECKING:
+    import polars as pl
+
 STANDARD_INPUT, STANDARD_INPUT_NAME = "-", "standard input"
-EXPECTED = "expected a picture, a folder of pictures, a table as text (CSV), an .npz file or IDX images"
+EXPECTED = "expected a picture, a folder of pictures, a table, an .npz or .npy file, or IDX images"
 Label = str | list[float] | None  # a class, or a number for each target, or None for a row without one
 
 
@@ -44,6 +50,9 @@ class InputBatch:
     notices     what the user should know, one sentence each
     warnings    on rows that differ from those of training
     transposed  whether the file stores the pictures transposed, which stand upright here
+    ids         columns that name a row, by their names in the file; None where it has none
+    index       place among the batches and errors in the order of the command line
+    first_row   index in the file of the first row
     """
 
     file: str
@@ -53,14 +62,23 @@ class InputBatch:
     notices: tuple[str, ...] = ()
     warnings: tuple[RunWarning, ...] = ()
     transposed: bool = False
+    ids: "pl.DataFrame | None" = field(default=None, compare=False)
+    index: int = 0
+    first_row: int = 0
 
 
 @dataclass(frozen=True)
 class InputError:
-    """Reason why a file could not be used."""
+    """Reason why a file could not be used.
+
+    index       place among the batches and errors in the order of the command line
+    is_picture  whether it is a picture, which is a row of its own
+    """
 
     file: str
     message: str
+    index: int = 0
+    is_picture: bool = False
 
 
 @dataclass
@@ -72,19 +90,63 @@ class Inputs:
     notices: list[str] = field(default_factory=list)
     warnings: list[RunWarning] = field(default_factory=list)
 
+    def add(self, batch: InputBatch) -> None:
+        """Append a batch that was read."""
+        self.batches.append(replace(batch, index=self.count))
+
+    @property
+    def count(self) -> int:
+        """Count the batches and errors."""
+        return len(self.batches) + len(self.errors)
+
+
+@dataclass(frozen=True)
+class InputGroup:
+    """A table, which is read in pieces; or other files, which are read at once."""
+
+    files: tuple[str, ...]
+    is_table: bool
+
+    def read(self, spec: InputSpec) -> Iterator[Inputs]:
+        """Yield what the files hold, in pieces."""
+        yield read_inputs(self.files, spec)
+
+
+def group_files(files: Sequence[str]) -> list[InputGroup]:
+    """Return files in their order as groups: each table alone, and the others between them together."""
+    return [
+        InputGroup((file,), is_table=True) if is_table else InputGroup(tuple(group), is_table=False)
+        for is_table, group in groupby(files, is_table_file)
+        for file in (group if is_table else [""])
+    ]
+
+
+def is_table_file(file: str) -> bool:
+    """Tell whether a file is a table by its content; not for standard input, and for a file that cannot be read."""
+    path = user_path(file)
+    try:
+        return file != STANDARD_INPUT and path.is_file() and file_format(path, file, EXPECTED) == TABLE
+    except (DataError, OSError):
+        return False
+
+
+def user_path(file: str) -> Path:
+    """Return the path of a file as the user gave it."""
+    return Path(file).expanduser() if file.startswith("~/") else Path(file)
+
 
 def read_inputs(files: Sequence[str], spec: InputSpec) -> Inputs:
     """Read files, folders of pictures and standard input; a file that cannot be read does not stop the others."""
     inputs = Inputs()
     for file in files:
-        path = Path(file).expanduser() if file.startswith("~/") else Path(file)
-        with collect_error(inputs, file):
+        path = user_path(file)
+        with collect_error(inputs, file, is_picture=path.suffix.lower() in SUFFIXES):
             if file == STANDARD_INPUT:
-                inputs.batches.append(read_standard_input(spec))
+                inputs.add(read_standard_input(spec))
             elif file and path.is_dir():
                 read_picture_folder(inputs, path, spec)
             else:
-                inputs.batches.append(read_file(path, file, spec))
+                inputs.add(read_file(path, file, spec))
     inputs.notices += [notice for batch in inputs.batches for notice in batch.notices]
     fit_inputs(inputs, spec)
     return inputs
@@ -94,7 +156,7 @@ def fit_inputs(inputs: Inputs, spec: InputSpec) -> None:
     """Bring the rows of every batch to what the network saw in training; a batch that cannot be becomes an error."""
     read, inputs.batches = inputs.batches, []
     for batch in read:
-        with collect_error(inputs, batch.file):
+        with collect_error(inputs, batch.file, batch.index):
             if batch.image is None:
                 x, warnings = fit_to_training(batch.x, spec, batch.file, lambda row: f"row {row + 1:,}")
             else:
@@ -109,15 +171,15 @@ def fit_inputs(inputs: Inputs, spec: InputSpec) -> None:
 
 
 @contextmanager
-def collect_error(inputs: Inputs, file: str) -> Iterator[None]:
-    """Add a DataError or OSError to the errors instead of raising it."""
+def collect_error(inputs: Inputs, file: str, index: int | None = None, *, is_picture: bool = False) -> Iterator[None]:
+    """Add a DataError or OSError to the errors instead of raising it; its index is the next one, if none is given."""
     try:
         yield
-    except DataError as error:
-        inputs.errors.append(InputError(file, str(error)))
-    except OSError as error:
-        reason = error.strerror or error
-        inputs.errors.append(InputError(file, f"{file} cannot be read ({reason}); check the path and its permissions"))
+    except (DataError, OSError) as error:
+        message = str(error)
+        if isinstance(error, OSError):
+            message = f"{file} cannot be read ({error.strerror or error}); check the path and its permissions"
+        inputs.errors.append(InputError(file, message, inputs.count if index is None else index, is_picture))
 
 
 def read_picture_folder(inputs: Inputs, folder: Path, spec: InputSpec) -> None:
@@ -125,8 +187,8 @@ def read_picture_folder(inputs: Inputs, folder: Path, spec: InputSpec) -> None:
     paths, notices = pictures_in(folder)
     inputs.notices += notices
     for path in paths:
-        with collect_error(inputs, str(path)):
-            inputs.batches.append(read_picture(path, str(path), spec))
+        with collect_error(inputs, str(path), is_picture=True):
+            inputs.add(read_picture(path, str(path), spec))
 
 
 def pictures_in(folder: Path) -> tuple[list[Path], list[str]]:
@@ -196,8 +258,9 @@ def read_file(path: Path, file: str, spec: InputSpec, display_name: str = "") ->
     kind = file_format(path, name, EXPECTED)
     if kind == PICTURE:
         return read_picture(path, file, spec, name)
-    if kind == IDX_FILE:
-        upright = turn_upright(read_idx(path, name)[0], Path(name).name, spec.transpose, path)
+    if kind in (IDX_FILE, NPY):
+        x = read_idx(path, name)[0] if kind == IDX_FILE else read_npy_file(path, name)
+        upright = turn_upright(x, Path(name).name, spec.transpose, path)
         rows = array_rows(upright.x, name, spec)
         return InputBatch(file, rows, notices=upright.notices, transposed=upright.was_transposed)
     if kind == NPZ:
@@ -241,6 +304,8 @@ def read_npz_batch(path: Path, file: str, spec: InputSpec, name: str) -> InputBa
 
 def read_table_batch(path: Path, file: str, spec: InputSpec, name: str) -> InputBatch:
     """Read the rows of a table that holds the features alone, or the label too."""
+    import polars as pl
+
     table, columns = read_network_table(path, spec, label_required=False, display_name=name)
     encoding = network_encoding(spec, table, columns)
     upright = upright_picture_rows(table, columns, encoding, ReadOptions(), spec)
@@ -248,16 +313,19 @@ def read_table_batch(path: Path, file: str, spec: InputSpec, name: str) -> Input
     x = upright.x.reshape(len(upright.x), -1)
     label_columns = ", ".join(map(table.describe_column, columns.labels))
     notices = list(upright.notices)
-    if columns.unused:
-        notices.append(f"{table.short_name}: not used: {list_columns([table.names[c] for c in columns.unused])}.")
+    left_out = {column.name for column in spec.encoding.left_out} if spec.encoding and columns.by_name else set()
+    if unused := [table.names[c] for c in columns.unused if table.names[c] not in left_out]:
+        notices.append(f"{table.short_name}: not used: {list_columns(unused)}.")
     if columns.labels and not columns.by_name:
         notices.append(f"{table.short_name}: the label is {label_columns} (--label names another).")
     known = np.ones(len(x), bool)
     for c in columns.labels:
         known &= table.column(c).is_not_null().to_numpy()
     labelled = np.flatnonzero(known & bool(columns.labels))
+    ids = table.frame.select(pl.col(str(c)).alias(table.names[c]) for c in columns.ids) if columns.ids else None
+    batch = InputBatch(file, x, notices=tuple(notices), warnings=warnings, transposed=upright.was_transposed, ids=ids)
     if not len(labelled):
-        return InputBatch(file, x, notices=tuple(notices), warnings=warnings, transposed=upright.was_transposed)
+        return batch
     part = table.take(labelled)
     (y,) = label_arrays([(part, columns.labels)], spec.is_regression)
     source = labelled_source(name, x[labelled], y, part.row_location)
@@ -265,7 +333,7 @@ def read_table_batch(path: Path, file: str, spec: InputSpec, name: str) -> Input
     labels: list[Label] = [None] * len(x)
     for row, label in zip(labelled, network_labels(source, spec, remedy), strict=True):
         labels[row] = label
-    return InputBatch(file, x, labels, notices=tuple(notices), warnings=warnings, transposed=upright.was_transposed)
+    return replace(batch, labels=labels)
 
 
 def labelled_source(name: str, x: np.ndarray, y: np.ndarray, where: Callable[[int], str]) -> Source:

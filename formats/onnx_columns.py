@@ -1,19 +1,22 @@
 """Inputs of an ONNX network for the columns of a table, and their encoding as a part of the graph."""
 
-from collections.abc import Collection, Sequence
+import itertools
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from lagvis.data.tables.dialect import MISSING_VALUES
 from lagvis.data.tables.encoding import (
     BooleanEncoding,
     CategoryEncoding,
     ColumnEncoding,
+    DateEncoding,
     NumberEncoding,
     TableEncoding,
 )
-from lagvis.errors import ExportError
+from lagvis.formats.onnx_dates import encode_date
 from lagvis.formats.onnx_graph import ML_DOMAIN, GraphBuilder, unique_name
 
 
@@ -21,7 +24,8 @@ from lagvis.formats.onnx_graph import ML_DOMAIN, GraphBuilder, unique_name
 class ColumnInput:
     """Input of an ONNX network, (N, 1), for a column of a table.
 
-    Categories are strings, where the empty one is a missing cell. All others are double, where NaN is a missing cell.
+    Categories are strings, where the empty one is a missing cell. All others are double, where NaN is a missing cell:
+    numbers, 1 and 0 for true and false, seconds since 1970 (UTC) for dates, seconds since midnight for times of day.
     """
 
     name: str
@@ -38,10 +42,18 @@ class ColumnInput:
         return np.dtype(object if self.is_text else np.float64)
 
     def as_json(self) -> dict[str, Any]:
-        """Return what a client needs to know to fill the input."""
-        meaning: dict[str, Any] = {"input": self.name, "column": self.column.name, "kind": self.column.kind}
-        if isinstance(self.column, CategoryEncoding):
-            meaning |= {"levels": self.column.levels, "other": self.column.other}
+        """Return what a client needs to know to fill the input; `position` is that in the training table, from 1."""
+        column = self.column
+        meaning: dict[str, Any] = {
+            "input": self.name,
+            "column": column.name,
+            "position": column.position + 1,
+            "kind": column.kind,
+        }
+        if isinstance(column, CategoryEncoding):
+            meaning |= {"levels": column.levels, "other": column.other}
+        elif isinstance(column, DateEncoding):
+            meaning["form"] = column.form
         return meaning
 
 
@@ -76,44 +88,35 @@ def encode_column(graph: GraphBuilder, given: ColumnInput) -> list[str]:
     match given.column:
         case CategoryEncoding() as column:
             return [encode_category(graph, given.name, column)]
-        case NumberEncoding() as column:
-            value, missing = fill_missing(graph, given.name, column.fill)
-            if column.log_offset is not None:
-                value = logarithm(graph, given.name, value, column)
-        case BooleanEncoding() as column:
-            value, missing = fill_missing(graph, given.name, column.fill)
-        case column:
-            raise ExportError(f"column {column.name} holds {column.kind}s, which an ONNX file cannot encode")
-    indicator = [graph.cast(missing, np.float64, f"{given.name}/missing")] if column.missing else []
-    return [value, *indicator]
+        case DateEncoding() as column:
+            return encode_date(graph, given.name, column)
+        case NumberEncoding() | BooleanEncoding() as column:
+            return encode_number(graph, given.name, column)
 
 
-def fill_missing(graph: GraphBuilder, value: str, fill: float) -> tuple[str, str]:
-    """Add a fill for missing cells; return the names of the filled cells and of the truth values that tell them."""
-    missing = graph.add("IsNaN", value, name=f"{value}/is missing")
-    constant = graph.constant(f"{value}/fill", fill, np.float64)
-    return graph.add("Where", missing, constant, value, name=f"{value}/filled"), missing
-
-
-def logarithm(graph: GraphBuilder, name: str, value: str, column: NumberEncoding) -> str:
-    """Add the logarithm of a column of numbers and return its name."""
-    value = graph.add(
-        "Add", value, graph.constant(f"{name}/offset", column.log_offset, np.float64), name=f"{name}/moved"
-    )
-    floor = graph.constant(f"{name}/floor", column.log_floor, np.float64)
-    return graph.add("Log", graph.add("Max", value, floor, name=f"{name}/raised"), name=f"{name}/logarithm")
+def encode_number(graph: GraphBuilder, name: str, column: NumberEncoding | BooleanEncoding) -> list[str]:
+    """Add the features of numbers, or of 1 and 0 for true and false, and return the names of their parts."""
+    missing = graph.add("IsNaN", name, name=f"{name}/is missing")
+    fill = graph.constant(f"{name}/fill", column.fill, np.float64)
+    value = graph.add("Where", missing, fill, name, name=f"{name}/filled")
+    if isinstance(column, NumberEncoding) and column.log_offset is not None:
+        offset = graph.constant(f"{name}/offset", column.log_offset, np.float64)
+        floor = graph.constant(f"{name}/floor", column.log_floor, np.float64)
+        value = graph.add("Add", value, offset, name=f"{name}/with offset")
+        value = graph.add("Log", graph.add("Max", value, floor, name=f"{name}/raised"), name=f"{name}/logarithm")
+    return [value, graph.cast(missing, np.float64, f"{name}/missing")] if column.missing else [value]
 
 
 def encode_category(graph: GraphBuilder, name: str, column: CategoryEncoding) -> str:
     """Add the features of a column of categories and return their name.
 
     A text becomes the index of its feature. An unknown one becomes the number of features, which is no index: it is 0
-    in all features.
+    in all features. The words that the tables of training had in missing cells are missing here too.
     """
     width = len(column.feature_names)
     index = {level: i for i, level in enumerate(column.levels)} | dict.fromkeys(column.other, len(column.levels))
     if column.missing:
-        index[""] = width - 1
+        index = dict.fromkeys(missing_texts(), width - 1) | index
     code = graph.add(
         "LabelEncoder",
         name,
@@ -125,3 +128,10 @@ def encode_category(graph: GraphBuilder, name: str, column: CategoryEncoding) ->
     )
     indices = graph.constant(f"{name}/indices", np.arange(width)[None, :], np.int64)
     return graph.cast(graph.add("Equal", code, indices, name=f"{name}/is level"), np.float64, f"{name}/levels")
+
+
+def missing_texts() -> Iterator[str]:
+    """Yield every text that stands for a missing cell in a table, in upper and lower case."""
+    for word in sorted(MISSING_VALUES):
+        cases = [dict.fromkeys((letter, letter.upper())) for letter in word]
+        yield from map("".join, itertools.product(*cases))

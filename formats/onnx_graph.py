@@ -44,6 +44,14 @@ class GraphBuilder:
 
         return self.add("Cast", value, name=name, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
+    def integer(self, operator: str, value: str, number: int) -> str:
+        """Add an operator of an int64 value and a number, and return the name of the result.
+
+        Div rounds towards 0; Mod has the sign of the number.
+        """
+        constant = self.constant(f"{value}/{operator} number", number, np.int64)
+        return self.add(operator, value, constant, name=f"{value}/{operator}")
+
     def reserve(self, name: str) -> str:
         """Return `name`, with a number where another value has it, and keep it from later values."""
         result = unique_name(name, self.names)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lagvis.data.tables.encoding import TableEncoding
 from lagvis.errors import ExportError
 from lagvis.formats.onnx_columns import ColumnInput, column_inputs, encode_columns
 from lagvis.formats.onnx_graph import ML_DOMAIN, GraphBuilder
@@ -91,15 +92,27 @@ def onnx_columns(model: Model, inputs: str) -> list[ColumnInput]:
     ExportError where columns are asked for and the network has learned from no table, or from pictures.
     """
     encoding = model.encoding
-    if inputs == MATRIX or (inputs == AUTO and (encoding is None or encoding.is_plain)):
+    if inputs == MATRIX or (inputs == AUTO and not needs_columns(encoding)):
         return []
-    if encoding is None or len(model.shape) > 1:
+    if encoding is None or not has_columns(model):
         found = "pictures" if len(model.shape) > 1 else "rows without columns that are known"
         raise ExportError(
             f"the network has learned from {found}, and --onnx-inputs columns needs one that has learned from the "
             "columns of a table; use --onnx-inputs matrix"
         )
     return column_inputs(encoding, OUTPUTS)
+
+
+def has_columns(model: Model) -> bool:
+    """Tell whether a network has learned from the columns of a table, and not from pictures."""
+    return model.encoding is not None and len(model.shape) == 1
+
+
+def needs_columns(encoding: TableEncoding | None) -> bool:
+    """Tell whether training had columns of a table that are no numbers as they are, or lacked cells."""
+    if encoding is None:
+        return False
+    return not encoding.is_plain or any(column.missing_cells for column in encoding.columns)
 
 
 def add_scaling(graph: GraphBuilder, value: str, model: Model, dtype: np.dtype) -> str:
@@ -202,7 +215,8 @@ def check_float32_range(checkpoint: Checkpoint) -> None:
         if abs(mean) + MAX_DEVIATIONS * deviation > float(limits.max) or deviation < float(limits.tiny):
             raise ExportError(
                 f"{name} (mean {mean:.6g}, deviation {deviation:.3g}) is outside the range of float32, in which an "
-                f"ONNX file of this network scales; train with --dtype float64, or use --format safetensors or npz"
+                f"ONNX file of this network scales; {'use --onnx-inputs columns, or ' * has_columns(checkpoint.model)}"
+                "train with --dtype float64, or use --format safetensors or npz"
             )
 
 

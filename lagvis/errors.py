@@ -38,6 +38,10 @@ class DataError(LagvisError):
     exit_code = 3
 
 
+class LabelNotFoundError(DataError):
+    """Table whose label column is not known; the user has to name it."""
+
+
 class DeviceError(LagvisError):
     """Device or array library that cannot compute; `reason` says why, `remedy` how to fix it."""
 

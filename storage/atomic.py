@@ -5,7 +5,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lagvis.errors import CheckpointError
@@ -47,6 +47,17 @@ def write_export_file(path: Path, content: bytes) -> None:
 
     Raise CheckpointError if it cannot be written, or if `path` is a folder or a device.
     """
+    with replacing_export(path) as new:
+        new.write_bytes(content)
+
+
+@contextlib.contextmanager
+def replacing_export(path: Path) -> Iterator[Path]:
+    """Yield the path of a file to write, which replaces the exported file at the end; a link is followed.
+
+    It lies in a temporary folder beside the target, which may hold other files too and is removed. If the file is not
+    written, nothing is replaced. Raise CheckpointError for an OSError, or if `path` is a folder or a device.
+    """
     try:
         with contextlib.suppress(FileNotFoundError):
             mode = path.stat().st_mode
@@ -55,12 +66,16 @@ def write_export_file(path: Path, content: bytes) -> None:
                 raise CheckpointError(f"{path} is {found}, not a file; choose another --output")
         target = Path(os.path.realpath(path))
         with tempfile.TemporaryDirectory(WRITING, f"{target.name}.", target.parent) as work:
-            new = Path(work) / "new"
-            replace_file(new, content)
-            new.replace(target)
+            new = Path(work) / f"new{target.suffix}"
+            yield new
+            if new.exists():
+                with new.open("rb+") as file:
+                    os.fsync(file.fileno())
+                new.replace(target)
         flush_folder(target.parent)
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be written ({error.strerror}); nothing was changed") from None
+        reason = error.strerror or str(error)
+        raise CheckpointError(f"{path} cannot be written ({reason}); nothing was changed") from None
 
 
 def write_export_folder(path: Path, files: dict[str, bytes], may_replace: Callable[[Path], bool]) -> None:

@@ -1,23 +1,15 @@
-"""Turn the parsed rows of tables into arrays of features and labels."""
+"""Turn the cells of tables into arrays of features."""
 
 import math
-import re
-from collections.abc import Sequence
 
 import numpy as np
 
 from lagvis.data.input_spec import InputSpec
-from lagvis.data.labels import MAX_EXACT_INT
 from lagvis.data.messages import shorten
-from lagvis.data.tables.columns import is_text_label
-from lagvis.data.tables.dialect import NUMBER
 from lagvis.data.tables.encoding import CellError, ColumnEncoding, TableEncoding
 from lagvis.data.tables.feature_type import NUMBERS, PIXELS, image_side
-from lagvis.data.tables.frame import BOOLEAN, TableFrame
-from lagvis.data.tables.frame import NUMBER as COLUMN_NUMBER
+from lagvis.data.tables.frame import NUMBER, TableFrame
 from lagvis.errors import DataError
-
-INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})")
 
 
 def feature_array(
@@ -52,7 +44,7 @@ def feature_array(
 def encoded(table: TableFrame, features: list[int], encoding: TableEncoding) -> np.ndarray:
     """Return the features (N, n_features) float64 of a table; DataError for cells that its columns do not take."""
     complete = not any(table.column(c).null_count() for c in features)
-    if encoding.is_plain and complete and all(table.kind(c) == COLUMN_NUMBER for c in features):
+    if encoding.is_plain and complete and all(table.kind(c) == NUMBER for c in features):
         cells = table.frame.select([str(c) for c in features])
         return np.ascontiguousarray(cells.to_numpy(order="c"), np.float64)
     try:
@@ -95,65 +87,3 @@ def first_row_not_bytes(x: np.ndarray) -> int | None:
     if are_bytes(x):
         return None
     return int(np.flatnonzero(((x < 0) | (x > 255) | (x != np.floor(x))).any(axis=1))[0])
-
-
-def label_arrays(tables: list[tuple[TableFrame, list[int]]], regression: bool) -> list[np.ndarray]:
-    """Return the labels of tables with their label columns: numbers (N,) or (N, columns), or text (N,), of one kind."""
-    if not is_text_label(tables[0][1], regression):
-        return [number_labels(table, labels) for table, labels in tables]
-    texts = [label_texts(table, labels[0]) for table, labels in tables]
-    integers = {text: parse_integer(text) for part in texts for text in part}
-    if all(value is not None for value in integers.values()):
-        return [np.array([integers[text] for text in part], np.int64) for part in texts]
-    others = {text for text, value in integers.items() if value is None}
-    if all(NUMBER.fullmatch(text) and not text.isdecimal() for text in others):
-        (table, labels), row = next(
-            (read, row)
-            for read, part in zip(tables, texts, strict=True)
-            for row, text in enumerate(part)
-            if integers[text] is None
-        )
-        raise DataError(
-            f"{table.locate_row(row)}: {table.describe_column(labels[0])} is taken as the label and holds "
-            f"{label_texts(table, labels[0])[row]}, which is not a class; name the label column with --label, or "
-            "predict the numbers of this one with --loss mse"
-        )
-    return [canonical_labels(part) for part in texts]
-
-
-def label_texts(table: TableFrame, c: int) -> list[str]:
-    """Return the cells of a column as texts; that of a missing cell is empty."""
-    import polars as pl
-
-    cells = table.column(c)
-    if cells.dtype.is_float() and cells.drop_nulls().floor().eq(cells.drop_nulls()).all():
-        cells = cells.cast(pl.Int64)
-    return list(cells.cast(pl.String).fill_null("").to_list())
-
-
-def number_labels(table: TableFrame, labels: list[int]) -> np.ndarray:
-    """Return label columns of numbers as (N, columns) float64, NaN where a cell is missing."""
-    import polars as pl
-
-    for c in labels:
-        if table.kind(c) not in (COLUMN_NUMBER, BOOLEAN):
-            raise DataError(
-                f"{table.name}: {table.describe_column(c)} is the label and holds {table.kind(c)}; expected numbers"
-            )
-    return np.column_stack([table.column(c).cast(pl.Float64).fill_null(np.nan).to_numpy() for c in labels])
-
-
-def canonical_labels(texts: Sequence[str]) -> np.ndarray:
-    """Return labels (N,) of which 1 and 1.0 are one class, beside text too."""
-    names = {text: text if (value := parse_integer(text)) is None else str(value) for text in {*texts}}
-    return np.array([names[text] for text in texts])
-
-
-def parse_integer(text: str) -> int | None:
-    """Return the integer written 3, 3.0 or 3e0; None for others, and for codes such as 007."""
-    if INTEGER.fullmatch(text):
-        return int(text)
-    if not NUMBER.fullmatch(text) or re.match(r"[+-]?0[0-9]", text) or text.isdecimal():
-        return None
-    value = float(text.replace(",", "."))
-    return int(value) if abs(value) < MAX_EXACT_INT and value == math.floor(value) else None

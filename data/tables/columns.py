@@ -7,23 +7,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lagvis.data.input_spec import InputSpec
-from lagvis.data.messages import shorten
+from lagvis.data.messages import join_names, shorten
 from lagvis.data.read_options import ReadOptions
 from lagvis.data.tables.encoding import TableEncoding
-from lagvis.data.tables.frame import NUMBER, TableFrame
-from lagvis.errors import DataError
+from lagvis.data.tables.frame import TableFrame
+from lagvis.data.tables.label_arrays import canonical_labels, label_texts
+from lagvis.data.tables.label_column import LabelColumn, find_label
+from lagvis.data.tables.label_names import is_label_name, is_weak_label_name
+from lagvis.errors import DataError, LabelNotFoundError
 
-# Names of a label column, in any case. The weak names count where the table has none of the others.
-LABEL_NAMES = ("label", "labels", "class", "classes", "target", "targets", "species", "category", "klasse", "etiket")
-WEAK_LABEL_NAMES = ("y",)
+COLUMN_OPTIONS = ("features", "drop", "category", "number", "log", "id")
+CONFLICTS = (
+    ("features", "drop"), ("features", "id"), ("category", "drop"), ("number", "drop"), ("log", "drop"),
+    ("category", "id"), ("number", "id"), ("log", "id"), ("drop", "id"), ("category", "number"), ("category", "log"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Columns:
     """Indices of the feature and label columns of a table, and of the columns that are not used.
 
-    ids      columns that name a row
-    by_name  whether the features were matched by their names
+    ids           columns that name a row
+    by_name       whether the features were matched by their names
+    label_reason  why the label was found where the user did not name it, for a notice; empty where the user did
     """
 
     features: list[int]
@@ -31,15 +37,71 @@ class Columns:
     ids: tuple[int, ...] = ()
     unused: tuple[int, ...] = ()
     by_name: bool = False
+    label_reason: str = ""
 
 
-def columns_for_training(table: TableFrame, options: ReadOptions, regression: bool) -> Columns:
-    """Return the label columns, those that name a row, and the others as features, as far as the options take them."""
-    labels = find_label_columns(table, options.label, regression)
+def columns_for_training(
+    table: TableFrame, options: ReadOptions, regression: bool, test: TableFrame | None = None
+) -> Columns:
+    """Return the label columns, those that name a row, and the others as features, as far as the options take them.
+
+    A column that the `test` table alone lacks is the label, unless the user names another.
+    """
     ids = find_columns(table, options.id, "--id")
     dropped = find_columns(table, options.drop, "--drop")
-    features = find_columns(table, options.features, "--features") or range(len(table.names))
-    return Columns([c for c in features if c not in (*labels, *ids, *dropped)], labels, tuple(ids))
+    features = find_columns(table, options.features, "--features")
+    reason = ""
+    if options.label:
+        labels = parse_label_option(table, options.label)
+    else:
+        width = len(table.names)
+        others = [c for c in range(width) if c not in (*ids, *dropped)]
+        # A table of one column more than the features is named in full by --features.
+        candidates = [c for c in others if c not in features] or others
+        absent = columns_absent_in(test, table, candidates) if test else []
+        found = LabelColumn(absent[0], f"the only column that {test.short_name} lacks") if test and absent else None
+        found = found or find_label(table, candidates, regression)
+        labels, reason = [found.index], found.reason
+    check_conflicts(table, labels, options)
+    features = features or list(range(len(table.names)))
+    taken = {*labels, *ids, *dropped}
+    return Columns([c for c in features if c not in taken], labels, tuple(ids), label_reason=reason)
+
+
+def columns_absent_in(test: TableFrame, training: TableFrame, candidates: Sequence[int]) -> list[int]:
+    """Return the only column among `candidates` of the training table that the test table lacks by its name.
+
+    An empty list where there is not exactly one such column, or a column that the test table has is called a label.
+    """
+    if not (training.has_header and test.has_header):
+        return []
+    absent = [c for c in range(len(training.names)) if training.names[c] not in test.names]
+    named = any(is_label_name(training.names[c]) for c in candidates if c not in absent)
+    return absent if len(absent) == 1 and absent[0] in candidates and not named else []
+
+
+def check_conflicts(table: TableFrame, labels: list[int], options: ReadOptions) -> None:
+    """Raise DataError for a column about which two options say what cannot both be."""
+    found = {key: {*find_columns(table, getattr(options, key), f"--{key}")} for key in COLUMN_OPTIONS}
+    for key, columns in found.items():
+        is_guessed = key == "features" and not options.label  # as in a list of all columns
+        if (overlap := columns & {*labels}) and not is_guessed:
+            raise DataError(
+                f"{table.name}: {table.describe_column(min(overlap))} is the label and in --{key}; leave it out of "
+                f"--{key}, or name another label with --label"
+            )
+    for one, other in CONFLICTS:
+        if overlap := found[one] & found[other]:
+            raise DataError(
+                f"{table.name}: {table.describe_column(min(overlap))} is in --{one} and in --{other}; leave it out of "
+                "one of them"
+            )
+    for key in ("category", "number", "log"):
+        if found["features"] and (excluded := found[key] - found["features"]):
+            raise DataError(
+                f"{table.name}: {table.describe_column(min(excluded))} is in --{key} and not in --features, so that it "
+                "is not learned from; add it there, or leave it out here"
+            )
 
 
 def find_columns(table: TableFrame, columns: Sequence[str], flag: str) -> list[int]:
@@ -64,7 +126,7 @@ def labelled_columns_for_network(table: TableFrame, spec: InputSpec) -> Columns:
     label = guess_among_unused(table, columns) if columns.by_name and len(spec.target_names) <= 1 else None
     if label is None:
         raise no_label_error(table, columns, spec)
-    return Columns(columns.features, [label], unused=tuple(c for c in columns.unused if c != label), by_name=True)
+    return replace(columns, labels=[label], unused=tuple(c for c in columns.unused if c != label))
 
 
 def no_label_error(table: TableFrame, columns: Columns, spec: InputSpec) -> DataError:
@@ -86,7 +148,7 @@ def no_label_error(table: TableFrame, columns: Columns, spec: InputSpec) -> Data
 
 def guess_among_unused(table: TableFrame, columns: Columns) -> int | None:
     """Return the only unused column with the name of a label, or the only unused column; None without such a one."""
-    named = [c for c in columns.unused if table.names[c].casefold() in LABEL_NAMES]
+    named = [c for c in columns.unused if is_label_name(table.names[c])]
     for candidates in (named, columns.unused):
         if len(candidates) == 1:
             return candidates[0]
@@ -106,8 +168,17 @@ def columns_by_name(table: TableFrame, spec: InputSpec) -> Columns:
     else:
         known = spec.target_names or spec.label_names
         labels = [names.index(name) for name in known] if {*known} <= {*names} - {*spec.column_names} else []
-    unused = tuple(c for c in range(len(names)) if c not in features and c not in labels)
-    return Columns(features, labels, unused=unused, by_name=True)
+    learned_ids = [names.index(column.name) for column in spec.id_columns if column.name in names]
+    ids = id_columns_for_network(table, spec, learned_ids)
+    unused = tuple(c for c in range(len(names)) if c not in (*features, *labels, *ids))
+    return Columns(features, labels, ids, unused, by_name=True)
+
+
+def id_columns_for_network(table: TableFrame, spec: InputSpec, learned: Sequence[int]) -> tuple[int, ...]:
+    """Return the columns that name a row: those of --id, else the `learned` ones if all of training are there."""
+    if spec.id:
+        return tuple(dict.fromkeys(find_columns(table, spec.id, "--id")))
+    return tuple(learned) if len(learned) == len(spec.id_columns) else ()
 
 
 def feature_columns_by_name(table: TableFrame, feature_names: Sequence[str]) -> list[int]:
@@ -143,8 +214,10 @@ def columns_by_position(table: TableFrame, spec: InputSpec) -> Columns:
         if width - len(labels) == len(known):
             others = [c for c in range(width) if c not in labels]
             features = [others[known.index(position)] for position in learned]
-            unused = tuple(c for c in others if c not in features)
-            return Columns(features, labels, unused=unused)
+            learned_ids = [others[known.index(c.position)] for c in spec.id_columns if c.position in known]
+            ids = id_columns_for_network(table, spec, learned_ids)
+            unused = tuple(c for c in others if c not in (*features, *ids))
+            return Columns(features, labels, ids, unused)
     label = f"{len(spec.target_names)} targets" if len(spec.target_names) > 1 else "label"
     raise DataError(
         f"{table.name} has {width:,} columns; expected the {len(positions):,} that the network was trained on, or "
@@ -174,7 +247,35 @@ def labels_by_position(table: TableFrame, spec: InputSpec, n_labels: int) -> lis
                 f"{shorten(table.names[labels[0]])!r} here, and {table.describe_column(named)} has the name of a "
                 f"label; choose with --label {labels[0] + 1} or --label {named + 1}"
             )
-    return find_label_columns(table, spec.recipe_label, spec.is_regression)
+    if spec.recipe_label or spec.is_regression or named_label_column(table) is not None:
+        return find_label_columns(table, spec.recipe_label, spec.is_regression)
+    return [label_of_known_classes(table, spec.class_names)] if n_labels == 1 else []
+
+
+def label_of_known_classes(table: TableFrame, class_names: Sequence[str]) -> int:
+    """Return the label column of a table for a network that has not learned from one: the first, or the last.
+
+    It is the one whose cells are classes of the network; of two, one that holds several. DataError names both where
+    neither or both may be it.
+    """
+    first, last = 0, len(table.names) - 1
+    known = [c for c in (first, last) if holds_classes(table, c, class_names)]
+    several = [c for c in known if table.column(c).drop_nulls().n_unique() > 1]
+    for found in (known, several):
+        if len(found) == 1:
+            return found[0]
+    if len(known) == 2 and not several:
+        return first
+    raise LabelNotFoundError(
+        f"{table.name}: {table.describe_column(first)} and {table.describe_column(last)} "
+        f"{'both hold' if known else 'hold other values than'} classes of the network ({join_names(class_names)}); "
+        "name the label with --label 1 or --label last"
+    )
+
+
+def holds_classes(table: TableFrame, c: int, class_names: Sequence[str]) -> bool:
+    """Tell whether every cell of a column is a class of a network, or missing."""
+    return {*canonical_labels(label_texts(table.column(c).drop_nulls().unique()))} <= {*class_names}
 
 
 def known_in_header(table: TableFrame, names: Sequence[str]) -> bool:
@@ -183,8 +284,8 @@ def known_in_header(table: TableFrame, names: Sequence[str]) -> bool:
 
 
 def find_label_columns(table: TableFrame, label: str, regression: bool) -> list[int]:
-    """Return the indices of the label columns: those that `label` names, or the one that looks like the label."""
-    return parse_label_option(table, label) if label else [guess_label_column(table, regression)]
+    """Return the indices of the label columns: those that `label` names, or the one that is found."""
+    return parse_label_option(table, label) if label else [find_label(table, range(len(table.names)), regression).index]
 
 
 def parse_label_option(table: TableFrame, label: str) -> list[int]:
@@ -237,8 +338,8 @@ def named_label_column(table: TableFrame) -> int | None:
     """Return the only column with the name of a label; None if there is none, DataError if there are several."""
     if not table.has_header:
         return None
-    for label_names in (LABEL_NAMES, WEAK_LABEL_NAMES):
-        named = [c for c, name in enumerate(table.names) if name.casefold() in label_names]
+    for is_name in (is_label_name, is_weak_label_name):
+        named = [c for c, name in enumerate(table.names) if is_name(name)]
         if len(named) > 1:
             both = " and ".join(repr(table.names[c]) for c in named)
             raise DataError(f"{table.name}: {both} could each be the label; choose one with --label")
@@ -247,22 +348,9 @@ def named_label_column(table: TableFrame) -> int | None:
     return None
 
 
-def guess_label_column(table: TableFrame, regression: bool) -> int:
-    """Return the column with the name of a label, else the only column of text, else the first."""
-    if (named := named_label_column(table)) is not None:
-        return named
-    text = [c for c in range(len(table.names)) if table.kind(c) != NUMBER]
-    return text[0] if len(text) == 1 and not regression else 0
-
-
 def list_columns(names: Sequence[str]) -> str:
     """Return the first names of columns, for a message."""
     return ", ".join(shorten(name) for name in names[:8]) + (", ..." if len(names) > 8 else "")
-
-
-def is_text_label(labels: list[int], regression: bool) -> bool:
-    """Tell whether labels are kept as text: one column of classes, neither numbers to predict nor one-hot columns."""
-    return len(labels) == 1 and not regression
 
 
 def class_column_names(table: TableFrame, labels: list[int], regression: bool) -> tuple[str, ...]:

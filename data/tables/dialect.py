@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 from lagvis.data.messages import shorten
@@ -89,7 +89,10 @@ def detect_dialect(
         sample = [(line, strip_trailing(text, separator, trailing)) for line, text in sample]
     rows = split_sample(file, sample, separator)
     width = table_width(file, rows, min_width)
-    if header := commented_header(file, remarks, separator, width):
+    if is_header(rows[1:], width, label, training) and COMMENT.match(rows[0][0]):
+        remarks.append(sample.pop(0))
+        del rows[0]
+    elif header := commented_header(file, remarks, separator, width):
         sample, rows = [remarks.pop(), *sample], [header, *rows]
     has_header = is_header(rows, width, label, training)
     names = [COMMENT.sub("", name.strip(), count=1) if c == 0 else name.strip() for c, name in enumerate(rows[0])]
@@ -154,7 +157,10 @@ def choose_separator(file: TextFile, sample: Sequence[Line], declared: str, allo
         return "\t"
     if declared in SEPARATORS:
         return declared
-    return max(SEPARATORS, key=lambda separator: score_separator(separator, split_sample(file, sample, separator)))
+    candidates = list(SEPARATORS)
+    if 2 * sum("\t" in text for _, text in sample) > len(sample):
+        candidates.remove(" ")  # a tab is a blank too
+    return max(candidates, key=lambda separator: score_separator(separator, split_sample(file, sample, separator)))
 
 
 def split_sample(file: TextFile, sample: Sequence[Line], separator: str) -> list[list[str]]:
@@ -241,23 +247,43 @@ def table_width(file: TextFile, rows: list[list[str]], min_width: int) -> int:
 
 def is_header(rows: list[list[str]], width: int, label: str, training: TableFrame | None) -> bool:
     """Tell whether the first row holds names: by the columns below it, the label and the training table."""
-    cells = [cell.strip() for cell in rows[0]]
+    cells = [cell.strip() for cell in rows[0]] if rows else []
     if len(cells) != width:
         return False
     body = [row for row in rows[1:] or rows if len(row) == width]
     columns = [[row[c] for row in body if not is_missing(row[c])] for c in range(width)]
     numeric = [bool(column) and 2 * sum(map(is_number, column)) >= len(column) for column in columns]
-    if any(is_name(cell) and numeric[c] for c, cell in enumerate(cells)):
-        return True
-    if any(is_name(cell) and cell in (label, *label.split(",")) for cell in cells):
+    if any(is_name(cell) and (numeric[c] or cell in (label, *label.split(","))) for c, cell in enumerate(cells)):
         return True
     if training is not None and training.has_header and sorted(cells) == sorted(training.names):
         return True
     # In a table of text alone, names are no cells of their columns.
     if len(rows) > 1 and not any(numeric) and all(map(is_name, cells)) and len({*cells}) == width:
         return not any(cell in map(str.strip, column) for cell, column in zip(cells, columns, strict=True))
+    if len(rows) > 1 and not cells[0] and is_index(columns[0], cells[1:]):
+        return len({*cells}) == width and not any(map(is_missing, cells[1:]))
     # pandas writes the columns of a bare array under their numbers
     return width > 3 and cells in ([*map(str, range(width))], [*map(str, range(1, width + 1))])
+
+
+def is_index(cells: Sequence[str], names: Sequence[str]) -> bool:
+    """Tell whether cells name rows, as the first column that pandas and R write: all different, and no measurements.
+
+    Measurements may name the rows where the columns have ascending numbers for `names`, as in a table of frequencies.
+    """
+    if len({*map(str.strip, cells)}) < len(cells):
+        return False
+    measured = any(is_number(cell) and not cell.strip().isdecimal() for cell in cells)
+    return not measured or (all(map(is_number, names)) and ascend([cell.replace(",", ".") for cell in names]))
+
+
+def ascend(numbers: Sequence[str]) -> bool:
+    """Tell whether numbers as text stand in ascending order; not, if one has marks for thousands."""
+    try:
+        values = [float(number) for number in numbers]
+    except ValueError:
+        return False
+    return len(values) > 2 and all(a < b for a, b in pairwise(values))
 
 
 def is_number(cell: str) -> bool:

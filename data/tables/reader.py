@@ -1,6 +1,7 @@
 """Read tables as a data set: choose the label, decide how the columns become features, and hold out a test part."""
 
-from collections.abc import Collection
+import shlex
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,11 +9,11 @@ import numpy as np
 
 from lagvis.data.images.transposed import BY_NAME, NO, Upright, turn_upright
 from lagvis.data.input_spec import InputSpec
-from lagvis.data.messages import pluralize
+from lagvis.data.messages import pluralize, shorten
 from lagvis.data.read_options import ReadOptions
 from lagvis.data.source import Source
 from lagvis.data.split import hold_out_test
-from lagvis.data.tables.arrays import feature_array, label_arrays
+from lagvis.data.tables.arrays import feature_array
 from lagvis.data.tables.columns import (
     Columns,
     class_column_names,
@@ -29,6 +30,7 @@ from lagvis.data.tables.feature_type import AUTO, NUMBERS
 from lagvis.data.tables.files import read_frame
 from lagvis.data.tables.fit import fit_encoding
 from lagvis.data.tables.frame import NUMBER, TableFrame
+from lagvis.data.tables.label_arrays import label_arrays, parse_integer
 from lagvis.data.tables.unseen import check_unseen
 from lagvis.errors import DataError
 
@@ -48,20 +50,37 @@ def read_table(
     """
     if spec:
         table, columns = read_network_table(path, spec)
-        table, notices = drop_unlabelled(table, columns.labels)
-        encoding = network_encoding(spec, table, columns)
     else:
         table = read_frame(path, options, text=category_columns(encoding))
         columns = columns_for_training(table, options, regression)
         check_columns(table, columns, options, regression)
-        if encoding:
-            encoding = encoding if encoding.columns else all_numbers(table, columns)
-            columns = columns_of_encoding(table, columns, encoding)
-        table, notices = drop_unlabelled(table, columns.labels)
-    (y,) = label_arrays([(table, columns.labels)], regression)
+    return hold_out_source(path, table, columns, regression=regression, options=options, spec=spec, encoding=encoding)
+
+
+def hold_out_source(
+    path: Path,
+    table: TableFrame,
+    columns: Columns,
+    *,
+    regression: bool,
+    options: ReadOptions,
+    spec: InputSpec | None,
+    encoding: TableEncoding | None,
+    notices: Sequence[str] = (),
+) -> Source:
+    """Return a table with a test part held out; the arguments are those of `read_table`, `notices` come first."""
+    table, dropped = drop_unlabelled(table, columns.labels)
+    if spec:
+        encoding = network_encoding(spec, table, columns)
+    elif encoding:
+        encoding = encoding if encoding.columns else all_numbers(table, columns)
+        columns = columns_of_encoding(table, columns, encoding)
+    (y,) = label_arrays(
+        [(table, columns.labels)], regression, as_text=is_category(table, columns.labels, options, spec)
+    )
     if encoding is None:
         training_rows = hold_out_test(y, by_class=not regression)[0] if len(y) > 1 else np.zeros(1, np.int64)
-        encoding = fit_encoding(table, columns.features, list(columns.ids), training_rows, options)
+        encoding = fit_encoding(table, columns, training_rows, options)
         columns = replace(columns, features=[column.position for column in encoding.columns])
     upright = upright_picture_rows(table, columns, encoding, options, spec)
     return Source.hold_out(
@@ -78,7 +97,7 @@ def read_table(
         feature_names=feature_names(table, encoding, spec),
         feature_columns=feature_columns(columns, encoding),
         label_columns=tuple(c + 1 for c in columns.labels),
-        notices=(*table_notices(table, columns, upright.x, options, spec), *notices, *upright.notices),
+        notices=(*notices, *table_notices(table, columns, upright.x, options, spec), *dropped, *upright.notices),
         transposed=upright.was_transposed,
         encoding=encoding,
         warnings=tuple(check_unseen(table, columns.features, encoding)),
@@ -96,31 +115,42 @@ def read_tables(
 ) -> Source:
     """Read a training and a test table, matched by the names of their columns where both have a header.
 
-    The arguments are those of `read_table`; with `spec` each is matched with the columns of the network.
+    The arguments are those of `read_table`; with `spec` each is matched with the columns of the network. Where the test
+    table has no labels, as those of competitions, a test part of the training table is held out instead.
     """
     if spec:
         first, columns = read_network_table(train, spec)
-        second, test_columns = read_network_table(test, spec)
-        first, notices = drop_unlabelled(first, columns.labels)
-        encoding = network_encoding(spec, first, columns)
+        second, test_columns = read_network_table(test, spec, label_required=False)
+        unlabelled = not test_columns.labels or lacks_labels(second, test_columns.labels)
     else:
         text = category_columns(encoding)
         first = read_frame(train, options, text=text)
-        columns = columns_for_training(first, options, regression)
-        check_columns(first, columns, options, regression)
         second = read_frame(test, options, text=text, training=first)
-        first, notices = drop_unlabelled(first, columns.labels)
+        columns = columns_for_training(first, options, regression, second)
+        check_columns(first, columns, options, regression)
+        unlabelled = lacks_label_columns(first, second, columns.labels)
+    if unlabelled:
+        source = hold_out_source(
+            train, first, columns, regression=regression, options=options, spec=spec, encoding=encoding,
+            notices=[unlabelled_notice(second, columns, first)],
+        )  # fmt: skip
+        return replace(source, name=train.parent.name)
+    first, notices = drop_unlabelled(first, columns.labels)
+    if spec:
+        encoding = network_encoding(spec, first, columns)
+    else:
         if encoding:
             encoding = encoding if encoding.columns else all_numbers(first, columns)
             columns = columns_of_encoding(first, columns, encoding)
         else:
             rows = np.arange(first.frame.height)
-            encoding = fit_encoding(first, columns.features, list(columns.ids), rows, options)
+            encoding = fit_encoding(first, columns, rows, options)
             columns = replace(columns, features=[column.position for column in encoding.columns])
         test_columns, unused = match_test_columns(first, second, columns)
         notices += unused
     second, dropped = drop_unlabelled(second, test_columns.labels)
-    y_train, y_test = label_arrays([(first, columns.labels), (second, test_columns.labels)], regression)
+    parts = [(first, columns.labels), (second, test_columns.labels)]
+    y_train, y_test = label_arrays(parts, regression, as_text=is_category(first, columns.labels, options, spec))
     upright_train = upright_picture_rows(first, columns, encoding, options, spec, test)
     upright_test = upright_picture_rows(second, test_columns, encoding, options, spec, train)
     tables = {"training": first, "test": second}
@@ -160,18 +190,36 @@ def read_network_table(
 
     Where no label is required the table may hold the features alone. `display_name` stands for the path in messages.
     """
-    table = read_frame(
-        path,
-        ReadOptions(label=spec.label, sheet=spec.sheet, table=spec.table),
-        text=category_columns(spec.encoding),
-        known_names=spec.column_names,
-        default_sheet=spec.recipe_sheet,
-        default_table=spec.recipe_table,
-        allow_single_column=not label_required and spec.n_columns == 1 and not spec.label_option,
-        display_name=display_name,
-    )
-    columns = labelled_columns_for_network(table, spec) if label_required else columns_for_network(table, spec)
+    match = labelled_columns_for_network if label_required else columns_for_network
+
+    def read(more: Collection[str] = ()) -> TableFrame:
+        return read_frame(
+            path,
+            ReadOptions(label=spec.label, sheet=spec.sheet, table=spec.table),
+            text=category_columns(spec.encoding),
+            verbatim=[*spec.id_names, *more],
+            classes=spec.class_names,
+            known_names=spec.column_names,
+            default_sheet=spec.recipe_sheet,
+            default_table=spec.recipe_table,
+            allow_single_column=not label_required and spec.n_columns == 1 and not spec.label_option,
+            display_name=display_name,
+        )
+
+    table = read()
+    columns = match(table, spec)
+    if changed := changed_ids(table, columns, spec):
+        table = read(changed)
     return table, columns
+
+
+def changed_ids(table: TableFrame, columns: Columns, spec: InputSpec) -> list[str]:
+    """Return the numbers, from 1, of columns that name a row and were not read as they are written.
+
+    Features and labels are read as the network needs them.
+    """
+    used = (*columns.features, *columns.labels)
+    return [str(c + 1) for c in columns.ids if c not in used and table.names[c] not in spec.id_names]
 
 
 def check_columns(table: TableFrame, columns: Columns, options: ReadOptions, regression: bool) -> None:
@@ -197,17 +245,53 @@ def all_numbers(table: TableFrame, columns: Columns) -> TableEncoding:
     """Return the encoding of feature columns that are all numbers; DataError for a missing cell or another column."""
     for c in columns.features:
         if table.kind(c) != NUMBER:
+            table.check_column(c)
             raise DataError(
-                f"{table.name}: {table.describe_column(c)} holds {table.kind(c)}, and the network was trained by an "
-                "older version, which took numbers alone; train it anew"
+                f"{table.name}: {table.describe_column(c)} holds {table.kind(c)}, and the network learned from numbers "
+                "alone, in arrays or with an older version; give numbers, or train on a table"
             )
         if table.column(c).null_count():
             row = int(table.column(c).is_null().to_numpy().argmax())
             raise DataError(
-                f"{table.locate_row(row)}, {table.describe_column(c)} is missing, and the network was trained by an "
-                "older version, which takes no missing cells; fill it or remove the row, or train anew"
+                f"{table.locate_row(row)}, {table.describe_column(c)} is missing, and the network learned from "
+                "numbers alone, in arrays or with an older version; fill it or remove the row, or train on a table"
             )
     return TableEncoding(tuple(NumberEncoding(table.names[c], c, 0.0) for c in columns.features))
+
+
+def lacks_label_columns(training: TableFrame, test: TableFrame, labels: list[int]) -> bool:
+    """Tell whether a test table lacks the label columns of the training table, or has no label in them."""
+    if training.has_header and test.has_header:
+        names = [training.names[c] for c in labels]
+        if not {*names} & {*test.names}:
+            return True
+        return {*names} <= {*test.names} and lacks_labels(test, [test.names.index(name) for name in names])
+    width = len(training.names)
+    if len(test.names) == width:
+        return lacks_labels(test, labels)
+    return len(test.names) == width - len(labels)
+
+
+def lacks_labels(table: TableFrame, labels: list[int]) -> bool:
+    """Tell whether no row of a table has a label in one of its label columns."""
+    return any(table.column(c).null_count() == table.frame.height for c in labels)
+
+
+def unlabelled_notice(test: TableFrame, columns: Columns, training: TableFrame) -> str:
+    """Return the notice about a test table without labels."""
+    label = ", ".join(shorten(training.names[c]) for c in columns.labels)
+    what = f"no label ({label})" if training.has_header else "no label"
+    return (
+        f"{test.short_name} has {what}: the test part is held out of {training.short_name}; predict the rows of "
+        f"{test.short_name} with python predict.py RUN {shlex.quote(str(test.path))}"
+    )
+
+
+def is_category(table: TableFrame, labels: list[int], options: ReadOptions, spec: InputSpec | None) -> bool:
+    """Tell whether the label is text, whatever it holds: a category by the options, or text to the network."""
+    if spec:
+        return any(parse_integer(name) is None for name in spec.class_names)
+    return {*labels} <= {*find_columns(table, options.category, "--category")}
 
 
 def drop_unlabelled(table: TableFrame, labels: list[int]) -> tuple[TableFrame, list[str]]:
@@ -275,10 +359,11 @@ def table_notices(
         size = f"{x.shape[1]}x{x.shape[2]}"
         features += f", whole numbers 0..255 taken as pictures of {size} (unless --feature-type numbers)"
     labels = ", ".join(table.describe_column(c) for c in columns.labels)
+    reason = f", {columns.label_reason}" if columns.label_reason else ""
     detected = (
         f"{table.short_name}: {pluralize(len(x), 'row')} of {features}; {table.description}; "
-        f"the label is {labels} (--label names another)."
+        f"the label is {labels}{reason} (--label names another)."
     )
-    unused = [name for c, name in enumerate(table.names) if c not in (*columns.features, *columns.labels)]
+    unused = [table.names[c] for c in columns.unused]
     not_used = (f"{table.short_name}: not used: {list_columns(unused)}.",) if unused else ()
     return (detected, *table.notices, *not_used)

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import confusion_matrix
 
-from lagvis.cli import export, predict, train
+from lagvis.cli import evaluate, export, predict, train
 from lagvis.cli.errors import run_cli
+from lagvis.data.split import hold_out_test
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "export.md"
 
@@ -24,10 +26,14 @@ def people(rows, seed=1):
             "city": rng.choice(["Köln", "Paris", "New York"], rows),
             "income": np.round(np.exp(rng.normal(8, 2, rows)), 2),
             "stamp": 1_700_000_000 + rng.integers(0, 40, rows),
+            "member": (rng.random(rows) < 0.5).astype(object),
+            "joined": pd.Series(
+                pd.Timestamp("1999-12-30 07:30") + pd.to_timedelta(rng.integers(0, 9000, rows), "h")
+            ).dt.strftime("%d.%m.%Y %H:%M"),
         }
     )
     table["label"] = np.where((table["age"] > 50) ^ (table["city"] == "Paris"), "yes", "no")
-    for name in ("age", "city", "income"):
+    for name in ("age", "city", "income", "member", "joined"):
         table.loc[rng.random(rows) < 0.1, name] = np.nan
     return table
 
@@ -50,11 +56,11 @@ def documented_example():
 
 def test_export_documented_example_equals_predict(run, onnxruntime, capsys):
     new = people(40, seed=2)
-    new.loc[3, "city"] = "Oslo"
+    new.loc[3:5, "city"] = ["Oslo", "?", "N/A"]
     new.drop(columns="label").to_csv("new.csv", index=False)
     assert export.main(["r", "--format", "onnx"]) == 0
     shutil.copy(run / "export" / "model.onnx", "model.onnx")
-    assert "takes an array (N, 1) for each column, 3 double (NaN for a missing cell) and 1 string" in (
+    assert "takes an array (N, 1) for each column, 5 double (NaN for a missing cell) and 1 string" in (
         capsys.readouterr().err
     )
     names = {}
@@ -64,6 +70,55 @@ def test_export_documented_example_equals_predict(run, onnxruntime, capsys):
     expected = [list(row["probabilities"].values()) for row in predictions]
     np.testing.assert_allclose(names["probabilities"], expected, rtol=0, atol=2e-6)
     assert names["labels"].tolist() == [row["answer"] for row in predictions]
+
+
+def test_export_documented_example_reads_a_table_with_blanks_and_question_marks(
+    tmp_path, monkeypatch, onnxruntime, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        f"{age}, {work} , {'>50K' if age > 40 else '<=50K'}" for age in range(20, 60) for work in ("State", "?", "É")
+    ]
+    Path("new.csv").write_text("age, work, label\n" + "\n".join(rows).replace("45,", "?,") + "\n")
+    assert train.main(["--device", "cpu", "--data", "new.csv", "-e", "2", "--quiet", "--no-plots", "--name", "r"]) == 0
+    assert export.main(["r", "--format", "onnx", "-o", "model.onnx"]) == 0
+    table = Path("new.csv").read_text()
+    Path("new.csv").write_text(table.replace("É", "E\u0301"))  # decomposed, as macOS writes names
+    names = {}
+    exec(documented_example(), names)
+    capsys.readouterr()
+    assert predict.main(["r", "new.csv", "--json"]) == 0
+    predictions = json.loads(capsys.readouterr().out)["predictions"]
+    expected = [list(row["probabilities"].values()) for row in predictions]
+    np.testing.assert_allclose(names["probabilities"], expected, rtol=0, atol=2e-6)
+
+
+def test_export_onnx_labels_give_the_confusion_of_evaluate(run, onnxruntime, capsys):
+    assert export.main(["r", "--format", "onnx", "-o", "model.onnx"]) == 0
+    capsys.readouterr()
+    shutil.copy("people.csv", "new.csv")
+    names = {}
+    exec(documented_example(), names)
+    assert evaluate.main(["r", "--device", "cpu", "--data", "new.csv", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    truth, found = names["table"]["label"].to_numpy(str), names["labels"]
+    test = hold_out_test(truth, by_class=True)[1]
+    assert result["confusion"] == confusion_matrix(truth[test], found[test], labels=["no", "yes"]).tolist()
+
+
+def test_export_onnx_numbers_equal_those_of_predict(tmp_path, monkeypatch, onnxruntime, capsys):
+    monkeypatch.chdir(tmp_path)
+    people(150).drop(columns="label").to_csv("new.csv", index=False)
+    flags = ["--device", "cpu", "--data", "new.csv", "--label", "stamp,age", "--loss", "mse", "--dtype", "float64"]
+    assert train.main([*flags, "-e", "2", "--quiet", "--no-plots", "--name", "r"]) == 0
+    assert export.main(["r", "--format", "onnx", "-o", "model.onnx"]) == 0
+    capsys.readouterr()
+    names = {}
+    exec(documented_example().replace("probabilities, labels =", "(numbers,) ="), names)
+    assert predict.main(["r", "new.csv", "--json"]) == 0
+    predictions = json.loads(capsys.readouterr().out)["predictions"]
+    expected = [list(row["values"].values()) for row in predictions]
+    np.testing.assert_allclose(names["numbers"], expected, rtol=0, atol=1e-6)
 
 
 def test_export_safetensors_of_a_table_predicts_as_the_run(run, capsys):
@@ -85,6 +140,8 @@ def test_export_npz_of_a_table_has_the_encoding(run):
         ("city", "category"),
         ("income", "number"),
         ("stamp", "number"),
+        ("member", "boolean"),
+        ("joined", "date"),
     ]
     assert encoding["columns"][1]["levels"] == ["Köln", "New York", "Paris"]
 

@@ -49,7 +49,7 @@ def test_runs_dir_is_where_runs_are_looked_up(runs, capsys, name):
 
 @pytest.mark.parametrize(
     ("name", "old"),
-    [(name, old) for name in COMMANDS for old in ("--output-dir", "-o") if (name, old) != ("export", "-o")],
+    [(name, "--output-dir") for name in COMMANDS] + [("evaluate", "-o")],
 )
 def test_old_name_of_runs_dir_works_with_one_notice(runs, capsys, name, old):
     assert run_command(name, old, "nowhere", old, "elsewhere") == 0

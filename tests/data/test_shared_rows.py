@@ -5,7 +5,13 @@ import pytest
 
 from lagvis.data import shared_rows
 from lagvis.data.datasets import load_dataset
-from lagvis.data.shared_rows import HashedRows, check_shared_rows, count_equal_rows, hash_rows
+from lagvis.data.shared_rows import (
+    HashedRows,
+    check_shared_rows,
+    count_equal_rows,
+    count_shared_test_rows,
+    hash_rows,
+)
 from tests.factories import classes
 
 
@@ -86,3 +92,45 @@ def test_check_shared_rows_of_the_validation_part_equal_a_set_of_rows(dtype):
     assert warning.figures == {"shared_rows": shared, "validation_rows": 60, "share": shared / 60}
     assert warning.message.startswith(f"{shared} of 60 validation rows (")
     assert check_shared_rows(dataset) == check_shared_rows(dataset, validation[:0]) == []
+
+
+def test_check_shared_rows_table_of_few_values_gives_no_warning(tmp_path):
+    rows = ["male,child", "male,adult", "female,child", "female,adult"] * 50
+    text = [f"{row},{'yes' if i % 3 else 'no'}" for i, row in enumerate(rows)]
+    (tmp_path / "t.csv").write_text("\n".join(["sex,age,survived", *text, ""]))
+    dataset = load_dataset(str(tmp_path / "t.csv"), label="survived")
+    assert count_shared_rows(dataset.x_train, dataset.x_test) == len(dataset.x_test)
+    assert check_shared_rows(dataset) == []
+
+
+def test_check_shared_rows_table_of_copied_rows_gives_warning(tmp_path):
+    x = np.random.default_rng(0).normal(size=(50, 3)).round(3)
+    text = [f"{','.join(map(str, row))},{'yes' if i % 3 else 'no'}" for i, row in enumerate([*x, *x])]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,c,label", *text, ""]))
+    (warning,) = check_shared_rows(load_dataset(str(tmp_path / "t.csv")))
+    assert warning.check == "shared_rows"
+
+
+def few_valued_table(tmp_path, rows, copies):
+    """Load a table of three categories and a count, of whose last rows so many are copies of the first."""
+    rng = np.random.default_rng(4)
+    columns = [rng.choice(list("abcd"), rows), rng.choice(list("xy"), rows), rng.integers(0, 5, rows)]
+    label = rng.choice(["no", "yes"], rows)
+    lines = [",".join(map(str, row)) for row in zip(*columns, label, strict=True)]
+    lines[rows - copies :] = lines[:copies]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,c,label", *lines]))
+    return load_dataset(str(tmp_path / "t.csv"))
+
+
+def test_check_shared_rows_equal_by_chance_in_a_table_of_few_values_give_no_warning(tmp_path):
+    dataset = few_valued_table(tmp_path, 300, 0)
+    assert count_shared_test_rows(dataset) == len(dataset.x_test)
+    assert check_shared_rows(dataset) == []
+
+
+def test_check_shared_rows_copies_in_a_table_of_categories_are_counted(tmp_path):
+    rng = np.random.default_rng(4)
+    lines = [f"{rng.choice(list('abcd'))},{rng.normal():.4f},{'yes' if i % 2 else 'no'}" for i in range(300)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,label", *lines, *lines]))
+    (warning,) = check_shared_rows(load_dataset(str(tmp_path / "t.csv")))
+    assert warning.figures["share"] > 0.7
