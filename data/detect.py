@@ -3,9 +3,12 @@
 import difflib
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from lagvis.data.files import GZIP_MAGIC, is_junk
 from lagvis.data.formats.idx import idx_axes
@@ -20,6 +23,7 @@ from lagvis.data.signatures import SIGNATURE_BYTES, identify_format, identify_pi
 from lagvis.data.source import Source
 from lagvis.data.tables.dialect import detect_dialect
 from lagvis.data.tables.encoding import TableEncoding
+from lagvis.data.tables.feature_type import MIN_BRIGHTEST
 from lagvis.data.tables.reader import read_table, read_tables
 from lagvis.data.tables.table_format import CSV, TABLE_ENDINGS, WEAK_ENDINGS, is_workbook, table_format
 from lagvis.data.tables.text import open_maybe_gzip
@@ -69,12 +73,27 @@ def read(
     for flag, value in of_tables.items():
         raise DataError(f"{path} is {detected.kind}, and {flag} {value} is for tables; leave that flag out")
     if detected.kind == NPZ:
-        return read_npz(path, regression=regression, transpose=transpose, test_only=spec is not None)
+        source = read_npz(path, regression=regression, transpose=transpose, test_only=spec is not None)
+        return source if spec else small_bytes_as_numbers(source)
     if detected.kind == PICTURES:
         if transpose == YES and not spec:
             raise DataError(f"{path} is {detected.kind}, and --transpose yes is for arrays and tables; leave it out")
         return read_image_folder(path, regression=regression, spec=spec)
-    return read_idx_folder(path, transpose, test_only=spec is not None)
+    source = read_idx_folder(path, transpose, test_only=spec is not None)
+    return source if spec else small_bytes_as_numbers(source)
+
+
+def small_bytes_as_numbers(source: Source) -> Source:
+    """Return bytes that are all small as numbers, which are standardised: divided by 255 they would hardly vary."""
+    parts = source.x_train, source.x_test
+    if any(x.dtype != np.uint8 or x.size == 0 or x.max() >= MIN_BRIGHTEST for x in parts):
+        return source
+    notice = (
+        f"{source.name}: the bytes end at {max(x.max() for x in parts)}, and those of pictures at 255; they are taken "
+        "as numbers and standardised."
+    )
+    x_train, x_test = source.x_train.astype(np.float64), source.x_test.astype(np.float64)
+    return replace(source, x_train=x_train, x_test=x_test, notices=(*source.notices, notice))
 
 
 def detect_format(path: Path) -> Detected:
