@@ -6,16 +6,20 @@ from pathlib import Path
 
 from lagvis.data.files import file_digest
 from lagvis.data.read_options import ReadOptions
+from lagvis.data.tables.arff import read_arff
 from lagvis.data.tables.columnar import read_columnar
 from lagvis.data.tables.csv_reader import read_csv
 from lagvis.data.tables.frame import TableFrame
 from lagvis.data.tables.json_tables import read_json, read_ndjson
+from lagvis.data.tables.libsvm import read_libsvm
 from lagvis.data.tables.sqlite_reader import read_sqlite
 from lagvis.data.tables.table_format import (
+    ARFF,
     ARROW,
     ARROW_STREAM,
     CSV,
     JSON,
+    LIBSVM,
     NDJSON,
     PARQUET,
     SQLITE,
@@ -32,6 +36,7 @@ def read_frame(
     options: ReadOptions,
     *,
     text: Collection[str] = (),
+    verbatim: Collection[str] = (),
     classes: Collection[str] = (),
     training: TableFrame | None = None,
     known_names: Sequence[str] = (),
@@ -43,6 +48,7 @@ def read_frame(
     """Read a table in the format that its bytes show.
 
     text                 columns to read as text, whatever they hold, by name or number from 1
+    verbatim             columns whose cells are kept as they are written (007, NA), likewise
     classes              of a network: texts that are values, even where they are written as a missing one is, as NA
     training             training table: a first line of text with the names of its columns is a header
     known_names          of the columns that a network learned from, which a sparse file may lack
@@ -60,6 +66,7 @@ def read_frame(
             options.label,
             training,
             text={*text, *options.category},
+            verbatim=verbatim,
             classes=classes,
             allow_single_column=allow_single_column,
             display_name=display_name,
@@ -69,20 +76,19 @@ def read_frame(
         name,
         file_digest(path),
         options,
-        text,
-        allow_single_column,
-        training.names if training else known_names,
+        text=text,
+        verbatim=verbatim,
+        classes=classes,
+        allow_single_column=allow_single_column,
+        known_names=training.names if training else known_names,
     )
     if kind in (PARQUET, ARROW, ARROW_STREAM):
         return read_columnar(source, kind)
-    if kind == NDJSON:
-        return read_ndjson(source)
-    if kind == JSON:
-        return read_json(source)
     if kind == WORKBOOK:
         return read_workbook(source, default_sheet)
-    assert kind == SQLITE
-    return read_sqlite(source, default_table)
+    if kind == SQLITE:
+        return read_sqlite(source, default_table)
+    return {JSON: read_json, NDJSON: read_ndjson, LIBSVM: read_libsvm, ARFF: read_arff}[kind](source)
 
 
 def check_options(name: str, kind: str, options: ReadOptions) -> None:

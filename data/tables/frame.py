@@ -22,7 +22,7 @@ class TableFrame:
 
     frame        columns named "0", "1", ... in the order of the file, each of a polars type: Int64 and other integers,
                  Float64, String, Boolean, Date, Datetime, Time. A missing cell is null. Text has no blanks at its ends
-                 and is composed (NFC); numbers are finite.
+                 and is composed (NFC), except in columns that are copied to predictions; numbers are finite.
     path         of the file, `name` its name in messages (the path, or "standard input")
     names        of the columns; "column 1", "column 2", ... without a header
     has_header   whether the names are the user's
@@ -31,6 +31,7 @@ class TableFrame:
     row_location describes a row by its index: "line 17" of a text file, "row 17" of another
     strays       for a column of text of which most cells are numbers: the sentence that names the first that is none
     notices      on how cells were read, one sentence each
+    label        index of the column that the format declares as the label (LIBSVM, ARFF); None: it declares none
     unreadable   columns whose cells cannot be learned from, and what they hold: {2: "lists"}; their cells are null
     """
 
@@ -45,6 +46,7 @@ class TableFrame:
     strays: Mapping[int, Callable[[], str]] = field(default_factory=dict, compare=False)
     notices: tuple[str, ...] = ()
     unreadable: Mapping[int, str] = field(default_factory=dict)
+    label: int | None = None
 
     @property
     def short_name(self) -> str:

@@ -456,6 +456,12 @@ def cut_png(path):
     path.write_bytes(path.read_bytes()[:40])
 
 
+def test_predict_missing_cell_in_a_complete_column_is_predicted_with_a_warning(working_folder, run_predict, narrow):
+    (working_folder / "a.csv").write_text("x in cm\n5\n?\n")
+    assert len(run_predict("narrow", "a.csv")) == 2
+    assert "a.csv has missing cells in columns that are complete in every training row" in run_predict.err
+
+
 @pytest.mark.parametrize(
     ("run", "name", "make", "words"),
     [
