@@ -26,6 +26,7 @@ def make_parser() -> options.Parser:
     )
     options.add_table_flags(parser)
     options.add_transpose_flag(parser, "those of EMNIST, by the name")
+    options.add_column_flags(parser)
     options.add_output_flags(parser)
     return parser
 
@@ -41,6 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         sheet=flags.sheet,
         table=flags.table,
         transpose=flags.transpose or BY_NAME,
+        **{key: (getattr(flags, key),) for key in options.COLUMN_KEYS if key in flags},
     )
     path = locate(flags.path)
     facts = {"path": str(path), "kind": detect_format(path).kind, **describe_dataset(dataset)}

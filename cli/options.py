@@ -4,7 +4,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, NoReturn
 
@@ -27,6 +27,7 @@ EXIT_CODES = """exit codes:
   3 data"""
 
 
+COLUMN_KEYS = ("features", "drop", "category", "number", "log", "id")
 DEVICES = "auto|cpu|cuda|cuda:N|mps|xpu|xpu:N"
 
 
@@ -159,10 +160,19 @@ def add_recipe_flags(parser: Parser) -> None:
         metavar="NAME|FILE",
         help=f"recipe to train by: {names}, or a TOML file (default: default)",
     )
-    group = parser.add_argument_group("recipe (defaults are those of the recipe `default`)")
+    add_key_flags(parser.add_argument_group("recipe (defaults are those of the recipe `default`)"), KEYS)
+
+
+def add_column_flags(parser: Parser) -> None:
+    """Add the options that say what the columns of a table are; --label is explained by each command."""
+    add_key_flags(parser.add_argument_group("columns of a table"), COLUMN_KEYS)
+
+
+def add_key_flags(group: argparse._ArgumentGroup, names: Iterable[str]) -> None:
+    """Add an option for each of some keys of a recipe."""
     default = recipes.load("default")
-    for name, key in KEYS.items():
-        value = getattr(default, name)
+    for name in names:
+        key, value = KEYS[name], getattr(default, name)
         shown = shown_default(value)
         options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": f"{key.help} (default: {shown})"}
         if isinstance(value, bool):

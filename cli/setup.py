@@ -17,9 +17,11 @@ from lagvis.data.checks import check_dataset
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import absolute_name, load_dataset
 from lagvis.data.range_check import check_feature_ranges
+from lagvis.data.tables.column_facts import column_facts
 from lagvis.data.tables.encoding import ALL_NUMBERS
 from lagvis.errors import RecipeError
 from lagvis.report.run_report import changes_text, training_commands
+from lagvis.report.terminal.column_table import column_lines
 from lagvis.run_warning import RunWarning
 from lagvis.storage.environment import describe_environment, describe_init_from
 from lagvis.storage.init_from import check_held_out_rows, init_from
@@ -186,6 +188,7 @@ def prepare_run(
         environment["init_from"] = describe_init_from(network.path, start_warnings)
     notices = (
         card_notice(environment), threads_notice(plan, backend, resumed), stretches_notice(flags.recipe), *plan.notices,
+        *column_notices(dataset),
     )  # fmt: skip
     if not flags.quiet:
         notices += (memory.notice(),)
@@ -205,6 +208,11 @@ def prepare_run(
     return RunSetup(
         recipe, backend, dataset, plan, model, start, memory, environment, notices, tuple(warnings),
     )  # fmt: skip
+
+
+def column_notices(dataset: Dataset) -> list[str]:
+    """Return the lines on what became of the columns of a table; none for other data."""
+    return column_lines(column_facts(dataset.encoding)) if dataset.encoding else []
 
 
 def check_initial_scale(dataset: Dataset, network: StoredNetwork) -> list[RunWarning]:

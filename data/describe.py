@@ -9,6 +9,7 @@ from lagvis.data.checks import check_dataset, class_counts
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import load_dataset
 from lagvis.data.feature_ranges import FeatureRanges
+from lagvis.data.tables.column_facts import column_facts
 from lagvis.errors import DataError
 
 MAX_LABEL_FAULTS = 0.25  # share of labels that are not classes: beyond it they are numbers to predict
@@ -70,6 +71,7 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
         "classes": class_counts(dataset) if dataset.class_names else None,
         "unit": dataset.unit or None,
         "targets": None if dataset.class_names else target_ranges(dataset),
+        "columns": None if dataset.encoding is None else column_facts(dataset.encoding),
     }
     warnings = check_dataset(dataset, ranges)
     shared = next((warning.figures["shared_rows"] for warning in warnings if warning.check == "shared_rows"), 0)

@@ -8,6 +8,7 @@ import numpy as np
 
 from lagvis.data.dataset import Dataset
 from lagvis.data.messages import join_names, sentence_start
+from lagvis.data.tables.encoding import VALUE
 from lagvis.run_warning import RunWarning
 
 # n numbers drawn from R have none twice with probability R!/(R-n)!/R^n at most: that of even draws, and every other
@@ -55,7 +56,12 @@ def check_identity_columns(dataset: Dataset) -> list[RunWarning]:
         return []
     found: dict[int, str] = {}
     wide: dict[int, str] = {}
+    are_numbers = (
+        [kind == VALUE for kind in dataset.encoding.feature_kinds] if dataset.encoding else [True] * n_features
+    )
     for i in find_candidates(x):
+        if not are_numbers[i]:
+            continue
         identity = find_identity(np.ascontiguousarray(x[:, i], dtype=np.float64))
         if identity is None or not are_distinct(dataset.x_test[:, i]):
             continue

@@ -83,9 +83,9 @@ class InputSpec:
 
     @property
     def id_names(self) -> list[str]:
-        """Return the names of the columns that name a row, and are neither features nor numbers to predict."""
+        """Return the names of the columns that name a row, and are neither features nor labels."""
         named = self.id or [column.name for column in self.id_columns]
-        return [name for name in named if name not in (*self.column_names, *self.target_names)]
+        return [name for name in named if name not in (*self.column_names, *self.target_names, *self.label_names)]
 
     @property
     def is_regression(self) -> bool:

@@ -82,32 +82,23 @@ def encode_column(graph: GraphBuilder, given: ColumnInput) -> list[str]:
     match given.column:
         case CategoryEncoding() as column:
             return [encode_category(graph, given.name, column)]
-        case NumberEncoding() as column:
-            value, missing = fill_missing(graph, given.name, column.fill)
-            if column.log_offset is not None:
-                value = logarithm(graph, given.name, value, column)
-        case BooleanEncoding() as column:
-            value, missing = fill_missing(graph, given.name, column.fill)
         case DateEncoding() as column:
             return encode_date(graph, given.name, column)
-    indicator = [graph.cast(missing, np.float64, f"{given.name}/missing")] if column.missing else []
-    return [value, *indicator]
+        case NumberEncoding() | BooleanEncoding() as column:
+            return encode_number(graph, given.name, column)
 
 
-def fill_missing(graph: GraphBuilder, value: str, fill: float) -> tuple[str, str]:
-    """Add a fill for missing cells; return the names of the filled cells and of the truth values that tell them."""
-    missing = graph.add("IsNaN", value, name=f"{value}/is missing")
-    constant = graph.constant(f"{value}/fill", fill, np.float64)
-    return graph.add("Where", missing, constant, value, name=f"{value}/filled"), missing
-
-
-def logarithm(graph: GraphBuilder, name: str, value: str, column: NumberEncoding) -> str:
-    """Add the logarithm of a column of numbers and return its name."""
-    value = graph.add(
-        "Add", value, graph.constant(f"{name}/offset", column.log_offset, np.float64), name=f"{name}/moved"
-    )
-    floor = graph.constant(f"{name}/floor", column.log_floor, np.float64)
-    return graph.add("Log", graph.add("Max", value, floor, name=f"{name}/raised"), name=f"{name}/logarithm")
+def encode_number(graph: GraphBuilder, name: str, column: NumberEncoding | BooleanEncoding) -> list[str]:
+    """Add the features of numbers, or of 1 and 0 for true and false, and return the names of their parts."""
+    missing = graph.add("IsNaN", name, name=f"{name}/is missing")
+    fill = graph.constant(f"{name}/fill", column.fill, np.float64)
+    value = graph.add("Where", missing, fill, name, name=f"{name}/filled")
+    if isinstance(column, NumberEncoding) and column.log_offset is not None:
+        offset = graph.constant(f"{name}/offset", column.log_offset, np.float64)
+        floor = graph.constant(f"{name}/floor", column.log_floor, np.float64)
+        value = graph.add("Add", value, offset, name=f"{name}/with offset")
+        value = graph.add("Log", graph.add("Max", value, floor, name=f"{name}/raised"), name=f"{name}/logarithm")
+    return [value, graph.cast(missing, np.float64, f"{name}/missing")] if column.missing else [value]
 
 
 def encode_category(graph: GraphBuilder, name: str, column: CategoryEncoding) -> str:

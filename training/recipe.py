@@ -197,7 +197,11 @@ class Key(NamedTuple):
 
 
 KEYS = {
-    "data": Key(check_text, "mnist, jump, or files of your own: IDX, NPZ, CSV, pictures in folders", metavar="PATH"),
+    "data": Key(
+        check_text,
+        "mnist, jump, or files of your own: IDX, NPZ, NPY, tables (CSV, Parquet, Excel, ...), pictures in folders",
+        metavar="PATH",
+    ),
     "label": Key(check_optional_text, "column of a table that is the label, by name or number", metavar="COLUMN"),
     "feature_type": Key(
         check_choice(*FEATURE_TYPES), "feature columns of a table: pixels of a square picture, numbers, or auto: detect"
@@ -207,7 +211,11 @@ KEYS = {
         "pictures of arrays and tables are stored with rows and columns exchanged: yes, no, or auto: those of EMNIST, "
         "by the name",
     ),
-    "features": Key(check_columns, "columns of a table to learn from, by name or number", metavar="COLUMNS"),
+    "features": Key(
+        check_columns,
+        "columns of a table to learn from, by name or number; none: all that can be learned",
+        metavar="COLUMNS",
+    ),
     "drop": Key(check_columns, "columns of a table to leave out", metavar="COLUMNS"),
     "category": Key(check_columns, "columns of a table to take as categories, whatever they hold", metavar="COLUMNS"),
     "number": Key(check_columns, "columns of a table to take as numbers, whatever they hold", metavar="COLUMNS"),

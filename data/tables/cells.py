@@ -1,6 +1,6 @@
 """Decide what the columns of a table as text hold, and parse their cells: numbers, dates, true and false, or text."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -51,29 +51,33 @@ class ParsedColumn:
     decimal_point: int | None = None
 
 
-def parse_column(cells: "pl.Series", separator: str, *, keep_text: bool) -> ParsedColumn:
+def parse_column(cells: "pl.Series", separator: str, *, keep_text: bool, classes: Collection[str] = ()) -> ParsedColumn:
     """Return a column of text (String) parsed as what it holds; with `keep_text` it stays text.
 
-    Columns of other types are returned as they are.
+    A text among `classes` is no missing cell in a column of text. Columns of other types are returned as they are.
     """
     import polars as pl
 
     if cells.dtype != pl.String:
         return ParsedColumn(cells, decimal_point=0 if cells.dtype == pl.Float64 else None)
-    cells = clean_text(cells)
+    with_classes = clean_text(cells, classes)
     if keep_text:
-        return ParsedColumn(cells)
+        return ParsedColumn(with_classes)
+    cells = clean_text(cells) if classes else with_classes
     if cells.null_count() == len(cells):
-        return ParsedColumn(cells.cast(pl.Float64))
-    return parse_numbers(cells, separator) or ParsedColumn(parse_booleans(cells))
+        return ParsedColumn(with_classes if with_classes.null_count() < len(cells) else cells.cast(pl.Float64))
+    return parse_numbers(cells, separator) or ParsedColumn(parse_booleans(with_classes))
 
 
-def clean_text(cells: "pl.Series") -> "pl.Series":
-    """Return texts without blanks of any kind at their ends, composed (NFC), null where they stand for no value."""
+def clean_text(cells: "pl.Series", classes: Collection[str] = ()) -> "pl.Series":
+    """Return texts without blanks of any kind at their ends, composed (NFC), null where they stand for no value.
+
+    A text among `classes` is kept, whatever it is.
+    """
     import polars as pl
 
     stripped = cells.str.strip_chars().str.normalize("NFC")
-    missing = stripped.str.to_lowercase().is_in(list(MISSING_VALUES))
+    missing = stripped.str.to_lowercase().is_in(list(MISSING_VALUES)) & ~stripped.is_in(list(classes))
     return stripped.to_frame("cells").select(pl.when(~missing).then(pl.col("cells"))).to_series().rename(cells.name)
 
 

@@ -16,6 +16,12 @@ from lagvis.data.tables.label_column import LabelColumn, find_label
 from lagvis.data.tables.label_names import is_label_name, is_weak_label_name
 from lagvis.errors import DataError, LabelNotFoundError
 
+COLUMN_OPTIONS = ("features", "drop", "category", "number", "log", "id")
+CONFLICTS = (
+    ("features", "drop"), ("features", "id"), ("category", "drop"), ("number", "drop"), ("log", "drop"),
+    ("category", "id"), ("number", "id"), ("log", "id"), ("drop", "id"), ("category", "number"), ("category", "log"),
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -56,6 +62,7 @@ def columns_for_training(
         found = LabelColumn(absent[0], f"the only column that {test.short_name} lacks") if test and absent else None
         found = found or find_label(table, candidates, regression)
         labels, reason = [found.index], found.reason
+    check_conflicts(table, labels, options)
     features = features or list(range(len(table.names)))
     taken = {*labels, *ids, *dropped}
     return Columns([c for c in features if c not in taken], labels, tuple(ids), label_reason=reason)
@@ -71,6 +78,30 @@ def columns_absent_in(test: TableFrame, training: TableFrame, candidates: Sequen
     absent = [c for c in range(len(training.names)) if training.names[c] not in test.names]
     named = any(is_label_name(training.names[c]) for c in candidates if c not in absent)
     return absent if len(absent) == 1 and absent[0] in candidates and not named else []
+
+
+def check_conflicts(table: TableFrame, labels: list[int], options: ReadOptions) -> None:
+    """Raise DataError for a column about which two options say what cannot both be."""
+    found = {key: {*find_columns(table, getattr(options, key), f"--{key}")} for key in COLUMN_OPTIONS}
+    for key, columns in found.items():
+        is_guessed = key == "features" and not options.label  # as in a list of all columns
+        if (overlap := columns & {*labels}) and not is_guessed:
+            raise DataError(
+                f"{table.name}: {table.describe_column(min(overlap))} is the label and in --{key}; leave it out of "
+                f"--{key}, or name another label with --label"
+            )
+    for one, other in CONFLICTS:
+        if overlap := found[one] & found[other]:
+            raise DataError(
+                f"{table.name}: {table.describe_column(min(overlap))} is in --{one} and in --{other}; leave it out of "
+                "one of them"
+            )
+    for key in ("category", "number", "log"):
+        if found["features"] and (excluded := found[key] - found["features"]):
+            raise DataError(
+                f"{table.name}: {table.describe_column(min(excluded))} is in --{key} and not in --features, so that it "
+                "is not learned from; add it there, or leave it out here"
+            )
 
 
 def find_columns(table: TableFrame, columns: Sequence[str], flag: str) -> list[int]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from lagvis.data.files import GZIP_MAGIC
 from lagvis.data.messages import pluralize, shorten
-from lagvis.data.tables.cells import Stray, check_decimal_marks, check_names_among_numbers, parse_column
+from lagvis.data.tables.cells import ParsedColumn, Stray, check_decimal_marks, check_names_among_numbers, parse_column
 from lagvis.data.tables.dialect import Dialect, detect_dialect, is_missing, split_cells, strip_trailing
 from lagvis.data.tables.frame import TableFrame
 from lagvis.data.tables.layout import Layout, scan_layout
@@ -40,6 +40,8 @@ def read_csv(
     training: TableFrame | None = None,
     *,
     text: Collection[str] = (),
+    verbatim: Collection[str] = (),
+    classes: Collection[str] = (),
     allow_single_column: bool = False,
     display_name: str = "",
 ) -> TableFrame:
@@ -48,12 +50,15 @@ def read_csv(
     label                name of a column: a first line that holds it is a header
     training             training table: a first line with the names of its columns is a header
     text                 columns to read as text, whatever they hold, by name or number from 1
+    verbatim             columns of which the cells are kept as they are written (007, NA), likewise
+    classes              texts that are values, even those that otherwise stand for a missing one, as NA
     allow_single_column  take text of one column as a table
     display_name         stands for the path in messages
     Raises DataError, with the line, for lines that are no rows of the table.
     """
     dialect = detect_dialect(path, label, training, allow_single_column=allow_single_column, display_name=display_name)
-    texts = text_columns(dialect, text)
+    kept = text_columns(dialect, verbatim)
+    texts = text_columns(dialect, text) | kept
     frame = read_directly(dialect, texts)
     if frame is None:
         frame = split_by_line(dialect)
@@ -61,7 +66,9 @@ def read_csv(
         raise DataError(f"{dialect.file.name} holds a header and no rows; expected a row a line")
     locate = RowLines(dialect)
     parsed = {
-        c: parse_column(frame.get_column(str(c)), dialect.separator, keep_text=c in texts)
+        c: ParsedColumn(empty_to_null(frame.get_column(str(c))))
+        if c in kept
+        else parse_column(frame.get_column(str(c)), dialect.separator, keep_text=c in texts, classes=classes)
         for c in range(len(dialect.names))
     }
     check_names_among_numbers(parsed, lambda row: row_cells(frame, row), dialect, locate)
@@ -79,6 +86,11 @@ def read_csv(
         row_location=locate,
         strays=strays,
     )
+
+
+def empty_to_null(cells: "pl.Series") -> "pl.Series":
+    """Return cells of text, of which those that are empty are missing."""
+    return cells.set(cells == "", None)
 
 
 @dataclass
@@ -136,7 +148,7 @@ def read_directly(dialect: Dialect, texts: Collection[int]) -> "pl.DataFrame | N
         return None
     with utf8_content(dialect) as content:
         layout = scan_layout(memoryview(content)[row_offset(content, dialect.first_row_line) :], dialect.separator)
-        if layout.has_stray_quotes or layout.has_lone_returns:
+        if layout.has_stray_quotes or layout.has_lone_returns or layout.has_long_lines:
             return None
         for schema in schemas(dialect, texts):
             frame = parse_content(content, dialect, schema)
@@ -211,7 +223,7 @@ def parse_content(
             separator=dialect.separator,
             schema=schema,
         )
-    except pl.exceptions.PolarsError:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
 
 

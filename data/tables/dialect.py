@@ -89,7 +89,10 @@ def detect_dialect(
         sample = [(line, strip_trailing(text, separator, trailing)) for line, text in sample]
     rows = split_sample(file, sample, separator)
     width = table_width(file, rows, min_width)
-    if header := commented_header(file, remarks, separator, width):
+    if is_header(rows[1:], width, label, training) and COMMENT.match(rows[0][0]):
+        remarks.append(sample.pop(0))
+        del rows[0]
+    elif header := commented_header(file, remarks, separator, width):
         sample, rows = [remarks.pop(), *sample], [header, *rows]
     has_header = is_header(rows, width, label, training)
     names = [COMMENT.sub("", name.strip(), count=1) if c == 0 else name.strip() for c, name in enumerate(rows[0])]
@@ -154,7 +157,10 @@ def choose_separator(file: TextFile, sample: Sequence[Line], declared: str, allo
         return "\t"
     if declared in SEPARATORS:
         return declared
-    return max(SEPARATORS, key=lambda separator: score_separator(separator, split_sample(file, sample, separator)))
+    candidates = list(SEPARATORS)
+    if 2 * sum("\t" in text for _, text in sample) > len(sample):
+        candidates.remove(" ")  # a tab is a blank too
+    return max(candidates, key=lambda separator: score_separator(separator, split_sample(file, sample, separator)))
 
 
 def split_sample(file: TextFile, sample: Sequence[Line], separator: str) -> list[list[str]]:
@@ -241,7 +247,7 @@ def table_width(file: TextFile, rows: list[list[str]], min_width: int) -> int:
 
 def is_header(rows: list[list[str]], width: int, label: str, training: TableFrame | None) -> bool:
     """Tell whether the first row holds names: by the columns below it, the label and the training table."""
-    cells = [cell.strip() for cell in rows[0]]
+    cells = [cell.strip() for cell in rows[0]] if rows else []
     if len(cells) != width:
         return False
     body = [row for row in rows[1:] or rows if len(row) == width]

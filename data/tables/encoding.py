@@ -34,6 +34,7 @@ MIN_MISSING_SHARE = 0.01
 MAX_COLUMNS = 2**31  # of a table; larger positions are no such
 MAX_WHOLE = 2.0**53  # float64 holds every whole number below
 MONTH, WEEKDAY, HOUR = PARTS = ("month", "weekday", "hour")
+NOT_IN_FEATURES, IN_DROP = USER_REASONS = ("is not among --features", "is in --drop")  # why a column is left out
 VALUE, INDICATOR, DATE, CYCLE = FEATURE_KINDS = ("number", "indicator", "date", "cycle")
 
 

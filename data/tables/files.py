@@ -32,6 +32,8 @@ def read_frame(
     options: ReadOptions,
     *,
     text: Collection[str] = (),
+    verbatim: Collection[str] = (),
+    classes: Collection[str] = (),
     training: TableFrame | None = None,
     known_names: Sequence[str] = (),
     default_sheet: str = "",
@@ -42,6 +44,8 @@ def read_frame(
     """Read a table in the format that its bytes show.
 
     text                 columns to read as text, whatever they hold, by name or number from 1
+    verbatim             columns whose cells are kept as they are written (007, NA), likewise
+    classes              of a network: texts that are values, even where they are written as a missing one is, as NA
     training             training table: a first line of text with the names of its columns is a header
     known_names          of the columns that a network learned from, which a sparse file may lack
     default_sheet        sheet to read where the options name none and the workbook has it; so default_table
@@ -58,6 +62,8 @@ def read_frame(
             options.label,
             training,
             text={*text, *options.category},
+            verbatim=verbatim,
+            classes=classes,
             allow_single_column=allow_single_column,
             display_name=display_name,
         )
@@ -67,6 +73,7 @@ def read_frame(
         file_digest(path),
         options,
         text,
+        verbatim,
         allow_single_column,
         training.names if training else known_names,
     )

@@ -15,11 +15,13 @@ from lagvis.data.identity import MAX_WIDE_FEATURES, MIN_WIDE_ROWS, find_identity
 from lagvis.data.labels import natural_order
 from lagvis.data.messages import pluralize, shorten
 from lagvis.data.read_options import ReadOptions
-from lagvis.data.tables.columns import find_columns
+from lagvis.data.tables.columns import Columns, find_columns
 from lagvis.data.tables.dates import AMBIGUOUS, SECONDS_OF_DAY, find_forms, temporal_form
 from lagvis.data.tables.encoding import (
     HOUR,
+    IN_DROP,
     MIN_MISSING_SHARE,
+    NOT_IN_FEATURES,
     PARTS,
     BooleanEncoding,
     CategoryEncoding,
@@ -81,19 +83,19 @@ class Choices:
         return c in self.features | self.category | self.number | self.log
 
 
-def fit_encoding(
-    table: TableFrame, features: list[int], ids: list[int], training_rows: np.ndarray, options: ReadOptions
-) -> TableEncoding:
-    """Return how the columns `features` (indices) become features, by the training rows (indices) of a table.
+def fit_encoding(table: TableFrame, chosen: Columns, training_rows: np.ndarray, options: ReadOptions) -> TableEncoding:
+    """Return how the feature columns that are `chosen` become features, by the training rows (indices) of a table.
 
     Columns that hold nothing to learn from are left out. DataError where none remains, or an option does not fit.
     """
     choices = Choices.of(table, options)
     training = table if len(training_rows) == table.frame.height else table.take(training_rows)
     columns: list[ColumnEncoding] = []
-    left_out = [LeftOut(table.names[c], c, "names a row", is_id=True) for c in ids]
-    uncertain = [] if table.has_header else uncertain_identities(training, features)
-    for c in sorted({*features}):
+    left_out = [LeftOut(table.names[c], c, "names a row (--id)", is_id=True) for c in chosen.ids]
+    for c in {*range(len(table.names))} - {*chosen.features, *chosen.labels, *chosen.ids}:
+        left_out.append(LeftOut(table.names[c], c, NOT_IN_FEATURES if choices.features else IN_DROP))
+    uncertain = [] if table.has_header else uncertain_identities(training, chosen.features)
+    for c in sorted({*chosen.features}):
         reason = None if choices.is_wanted(c) else names_rows(training, c, uncertain)
         fitted = LeftOut(table.names[c], c, reason) if reason else fit_column(training, table, c, choices)
         if isinstance(fitted, LeftOut):

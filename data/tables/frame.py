@@ -22,7 +22,7 @@ class TableFrame:
 
     frame        columns named "0", "1", ... in the order of the file, each of a polars type: Int64 and other integers,
                  Float64, String, Boolean, Date, Datetime, Time. A missing cell is null. Text has no blanks at its ends
-                 and is composed (NFC); numbers are finite.
+                 and is composed (NFC), except in columns that are copied to predictions; numbers are finite.
     path         of the file, `name` its name in messages (the path, or "standard input")
     names        of the columns; "column 1", "column 2", ... without a header
     has_header   whether the names are the user's

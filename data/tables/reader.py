@@ -80,7 +80,7 @@ def hold_out_source(
     )
     if encoding is None:
         training_rows = hold_out_test(y, by_class=not regression)[0] if len(y) > 1 else np.zeros(1, np.int64)
-        encoding = fit_encoding(table, columns.features, list(columns.ids), training_rows, options)
+        encoding = fit_encoding(table, columns, training_rows, options)
         columns = replace(columns, features=[column.position for column in encoding.columns])
     upright = upright_picture_rows(table, columns, encoding, options, spec)
     return Source.hold_out(
@@ -144,7 +144,7 @@ def read_tables(
             columns = columns_of_encoding(first, columns, encoding)
         else:
             rows = np.arange(first.frame.height)
-            encoding = fit_encoding(first, columns.features, list(columns.ids), rows, options)
+            encoding = fit_encoding(first, columns, rows, options)
             columns = replace(columns, features=[column.position for column in encoding.columns])
         test_columns, unused = match_test_columns(first, second, columns)
         notices += unused
@@ -196,7 +196,9 @@ def read_network_table(
         return read_frame(
             path,
             ReadOptions(label=spec.label, sheet=spec.sheet, table=spec.table),
-            text=[*category_columns(spec.encoding), *spec.id_names, *more],
+            text=category_columns(spec.encoding),
+            verbatim=[*spec.id_names, *more],
+            classes=spec.class_names,
             known_names=spec.column_names,
             default_sheet=spec.recipe_sheet,
             default_table=spec.recipe_table,
@@ -206,19 +208,18 @@ def read_network_table(
 
     table = read()
     columns = match(table, spec)
-    if numbers := number_ids(table, columns, spec):
-        table = read(numbers)
+    if changed := changed_ids(table, columns, spec):
+        table = read(changed)
     return table, columns
 
 
-def number_ids(table: TableFrame, columns: Columns, spec: InputSpec) -> list[str]:
-    """Return the numbers, from 1, of columns that name a row and were read as numbers, but are 007 in the file perhaps.
+def changed_ids(table: TableFrame, columns: Columns, spec: InputSpec) -> list[str]:
+    """Return the numbers, from 1, of columns that name a row and were not read as they are written.
 
-    Features, and numbers to predict, stay numbers.
+    Features and labels are read as the network needs them.
     """
-    used = {*columns.features, *(columns.labels if spec.is_regression else ())}
-    others = [c for c in columns.ids if c not in used and table.names[c] not in spec.id_names]
-    return [str(c + 1) for c in others if table.kind(c) == NUMBER]
+    used = (*columns.features, *columns.labels)
+    return [str(c + 1) for c in columns.ids if c not in used and table.names[c] not in spec.id_names]
 
 
 def check_columns(table: TableFrame, columns: Columns, options: ReadOptions, regression: bool) -> None:
@@ -244,15 +245,16 @@ def all_numbers(table: TableFrame, columns: Columns) -> TableEncoding:
     """Return the encoding of feature columns that are all numbers; DataError for a missing cell or another column."""
     for c in columns.features:
         if table.kind(c) != NUMBER:
+            table.check_column(c)
             raise DataError(
-                f"{table.name}: {table.describe_column(c)} holds {table.kind(c)}, and the network was trained by an "
-                "older version, which took numbers alone; train it anew"
+                f"{table.name}: {table.describe_column(c)} holds {table.kind(c)}, and the network learned from numbers "
+                "alone, in arrays or with an older version; give numbers, or train on a table"
             )
         if table.column(c).null_count():
             row = int(table.column(c).is_null().to_numpy().argmax())
             raise DataError(
-                f"{table.locate_row(row)}, {table.describe_column(c)} is missing, and the network was trained by an "
-                "older version, which takes no missing cells; fill it or remove the row, or train anew"
+                f"{table.locate_row(row)}, {table.describe_column(c)} is missing, and the network learned from "
+                "numbers alone, in arrays or with an older version; fill it or remove the row, or train on a table"
             )
     return TableEncoding(tuple(NumberEncoding(table.names[c], c, 0.0) for c in columns.features))
 
@@ -362,6 +364,6 @@ def table_notices(
         f"{table.short_name}: {pluralize(len(x), 'row')} of {features}; {table.description}; "
         f"the label is {labels}{reason} (--label names another)."
     )
-    unused = [name for c, name in enumerate(table.names) if c not in (*columns.features, *columns.labels)]
+    unused = [table.names[c] for c in columns.unused]
     not_used = (f"{table.short_name}: not used: {list_columns(unused)}.",) if unused else ()
     return (detected, *table.notices, *not_used)

@@ -31,6 +31,7 @@ class TableSource:
     sha256               digest of the file
     options              the user's
     text                 columns to read as text, whatever they hold, by name or number from 1
+    verbatim             columns whose cells are kept as they are, likewise
     allow_single_column  take a table of one column
     known_names          of the columns of the training table or the network; empty: there is none
     """
@@ -40,6 +41,7 @@ class TableSource:
     sha256: str
     options: ReadOptions
     text: Collection[str] = ()
+    verbatim: Collection[str] = ()
     allow_single_column: bool = False
     known_names: Sequence[str] = ()
 
@@ -122,6 +124,8 @@ def typed_table(
             plain = pl.Series([None] * len(cells), dtype=pl.Float64)
         if is_chosen((*source.text, *source.options.category), c, names[c]):
             plain = text_of(plain)
+        elif is_chosen(source.verbatim, c, names[c]):
+            plain = cells.cast(pl.String) if plain.dtype == pl.String else plain
         elif plain.dtype == pl.String:
             parsed = parse_column(plain, NO_SEPARATOR, keep_text=False)
             plain = parsed.cells

@@ -3,6 +3,7 @@
 from typing import Any
 
 from lagvis.data.messages import shorten
+from lagvis.report.terminal.column_table import learned_lines, left_out_lines
 
 MAX_LISTED_CLASSES = 20
 KEY_WIDTH = 9
@@ -16,6 +17,8 @@ def dataset_summary(facts: dict[str, Any]) -> str:
         ("rows", f"{facts['training_rows']:,} training, {facts['test_rows']:,} test"),
         *feature_lines(facts),
         *(target_lines(facts["targets"], facts["unit"]) if facts["classes"] is None else class_lines(facts["classes"])),
+        *(("" if i else "columns", line) for i, line in enumerate(learned_lines(facts["columns"] or []))),
+        *(("" if i else "left out", line) for i, line in enumerate(left_out_lines(facts["columns"] or []))),
         *(("sha256", f"{digest}  {name}") for name, digest in facts["sha256"].items()),
         *(("note", notice) for notice in facts["notices"]),
         *(("warning", warning["message"]) for warning in facts["warnings"]),

@@ -66,7 +66,10 @@ def test_data_command_table_gives_facts_and_warnings(capsys, table):
     found = facts(capsys, table)
     assert found["kind"] == "a table"
     assert found["training_rows"] + found["test_rows"] == 100
-    assert found["first_constant_features"] == [3]
+    assert found["first_constant_features"] == [2]
+    assert [column["becomes"] for column in found["columns"]] == [
+        "number", "holds another whole number in every row", "number",
+    ]  # fmt: skip
     assert found["feature_spans"][0] == 6
     warnings = " ".join(messages(found))
     assert "Fewer than 10 training rows: rare" in warnings

@@ -72,6 +72,27 @@ def test_export_documented_example_equals_predict(run, onnxruntime, capsys):
     assert names["labels"].tolist() == [row["answer"] for row in predictions]
 
 
+def test_export_documented_example_reads_a_table_with_blanks_and_question_marks(
+    tmp_path, monkeypatch, onnxruntime, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        f"{age}, {work} , {'>50K' if age > 40 else '<=50K'}" for age in range(20, 60) for work in ("State", "?", "É")
+    ]
+    Path("new.csv").write_text("age, work, label\n" + "\n".join(rows).replace("45,", "?,") + "\n")
+    assert train.main(["--device", "cpu", "--data", "new.csv", "-e", "2", "--quiet", "--no-plots", "--name", "r"]) == 0
+    assert export.main(["r", "--format", "onnx", "-o", "model.onnx"]) == 0
+    table = Path("new.csv").read_text()
+    Path("new.csv").write_text(table.replace("É", "E\u0301"))  # decomposed, as macOS writes names
+    names = {}
+    exec(documented_example(), names)
+    capsys.readouterr()
+    assert predict.main(["r", "new.csv", "--json"]) == 0
+    predictions = json.loads(capsys.readouterr().out)["predictions"]
+    expected = [list(row["probabilities"].values()) for row in predictions]
+    np.testing.assert_allclose(names["probabilities"], expected, rtol=0, atol=2e-6)
+
+
 def test_export_onnx_labels_give_the_confusion_of_evaluate(run, onnxruntime, capsys):
     assert export.main(["r", "--format", "onnx", "-o", "model.onnx"]) == 0
     capsys.readouterr()

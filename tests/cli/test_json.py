@@ -45,6 +45,9 @@ def check(found, heading):
         assert (value is None and may_be_null) or isinstance(value, kind), (key, value)
     for threshold in (found.get("thresholds") or {}).values():
         check(threshold, "A threshold")
+    if heading == "python -m data":
+        for column in found["columns"] or ():
+            check(column, "A column")
     for warning in found.get("warnings", ()):
         check(warning, "Warnings")
     return found

@@ -121,20 +121,33 @@ def test_predict_output_regression_has_a_column_for_each_target(runs, run_output
 
 
 def test_predict_output_id_option_is_copied_as_written(runs, table, run_output):
-    lines = ["a,code,b,c", "1,007,2,50", "3,=1+1,4,50", '5,"x, y",4,50', "6,,4,50"]
+    lines = ["a,code,b,c", "1,007,2,50", "3,=1+1,4,50", '5,"x, y",4,50', "6,,4,50", "6,NA,4,50", "6, x ,4,50"]
     Path("t.csv").write_text("\n".join(lines) + "\n")
     assert run_output(runs, "table", "t.csv", "--id", "code", "-o", "a.csv")[:2] == (
         0,
-        "a.csv: 4 rows of code, answer\n",
+        "a.csv: 6 rows of code, answer\n",
     )
     assert [line.rpartition(",")[0] for line in Path("a.csv").read_text().splitlines()] == [
-        "code", "007", "=1+1", '"x, y"', ""
+        "code", "007", "=1+1", '"x, y"', "", "NA", " x "
     ]  # fmt: skip
     assert run_output(runs, "table", "t.csv", "--id", "2", "-o", "b.csv")[0] == 0
     assert Path("a.csv").read_bytes() == Path("b.csv").read_bytes()
     code, _, err = run_output(runs, "table", "t.csv", "--id", "cod", "-o", "b.csv")
     assert code == 3
     assert "t.csv has no column 'cod' for --id" in err
+
+
+@pytest.mark.parametrize("ending", ["parquet", "xlsx", "ndjson", "arrow"])
+def test_predict_output_id_of_typed_file_keeps_its_type(runs, table, run_output, ending):
+    rows = pl.DataFrame({"code": ["007", "NA", "8"], "n": [3, 2**53 + 1, 1], "a": 1.0, "b": [2.0, 3, 4], "c": 50.0})
+    write = {"parquet": rows.write_parquet, "xlsx": rows.write_excel, "ndjson": rows.write_ndjson}
+    write.get(ending, rows.write_ipc)(f"t.{ending}")
+    code, _, err = run_output(runs, "table", f"t.{ending}", "--id", "code", "-o", "a.parquet")
+    assert (code, err) == (0, f"t.{ending}: not used: n.\n")
+    assert pl.read_parquet("a.parquet")["code"].to_list() == ["007", "NA", "8"]
+    if ending != "xlsx":  # a workbook has no whole numbers above 2**53
+        assert run_output(runs, "table", f"t.{ending}", "--id", "n", "-o", "a.parquet")[0] == 0
+        assert pl.read_parquet("a.parquet")["n"].to_list() == [3, 2**53 + 1, 1]
 
 
 def test_predict_output_pictures_have_a_row_each(runs, run_output):

@@ -98,6 +98,14 @@ BAD = {
     "label": [1, None, True, ["a"]],
     "feature_type": ["", "images", 1, None],
     "transpose": ["", "maybe", True, None],
+    "features": [3, None, True, [""], [None], [True], [1.5]],
+    "drop": [3, None, {"a": 1}],
+    "category": [0, [["a"]]],
+    "number": [1.5, [None]],
+    "log": [True, [{}]],
+    "id": [7, [""]],
+    "sheet": [1, None, ["a"]],
+    "table": [1, None, ["a"]],
     "pixel_scaling": ["", "Centred", "none", 1, None, True],
     "number_scaling": ["", "Standard", "none", 1, None, True],
     "hidden": [[0], [-3], [64, -7, 64], [2.5], ["64"], [True], "64,64", 64, [10**9], None],
@@ -300,3 +308,9 @@ def test_shipped_recipe_states_every_key_that_decides_the_training(path):
     decides = {"data", "hidden", "activation", "loss", "label_smoothing", "optimizer", "lr", "momentum", "nesterov"}
     decides |= {"schedule", "epochs", "batch_size", "shuffle", "validation"}
     assert not decides - {*tomllib.loads(path.read_text())}
+
+
+def test_recipe_columns_may_be_one_text_or_a_list_of_names_and_numbers():
+    assert Recipe(drop="a").drop == ("a",)
+    assert Recipe(drop=["a", 3]).drop == ("a", "3")
+    assert Recipe(drop="").drop == ()
