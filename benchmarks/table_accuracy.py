@@ -192,7 +192,11 @@ def run_command(command: Any, arguments: list[str]) -> dict[str, Any]:
     output, notices = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(notices):
         code = run_cli(command.main, [*arguments, "--device", "cpu", "--json"])
-    if code == DIVERGED and "again" not in arguments and (rates := re.findall(r"Try .*--lr ([0-9.e-]+[0-9])", notices.getvalue())):
+    if (
+        code == DIVERGED
+        and "again" not in arguments
+        and (rates := re.findall(r"Try .*--lr ([0-9.e-]+[0-9])", notices.getvalue()))
+    ):
         print(f"{' '.join(arguments)}: diverged, again with --lr {rates[-1]}", file=sys.stderr, flush=True)
         return run_command(command, [*arguments, "--lr", rates[-1], "--name", "again"])
     if code:
