@@ -40,7 +40,7 @@ def make_parser() -> options.Parser:
         "files",
         metavar="FILE",
         nargs="+",
-        help="a picture, a folder of pictures, a table (CSV), an .npz, IDX images; - is standard input",
+        help="a picture, a folder of pictures, a table, an .npz or .npy, IDX images; - is standard input",
     )
     how = parser.add_mutually_exclusive_group()
     how.add_argument(

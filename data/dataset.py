@@ -79,6 +79,11 @@ class Dataset:
         return hashlib.sha256("\n".join(sorted(self.sha256.values())).encode()).hexdigest()
 
     @property
+    def feature_kinds(self) -> tuple[str, ...]:
+        """What each feature is, one of FEATURE_KINDS of data/tables/encoding.py; empty unless columns were encoded."""
+        return () if self.encoding is None or self.encoding.is_plain else self.encoding.feature_kinds
+
+    @property
     def n_out(self) -> int:
         """Width of the last layer: the number of classes or of targets."""
         return len(self.class_names) or self.y_train.shape[1]

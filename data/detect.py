@@ -10,6 +10,7 @@ from typing import NamedTuple
 from lagvis.data.files import GZIP_MAGIC, is_junk
 from lagvis.data.formats.idx import idx_axes
 from lagvis.data.formats.idx_folder import MAX_FILES, read_idx_folder, walk_files
+from lagvis.data.formats.npy import find_arrays, is_npy, read_npy_folder
 from lagvis.data.formats.npz import read_npz
 from lagvis.data.images.image_folder import class_folders, is_image_file, looks_like_image, read_image_folder
 from lagvis.data.images.image_io import has_image_signature
@@ -27,7 +28,8 @@ from lagvis.errors import DataError
 
 TAKES = (
     "a table (CSV, Parquet, Arrow, JSON, a workbook, SQLite, LIBSVM or ARFF), a folder with a training and a test "
-    "table, a folder of IDX files, an .npz file, or a folder of pictures with a folder for each class"
+    "table, a folder of IDX files, an .npz file, a folder of .npy files, or a folder of pictures with a folder for "
+    "each class"
 )
 
 
@@ -38,14 +40,15 @@ class Detected(NamedTuple):
     tables: tuple[Path, ...] = ()
 
 
-IDX, NPZ, TABLE, TABLES, PICTURES = (
+IDX, NPZ, NPY_FOLDER, TABLE, TABLES, PICTURES = (
     "a folder of IDX files",
     "an NPZ file",
+    "a folder of NumPy arrays",
     "a table",
     "a training and a test table",
     "a folder of pictures",
 )
-IDX_FILE, PICTURE = "an IDX file", "a picture"  # single files, which predict.py takes
+IDX_FILE, NPY, PICTURE = "an IDX file", "a NumPy array", "a picture"  # single files, which predict.py takes
 
 
 def read(
@@ -70,6 +73,8 @@ def read(
         raise DataError(f"{path} is {detected.kind}, and {flag} {value} is for tables; leave that flag out")
     if detected.kind == NPZ:
         return read_npz(path, regression=regression, transpose=transpose, test_only=spec is not None)
+    if detected.kind == NPY_FOLDER:
+        return read_npy_folder(path, regression=regression, transpose=transpose, test_only=spec is not None)
     if detected.kind == PICTURES:
         if transpose == YES and not spec:
             raise DataError(f"{path} is {detected.kind}, and --transpose yes is for arrays and tables; leave it out")
@@ -100,6 +105,12 @@ def detect_file(path: Path) -> Detected:
         raise DataError(
             f"{path} is a single IDX file; --data takes the folder that holds images and labels: {path.parent}"
         )
+    if kind == NPY:
+        pair = f"the folder {path.parent}, if it holds x and y" if find_arrays(path.parent) else "a folder"
+        raise DataError(
+            f"{path} is a single NumPy array; --data takes {pair} (X.npy and y.npy, or x_train.npy, y_train.npy, "
+            "x_test.npy and y_test.npy)"
+        )
     if kind == PICTURE:
         raise DataError(
             f"{path} is a single picture; --data takes the folder that holds a folder of pictures for each class"
@@ -108,7 +119,7 @@ def detect_file(path: Path) -> Detected:
 
 
 def file_format(path: Path, name: str, expected: str) -> str:
-    """Return the format of a file by its first bytes: PICTURE, IDX_FILE, NPZ or TABLE.
+    """Return the format of a file by its first bytes: PICTURE, IDX_FILE, NPY, NPZ or TABLE.
 
     Text that is none of the others is a TABLE. DataError for another format; `name` stands for the path in its
     message, `expected` is its end.
@@ -117,6 +128,8 @@ def file_format(path: Path, name: str, expected: str) -> str:
         return PICTURE
     if idx_axes(path):
         return IDX_FILE
+    if is_npy(path):
+        return NPY
     with open_maybe_gzip(path, name) as file:
         start = file.read(SIGNATURE_BYTES)
     if (start.startswith(b"PK") or has_image_signature(start)) and is_gzip(path):
@@ -159,6 +172,8 @@ def detect_folder(folder: Path) -> Detected:
     found = {IDX: idx.relative_to(folder).as_posix()} if idx else {}
     if tables:
         found[TABLES] = tables[0].name
+    if arrays := find_arrays(folder):
+        found[NPY_FOLDER] = arrays[0].name
     if (classes := next(class_folders(folder), None)) is not None:
         found[PICTURES] = f"{classes.name}/"
         if tables and tables[0].name.lower().endswith(WEAK_ENDINGS):  # a list of the pictures
@@ -169,8 +184,9 @@ def detect_folder(folder: Path) -> Detected:
         raise DataError(f"{folder} could be {both}; move one of them into a folder of its own")
     if tables:
         return select_tables(folder, tables)
-    if PICTURES in found:
-        return Detected(PICTURES)
+    for kind in (PICTURES, NPY_FOLDER):
+        if kind in found:
+            return Detected(kind)
     if not idx and (proposal := suggest_path(folder)):
         raise DataError(f"{folder} holds no data set; {proposal}")
     return Detected(IDX)

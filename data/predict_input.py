@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lagvis.data.detect import IDX_FILE, NPZ, PICTURE, TABLE, file_format
+from lagvis.data.detect import IDX_FILE, NPY, NPZ, PICTURE, TABLE, file_format
 from lagvis.data.formats.idx import read_idx
+from lagvis.data.formats.npy import read_npy_file
 from lagvis.data.formats.npz import read_npz_rows
 from lagvis.data.images.image_folder import SUFFIXES, is_image_file, is_other_picture, looks_like_image, sorted_entries
 from lagvis.data.images.image_io import MAX_IMAGE_BYTES, read_image_bytes
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 STANDARD_INPUT, STANDARD_INPUT_NAME = "-", "standard input"
-EXPECTED = "expected a picture, a folder of pictures, a table as text (CSV), an .npz file or IDX images"
+EXPECTED = "expected a picture, a folder of pictures, a table, an .npz or .npy file, or IDX images"
 Label = str | list[float] | None  # a class, or a number for each target, or None for a row without one
 
 
@@ -257,8 +258,9 @@ def read_file(path: Path, file: str, spec: InputSpec, display_name: str = "") ->
     kind = file_format(path, name, EXPECTED)
     if kind == PICTURE:
         return read_picture(path, file, spec, name)
-    if kind == IDX_FILE:
-        upright = turn_upright(read_idx(path, name)[0], Path(name).name, spec.transpose, path)
+    if kind in (IDX_FILE, NPY):
+        x = read_idx(path, name)[0] if kind == IDX_FILE else read_npy_file(path, name)
+        upright = turn_upright(x, Path(name).name, spec.transpose, path)
         rows = array_rows(upright.x, name, spec)
         return InputBatch(file, rows, notices=upright.notices, transposed=upright.was_transposed)
     if kind == NPZ:

@@ -3,19 +3,18 @@
 The names that other programs use for them are known too, in upper or lower case: train_images, X_train, data, target.
 """
 
-import hashlib
 import math
 import sys
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from lagvis.data.files import MAX_GZIP_RATIO
+from lagvis.data.files import MAX_GZIP_RATIO, file_digest
 from lagvis.data.images.transposed import BY_NAME, Upright, turn_upright
 from lagvis.data.messages import shorten
 from lagvis.data.source import Source
@@ -54,9 +53,24 @@ def read_npz(path: Path, *, regression: bool, transpose: str = BY_NAME, test_onl
     test_only  take a file of x_test and y_test alone, to evaluate a network on
     """
     arrays = read_arrays(path, test_only=test_only)
+    sha256 = {path.name: file_digest(path)}
+    return source_of_arrays(path, arrays, sha256, regression=regression, transpose=transpose, test_only=test_only)
+
+
+def source_of_arrays(
+    path: Path,
+    arrays: dict[str, np.ndarray],
+    sha256: dict[str, str],
+    *,
+    regression: bool,
+    transpose: str,
+    test_only: bool,
+) -> Source:
+    """Return arrays by their standard names as a data set, pictures upright; a test part is held out if there is none.
+
+    `path` is the file or folder that holds them; the other arguments are those of `read_npz`.
+    """
     target_names, unit = read_names(path, arrays)
-    with path.open("rb") as file:
-        sha256 = {path.name: hashlib.file_digest(file, "sha256").hexdigest()}
     notices: tuple[str, ...] = ()
     transposed = False
     for name in ("x", "x_train", "x_test"):
@@ -141,19 +155,24 @@ def read_arrays(path: Path, *, test_only: bool) -> dict[str, np.ndarray]:
     """Return the arrays of a data set by their standard names; DataError if one is missing, repeated or invalid."""
     with open_archive(path, str(path)) as (archive, members):
         expected = expected_arrays({*members}, test_only=test_only)
-        missing = [name for name in expected if name not in members]
-        if missing:
-            unlabelled = all(name.startswith("y") for name in missing)
-            raise DataError(
-                f"{path} holds {list_members(archive.namelist())}; expected {', '.join(FOUR_ARRAYS)}, or x and y, or "
-                f"x_train and y_train (missing: {', '.join(missing)}"
-                f"{'; predict.py takes rows without labels' if unlabelled else ''})"
-            )
+        check_complete(path, expected, members, archive.namelist())
         return {
             name: read_member(archive, members[name], str(path))
             for name in (*expected, "target_names", "unit")
             if name in members
         }
+
+
+def check_complete(path: Path, expected: Collection[str], found: Collection[str], listed: list[str]) -> None:
+    """Raise DataError if one of the `expected` arrays is not `found` among the files or members `listed`."""
+    missing = [name for name in expected if name not in found]
+    if missing:
+        unlabelled = all(name.startswith("y") for name in missing)
+        raise DataError(
+            f"{path} holds {list_members(listed)}; expected {', '.join(FOUR_ARRAYS)}, or x and y, or "
+            f"x_train and y_train (missing: {', '.join(missing)}"
+            f"{'; predict.py takes rows without labels' if unlabelled else ''})"
+        )
 
 
 def expected_arrays(found: set[str], *, test_only: bool) -> tuple[str, ...]:

@@ -6,16 +6,20 @@ from pathlib import Path
 
 from lagvis.data.files import file_digest
 from lagvis.data.read_options import ReadOptions
+from lagvis.data.tables.arff import read_arff
 from lagvis.data.tables.columnar import read_columnar
 from lagvis.data.tables.csv_reader import read_csv
 from lagvis.data.tables.frame import TableFrame
 from lagvis.data.tables.json_tables import read_json, read_ndjson
+from lagvis.data.tables.libsvm import read_libsvm
 from lagvis.data.tables.sqlite_reader import read_sqlite
 from lagvis.data.tables.table_format import (
+    ARFF,
     ARROW,
     ARROW_STREAM,
     CSV,
     JSON,
+    LIBSVM,
     NDJSON,
     PARQUET,
     SQLITE,
@@ -72,21 +76,19 @@ def read_frame(
         name,
         file_digest(path),
         options,
-        text,
-        verbatim,
-        allow_single_column,
-        training.names if training else known_names,
+        text=text,
+        verbatim=verbatim,
+        classes=classes,
+        allow_single_column=allow_single_column,
+        known_names=training.names if training else known_names,
     )
     if kind in (PARQUET, ARROW, ARROW_STREAM):
         return read_columnar(source, kind)
-    if kind == NDJSON:
-        return read_ndjson(source)
-    if kind == JSON:
-        return read_json(source)
     if kind == WORKBOOK:
         return read_workbook(source, default_sheet)
-    assert kind == SQLITE
-    return read_sqlite(source, default_table)
+    if kind == SQLITE:
+        return read_sqlite(source, default_table)
+    return {JSON: read_json, NDJSON: read_ndjson, LIBSVM: read_libsvm, ARFF: read_arff}[kind](source)
 
 
 def check_options(name: str, kind: str, options: ReadOptions) -> None:

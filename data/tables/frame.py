@@ -31,6 +31,7 @@ class TableFrame:
     row_location describes a row by its index: "line 17" of a text file, "row 17" of another
     strays       for a column of text of which most cells are numbers: the sentence that names the first that is none
     notices      on how cells were read, one sentence each
+    label        index of the column that the format declares as the label (LIBSVM, ARFF); None: it declares none
     unreadable   columns whose cells cannot be learned from, and what they hold: {2: "lists"}; their cells are null
     """
 
@@ -45,6 +46,7 @@ class TableFrame:
     strays: Mapping[int, Callable[[], str]] = field(default_factory=dict, compare=False)
     notices: tuple[str, ...] = ()
     unreadable: Mapping[int, str] = field(default_factory=dict)
+    label: int | None = None
 
     @property
     def short_name(self) -> str:

@@ -29,7 +29,7 @@ def read_json(source: TableSource) -> TableFrame:
         names, columns = columns_of_lists(source.name, value)
     else:
         names, columns = columns_of_records(source.name, value)
-    return typed_table(source, columns, names, "JSON")
+    return typed_table(source, columns, names, "JSON", sha256=file.sha256)
 
 
 def read_ndjson(source: TableSource) -> TableFrame:
@@ -46,7 +46,7 @@ def read_ndjson(source: TableSource) -> TableFrame:
         names, columns = frame.columns, frame.get_columns()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         names, columns = columns_of_records(source.name, parse_lines(file))
-    return typed_table(source, columns, names, "NDJSON")
+    return typed_table(source, columns, names, "NDJSON", sha256=file.sha256)
 
 
 def parse_lines(file: TextFile) -> list[Any]:

@@ -83,10 +83,13 @@ class CellSummary:
 def find_label(table: TableFrame, candidates: Sequence[int], regression: bool) -> LabelColumn:
     """Return the label column among `candidates` (indices of columns, ascending).
 
-    For classes the rules are, in this order: its name; the only text column of a table of numbers; the first column of
-    a table without names whose others are pixels; the last of a table without names, if it is text. Numbers to predict
-    (`regression`) are found by the name, or as the only column of numbers. LabelNotFoundError where no rule finds it.
+    The column that the format declares is taken. For classes the other rules are, in this order: its name; the only
+    text column of a table of numbers; the first column of a table without names whose others are pixels; the last of a
+    table without names, if it is text. Numbers to predict (`regression`) are found by the name, or as the only column
+    of numbers. LabelNotFoundError where no rule finds it.
     """
+    if table.label is not None and table.label in candidates:
+        return LabelColumn(table.label, "as its format has it")
     if len(candidates) == 1:
         return LabelColumn(candidates[0], "the only column that the options leave for it")
     finder = LabelFinder(table, [c for c in candidates if not regression or table.kind(c) in (NUMBER, BOOLEAN)])

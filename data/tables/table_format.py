@@ -5,7 +5,9 @@ import re
 import zipfile
 from pathlib import Path
 
+from lagvis.data.files import GZIP_MAGIC
 from lagvis.data.tables.text import open_maybe_gzip
+from lagvis.errors import DataError
 
 CSV, PARQUET, ARROW, ARROW_STREAM, NDJSON, JSON, WORKBOOK, SQLITE, LIBSVM, ARFF = (
     "a table as text",
@@ -20,12 +22,14 @@ CSV, PARQUET, ARROW, ARROW_STREAM, NDJSON, JSON, WORKBOOK, SQLITE, LIBSVM, ARFF 
     "an ARFF file",
 )
 BINARY_SIGNATURES = (
-    (b"PAR1\x15", PARQUET),
-    (b"ARROW1\0", ARROW),
+    (b"PAR1", PARQUET),
+    (b"ARROW1", ARROW),
     (b"\xff\xff\xff\xff", ARROW_STREAM),
     (b"SQLite format 3\0", SQLITE),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", WORKBOOK),  # Excel 97 to 2003, in a container that other programs use too
 )
+NOT_TEXT = bytes([*range(9), *range(14, 32), *range(128, 256)])  # a header of a table may begin with PAR1 as well
+BINARY = {kind for _, kind in BINARY_SIGNATURES}
 START_BYTES = 2**16
 TABLE_ENDINGS = (
     *(".csv", ".tsv", ".parquet", ".pq", ".arrow", ".feather", ".ipc", ".arrows", ".ndjson", ".jsonl", ".xlsx"),
@@ -45,7 +49,11 @@ def table_format(path: Path, name: str = "") -> str:
     """
     with open_maybe_gzip(path, name) as file:
         start = file.read(START_BYTES)
-    return format_of_bytes(start, is_workbook(path) if start.startswith(b"PK") else False)
+    kind = format_of_bytes(start, is_workbook(path) if start.startswith(b"PK") else False)
+    with path.open("rb") as packed:
+        if kind in BINARY and packed.read(len(GZIP_MAGIC)) == GZIP_MAGIC:
+            raise DataError(f"{name or path} is {kind} within a gzip file; unpack it")
+    return kind
 
 
 def format_of_bytes(start: bytes, is_workbook: bool = False) -> str:
@@ -53,7 +61,7 @@ def format_of_bytes(start: bytes, is_workbook: bool = False) -> str:
     if is_workbook:
         return WORKBOOK
     for signature, kind in BINARY_SIGNATURES:
-        if start.startswith(signature):
+        if start.startswith(signature) and (signature[-1] in NOT_TEXT or start[len(signature) :][:1] in NOT_TEXT):
             return kind
     text = start.decode("utf-8-sig", "replace")
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):

@@ -31,6 +31,7 @@ class TableSource:
     sha256               digest of the file
     options              the user's
     text                 columns to read as text, whatever they hold, by name or number from 1
+    classes              of a network: texts that are values, even where they are written as a missing one is, as NA
     verbatim             columns whose cells are kept as they are, likewise
     allow_single_column  take a table of one column
     known_names          of the columns of the training table or the network; empty: there is none
@@ -41,6 +42,7 @@ class TableSource:
     sha256: str
     options: ReadOptions
     text: Collection[str] = ()
+    classes: Collection[str] = ()
     verbatim: Collection[str] = ()
     allow_single_column: bool = False
     known_names: Sequence[str] = ()
@@ -80,7 +82,7 @@ def decode_errors(name: str, kind: str, remedy: str) -> Iterator[None]:
     except BaseException as error:  # a panic of polars is no Exception
         if isinstance(error, OSError) and error.errno:
             raise
-        reason = shorten(" ".join(str(error).split()) or type(error).__name__, 160)
+        reason = shorten(next(iter(str(error).splitlines()), type(error).__name__), 160)
         raise DataError(f"{name} cannot be read as {kind} ({reason}); {remedy}") from None
 
 
@@ -93,6 +95,8 @@ def typed_table(
     row_location: Callable[[int], str] = lambda index: f"row {index + 1}",
     has_header: bool = True,
     notices: Sequence[str] = (),
+    label: int | None = None,
+    sha256: str = "",
 ) -> TableFrame:
     """Return columns of any types as a table, with clean text and the types of a TableFrame.
 
@@ -100,6 +104,8 @@ def typed_table(
     description   how the table is written, for the notice
     row_location  describes a row by its index, has_header tells whether the names are the user's
     notices       on how the file was read
+    label         index of the column that the format declares as the label; None without one
+    sha256        digest of the file (unpacked, if it is packed with gzip); empty: that of `source`
     Raises DataError for infinite numbers, for no rows, and for a single column unless allowed.
     """
     import polars as pl
@@ -123,11 +129,12 @@ def typed_table(
             notices.append(f"{source.short_name}: {named} holds {unreadable[c]}, and is left out.")
             plain = pl.Series([None] * len(cells), dtype=pl.Float64)
         if is_chosen((*source.text, *source.options.category), c, names[c]):
-            plain = text_of(plain)
+            plain = clean_text(text_of(plain), source.classes)
         elif is_chosen(source.verbatim, c, names[c]):
-            plain = cells.cast(pl.String) if plain.dtype == pl.String else plain
+            pass
         elif plain.dtype == pl.String:
-            parsed = parse_column(plain, NO_SEPARATOR, keep_text=False)
+            keep_text = isinstance(cells.dtype, (pl.Categorical, pl.Enum))
+            parsed = parse_column(plain, NO_SEPARATOR, keep_text=keep_text, classes=source.classes)
             plain = parsed.cells
             if plain.dtype.is_numeric() and plain.null_count() < len(plain):
                 stored_as_text.append(names[c])
@@ -151,12 +158,13 @@ def typed_table(
         source.name,
         tuple(names),
         has_header,
-        source.sha256,
+        sha256 or source.sha256,
         description,
         row_location,
         strays=strays,
         notices=tuple(notices),
         unreadable=unreadable,
+        label=label,
     )
 
 
@@ -171,9 +179,10 @@ def plain_column(cells: "pl.Series") -> "pl.Series | None":
 
     dtype = cells.dtype
     if isinstance(dtype, (pl.Categorical, pl.Enum, pl.String)):
-        return clean_text(cells.cast(pl.String))
+        return cells.cast(pl.String)
     if isinstance(dtype, pl.Duration):
-        return cells.dt.total_nanoseconds().cast(pl.Float64) / 1e9
+        seconds = cells.dt.total_nanoseconds().cast(pl.Float64).to_numpy() / 1e9  # polars would round the quotient
+        return pl.Series(seconds).fill_nan(None)
     if isinstance(dtype, pl.Datetime):
         in_utc = cells.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if dtype.time_zone else cells
         return in_utc.dt.cast_time_unit("us")

@@ -423,7 +423,9 @@ def test_select_tables_two_without_train_and_test_raise_data_error(tmp_path):
 @pytest.mark.parametrize(
     ("start", "words"),
     [
-        (b"\x93NUMPY\1\0", "numpy.savez"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "workbook"),
+        (b"\x93NUMPY\1\0", "a single NumPy array"),
+        (b"PAR1", "Parquet"),
         (b"\x80\4\x95", "never opened"),
         (b"\x89PNG\r\n\x1a\n", "picture"),
         (b"\0\0\x08\x01\0\0\0\1\0", "IDX"),

@@ -1,0 +1,88 @@
+import contextlib
+
+import pytest
+
+from lagvis.data.datasets import load_dataset
+from lagvis.data.read_options import ReadOptions
+from lagvis.data.tables.files import iter_frames
+from lagvis.errors import DataError
+from tests.data.tables.table_files import WRITERS, read, sample
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_read_frame_any_format_equals_table_that_was_written(tmp_path, name):
+    table = sample()
+    WRITERS[name](table, tmp_path / name)
+    found = read(tmp_path / name)
+    assert found.names == tuple(table.columns)
+    for c, column in enumerate(table.columns):
+        expected = table[column].astype(object).where(table[column].notna(), None).tolist()
+        assert found.column(c).to_list() == expected
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_load_dataset_any_format_gives_arrays_of_csv(tmp_path, name):
+    table = sample()
+    WRITERS["t.csv"](table, tmp_path / "t.csv")
+    WRITERS[name](table, tmp_path / name)
+    expected, found = load_dataset(str(tmp_path / "t.csv")), load_dataset(str(tmp_path / name))
+    for part in ("x_train", "x_test", "y_train", "y_test"):
+        assert getattr(found, part).tobytes() == getattr(expected, part).tobytes()
+    assert found.feature_names == expected.feature_names
+    assert found.class_names == expected.class_names
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_read_frame_file_of_another_name_is_read_by_its_bytes(tmp_path, name):
+    WRITERS[name](sample(), tmp_path / name)
+    (tmp_path / name).rename(tmp_path / "table.dat")
+    assert read(tmp_path / "table.dat").frame.height == 60
+
+
+@pytest.mark.parametrize("name", [name for name in WRITERS if name != "t.csv"])
+def test_read_frame_truncated_file_raises_only_data_error(tmp_path, capfd, name):
+    path = tmp_path / name
+    WRITERS[name](sample(), path)
+    content = path.read_bytes()
+    for length in sorted({5, 8, 40, len(content) // 3, len(content) // 2, len(content) - 9}):
+        path.write_bytes(content[:length])
+        with contextlib.suppress(DataError):  # a text may be a smaller table
+            read(path)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", [name for name in WRITERS if name != "t.csv"])
+def test_load_dataset_train_and_test_of_one_format_are_read(tmp_path, name):
+    ending = name.partition(".")[2]
+    WRITERS[name](sample(40), tmp_path / f"train.{ending}")
+    WRITERS[name](sample(20), tmp_path / f"test.{ending}")
+    dataset = load_dataset(str(tmp_path))
+    assert (len(dataset.x_train), len(dataset.x_test)) == (40, 20)
+
+
+@pytest.mark.parametrize(
+    "name", ["t.csv", "t.parquet", "t.feather", "t.arrows", "t.ndjson", "t.json", "t.xlsx", "t.db"]
+)
+def test_iter_frames_pieces_together_are_the_table(tmp_path, name):
+    table = sample()
+    WRITERS[name](table, tmp_path / name)
+    whole = read(tmp_path / name)
+    pieces = list(iter_frames(tmp_path / name, ReadOptions(), 25))
+    assert [piece.frame.height for piece in pieces] == [25, 25, 10]
+    assert [row for piece in pieces for row in piece.frame.rows()] == whole.frame.rows()
+    assert [piece.row_location(2) for piece in pieces] == [whole.row_location(row) for row in (2, 27, 52)]
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "words"),
+    [
+        ("t.csv", {"sheet": "a"}, "--sheet a is for a workbook"),
+        ("t.parquet", {"table": "a"}, "--table a is for an SQLite database"),
+        ("t.xlsx", {"table": "a"}, "--table a is for an SQLite database"),
+        ("t.db", {"sheet": "a"}, "--sheet a is for a workbook"),
+    ],
+)
+def test_read_frame_option_of_another_format_raises_data_error(tmp_path, name, option, words):
+    WRITERS[name](sample(), tmp_path / name)
+    with pytest.raises(DataError, match=words):
+        read(tmp_path / name, **option)
