@@ -8,7 +8,7 @@ all together, and a quarter of its width is far.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from lagvis.data.feature_ranges import (
 )
 from lagvis.data.input_spec import MNIST_STYLE, InputSpec
 from lagvis.data.messages import shorten
+from lagvis.data.tables.encoding import DATE, VALUE, TableEncoding
 from lagvis.errors import DataError
 from lagvis.run_warning import RunWarning
 
@@ -125,6 +126,11 @@ def fit_to_training(
     """
     if spec.ranges is None or not spec.check_ranges:
         return to_network_type(x, spec, name, row_name), []
+    if spec.ranges.feature_kinds:
+        reason, warnings = check_encoded(x, spec.ranges, spec.encoding, name, row_name)
+        if reason:
+            raise DataError(f"{reason}; bring it to that scale, or {NO_CHECK}")
+        return x, warnings
     comparison = Comparison(x, spec.ranges, spec.feature_names, name, row_name)
     conversion = comparison.conversion
     if conversion is None:
@@ -242,10 +248,53 @@ def check_signed_pixels(ranges: FeatureRanges) -> list[RunWarning]:
     return [RunWarning("signed_pixels", message, {"training": [low, high]})]
 
 
+def check_encoded(
+    x: np.ndarray, ranges: FeatureRanges, encoding: TableEncoding | None, name: str, row_name: RowName | None
+) -> tuple[str, list[RunWarning]]:
+    """Compare the encoded columns x (N, n) of a table with those of training.
+
+    Return a sentence that its numbers are on another scale, else an empty one and warnings. Dates go on beyond their
+    range, and are reported; indicators and cycles are never outside.
+    """
+    assert encoding is not None, "encoded features have an encoding"
+    names = encoding.feature_names
+    warnings = []
+    for kind in (VALUE, DATE):
+        features = ranges.features_of(kind)
+        if not len(features):
+            continue
+        own = ranges.take(features)
+        describe = partial(describe_feature_value, encoding, features)
+        own_names = tuple(names[i] for i in features)
+        comparison = Comparison(x[:, features], own, own_names, name, row_name, describe)
+        if kind == DATE:
+            warnings += [*comparison.outside_warnings(), *comparison.constant_warnings()]
+        elif comparison.other_scale:
+            return comparison.other_scale, [RunWarning("input_scale", f"{comparison.other_scale}.", comparison.figures)]
+        else:
+            warnings += comparison.warnings
+    return "", warnings
+
+
+def describe_feature_value(encoding: TableEncoding, features: np.ndarray, i: int, value: float) -> str | None:
+    """Return a value of the feature features[i] as `TableEncoding.describe_value` does."""
+    return encoding.describe_value(int(features[i]), value)
+
+
 def check_feature_ranges(
-    x: np.ndarray, ranges: FeatureRanges, feature_names: tuple[str, ...], name: str, row_name: RowName | None = None
+    x: np.ndarray,
+    ranges: FeatureRanges,
+    feature_names: tuple[str, ...],
+    name: str,
+    row_name: RowName | None = None,
+    encoding: TableEncoding | None = None,
 ) -> list[RunWarning]:
-    """Return warnings about rows x (N, n) that are used as they are, such as the test part of the training data."""
+    """Return warnings about rows x (N, n) that are used as they are, such as the test part of the training data.
+
+    `encoding` is that of the columns of a table.
+    """
+    if ranges.feature_kinds:
+        return check_encoded(x, ranges, encoding, name, row_name)[1]
     comparison = Comparison(x, ranges, feature_names, name, row_name)
     if comparison.conversion is not None:
         reason = comparison.scale_sentence(f"{comparison.conversion} is on the scale of training")
@@ -256,13 +305,17 @@ def check_feature_ranges(
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rows x (N, n), N at least 1, of the file `name` beside those of training."""
+    """Rows x (N, n), N at least 1, of the file `name` beside those of training.
+
+    `describe_value` returns a value of a feature as the user knows it, such as a date; None for other numbers.
+    """
 
     x: np.ndarray
     ranges: FeatureRanges
     feature_names: tuple[str, ...]
     name: str
     row_name: RowName | None = None
+    describe_value: Callable[[int, float], str | None] | None = None
 
     @cached_property
     def lows(self) -> np.ndarray:
@@ -516,8 +569,9 @@ class Comparison:
         count, far = (outside.far_count, "far ") if outside.far_count else (outside.count, "")
         message = (
             f"{self.name}: {count:,} of {outside.values:,} values {'is' if count == 1 else 'are'} {far}outside of what "
-            f"the network learned from, most of all {value_text(value)} in {self.feature_text(feature)}"
-            f"{self.row_text(row)} ({value_text(low)} to {value_text(high)} in training); predictions there "
+            f"the network learned from, most of all {self.value_text(feature, value)} in {self.feature_text(feature)}"
+            f"{self.row_text(row)} ({self.value_text(feature, low)} to {self.value_text(feature, high)} in training); "
+            "predictions there "
             f"{'are' if far else 'may be'} unreliable."
         )
         figures = {
@@ -556,10 +610,11 @@ class Comparison:
         feature, row = int(features[most]), int(first[most])
         was, found = float(learned[feature]), float(self.x[row, feature])
         more = f", and {len(features) - 1} more like it," if len(features) > 1 else ""
+        before, now = self.value_text(feature, was), self.value_text(feature, found)
         message = (
-            f"{self.name}: {self.feature_text(feature)}{more} was {value_text(was)} in every training row and is "
-            f"{value_text(found)} here{self.row_text(row)} ({rows[most]:,} of {len(self.x):,} rows differ): the "
-            "network learned nothing about it."
+            f"{self.name}: {self.feature_text(feature)}{more} was {before} in every training row and is {now} here"
+            f"{self.row_text(row)} ({rows[most]:,} of {len(self.x):,} rows differ): the network learned nothing about "
+            "it."
         )
         figures = {
             "features": [self.feature_names[i] if self.feature_names else int(i) + 1 for i in features][
@@ -584,6 +639,11 @@ class Comparison:
             f"{self.name} holds {values_text(here)}{which}, the network learned from {self.ranges.kind} from "
             f"{value_text(low)} to {value_text(high)} ({remedy})"
         )
+
+    def value_text(self, feature: int, value: float) -> str:
+        """Return a value of a feature, a date as such."""
+        described = self.describe_value(feature, value) if self.describe_value else None
+        return described or value_text(value)
 
     def feature_text(self, feature: int) -> str:
         """Return a feature by its name, or by its number from 1."""
