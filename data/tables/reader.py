@@ -304,6 +304,11 @@ def drop_unlabelled(table: TableFrame, labels: list[int]) -> tuple[TableFrame, l
     """Return a table without the rows that lack a label, and a notice about them; DataError if none has one."""
     missing = np.zeros(table.frame.height, bool)
     for c in labels:
+        if c in table.unreadable:
+            raise DataError(
+                f"{table.name}: {table.describe_column(c)} is the label and holds {table.unreadable[c]}; expected text "
+                "or numbers"
+            )
         missing |= table.column(c).is_null().to_numpy()
     count = int(missing.sum())
     if count == len(missing):
