@@ -345,7 +345,7 @@ def test_read_csv_typed_as_text_and_by_line_give_same_cells(tmp_path, monkeypatc
         patch.setattr(csv_reader, "sample_type", lambda dialect, c: polars.String())
         as_text = read_csv(path)
     with monkeypatch.context() as patch:
-        patch.setattr(csv_reader, "read_directly", lambda dialect, texts: None)
+        patch.setattr(csv_reader, "parse_with_polars", lambda content, dialect, schema: None)
         by_line = read_csv(path)
     for found in (as_text, by_line):
         assert found.frame.equals(expected.frame)
