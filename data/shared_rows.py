@@ -76,17 +76,18 @@ def is_by_chance(encoding: TableEncoding | None, learned: HashedRows, judged: Ha
 
     As in a table of a few categories, where every row has its like. A judged row equals one of the n rows learned from
     with probability 1 - (1 - product of p_j)^n, if columns are independent. p_j is the frequency of the value in column
-    j among those rows that differ from it. A share that is at most MAX_CHANCE_RATIO times the mean shows no copies.
+    j among the rows learned from, without a copy of the row. A share that is at most MAX_CHANCE_RATIO times the mean
+    shows no copies. In a table of a single column equal values are no copies.
     """
-    if encoding is None:
-        return False
+    if encoding is None or len(encoding.columns) == 1:
+        return encoding is not None
     sample = learned.take(np.arange(0, len(learned.rows), max(1, len(learned.rows) // MAX_CHANCE_ROWS)))
     asked = judged.take(np.arange(0, len(judged.rows), max(1, len(judged.rows) // MAX_CHANCE_ROWS)))
-    equal = count_values(sample.hashes, asked.hashes)
+    has_copy = count_values(sample.hashes, asked.hashes) > 0
     log_probability = np.zeros(len(asked.rows))
     for _, place in encoding.slices():
         values, wanted = (hash_rows(np.ascontiguousarray(part.x[part.rows, place])) for part in (sample, asked))
-        others = np.maximum(count_values(values, wanted) - equal, NO_OTHER_ROW)
+        others = np.maximum(count_values(values, wanted) - has_copy, NO_OTHER_ROW)
         log_probability += np.log(others / len(sample.rows))
     probability = np.minimum(np.exp(log_probability), 1 - NO_OTHER_ROW)
     expected = -np.expm1(len(learned.rows) * np.log1p(-probability))
