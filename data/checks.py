@@ -4,6 +4,7 @@
 labels alone, returns its warnings, and removes nothing.
 """
 
+import re
 import shlex
 from collections.abc import Collection
 from functools import partial
@@ -13,8 +14,9 @@ import numpy as np
 from lagvis.data.dataset import Dataset
 from lagvis.data.feature_ranges import BYTE, BYTES, FeatureRanges
 from lagvis.data.identity import check_identity_columns
+from lagvis.data.labels import fold_label
 from lagvis.data.leakage import check_leaking_features
-from lagvis.data.messages import join_names, percent, sentence_start, shorten
+from lagvis.data.messages import MAX_NAMES, join_names, percent, sentence_start, shorten
 from lagvis.data.outliers import check_outliers
 from lagvis.data.range_check import check_feature_ranges, check_signed_pixels
 from lagvis.data.shared_rows import check_shared_rows
@@ -28,6 +30,7 @@ MIN_SKEW = 1e4  # between the large and the small numbers of a column
 MIN_SKEW_OF_MEDIAN = 100.0  # between the largest number and the median, and at most to the largest hundredth
 MAX_SKEW_ROWS = 10_000  # of the sample
 MAX_CLASS_RATIO = 3.0  # rows of the most frequent class over those of the rarest
+MAX_NUMBER_CLASSES = 200  # classes that are whole numbers: more with few rows each may be numbers to predict
 
 
 def check_dataset(
@@ -44,6 +47,8 @@ def check_dataset(
     """
     return [
         *check_classes(dataset),
+        *check_similar_labels(dataset),
+        *check_many_classes(dataset),
         *check_shared_rows(dataset, validation_rows),
         *check_identity_columns(dataset),
         *check_leaking_features(dataset),
@@ -158,6 +163,36 @@ def check_classes(dataset: Dataset) -> list[RunWarning]:
         figures = {"largest": largest, "smallest": smallest, "share_of_largest": share}
         warnings.append(RunWarning("uneven_classes", message, figures))
     return warnings
+
+
+def check_similar_labels(dataset: Dataset) -> list[RunWarning]:
+    """Return a warning about classes whose names differ by case or by the blanks within them alone."""
+    groups: dict[str, list[str]] = {}
+    for name in dataset.class_names:
+        groups.setdefault(fold_label(name), []).append(name)
+    similar = [names for names in groups.values() if len(names) > 1]
+    if not similar:
+        return []
+    listed = "; ".join(" and ".join(repr(shorten(name)) for name in names) for names in similar[:MAX_NAMES])
+    message = (
+        f"Classes that differ by case or blanks alone: {listed}{'; ...' if len(similar) > MAX_NAMES else ''}. "
+        "If they are one class, write its label in one way in the data."
+    )
+    return [RunWarning("similar_labels", message, {"classes": similar})]
+
+
+def check_many_classes(dataset: Dataset) -> list[RunWarning]:
+    """Return a warning about many classes that are whole numbers and have few rows: they may be numbers to predict."""
+    classes, rows = len(dataset.class_names), len(dataset.y_train)
+    if classes <= MAX_NUMBER_CLASSES or rows >= MIN_CLASS_ROWS * classes:
+        return []
+    if not all(re.fullmatch("[+-]?[0-9]+", name) for name in dataset.class_names):
+        return []
+    message = (
+        f"The labels are {classes:,} different whole numbers in {rows:,} training rows, each of which is a class. If "
+        "they are amounts, as prices are, predict them as numbers with --loss mse."
+    )
+    return [RunWarning("many_classes", message, {"classes": classes, "training_rows": rows})]
 
 
 def it_or_them(names: Collection[str]) -> str:
