@@ -44,7 +44,9 @@ def measure(name: str, label: str) -> dict[str, float]:
     """Read a data set and check it once, as train.py does; return the milliseconds of each part."""
     dataset, read = timed(lambda: load_dataset(name, label=label))
     plan = make_plan(Recipe(data=name, label=label), dataset)
-    ranges, measured = timed(lambda: FeatureRanges.of(dataset.x_train, plan.training_rows, dataset.shape))
+    ranges, measured = timed(
+        lambda: FeatureRanges.of(dataset.x_train, plan.training_rows, dataset.shape, dataset.feature_kinds)
+    )
     _, checked = timed(lambda: check_dataset(dataset, ranges, plan.validation_rows))
     _, shared = timed(lambda: check_shared_rows(dataset))
     return {"read": read, "ranges": measured, "all checks": checked, "of these, shared rows": shared}

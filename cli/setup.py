@@ -221,7 +221,9 @@ def check_initial_scale(dataset: Dataset, network: StoredNetwork) -> list[RunWar
     if ranges is None:
         return []
     row_name = partial(dataset.locate_row, "training")
-    return check_feature_ranges(dataset.x_train, ranges, dataset.feature_names, dataset.name, row_name)
+    return check_feature_ranges(
+        dataset.x_train, ranges, dataset.feature_names, dataset.name, row_name, network.checkpoint.model.encoding
+    )
 
 
 def stored_warnings(init_from: dict[str, Any] | None) -> list[RunWarning]:

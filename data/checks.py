@@ -4,6 +4,8 @@
 labels alone, returns its warnings, and removes nothing.
 """
 
+import re
+import shlex
 from collections.abc import Collection
 from functools import partial
 
@@ -12,17 +14,23 @@ import numpy as np
 from lagvis.data.dataset import Dataset
 from lagvis.data.feature_ranges import BYTE, BYTES, FeatureRanges
 from lagvis.data.identity import check_identity_columns
+from lagvis.data.labels import fold_label
 from lagvis.data.leakage import check_leaking_features
-from lagvis.data.messages import join_names, percent, shorten
+from lagvis.data.messages import MAX_NAMES, join_names, percent, sentence_start, shorten
 from lagvis.data.outliers import check_outliers
 from lagvis.data.range_check import check_feature_ranges, check_signed_pixels
 from lagvis.data.shared_rows import check_shared_rows
+from lagvis.data.tables.encoding import NumberEncoding
 from lagvis.run_warning import RunWarning
 
 MIN_CLASS_ROWS = 10  # training rows of a class: fewer are too few to learn it from
 MIN_CLASS_TEST_ROWS = 5  # test rows of a class: with fewer a single row moves its recall by more than a fifth
 MAX_DARK = 32  # largest byte of pictures that are so dark that they are hard to learn from
+MIN_SKEW = 1e4  # between the large and the small numbers of a column
+MIN_SKEW_OF_MEDIAN = 100.0  # between the largest number and the median, and at most to the largest hundredth
+MAX_SKEW_ROWS = 10_000  # of the sample
 MAX_CLASS_RATIO = 3.0  # rows of the most frequent class over those of the rarest
+MAX_NUMBER_CLASSES = 200  # classes that are whole numbers: more with few rows each may be numbers to predict
 
 
 def check_dataset(
@@ -39,12 +47,15 @@ def check_dataset(
     """
     return [
         *check_classes(dataset),
+        *check_similar_labels(dataset),
+        *check_many_classes(dataset),
         *check_shared_rows(dataset, validation_rows),
         *check_identity_columns(dataset),
         *check_leaking_features(dataset),
         *check_constant_features(ranges),
         *check_constant_targets(dataset),
         *check_outliers(dataset, validation_rows, ranges, standardised=standardised),
+        *check_skewed_features(dataset, ranges),
         *check_signed_pixels(ranges),
         *check_dark_pixels(dataset, ranges),
         *check_test_ranges(dataset, ranges),
@@ -56,8 +67,45 @@ def check_test_ranges(dataset: Dataset, ranges: FeatureRanges) -> list[RunWarnin
     """Return warnings about a test part whose values differ from the `ranges` of training."""
     name = f"The test part of {dataset.name}"
     return check_feature_ranges(
-        dataset.x_test, ranges, dataset.feature_names, name, partial(dataset.locate_row, "test")
+        dataset.x_test, ranges, dataset.feature_names, name, partial(dataset.locate_row, "test"), dataset.encoding
     )
+
+
+def check_skewed_features(dataset: Dataset, ranges: FeatureRanges) -> list[RunWarning]:
+    """Return a warning about columns of a table whose numbers from 0 differ by a factor of MIN_SKEW.
+
+    The factor is that of the largest to the twentieth part of the smallest, zeros left out, in the training rows. A
+    single large number is an outlier, and where half of them are large it is no skew.
+    """
+    encoding = dataset.encoding
+    if encoding is None or dataset.x_train.dtype == np.uint8:
+        return []
+    rows = slice(None, None, max(1, len(dataset.x_train) // MAX_SKEW_ROWS))
+    found = []
+    for column, place in encoding.slices():
+        i, high = place.start, float(ranges.high[place.start])
+        if not isinstance(column, NumberEncoding) or column.log_offset is not None or ranges.low[i] < 0 or high == 0:
+            continue
+        positive = dataset.x_train[rows, i]
+        low, middle, upper = np.quantile(positive[positive > 0], (0.05, 0.5, 0.99)) if positive.any() else (high,) * 3
+        with np.errstate(over="ignore"):
+            factor = min(float(high / low), np.finfo(np.float64).max)
+        if factor >= MIN_SKEW and middle <= high / MIN_SKEW_OF_MEDIAN <= upper:
+            found.append({"feature": i + 1, "name": dataset.describe_feature(i), "factor": factor, "column": column})
+    if not found:
+        return []
+    columns = [column.pop("column") for column in found]
+    names = [column.name for column in columns]
+    if any("," in name for name in names):
+        names = [str(column.position + 1) for column in columns]
+    holds, numbers = ("holds", "its small numbers") if len(found) == 1 else ("hold", "their small numbers")
+    option = f"--log {shlex.quote(','.join(names))}"
+    message = (
+        f"{sentence_start(join_names([str(column['name']) for column in found]))} {holds} numbers that differ by a "
+        f"factor of {MIN_SKEW:,.0f} and more: scaled, {numbers} are all alike. {option} learns from "
+        "the logarithm."
+    )
+    return [RunWarning("skewed_feature", message, {"features": found})]
 
 
 def check_dark_pixels(dataset: Dataset, ranges: FeatureRanges) -> list[RunWarning]:
@@ -115,6 +163,36 @@ def check_classes(dataset: Dataset) -> list[RunWarning]:
         figures = {"largest": largest, "smallest": smallest, "share_of_largest": share}
         warnings.append(RunWarning("uneven_classes", message, figures))
     return warnings
+
+
+def check_similar_labels(dataset: Dataset) -> list[RunWarning]:
+    """Return a warning about classes whose names differ by case or by the blanks within them alone."""
+    groups: dict[str, list[str]] = {}
+    for name in dataset.class_names:
+        groups.setdefault(fold_label(name), []).append(name)
+    similar = [names for names in groups.values() if len(names) > 1]
+    if not similar:
+        return []
+    listed = "; ".join(" and ".join(repr(shorten(name)) for name in names) for names in similar[:MAX_NAMES])
+    message = (
+        f"Classes that differ by case or blanks alone: {listed}{'; ...' if len(similar) > MAX_NAMES else ''}. "
+        "If they are one class, write its label in one way in the data."
+    )
+    return [RunWarning("similar_labels", message, {"classes": similar})]
+
+
+def check_many_classes(dataset: Dataset) -> list[RunWarning]:
+    """Return a warning about many classes that are whole numbers and have few rows: they may be numbers to predict."""
+    classes, rows = len(dataset.class_names), len(dataset.y_train)
+    if classes <= MAX_NUMBER_CLASSES or rows >= MIN_CLASS_ROWS * classes:
+        return []
+    if not all(re.fullmatch("[+-]?[0-9]+", name) for name in dataset.class_names):
+        return []
+    message = (
+        f"The labels are {classes:,} different whole numbers in {rows:,} training rows, each of which is a class. If "
+        "they are amounts, as prices are, predict them as numbers with --loss mse."
+    )
+    return [RunWarning("many_classes", message, {"classes": classes, "training_rows": rows})]
 
 
 def it_or_them(names: Collection[str]) -> str:

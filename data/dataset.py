@@ -79,6 +79,11 @@ class Dataset:
         return hashlib.sha256("\n".join(sorted(self.sha256.values())).encode()).hexdigest()
 
     @property
+    def feature_kinds(self) -> tuple[str, ...]:
+        """What each feature is, one of FEATURE_KINDS of data/tables/encoding.py; empty unless columns were encoded."""
+        return () if self.encoding is None or self.encoding.is_plain else self.encoding.feature_kinds
+
+    @property
     def n_out(self) -> int:
         """Width of the last layer: the number of classes or of targets."""
         return len(self.class_names) or self.y_train.shape[1]
@@ -171,7 +176,7 @@ def as_classification(source: Source, class_names: tuple[str, ...] = ()) -> Data
         check_numbers_as_classes(source, encoded.values())
     dots = {part: match_final_dots(labels, names) for part, labels in encoded.items()}
     encoded = {part: labels for part, (labels, _) in dots.items()}
-    notices = tuple(f"{source.name}: the {part} {notice}." for part, (_, notice) in dots.items() if notice)
+    notices = dict.fromkeys(f"{source.name}: {notice}." for _, notice in dots.values() if notice)
     check_classes(source, encoded, names, are_given=bool(class_names))
     smallest = np.uint8 if len(names) <= 256 else np.int32  # PyTorch gathers no uint16 or uint32
     index = {name: i for i, name in enumerate(names)}

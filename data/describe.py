@@ -9,6 +9,7 @@ from lagvis.data.checks import check_dataset, class_counts
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import load_dataset
 from lagvis.data.feature_ranges import FeatureRanges
+from lagvis.data.shared_rows import count_shared_test_rows
 from lagvis.data.tables.column_facts import column_facts
 from lagvis.errors import DataError
 
@@ -48,7 +49,7 @@ def are_measurements(y: np.ndarray) -> bool:
 def describe_dataset(dataset: Dataset) -> dict[str, Any]:
     """Return the facts about a data set, ready for JSON; features are numbered from 1."""
     x = dataset.x_train
-    ranges = FeatureRanges.of(x, np.arange(len(x)), dataset.shape)
+    ranges = FeatureRanges.of(x, np.arange(len(x)), dataset.shape, dataset.feature_kinds)
     low, high = ranges.low.astype(x.dtype), ranges.high.astype(x.dtype)
     constant = np.flatnonzero(ranges.constant)
     facts: dict[str, Any] = {
@@ -74,7 +75,9 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
         "columns": None if dataset.encoding is None else column_facts(dataset.encoding),
     }
     warnings = check_dataset(dataset, ranges)
-    shared = next((warning.figures["shared_rows"] for warning in warnings if warning.check == "shared_rows"), 0)
+    shared = next((warning.figures["shared_rows"] for warning in warnings if warning.check == "shared_rows"), None)
+    if shared is None:  # there is none, or as many as there are by chance
+        shared = count_shared_test_rows(dataset) if dataset.encoding else 0
     return facts | {
         "test_rows_in_training": shared,
         "sha256": dataset.sha256,

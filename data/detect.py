@@ -3,6 +3,7 @@
 import difflib
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,14 @@ from lagvis.data.formats.idx import idx_axes
 from lagvis.data.formats.idx_folder import MAX_FILES, read_idx_folder, walk_files
 from lagvis.data.formats.npy import find_arrays, is_npy, read_npy_folder
 from lagvis.data.formats.npz import read_npz
-from lagvis.data.images.image_folder import class_folders, is_image_file, looks_like_image, read_image_folder
+from lagvis.data.images.image_folder import (
+    TEST_NAMES,
+    TRAINING_NAMES,
+    class_folders,
+    is_image_file,
+    looks_like_image,
+    read_image_folder,
+)
 from lagvis.data.images.image_io import has_image_signature
 from lagvis.data.images.transposed import YES
 from lagvis.data.input_spec import InputSpec
@@ -21,6 +29,7 @@ from lagvis.data.signatures import SIGNATURE_BYTES, identify_format, identify_pi
 from lagvis.data.source import Source
 from lagvis.data.tables.dialect import detect_dialect
 from lagvis.data.tables.encoding import TableEncoding
+from lagvis.data.tables.folder import PART_ENDINGS, TEXT_ENDINGS, choose_tables
 from lagvis.data.tables.reader import read_table, read_tables
 from lagvis.data.tables.table_format import CSV, TABLE_ENDINGS, WEAK_ENDINGS, is_workbook, table_format
 from lagvis.data.tables.text import open_maybe_gzip
@@ -34,10 +43,21 @@ TAKES = (
 
 
 class Detected(NamedTuple):
-    """Format of what is at a path, in words, and the files that are tables."""
+    """Format of what is at a path, in words, the files that are tables, and tables beside them that are not used."""
 
     kind: str
     tables: tuple[Path, ...] = ()
+    unused: tuple[Path, ...] = ()
+
+    def describe_choice(self, folder: Path) -> str:
+        """Return the notice on which tables of a folder are read; empty for the only table there is."""
+        if len(self.tables) == 1 and not self.unused:
+            return ""
+        training, *test = (path.relative_to(folder).as_posix() for path in self.tables)
+        text = f"{folder.name}: {training} is the training table"
+        if test:
+            text += f", {test[0]} the test table"
+        return f"{text}; not used: {', '.join(path.name for path in self.unused)}." if self.unused else f"{text}."
 
 
 IDX, NPZ, NPY_FOLDER, TABLE, TABLES, PICTURES = (
@@ -67,7 +87,9 @@ def read(
     transpose = spec.transpose if spec else options.transpose
     if detected.tables:
         read_rows = read_table if detected.kind == TABLE else read_tables
-        return read_rows(*detected.tables, regression=regression, options=options, spec=spec, encoding=encoding)
+        source = read_rows(*detected.tables, regression=regression, options=options, spec=spec, encoding=encoding)
+        notice = detected.describe_choice(path)
+        return replace(source, name=path.name, notices=(notice, *source.notices)) if notice else source
     of_tables = ReadOptions(sheet=spec.sheet, table=spec.table).table_options if spec else options.table_options
     for flag, value in of_tables.items():
         raise DataError(f"{path} is {detected.kind}, and {flag} {value} is for tables; leave that flag out")
@@ -167,26 +189,30 @@ def reject_document(path: Path, name: str) -> None:
 def detect_folder(folder: Path) -> Detected:
     """Return the format of a folder by its files; DataError that names both where two formats are possible."""
     idx = next((path for path in islice(walk_files(folder), MAX_FILES) if idx_axes(path)), None)
+    classes, arrays = next(class_folders(folder), None), find_arrays(folder)
+    tables = find_tables(folder) or ([] if idx or classes or arrays else find_text_tables(folder))
+    if (idx or classes) and tables and tables[0].name.lower().endswith(WEAK_ENDINGS):
+        tables = []  # a list of the pictures
     # Beside IDX files there may be a list of them that is called .csv and is not a table.
-    tables = [path for path in find_tables(folder) if not idx or is_table(path)]
+    tables = [path for path in tables if not idx or is_table(path)]
     found = {IDX: idx.relative_to(folder).as_posix()} if idx else {}
     if tables:
         found[TABLES] = tables[0].name
-    if arrays := find_arrays(folder):
+    if arrays:
         found[NPY_FOLDER] = arrays[0].name
-    if (classes := next(class_folders(folder), None)) is not None:
+    if classes is not None:
         found[PICTURES] = f"{classes.name}/"
-        if tables and tables[0].name.lower().endswith(WEAK_ENDINGS):  # a list of the pictures
-            tables = []
-            del found[TABLES]
     if len(found) > 1:
         both = " and ".join(f"{kind} ({name})" for kind, name in found.items())
         raise DataError(f"{folder} could be {both}; move one of them into a folder of its own")
-    if tables:
-        return select_tables(folder, tables)
     for kind in (PICTURES, NPY_FOLDER):
         if kind in found:
             return Detected(kind)
+    if tables:
+        choice = choose_tables(folder, tables)
+        return Detected(TABLE if len(choice.tables) == 1 else TABLES, choice.tables, choice.unused)
+    if not idx and (pair := tables_of_part_folders(folder)):
+        return Detected(TABLES, pair)
     if not idx and (proposal := suggest_path(folder)):
         raise DataError(f"{folder} holds no data set; {proposal}")
     return Detected(IDX)
@@ -202,9 +228,15 @@ def find_tables(folder: Path) -> list[Path]:
     files = [(path, path.name.lower().removesuffix(".gz")) for path in visible_entries(folder)]
     tables = (
         [path for path, name in files if name.endswith(endings) and path.is_file()]
-        for endings in (TABLE_ENDINGS, WEAK_ENDINGS)
+        for endings in ((*TABLE_ENDINGS, *PART_ENDINGS), WEAK_ENDINGS)
     )
     return next(filter(None, tables), [])
+
+
+def find_text_tables(folder: Path) -> list[Path]:
+    """Return the text files of a folder that read as tables; each is opened."""
+    files = [(path, path.name.lower().removesuffix(".gz")) for path in visible_entries(folder)]
+    return [path for path, name in files if name.endswith(TEXT_ENDINGS) and path.is_file() and is_table(path)]
 
 
 def is_table(path: Path) -> bool:
@@ -215,19 +247,14 @@ def is_table(path: Path) -> bool:
         return False
 
 
-def select_tables(folder: Path, tables: list[Path]) -> Detected:
-    """Return the only table of a folder, or the training and the test table."""
-    if len(tables) == 1:
-        return Detected(TABLE, (tables[0],))
-    train = [path for path in tables if "train" in path.name.lower()]
-    test = [path for path in tables if "test" in path.name.lower() and path not in train]
-    if len(train) == 1 and len(test) == 1:
-        return Detected(TABLES, (train[0], test[0]))
-    names = ", ".join(path.name for path in tables[:6]) + (", ..." if len(tables) > 6 else "")
-    raise DataError(
-        f"{folder} holds the tables {names}; expected one, or one with train and one with test in its name; "
-        "give the file itself to --data"
-    )
+def tables_of_part_folders(folder: Path) -> tuple[Path, ...]:
+    """Return the only table in the training folder of a folder, and that in its test folder; else an empty tuple."""
+    found = []
+    for names in (TRAINING_NAMES, TEST_NAMES):
+        parts = [path for path in visible_entries(folder) if path.is_dir() and path.name.lower() in names]
+        tables = [table for part in parts for table in find_tables(part) or find_text_tables(part)]
+        found += tables if len(tables) == 1 else []
+    return tuple(found) if len(found) == 2 else ()
 
 
 def suggest_path(folder: Path) -> str:

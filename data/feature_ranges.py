@@ -24,6 +24,8 @@ class FeatureRanges:
     rows           number of training rows
     picture_range  values of black and white in pictures, such as (0, 255) or (-1, 1); None where rows are no pictures
                    or their range is not a usual one
+    feature_kinds  what each feature is, one of FEATURE_KINDS of data/tables/encoding.py, for the encoded columns of a
+                   table; empty for all others, which are numbers or pixels
     """
 
     low: np.ndarray
@@ -31,9 +33,12 @@ class FeatureRanges:
     kind: str
     rows: int
     picture_range: PictureRange | None = None
+    feature_kinds: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, x: np.ndarray, rows: np.ndarray, shape: tuple[int, ...]) -> "FeatureRanges":
+    def of(
+        cls, x: np.ndarray, rows: np.ndarray, shape: tuple[int, ...], feature_kinds: tuple[str, ...] = ()
+    ) -> "FeatureRanges":
         """Measure the rows (different indices) of x (N, n), uint8 or float64; `shape` is that of one row."""
         low, high = np.full(x.shape[1], np.inf), np.full(x.shape[1], -np.inf)
         is_whole = True
@@ -42,8 +47,12 @@ class FeatureRanges:
             np.maximum(high, block.max(axis=0), out=high)
             is_whole = is_whole and are_whole(block)
         kind = BYTES if x.dtype == np.uint8 else WHOLE if is_whole else REAL
-        ranges = cls(low, high, kind, len(rows))
-        if not has_pictures(shape) or (len(shape) == 1 and kind != BYTES and not ranges.has_equal_widths):
+        ranges = cls(low, high, kind, len(rows), feature_kinds=feature_kinds)
+        if (
+            feature_kinds
+            or not has_pictures(shape)
+            or (len(shape) == 1 and kind != BYTES and not ranges.has_equal_widths)
+        ):
             return ranges
         lowest, highest = float(low.min()), float(high.max())
         picture_range = usual_range(lowest, highest, is_whole=is_whole)
@@ -57,6 +66,15 @@ class FeatureRanges:
     def constant(self) -> np.ndarray:
         """Return which features had one value in every training row, (n,) bool."""
         return np.asarray(self.low == self.high)
+
+    def features_of(self, *kinds: str) -> np.ndarray:
+        """Return the indices of the encoded features of some kinds."""
+        return np.flatnonzero(np.isin(self.feature_kinds, kinds))
+
+    def take(self, features: np.ndarray) -> "FeatureRanges":
+        """Return the ranges of the encoded features with these indices."""
+        kinds = tuple(self.feature_kinds[i] for i in features)
+        return replace(self, low=self.low[features], high=self.high[features], feature_kinds=kinds)
 
     def background(self) -> tuple[float, np.ndarray] | None:
         """Return the value that most pixels had in every training row, and the indices of those pixels.
@@ -72,6 +90,8 @@ class FeatureRanges:
     @property
     def has_shared_scale(self) -> bool:
         """Whether the features have one scale, as pixels have: they are many, of equal widths."""
+        if self.feature_kinds:
+            return False
         return self.picture_range is not None or (len(self.low) >= MIN_PIXELS and self.has_equal_widths)
 
     @property

@@ -16,6 +16,7 @@ from lagvis.errors import DataError
 MAX_EXACT_INT = 2.0**53  # beyond it, float64 cannot hold every whole number
 MIN_SINGLE_ROW_CLASSES = 30  # classes of a single row, from which on labels are checked for numbers to predict
 BLANKS_WITHOUT_WIDTH = "\u200b\u2060\ufeff"
+OTHER_BLANKS = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")  # that look like a blank
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,13 @@ def encode_labels(source: Source, part: str, y: np.ndarray) -> EncodedLabels:
 
 
 def clean_label(text: str) -> str:
-    """Return a label without blanks at its ends, its letters composed (NFC)."""
-    return unicodedata.normalize("NFC", text).strip().strip(BLANKS_WITHOUT_WIDTH).strip()
+    """Return a label without blanks at its ends, those within it plain, and its letters composed (NFC)."""
+    return OTHER_BLANKS.sub(" ", unicodedata.normalize("NFC", text)).strip().strip(BLANKS_WITHOUT_WIDTH).strip()
+
+
+def fold_label(text: str) -> str:
+    """Return a label without the differences that an eye may miss: case, kinds and numbers of blanks."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def unique_names(names: Sequence[str]) -> tuple[list[str], np.ndarray]:
@@ -92,7 +98,7 @@ def match_final_dots(labels: EncodedLabels, known: Sequence[str]) -> tuple[Encod
     if not unknown or len(names) < len(unknown) or len(without_dot) < len(known):
         return labels, ""
     found = shorten(unknown[0])
-    return rename_labels(labels, names), f"label {found!r} is taken as {shorten(names[unknown[0]])!r}, without its dot"
+    return rename_labels(labels, names), f"the label {found!r} is taken as {shorten(names[unknown[0]])!r}"
 
 
 def check_numbers_as_classes(source: Source, parts: Collection[EncodedLabels]) -> None:
@@ -182,9 +188,11 @@ def check_known_labels(
     unknown = np.array([name not in known for name in found.names])
     if unknown.any():
         row = int(np.flatnonzero(unknown[found.inverse])[0])
+        label = found.names[found.inverse[row]]
+        near = next((name for name in names if fold_label(name) == fold_label(label)), "")
         raise DataError(
-            f"{source.locate_row(part, row)} has the label {shorten(found.names[found.inverse[row]])}, which {reason} "
-            f"(known: {join_names(names)}); remove such rows, or {remedy}"
+            f"{source.locate_row(part, row)} has the label {shorten(label)}, which {reason} (known: "
+            f"{join_names(names)}); {f'write it as {shorten(near)!r}, ' if near else ''}remove such rows, or {remedy}"
         )
 
 

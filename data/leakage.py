@@ -6,11 +6,13 @@ and judged on the other half: a feature with a different number in every row pre
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from lagvis.data.dataset import Dataset
-from lagvis.data.messages import join_names, percent, sentence_start
+from lagvis.data.messages import join_names, percent, sentence_start, shorten
+from lagvis.data.tables.encoding import CategoryEncoding
 from lagvis.run_warning import RunWarning
 
 MIN_ACCURACY = 0.99  # balanced accuracy of one feature from which on it is reported
@@ -40,19 +42,63 @@ def check_leaking_features(dataset: Dataset) -> list[RunWarning]:
     sample_rows = min(sample_rows, MAX_ROWS, max(MIN_SAMPLE_ROWS, MAX_SAMPLE_NUMBERS // n_features))
     small = draw_rows(rows, sample_rows, rng)
     x, y = dataset.x_train[small], dataset.y_train[small]
-    if len(x) < MIN_ROWS or np.count_nonzero((x != x[0]).any(axis=0)) < 2:
+    if len(x) < MIN_ROWS or count_varying_columns(dataset, (x != x[0]).any(axis=0)) < 2:
         return []
+    categories, of_category = check_categories(dataset, rng)
     if not classes:
-        return check_targets(dataset, x, y, rng)
-    candidates = np.flatnonzero(sorted_accuracy(x, y, classes) >= MIN_SORTED_ACCURACY)[:MAX_JUDGED].tolist()
+        return [*categories, *check_targets(dataset, x, y, rng, of_category)]
+    candidates = np.flatnonzero(~of_category & (sorted_accuracy(x, y, classes) >= MIN_SORTED_ACCURACY))
+    candidates = candidates[:MAX_JUDGED].tolist()
     large = draw_rows(rows, MAX_ROWS, rng) if candidates else small
     found = {}
     for i in candidates:
         accuracy, balanced = judge_for_classes(dataset.x_train[large, i], dataset.y_train[large], classes)
         if balanced >= MIN_ACCURACY:
             found[i] = accuracy
-    columns = one_hot_columns(x, y) if classes > 2 else []
-    return [*class_warning(dataset, found), *one_hot_warning(dataset, columns)]
+    columns = [i for i in one_hot_columns(x, y) if not of_category[i]] if classes > 2 else []
+    return [*categories, *class_warning(dataset, found), *one_hot_warning(dataset, columns)]
+
+
+def count_varying_columns(dataset: Dataset, varying: np.ndarray) -> int:
+    """Return how many features vary, which `varying` (n,) tells; the features of one encoded column count once."""
+    if dataset.encoding is None:
+        return int(np.count_nonzero(varying))
+    return sum(bool(varying[place].any()) for _, place in dataset.encoding.slices())
+
+
+def check_categories(dataset: Dataset, rng: np.random.Generator) -> tuple[list[RunWarning], np.ndarray]:
+    """Return a warning for each column of categories whose level alone predicts the label, or a target.
+
+    Return too which features (n,) bool are theirs.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    reported = np.zeros(dataset.x_train.shape[1], bool)
+    rows = draw_rows(len(dataset.x_train), MAX_ROWS, rng)
+    for column, place in dataset.encoding.slices() if dataset.encoding else ():
+        if not isinstance(column, CategoryEncoding):
+            continue
+        features = dataset.x_train[rows, place]
+        levels = np.where(features.any(axis=1), features.argmax(axis=1), features.shape[1])
+        shown = shorten(column.name)
+        name = f"column {dataset.feature_columns[place.start]} ({shown!r})"
+        if dataset.class_names:
+            accuracy, balanced = judge_for_classes(levels, dataset.y_train[rows], len(dataset.class_names))
+            if balanced >= MIN_ACCURACY:
+                predicted = f"the label of {percent(accuracy, digits=1)} of the rows"
+                found.setdefault(predicted, []).append({"name": name, "accuracy": accuracy})
+                reported[place] = True
+            continue
+        for target in range(min(dataset.n_out, MAX_TARGETS)):
+            r2 = judge_for_target(levels, dataset.y_train[rows, target])
+            if r2 >= MIN_R2:
+                predicted = f"{dataset.describe_target(target)} (R² of the ranks {r2:.4f})"
+                found.setdefault(predicted, []).append({"name": name, "r2": r2})
+                reported[place] = True
+    warnings = []
+    for predicted, columns in found.items():
+        message = leak_sentence([column["name"] for column in columns], predicted)
+        warnings.append(RunWarning("leaking_feature", message, {"columns": columns}))
+    return warnings, reported
 
 
 def class_warning(dataset: Dataset, found: dict[int, float]) -> list[RunWarning]:
@@ -74,12 +120,17 @@ def one_hot_warning(dataset: Dataset, columns: list[int]) -> list[RunWarning]:
     return [RunWarning("leaking_feature", message, {"features": features})]
 
 
-def check_targets(dataset: Dataset, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> list[RunWarning]:
-    """Return a warning for each target that a feature alone predicts; x and y are the small sample."""
+def check_targets(
+    dataset: Dataset, x: np.ndarray, y: np.ndarray, rng: np.random.Generator, of_category: np.ndarray
+) -> list[RunWarning]:
+    """Return a warning for each target that a feature alone predicts; x and y are the small sample.
+
+    Features that `of_category` (n,) marks are reported already.
+    """
     warnings = []
     names_and_r2 = zip(dataset.target_names, sorted_r2(x, y[:, :MAX_TARGETS]), strict=False)
     for target, (name, sample_r2) in enumerate(names_and_r2):
-        candidates = np.flatnonzero(sample_r2 >= MIN_SORTED_R2)[:MAX_JUDGED].tolist()
+        candidates = np.flatnonzero(~of_category & (sample_r2 >= MIN_SORTED_R2))[:MAX_JUDGED].tolist()
         rows = draw_rows(len(dataset.x_train), MAX_ROWS, rng) if candidates else np.empty(0, int)
         r2 = {i: judge_for_target(dataset.x_train[rows, i], dataset.y_train[rows, target]) for i in candidates}
         found = {i: value for i, value in r2.items() if value >= MIN_R2}
@@ -93,7 +144,11 @@ def check_targets(dataset: Dataset, x: np.ndarray, y: np.ndarray, rng: np.random
 
 def leak_message(dataset: Dataset, found: list[int], predicted: str) -> str:
     """Return the sentence that each of the features `found` alone predicts what `predicted` says."""
-    names = [dataset.describe_feature(i) for i in found]
+    return leak_sentence([dataset.describe_feature(i) for i in found], predicted)
+
+
+def leak_sentence(names: list[str], predicted: str) -> str:
+    """Return the sentence that each of some features or columns alone predicts what `predicted` says."""
     each = "alone predicts" if len(names) == 1 else "each alone predict"
     return f"{sentence_start(join_names(names))} {each} {predicted}{advice(len(names))}"
 

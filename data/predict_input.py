@@ -21,7 +21,7 @@ from lagvis.data.images.mnist_style import PreparedImage
 from lagvis.data.images.prepare import check_takes_pictures, prepare_picture
 from lagvis.data.images.transposed import turn_upright
 from lagvis.data.input_spec import InputSpec
-from lagvis.data.labels import check_known_labels, encode_labels, encode_targets
+from lagvis.data.labels import check_known_labels, encode_labels, encode_targets, match_final_dots
 from lagvis.data.range_check import PieceFit, check_backgrounds, fit_picture, fit_to_training, picture_notice
 from lagvis.data.read_options import ReadOptions
 from lagvis.data.source import Source
@@ -391,6 +391,6 @@ def network_labels(source: Source, spec: InputSpec, remedy: str = "leave out the
                 "give those, or the rows alone"
             )
         return list(numbers.tolist())
-    encoded = encode_labels(source, "test", y)
+    encoded, _ = match_final_dots(encode_labels(source, "test", y), spec.class_names)
     check_known_labels(source, "test", encoded, spec.class_names, remedy=remedy)
     return [encoded.names[i] for i in encoded.inverse]

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from lagvis.data.row_statistics import (
     RowStatistics,
     range_limits,
 )
+from lagvis.data.tables.encoding import DATE, VALUE, TableEncoding
 from lagvis.errors import DataError
 from lagvis.run_warning import RunWarning
 
@@ -94,6 +95,11 @@ def fit_to_training(
     """
     if spec.ranges is None or not spec.check_ranges:
         return to_network_type(x, spec, name, row_name), []
+    if spec.ranges.feature_kinds:
+        reason, warnings = check_encoded(x, spec.ranges, spec.encoding, name, row_name)
+        if reason:
+            raise DataError(f"{reason}; bring it to that scale, or {NO_CHECK}")
+        return x, warnings
     comparison = Comparison(RowStatistics(x, spec.ranges), spec.ranges, spec.feature_names, name, row_name)
     conversion = comparison.conversion
     if conversion is None:
@@ -221,10 +227,79 @@ def check_signed_pixels(ranges: FeatureRanges) -> list[RunWarning]:
     return [RunWarning("signed_pixels", message, {"training": [low, high]})]
 
 
+def check_encoded(
+    x: np.ndarray, ranges: FeatureRanges, encoding: TableEncoding | None, name: str, row_name: RowName | None
+) -> tuple[str, list[RunWarning]]:
+    """Compare the encoded columns x (N, n) of a table with those of training.
+
+    Return a sentence that its numbers are on another scale, else an empty one and warnings. Dates go on beyond their
+    range, and are reported; indicators and cycles are never outside.
+    """
+    parts = compared_features(ranges, encoding)
+    statistics = [RowStatistics(x[:, part.features], part.ranges) for part in parts]
+    pairs = zip(parts, statistics, strict=True)
+    return judge_encoded([part.compare(rows, name, row_name) for part, rows in pairs], [part.kind for part in parts])
+
+
+@dataclass(frozen=True)
+class ComparedFeatures:
+    """Features of one kind, VALUE or DATE, of the columns of a table: their indices, ranges and names."""
+
+    kind: str
+    features: np.ndarray
+    ranges: FeatureRanges
+    names: tuple[str, ...]
+    encoding: TableEncoding
+
+    def compare(self, rows: RowStatistics | MergedStatistics, name: str, row_name: RowName | None) -> "Comparison":
+        """Return these features of rows beside those of training."""
+        describe = partial(describe_feature_value, self.encoding, self.features)
+        return Comparison(rows, self.ranges, self.names, name, row_name, describe)
+
+
+def compared_features(ranges: FeatureRanges, encoding: TableEncoding | None) -> list[ComparedFeatures]:
+    """Return the features of each kind that has ranges."""
+    assert encoding is not None, "encoded features have an encoding"
+    names = encoding.feature_names
+    kinds = {kind: features for kind in (VALUE, DATE) if len(features := ranges.features_of(kind))}
+    return [
+        ComparedFeatures(kind, features, ranges.take(features), tuple(names[i] for i in features), encoding)
+        for kind, features in kinds.items()
+    ]
+
+
+def judge_encoded(comparisons: "list[Comparison]", kinds: list[str]) -> tuple[str, list[RunWarning]]:
+    """Return what `check_encoded` returns, given the comparison of the features of each kind."""
+    warnings = []
+    for comparison, kind in zip(comparisons, kinds, strict=True):
+        if kind == DATE:
+            warnings += [*comparison.outside_warnings(), *comparison.constant_warnings()]
+        elif comparison.other_scale:
+            return comparison.other_scale, [RunWarning("input_scale", f"{comparison.other_scale}.", comparison.figures)]
+        else:
+            warnings += comparison.warnings
+    return "", warnings
+
+
+def describe_feature_value(encoding: TableEncoding, features: np.ndarray, i: int, value: float) -> str | None:
+    """Return a value of the feature features[i] as `TableEncoding.describe_value` does."""
+    return encoding.describe_value(int(features[i]), value)
+
+
 def check_feature_ranges(
-    x: np.ndarray, ranges: FeatureRanges, feature_names: tuple[str, ...], name: str, row_name: RowName | None = None
+    x: np.ndarray,
+    ranges: FeatureRanges,
+    feature_names: tuple[str, ...],
+    name: str,
+    row_name: RowName | None = None,
+    encoding: TableEncoding | None = None,
 ) -> list[RunWarning]:
-    """Return warnings about rows x (N, n) that are used as they are, such as the test part of the training data."""
+    """Return warnings about rows x (N, n) that are used as they are, such as the test part of the training data.
+
+    `encoding` is that of the columns of a table.
+    """
+    if ranges.feature_kinds:
+        return check_encoded(x, ranges, encoding, name, row_name)[1]
     comparison = Comparison(RowStatistics(x, ranges), ranges, feature_names, name, row_name)
     if comparison.conversion is not None:
         reason = comparison.scale_sentence(f"{comparison.conversion} is on the scale of training")
@@ -235,13 +310,17 @@ def check_feature_ranges(
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rows of the file `name`, at least one, beside those of training."""
+    """Rows of the file `name`, at least one, beside those of training.
+
+    `describe_value` returns a value of a feature as the user knows it, such as a date; None for other numbers.
+    """
 
     rows: RowStatistics | MergedStatistics
     ranges: FeatureRanges
     feature_names: tuple[str, ...]
     name: str
     row_name: RowName | None = None
+    describe_value: Callable[[int, float], str | None] | None = None
 
     @property
     def lows(self) -> np.ndarray:
@@ -445,8 +524,9 @@ class Comparison:
         count, far = (outside.far_count, "far ") if outside.far_count else (outside.count, "")
         message = (
             f"{self.name}: {count:,} of {outside.values:,} values {'is' if count == 1 else 'are'} {far}outside of what "
-            f"the network learned from, most of all {value_text(value)} in {self.feature_text(feature)}"
-            f"{self.row_text(row)} ({value_text(low)} to {value_text(high)} in training); predictions there "
+            f"the network learned from, most of all {self.value_text(feature, value)} in {self.feature_text(feature)}"
+            f"{self.row_text(row)} ({self.value_text(feature, low)} to {self.value_text(feature, high)} in training); "
+            "predictions there "
             f"{'are' if far else 'may be'} unreliable."
         )
         figures = {
@@ -474,10 +554,11 @@ class Comparison:
         rows, row = int(changed.rows[feature]), int(changed.first[feature])
         was, found = float(learned[feature]), float(changed.found[feature])
         more = f", and {len(features) - 1} more like it," if len(features) > 1 else ""
+        before, now = self.value_text(feature, was), self.value_text(feature, found)
         message = (
-            f"{self.name}: {self.feature_text(feature)}{more} was {value_text(was)} in every training row and is "
-            f"{value_text(found)} here{self.row_text(row)} ({rows:,} of {self.rows.count:,} rows differ): the "
-            "network learned nothing about it."
+            f"{self.name}: {self.feature_text(feature)}{more} was {before} in every training row and is {now} here"
+            f"{self.row_text(row)} ({rows:,} of {self.rows.count:,} rows differ): the network learned nothing about "
+            "it."
         )
         figures = {
             "features": [self.feature_names[i] if self.feature_names else int(i) + 1 for i in features][
@@ -505,6 +586,11 @@ class Comparison:
             f"{self.ranges.kind} from {value_text(low)} to {value_text(high)} ({remedy})"
         )
 
+    def value_text(self, feature: int, value: float) -> str:
+        """Return a value of a feature, a date as such."""
+        described = self.describe_value(feature, value) if self.describe_value else None
+        return described or value_text(value)
+
     def feature_text(self, feature: int) -> str:
         """Return a feature by its name, or by its number from 1."""
         return f"column {shorten(self.feature_names[feature])!r}" if self.feature_names else f"feature {feature + 1}"
@@ -527,34 +613,45 @@ class PieceFit:
         self._row_name = row_name
         self._conversion: Conversion | None = None
         ranges = spec.ranges if spec.check_ranges else None
-        self._given = MergedStatistics(ranges) if ranges else None
-        self._fitted = MergedStatistics(ranges) if ranges else None
+        self._parts = compared_features(ranges, spec.encoding) if ranges and ranges.feature_kinds else []
+        self._merged = [MergedStatistics(part.ranges) for part in self._parts]
+        self._given = MergedStatistics(ranges) if ranges and not ranges.feature_kinds else None
+        self._fitted = MergedStatistics(ranges) if ranges and not ranges.feature_kinds else None
 
     def fit(self, x: np.ndarray, first_row: int) -> np.ndarray:
         """Return the rows of a piece as the network takes them; DataError where they are not what it takes.
 
         `first_row` is the index of the first of them in the file.
         """
-        spec = self._spec
+        spec, is_of_many = self._spec, first_row > 0
 
         def row_name(row: int) -> str:
             return self._row_name(first_row + row)
 
+        for part, merged in zip(self._parts, self._merged, strict=True):
+            merged.add(RowStatistics(x[:, part.features], part.ranges, first_row, is_of_many))
         if self._given is None or self._fitted is None:
-            return to_network_type(x, spec, self._name, row_name)
-        given = RowStatistics(x, self._given.ranges, first_row, is_of_many=first_row > 0)
+            return x if self._parts else to_network_type(x, spec, self._name, row_name)
+        given = RowStatistics(x, self._given.ranges, first_row, is_of_many)
         if not self._given.count:
             self._conversion = self._compare(given).conversion
         self._given.add(given)
         if self._conversion is None:
             return to_network_type(x, spec, self._name, row_name)
         fitted = converted_rows(x, self._conversion, spec)
-        self._fitted.add(RowStatistics(fitted, self._given.ranges, first_row, is_of_many=first_row > 0))
+        self._fitted.add(RowStatistics(fitted, self._given.ranges, first_row, is_of_many))
         return fitted
 
     def finish(self) -> list[RunWarning]:
         """Return the warnings about all rows; DataError where they are on another scale than those of training."""
-        if self._given is None or self._fitted is None or not self._given.count:
+        if self._parts:
+            pairs = zip(self._parts, self._merged, strict=True)
+            comparisons = [part.compare(merged, self._name, self._row_name) for part, merged in pairs]
+            reason, warnings = judge_encoded(comparisons, [part.kind for part in self._parts])
+            if reason:
+                raise DataError(f"{reason}; bring it to that scale, or {NO_CHECK}")
+            return warnings
+        if self._given is None or self._fitted is None:
             return []
         comparison = self._compare(self._given)
         if comparison.conversion != self._conversion:

@@ -77,6 +77,13 @@ class Scaling:
         check_range(spread)
         return cls(median, np.where(spread > 0, spread, np.inf), ROBUST_LIMIT)
 
+    def leave(self, columns: np.ndarray) -> "Scaling":
+        """Return the scaling that keeps the columns with these indices as they are, unless they are constant."""
+        kept = np.zeros(len(self.mean), bool)
+        kept[columns] = True
+        kept &= ~self.constant
+        return Scaling(np.where(kept, 0.0, self.mean), np.where(kept, 1.0, self.deviation), self.limit)
+
     @property
     def constant(self) -> np.ndarray:
         """Return which columns had one value in training, (n,) bool; they count as 0."""

@@ -6,9 +6,12 @@ import numpy as np
 
 from lagvis.data.dataset import Dataset
 from lagvis.data.messages import percent
+from lagvis.data.tables.encoding import TableEncoding
 from lagvis.run_warning import RunWarning
 
 BLOCK_BYTES = 2**18  # of rows hashed or compared at a time, which the cache of a core holds
+MAX_CHANCE_ROWS = 5000  # of the samples by which the share of equal rows that chance gives is estimated
+MAX_CHANCE_RATIO = 2.0  # columns depend on each other, so that more rows are equal than if they did not
 CHECKS = {"test": "shared_rows", "validation": "shared_validation_rows"}  # by the part whose rows are counted
 
 
@@ -38,8 +41,8 @@ class HashedRows:
 def check_shared_rows(dataset: Dataset, validation_rows: np.ndarray | None = None) -> list[RunWarning]:
     """Return the warnings about test rows, and validation rows, that are also training rows.
 
-    `validation_rows` are the indices of those that a run holds out of x_train; None before a run is planned. A table
-    whose columns hold so few values that rows must repeat has none.
+    `validation_rows` are the indices of those that a run holds out of x_train; None before a run is planned.
+    Rows of a table that are equal by chance, as its columns hold few values, give none.
     """
     training = HashedRows.of(dataset.x_train)
     parts = [("test", training, HashedRows.of(dataset.x_test), "the test result")]
@@ -51,7 +54,7 @@ def check_shared_rows(dataset: Dataset, validation_rows: np.ndarray | None = Non
     warnings = []
     for part, learned, judged, result in parts:
         shared, rows = count_equal_rows(learned, judged), len(judged.rows)
-        if shared and not must_repeat(dataset):
+        if shared and not is_by_chance(dataset.encoding, learned, judged, shared / rows):
             are = "is also a training row" if shared == 1 else "are also training rows"
             message = (
                 f"{shared:,} of {rows:,} {part} rows ({percent(shared / rows, digits=1)}) {are}: {result} will look "
@@ -62,17 +65,31 @@ def check_shared_rows(dataset: Dataset, validation_rows: np.ndarray | None = Non
     return warnings
 
 
-def must_repeat(dataset: Dataset) -> bool:
-    """Tell whether the columns of a table hold so few values that there are fewer different rows than training rows."""
-    if not dataset.feature_columns:
+def count_shared_test_rows(dataset: Dataset) -> int:
+    """Count the test rows that are also training rows."""
+    return count_equal_rows(HashedRows.of(dataset.x_train), HashedRows.of(dataset.x_test))
+
+
+def is_by_chance(encoding: TableEncoding | None, learned: HashedRows, judged: HashedRows, share: float) -> bool:
+    """Tell whether so few different rows are possible that a `share` of those judged would equal one learned anyway.
+
+    As in a table of a few categories, where every row has its like. A judged row whose cells have the frequencies p_j
+    among the n rows learned from equals one of them with probability 1 - (1 - product of p_j)^n, if columns are
+    independent. A share that is at most MAX_CHANCE_RATIO times the mean of those is no copy.
+    """
+    if encoding is None:
         return False
-    columns = np.array(dataset.feature_columns)
-    possible, rows = 1, len(dataset.x_train)
-    for column in np.unique(columns):
-        possible *= len(np.unique(dataset.x_train[:, columns == column], axis=0))
-        if possible > rows:
-            return False
-    return True
+    sample = learned.rows[:: max(1, len(learned.rows) // MAX_CHANCE_ROWS)]
+    asked = judged.rows[:: max(1, len(judged.rows) // MAX_CHANCE_ROWS)]
+    log_probability = np.zeros(len(asked))
+    for _, place in encoding.slices():
+        values, counts = np.unique(hash_rows(np.ascontiguousarray(learned.x[sample, place])), return_counts=True)
+        wanted = hash_rows(np.ascontiguousarray(judged.x[asked, place]))
+        index = np.minimum(np.searchsorted(values, wanted), len(values) - 1)
+        known = values[index] == wanted
+        log_probability += np.log(np.where(known, counts[index], 0.5) / len(sample))
+    expected = -np.expm1(len(learned.rows) * np.log1p(-np.minimum(np.exp(log_probability), 1 - 1e-9)))
+    return bool(share <= MAX_CHANCE_RATIO * expected.mean())
 
 
 def count_equal_rows(learned: HashedRows, judged: HashedRows) -> int:

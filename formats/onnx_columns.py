@@ -42,12 +42,18 @@ class ColumnInput:
         return np.dtype(object if self.is_text else np.float64)
 
     def as_json(self) -> dict[str, Any]:
-        """Return what a client needs to know to fill the input."""
-        meaning: dict[str, Any] = {"input": self.name, "column": self.column.name, "kind": self.column.kind}
-        if isinstance(self.column, CategoryEncoding):
-            meaning |= {"levels": self.column.levels, "other": self.column.other}
-        elif isinstance(self.column, DateEncoding):
-            meaning["form"] = self.column.form
+        """Return what a client needs to know to fill the input; `position` is that in the training table, from 1."""
+        column = self.column
+        meaning: dict[str, Any] = {
+            "input": self.name,
+            "column": column.name,
+            "position": column.position + 1,
+            "kind": column.kind,
+        }
+        if isinstance(column, CategoryEncoding):
+            meaning |= {"levels": column.levels, "other": column.other}
+        elif isinstance(column, DateEncoding):
+            meaning["form"] = column.form
         return meaning
 
 

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 
 from lagvis.data.dataset import Dataset
+from lagvis.inference.binary_curves import BinaryCurves, find_binary_curves
 from lagvis.inference.feature_groups import feature_groups
 from lagvis.inference.importance import Importance, permutation_importance
+from lagvis.inference.partial_dependence import Dependences, partial_dependences
 from lagvis.inference.prediction import MAX_PRODUCTS, predictions
 from lagvis.training.model import Model
 from lagvis.training.seeding import generator
@@ -67,7 +69,8 @@ class Diagnostics:
     calibration   for classification
     activity      for each hidden ReLU layer the share of rows in which each unit is above zero, (n,)
     weights       for images
-    importance    for tables
+    importance    for tables, and `dependences` on the most important columns
+    curves        for two classes
     predicted, target  (rows, n_out) in the user's unit, for regression
     """
 
@@ -79,6 +82,8 @@ class Diagnostics:
     activity: tuple[np.ndarray, ...] = ()
     weights: Weights | None = None
     importance: Importance | None = None
+    dependences: Dependences | None = None
+    curves: BinaryCurves | None = None
     predicted: np.ndarray | None = None
     target: np.ndarray | None = None
 
@@ -107,9 +112,18 @@ def diagnose(model: Model, params: Any, dataset: Dataset, seed: int) -> Diagnost
         active = [counts + (layer > 0).sum(axis=0) for counts, layer in zip(active, piece.layers[1:], strict=True)]
     activity = tuple(counts / len(rows) for counts in active) if model.activation == "relu" else ()
     has_images = as_images(x[:1], model.shape) is not None
-    importance = None if has_images else permutation_importance(model, params, x, y, feature_groups(dataset), rng)
+    importance = dependences = None
+    if not has_images:
+        groups = feature_groups(dataset)
+        importance = permutation_importance(model, params, x, y, groups, rng)
+        dependences = partial_dependences(model, params, x, groups, importance, rng)
     weights = first_layer_weights(model, params) if has_images else None
-    common: dict[str, Any] = {"activity": activity, "weights": weights, "importance": importance}
+    common: dict[str, Any] = {
+        "activity": activity,
+        "weights": weights,
+        "importance": importance,
+        "dependences": dependences,
+    }
     if model.y_scaling is not None:
         return Diagnostics(len(rows), len(dataset.x_test), predicted=values, target=y, **common)
     wrong = np.flatnonzero(predicted != y)
@@ -126,6 +140,7 @@ def diagnose(model: Model, params: Any, dataset: Dataset, seed: int) -> Diagnost
         for i in worst
     )
     calibration = calibration_curve(p_predicted, predicted == y)
+    common["curves"] = find_binary_curves(model, params, dataset.x_test, dataset.y_test)
     return Diagnostics(len(rows), len(dataset.x_test), len(wrong), mistakes, calibration, **common)
 
 

@@ -26,17 +26,16 @@ class FeatureGroup:
 
 def feature_groups(dataset: Dataset) -> tuple[FeatureGroup, ...]:
     """Return the groups of the features of a data set, in the order of the features."""
-    if dataset.encoding is None:
+    if dataset.encoding is None or not dataset.encoding.columns:
         names, columns = dataset.feature_names, dataset.feature_columns
         return tuple(
             FeatureGroup(names[i] if names else f"feature {i + 1}", columns[i] if columns else i + 1, np.array([i]))
             for i in range(dataset.x_train.shape[1])
         )
-    groups, first = [], 0
-    for column in dataset.encoding.columns:
-        features = np.arange(first, first := first + len(column.feature_names))
-        number = dataset.feature_columns[features[0]] if dataset.feature_columns else column.position + 1
-        groups.append(FeatureGroup(column.name, number, features, column))
+    groups = []
+    for column, place in dataset.encoding.slices():
+        number = dataset.feature_columns[place.start] if dataset.feature_columns else column.position + 1
+        groups.append(FeatureGroup(column.name, number, np.arange(place.start, place.stop), column))
     return tuple(groups)
 
 

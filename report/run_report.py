@@ -12,9 +12,18 @@ import numpy as np
 
 from lagvis.data.messages import decimals, percent, pluralize
 from lagvis.inference.diagnostics import Diagnostics
+from lagvis.inference.partial_dependence import DATE, NUMBER
 from lagvis.report.html.document import Block, Code, Figure, Heading, Paragraph, to_html, to_markdown
-from lagvis.report.html.tables import classes_table, importance_table, mistakes_table, results_table
-from lagvis.report.plots import image_plots, metric_plots
+from lagvis.report.html.tables import (
+    classes_table,
+    importance_table,
+    mistakes_table,
+    residuals_table,
+    results_table,
+    thresholds_table,
+)
+from lagvis.report.plots import dependence_plots, image_plots, metric_plots
+from lagvis.report.plots.dependence_plots import Outputs
 from lagvis.report.plots.figure import draw_png
 from lagvis.report.plots.metric_plots import History
 from lagvis.report.summary import Summary
@@ -120,7 +129,7 @@ def predictions_section(run: RunResults) -> list[Block]:
     if not np.isfinite(run.diagnostics.predicted).any():
         return [Heading("Predicted and true values"), Paragraph("No prediction for the test part is a finite number.")]
     names = ", ".join(map(escape_control, run.model.target_names))
-    alt = f"Predicted over true values of {names}, and their differences."
+    alt = f"Predicted over true values of {names}, and their residuals; the table has their figures."
     caption = f"Of the {run.examined_rows}. On the dashed line the prediction is exact."
     if left_out := int(np.sum(~np.isfinite(run.diagnostics.predicted).all(axis=1))):
         caption += f" {pluralize(left_out, 'row')} without a finite prediction left out."
@@ -128,6 +137,7 @@ def predictions_section(run: RunResults) -> list[Block]:
     return [
         Heading("Predicted and true values"),
         make_figure("predicted", alt, caption, plot, run.diagnostics, run.model),
+        residuals_table(run.diagnostics, run.model),
     ]
 
 
@@ -142,6 +152,29 @@ def classes_section(run: RunResults) -> list[Block]:
         caption = "Rows are true classes, columns predicted classes; the colour is the share of the row."
         blocks.append(make_figure("confusion", alt, caption, image_plots.plot_confusion_matrix, counts, names))
     return [*blocks, classes_table(counts, names)]
+
+
+def thresholds_section(run: RunResults) -> list[Block]:
+    """Return ROC and precision-recall curves of two classes, and a table of what thresholds give."""
+    curves = run.diagnostics.curves
+    if curves is None:
+        return []
+    positive = run.model.class_names[1]
+    alt = (
+        f"ROC curve with the area {curves.roc_auc:.4f}, and precision over recall with the average precision "
+        f"{curves.average_precision:.4f}; the table has what thresholds give."
+    )
+    examined = "test part" if curves.rows == curves.of else f"{curves.rows:,} of {curves.of:,} rows of the test part"
+    caption = (
+        f"Of the {examined}: {curves.positives:,} of the class {escape_control(positive)}, {curves.negatives:,} of the "
+        f"other. The dashed lines are those of chance. Best is the upper left corner of the first plot, and the upper "
+        "right one of the second."
+    )
+    return [
+        Heading("Thresholds"),
+        make_figure("thresholds", alt, caption, metric_plots.plot_binary_curves, curves, positive),
+        thresholds_table(curves, positive),
+    ]
 
 
 def mistakes_section(run: RunResults) -> list[Block]:
@@ -193,6 +226,45 @@ def importance_section(run: RunResults) -> list[Block]:
     ]
 
 
+def dependence_section(run: RunResults) -> list[Block]:
+    """Return the partial dependence on the most important columns: a figure for classes, or one for each target."""
+    found = run.diagnostics.dependences
+    if found is None:
+        return []
+    caption = (
+        f"The mean output where a column has the same value in {pluralize(found.rows, 'row')} of the test part and all "
+        "other columns stay (Friedman's partial dependence). It tells what the network has learned, not what would "
+        "happen if the value were changed. The dashed line is the mean output of the rows as they are."
+    )
+    if any(panel.grid.kind in (NUMBER, DATE) for panel in found.panels):
+        caption += " Below a curve: how the values are distributed."
+    if any(panel.grid.part for panel in found.panels):
+        caption += " A date is split into the time that passes, and the month, weekday or hour that it falls on."
+    if run.classification and len(run.model.class_names) > dependence_plots.MAX_CLASSES:
+        caption += f" The {dependence_plots.MAX_CLASSES} commonest classes of {len(run.model.class_names):,}."
+    blocks: list[Block] = [Heading("What changes the output")]
+    columns = ", ".join(dict.fromkeys(escape_control(panel.name) for panel in found.panels))
+    for name, shown in dependence_outputs(run):
+        output = ", ".join(map(escape_control, shown.names))
+        alt = f"The mean output ({output}) over the values of {columns}."
+        blocks.append(make_figure(name, alt, caption, dependence_plots.plot_dependences, found, shown))
+        caption = "As above."
+    return blocks
+
+
+def dependence_outputs(run: RunResults) -> list[tuple[str, Outputs]]:
+    """Return the name of each figure of partial dependences, and the outputs that it shows."""
+    targets, classes = run.model.target_names[: metric_plots.MAX_TARGETS], run.model.class_names
+    if not run.classification:
+        names = [f"dependence-{k + 1}" for k in range(len(targets))] if len(targets) > 1 else ["dependence"]
+        return [(name, Outputs((k,), (targets[k],), run.model.unit)) for k, name in enumerate(names)]
+    if len(classes) == 2:
+        return [("dependence", Outputs((1,), (classes[1],)))]
+    counts = np.asarray(run.summary.get("confusion") or np.zeros((len(classes), 1))).sum(axis=1)
+    most = np.sort(np.argsort(-counts, kind="stable")[: dependence_plots.MAX_CLASSES])
+    return [("dependence", Outputs(tuple(map(int, most)), tuple(classes[k] for k in most)))]
+
+
 def calibration_section(run: RunResults) -> list[Block]:
     """Return how often predictions of each probability are correct, for classification."""
     calibration = run.diagnostics.calibration
@@ -240,9 +312,11 @@ SECTIONS: tuple[Callable[[RunResults], list[Block]], ...] = (
     training_section,
     predictions_section,
     classes_section,
+    thresholds_section,
     mistakes_section,
     first_layer_section,
     importance_section,
+    dependence_section,
     calibration_section,
     activity_section,
     reproduction_section,

@@ -91,7 +91,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         meaning = {FORMAT_2_NAMES.get(key, key): value for key, value in meaning.items()}
     try:
         scalings = {name: take_scaling(arrays, name) for name in SCALINGS}
-        ranges = take_ranges(arrays, meaning)
+        encoding = TableEncoding.from_json(meaning["encoding"]) if "encoding" in meaning else None
+        ranges = take_ranges(arrays, meaning, encoding)
         pixel_mean = take_pixel_mean(arrays)
         state = tree_from_names(arrays)
         if lost := {*arrays} - {name for name, _ in named_leaves(state)}:
@@ -113,7 +114,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             background=require_int(meaning["background"]),
             label_columns=tuple(require_int(n, minimum=1) for n in meaning.get("label_columns", ())),
             transposed=meaning.get("transposed") is True,
-            encoding=TableEncoding.from_json(meaning["encoding"]) if "encoding" in meaning else None,
+            encoding=encoding,
             ranges=ranges,
             pixel_mean=pixel_mean,
             **scalings,

@@ -7,6 +7,7 @@ import numpy as np
 
 from lagvis.data.feature_ranges import BYTES, FEATURE_KINDS, FeatureRanges
 from lagvis.data.scaling import Scaling
+from lagvis.data.tables.encoding import TableEncoding
 from lagvis.network.optimizers import OPTIMIZERS, StateShape
 from lagvis.training.checkpoint import all_finite
 from lagvis.training.model import MNIST_SHAPE, Model
@@ -37,8 +38,13 @@ def take_pixel_mean(arrays: dict[str, np.ndarray]) -> float:
     return float(mean)
 
 
-def take_ranges(arrays: dict[str, np.ndarray], meaning: dict[str, Any]) -> FeatureRanges | None:
-    """Remove the ranges of the features from `arrays` and return them; None in a checkpoint of an earlier version."""
+def take_ranges(
+    arrays: dict[str, np.ndarray], meaning: dict[str, Any], encoding: TableEncoding | None
+) -> FeatureRanges | None:
+    """Remove the ranges of the features from `arrays` and return them; None in a checkpoint of an earlier version.
+
+    `encoding` is that of the columns of the training table, if there was one.
+    """
     if "feature_kind" not in meaning:
         return None
     picture_range = meaning["picture_range"]
@@ -53,6 +59,7 @@ def take_ranges(arrays: dict[str, np.ndarray], meaning: dict[str, Any]) -> Featu
         kind=require_choice(FEATURE_KINDS, meaning["feature_kind"]),
         rows=require_int(meaning["training_rows"], minimum=1),
         picture_range=picture_range,
+        feature_kinds=() if encoding is None or encoding.is_plain else encoding.feature_kinds,
     )
 
 
@@ -183,6 +190,8 @@ def check_ranges(ranges: FeatureRanges, n_in: int, *, is_bytes: bool) -> None:
     """Raise ValueError unless the ranges are those of `n_in` features, which `is_bytes` or not."""
     if not ranges.low.shape == ranges.high.shape == (n_in,):
         raise ValueError(f"ranges of shape {ranges.low.shape} and {ranges.high.shape} for {n_in} features")
+    if ranges.feature_kinds and ranges.picture_range is not None:
+        raise ValueError("encoded columns as pictures")
     if not ranges.low.dtype == ranges.high.dtype == np.float64 or not all_finite([ranges.low, ranges.high]):
         raise ValueError("ranges that are not finite float64 numbers")
     if (ranges.low > ranges.high).any():

@@ -11,7 +11,7 @@ from lagvis.data.dataset import Dataset
 from lagvis.data.feature_ranges import FeatureRanges
 from lagvis.data.messages import shorten
 from lagvis.data.scaling import Scaling, blocks
-from lagvis.data.tables.encoding import TableEncoding
+from lagvis.data.tables.encoding import INDICATOR, TableEncoding
 from lagvis.errors import DataError
 from lagvis.network.step import PIXEL_SCALE
 from lagvis.training.recipe import Recipe
@@ -57,7 +57,7 @@ class Model:
     @classmethod
     def of(cls, recipe: Recipe, dataset: Dataset, training_rows: np.ndarray) -> "Model":
         """Describe the network of a recipe for a data set; only the training rows decide scaling and ranges."""
-        ranges = FeatureRanges.of(dataset.x_train, training_rows, dataset.shape)
+        ranges = FeatureRanges.of(dataset.x_train, training_rows, dataset.shape, dataset.feature_kinds)
         x_scaling, pixel_mean = None, 0.0
         if dataset.x_train.dtype == np.uint8:
             if recipe.pixel_scaling == "centred":
@@ -66,6 +66,8 @@ class Model:
             x_scaling = Scaling.robust(dataset.x_train, training_rows)
         else:
             x_scaling = Scaling.of(dataset.x_train, training_rows, (ranges.low, ranges.high))
+        if x_scaling and ranges.feature_kinds:
+            x_scaling = x_scaling.leave(ranges.features_of(INDICATOR))
         return cls(
             widths=(dataset.x_train.shape[1], *recipe.hidden, dataset.n_out),
             activation=recipe.activation,

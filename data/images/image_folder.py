@@ -24,7 +24,7 @@ from lagvis.data.images.image_io import (
 )
 from lagvis.data.images.prepare import check_takes_pictures, prepare_picture
 from lagvis.data.input_spec import InputSpec
-from lagvis.data.labels import natural_order
+from lagvis.data.labels import clean_label, natural_order
 from lagvis.data.signatures import SIGNATURE_BYTES, identify_picture
 from lagvis.data.source import Source
 from lagvis.errors import DataError
@@ -255,7 +255,7 @@ def find_images(folder: Path, classes: list[Path], *, empty_allowed: bool) -> Im
         if not files and not empty_allowed:
             raise DataError(f"{child} holds no picture; fill or remove this class folder")
         found.paths += files
-        found.classes += [child.name] * len(files)
+        found.classes += [clean_label(child.name)] * len(files)
     if not found.paths:
         raise DataError(f"{folder} holds no picture; {EXPECTED}")
     return found

@@ -85,7 +85,8 @@ def check_conflicts(table: TableFrame, labels: list[int], options: ReadOptions) 
     found = {key: {*find_columns(table, getattr(options, key), f"--{key}")} for key in COLUMN_OPTIONS}
     for key, columns in found.items():
         is_guessed = key == "features" and not options.label  # as in a list of all columns
-        if (overlap := columns & {*labels}) and not is_guessed:
+        is_class = key == "category"  # a label of numbers that are classes nevertheless
+        if (overlap := columns & {*labels}) and not (is_guessed or is_class):
             raise DataError(
                 f"{table.name}: {table.describe_column(min(overlap))} is the label and in --{key}; leave it out of "
                 f"--{key}, or name another label with --label"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lagvis.data.messages import pluralize, shorten
+from lagvis.data.tables.dates import find_forms
 from lagvis.data.tables.feature_type import image_side
 from lagvis.data.tables.frame import BOOLEAN, DATE, NUMBER, TEXT, TableFrame
 from lagvis.data.tables.label_names import is_label_name, is_weak_label_name, simplify_name
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 MAX_CLASSES = 100  # values of a column that may be a label of classes without having the name of one
+FEW_CLASSES, FEW_CLASS_ROWS = 10, 10  # more classes of whole numbers than the first have as many rows as the second
 MAX_SINGLE_VALUE_SHARE = 0.9  # of a label beside pixels: pixels at the border of a picture are mostly of one value
 MAX_VALUES_RATIO = 4  # of the last column over the first, which is the label: a pixel has more values than a label
 MAX_LISTED_COLUMNS = 8
@@ -50,8 +52,12 @@ class CellSummary:
     @classmethod
     def of(cls, table: TableFrame, c: int) -> "CellSummary":
         """Return the summary of a column."""
-        column = table.column(c).drop_nulls()
-        return cls(table.kind(c), column.n_unique(), len(column), is_whole(column))
+        column, kind = table.column(c).drop_nulls(), table.kind(c)
+        if kind == TEXT and {*column.str.to_lowercase().unique()} <= {"true", "false"}:
+            kind = BOOLEAN
+        elif kind == TEXT and find_forms(column):
+            kind = DATE
+        return cls(kind, column.n_unique(), len(column), is_whole(column))
 
     @property
     def is_identity(self) -> bool:
@@ -61,9 +67,10 @@ class CellSummary:
     @property
     def may_be_classes(self) -> bool:
         """Tell whether the cells may be classes: text, true and false, or whole numbers, of few values."""
-        rows_per_class = 10 if self.whole else 2
-        few = 2 <= self.values <= min(MAX_CLASSES, max(10, self.cells // rows_per_class)) and self.values < self.cells
-        return few and (self.kind in (TEXT, BOOLEAN) or self.whole)
+        most = self.cells // 2
+        if self.whole:
+            most = min(most, max(FEW_CLASSES, self.cells // FEW_CLASS_ROWS))
+        return 2 <= self.values <= min(most, MAX_CLASSES) and (self.kind in (TEXT, BOOLEAN) or self.whole)
 
     def describe(self) -> str:
         """Return what the column holds, in words."""
@@ -172,13 +179,13 @@ class LabelFinder:
 
     def is_text(self, c: int) -> bool:
         """Tell whether a column holds text, or true and false, that neither names a row nor is always the same."""
-        if self.table.kind(c) not in (TEXT, BOOLEAN):
+        if self.table.kind(c) not in (TEXT, BOOLEAN) or self.summary(c).kind == DATE:
             return False
         return self.summary(c).values > 1 and not self.summary(c).is_identity
 
     def word(self, c: int) -> str:
         """Return what a column of `is_text` holds."""
-        return "text" if self.table.kind(c) == TEXT else "true and false"
+        return "text" if self.summary(c).kind == TEXT else "true and false"
 
     def table_end(self) -> int | None:
         """Return the last column of the table if it is a candidate."""
@@ -217,16 +224,18 @@ class LabelFinder:
 
     def likeliest(self, regression: bool) -> list[int]:
         """Return the columns that may be the label, the likeliest first: the last, columns of text, the first."""
-        backwards = [c for c in reversed(self.candidates) if self.table.kind(c) != DATE and self.summary(c).values > 1]
+        backwards = [c for c in reversed(self.candidates) if self.may_be_label(c)]
         texts = [c for c in backwards if self.is_text(c)]
-        places = [*backwards[:1], *texts, *backwards[-1:]]
-        if regression:
-            return [*dict.fromkeys(places)]
-        for columns in (places, backwards):
-            classes = [c for c in columns if self.summary(c).may_be_classes]
-            if classes:
-                return [*dict.fromkeys(classes)]
-        return [*dict.fromkeys(places)]
+        ends = [c for c in (*self.candidates[-1:], *self.candidates[:1]) if c in backwards]
+        places = [*dict.fromkeys((*ends[:1], *texts, *ends))] or backwards
+        # A column that may name a row comes last, and before it those that are no classes where classes are wanted.
+        return sorted(
+            places, key=lambda c: (self.summary(c).is_identity, not regression and not self.summary(c).may_be_classes)
+        )
+
+    def may_be_label(self, c: int) -> bool:
+        """Tell whether a column may be the label at all: numbers, or text that neither names a row nor is one value."""
+        return self.is_text(c) or (self.table.kind(c) == NUMBER and self.summary(c).values > 1)
 
     def error(self, what: str, likeliest: Sequence[int], regression: bool) -> LabelNotFoundError:
         """Return the error that lists the columns and the commands for the likeliest ones; `what` was found."""
@@ -235,21 +244,31 @@ class LabelFinder:
         return LabelNotFoundError(f"{self.table.name}: {what}; its columns are {self.list_columns()}; {remedy}")
 
     def commands(self, likeliest: Sequence[int], regression: bool) -> list[str]:
-        """Return two options that name the likeliest label: two columns, or one as classes and as numbers."""
-        found: list[str] = []
-        for c in dict.fromkeys(likeliest):
-            option, kind = self.label_option(c), self.table.kind(c)
-            as_numbers = f"{option} --loss mse (numbers to predict)"
-            if regression:
-                found.append(f"{option} --loss mse")
-            elif self.summary(c).may_be_classes:
-                found.append(f"{option} ({self.summary(c).values} classes)")
-            elif kind == NUMBER:
-                found.append(as_numbers)
-        numbers = [c for c in likeliest if self.table.kind(c) == NUMBER and self.summary(c).whole]
-        if len(found) == 1 and numbers and not regression and "mse" not in found[0]:
-            found.append(f"{self.label_option(numbers[0])} --loss mse (numbers to predict)")
-        return found[:2]
+        """Return the options that name the likeliest label: of two columns, or of one as classes and as numbers."""
+        columns = [*dict.fromkeys(likeliest)]
+        if regression:
+            return [f"{self.label_option(c)} --loss mse" for c in columns[:2]]
+        found = [self.as_classes(c) if self.is_called_classes(c) else self.as_numbers(c) for c in columns[:2]]
+        # The numbers of a column that may be classes are likelier than those of another one.
+        if len(columns) > 1 and self.is_called_classes(columns[1]):
+            return found
+        if columns and self.is_called_classes(columns[0]) and self.table.kind(columns[0]) == NUMBER:
+            return [found[0], self.as_numbers(columns[0])]
+        return found
+
+    def is_called_classes(self, c: int) -> bool:
+        """Tell whether a column is proposed as classes: by what it holds, or by its name."""
+        named = self.has_names and is_label_name(self.table.names[c])
+        return named or self.summary(c).may_be_classes or self.table.kind(c) != NUMBER
+
+    def as_classes(self, c: int) -> str:
+        """Return the option that names a column as the label of classes."""
+        count = self.summary(c).values
+        return f"{self.label_option(c)} ({count:,} {'class' if count == 1 else 'classes'})"
+
+    def as_numbers(self, c: int) -> str:
+        """Return the options that name a column as numbers to predict."""
+        return f"{self.label_option(c)} --loss mse (numbers to predict)"
 
     def label_option(self, c: int) -> str:
         """Return the option that names a column."""

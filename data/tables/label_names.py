@@ -11,7 +11,7 @@ LABEL_NAMES = frozenset(
         ("label", "labels", "class", "classes", "class label", "class name", "target", "targets", "target class"),
         ("target variable", "category", "species", "quality", "variety", "outcome", "response", "diagnosis"),
         ("ground truth", "dependent variable", "sentiment", "survived", "died", "churn", "churned", "exited"),
-        ("attrition", "default", "defaulted", "fraud", "is fraud", "spam", "is spam"),
+        ("attrition", "fraud", "is fraud", "spam", "is spam"),
         # Danish, Norwegian, Swedish
         ("etiket", "etikett", "klasse", "klass", "kategori", "kvalitet", "diagnose", "diagnos", "udfald", "utfall"),
         ("målvariabel",),
@@ -36,7 +36,7 @@ WEAK_LABEL_NAMES = frozenset(
     name
     for names in (
         ("y", "price", "sale price", "saleprice", "value", "median house value", "medv", "result", "type", "income"),
-        ("status", "score", "rating", "grade"),
+        ("status", "score", "rating", "grade", "default", "defaulted"),
         ("art", "pris", "værdi", "verdi", "värde", "resultat", "typ", "ziel", "ergebnis", "preis", "wert"),
         ("soort", "doel", "resultaat", "prijs", "waarde"),
         ("prix", "valeur", "résultat", "resultado", "precio", "preço", "valor", "tipo"),

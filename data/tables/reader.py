@@ -129,7 +129,7 @@ def read_tables(
         second = read_frame(test, options, text=text, training=first)
         columns = columns_for_training(first, options, regression, second)
         check_columns(first, columns, options, regression)
-        unlabelled = lacks_label_columns(first, second, columns.labels)
+        unlabelled = is_unlabelled(second, first, columns)
     if unlabelled:
         source = hold_out_source(
             train, first, columns, regression=regression, options=options, spec=spec, encoding=encoding,
@@ -149,6 +149,8 @@ def read_tables(
             columns = replace(columns, features=[column.position for column in encoding.columns])
         test_columns, unused = match_test_columns(first, second, columns)
         notices += unused
+    if second.description != first.description:
+        notices.append(f"{second.short_name}: {second.description}.")
     second, dropped = drop_unlabelled(second, test_columns.labels)
     parts = [(first, columns.labels), (second, test_columns.labels)]
     y_train, y_test = label_arrays(parts, regression, as_text=is_category(first, columns.labels, options, spec))
@@ -278,17 +280,17 @@ def all_numbers(table: TableFrame, columns: Columns) -> TableEncoding:
     return TableEncoding(tuple(NumberEncoding(table.names[c], c, 0.0) for c in columns.features))
 
 
-def lacks_label_columns(training: TableFrame, test: TableFrame, labels: list[int]) -> bool:
-    """Tell whether a test table lacks the label columns of the training table, or has no label in them."""
-    if training.has_header and test.has_header:
-        names = [training.names[c] for c in labels]
-        if not {*names} & {*test.names}:
-            return True
-        return {*names} <= {*test.names} and lacks_labels(test, [test.names.index(name) for name in names])
+def is_unlabelled(test: TableFrame, training: TableFrame, columns: Columns) -> bool:
+    """Tell whether a test table has the features of the training table, and no labels."""
     width = len(training.names)
+    if training.has_header and test.has_header:
+        absent = [c for c in (*columns.features, *columns.labels) if training.names[c] not in test.names]
+        if absent:
+            return absent == columns.labels
+        return lacks_labels(test, [test.names.index(training.names[c]) for c in columns.labels])
     if len(test.names) == width:
-        return lacks_labels(test, labels)
-    return len(test.names) == width - len(labels)
+        return lacks_labels(test, columns.labels)
+    return len(test.names) == width - len(columns.labels)
 
 
 def lacks_labels(table: TableFrame, labels: list[int]) -> bool:

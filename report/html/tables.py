@@ -3,7 +3,8 @@
 import numpy as np
 
 from lagvis.data.messages import decimals, percent
-from lagvis.inference.diagnostics import Mistake
+from lagvis.inference.binary_curves import BinaryCurves
+from lagvis.inference.diagnostics import Diagnostics, Mistake
 from lagvis.inference.importance import Importance
 from lagvis.report.html.document import Table
 from lagvis.report.summary import PARTS, Summary
@@ -23,6 +24,8 @@ def results_table(summary: Summary) -> Table:
     if summary.get("commonest_share") is not None:
         rows.append(("always the commonest class", "", percent_cell(summary["commonest_share"])))
         rows.append(("mean recall of the classes", "", percent_cell(summary["balanced_accuracy"])))
+    if summary.get("linear_loss") is not None:
+        rows.append(("a linear model", decimals(summary["linear_loss"]), percent_cell(summary["linear_accuracy"])))
     if summary.get("baseline_loss") is not None:
         rows.append(("always the mean", decimals(summary["baseline_loss"]), ""))
     if summary.get("test_errors"):
@@ -34,6 +37,7 @@ def with_errors(rows: list[tuple[str, ...]], summary: Summary) -> Table:
     """Return the table of results with the error of each target in its unit in place of the accuracy."""
     targets = list(summary["test_errors"])
     keys = {"training": "train_errors", "always the mean": "baseline_errors"}
+    keys["a linear model"] = "linear_errors"
     unit = f" ({summary['unit']})" if summary.get("unit") else ""
     cells = []
     for name, loss, _ in rows:
@@ -81,6 +85,43 @@ def importance_table(importance: Importance, *, accuracy: bool) -> Table:
     ]
     lost = "accuracy lost (percentage points)" if accuracy else "R² lost"
     return Table("Permutation importance of each column", ("column", "no.", lost, "deviation"), rows)
+
+
+def thresholds_table(curves: BinaryCurves, positive: str) -> Table:
+    """Return what thresholds of the probability of the positive class give, a row each."""
+    named = {
+        "the more probable class": curves.most_probable,
+        "recall nearest to specificity": curves.balanced,
+        "highest F1": curves.best_f1,
+    }
+    rows: list[tuple[str, ...]] = []
+    for name, found in named.items():
+        shares = (found.accuracy, found.recall, found.specificity, found.precision, found.f1)
+        rows.append((name, f"{found.threshold:.4g}", *map(percent_cell, shares)))
+    caption = f"Where a row is taken as {positive} from a probability on; found on the test rows themselves"
+    return Table(caption, ("threshold", "probability", "accuracy", "recall", "specificity", "precision", "F1"), rows)
+
+
+def residuals_table(diagnostics: Diagnostics, model: Model) -> Table:
+    """Return how far predictions are off for each target, over the rows whose prediction is finite."""
+    assert diagnostics.predicted is not None
+    assert diagnostics.target is not None
+    rows: list[tuple[str, ...]] = []
+    for k, name in enumerate(model.target_names):
+        finite = np.isfinite(diagnostics.predicted[:, k])
+        true, residuals = diagnostics.target[finite, k], (diagnostics.predicted - diagnostics.target)[finite, k]
+        if not len(true):
+            continue
+        scale = float(np.abs(true - true.mean()).max()) or 1.0  # so that no square overflows
+        variance = float(np.mean(((true - true.mean()) / scale) ** 2))
+        square = float(np.mean((residuals / scale) ** 2))
+        figures = (residuals.mean(), np.abs(residuals).mean(), np.median(np.abs(residuals)), scale * np.sqrt(square))
+        explained = f"{1 - square / variance:z.4f}" if variance > 0 else ""
+        rows.append((name, *(f"{value:.4g}" for value in figures), explained))
+    unit = f", in {model.unit}" if model.unit else ""
+    caption = f"Residuals, predicted minus true{unit}, and the share of the variance that is explained (R²)"
+    head = ("target", "mean", "mean absolute", "median absolute", "root mean square", "R²")
+    return Table(caption, head, rows)
 
 
 def mistakes_table(mistakes: tuple[Mistake, ...], model: Model) -> Table:

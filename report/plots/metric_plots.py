@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from lagvis.data.messages import pluralize
+from lagvis.inference.binary_curves import BinaryCurves
 from lagvis.inference.diagnostics import Calibration, Diagnostics
 from lagvis.inference.importance import Importance
 from lagvis.report.plots.figure import (
@@ -100,6 +101,13 @@ def log_ticks() -> Any:
     return LogLocator(subs=(1.0, 2.0, 5.0))
 
 
+def decade_ticks() -> Any:
+    """Return a locator of at most five ticks at powers of ten."""
+    from matplotlib.ticker import LogLocator
+
+    return LogLocator(subs=(1.0,), numticks=6)
+
+
 def short_number(value: float) -> str:
     """Return a number with a suffix: 250000 -> 250k; 1500000 -> 1.5M; 2e+15 stays."""
     for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -125,6 +133,44 @@ def plot_calibration(calibration: Calibration) -> Any:
     lower.set_ylim(0, 1.25 * max(1, calibration.counts.max()))
     lower.yaxis.set_major_locator(linear_ticks(3))
     return figure
+
+
+def plot_binary_curves(curves: BinaryCurves, positive: str) -> Any:
+    """Plot the ROC and the precision-recall curve of two classes, with the thresholds of 0.5 and of balance."""
+    figure = new_figure(8.0, 4.0, bottom=0.95)
+    left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.22})
+    step = -(-len(curves.thresholds) // MAX_POINTS)
+    shown = np.unique(np.append(np.arange(0, len(curves.thresholds), step), len(curves.thresholds) - 1))
+    with_origin = np.append(0, shown + 1)
+    left.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, label="chance")
+    left.plot(curves.false_positive_rate[with_origin], curves.recall[with_origin], color=TRAIN, label="this network")
+    share = curves.positives / (curves.positives + curves.negatives)
+    right.axhline(share, color=GREY, linestyle="--", linewidth=1)
+    right.step(np.append(0.0, curves.recall[1:][shown]), np.append(curves.precision[0], curves.precision[shown]),
+               where="pre", color=TRAIN)  # fmt: skip
+    marked = (("threshold 0.5", curves.most_probable, "o"), (f"threshold {short_share(curves.balanced.threshold)}: "
+              "recall nearest to specificity", curves.balanced, "*"))  # fmt: skip
+    for name, found, marker in marked:
+        options = {"color": VALIDATION, "markersize": 6 if marker == "o" else 12, "markeredgecolor": "black"}
+        left.plot([1 - found.specificity], [found.recall], marker, label=name, linestyle="none", **options)
+        if found.precision is not None:
+            right.plot([found.recall], [found.precision], marker, linestyle="none", **options)
+    left.set(xlabel="1 - specificity", ylabel="recall (sensitivity)")
+    left.set_title(f"ROC, area {short_share(curves.roc_auc)}")
+    right.set(xlabel="recall", ylabel="precision")
+    right.set_title(f"Precision and recall, average precision {short_share(curves.average_precision)}")
+    for axes in (left, right):
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    (name,) = axis_labels([positive], fallbacks=["the second class"])
+    left.annotate(f"positive: {name}", (0.97, 0.05), xycoords="axes fraction", ha="right", fontsize=8)
+    figure.legend(*left.get_legend_handles_labels(), loc="lower center", ncols=2, fontsize=8)  # below the axes
+    return figure
+
+
+def short_share(value: float) -> str:
+    """Return a share with three decimals; one that would read as 0 or 1 and is not, with three digits."""
+    text = f"{value:.3f}"
+    return text if 0.0005 <= value < 0.9995 or value in (0.0, 1.0) else f"{value:.3g}" if value < 0.5 else ">0.999"
 
 
 def plot_unit_activity(activity: tuple[np.ndarray, ...]) -> Any:
@@ -179,30 +225,45 @@ def histogram_range(values: np.ndarray) -> tuple[float, float]:
 
 
 def plot_predictions(diagnostics: Diagnostics, model: Model) -> Any:
-    """Plot predicted over true values for each target, and a histogram of their differences."""
+    """Plot for each target predicted over true values, residuals over predicted values, and their histogram."""
     assert diagnostics.predicted is not None
     assert diagnostics.target is not None
     count = min(diagnostics.target.shape[1], MAX_TARGETS)
     (unit,) = axis_labels([model.unit], fallbacks=[""])
     suffix = f" ({unit})" if unit else ""
-    figure = new_figure(8.0, 3.4 * count)
+    figure = new_figure(9.6, 3.0 * count)
     fallbacks = [f"target {i + 1}" for i in range(len(model.target_names))]
     names = axis_labels(model.target_names, MAX_TARGET_LENGTH, fallbacks)
     every = max(1, len(diagnostics.target) // MAX_POINTS)
-    for k, (left, right) in enumerate(figure.subplots(count, 2, squeeze=False)):
+    for k, (left, middle, right) in enumerate(figure.subplots(count, 3, squeeze=False, gridspec_kw={"hspace": 0.36})):
         finite = np.isfinite(diagnostics.predicted[:, k])
         true, predicted = diagnostics.target[finite, k], diagnostics.predicted[finite, k]
         if len(true):
             ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
             left.plot(ends, ends, "--", color=GREY, linewidth=1, label="exact")
             left.plot(true[::every], predicted[::every], "o", color=TRAIN, markersize=3, alpha=0.5, markeredgewidth=0)
+            middle.plot(
+                predicted[::every], (predicted - true)[::every], "o", color=TRAIN, markersize=3, alpha=0.5,
+                markeredgewidth=0,
+            )  # fmt: skip
             right.hist(predicted - true, bins=30, range=histogram_range(predicted - true), color=NEUTRAL)
             left.legend(loc="upper left", fontsize=8)
+        middle.axhline(0.0, color=GREY, linestyle="--", linewidth=1)
         right.axvline(0.0, color=GREY, linestyle="--", linewidth=1)
         left.set(xlabel=f"true{suffix}", ylabel=f"predicted{suffix}", title=names[k])
-        right.set(xlabel=f"predicted minus true{suffix}", ylabel="rows", title="Differences")
-        for axes in (left, right):
-            axes.xaxis.set_major_locator(linear_ticks(6))
-    margin = max(left_margin(axes) for axes in figure.axes[::2])
-    figure.subplots_adjust(left=margin / figure.get_figwidth(), wspace=0.25, hspace=0.32)
+        middle.set(xlabel=f"predicted{suffix}", ylabel=f"predicted minus true{suffix}", title="Residuals")
+        right.set(xlabel=f"predicted minus true{suffix}", ylabel="rows", title="Histogram of the residuals")
+        for axes in (left, middle, right):
+            axes.xaxis.set_major_locator(linear_ticks(4))
+            axes.yaxis.set_major_locator(linear_ticks(6))
+    margins = [max(left_margin(axes) for axes in figure.axes[i::3]) for i in range(3)]
+    width = figure.get_figwidth()
+    panel = (width - sum(margins) - 0.25 * 3) / 3  # the same width for all, whatever their labels need
+    left_end = 0.0
+    for i, margin in enumerate(margins):
+        left_end += margin
+        for axes in figure.axes[i::3]:
+            box = axes.get_position()
+            axes.set_position((left_end / width, box.y0, panel / width, box.height))
+        left_end += panel + 0.25
     return figure

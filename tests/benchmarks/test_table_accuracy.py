@@ -1,11 +1,11 @@
 import pytest
 
 from benchmarks.table_accuracy import (
-    LAGVIS,
+    LAGVIS_BEST,
     LINEAR,
     MODELS,
     Problem,
-    lagvis_epochs,
+    best_of_epochs,
     measure,
     read_problem,
     report,
@@ -21,13 +21,12 @@ def test_measure_every_model_learns_iris_from_the_same_rows(tmp_path):
     scores, deviations = measure(problem, frame, list(MODELS), 1)
     assert deviations == []
     assert set(scores) == set(MODELS)
-    assert scores[LAGVIS][0] > 0.85
-    assert scores[LINEAR][0] > 0.85
+    assert min(scores[LAGVIS_BEST][0], scores[LINEAR][0]) > 0.85
 
 
-@pytest.mark.parametrize(("rows", "epochs"), [(100, 5000), (5000, 100), (100000, 10)])
-def test_lagvis_epochs_are_enough_steps(rows, epochs):
-    assert lagvis_epochs(rows) == epochs
+@pytest.mark.parametrize(("rows", "epochs"), [(100, 3000), (5000, 60), (100000, 10)])
+def test_best_of_epochs_is_enough_steps_and_at_least_the_recipe(rows, epochs):
+    assert best_of_epochs(rows) == epochs
 
 
 def test_score_cell_shows_mean_deviation_and_r2():
@@ -38,4 +37,4 @@ def test_score_cell_shows_mean_deviation_and_r2():
 
 def test_report_leaves_models_that_were_not_run_empty():
     found = {"rows": 1797, "deviations": [], "Lagvis": [0.9, 0.9]}
-    assert "| digits | 1,797 | label | 90.0 ± 0.0 |  |  |  |" in report({"digits": found})
+    assert "| digits | 1,797 | label | 90.0 ± 0.0 |  |  |  |  |" in report({"digits": found})

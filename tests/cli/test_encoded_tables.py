@@ -62,3 +62,22 @@ def test_unseen_levels_are_reported_by_every_command(folder, capsys):
         found = warnings_of(capsys, command, *flags)
         assert found["unseen_levels"] == {"columns": [expected]}
         assert found["unseen_missing"] == {"columns": [{"column": "age", "rows": 2}]}
+
+
+def test_train_log_of_a_skewed_column_lowers_the_error(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(3)
+    income = 10 ** rng.uniform(0, 6, 800)
+    table = pd.DataFrame({"income": income, "age": rng.normal(40, 9, 800), "score": np.log10(income)})
+    table.to_csv("t.csv", index=False)
+    flags = ["--data", "t.csv", "--label", "score", "--loss", "mse", "--lr", "0.02", "-e", "30", "--no-plots"]
+    losses = {}
+    for name, more in (("plain", []), ("log", ["--log", "income"])):
+        capsys.readouterr()
+        assert run_cli(train.main, [*flags, *more, "--json"]) == 0
+        result = json.loads(capsys.readouterr().out)
+        losses[name] = result["test_loss"]
+        skewed = [warning["message"] for warning in result["warnings"] if warning["check"] == "skewed_feature"]
+        assert bool(skewed) == (name == "plain")
+        assert all("--log income" in message for message in skewed)
+    assert losses["log"] < losses["plain"] / 5

@@ -1,5 +1,6 @@
 """Tables as people have them, through the commands: each is written by its test in the way of a public data set."""
 
+import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,19 @@ def trained(run):
         return result
 
     return trained
+
+
+@pytest.fixture
+def answered(run):
+    """Return a function that predicts a table into a CSV file and returns the cells of its lines."""
+
+    def answered(path, *flags):
+        result = run(predict, "run", path, "--output", "answers.csv", *flags)
+        assert result.code == 0, result.said
+        with open("answers.csv", encoding="utf-8", newline="") as file:
+            return list(csv.reader(file))
+
+    return answered
 
 
 @pytest.fixture
@@ -219,13 +233,16 @@ def test_titanic_learns_survived_and_leaves_names_and_numbers_of_passengers_out(
         assert column in result.said
 
 
-def test_titanic_predicts_the_rows_without_survivors(trained, run, rng):
-    write_table("train.csv", titanic_rows(rng, 400), TITANIC)
+def test_titanic_folder_of_kaggle_gives_a_submission(trained, answered, rng):
+    write_table("titanic/train.csv", titanic_rows(rng, 400), TITANIC)
     rows = titanic_rows(rng, 50, first=401)
-    write_table("test.csv", [[row[0], *row[2:]] for row in rows], [TITANIC[0], *TITANIC[2:]])
-    trained("train.csv", "--label", "Survived", "--id", "PassengerId", "-e", "20")
-    predictions = run(predict, "run", "test.csv").values["predictions"]
-    right = [int(p["answer"]) == (row[4] == "female") for p, row in zip(predictions, rows, strict=True)]
+    write_table("titanic/test.csv", [[row[0], *row[2:]] for row in rows], [TITANIC[0], *TITANIC[2:]])
+    write_table("titanic/gender_submission.csv", [row[:2] for row in rows], TITANIC[:2])
+    assert "the only column that test.csv lacks" in trained("titanic", "--id", "PassengerId", "-e", "20").said
+    header, *answers = answered("titanic/test.csv", "--columns", "PassengerId,Survived")
+    assert header == ["PassengerId", "Survived"]
+    assert [passenger for passenger, _ in answers] == [str(row[0]) for row in rows]
+    right = [survived == str(int(row[4] == "female")) for (_, survived), row in zip(answers, rows, strict=True)]
     assert np.mean(right) > 0.9
 
 
@@ -262,16 +279,18 @@ def mnist():
     return digits.x_test[:900].reshape(-1, 28, 28), digits.y_test[:900]
 
 
-def test_kaggle_digits_train_csv_predicts_test_csv_without_labels(trained, run, mnist):
+def test_digits_folder_of_kaggle_gives_a_submission(trained, answered, mnist):
     pixels, labels = mnist
     rows, names = pixels.reshape(900, -1).tolist(), [f"pixel{i}" for i in range(784)]
-    write_table(
-        "digits/train.csv", [[label, *row] for row, label in zip(rows[:800], labels, strict=False)], ["label", *names]
-    )
+    labelled = [[label, *row] for row, label in zip(rows[:800], labels, strict=False)]
+    write_table("digits/train.csv", labelled, ["label", *names])
     write_table("digits/test.csv", rows[800:], names)
-    assert "pictures of 28x28" in trained("digits/train.csv", "-e", "8").said
-    predictions = run(predict, "run", "digits/test.csv").values["predictions"]
-    assert np.mean([int(p["answer"]) == label for p, label in zip(predictions, labels[800:], strict=True)]) > 0.7
+    write_table("digits/sample_submission.csv", [[i + 1, 0] for i in range(100)], ["ImageId", "Label"])
+    assert "pictures of 28x28" in trained("digits", "-e", "8").said
+    header, *answers = answered("digits/test.csv", "--columns", "ImageId,Label")
+    assert header == ["ImageId", "Label"]
+    assert [int(image) for image, _ in answers] == list(range(1, 101))
+    assert np.mean([int(digit) == label for (_, digit), label in zip(answers, labels[800:], strict=True)]) > 0.7
 
 
 def test_emnist_csv_is_turned_upright(trained, run, mnist):

@@ -5,7 +5,13 @@ import pytest
 
 from lagvis.data import shared_rows
 from lagvis.data.datasets import load_dataset
-from lagvis.data.shared_rows import HashedRows, check_shared_rows, count_equal_rows, hash_rows
+from lagvis.data.shared_rows import (
+    HashedRows,
+    check_shared_rows,
+    count_equal_rows,
+    count_shared_test_rows,
+    hash_rows,
+)
 from tests.factories import classes
 
 
@@ -103,3 +109,28 @@ def test_check_shared_rows_table_of_copied_rows_gives_warning(tmp_path):
     (tmp_path / "t.csv").write_text("\n".join(["a,b,c,label", *text, ""]))
     (warning,) = check_shared_rows(load_dataset(str(tmp_path / "t.csv")))
     assert warning.check == "shared_rows"
+
+
+def few_valued_table(tmp_path, rows, copies):
+    """Load a table of three categories and a count, of whose last rows so many are copies of the first."""
+    rng = np.random.default_rng(4)
+    columns = [rng.choice(list("abcd"), rows), rng.choice(list("xy"), rows), rng.integers(0, 5, rows)]
+    label = rng.choice(["no", "yes"], rows)
+    lines = [",".join(map(str, row)) for row in zip(*columns, label, strict=True)]
+    lines[rows - copies :] = lines[:copies]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,c,label", *lines]))
+    return load_dataset(str(tmp_path / "t.csv"))
+
+
+def test_check_shared_rows_equal_by_chance_in_a_table_of_few_values_give_no_warning(tmp_path):
+    dataset = few_valued_table(tmp_path, 300, 0)
+    assert count_shared_test_rows(dataset) == len(dataset.x_test)
+    assert check_shared_rows(dataset) == []
+
+
+def test_check_shared_rows_copies_in_a_table_of_categories_are_counted(tmp_path):
+    rng = np.random.default_rng(4)
+    lines = [f"{rng.choice(list('abcd'))},{rng.normal():.4f},{'yes' if i % 2 else 'no'}" for i in range(300)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,label", *lines, *lines]))
+    (warning,) = check_shared_rows(load_dataset(str(tmp_path / "t.csv")))
+    assert warning.figures["share"] > 0.7

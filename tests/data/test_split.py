@@ -131,11 +131,11 @@ def test_load_dataset_single_row_per_class_says_why_split_fails(tmp_path):
     hint = r" \(the label is column 3; --label names another\)"
     for name, label, end in (("t.csv", hint, "$"), ("t.npz", "", r" \(to predict numbers use --loss mse\)$")):
         with pytest.raises(DataError, match=f"^{name}: every class has a single row{label}; .* for the test{end}"):
-            load_dataset(str(tmp_path / name))
+            load_dataset(str(tmp_path / name), label="3" if label else "")
 
 
-def test_load_dataset_single_class_in_the_guessed_column_says_which_column_is_the_label(tmp_path):
-    (tmp_path / "t.csv").write_text("".join(f"0,{i},{i % 3}\n" for i in range(20)))
+def test_load_dataset_single_class_in_the_found_column_says_which_column_is_the_label(tmp_path):
+    (tmp_path / "t.csv").write_text("label,a,b\n" + "".join(f"0,{i},{i % 3}\n" for i in range(20)))
     with pytest.raises(DataError, match=r"every training label is 0 \(the label is column 1; --label names another\)"):
         load_dataset(str(tmp_path / "t.csv"))
 

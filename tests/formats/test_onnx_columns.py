@@ -174,15 +174,16 @@ def test_onnx_bytes_columns_inputs_and_metadata(onnxruntime):
         ("probabilities", "tensor(float)", ["N", 2]),
         ("label", text, ["N"]),
     ]
-    assert columns[0] == {"input": "age", "column": "age", "kind": "number"}
+    assert columns[0] == {"input": "age", "column": "age", "position": 1, "kind": "number"}
     assert columns[3] == {
         "input": "city",
         "column": "city",
+        "position": 4,
         "kind": "category",
         "levels": ["Köln", "Paris"],
         "other": ["São Paulo", "New York"],
     }
-    assert columns[7] == {"input": "time", "column": "time", "kind": "date", "form": "hh:mm"}
+    assert columns[7] == {"input": "time", "column": "time", "position": 9, "kind": "date", "form": "hh:mm"}
     assert [column["kind"] for column in columns] == ["number"] * 3 + ["category", "boolean", "category"] + ["date"] * 3
     assert [(domain.domain, domain.version) for domain in model.opset_import] == [("", 13), ("ai.onnx.ml", 2)]
 

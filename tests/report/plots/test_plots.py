@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.metrics import mean_absolute_error, median_absolute_error, r2_score, root_mean_squared_error
 
 from lagvis.data.dataset import as_classification, as_regression
 from lagvis.data.messages import percent
 from lagvis.data.source import Source
 from lagvis.errors import DrawingError
+from lagvis.inference.binary_curves import binary_curves
 from lagvis.inference.diagnostics import Calibration, Mistake, diagnose
 from lagvis.inference.importance import Importance
 from lagvis.report import run_report
@@ -96,21 +98,25 @@ def assert_shows_something(png):
 
 
 GRAPHS = {"curves", "calibration", "confusion"}
+NUMBER_GRAPHS = {"curves", "predicted", "importance", "activity"}
 KINDS = {
     "28x28": (lambda: noise_images((28, 28), 10), {}, GRAPHS | {"mistakes", "weights", "activity"}),
     "10 wide, 14 high": (lambda: noise_images((14, 10), 4), {}, GRAPHS | {"mistakes", "weights", "activity"}),
     "a strip": (lambda: noise_images((2, 60), 3), {}, GRAPHS | {"mistakes", "weights", "activity"}),
     "three colours": (lambda: noise_images((5, 6, 3), 3), {}, GRAPHS | {"mistakes", "weights", "activity"}),
-    "two classes": (lambda: noise_images((6, 6), 2), {}, GRAPHS | {"mistakes", "weights", "activity"}),
+    "two classes": (lambda: noise_images((6, 6), 2), {}, GRAPHS | {"mistakes", "weights", "activity", "thresholds"}),
     "47 classes": (lambda: noise_images((6, 6), 47, 94), {}, GRAPHS | {"mistakes", "weights", "activity"}),
     "no hidden layer": (lambda: noise_images((6, 6), 4), {"hidden": ()}, GRAPHS | {"mistakes", "weights"}),
     "tanh": (lambda: classes(120), {"activation": "tanh", "epochs": 1}, GRAPHS | {"mistakes", "weights"}),
     "names": (lambda: noise_images((6, 6), 4, names=HOSTILE), {}, GRAPHS | {"mistakes", "weights", "activity"}),
     "validation": (lambda: classes(120), {"validation": 20, "lr": 1e-3}, GRAPHS | {"mistakes", "weights", "activity"}),
     "no epoch": (lambda: classes(120), {"epochs": 0}, GRAPHS - {"curves"} | {"mistakes", "weights", "activity"}),
-    "a table": (table, {}, GRAPHS | {"importance", "activity"}),
-    "two numbers": (lambda: numbers(120), {"loss": "mse"}, {"curves", "predicted", "importance", "activity"}),
-    "one number": (one_target, {"loss": "mse", "validation": 9}, {"curves", "predicted", "importance", "activity"}),
+    "a table": (table, {}, GRAPHS | {"importance", "dependence", "activity"}),
+    "a table of two classes": (lambda: table(2), {}, GRAPHS | {"importance", "dependence", "activity", "thresholds"}),
+    "a table of ten classes": (lambda: table(10), {}, GRAPHS | {"importance", "dependence", "activity"}),
+    "few test rows": (lambda: table(2, 6), {}, GRAPHS | {"dependence", "activity", "thresholds"}),
+    "two numbers": (lambda: numbers(120), {"loss": "mse"}, NUMBER_GRAPHS | {"dependence-1", "dependence-2"}),
+    "one number": (one_target, {"loss": "mse", "validation": 9}, NUMBER_GRAPHS | {"dependence"}),
 }
 
 
@@ -304,7 +310,7 @@ def test_plot_predictions_missing_glyphs_are_numbers_from_1():
     found = diagnose(model, params, dataset, 0)
     model = dataclasses.replace(model, target_names=STRANGE[:2], unit=STRANGE[0])
     axes = drawn(metric_plots.plot_predictions, found, model).axes
-    assert [a.get_title(loc="left") for a in axes[::2]] == ["target 1", "target 2"]
+    assert [a.get_title(loc="left") for a in axes[::3]] == ["target 1", "target 2"]
     assert axes[0].get_xlabel() == "true"
 
 
@@ -453,3 +459,55 @@ def test_histogram_range_any_differences_can_be_drawn(differences):
     counts, edges = np.histogram(values, bins=30, range=metric_plots.histogram_range(values))
     assert counts.sum() == len(values)
     assert (np.diff(edges) > 0).all()
+
+
+@pytest.mark.parametrize("name", ["yes", WIDE, STRANGE[0]])
+@pytest.mark.parametrize("rows", [2, 5000])
+def test_plot_binary_curves_shows_areas_and_thresholds(name, rows):
+    positive = np.arange(rows) % 2 == 1
+    probability = np.clip(np.random.default_rng(0).normal(0.4 + 0.2 * positive, 0.2), 0, 1)
+    curves = binary_curves(probability, positive)
+    made = drawn(metric_plots.plot_binary_curves, curves, name)
+    assert_texts_inside(made)
+    left, right = made.axes
+    assert left.get_title(loc="left") == f"ROC, area {metric_plots.short_share(curves.roc_auc)}"
+    x, y = left.get_lines()[1].get_data()
+    assert ([x[0], y[0]], [x[-1], y[-1]]) == ([0, 0], [1, 1])
+    (star,) = (line for line in left.get_lines() if line.get_marker() == "*")
+    assert star.get_ydata() == [curves.balanced.recall]
+    assert len(right.get_lines()[1].get_xdata()) <= metric_plots.MAX_POINTS + 3
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.5, "0.500"), (1.0, "1.000"), (0.99999, ">0.999"), (0.0, "0.000"), (0.00012345, "0.000123")]
+)
+def test_short_share_is_0_or_1_only_exactly(value, text):
+    assert metric_plots.short_share(value) == text
+
+
+def test_thresholds_table_shares_are_percentages():
+    curves = binary_curves(np.array([0.1, 0.2, 0.4]), np.array([False, True, True]))
+    found = tables.thresholds_table(curves, "yes")
+    assert found.rows[0] == ("the more probable class", "0.5", "33.33%", "0.00%", "100.00%", "", "0.00%")
+    assert found.rows[1] == ("recall nearest to specificity", "0.2", *["100.00%"] * 5)
+
+
+def test_residuals_table_equals_scikit_learn():
+    dataset = numbers(120)
+    events = run(quick(loss="mse"), dataset)
+    found = diagnose(events[0].model, last(events).state["params"], dataset, 0)
+    table = tables.residuals_table(found, events[0].model)
+    for k, (name, *cells) in enumerate(table.rows):
+        true, predicted = found.target[:, k], found.predicted[:, k]
+        expected = [
+            np.mean(predicted - true),
+            mean_absolute_error(true, predicted),
+            median_absolute_error(true, predicted),
+            root_mean_squared_error(true, predicted),
+        ]
+        assert name == ("near", "far")[k]
+        assert cells == [*(f"{value:.4g}" for value in expected), f"{r2_score(true, predicted):.4f}"]
+    constant = dataclasses.replace(found, target=np.full_like(found.target, 7.0))
+    assert [row[-1] for row in tables.residuals_table(constant, events[0].model).rows] == ["", ""]
+    none = dataclasses.replace(found, predicted=np.full_like(found.predicted, np.nan))
+    assert tables.residuals_table(none, events[0].model).rows == []
