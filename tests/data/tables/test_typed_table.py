@@ -75,11 +75,10 @@ def test_typed_table_times_with_zone_are_in_utc(tmp_path):
         (pl.Series([b"x"] * 3), "bytes"),
     ],
 )
-def test_typed_table_nested_column_is_left_out_with_notice(tmp_path, cells, holds):
+def test_typed_table_nested_column_is_unreadable(tmp_path, cells, holds):
     table = written(tmp_path, FILLER, cells, names=["a", "inner"])
     assert table.unreadable == {1: holds}
     assert table.column(1).null_count() == 3
-    assert table.notices == (f"t.parquet: column 2 ('inner') holds {holds}, and is left out.",)
 
 
 def test_typed_table_infinite_number_raises_data_error_with_row(tmp_path):
