@@ -1,9 +1,10 @@
 """Read tables as a data set: choose the label, decide how the columns become features, and hold out a test part."""
 
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from lagvis.data.messages import pluralize, shorten
 from lagvis.data.read_options import ReadOptions
 from lagvis.data.source import Source
 from lagvis.data.split import hold_out_test
-from lagvis.data.tables.arrays import feature_array
+from lagvis.data.tables.arrays import are_bytes, feature_array
 from lagvis.data.tables.columns import (
     Columns,
     class_column_names,
@@ -26,8 +27,8 @@ from lagvis.data.tables.columns import (
     match_test_columns,
 )
 from lagvis.data.tables.encoding import CategoryEncoding, NumberEncoding, TableEncoding
-from lagvis.data.tables.feature_type import AUTO, NUMBERS
-from lagvis.data.tables.files import read_frame
+from lagvis.data.tables.feature_type import AUTO, NUMBERS, PIXELS, image_side
+from lagvis.data.tables.files import iter_frames, read_frame
 from lagvis.data.tables.fit import fit_encoding
 from lagvis.data.tables.frame import NUMBER, TableFrame
 from lagvis.data.tables.label_arrays import label_arrays, parse_integer
@@ -154,7 +155,11 @@ def read_tables(
     parts = [(first, columns.labels), (second, test_columns.labels)]
     y_train, y_test = label_arrays(parts, regression, as_text=is_category(first, columns.labels, options, spec))
     upright_train = upright_picture_rows(first, columns, encoding, options, spec, test)
-    upright_test = upright_picture_rows(second, test_columns, encoding, options, spec, train)
+    is_picture = not spec and upright_train.x.ndim == 3
+    as_training = replace(options, feature_type=PIXELS) if is_picture else options
+    upright_test = upright_picture_rows(second, test_columns, encoding, as_training, spec, train)
+    if upright_test.x.ndim > upright_train.x.ndim:
+        upright_test = upright_test._replace(x=upright_test.x.reshape(len(y_test), -1).astype(np.float64))
     tables = {"training": first, "test": second}
     return Source(
         train.parent.name,
@@ -193,26 +198,44 @@ def read_network_table(
     Where no label is required the table may hold the features alone. `display_name` stands for the path in messages.
     """
     match = labelled_columns_for_network if label_required else columns_for_network
-
-    def read(more: Collection[str] = ()) -> TableFrame:
-        return read_frame(
-            path,
-            ReadOptions(label=spec.label, sheet=spec.sheet, table=spec.table),
-            text=category_columns(spec.encoding),
-            verbatim=[*spec.id_names, *more],
-            classes=spec.class_names,
-            known_names=spec.column_names,
-            default_sheet=spec.recipe_sheet,
-            default_table=spec.recipe_table,
-            allow_single_column=not label_required and spec.n_columns == 1 and not spec.label_option,
-            display_name=display_name,
-        )
-
-    table = read()
+    options, arguments = network_read_arguments(spec, label_required=label_required)
+    table = read_frame(path, options, **arguments, display_name=display_name)
     columns = match(table, spec)
     if changed := changed_ids(table, columns, spec):
-        table = read(changed)
+        arguments["verbatim"] += changed
+        table = read_frame(path, options, **arguments, display_name=display_name)
     return table, columns
+
+
+def iter_network_table(path: Path, spec: InputSpec, rows: int) -> Iterator[tuple[TableFrame, Columns]]:
+    """Yield a table as `read_network_table` returns it, without need of a label, in pieces of `rows` rows.
+
+    The first piece decides about the columns.
+    """
+    options, arguments = network_read_arguments(spec, label_required=False)
+    tables = iter_frames(path, options, rows, **arguments)
+    table = next(tables)
+    columns = columns_for_network(table, spec)
+    if changed := changed_ids(table, columns, spec):
+        arguments["verbatim"] += changed
+        tables = iter_frames(path, options, rows, **arguments)
+        table = next(tables)
+    yield table, columns
+    for table in tables:
+        yield table, columns
+
+
+def network_read_arguments(spec: InputSpec, *, label_required: bool) -> tuple[ReadOptions, dict[str, Any]]:
+    """Return the options and arguments of `read_frame` by which a table is read for a network."""
+    return ReadOptions(label=spec.label, sheet=spec.sheet, table=spec.table), {
+        "text": category_columns(spec.encoding),
+        "verbatim": spec.id_names,
+        "classes": spec.class_names,
+        "known_names": spec.column_names,
+        "default_sheet": spec.recipe_sheet,
+        "default_table": spec.recipe_table,
+        "allow_single_column": not label_required and spec.n_columns == 1 and not spec.label_option,
+    }
 
 
 def changed_ids(table: TableFrame, columns: Columns, spec: InputSpec) -> list[str]:
@@ -300,6 +323,11 @@ def drop_unlabelled(table: TableFrame, labels: list[int]) -> tuple[TableFrame, l
     """Return a table without the rows that lack a label, and a notice about them; DataError if none has one."""
     missing = np.zeros(table.frame.height, bool)
     for c in labels:
+        if c in table.unreadable:
+            raise DataError(
+                f"{table.name}: {table.describe_column(c)} is the label and holds {table.unreadable[c]}; expected text "
+                "or numbers"
+            )
         missing |= table.column(c).is_null().to_numpy()
     count = int(missing.sum())
     if count == len(missing):
@@ -360,6 +388,11 @@ def table_notices(
     if guessed_image:
         size = f"{x.shape[1]}x{x.shape[2]}"
         features += f", whole numbers 0..255 taken as pictures of {size} (unless --feature-type numbers)"
+    elif spec is None and options.feature_type == AUTO and (side := image_side(x.shape[1])) and are_bytes(x):
+        features += (
+            f", whole numbers 0..{x.max():.0f} taken as numbers (--feature-type pixels takes them as pictures of "
+            f"{side}x{side})"
+        )
     labels = ", ".join(table.describe_column(c) for c in columns.labels)
     reason = f", {columns.label_reason}" if columns.label_reason else ""
     detected = (
