@@ -66,12 +66,41 @@ def read_csv(
     display_name         stands for the path in messages
     Raises DataError, with the line, for lines that are no rows of the table.
     """
-    import polars as pl
 
     def detect(file: TextFile) -> Dialect:
         return dialect_of(file, label, training, allow_single_column=allow_single_column)
 
     dialect, frame = read_cells(path, display_name, detect, {*text, *verbatim})
+    return table_frame(path, dialect, frame, text=text, verbatim=verbatim, classes=classes)
+
+
+def read_dialect(
+    path: Path,
+    dialect: Dialect,
+    *,
+    text: Collection[str] = (),
+    verbatim: Collection[str] = (),
+    classes: Collection[str] = (),
+) -> TableFrame:
+    """Read a table as text whose dialect is known; the other arguments are those of `read_csv`."""
+    frame = parse_decoded(dialect, text_columns(dialect, {*text, *verbatim}))
+    if frame is None:
+        frame = split_by_line(dialect)
+    return table_frame(path, dialect, frame, text=text, verbatim=verbatim, classes=classes)
+
+
+def table_frame(
+    path: Path,
+    dialect: Dialect,
+    frame: "pl.DataFrame",
+    *,
+    text: Collection[str],
+    verbatim: Collection[str],
+    classes: Collection[str],
+) -> TableFrame:
+    """Return a table of cells, those of text columns parsed by what they hold."""
+    import polars as pl
+
     kept = text_columns(dialect, verbatim)
     texts = text_columns(dialect, text) | kept
     if not frame.height:
@@ -229,7 +258,7 @@ def layout_scanner(dialect: Dialect, schema: "Mapping[str, pl.DataType]") -> Lay
     """Return a scanner of what matters for columns of these types."""
     return LayoutScanner(
         dialect.separator,
-        dialect.first_row_line - 1,
+        dialect.lines_above,
         find_zeros=any(dtype.is_integer() for dtype in schema.values()),
         find_points=dialect.has_decimal_comma,
         find_controls=not dialect.file.encoding.startswith("utf-8"),
@@ -313,7 +342,7 @@ def parse_with_polars(
         return pl.read_csv(
             content,
             has_header=False,
-            skip_lines=dialect.first_row_line - 1,
+            skip_lines=dialect.lines_above,
             separator=dialect.separator,
             schema=schema,
             null_values={c: word for c in numbers for word in words} if len(words) == 1 else None,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lagvis.data.messages import shorten
 from lagvis.data.tables.frame import TableFrame
-from lagvis.data.tables.text import TextFile, inspect_text, read_lines
+from lagvis.data.tables.text import MAX_LINE_LENGTH, TextFile, inspect_text, read_lines
 from lagvis.errors import DataError
 
 SEPARATORS = {"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma", " ": "blanks"}
@@ -49,6 +49,11 @@ class Dialect:
     remarks: tuple[str, ...] = ()
     has_decimal_comma: bool = False
     sample: Sequence[Sequence[str]] = field(default=(), repr=False)
+
+    @property
+    def lines_above(self) -> int:
+        """Return the number of lines of the file above the first row."""
+        return self.first_row_line - self.file.first_line
 
     def describe_column(self, c: int) -> str:
         """Return the number of a column, from 1, and its name."""
@@ -230,6 +235,7 @@ def split_cells(file: TextFile, line: int, text: str, separator: str) -> list[st
         raise DataError(
             f"{file.name}, line {line} has {text.count(separator) + 1:,} fields; expected at most {MAX_COLUMNS:,}"
         )
+    csv.field_size_limit(MAX_LINE_LENGTH)
     return next(csv.reader([text], delimiter=separator, skipinitialspace=not blanks, strict=True))
 
 
