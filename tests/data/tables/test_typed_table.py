@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lagvis.data.datasets import load_dataset
 from lagvis.errors import DataError
 from tests.data.tables.table_files import read
 
@@ -136,8 +137,15 @@ def test_read_columnar_file_that_claims_many_rows_raises_data_error(tmp_path):
 
 
 def test_read_columnar_feather_of_version_1_raises_data_error(tmp_path):
-    from lagvis.data.datasets import load_dataset
 
     (tmp_path / "t.feather").write_bytes(b"FEA1\0\0\0\0" + bytes(200))
     with pytest.raises(DataError, match="a Feather file of version 1; write it again"):
         load_dataset(str(tmp_path / "t.feather"))
+
+
+def test_load_dataset_label_beyond_int64_raises_data_error(tmp_path):
+    pl.DataFrame({"a": [1.0, 2.0, 3.0], "class": [1.8446744073709552e19, 1.0, 1.0]}).write_parquet(
+        tmp_path / "t.parquet"
+    )
+    with pytest.raises(DataError, match="which is not a class"):
+        load_dataset(str(tmp_path / "t.parquet"))
