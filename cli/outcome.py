@@ -63,7 +63,8 @@ def judge_run(setup: RunSetup, finished: Finished, step: int, path: str, stop: S
         warning = check_baseline(finished.test, setup.model, setup.dataset.y_test)
         warnings = (explain_baseline(warning, run),) if warning else ()
     linear = fit_linear_model(setup, stop)
-    as_good = check_linear_model(finished.test, linear, setup.recipe) if linear else None
+    y = setup.dataset.y_test
+    as_good = linear and check_linear_model(finished.test, linear, setup.recipe, setup.model.baseline(y), len(y))
     return Outcome((*warnings, as_good) if as_good else warnings, linear=linear)
 
 

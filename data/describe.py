@@ -11,7 +11,7 @@ from lagvis.data.datasets import load_dataset
 from lagvis.data.feature_ranges import FeatureRanges
 from lagvis.data.shared_rows import count_shared_test_rows
 from lagvis.data.tables.column_facts import column_facts
-from lagvis.errors import DataError
+from lagvis.errors import DataError, LabelNotFoundError
 
 MAX_LABEL_FAULTS = 0.25  # share of labels that are not classes: beyond it they are numbers to predict
 MAX_LISTED_FEATURES = 20
@@ -24,6 +24,8 @@ def load_classes_or_numbers(name: str, *, regression: bool, **options: Any) -> D
     """
     try:
         return load_dataset(name, regression=regression, **options)
+    except LabelNotFoundError:
+        raise  # as numbers to predict, another column might be found
     except DataError as error:
         try:
             dataset = load_dataset(name, regression=True, **options)

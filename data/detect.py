@@ -8,6 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from lagvis.data.files import GZIP_MAGIC, is_junk
 from lagvis.data.formats.idx import idx_axes
 from lagvis.data.formats.idx_folder import MAX_FILES, read_idx_folder, walk_files
@@ -29,6 +31,7 @@ from lagvis.data.signatures import SIGNATURE_BYTES, identify_format, identify_pi
 from lagvis.data.source import Source
 from lagvis.data.tables.dialect import detect_dialect
 from lagvis.data.tables.encoding import TableEncoding
+from lagvis.data.tables.feature_type import MIN_BRIGHTEST
 from lagvis.data.tables.folder import PART_ENDINGS, TEXT_ENDINGS, choose_tables
 from lagvis.data.tables.reader import read_table, read_tables
 from lagvis.data.tables.table_format import CSV, TABLE_ENDINGS, WEAK_ENDINGS, is_workbook, table_format
@@ -93,15 +96,30 @@ def read(
     of_tables = ReadOptions(sheet=spec.sheet, table=spec.table).table_options if spec else options.table_options
     for flag, value in of_tables.items():
         raise DataError(f"{path} is {detected.kind}, and {flag} {value} is for tables; leave that flag out")
-    if detected.kind == NPZ:
-        return read_npz(path, regression=regression, transpose=transpose, test_only=spec is not None)
-    if detected.kind == NPY_FOLDER:
-        return read_npy_folder(path, regression=regression, transpose=transpose, test_only=spec is not None)
     if detected.kind == PICTURES:
         if transpose == YES and not spec:
             raise DataError(f"{path} is {detected.kind}, and --transpose yes is for arrays and tables; leave it out")
         return read_image_folder(path, regression=regression, spec=spec)
-    return read_idx_folder(path, transpose, test_only=spec is not None)
+    if detected.kind == NPZ:
+        source = read_npz(path, regression=regression, transpose=transpose, test_only=spec is not None)
+    elif detected.kind == NPY_FOLDER:
+        source = read_npy_folder(path, regression=regression, transpose=transpose, test_only=spec is not None)
+    else:
+        source = read_idx_folder(path, transpose, test_only=spec is not None)
+    return source if spec else small_bytes_as_numbers(source)
+
+
+def small_bytes_as_numbers(source: Source) -> Source:
+    """Return bytes that are all small as numbers, which are standardised: divided by 255 they would hardly vary."""
+    parts = source.x_train, source.x_test
+    if any(x.dtype != np.uint8 or x.size == 0 or x.max() >= MIN_BRIGHTEST for x in parts):
+        return source
+    notice = (
+        f"{source.name}: the bytes end at {max(x.max() for x in parts)}, and those of pictures at 255; they are taken "
+        "as numbers and standardised."
+    )
+    x_train, x_test = source.x_train.astype(np.float64), source.x_test.astype(np.float64)
+    return replace(source, x_train=x_train, x_test=x_test, notices=(*source.notices, notice))
 
 
 def detect_format(path: Path) -> Detected:

@@ -114,10 +114,19 @@ def one_hot_warning(dataset: Dataset, columns: list[int]) -> list[RunWarning]:
     """Return the warning about features that together are the label as one-hot columns."""
     if not columns:
         return []
-    names = [dataset.describe_feature(i) for i in columns]
-    message = f"{sentence_start(join_names(names))} together are the label as one-hot columns{advice(len(names))}"
+    names = sentence_start(one_hot_names(dataset, columns))
+    message = f"{names} together are the label as one-hot columns{advice(len(columns))}"
     features = [{"feature": i + 1, "name": dataset.describe_feature(i)} for i in columns]
     return [RunWarning("leaking_feature", message, {"features": features})]
+
+
+def one_hot_names(dataset: Dataset, features: list[int]) -> str:
+    """Return features for a sentence; those of one encoded column by its name."""
+    if len({dataset.feature_columns[i] for i in features} if dataset.feature_columns else {*features}) > 1:
+        return join_names([dataset.describe_feature(i) for i in features])
+    assert dataset.encoding is not None, "several features of one column are encoded"
+    column = next(column for column, place in dataset.encoding.slices() if place.start <= features[0] < place.stop)
+    return f"the levels of column {dataset.feature_columns[features[0]]} ({shorten(column.name)!r})"
 
 
 def check_targets(

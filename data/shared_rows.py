@@ -11,7 +11,8 @@ from lagvis.run_warning import RunWarning
 
 BLOCK_BYTES = 2**18  # of rows hashed or compared at a time, which the cache of a core holds
 MAX_CHANCE_ROWS = 5000  # of the samples by which the share of equal rows that chance gives is estimated
-MAX_CHANCE_RATIO = 2.0  # columns depend on each other, so that more rows are equal than if they did not
+MAX_CHANCE_RATIO = 10.0  # columns depend on each other, so that more rows are equal than if they did not
+NO_OTHER_ROW = 1e-9  # stands for a frequency of 0
 CHECKS = {"test": "shared_rows", "validation": "shared_validation_rows"}  # by the part whose rows are counted
 
 
@@ -73,23 +74,31 @@ def count_shared_test_rows(dataset: Dataset) -> int:
 def is_by_chance(encoding: TableEncoding | None, learned: HashedRows, judged: HashedRows, share: float) -> bool:
     """Tell whether so few different rows are possible that a `share` of those judged would equal one learned anyway.
 
-    As in a table of a few categories, where every row has its like. A judged row whose cells have the frequencies p_j
-    among the n rows learned from equals one of them with probability 1 - (1 - product of p_j)^n, if columns are
-    independent. A share that is at most MAX_CHANCE_RATIO times the mean of those is no copy.
+    As in a table of a few categories, where every row has its like. A judged row equals one of the n rows learned from
+    with probability 1 - (1 - product of p_j)^n, if columns are independent. p_j is the frequency of the value in column
+    j among the rows learned from, without a copy of the row. A share that is at most MAX_CHANCE_RATIO times the mean
+    shows no copies. In a table of a single column equal values are no copies.
     """
-    if encoding is None:
-        return False
-    sample = learned.rows[:: max(1, len(learned.rows) // MAX_CHANCE_ROWS)]
-    asked = judged.rows[:: max(1, len(judged.rows) // MAX_CHANCE_ROWS)]
-    log_probability = np.zeros(len(asked))
+    if encoding is None or len(encoding.columns) == 1:
+        return encoding is not None
+    sample = learned.take(np.arange(0, len(learned.rows), max(1, len(learned.rows) // MAX_CHANCE_ROWS)))
+    asked = judged.take(np.arange(0, len(judged.rows), max(1, len(judged.rows) // MAX_CHANCE_ROWS)))
+    has_copy = count_values(sample.hashes, asked.hashes) > 0
+    log_probability = np.zeros(len(asked.rows))
     for _, place in encoding.slices():
-        values, counts = np.unique(hash_rows(np.ascontiguousarray(learned.x[sample, place])), return_counts=True)
-        wanted = hash_rows(np.ascontiguousarray(judged.x[asked, place]))
-        index = np.minimum(np.searchsorted(values, wanted), len(values) - 1)
-        known = values[index] == wanted
-        log_probability += np.log(np.where(known, counts[index], 0.5) / len(sample))
-    expected = -np.expm1(len(learned.rows) * np.log1p(-np.minimum(np.exp(log_probability), 1 - 1e-9)))
+        values, wanted = (hash_rows(np.ascontiguousarray(part.x[part.rows, place])) for part in (sample, asked))
+        others = np.maximum(count_values(values, wanted) - has_copy, NO_OTHER_ROW)
+        log_probability += np.log(others / len(sample.rows))
+    probability = np.minimum(np.exp(log_probability), 1 - NO_OTHER_ROW)
+    expected = -np.expm1(len(learned.rows) * np.log1p(-probability))
     return bool(share <= MAX_CHANCE_RATIO * expected.mean())
+
+
+def count_values(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return how often each of the wanted numbers (M,) is among values (N,)."""
+    different, counts = np.unique(values, return_counts=True)
+    index = np.minimum(np.searchsorted(different, wanted), len(different) - 1)
+    return np.where(different[index] == wanted, counts[index], 0)
 
 
 def count_equal_rows(learned: HashedRows, judged: HashedRows) -> int:

@@ -17,6 +17,16 @@ from fuzzing.predict import evaluate_seeds, predict_seeds, read_to_evaluate, rea
 from fuzzing.reader import NUMPY_WORDS, Reader, valid_cases
 from fuzzing.recipe import read_recipe, recipe_seeds
 from fuzzing.run_folder import read_run, run_seeds
+from fuzzing.table_formats import (
+    arff_seeds,
+    arrow_seeds,
+    json_seeds,
+    libsvm_seeds,
+    npy_seeds,
+    parquet_seeds,
+    sqlite_seeds,
+    workbook_seeds,
+)
 from fuzzing.tables import csv_seeds
 from lagvis.data.datasets import load_dataset
 from lagvis.data.describe import describe_dataset
@@ -51,6 +61,14 @@ READERS = {
     "gzip": Reader(read_data, gzip_seeds),
     "npz": Reader(read_data, npz_seeds, (*NAMES, *NUMPY_WORDS)),
     "csv": Reader(read_data, csv_seeds, ("y", "species", "target", '""', '"a\nb"', "1e308", "9" * 25, "1,234")),
+    "parquet": Reader(read_data, parquet_seeds, ("PAR1", "ARROW:schema", "pandas")),
+    "arrow": Reader(read_data, arrow_seeds, ("ARROW1", "pandas")),
+    "json": Reader(read_data, json_seeds, ('{"a":', "[[", "1e999", "NaN", "\\ud800", '"":')),
+    "sqlite": Reader(read_data, sqlite_seeds, ("create table", "t0", "SQLite format 3", "create view v as select")),
+    "workbook": Reader(read_data, workbook_seeds, ("<c r=", "XFD1048576", 't="s"', 't="e"', "<row r=", "</sheetData>")),
+    "libsvm": Reader(read_data, libsvm_seeds, ("qid:1", "100000:1", "1:", "#", ":nan", ":1e308")),
+    "arff": Reader(read_data, arff_seeds, ("@data", "@attribute", "{0 1}", "?", "'", "\\'", "numeric", "date", "%")),
+    "npy": Reader(read_data, npy_seeds, NUMPY_WORDS, ("X.npy", "y.npy", "x_test.npy", "y_test.npy", "x.npy")),
     "checkpoint": Reader(read_checkpoint_case, checkpoint_seeds,
                          ("params", "totals.loss", "F64", "BF16", "F8_E4M3", '"shape":[0]', '"label_columns":[1]',
                           '"transposed":true')),

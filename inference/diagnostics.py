@@ -24,7 +24,8 @@ MAX_IMAGE_SIDE = 160  # pixels; larger images are thinned out
 class Mistake:
     """Misclassified row of the test part: indices of both classes, and their probabilities.
 
-    x  pixels (height, width) or (height, width, 3) if rows are images, else numbers (n_in,)
+    x      pixels (height, width) or (height, width, 3) if rows are images, else numbers (n_in,)
+    place  of the row in the file of a table: "flowers.csv, line 17"; "" for other data
     """
 
     row: int
@@ -33,6 +34,7 @@ class Mistake:
     predicted: int
     p_target: float
     p_predicted: float
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ def diagnose(model: Model, params: Any, dataset: Dataset, seed: int) -> Diagnost
             int(predicted[i]),
             float(p_target[i]),
             float(p_predicted[i]),
+            dataset.locate_row("test", int(rows[i])).rpartition("/")[2] if dataset.encoding and not has_images else "",
         )
         for i in worst
     )

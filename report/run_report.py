@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from lagvis.data.messages import decimals, percent, pluralize
-from lagvis.inference.diagnostics import Diagnostics
+from lagvis.data.tables.column_facts import column_facts
+from lagvis.inference.diagnostics import Diagnostics, as_images
 from lagvis.inference.partial_dependence import DATE, NUMBER
 from lagvis.report.html.document import Block, Code, Figure, Heading, Paragraph, to_html, to_markdown
 from lagvis.report.html.tables import (
     classes_table,
+    columns_table,
     importance_table,
     mistakes_table,
     residuals_table,
@@ -59,6 +61,11 @@ class RunResults:
     def classification(self) -> bool:
         """Whether the network predicts classes; else it predicts numbers."""
         return self.model.y_scaling is None
+
+    @property
+    def has_columns(self) -> bool:
+        """Whether a row is one of a table, and no picture."""
+        return as_images(np.zeros((1, self.model.widths[0])), self.model.shape) is None
 
     @property
     def examined_rows(self) -> str:
@@ -205,13 +212,24 @@ def first_layer_section(run: RunResults) -> list[Block]:
     ]
 
 
+def columns_section(run: RunResults) -> list[Block]:
+    """Return the table of the columns, unless each is a number that is learned from as it is."""
+    encoding = run.model.encoding
+    if encoding is None or not run.has_columns:
+        return []
+    facts = column_facts(encoding)
+    if all(column["becomes"] == "number" and not column["missing"] for column in facts):
+        return []
+    return [Heading("Columns"), columns_table(facts)]
+
+
 def importance_section(run: RunResults) -> list[Block]:
     """Return the permutation importance of the columns, where rows are no images."""
     importance = run.diagnostics.importance
     if importance is None:
         return []
     if not np.isfinite(importance.mean).any():
-        return [Heading("Columns"), Paragraph("The importance of columns is not known: the outputs are not finite.")]
+        return [Heading("Importance"), Paragraph("The importance of columns is not known: the outputs are not finite.")]
     most = ", ".join(map(escape_control, importance.names[:MAX_ALT_COLUMNS]))
     alt = f"Bars of the quality lost when a column is shuffled; most for {most}; the table has the same numbers."
     tried = len(importance.names)
@@ -220,7 +238,7 @@ def importance_section(run: RunResults) -> list[Block]:
         caption += f" Only the {tried} columns with the largest weights were tried, of {importance.of:,}."
     accuracy = run.classification
     return [
-        Heading("Columns"),
+        Heading("Importance"),
         make_figure("importance", alt, caption, metric_plots.plot_importance, importance, accuracy=accuracy),
         importance_table(importance, accuracy=accuracy),
     ]
@@ -315,6 +333,7 @@ SECTIONS: tuple[Callable[[RunResults], list[Block]], ...] = (
     thresholds_section,
     mistakes_section,
     first_layer_section,
+    columns_section,
     importance_section,
     dependence_section,
     calibration_section,

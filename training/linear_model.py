@@ -10,6 +10,7 @@ from lagvis.backends.backend import Backend
 from lagvis.data.dataset import Dataset
 from lagvis.data.messages import decimals, percent
 from lagvis.run_warning import RunWarning
+from lagvis.training.baseline import beats_commonest_class, beats_mean
 from lagvis.training.evaluation import Metrics
 from lagvis.training.events import Finished
 from lagvis.training.loop import fit
@@ -101,14 +102,19 @@ def train(
     return finished
 
 
-def check_linear_model(metrics: Metrics, linear: LinearModel, recipe: Recipe) -> RunWarning | None:
+def check_linear_model(
+    metrics: Metrics, linear: LinearModel, recipe: Recipe, mean_loss: float | None, rows: int
+) -> RunWarning | None:
     """Return a warning if a linear model does as well as the network whose metrics on the test part are given.
 
-    Classes are compared by the accuracy, with class weights by the mean recall; numbers by the loss.
+    Classes are compared by the accuracy, with class weights by the mean recall; numbers by the loss. A linear model
+    that is no better than the commonest class, or than the mean with the loss `mean_loss` on `rows` rows, says nothing
+    about the network.
     """
     if metrics.confusion is None:
+        assert mean_loss is not None, "a regression has a baseline"
         found, other = metrics.loss, linear.test.loss
-        if other > found:
+        if other > found or not beats_mean(other, mean_loss, rows):
             return None
         name, figure, texts = "loss", "loss", (decimals(other), decimals(found))
     else:
@@ -120,7 +126,8 @@ def check_linear_model(metrics: Metrics, linear: LinearModel, recipe: Recipe) ->
         else:
             name, figure = "mean recall", "balanced_accuracy"
             found, other = mean_recall(metrics.confusion), linear.balanced_accuracy
-        if other < found:
+        assert linear.test.confusion is not None, "the confusion of a test part is counted"
+        if other < found or not beats_commonest_class(linear.test.confusion):
             return None
         texts = percent(other), percent(found)
     comparison = "as good as the network" if math.isclose(found, other) else "better than the network"

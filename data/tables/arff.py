@@ -19,8 +19,8 @@ MAX_ATTRIBUTES = 100_000
 NUMERIC = ("numeric", "real", "integer")
 QUOTED = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
 ATTRIBUTE = re.compile(rf"\s*@attribute\s+({QUOTED}|[^\s'\"{{]+)\s*(.+?)\s*", re.IGNORECASE | re.DOTALL)
-CELL = re.compile(rf"\s*({QUOTED}|[^,\t]*?)\s*(?:[,\t]|$)", re.DOTALL)
-PAIR = re.compile(rf"\s*([0-9]{{1,6}})\s+({QUOTED}|[^,]*?)\s*(?:,|$)", re.DOTALL)
+CELL = re.compile(rf"\s*({QUOTED}|(?!['\"])[^,\t]*?)\s*(?:[,\t]|$)", re.DOTALL)
+PAIR = re.compile(rf"\s*([0-9]{{1,6}})\s+({QUOTED}|(?!['\"])[^,]*?)\s*(?:,|$)", re.DOTALL)
 WEIGHT = re.compile(r",\s*\{[^{}]*\}\s*$")
 ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 # Patterns of Java's SimpleDateFormat, longest first, and those of polars.

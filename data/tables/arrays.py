@@ -7,7 +7,7 @@ import numpy as np
 from lagvis.data.input_spec import InputSpec
 from lagvis.data.messages import shorten
 from lagvis.data.tables.encoding import CellError, ColumnEncoding, TableEncoding
-from lagvis.data.tables.feature_type import NUMBERS, PIXELS, image_side
+from lagvis.data.tables.feature_type import MIN_BRIGHTEST, NUMBERS, PIXELS, image_side
 from lagvis.data.tables.frame import NUMBER, TableFrame
 from lagvis.errors import DataError
 
@@ -36,17 +36,20 @@ def feature_array(
                 f"{table.locate_row(row)} holds other features than whole numbers 0..255, which pixels are; use "
                 "--feature-type numbers"
             )
-    elif feature_type == NUMBERS or not side or not are_bytes(x):
-        return x
+    elif feature_type == NUMBERS or not side or not are_bytes(x) or x.max() < MIN_BRIGHTEST:
+        return x.astype(np.float64, copy=False)
     return x.astype(np.uint8, copy=False).reshape(-1, side, side)
 
 
 def encoded(table: TableFrame, features: list[int], encoding: TableEncoding) -> np.ndarray:
-    """Return the features (N, n_features) float64 of a table; DataError for cells that its columns do not take."""
+    """Return the features (N, n_features) of a table: float64, or uint8 where polars stores all of them so.
+
+    DataError for cells that the columns do not take.
+    """
     complete = not any(table.column(c).null_count() for c in features)
     if encoding.is_plain and complete and all(table.kind(c) == NUMBER for c in features):
-        cells = table.frame.select([str(c) for c in features])
-        return np.ascontiguousarray(cells.to_numpy(order="c"), np.float64)
+        cells = table.frame.select([str(c) for c in features]).to_numpy(order="c")
+        return cells if cells.dtype == np.uint8 else np.ascontiguousarray(cells, np.float64)
     try:
         return encoding.apply([table.column(c) for c in features])
     except CellError as error:

@@ -16,6 +16,7 @@ from lagvis.errors import DataError
 SEPARATORS = {"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma", " ": "blanks"}
 MISSING_VALUES = {"", "na", "n/a", "#n/a", "#na", "<na>", "nan", "null", "?"}
 COMMENT = re.compile(r"\s*(#|%|//|\|)\s*")
+COMMENTED_NAME = re.compile(r"#\s+(\w+)")  # numpy.savetxt writes a header so
 NUMBER = re.compile(r"\s*[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][+-]?[0-9]+)?\s*")
 THOUSANDS = re.compile(
     r"\s*[+-]?[0-9]{1,3}(([.'\u2019 \u00a0][0-9]{3})+,[0-9]+|([,'\u2019 \u00a0][0-9]{3})+\.[0-9]+"
@@ -95,7 +96,9 @@ def detect_dialect(
     elif header := commented_header(file, remarks, separator, width):
         sample, rows = [remarks.pop(), *sample], [header, *rows]
     has_header = is_header(rows, width, label, training)
-    names = [COMMENT.sub("", name.strip(), count=1) if c == 0 else name.strip() for c, name in enumerate(rows[0])]
+    names = [name.strip() for name in rows[0]]
+    if commented := COMMENTED_NAME.fullmatch(names[0]):
+        names[0] = commented[1]
     return Dialect(
         file,
         separator,

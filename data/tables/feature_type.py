@@ -4,6 +4,7 @@ import math
 
 AUTO, PIXELS, NUMBERS = FEATURE_TYPES = ("auto", "pixels", "numbers")
 MIN_PIXELS = 64  # from this many feature columns on, AUTO takes a square number of whole numbers 0..255 as an image
+MIN_BRIGHTEST = 128  # if the largest is at least this: counts and answers to questions are smaller
 
 
 def image_side(n_features: int) -> int:

@@ -94,9 +94,9 @@ def fit_encoding(table: TableFrame, chosen: Columns, training_rows: np.ndarray, 
     left_out = [LeftOut(table.names[c], c, "names a row (--id)", is_id=True) for c in chosen.ids]
     for c in {*range(len(table.names))} - {*chosen.features, *chosen.labels, *chosen.ids}:
         left_out.append(LeftOut(table.names[c], c, NOT_IN_FEATURES if choices.features else IN_DROP))
-    uncertain = [] if table.has_header else uncertain_identities(training, chosen.features)
+    identities = [c for c in row_numbers(training, chosen.features) if not choices.is_wanted(c)]
     for c in sorted({*chosen.features}):
-        reason = None if choices.is_wanted(c) else names_rows(training, c, uncertain)
+        reason = None if choices.is_wanted(c) else names_rows(training, c, identities)
         fitted = LeftOut(table.names[c], c, reason) if reason else fit_column(training, table, c, choices)
         if isinstance(fitted, LeftOut):
             left_out.append(fitted)
@@ -141,31 +141,42 @@ def is_row_name(table: TableFrame, c: int) -> bool:
     return is_unnamed(table, c) or simple_name(name) in ROW_NAMES or bool(ID_NAME.fullmatch(name))
 
 
-def names_rows(training: TableFrame, c: int, uncertain: Sequence[int]) -> str | None:
+def names_rows(training: TableFrame, c: int, identities: Sequence[int]) -> str | None:
     """Return why a column names the rows instead of describing them; None where it may be learned from.
 
-    Whole numbers that are all different by chance as well, as those of a wide range, must be in `uncertain`, or have a
-    name that says so.
+    `identities` are the columns of `row_numbers`.
     """
+    if c in identities:
+        return ROW_NUMBER
     cells = training.column(c)
-    if len(cells) < 2 or cells.null_count():
+    if len(cells) < 2 or cells.null_count() or training.kind(c) != TEXT:
         return None
-    if training.kind(c) == NUMBER and not cells.dtype.is_temporal():
-        identity = find_identity(numbers(cells))
-        if identity and (identity.is_certain or c in uncertain or is_row_name(training, c)):
-            return ROW_NUMBER
-    elif training.kind(c) == TEXT and cells.n_unique() == len(cells) and not find_forms(cells):
-        return ANOTHER_TEXT
-    return None
+    is_name = cells.n_unique() == len(cells) and not find_forms(cells)
+    return ANOTHER_TEXT + date_hint(str(cells[0])) if is_name else None
 
 
-def uncertain_identities(training: TableFrame, features: Sequence[int]) -> list[int]:
-    """Return columns of different whole numbers of a wide range, as in `check_identity_columns`: few, not all."""
-    rows = training.frame.height
-    candidates = [c for c in features if training.kind(c) == NUMBER and not training.column(c).null_count()]
-    identities = {c: find_identity(numbers(training.column(c))) for c in candidates if rows >= MIN_WIDE_ROWS}
-    wide = [c for c, identity in identities.items() if identity and not identity.is_certain]
-    return wide if len(wide) <= MAX_WIDE_FEATURES and len(wide) < len(features) else []
+def row_numbers(training: TableFrame, features: Sequence[int]) -> list[int]:
+    """Return the columns of whole numbers that identify a row.
+
+    Those are columns with a name that says so, columns in whose order the rows stand, and, where there are no more than
+    MAX_WIDE_FEATURES of them, other columns of numbers that are not different by chance: more are ranks. Numbers of a
+    wide range, which are different by chance as well, count so in a table without a header.
+    """
+    named, ordered, others = [], [], []
+    for c in sorted({*features}):
+        cells = training.column(c)
+        if training.kind(c) != NUMBER or cells.null_count() or len(cells) < 2:
+            continue
+        if (identity := find_identity(numbers(cells))) is None:
+            continue
+        if is_row_name(training, c):
+            named.append(c)
+        elif identity.is_certain and identity.order != "none":
+            ordered.append(c)
+        elif identity.is_certain or (not training.has_header and len(cells) >= MIN_WIDE_ROWS):
+            others.append(c)
+    is_few = len(others) <= MAX_WIDE_FEATURES and len(others) < len(features)
+    return [*named, *ordered, *(others if is_few else ())]
 
 
 def fit_column(training: TableFrame, table: TableFrame, c: int, choices: Choices) -> ColumnEncoding | LeftOut:

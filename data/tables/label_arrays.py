@@ -59,7 +59,8 @@ def label_texts(cells: "pl.Series") -> list[str]:
     """Return the cells of a column as texts; that of a missing cell is empty."""
     import polars as pl
 
-    if cells.dtype.is_float() and cells.drop_nulls().floor().eq(cells.drop_nulls()).all():
+    present = cells.drop_nulls()
+    if cells.dtype.is_float() and (present.floor().eq(present) & (present.abs() < MAX_EXACT_INT)).all():
         cells = cells.cast(pl.Int64)
     return list(cells.cast(pl.String).fill_null("").to_list())
 

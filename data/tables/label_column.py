@@ -53,7 +53,7 @@ class CellSummary:
     def of(cls, table: TableFrame, c: int) -> "CellSummary":
         """Return the summary of a column."""
         column, kind = table.column(c).drop_nulls(), table.kind(c)
-        if kind == TEXT and {*column.str.to_lowercase().unique()} <= {"true", "false"}:
+        if kind == TEXT and {*column.unique().str.to_lowercase()} <= {"true", "false"}:
             kind = BOOLEAN
         elif kind == TEXT and find_forms(column):
             kind = DATE
@@ -76,8 +76,8 @@ class CellSummary:
         """Return what the column holds, in words."""
         if self.kind == DATE:
             return "dates"
-        if self.values == 1:
-            return "one value"
+        if self.values <= 1:
+            return "one value" if self.values else "no value"
         if self.is_identity:
             return f"another {'text' if self.kind == TEXT else 'whole number'} in every row"
         if self.kind == TEXT:
@@ -135,14 +135,21 @@ class LabelFinder:
         if named:
             raise self.error(f"{self.join(named)} each have the name of a label", named, regression)
         weak = self.weakly_named()
-        if len(weak) == 1 and (regression or self.summary(weak[0]).may_be_classes):
+        if len(weak) == 1 and self.fits_weak_name(weak[0], regression):
             return LabelColumn(weak[0], "by its name")
         if weak:
-            what = "has the name of a label and too many values for classes"
+            what = f"has the name of a label and {'one value' if regression else 'too many values for classes'}"
             if len(weak) > 1:
-                what = "each may be the label by their names"
+                what = "may each be the label by their names"
             raise self.error(f"{self.join(weak)} {what}", [*weak, *self.likeliest(regression)], regression)
         return None
+
+    def fits_weak_name(self, c: int, regression: bool) -> bool:
+        """Tell whether a column with a weak name of a label holds what labels are: few values, or numbers."""
+        summary = self.summary(c)
+        if regression:
+            return summary.values > 1
+        return summary.may_be_classes and (summary.values <= FEW_CLASSES or not summary.whole)
 
     def weakly_named(self) -> list[int]:
         """Return the columns with a weak name of a label; `y` beside `x` and others is a coordinate."""
@@ -226,7 +233,8 @@ class LabelFinder:
         """Return the columns that may be the label, the likeliest first: the last, columns of text, the first."""
         backwards = [c for c in reversed(self.candidates) if self.may_be_label(c)]
         texts = [c for c in backwards if self.is_text(c)]
-        ends = [c for c in (*self.candidates[-1:], *self.candidates[:1]) if c in backwards]
+        others = [c for c in self.candidates if not self.summary(c).is_identity]
+        ends = [c for c in (*self.candidates[-1:], *others[:1]) if c in backwards]
         places = [*dict.fromkeys((*ends[:1], *texts, *ends))] or backwards
         # A column that may name a row comes last, and before it those that are no classes where classes are wanted.
         return sorted(

@@ -13,7 +13,7 @@ from lagvis.data.messages import pluralize, shorten
 from lagvis.data.read_options import ReadOptions
 from lagvis.data.source import Source
 from lagvis.data.split import hold_out_test
-from lagvis.data.tables.arrays import feature_array
+from lagvis.data.tables.arrays import are_bytes, feature_array
 from lagvis.data.tables.columns import (
     Columns,
     class_column_names,
@@ -26,7 +26,7 @@ from lagvis.data.tables.columns import (
     match_test_columns,
 )
 from lagvis.data.tables.encoding import CategoryEncoding, NumberEncoding, TableEncoding
-from lagvis.data.tables.feature_type import AUTO, NUMBERS
+from lagvis.data.tables.feature_type import AUTO, NUMBERS, PIXELS, image_side
 from lagvis.data.tables.files import read_frame
 from lagvis.data.tables.fit import fit_encoding
 from lagvis.data.tables.frame import NUMBER, TableFrame
@@ -154,7 +154,11 @@ def read_tables(
     parts = [(first, columns.labels), (second, test_columns.labels)]
     y_train, y_test = label_arrays(parts, regression, as_text=is_category(first, columns.labels, options, spec))
     upright_train = upright_picture_rows(first, columns, encoding, options, spec, test)
-    upright_test = upright_picture_rows(second, test_columns, encoding, options, spec, train)
+    is_picture = not spec and upright_train.x.ndim == 3
+    as_training = replace(options, feature_type=PIXELS) if is_picture else options
+    upright_test = upright_picture_rows(second, test_columns, encoding, as_training, spec, train)
+    if upright_test.x.ndim > upright_train.x.ndim:
+        upright_test = upright_test._replace(x=upright_test.x.reshape(len(y_test), -1).astype(np.float64))
     tables = {"training": first, "test": second}
     return Source(
         train.parent.name,
@@ -300,6 +304,11 @@ def drop_unlabelled(table: TableFrame, labels: list[int]) -> tuple[TableFrame, l
     """Return a table without the rows that lack a label, and a notice about them; DataError if none has one."""
     missing = np.zeros(table.frame.height, bool)
     for c in labels:
+        if c in table.unreadable:
+            raise DataError(
+                f"{table.name}: {table.describe_column(c)} is the label and holds {table.unreadable[c]}; expected text "
+                "or numbers"
+            )
         missing |= table.column(c).is_null().to_numpy()
     count = int(missing.sum())
     if count == len(missing):
@@ -360,6 +369,11 @@ def table_notices(
     if guessed_image:
         size = f"{x.shape[1]}x{x.shape[2]}"
         features += f", whole numbers 0..255 taken as pictures of {size} (unless --feature-type numbers)"
+    elif spec is None and options.feature_type == AUTO and (side := image_side(x.shape[1])) and are_bytes(x):
+        features += (
+            f", whole numbers 0..{x.max():.0f} taken as numbers (--feature-type pixels takes them as pictures of "
+            f"{side}x{side})"
+        )
     labels = ", ".join(table.describe_column(c) for c in columns.labels)
     reason = f", {columns.label_reason}" if columns.label_reason else ""
     detected = (

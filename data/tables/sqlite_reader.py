@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import shlex
 import sqlite3
 from contextlib import closing
 from urllib.parse import quote
@@ -77,8 +78,8 @@ def choose_table(source: TableSource, tables: list[str], wanted: str) -> str:
         if len(tables) == 1:
             return tables[0]
         raise DataError(
-            f"{source.name} holds the tables {list_names(tables)}; choose one with --table {shorten(tables[0])}, or "
-            "join them with --table 'select ...'"
+            f"{source.name} holds the tables {list_names(tables)}; choose one with --table "
+            f"{shlex.quote(shorten(tables[0]))}, or join them with --table 'select ...'"
         )
     matches = [table for table in tables if table == wanted] or [
         table for table in tables if table.casefold() == wanted.casefold()

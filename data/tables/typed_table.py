@@ -126,7 +126,6 @@ def typed_table(
         plain = plain_column(cells)
         if plain is None:
             unreadable[c] = describe_nested(cells.dtype)
-            notices.append(f"{source.short_name}: {named} holds {unreadable[c]}, and is left out.")
             plain = pl.Series([None] * len(cells), dtype=pl.Float64)
         if is_chosen((*source.text, *source.options.category), c, names[c]):
             plain = clean_text(text_of(plain), source.classes)

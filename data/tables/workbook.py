@@ -8,6 +8,7 @@ import datetime
 import difflib
 import io
 import re
+import shlex
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ CELL_IN_ROW = re.compile(rb'<(?:\w+:)?c\b[^>]*?\br="([A-Z]{1,3})([0-9]{1,7})"')
 REPEATED = re.compile(rb'number-(?:rows|columns)-repeated="([0-9]+)"')
 ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 NUMBER_TEXT = re.compile(r"[+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?|[0-9]{4}-[0-9]{2}-[0-9]{2}.*|true|false")
+YEAR = re.compile(r"(19|20)[0-9]{2}")
+HEADER_SAMPLE = 100  # rows below a row that may be a header
 UNNAMED = re.compile(r"__UNNAMED__([0-9]+)")
 MAX_EXACT_INT = 2**53  # beyond it, float64 cannot hold every whole number
 FIRST_YEAR = 1900  # of Excel's calendar: a time of day is a fraction of the day before it
@@ -156,7 +159,7 @@ def choose_sheet(source: TableSource, reader: Any, default_sheet: str) -> "tuple
     if len(filled) > 1:
         raise DataError(
             f"{source.name} has several sheets with content: {list_names(filled)}; choose one with --sheet "
-            f"'{shorten(filled[0])}'"
+            f"{shlex.quote(shorten(filled[0]))}"
         )
     return filled[0], text_cells(reader, filled[0])
 
@@ -196,7 +199,7 @@ class SheetLayout:
             )
         self.reject_rows_below(source, sheet, cells, counts, first)
         self.columns = [int(c) for c in np.flatnonzero(filled[first:].any(axis=0))]
-        is_header = looks_like_header(cells, first, self.columns)
+        is_header = looks_like_header(source, cells, first, self.columns)
         self.header = first if is_header else None
         self.names = [cells[first, c] or "" if is_header else "" for c in self.columns]
         start = first + 1 if is_header else first
@@ -221,18 +224,23 @@ class SheetLayout:
         return "no header" if self.header is None else f"a header in row {self.header + 1}"
 
 
-def looks_like_header(cells: "pl.DataFrame", row: int, columns: list[int]) -> bool:
-    """Tell whether a row holds names: text above numbers, or nothing but text."""
-    names = [cells[row, c] for c in columns]
-    is_text = [name is not None and not NUMBER_TEXT.fullmatch(name.strip()) for name in names]
-    if all(text or name is None for text, name in zip(is_text, names, strict=True)):
+def looks_like_header(source: TableSource, cells: "pl.DataFrame", row: int, columns: list[int]) -> bool:
+    """Tell whether a row holds names: text above numbers, nothing but text, years, or a name that is looked for."""
+    names = [(cells[row, c] or "").strip() for c in columns]
+    if {*source.known_names, source.options.label} & {*filter(None, names)}:
         return True
-    below = cells[row + 1 : row + 101]
-    for c, text in zip(columns, is_text, strict=True):
-        values = below.to_series(c).drop_nulls().to_list()
-        if text and values and all(NUMBER_TEXT.fullmatch(value.strip()) for value in values):
-            return True
-    return False
+    is_text = [bool(name) and not NUMBER_TEXT.fullmatch(name) for name in names]
+    if all(text or not name for text, name in zip(is_text, names, strict=True)):
+        return True
+    below = cells[row + 1 : row + 1 + HEADER_SAMPLE]
+    values = [[value.strip() for value in below.to_series(c).drop_nulls().to_list()] for c in columns]
+    if any(
+        text and found and all(map(NUMBER_TEXT.fullmatch, found)) for text, found in zip(is_text, values, strict=True)
+    ):
+        return True
+    numbers = [name for name, text in zip(names, is_text, strict=True) if name and not text]
+    years = all(map(YEAR.fullmatch, numbers)) and len({*numbers}) == len(numbers) > 1
+    return years and any(is_text) and not any(map(YEAR.fullmatch, (value for found in values for value in found)))
 
 
 def load_columns(reader: Any, sheet: str, layout: SheetLayout) -> "list[pl.Series]":

@@ -1,8 +1,18 @@
 """The tables of a report: results, classes, columns, mistakes."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
-from lagvis.data.messages import decimals, percent
+from lagvis.data.messages import decimals, percent, shorten
+from lagvis.data.tables.encoding import (
+    BooleanEncoding,
+    CategoryEncoding,
+    ColumnEncoding,
+    DateEncoding,
+    NumberEncoding,
+)
 from lagvis.inference.binary_curves import BinaryCurves
 from lagvis.inference.diagnostics import Diagnostics, Mistake
 from lagvis.inference.importance import Importance
@@ -11,7 +21,9 @@ from lagvis.report.summary import PARTS, Summary
 from lagvis.training.model import Model
 
 MAX_CLASSES = 100  # of the table; of more, those of the lowest recall
-MAX_FEATURES = 10  # values of a row that are shown
+MAX_COLUMNS = 200  # of the table of the columns
+MAX_VALUES = 10  # of a row that are shown
+MAX_CELL = 30  # characters of a text
 
 
 def results_table(summary: Summary) -> Table:
@@ -75,6 +87,27 @@ def classes_table(counts: np.ndarray, names: tuple[str, ...]) -> Table:
     return Table(caption, ("class", "no.", "rows", "recall", "most often mistaken for"), rows)
 
 
+def columns_table(facts: Sequence[dict[str, Any]]) -> Table:
+    """Return what became of the columns (`column_facts`), those that are learned from first."""
+    ordered = sorted(facts, key=lambda column: column["features"] == 0)
+    rows: list[tuple[str, ...]] = [
+        (
+            column["name"],
+            str(column["column"]),
+            column["kind"],
+            column["becomes"],
+            "" if column["levels"] is None else f"{column['levels']:,}",
+            f"{column['missing']:,}" if column["missing"] else "",
+        )
+        for column in ordered[:MAX_COLUMNS]
+    ]
+    caption = "What became of the columns; missing cells are counted in the training part"
+    if len(ordered) > MAX_COLUMNS:
+        caption += f" ({MAX_COLUMNS} of {len(ordered):,})"
+    head = ("column", "no.", "kind", "becomes, or why it is left out", "levels", "missing cells")
+    return Table(caption, head, rows, left=4)
+
+
 def importance_table(importance: Importance, *, accuracy: bool) -> Table:
     """Return the mean loss of accuracy or R² when a column is shuffled, and its deviation, the largest first."""
     scale, digits = (100.0, 2) if accuracy else (1.0, 4)
@@ -124,23 +157,53 @@ def residuals_table(diagnostics: Diagnostics, model: Model) -> Table:
     return Table(caption, head, rows)
 
 
+def cells_text(x: np.ndarray, model: Model) -> str:
+    """Return the first values of a row x (n_in,): the cells of a table with the names of their columns, or numbers."""
+    if model.encoding is None or not model.encoding.columns:
+        return ", ".join(f"{value:.4g}" for value in x[:MAX_VALUES]) + (" ..." if x.size > MAX_VALUES else "")
+    cells = [f"{shorten(c.name, MAX_CELL)} {cell_text(c, x[place])}" for c, place in model.encoding.slices()]
+    return ", ".join(cells[:MAX_VALUES]) + (" ..." if len(cells) > MAX_VALUES else "")
+
+
+def cell_text(column: ColumnEncoding, features: np.ndarray) -> str:
+    """Return the cell of a column that has become some features (n,)."""
+    if column.missing and features[-1] == 1:
+        return "missing"
+    match column:
+        case NumberEncoding(log_offset=None):
+            return f"{features[0]:.4g}"
+        case NumberEncoding(log_offset=offset):
+            return f"{np.exp(features[0]) - offset:.4g}"
+        case BooleanEncoding():
+            return "true" if features[0] > 0.5 else "false"
+        case DateEncoding():
+            return column.describe_value(features[0])
+        case CategoryEncoding():
+            names = (*column.levels, "other")
+            return shorten(names[int(features.argmax())], MAX_CELL) if features.any() else "not in training"
+
+
 def mistakes_table(mistakes: tuple[Mistake, ...], model: Model) -> Table:
-    """Return the mistakes by their row in the test part, counted from 1; rows of a table with their first values."""
+    """Return the mistakes by their row in the test part, counted from 1; those of a table by their place in its file.
+
+    Rows that are no pictures have their first values.
+    """
     names = model.class_names
     head: tuple[str, ...] = ("row", "predicted", "true", "probability of predicted", "of true")
     with_values = mistakes[0].x.ndim == 1
     rows: list[tuple[str, ...]] = []
     for m in mistakes:
         row: tuple[str, ...] = (
-            f"{m.row + 1:,}",
+            m.place or f"{m.row + 1:,}",
             names[m.predicted],
             names[m.target],
             percent(m.p_predicted),
             percent(m.p_target),
         )
         if with_values:
-            more = " ..." if m.x.size > MAX_FEATURES else ""
-            row = (*row, ", ".join(f"{value:.4g}" for value in m.x[:MAX_FEATURES]) + more)
+            row = (*row, cells_text(m.x, model))
         rows.append(row)
     caption = "The most confident mistakes, by their row in the test part, counted from 1"
+    if mistakes[0].place:
+        caption = "The most confident mistakes on the test part"
     return Table(caption, (*head, "values") if with_values else head, rows, left=3)

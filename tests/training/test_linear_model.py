@@ -72,6 +72,7 @@ def test_has_linear_model_pictures_arrays_and_linear_networks_have_none(tmp_path
         ([[8, 2], [1, 9]], [[8, 2], [1, 9]], "none", {"accuracy": 0.85, "linear_accuracy": 0.85}),
         ([[8, 2], [1, 9]], [[9, 1], [1, 9]], "none", {"accuracy": 0.85, "linear_accuracy": 0.9}),
         ([[8, 2], [1, 9]], [[7, 3], [1, 9]], "none", None),
+        ([[5, 5], [5, 5]], [[6, 4], [5, 5]], "none", None),  # neither has learned anything
         ([[90, 5], [4, 1]], [[80, 15], [1, 4]], "none", None),
         ([[90, 5], [4, 1]], [[95, 0], [1, 4]], "balanced",
          {"balanced_accuracy": 0.573684, "linear_balanced_accuracy": 0.9}),
@@ -79,7 +80,7 @@ def test_has_linear_model_pictures_arrays_and_linear_networks_have_none(tmp_path
 )  # fmt: skip
 def test_check_linear_model_as_good_or_better_is_a_warning(network, linear, weights, figures):
     found, other = (Metrics(1.0, np.trace(c) / np.sum(c), confusion=np.array(c)) for c in (network, linear))
-    warning = check_linear_model(found, LinearModel(other, 2), quick(class_weights=weights))
+    warning = check_linear_model(found, LinearModel(other, 2), quick(class_weights=weights), None, 20)
     assert (warning and warning.figures) == (figures and pytest.approx(figures, abs=1e-6))
     if warning:
         assert ("as good as" in warning.message) == (network == linear)
@@ -87,5 +88,12 @@ def test_check_linear_model_as_good_or_better_is_a_warning(network, linear, weig
 
 @pytest.mark.parametrize(("loss", "warned"), [(0.2, False), (0.3, True), (0.4, True)])
 def test_check_linear_model_of_numbers_compares_the_losses(loss, warned):
-    warning = check_linear_model(Metrics(loss, errors=(1.0,)), LinearModel(Metrics(0.3, errors=(1.0,)), 2), quick())
+    warning = check_linear_model(
+        Metrics(loss, errors=(1.0,)), LinearModel(Metrics(0.3, errors=(1.0,)), 2), quick(), 1.0, 100
+    )
     assert (warning is not None) == warned
+
+
+def test_check_linear_model_of_numbers_that_learned_nothing_is_no_warning():
+    linear = LinearModel(Metrics(0.99, errors=(1.0,)), 2)
+    assert check_linear_model(Metrics(1.5, errors=(1.0,)), linear, quick(), 1.0, 100) is None

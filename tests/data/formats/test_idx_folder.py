@@ -258,7 +258,7 @@ def test_read_idx_folder_images_of_any_shape_and_type(tmp_path):
     for i, (shape, kind) in enumerate([((5, 9), "u1"), ((4, 6, 3), "u1"), ((36,), "u1"), ((5, 9), "f4"), ((8,), "i2")]):
         folder = write_folder(tmp_path / str(i))
         rng = np.random.default_rng(i)
-        x, x_test = (rng.integers(0, 100, (rows, *shape)) for rows in (40, 12))
+        x, x_test = (rng.integers(0, 256, (rows, *shape)) for rows in (40, 12))
         (folder / STANDARD[0]).write_bytes(idx_bytes(x, kind))
         (folder / STANDARD[2]).write_bytes(idx_bytes(x_test, kind))
         dataset = load_dataset(str(folder))

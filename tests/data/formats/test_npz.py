@@ -54,10 +54,10 @@ def test_read_npz_four_arrays(tmp_path):
     [("u1", "uint8"), ("i1", "float64"), ("i8", "float64"), ("f2", "float64"), ("f4", "float64"), ("?", "float64")],
 )
 def test_read_npz_bytes_stay_uint8_others_become_float64(tmp_path, dtype, kept):
-    x = np.array([[0, 1], [1, 0], [1, 1], [0, 0]]).astype(dtype)
+    x = np.array([[0, 1], [1, 0], [1, 1], [0, 0]]).astype(dtype) * np.array(200 if dtype == "u1" else 1, dtype)
     dataset = load_dataset(save(tmp_path, x_train=x, y_train=[0, 1, 0, 1], x_test=x, y_test=[0, 1, 0, 1]))
     assert dataset.x_train.dtype == dataset.x_test.dtype == kept
-    assert dataset.x_train.tolist() == [[0, 1], [1, 0], [1, 1], [0, 0]]
+    assert dataset.x_train.tolist() == x.tolist()
 
 
 def test_read_npz_uint8_beside_float_becomes_float64(tmp_path):

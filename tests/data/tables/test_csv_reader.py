@@ -205,6 +205,12 @@ def test_read_csv_header_of_numpy_savetxt_has_names(tmp_path):
         assert (found.names, found.frame.rows()) == (("a", "b"), [(0, 1), (2, 3), (4, 5)])
 
 
+@pytest.mark.parametrize("name", ["#", "# of rooms", "% fat", "#id"])
+def test_read_csv_name_with_number_sign_is_kept(tmp_path, name):
+    found = table(tmp_path, f"{name},a\n1,2\n3,4\n")
+    assert (found.names, found.frame.height) == ((name, "a"), 2)
+
+
 @pytest.mark.parametrize("rows", ["a,p\na,q\nb,q\nb,p\n", "a,p\n" * 5])
 def test_read_csv_table_of_text_alone_is_read(tmp_path, rows):
     found = table(tmp_path, "shape,odour\n" + rows)

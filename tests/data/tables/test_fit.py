@@ -214,3 +214,26 @@ def test_fit_encoding_category_of_numbers_keeps_their_text(load):
     columns, _ = fitted(load({"zip": ["007", "7", "10"] * 133 + ["7"], "z": random_numbers()}, category=("zip",)))
     assert isinstance(columns["zip"], CategoryEncoding)
     assert columns["zip"].levels == ("007", "7", "10")
+
+
+def test_fit_encoding_many_ranks_are_measurements(load):
+    rng = np.random.default_rng(8)
+    columns, left_out = fitted(load({f"rank {i}": rng.permutation(ROWS) + 1 for i in range(3)}))
+    assert len(columns) == 3
+    assert left_out == {}
+
+
+def test_fit_encoding_identity_of_a_table_without_a_header_is_left_out(tmp_path):
+    rng = np.random.default_rng(9)
+    ids = rng.choice(10**8, ROWS, replace=False)
+    lines = [f"{i},{'MB'[i % 2]},{x:.4f},{y:.4f}" for i, (x, y) in zip(ids, rng.normal(size=(ROWS, 2)), strict=True)]
+    (tmp_path / "t.data").write_text("\n".join(lines))
+    dataset = load_dataset(str(tmp_path / "t.data"))
+    assert dataset.feature_columns == (3, 4)
+    assert dataset.encoding.left_out[0].reason == "holds another whole number in every row"
+
+
+def test_fit_encoding_dates_of_an_unknown_form_are_left_out_with_the_remedy(load):
+    texts = DATES.dt.strftime("%d.%m.%y %H:%M")
+    _, left_out = fitted(load({"d": texts, "z": random_numbers()}))
+    assert left_out["d"] == "holds another text in every row; write dates as yyyy-mm-dd"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_digits, load_iris
 
 from lagvis.data.datasets import load_dataset
 from lagvis.data.read_options import ReadOptions
@@ -158,6 +158,39 @@ def test_feature_type_numbers_square_of_bytes_stays_numbers(tmp_path, width):
     assert dataset.shape == (width,)
     assert "picture" not in dataset.notices[0]
     assert {*map(tuple, dataset.x_train)} <= {*map(tuple, x)}
+
+
+@pytest.mark.parametrize("high", [2, 17, 128])
+def test_feature_type_auto_small_whole_numbers_are_numbers(tmp_path, high):
+    """Counts and answers to questions end far below 255, and divided by it they would hardly vary."""
+    x = square_table(tmp_path / "t.csv", high=high)
+    x[:2, 0] = [0, high - 1]
+    dataset = load_dataset(str(tmp_path / "t.csv"), label="1")
+    assert (dataset.x_train.dtype, dataset.shape) == (np.float64, (64,))
+    assert "(--feature-type pixels takes them as pictures of 8x8)" in dataset.notices[0]
+    pictures = load_dataset(str(tmp_path / "t.csv"), label="1", feature_type="pixels")
+    assert (pictures.x_train.dtype, pictures.shape) == (np.uint8, (8, 8))
+
+
+def test_feature_type_auto_dark_test_table_is_read_as_training(tmp_path):
+    square_table(tmp_path / "train.csv")
+    square_table(tmp_path / "test.csv", high=9)
+    dataset = load_dataset(str(tmp_path), label="1")
+    assert dataset.x_train.dtype == dataset.x_test.dtype == np.uint8
+    square_table(tmp_path / "train.csv", high=9)
+    square_table(tmp_path / "test.csv")
+    dataset = load_dataset(str(tmp_path), label="1")
+    assert dataset.x_train.dtype == dataset.x_test.dtype == np.float64
+
+
+def test_load_dataset_npz_of_small_bytes_equals_floats(tmp_path):
+    digits = load_digits()
+    np.savez(tmp_path / "bytes.npz", x=digits.images.astype(np.uint8), y=digits.target)
+    np.savez(tmp_path / "floats.npz", x=digits.images, y=digits.target)
+    as_bytes, as_floats = (load_dataset(str(tmp_path / f"{name}.npz")) for name in ("bytes", "floats"))
+    np.testing.assert_array_equal(as_bytes.x_train, as_floats.x_train)
+    assert as_bytes.x_train.dtype == np.float64
+    assert "the bytes end at 16" in as_bytes.notices[0]
 
 
 def test_feature_type_pixels_few_features_become_picture(tmp_path):

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lagvis.data.datasets import load_dataset
 from lagvis.errors import DataError
 from tests.data.tables.table_files import read
 
@@ -75,11 +76,10 @@ def test_typed_table_times_with_zone_are_in_utc(tmp_path):
         (pl.Series([b"x"] * 3), "bytes"),
     ],
 )
-def test_typed_table_nested_column_is_left_out_with_notice(tmp_path, cells, holds):
+def test_typed_table_nested_column_is_unreadable(tmp_path, cells, holds):
     table = written(tmp_path, FILLER, cells, names=["a", "inner"])
     assert table.unreadable == {1: holds}
     assert table.column(1).null_count() == 3
-    assert table.notices == (f"t.parquet: column 2 ('inner') holds {holds}, and is left out.",)
 
 
 def test_typed_table_infinite_number_raises_data_error_with_row(tmp_path):
@@ -137,8 +137,15 @@ def test_read_columnar_file_that_claims_many_rows_raises_data_error(tmp_path):
 
 
 def test_read_columnar_feather_of_version_1_raises_data_error(tmp_path):
-    from lagvis.data.datasets import load_dataset
 
     (tmp_path / "t.feather").write_bytes(b"FEA1\0\0\0\0" + bytes(200))
     with pytest.raises(DataError, match="a Feather file of version 1; write it again"):
         load_dataset(str(tmp_path / "t.feather"))
+
+
+def test_load_dataset_label_beyond_int64_raises_data_error(tmp_path):
+    pl.DataFrame({"a": [1.0, 2.0, 3.0], "class": [1.8446744073709552e19, 1.0, 1.0]}).write_parquet(
+        tmp_path / "t.parquet"
+    )
+    with pytest.raises(DataError, match="which is not a class"):
+        load_dataset(str(tmp_path / "t.parquet"))

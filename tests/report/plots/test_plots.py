@@ -16,8 +16,10 @@ from PIL import Image
 from sklearn.metrics import mean_absolute_error, median_absolute_error, r2_score, root_mean_squared_error
 
 from lagvis.data.dataset import as_classification, as_regression
+from lagvis.data.datasets import load_dataset
 from lagvis.data.messages import percent
 from lagvis.data.source import Source
+from lagvis.data.tables.encoding import CategoryEncoding
 from lagvis.errors import DrawingError
 from lagvis.inference.binary_curves import binary_curves
 from lagvis.inference.diagnostics import Calibration, Mistake, diagnose
@@ -511,3 +513,39 @@ def test_residuals_table_equals_scikit_learn():
     assert [row[-1] for row in tables.residuals_table(constant, events[0].model).rows] == ["", ""]
     none = dataclasses.replace(found, predicted=np.full_like(found.predicted, np.nan))
     assert tables.residuals_table(none, events[0].model).rows == []
+
+
+def test_columns_and_mistakes_of_a_table_are_those_of_its_file(tmp_path):
+    rng = np.random.default_rng(3)
+    days = np.datetime64("2024-01-01") + rng.integers(0, 300, 200)
+    lines = [
+        f"{i},{a:.3f},{'' if i % 9 == 0 else 'red' if i % 2 else 'blue'},{day},{np.exp(a):.4f},{'yn'[i % 3 == 0]}"
+        for i, (a, day) in enumerate(zip(rng.normal(size=200), days, strict=True))
+    ]
+    (tmp_path / "t.csv").write_text("id,size,colour,day,income,label\n" + "\n".join(lines))
+    dataset = load_dataset(
+        str(tmp_path / "t.csv"), regression=False, label="label", log=("income",), feature_type="numbers"
+    )
+    files = report_files(quick(epochs=1), dataset, tmp_path)
+    text = files["report.md"].decode()
+    part = re.search(r"\n## Columns\n(.*?)\n## ", text, re.DOTALL)[1]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines() if line[:1] == "|"]
+    assert [row[:3] for row in cells[2:]] == [
+        ["size", "2", "number"], ["colour", "3", "category"], ["day", "4", "date"], ["income", "5", "logarithm"],
+        ["id", "1", "left out"],
+    ]  # fmt: skip
+    missing = sum(line.split(",")[2] == "" for line in np.array(lines)[dataset.held_out.training_rows])
+    assert cells[3][4:] == ["2", str(missing)]
+    mistakes = re.search(r"\n## Mistakes\n(.*?)\n## ", text, re.DOTALL)[1].replace("\\", "")
+    row = next(line for line in mistakes.splitlines() if line.startswith("| t.csv, line "))
+    place = int(re.match(r"\| t\.csv, line (\d+) ", row)[1])
+    number, size, colour, day, income, _ = lines[place - 2].split(",")
+    shown = f"size {float(size):.4g}, colour {colour or 'missing'}, day {day}, income {float(income):.4g}"
+    assert f"| {shown} |" in row, number
+
+
+def test_cell_text_level_that_training_did_not_have_is_said():
+    column = CategoryEncoding("town", 0, ("a", "b"), other=("c",))
+    assert [tables.cell_text(column, np.array(x)) for x in ([0, 1, 0], [0, 0, 1], [0, 0, 0])] == [
+        "b", "other", "not in training"
+    ]  # fmt: skip
