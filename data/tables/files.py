@@ -1,7 +1,6 @@
 """Read a table of any format."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from lagvis.data.files import file_digest
@@ -12,6 +11,7 @@ from lagvis.data.tables.csv_reader import read_csv
 from lagvis.data.tables.frame import TableFrame
 from lagvis.data.tables.json_tables import read_json, read_ndjson
 from lagvis.data.tables.libsvm import read_libsvm
+from lagvis.data.tables.pieces import iter_columnar, iter_csv, slices
 from lagvis.data.tables.sqlite_reader import read_sqlite
 from lagvis.data.tables.table_format import (
     ARFF,
@@ -98,20 +98,61 @@ def check_options(name: str, kind: str, options: ReadOptions) -> None:
             raise DataError(f"{name} is {kind}, and {flag} {value} is for {needed}; leave that flag out")
 
 
-def iter_frames(path: Path, options: ReadOptions, rows: int, **arguments: object) -> Iterator[TableFrame]:
-    """Yield the table in pieces of at most `rows` consecutive rows; `arguments` are those of `read_frame`.
+def iter_frames(
+    path: Path,
+    options: ReadOptions,
+    rows: int,
+    *,
+    text: Collection[str] = (),
+    verbatim: Collection[str] = (),
+    classes: Collection[str] = (),
+    known_names: Sequence[str] = (),
+    default_sheet: str = "",
+    default_table: str = "",
+    allow_single_column: bool = False,
+) -> Iterator[TableFrame]:
+    """Yield a table in pieces of at most `rows` consecutive rows; the arguments are those of `read_frame`.
 
-    A row is located by its place in the whole file.
+    Text (CSV and the like), Parquet and Arrow files are read piece by piece, others at once. A row is located by its
+    place in the whole file.
     """
-    table = read_frame(path, options, **arguments)  # type: ignore[arg-type]
-    for start in range(0, table.frame.height, rows):
-        yield slice_rows(table, start, rows)
-
-
-def slice_rows(table: TableFrame, start: int, count: int) -> TableFrame:
-    """Return `count` rows of a table from the index `start` on, or as many as there are."""
-    return replace(
-        table,
-        frame=table.frame.slice(start, count),
-        row_location=lambda row: table.row_location(row + start),
-    )
+    name = str(path)
+    kind = table_format(path, name)
+    check_options(name, kind, options)
+    text = {*text, *options.category}
+    if kind == CSV:
+        yield from iter_csv(
+            path,
+            options.label,
+            rows,
+            text=text,
+            verbatim=verbatim,
+            classes=classes,
+            allow_single_column=allow_single_column,
+        )
+    elif kind in (PARQUET, ARROW):
+        source = TableSource(
+            path,
+            name,
+            file_digest(path),
+            options,
+            text=text,
+            verbatim=verbatim,
+            classes=classes,
+            allow_single_column=allow_single_column,
+            known_names=known_names,
+        )
+        yield from iter_columnar(source, kind, rows)
+    else:
+        table = read_frame(
+            path,
+            options,
+            text=text,
+            verbatim=verbatim,
+            classes=classes,
+            known_names=known_names,
+            default_sheet=default_sheet,
+            default_table=default_table,
+            allow_single_column=allow_single_column,
+        )
+        yield from slices(table, rows)
