@@ -1,159 +1,141 @@
-"""Read a table in pieces of consecutive rows, so that memory does not grow with the file."""
+"""Read tables in pieces of consecutive rows, so that a table may be larger than the memory."""
 
-import codecs
-import contextlib
+import io
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import replace
-from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from lagvis.data.tables.columnar import check_parquet_size
-from lagvis.data.tables.csv_reader import RowLines, read_csv
-from lagvis.data.tables.dialect import Dialect, detect_dialect
+from lagvis.data.tables.csv_reader import RowLines, read_dialect, read_rows
+from lagvis.data.tables.dialect import Dialect
 from lagvis.data.tables.frame import TableFrame
-from lagvis.data.tables.table_format import PARQUET
-from lagvis.data.tables.text import open_maybe_gzip
+from lagvis.data.tables.json_tables import columns_of_records, parse_line
+from lagvis.data.tables.table_format import ARROW, PARQUET
+from lagvis.data.tables.text import TextFile, inspect_text, read_lines
 from lagvis.data.tables.typed_table import TableSource, decode_errors, typed_table
 from lagvis.errors import DataError
 
 if TYPE_CHECKING:
-    pass
-
-CHUNK_BYTES = 2**22  # of a text file that are read at a time
-UTF8_MARK = b"\xef\xbb\xbf"
-NEWLINE, QUOTE = 10, 34
-REMEDY = "it may be cut off or damaged: write it again"
+    import polars as pl
 
 
 def iter_csv(
-    path: Path, label: str, rows: int, *, display_name: str = "", allow_single_column: bool = False, **arguments: Any
+    path: Path,
+    dialect: Dialect,
+    rows: int,
+    *,
+    text: Collection[str] = (),
+    verbatim: Collection[str] = (),
+    classes: Collection[str] = (),
 ) -> Iterator[TableFrame]:
-    """Yield a table of text as `read_csv` returns it, in pieces of `rows` lines; the last may be shorter.
+    """Yield a table as text in pieces; the other arguments are those of `read_csv`.
 
-    Each piece is written to a temporary file behind the header, and read like a file of its own. Where one is not read
-    as the first is, or has an error, the whole file is read: it has the rows, or the sentence that says what is wrong.
+    The lines of a piece are copied into a temporary file, which is there as long as the piece is used.
     """
-    name = display_name or str(path)
-    arguments |= {"allow_single_column": allow_single_column, "display_name": name}
-
-    def whole() -> TableFrame:
-        return read_csv(path, label, **arguments)
-
-    dialect = detect_dialect(path, label, allow_single_column=allow_single_column, display_name=name)
-    locate = RowLines(dialect)
-    first_row = 0
-    with tempfile.TemporaryDirectory() as folder:
-        piece_path = Path(folder, path.name)
-        for content in text_pieces(dialect, rows):
-            piece_path.write_bytes(content)
-            piece = None
-            with contextlib.suppress(DataError):
-                piece = read_csv(piece_path, label, **arguments)
-            if piece is None or (piece.names, piece.has_header) != (dialect.names, dialect.has_header):
-                yield from slices(whole(), rows, first_row)
-                return
-            yield replace(
-                piece,
-                path=path,
-                sha256=dialect.file.sha256,
-                description=dialect.describe(),
-                row_location=partial(locate_row, locate, first_row),
-                strays={c: partial(stray_sentence, whole, c, stray) for c, stray in piece.strays.items()},
-            )
-            first_row += piece.frame.height
+    lines = (line for line in read_lines(dialect.file) if line[0] >= dialect.first_row_line)
+    is_empty = True
+    while block := list(islice(lines, rows)):
+        is_empty = False
+        with tempfile.TemporaryDirectory() as folder:
+            part = Path(folder, "rows")
+            write_lines(part, block)
+            first = block[0][0]
+            file = replace(dialect.file, path=part, encoding="utf-8", first_line=first)
+            piece = replace(dialect, file=file, first_row_line=first)
+            table = read_dialect(path, piece, text=text, verbatim=verbatim, classes=classes)
+            numbers = [line for line, _ in block]
+            if table.frame.height != len(numbers):  # rows without any text are left out
+                numbers = [line for line, _ in read_rows(piece)]
+            if isinstance(table.row_location, RowLines):
+                table.row_location.lines[:] = numbers
+            yield table
+    if is_empty:
+        raise DataError(f"{dialect.file.name} holds a header and no rows; expected a row a line")
 
 
-def locate_row(locate: Callable[[int], str], first_row: int, row: int) -> str:
-    """Return the place in its file of a row of a piece that begins with the row `first_row`."""
-    return locate(first_row + row)
-
-
-def stray_sentence(whole: Callable[[], TableFrame], c: int, of_piece: Callable[[], str]) -> str:
-    """Return the sentence about a cell that is no number, with its place in the whole file."""
-    return whole().strays.get(c, of_piece)()
-
-
-def slices(table: TableFrame, rows: int, start: int = 0) -> Iterator[TableFrame]:
-    """Yield the rows of a table from the index `start` on, in pieces of `rows` rows."""
-    for first_row in range(start, table.frame.height, rows):
-        yield slice_rows(table, first_row, rows)
-
-
-def slice_rows(table: TableFrame, start: int, count: int) -> TableFrame:
-    """Return `count` rows of a table from the index `start` on, or as many as there are."""
-    return replace(
-        table,
-        frame=table.frame.slice(start, count),
-        row_location=partial(locate_row, table.row_location, start),
-    )
-
-
-def text_pieces(dialect: Dialect, rows: int) -> Iterator[bytes]:
-    """Yield the lines of a file in pieces of `rows` rows, in UTF-8, each behind the lines above the first row.
-
-    A quoted cell may span several lines. A piece that holds blank lines alone is left out.
-    """
-    header_lines = dialect.first_row_line - 1
-    parts: list[bytes] = []
-    header, lines, quotes = b"", 0, 0
-    for chunk in utf8_chunks(dialect):
-        data = np.frombuffer(chunk, np.uint8)
-        ends = np.flatnonzero(data == NEWLINE)
-        quote_places = np.flatnonzero(data == QUOTE)
-        if len(quote_places) or quotes % 2:
-            ends = ends[(quotes + np.searchsorted(quote_places, ends)) % 2 == 0]
-        quotes += len(quote_places)
-        start = 0
-        while lines + len(ends) >= (wanted := rows if header or not header_lines else header_lines):
-            end = int(ends[wanted - lines - 1]) + 1
-            content = b"".join([*parts, chunk[start:end]])
-            if header_lines and not header:
-                header = content
-            elif content.strip():
-                yield header + content
-            ends, start, parts, lines = ends[wanted - lines :], end, [], 0
-        parts.append(chunk[start:])
-        lines += len(ends)
-    if (content := b"".join(parts)).strip():
-        yield header + content
-
-
-def utf8_chunks(dialect: Dialect) -> Iterator[bytes]:
-    """Yield the unpacked bytes of a file in UTF-8, without a byte order mark."""
-    encoding = dialect.file.encoding
-    with open_maybe_gzip(dialect.file.path, dialect.file.name) as file:
-        if encoding.startswith("utf-8"):
-            yield file.read(CHUNK_BYTES).removeprefix(UTF8_MARK)
-            while chunk := file.read(CHUNK_BYTES):
-                yield chunk
-            return
-        decoder = codecs.getincrementaldecoder(encoding)()
-        while chunk := file.read(CHUNK_BYTES):
-            yield decoder.decode(chunk).encode()
+def write_lines(path: Path, lines: list[tuple[int, str]]) -> None:
+    """Write lines, each given with its number, so that those between them are blank."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        number = lines[0][0]
+        for line, text in lines:
+            file.write("\n" * (line - number) + text + "\n")
+            number = line + 1 + text.count("\n")
 
 
 def iter_columnar(source: TableSource, kind: str, rows: int) -> Iterator[TableFrame]:
-    """Yield a Parquet or Arrow file as `read_columnar` returns it, in pieces of `rows` rows."""
+    """Yield a Parquet or Arrow file (`kind`) in pieces."""
     import polars as pl
 
-    with decode_errors(source.name, kind, REMEDY):
+    with decode_errors(source.name, kind, "it may be cut off or damaged: write it again"):
         if kind == PARQUET:
             check_parquet_size(source.path, source.name)
             scan = pl.scan_parquet(source.path, glob=False, hive_partitioning=False)
         else:
-            scan = pl.scan_ipc(source.path, glob=False)
-        total = int(scan.select(pl.len()).collect().item())
-    for first_row in range(0, max(total, 1), rows):
-        with decode_errors(source.name, kind, REMEDY):
-            frame: pl.DataFrame = scan.slice(first_row, rows).collect()
+            scan = pl.scan_ipc(source.path)
+        height = int(scan.select(pl.len()).collect().item())
+    for start in range(0, max(1, height), rows):
+        with decode_errors(source.name, kind, "it may be cut off or damaged: write it again"):
+            frame = scan.slice(start, rows).collect()
         yield typed_table(
             source,
             frame.get_columns(),
             frame.columns,
-            kind.removeprefix("a ").removeprefix("an "),
-            row_location=partial(locate_row, lambda row: f"row {row + 1}", first_row),
+            kind.partition(" ")[2],
+            row_location=row_counter(start),
         )
+
+
+def iter_ndjson(source: TableSource, rows: int) -> Iterator[TableFrame]:
+    """Yield a file with a JSON object in each line in pieces, all with the columns of the whole file."""
+    file = inspect_text(source.path, source.name)
+    names: dict[str, None] = {}
+    for frame in ndjson_frames(file, rows):
+        names.update(dict.fromkeys(frame.columns))
+    start = 0
+    for frame in ndjson_frames(file, rows):
+        missing = [column_of_nothing(frame.height).alias(name) for name in names if name not in frame.columns]
+        whole = frame.with_columns(missing).select(list(names))
+        yield typed_table(
+            source,
+            whole.get_columns(),
+            whole.columns,
+            "NDJSON",
+            row_location=row_counter(start),
+            sha256=file.sha256,
+        )
+        start += frame.height
+
+
+def ndjson_frames(file: TextFile, rows: int) -> "Iterator[pl.DataFrame]":
+    """Yield the objects of blocks of lines as columns."""
+    import polars as pl
+
+    lines = read_lines(file)
+    while block := list(islice(lines, rows)):
+        content = "\n".join(text for _, text in block).removeprefix("\ufeff").encode()
+        with suppress(pl.exceptions.PolarsError, pl.exceptions.PanicException):
+            yield pl.read_ndjson(io.BytesIO(content), infer_schema_length=None)
+            continue
+        names, columns = columns_of_records(file.name, [parse_line(file.name, line, text) for line, text in block])
+        yield pl.DataFrame([column.alias(name) for name, column in zip(names, columns, strict=True)])
+
+
+def column_of_nothing(height: int) -> "pl.Series":
+    """Return a column of missing cells."""
+    import polars as pl
+
+    return pl.Series([None] * height, dtype=pl.Null)
+
+
+def row_counter(start: int) -> Callable[[int], str]:
+    """Return the description of a row by its index in a piece that begins at the row of index `start`."""
+    return lambda row: f"row {row + start + 1}"
+
+
+def can_be_scanned(path: Path, kind: str) -> bool:
+    """Tell whether polars reads parts of a file: not if it would take its name for a pattern."""
+    return kind == PARQUET or (kind == ARROW and not {*str(path)} & {*"*?[]"})

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from lagvis.data.read_options import ReadOptions
-from lagvis.data.tables import pieces
 from lagvis.data.tables.files import iter_frames, read_frame
 from lagvis.errors import DataError
 
@@ -26,11 +25,6 @@ TABLES = {
 }
 
 
-@pytest.fixture(autouse=True, params=[3, 64, pieces.CHUNK_BYTES])
-def chunk_bytes(request, monkeypatch):
-    monkeypatch.setattr(pieces, "CHUNK_BYTES", request.param)
-
-
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16", "gzip"])
 @pytest.mark.parametrize("name", TABLES)
 def test_iter_frames_text_in_pieces_equals_the_file_at_once(tmp_path, name, encoding):
@@ -40,7 +34,7 @@ def test_iter_frames_text_in_pieces_equals_the_file_at_once(tmp_path, name, enco
     else:
         path.write_bytes(TABLES[name].encode(encoding))
     whole = read_frame(path, ReadOptions(), text=["label"])
-    parts = list(iter_frames(path, ReadOptions(), 25, text=["label"]))
+    parts = list(iter_frames(path, ReadOptions(), 25, text=["label"], max_whole_bytes=0))
     assert len(parts) >= 3
     rows = [row for part in parts for row in part.frame.rows()]
     assert rows == whole.frame.rows()
@@ -58,7 +52,7 @@ def test_iter_frames_broken_line_of_a_later_piece_has_the_sentence_of_the_whole_
         read_frame(path, ReadOptions())
     assert "line 52" in str(expected.value)
     with pytest.raises(DataError) as found:
-        list(iter_frames(path, ReadOptions(), 25))
+        list(iter_frames(path, ReadOptions(), 25, max_whole_bytes=0))
     assert str(found.value) == str(expected.value)
 
 
@@ -66,7 +60,7 @@ def test_iter_frames_text_among_numbers_of_a_later_piece_is_named_with_its_line(
     path = tmp_path / "t.csv"
     path.write_text(TABLES["header"].replace("\n50,", "\nfifty,"))
     sentences = []
-    for part in iter_frames(path, ReadOptions(), 25):
+    for part in iter_frames(path, ReadOptions(), 25, max_whole_bytes=0):
         try:
             part.check_column(0)
         except DataError as error:
@@ -85,5 +79,5 @@ def test_iter_frames_random_cells_in_pieces_equal_the_file_at_once(tmp_path):
         path = tmp_path / "t.csv"
         path.write_text("\n".join(["id,p,q,r", *lines]) + "\n")
         whole = read_frame(path, ReadOptions(), text=["p", "q", "r"], verbatim=["id"])
-        parts = list(iter_frames(path, ReadOptions(), 7, text=["p", "q", "r"], verbatim=["id"]))
+        parts = list(iter_frames(path, ReadOptions(), 7, text=["p", "q", "r"], verbatim=["id"], max_whole_bytes=0))
         assert [row for part in parts for row in part.frame.rows()] == whole.frame.rows()
