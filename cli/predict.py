@@ -165,7 +165,7 @@ def inputs_report(network: StoredNetwork, inputs: Inputs) -> tuple[list[str], li
     model, params = network.checkpoint.model, network.checkpoint.state["params"]
     warnings = [*inputs.warnings, *(warning for batch in inputs.batches for warning in batch.warnings)]
     for batch in inputs.batches:
-        if batch.image is None:
+        if batch.image is None and not batch.first_row:
             warnings += check_orientation(model, params, batch.x, batch.file, transposed=batch.transposed)
     return inputs.notices, warnings
 

@@ -19,9 +19,13 @@ from lagvis.report.terminal.prediction_table import row_name
 from lagvis.storage.atomic import replacing_export
 from lagvis.storage.lookup import StoredNetwork
 from lagvis.training.checkpoint import Checkpoint
+from lagvis.training.evaluation import rows_per_chunk
 
 if TYPE_CHECKING:
     import polars as pl
+
+
+PIECE_CELLS = 2**22  # of a table that are in memory at a time
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,8 @@ class PredictionOutput:
         part, answered, failed = self.file.new_part(), 0, False
         too_large: list[str] = []
         predictions: list[dict[str, Any]] = []
-        for inputs in group.read(self._spec):
+        rows = piece_rows(self._checkpoint.model.widths, self._spec.n_columns)
+        for inputs in group.read(self._spec, rows, labels=self._options.json):
             if self._keys is None and entries_of(inputs):
                 self._choose_columns(group, inputs)
             self._check_ids(inputs)
@@ -223,6 +228,12 @@ class PredictionOutput:
         columns = prediction_columns(model, np.concatenate(parts), answered, probabilities=self._options.probabilities)
         frame = pl.DataFrame(dict(zip(self.written.columns, [*keys, *columns], strict=True)))
         return frame, int(answered.sum())
+
+
+def piece_rows(widths: tuple[int, ...], n_columns: int) -> int:
+    """Return the rows of a table to read at a time: whole chunks of the network, so that they change no answer."""
+    chunk = rows_per_chunk(widths)
+    return max(1, PIECE_CELLS // (max(n_columns, *widths) * chunk)) * chunk
 
 
 def entries_of(inputs: Inputs) -> list[InputBatch | InputError]:

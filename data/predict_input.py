@@ -22,13 +22,21 @@ from lagvis.data.images.prepare import check_takes_pictures, prepare_picture
 from lagvis.data.images.transposed import turn_upright
 from lagvis.data.input_spec import InputSpec
 from lagvis.data.labels import check_known_labels, encode_labels, encode_targets, match_final_dots
-from lagvis.data.range_check import check_backgrounds, fit_picture, fit_to_training, picture_notice
+from lagvis.data.range_check import PieceFit, check_backgrounds, fit_picture, fit_to_training, picture_notice
 from lagvis.data.read_options import ReadOptions
 from lagvis.data.source import Source
-from lagvis.data.tables.columns import list_columns
+from lagvis.data.tables.columns import Columns, list_columns
+from lagvis.data.tables.encoding import TableEncoding
+from lagvis.data.tables.frame import TableFrame
 from lagvis.data.tables.label_arrays import label_arrays
-from lagvis.data.tables.reader import is_category, network_encoding, read_network_table, upright_picture_rows
-from lagvis.data.tables.unseen import check_unseen
+from lagvis.data.tables.reader import (
+    is_category,
+    iter_network_table,
+    network_encoding,
+    read_network_table,
+    upright_picture_rows,
+)
+from lagvis.data.tables.unseen import Unseen, check_unseen
 from lagvis.errors import DataError
 from lagvis.run_warning import RunWarning
 
@@ -107,9 +115,15 @@ class InputGroup:
     files: tuple[str, ...]
     is_table: bool
 
-    def read(self, spec: InputSpec) -> Iterator[Inputs]:
-        """Yield what the files hold, in pieces."""
-        yield read_inputs(self.files, spec)
+    def read(self, spec: InputSpec, rows: int, *, labels: bool) -> Iterator[Inputs]:
+        """Yield what the files hold, a table in pieces of `rows` rows; `labels` tells whether its labels are wanted.
+
+        Notices and warnings about all pieces come with the last.
+        """
+        if self.is_table:
+            yield from read_pieces(self.files[0], spec, rows, labels=labels)
+        else:
+            yield read_inputs(self.files, spec)
 
 
 def group_files(files: Sequence[str]) -> list[InputGroup]:
@@ -168,6 +182,26 @@ def fit_inputs(inputs: Inputs, spec: InputSpec) -> None:
         inputs.warnings += check_backgrounds(rows, [batch.file for batch in pictures], spec)
     if any(batch.image for batch in inputs.batches) and (notice := picture_notice(spec)):
         inputs.notices.append(notice)
+
+
+def read_pieces(file: str, spec: InputSpec, rows: int, *, labels: bool) -> Iterator[Inputs]:
+    """Yield the rows of a table in pieces; one that cannot be used ends them with an error."""
+    last = Inputs()
+    notices: dict[str, None] = {}
+    fit = PieceFit(spec, file, lambda row: f"row {row + 1:,}")
+    unseen, first_row, table = None, 0, None
+    with collect_error(last, file):
+        for table, columns in iter_network_table(user_path(file), spec, rows):
+            encoding = network_encoding(spec, table, columns)
+            unseen = unseen or Unseen(encoding)
+            unseen.add(table, columns.features)
+            batch = table_batch(table, columns, encoding, file, spec, labels=labels or not columns.by_name)
+            notices |= dict.fromkeys(batch.notices)
+            yield Inputs([replace(batch, x=fit.fit(batch.x, first_row), first_row=first_row)])
+            first_row += len(batch.x)
+        last.warnings += [*(unseen.warnings(table) if unseen and table else []), *fit.finish()]
+    last.notices += notices
+    yield last
 
 
 @contextmanager
@@ -305,12 +339,19 @@ def read_npz_batch(path: Path, file: str, spec: InputSpec, name: str) -> InputBa
 
 def read_table_batch(path: Path, file: str, spec: InputSpec, name: str) -> InputBatch:
     """Read the rows of a table that holds the features alone, or the label too."""
-    import polars as pl
-
     table, columns = read_network_table(path, spec, label_required=False, display_name=name)
     encoding = network_encoding(spec, table, columns)
+    batch = table_batch(table, columns, encoding, file, spec)
+    return replace(batch, warnings=tuple(check_unseen(table, columns.features, encoding)))
+
+
+def table_batch(
+    table: TableFrame, columns: Columns, encoding: TableEncoding, file: str, spec: InputSpec, *, labels: bool = True
+) -> InputBatch:
+    """Return the rows of a table, or of a piece of one, with its labels if they are wanted."""
+    import polars as pl
+
     upright = upright_picture_rows(table, columns, encoding, ReadOptions(), spec)
-    warnings = tuple(check_unseen(table, columns.features, encoding))
     x = upright.x.reshape(len(upright.x), -1)
     label_columns = ", ".join(map(table.describe_column, columns.labels))
     notices = list(upright.notices)
@@ -324,19 +365,19 @@ def read_table_batch(path: Path, file: str, spec: InputSpec, name: str) -> Input
         known &= table.column(c).is_not_null().to_numpy()
     labelled = np.flatnonzero(known & bool(columns.labels))
     ids = table.frame.select(pl.col(str(c)).alias(table.names[c]) for c in columns.ids) if columns.ids else None
-    batch = InputBatch(file, x, notices=tuple(notices), warnings=warnings, transposed=upright.was_transposed, ids=ids)
-    if not len(labelled):
+    batch = InputBatch(file, x, notices=tuple(notices), transposed=upright.was_transposed, ids=ids)
+    if not labels or not len(labelled):
         return batch
     part = table.take(labelled)
     as_text = is_category(table, columns.labels, ReadOptions(), spec)
     (y,) = label_arrays([(part, columns.labels)], spec.is_regression, as_text=as_text)
-    source = labelled_source(name, x[labelled], y, part.row_location)
+    source = labelled_source(table.name, x[labelled], y, part.row_location)
     remedy = f"leave out the labels (the label is {label_columns} unless --label names another)"
-    labels: list[Label] = [None] * len(x)
+    of_rows: list[Label] = [None] * len(x)
     found, label_notices = network_labels(source, spec, remedy)
     for row, label in zip(labelled, found, strict=True):
-        labels[row] = label
-    return replace(batch, labels=labels, notices=(*batch.notices, *label_notices))
+        of_rows[row] = label
+    return replace(batch, labels=of_rows, notices=(*batch.notices, *label_notices))
 
 
 def labelled_source(name: str, x: np.ndarray, y: np.ndarray, where: Callable[[int], str]) -> Source:

@@ -1,12 +1,7 @@
-"""Compare the rows that a network is given with what it saw in training, and bring pictures to that scale.
-
-A value is far outside where it is beyond the range of its feature by more than twice the width of that range, or half
-the width in few rows: among many, some are beyond by chance. Features of one scale, as pixels are, have the range of
-all together, and a quarter of its width is far.
-"""
+"""Compare the rows that a network is given with what it saw in training, and bring pictures to that scale."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -15,7 +10,6 @@ import numpy as np
 from lagvis.data.feature_ranges import (
     BYTE,
     HALF_UNIT,
-    REAL,
     SIGNED_BYTE,
     SIGNED_UNIT,
     UNIT,
@@ -28,20 +22,26 @@ from lagvis.data.feature_ranges import (
 )
 from lagvis.data.input_spec import MNIST_STYLE, InputSpec
 from lagvis.data.messages import shorten
+from lagvis.data.row_statistics import (
+    CONSTANT_ROUNDING,
+    FAR_SHARED,
+    MIN_CHANGED_PIXELS,
+    MIN_SCALE_ROWS,
+    MergedStatistics,
+    Outside,
+    RowStatistics,
+    range_limits,
+)
 from lagvis.data.tables.encoding import DATE, VALUE, TableEncoding
 from lagvis.errors import DataError
 from lagvis.run_warning import RunWarning
 
 CONVERTIBLE = (UNIT, SIGNED_UNIT, HALF_UNIT, BYTE, WORD)  # between which pixels are converted
-FAR, FAR_SHARED = 2.0, 0.25  # widths of a range beyond it, of a column and of features with one scale
-FAR_IN_FEW_ROWS = 0.5  # the same of a column, for fewer than MIN_SCALE_ROWS rows
 MIN_OUTSIDE_COUNT = 5  # values outside that are reported where none is far outside
-BLOCK_VALUES = 2**17  # values that are compared at a time
-MIN_SCALE_VALUES, MIN_SCALE_ROWS = 20, 20  # values and pictures from which on a scale is judged
+MIN_SCALE_VALUES = 20  # from which on a scale is judged
 MAX_OUTSIDE_SHARE = 0.05  # of the values may be outside of their ranges, however many the training rows are
 MAX_FAR_SHARE, MAX_FAR_SHARE_SHARED = 0.9, 0.05  # of the values may be far outside on the scale of training
 MIN_FAR_PIXELS = 4  # of a picture, on average, that are far outside on another scale, however thin its lines are
-MIN_OUTSIDE_SHARE_OF_FEATURE = 0.9  # of the values of a feature, from which on nearly all are outside
 MAX_OUTSIDE_FEATURES = 1 / 4  # of the features may have nearly all their values outside on the scale of training
 MAX_OUTSIDE_VALUES = 0.5  # of all values may be outside on the scale of training
 MIN_NARROW_FEATURES = 3  # that vary, from which on their ranges show a smaller scale
@@ -55,7 +55,6 @@ MIN_FACTOR = 3.5  # by which a row alone, or counts of MIN_LEVELS and more, span
 MIN_LEVELS = 15
 MIN_FILLED_WIDTH = 0.9  # part of the range of pictures that training spans: a picture that spans less may be darker
 MAX_BACKGROUND_CHANGE = 0.5  # part of the range in training: more is no lighter or darker paper
-CONSTANT_ROUNDING = 1e-7  # relative, by which float32 changes a constant
 FACTORS = (2.0, 2.54, 4.0, 10.0, 16.0, 60.0, 100.0, 255.0, 1e3, 3600.0, 65535.0, 86400.0, 1e6, 1e9)
 MAX_LISTED_FEATURES = 20
 NO_CHECK = "--no-range-check takes the values as they are"
@@ -85,36 +84,6 @@ class Conversion:
         return f"{factor} {'+' if offset > 0 else '-'} {abs(offset):g}" if offset else factor
 
 
-@dataclass(frozen=True)
-class Outside:
-    """Values outside of their ranges, among the `values` values of features that vary in training.
-
-    count, far_count  values outside, and values far outside
-    other_scale       values so far outside that they may be on another scale
-    rows              rows with a value far outside
-    features          features of which nearly all values are outside
-    worst             row and feature of the value that is furthest outside; None where none is
-    """
-
-    values: int
-    count: int = 0
-    far_count: int = 0
-    other_scale: int = 0
-    rows: int = 0
-    features: int = 0
-    worst: tuple[int, int] | None = None
-
-    @property
-    def share(self) -> float:
-        """Share of values that are outside."""
-        return self.count / max(self.values, 1)
-
-    @property
-    def other_scale_share(self) -> float:
-        """Share of values that may be on another scale."""
-        return self.other_scale / max(self.values, 1)
-
-
 def fit_to_training(
     x: np.ndarray, spec: InputSpec, name: str, row_name: RowName | None = None
 ) -> tuple[np.ndarray, list[RunWarning]]:
@@ -131,20 +100,30 @@ def fit_to_training(
         if reason:
             raise DataError(f"{reason}; bring it to that scale, or {NO_CHECK}")
         return x, warnings
-    comparison = Comparison(x, spec.ranges, spec.feature_names, name, row_name)
+    comparison = Comparison(RowStatistics(x, spec.ranges), spec.ranges, spec.feature_names, name, row_name)
     conversion = comparison.conversion
     if conversion is None:
         if reason := comparison.other_scale:
             raise DataError(f"{reason}; bring it to that scale, or {NO_CHECK}")
         return to_network_type(x, spec, name, row_name), comparison.warnings
+    converted = converted_rows(x, conversion, spec)
+    fitted = RowStatistics(converted, spec.ranges)
+    warnings = Comparison(fitted, spec.ranges, spec.feature_names, name, row_name).warnings
+    return converted, [conversion_warning(conversion, name), *warnings]
+
+
+def converted_rows(x: np.ndarray, conversion: Conversion, spec: InputSpec) -> np.ndarray:
+    """Return pixels on the scale of training, uint8 where the network takes bytes, else float64."""
+    converted = conversion.apply(x)
+    return np.rint(converted).clip(*BYTE).astype(np.uint8) if spec.is_bytes else converted
+
+
+def conversion_warning(conversion: Conversion, name: str) -> RunWarning:
+    """Return the warning that the pictures of a file are converted."""
     given, learned = range_text(conversion.given), range_text(conversion.learned)
     message = f"{name}: pictures of {given} are converted to {learned}, as in training: {conversion} ({NO_CHECK})."
     figures = {"given": list(conversion.given), "learned": list(conversion.learned)}
-    converted = conversion.apply(x)
-    if spec.is_bytes:
-        converted = np.rint(converted).clip(*BYTE).astype(np.uint8)
-    warnings = Comparison(converted, spec.ranges, spec.feature_names, name, row_name).warnings
-    return converted, [RunWarning("input_scale", message, figures), *warnings]
+    return RunWarning("input_scale", message, figures)
 
 
 def to_network_type(x: np.ndarray, spec: InputSpec, name: str, row_name: RowName | None = None) -> np.ndarray:
@@ -256,17 +235,43 @@ def check_encoded(
     Return a sentence that its numbers are on another scale, else an empty one and warnings. Dates go on beyond their
     range, and are reported; indicators and cycles are never outside.
     """
+    parts = compared_features(ranges, encoding)
+    statistics = [RowStatistics(x[:, part.features], part.ranges) for part in parts]
+    pairs = zip(parts, statistics, strict=True)
+    return judge_encoded([part.compare(rows, name, row_name) for part, rows in pairs], [part.kind for part in parts])
+
+
+@dataclass(frozen=True)
+class ComparedFeatures:
+    """Features of one kind, VALUE or DATE, of the columns of a table: their indices, ranges and names."""
+
+    kind: str
+    features: np.ndarray
+    ranges: FeatureRanges
+    names: tuple[str, ...]
+    encoding: TableEncoding
+
+    def compare(self, rows: RowStatistics | MergedStatistics, name: str, row_name: RowName | None) -> "Comparison":
+        """Return these features of rows beside those of training."""
+        describe = partial(describe_feature_value, self.encoding, self.features)
+        return Comparison(rows, self.ranges, self.names, name, row_name, describe)
+
+
+def compared_features(ranges: FeatureRanges, encoding: TableEncoding | None) -> list[ComparedFeatures]:
+    """Return the features of each kind that has ranges."""
     assert encoding is not None, "encoded features have an encoding"
     names = encoding.feature_names
+    kinds = {kind: features for kind in (VALUE, DATE) if len(features := ranges.features_of(kind))}
+    return [
+        ComparedFeatures(kind, features, ranges.take(features), tuple(names[i] for i in features), encoding)
+        for kind, features in kinds.items()
+    ]
+
+
+def judge_encoded(comparisons: "list[Comparison]", kinds: list[str]) -> tuple[str, list[RunWarning]]:
+    """Return what `check_encoded` returns, given the comparison of the features of each kind."""
     warnings = []
-    for kind in (VALUE, DATE):
-        features = ranges.features_of(kind)
-        if not len(features):
-            continue
-        own = ranges.take(features)
-        describe = partial(describe_feature_value, encoding, features)
-        own_names = tuple(names[i] for i in features)
-        comparison = Comparison(x[:, features], own, own_names, name, row_name, describe)
+    for comparison, kind in zip(comparisons, kinds, strict=True):
         if kind == DATE:
             warnings += [*comparison.outside_warnings(), *comparison.constant_warnings()]
         elif comparison.other_scale:
@@ -295,7 +300,7 @@ def check_feature_ranges(
     """
     if ranges.feature_kinds:
         return check_encoded(x, ranges, encoding, name, row_name)[1]
-    comparison = Comparison(x, ranges, feature_names, name, row_name)
+    comparison = Comparison(RowStatistics(x, ranges), ranges, feature_names, name, row_name)
     if comparison.conversion is not None:
         reason = comparison.scale_sentence(f"{comparison.conversion} is on the scale of training")
     else:
@@ -305,36 +310,32 @@ def check_feature_ranges(
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rows x (N, n), N at least 1, of the file `name` beside those of training.
+    """Rows of the file `name`, at least one, beside those of training.
 
     `describe_value` returns a value of a feature as the user knows it, such as a date; None for other numbers.
     """
 
-    x: np.ndarray
+    rows: RowStatistics | MergedStatistics
     ranges: FeatureRanges
     feature_names: tuple[str, ...]
     name: str
     row_name: RowName | None = None
     describe_value: Callable[[int, float], str | None] | None = None
 
-    @cached_property
+    @property
     def lows(self) -> np.ndarray:
         """Smallest value of each column, (n,) float64."""
-        return self.x.min(axis=0).astype(np.float64)
+        return self.rows.lows
 
-    @cached_property
+    @property
     def highs(self) -> np.ndarray:
         """Largest value of each column, (n,) float64."""
-        return self.x.max(axis=0).astype(np.float64)
+        return self.rows.highs
 
-    @cached_property
-    def limits(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Lowest and highest value in training and their distance for each feature, or of all on a shared scale."""
-        low, high = self.ranges.low, self.ranges.high
-        if self.ranges.has_shared_scale:
-            low, high = np.full_like(low, low.min()), np.full_like(high, high.max())
-        with np.errstate(over="ignore"):
-            return low, high, np.minimum(high - low, np.finfo(np.float64).max)
+    @property
+    def outside(self) -> Outside:
+        """Counts of the values outside of their ranges."""
+        return self.rows.outside
 
     @property
     def figures(self) -> dict[str, object]:
@@ -358,15 +359,15 @@ class Comparison:
         margin = FAR_SHARED * (learned[1] - learned[0])
         if low < learned[0] - margin or high > learned[1] + margin:
             # A few values that are too large are no other scale.
-            return usual_range(low, high, is_whole=are_whole(self.x)) if self.has_far_rows else None
-        is_blank = low == high and (learned[1] <= 1 or are_whole(self.x))
-        return learned if is_blank else smaller_range(low, high, learned, is_whole=are_whole(self.x))
+            return usual_range(low, high, is_whole=bool(self.rows.are_whole.all())) if self.has_far_rows else None
+        is_blank = low == high and (learned[1] <= 1 or bool(self.rows.are_whole.all()))
+        return learned if is_blank else smaller_range(low, high, learned, is_whole=bool(self.rows.are_whole.all()))
 
     @property
     def has_far_rows(self) -> bool:
         """Whether most rows have values far outside, and these are more than single ones."""
         outside = self.outside
-        return outside.rows >= len(self.x) / 2 and outside.far_count >= MIN_FAR_PIXELS * len(self.x)
+        return outside.rows >= self.rows.count / 2 and outside.far_count >= MIN_FAR_PIXELS * self.rows.count
 
     @cached_property
     def conversion(self) -> Conversion | None:
@@ -388,7 +389,7 @@ class Comparison:
             elif learned == SIGNED_BYTE:
                 remedy += ", unless training read bytes as signed ones: then train again on x.view('uint8')"
             return self.scale_sentence(remedy)
-        if len(self.x) >= MIN_SCALE_ROWS and self.narrow_factor:
+        if self.rows.count >= MIN_SCALE_ROWS and self.narrow_factor:
             return self.scale_sentence(f"a factor of {self.narrow_factor:.3g}")
         if self.changed_background:
             was, found = map(value_text, self.changed_background)
@@ -448,7 +449,7 @@ class Comparison:
     def widest_feature(self) -> float:
         """Largest part of its range in training that a feature of many rows spans here; 1 for few rows or features."""
         varying = np.flatnonzero(~self.ranges.constant)
-        few_rows = len(self.x) < max(MIN_SCALE_ROWS, MIN_NARROW_ROWS * self.ranges.rows)
+        few_rows = self.rows.count < max(MIN_SCALE_ROWS, MIN_NARROW_ROWS * self.ranges.rows)
         if self.ranges.has_shared_scale or few_rows or len(varying) < MIN_NARROW_FEATURES:
             return 1.0
         with np.errstate(over="ignore", under="ignore"):
@@ -460,20 +461,15 @@ class Comparison:
     def changed_background(self) -> tuple[float, float] | None:
         """Background of pictures in training and here, where it has changed in most rows; else None."""
         in_training = self.ranges.background()
-        if in_training is None or len(self.x) < MIN_SCALE_ROWS:
+        if in_training is None or self.rows.count < MIN_SCALE_ROWS:
             return None
         background, pixels = in_training
         differ = (self.lows[pixels] != background) | (self.highs[pixels] != background)
-        if differ.mean() < 0.5:
+        if differ.mean() < MIN_CHANGED_PIXELS:
             return None
-        found = np.concatenate([np.median(block, axis=1) for _, block in self.blocks(pixels)])
+        found = self.rows.backgrounds(background, pixels)
         changed = np.abs(found - background) > CONSTANT_ROUNDING * abs(background)
         return (background, float(np.median(found[changed]))) if changed.mean() >= 0.5 else None
-
-    @cached_property
-    def outside(self) -> Outside:
-        """Counts of the values outside of their ranges."""
-        return self.count_outside(1.0)
 
     @property
     def usual_share(self) -> float:
@@ -496,54 +492,14 @@ class Comparison:
             return None
         factors = (*FACTORS, *(1 / factor for factor in FACTORS))
         factor = min(factors, key=lambda known: abs(math.log(known / ratio)))
-        low, high, width = (limit[usable] for limit in self.limits)
+        low, high, width = (limit[usable] for limit in range_limits(self.ranges))
         with np.errstate(over="ignore", under="ignore"):
             ends = np.maximum(np.abs(self.lows[usable] / factor - low), np.abs(self.highs[usable] / factor - high))
             is_alike = float(np.median(ends / width)) <= MAX_END_DISTANCE
-        return factor if is_alike and self.count_outside(factor).share <= self.usual_share else None
-
-    def count_outside(self, divisor: float) -> Outside:
-        """Count the values outside of their ranges after a division of all by `divisor`."""
-        low, high, width = self.limits
-        varying = ~self.ranges.constant & (width > 0)
-        values = len(self.x) * int(varying.sum())
-        outside = (self.lows / divisor < low) | (self.highs / divisor > high)
-        features = np.flatnonzero(varying & outside)
-        if not len(features):
-            return Outside(values)
-        far, other_scale = self.far_distances
-        far_count = other_scale_count = rows = 0
-        of_features = np.zeros(len(features), np.int64)
-        worst, largest = None, 0.0
-        for start, block in self.blocks(features, divisor):
-            with np.errstate(over="ignore"):
-                distance = np.maximum(low[features] - block, block - high[features]) / width[features]
-            is_far = distance > far
-            of_features += (distance > 0).sum(axis=0)
-            far_count += int(is_far.sum())
-            other_scale_count += int((distance > other_scale).sum())
-            rows += int(is_far.any(axis=1).sum())
-            row, feature = np.unravel_index(distance.argmax(), distance.shape)
-            if distance[row, feature] > largest:
-                largest, worst = float(distance[row, feature]), (start + int(row), int(features[feature]))
-        nearly_all = int(np.sum(of_features >= MIN_OUTSIDE_SHARE_OF_FEATURE * len(self.x)))
-        return Outside(values, int(of_features.sum()), far_count, other_scale_count, rows, nearly_all, worst)
-
-    @property
-    def far_distances(self) -> tuple[float, float]:
-        """Widths of a range beyond it that are far outside, and that may be another scale."""
-        if not self.ranges.has_shared_scale:
-            return FAR_IN_FEW_ROWS if len(self.x) < MIN_SCALE_ROWS else FAR, FAR
-        levels = float(self.ranges.high.max()) - float(self.ranges.low.min())
-        # The next of few whole numbers, as of counts from 0 to 2, is not far.
-        far = max(FAR_SHARED, 1 / levels) if self.ranges.kind != REAL and levels >= 2 else FAR_SHARED
-        return far, far
-
-    def blocks(self, features: np.ndarray, divisor: float = 1.0) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield the first row of each block of rows, and the chosen features of the block, float64, divided."""
-        step = max(1, BLOCK_VALUES // self.x.shape[1])
-        for start in range(0, len(self.x), step):
-            yield start, self.x[start : start + step][:, features] / divisor
+        if not is_alike:
+            return None
+        divided = self.rows.count_outside(factor)
+        return factor if divided is not None and divided.share <= self.usual_share else None
 
     @cached_property
     def warnings(self) -> list[RunWarning]:
@@ -563,9 +519,8 @@ class Comparison:
         many = outside.count >= MIN_OUTSIDE_COUNT and outside.share > self.usual_share
         if outside.worst is None or not (outside.far_count or many):
             return []
-        row, feature = outside.worst
-        value = float(self.x[row, feature])
-        low, high = (float(limit[feature]) for limit in self.limits[:2])
+        row, feature, value = outside.worst.row, outside.worst.feature, outside.worst.value
+        low, high = (float(limit[feature]) for limit in range_limits(self.ranges)[:2])
         count, far = (outside.far_count, "far ") if outside.far_count else (outside.count, "")
         message = (
             f"{self.name}: {count:,} of {outside.values:,} values {'is' if count == 1 else 'are'} {far}outside of what "
@@ -578,7 +533,7 @@ class Comparison:
             "values": outside.values,
             "outside": outside.count,
             "far_outside": outside.far_count,
-            "rows": len(self.x),
+            "rows": self.rows.count,
             "rows_far_outside": outside.rows,
             "feature": self.feature_names[feature] if self.feature_names else feature + 1,
             "value": value,
@@ -589,31 +544,20 @@ class Comparison:
     def constant_warnings(self) -> list[RunWarning]:
         """Return the warning about features that had one value in training and have another one here."""
         learned = self.ranges.low
-        tolerance = CONSTANT_ROUNDING * np.abs(learned)
-        with np.errstate(over="ignore"):
-            changed = (self.lows < learned - tolerance) | (self.highs > learned + tolerance)
-        features = np.flatnonzero(self.ranges.constant & changed)
-        rows = np.zeros(len(features), np.int64)
-        first = np.full(len(features), -1)
-        for start, block in self.blocks(features):
-            with np.errstate(over="ignore"):
-                differs = np.abs(block - learned[features]) > tolerance[features]
-            new = (first < 0) & differs.any(axis=0)
-            first[new] = start + differs[:, new].argmax(axis=0)
-            rows += differs.sum(axis=0)
+        changed = self.rows.changed_constants
+        features = np.flatnonzero(changed.rows)
         if self.ranges.has_shared_scale:
-            often = rows >= MIN_CHANGED_SHARE * len(self.x)
-            features, rows, first = features[often], rows[often], first[often]
+            features = features[changed.rows[features] >= MIN_CHANGED_SHARE * self.rows.count]
         if not len(features):
             return []
-        most = int(rows.argmax())
-        feature, row = int(features[most]), int(first[most])
-        was, found = float(learned[feature]), float(self.x[row, feature])
+        feature = int(features[changed.rows[features].argmax()])
+        rows, row = int(changed.rows[feature]), int(changed.first[feature])
+        was, found = float(learned[feature]), float(changed.found[feature])
         more = f", and {len(features) - 1} more like it," if len(features) > 1 else ""
         before, now = self.value_text(feature, was), self.value_text(feature, found)
         message = (
             f"{self.name}: {self.feature_text(feature)}{more} was {before} in every training row and is {now} here"
-            f"{self.row_text(row)} ({rows[most]:,} of {len(self.x):,} rows differ): the network learned nothing about "
+            f"{self.row_text(row)} ({rows:,} of {self.rows.count:,} rows differ): the network learned nothing about "
             "it."
         )
         figures = {
@@ -621,7 +565,7 @@ class Comparison:
                 :MAX_LISTED_FEATURES
             ],
             "feature_count": len(features),
-            "rows": int(rows[most]),
+            "rows": rows,
             "learned": was,
             "found": found,
         }
@@ -629,15 +573,17 @@ class Comparison:
 
     def scale_sentence(self, remedy: str, *, worst: bool = False) -> str:
         """Return what the file holds and what the network learned from, of all or the `worst` feature, and a remedy."""
-        here, low, high = self.x, float(self.ranges.low.min()), float(self.ranges.high.max())
-        which = ""
+        low, high = float(self.ranges.low.min()), float(self.ranges.high.max())
+        here, which = (float(self.lows.min()), float(self.highs.max())), ""
+        is_whole = bool(self.rows.are_whole.all())
         if worst and self.outside.worst and not self.ranges.has_shared_scale:
-            feature = self.outside.worst[1]
-            here, low, high = self.x[:, feature], float(self.ranges.low[feature]), float(self.ranges.high[feature])
-            which = f" in {self.feature_text(feature)}"
+            feature = self.outside.worst.feature
+            low, high = float(self.ranges.low[feature]), float(self.ranges.high[feature])
+            here, which = (float(self.lows[feature]), float(self.highs[feature])), f" in {self.feature_text(feature)}"
+            is_whole = bool(self.rows.are_whole[feature])
         return (
-            f"{self.name} holds {values_text(here)}{which}, the network learned from {self.ranges.kind} from "
-            f"{value_text(low)} to {value_text(high)} ({remedy})"
+            f"{self.name} holds {span_text(*here, is_whole=is_whole)}{which}, the network learned from "
+            f"{self.ranges.kind} from {value_text(low)} to {value_text(high)} ({remedy})"
         )
 
     def value_text(self, feature: int, value: float) -> str:
@@ -654,6 +600,76 @@ class Comparison:
         return f", {self.row_name(row)}" if self.row_name else ""
 
 
+class PieceFit:
+    """Does what `fit_to_training` does for the rows of a file that come in pieces; each piece is forgotten.
+
+    The first piece decides how pictures are converted.
+    """
+
+    def __init__(self, spec: InputSpec, name: str, row_name: RowName) -> None:
+        """Begin without rows; the arguments are those of `fit_to_training`."""
+        self._spec = spec
+        self._name = name
+        self._row_name = row_name
+        self._conversion: Conversion | None = None
+        ranges = spec.ranges if spec.check_ranges else None
+        self._parts = compared_features(ranges, spec.encoding) if ranges and ranges.feature_kinds else []
+        self._merged = [MergedStatistics(part.ranges) for part in self._parts]
+        self._given = MergedStatistics(ranges) if ranges and not ranges.feature_kinds else None
+        self._fitted = MergedStatistics(ranges) if ranges and not ranges.feature_kinds else None
+
+    def fit(self, x: np.ndarray, first_row: int) -> np.ndarray:
+        """Return the rows of a piece as the network takes them; DataError where they are not what it takes.
+
+        `first_row` is the index of the first of them in the file.
+        """
+        spec, is_of_many = self._spec, first_row > 0
+
+        def row_name(row: int) -> str:
+            return self._row_name(first_row + row)
+
+        for part, merged in zip(self._parts, self._merged, strict=True):
+            merged.add(RowStatistics(x[:, part.features], part.ranges, first_row, is_of_many))
+        if self._given is None or self._fitted is None:
+            return x if self._parts else to_network_type(x, spec, self._name, row_name)
+        given = RowStatistics(x, self._given.ranges, first_row, is_of_many)
+        if not self._given.count:
+            self._conversion = self._compare(given).conversion
+        self._given.add(given)
+        if self._conversion is None:
+            return to_network_type(x, spec, self._name, row_name)
+        fitted = converted_rows(x, self._conversion, spec)
+        self._fitted.add(RowStatistics(fitted, self._given.ranges, first_row, is_of_many))
+        return fitted
+
+    def finish(self) -> list[RunWarning]:
+        """Return the warnings about all rows; DataError where they are on another scale than those of training."""
+        if self._parts:
+            pairs = zip(self._parts, self._merged, strict=True)
+            comparisons = [part.compare(merged, self._name, self._row_name) for part, merged in pairs]
+            reason, warnings = judge_encoded(comparisons, [part.kind for part in self._parts])
+            if reason:
+                raise DataError(f"{reason}; bring it to that scale, or {NO_CHECK}")
+            return warnings
+        if self._given is None or self._fitted is None:
+            return []
+        comparison = self._compare(self._given)
+        if comparison.conversion != self._conversion:
+            raise DataError(
+                f"{self._name} begins with pictures of another scale than those after them; bring all to one scale, or "
+                f"{NO_CHECK}"
+            )
+        if self._conversion is None:
+            if reason := comparison.other_scale:
+                raise DataError(f"{reason}; bring it to that scale, or {NO_CHECK}")
+            return comparison.warnings
+        return [conversion_warning(self._conversion, self._name), *self._compare(self._fitted).warnings]
+
+    def _compare(self, rows: RowStatistics | MergedStatistics) -> Comparison:
+        """Return rows beside those of training."""
+        return Comparison(rows, rows.ranges, self._spec.feature_names, self._name, self._row_name)
+
+
 def smaller_range(low: float, high: float, learned: PictureRange, *, is_whole: bool) -> PictureRange:
     """Return the range of pictures whose values fit into the learned range: that one, or one that is surely meant."""
     if learned[0] < 0 == low and high <= 1:
@@ -667,8 +683,12 @@ def smaller_range(low: float, high: float, learned: PictureRange, *, is_whole: b
 
 def values_text(x: np.ndarray) -> str:
     """Return type and range of values in words."""
-    kind = "whole numbers" if are_whole(x) else "real numbers"
-    return f"{kind} from {value_text(float(x.min()))} to {value_text(float(x.max()))}"
+    return span_text(float(x.min()), float(x.max()), is_whole=are_whole(x))
+
+
+def span_text(low: float, high: float, *, is_whole: bool) -> str:
+    """Return type and range of values from `low` to `high` in words."""
+    return f"{'whole' if is_whole else 'real'} numbers from {value_text(low)} to {value_text(high)}"
 
 
 def value_text(value: float) -> str:

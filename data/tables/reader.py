@@ -1,9 +1,10 @@
 """Read tables as a data set: choose the label, decide how the columns become features, and hold out a test part."""
 
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from lagvis.data.tables.columns import (
 )
 from lagvis.data.tables.encoding import CategoryEncoding, NumberEncoding, TableEncoding
 from lagvis.data.tables.feature_type import AUTO, NUMBERS, PIXELS, image_side
-from lagvis.data.tables.files import read_frame
+from lagvis.data.tables.files import iter_frames, read_frame
 from lagvis.data.tables.fit import fit_encoding
 from lagvis.data.tables.frame import NUMBER, TableFrame
 from lagvis.data.tables.label_arrays import label_arrays, parse_integer
@@ -197,26 +198,44 @@ def read_network_table(
     Where no label is required the table may hold the features alone. `display_name` stands for the path in messages.
     """
     match = labelled_columns_for_network if label_required else columns_for_network
-
-    def read(more: Collection[str] = ()) -> TableFrame:
-        return read_frame(
-            path,
-            ReadOptions(label=spec.label, sheet=spec.sheet, table=spec.table),
-            text=category_columns(spec.encoding),
-            verbatim=[*spec.id_names, *more],
-            classes=spec.class_names,
-            known_names=spec.column_names,
-            default_sheet=spec.recipe_sheet,
-            default_table=spec.recipe_table,
-            allow_single_column=not label_required and spec.n_columns == 1 and not spec.label_option,
-            display_name=display_name,
-        )
-
-    table = read()
+    options, arguments = network_read_arguments(spec, label_required=label_required)
+    table = read_frame(path, options, **arguments, display_name=display_name)
     columns = match(table, spec)
     if changed := changed_ids(table, columns, spec):
-        table = read(changed)
+        arguments["verbatim"] += changed
+        table = read_frame(path, options, **arguments, display_name=display_name)
     return table, columns
+
+
+def iter_network_table(path: Path, spec: InputSpec, rows: int) -> Iterator[tuple[TableFrame, Columns]]:
+    """Yield a table as `read_network_table` returns it, without need of a label, in pieces of `rows` rows.
+
+    The first piece decides about the columns.
+    """
+    options, arguments = network_read_arguments(spec, label_required=False)
+    tables = iter_frames(path, options, rows, **arguments)
+    table = next(tables)
+    columns = columns_for_network(table, spec)
+    if changed := changed_ids(table, columns, spec):
+        arguments["verbatim"] += changed
+        tables = iter_frames(path, options, rows, **arguments)
+        table = next(tables)
+    yield table, columns
+    for table in tables:
+        yield table, columns
+
+
+def network_read_arguments(spec: InputSpec, *, label_required: bool) -> tuple[ReadOptions, dict[str, Any]]:
+    """Return the options and arguments of `read_frame` by which a table is read for a network."""
+    return ReadOptions(label=spec.label, sheet=spec.sheet, table=spec.table), {
+        "text": category_columns(spec.encoding),
+        "verbatim": spec.id_names,
+        "classes": spec.class_names,
+        "known_names": spec.column_names,
+        "default_sheet": spec.recipe_sheet,
+        "default_table": spec.recipe_table,
+        "allow_single_column": not label_required and spec.n_columns == 1 and not spec.label_option,
+    }
 
 
 def changed_ids(table: TableFrame, columns: Columns, spec: InputSpec) -> list[str]:

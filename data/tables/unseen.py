@@ -15,17 +15,42 @@ def check_unseen(table: TableFrame, features: list[int], encoding: TableEncoding
 
     `features` are the indices of the columns of `encoding` in the table.
     """
-    levels: list[dict[str, Any]] = []
-    missing: list[dict[str, Any]] = []
-    for c, column in zip(features, encoding.columns, strict=True):
-        cells = table.column(c)
-        if isinstance(column, CategoryEncoding) and len(unseen := column.unseen(cells)):
-            found = unseen.unique(maintain_order=True).to_list()
-            levels.append({"column": column.name, "levels": found[:MAX_FIGURE_LEVELS], "level_count": len(found),
-                           "rows": len(unseen)})  # fmt: skip
-        if cells.null_count() and not column.missing_cells:
-            missing.append({"column": column.name, "rows": cells.null_count()})
-    return [*levels_warning(table, levels), *missing_warning(table, missing)]
+    unseen = Unseen(encoding)
+    unseen.add(table, features)
+    return unseen.warnings(table)
+
+
+class Unseen:
+    """Levels, and missing cells, that no training row had, in the pieces of a table."""
+
+    def __init__(self, encoding: TableEncoding) -> None:
+        """Begin without rows."""
+        self._encoding = encoding
+        self._levels: list[dict[str, None]] = [{} for _ in encoding.columns]  # in the order of the rows
+        self._rows = [0] * len(encoding.columns)
+        self._missing = [0] * len(encoding.columns)
+
+    def add(self, table: TableFrame, features: list[int]) -> None:
+        """Add the rows of a piece; `features` are the indices of the columns of the encoding in it."""
+        for i, (c, column) in enumerate(zip(features, self._encoding.columns, strict=True)):
+            cells = table.column(c)
+            if isinstance(column, CategoryEncoding) and len(unseen := column.unseen(cells)):
+                self._levels[i] |= dict.fromkeys(unseen.unique(maintain_order=True).to_list())
+                self._rows[i] += len(unseen)
+            if not column.missing_cells:
+                self._missing[i] += cells.null_count()
+
+    def warnings(self, table: TableFrame) -> list[RunWarning]:
+        """Return the warnings about all rows; `table` is a piece of them."""
+        levels: list[dict[str, Any]] = []
+        missing: list[dict[str, Any]] = []
+        for i, column in enumerate(self._encoding.columns):
+            if found := list(self._levels[i]):
+                levels.append({"column": column.name, "levels": found[:MAX_FIGURE_LEVELS], "level_count": len(found),
+                               "rows": self._rows[i]})  # fmt: skip
+            if self._missing[i]:
+                missing.append({"column": column.name, "rows": self._missing[i]})
+        return [*levels_warning(table, levels), *missing_warning(table, missing)]
 
 
 def levels_warning(table: TableFrame, columns: list[dict[str, Any]]) -> list[RunWarning]:

@@ -189,21 +189,20 @@ def mistakes_table(mistakes: tuple[Mistake, ...], model: Model) -> Table:
     Rows that are no pictures have their first values.
     """
     names = model.class_names
-    head: tuple[str, ...] = ("row", "predicted", "true", "probability of predicted", "of true")
     with_values = mistakes[0].x.ndim == 1
-    rows: list[tuple[str, ...]] = []
-    for m in mistakes:
-        row: tuple[str, ...] = (
+    head = ("row", "predicted", "true", *["values"] * with_values, "probability of predicted", "of true")
+    rows: list[tuple[str, ...]] = [
+        (
             m.place or f"{m.row + 1:,}",
             names[m.predicted],
             names[m.target],
+            *([cells_text(m.x, model)] if with_values else []),
             percent(m.p_predicted),
             percent(m.p_target),
         )
-        if with_values:
-            row = (*row, cells_text(m.x, model))
-        rows.append(row)
+        for m in mistakes
+    ]
     caption = "The most confident mistakes, by their row in the test part, counted from 1"
     if mistakes[0].place:
         caption = "The most confident mistakes on the test part"
-    return Table(caption, (*head, "values") if with_values else head, rows, left=3)
+    return Table(caption, head, rows, left=3 + with_values)

@@ -7,7 +7,7 @@ import numpy as np
 
 from lagvis.inference.partial_dependence import DATE, NUMBER, Dependences, Grid, PartialDependence
 from lagvis.report.plots.figure import GREY, NEUTRAL, TRAIN, axis_labels, new_figure, text_width
-from lagvis.report.plots.metric_plots import decade_ticks, linear_ticks, log_ticks, short_number
+from lagvis.report.plots.ticks import date_ticks, decade_ticks, log_ticks, set_number_ticks, short_number
 
 # Okabe and Ito's colours, without yellow, which is faint on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -17,12 +17,6 @@ TOP, BOTTOM, GAP = 0.35, 0.5, 0.12
 LEVEL_HEIGHT = 0.2
 MAX_LEVEL_LENGTH, MAX_TITLE_LENGTH, MAX_AXIS_LENGTH = 18, 40, 20  # characters
 MIN_TITLE_LENGTH, MAX_SHORT_NAME, MAX_UNIT_LENGTH = 8, 8, 10
-MAX_LONG_LABEL = 7  # characters of a tick, of which more than a few would touch
-SECONDS_OF_DAY = 86400
-STEPS = {"Y": (1, 2, 5, 10, 20, 50, 100, 500, 1000), "M": (1, 2, 3, 6), "D": (1, 2, 5, 10), "h": (1, 2, 3, 6, 12)}
-UNIT_SECONDS = {"Y": 366 * SECONDS_OF_DAY, "M": 31 * SECONDS_OF_DAY, "D": SECONDS_OF_DAY, "h": 3600}
-UNIT_LENGTHS = {"Y": 4, "M": 7, "D": 10, "h": 16}  # characters of a date in a unit
-MAX_DATE_TICKS = 4
 MAX_LOG_RATIO = 100.0  # of the ends of a logarithmic axis that has ticks within the powers of ten
 
 
@@ -151,26 +145,6 @@ def add_axes(figure: Any, left: float, bottom: float, width: float, height: floa
     return figure.add_axes((left / total[0], bottom / total[1], width / total[0], height / total[1]), **options)
 
 
-def set_number_ticks(axis: Any, limits: tuple[float, float], count: int) -> list[str]:
-    """Set ticks whose labels differ, however near to each other the numbers are; return the labels."""
-    ticks = [tick for tick in linear_ticks(count).tick_values(*limits) if limits[0] <= tick <= limits[1]]
-    labels = tick_labels(ticks)
-    if max(map(len, labels), default=0) > MAX_LONG_LABEL and count > 3:
-        return set_number_ticks(axis, limits, 3)
-    axis.set_ticks(ticks, labels)
-    return labels
-
-
-def tick_labels(ticks: list[float]) -> list[str]:
-    """Return ascending numbers as short texts that all differ: near to each other, by what is added to the first."""
-    labels = [short_number(tick) for tick in ticks]
-    if len(set(labels)) == len(labels):
-        return labels
-    step = ticks[1] - ticks[0]
-    digits = next((n for n in range(6, 17) if abs(float(f"{ticks[0]:.{n}g}") - ticks[0]) < 1e-3 * step), 17)
-    return [f"{ticks[0]:.{digits}g}", *(f"+{short_number(float(f'{i * step:.6g}'))}" for i in range(1, len(ticks)))]
-
-
 def draw_curve(
     figure: Any, box: tuple[float, float, float, float], panel: PartialDependence, shown: Outputs, overall: np.ndarray,
     limits: tuple[float, float], labels: list[str],
@@ -234,34 +208,6 @@ def draw_distribution(strip: Any, grid: Grid) -> None:
         strip.xaxis.set_ticks(*date_ticks(low, high, only_time=grid.only_time))
     else:
         set_number_ticks(strip.xaxis, (low - margin, high + margin), 5)
-
-
-def date_ticks(low: float, high: float, *, only_time: bool) -> tuple[list[float], list[str]]:
-    """Return ticks between seconds since 1970, at the beginnings of years, months, days or hours, and their labels."""
-    for unit, steps in STEPS.items():
-        if high - low < UNIT_SECONDS[unit] and unit != "h":
-            continue
-        first, last = (np.datetime64(int(np.floor(end)), "s").astype(f"datetime64[{unit}]") for end in (low, high))
-        for step in steps:
-            shift = 1970 if unit == "Y" else 0  # so that years are whole tens
-            start = (first.astype(np.int64) + shift) // step * step - shift
-            dates = np.arange(start, last.astype(np.int64) + 1, step).astype(f"datetime64[{unit}]")
-            seconds = dates.astype("datetime64[s]").astype(np.int64)
-            inside = (seconds >= low) & (seconds <= high)
-            if 2 <= inside.sum() <= MAX_DATE_TICKS:
-                texts = [str(date)[: UNIT_LENGTHS[unit]] for date in dates[inside]]
-                texts = [f"{text}:00" if unit == "h" else text for text in texts]
-                return seconds[inside].tolist(), [time_first(text, only_time=only_time) for text in texts]
-    ticks = [low + 0.15 * (high - low), high - 0.15 * (high - low)]
-    return ticks, [time_first(str(np.datetime64(int(tick), "s")), only_time=only_time) for tick in ticks]
-
-
-def time_first(text: str, *, only_time: bool) -> str:
-    """Return a date with a time as two lines, the time first; only this if the column holds no dates."""
-    date, _, time = text.partition("T")
-    if only_time:
-        return time or "00:00"
-    return f"{time}\n{date}" if time else date
 
 
 def draw_levels(

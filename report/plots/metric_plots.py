@@ -20,6 +20,7 @@ from lagvis.report.plots.figure import (
     new_figure,
     text_width,
 )
+from lagvis.report.plots.ticks import linear_ticks, log_ticks, set_number_ticks, short_number
 from lagvis.training.model import Model
 
 History = list[dict[str, float | None]]  # an epoch each, by the columns of metrics.csv; a column may be missing
@@ -85,35 +86,6 @@ def best_epoch(history: History) -> int | None:
     """Return the index of the epoch with the lowest finite validation loss, or None."""
     losses = curve_values(history, "validation_loss")
     return None if np.isnan(losses).all() else int(np.nanargmin(losses))
-
-
-def linear_ticks(count: int) -> Any:
-    """Return a locator of at most `count` ticks, so that their numbers do not touch."""
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(count, steps=[1, 2, 2.5, 5, 10])
-
-
-def log_ticks() -> Any:
-    """Return a locator of ticks at 1, 2 and 5 of each power of ten."""
-    from matplotlib.ticker import LogLocator
-
-    return LogLocator(subs=(1.0, 2.0, 5.0))
-
-
-def decade_ticks() -> Any:
-    """Return a locator of at most five ticks at powers of ten."""
-    from matplotlib.ticker import LogLocator
-
-    return LogLocator(subs=(1.0,), numticks=6)
-
-
-def short_number(value: float) -> str:
-    """Return a number with a suffix: 250000 -> 250k; 1500000 -> 1.5M; 2e+15 stays."""
-    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if size <= abs(value) < 1000 * size:
-            return f"{value / size:g}{suffix}"
-    return f"{value:g}"
 
 
 def plot_calibration(calibration: Calibration) -> Any:
@@ -254,8 +226,8 @@ def plot_predictions(diagnostics: Diagnostics, model: Model) -> Any:
         middle.set(xlabel=f"predicted{suffix}", ylabel=f"predicted minus true{suffix}", title="Residuals")
         right.set(xlabel=f"predicted minus true{suffix}", ylabel="rows", title="Histogram of the residuals")
         for axes in (left, middle, right):
-            axes.xaxis.set_major_locator(linear_ticks(4))
-            axes.yaxis.set_major_locator(linear_ticks(6))
+            set_number_ticks(axes.xaxis, axes.get_xlim(), 4)
+            set_number_ticks(axes.yaxis, axes.get_ylim(), 6)
     margins = [max(left_margin(axes) for axes in figure.axes[i::3]) for i in range(3)]
     width = figure.get_figwidth()
     panel = (width - sum(margins) - 0.25 * 3) / 3  # the same width for all, whatever their labels need

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from lagvis.cli import evaluate, predict, train
+from lagvis.cli import evaluate, predict, prediction_output, train
 from lagvis.cli.errors import run_cli
 from lagvis.data.datasets import load_dataset
 from tests.cli.commands import hide_module, run_command
@@ -95,6 +95,31 @@ def test_predict_output_accuracy_equals_evaluate(people, run_output, capsys):
     changed[["id", "age", "sex", "port"]].to_csv("other.csv", index=False)
     run_output(runs, "people", "other.csv", "-o", "other-answers.csv", "--proba")
     assert Path("ordered.csv").read_bytes() == Path("other-answers.csv").read_bytes()
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_predict_output_in_pieces_equals_the_file_at_once(people, run_output, monkeypatch, ending):
+    """Unseen levels, values out of range and missing cells in several pieces are reported in one line each."""
+    runs, rows = people
+    changed = pd.concat([rows.assign(id=rows["id"] + f"-{i}") for i in range(30)], ignore_index=True)
+    changed.loc[::700, "port"] = "X"
+    changed.loc[500::700, "port"] = "Y"
+    changed.loc[::900, "sex"] = None
+    changed.loc[[20, 2900], "age"] = [900.0, 2000.0]
+    getattr(changed, {"csv": "to_csv", "parquet": "to_parquet"}[ending])(f"rows.{ending}", index=False)
+    whole = run_output(runs, "people", f"rows.{ending}", "-o", "whole.csv", "--proba", "--json")
+    calls = []
+    monkeypatch.setattr(prediction_output, "piece_rows", lambda *_: 1000)
+    predicted = prediction_output.predict_batches
+    monkeypatch.setattr(prediction_output, "predict_batches", lambda *a: calls.append(1) or predicted(*a))
+    pieces = run_output(runs, "people", f"rows.{ending}", "-o", "pieces.csv", "--proba", "--json")
+    assert len(calls) == 4  # the last has the warnings
+    assert Path("whole.csv").read_bytes() == Path("pieces.csv").read_bytes()
+    assert whole[2] == pieces[2]
+    assert whole[2].count("\n") == 3
+    assert pieces[1] == whole[1].replace("whole.csv", "pieces.csv")
+    assert "'port' (X, Y: 9 rows)" in whole[2]
+    assert "most of all 2000 in column 'age', row 2,901" in whole[2]
 
 
 def test_predict_output_kaggle_digits_is_one_command(working_folder, runs, run_output):

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from itertools import permutations, product
 
@@ -5,10 +6,17 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
 
-from lagvis.data import range_check
+from lagvis.data import row_statistics
 from lagvis.data.feature_ranges import BYTES, FeatureRanges
 from lagvis.data.input_spec import MNIST_STYLE, RESIZE, InputSpec
-from lagvis.data.range_check import check_backgrounds, check_feature_ranges, fit_picture, fit_to_training, to_shades
+from lagvis.data.range_check import (
+    PieceFit,
+    check_backgrounds,
+    check_feature_ranges,
+    fit_picture,
+    fit_to_training,
+    to_shades,
+)
 from lagvis.errors import DataError
 
 # Pictures on a background of 0, as digits are: 200 of 8x8, with values up to 255.
@@ -223,7 +231,7 @@ def test_fit_to_training_every_block_size_gives_the_same_warnings(monkeypatch, b
     given = np.column_stack([x * 1.3, np.ones(len(x))])
     spec = spec_of(np.column_stack([x, np.zeros(len(x))]))
     expected = fit_to_training(given, spec, "data")[1]
-    monkeypatch.setattr(range_check, "BLOCK_VALUES", block_values)
+    monkeypatch.setattr(row_statistics, "BLOCK_VALUES", block_values)
     assert fit_to_training(given, spec, "data")[1] == expected
     assert checks(expected) == ["outside_range", "constant_column_changed"]
 
@@ -360,3 +368,52 @@ def test_fit_to_training_digits_of_17_levels_asked_on_a_smaller_scale_are_refuse
     with pytest.raises(DataError, match="from whole numbers from 0 to 16"):
         fit_to_training(x[1400:] / factor, spec_of(x[:1400], (8, 8)), "data")
     assert fit_to_training(x[1400:], spec_of(x[:1400], (8, 8)), "data")[1] == []
+
+
+@pytest.mark.parametrize("piece", [7, 50, 178])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x,
+        lambda x: x + np.eye(x.shape[1])[4] * 300,
+        lambda x: x * 10,
+        lambda x: np.where(np.arange(len(x))[:, None] == 60, x * 50, x),
+        lambda x: x[:, ::-1],
+        lambda x: x[:10] * 3,
+    ],
+)
+def test_piece_fit_equals_fit_to_training(change, piece):
+    """Rows and warnings are the same; of an error, only a factor is not known."""
+    x = np.column_stack([load_wine().data, np.zeros(178)])
+    spec = spec_of(x)
+    given = np.column_stack([change(x[:, :13]), np.zeros(len(change(x)))])
+    given[-1, 13] = 5.0
+
+    def whole():
+        rows, warnings = fit_to_training(given, spec, "data", lambda row: f"row {row + 1}")
+        return rows.tolist(), warnings
+
+    def in_pieces():
+        fit = PieceFit(spec, "data", lambda row: f"row {row + 1}")
+        rows = [fit.fit(given[start : start + piece], start) for start in range(0, len(given), piece)]
+        return np.concatenate(rows).tolist(), fit.finish()
+
+    try:
+        expected = whole()
+    except DataError as error:
+        with pytest.raises(DataError, match=re.escape(str(error).partition(" (")[0])):
+            in_pieces()
+    else:
+        assert in_pieces() == expected
+
+
+@pytest.mark.parametrize("factor", [1, 1 / 255, 257])
+def test_piece_fit_converts_pictures_as_fit_to_training(factor):
+    x = load_digits().data / 16 * 255
+    spec = spec_of(np.rint(x).astype(np.uint8), (8, 8))
+    given = np.rint(x) * factor
+    rows, warnings = fit_to_training(given, spec, "data", lambda row: f"row {row + 1}")
+    fit = PieceFit(spec, "data", lambda row: f"row {row + 1}")
+    pieces = [fit.fit(given[start : start + 500], start) for start in range(0, len(given), 500)]
+    np.testing.assert_array_equal(np.concatenate(pieces), rows)
+    assert fit.finish() == warnings

@@ -26,11 +26,12 @@ from lagvis.inference.diagnostics import Calibration, Mistake, diagnose
 from lagvis.inference.importance import Importance
 from lagvis.report import run_report
 from lagvis.report.html import tables
-from lagvis.report.plots import figure, image_plots, metric_plots
+from lagvis.report.plots import figure, image_plots, metric_plots, ticks
 from lagvis.storage.run_folder import CheckpointInterval, RunFolder
 from lagvis.training.events import EpochEnded
 from lagvis.training.recipe import dumps
 from tests.factories import bands, classes, epochs, last, numbers, quick, run
+from tests.report.plots.figure_checks import assert_texts_inside_and_apart
 
 ROOT = Path(__file__).resolve().parents[3]
 HOSTILE = ("<script>alert(1)</script>", "$x_1$ | `æøå`", "\N{CJK UNIFIED IDEOGRAPH-732B}" * 3, "name " * 12)
@@ -195,7 +196,7 @@ def test_plot_curves_one_epoch_without_validation_is_a_point():
     ("value", "text"), [(0, "0"), (600, "600"), (250_000, "250k"), (1.5e6, "1.5M"), (2e9, "2G"), (5e15, "5e+15")]
 )
 def test_short_number_has_a_suffix(value, text):
-    assert metric_plots.short_number(value) == text
+    assert ticks.short_number(value) == text
 
 
 def test_axis_labels_missing_glyphs_are_numbers_and_long_names_are_cut():
@@ -274,13 +275,14 @@ def test_plot_curves_labels_of_any_loss_are_inside_the_figure(losses):
     assert_texts_inside(drawn(metric_plots.plot_curves, rows_of(losses)))
 
 
-@pytest.mark.parametrize("scale", [1e-4, 1e5, 1e6, 1e7])
+@pytest.mark.parametrize("scale", [1e-7, 1e-4, 1.0, 1e5, 1e6, 1e7, 1e12])
 def test_plot_predictions_labels_of_any_scale_are_inside_the_figure(scale):
     dataset = numbers(120)
     events = run(quick(loss="mse"), dataset)
     found = diagnose(events[0].model, last(events).state["params"], dataset, 0)
     found = dataclasses.replace(found, predicted=-scale * found.predicted, target=-scale * found.target)
-    assert_texts_inside(drawn(metric_plots.plot_predictions, found, events[0].model))
+    with figure.plot_style():
+        assert_texts_inside_and_apart(metric_plots.plot_predictions(found, events[0].model))
 
 
 def test_plot_calibration_legend_covers_no_point():
