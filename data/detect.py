@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lagvis.data.files import GZIP_MAGIC, is_junk
+from lagvis.data.files import is_gzip, is_junk
 from lagvis.data.formats.idx import idx_axes
 from lagvis.data.formats.idx_folder import MAX_FILES, read_idx_folder, walk_files
 from lagvis.data.formats.npy import find_arrays, is_npy, read_npy_folder
@@ -185,12 +185,6 @@ def file_format(path: Path, name: str, expected: str) -> str:
     if other_format := identify_format(start):
         raise DataError(f"{name} is {other_format}; {expected}")
     return NPZ if path.suffix.lower() == ".npz" and table_format(path, name) == CSV else TABLE
-
-
-def is_gzip(path: Path) -> bool:
-    """Tell whether a file begins as gzip files do."""
-    with path.open("rb") as file:
-        return file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
 
 
 def reject_document(path: Path, name: str) -> None:

@@ -38,7 +38,7 @@ def frames() -> list[pl.DataFrame]:
         "nothing": [None] * ROWS,
     }
     typed = pl.DataFrame(types).with_columns(
-        pl.col("flag").cast(pl.String).cast(pl.Categorical).alias("category"),
+        pl.col("flag").cast(pl.String).cast(pl.Categorical).alias("kind"),
         pl.Series("large", [2**64 - 1 - k for k in i], dtype=pl.UInt64),
         pl.col("moment").dt.replace_time_zone("Europe/Copenhagen").alias("zoned"),
         pl.Series("class", [k % 3 for k in i]),

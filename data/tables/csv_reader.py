@@ -57,6 +57,18 @@ def read_csv(
     Raises DataError, with the line, for lines that are no rows of the table.
     """
     dialect = detect_dialect(path, label, training, allow_single_column=allow_single_column, display_name=display_name)
+    return read_dialect(path, dialect, text=text, verbatim=verbatim, classes=classes)
+
+
+def read_dialect(
+    path: Path,
+    dialect: Dialect,
+    *,
+    text: Collection[str] = (),
+    verbatim: Collection[str] = (),
+    classes: Collection[str] = (),
+) -> TableFrame:
+    """Read a table as text whose dialect is known; the other arguments are those of `read_csv`."""
     kept = text_columns(dialect, verbatim)
     texts = text_columns(dialect, text) | kept
     frame = read_directly(dialect, texts)
@@ -147,7 +159,7 @@ def read_directly(dialect: Dialect, texts: Collection[int]) -> "pl.DataFrame | N
     if dialect.separator == " ":
         return None
     with utf8_content(dialect) as content:
-        layout = scan_layout(memoryview(content)[row_offset(content, dialect.first_row_line) :], dialect.separator)
+        layout = scan_layout(memoryview(content)[row_offset(content, dialect) :], dialect.separator)
         if layout.has_stray_quotes or layout.has_lone_returns or layout.has_long_lines:
             return None
         for schema in schemas(dialect, texts):
@@ -177,10 +189,10 @@ def utf8_content(dialect: Dialect) -> "Iterator[bytes | mmap.mmap]":
     yield decoded
 
 
-def row_offset(content: "bytes | mmap.mmap", first_row_line: int) -> int:
+def row_offset(content: "bytes | mmap.mmap", dialect: Dialect) -> int:
     """Return the index of the byte at which the first row begins."""
     offset = 0
-    for _ in range(first_row_line - 1):
+    for _ in range(dialect.first_row_line - dialect.file.first_line):
         offset = content.find(b"\n", offset) + 1
     return offset
 
@@ -219,7 +231,7 @@ def parse_content(
         return pl.read_csv(
             bytes(content) if isinstance(content, mmap.mmap) else content,
             has_header=False,
-            skip_lines=dialect.first_row_line - 1,
+            skip_lines=dialect.first_row_line - dialect.file.first_line,
             separator=dialect.separator,
             schema=schema,
         )

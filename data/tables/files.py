@@ -4,14 +4,16 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lagvis.data.files import file_digest
+from lagvis.data.files import file_digest, is_gzip
 from lagvis.data.read_options import ReadOptions
 from lagvis.data.tables.arff import read_arff
 from lagvis.data.tables.columnar import read_columnar
 from lagvis.data.tables.csv_reader import read_csv
+from lagvis.data.tables.dialect import detect_dialect
 from lagvis.data.tables.frame import TableFrame
 from lagvis.data.tables.json_tables import read_json, read_ndjson
 from lagvis.data.tables.libsvm import read_libsvm
+from lagvis.data.tables.pieces import can_be_scanned, iter_columnar, iter_csv, iter_ndjson
 from lagvis.data.tables.sqlite_reader import read_sqlite
 from lagvis.data.tables.table_format import (
     ARFF,
@@ -29,6 +31,9 @@ from lagvis.data.tables.table_format import (
 from lagvis.data.tables.typed_table import TableSource
 from lagvis.data.tables.workbook import read_workbook
 from lagvis.errors import DataError
+
+MAX_WHOLE_BYTES = 2**26  # of a file whose pieces are cut from the whole table
+GZIP_RATIO = 10  # of text to its gzip, about
 
 
 def read_frame(
@@ -98,12 +103,64 @@ def check_options(name: str, kind: str, options: ReadOptions) -> None:
             raise DataError(f"{name} is {kind}, and {flag} {value} is for {needed}; leave that flag out")
 
 
-def iter_frames(path: Path, options: ReadOptions, rows: int, **arguments: object) -> Iterator[TableFrame]:
-    """Yield the table in pieces of at most `rows` consecutive rows; `arguments` are those of `read_frame`.
+def iter_frames(
+    path: Path,
+    options: ReadOptions,
+    rows: int,
+    *,
+    text: Collection[str] = (),
+    verbatim: Collection[str] = (),
+    classes: Collection[str] = (),
+    known_names: Sequence[str] = (),
+    default_sheet: str = "",
+    default_table: str = "",
+    allow_single_column: bool = False,
+    display_name: str = "",
+    max_whole_bytes: int = MAX_WHOLE_BYTES,
+) -> Iterator[TableFrame]:
+    """Yield a table in pieces of at most `rows` consecutive rows; the other arguments are those of `read_frame`.
 
-    A row is located by its place in the whole file.
+    Text, Parquet, Arrow files and NDJSON of more than `max_whole_bytes` are read piece by piece. What a column holds
+    is then decided in each piece, so that a reader of them must know what it needs: `text` and `classes`. A row is
+    located by its place in the whole file.
     """
-    table = read_frame(path, options, **arguments)  # type: ignore[arg-type]
+    name = display_name or str(path)
+    kind = table_format(path, name)
+    check_options(name, kind, options)
+    text = {*text, *options.category}
+    if path.stat().st_size * (GZIP_RATIO if is_gzip(path) else 1) > max_whole_bytes:
+        if kind == CSV:
+            dialect = detect_dialect(
+                path, options.label, allow_single_column=allow_single_column, display_name=display_name
+            )
+            yield from iter_csv(path, dialect, rows, text=text, verbatim=verbatim, classes=classes)
+            return
+        if kind == NDJSON or can_be_scanned(path, kind):
+            source = TableSource(
+                path,
+                name,
+                file_digest(path),
+                options,
+                text=text,
+                verbatim=verbatim,
+                classes=classes,
+                allow_single_column=allow_single_column,
+                known_names=known_names,
+            )
+            yield from iter_ndjson(source, rows) if kind == NDJSON else iter_columnar(source, kind, rows)
+            return
+    table = read_frame(
+        path,
+        options,
+        text=text,
+        verbatim=verbatim,
+        classes=classes,
+        known_names=known_names,
+        default_sheet=default_sheet,
+        default_table=default_table,
+        allow_single_column=allow_single_column,
+        display_name=display_name,
+    )
     for start in range(0, table.frame.height, rows):
         yield slice_rows(table, start, rows)
 

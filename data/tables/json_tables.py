@@ -51,15 +51,17 @@ def read_ndjson(source: TableSource) -> TableFrame:
 
 def parse_lines(file: TextFile) -> list[Any]:
     """Return the values of an NDJSON file, parsed line by line; DataError names a line that is not JSON."""
-    values = []
-    for line, text in read_lines(file):
-        try:
-            values.append(json.loads(text))
-        except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"{file.name}, line {line} is not valid JSON ({describe(error)}); expected an object in each line"
-            ) from None
-    return values
+    return [parse_line(file.name, line, text) for line, text in read_lines(file)]
+
+
+def parse_line(name: str, line: int, text: str) -> Any:
+    """Return the value in a line of a file; DataError where it is not JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{name}, line {line} is not valid JSON ({describe(error)}); expected an object in each line"
+        ) from None
 
 
 def describe(error: Exception) -> str:

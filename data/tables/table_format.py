@@ -5,7 +5,7 @@ import re
 import zipfile
 from pathlib import Path
 
-from lagvis.data.files import GZIP_MAGIC
+from lagvis.data.files import is_gzip
 from lagvis.data.tables.text import open_maybe_gzip
 from lagvis.errors import DataError
 
@@ -50,9 +50,8 @@ def table_format(path: Path, name: str = "") -> str:
     with open_maybe_gzip(path, name) as file:
         start = file.read(START_BYTES)
     kind = format_of_bytes(start, is_workbook(path) if start.startswith(b"PK") else False)
-    with path.open("rb") as packed:
-        if kind in BINARY and packed.read(len(GZIP_MAGIC)) == GZIP_MAGIC:
-            raise DataError(f"{name or path} is {kind} within a gzip file; unpack it")
+    if kind in BINARY and is_gzip(path):
+        raise DataError(f"{name or path} is {kind} within a gzip file; unpack it")
     return kind
 
 

@@ -32,12 +32,16 @@ REMEDY = "save it as CSV in UTF-8"
 
 @dataclass(frozen=True)
 class TextFile:
-    """A text file: its path, its name in messages, its encoding, and the sha256 of its unpacked bytes."""
+    """A text file: its path, its name in messages, its encoding, and the sha256 of its unpacked bytes.
+
+    first_line  number of its first line in messages; another than 1 for a part of a file
+    """
 
     path: Path
     name: str
     encoding: str
     sha256: str
+    first_line: int = 1
 
     @property
     def short_name(self) -> str:
@@ -99,7 +103,7 @@ def read_lines(file: TextFile) -> Iterator[tuple[int, str]]:
     """
     with open_maybe_gzip(file.path, file.name) as raw:
         text = io.TextIOWrapper(raw, file.encoding, newline="")
-        number = 0
+        number = file.first_line - 1
         try:
             while piece := text.readline(MAX_LINE_LENGTH + 1):
                 number += 1

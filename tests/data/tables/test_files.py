@@ -60,17 +60,39 @@ def test_load_dataset_train_and_test_of_one_format_are_read(tmp_path, name):
     assert (len(dataset.x_train), len(dataset.x_test)) == (40, 20)
 
 
-@pytest.mark.parametrize(
-    "name", ["t.csv", "t.parquet", "t.feather", "t.arrows", "t.ndjson", "t.json", "t.xlsx", "t.db"]
-)
-def test_iter_frames_pieces_together_are_the_table(tmp_path, name):
-    table = sample()
-    WRITERS[name](table, tmp_path / name)
+@pytest.mark.parametrize("max_whole_bytes", [0, 2**26])
+@pytest.mark.parametrize("name", WRITERS)
+def test_iter_frames_pieces_together_are_the_table(tmp_path, name, max_whole_bytes):
+    WRITERS[name](sample(), tmp_path / name)
     whole = read(tmp_path / name)
-    pieces = list(iter_frames(tmp_path / name, ReadOptions(), 25))
+    pieces = list(iter_frames(tmp_path / name, ReadOptions(), 25, max_whole_bytes=max_whole_bytes))
     assert [piece.frame.height for piece in pieces] == [25, 25, 10]
     assert [row for piece in pieces for row in piece.frame.rows()] == whole.frame.rows()
+    assert {piece.names for piece in pieces} == {whole.names}
+    assert {piece.sha256 for piece in pieces} == {whole.sha256}
     assert [piece.row_location(2) for piece in pieces] == [whole.row_location(row) for row in (2, 27, 52)]
+
+
+def test_iter_frames_text_with_blank_lines_and_quoted_lines_is_located(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes('\ufeffa;b\r\n1,5;"x\r\ny"\r\n\r\n2,5;z\r\n;\r\n3,5;"u;v"\r\n'.encode())
+    pieces = list(iter_frames(path, ReadOptions(), 2, max_whole_bytes=0))
+    assert [row for piece in pieces for row in piece.frame.rows()] == read(path).frame.rows()
+    places = [piece.row_location(row) for piece in pieces for row in range(piece.frame.height)]
+    assert places == ["line 2", "line 5", "line 7"]
+
+
+def test_iter_frames_faulty_line_of_a_later_piece_is_named(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n" + "1,2\n" * 9 + "1,2,3\n")
+    with pytest.raises(DataError, match=r"t\.csv, line 11 has 3 fields"):
+        list(iter_frames(tmp_path / "t.csv", ReadOptions(), 4, max_whole_bytes=0))
+
+
+def test_iter_frames_ndjson_with_new_keys_later_has_all_columns_in_each_piece(tmp_path):
+    (tmp_path / "t.ndjson").write_text('{"a": 1}\n{"a": 2}\n{"a": NaN, "b": "x"}\n')
+    pieces = list(iter_frames(tmp_path / "t.ndjson", ReadOptions(), 2, max_whole_bytes=0))
+    assert [piece.names for piece in pieces] == [("a", "b")] * 2
+    assert pieces[1].frame.rows() == [(None, "x")]
 
 
 @pytest.mark.parametrize(
