@@ -338,7 +338,11 @@ def drop_unlabelled(table: TableFrame, labels: list[int]) -> tuple[TableFrame, l
         missing |= table.column(c).is_null().to_numpy()
     count = int(missing.sum())
     if count == len(missing):
-        raise DataError(f"{table.name}: no row has a label; expected one in every row to learn from")
+        columns = " and ".join(table.describe_column(c) for c in labels)
+        raise DataError(
+            f"{table.name}: no row has a label in {columns}; fill it, name another column with --label, or give rows "
+            "without labels to predict.py"
+        )
     if not count:
         return table, []
     first = table.row_location(int(missing.argmax()))
