@@ -92,13 +92,21 @@ def match_final_dots(labels: EncodedLabels, known: Sequence[str]) -> tuple[Encod
 
     The labels of adult.test end in a dot, those of adult.data do not.
     """
-    without_dot = {name.removesuffix("."): name for name in known}
-    unknown = [name for name in labels.names if name not in known]
-    names = {name: without_dot[name.removesuffix(".")] for name in unknown if name.removesuffix(".") in without_dot}
-    if not unknown or len(names) < len(unknown) or len(without_dot) < len(known):
+    without_dot = {strip_dot(name): name for name in known}
+    names = {
+        name: without_dot[strip_dot(name)]
+        for name in labels.names
+        if name not in known and strip_dot(name) in without_dot
+    }
+    if not names or len(without_dot) < len(known):
         return labels, ""
-    found = shorten(unknown[0])
-    return rename_labels(labels, names), f"the label {found!r} is taken as {shorten(names[unknown[0]])!r}"
+    first = next(iter(names))
+    return rename_labels(labels, names), f"the label {shorten(first)!r} is taken as {shorten(names[first])!r}"
+
+
+def strip_dot(name: str) -> str:
+    """Return a name without a dot at its end."""
+    return name.removesuffix(".").rstrip()
 
 
 def check_numbers_as_classes(source: Source, parts: Collection[EncodedLabels]) -> None:

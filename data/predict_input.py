@@ -29,7 +29,13 @@ from lagvis.data.tables.columns import Columns, list_columns
 from lagvis.data.tables.encoding import TableEncoding
 from lagvis.data.tables.frame import TableFrame
 from lagvis.data.tables.label_arrays import label_arrays
-from lagvis.data.tables.reader import iter_network_table, network_encoding, read_network_table, upright_picture_rows
+from lagvis.data.tables.reader import (
+    is_category,
+    iter_network_table,
+    network_encoding,
+    read_network_table,
+    upright_picture_rows,
+)
 from lagvis.data.tables.unseen import Unseen, check_unseen
 from lagvis.errors import DataError
 from lagvis.run_warning import RunWarning
@@ -324,10 +330,11 @@ def read_npz_batch(path: Path, file: str, spec: InputSpec, name: str) -> InputBa
     """Read the rows of an NPZ, and their labels where it has them."""
     upright, y, notices = read_npz_rows(path, name, spec.transpose)
     rows = array_rows(upright.x, name, spec)
-    labels = None
+    labels: list[Label] | None = None
+    label_notices: tuple[str, ...] = ()
     if y is not None:
-        labels = network_labels(labelled_source(name, rows, y, lambda row: f"row {row + 1}"), spec)
-    return InputBatch(file, rows, labels, notices=notices, transposed=upright.was_transposed)
+        labels, label_notices = network_labels(labelled_source(name, rows, y, lambda row: f"row {row + 1}"), spec)
+    return InputBatch(file, rows, labels, notices=(*notices, *label_notices), transposed=upright.was_transposed)
 
 
 def read_table_batch(path: Path, file: str, spec: InputSpec, name: str) -> InputBatch:
@@ -362,13 +369,15 @@ def table_batch(
     if not labels or not len(labelled):
         return batch
     part = table.take(labelled)
-    (y,) = label_arrays([(part, columns.labels)], spec.is_regression)
+    as_text = is_category(table, columns.labels, ReadOptions(), spec)
+    (y,) = label_arrays([(part, columns.labels)], spec.is_regression, as_text=as_text)
     source = labelled_source(table.name, x[labelled], y, part.row_location)
     remedy = f"leave out the labels (the label is {label_columns} unless --label names another)"
     of_rows: list[Label] = [None] * len(x)
-    for row, label in zip(labelled, network_labels(source, spec, remedy), strict=True):
+    found, label_notices = network_labels(source, spec, remedy)
+    for row, label in zip(labelled, found, strict=True):
         of_rows[row] = label
-    return replace(batch, labels=of_rows)
+    return replace(batch, labels=of_rows, notices=(*batch.notices, *label_notices))
 
 
 def labelled_source(name: str, x: np.ndarray, y: np.ndarray, where: Callable[[int], str]) -> Source:
@@ -376,8 +385,10 @@ def labelled_source(name: str, x: np.ndarray, y: np.ndarray, where: Callable[[in
     return Source(name, x, y, x, y, {}, row_location=lambda _, row: f"{name}, {where(row)}")
 
 
-def network_labels(source: Source, spec: InputSpec, remedy: str = "leave out the labels") -> list[Label]:
-    """Return the labels of the test part, of any kind, by the names that the network has for them, one a row."""
+def network_labels(
+    source: Source, spec: InputSpec, remedy: str = "leave out the labels"
+) -> tuple[list[Label], tuple[str, ...]]:
+    """Return the labels of the test part, of any kind, by the names that the network has, one a row, and notices."""
     x, y = source.x_test, source.y_test
     if y.ndim < 1 or len(y) != len(x):
         raise DataError(f"{source.name} holds x of {len(x):,} rows and y {y.shape}; expected a label a row, or x alone")
@@ -390,7 +401,7 @@ def network_labels(source: Source, spec: InputSpec, remedy: str = "leave out the
                 f"{source.name} has {numbers.shape[1]} targets a row, the network predicts {len(spec.target_names)}; "
                 "give those, or the rows alone"
             )
-        return list(numbers.tolist())
-    encoded, _ = match_final_dots(encode_labels(source, "test", y), spec.class_names)
+        return list(numbers.tolist()), ()
+    encoded, notice = match_final_dots(encode_labels(source, "test", y), spec.class_names)
     check_known_labels(source, "test", encoded, spec.class_names, remedy=remedy)
-    return [encoded.names[i] for i in encoded.inverse]
+    return [encoded.names[i] for i in encoded.inverse], (f"{source.name}: {notice}.",) if notice else ()

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
@@ -16,6 +17,16 @@ from fuzzing.mutator import Mutator
 from lagvis.data.dataset import Dataset
 from lagvis.data.feature_ranges import FeatureRanges
 from lagvis.data.scaling import Scaling
+from lagvis.data.tables.column_facts import column_facts
+from lagvis.data.tables.encoding import (
+    BooleanEncoding,
+    CategoryEncoding,
+    DateEncoding,
+    LeftOut,
+    NumberEncoding,
+    TableEncoding,
+)
+from lagvis.report.terminal.column_table import column_lines
 from lagvis.storage.checkpoint_file import read_checkpoint, write_checkpoint
 from lagvis.training.checkpoint import Checkpoint, checkpoint_digest
 from lagvis.training.model import Model
@@ -34,7 +45,20 @@ def small_datasets() -> tuple[Dataset, Dataset]:
     return classes, numbers
 
 
-def checkpoint_bytes(*, regression: bool, totals: bool, momentum: bool) -> bytes:
+ENCODING = TableEncoding(
+    (
+        NumberEncoding("a", 0, 0.5, missing=True, log_offset=1.0, log_floor=0.5, missing_cells=3),
+        CategoryEncoding("c", 2, ("x", "y"), ("p", "q")),
+        BooleanEncoding("b", 1, 0.25),
+    ),
+    (LeftOut("id", 3, "holds another whole number in every row"), LeftOut("key", 5, "names a row", is_id=True)),
+)
+DATES = TableEncoding(
+    (DateEncoding("d", 0, 1e9, 5.0, ("month", "hour"), form="dd.mm.yyyy"), NumberEncoding("a", 2, 1.0))
+)
+
+
+def checkpoint_bytes(*, regression: bool, totals: bool, momentum: bool, encoding: TableEncoding | None = None) -> bytes:
     """Return a checkpoint of a network 6-2-K, after one epoch or within its second."""
     k = 1 if regression else 3
     params = [{"W": np.full((i, o), 0.5, np.float32), "b": np.zeros(o, np.float32)} for i, o in ((6, 2), (2, k))]
@@ -45,7 +69,7 @@ def checkpoint_bytes(*, regression: bool, totals: bool, momentum: bool) -> bytes
     model = Model(
         widths=(6, 2, k), activation="relu", loss="mse" if regression else "cross-entropy", shape=(6,),
         class_names=() if regression else ("0", "1", "2"), target_names=("t",) if regression else (), unit="",
-        x_scaling=scaling[0], y_scaling=scaling[1], ranges=ranges,
+        x_scaling=scaling[0], y_scaling=scaling[1], ranges=ranges, encoding=encoding,
     )  # fmt: skip
     state = {"params": params} | ({"velocity": params} if momentum else {})
     sums = {"loss": np.array(1.0), "weight": np.array(4.0)}
@@ -60,6 +84,7 @@ def checkpoint_seeds() -> list[Files]:
     """Return checkpoints of both tasks, with and without momentum and ranges, between epochs and within one."""
     flags = (False, True)
     made = [checkpoint_bytes(regression=r, totals=t, momentum=m) for r in flags for t in flags for m in flags]
+    made += [checkpoint_bytes(regression=True, totals=False, momentum=False, encoding=e) for e in (ENCODING, DATES)]
     return [[("last.safetensors", content)] for content in made]
 
 
@@ -101,4 +126,11 @@ def mutate_checkpoint(content: bytes, m: Mutator) -> bytes:
 def read_checkpoint_case(folder: Path, files: Files, _: int) -> None:
     """Read a checkpoint; write an accepted one again."""
     checkpoint = read_checkpoint(folder / files[0][0])
+    if checkpoint.model.encoding:
+        assert len(checkpoint.model.encoding.feature_names) == checkpoint.model.widths[0]
+        columns = column_facts(checkpoint.model.encoding)
+        column_lines(columns)
+        json.dumps(columns, allow_nan=False)
+        empty = [pl.Series([None], dtype=pl.Null)] * len(checkpoint.model.encoding.columns)
+        assert np.isfinite(checkpoint.model.encoding.apply(empty)).all()
     write_checkpoint(folder / "again.safetensors", checkpoint)

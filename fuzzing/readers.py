@@ -71,7 +71,7 @@ READERS = {
     "npy": Reader(read_data, npy_seeds, NUMPY_WORDS, ("X.npy", "y.npy", "x_test.npy", "y_test.npy", "x.npy")),
     "checkpoint": Reader(read_checkpoint_case, checkpoint_seeds,
                          ("params", "totals.loss", "F64", "BF16", "F8_E4M3", '"shape":[0]', '"label_columns":[1]',
-                          '"transposed":true')),
+                          '"transposed":true', '"encoding":', '"kind":"date"', '"levels":[', '"position":-1', '1e999')),
     "paper": Reader(read_paper, paper_seeds, NUMPY_WORDS, ("weightlayer1.npy", "biaslayer2.npy", "weightlayer9.npy")),
     "recipe": Reader(read_recipe, recipe_seeds,
                      (*recipes.KEYS, "= ", "[[a]]", "1979-05-27T07:32:00Z", "'''", "linear")),

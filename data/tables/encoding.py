@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 MIN_MISSING_SHARE = 0.01
+BLOCK_BYTES = 2**24  # of features that are written at a time
 MAX_COLUMNS = 2**31  # of a table; larger positions are no such
 MAX_WHOLE = 2.0**53  # float64 holds every whole number below
 MONTH, WEEKDAY, HOUR = PARTS = ("month", "weekday", "hour")
@@ -47,11 +48,9 @@ class CellError(ValueError):
     column    index of the column, where it is one of several
     """
 
-    column = 0
-
-    def __init__(self, row: int, text: str, expected: str) -> None:
+    def __init__(self, row: int, text: str, expected: str, column: int = 0) -> None:
         super().__init__(f"row {row} holds {text}, expected {expected}")
-        self.row, self.text, self.expected = row, text, expected
+        self.row, self.text, self.expected, self.column = row, text, expected, column
 
 
 @dataclass(frozen=True)
@@ -97,8 +96,10 @@ class NumberEncoding:
 
     def check(self) -> None:
         """Raise ValueError unless the logarithm is one of positive numbers."""
-        if self.log_offset is not None and not (self.log_offset >= 0 and self.log_floor > 0):
-            raise ValueError("the logarithm of numbers that are not positive")
+        if self.log_offset is not None:
+            largest = max(self.fill + self.log_offset, self.log_floor)
+            if not (self.log_offset >= 0 and self.log_floor > 0 and math.isfinite(largest)):
+                raise ValueError("the logarithm of numbers that are not positive or not finite")
 
 
 @dataclass(frozen=True)
@@ -162,20 +163,19 @@ class CategoryEncoding:
         """Return the kind of each feature, one of FEATURE_KINDS."""
         return (INDICATOR,) * len(self.feature_names)
 
-    def write(self, cells: "pl.Series", out: np.ndarray) -> None:
-        """Write the features of cells (N,) into `out` (N, width), which holds zeros."""
+    def codes(self, cells: "pl.Series") -> np.ndarray:
+        """Return the index (N,) of the feature that is 1 for each of the cells (N,); that of none is their number."""
         import polars as pl
 
         known = [*self.levels, *self.other]
         codes = as_texts(cells).cast(pl.Enum(known), strict=False).to_physical().cast(pl.Int32).fill_null(len(known))
-        width = out.shape[1]  # stands for a level that training did not have
-        place = np.minimum(np.arange(len(known) + 1), len(self.levels))
-        place[-1] = width
-        chosen = place[codes.to_numpy()]
+        width = len(self.feature_names)  # stands for a level that training did not have
+        feature = np.minimum(np.arange(len(known) + 1, dtype=np.int32), len(self.levels))
+        feature[-1] = width
+        chosen = feature[codes.to_numpy()]
         if self.missing:
             chosen[cells.is_null().to_numpy()] = width - 1
-        rows = np.flatnonzero(chosen < width)
-        out[rows, chosen[rows]] = 1.0
+        return chosen
 
     def unseen(self, cells: "pl.Series") -> "pl.Series":
         """Return the texts (M,) among cells (N,) that training did not have, in every row that holds one."""
@@ -324,15 +324,23 @@ class TableEncoding:
     def apply(self, cells: "list[pl.Series]") -> np.ndarray:
         """Return the features (N, n_features) float64 of the columns, given in the order of `columns`.
 
-        CellError for a cell that its column does not take, with the attribute `column`, the index in `columns`.
+        CellError for a cell that its column does not take.
         """
-        out = np.zeros((len(cells[0]), len(self.feature_names)))
-        for i, (series, (column, place)) in enumerate(zip(cells, self.slices(), strict=True)):
-            try:
-                column.write(series, out[:, place])
-            except CellError as error:
-                error.column = i
-                raise
+        rows, width = len(cells[0]), len(self.feature_names)
+        out = np.zeros((rows, width))
+        columns = list(self.slices())
+        codes = {i: c.codes(cells[i]) for i, (c, _) in enumerate(columns) if isinstance(c, CategoryEncoding)}
+        step = max(1, BLOCK_BYTES // (out.itemsize * width))  # a column at a time would go through `out` many times
+        for start in range(0, rows, step):
+            block = out[start : start + step]
+            for i, (column, place) in enumerate(columns):
+                if isinstance(column, CategoryEncoding):
+                    write_indicators(codes[i][start : start + step], block[:, place])
+                    continue
+                try:
+                    column.write(cells[i].slice(start, step), block[:, place])
+                except CellError as error:
+                    raise CellError(error.row + start, error.text, error.expected, i) from None
         return out
 
     def as_json(self) -> dict[str, Any]:
@@ -412,6 +420,12 @@ def as_texts(cells: "pl.Series") -> "pl.Series":
         if ((np.floor(values) == values) & (np.abs(values) < MAX_WHOLE)).all():
             cells = cells.cast(pl.Int64)
     return cells.cast(pl.String)
+
+
+def write_indicators(codes: np.ndarray, out: np.ndarray) -> None:
+    """Write 1 into the feature of each row of `out` (N, width), which holds zeros, that `codes` (N,) give."""
+    rows = np.flatnonzero(codes < out.shape[1])
+    out[rows, codes[rows]] = 1.0
 
 
 def write_missing(is_wanted: bool, values: np.ndarray, out: np.ndarray) -> None:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 MAX_LEVELS = 100  # of a column of categories; the most frequent have a feature each
 MIN_LEVEL_ROWS, MAX_RARE_ROWS, RARE_SHARE = 2, 10, 0.001  # see `rare_rows`
 MIN_COVERED = 0.5  # of the rows that the most frequent levels must hold, where there are more than MAX_LEVELS
+MAX_SPELLINGS = 10  # of true and false: True, TRUE, true, ...
 LOG_FLOOR = 1e-3  # of the smallest number in training: what is below has its logarithm
 
 # Names of columns that number or name the rows, in any case, without blanks, dots and the like.
@@ -203,9 +204,10 @@ def fit_text(training: TableFrame, table: TableFrame, c: int, *, is_wanted: bool
     cells, kind = training.column(c), training.kind(c)
     forms = [temporal_form(cells)] if kind == DATE else []
     if kind == TEXT:
-        if {*cells.drop_nulls().str.to_lowercase().unique().to_list()} <= {"true", "false"}:
+        texts = cells.drop_nulls().unique()
+        if len(texts) <= MAX_SPELLINGS and {*texts.str.to_lowercase().to_list()} <= {"true", "false"}:
             kind = BOOLEAN
-        elif forms := find_forms(cells):
+        elif forms := find_forms(texts):
             kind = DATE
     if kind == BOOLEAN:
         share = float(np.nanmean(booleans(cells)))

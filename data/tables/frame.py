@@ -81,6 +81,4 @@ class TableFrame:
 
     def take(self, rows: np.ndarray) -> "TableFrame":
         """Return the table with the rows of these indices (M,)."""
-        return replace(
-            self, frame=self.frame[rows.tolist()], row_location=lambda row: self.row_location(int(rows[row]))
-        )
+        return replace(self, frame=self.frame[rows], row_location=lambda row: self.row_location(int(rows[row])))

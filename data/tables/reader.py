@@ -149,6 +149,9 @@ def read_tables(
             columns = replace(columns, features=[column.position for column in encoding.columns])
         test_columns, unused = match_test_columns(first, second, columns)
         notices += unused
+        pairs = zip(test_columns.features, encoding.columns, strict=True)
+        if any(isinstance(column, CategoryEncoding) and second.kind(c) == NUMBER for c, column in pairs):
+            second = read_frame(test, options, text=category_columns(encoding), training=first)
     if second.description != first.description:
         notices.append(f"{second.short_name}: {second.description}.")
     second, dropped = drop_unlabelled(second, test_columns.labels)
@@ -256,9 +259,13 @@ def check_columns(table: TableFrame, columns: Columns, options: ReadOptions, reg
 
 
 def category_columns(encoding: TableEncoding | None) -> Collection[str]:
-    """Return the names of the columns that are categories, which are read as text whatever they hold."""
-    columns = encoding.columns if encoding else ()
-    return [column.name for column in columns if isinstance(column, CategoryEncoding)]
+    """Return the names of the columns that are categories, which are read as text whatever they hold.
+
+    Columns without a name are given by their number.
+    """
+    categories = [c for c in (encoding.columns if encoding else ()) if isinstance(c, CategoryEncoding)]
+    numbers = [str(c.position + 1) for c in categories if c.name == f"column {c.position + 1}"]
+    return [column.name for column in categories] + numbers
 
 
 def network_encoding(spec: InputSpec, table: TableFrame, columns: Columns) -> TableEncoding:
@@ -331,7 +338,11 @@ def drop_unlabelled(table: TableFrame, labels: list[int]) -> tuple[TableFrame, l
         missing |= table.column(c).is_null().to_numpy()
     count = int(missing.sum())
     if count == len(missing):
-        raise DataError(f"{table.name}: no row has a label; expected one in every row to learn from")
+        columns = " and ".join(table.describe_column(c) for c in labels)
+        raise DataError(
+            f"{table.name}: no row has a label in {columns}; fill it, name another column with --label, or give rows "
+            "without labels to predict.py"
+        )
     if not count:
         return table, []
     first = table.row_location(int(missing.argmax()))

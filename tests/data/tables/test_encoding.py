@@ -29,9 +29,9 @@ def encodings(draw):
     name, missing, count = draw(TEXTS), draw(st.booleans()), draw(COUNTS)
     match draw(st.integers(0, 3)):
         case 0:
-            log = draw(st.none() | st.floats(0, 1e300))
+            log = draw(st.none() | st.floats(0, 1e100))
             floor = draw(st.floats(1e-300, 1e300))
-            return NumberEncoding(name, 0, draw(NUMBERS), missing, log, floor, count)
+            return NumberEncoding(name, 0, draw(st.floats(-1e300, 1e300)), missing, log, floor, count)
         case 1:
             return BooleanEncoding(name, 0, draw(st.floats(0, 1)), missing, count)
         case 2:
@@ -56,6 +56,38 @@ def test_from_json_of_as_json_is_the_same_encoding(encoding):
     text = json.dumps(encoding.as_json(), allow_nan=False)
     assert TableEncoding.from_json(json.loads(text)) == encoding
     assert len(encoding.feature_names) == len(encoding.feature_kinds) == len(encoding.feature_columns)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def places(value, path=()):
+    """Yield the path of every value within a JSON value."""
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from places(inner, (*path, key))
+
+
+@given(table_encodings(), st.data())
+def test_from_json_any_damage_raises_value_error_or_gives_a_usable_encoding(encoding, data):
+    value = json.loads(json.dumps({"encoding": encoding.as_json()}))
+    *parents, last = data.draw(st.sampled_from([path for path in places(value) if path]))
+    place = value
+    for key in parents:
+        place = place[key]
+    place[last] = data.draw(JSON)
+    try:
+        found = TableEncoding.from_json(value["encoding"])
+    except ValueError:
+        return
+    features = found.apply([pl.Series([None], dtype=pl.Null)] * len(found.columns))
+    assert features.shape == (1, len(found.feature_names))
+    assert np.isfinite(features).all()
 
 
 CATEGORY = {"kind": "category", "name": "a", "position": 0, "levels": ["x", "y"], "other": [], "missing": False,
