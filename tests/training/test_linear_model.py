@@ -73,6 +73,7 @@ def test_has_linear_model_pictures_arrays_and_linear_networks_have_none(tmp_path
         ([[8, 2], [1, 9]], [[9, 1], [1, 9]], "none", {"accuracy": 0.85, "linear_accuracy": 0.9}),
         ([[8, 2], [1, 9]], [[7, 3], [1, 9]], "none", None),
         ([[5, 5], [5, 5]], [[6, 4], [5, 5]], "none", None),  # neither has learned anything
+        ([[9, 0], [0, 0]], [[9, 0], [0, 0]], "none", None),  # a single class in the rows
         ([[90, 5], [4, 1]], [[80, 15], [1, 4]], "none", None),
         ([[90, 5], [4, 1]], [[95, 0], [1, 4]], "balanced",
          {"balanced_accuracy": 0.573684, "linear_balanced_accuracy": 0.9}),
@@ -82,8 +83,6 @@ def test_check_linear_model_as_good_or_better_is_a_warning(network, linear, weig
     found, other = (Metrics(1.0, np.trace(c) / np.sum(c), confusion=np.array(c)) for c in (network, linear))
     warning = check_linear_model(found, LinearModel(other, 2), quick(class_weights=weights), None, 20)
     assert (warning and warning.figures) == (figures and pytest.approx(figures, abs=1e-6))
-    if warning:
-        assert ("as good as" in warning.message) == (network == linear)
 
 
 @pytest.mark.parametrize(("loss", "warned"), [(0.2, False), (0.3, True), (0.4, True)])
