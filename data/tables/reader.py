@@ -149,6 +149,9 @@ def read_tables(
             columns = replace(columns, features=[column.position for column in encoding.columns])
         test_columns, unused = match_test_columns(first, second, columns)
         notices += unused
+        pairs = zip(test_columns.features, encoding.columns, strict=True)
+        if any(isinstance(column, CategoryEncoding) and second.kind(c) == NUMBER for c, column in pairs):
+            second = read_frame(test, options, text=category_columns(encoding), training=first)
     if second.description != first.description:
         notices.append(f"{second.short_name}: {second.description}.")
     second, dropped = drop_unlabelled(second, test_columns.labels)
@@ -267,9 +270,13 @@ def has_text_classes(spec: InputSpec) -> bool:
 
 
 def category_columns(encoding: TableEncoding | None) -> Collection[str]:
-    """Return the names of the columns that are categories, which are read as text whatever they hold."""
-    columns = encoding.columns if encoding else ()
-    return [column.name for column in columns if isinstance(column, CategoryEncoding)]
+    """Return the names of the columns that are categories, which are read as text whatever they hold.
+
+    Columns without a name are given by their number.
+    """
+    categories = [c for c in (encoding.columns if encoding else ()) if isinstance(c, CategoryEncoding)]
+    numbers = [str(c.position + 1) for c in categories if c.name == f"column {c.position + 1}"]
+    return [column.name for column in categories] + numbers
 
 
 def network_encoding(spec: InputSpec, table: TableFrame, columns: Columns) -> TableEncoding:
