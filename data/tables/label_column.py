@@ -293,8 +293,8 @@ class LabelFinder:
         return "--label last" if c == last else f"--label {c + 1}"
 
     def join(self, columns: Sequence[int]) -> str:
-        """Return columns with what they hold, for a sentence."""
-        return " and ".join(f"{self.table.describe_column(c)}" for c in columns)
+        """Return the numbers and names of columns, for a sentence."""
+        return " and ".join(map(self.table.describe_column, columns))
 
     def list_columns(self) -> str:
         """Return the first columns, and the last, with what they hold."""
