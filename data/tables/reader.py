@@ -149,6 +149,9 @@ def read_tables(
             columns = replace(columns, features=[column.position for column in encoding.columns])
         test_columns, unused = match_test_columns(first, second, columns)
         notices += unused
+        pairs = zip(test_columns.features, encoding.columns, strict=True)
+        if any(isinstance(column, CategoryEncoding) and second.kind(c) == NUMBER for c, column in pairs):
+            second = read_frame(test, options, text=category_columns(encoding), training=first)
     if second.description != first.description:
         notices.append(f"{second.short_name}: {second.description}.")
     second, dropped = drop_unlabelled(second, test_columns.labels)
@@ -228,7 +231,7 @@ def iter_network_table(path: Path, spec: InputSpec, rows: int) -> Iterator[tuple
 def network_read_arguments(spec: InputSpec, *, label_required: bool) -> tuple[ReadOptions, dict[str, Any]]:
     """Return the options and arguments of `read_frame` by which a table is read for a network."""
     return ReadOptions(label=spec.label, sheet=spec.sheet, table=spec.table), {
-        "text": category_columns(spec.encoding),
+        "text": {*category_columns(spec.encoding), *text_label_columns(spec)},
         "verbatim": spec.id_names,
         "classes": spec.class_names,
         "known_names": spec.column_names,
@@ -255,10 +258,25 @@ def check_columns(table: TableFrame, columns: Columns, options: ReadOptions, reg
             table.check_column(c)
 
 
+def text_label_columns(spec: InputSpec) -> Collection[str]:
+    """Return the name of the label column of a network whose classes are texts, as 41.20 is one beside 41.2."""
+    names = [spec.label_option] if spec.label_option else spec.label_names
+    return names if has_text_classes(spec) else ()
+
+
+def has_text_classes(spec: InputSpec) -> bool:
+    """Tell whether a network knows a class that is no whole number."""
+    return any(parse_integer(name) is None for name in spec.class_names)
+
+
 def category_columns(encoding: TableEncoding | None) -> Collection[str]:
-    """Return the names of the columns that are categories, which are read as text whatever they hold."""
-    columns = encoding.columns if encoding else ()
-    return [column.name for column in columns if isinstance(column, CategoryEncoding)]
+    """Return the names of the columns that are categories, which are read as text whatever they hold.
+
+    Columns without a name are given by their number.
+    """
+    categories = [c for c in (encoding.columns if encoding else ()) if isinstance(c, CategoryEncoding)]
+    numbers = [str(c.position + 1) for c in categories if c.name == f"column {c.position + 1}"]
+    return [column.name for column in categories] + numbers
 
 
 def network_encoding(spec: InputSpec, table: TableFrame, columns: Columns) -> TableEncoding:
@@ -315,7 +333,7 @@ def unlabelled_notice(test: TableFrame, columns: Columns, training: TableFrame) 
 def is_category(table: TableFrame, labels: list[int], options: ReadOptions, spec: InputSpec | None) -> bool:
     """Tell whether the label is text, whatever it holds: a category by the options, or text to the network."""
     if spec:
-        return any(parse_integer(name) is None for name in spec.class_names)
+        return has_text_classes(spec)
     return {*labels} <= {*find_columns(table, options.category, "--category")}
 
 
