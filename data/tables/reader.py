@@ -229,7 +229,7 @@ def iter_network_table(path: Path, spec: InputSpec, rows: int) -> Iterator[tuple
 def network_read_arguments(spec: InputSpec, *, label_required: bool) -> tuple[ReadOptions, dict[str, Any]]:
     """Return the options and arguments of `read_frame` by which a table is read for a network."""
     return ReadOptions(label=spec.label, sheet=spec.sheet, table=spec.table), {
-        "text": category_columns(spec.encoding),
+        "text": {*category_columns(spec.encoding), *text_label_columns(spec)},
         "verbatim": spec.id_names,
         "classes": spec.class_names,
         "known_names": spec.column_names,
@@ -267,6 +267,17 @@ def check_columns(table: TableFrame, columns: Columns, options: ReadOptions, reg
     for c in (*columns.features, *(columns.labels if regression else ())):
         if c not in as_numbers:
             table.check_column(c)
+
+
+def text_label_columns(spec: InputSpec) -> Collection[str]:
+    """Return the name of the label column of a network whose classes are texts, as 41.20 is one beside 41.2."""
+    names = [spec.label_option] if spec.label_option else spec.label_names
+    return names if has_text_classes(spec) else ()
+
+
+def has_text_classes(spec: InputSpec) -> bool:
+    """Tell whether a network knows a class that is no whole number."""
+    return any(parse_integer(name) is None for name in spec.class_names)
 
 
 def category_columns(encoding: TableEncoding | None) -> Collection[str]:
@@ -329,7 +340,7 @@ def unlabelled_notice(test: TableFrame, columns: Columns, training: TableFrame) 
 def is_category(table: TableFrame, labels: list[int], options: ReadOptions, spec: InputSpec | None) -> bool:
     """Tell whether the label is text, whatever it holds: a category by the options, or text to the network."""
     if spec:
-        return any(parse_integer(name) is None for name in spec.class_names)
+        return has_text_classes(spec)
     return {*labels} <= {*find_columns(table, options.category, "--category")}
 
 
