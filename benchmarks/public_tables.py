@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_CLASSES = 20  # distinct whole numbers that are still taken for classes
+DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}( [0-9:]+)?"
 MIN_ROWS = 4  # of a table to train on
 TRAINED, REFUSED, FAULT, NOT_TRIED = "trained", "refused", "fault", "not tried"
 REFUSALS = (2, 3)  # exit codes: usage, data
@@ -72,12 +73,12 @@ def unpack_tables(folder: Path) -> None:
                 target.write_bytes(archive.extractfile(member).read())  # type: ignore[union-attr]
 
 
-def read_with_pandas(path: Path) -> "pd.DataFrame":
+def read_with_pandas(path: Path, dtype: type | None = None) -> "pd.DataFrame":
     """Return a table as pandas reads it, with our spellings of a missing cell."""
     import pandas as pd
 
-    values = missing_values()
-    return pd.read_csv(path, na_values=values, keep_default_na=False, low_memory=False, skipinitialspace=True)
+    options = {"na_values": missing_values(), "keep_default_na": False, "skipinitialspace": True}
+    return pd.read_csv(path, dtype=dtype, low_memory=False, **options)
 
 
 def missing_values() -> list[str]:
@@ -87,25 +88,28 @@ def missing_values() -> list[str]:
     return sorted({spelling for value in MISSING_VALUES for spelling in (value, value.upper(), value.title(), "NaN")})
 
 
-def choose_label(frame: "pd.DataFrame") -> tuple[int, bool]:
+def choose_label(texts: "pd.DataFrame") -> tuple[int, bool]:
     """Return the last column that can be a label, as an index, and whether its values are numbers to predict.
 
-    Truth values, text, and whole numbers of at most MAX_CLASSES values are classes, if there are at least twice as many
-    rows as values; other numbers are numbers to predict. A column of one value, or of other text, is no label.
+    The cells are given as text, as they are written. Truth values, text, codes with a zero in front, and whole numbers
+    of at most MAX_CLASSES values are classes, if there are at least twice as many rows as values; other numbers are
+    numbers to predict. A column of one value, of dates, or of other text is no label.
     """
-    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+    import pandas as pd
 
-    for c in range(frame.shape[1] - 1, first_column(frame) - 1, -1):
-        cells = frame.iloc[:, c].dropna()
+    for c in range(texts.shape[1] - 1, first_column(texts) - 1, -1):
+        cells = texts.iloc[:, c].dropna()
         values = cells.nunique()
         many = values > len(cells) / 2
-        if values < 2:
+        numbers = pd.to_numeric(cells, errors="coerce")
+        codes = cells.str.fullmatch("0[0-9]+").any() and numbers.notna().all() and (numbers == numbers.round()).all()
+        if values < 2 or cells.str.fullmatch(DATE).all():
             continue
-        if is_numeric_dtype(cells) and not is_bool_dtype(cells):
-            return c, many or values > MAX_CLASSES or bool((cells != cells.round()).any())
+        if numbers.notna().all() and not codes:
+            return c, many or values > MAX_CLASSES or bool((numbers != numbers.round()).any())
         if not many:
             return c, False
-    return frame.shape[1] - 1, False
+    return texts.shape[1] - 1, False
 
 
 def first_column(frame: "pd.DataFrame") -> int:
@@ -198,7 +202,7 @@ def read_outcome(path: Path, connection: Any) -> None:
     """Send the outcome of a table as far as it is read, without training."""
     frame = read_with_pandas(path)
     outcome = Outcome(f"{path.parent.name}/{path.name}", len(frame), frame.shape[1] - first_column(frame))
-    c, outcome.regression = choose_label(frame)
+    c, outcome.regression = choose_label(read_with_pandas(path, str))
     outcome.label = label_argument(frame, c)
     outcome.differences = compare_reading(path, frame)
     connection.send(outcome)

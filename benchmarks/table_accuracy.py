@@ -247,7 +247,7 @@ def score_cell(scores: list[float], deviations: list[float]) -> str:
     mean, spread = statistics.mean(scores), statistics.stdev(scores) if len(scores) > 1 else 0.0
     if not deviations:
         return f"{100 * mean:.1f} ± {100 * spread:.1f}"
-    r2 = statistics.mean(1 - (score / deviation) ** 2 for score, deviation in zip(scores, deviations, strict=True))
+    r2 = statistics.mean(1 - (score / deviation) ** 2 for score, deviation in zip(scores, deviations, strict=False))
     decimals = max(0, 2 - math.floor(math.log10(mean)))
     return f"{mean:,.{decimals}f} ± {spread:,.{decimals}f} ({r2:.2f})"
 
@@ -286,7 +286,8 @@ def main(arguments: list[str] | None = None) -> int:
             frame = read_problem(problem, Path(temporary))
             started = time.monotonic()
             scores, deviations = measure(problem, frame, models, flags.seeds)
-            record.setdefault(problem.name, {}).update(scores, rows=len(frame), deviations=deviations)
+            found = record.setdefault(problem.name, {})
+            found.update(scores, rows=len(frame), deviations=max(deviations, found.get("deviations", []), key=len))
             print(f"{problem.name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
             if flags.output:
                 flags.output.write_text(json.dumps(record, indent=1) + "\n")

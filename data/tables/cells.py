@@ -54,12 +54,10 @@ class ParsedColumn:
 def parse_column(cells: "pl.Series", separator: str, *, keep_text: bool, classes: Collection[str] = ()) -> ParsedColumn:
     """Return a column of text (String) parsed as what it holds; with `keep_text` it stays text.
 
-    A text among `classes` is no missing cell in a column of text. Columns of other types are returned as they are.
+    A text among `classes` is no missing cell in a column of text.
     """
     import polars as pl
 
-    if cells.dtype != pl.String:
-        return ParsedColumn(cells, decimal_point=0 if cells.dtype == pl.Float64 else None)
     with_classes = clean_text(cells, classes)
     if keep_text:
         return ParsedColumn(with_classes)

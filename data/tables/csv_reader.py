@@ -7,30 +7,40 @@ wrong with it.
 """
 
 import csv
-import mmap
 import re
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lagvis.data.files import GZIP_MAGIC
 from lagvis.data.messages import pluralize, shorten
 from lagvis.data.tables.cells import ParsedColumn, Stray, check_decimal_marks, check_names_among_numbers, parse_column
-from lagvis.data.tables.dialect import Dialect, detect_dialect, is_missing, split_cells, strip_trailing
+from lagvis.data.tables.dialect import Dialect, dialect_of, is_missing, split_cells, strip_trailing
+from lagvis.data.tables.feature_type import MIN_PIXELS
 from lagvis.data.tables.frame import TableFrame
-from lagvis.data.tables.layout import Layout, scan_layout
-from lagvis.data.tables.text import REMEDY, open_maybe_gzip, read_lines
+from lagvis.data.tables.layout import Layout, LayoutScanner
+from lagvis.data.tables.text import (
+    CHUNK_BYTES,
+    REMEDY,
+    TextFile,
+    inspect_start,
+    inspect_text,
+    open_maybe_gzip,
+    read_lines,
+    text_checker,
+)
 from lagvis.errors import DataError
 
 if TYPE_CHECKING:
     import polars as pl
 
-INTEGER = re.compile(r"\s*[+-]?(0|[1-9][0-9]{0,17})")
-POINT_NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-FRACTION = re.compile(r"[.eE]")
+# Cells that polars parses as numbers, with a decimal point or comma.
+INTEGER = re.compile(r" *[+-]?(0|[1-9][0-9]{0,17})")
+NUMBER = re.compile(r" *[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+NUMBER_WITH_COMMA = re.compile(r" *[+-]?([0-9]+,?[0-9]*|,[0-9]+)([eE][+-]?[0-9]+)?")
+FRACTION = re.compile(r"[.,eE]")
 BLOCK_ROWS = 50_000  # of a table that is split line by line
 
 
@@ -56,8 +66,12 @@ def read_csv(
     display_name         stands for the path in messages
     Raises DataError, with the line, for lines that are no rows of the table.
     """
-    dialect = detect_dialect(path, label, training, allow_single_column=allow_single_column, display_name=display_name)
-    return read_dialect(path, dialect, text=text, verbatim=verbatim, classes=classes)
+
+    def detect(file: TextFile) -> Dialect:
+        return dialect_of(file, label, training, allow_single_column=allow_single_column)
+
+    dialect, frame = read_cells(path, display_name, detect, {*text, *verbatim})
+    return table_frame(path, dialect, frame, text=text, verbatim=verbatim, classes=classes)
 
 
 def read_dialect(
@@ -69,20 +83,42 @@ def read_dialect(
     classes: Collection[str] = (),
 ) -> TableFrame:
     """Read a table as text whose dialect is known; the other arguments are those of `read_csv`."""
-    kept = text_columns(dialect, verbatim)
-    texts = text_columns(dialect, text) | kept
-    frame = read_directly(dialect, texts)
+    frame = parse_decoded(dialect, text_columns(dialect, {*text, *verbatim}))
     if frame is None:
         frame = split_by_line(dialect)
+    return table_frame(path, dialect, frame, text=text, verbatim=verbatim, classes=classes)
+
+
+def table_frame(
+    path: Path,
+    dialect: Dialect,
+    frame: "pl.DataFrame",
+    *,
+    text: Collection[str],
+    verbatim: Collection[str],
+    classes: Collection[str],
+) -> TableFrame:
+    """Return a table of cells, those of text columns parsed by what they hold."""
+    import polars as pl
+
+    kept = text_columns(dialect, verbatim)
+    texts = text_columns(dialect, text) | kept
     if not frame.height:
         raise DataError(f"{dialect.file.name} holds a header and no rows; expected a row a line")
     locate = RowLines(dialect)
-    parsed = {
-        c: ParsedColumn(empty_to_null(frame.get_column(str(c))))
-        if c in kept
-        else parse_column(frame.get_column(str(c)), dialect.separator, keep_text=c in texts, classes=classes)
-        for c in range(len(dialect.names))
-    }
+    parsed: dict[int, ParsedColumn] = {}
+    for c in range(len(dialect.names)):
+        cells = frame.get_column(str(c))
+        if c in kept:
+            parsed[c] = ParsedColumn(empty_to_null(cells))
+        elif cells.dtype == pl.String:
+            parsed[c] = parse_column(cells, dialect.separator, keep_text=c in texts, classes=classes)
+        else:
+            row = 0 if cells.dtype.is_float() else None
+            by_comma = dialect.has_decimal_comma
+            parsed[c] = ParsedColumn(
+                cells, decimal_comma=row if by_comma else None, decimal_point=None if by_comma else row
+            )
     check_names_among_numbers(parsed, lambda row: row_cells(frame, row), dialect, locate)
     check_decimal_marks(parsed, dialect, locate)
     by_comma = any(column.decimal_comma is not None for column in parsed.values())
@@ -154,96 +190,174 @@ def row_cells(frame: "pl.DataFrame", row: int) -> list[str]:
     return ["" if cell is None else str(cell).strip() for cell in frame.row(row)]
 
 
-def read_directly(dialect: Dialect, texts: Collection[int]) -> "pl.DataFrame | None":
-    """Return the cells of a table as polars reads them; None where it would not read the file rightly."""
+def read_cells(
+    path: Path, display_name: str, detect: Callable[[TextFile], Dialect], text: Collection[str]
+) -> "tuple[Dialect, pl.DataFrame]":
+    """Return the dialect of a table and its cells, those of the columns `text` as text; the others may have types.
+
+    A file that begins as UTF-8 is checked in a thread while polars parses it.
+    """
+    if start := inspect_start(path, display_name):
+        try:
+            dialect = detect(start)
+        except DataError:  # the check of the whole file comes first
+            pass
+        else:
+            file, frame = parse_file(dialect, text_columns(dialect, text))
+            if file.encoding == start.encoding:
+                dialect = replace(dialect, file=file)
+                return dialect, split_by_line(dialect) if frame is None else frame
+    dialect = detect(inspect_text(path, display_name))
+    frame = parse_decoded(dialect, text_columns(dialect, text))
+    return dialect, split_by_line(dialect) if frame is None else frame
+
+
+def parse_file(dialect: Dialect, texts: Collection[int]) -> "tuple[TextFile, pl.DataFrame | None]":
+    """Parse a plain file in UTF-8 with polars, and check its bytes; None for a table that polars cannot read rightly.
+
+    DataError for a file that is no text.
+    """
+    path = dialect.file.path
+    schema = sample_schema(dialect, texts)
+    with ThreadPoolExecutor(1) as pool:
+        check = pool.submit(check_file, dialect, layout_scanner(dialect, schema))
+        typed = None if dialect.separator == " " else parse_typed(path, dialect, schema)
+        file, layout = check.result()
+    return file, choose_frame(path, dialect, layout, typed)
+
+
+def parse_decoded(dialect: Dialect, texts: Collection[int]) -> "pl.DataFrame | None":
+    """Parse a file in another encoding, or a packed one, with polars; None where it cannot read it rightly."""
     if dialect.separator == " ":
         return None
-    with utf8_content(dialect) as content:
-        layout = scan_layout(memoryview(content)[row_offset(content, dialect) :], dialect.separator)
-        if layout.has_stray_quotes or layout.has_lone_returns or layout.has_long_lines:
-            return None
-        for schema in schemas(dialect, texts):
-            frame = parse_content(content, dialect, schema)
-            if frame is not None and is_typed_rightly(frame, layout):
-                return complete_rows(frame, layout, dialect)
-    return None
-
-
-@contextmanager
-def utf8_content(dialect: Dialect) -> "Iterator[bytes | mmap.mmap]":
-    """Yield the bytes of a file in UTF-8: those of the file itself where they are."""
-    file = dialect.file
-    with file.path.open("rb") as plain:
-        packed = plain.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-        if file.encoding.startswith("utf-8") and not packed:
-            with mmap.mmap(plain.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                yield content
-            return
-    with open_maybe_gzip(file.path, file.name) as unpacked:
-        decoded = unpacked.read()
-    if not file.encoding.startswith("utf-8"):
+    with open_maybe_gzip(dialect.file.path, dialect.file.name) as file:
+        content = file.read()
+    if not dialect.file.encoding.startswith("utf-8"):
         try:
-            decoded = decoded.decode(file.encoding).encode()
+            content = content.decode(dialect.file.encoding).encode()
         except UnicodeError as error:
-            raise DataError(f"{file.name} is not text in {file.encoding} ({error}); {REMEDY}") from None
-    yield decoded
+            raise DataError(f"{dialect.file.name} is not text in {dialect.file.encoding} ({error}); {REMEDY}") from None
+    schema = sample_schema(dialect, texts)
+    scanner = layout_scanner(dialect, schema)
+    for start in range(0, len(content), CHUNK_BYTES):
+        scanner.feed(content[start : start + CHUNK_BYTES])
+    return choose_frame(content, dialect, scanner.finish(), parse_typed(content, dialect, schema))
 
 
-def row_offset(content: "bytes | mmap.mmap", dialect: Dialect) -> int:
-    """Return the index of the byte at which the first row begins."""
-    offset = 0
-    for _ in range(dialect.first_row_line - dialect.file.first_line):
-        offset = content.find(b"\n", offset) + 1
-    return offset
+def check_file(dialect: Dialect, scanner: LayoutScanner) -> tuple[TextFile, Layout]:
+    """Read a plain file once: check that it is text, and scan its layout."""
+    checker = text_checker(dialect.file.path, dialect.file.name)
+    with dialect.file.path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            checker.feed(chunk)
+            scanner.feed(chunk)
+    return checker.finish(dialect.file.path), scanner.finish()
 
 
-def schemas(dialect: Dialect, texts: Collection[int]) -> "Iterator[Mapping[str, pl.DataType]]":
-    """Yield types of the columns to try: those of the first rows, then text."""
+def layout_scanner(dialect: Dialect, schema: "Mapping[str, pl.DataType]") -> LayoutScanner:
+    """Return a scanner of what matters for columns of these types."""
+    return LayoutScanner(
+        dialect.separator,
+        dialect.lines_above,
+        find_zeros=any(dtype.is_integer() for dtype in schema.values()),
+        find_points=dialect.has_decimal_comma,
+        find_controls=not dialect.file.encoding.startswith("utf-8"),
+    )
+
+
+def choose_frame(
+    content: Path | bytes, dialect: Dialect, layout: Layout, typed: "pl.DataFrame | None"
+) -> "pl.DataFrame | None":
+    """Return the cells as they were parsed by type, if rightly so, else as text; None where neither is right."""
+    if dialect.separator == " " or not layout.is_regular:
+        return None
+    if typed is not None and is_typed_rightly(typed, layout):
+        complete = complete_rows(typed, layout, dialect)
+        # A row of missing cells, as NA, is a row; an empty one is none.
+        if complete is not None and (complete.height == typed.height or not missing_words(dialect)):
+            return complete
+    schema = sample_schema(dialect, range(len(dialect.names)))
+    as_text = parse_with_polars(content, dialect, schema)
+    return None if as_text is None else complete_rows(as_text, layout, dialect)
+
+
+def sample_schema(dialect: Dialect, texts: Collection[int]) -> "dict[str, pl.DataType]":
+    """Return the type of each column by the first rows; text for the columns `texts`, and for empty ones at the end."""
     import polars as pl
 
-    extra = {f"empty {i}": pl.String() for i in range(dialect.trailing_delimiters)}
     columns = range(len(dialect.names))
     types = {str(c): pl.String() if c in texts else sample_type(dialect, c) for c in columns}
-    yield types | extra
-    if any(dtype != pl.String for dtype in types.values()):
-        yield {str(c): pl.String() for c in columns} | extra
+    if len(types) > MIN_PIXELS and all(are_byte_cells(dialect, c) for c in columns if c not in texts):
+        types = {name: pl.UInt8() if dtype == pl.Int64 else dtype for name, dtype in types.items()}
+    return types | {f"empty {i}": pl.String() for i in range(dialect.trailing_delimiters)}
+
+
+def sample_cells(dialect: Dialect, c: int) -> set[str]:
+    """Return the texts of a column in the first rows that stand for a value."""
+    return {row[c] for row in dialect.sample if len(row) > c and not is_missing(row[c])}
 
 
 def sample_type(dialect: Dialect, c: int) -> "pl.DataType":
     """Return the type of a column by the first rows."""
     import polars as pl
 
-    cells = [row[c] for row in dialect.sample if len(row) > c and not is_missing(row[c])]
-    if not cells or not all(map(POINT_NUMBER.fullmatch, cells)):
+    cells = sample_cells(dialect, c)
+    if not cells or not all(map(NUMBER_WITH_COMMA.fullmatch if dialect.has_decimal_comma else NUMBER.fullmatch, cells)):
         return pl.String()
     if all(map(INTEGER.fullmatch, cells)):
         return pl.Int64()
     return pl.Float64() if any(map(FRACTION.search, cells)) else pl.String()
 
 
-def parse_content(
-    content: "bytes | mmap.mmap", dialect: Dialect, schema: "Mapping[str, pl.DataType]"
+def are_byte_cells(dialect: Dialect, c: int) -> bool:
+    """Tell whether the first cells of a column are whole numbers 0..255."""
+    return all(cell.isdecimal() and int(cell) < 256 for cell in sample_cells(dialect, c))
+
+
+def parse_typed(content: Path | bytes, dialect: Dialect, schema: "Mapping[str, pl.DataType]") -> "pl.DataFrame | None":
+    """Return the rows of a table with columns of these types, or of wider whole numbers; None where they do not fit."""
+    import polars as pl
+
+    frame = parse_with_polars(content, dialect, schema)
+    if frame is not None or pl.UInt8 not in schema.values():
+        return frame
+    wider = {name: pl.Int64() if dtype == pl.UInt8 else dtype for name, dtype in schema.items()}
+    return parse_with_polars(content, dialect, wider)
+
+
+def missing_words(dialect: Dialect) -> set[str]:
+    """Return how the first rows write a missing cell that is not empty."""
+    return {cell.strip() for row in dialect.sample for cell in row if is_missing(cell)} - {""}
+
+
+def parse_with_polars(
+    content: Path | bytes, dialect: Dialect, schema: "Mapping[str, pl.DataType]"
 ) -> "pl.DataFrame | None":
     """Return the rows of a table parsed by polars; None where a cell does not fit its type or a row its columns."""
     import polars as pl
 
+    words = missing_words(dialect)
+    numbers = [str(c) for c in range(len(dialect.names)) if schema[str(c)] != pl.String]
     try:
         return pl.read_csv(
-            bytes(content) if isinstance(content, mmap.mmap) else content,
+            content,
             has_header=False,
-            skip_lines=dialect.first_row_line - dialect.file.first_line,
+            skip_lines=dialect.lines_above,
             separator=dialect.separator,
             schema=schema,
+            null_values={c: word for c in numbers for word in words} if len(words) == 1 else None,
+            decimal_comma=dialect.has_decimal_comma,
+            glob=False,
         )
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
 
 
 def is_typed_rightly(frame: "pl.DataFrame", layout: Layout) -> bool:
-    """Tell whether numbers were read as they are meant: no code such as 007, and nothing infinite or not a number."""
+    """Tell whether numbers were read as they are meant: no code such as 007, nothing infinite, one decimal mark."""
     import polars.selectors as cs
 
-    if layout.has_leading_zeros and frame.select(cs.integer()).width:
+    if layout.has_points or (layout.has_leading_zeros and frame.select(cs.integer()).width):
         return False
     return all(numbers.is_finite().all() for numbers in frame.select(cs.float()))
 

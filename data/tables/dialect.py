@@ -5,12 +5,13 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice, pairwise
 from pathlib import Path
 
 from lagvis.data.messages import shorten
 from lagvis.data.tables.frame import TableFrame
-from lagvis.data.tables.text import TextFile, inspect_text, read_lines
+from lagvis.data.tables.text import MAX_LINE_LENGTH, TextFile, inspect_text, read_lines
 from lagvis.errors import DataError
 
 SEPARATORS = {"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma", " ": "blanks"}
@@ -35,6 +36,7 @@ class Dialect:
     names                of the columns; "column 1", "column 2", ... without a header
     trailing_delimiters  separators at the end of each line with nothing behind them
     remarks              lines above the header that are no part of the table
+    has_decimal_comma    whether a number of the first rows has one
     sample               cells of the first rows
     """
 
@@ -45,7 +47,13 @@ class Dialect:
     names: tuple[str, ...]
     trailing_delimiters: int = 0
     remarks: tuple[str, ...] = ()
+    has_decimal_comma: bool = False
     sample: Sequence[Sequence[str]] = field(default=(), repr=False)
+
+    @property
+    def lines_above(self) -> int:
+        """Return the number of lines of the file above the first row."""
+        return self.first_row_line - self.file.first_line
 
     def describe_column(self, c: int) -> str:
         """Return the number of a column, from 1, and its name."""
@@ -75,7 +83,13 @@ def detect_dialect(
     A first line that holds `label`, or the names of the `training` table, is a header. `display_name` stands for the
     path in messages. Raises DataError for text that is no table, and for a single column unless allowed.
     """
-    file = inspect_text(path, display_name)
+    return dialect_of(inspect_text(path, display_name), label, training, allow_single_column=allow_single_column)
+
+
+def dialect_of(
+    file: TextFile, label: str = "", training: TableFrame | None = None, *, allow_single_column: bool = False
+) -> Dialect:
+    """Detect the dialect of a table that is known to be text; the arguments are those of `detect_dialect`."""
     sample = read_sample(file)
     declared = declared_separator(sample)
     if declared:
@@ -107,6 +121,8 @@ def detect_dialect(
         names=tuple(name or f"column {c + 1}" for c, name in enumerate(names if has_header else [""] * width)),
         trailing_delimiters=trailing,
         remarks=tuple(text for _, text in remarks),
+        has_decimal_comma=separator != ","
+        and any("," in cell and NUMBER.fullmatch(cell) for row in rows for cell in row),
         sample=rows[has_header:],
     )
 
@@ -219,6 +235,7 @@ def split_cells(file: TextFile, line: int, text: str, separator: str) -> list[st
         raise DataError(
             f"{file.name}, line {line} has {text.count(separator) + 1:,} fields; expected at most {MAX_COLUMNS:,}"
         )
+    csv.field_size_limit(MAX_LINE_LENGTH)
     return next(csv.reader([text], delimiter=separator, skipinitialspace=not blanks, strict=True))
 
 
@@ -289,9 +306,15 @@ def ascend(numbers: Sequence[str]) -> bool:
     return len(values) > 2 and all(a < b for a, b in pairwise(values))
 
 
+@lru_cache(maxsize=2**12)  # pixels and codes repeat
 def is_number(cell: str) -> bool:
     """Tell whether a cell is meant as a number, with a decimal comma or marks for thousands too."""
     return bool(NUMBER.fullmatch(cell) or THOUSANDS.fullmatch(cell))
+
+
+def has_decimal_comma(cell: str) -> bool:
+    """Tell whether a cell is a number with a decimal comma."""
+    return "," in cell and bool(NUMBER.fullmatch(cell))
 
 
 def is_name(cell: str) -> bool:
@@ -299,6 +322,7 @@ def is_name(cell: str) -> bool:
     return not is_missing(cell) and not is_number(cell)
 
 
+@lru_cache(maxsize=2**12)
 def is_missing(cell: str) -> bool:
     """Tell whether a cell stands for an unknown value."""
     return cell.strip().lower() in MISSING_VALUES

@@ -1,93 +1,128 @@
 """Scan the bytes of a table for what polars would read in silence otherwise than it is meant."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from lagvis.data.tables.text import MAX_LINE_LENGTH
+from lagvis.data.tables.text import MAX_LINE_LENGTH, holds_control_bytes
 
-CHUNK_BYTES = 2**18  # stays in the cache of a core
-NEWLINE, RETURN, QUOTE, BLANK, ZERO = b'\n\r" 0'
+NEWLINE, RETURN, QUOTE, BLANK, POINT, ZERO = b'\n\r" .0'
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What the lines of a table hold, from its first row on.
+    """What the rows of a table hold.
 
-    separators     number of separators, within quotes too
-    blank_lines    number of lines without a character
-    quotes         number of quotes
-    has_stray_quotes   whether a quote stands within a cell, or one is not closed
+    separators         number of separators, within quotes too
+    blank_lines        number of lines without a character
+    quotes             number of quotes
+    has_stray_quotes   whether a quote may stand within a cell, or is not closed
     has_lone_returns   whether a line may end in a carriage return alone
-    has_leading_zeros  whether a cell may begin with a zero before another digit
     has_long_lines     whether a line is longer than MAX_LINE_LENGTH bytes
+    has_controls       whether there is a control character
+    has_leading_zeros  whether a cell may begin with a zero before another digit
     has_points         whether there is a point
     """
 
-    separators: int = 0
-    blank_lines: int = 0
-    quotes: int = 0
-    has_stray_quotes: bool = False
-    has_lone_returns: bool = False
-    has_leading_zeros: bool = False
-    has_long_lines: bool = False
-    has_points: bool = False
+    separators: int
+    blank_lines: int
+    quotes: int
+    has_stray_quotes: bool
+    has_lone_returns: bool
+    has_long_lines: bool
+    has_controls: bool
+    has_leading_zeros: bool
+    has_points: bool
+
+    @property
+    def is_regular(self) -> bool:
+        """Tell whether polars splits the rows into the cells that are meant."""
+        return not (self.has_stray_quotes or self.has_lone_returns or self.has_long_lines or self.has_controls)
 
 
-def scan_layout(content: bytes | memoryview, separator: str) -> Layout:
-    """Return the layout of the rows of a table in UTF-8."""
-    mark = ord(separator)
-    separators = blank_lines = quotes = 0
-    stray_quotes = lone_returns = leading_zeros = points = long_lines = False
-    edges = np.array([mark, NEWLINE, RETURN], np.uint8)
-    line_length = 0
-    for before, cells, after in neighbours(content):
-        is_separator, is_newline = cells == mark, cells == NEWLINE
-        separators += int(np.count_nonzero(is_separator))
-        previous_newline = before == NEWLINE
-        blank_lines += int(np.count_nonzero(is_newline & previous_newline))
-        if is_newline.any():
-            line_length += int(is_newline.argmax())
-            long_lines |= line_length > MAX_LINE_LENGTH
-            line_length = int(is_newline[::-1].argmax())
-        else:
-            line_length += len(cells)
-        is_quote = cells == QUOTE
-        if found := int(np.count_nonzero(is_quote)):
-            quotes += found
-            at = np.flatnonzero(is_quote)
-            opens, closes = np.isin(before[at], edges), np.isin(after[at], edges)
-            doubled = ((before[at] == QUOTE) & (after[at] != BLANK)) | ((after[at] == QUOTE) & (before[at] != BLANK))
-            stray_quotes |= not (opens | closes | doubled).all()
+class LayoutScanner:
+    """Scan the rows of a table in UTF-8, chunk by chunk.
+
+    separator    between cells
+    skip_lines   number of lines above the first row
+    find_zeros   whether to look for leading zeros; likewise find_points and find_controls
+    """
+
+    def __init__(
+        self, separator: str, skip_lines: int, *, find_zeros: bool, find_points: bool, find_controls: bool
+    ) -> None:
+        self.mark = ord(separator)
+        self.edges = np.array([self.mark, NEWLINE, RETURN], np.uint8)
+        self.lines_to_skip = skip_lines
+        self.find_zeros, self.find_points, self.find_controls = find_zeros, find_points, find_controls
+        self.tail = b"\n"  # the last two bytes of the chunk before: their neighbours are not known yet
+        self.separators = self.blank_lines = self.quotes = self.line_length = 0
+        self.stray_quotes = self.lone_returns = self.long_lines = self.controls = False
+        self.leading_zeros = self.points = False
+
+    def feed(self, chunk: bytes) -> None:
+        """Scan the next bytes of the file."""
+        start = 0
+        while self.lines_to_skip and (found := chunk.find(b"\n", start)) >= 0:
+            start = found + 1
+            self.lines_to_skip -= 1
+        if self.lines_to_skip:
+            return
+        rows = self.tail + (chunk[start:] if start else chunk)
+        self.tail = rows[-2:]
+        if len(rows) > 2:
+            self.scan(rows)
+
+    def finish(self) -> Layout:
+        """Return the layout of all rows."""
+        if len(self.tail) > 1:
+            self.scan(self.tail + b"\n")
+        return Layout(
+            self.separators,
+            self.blank_lines,
+            self.quotes,
+            has_stray_quotes=self.stray_quotes or self.quotes % 2 > 0,
+            has_lone_returns=self.lone_returns or self.lines_to_skip > 0,
+            has_long_lines=self.long_lines,
+            has_controls=self.controls,
+            has_leading_zeros=self.leading_zeros,
+            has_points=self.points,
+        )
+
+    def scan(self, rows: bytes) -> None:
+        """Scan bytes but the first and the last, which are known as neighbours."""
+        chunk = np.frombuffer(rows, np.uint8)
+        before, cells, after = chunk[:-2], chunk[1:-1], chunk[2:]
+        begins = before == self.mark
+        self.separators += int(np.count_nonzero(cells == self.mark))
+        after_newline = before == NEWLINE
+        self.blank_lines += int(np.count_nonzero(after_newline & (cells == NEWLINE)))
+        self.measure_lines(rows)
         is_return = cells == RETURN
         if is_return.any():
-            lone_returns |= bool((is_return & (after != NEWLINE)).any())
-            blank_lines += int(np.count_nonzero(is_return & previous_newline))
-        begins = (before == mark) | previous_newline | (before == QUOTE)
-        leading_zeros |= bool((begins & (cells == ZERO) & (after - ZERO < 10)).any())
-        points |= bool((cells == ord(".")).any())
-    return Layout(
-        separators,
-        blank_lines,
-        quotes,
-        has_stray_quotes=stray_quotes or quotes % 2 > 0,
-        has_lone_returns=lone_returns,
-        has_leading_zeros=leading_zeros,
-        has_long_lines=long_lines or line_length > MAX_LINE_LENGTH,
-        has_points=points,
-    )
+            self.lone_returns |= bool((is_return & (after != NEWLINE)).any())
+            self.blank_lines += int(np.count_nonzero(is_return & after_newline))
+        at = np.flatnonzero(cells == QUOTE)
+        if len(at):
+            self.quotes += len(at)
+            opens, closes = np.isin(before[at], self.edges), np.isin(after[at], self.edges)
+            doubled = ((before[at] == QUOTE) & (after[at] != BLANK)) | ((after[at] == QUOTE) & (before[at] != BLANK))
+            self.stray_quotes |= not (opens | closes | doubled).all()
+            begins |= before == QUOTE
+        if self.find_zeros and not self.leading_zeros:
+            begins |= after_newline
+            self.leading_zeros = bool((begins & (cells == ZERO) & (after - ZERO < 10)).any())
+        if self.find_points and not self.points:
+            self.points = bool((cells == POINT).any())
+        if self.find_controls and not self.controls:
+            self.controls = holds_control_bytes(rows)
 
-
-def neighbours(content: bytes | memoryview) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield a chunk of bytes after another, each with the byte before and the byte after each of its bytes.
-
-    A newline stands before the first byte and after the last.
-    """
-    cells = np.frombuffer(content, np.uint8)
-    for start in range(0, len(cells), CHUNK_BYTES):
-        end = min(start + CHUNK_BYTES, len(cells))
-        chunk = np.full(end - start + 2, NEWLINE, np.uint8)
-        first, last = max(start - 1, 0), min(end + 1, len(cells))
-        chunk[first - start + 1 : last - start + 1] = cells[first:last]
-        yield chunk[:-2], chunk[1:-1], chunk[2:]
+    def measure_lines(self, rows: bytes) -> None:
+        """Note a line that is too long."""
+        first = rows.find(b"\n", 1, -1)
+        if first < 0:
+            self.line_length += len(rows) - 2
+        else:
+            self.long_lines |= self.line_length + first > MAX_LINE_LENGTH
+            self.line_length = len(rows) - 2 - rows.rfind(b"\n", 1, -1)
+        self.long_lines |= self.line_length > MAX_LINE_LENGTH

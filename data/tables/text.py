@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 from lagvis.data.files import GZIP_MAGIC
 from lagvis.data.signatures import identify_format
 from lagvis.errors import DataError
 
-CHUNK_BYTES = 2**20
+CHUNK_BYTES = 2**19  # stays in the cache of a core while it is searched
 MAX_LINE_LENGTH = 2**21  # characters
 # Tables of numbers shrink to a tenth or so; a small file that unpacks to more than this was made to fill the memory.
 MAX_UNPACKED_RATIO, MIN_UNPACKED_LIMIT = 200, 2**26
@@ -65,35 +67,80 @@ def open_maybe_gzip(path: Path, display_name: str = "") -> Iterator[BinaryIO]:
         raise DataError(f"{display_name or path} is a damaged gzip file ({error}); fetch or pack it again") from None
 
 
+class TextChecker:
+    """Check the unpacked bytes of a file, chunk by chunk, and find its encoding and digest.
+
+    name   of the file in messages
+    limit  number of bytes; more are refused
+    """
+
+    def __init__(self, name: str, limit: int) -> None:
+        self.name, self.limit = name, limit
+        self.digest = hashlib.sha256()
+        self.total = 0
+        self.encoding = ""
+        self.decoder = codecs.getincrementaldecoder("utf-8")()
+
+    def feed(self, chunk: bytes) -> None:
+        """Check the next bytes; DataError where they are no text, or too many."""
+        if not self.total:
+            if chunk.startswith(GZIP_MAGIC):
+                raise DataError(f"{self.name} is {identify_format(chunk)}")
+            self.encoding = next((name for mark, name in BYTE_ORDER_MARKS if chunk.startswith(mark)), "utf-8")
+        self.digest.update(chunk)
+        self.total += len(chunk)
+        if self.total > self.limit:
+            raise DataError(
+                f"{self.name} unpacks to more than {self.limit:,} bytes; unpack it by hand if that is intended"
+            )
+        if self.encoding != "utf-16" and holds_control_bytes(chunk):
+            found = next(byte for byte in chunk if byte in CONTROL_BYTES)
+            raise DataError(f"{self.name} is not text: it holds the byte {found:02x}; {REMEDY}")
+        if self.encoding == "utf-8" and not (chunk.isascii() and not self.decoder.getstate()[0]):
+            try:
+                self.decoder.decode(chunk)
+            except UnicodeDecodeError:
+                self.encoding = "cp1252"
+
+    def finish(self, path: Path) -> TextFile:
+        """Return what was found; DataError for an empty file."""
+        if not self.total:
+            raise DataError(f"{self.name} is empty; expected a table, a row a line")
+        return TextFile(path, self.name, self.encoding, self.digest.hexdigest())
+
+
+def holds_control_bytes(chunk: bytes) -> bool:
+    """Tell whether one of CONTROL_BYTES is among bytes."""
+    found = np.frombuffer(chunk, np.uint8)
+    return bool((found < 9).any() or (found - 14 < 18).any())
+
+
 def inspect_text(path: Path, display_name: str = "") -> TextFile:
     """Read a file once to detect its encoding and compute its digest; DataError where it is not text."""
-    name = display_name or str(path)
-    digest, total = hashlib.sha256(), 0
-    limit = max(MIN_UNPACKED_LIMIT, path.stat().st_size * MAX_UNPACKED_RATIO)
-    with open_maybe_gzip(path, name) as file:
+    checker = text_checker(path, display_name)
+    with open_maybe_gzip(path, checker.name) as file:
+        while chunk := file.read(CHUNK_BYTES):
+            checker.feed(chunk)
+    return checker.finish(path)
+
+
+def text_checker(path: Path, display_name: str = "") -> TextChecker:
+    """Return the checker of a file."""
+    return TextChecker(display_name or str(path), max(MIN_UNPACKED_LIMIT, path.stat().st_size * MAX_UNPACKED_RATIO))
+
+
+def inspect_start(path: Path, display_name: str = "") -> TextFile | None:
+    """Return a file, without its digest, whose start is UTF-8; None for a packed file and for another start."""
+    checker = text_checker(path, display_name)
+    with path.open("rb") as file:
         start = file.read(CHUNK_BYTES)
-        if start.startswith(GZIP_MAGIC):
-            raise DataError(f"{name} is {identify_format(start)}")
-        encoding = next((encoding for mark, encoding in BYTE_ORDER_MARKS if start.startswith(mark)), "utf-8")
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        chunk = start
-        while chunk:
-            digest.update(chunk)
-            total += len(chunk)
-            if total > limit:
-                raise DataError(f"{name} unpacks to more than {limit:,} bytes; unpack it by hand if that is intended")
-            if encoding != "utf-16" and len(chunk.translate(None, CONTROL_BYTES)) < len(chunk):
-                found = next(byte for byte in chunk if byte in CONTROL_BYTES)
-                raise DataError(f"{name} is not text: it holds the byte {found:02x}; {REMEDY}")
-            if encoding == "utf-8":
-                try:
-                    decoder.decode(chunk)
-                except UnicodeDecodeError:
-                    encoding = "cp1252"
-            chunk = file.read(CHUNK_BYTES)
-    if not total:
-        raise DataError(f"{name} is empty; expected a table, a row a line")
-    return TextFile(path, name, encoding, digest.hexdigest())
+    if start.startswith(GZIP_MAGIC):
+        return None
+    try:
+        checker.feed(start)
+    except DataError:
+        return None
+    return TextFile(path, checker.name, checker.encoding, "") if checker.encoding.startswith("utf-8") else None
 
 
 def read_lines(file: TextFile) -> Iterator[tuple[int, str]]:

@@ -25,13 +25,15 @@ TABLE = '"","a","b","c"\n' + ROWS
         ([1, 2, 3, 4] * 10, (2, False)),
         (list(range(40)), (2, True)),
         ([0.5, 1.5] * 20, (2, True)),
+        (["01", "02", "03", "04"] * 10, (2, False)),
         (["same"] * 40, (1, False)),
+        (["2026-11-27", "2026-11-28"] * 20, (1, False)),
         ([f"name {i}" for i in range(40)], (1, False)),
     ],
 )
 def test_choose_label_takes_the_last_column_that_can_be_one(last, expected):
     frame = pd.DataFrame({"Unnamed: 0": range(40), "a": [1, 2] * 20, "b": last})
-    assert choose_label(frame) == expected
+    assert choose_label(frame.astype(str)) == expected
 
 
 @pytest.mark.parametrize(

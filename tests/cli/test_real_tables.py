@@ -114,6 +114,17 @@ def test_adult_without_header_learns_the_last_column_from_numbers_and_text(train
     assert "the label is column 15" in result.said
 
 
+def test_adult_folder_with_remark_and_dots_has_two_classes(trained, rng):
+    write_table("c02/adult.data", adult_rows(rng, 600), separator=", ", tail="\n\n")
+    test_rows = [["|1x3 Cross validator"], *adult_rows(rng, 200, ".")]
+    write_table("c02/adult.test", test_rows, separator=", ", tail="\n\n")
+    result = trained("c02", "-e", "20")
+    assert result.values["classes"] == ["<=50K", ">50K"]
+    assert sum(result.values["counts"].values()) == 200
+    assert result.values["test_accuracy"] > 0.9
+    assert "the label '<=50K.' is taken as '<=50K'" in result.said
+
+
 def test_adult_evaluate_equals_predict_row_by_row(trained, run, rng):
     write_table("adult.data", adult_rows(rng, 300), separator=", ")
     trained("adult.data", "-e", "5")
@@ -204,6 +215,30 @@ def test_housing_values_are_learned_as_numbers(trained, rng):
 def test_housing_values_as_classes_are_refused_with_the_remedy(refused, rng):
     write_table("housing.csv", housing_rows(rng, 600), [*HOUSING, "ocean_proximity"])
     assert "--loss mse" in refused("housing.csv", "--label", "median_house_value")
+
+
+def prices(rng):
+    """Return rows of price, area and rooms, where the area decides the price."""
+    area = rng.integers(40, 300, 1500)
+    price = (area * 21000 + rng.integers(-90000, 90000, 1500)) // 50 * 50
+    return list(zip(price, area, rng.integers(1, 9, 1500), strict=True))
+
+
+def test_prices_are_refused_as_classes_and_learned_as_numbers(trained, refused, rng):
+    write_table("prices.csv", prices(rng), ["price", "area", "rooms"])
+    assert "--loss mse" in refused("prices.csv", "--label", "price")
+    result = trained("prices.csv", "--label", "price", "--loss", "mse", "--lr", "0.01", "-e", "3")
+    assert result.values["test_errors"]["price"] < 0.3 * result.values["baseline_errors"]["price"]
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_row_numbers_written_by_pandas_are_left_out(trained, rng, shuffled):
+    order = rng.permutation(300) if shuffled else range(300)
+    rows = [[i, *rng.normal(0, 1, 4), i // 100] for i in order]
+    write_table("index.csv", rows, ["Unnamed: 0" if shuffled else "", *"abcd", "label"])
+    result = trained("index.csv", "-e", "30")
+    assert "300 rows of 4 features" in result.said
+    assert result.values["test_accuracy"] < 0.6  # the features are noise; the row number alone tells the label
 
 
 TITANIC = (
