@@ -246,7 +246,8 @@ def find_images(folder: Path, classes: list[Path], *, empty_allowed: bool) -> Im
         what = f"the picture {loose.name} beside" if loose else "no"
         raise DataError(f"{folder} holds {what} class folders; {EXPECTED}")
     for child in classes:
-        if not child.name.isprintable():
+        label = clean_label(child.name)
+        if not label or not label.isprintable():
             raise DataError(f"{child.parent} has a class folder called {child.name!a}; rename it as text in UTF-8")
         files = sorted_entries(child)
         inner = next((path for path in files if path.is_dir()), None)
@@ -255,7 +256,7 @@ def find_images(folder: Path, classes: list[Path], *, empty_allowed: bool) -> Im
         if not files and not empty_allowed:
             raise DataError(f"{child} holds no picture; fill or remove this class folder")
         found.paths += files
-        found.classes += [clean_label(child.name)] * len(files)
+        found.classes += [label] * len(files)
     if not found.paths:
         raise DataError(f"{folder} holds no picture; {EXPECTED}")
     return found

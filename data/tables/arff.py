@@ -68,8 +68,8 @@ def read_header(name: str, lines: Iterator[tuple[int, str]]) -> list[Attribute]:
     """Return the attributes up to the line @data, which is taken from `lines` as well."""
     attributes: list[Attribute] = []
     for line, text in lines:
-        start = text.lstrip()
-        word = start.split(None, 1)[0].lower()
+        start = text.strip()
+        word = start.partition(" ")[0].partition("\t")[0].lower()
         if start.startswith("%") or word == "@relation":
             continue
         if word == "@data":
@@ -89,8 +89,8 @@ def parse_attribute(place: str, text: str) -> Attribute:
     found = ATTRIBUTE.fullmatch(text)
     if not found:
         raise DataError(f"{place} is {shorten(text.strip())!r}; expected @attribute NAME TYPE")
-    name, declared = unquote(found[1]), found[2]
-    word = declared.split(None, 1)[0].lower()
+    name, declared = unquote(found[1]), found[2].strip()
+    word = declared.partition(" ")[0].partition("\t")[0].lower()
     if declared.startswith("{"):
         if not declared.endswith("}"):
             raise DataError(f"{place}: the levels of {shorten(name)!r} have no closing bracket; expected {{a, b}}")

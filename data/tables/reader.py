@@ -204,8 +204,7 @@ def read_network_table(
     options, arguments = network_read_arguments(spec, label_required=label_required)
     table = read_frame(path, options, **arguments, display_name=display_name)
     columns = match(table, spec)
-    if changed := changed_ids(table, columns, spec):
-        arguments["verbatim"] += changed
+    if read_again(table, columns, spec, arguments):
         table = read_frame(path, options, **arguments, display_name=display_name)
     return table, columns
 
@@ -219,8 +218,7 @@ def iter_network_table(path: Path, spec: InputSpec, rows: int) -> Iterator[tuple
     tables = iter_frames(path, options, rows, **arguments)
     table = next(tables)
     columns = columns_for_network(table, spec)
-    if changed := changed_ids(table, columns, spec):
-        arguments["verbatim"] += changed
+    if read_again(table, columns, spec, arguments):
         tables = iter_frames(path, options, rows, **arguments)
         table = next(tables)
     yield table, columns
@@ -231,7 +229,7 @@ def iter_network_table(path: Path, spec: InputSpec, rows: int) -> Iterator[tuple
 def network_read_arguments(spec: InputSpec, *, label_required: bool) -> tuple[ReadOptions, dict[str, Any]]:
     """Return the options and arguments of `read_frame` by which a table is read for a network."""
     return ReadOptions(label=spec.label, sheet=spec.sheet, table=spec.table), {
-        "text": category_columns(spec.encoding),
+        "text": {*category_columns(spec.encoding), *text_label_columns(spec)},
         "verbatim": spec.id_names,
         "classes": spec.class_names,
         "known_names": spec.column_names,
@@ -239,6 +237,19 @@ def network_read_arguments(spec: InputSpec, *, label_required: bool) -> tuple[Re
         "default_table": spec.recipe_table,
         "allow_single_column": not label_required and spec.n_columns == 1 and not spec.label_option,
     }
+
+
+def read_again(table: TableFrame, columns: Columns, spec: InputSpec, arguments: dict[str, Any]) -> bool:
+    """Tell whether a table must be read again with the cells of some columns as they are, and say so in `arguments`.
+
+    A column of categories that was matched by its position was perhaps read as numbers, so that 1.50 became 1.5.
+    """
+    ids = changed_ids(table, columns, spec)
+    pairs = zip(columns.features, spec.encoding.columns if spec.encoding else (), strict=False)
+    categories = [str(c + 1) for c, column in pairs if isinstance(column, CategoryEncoding) and table.kind(c) == NUMBER]
+    arguments["verbatim"] += ids
+    arguments["text"] = [*arguments["text"], *categories]
+    return bool(ids or categories)
 
 
 def changed_ids(table: TableFrame, columns: Columns, spec: InputSpec) -> list[str]:
@@ -258,14 +269,21 @@ def check_columns(table: TableFrame, columns: Columns, options: ReadOptions, reg
             table.check_column(c)
 
 
-def category_columns(encoding: TableEncoding | None) -> Collection[str]:
-    """Return the names of the columns that are categories, which are read as text whatever they hold.
+def text_label_columns(spec: InputSpec) -> Collection[str]:
+    """Return the name of the label column of a network whose classes are texts, as 41.20 is one beside 41.2."""
+    names = [spec.label_option] if spec.label_option else spec.label_names
+    return names if has_text_classes(spec) else ()
 
-    Columns without a name are given by their number.
-    """
-    categories = [c for c in (encoding.columns if encoding else ()) if isinstance(c, CategoryEncoding)]
-    numbers = [str(c.position + 1) for c in categories if c.name == f"column {c.position + 1}"]
-    return [column.name for column in categories] + numbers
+
+def has_text_classes(spec: InputSpec) -> bool:
+    """Tell whether a network knows a class that is no whole number."""
+    return any(parse_integer(name) is None for name in spec.class_names)
+
+
+def category_columns(encoding: TableEncoding | None) -> Collection[str]:
+    """Return the names of the columns that are categories, which are read as text whatever they hold."""
+    columns = encoding.columns if encoding else ()
+    return [column.name for column in columns if isinstance(column, CategoryEncoding)]
 
 
 def network_encoding(spec: InputSpec, table: TableFrame, columns: Columns) -> TableEncoding:
@@ -322,7 +340,7 @@ def unlabelled_notice(test: TableFrame, columns: Columns, training: TableFrame) 
 def is_category(table: TableFrame, labels: list[int], options: ReadOptions, spec: InputSpec | None) -> bool:
     """Tell whether the label is text, whatever it holds: a category by the options, or text to the network."""
     if spec:
-        return any(parse_integer(name) is None for name in spec.class_names)
+        return has_text_classes(spec)
     return {*labels} <= {*find_columns(table, options.category, "--category")}
 
 

@@ -102,3 +102,18 @@ def test_label_that_is_not_sure_is_asked_for_by_train_and_data(working_folder, c
         assert "--label last (9 classes) or --label 1 (3 classes)" in err
     for label in ("last", "1"):
         run_json(capsys, train, *QUICK, "-e", 1, "--data", "t.csv", "--label", label)
+
+
+def test_numbers_as_categories_keep_their_spelling_in_every_command(working_folder, capsys):
+    rng = np.random.default_rng(0)
+    classes = ["1.20", "1.5", "0.75"]
+    rows = [[*(rng.normal(size=2) + i % 3 * 3).round(3), classes[i % 3]] for i in range(120)]
+    write(working_folder / "t.csv", rows, ["a", "b", "size"])
+    words = (*QUICK, "-e", 20, "--data", "t.csv", "--label", "size", "--category", "size", "--name", "r")
+    trained, _ = run_json(capsys, train, *words)
+    assert sorted(trained["classes"]) == sorted(classes)
+    write(working_folder / "o.csv", rows[:40], ["a", "b", "size"])
+    evaluated, _ = run_json(capsys, evaluate, "r", "--device", "cpu", "--data", "o.csv")
+    predicted, _ = run_json(capsys, predict, "r", "o.csv")
+    labels = [row["label"] for row in predicted["predictions"]]
+    assert (evaluated["rows"], labels) == (40, [row[-1] for row in rows[:40]])

@@ -96,6 +96,7 @@ def test_read_arff_levels_that_are_numbers_stay_text(tmp_path):
         (["a real", "b relational"], ["1,2"], "line 3: the attribute 'b' is of type 'relational'"),
         (["a real", "b {x"], ["1,x"], "line 3: the levels of 'b' have no closing bracket"),
         (["a real", "b date yyyy"], ["1,x"], "line 5: 'b' is 'x'; expected a date of the declared format"),
+        (["a \x85", "b real"], ["1,2"], "line 2: the attribute 'a' is of type ''"),
         (["a"], ["1"], "line 2 is '@attribute a'; expected @attribute NAME TYPE"),
         (["a real", "b real"], [], "no rows"),
         (["a real", "b real"], ["1,inf"], "is inf; expected a finite number"),
