@@ -21,7 +21,7 @@ def csv_seeds() -> list[Files]:
              "# Logger 7\n# 27-11-2026\n\n" + header, header.replace("\n", "\ncm,cm,cm,cm\n", 1), header + header,
              header.replace(",", ", "), header.replace("\n", ",\n"), "# " + header.replace(",", " "),
              header.replace("1.5,", ","), header + "a,0.5,", header + ",,,\n\n" + plain, header.replace("-", "0"),
-             "y,id,ok\n" + "".join(f"{i % 2},{9007199254740993 + i},{'TRUE FALSE'.split()[i % 2]}\n" for i in range(8)),
+             "y,id,ok\n" + "".join(f"{i % 2},{9007199254740993 + i},{['TRUE', 'FALSE'][i % 2]}\n" for i in range(8)),
              "y,zip\n" + "".join(f"{i % 2},0{2134 + i}\n" for i in range(8)), plain.replace("\n", "\r")]  # fmt: skip
     files: list[Files] = [[("a.csv", text.encode())] for text in texts]
     files += [[("a.csv", header.encode(code))] for code in ("utf-8-sig", "utf-16", "utf-16-be")]
