@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lagvis.data.messages import decimals, percent, pluralize
+from lagvis.data.messages import decimals, percent, pluralize, shorten
 from lagvis.data.tables.column_facts import column_facts
 from lagvis.inference.diagnostics import Diagnostics, as_images
 from lagvis.inference.partial_dependence import DATE, NUMBER
@@ -423,7 +423,7 @@ def summary_sentence(summary: Summary, environment: dict[str, Any]) -> str:
     trained = f"{pluralize(summary['epochs'], 'epoch')}, {pluralize(summary['steps'], 'step')}"
     result = ""
     if summary["test_accuracy"] is not None:
-        result = f" Its accuracy on the test part is {percent(summary['test_accuracy'])}."
+        result = f" Its accuracy on the test part is {percent(summary['test_accuracy'])}{lift_text(summary)}."
     elif any(error is not None for error in (summary.get("test_errors") or {}).values()):
         unit = f" {summary['unit']}" if summary["unit"] else ""
         errors = [f"{name} {error:.4g}{unit}" for name, error in summary["test_errors"].items() if error is not None]
@@ -432,6 +432,17 @@ def summary_sentence(summary: Summary, environment: dict[str, Any]) -> str:
         f"A dense network {summary['network']} of {summary['parameters']:,} parameters, trained on "
         f"{data_name(environment)} with {context}: {trained} in {duration(summary['seconds'])}.{result}"
     )
+
+
+def lift_text(summary: Summary) -> str:
+    """Return what an accuracy of the test part is to be held against; empty where it is not known."""
+    others = []
+    if counts := summary.get("counts"):
+        commonest = escape_control(shorten(max(counts, key=counts.__getitem__)))
+        others.append(f"always answering {commonest} gives {percent(summary['commonest_share'])}")
+    if summary.get("linear_accuracy") is not None:
+        others.append(f"a linear model {percent(summary['linear_accuracy'])}")
+    return "".join(f"{mark} {text}" for mark, text in zip((";", ","), others, strict=False))
 
 
 def data_name(environment: dict[str, Any]) -> str:

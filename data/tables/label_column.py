@@ -152,13 +152,20 @@ class LabelFinder:
         return summary.may_be_classes and (summary.values <= FEW_CLASSES or not summary.whole)
 
     def weakly_named(self) -> list[int]:
-        """Return the columns with a weak name of a label; `y` beside `x` and others is a coordinate."""
+        """Return the columns with a weak name of a label.
+
+        `y` beside `x` and others is a coordinate. An income in numbers is mostly a feature; as text, of two levels, it
+        is the label of Adult.
+        """
         names = [simplify_name(name) for name in self.table.names]
         coordinates = {"x", "y"} <= {*names} and len(names) > 2
         return [
             c
             for c in self.candidates
-            if self.has_names and is_weak_label_name(self.table.names[c]) and not (coordinates and names[c] == "y")
+            if self.has_names
+            and is_weak_label_name(self.table.names[c])
+            and not (coordinates and names[c] == "y")
+            and not (names[c] == "income" and self.table.kind(c) == NUMBER)
         ]
 
     def only_number(self) -> LabelColumn | None:

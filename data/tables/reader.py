@@ -204,8 +204,7 @@ def read_network_table(
     options, arguments = network_read_arguments(spec, label_required=label_required)
     table = read_frame(path, options, **arguments, display_name=display_name)
     columns = match(table, spec)
-    if changed := changed_ids(table, columns, spec):
-        arguments["verbatim"] += changed
+    if read_again(table, columns, spec, arguments):
         table = read_frame(path, options, **arguments, display_name=display_name)
     return table, columns
 
@@ -219,8 +218,7 @@ def iter_network_table(path: Path, spec: InputSpec, rows: int) -> Iterator[tuple
     tables = iter_frames(path, options, rows, **arguments)
     table = next(tables)
     columns = columns_for_network(table, spec)
-    if changed := changed_ids(table, columns, spec):
-        arguments["verbatim"] += changed
+    if read_again(table, columns, spec, arguments):
         tables = iter_frames(path, options, rows, **arguments)
         table = next(tables)
     yield table, columns
@@ -239,6 +237,19 @@ def network_read_arguments(spec: InputSpec, *, label_required: bool) -> tuple[Re
         "default_table": spec.recipe_table,
         "allow_single_column": not label_required and spec.n_columns == 1 and not spec.label_option,
     }
+
+
+def read_again(table: TableFrame, columns: Columns, spec: InputSpec, arguments: dict[str, Any]) -> bool:
+    """Tell whether a table must be read again with the cells of some columns as they are, and say so in `arguments`.
+
+    A column of categories that was matched by its position was perhaps read as numbers, so that 1.50 became 1.5.
+    """
+    ids = changed_ids(table, columns, spec)
+    pairs = zip(columns.features, spec.encoding.columns if spec.encoding else (), strict=False)
+    categories = [str(c + 1) for c, column in pairs if isinstance(column, CategoryEncoding) and table.kind(c) == NUMBER]
+    arguments["verbatim"] += ids
+    arguments["text"] = [*arguments["text"], *categories]
+    return bool(ids or categories)
 
 
 def changed_ids(table: TableFrame, columns: Columns, spec: InputSpec) -> list[str]:
@@ -270,13 +281,9 @@ def has_text_classes(spec: InputSpec) -> bool:
 
 
 def category_columns(encoding: TableEncoding | None) -> Collection[str]:
-    """Return the names of the columns that are categories, which are read as text whatever they hold.
-
-    Columns without a name are given by their number.
-    """
-    categories = [c for c in (encoding.columns if encoding else ()) if isinstance(c, CategoryEncoding)]
-    numbers = [str(c.position + 1) for c in categories if c.name == f"column {c.position + 1}"]
-    return [column.name for column in categories] + numbers
+    """Return the names of the columns that are categories, which are read as text whatever they hold."""
+    columns = encoding.columns if encoding else ()
+    return [column.name for column in columns if isinstance(column, CategoryEncoding)]
 
 
 def network_encoding(spec: InputSpec, table: TableFrame, columns: Columns) -> TableEncoding:

@@ -124,13 +124,13 @@ def test_evaluate_other_file_has_the_accuracy_of_the_predictions(folder, capsys)
     assert accuracy == pytest.approx(np.mean(np.array(answers) == table["label"]), abs=1e-9)
 
 
-def test_codes_with_leading_zeros_stay_categories_in_every_file(tmp_path, monkeypatch, capsys):
-    """Codes such as 007 and 7 are two levels, in a test table that holds digits alone, and without a header."""
+def test_codes_that_look_like_numbers_stay_categories_in_every_file(tmp_path, monkeypatch, capsys):
+    """Versions such as 1.5 and 1.50 are two levels, in a test table of numbers alone, and without a header."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
-    codes = rng.choice(["007", "7", "A1"], 300)
+    codes = rng.choice(["1.50", "1.5", "A1"], 300)
     table = pd.DataFrame(
-        {"code": codes, "x": rng.normal(size=300).round(3), "label": np.where(codes == "007", "a", "b")}
+        {"code": codes, "x": rng.normal(size=300).round(3), "label": np.where(codes == "1.50", "a", "b")}
     )
     (tmp_path / "both").mkdir()
     table.to_csv("both/train.csv", index=False)

@@ -269,6 +269,11 @@ def test_train_table_is_compared_with_a_linear_model(curved, capsys, name, loss)
     assert result(capsys)[0] == found
     assert run(train, "--resume", "r", "--no-plots", "--quiet") == 0
     printed = capsys.readouterr().out
+    assert run(evaluate, "r", "--device", "cpu", "--json") == 0
+    evaluated, _ = result(capsys)
+    for key in ("positive_class", "roc_auc", "average_precision", "thresholds"):
+        assert evaluated[key] == found[key]
+        assert (found[key] is None) == (name == "bowl")
     assert ("; a linear model gives " if name == "ring" else "; a linear model: ") in printed
 
 

@@ -64,6 +64,8 @@ def found_label(path, **options):
         (["sex", "price", "rooms"], [texts(2), unique(), whole(8)], True, 2),
         (["species", "mass", "value"], [texts(2), numbers(), numbers()], True, 3),
         (["Sale_Price", "area"], [unique(), numbers()], True, 1),
+        (["income", "sex", "status"], [whole(7), texts(2), whole(3)], False, 3),
+        (["sex", "age", "income"], [texts(2), numbers(), texts(2)], False, 3),
     ],
 )
 def test_find_label_name_of_a_label_is_found(tmp_path, header, columns, regression, label):

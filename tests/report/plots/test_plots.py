@@ -57,6 +57,17 @@ def table(k=3, rows=60):
     return as_classification(Source("t", x[:rows], y[:rows], x[rows:], y[rows:], {}, feature_names=names))
 
 
+def one_class():
+    dataset = table(2)
+    return dataclasses.replace(dataset, y_test=np.zeros_like(dataset.y_test))
+
+
+def constant():
+    """Return rows of which every one in the test part is the same."""
+    dataset = table(3)
+    return dataclasses.replace(dataset, x_test=np.repeat(dataset.x_test[:1], len(dataset.x_test), axis=0))
+
+
 def one_target():
     rng = np.random.default_rng(5)
     x = rng.normal(size=(120, 3))
@@ -117,6 +128,8 @@ KINDS = {
     "a table": (table, {}, GRAPHS | {"importance", "dependence", "activity"}),
     "a table of two classes": (lambda: table(2), {}, GRAPHS | {"importance", "dependence", "activity", "thresholds"}),
     "a table of ten classes": (lambda: table(10), {}, GRAPHS | {"importance", "dependence", "activity"}),
+    "one class in the test part": (one_class, {}, GRAPHS | {"importance", "dependence", "activity"}),
+    "the same answer for all": (constant, {"epochs": 0}, {"calibration", "confusion", "importance", "activity"}),
     "few test rows": (lambda: table(2, 6), {}, GRAPHS | {"dependence", "activity", "thresholds"}),
     "two numbers": (lambda: numbers(120), {"loss": "mse"}, NUMBER_GRAPHS | {"dependence-1", "dependence-2"}),
     "one number": (one_target, {"loss": "mse", "validation": 9}, NUMBER_GRAPHS | {"dependence"}),
