@@ -16,6 +16,7 @@ from lagvis.data.feature_ranges import REAL, FeatureRanges
 FAR, FAR_SHARED = 2.0, 0.25  # widths of a range beyond it, of a column and of features with one scale
 FAR_IN_FEW_ROWS = 0.5  # the same of a column, for fewer than MIN_SCALE_ROWS rows
 MIN_SCALE_ROWS = 20  # from which on a scale is judged
+SAMPLE_ROWS = 1000  # of which most features of real numbers are known as such
 BLOCK_VALUES = 2**17  # values that are compared at a time
 MIN_OUTSIDE_SHARE_OF_FEATURE = 0.9  # of the values of a feature, from which on nearly all are outside
 CONSTANT_ROUNDING = 1e-7  # relative, by which float32 changes a constant
@@ -115,7 +116,11 @@ class RowStatistics:
         """Whether all values of each column are whole numbers, (n,)."""
         if self.x.dtype.kind in "biu":
             return np.ones(self.x.shape[1], bool)
-        return np.asarray((self.x == np.floor(self.x)).all(axis=0))
+        start = self.x[:SAMPLE_ROWS]
+        whole = np.asarray((start == np.floor(start)).all(axis=0))
+        if len(features := np.flatnonzero(whole)):
+            whole[features] = np.all([(block == np.floor(block)).all(axis=0) for _, block in self.blocks(features)], 0)
+        return whole
 
     @cached_property
     def outside(self) -> Outside:

@@ -44,6 +44,8 @@ def output_format(path: Path) -> str:
     Raise ExportError where the library that writes it is missing.
     """
     kind = SUFFIXES.get(path.suffix.lower())
+    if kind is None and path.is_dir():
+        raise UsageError(f"--output {path} is a folder; name a file, and the folder of runs with --runs-dir")
     if kind is None:
         raise UsageError(f"--output {path} does not end in one of {', '.join(SUFFIXES)}; choose one of these formats")
     if kind == EXCEL:
