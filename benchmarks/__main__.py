@@ -4,6 +4,8 @@ Each competitor runs in a process of its own, so that the threads of one library
 at a time, an epoch each in turn (A B C A B C ...). The first epoch, in which libraries compile, is not counted; on a
 GPU the first two. With --seconds N the command ends after about so many seconds: slow competitors are left out, rounds
 are fitted into the time, and the networks that it does not reach are listed. The JSON is replaced after each network.
+
+`python -m benchmarks tables` times the reading of tables instead (benchmarks/reading.py).
 """
 
 import argparse
@@ -28,7 +30,10 @@ from lagvis.errors import OutputError
 from lagvis.storage.atomic import replace_file
 from lagvis.storage.environment import cpu_model
 
-LIBRARIES = ("numpy", "torch", "jax", "scikit-learn", "keras", "cupy-cuda13x", "cupy-cuda12x", "jax-cuda13-plugin")
+LIBRARIES = (
+    "numpy", "torch", "jax", "scikit-learn", "keras", "polars", "pandas", "pyarrow", "cupy-cuda13x", "cupy-cuda12x",
+    "jax-cuda13-plugin",
+)  # fmt: skip
 DEFAULT_ROUNDS = 10
 MAX_ROUNDS = 40  # with --seconds
 MIN_SECONDS = 2.0  # of time left, to begin with a network
@@ -217,4 +222,8 @@ class Benchmark:
 
 
 if __name__ == "__main__":
-    sys.exit(run_tool(main))
+    if sys.argv[1:2] == ["tables"]:
+        from benchmarks.reading import main as compare_readers
+
+        sys.exit(compare_readers(sys.argv[2:]))
+    run_tool(main)

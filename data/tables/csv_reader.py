@@ -7,6 +7,8 @@ wrong with it.
 """
 
 import csv
+import io
+import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +22,7 @@ from lagvis.data.tables.cells import ParsedColumn, Stray, check_decimal_marks, c
 from lagvis.data.tables.dialect import Dialect, dialect_of, is_missing, split_cells, strip_trailing
 from lagvis.data.tables.feature_type import MIN_PIXELS
 from lagvis.data.tables.frame import TableFrame
-from lagvis.data.tables.layout import Layout, LayoutScanner
+from lagvis.data.tables.layout import Layout, LayoutScanner, count_separators
 from lagvis.data.tables.text import (
     CHUNK_BYTES,
     REMEDY,
@@ -239,19 +241,25 @@ def parse_decoded(dialect: Dialect, texts: Collection[int]) -> "pl.DataFrame | N
             raise DataError(f"{dialect.file.name} is not text in {dialect.file.encoding} ({error}); {REMEDY}") from None
     schema = sample_schema(dialect, texts)
     scanner = layout_scanner(dialect, schema)
-    for start in range(0, len(content), CHUNK_BYTES):
-        scanner.feed(content[start : start + CHUNK_BYTES])
+    for chunk in read_chunks(content):
+        scanner.feed(chunk)
     return choose_frame(content, dialect, scanner.finish(), parse_typed(content, dialect, schema))
 
 
 def check_file(dialect: Dialect, scanner: LayoutScanner) -> tuple[TextFile, Layout]:
     """Read a plain file once: check that it is text, and scan its layout."""
     checker = text_checker(dialect.file.path, dialect.file.name)
-    with dialect.file.path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            checker.feed(chunk)
-            scanner.feed(chunk)
+    for chunk in read_chunks(dialect.file.path):
+        checker.feed(chunk)
+        scanner.feed(chunk)
     return checker.finish(dialect.file.path), scanner.finish()
+
+
+def read_chunks(content: Path | bytes) -> Iterator[bytes]:
+    """Yield the bytes of a plain file, or bytes, in chunks."""
+    with content.open("rb") if isinstance(content, Path) else io.BytesIO(content) as file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
 
 
 def layout_scanner(dialect: Dialect, schema: "Mapping[str, pl.DataType]") -> LayoutScanner:
@@ -272,13 +280,13 @@ def choose_frame(
     if dialect.separator == " " or not layout.is_regular:
         return None
     if typed is not None and is_typed_rightly(typed, layout):
-        complete = complete_rows(typed, layout, dialect)
+        complete = complete_rows(typed, layout, content, dialect)
         # A row of missing cells, as NA, is a row; an empty one is none.
         if complete is not None and (complete.height == typed.height or not missing_words(dialect)):
             return complete
     schema = sample_schema(dialect, range(len(dialect.names)))
     as_text = parse_with_polars(content, dialect, schema)
-    return None if as_text is None else complete_rows(as_text, layout, dialect)
+    return None if as_text is None else complete_rows(as_text, layout, content, dialect)
 
 
 def sample_schema(dialect: Dialect, texts: Collection[int]) -> "dict[str, pl.DataType]":
@@ -359,10 +367,16 @@ def is_typed_rightly(frame: "pl.DataFrame", layout: Layout) -> bool:
 
     if layout.has_points or (layout.has_leading_zeros and frame.select(cs.integer()).width):
         return False
-    return all(numbers.is_finite().all() for numbers in frame.select(cs.float()))
+    numbers = frame.select(cs.float())
+    # The sum is quick, but may overflow.
+    if not numbers.width or all(map(math.isfinite, numbers.sum().row(0))):
+        return True
+    return all(column.is_finite().all() for column in numbers)
 
 
-def complete_rows(frame: "pl.DataFrame", layout: Layout, dialect: Dialect) -> "pl.DataFrame | None":
+def complete_rows(
+    frame: "pl.DataFrame", layout: Layout, content: Path | bytes, dialect: Dialect
+) -> "pl.DataFrame | None":
     """Return the rows without those that are empty; None where a row may be too short, or has too many cells.
 
     polars fills the cells that a row lacks with null.
@@ -378,9 +392,10 @@ def complete_rows(frame: "pl.DataFrame", layout: Layout, dialect: Dialect) -> "p
         frame = frame.select(frame.columns[:width])
     if not frame.get_column(str(width - 1)).null_count():
         return frame
-    lacking = (frame.height - layout.blank_lines) * (width - 1 + len(extra)) - layout.separators
-    if width > 1 and (lacking or layout.quotes):
-        return None
+    if width > 1:
+        separators, blank_lines = count_separators(read_chunks(content), dialect.separator, dialect.lines_above)
+        if layout.quotes or separators != (frame.height - blank_lines) * (width - 1 + len(extra)):
+            return None
     empty = [
         pl.col(name).str.strip_chars().fill_null("").eq("") if dtype == pl.String else pl.col(name).is_null()
         for name, dtype in frame.schema.items()

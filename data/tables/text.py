@@ -112,7 +112,7 @@ class TextChecker:
 def holds_control_bytes(chunk: bytes) -> bool:
     """Tell whether one of CONTROL_BYTES is among bytes."""
     found = np.frombuffer(chunk, np.uint8)
-    return bool((found < 9).any() or (found - 14 < 18).any())
+    return bool(found.min(initial=255) < 9 or (found - 14).min(initial=255) < 18)
 
 
 def inspect_text(path: Path, display_name: str = "") -> TextFile:

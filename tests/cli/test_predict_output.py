@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import polars as pl
 import pytest
 from PIL import Image
 
@@ -13,6 +11,9 @@ from lagvis.cli import evaluate, predict, prediction_output, train
 from lagvis.cli.errors import run_cli
 from lagvis.data.datasets import load_dataset
 from tests.cli.commands import hide_module, run_command
+
+pd = pytest.importorskip("pandas")
+pl = pytest.importorskip("polars")
 
 QUICK = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "--validation", "0"]
 READERS = {
