@@ -1,5 +1,6 @@
 """Find rows so far out that the scale of a column is theirs, and next to nothing is left of the other rows."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +59,8 @@ def check_outliers(
     if dataset.x_train.dtype != np.uint8 and standardised:
         names = [dataset.describe_feature(i) for i in range(dataset.x_train.shape[1])]
         remedy = "Correct or remove such rows, or use --number-scaling robust."
-        warnings += outlier_warnings(dataset, names, find_outliers(dataset.x_train, rows, ranges), remedy)
+        describe = dataset.encoding.describe_value if dataset.encoding else None
+        warnings += outlier_warnings(dataset, names, find_outliers(dataset.x_train, rows, ranges), remedy, describe)
     if dataset.target_names:
         names = [dataset.describe_target(i) for i in range(dataset.n_out)]
         warnings += outlier_warnings(
@@ -67,19 +69,33 @@ def check_outliers(
     return warnings
 
 
-def outlier_warnings(dataset: Dataset, names: list[str], outliers: list[Outlier], remedy: str) -> list[RunWarning]:
-    """Return the warning about outliers in columns of some names; none without outliers."""
+def outlier_warnings(
+    dataset: Dataset,
+    names: list[str],
+    outliers: list[Outlier],
+    remedy: str,
+    describe_value: Callable[[int, float], str | None] | None = None,
+) -> list[RunWarning]:
+    """Return the warning about outliers in columns of some names; none without outliers.
+
+    `describe_value` returns a value of a column as the user knows it, such as a date; None for other numbers.
+    """
     if not outliers:
         return []
     far = max(outliers, key=lambda outlier: outlier.gap)
+
+    def text(value: float) -> str:
+        described = describe_value(far.column, value) if describe_value else None
+        return described or f"{value:.6g}"
+
     rows, columns = {outlier.row for outlier in outliers}, {outlier.column for outlier in outliers}
     others = ""
     if len(outliers) > 1:
         where = f"{pluralize(len(columns), 'column')} of {pluralize(len(rows), 'row')}"
         others = f" There are {len(outliers):,} such values, in {where}."
     message = (
-        f"{names[far.column]} is {far.value:.6g} in {dataset.locate_row('training', far.row)}, {far.gap:,.0f} times as "
-        f"far from the median {far.median:.6g} as other rows. Standardised, half of the rows are within "
+        f"{names[far.column]} is {text(far.value)} in {dataset.locate_row('training', far.row)}, {far.gap:,.0f} times "
+        f"as far from the median {text(far.median)} as other rows. Standardised, half of the rows are within "
         f"{far.left:.2g} of each other, and a network hardly sees a difference.{others} {remedy}"
     )
     figures: list[dict[str, Any]] = [

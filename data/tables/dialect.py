@@ -176,10 +176,12 @@ def choose_separator(file: TextFile, sample: Sequence[Line], declared: str, allo
         return "\t"
     if declared in SEPARATORS:
         return declared
-    candidates = list(SEPARATORS)
-    if 2 * sum("\t" in text for _, text in sample) > len(sample):
-        candidates.remove(" ")  # a tab is a blank too
-    return max(candidates, key=lambda separator: score_separator(separator, split_sample(file, sample, separator)))
+    scores = {separator: score_separator(separator, split_sample(file, sample, separator)) for separator in SEPARATORS}
+    # A tab is a blank too. auto-mpg.data of UCI has blanks between its numbers, and a tab before the name of the car.
+    mixed = not scores["\t"][0] and scores[" "][0] > 0.5
+    if 2 * sum("\t" in text for _, text in sample) > len(sample) and not mixed:
+        del scores[" "]
+    return max(scores, key=lambda separator: scores[separator])
 
 
 def split_sample(file: TextFile, sample: Sequence[Line], separator: str) -> list[list[str]]:

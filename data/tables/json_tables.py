@@ -24,6 +24,8 @@ def read_json(source: TableSource) -> TableFrame:
     try:
         value = json.loads(content.decode(file.encoding))
     except (ValueError, RecursionError) as error:
+        if str(error).startswith("Extra data") and content.lstrip()[:1] == b"{":  # a first line that is very long
+            return read_ndjson(source)
         raise DataError(f"{source.name} is not valid JSON ({describe(error)}); {EXPECTED}") from None
     if isinstance(value, dict):
         names, columns = columns_of_lists(source.name, value)
@@ -93,7 +95,7 @@ def columns_of_lists(name: str, value: dict[str, Any]) -> "tuple[list[str], list
     if len(lengths) > 1:
         (first, a), (second, b), *_ = lengths.items()
         raise DataError(
-            f"{name}: {shorten(a)!r} has {first:,} values and {shorten(b)!r} {second:,}; expected equally many, one "
-            "for each row"
+            f"{name}: {shorten(a)!r} has {first:,} values and {shorten(b)!r} {second:,}, which are no columns of one "
+            f"table; {EXPECTED}"
         )
     return list(value), [column_of_values(column) for column in value.values()]

@@ -92,7 +92,12 @@ def json_kind(lines: list[str]) -> str:
         value = json.loads(first)
     except (ValueError, RecursionError):
         return NDJSON if len(lines) > 1 and first.endswith("}") and lines[1].lstrip().startswith("{") else JSON
-    if len(lines) == 1 and isinstance(value, dict) and value and all(isinstance(v, list) for v in value.values()):
+    if (
+        len(lines) == 1
+        and isinstance(value, dict)
+        and value
+        and all(isinstance(v, list | dict) for v in value.values())
+    ):
         return JSON
     return NDJSON
 

@@ -18,3 +18,20 @@ def test_detect_dialect_line_with_empty_first_cell_above_an_index_is_header(tmp_
     path = tmp_path / "t.csv"
     path.write_text(text)
     assert read_csv(path).frame.height == rows
+
+
+def test_detect_dialect_blanks_between_numbers_and_a_tab_before_text_are_one_separator(tmp_path):
+    path = tmp_path / "auto-mpg.data"
+    path.write_text(
+        '18.0   8   307.0      3504.\t"chevrolet chevelle malibu"\n 9.0   8   ?          4732.\t"hi 1200d"\n'
+    )
+    table = read_csv(path)
+    assert table.frame.shape == (2, 5)
+    assert table.frame["4"].to_list() == ["chevrolet chevelle malibu", "hi 1200d"]
+    assert table.frame["2"].null_count() == 1
+
+
+def test_detect_dialect_tabs_between_texts_of_several_words_are_the_separator(tmp_path):
+    path = tmp_path / "t.tsv"
+    path.write_text("name\tkind\nroom 1\tbig 2\nroom 2\tbig 2\nroom 3\tlow 1\n")
+    assert read_csv(path).frame.shape == (3, 2)

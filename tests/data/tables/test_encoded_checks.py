@@ -1,7 +1,6 @@
 """Checks of the data on encoded columns: what is reported, and what is no fault."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from lagvis.data.checks import check_dataset, check_skewed_features
@@ -12,6 +11,8 @@ from lagvis.data.range_check import check_feature_ranges, fit_to_training
 from lagvis.errors import DataError
 from lagvis.training.model import Model
 from lagvis.training.recipe import Recipe
+
+pd = pytest.importorskip("pandas")
 
 ROWS = 600
 RNG = np.random.default_rng(5)
@@ -176,3 +177,12 @@ def test_check_skewed_features_names_the_remedy_and_it_ends_the_warning(load, na
 def test_check_skewed_features_other_numbers_give_no_warning(load, name):
     dataset = load({"z": NOISE[:, 0], name: NOT_SKEWED[name]})
     assert check_skewed_features(dataset, model_of(dataset).ranges) == []
+
+
+def test_check_outliers_date_far_out_is_named_as_a_date(load):
+    dates = pd.Series(pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(ROWS), unit="h")).astype("datetime64[s]")
+    dates[7] = pd.Timestamp("1900-01-01")
+    dataset = load({"since": dates, "z": NOISE[:, 0]})
+    (warning,) = [w for w in check_dataset(dataset, model_of(dataset).ranges) if w.check == "outliers"]
+    assert warning.message.startswith("Column 1 ('since') is 1900-01-01 in ")
+    assert "from the median 2024-01-13" in warning.message

@@ -1,4 +1,6 @@
 import contextlib
+import datetime
+import json
 
 import pytest
 
@@ -7,6 +9,8 @@ from lagvis.data.read_options import ReadOptions
 from lagvis.data.tables.files import iter_frames
 from lagvis.errors import DataError
 from tests.data.tables.table_files import WRITERS, read, sample
+
+pl = pytest.importorskip("polars")
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -108,3 +112,22 @@ def test_read_frame_option_of_another_format_raises_data_error(tmp_path, name, o
     WRITERS[name](sample(), tmp_path / name)
     with pytest.raises(DataError, match=words):
         read(tmp_path / name, **option)
+
+
+def test_load_dataset_dates_of_any_type_give_same_features(tmp_path):
+    days = [datetime.date(2024, 1, 1) + datetime.timedelta(days=9 * i) for i in range(40)]
+    moments = [datetime.datetime.combine(day, datetime.time(i % 24, 30)) for i, day in enumerate(days)]
+    typed = pl.DataFrame({"day": days, "moment": moments, "flag": [True, False] * 20, "class": ["x", "y"] * 20})
+    text = typed.with_columns(pl.col("day").cast(pl.String), pl.col("moment").dt.strftime("%Y-%m-%d %H:%M:%S"))
+    text.write_csv(tmp_path / "t.csv")
+    typed.write_parquet(tmp_path / "t.parquet")
+    typed.write_ipc(tmp_path / "t.feather")
+    typed.write_excel(tmp_path / "t.xlsx")
+    text.write_ndjson(tmp_path / "t.ndjson")
+    (tmp_path / "t.json").write_text(json.dumps(text.to_dicts()))
+    expected = load_dataset(str(tmp_path / "t.csv"))
+    assert len(expected.feature_names) > 4
+    for ending in ("parquet", "feather", "xlsx", "ndjson", "json"):
+        found = load_dataset(str(tmp_path / f"t.{ending}"))
+        assert found.feature_names == expected.feature_names
+        assert found.x_train.tobytes() == expected.x_train.tobytes()

@@ -1,11 +1,12 @@
 import gzip
 import json
 
-import pandas as pd
 import pytest
 
 from lagvis.errors import DataError
 from tests.data.tables.table_files import read, sample
+
+pd = pytest.importorskip("pandas")
 
 
 def refusal(path, text):
@@ -70,6 +71,11 @@ def test_read_json_nested_values_are_unreadable(tmp_path):
         ("[[1, 2], [3, 4]]", r"row 1 is \[1, 2\]; expected a list of objects"),
         ('{"a": [1, 2], "b": [1]}', "'a' has 2 values and 'b' 1"),
         ('{"columns": ["a"],\n "data": 3}', "'data' holds 3; expected a list of objects"),
+        ('{"a": {"0": 1}, "b": {"0": 2}}', "'a' holds .*; expected a list of objects"),
+        (
+            '{"columns": ["a", "b"], "index": [0], "data": [[1, 2]]}',
+            "'columns' has 2 values and 'data' 1, which are no",
+        ),
         ('[{"a": 1, "b": 2}', "not valid JSON"),
         ('{"a": 1, "b": 2}\n{"a": 1,, "b": 2}\n', "line 2 is not valid JSON"),
         ('{"a": 1, "b": 2}\n[1, 2]\n', "row 2 is"),
@@ -83,3 +89,9 @@ def test_read_json_other_values_raise_data_error(tmp_path, text, words):
     import re
 
     assert re.search(words, refusal(tmp_path / "t.json", text))
+
+
+def test_read_ndjson_with_very_long_lines_is_read(tmp_path):
+    record = {f"column {i}": i for i in range(9000)}
+    (tmp_path / "t.ndjson").write_text("\n".join([json.dumps(record)] * 3))
+    assert read(tmp_path / "t.ndjson").frame.shape == (3, 9000)

@@ -1,14 +1,16 @@
 import datetime
 import sys
 import zipfile
+from pathlib import Path
 
-import pandas as pd
 import pytest
-import xlsxwriter
 
 from lagvis.data.datasets import load_dataset
 from lagvis.errors import DataError
 from tests.data.tables.table_files import read, sample
+
+pd = pytest.importorskip("pandas")
+xlsxwriter = pytest.importorskip("xlsxwriter")
 
 ODS_HEAD = (
     '<?xml version="1.0" encoding="UTF-8"?><office:document-content '
@@ -211,3 +213,11 @@ def test_load_dataset_sheet_option_reads_the_sheet(tmp_path):
         sample().to_excel(writer, sheet_name="A", index=False)
         sample(40).to_excel(writer, sheet_name="B", index=False)
     assert len(load_dataset(str(tmp_path / "t.xlsx"), sheet="B").x_train) == 32
+
+
+def test_read_workbook_of_excel_97_is_read():
+    """The file was written by the package xlwt: a remark, a header, six rows of numbers, dates and text."""
+    table = read(Path(__file__).with_name("excel97.xls"))
+    assert table.names == ("a", "day", "class")
+    assert table.frame.rows() == [(i / 2, datetime.date(2024, 1, i + 1), "xy"[i % 2]) for i in range(6)]
+    assert table.row_location(0) == "sheet S1, row 3"
