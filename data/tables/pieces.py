@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lagvis.data.tables.columnar import check_decoding, check_parquet_size
+from lagvis.data.tables.columnar import check_parquet_size
 from lagvis.data.tables.csv_reader import RowLines, read_dialect, read_rows
 from lagvis.data.tables.dialect import Dialect
 from lagvis.data.tables.frame import TableFrame
@@ -71,7 +71,6 @@ def iter_columnar(source: TableSource, kind: str, rows: int) -> Iterator[TableFr
     import polars as pl
 
     with decode_errors(source.name, kind, "it may be cut off or damaged: write it again"):
-        check_decoding(source.path, source.name, kind)
         if kind == PARQUET:
             check_parquet_size(source.path, source.name)
             scan = pl.scan_parquet(source.path, glob=False, hive_partitioning=False)
