@@ -1,8 +1,8 @@
 """Decode a Parquet or Arrow file in another process first: damaged bytes can make polars abort its process.
 
 A damaged length becomes a request for more memory than there is, which ends a program written in Rust. Such lengths are
-in the headers of pages, in pages of deltas and in compressed buffers, so that a check of headers does not find them all.
-The process starts while this one imports polars, decodes a file twice as often, and serves all files of a command.
+in the headers of pages, in pages of deltas and in compressed buffers: a check of the headers would not find them all.
+The process serves all files of a command, starts while this one imports polars, and costs about 0.2 seconds.
 """
 
 import atexit
