@@ -364,7 +364,12 @@ def table_batch(
     for c in columns.labels:
         known &= table.column(c).is_not_null().to_numpy()
     labelled = np.flatnonzero(known & bool(columns.labels))
-    ids = table.frame.select(pl.col(str(c)).alias(table.names[c]) for c in columns.ids) if columns.ids else None
+    of_training = [column.name for column in spec.id_columns]
+    id_names = (
+        of_training if of_training and not (spec.id or table.has_header) else [table.names[c] for c in columns.ids]
+    )
+    pairs = zip(columns.ids, id_names, strict=True) if columns.ids else ()
+    ids = table.frame.select(pl.col(str(c)).alias(name) for c, name in pairs) if columns.ids else None
     batch = InputBatch(file, x, notices=tuple(notices), transposed=upright.was_transposed, ids=ids)
     if not labels or not len(labelled):
         return batch

@@ -21,6 +21,11 @@ EXTRAS = (
     "onnxruntime",
     "keras",
     "atheris",
+    "polars",
+    "pandas",
+    "pyarrow",
+    "fastexcel",
+    "xlsxwriter",
 )
 HIDE = f"""
 import sys

@@ -178,7 +178,10 @@ def columns_by_name(table: TableFrame, spec: InputSpec) -> Columns:
 def id_columns_for_network(table: TableFrame, spec: InputSpec, learned: Sequence[int]) -> tuple[int, ...]:
     """Return the columns that name a row: those of --id, else the `learned` ones if all of training are there."""
     if spec.id:
-        return tuple(dict.fromkeys(find_columns(table, spec.id, "--id")))
+        ids = tuple(dict.fromkeys(find_columns(table, spec.id, "--id")))
+        if len({table.names[c] for c in ids}) < len(ids):
+            raise DataError(f"{table.name}: --id names two columns of one name, {table.names[ids[0]]!r}; rename one")
+        return ids
     return tuple(learned) if len(learned) == len(spec.id_columns) else ()
 
 

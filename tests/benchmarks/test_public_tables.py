@@ -1,6 +1,5 @@
 import json
 
-import pandas as pd
 import pytest
 
 from benchmarks import public_tables
@@ -13,6 +12,8 @@ from benchmarks.public_tables import (
     outcome_kind,
     read_with_pandas,
 )
+
+pd = pytest.importorskip("pandas")
 
 ROWS = "".join(f'"{i}",{i % 7},{i % 3}.5,"{"yes" if i % 2 else "no"}"\n' for i in range(1, 41))
 TABLE = '"","a","b","c"\n' + ROWS

@@ -3,11 +3,12 @@
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from lagvis.cli import evaluate, predict, train
 from lagvis.cli.errors import run_cli
+
+pd = pytest.importorskip("pandas")
 
 
 def people(rows=240, seed=0):

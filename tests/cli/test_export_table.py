@@ -6,13 +6,14 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.metrics import confusion_matrix
 
 from lagvis.cli import evaluate, export, predict, train
 from lagvis.cli.errors import run_cli
 from lagvis.data.split import hold_out_test
+
+pd = pytest.importorskip("pandas")
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "export.md"
 

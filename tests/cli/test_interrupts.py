@@ -92,7 +92,7 @@ def test_export_interrupted_keeps_the_old_export_and_no_half_file(trained, numbe
         ("train", "lagvis.cli.setup.load_dataset", ["--device", "cpu"]),
         ("evaluate", "lagvis.cli.evaluate.load_dataset", ["r", "--device", "cpu"]),
         ("predict", "lagvis.cli.predict.read_inputs", ["r", "data.npz"]),
-        ("export", "lagvis.cli.export.load_network", ["r", "--format", "npz"]),
+        ("export", "lagvis.cli.output_path.load_network", ["r", "--format", "npz"]),
         pytest.param(
             "compare",
             "lagvis.cli.compare.load_dataset",
@@ -120,7 +120,7 @@ def test_command_interrupted_in_any_way_returns_130(trained, request, command, f
 
 def test_command_interrupted_twice_still_cleans_up(trained):
     cleanup = (
-        "import lagvis.cli.export as module\n"
+        "import lagvis.cli.output_path as module\n"
         "def slow(*arguments, **options):\n"
         "    try: hang()\n"
         "    finally:\n"

@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import polars as pl
 import pytest
 from PIL import Image
 
@@ -13,6 +11,9 @@ from lagvis.cli import evaluate, predict, prediction_output, train
 from lagvis.cli.errors import run_cli
 from lagvis.data.datasets import load_dataset
 from tests.cli.commands import hide_module, run_command
+
+pd = pytest.importorskip("pandas")
+pl = pytest.importorskip("polars")
 
 QUICK = ["--device", "cpu", "--quiet", "--no-plots", "--no-compile", "--validation", "0"]
 READERS = {
@@ -120,6 +121,21 @@ def test_predict_output_in_pieces_equals_the_file_at_once(people, run_output, mo
     assert pieces[1] == whole[1].replace("whole.csv", "pieces.csv")
     assert "'port' (X, Y: 9 rows)" in whole[2]
     assert "most of all 2000 in column 'age', row 2,901" in whole[2]
+
+
+def test_predict_output_of_several_files_has_one_column_of_ids(people, run_output):
+    """Without a header the id is found by its place, and has the name of training; a file without ids is an error."""
+    runs, rows = people
+    rows[:5].to_csv("a.csv", index=False)
+    rows[5:9].drop(columns="alive").to_csv("b.csv", index=False, header=False)
+    rows.drop(columns="id").to_csv("c.csv", index=False)
+    code, out, err = run_output(runs, "people", "a.csv", "b.csv", "c.csv", "-o", "answers.csv")
+    assert (code, out) == (3, "answers.csv: 9 rows of id, answer\n")
+    assert pd.read_csv("answers.csv", dtype=str)["id"].to_list() == rows["id"].to_list()[:9]
+    assert "error: c.csv lacks id, which names the rows of the files before it" in err
+    code, out, err = run_output(runs, "people", "c.csv", "-o", "answers.csv")
+    assert (code, out) == (0, "answers.csv: 100 rows of row, answer\n")
+    assert "c.csv has no column id; its rows are numbered.\n" in err
 
 
 def test_predict_output_kaggle_digits_is_one_command(working_folder, runs, run_output):

@@ -5,7 +5,6 @@ import json
 from datetime import date, datetime, time, timedelta
 
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -30,6 +29,8 @@ from lagvis.formats.onnx_graph import GraphBuilder
 from lagvis.formats.onnx_model import COLUMNS, IR, MATRIX, OPSET, OUTPUTS, onnx_bytes
 from lagvis.inference.prediction import outputs
 from tests.factories import classes, last, quick, run
+
+pl = pytest.importorskip("polars")
 
 BOUNDS = {"float32": 2e-6, "float64": 1e-12}
 CITIES = ("Köln", "Paris", "São Paulo", "New York", "Oslo")

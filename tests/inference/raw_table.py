@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import polars as pl
+import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import r2_score
 
@@ -13,6 +12,9 @@ from lagvis.data.datasets import load_dataset
 from lagvis.inference.prediction import outputs
 from lagvis.training.model import Model
 from tests.factories import last, quick, run
+
+pd = pytest.importorskip("pandas")
+pl = pytest.importorskip("polars")
 
 
 def passengers(rows: int = 500, seed: int = 0) -> pd.DataFrame:

@@ -1,7 +1,6 @@
 """Partial dependence on the columns of a table, compared with scikit-learn."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.inspection import partial_dependence as sklearn_partial_dependence
@@ -13,6 +12,8 @@ from lagvis.inference.feature_groups import feature_groups
 from lagvis.inference.prediction import outputs
 from tests.factories import classes, last, numbers, quick, run
 from tests.inference.raw_table import RawClassifier, RawRegressor, passengers, raw_test_part, train_table
+
+pd = pytest.importorskip("pandas")
 
 
 def panels_of(dataset, model, params):

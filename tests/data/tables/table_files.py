@@ -6,11 +6,13 @@ import sqlite3
 from contextlib import closing
 
 import numpy as np
-import pandas as pd
-import polars as pl
+import pytest
 
 from lagvis.data.read_options import ReadOptions
 from lagvis.data.tables.files import read_frame
+
+pd = pytest.importorskip("pandas")
+pl = pytest.importorskip("polars")
 
 
 def sample(rows=60):

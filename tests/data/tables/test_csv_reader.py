@@ -5,8 +5,6 @@ import io
 from unicodedata import normalize
 
 import numpy as np
-import pandas
-import polars
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,6 +14,9 @@ from lagvis.data.tables import csv_reader
 from lagvis.data.tables.csv_reader import read_csv
 from lagvis.data.tables.dialect import MISSING_VALUES
 from lagvis.errors import DataError
+
+pandas = pytest.importorskip("pandas")
+polars = pytest.importorskip("polars")
 
 
 def table(tmp_path, content, encoding="utf-8", **options):

@@ -1,7 +1,6 @@
 """Checks of the data on encoded columns: what is reported, and what is no fault."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from lagvis.data.checks import check_dataset, check_skewed_features
@@ -12,6 +11,8 @@ from lagvis.data.range_check import check_feature_ranges, fit_to_training
 from lagvis.errors import DataError
 from lagvis.training.model import Model
 from lagvis.training.recipe import Recipe
+
+pd = pytest.importorskip("pandas")
 
 ROWS = 600
 RNG = np.random.default_rng(5)

@@ -1,8 +1,6 @@
 import json
 
 import numpy as np
-import pandas as pd
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +16,9 @@ from lagvis.data.tables.encoding import (
     NumberEncoding,
     TableEncoding,
 )
+
+pd = pytest.importorskip("pandas")
+pl = pytest.importorskip("polars")
 
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
 COUNTS = st.integers(0, 2**31 - 1)

@@ -2,7 +2,6 @@ import contextlib
 import datetime
 import json
 
-import polars as pl
 import pytest
 
 from lagvis.data.datasets import load_dataset
@@ -10,6 +9,8 @@ from lagvis.data.read_options import ReadOptions
 from lagvis.data.tables.files import iter_frames
 from lagvis.errors import DataError
 from tests.data.tables.table_files import WRITERS, read, sample
+
+pl = pytest.importorskip("polars")
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -1,10 +1,11 @@
 import numpy as np
-import pandas as pd
 import pytest
 
 from lagvis.data.datasets import load_dataset
 from lagvis.data.tables.encoding import BooleanEncoding, CategoryEncoding, DateEncoding, NumberEncoding
 from lagvis.errors import DataError
+
+pd = pytest.importorskip("pandas")
 
 ROWS = 400
 

@@ -1,11 +1,12 @@
 import gzip
 import json
 
-import pandas as pd
 import pytest
 
 from lagvis.errors import DataError
 from tests.data.tables.table_files import read, sample
+
+pd = pytest.importorskip("pandas")
 
 
 def refusal(path, text):

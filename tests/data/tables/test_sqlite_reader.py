@@ -1,12 +1,13 @@
 import sqlite3
 from contextlib import closing
 
-import pandas as pd
 import pytest
 
 from lagvis.data.datasets import load_dataset
 from lagvis.errors import DataError
 from tests.data.tables.table_files import read, sample, write_sqlite
+
+pd = pytest.importorskip("pandas")
 
 
 def database(path, *statements):

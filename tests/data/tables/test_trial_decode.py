@@ -1,9 +1,10 @@
-import polars as pl
 import pytest
 
 from lagvis.data.tables import trial_decode
 from lagvis.errors import DataError
 from tests.data.tables.table_files import read
+
+pl = pytest.importorskip("polars")
 
 
 def stop():

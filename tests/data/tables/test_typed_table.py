@@ -2,15 +2,16 @@ import datetime
 import decimal
 
 import numpy as np
-import pandas as pd
-import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from lagvis.data.datasets import load_dataset
 from lagvis.errors import DataError
 from tests.data.tables.table_files import read
+
+pd = pytest.importorskip("pandas")
+pl = pytest.importorskip("polars")
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
 
 
 def written(tmp_path, *columns, names=None):

@@ -3,13 +3,14 @@ import sys
 import zipfile
 from pathlib import Path
 
-import pandas as pd
 import pytest
-import xlsxwriter
 
 from lagvis.data.datasets import load_dataset
 from lagvis.errors import DataError
 from tests.data.tables.table_files import read, sample
+
+pd = pytest.importorskip("pandas")
+xlsxwriter = pytest.importorskip("xlsxwriter")
 
 ODS_HEAD = (
     '<?xml version="1.0" encoding="UTF-8"?><office:document-content '
