@@ -226,4 +226,4 @@ if __name__ == "__main__":
         from benchmarks.reading import main as compare_readers
 
         sys.exit(compare_readers(sys.argv[2:]))
-    run_tool(main)
+    sys.exit(run_tool(main))

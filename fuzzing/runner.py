@@ -25,6 +25,7 @@ def run(name: str, inputs: int, seed: int, kept: Path) -> dict[str, Any]:
             process = subprocess.Popen(
                 [sys.executable, "-m", "fuzzing.child", name, str(inputs), str(seed), str(place), str(kept)],
                 cwd=ROOT, stdout=output, stderr=output,
+                env=os.environ | {"MALLOC_ARENA_MAX": "2"},  # each arena of a thread takes 64 MiB of address space
             )  # fmt: skip
             runs, since = 0, time.monotonic()
             while process.poll() is None:

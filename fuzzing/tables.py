@@ -17,7 +17,12 @@ def csv_seeds() -> list[Files]:
     texts = [plain, header, danish, numbers, quoted, one_hot, picture, lines, "sep=;\n" + danish,
              plain.replace(",", " "), plain.replace(",", "|"), "0,1,2,3\n" + plain, header.replace("0.5", "NA"),
              "".join(f"{i},{i * 1000:,}\n".replace(",", ";", 1) for i in range(6)),
-             "y,x\n" + "1,2\n3,4\n" * 3]  # fmt: skip
+             "y,x\n" + "1,2\n3,4\n" * 3,
+             "# Logger 7\n# 27-11-2026\n\n" + header, header.replace("\n", "\ncm,cm,cm,cm\n", 1), header + header,
+             header.replace(",", ", "), header.replace("\n", ",\n"), "# " + header.replace(",", " "),
+             header.replace("1.5,", ","), header + "a,0.5,", header + ",,,\n\n" + plain, header.replace("-", "0"),
+             "y,id,ok\n" + "".join(f"{i % 2},{9007199254740993 + i},{['TRUE', 'FALSE'][i % 2]}\n" for i in range(8)),
+             "y,zip\n" + "".join(f"{i % 2},0{2134 + i}\n" for i in range(8)), plain.replace("\n", "\r")]  # fmt: skip
     files: list[Files] = [[("a.csv", text.encode())] for text in texts]
     files += [[("a.csv", header.encode(code))] for code in ("utf-8-sig", "utf-16", "utf-16-be")]
     files += [[("a.csv", header.replace("species", "æøå").encode("cp1252"))]]

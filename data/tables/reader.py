@@ -272,7 +272,8 @@ def check_columns(table: TableFrame, columns: Columns, options: ReadOptions, reg
 def text_label_columns(spec: InputSpec) -> Collection[str]:
     """Return the name of the label column of a network whose classes are texts, as 41.20 is one beside 41.2."""
     names = [spec.label_option] if spec.label_option else spec.label_names
-    return names if has_text_classes(spec) else ()
+    is_one_hot = len(spec.label_names) > 1  # columns of 0 and 1, whose names are the classes
+    return names if has_text_classes(spec) and not is_one_hot else ()
 
 
 def has_text_classes(spec: InputSpec) -> bool:
