@@ -148,6 +148,16 @@ def test_check_column_text_among_numbers_raises_data_error_with_remedy(tmp_path,
         load_dataset(str(tmp_path / "t.csv"))
 
 
+@pytest.mark.parametrize("state", ["a", "1"])
+def test_find_label_text_among_numbers_is_no_label(tmp_path, state):
+    """A column of numbers with a mistake is not the only column of text."""
+    rows = [f"{i}.5,{i % 7},{state}\n" for i in range(40)]
+    rows[20] = '"2,500.5",3,b\n'
+    (tmp_path / "t.csv").write_text("u,v,state\n" + "".join(rows))
+    with pytest.raises(DataError, match=r"line 22, column 1 \('u'\) is '2,500\.5', with a mark for thousands"):
+        load_dataset(str(tmp_path / "t.csv"))
+
+
 @pytest.mark.parametrize(("texts", "is_text"), [(5, False), (6, True), (60, True)])
 def test_check_column_many_texts_among_numbers_make_text(tmp_path, texts, is_text):
     cells = [f"PC {i}" for i in range(texts)] + [str(i) for i in range(40)]
