@@ -180,11 +180,12 @@ def compare_reading(path: Path, frame: "pd.DataFrame") -> list[str]:
 
     from lagvis.data.read_options import ReadOptions
     from lagvis.data.tables.files import read_frame
+    from lagvis.data.tables.hints import TableHints
     from lagvis.errors import DataError
 
     theirs = pl.read_csv(path, null_values=missing_values(), infer_schema_length=None)
     try:
-        ours = read_frame(path, ReadOptions(), allow_single_column=True)
+        ours = read_frame(path, ReadOptions(), TableHints(allow_single_column=True))
     except DataError as error:
         return [f"refused: {error}".replace(str(path), path.name)]
     found = {

@@ -13,17 +13,18 @@ from lagvis.data.datasets import load_dataset
 from lagvis.data.tables import csv_reader
 from lagvis.data.tables.csv_reader import read_csv
 from lagvis.data.tables.dialect import MISSING_VALUES
+from lagvis.data.tables.hints import TableHints
 from lagvis.errors import DataError
 
 pandas = pytest.importorskip("pandas")
 polars = pytest.importorskip("polars")
 
 
-def table(tmp_path, content, encoding="utf-8", **options):
+def table(tmp_path, content, encoding="utf-8", label="", **hints):
     """Return a table read from text or bytes."""
     path = tmp_path / "t.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode(encoding))
-    return read_csv(path, **options)
+    return read_csv(path, label, TableHints(**hints))
 
 
 def sentence_of(tmp_path, content, **options):
