@@ -124,26 +124,27 @@ def label_argument(frame: "pd.DataFrame", c: int) -> str:
     return name if plain and not re.search(r"\.\d+$", name) else str(c + 1)
 
 
-def run_train(arguments: list[str], stdout: Path, stderr: Path) -> None:
-    """Run train.py in this process, which ends with its exit code; its output goes to files."""
+def run_train(arguments: list[str], folder: Path) -> None:
+    """Run train.py in this process; its output and its exit code go to files in a folder."""
     from lagvis.cli import train
     from lagvis.cli.errors import run_cli
 
-    for descriptor, path in ((1, stdout), (2, stderr)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     sys.stdout, sys.stderr = os.fdopen(1, "w", encoding="utf-8"), os.fdopen(2, "w", encoding="utf-8")
     code = run_cli(train.main, arguments)
     sys.stdout.flush()
     sys.stderr.flush()
+    (folder / "exit").write_text(str(code))
     os._exit(code)
 
 
 def train_outcome(context: Any, arguments: list[str], seconds: float) -> dict[str, Any]:
     """Train in a new process, killed after so many seconds; return exit code, seconds and what it printed."""
-    with tempfile.TemporaryDirectory() as folder:
-        output, notices = Path(folder, "stdout"), Path(folder, "stderr")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         flags = ["-e", "1", "--no-plots", "--device", "cpu", "--threads", "1", "--json", "-o", f"{folder}/runs"]
-        process = context.Process(target=run_train, args=([*arguments, *flags], output, notices))
+        process = context.Process(target=run_train, args=([*arguments, *flags], folder))
         started = time.monotonic()
         process.start()
         process.join(seconds)
@@ -151,9 +152,11 @@ def train_outcome(context: Any, arguments: list[str], seconds: float) -> dict[st
             process.kill()
             process.join()
             return {"exit": None, "seconds": seconds, "said": f"killed after {seconds:g} s", "stderr": []}
-        lines = notices.read_text(encoding="utf-8").splitlines() if notices.exists() else []
+        # A fork server may lose the exit code of a process, which is then 255.
+        code = int((folder / "exit").read_text()) if (folder / "exit").exists() else process.exitcode
+        lines = (folder / "stderr").read_text(encoding="utf-8").splitlines() if (folder / "stderr").exists() else []
         return {
-            "exit": process.exitcode,
+            "exit": code,
             "seconds": round(time.monotonic() - started, 2),
             "said": lines[-1] if lines else "",
             "stderr": lines,
@@ -177,11 +180,12 @@ def compare_reading(path: Path, frame: "pd.DataFrame") -> list[str]:
 
     from lagvis.data.read_options import ReadOptions
     from lagvis.data.tables.files import read_frame
+    from lagvis.data.tables.hints import TableHints
     from lagvis.errors import DataError
 
     theirs = pl.read_csv(path, null_values=missing_values(), infer_schema_length=None)
     try:
-        ours = read_frame(path, ReadOptions(), allow_single_column=True)
+        ours = read_frame(path, ReadOptions(), TableHints(allow_single_column=True))
     except DataError as error:
         return [f"refused: {error}".replace(str(path), path.name)]
     found = {

@@ -30,20 +30,15 @@ def read_columnar(source: TableSource, kind: str) -> TableFrame:
 
 def load_frame(path: Path, name: str, kind: str) -> "pl.DataFrame":
     """Return the columns of a file as polars reads them; `name` stands for its path in messages."""
+    if not survives_decoding(path, kind):
+        raise DataError(f"{name} cannot be read as {kind} (a damaged length); {REMEDY}")
     import polars as pl
 
-    check_decoding(path, name, kind)
     if kind == PARQUET:
         check_parquet_size(path, name)
         return pl.read_parquet(path, glob=False, hive_partitioning=False)
     with path.open("rb") as file:  # a file that is mapped into memory may not change meanwhile
         return pl.read_ipc(file) if kind == ARROW else pl.read_ipc_stream(file)
-
-
-def check_decoding(path: Path, name: str, kind: str) -> None:
-    """Raise DataError for a file whose damaged bytes would end this process."""
-    if not survives_decoding(path, kind):
-        raise DataError(f"{name} cannot be read as {kind} (a damaged length); {REMEDY}")
 
 
 def check_parquet_size(path: Path, name: str) -> None:

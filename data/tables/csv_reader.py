@@ -22,6 +22,7 @@ from lagvis.data.tables.cells import ParsedColumn, Stray, check_decimal_marks, c
 from lagvis.data.tables.dialect import Dialect, dialect_of, is_missing, split_cells, strip_trailing
 from lagvis.data.tables.feature_type import MIN_PIXELS
 from lagvis.data.tables.frame import TableFrame
+from lagvis.data.tables.hints import NO_HINTS, TableHints
 from lagvis.data.tables.layout import Layout, LayoutScanner, count_separators
 from lagvis.data.tables.text import (
     CHUNK_BYTES,
@@ -49,62 +50,38 @@ BLOCK_ROWS = 50_000  # of a table that is split line by line
 def read_csv(
     path: Path,
     label: str = "",
-    training: TableFrame | None = None,
+    hints: TableHints = NO_HINTS,
     *,
-    text: Collection[str] = (),
-    verbatim: Collection[str] = (),
-    classes: Collection[str] = (),
-    allow_single_column: bool = False,
     display_name: str = "",
 ) -> TableFrame:
     """Read a table as text.
 
-    label                name of a column: a first line that holds it is a header
-    training             training table: a first line with the names of its columns is a header
-    text                 columns to read as text, whatever they hold, by name or number from 1
-    verbatim             columns of which the cells are kept as they are written (007, NA), likewise
-    classes              texts that are values, even those that otherwise stand for a missing one, as NA
-    allow_single_column  take text of one column as a table
-    display_name         stands for the path in messages
+    label         name of a column: a first line that holds it is a header
+    display_name  stands for the path in messages
     Raises DataError, with the line, for lines that are no rows of the table.
     """
 
     def detect(file: TextFile) -> Dialect:
-        return dialect_of(file, label, training, allow_single_column=allow_single_column)
+        return dialect_of(file, label, hints.training, allow_single_column=hints.allow_single_column)
 
-    dialect, frame = read_cells(path, display_name, detect, {*text, *verbatim})
-    return table_frame(path, dialect, frame, text=text, verbatim=verbatim, classes=classes)
+    dialect, frame = read_cells(path, display_name, detect, {*hints.text, *hints.verbatim})
+    return table_frame(path, dialect, frame, hints)
 
 
-def read_dialect(
-    path: Path,
-    dialect: Dialect,
-    *,
-    text: Collection[str] = (),
-    verbatim: Collection[str] = (),
-    classes: Collection[str] = (),
-) -> TableFrame:
+def read_dialect(path: Path, dialect: Dialect, hints: TableHints) -> TableFrame:
     """Read a table as text whose dialect is known; the other arguments are those of `read_csv`."""
-    frame = parse_decoded(dialect, text_columns(dialect, {*text, *verbatim}))
+    frame = parse_decoded(dialect, text_columns(dialect, {*hints.text, *hints.verbatim}))
     if frame is None:
         frame = split_by_line(dialect)
-    return table_frame(path, dialect, frame, text=text, verbatim=verbatim, classes=classes)
+    return table_frame(path, dialect, frame, hints)
 
 
-def table_frame(
-    path: Path,
-    dialect: Dialect,
-    frame: "pl.DataFrame",
-    *,
-    text: Collection[str],
-    verbatim: Collection[str],
-    classes: Collection[str],
-) -> TableFrame:
+def table_frame(path: Path, dialect: Dialect, frame: "pl.DataFrame", hints: TableHints) -> TableFrame:
     """Return a table of cells, those of text columns parsed by what they hold."""
     import polars as pl
 
-    kept = text_columns(dialect, verbatim)
-    texts = text_columns(dialect, text) | kept
+    kept = text_columns(dialect, hints.verbatim)
+    texts = text_columns(dialect, hints.text) | kept
     if not frame.height:
         raise DataError(f"{dialect.file.name} holds a header and no rows; expected a row a line")
     locate = RowLines(dialect)
@@ -114,7 +91,7 @@ def table_frame(
         if c in kept:
             parsed[c] = ParsedColumn(empty_to_null(cells))
         elif cells.dtype == pl.String:
-            parsed[c] = parse_column(cells, dialect.separator, keep_text=c in texts, classes=classes)
+            parsed[c] = parse_column(cells, dialect.separator, keep_text=c in texts, classes=hints.classes)
         else:
             row = 0 if cells.dtype.is_float() else None
             by_comma = dialect.has_decimal_comma

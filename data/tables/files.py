@@ -1,6 +1,6 @@
 """Read a table of any format."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from lagvis.data.read_options import ReadOptions
 from lagvis.data.tables.arff import read_arff
 from lagvis.data.tables.columnar import read_columnar
 from lagvis.data.tables.csv_reader import read_csv
-from lagvis.data.tables.dialect import detect_dialect
 from lagvis.data.tables.frame import TableFrame
+from lagvis.data.tables.hints import NO_HINTS, TableHints
 from lagvis.data.tables.json_tables import read_json, read_ndjson
 from lagvis.data.tables.libsvm import read_libsvm
 from lagvis.data.tables.pieces import can_be_scanned, iter_columnar, iter_csv, iter_ndjson
@@ -36,64 +36,25 @@ MAX_WHOLE_BYTES = 2**26  # of a file whose pieces are cut from the whole table
 GZIP_RATIO = 10  # of text to its gzip, about
 
 
-def read_frame(
-    path: Path,
-    options: ReadOptions,
-    *,
-    text: Collection[str] = (),
-    verbatim: Collection[str] = (),
-    classes: Collection[str] = (),
-    training: TableFrame | None = None,
-    known_names: Sequence[str] = (),
-    default_sheet: str = "",
-    default_table: str = "",
-    allow_single_column: bool = False,
-    display_name: str = "",
-) -> TableFrame:
-    """Read a table in the format that its bytes show.
+def read_frame(path: Path, options: ReadOptions, hints: TableHints = NO_HINTS, *, display_name: str = "") -> TableFrame:
+    """Read a table in the format that its bytes show; `display_name` stands for the path in messages.
 
-    text                 columns to read as text, whatever they hold, by name or number from 1
-    verbatim             columns whose cells are kept as they are written (007, NA), likewise
-    classes              of a network: texts that are values, even where they are written as a missing one is, as NA
-    training             training table: a first line of text with the names of its columns is a header
-    known_names          of the columns that a network learned from, which a sparse file may lack
-    default_sheet        sheet to read where the options name none and the workbook has it; so default_table
-    allow_single_column  take a table of one column
-    display_name         stands for the path in messages
     Raises DataError, with the line or row, for what cannot be read.
     """
     name = display_name or str(path)
     kind = table_format(path, name)
     check_options(name, kind, options)
+    hints = hints.with_text(options.category)
     if kind == CSV:
-        return read_csv(
-            path,
-            options.label,
-            training,
-            text={*text, *options.category},
-            verbatim=verbatim,
-            classes=classes,
-            allow_single_column=allow_single_column,
-            display_name=display_name,
-        )
-    source = TableSource(
-        path,
-        name,
-        file_digest(path),
-        options,
-        text=text,
-        verbatim=verbatim,
-        classes=classes,
-        allow_single_column=allow_single_column,
-        known_names=training.names if training else known_names,
-    )
+        return read_csv(path, options.label, hints, display_name=display_name)
+    source = TableSource(path, name, file_digest(path), options, hints)
     if kind in (PARQUET, ARROW, ARROW_STREAM):
         return read_columnar(source, kind)
-    if kind == WORKBOOK:
-        return read_workbook(source, default_sheet)
-    if kind == SQLITE:
-        return read_sqlite(source, default_table)
-    return {JSON: read_json, NDJSON: read_ndjson, LIBSVM: read_libsvm, ARFF: read_arff}[kind](source)
+    readers = {
+        JSON: read_json, NDJSON: read_ndjson, LIBSVM: read_libsvm, ARFF: read_arff, WORKBOOK: read_workbook,
+        SQLITE: read_sqlite,
+    }  # fmt: skip
+    return readers[kind](source)
 
 
 def check_options(name: str, kind: str, options: ReadOptions) -> None:
@@ -107,60 +68,28 @@ def iter_frames(
     path: Path,
     options: ReadOptions,
     rows: int,
+    hints: TableHints = NO_HINTS,
     *,
-    text: Collection[str] = (),
-    verbatim: Collection[str] = (),
-    classes: Collection[str] = (),
-    known_names: Sequence[str] = (),
-    default_sheet: str = "",
-    default_table: str = "",
-    allow_single_column: bool = False,
-    display_name: str = "",
     max_whole_bytes: int = MAX_WHOLE_BYTES,
 ) -> Iterator[TableFrame]:
-    """Yield a table in pieces of at most `rows` consecutive rows; the other arguments are those of `read_frame`.
+    """Yield a table in pieces of at most `rows` consecutive rows.
 
     Text, Parquet, Arrow files and NDJSON of more than `max_whole_bytes` are read piece by piece. What a column holds
-    is then decided in each piece, so that a reader of them must know what it needs: `text` and `classes`. A row is
-    located by its place in the whole file.
+    is then decided in each piece, so that the hints must name the columns of text. A row is located by its place in the
+    whole file.
     """
-    name = display_name or str(path)
-    kind = table_format(path, name)
-    check_options(name, kind, options)
-    text = {*text, *options.category}
+    kind = table_format(path)
+    check_options(str(path), kind, options)
+    hints = hints.with_text(options.category)
     if path.stat().st_size * (GZIP_RATIO if is_gzip(path) else 1) > max_whole_bytes:
         if kind == CSV:
-            dialect = detect_dialect(
-                path, options.label, allow_single_column=allow_single_column, display_name=display_name
-            )
-            yield from iter_csv(path, dialect, rows, text=text, verbatim=verbatim, classes=classes)
+            yield from iter_csv(path, options.label, rows, hints)
             return
         if kind == NDJSON or can_be_scanned(path, kind):
-            source = TableSource(
-                path,
-                name,
-                file_digest(path),
-                options,
-                text=text,
-                verbatim=verbatim,
-                classes=classes,
-                allow_single_column=allow_single_column,
-                known_names=known_names,
-            )
+            source = TableSource(path, str(path), file_digest(path), options, hints)
             yield from iter_ndjson(source, rows) if kind == NDJSON else iter_columnar(source, kind, rows)
             return
-    table = read_frame(
-        path,
-        options,
-        text=text,
-        verbatim=verbatim,
-        classes=classes,
-        known_names=known_names,
-        default_sheet=default_sheet,
-        default_table=default_table,
-        allow_single_column=allow_single_column,
-        display_name=display_name,
-    )
+    table = read_frame(path, options, hints)
     for start in range(0, table.frame.height, rows):
         yield slice_rows(table, start, rows)
 

@@ -93,7 +93,7 @@ def find_label(table: TableFrame, candidates: Sequence[int], regression: bool) -
     The column that the format declares is taken. For classes the other rules are, in this order: its name; the only
     text column of a table of numbers; the first column of a table without names whose others are pixels; the last of a
     table without names, if it is text. Numbers to predict (`regression`) are found by the name, or as the only column
-    of numbers. LabelNotFoundError where no rule finds it.
+    of numbers. LabelNotFoundError where no rule finds it, DataError for a text among the numbers of a column.
     """
     if table.label is not None and table.label in candidates:
         return LabelColumn(table.label, "as its format has it")
@@ -102,6 +102,8 @@ def find_label(table: TableFrame, candidates: Sequence[int], regression: bool) -
     finder = LabelFinder(table, [c for c in candidates if not regression or table.kind(c) in (NUMBER, BOOLEAN)])
     found = finder.by_name(regression)
     if found is None:
+        for c in candidates:  # numbers with a mistake are no column of text, which could be the label
+            table.check_column(c)
         found = finder.only_number() if regression else finder.by_content()
     if found is None:
         for c in candidates:  # numbers with a mistake may be why no column is found

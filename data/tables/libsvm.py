@@ -53,7 +53,7 @@ def read_libsvm(source: TableSource) -> TableFrame:
             raise DataError(f"{source.name}, line {line} has the labels {shorten(label)}; expected one label a row")
         labels.append(label)
         lines.append(line)
-    low, high = index_range(indices, source.known_names)
+    low, high = index_range(indices, source.hints.column_names)
     check_dense_size(source, len(labels), high + 1 - low)
     x = np.zeros((len(labels), high + 1 - low))
     x[np.frombuffer(rows, np.int64), np.frombuffer(indices, np.int64) - low] = np.frombuffer(values, np.float64)

@@ -2,17 +2,18 @@
 
 import io
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lagvis.data.tables.columnar import check_decoding, check_parquet_size
+from lagvis.data.tables.columnar import check_parquet_size
 from lagvis.data.tables.csv_reader import RowLines, read_dialect, read_rows
-from lagvis.data.tables.dialect import Dialect
+from lagvis.data.tables.dialect import detect_dialect
 from lagvis.data.tables.frame import TableFrame
+from lagvis.data.tables.hints import TableHints
 from lagvis.data.tables.json_tables import columns_of_records, parse_line
 from lagvis.data.tables.table_format import ARROW, PARQUET
 from lagvis.data.tables.text import TextFile, inspect_text, read_lines
@@ -23,19 +24,12 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def iter_csv(
-    path: Path,
-    dialect: Dialect,
-    rows: int,
-    *,
-    text: Collection[str] = (),
-    verbatim: Collection[str] = (),
-    classes: Collection[str] = (),
-) -> Iterator[TableFrame]:
+def iter_csv(path: Path, label: str, rows: int, hints: TableHints) -> Iterator[TableFrame]:
     """Yield a table as text in pieces; the other arguments are those of `read_csv`.
 
     The lines of a piece are copied into a temporary file, which is there as long as the piece is used.
     """
+    dialect = detect_dialect(path, label, hints.training, allow_single_column=hints.allow_single_column)
     lines = (line for line in read_lines(dialect.file) if line[0] >= dialect.first_row_line)
     is_empty = True
     while block := list(islice(lines, rows)):
@@ -46,7 +40,7 @@ def iter_csv(
             first = block[0][0]
             file = replace(dialect.file, path=part, encoding="utf-8", first_line=first)
             piece = replace(dialect, file=file, first_row_line=first)
-            table = read_dialect(path, piece, text=text, verbatim=verbatim, classes=classes)
+            table = read_dialect(path, piece, hints)
             numbers = [line for line, _ in block]
             if table.frame.height != len(numbers):  # rows without any text are left out
                 numbers = [line for line, _ in read_rows(piece)]
@@ -71,7 +65,6 @@ def iter_columnar(source: TableSource, kind: str, rows: int) -> Iterator[TableFr
     import polars as pl
 
     with decode_errors(source.name, kind, "it may be cut off or damaged: write it again"):
-        check_decoding(source.path, source.name, kind)
         if kind == PARQUET:
             check_parquet_size(source.path, source.name)
             scan = pl.scan_parquet(source.path, glob=False, hive_partitioning=False)

@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -31,6 +30,7 @@ from lagvis.data.tables.feature_type import AUTO, NUMBERS, PIXELS, image_side
 from lagvis.data.tables.files import iter_frames, read_frame
 from lagvis.data.tables.fit import fit_encoding
 from lagvis.data.tables.frame import NUMBER, TableFrame
+from lagvis.data.tables.hints import TableHints
 from lagvis.data.tables.label_arrays import label_arrays, parse_integer
 from lagvis.data.tables.unseen import check_unseen
 from lagvis.errors import DataError
@@ -52,7 +52,7 @@ def read_table(
     if spec:
         table, columns = read_network_table(path, spec)
     else:
-        table = read_frame(path, options, text=category_columns(encoding))
+        table = read_frame(path, options, TableHints(text=category_columns(encoding)))
         columns = columns_for_training(table, options, regression)
         check_columns(table, columns, options, regression)
     return hold_out_source(path, table, columns, regression=regression, options=options, spec=spec, encoding=encoding)
@@ -124,9 +124,9 @@ def read_tables(
         second, test_columns = read_network_table(test, spec, label_required=False)
         unlabelled = not test_columns.labels or lacks_labels(second, test_columns.labels)
     else:
-        text = category_columns(encoding)
-        first = read_frame(train, options, text=text)
-        second = read_frame(test, options, text=text, training=first)
+        hints = TableHints(text=category_columns(encoding))
+        first = read_frame(train, options, hints)
+        second = read_frame(test, options, replace(hints, training=first))
         columns = columns_for_training(first, options, regression, second)
         check_columns(first, columns, options, regression)
         unlabelled = is_unlabelled(second, first, columns)
@@ -151,7 +151,7 @@ def read_tables(
         notices += unused
         pairs = zip(test_columns.features, encoding.columns, strict=True)
         if any(isinstance(column, CategoryEncoding) and second.kind(c) == NUMBER for c, column in pairs):
-            second = read_frame(test, options, text=category_columns(encoding), training=first)
+            second = read_frame(test, options, TableHints(text=category_columns(encoding), training=first))
     if second.description != first.description:
         notices.append(f"{second.short_name}: {second.description}.")
     second, dropped = drop_unlabelled(second, test_columns.labels)
@@ -201,11 +201,11 @@ def read_network_table(
     Where no label is required the table may hold the features alone. `display_name` stands for the path in messages.
     """
     match = labelled_columns_for_network if label_required else columns_for_network
-    options, arguments = network_read_arguments(spec, label_required=label_required)
-    table = read_frame(path, options, **arguments, display_name=display_name)
+    options, hints = network_options(spec), network_hints(spec, label_required=label_required)
+    table = read_frame(path, options, hints, display_name=display_name)
     columns = match(table, spec)
-    if read_again(table, columns, spec, arguments):
-        table = read_frame(path, options, **arguments, display_name=display_name)
+    if (matched := hints_by_position(hints, table, columns, spec)) != hints:
+        table = read_frame(path, options, matched, display_name=display_name)
     return table, columns
 
 
@@ -214,42 +214,45 @@ def iter_network_table(path: Path, spec: InputSpec, rows: int) -> Iterator[tuple
 
     The first piece decides about the columns.
     """
-    options, arguments = network_read_arguments(spec, label_required=False)
-    tables = iter_frames(path, options, rows, **arguments)
+    options, hints = network_options(spec), network_hints(spec, label_required=False)
+    tables = iter_frames(path, options, rows, hints)
     table = next(tables)
     columns = columns_for_network(table, spec)
-    if read_again(table, columns, spec, arguments):
-        tables = iter_frames(path, options, rows, **arguments)
+    if (matched := hints_by_position(hints, table, columns, spec)) != hints:
+        tables = iter_frames(path, options, rows, matched)
         table = next(tables)
     yield table, columns
     for table in tables:
         yield table, columns
 
 
-def network_read_arguments(spec: InputSpec, *, label_required: bool) -> tuple[ReadOptions, dict[str, Any]]:
-    """Return the options and arguments of `read_frame` by which a table is read for a network."""
-    return ReadOptions(label=spec.label, sheet=spec.sheet, table=spec.table), {
-        "text": {*category_columns(spec.encoding), *text_label_columns(spec)},
-        "verbatim": spec.id_names,
-        "classes": spec.class_names,
-        "known_names": spec.column_names,
-        "default_sheet": spec.recipe_sheet,
-        "default_table": spec.recipe_table,
-        "allow_single_column": not label_required and spec.n_columns == 1 and not spec.label_option,
-    }
+def network_options(spec: InputSpec) -> ReadOptions:
+    """Return the options by which a table is read for a network."""
+    return ReadOptions(label=spec.label, sheet=spec.sheet, table=spec.table)
 
 
-def read_again(table: TableFrame, columns: Columns, spec: InputSpec, arguments: dict[str, Any]) -> bool:
-    """Tell whether a table must be read again with the cells of some columns as they are, and say so in `arguments`.
+def network_hints(spec: InputSpec, *, label_required: bool) -> TableHints:
+    """Return what a network knows about the tables that it takes."""
+    return TableHints(
+        text={*category_columns(spec.encoding), *text_label_columns(spec)},
+        verbatim={*spec.id_names},
+        classes=spec.class_names,
+        known_names=spec.column_names,
+        default_sheet=spec.recipe_sheet,
+        default_table=spec.recipe_table,
+        allow_single_column=not label_required and spec.n_columns == 1 and not spec.label_option,
+    )
 
-    A column of categories that was matched by its position was perhaps read as numbers, so that 1.50 became 1.5.
+
+def hints_by_position(hints: TableHints, table: TableFrame, columns: Columns, spec: InputSpec) -> TableHints:
+    """Return the hints with the columns of a table that were matched by position, and must be read as text.
+
+    A column of categories is one that was read as numbers, so that 1.50 became 1.5; the columns that name a row are
+    others. The hints are the same where no column is.
     """
-    ids = changed_ids(table, columns, spec)
     pairs = zip(columns.features, spec.encoding.columns if spec.encoding else (), strict=False)
     categories = [str(c + 1) for c, column in pairs if isinstance(column, CategoryEncoding) and table.kind(c) == NUMBER]
-    arguments["verbatim"] += ids
-    arguments["text"] = [*arguments["text"], *categories]
-    return bool(ids or categories)
+    return hints.with_text(categories, verbatim=changed_ids(table, columns, spec))
 
 
 def changed_ids(table: TableFrame, columns: Columns, spec: InputSpec) -> list[str]:

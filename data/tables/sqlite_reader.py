@@ -15,16 +15,16 @@ from lagvis.errors import DataError
 QUERY = re.compile(r"\s*(select|with|values)\b", re.IGNORECASE)
 
 
-def read_sqlite(source: TableSource, default_table: str = "") -> TableFrame:
-    """Read the table or query that the options name, else the only table of the database.
+def read_sqlite(source: TableSource) -> TableFrame:
+    """Read the table or query that the options name, else that of the hints, else the only table of the database.
 
-    `default_table` is taken where the options name none and the database has it or it is a query.
+    A table of the hints that the database lacks is ignored.
     """
     address = f"file:{quote(str(source.path.absolute()))}?mode=ro"
     try:
         with closing(sqlite3.connect(address, uri=True)) as connection:
             connection.execute("pragma trusted_schema = off")
-            return read_connection(source, connection, default_table)
+            return read_connection(source, connection)
     except (sqlite3.Error, UnicodeError, OverflowError, RecursionError) as error:
         raise DataError(
             f"{source.name} cannot be read as an SQLite database ({shorten(str(error), 160)}); it may be damaged or "
@@ -32,10 +32,10 @@ def read_sqlite(source: TableSource, default_table: str = "") -> TableFrame:
         ) from None
 
 
-def read_connection(source: TableSource, connection: sqlite3.Connection, default_table: str) -> TableFrame:
+def read_connection(source: TableSource, connection: sqlite3.Connection) -> TableFrame:
     """Read the table or query of an open database."""
     tables = list_tables(connection)
-    wanted = source.options.table
+    wanted, default_table = source.options.table, source.hints.default_table
     if not wanted and (default_table in tables or QUERY.match(default_table)):
         wanted = default_table
     if QUERY.match(wanted) and wanted not in tables:

@@ -96,8 +96,10 @@ class TextChecker:
                 f"{self.name} unpacks to more than {self.limit:,} bytes; unpack it by hand if that is intended"
             )
         if self.encoding != "utf-16" and holds_control_bytes(chunk):
-            found = next(byte for byte in chunk if byte in CONTROL_BYTES)
-            raise DataError(f"{self.name} is not text: it holds the byte {found:02x}; {REMEDY}")
+            index, found = next((i, byte) for i, byte in enumerate(chunk) if byte in CONTROL_BYTES)
+            is_first = self.total == len(chunk)
+            place = f" in line {chunk[:index].count(10) + 1}" if is_first else ""
+            raise DataError(f"{self.name} is not text: it holds the byte {found:02x}{place}; remove it, or {REMEDY}")
         if self.encoding == "utf-8" and not (chunk.isascii() and not self.decoder.getstate()[0]):
             try:
                 self.decoder.decode(chunk)

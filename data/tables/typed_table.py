@@ -11,6 +11,7 @@ from lagvis.data.messages import shorten
 from lagvis.data.read_options import ReadOptions
 from lagvis.data.tables.cells import Stray, clean_text, parse_column
 from lagvis.data.tables.frame import TableFrame
+from lagvis.data.tables.hints import TableHints
 from lagvis.errors import DataError
 
 if TYPE_CHECKING:
@@ -27,25 +28,17 @@ PANDAS_INDEX = "__index_level_"  # begins the name of an index that pandas write
 class TableSource:
     """Where a typed table comes from, and how it is to be read.
 
-    path, name           of the file, and its name in messages
-    sha256               digest of the file
-    options              the user's
-    text                 columns to read as text, whatever they hold, by name or number from 1
-    classes              of a network: texts that are values, even where they are written as a missing one is, as NA
-    verbatim             columns whose cells are kept as they are, likewise
-    allow_single_column  take a table of one column
-    known_names          of the columns of the training table or the network; empty: there is none
+    path, name  of the file, and its name in messages
+    sha256      digest of the file
+    options     the user's
+    hints       what is known about the table before it is read
     """
 
     path: Path
     name: str
     sha256: str
     options: ReadOptions
-    text: Collection[str] = ()
-    classes: Collection[str] = ()
-    verbatim: Collection[str] = ()
-    allow_single_column: bool = False
-    known_names: Sequence[str] = ()
+    hints: TableHints
 
     @property
     def short_name(self) -> str:
@@ -110,12 +103,13 @@ def typed_table(
     """
     import polars as pl
 
-    if not columns or (len(columns) < 2 and not source.allow_single_column):
+    if not columns or (len(columns) < 2 and not source.hints.allow_single_column):
         width = "a single column" if columns else "no columns"
         raise DataError(f"{source.name} has {width}; expected a label and at least one feature")
     if not len(columns[0]):
         raise DataError(f"{source.name} has columns and no rows; expected a row for each example")
     names = [f"column {c + 1}" if not name or name.startswith(PANDAS_INDEX) else name for c, name in enumerate(names)]
+    hints = source.hints
     unreadable: dict[int, str] = {}
     notices = list(notices)
     made: list[pl.Series] = []
@@ -127,13 +121,13 @@ def typed_table(
         if plain is None:
             unreadable[c] = describe_nested(cells.dtype)
             plain = pl.Series([None] * len(cells), dtype=pl.Float64)
-        if is_chosen((*source.text, *source.options.category), c, names[c]):
-            plain = clean_text(text_of(plain), source.classes)
-        elif is_chosen(source.verbatim, c, names[c]):
+        if is_chosen(hints.text, c, names[c]):
+            plain = clean_text(text_of(plain), hints.classes)
+        elif is_chosen(hints.verbatim, c, names[c]):
             pass
         elif plain.dtype == pl.String:
             keep_text = isinstance(cells.dtype, (pl.Categorical, pl.Enum))
-            parsed = parse_column(plain, NO_SEPARATOR, keep_text=keep_text, classes=source.classes)
+            parsed = parse_column(plain, NO_SEPARATOR, keep_text=keep_text, classes=hints.classes)
             plain = parsed.cells
             if plain.dtype.is_numeric() and plain.null_count() < len(plain):
                 stored_as_text.append(names[c])

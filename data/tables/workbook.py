@@ -37,11 +37,8 @@ FIRST_YEAR = 1900  # of Excel's calendar: a time of day is a fraction of the day
 REMEDY = "open it in a spreadsheet program and save it again"
 
 
-def read_workbook(source: TableSource, default_sheet: str = "") -> TableFrame:
-    """Read the sheet that the options name, else the only one with content.
-
-    `default_sheet` is taken where the options name none and the workbook has it.
-    """
+def read_workbook(source: TableSource) -> TableFrame:
+    """Read the sheet that the options name, else that of the hints if the workbook has it, else the only filled one."""
     try:
         import fastexcel
     except ImportError as error:
@@ -53,7 +50,7 @@ def read_workbook(source: TableSource, default_sheet: str = "") -> TableFrame:
     check_content(source.name, content)
     with decode_errors(source.name, "a workbook", REMEDY):
         reader = fastexcel.read_excel(content)
-        sheet, cells = choose_sheet(source, reader, default_sheet)
+        sheet, cells = choose_sheet(source, reader)
         layout = SheetLayout(source, sheet, cells)
         columns = load_columns(reader, sheet, layout)
     names = layout.names
@@ -132,9 +129,10 @@ def column_number(letters: bytes) -> int:
     return number
 
 
-def choose_sheet(source: TableSource, reader: Any, default_sheet: str) -> "tuple[str, pl.DataFrame]":
+def choose_sheet(source: TableSource, reader: Any) -> "tuple[str, pl.DataFrame]":
     """Return the name of a sheet, by name or number or the only one with content, and its cells as text."""
     names = list(reader.sheet_names)
+    default_sheet = source.hints.default_sheet
     wanted = source.options.sheet or (default_sheet if default_sheet in names else "")
     if wanted:
         if wanted not in names:
@@ -227,7 +225,7 @@ class SheetLayout:
 def looks_like_header(source: TableSource, cells: "pl.DataFrame", row: int, columns: list[int]) -> bool:
     """Tell whether a row holds names: text above numbers, nothing but text, years, or a name that is looked for."""
     names = [(cells[row, c] or "").strip() for c in columns]
-    if {*source.known_names, source.options.label} & {*filter(None, names)}:
+    if {*source.hints.column_names, source.options.label} & {*filter(None, names)}:
         return True
     is_text = [bool(name) and not NUMBER_TEXT.fullmatch(name) for name in names]
     if all(text or not name for text, name in zip(is_text, names, strict=True)):

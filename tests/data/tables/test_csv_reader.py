@@ -13,17 +13,18 @@ from lagvis.data.datasets import load_dataset
 from lagvis.data.tables import csv_reader
 from lagvis.data.tables.csv_reader import read_csv
 from lagvis.data.tables.dialect import MISSING_VALUES
+from lagvis.data.tables.hints import TableHints
 from lagvis.errors import DataError
 
 pandas = pytest.importorskip("pandas")
 polars = pytest.importorskip("polars")
 
 
-def table(tmp_path, content, encoding="utf-8", **options):
+def table(tmp_path, content, encoding="utf-8", label="", **hints):
     """Return a table read from text or bytes."""
     path = tmp_path / "t.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode(encoding))
-    return read_csv(path, **options)
+    return read_csv(path, label, TableHints(**hints))
 
 
 def sentence_of(tmp_path, content, **options):
@@ -144,6 +145,16 @@ def test_check_column_text_among_numbers_raises_data_error_with_remedy(tmp_path,
     assert sentence.endswith("or take the column as text with --category a b")
     assert table(tmp_path, text, text=["a b"]).column(1).dtype == polars.String
     with pytest.raises(DataError, match="--category a b"):
+        load_dataset(str(tmp_path / "t.csv"))
+
+
+@pytest.mark.parametrize("state", ["a", "1"])
+def test_find_label_text_among_numbers_is_no_label(tmp_path, state):
+    """A column of numbers with a mistake is not the only column of text."""
+    rows = [f"{i}.5,{i % 7},{state}\n" for i in range(40)]
+    rows[20] = '"2,500.5",3,b\n'
+    (tmp_path / "t.csv").write_text("u,v,state\n" + "".join(rows))
+    with pytest.raises(DataError, match=r"line 22, column 1 \('u'\) is '2,500\.5', with a mark for thousands"):
         load_dataset(str(tmp_path / "t.csv"))
 
 

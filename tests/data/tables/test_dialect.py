@@ -1,6 +1,7 @@
 import pytest
 
 from lagvis.data.tables.csv_reader import read_csv
+from lagvis.errors import DataError
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,10 @@ def test_detect_dialect_tabs_between_texts_of_several_words_are_the_separator(tm
     path = tmp_path / "t.tsv"
     path.write_text("name\tkind\nroom 1\tbig 2\nroom 2\tbig 2\nroom 3\tlow 1\n")
     assert read_csv(path).frame.shape == (3, 2)
+
+
+def test_read_csv_control_character_is_named_with_its_line(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"a,b\n1,2\n3,4\x1a\n")
+    with pytest.raises(DataError, match=r"holds the byte 1a in line 3; remove it, or save it as CSV in UTF-8"):
+        read_csv(path)

@@ -7,6 +7,7 @@ import pytest
 
 from lagvis.data.read_options import ReadOptions
 from lagvis.data.tables.files import iter_frames, read_frame
+from lagvis.data.tables.hints import TableHints
 from lagvis.errors import DataError
 
 ROWS = [f"{i},{i / 8},{'ab'[i % 2]}" for i in range(60)]
@@ -34,8 +35,8 @@ def test_iter_frames_text_in_pieces_equals_the_file_at_once(tmp_path, name, enco
         path.write_bytes(gzip.compress(TABLES[name].encode()))
     else:
         path.write_bytes(TABLES[name].encode(encoding))
-    whole = read_frame(path, ReadOptions(), text=["label"])
-    parts = list(iter_frames(path, ReadOptions(), 25, text=["label"], max_whole_bytes=0))
+    whole = read_frame(path, ReadOptions(), TableHints(text=["label"]))
+    parts = list(iter_frames(path, ReadOptions(), 25, TableHints(text=["label"]), max_whole_bytes=0))
     assert len(parts) >= 3
     rows = [row for part in parts for row in part.frame.rows()]
     assert rows == whole.frame.rows()
@@ -79,6 +80,7 @@ def test_iter_frames_random_cells_in_pieces_equal_the_file_at_once(tmp_path):
         lines = [",".join([str(i), *rng.choice(cells, 3)]) for i in range(40)]
         path = tmp_path / "t.csv"
         path.write_text("\n".join(["id,p,q,r", *lines]) + "\n")
-        whole = read_frame(path, ReadOptions(), text=["p", "q", "r"], verbatim=["id"])
-        parts = list(iter_frames(path, ReadOptions(), 7, text=["p", "q", "r"], verbatim=["id"], max_whole_bytes=0))
+        hints = TableHints(text=["p", "q", "r"], verbatim=["id"])
+        whole = read_frame(path, ReadOptions(), hints)
+        parts = list(iter_frames(path, ReadOptions(), 7, hints, max_whole_bytes=0))
         assert [row for part in parts for row in part.frame.rows()] == whole.frame.rows()

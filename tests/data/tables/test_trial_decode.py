@@ -7,12 +7,6 @@ from tests.data.tables.table_files import read
 pl = pytest.importorskip("polars")
 
 
-def stop():
-    if trial_decode.start_worker.cache_info().currsize and (process := trial_decode.start_worker()):
-        trial_decode.stop_worker(process)
-    trial_decode.start_worker.cache_clear()
-
-
 @pytest.fixture
 def worker(monkeypatch):
     """Replace what the process that decodes does with each file."""
@@ -21,9 +15,9 @@ def worker(monkeypatch):
         source = f"import os, sys\n{start}\nfor line in sys.stdin:\n    {action}\n"
         monkeypatch.setattr(trial_decode, "WORKER", source)
 
-    stop()
+    trial_decode.stop_trial_process()
     yield replace
-    stop()
+    trial_decode.stop_trial_process()
 
 
 @pytest.fixture
@@ -38,6 +32,24 @@ def test_read_frame_file_that_aborts_polars_raises_data_error_and_the_next_is_re
     with pytest.raises(DataError, match=r"bad\.parquet cannot be read as a Parquet file \(a damaged length\)"):
         read(bad)
     assert read(bad.rename(path)).frame.rows() == [(1, 3), (2, 4)]
+
+
+def test_read_frame_file_whose_decoding_does_not_end_raises_data_error(worker, path, monkeypatch):
+    worker("import time; time.sleep(60)")
+    monkeypatch.setattr(trial_decode, "MAX_SECONDS", 0.5)
+    with pytest.raises(DataError, match=r"t\.parquet cannot be read as a Parquet file \(a damaged length\)"):
+        read(path)
+
+
+def test_survives_decoding_interrupted_starts_another_process(worker, path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trial_decode.TrialProcess, "decode", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            trial_decode.survives_decoding(path, "a Parquet file")
+    assert trial_decode.survives_decoding(path, "a Parquet file")
 
 
 def test_read_frame_without_a_process_that_decodes_reads_the_file(worker, path):
