@@ -45,7 +45,7 @@ class Attribute:
 def read_arff(source: TableSource) -> TableFrame:
     """Read an ARFF file; its class is the attribute of that name, else the last. DataError names the faulty line."""
     file = inspect_text(source.path, source.name)
-    lines = iter(read_lines(file))
+    lines = iter(read_lines(file, join_quoted=False))
     attributes = read_header(source.name, lines)
     reader = RowReader(source, attributes)
     for line, text in lines:

@@ -25,6 +25,7 @@ THOUSANDS = re.compile(
 )
 SAMPLE_LINES, SAMPLE_LENGTH = 100, 2**21
 MAX_COLUMNS = 100_000
+MIN_EQUAL_SHARE = 0.9  # of the lines, of one width by a separator, if names above them are to be a header
 Line = tuple[int, str]  # the line's number in the file, from 1, and its text
 
 
@@ -176,12 +177,40 @@ def choose_separator(file: TextFile, sample: Sequence[Line], declared: str, allo
         return "\t"
     if declared in SEPARATORS:
         return declared
-    scores = {separator: score_separator(separator, split_sample(file, sample, separator)) for separator in SEPARATORS}
+    rows = {separator: split_sample(file, sample, separator) for separator in SEPARATORS}
+    scores = {separator: score_separator(separator, rows[separator]) for separator in SEPARATORS}
     # A tab is a blank too. auto-mpg.data of UCI has blanks between its numbers, and a tab before the name of the car.
     mixed = not scores["\t"][0] and scores[" "][0] > 0.5
     if 2 * sum("\t" in text for _, text in sample) > len(sample) and not mixed:
         del scores[" "]
+    regular = [other for other in "\t;|," if scores[other][1] >= MIN_EQUAL_SHARE]
+    unlikely = {
+        separator
+        for separator in scores
+        for other in regular
+        if (separator == "," != other and has_commas_in_numbers_alone(rows[other]))
+        or has_names_above(rows[other], rows[separator])
+    }
+    if {*scores} > unlikely:
+        scores = {separator: score for separator, score in scores.items() if separator not in unlikely}
     return max(scores, key=lambda separator: scores[separator])
+
+
+def has_names_above(rows: list[list[str]], otherwise: list[list[str]]) -> bool:
+    """Tell whether the first row of the common width holds names, and is no row if lines are split `otherwise`.
+
+    Numbers between blanks, as in "5 x 3 inches", do not make blanks the separator below such a header, and decimal
+    commas do not make the comma one.
+    """
+    width, other_width = (Counter(map(len, split)).most_common(1)[0][0] for split in (rows, otherwise))
+    first = next(i for i, row in enumerate(rows) if len(row) == width)
+    return width > 1 and all(map(is_name, rows[first])) and len(otherwise[first]) != other_width
+
+
+def has_commas_in_numbers_alone(rows: list[list[str]]) -> bool:
+    """Tell whether there are commas below the first row, each the decimal mark of a number."""
+    cells = [cell for row in rows[1:] or rows for cell in row if "," in cell]
+    return bool(cells) and all(map(has_decimal_comma, cells))
 
 
 def split_sample(file: TextFile, sample: Sequence[Line], separator: str) -> list[list[str]]:

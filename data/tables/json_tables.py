@@ -53,7 +53,7 @@ def read_ndjson(source: TableSource) -> TableFrame:
 
 def parse_lines(file: TextFile) -> list[Any]:
     """Return the values of an NDJSON file, parsed line by line; DataError names a line that is not JSON."""
-    return [parse_line(file.name, line, text) for line, text in read_lines(file)]
+    return [parse_line(file.name, line, text) for line, text in read_lines(file, join_quoted=False)]
 
 
 def parse_line(name: str, line: int, text: str) -> Any:

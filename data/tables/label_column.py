@@ -106,6 +106,8 @@ def find_label(table: TableFrame, candidates: Sequence[int], regression: bool) -
             table.check_column(c)
         found = finder.only_number() if regression else finder.by_content()
     if found is None:
+        for c in candidates:  # numbers with a mistake may be why no column is found
+            table.check_column(c)
         raise finder.error("no column is surely the label", finder.likeliest(regression), regression)
     return found
 
@@ -195,7 +197,7 @@ class LabelFinder:
 
     def is_text(self, c: int) -> bool:
         """Tell whether a column holds text, or true and false, that neither names a row nor is always the same."""
-        if self.table.kind(c) not in (TEXT, BOOLEAN) or self.summary(c).kind == DATE:
+        if self.table.kind(c) not in (TEXT, BOOLEAN) or self.summary(c).kind == DATE or c in self.table.strays:
             return False
         return self.summary(c).values > 1 and not self.summary(c).is_identity
 

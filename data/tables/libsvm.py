@@ -31,7 +31,7 @@ def read_libsvm(source: TableSource) -> TableFrame:
     lines: list[int] = []
     rows, indices, values = array("q"), array("q"), array("d")
     has_queries = False
-    for line, text in read_lines(file):
+    for line, text in read_lines(file, join_quoted=False):
         label, *pairs = text.partition("#")[0].split() or [""]
         if not label:
             continue

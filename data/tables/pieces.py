@@ -108,7 +108,7 @@ def ndjson_frames(file: TextFile, rows: int) -> "Iterator[pl.DataFrame]":
     """Yield the objects of blocks of lines as columns."""
     import polars as pl
 
-    lines = read_lines(file)
+    lines = read_lines(file, join_quoted=False)
     while block := list(islice(lines, rows)):
         content = "\n".join(text for _, text in block).removeprefix("\ufeff").encode()
         with suppress(pl.exceptions.PolarsError, pl.exceptions.PanicException):

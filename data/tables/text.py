@@ -27,6 +27,8 @@ BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+# A quote within a cell, as in 5" pipe, opens nothing.
+QUOTED_CELL = re.compile(r'(?:^|[\t;|,]) *"(?:[^"]|"")*("?)')
 CONTROL_BYTES = bytes([*range(9), *range(14, 32)])
 CONTROL_CHARACTERS = re.compile(f"[{re.escape(CONTROL_BYTES.decode())}]")
 REMEDY = "save it as CSV in UTF-8"
@@ -145,10 +147,10 @@ def inspect_start(path: Path, display_name: str = "") -> TextFile | None:
     return TextFile(path, checker.name, checker.encoding, "") if checker.encoding.startswith("utf-8") else None
 
 
-def read_lines(file: TextFile) -> Iterator[tuple[int, str]]:
+def read_lines(file: TextFile, *, join_quoted: bool = True) -> Iterator[tuple[int, str]]:
     """Yield the number, from 1, and the text of each line that is not blank.
 
-    A quoted cell may span several lines; they are joined under the number of the first.
+    A quoted cell may span several lines; they are joined under the number of the first, if `join_quoted`.
     """
     with open_maybe_gzip(file.path, file.name) as raw:
         text = io.TextIOWrapper(raw, file.encoding, newline="")
@@ -156,7 +158,8 @@ def read_lines(file: TextFile) -> Iterator[tuple[int, str]]:
         try:
             while piece := text.readline(MAX_LINE_LENGTH + 1):
                 number += 1
-                start, pieces, length, in_quotes = number, [piece], len(piece), piece.count('"') % 2
+                start, pieces, length = number, [piece], len(piece)
+                in_quotes = join_quoted and ends_in_quotes(piece)
                 while in_quotes and length <= MAX_LINE_LENGTH:
                     piece = text.readline(MAX_LINE_LENGTH + 1)
                     if not piece:
@@ -164,7 +167,7 @@ def read_lines(file: TextFile) -> Iterator[tuple[int, str]]:
                     number += 1
                     pieces.append(piece)
                     length += len(piece)
-                    in_quotes ^= piece.count('"') % 2
+                    in_quotes ^= piece.count('"') % 2 > 0
                 if length > MAX_LINE_LENGTH:
                     raise DataError(
                         f"{file.name}, line {start} is longer than {MAX_LINE_LENGTH:,} characters; expected a row a "
@@ -178,3 +181,8 @@ def read_lines(file: TextFile) -> Iterator[tuple[int, str]]:
                     yield start, line
         except UnicodeError as error:
             raise DataError(f"{file.name} is not text in {file.encoding} ({error}); {REMEDY}") from None
+
+
+def ends_in_quotes(line: str) -> bool:
+    """Tell whether a quoted cell that begins in a line goes on in the next one."""
+    return line.count('"') % 2 > 0 and any(not cell[1] for cell in QUOTED_CELL.finditer(line))

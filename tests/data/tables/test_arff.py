@@ -117,3 +117,8 @@ def test_read_arff_incomplete_header_raises_data_error(tmp_path, text):
     (tmp_path / "t.arff").write_text(text)
     with pytest.raises(DataError, match=r"@data|@attribute"):
         read(tmp_path / "t.arff")
+
+
+def test_read_arff_single_quotes_within_cells_leave_lines_apart(tmp_path):
+    path = written(tmp_path, "a numeric", "size string", "b numeric", rows=["1,'5\" pipe',2", "2,'6\" pipe',3"])
+    assert read(path).frame.rows() == [(1, '5" pipe', 2), (2, '6" pipe', 3)]

@@ -95,3 +95,8 @@ def test_read_ndjson_with_very_long_lines_is_read(tmp_path):
     record = {f"column {i}": i for i in range(9000)}
     (tmp_path / "t.ndjson").write_text("\n".join([json.dumps(record)] * 3))
     assert read(tmp_path / "t.ndjson").frame.shape == (3, 9000)
+
+
+def test_read_ndjson_line_after_an_escaped_quote_is_named(tmp_path):
+    lines = ['{"size": "5\\" pipe", "n": 1}', '{"size": "6\\" pipe", "n": 2}', '{"size": broken}']
+    assert "line 3 is not valid JSON" in refusal(tmp_path / "t.jsonl", "\n".join(lines))

@@ -228,3 +228,13 @@ def test_load_dataset_prices_as_classes_raise_error_with_loss_mse_and_the_escape
         load_dataset(str(tmp_path / "t.npz"))
     np.savez(tmp_path / "t.npz", x=area[:, None], y=price.astype(str))
     assert len(load_dataset(str(tmp_path / "t.npz")).class_names) == len(np.unique(price))
+
+
+@pytest.mark.parametrize("mistake", ['"{:,}.5"', "1.5.2"])
+@pytest.mark.parametrize("others", [[texts(3)], [texts(3), texts(2)], [numbers()]])
+def test_find_label_number_with_a_mistake_is_no_text(tmp_path, mistake, others):
+    column = [f"{i % 20}.5" for i in range(ROWS)]
+    column[4] = mistake.format(2000)
+    path = write(tmp_path / "t.csv", [column, *others], ["ch0", *"xyz"[: len(others)]])
+    with pytest.raises(DataError, match=r"line 6, column 1 \('ch0'\) is '"):
+        load_dataset(path)

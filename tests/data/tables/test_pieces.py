@@ -18,6 +18,7 @@ TABLES = {
     "remarks": "# logger 7\n# started today\nn,x,label\n" + "\n".join(ROWS) + "\n",
     "decimal comma": "n;x;label\n" + "\n".join(f"{i};{i},5;a" for i in range(60)) + "\n",
     "cells of several lines": "n,x,text\n" + "\n".join(f'{i},{i},"a\nb ""{i}"", c"' for i in range(60)) + "\n",
+    "lone quotes": "n,x,text\n" + "\n".join(f'{i},{i},5" pipe {i}' for i in range(60)) + "\n",
     "accents": "n,x,stad\n" + "\n".join(f"{i},{i},{'Århus' if i > 50 else 'Ribe'}" for i in range(60)) + "\n",
     "a column that is empty at first": "n,x,y\n"
     + "\n".join(f"{i},{i},{i if i > 40 else ''}" for i in range(60))
