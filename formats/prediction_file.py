@@ -7,13 +7,14 @@ with them.
 import importlib
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lagvis.data.labels import MAX_EXACT_INT
+from lagvis.arrays import MAX_EXACT_INT
 from lagvis.data.messages import shorten
 from lagvis.errors import ExportError, UsageError
 from lagvis.training.model import Model
@@ -75,7 +76,7 @@ def column_names(model: Model, keys: Sequence[str], columns: Sequence[str], *, p
             f"{', '.join(map(shorten, names))}; give a name for each, in this order"
         )
     called = list(columns or names)
-    twice = next((name for i, name in enumerate(called) if name in called[:i]), None)
+    twice = next((name for name, count in Counter(called).items() if count > 1), None)
     if twice is not None:
         raise UsageError(
             f"two columns of the predictions would be called {twice!r}, of {', '.join(map(shorten, called))}; "
