@@ -37,7 +37,12 @@ def trained(tmp_path, monkeypatch, capsys):
 def next_run(capsys, *flags):
     code = run_cli(train.main, ["--data", "t.csv", "--init-from", "first", "--json", "-e", "1", *COMMON, *flags])
     captured = capsys.readouterr()
-    return code, json.loads(captured.out) if captured.out else {}, captured.err
+    result = json.loads(captured.out) if captured.out else {}
+    # A linear model does as well on these data, which is another matter.
+    result["warnings"] = [
+        warning for warning in result.get("warnings", ()) if warning["check"] != "linear_model_as_good"
+    ]
+    return code, result, captured.err
 
 
 def test_train_init_from_same_data_and_split_gives_no_warning(trained, capsys):
