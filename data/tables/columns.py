@@ -127,7 +127,9 @@ def labelled_columns_for_network(table: TableFrame, spec: InputSpec) -> Columns:
     label = guess_among_unused(table, columns) if columns.by_name and len(spec.target_names) <= 1 else None
     if label is None:
         raise no_label_error(table, columns, spec)
-    return replace(columns, labels=[label], unused=tuple(c for c in columns.unused if c != label))
+    known = list_columns(spec.target_names or spec.label_names)
+    reason = f"a guess: the table has no column {known}" if known else ""
+    return replace(columns, labels=[label], unused=tuple(c for c in columns.unused if c != label), label_reason=reason)
 
 
 def no_label_error(table: TableFrame, columns: Columns, spec: InputSpec) -> DataError:

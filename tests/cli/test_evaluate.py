@@ -214,6 +214,14 @@ def test_evaluate_label_option_names_the_column(working_folder, run_evaluate, ta
     assert run_evaluate("table", "other.csv", "--label", "what")["rows"] == 20
 
 
+def test_evaluate_only_other_column_as_label_is_called_a_guess(working_folder, run_evaluate, table):
+    (working_folder / "other.csv").write_text(
+        "c,a,b,what\n" + "".join(f"{c},{a},{b},{art}\n" for a, b, c, art in table)
+    )
+    assert run_evaluate("table", "other.csv")["rows"] == 20
+    assert "column 4 ('what'), a guess: the table has no column art (--label" in run_evaluate.err
+
+
 def test_evaluate_several_targets_are_matched_by_name(working_folder, runs, run_evaluate):
     x = np.random.default_rng(4).normal(5, 2, (30, 2))
     y = x @ [[1.0, 2.0], [3.0, -1.0]]
