@@ -54,10 +54,10 @@ def columns_for_training(
     if options.label:
         labels = parse_label_option(table, options.label)
     else:
-        width = len(table.names)
-        others = [c for c in range(width) if c not in (*ids, *dropped)]
+        excluded, wanted = {*ids, *dropped}, {*features}
+        others = [c for c in range(len(table.names)) if c not in excluded]
         # A table of one column more than the features is named in full by --features.
-        candidates = [c for c in others if c not in features] or others
+        candidates = [c for c in others if c not in wanted] or others
         absent = columns_absent_in(test, table, candidates) if test else []
         found = LabelColumn(absent[0], f"the only column that {test.short_name} lacks") if test and absent else None
         found = found or find_label(table, candidates, regression)
@@ -75,8 +75,8 @@ def columns_absent_in(test: TableFrame, training: TableFrame, candidates: Sequen
     """
     if not (training.has_header and test.has_header):
         return []
-    absent = [c for c in range(len(training.names)) if training.names[c] not in test.names]
-    named = any(is_label_name(training.names[c]) for c in candidates if c not in absent)
+    absent = [c for c, name in enumerate(training.names) if name not in test.indices]
+    named = any(is_label_name(training.names[c]) for c in {*candidates} - {*absent})
     return absent if len(absent) == 1 and absent[0] in candidates and not named else []
 
 
@@ -170,10 +170,11 @@ def columns_by_name(table: TableFrame, spec: InputSpec) -> Columns:
             )
     else:
         known = spec.target_names or spec.label_names
-        labels = [names.index(name) for name in known] if {*known} <= {*names} - {*spec.column_names} else []
-    learned_ids = [names.index(column.name) for column in spec.id_columns if column.name in names]
+        has_labels = {*known} <= {*names} - {*spec.column_names}
+        labels = [table.indices[name][0] for name in known] if has_labels else []
+    learned_ids = [table.indices[column.name][0] for column in spec.id_columns if column.name in table.indices]
     ids = id_columns_for_network(table, spec, learned_ids)
-    unused = tuple(c for c in range(len(names)) if c not in (*features, *labels, *ids))
+    unused = tuple(sorted({*range(len(names))} - {*features, *labels, *ids}))
     return Columns(features, labels, ids, unused, by_name=True)
 
 
@@ -189,18 +190,16 @@ def id_columns_for_network(table: TableFrame, spec: InputSpec, learned: Sequence
 
 def feature_columns_by_name(table: TableFrame, feature_names: Sequence[str]) -> list[int]:
     """Return the index of the column of each feature; of columns with one name the first comes first."""
-    indices: dict[str, list[int]] = {}
-    for c, name in enumerate(table.names):
-        indices.setdefault(name, []).append(c)
     for name, expected in Counter(feature_names).items():
-        found = len(indices.get(name, ()))
+        found = len(table.indices.get(name, ()))
         if found != expected:
             raise DataError(
                 f"{table.name} has {found or 'no'} column{'s' * (found > 1)} {shorten(name)!r}, the network "
                 f"needs {expected}; it has the columns {list_columns(table.names)}: "
                 f"{'add what is missing' if found < expected else 'rename or remove what is not a feature'}"
             )
-    return [indices[name].pop(0) for name in feature_names]
+    indices = {name: iter(columns) for name, columns in table.indices.items()}
+    return [next(indices[name]) for name in feature_names]
 
 
 def columns_by_position(table: TableFrame, spec: InputSpec) -> Columns:
@@ -218,11 +217,12 @@ def columns_by_position(table: TableFrame, spec: InputSpec) -> Columns:
         n_labels = width - len(known)
         labels = labels_by_position(table, spec, n_labels) if n_labels > 0 and n_labels in label_counts else []
         if width - len(labels) == len(known):
-            others = [c for c in range(width) if c not in labels]
-            features = [others[known.index(position)] for position in learned]
-            learned_ids = [others[known.index(c.position)] for c in spec.id_columns if c.position in known]
+            others = sorted({*range(width)} - {*labels})
+            by_position = dict(zip(known, others, strict=True))
+            features = [by_position[position] for position in learned]
+            learned_ids = [by_position[c.position] for c in spec.id_columns if c.position in by_position]
             ids = id_columns_for_network(table, spec, learned_ids)
-            unused = tuple(c for c in others if c not in (*features, *ids))
+            unused = tuple(sorted({*others} - {*features, *ids}))
             return Columns(features, labels, ids, unused)
     label = f"{len(spec.target_names)} targets" if len(spec.target_names) > 1 else "label"
     raise DataError(
@@ -325,9 +325,7 @@ def find_column(table: TableFrame, label: str) -> int | None:
     """Return the index of a column given by its name, its number from 1, or from the end by -1 or last."""
     width = len(table.names)
     if table.has_header:
-        folded = [name.casefold() for name in table.names]
-        for names, name in ((table.names, label), (folded, label.casefold())):
-            matches = [c for c, other in enumerate(names) if other == name]
+        for matches in (table.indices.get(label, ()), table.folded_indices.get(label.casefold(), ())):
             if len(matches) > 1:
                 raise DataError(f"{table.name} has {len(matches)} columns {label!r}; give one by its number")
             if matches:
@@ -380,7 +378,7 @@ def match_test_columns(training: TableFrame, test: TableFrame, columns: Columns)
             )
         return columns, []
     needed = [training.names[c] for c in (*columns.features, *columns.labels)]
-    if absent := [name for name in needed if name not in names]:
+    if absent := [name for name in needed if name not in test.indices]:
         of_label = " (the label)" if any(training.names[c] in absent for c in columns.labels) else ""
         raise DataError(
             f"{test.name} lacks the columns {list_columns(absent)}{of_label}, which {training_name} has; add "
@@ -390,9 +388,11 @@ def match_test_columns(training: TableFrame, test: TableFrame, columns: Columns)
         return columns, []
     if len(set(needed)) < len(needed):
         raise DataError(f"{training.name} has two columns of one name; give each its own")
-    unused = [name for name in names if name not in training.names]
+    unused = [name for name in names if name not in training.indices]
     notices = [f"{test.short_name}: not used: {list_columns(unused)}, which {training_name} lacks."]
-    features, labels = ([names.index(training.names[c]) for c in part] for part in (columns.features, columns.labels))
+    features, labels = (
+        [test.indices[training.names[c]][0] for c in part] for part in (columns.features, columns.labels)
+    )
     return Columns(features, labels), notices if unused else []
 
 
@@ -409,6 +409,6 @@ def columns_of_encoding(table: TableFrame, columns: Columns, encoding: TableEnco
         raise DataError(
             f"{table.name} has {width:,} columns; expected the {max(positions) + 1:,} of the first training"
         )
-    if overlap := [table.names[c] for c in columns.labels if c in features]:
+    if overlap := [table.names[c] for c in columns.labels if c in {*features}]:
         raise DataError(f"{table.name}: the label is {shorten(overlap[0])!r}, which the network takes as a feature")
     return replace(columns, features=features)

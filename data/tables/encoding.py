@@ -35,7 +35,12 @@ BLOCK_BYTES = 2**24  # of features that are written at a time
 MAX_COLUMNS = 2**31  # of a table; larger positions are no such
 MAX_WHOLE = 2.0**53  # float64 holds every whole number below
 MONTH, WEEKDAY, HOUR = PARTS = ("month", "weekday", "hour")
-NOT_IN_FEATURES, IN_DROP = USER_REASONS = ("is not among --features", "is in --drop")  # why a column is left out
+# Why a column is left out: by the user, as its cells name the rows, or as they say nothing that can be learned.
+ID, OPTION = USER_CAUSES = ("id", "option")
+ROW_NUMBER, ROW_TEXT, EMPTY, CONSTANT, RARE_LEVELS, AMBIGUOUS_DATES = (
+    *("row number", "row text", "empty", "constant", "rare levels", "ambiguous dates"),
+)
+CAUSES = (*USER_CAUSES, ROW_NUMBER, ROW_TEXT, EMPTY, CONSTANT, RARE_LEVELS, AMBIGUOUS_DATES)
 VALUE, INDICATOR, DATE, CYCLE = FEATURE_KINDS = ("number", "indicator", "date", "cycle")
 
 
@@ -251,18 +256,26 @@ ENCODINGS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A column that is not learned from, and why: "numbers the rows", "holds another text in every row".
+    """A column that is not learned from.
 
-    is_id  whether it names a row (--id), and is copied to predictions
+    cause   why, one of CAUSES
+    reason  the same in words, behind the name of the column: "holds another text in every row"
     """
 
     name: str
     position: int
+    cause: str
     reason: str
-    is_id: bool = False
+
+    @property
+    def is_id(self) -> bool:
+        """Tell whether it names a row (--id), and is copied to predictions."""
+        return self.cause == ID
 
     def check(self) -> None:
-        """Accept every text."""
+        """Raise ValueError unless the cause is known."""
+        if self.cause not in CAUSES:
+            raise ValueError(f"{self.cause!r} as the cause why a column is left out")
 
 
 @dataclass(frozen=True)

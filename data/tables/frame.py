@@ -1,7 +1,8 @@
 """A table in memory: its cells as polars columns, whatever the format of its file."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,14 +58,26 @@ class TableFrame:
         """Return the cells of a column, by its index."""
         return self.frame.get_column(str(c))
 
+    @cached_property
+    def indices(self) -> Mapping[str, list[int]]:
+        """Indices of the columns of each name, ascending."""
+        return index_names(self.names)
+
+    @cached_property
+    def folded_indices(self) -> Mapping[str, list[int]]:
+        """Indices of the columns of each name without its case, ascending."""
+        return index_names(name.casefold() for name in self.names)
+
     def kind(self, c: int) -> str:
         """Return what a column holds, one of COLUMN_KINDS, by its type."""
+        import polars as pl
+
         dtype = self.column(c).dtype
         if dtype.is_temporal():
             return DATE
         if dtype.is_numeric():
             return NUMBER
-        return BOOLEAN if str(dtype) == "Boolean" else TEXT
+        return BOOLEAN if dtype == pl.Boolean else TEXT
 
     def check_column(self, c: int) -> None:
         """Raise DataError for a column to learn from of which most cells are numbers, and some are none."""
@@ -82,3 +95,11 @@ class TableFrame:
     def take(self, rows: np.ndarray) -> "TableFrame":
         """Return the table with the rows of these indices (M,)."""
         return replace(self, frame=self.frame[rows], row_location=lambda row: self.row_location(int(rows[row])))
+
+
+def index_names(names: Iterable[str]) -> dict[str, list[int]]:
+    """Return the indices of each name."""
+    indices: dict[str, list[int]] = {}
+    for c, name in enumerate(names):
+        indices.setdefault(name, []).append(c)
+    return indices

@@ -266,7 +266,7 @@ def changed_ids(table: TableFrame, columns: Columns, spec: InputSpec) -> list[st
 
 def check_columns(table: TableFrame, columns: Columns, options: ReadOptions, regression: bool) -> None:
     """Raise DataError for a column to learn from, or to predict, that holds texts among numbers."""
-    as_numbers = find_columns(table, options.number, "--number")
+    as_numbers = {*find_columns(table, options.number, "--number")}
     for c in (*columns.features, *(columns.labels if regression else ())):
         if c not in as_numbers:
             table.check_column(c)
@@ -317,10 +317,10 @@ def is_unlabelled(test: TableFrame, training: TableFrame, columns: Columns) -> b
     """Tell whether a test table has the features of the training table, and no labels."""
     width = len(training.names)
     if training.has_header and test.has_header:
-        absent = [c for c in (*columns.features, *columns.labels) if training.names[c] not in test.names]
+        absent = [c for c in (*columns.features, *columns.labels) if training.names[c] not in test.indices]
         if absent:
             return absent == columns.labels
-        return lacks_labels(test, [test.names.index(training.names[c]) for c in columns.labels])
+        return lacks_labels(test, [test.indices[training.names[c]][0] for c in columns.labels])
     if len(test.names) == width:
         return lacks_labels(test, columns.labels)
     return len(test.names) == width - len(columns.labels)
