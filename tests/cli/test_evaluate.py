@@ -197,6 +197,10 @@ def test_evaluate_test_table_of_folder_in_another_order_is_matched(working_folde
             "a,b,c,d,e\n1,2,3,4,5\n3,4,5,6,7\n",
             "has no label column art; beside the features it has d, e: name the label with --label",
         ),
+        (
+            "a,b,c,name\n1,2,3,Anna\n3,4,5,Bob\n",
+            "has no label column art; beside the features it has name: name the label with --label, or predict rows",
+        ),
         ("a,b,c,art\n1,2,3,cat\n3,4,5,bird\n", "has the label bird, which the network does not know"),
         ("1,2,3\n3,4,5\n", "has 3 columns, the features alone; expected 4 with the label art: add it, or predict"),
     ],
