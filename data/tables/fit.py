@@ -299,7 +299,11 @@ def fit_category(training: TableFrame, c: int, *, is_forced: bool) -> CategoryEn
     if len(by_level) > MAX_LEVELS and not is_forced:
         covered = sum(by_level[level] for level in frequent)
         if covered < MIN_COVERED * len(texts):
-            share = "no two rows have the same" if max(rows) == 1 else f"the commonest {MAX_LEVELS} hold too few rows"
+            share = (
+                "no two rows have the same"
+                if max(rows) == 1
+                else f"the commonest {MAX_LEVELS} hold less than half of the rows"
+            )
             reason = f"holds {len(by_level):,} different texts, and {share}{date_hint(found[0])}"
             return LeftOut(name, c, RARE_LEVELS, reason)
     if not frequent:
