@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lagvis.arrays import MAX_EXACT_INT
-from lagvis.data.messages import shorten
+from lagvis.data.messages import pluralize, shorten
 from lagvis.errors import ExportError, UsageError
 from lagvis.training.model import Model
 
@@ -72,7 +72,8 @@ def column_names(model: Model, keys: Sequence[str], columns: Sequence[str], *, p
         names += model.class_names
     if columns and len(columns) != len(names):
         raise UsageError(
-            f"--columns gives {len(columns)} names, the predictions have {len(names)} columns: "
+            f"--columns gives {pluralize(len(columns), 'name')}, the predictions have "
+            f"{pluralize(len(names), 'column')}: "
             f"{', '.join(map(shorten, names))}; give a name for each, in this order"
         )
     called = list(columns or names)

@@ -291,9 +291,7 @@ def table_width(file: TextFile, rows: list[list[str]], min_width: int) -> int:
             f"{', '.join(SEPARATORS.values())}; expected a label and the features of one row in each line"
         )
     if len(rows) == 1 and not has_numbers:
-        raise DataError(
-            f"{file.name} holds no numbers in its first lines; expected a row of numbers and a label a line"
-        )
+        raise DataError(f"{file.name} holds a single line, of text; expected a row of numbers and a label in each line")
     return width
 
 

@@ -232,7 +232,7 @@ def missing_fields(cells: "pl.Series") -> tuple[bool, int]:
 def fit_number(training: TableFrame, c: int) -> NumberEncoding:
     """Return the encoding of a column of numbers; DataError for a cell that is not a number."""
     cells = training.column(c)
-    values = parse_numbers(training, c, "--number takes a column of numbers")
+    values = parse_numbers(training, c, "--number")
     missing, count = missing_fields(cells)
     return NumberEncoding(training.names[c], c, mean_of(values), missing, missing_cells=count)
 
@@ -243,7 +243,7 @@ def fit_logarithm(training: TableFrame, c: int) -> NumberEncoding:
     Where there are zeros, the smallest other number is added. A missing cell has the mean of the logarithms.
     """
     cells = training.column(c)
-    values = parse_numbers(training, c, "--log takes a column of numbers")
+    values = parse_numbers(training, c, "--log")
     given = values[~np.isnan(values)]
     if given.min() < 0:
         row = int(np.nanargmin(values))
@@ -261,14 +261,14 @@ def fit_logarithm(training: TableFrame, c: int) -> NumberEncoding:
     return NumberEncoding(training.names[c], c, fill, missing, offset, max(floor, np.finfo(np.float64).tiny), count)
 
 
-def parse_numbers(training: TableFrame, c: int, expected: str) -> np.ndarray:
-    """Return the numbers (N,) of a column, NaN for missing cells; DataError for a cell that is not a number."""
+def parse_numbers(training: TableFrame, c: int, option: str) -> np.ndarray:
+    """Return the numbers (N,) of a column that an option names, NaN for missing cells; DataError for other cells."""
     try:
         return numbers(training.column(c))
     except CellError as error:
         raise DataError(
             f"{training.locate_row(error.row)}: {training.describe_column(c)} holds {shorten(error.text)!r}, and "
-            f"{expected}; correct the cell or empty it"
+            f"{option} takes a column of numbers; correct the cell or empty it, or leave the column out of {option}"
         ) from None
 
 
@@ -295,7 +295,11 @@ def fit_category(training: TableFrame, c: int, *, is_forced: bool) -> CategoryEn
     if len(by_level) > MAX_LEVELS and not is_forced:
         covered = sum(by_level[level] for level in frequent)
         if covered < MIN_COVERED * len(texts):
-            share = "no two rows have the same" if max(rows) == 1 else f"the commonest {MAX_LEVELS} hold too few rows"
+            share = (
+                "no two rows have the same"
+                if max(rows) == 1
+                else f"the commonest {MAX_LEVELS} hold less than half of the rows"
+            )
             reason = f"holds {len(by_level):,} different texts, and {share}{date_hint(found[0])}"
             return LeftOut(name, c, RARE_LEVELS, reason)
     if not frequent:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lagvis.data.input_spec import InputSpec
+from lagvis.data.labels import clean_label, strip_dot
 from lagvis.data.messages import join_names, list_names, shorten
 from lagvis.data.tables.columns import Columns, feature_columns_by_name, find_columns, parse_label_option
 from lagvis.data.tables.frame import TableFrame
@@ -27,10 +28,16 @@ def labelled_columns_for_network(table: TableFrame, spec: InputSpec) -> Columns:
     columns = columns_for_network(table, spec)
     if columns.labels:
         return columns
-    label = guess_among_unused(table, columns) if columns.by_name and len(spec.target_names) <= 1 else None
+    label = (
+        guess_among_unused(table, columns, spec.class_names)
+        if columns.by_name and len(spec.target_names) <= 1
+        else None
+    )
     if label is None:
         raise no_label_error(table, columns, spec)
-    return replace(columns, labels=[label], unused=tuple(c for c in columns.unused if c != label))
+    known = list_names(spec.target_names or spec.label_names)
+    reason = f"a guess: the table has no column {known}" if known else ""
+    return replace(columns, labels=[label], unused=tuple(c for c in columns.unused if c != label), label_reason=reason)
 
 
 def no_label_error(table: TableFrame, columns: Columns, spec: InputSpec) -> DataError:
@@ -40,7 +47,8 @@ def no_label_error(table: TableFrame, columns: Columns, spec: InputSpec) -> Data
         unused = list_names([table.names[c] for c in columns.unused])
         what = f" {known}" if known else ""
         return DataError(
-            f"{name} has no label column{what}; beside the features it has {unused}: name the label with --label"
+            f"{name} has no label column{what}; beside the features it has {unused}: name the label with --label, "
+            "or predict rows without labels with predict.py"
         )
     count = max(1, len(spec.target_names))
     label = f"the {count} targets {known}" if count > 1 else f"the label {known}" if known else "the label"
@@ -50,13 +58,23 @@ def no_label_error(table: TableFrame, columns: Columns, spec: InputSpec) -> Data
     )
 
 
-def guess_among_unused(table: TableFrame, columns: Columns) -> int | None:
-    """Return the only unused column with the name of a label, else the only unused column; None without either."""
+def guess_among_unused(table: TableFrame, columns: Columns, class_names: Sequence[str]) -> int | None:
+    """Return the only unused column with the name of a label, else the only unused column; None without either.
+
+    A column that has not the name of a label counts only if some cell of it is a known class.
+    """
     named = [c for c in columns.unused if is_label_name(table.names[c])]
-    for candidates in (named, columns.unused):
-        if len(candidates) == 1:
-            return candidates[0]
+    if len(named) == 1:
+        return named[0]
+    if len(columns.unused) == 1 and (not class_names or holds_a_class(table, columns.unused[0], class_names)):
+        return columns.unused[0]
     return None
+
+
+def holds_a_class(table: TableFrame, c: int, class_names: Sequence[str]) -> bool:
+    """Tell whether some cell of a column is a known class, with or without a dot at its end."""
+    found = canonical_labels(label_texts(table.column(c).drop_nulls().unique()))
+    return not {strip_dot(clean_label(str(text))) for text in found}.isdisjoint(map(strip_dot, class_names))
 
 
 def columns_by_name(table: TableFrame, spec: InputSpec) -> Columns:
