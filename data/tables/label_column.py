@@ -247,10 +247,15 @@ class LabelFinder:
         others = [c for c in self.candidates if not self.summary(c).is_identity]
         ends = [c for c in (*self.candidates[-1:], *others[:1]) if c in backwards]
         places = [*dict.fromkeys((*ends[:1], *texts, *ends))] or backwards
-        # A column that may name a row comes last, and before it those that are no classes where classes are wanted.
-        return sorted(
-            places, key=lambda c: (self.summary(c).is_identity, not regression and not self.summary(c).may_be_classes)
-        )
+        last = self.candidates[-1] if self.candidates else None
+
+        # A column that may name a row comes last, and before it those that are no classes where classes are wanted. The
+        # last column is where most tables have what is to be predicted, classes or numbers.
+        def order(c: int) -> tuple[bool, bool]:
+            summary = self.summary(c)
+            return summary.is_identity, not (regression or summary.may_be_classes or c == last)
+
+        return sorted(places, key=order)
 
     def may_be_label(self, c: int) -> bool:
         """Tell whether a column may be the label at all: numbers, or text that neither names a row nor is one value."""

@@ -238,3 +238,11 @@ def test_find_label_number_with_a_mistake_is_no_text(tmp_path, mistake, others):
     path = write(tmp_path / "t.csv", [column, *others], ["ch0", *"xyz"[: len(others)]])
     with pytest.raises(DataError, match=r"line 6, column 1 \('ch0'\) is '"):
         load_dataset(path)
+
+
+def test_find_label_numbers_last_behind_text_are_proposed_as_numbers(tmp_path):
+    rows = [f"{i % 9},{'jan feb mar'.split()[i % 3]},{'mon tue'.split()[i % 2]},{i * 0.37 % 5:.2f}" for i in range(60)]
+    path = tmp_path / "fires.csv"
+    path.write_text("\n".join(["x,month,day,area", *rows, ""]))
+    with pytest.raises(DataError, match=r"name it with --label area --loss mse \(numbers to predict\) or --label day"):
+        load_dataset(str(path))
