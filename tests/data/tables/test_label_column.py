@@ -241,7 +241,8 @@ def test_find_label_number_with_a_mistake_is_no_text(tmp_path, mistake, others):
 
 
 def test_find_label_numbers_last_behind_text_are_proposed_as_numbers(tmp_path):
-    rows = [f"{i % 9},{'jan feb mar'.split()[i % 3]},{'mon tue'.split()[i % 2]},{i * 0.37 % 5:.2f}" for i in range(60)]
+    months, days = ("jan", "feb", "mar"), ("mon", "tue")
+    rows = [f"{i % 9},{months[i % 3]},{days[i % 2]},{i * 0.37 % 5:.2f}" for i in range(60)]
     path = tmp_path / "fires.csv"
     path.write_text("\n".join(["x,month,day,area", *rows, ""]))
     with pytest.raises(DataError, match=r"name it with --label area --loss mse \(numbers to predict\) or --label day"):
