@@ -1,11 +1,12 @@
 """Decide what the columns of a table as text hold, and parse their cells: numbers, dates, true and false, or text."""
 
+import shlex
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lagvis.data.messages import shorten
-from lagvis.data.tables.dialect import MISSING_VALUES, Dialect, is_missing
+from lagvis.data.tables.dialect import MISSING_VALUES, THOUSANDS_PATTERN, Dialect, is_missing
 from lagvis.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,19 +23,39 @@ POINT_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 COMMA_NUMBER = r"^[+-]?([0-9]+,[0-9]*|,[0-9]+)([eE][+-]?[0-9]+)?$"
 INFINITE = r"^[+-]?(?i:inf|infinity)$"
 AMBIGUOUS_THOUSAND = r"^[+-]?[0-9]{1,3},[0-9]{3}$"  # 1,234 may be 1234 or 1.234
-THOUSANDS = (
-    "^[+-]?[0-9]{1,3}(([.'\u2019 \u00a0\u202f][0-9]{3})+,[0-9]+|([,'\u2019 \u00a0\u202f][0-9]{3})+\\.[0-9]+"
-    "|([.][0-9]{3}){2,}|([,][0-9]{3}){2,}|(['\u2019 \u00a0\u202f][0-9]{3})+)$"
-)
+THOUSANDS = f"^{THOUSANDS_PATTERN}$"
 
 
 @dataclass(frozen=True)
 class Stray:
-    """A cell that is no number in a column of numbers: its row, its text and why it is none."""
+    """A cell that is not a number in a column of numbers: its row, its text and the reason."""
 
     row: int
     cell: str
     reason: str
+
+
+@dataclass(frozen=True)
+class StraySentence:
+    """Build the sentence about a stray cell, when it is needed: to find its line a file may be read again.
+
+    file    name of the file
+    locate  describes a row by its index
+    column  name of the column, or its number, as --category takes it; `described` is its description
+    """
+
+    file: str
+    locate: Callable[[int], str]
+    column: str
+    described: str
+    stray: Stray
+
+    def __call__(self) -> str:
+        """Return the sentence."""
+        return (
+            f"{self.file}, {self.locate(self.stray.row)}, {self.described} is {shorten(self.stray.cell)!r}, "
+            f"{self.stray.reason}; correct it, or take the column as text with --category {shlex.quote(self.column)}"
+        )
 
 
 @dataclass(frozen=True)

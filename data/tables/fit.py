@@ -1,7 +1,7 @@
 """Decide by the training rows how the columns of a table become features.
 
 What the user says about a column comes first (--features, --category, --number, --log). Else a column is left out that
-numbers or names the rows, holds nothing, or too many categories; the others become features by what they hold.
+numbers or names the rows, is empty, or has too many categories; the others become features by their types.
 """
 
 import re
@@ -16,6 +16,7 @@ from lagvis.data.identity import MAX_WIDE_FEATURES, MIN_WIDE_ROWS, find_identity
 from lagvis.data.labels import natural_order
 from lagvis.data.messages import pluralize, shorten
 from lagvis.data.read_options import ReadOptions
+from lagvis.data.tables.cell_values import CellError, booleans, cells_as_text, date_seconds, numbers
 from lagvis.data.tables.columns import Columns, find_columns
 from lagvis.data.tables.dates import AMBIGUOUS, SECONDS_OF_DAY, find_forms, temporal_form
 from lagvis.data.tables.encoding import (
@@ -32,17 +33,12 @@ from lagvis.data.tables.encoding import (
     ROW_TEXT,
     BooleanEncoding,
     CategoryEncoding,
-    CellError,
     ColumnEncoding,
     DateEncoding,
     LeftOut,
     NumberEncoding,
     TableEncoding,
-    as_texts,
-    booleans,
     cycle_position,
-    date_seconds,
-    numbers,
 )
 from lagvis.data.tables.frame import BOOLEAN, DATE, NUMBER, TEXT, TableFrame
 from lagvis.errors import DataError
@@ -54,7 +50,7 @@ MAX_LEVELS = 100  # of a column of categories; the most frequent have a feature 
 MIN_LEVEL_ROWS, MAX_RARE_ROWS, RARE_SHARE = 2, 10, 0.001  # see `rare_rows`
 MIN_COVERED = 0.5  # of the rows that the most frequent levels must hold, where there are more than MAX_LEVELS
 MAX_SPELLINGS = 10  # of true and false: True, TRUE, true, ...
-LOG_FLOOR = 1e-3  # of the smallest number in training: what is below has its logarithm
+LOG_FLOOR = 1e-3  # of the smallest number in training: smaller ones get its logarithm
 
 # Names of columns that number or name the rows, in any case, without blanks, dots and the like.
 ROW_NAMES = {
@@ -124,7 +120,7 @@ def fit_encoding(table: TableFrame, chosen: Columns, training_rows: np.ndarray, 
 
 
 def kept_identities(table: TableFrame, left_out: Sequence[LeftOut]) -> list[int]:
-    """Return the columns of row numbers that are learned from where there is nothing else: those that have a name."""
+    """Return the columns of row numbers that have a name: they are learned from where there is nothing else."""
     return [
         column.position
         for column in left_out
@@ -234,9 +230,9 @@ def missing_fields(cells: "pl.Series") -> tuple[bool, int]:
 
 
 def fit_number(training: TableFrame, c: int) -> NumberEncoding:
-    """Return the encoding of a column of numbers; DataError for a cell that is none."""
+    """Return the encoding of a column of numbers; DataError for a cell that is not a number."""
     cells = training.column(c)
-    values = parse_numbers(training, c, "--number takes a column of numbers")
+    values = parse_numbers(training, c, "--number")
     missing, count = missing_fields(cells)
     return NumberEncoding(training.names[c], c, mean_of(values), missing, missing_cells=count)
 
@@ -247,7 +243,7 @@ def fit_logarithm(training: TableFrame, c: int) -> NumberEncoding:
     Where there are zeros, the smallest other number is added. A missing cell has the mean of the logarithms.
     """
     cells = training.column(c)
-    values = parse_numbers(training, c, "--log takes a column of numbers")
+    values = parse_numbers(training, c, "--log")
     given = values[~np.isnan(values)]
     if given.min() < 0:
         row = int(np.nanargmin(values))
@@ -265,14 +261,14 @@ def fit_logarithm(training: TableFrame, c: int) -> NumberEncoding:
     return NumberEncoding(training.names[c], c, fill, missing, offset, max(floor, np.finfo(np.float64).tiny), count)
 
 
-def parse_numbers(training: TableFrame, c: int, expected: str) -> np.ndarray:
-    """Return the numbers (N,) of a column, NaN for missing cells; DataError for a cell that is none."""
+def parse_numbers(training: TableFrame, c: int, option: str) -> np.ndarray:
+    """Return the numbers (N,) of a column that an option names, NaN for missing cells; DataError for other cells."""
     try:
         return numbers(training.column(c))
     except CellError as error:
         raise DataError(
             f"{training.locate_row(error.row)}: {training.describe_column(c)} holds {shorten(error.text)!r}, and "
-            f"{expected}; correct the cell or empty it"
+            f"{option} takes a column of numbers; correct the cell or empty it, or leave the column out of {option}"
         ) from None
 
 
@@ -291,7 +287,7 @@ def rare_rows(rows: int) -> int:
 def fit_category(training: TableFrame, c: int, *, is_forced: bool) -> CategoryEncoding | LeftOut:
     """Return the encoding of a column of categories, or why it is left out, unless the user wants it."""
     name, cells = training.names[c], training.column(c)
-    texts = as_texts(cells).drop_nulls()
+    texts = cells_as_text(cells).drop_nulls()
     counts = texts.value_counts(sort=False)
     found, rows = counts.to_series(0).to_list(), counts.to_series(1).to_list()
     by_level = dict(sorted(zip(found, rows, strict=True), key=lambda pair: (-pair[1], pair[0])))
@@ -299,7 +295,11 @@ def fit_category(training: TableFrame, c: int, *, is_forced: bool) -> CategoryEn
     if len(by_level) > MAX_LEVELS and not is_forced:
         covered = sum(by_level[level] for level in frequent)
         if covered < MIN_COVERED * len(texts):
-            share = "no two rows have the same" if max(rows) == 1 else f"the commonest {MAX_LEVELS} hold too few rows"
+            share = (
+                "no two rows have the same"
+                if max(rows) == 1
+                else f"the commonest {MAX_LEVELS} hold less than half of the rows"
+            )
             reason = f"holds {len(by_level):,} different texts, and {share}{date_hint(found[0])}"
             return LeftOut(name, c, RARE_LEVELS, reason)
     if not frequent:

@@ -30,7 +30,7 @@ class TableFrame:
     sha256       digest of the file (unpacked, if it is packed with gzip)
     description  how the table is written, for a notice: "separator comma, a header"
     row_location describes a row by its index: "line 17" of a text file, "row 17" of another
-    strays       for a column of text of which most cells are numbers: the sentence that names the first that is none
+    strays       for a column of text of which most cells are numbers: the sentence that names the first other cell
     notices      on how cells were read, one sentence each
     label        index of the column that the format declares as the label (LIBSVM, ARFF); None: it declares none
     unreadable   columns whose cells cannot be learned from, and what they hold: {2: "lists"}; their cells are null
@@ -80,7 +80,7 @@ class TableFrame:
         return BOOLEAN if dtype == pl.Boolean else TEXT
 
     def check_column(self, c: int) -> None:
-        """Raise DataError for a column to learn from of which most cells are numbers, and some are none."""
+        """Raise DataError for a column to learn from that has a few texts among numbers."""
         if stray := self.strays.get(c):
             raise DataError(stray())
 

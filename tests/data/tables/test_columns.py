@@ -4,7 +4,8 @@ import pytest
 
 from lagvis.data.input_spec import InputSpec
 from lagvis.data.read_options import ReadOptions
-from lagvis.data.tables.columns import columns_for_network, columns_for_training, match_test_columns
+from lagvis.data.tables.columns import columns_for_training, match_test_columns
+from lagvis.data.tables.network_columns import columns_for_network
 from tests.data.tables.table_files import read
 
 pl = pytest.importorskip("polars")

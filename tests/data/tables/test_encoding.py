@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
+from lagvis.data.tables.cell_values import CellError
 from lagvis.data.tables.encoding import (
     CAUSES,
     BooleanEncoding,
     CategoryEncoding,
-    CellError,
     DateEncoding,
     LeftOut,
     NumberEncoding,

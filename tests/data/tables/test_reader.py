@@ -293,7 +293,7 @@ def test_label_arrays_keep_integers_and_text(tmp_path, written, expected):
         ('label,a\n1,2\n1,"1,234"\n', ("line 3", "thousands", "1,234")),
         ("label;a\n1;2.5\n1;1,5\n", ("decimal mark", "line 3", "line 2")),
         ("label;a;b\n1;2.5;1,5\n", ("line 2",)),
-        ("label,a\n", ("no numbers",)),
+        ("label,a\n", ("single line", "of text")),
         ("\n\n", ("blank",)),
         ("", ("empty",)),
         ("one\ntwo\nthree\n", ("not a table",)),
