@@ -87,8 +87,10 @@ class CellSummary:
         return f"whole numbers, {pluralize(self.values, 'value')}" if self.whole else "numbers"
 
 
-def find_label(table: TableFrame, candidates: Sequence[int], regression: bool) -> LabelColumn:
-    """Return the label column among `candidates` (indices of columns, ascending).
+def find_label(
+    table: TableFrame, candidates: Sequence[int], regression: bool, features: Sequence[int] = ()
+) -> LabelColumn:
+    """Return the label column among `candidates` (indices of columns, ascending); `features` are known not to be it.
 
     The column that the format declares is taken. For classes the other rules are, in this order: its name; the only
     text column of a table of numbers; the first column of a table without names whose others are pixels; the last of a
@@ -99,7 +101,8 @@ def find_label(table: TableFrame, candidates: Sequence[int], regression: bool) -
         return LabelColumn(table.label, "as its format has it")
     if len(candidates) == 1:
         return LabelColumn(candidates[0], "the only column that the options leave for it")
-    finder = LabelFinder(table, [c for c in candidates if not regression or table.kind(c) in (NUMBER, BOOLEAN)])
+    may_be_label = [c for c in candidates if not regression or table.kind(c) in (NUMBER, BOOLEAN)]
+    finder = LabelFinder(table, may_be_label, features)
     found = finder.by_name(regression)
     if found is None:
         for c in candidates:  # numbers with a mistake are no column of text, which could be the label
@@ -118,9 +121,10 @@ class LabelFinder:
     The method of a rule returns None if the rule does not apply, and raises LabelNotFoundError where two columns fit.
     """
 
-    def __init__(self, table: TableFrame, candidates: Sequence[int]) -> None:
+    def __init__(self, table: TableFrame, candidates: Sequence[int], features: Sequence[int]) -> None:
         self.table = table
         self.candidates = candidates
+        self.features = features
         self.summaries: dict[int, CellSummary] = {}
         # pandas writes the columns of a bare array under their numbers, which are no names
         self.has_names = table.has_header and not all(name.isdecimal() for name in table.names)
@@ -188,6 +192,8 @@ class LabelFinder:
         table may be the label as well.
         """
         texts = [c for c in self.candidates if self.is_text(c)]
+        if any(self.is_text(c) for c in self.features if c not in self.candidates):
+            return None  # one text of several, of which others are features
         if len(texts) != 1 or not self.summary(texts[0]).may_be_classes:
             return None
         last = self.table_end()
