@@ -57,7 +57,7 @@ def columns_for_training(
         candidates = [c for c in others if c not in wanted] or others
         absent = columns_absent_in(test, table, candidates) if test else []
         found = LabelColumn(absent[0], f"the only column that {test.short_name} lacks") if test and absent else None
-        found = found or find_label(table, candidates, regression)
+        found = found or find_label(table, candidates, regression, features)
         labels, reason = [found.index], found.reason
     check_conflicts(table, labels, options)
     features = features or list(range(len(table.names)))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lagvis.arrays import MAX_EXACT_INT
 from lagvis.data.identity import MAX_WIDE_FEATURES, MIN_WIDE_ROWS, find_identity
 from lagvis.data.labels import natural_order
 from lagvis.data.messages import pluralize, shorten
@@ -174,7 +175,7 @@ def row_number_columns(training: TableFrame, features: Sequence[int]) -> list[in
         cells = training.column(c)
         if training.kind(c) != NUMBER or cells.null_count() or len(cells) < 2:
             continue
-        if (identity := find_identity(numbers(cells))) is None:
+        if (identity := find_identity(identity_values(cells))) is None:
             continue
         if is_row_name(training, c):
             named.append(c)
@@ -184,6 +185,22 @@ def row_number_columns(training: TableFrame, features: Sequence[int]) -> list[in
             others.append(c)
     is_few = len(others) <= MAX_WIDE_FEATURES and len(others) < len(features)
     return [*named, *ordered, *(others if is_few else ())]
+
+
+def identity_values(cells: "pl.Series") -> np.ndarray:
+    """Return cells (N,) of numbers as float64 that tells them apart: whole numbers beyond 2^53 count from the smallest.
+
+    Where even these are too large, their ranks stand for them, spread over a range as wide.
+    """
+    values = numbers(cells)
+    if not cells.dtype.is_integer() or np.abs(values).max() < MAX_EXACT_INT:
+        return values
+    exact = cells.to_numpy()
+    shifted = exact.astype(np.uint64) - exact.min().astype(np.uint64)  # differences are exact modulo 2^64
+    if shifted.max() < MAX_EXACT_INT:
+        return shifted.astype(np.float64)
+    ranks = np.unique(shifted, return_inverse=True)[1]
+    return np.floor(ranks * (MAX_EXACT_INT / (2 * len(ranks))))
 
 
 def fit_column(training: TableFrame, table: TableFrame, c: int, choices: Choices) -> ColumnEncoding | LeftOut:
