@@ -1,6 +1,8 @@
 import pytest
 
+from lagvis.data.read_options import ReadOptions
 from lagvis.data.tables import trial_decode
+from lagvis.data.tables.files import iter_frames
 from lagvis.errors import DataError
 from tests.data.tables.table_files import read
 
@@ -60,3 +62,12 @@ def test_read_frame_without_a_process_that_decodes_reads_the_file(worker, path):
 def test_survives_decoding_damaged_file_that_polars_refuses_survives(path):
     path.write_bytes(path.read_bytes()[:50])
     assert trial_decode.survives_decoding(path, "a Parquet file")
+
+
+def test_iter_frames_in_pieces_starts_no_process(path, monkeypatch):
+    monkeypatch.setattr(trial_decode, "TrialProcess", lambda: pytest.fail("a process is started"))
+    trial_decode.stop_trial_process()
+    assert [part.frame.rows() for part in iter_frames(path, ReadOptions(), 1, max_whole_bytes=0)] == [
+        [(1, 3)],
+        [(2, 4)],
+    ]
