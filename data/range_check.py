@@ -467,7 +467,7 @@ class Comparison:
         differ = (self.lows[pixels] != background) | (self.highs[pixels] != background)
         if differ.mean() < MIN_CHANGED_PIXELS:
             return None
-        found = self.rows.backgrounds(background, pixels)
+        found = self.rows.backgrounds(pixels)
         changed = np.abs(found - background) > CONSTANT_ROUNDING * abs(background)
         return (background, float(np.median(found[changed]))) if changed.mean() >= 0.5 else None
 

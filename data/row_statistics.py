@@ -173,8 +173,8 @@ class RowStatistics:
         found = np.where(first < 0, learned, self.x[first, np.arange(len(first))])
         return ChangedConstants(rows, np.where(first < 0, -1, first + self.first_row), found)
 
-    def backgrounds(self, background: float, pixels: np.ndarray) -> np.ndarray:
-        """Return the median of some pixels of each row, (N,), which were `background` in training."""
+    def backgrounds(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the median of some pixels of each row, (N,)."""
         return np.concatenate([np.median(block, axis=1) for _, block in self.blocks(pixels)])
 
     def blocks(self, features: np.ndarray, divisor: float = 1.0) -> Iterator[tuple[int, np.ndarray]]:
@@ -233,14 +233,14 @@ class MergedStatistics:
             background, pixels = in_training
             differ = (rows.lows[pixels] != background) | (rows.highs[pixels] != background)
             changed = differ.mean() >= MIN_CHANGED_PIXELS
-            found = rows.backgrounds(background, pixels) if changed else np.full(rows.count, background)
+            found = rows.backgrounds(pixels) if changed else np.full(rows.count, background)
             self._backgrounds.append(found.astype(np.float32))
 
     def count_outside(self, divisor: float) -> None:
         """Return None: the rows are forgotten."""
 
-    def backgrounds(self, background: float, pixels: np.ndarray) -> np.ndarray:
-        """Return the median of the background's pixels of each row, (N,)."""
+    def backgrounds(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the median of the background's pixels of each row, (N,); `pixels` are always those."""
         return np.concatenate(self._backgrounds)
 
 
