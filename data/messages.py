@@ -13,6 +13,11 @@ def shorten(text: str, max_length: int = MAX_NAME_LENGTH) -> str:
     return text if len(text) <= max_length else text[: max_length - 3] + "..."
 
 
+def escape_controls(text: str) -> str:
+    """Return text with escapes (\\n, \\t, \\x1b) for characters that would move the cursor of a terminal."""
+    return "".join(character if ord(character) > 31 else repr(character)[1:-1] for character in text)
+
+
 def join_names(names: Sequence[str]) -> str:
     """Join class names for a sentence: 1..4, or cat, dog, or the first, the last and the count."""
     first, last = shorten(names[0]), shorten(names[-1])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lagvis.data.input_spec import InputSpec
-from lagvis.data.messages import join_names, shorten
+from lagvis.data.messages import escape_controls, join_names, shorten
 from lagvis.data.read_options import ReadOptions
 from lagvis.data.tables.encoding import TableEncoding
 from lagvis.data.tables.frame import TableFrame
@@ -251,6 +251,10 @@ def labels_by_position(table: TableFrame, spec: InputSpec, n_labels: int) -> lis
                 f"{shorten(table.names[labels[0]])!r} here, and {table.describe_column(named)} has the name of a "
                 f"label; choose with --label {labels[0] + 1} or --label {named + 1}"
             )
+    if spec.recipe_label and not table.has_header:
+        parts = [spec.recipe_label, *spec.recipe_label.split(",")]
+        if all(find_column(table, part.strip()) is None for part in parts):  # a name of the training table
+            return []
     if spec.recipe_label or spec.is_regression or named_label_column(table) is not None:
         return find_label_columns(table, spec.recipe_label, spec.is_regression)
     return [label_of_known_classes(table, spec.class_names)] if n_labels == 1 else []
@@ -354,7 +358,7 @@ def named_label_column(table: TableFrame) -> int | None:
 
 def list_columns(names: Sequence[str]) -> str:
     """Return the first names of columns, for a message."""
-    return ", ".join(shorten(name) for name in names[:8]) + (", ..." if len(names) > 8 else "")
+    return ", ".join(escape_controls(shorten(name)) for name in names[:8]) + (", ..." if len(names) > 8 else "")
 
 
 def class_column_names(table: TableFrame, labels: list[int], regression: bool) -> tuple[str, ...]:

@@ -138,7 +138,7 @@ class RowLines:
 
 @dataclass(frozen=True)
 class StraySentence:
-    """Build the sentence about a cell that is no number in a column of numbers."""
+    """Build the sentence, without a remedy, about a cell that is no number in a column of numbers."""
 
     dialect: Dialect
     locate: RowLines
@@ -147,10 +147,8 @@ class StraySentence:
 
     def __call__(self) -> str:
         """Return the sentence."""
-        name = self.dialect.names[self.c] if self.dialect.has_header else str(self.c + 1)
         place = f"{self.dialect.file.name}, {self.locate(self.stray.row)}, {self.dialect.describe_column(self.c)}"
-        remedy = f"correct it, or take the column as text with --category {shorten(name)}"
-        return f"{place} is {shorten(self.stray.cell)!r}, {self.stray.reason}; {remedy}"
+        return f"{place} is {shorten(self.stray.cell)!r}, {self.stray.reason}"
 
 
 def text_columns(dialect: Dialect, given: Collection[str]) -> set[int]:

@@ -291,7 +291,7 @@ def table_width(file: TextFile, rows: list[list[str]], min_width: int) -> int:
         )
     if len(rows) == 1 and not has_numbers:
         raise DataError(
-            f"{file.name} holds no numbers in its first lines; expected a row of numbers and a label a line"
+            f"{file.name} holds a single line, without a number, as a header is; expected a row a line below it"
         )
     return width
 

@@ -48,10 +48,9 @@ class TableSource:
 
 @dataclass(frozen=True)
 class StraySentence:
-    """Build the sentence about a cell of text that is no number in a column of numbers."""
+    """Build the sentence, without a remedy, about a cell of text that is no number in a column of numbers."""
 
     source: TableSource
-    column: str
     described: str
     place: str
     stray: Stray
@@ -59,8 +58,7 @@ class StraySentence:
     def __call__(self) -> str:
         """Return the sentence."""
         return (
-            f"{self.source.name}, {self.place}: {self.described} is {shorten(self.stray.cell)!r}, {self.stray.reason}; "
-            f"correct it, or take the column as text with --category {shorten(self.column)}"
+            f"{self.source.name}, {self.place}: {self.described} is {shorten(self.stray.cell)!r}, {self.stray.reason}"
         )
 
 
@@ -132,7 +130,7 @@ def typed_table(
             if plain.dtype.is_numeric() and plain.null_count() < len(plain):
                 stored_as_text.append(names[c])
             if parsed.stray:
-                strays[c] = StraySentence(source, names[c], named, row_location(parsed.stray.row), parsed.stray)
+                strays[c] = StraySentence(source, named, row_location(parsed.stray.row), parsed.stray)
         if plain.dtype.is_float() and (infinite := plain.is_infinite().fill_null(False)).any():
             at = int(infinite.arg_max() or 0)
             raise DataError(

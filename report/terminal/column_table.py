@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from lagvis.data.messages import shorten
+from lagvis.data.messages import escape_controls, shorten
 from lagvis.data.tables.column_facts import IDENTIFIER, LEFT_OUT
 
 MAX_LISTED_COLUMNS, MAX_LISTED_LEFT_OUT = 20, 10
@@ -53,5 +53,5 @@ def left_out_lines(facts: Sequence[dict[str, Any]]) -> list[str]:
 
 def column_text(column: dict[str, Any]) -> str:
     """Return the number and the name of a column."""
-    name = shorten(column["name"])
+    name = escape_controls(shorten(column["name"]))
     return name if name == f"column {column['column']}" else f"{column['column']} {name}"

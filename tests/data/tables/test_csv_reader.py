@@ -142,9 +142,9 @@ def test_check_column_text_among_numbers_raises_data_error_with_remedy(tmp_path,
     text = "label,a b\n" + "".join(f"{i % 2},{cell}\n" for i, cell in enumerate(cells))
     sentence = sentence_of(tmp_path, text)
     assert words in sentence
-    assert sentence.endswith("or take the column as text with --category a b")
+    assert sentence.endswith("or take the column as text with --category 'a b'")
     assert table(tmp_path, text, text=["a b"]).column(1).dtype == polars.String
-    with pytest.raises(DataError, match="--category a b"):
+    with pytest.raises(DataError, match="--category 'a b'"):
         load_dataset(str(tmp_path / "t.csv"))
 
 

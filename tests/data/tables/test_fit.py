@@ -1,7 +1,9 @@
 import numpy as np
+import polars as pl
 import pytest
 
 from lagvis.data.datasets import load_dataset
+from lagvis.data.tables import dates
 from lagvis.data.tables.encoding import BooleanEncoding, CategoryEncoding, DateEncoding, NumberEncoding
 from lagvis.errors import DataError
 
@@ -238,3 +240,11 @@ def test_fit_encoding_dates_of_an_unknown_form_are_left_out_with_the_remedy(load
     texts = DATES.dt.strftime("%d.%m.%y %H:%M")
     _, left_out = fitted(load({"d": texts, "z": random_numbers()}))
     assert left_out["d"] == "holds another text in every row; write dates as yyyy-mm-dd"
+
+
+def test_find_forms_other_text_is_not_parsed_in_every_form(monkeypatch):
+    def parse(cells, form):
+        raise AssertionError("parsed as dates")
+
+    monkeypatch.setattr(dates, "parse_dates", parse)
+    assert dates.find_forms(pl.Series(["low", "high", None])) == []
