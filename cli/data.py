@@ -24,6 +24,12 @@ def make_parser() -> options.Parser:
     parser.add_argument(
         "--regression", action="store_true", help="read numbers to predict, as for --loss mse (default: classes)"
     )
+    parser.add_argument(
+        "--loss",
+        default="cross-entropy",
+        choices=("cross-entropy", "mse"),
+        help="mse: as --regression (default: classes)",
+    )
     options.add_table_flags(parser)
     options.add_transpose_flag(parser, "those of EMNIST, by the name")
     options.add_column_flags(parser)
@@ -36,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     flags = make_parser().parse(argv)
     dataset = load_classes_or_numbers(
         flags.path,
-        regression=flags.regression,
+        regression=flags.regression or flags.loss == "mse",
         label=flags.label,
         feature_type=flags.feature_type,
         sheet=flags.sheet,

@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -65,10 +66,17 @@ class Parser(argparse.ArgumentParser):
         words = list(sys.argv[1:] if argv is None else argv)
         flags, unknown = self.parse_known_args(self.with_hyphens(words))
         if unknown:
-            name = unknown[0].partition("=")[0]
-            self.error(f"there is no flag {unknown[0]}{self.option_hint(name)}")
+            self.error(self.unknown_message(unknown[0]))
         flags.command = [*(sys.argv[:1] if argv is None else ("lagvis", self.name)), *words]
         return flags
+
+    def unknown_message(self, word: str) -> str:
+        """Return what is wrong with a word that is no option, and no value of one."""
+        if word.startswith("-"):
+            return f"there is no flag {word}{self.option_hint(word.partition('=')[0])}"
+        if "--data" in self.option_names() and os.path.exists(word):
+            return f"{word} belongs to no option; did you mean --data {shlex.quote(word)}?"
+        return f"{word} belongs to no option; join several values of one with commas, without blanks"
 
     def option_hint(self, name: str) -> str:
         """Return the end of a message about an unknown option: the option that is meant; or ""."""

@@ -1,6 +1,5 @@
 """Detect the format of a file or folder by its content, and choose its reader."""
 
-import difflib
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -26,6 +25,7 @@ from lagvis.data.images.image_folder import (
 from lagvis.data.images.image_io import has_image_signature
 from lagvis.data.images.transposed import YES
 from lagvis.data.input_spec import InputSpec
+from lagvis.data.messages import nearest_name
 from lagvis.data.read_options import ReadOptions
 from lagvis.data.signatures import SIGNATURE_BYTES, identify_format, identify_picture
 from lagvis.data.source import Source
@@ -128,9 +128,9 @@ def detect_format(path: Path) -> Detected:
         return detect_folder(path)
     if not path.exists():
         siblings = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
-        near = difflib.get_close_matches(path.name, siblings, n=1)
+        near = nearest_name(path.name, siblings)
         raise DataError(
-            f"{path} does not exist{f'; did you mean {path.parent / near[0]}?' if near else ''}; "
+            f"{path} does not exist{f'; did you mean {path.parent / near}?' if near else ''}; "
             f"--data takes mnist, jump, {TAKES}"
         )
     if not path.is_file():

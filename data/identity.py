@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from lagvis.arrays import MAX_EXACT_INT
 from lagvis.data.dataset import Dataset
 from lagvis.data.messages import join_names, sentence_start
 from lagvis.data.tables.encoding import VALUE
@@ -21,7 +22,6 @@ MIN_ORDERED_ROWS = 10
 MIN_WIDE_ROWS = 50
 MAX_WIDE_FEATURES = 2
 
-MAX_WHOLE = 2.0**53  # float64 holds every whole number below; all larger ones are whole
 MAX_EXACT_SPAN = 1e9  # beyond, the logarithms of the factorials cancel each other
 SAMPLE_ROWS = 4096  # rows by which most features are ruled out
 BLOCK_ROWS = 65536
@@ -107,7 +107,7 @@ def is_whole(column: np.ndarray) -> bool:
     """Tell whether all numbers (N,) are whole, and small enough that float64 tells neighbours apart."""
     for first in range(0, len(column), BLOCK_ROWS):
         block = column[first : first + BLOCK_ROWS]
-        if (np.floor(block) != block).any() or (np.abs(block) >= MAX_WHOLE).any():
+        if (np.floor(block) != block).any() or (np.abs(block) >= MAX_EXACT_INT).any():
             return False
     return True
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lagvis.arrays import MAX_EXACT_INT
 from lagvis.data.messages import join_names, shorten
 from lagvis.data.source import Source
 from lagvis.errors import DataError
 
-MAX_EXACT_INT = 2.0**53  # beyond it, float64 cannot hold every whole number
 MIN_SINGLE_ROW_CLASSES = 30  # classes of a single row, from which on labels are checked for numbers to predict
 BLANKS_WITHOUT_WIDTH = "\u200b\u2060\ufeff"
 OTHER_BLANKS = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")  # that look like a blank

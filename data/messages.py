@@ -1,9 +1,10 @@
 """Text for messages: names cut to what a sentence can hold, counts, percentages that never round to 0 or 100."""
 
+import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-MAX_NAME_LENGTH, MAX_NAMES = 40, 6
+MAX_NAME_LENGTH, MAX_NAMES, MAX_LISTED_NAMES = 40, 6, 8
 MAX_LOSS = 1e4  # that is printed with decimals
 MAX_ERROR = 1e9  # in the unit of the user, that is printed with decimals
 
@@ -13,9 +14,14 @@ def shorten(text: str, max_length: int = MAX_NAME_LENGTH) -> str:
     return text if len(text) <= max_length else text[: max_length - 3] + "..."
 
 
-def escape_controls(text: str) -> str:
-    """Return text with escapes (\\n, \\t, \\x1b) for characters that would move the cursor of a terminal."""
-    return "".join(character if ord(character) > 31 else repr(character)[1:-1] for character in text)
+def list_names(names: Sequence[str], most: int = MAX_LISTED_NAMES) -> str:
+    """Return the first names of a list, for a message."""
+    return ", ".join(map(shorten, names[:most])) + (", ..." if len(names) > most else "")
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str:
+    """Return the known name that is most like another one; empty if none is like it."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), "")
 
 
 def join_names(names: Sequence[str]) -> str:

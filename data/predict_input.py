@@ -22,20 +22,16 @@ from lagvis.data.images.prepare import check_takes_pictures, prepare_picture
 from lagvis.data.images.transposed import turn_upright
 from lagvis.data.input_spec import InputSpec
 from lagvis.data.labels import check_known_labels, encode_labels, encode_targets, match_final_dots
+from lagvis.data.messages import list_names
 from lagvis.data.range_check import PieceFit, check_backgrounds, fit_picture, fit_to_training, picture_notice
 from lagvis.data.read_options import ReadOptions
 from lagvis.data.source import Source
-from lagvis.data.tables.columns import Columns, list_columns
+from lagvis.data.tables.columns import Columns
 from lagvis.data.tables.encoding import TableEncoding
 from lagvis.data.tables.frame import TableFrame
 from lagvis.data.tables.label_arrays import label_arrays
-from lagvis.data.tables.reader import (
-    is_category,
-    iter_network_table,
-    network_encoding,
-    read_network_table,
-    upright_picture_rows,
-)
+from lagvis.data.tables.network_table import iter_network_table, network_encoding, read_network_table
+from lagvis.data.tables.reader import is_category, upright_picture_rows
 from lagvis.data.tables.unseen import Unseen, check_unseen
 from lagvis.errors import DataError
 from lagvis.run_warning import RunWarning
@@ -44,6 +40,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 STANDARD_INPUT, STANDARD_INPUT_NAME = "-", "standard input"
+MAX_LISTED_FILES = 5
 EXPECTED = "expected a picture, a folder of pictures, a table, an .npz or .npy file, or IDX images"
 Label = str | list[float] | None  # a class, or a number for each target, or None for a row without one
 
@@ -237,15 +234,11 @@ def pictures_in(folder: Path) -> tuple[list[Path], list[str]]:
         if not path.is_dir() and (looks_like_image(path) or is_image_file(path) or is_other_picture(path))
     ]
     if not paths:
-        names = list_names(entries) or "nothing"
+        names = list_names([path.name for path in entries], MAX_LISTED_FILES) or "nothing"
         raise DataError(f"{folder} holds no picture; it holds {names}; give a folder of pictures, or files")
-    others = [path for path in entries if path not in set(paths)]
-    return paths, [f"Not read in {folder}: {list_names(others)}."] if others else []
-
-
-def list_names(paths: Sequence[Path]) -> str:
-    """Return the first names of files, for a message."""
-    return ", ".join(path.name for path in paths[:5]) + (", ..." if len(paths) > 5 else "")
+    read = {*paths}
+    others = [path.name for path in entries if path not in read]
+    return paths, [f"Not read in {folder}: {list_names(others, MAX_LISTED_FILES)}."] if others else []
 
 
 def read_standard_input(spec: InputSpec) -> InputBatch:
@@ -357,7 +350,7 @@ def table_batch(
     notices = list(upright.notices)
     left_out = {column.name for column in spec.encoding.left_out} if spec.encoding and columns.by_name else set()
     if unused := [table.names[c] for c in columns.unused if table.names[c] not in left_out]:
-        notices.append(f"{table.short_name}: not used: {list_columns(unused)}.")
+        notices.append(f"{table.short_name}: not used: {list_names(unused)}.")
     if columns.labels and not columns.by_name:
         notices.append(f"{table.short_name}: the label is {label_columns} (--label names another).")
     known = np.ones(len(x), bool)

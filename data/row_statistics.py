@@ -16,7 +16,7 @@ from lagvis.data.feature_ranges import REAL, FeatureRanges
 FAR, FAR_SHARED = 2.0, 0.25  # widths of a range beyond it, of a column and of features with one scale
 FAR_IN_FEW_ROWS = 0.5  # the same of a column, for fewer than MIN_SCALE_ROWS rows
 MIN_SCALE_ROWS = 20  # from which on a scale is judged
-SAMPLE_ROWS = 1000  # of which most features of real numbers are known as such
+SAMPLE_ROWS = 1000  # that show of most features that they are real numbers
 BLOCK_VALUES = 2**17  # values that are compared at a time
 MIN_OUTSIDE_SHARE_OF_FEATURE = 0.9  # of the values of a feature, from which on nearly all are outside
 CONSTANT_ROUNDING = 1e-7  # relative, by which float32 changes a constant

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from lagvis.data.tables.dates import SECONDS_OF_DAY
 from lagvis.data.tables.encoding import HOUR, WEEKDAY, DateEncoding
 from lagvis.formats.onnx_graph import GraphBuilder
 
-SECONDS_OF_DAY = 86400.0
 DAYS_OF_WEEK, FIRST_WEEKDAY = 7, 3  # 1970 began on a Thursday
 # Of the Gregorian calendar, which repeats itself after 400 years. Years begin in March here: leap days are their last.
 DAYS_OF_ERA, DAYS_BEFORE_1970 = 146_097, 719_468  # from 1 March of the year 0
@@ -39,7 +39,7 @@ def add_cycle_position(graph: GraphBuilder, seconds: str, part: str, name: str) 
 
     `name` is that of the column and the part. Days are counted in int64, so that months are exact.
     """
-    days = graph.add("Div", seconds, graph.constant(f"{name}/day", SECONDS_OF_DAY), name=f"{name}/days")
+    days = graph.add("Div", seconds, graph.constant(f"{name}/day", SECONDS_OF_DAY, np.float64), name=f"{name}/days")
     whole_days = graph.add("Floor", days, name=f"{name}/whole days")
     if part == HOUR:
         return graph.add("Sub", days, whole_days, name=f"{name}/position")

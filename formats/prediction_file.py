@@ -7,14 +7,15 @@ with them.
 import importlib
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lagvis.data.labels import MAX_EXACT_INT
-from lagvis.data.messages import shorten
+from lagvis.arrays import MAX_EXACT_INT
+from lagvis.data.messages import pluralize, shorten
 from lagvis.errors import ExportError, UsageError
 from lagvis.training.model import Model
 
@@ -71,11 +72,12 @@ def column_names(model: Model, keys: Sequence[str], columns: Sequence[str], *, p
         names += model.class_names
     if columns and len(columns) != len(names):
         raise UsageError(
-            f"--columns gives {len(columns)} names, the predictions have {len(names)} columns: "
+            f"--columns gives {pluralize(len(columns), 'name')}, the predictions have "
+            f"{pluralize(len(names), 'column')}: "
             f"{', '.join(map(shorten, names))}; give a name for each, in this order"
         )
     called = list(columns or names)
-    twice = next((name for i, name in enumerate(called) if name in called[:i]), None)
+    twice = next((name for name, count in Counter(called).items() if count > 1), None)
     if twice is not None:
         raise UsageError(
             f"two columns of the predictions would be called {twice!r}, of {', '.join(map(shorten, called))}; "

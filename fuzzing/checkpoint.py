@@ -51,7 +51,7 @@ ENCODING = TableEncoding(
         CategoryEncoding("c", 2, ("x", "y"), ("p", "q")),
         BooleanEncoding("b", 1, 0.25),
     ),
-    (LeftOut("id", 3, "holds another whole number in every row"), LeftOut("key", 5, "names a row", is_id=True)),
+    (LeftOut("id", 3, "row number", "holds another whole number in every row"), LeftOut("key", 5, "id", "names a row")),
 )
 DATES = TableEncoding(
     (DateEncoding("d", 0, 1e9, 5.0, ("month", "hour"), form="dd.mm.yyyy"), NumberEncoding("a", 2, 1.0))

@@ -1,6 +1,8 @@
-"""Types of arrays and array namespaces, for annotations only."""
+"""Types of arrays and array namespaces, for annotations, and the range of exact whole numbers."""
 
 from typing import Any, Protocol, TypeAlias
+
+MAX_EXACT_INT = 2.0**53  # float64 holds every whole number below
 
 # Module of array functions that follows the Array API standard, passed as `xp`. Its functions are not typed: no two
 # libraries annotate them alike.

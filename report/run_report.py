@@ -304,9 +304,9 @@ def activity_section(run: RunResults) -> list[Block]:
     activity = run.diagnostics.activity
     if not activity:
         return []
-    dead = pluralize(sum(int(np.sum(shares == 0)) for shares in activity), "unit")
-    alt = f"Share of rows in which each hidden unit is active, by layer; {dead} never."
-    caption = f"One point per unit, over the {run.examined_rows}. {dead} dead: active in no row."
+    count = sum(int(np.sum(shares == 0)) for shares in activity)
+    alt = f"Share of rows in which each hidden unit is active, by layer; {pluralize(count, 'unit')} never."
+    caption = f"One point per unit, over the {run.examined_rows}. {pluralize(count, 'dead unit')}: active in no row."
     return [
         Heading("Hidden units"),
         make_figure("activity", alt, caption, metric_plots.plot_unit_activity, activity),

@@ -11,6 +11,13 @@ from pathlib import Path
 
 from safetensors import safe_open
 
+from lagvis.data.json_fields import (
+    require_choice,
+    require_float,
+    require_int,
+    require_strings,
+    require_unique_strings,
+)
 from lagvis.data.tables.encoding import TableEncoding
 from lagvis.errors import CheckpointError, NotFiniteError
 from lagvis.network.activations import ACTIVATIONS
@@ -30,11 +37,6 @@ from lagvis.training.checkpoint_schema import (
     check_names,
     check_rows,
     check_totals,
-    require_choice,
-    require_float,
-    require_int,
-    require_strings,
-    require_unique_strings,
     take_pixel_mean,
     take_ranges,
     take_scaling,

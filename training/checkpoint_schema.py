@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from lagvis.data.feature_ranges import BYTES, FEATURE_KINDS, FeatureRanges
+from lagvis.data.json_fields import require_choice, require_float, require_int
 from lagvis.data.scaling import Scaling
 from lagvis.data.tables.encoding import TableEncoding
 from lagvis.network.optimizers import OPTIMIZERS, StateShape
@@ -61,35 +62,6 @@ def take_ranges(
         picture_range=picture_range,
         feature_kinds=() if encoding is None or encoding.is_plain else encoding.feature_kinds,
     )
-
-
-def require_int(value: Any, *, minimum: int = 0) -> int:
-    """Return an integer from `minimum`; ValueError for anything else."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-        raise ValueError(f"found {value!r}, expected a whole number from {minimum}")
-    return value
-
-
-def require_float(value: Any) -> float:
-    """Return a finite number as a float; ValueError for anything else."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise ValueError(f"found {value!r}, expected a finite number")
-    return float(value)
-
-
-def require_strings(value: Any) -> tuple[str, ...]:
-    """Return a list of strings as a tuple; ValueError for anything else."""
-    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise ValueError(f"found {value!r}, expected a list of names")
-    return tuple(value)
-
-
-def require_unique_strings(value: Any) -> tuple[str, ...]:
-    """Return a list of different strings as a tuple; ValueError for anything else."""
-    found = require_strings(value)
-    if len({*found}) < len(found):
-        raise ValueError(f"found {value!r}, expected different names")
-    return found
 
 
 def known_state_shapes() -> dict[str, StateShape]:
@@ -210,10 +182,3 @@ def check_totals(model: Model, totals: Any) -> None:
         raise ValueError("totals that do not belong to such a network")
     if not all_finite(totals):
         raise ValueError("totals that are not finite")
-
-
-def require_choice(known: Any, name: str) -> str:
-    """Return `name`; ValueError unless it is among `known`."""
-    if name not in known:
-        raise ValueError(f"found {name!r}, expected one of {', '.join(known)}")
-    return name

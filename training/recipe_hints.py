@@ -1,10 +1,10 @@
 """Hints for recipes and options that are written as other programs write them: what to write here instead."""
 
 import codecs
-import difflib
 import re
 from collections.abc import Iterable
 
+from lagvis.data.messages import nearest_name
 from lagvis.errors import RecipeError
 
 BYTE_ORDER_MARKS = (  # the longer ones first: that of UTF-16 is the beginning of that of UTF-32
@@ -99,7 +99,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def nearest_word(word: str, known: Iterable[str]) -> str:
     """Return the known word that is nearest to a word; empty if none is near."""
-    return next(iter(difflib.get_close_matches(word.lower(), list(known), n=1)), "")
+    return nearest_name(word.lower(), known)
 
 
 def key_hint(word: str, keys: Iterable[str], prefix: str = "") -> str:

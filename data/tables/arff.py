@@ -250,8 +250,8 @@ def make_parser(name: str, attribute: Attribute) -> Callable[[int, str], Any]:
             return None
         if cell not in levels:
             raise DataError(
-                f"{name}, line {line}: {shorten(attribute.name)!r} is {shorten(cell)!r}, which is none of its declared "
-                "levels; correct the cell, or add the level to the line @attribute"
+                f"{name}, line {line}: {shorten(attribute.name)!r} is {shorten(cell)!r}, which is not a declared "
+                "level; correct the cell, or add the level to the line @attribute"
             )
         return cell
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from lagvis.data.input_spec import InputSpec
 from lagvis.data.messages import shorten
-from lagvis.data.tables.encoding import CellError, ColumnEncoding, TableEncoding
+from lagvis.data.tables.cell_values import CellError
+from lagvis.data.tables.encoding import ColumnEncoding, TableEncoding
 from lagvis.data.tables.feature_type import MIN_BRIGHTEST, NUMBERS, PIXELS, image_side
 from lagvis.data.tables.frame import NUMBER, TableFrame
 from lagvis.errors import DataError

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lagvis.data.messages import shorten
-from lagvis.data.tables.dialect import MISSING_VALUES, Dialect, is_missing
+from lagvis.data.tables.dialect import MISSING_VALUES, THOUSANDS_PATTERN, Dialect, is_missing
 from lagvis.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,19 +22,38 @@ POINT_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 COMMA_NUMBER = r"^[+-]?([0-9]+,[0-9]*|,[0-9]+)([eE][+-]?[0-9]+)?$"
 INFINITE = r"^[+-]?(?i:inf|infinity)$"
 AMBIGUOUS_THOUSAND = r"^[+-]?[0-9]{1,3},[0-9]{3}$"  # 1,234 may be 1234 or 1.234
-THOUSANDS = (
-    "^[+-]?[0-9]{1,3}(([.'\u2019 \u00a0\u202f][0-9]{3})+,[0-9]+|([,'\u2019 \u00a0\u202f][0-9]{3})+\\.[0-9]+"
-    "|([.][0-9]{3}){2,}|([,][0-9]{3}){2,}|(['\u2019 \u00a0\u202f][0-9]{3})+)$"
-)
+THOUSANDS = f"^{THOUSANDS_PATTERN}$"
 
 
 @dataclass(frozen=True)
 class Stray:
-    """A cell that is no number in a column of numbers: its row, its text and why it is none."""
+    """A cell that is not a number in a column of numbers: its row, its text and the reason."""
 
     row: int
     cell: str
     reason: str
+
+
+@dataclass(frozen=True)
+class StraySentence:
+    """Build the sentence about a stray cell, without a remedy, when it is needed: its line may have to be counted.
+
+    file       name of the file
+    locate     describes a row by its index
+    described  description of the column
+    """
+
+    file: str
+    locate: Callable[[int], str]
+    described: str
+    stray: Stray
+
+    def __call__(self) -> str:
+        """Return the sentence."""
+        return (
+            f"{self.file}, {self.locate(self.stray.row)}, {self.described} is {shorten(self.stray.cell)!r}, "
+            f"{self.stray.reason}"
+        )
 
 
 @dataclass(frozen=True)

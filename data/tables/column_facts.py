@@ -4,7 +4,7 @@ from typing import Any
 
 from lagvis.data.messages import pluralize
 from lagvis.data.tables.encoding import (
-    USER_REASONS,
+    OPTION,
     BooleanEncoding,
     CategoryEncoding,
     ColumnEncoding,
@@ -48,7 +48,7 @@ def left_out_kind(column: LeftOut) -> str:
     """Return the kind of a column that is not learned from."""
     if column.is_id:
         return IDENTIFIER
-    return DROPPED if column.reason in USER_REASONS else LEFT_OUT
+    return DROPPED if column.cause == OPTION else LEFT_OUT
 
 
 def learned_facts(column: ColumnEncoding) -> dict[str, Any]:

@@ -17,8 +17,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lagvis.data.messages import pluralize, shorten
-from lagvis.data.tables.cells import ParsedColumn, Stray, check_decimal_marks, check_names_among_numbers, parse_column
+from lagvis.data.messages import pluralize
+from lagvis.data.tables.cells import (
+    ParsedColumn,
+    StraySentence,
+    check_decimal_marks,
+    check_names_among_numbers,
+    parse_column,
+)
 from lagvis.data.tables.dialect import Dialect, dialect_of, is_missing, split_cells, strip_trailing
 from lagvis.data.tables.feature_type import MIN_PIXELS
 from lagvis.data.tables.frame import TableFrame
@@ -101,7 +107,16 @@ def table_frame(path: Path, dialect: Dialect, frame: "pl.DataFrame", hints: Tabl
     check_names_among_numbers(parsed, lambda row: row_cells(frame, row), dialect, locate)
     check_decimal_marks(parsed, dialect, locate)
     by_comma = any(column.decimal_comma is not None for column in parsed.values())
-    strays = {c: StraySentence(dialect, locate, c, found.stray) for c, found in parsed.items() if found.stray}
+    strays = {
+        c: StraySentence(
+            dialect.file.name,
+            locate,
+            dialect.describe_column(c),
+            found.stray,
+        )
+        for c, found in parsed.items()
+        if found.stray
+    }
     return TableFrame(
         frame.select([column.cells.alias(str(c)) for c, column in parsed.items()]),
         path,
@@ -116,7 +131,7 @@ def table_frame(path: Path, dialect: Dialect, frame: "pl.DataFrame", hints: Tabl
 
 
 def empty_to_null(cells: "pl.Series") -> "pl.Series":
-    """Return cells of text, of which those that are empty are missing."""
+    """Return cells of text with the empty ones as missing."""
     return cells.set(cells == "", None)
 
 
@@ -134,21 +149,6 @@ class RowLines:
             self._rest = (line for line, _ in read_rows(self.dialect))
         self.lines.extend(islice(self._rest, max(0, row + 1 - len(self.lines))))
         return f"line {self.lines[row]}"
-
-
-@dataclass(frozen=True)
-class StraySentence:
-    """Build the sentence, without a remedy, about a cell that is no number in a column of numbers."""
-
-    dialect: Dialect
-    locate: RowLines
-    c: int
-    stray: Stray
-
-    def __call__(self) -> str:
-        """Return the sentence."""
-        place = f"{self.dialect.file.name}, {self.locate(self.stray.row)}, {self.dialect.describe_column(self.c)}"
-        return f"{place} is {shorten(self.stray.cell)!r}, {self.stray.reason}"
 
 
 def text_columns(dialect: Dialect, given: Collection[str]) -> set[int]:
@@ -256,7 +256,7 @@ def choose_frame(
         return None
     if typed is not None and is_typed_rightly(typed, layout):
         complete = complete_rows(typed, layout, content, dialect)
-        # A row of missing cells, as NA, is a row; an empty one is none.
+        # A row of missing cells, as NA, is a row; an empty line is not.
         if complete is not None and (complete.height == typed.height or not missing_words(dialect)):
             return complete
     schema = sample_schema(dialect, range(len(dialect.names)))
@@ -337,7 +337,7 @@ def parse_with_polars(
 
 
 def is_typed_rightly(frame: "pl.DataFrame", layout: Layout) -> bool:
-    """Tell whether numbers were read as they are meant: no code such as 007, nothing infinite, one decimal mark."""
+    """Tell whether numbers were read correctly: no code such as 007, nothing infinite, one decimal mark."""
     import polars.selectors as cs
 
     if layout.has_points or (layout.has_leading_zeros and frame.select(cs.integer()).width):

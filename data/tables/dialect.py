@@ -19,10 +19,11 @@ MISSING_VALUES = {"", "na", "n/a", "#n/a", "#na", "<na>", "nan", "null", "?"}
 COMMENT = re.compile(r"\s*(#|%|//|\|)\s*")
 COMMENTED_NAME = re.compile(r"#\s+(\w+)")  # numpy.savetxt writes a header so
 NUMBER = re.compile(r"\s*[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][+-]?[0-9]+)?\s*")
-THOUSANDS = re.compile(
-    r"\s*[+-]?[0-9]{1,3}(([.'\u2019 \u00a0][0-9]{3})+,[0-9]+|([,'\u2019 \u00a0][0-9]{3})+\.[0-9]+"
-    r"|([.][0-9]{3}){2,}|([,][0-9]{3}){2,}|(['\u2019 \u00a0][0-9]{3})+)\s*"
+THOUSANDS_PATTERN = (  # 1.234,5 and 1,234.5, or several marks, or one that is no decimal mark
+    "[+-]?[0-9]{1,3}(([.'\u2019 \u00a0\u202f][0-9]{3})+,[0-9]+|([,'\u2019 \u00a0\u202f][0-9]{3})+\\.[0-9]+"
+    "|([.][0-9]{3}){2,}|([,][0-9]{3}){2,}|(['\u2019 \u00a0\u202f][0-9]{3})+)"
 )
+THOUSANDS = re.compile(rf"\s*{THOUSANDS_PATTERN}\s*")
 SAMPLE_LINES, SAMPLE_LENGTH = 100, 2**21
 MAX_COLUMNS = 100_000
 MIN_EQUAL_SHARE = 0.9  # of the lines, of one width by a separator, if names above them are to be a header
@@ -290,9 +291,7 @@ def table_width(file: TextFile, rows: list[list[str]], min_width: int) -> int:
             f"{', '.join(SEPARATORS.values())}; expected a label and the features of one row in each line"
         )
     if len(rows) == 1 and not has_numbers:
-        raise DataError(
-            f"{file.name} holds a single line, without a number, as a header is; expected a row a line below it"
-        )
+        raise DataError(f"{file.name} holds a single line, of text; expected a row of numbers and a label in each line")
     return width
 
 

@@ -6,51 +6,45 @@ categories   one feature a level, 1 for the row's own level and otherwise 0; rar
              that training did not have is 0 in all of them
 dates        seconds since the first date in training; month, weekday and hour as sine and cosine, where they vary
 
-A column of which more than MIN_MISSING_SHARE is missing in training has one more feature, 1 where its cell is missing.
+A column that lacks more than MIN_MISSING_SHARE of its training cells has one more feature, 1 where a cell is missing.
 For categories that is a level of its own, however few such cells training had.
 """
 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from lagvis.data.tables.dates import (
-    FORMS,
-    SECONDS_OF_DAY,
-    TIME_OF_DAY,
-    format_date,
-    parse_dates,
-    temporal_form,
-    temporal_seconds,
+from lagvis.data.json_fields import (
+    require_bool,
+    require_float,
+    require_int,
+    require_list,
+    require_optional_float,
+    require_string,
+    require_strings,
+    take_fields,
 )
+from lagvis.data.tables.cell_values import CellError, booleans, cells_as_text, date_seconds, numbers
+from lagvis.data.tables.dates import FORMS, SECONDS_OF_DAY, format_date
 
 if TYPE_CHECKING:
     import polars as pl
 
 MIN_MISSING_SHARE = 0.01
 BLOCK_BYTES = 2**24  # of features that are written at a time
-MAX_COLUMNS = 2**31  # of a table; larger positions are no such
-MAX_WHOLE = 2.0**53  # float64 holds every whole number below
+MAX_COUNT = 2**31  # of the columns of a table, and of its missing cells
 MONTH, WEEKDAY, HOUR = PARTS = ("month", "weekday", "hour")
-NOT_IN_FEATURES, IN_DROP = USER_REASONS = ("is not among --features", "is in --drop")  # why a column is left out
+# Why a column is left out: by the user, as its cells name the rows, or as they say nothing that can be learned.
+ID, OPTION = USER_CAUSES = ("id", "option")
+ROW_NUMBER, ROW_TEXT, EMPTY, CONSTANT, RARE_LEVELS, AMBIGUOUS_DATES = (
+    *("row number", "row text", "empty", "constant", "rare levels", "ambiguous dates"),
+)
+CAUSES = (*USER_CAUSES, ROW_NUMBER, ROW_TEXT, EMPTY, CONSTANT, RARE_LEVELS, AMBIGUOUS_DATES)
 VALUE, INDICATOR, DATE, CYCLE = FEATURE_KINDS = ("number", "indicator", "date", "cycle")
-
-
-class CellError(ValueError):
-    """Raised for a cell that its column does not take.
-
-    row       its index
-    text      what it holds
-    expected  what was expected there
-    column    index of the column, where it is one of several
-    """
-
-    def __init__(self, row: int, text: str, expected: str, column: int = 0) -> None:
-        super().__init__(f"row {row} holds {text}, expected {expected}")
-        self.row, self.text, self.expected, self.column = row, text, expected, column
 
 
 @dataclass(frozen=True)
@@ -164,11 +158,13 @@ class CategoryEncoding:
         return (INDICATOR,) * len(self.feature_names)
 
     def codes(self, cells: "pl.Series") -> np.ndarray:
-        """Return the index (N,) of the feature that is 1 for each of the cells (N,); that of none is their number."""
+        """Return the index (N,) of the feature that is 1 for each of cells (N,); for an unknown level their number."""
         import polars as pl
 
         known = [*self.levels, *self.other]
-        codes = as_texts(cells).cast(pl.Enum(known), strict=False).to_physical().cast(pl.Int32).fill_null(len(known))
+        codes = (
+            cells_as_text(cells).cast(pl.Enum(known), strict=False).to_physical().cast(pl.Int32).fill_null(len(known))
+        )
         width = len(self.feature_names)  # stands for a level that training did not have
         feature = np.minimum(np.arange(len(known) + 1, dtype=np.int32), len(self.levels))
         feature[-1] = width
@@ -182,7 +178,7 @@ class CategoryEncoding:
         import polars as pl
 
         known = pl.Enum([*self.levels, *self.other])
-        texts = as_texts(cells)
+        texts = cells_as_text(cells)
         return texts.filter(texts.is_not_null() & texts.cast(known, strict=False).is_null())
 
     def check(self) -> None:
@@ -251,18 +247,26 @@ ENCODINGS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A column that is not learned from, and why: "numbers the rows", "holds another text in every row".
+    """A column that is not learned from.
 
-    is_id  whether it names a row (--id), and is copied to predictions
+    cause   why, one of CAUSES
+    reason  the same in words, behind the name of the column: "holds another text in every row"
     """
 
     name: str
     position: int
+    cause: str
     reason: str
-    is_id: bool = False
+
+    @property
+    def is_id(self) -> bool:
+        """Tell whether it names a row (--id), and is copied to predictions."""
+        return self.cause == ID
 
     def check(self) -> None:
-        """Accept every text."""
+        """Raise ValueError unless the cause is known."""
+        if self.cause not in CAUSES:
+            raise ValueError(f"{self.cause!r} as the cause why a column is left out")
 
 
 @dataclass(frozen=True)
@@ -366,62 +370,6 @@ class TableEncoding:
 ALL_NUMBERS = TableEncoding(())  # every column beside the label is a number, and none may be missing
 
 
-def numbers(cells: "pl.Series") -> np.ndarray:
-    """Return cells (N,) as float64, NaN where one is missing; CellError for a cell that is no finite number."""
-    import polars as pl
-
-    if cells.dtype.is_temporal():
-        values = temporal_seconds(cells)
-    else:
-        values = cells.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
-    return check_cells(cells, np.where(np.isinf(values), np.nan, values), "a number")
-
-
-def booleans(cells: "pl.Series") -> np.ndarray:
-    """Return cells (N,) of true and false, in any case, as 1 and 0, NaN where one is missing; CellError for others."""
-    import polars as pl
-
-    if cells.dtype == pl.String:
-        known = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}
-        values = cells.str.to_lowercase().replace_strict(known, default=None, return_dtype=pl.Float64)
-    else:
-        values = cells.cast(pl.Float64, strict=False)
-    found = values.fill_null(np.nan).to_numpy()
-    return check_cells(cells, np.where((found == 0) | (found == 1), found, np.nan), "true or false")
-
-
-def date_seconds(cells: "pl.Series", form: str) -> np.ndarray:
-    """Return cells (N,) as seconds since 1970, NaN where one is missing; CellError for one in another form."""
-    import polars as pl
-
-    expected = f"a date as {form}" if form != TIME_OF_DAY else f"a time as {form}"
-    if cells.dtype == pl.String:
-        return check_cells(cells, parse_dates(cells, form), expected)
-    if not cells.dtype.is_temporal() or (temporal_form(cells) == TIME_OF_DAY) != (form == TIME_OF_DAY):
-        return check_cells(cells, np.full(len(cells), np.nan), expected)
-    return temporal_seconds(cells)
-
-
-def check_cells(cells: "pl.Series", values: np.ndarray, expected: str) -> np.ndarray:
-    """Return values (N,) of cells; CellError for the first that is NaN although its cell is not missing."""
-    wrong = np.isnan(values) & cells.is_not_null().to_numpy()
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise CellError(row, str(cells[row]), expected)
-    return values
-
-
-def as_texts(cells: "pl.Series") -> "pl.Series":
-    """Return cells of any type as texts; whole numbers have no decimals."""
-    import polars as pl
-
-    if cells.dtype.is_float():
-        values = cells.drop_nulls().to_numpy()
-        if ((np.floor(values) == values) & (np.abs(values) < MAX_WHOLE)).all():
-            cells = cells.cast(pl.Int64)
-    return cells.cast(pl.String)
-
-
 def write_indicators(codes: np.ndarray, out: np.ndarray) -> None:
     """Write 1 into the feature of each row of `out` (N, width), which holds zeros, that `codes` (N,) give."""
     rows = np.flatnonzero(codes < out.shape[1])
@@ -464,67 +412,11 @@ def fields_from_json(kind: Any, value: Any) -> Any:
     return made
 
 
-def take_fields(value: Any, checks: dict[str, Callable[[Any], Any]]) -> list[Any]:
-    """Return the fields of a JSON object, each checked; ValueError unless it has these and no others."""
-    if not isinstance(value, dict) or {*value} != {*checks}:
-        raise ValueError(f"expected an object of {', '.join(checks)}")
-    return [check(value[name]) for name, check in checks.items()]
-
-
-def require_list(value: Any) -> list[Any]:
-    """Return a list; ValueError for anything else."""
-    if not isinstance(value, list):
-        raise ValueError(f"found {type(value).__name__}, expected a list")
-    return value
-
-
-def require_text(value: Any) -> str:
-    """Return a text; ValueError for anything else."""
-    if not isinstance(value, str):
-        raise ValueError(f"found {type(value).__name__}, expected a text")
-    return value
-
-
-def require_texts(value: Any) -> tuple[str, ...]:
-    """Return a list of texts as a tuple; ValueError for anything else."""
-    return tuple(require_text(text) for text in (value if isinstance(value, tuple) else require_list(value)))
-
-
-def require_boolean(value: Any) -> bool:
-    """Return true or false; ValueError for anything else."""
-    if not isinstance(value, bool):
-        raise ValueError(f"found {type(value).__name__}, expected true or false")
-    return value
-
-
-def require_count(value: Any) -> int:
-    """Return a whole number from 0; ValueError for anything else."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < MAX_COLUMNS:
-        raise ValueError(f"found {value!r}, expected a whole number from 0")
-    return value
-
-
-def require_number(value: Any) -> float:
-    """Return a finite number; ValueError for anything else."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise ValueError(f"found {type(value).__name__}, expected a number")
-    if isinstance(value, int) and abs(value) > MAX_WHOLE:
-        raise ValueError(f"found {value}, expected a number of float64")
-    if not math.isfinite(value):
-        raise ValueError(f"found {value}, expected a finite number")
-    return float(value)
-
-
-def require_number_or_none(value: Any) -> float | None:
-    """Return a finite number or None; ValueError for anything else."""
-    return None if value is None else require_number(value)
-
-
 FIELD_CHECKS: dict[str, Callable[[Any], Any]] = {
-    str(str): require_text,
-    str(int): require_count,
-    str(float): require_number,
-    str(bool): require_boolean,
-    str(float | None): require_number_or_none,
-    str(tuple[str, ...]): require_texts,
+    str(str): require_string,
+    str(int): partial(require_int, maximum=MAX_COUNT),
+    str(float): require_float,
+    str(bool): require_bool,
+    str(float | None): require_optional_float,
+    str(tuple[str, ...]): require_strings,
 }

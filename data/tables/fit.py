@@ -1,41 +1,45 @@
 """Decide by the training rows how the columns of a table become features.
 
 What the user says about a column comes first (--features, --category, --number, --log). Else a column is left out that
-numbers or names the rows, holds nothing, or too many categories; the others become features by what they hold.
+numbers or names the rows, is empty, or has too many categories; the others become features by their types.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lagvis.arrays import MAX_EXACT_INT
 from lagvis.data.identity import MAX_WIDE_FEATURES, MIN_WIDE_ROWS, find_identity
 from lagvis.data.labels import natural_order
 from lagvis.data.messages import pluralize, shorten
 from lagvis.data.read_options import ReadOptions
+from lagvis.data.tables.cell_values import CellError, booleans, cells_as_text, date_seconds, numbers
 from lagvis.data.tables.columns import Columns, find_columns
 from lagvis.data.tables.dates import AMBIGUOUS, SECONDS_OF_DAY, find_forms, temporal_form
 from lagvis.data.tables.encoding import (
+    AMBIGUOUS_DATES,
+    CONSTANT,
+    EMPTY,
     HOUR,
-    IN_DROP,
+    ID,
     MIN_MISSING_SHARE,
-    NOT_IN_FEATURES,
+    OPTION,
     PARTS,
+    RARE_LEVELS,
+    ROW_NUMBER,
+    ROW_TEXT,
     BooleanEncoding,
     CategoryEncoding,
-    CellError,
     ColumnEncoding,
     DateEncoding,
     LeftOut,
     NumberEncoding,
     TableEncoding,
-    as_texts,
-    booleans,
     cycle_position,
-    date_seconds,
-    numbers,
 )
 from lagvis.data.tables.frame import BOOLEAN, DATE, NUMBER, TEXT, TableFrame
 from lagvis.errors import DataError
@@ -47,7 +51,7 @@ MAX_LEVELS = 100  # of a column of categories; the most frequent have a feature 
 MIN_LEVEL_ROWS, MAX_RARE_ROWS, RARE_SHARE = 2, 10, 0.001  # see `rare_rows`
 MIN_COVERED = 0.5  # of the rows that the most frequent levels must hold, where there are more than MAX_LEVELS
 MAX_SPELLINGS = 10  # of true and false: True, TRUE, true, ...
-LOG_FLOOR = 1e-3  # of the smallest number in training: what is below has its logarithm
+LOG_FLOOR = 1e-3  # of the smallest number in training: smaller ones get its logarithm
 
 # Names of columns that number or name the rows, in any case, without blanks, dots and the like.
 ROW_NAMES = {
@@ -61,8 +65,6 @@ ROW_NAMES = {
 ID_NAME = re.compile(r".*(?:[ _.-](?i:id|nr|no|key|uuid|code)|[a-z0-9](?:ID|Id))")  # customer_id, PassengerId
 LOOKS_LIKE_DATE = re.compile(r"[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{1,4}.*")
 
-ROW_NUMBER, ANOTHER_TEXT = "holds another whole number in every row", "holds another text in every row"
-
 
 @dataclass(frozen=True)
 class Choices:
@@ -73,15 +75,16 @@ class Choices:
     number: frozenset[int]
     log: frozenset[int]
 
+    @cached_property
+    def wanted(self) -> frozenset[int]:
+        """The columns that the user names to learn from."""
+        return self.features | self.category | self.number | self.log
+
     @classmethod
     def of(cls, table: TableFrame, options: ReadOptions) -> "Choices":
         """Find the columns that the options name; DataError for a name that the table does not have."""
         named = {key: getattr(options, key) for key in ("features", "category", "number", "log")}
         return cls(**{key: frozenset(find_columns(table, columns, f"--{key}")) for key, columns in named.items()})
-
-    def is_wanted(self, c: int) -> bool:
-        """Tell whether the user names a column as one to learn from."""
-        return c in self.features | self.category | self.number | self.log
 
 
 def fit_encoding(table: TableFrame, chosen: Columns, training_rows: np.ndarray, options: ReadOptions) -> TableEncoding:
@@ -92,20 +95,22 @@ def fit_encoding(table: TableFrame, chosen: Columns, training_rows: np.ndarray, 
     choices = Choices.of(table, options)
     training = table if len(training_rows) == table.frame.height else table.take(training_rows)
     columns: list[ColumnEncoding] = []
-    left_out = [LeftOut(table.names[c], c, "names a row (--id)", is_id=True) for c in chosen.ids]
+    left_out = [LeftOut(table.names[c], c, ID, "names a row (--id)") for c in chosen.ids]
+    by_option = "is not among --features" if choices.features else "is in --drop"
     for c in {*range(len(table.names))} - {*chosen.features, *chosen.labels, *chosen.ids}:
-        left_out.append(LeftOut(table.names[c], c, NOT_IN_FEATURES if choices.features else IN_DROP))
-    identities = [c for c in row_numbers(training, chosen.features) if not choices.is_wanted(c)]
+        left_out.append(LeftOut(table.names[c], c, OPTION, by_option))
+    numbered = {*row_numbers(training, chosen.features)}
     for c in sorted({*chosen.features}):
-        reason = None if choices.is_wanted(c) else names_rows(training, c, identities)
-        fitted = LeftOut(table.names[c], c, reason) if reason else fit_column(training, table, c, choices)
+        identity = None if c in choices.wanted else leave_out_identity(training, c, numbered)
+        fitted = identity or fit_column(training, table, c, choices)
         if isinstance(fitted, LeftOut):
             left_out.append(fitted)
         else:
             columns.append(fitted)
     if not columns:
-        columns = [fit_number(training, c) for c in kept_identities(table, left_out)]
-        left_out = [column for column in left_out if column.position not in {column.position for column in columns}]
+        kept = kept_identities(table, left_out)
+        columns = [fit_number(training, c) for c in kept]
+        left_out = [column for column in left_out if column.position not in {*kept}]
     if not columns:
         reasons = "; ".join(f"{table.describe_column(column.position)} {column.reason}" for column in left_out[:6])
         raise DataError(
@@ -116,11 +121,11 @@ def fit_encoding(table: TableFrame, chosen: Columns, training_rows: np.ndarray, 
 
 
 def kept_identities(table: TableFrame, left_out: Sequence[LeftOut]) -> list[int]:
-    """Return the columns of row numbers that are learned from where there is nothing else: those that have a name."""
+    """Return the columns of row numbers that have a name: they are learned from where there is nothing else."""
     return [
         column.position
         for column in left_out
-        if column.reason == ROW_NUMBER and not (table.has_header and is_unnamed(table, column.position))
+        if column.cause == ROW_NUMBER and not (table.has_header and is_unnamed(table, column.position))
     ]
 
 
@@ -142,18 +147,20 @@ def is_row_name(table: TableFrame, c: int) -> bool:
     return is_unnamed(table, c) or simple_name(name) in ROW_NAMES or bool(ID_NAME.fullmatch(name))
 
 
-def names_rows(training: TableFrame, c: int, identities: Sequence[int]) -> str | None:
-    """Return why a column names the rows instead of describing them; None where it may be learned from.
+def leave_out_identity(training: TableFrame, c: int, numbered: Collection[int]) -> LeftOut | None:
+    """Return a column that names the rows instead of describing them as left out; None for another column.
 
-    `identities` are the columns of `row_numbers`.
+    `numbered` are the columns of `row_numbers`.
     """
-    if c in identities:
-        return ROW_NUMBER
+    name = training.names[c]
+    if c in numbered:
+        return LeftOut(name, c, ROW_NUMBER, "holds another whole number in every row")
     cells = training.column(c)
     if len(cells) < 2 or cells.null_count() or training.kind(c) != TEXT:
         return None
-    is_name = cells.n_unique() == len(cells) and not find_forms(cells)
-    return ANOTHER_TEXT + date_hint(str(cells[0])) if is_name else None
+    if cells.n_unique() < len(cells) or find_forms(cells):
+        return None
+    return LeftOut(name, c, ROW_TEXT, "holds another text in every row" + date_hint(str(cells[0])))
 
 
 def row_numbers(training: TableFrame, features: Sequence[int]) -> list[int]:
@@ -168,7 +175,7 @@ def row_numbers(training: TableFrame, features: Sequence[int]) -> list[int]:
         cells = training.column(c)
         if training.kind(c) != NUMBER or cells.null_count() or len(cells) < 2:
             continue
-        if (identity := find_identity(numbers(cells))) is None:
+        if (identity := find_identity(identity_values(cells))) is None:
             continue
         if is_row_name(training, c):
             named.append(c)
@@ -180,14 +187,30 @@ def row_numbers(training: TableFrame, features: Sequence[int]) -> list[int]:
     return [*named, *ordered, *(others if is_few else ())]
 
 
+def identity_values(cells: "pl.Series") -> np.ndarray:
+    """Return cells (N,) of numbers as float64 that tells them apart: whole numbers beyond 2^53 count from the smallest.
+
+    Where even these are too large, their ranks stand for them, spread over a range as wide.
+    """
+    values = numbers(cells)
+    if not cells.dtype.is_integer() or np.abs(values).max() < MAX_EXACT_INT:
+        return values
+    exact = cells.to_numpy()
+    shifted = exact.astype(np.uint64) - exact.min().astype(np.uint64)  # differences are exact modulo 2^64
+    if shifted.max() < MAX_EXACT_INT:
+        return shifted.astype(np.float64)
+    ranks = np.unique(shifted, return_inverse=True)[1]
+    return np.floor(ranks * (MAX_EXACT_INT / (2 * len(ranks))))
+
+
 def fit_column(training: TableFrame, table: TableFrame, c: int, choices: Choices) -> ColumnEncoding | LeftOut:
     """Return how a column becomes features; the whole `table` decides only in which form its dates are written."""
-    cells, is_wanted = training.column(c), choices.is_wanted(c)
+    cells, is_wanted = training.column(c), c in choices.wanted
     if cells.null_count() == len(cells):
         reason = f"holds {what}" if (what := table.unreadable.get(c)) else "has no value in any training row"
         if is_wanted:
             raise DataError(f"{table.name}: {table.describe_column(c)} {reason}; leave it out of the options")
-        return LeftOut(table.names[c], c, reason)
+        return LeftOut(table.names[c], c, EMPTY, reason)
     if c in choices.category:
         return fit_category(training, c, is_forced=True)
     if c in choices.log:
@@ -195,7 +218,7 @@ def fit_column(training: TableFrame, table: TableFrame, c: int, choices: Choices
     if training.kind(c) == NUMBER or c in choices.number:
         return fit_number(training, c)
     if not (is_wanted or cells.null_count()) and cells.n_unique() == 1:
-        return LeftOut(table.names[c], c, f"is {shorten(str(cells[0]))!r} in every training row")
+        return LeftOut(table.names[c], c, CONSTANT, f"is {shorten(str(cells[0]))!r} in every training row")
     return fit_text(training, table, c, is_wanted=is_wanted)
 
 
@@ -224,9 +247,9 @@ def missing_fields(cells: "pl.Series") -> tuple[bool, int]:
 
 
 def fit_number(training: TableFrame, c: int) -> NumberEncoding:
-    """Return the encoding of a column of numbers; DataError for a cell that is none."""
+    """Return the encoding of a column of numbers; DataError for a cell that is not a number."""
     cells = training.column(c)
-    values = parse_numbers(training, c, "--number takes a column of numbers")
+    values = parse_numbers(training, c, "--number")
     missing, count = missing_fields(cells)
     return NumberEncoding(training.names[c], c, mean_of(values), missing, missing_cells=count)
 
@@ -237,7 +260,7 @@ def fit_logarithm(training: TableFrame, c: int) -> NumberEncoding:
     Where there are zeros, the smallest other number is added. A missing cell has the mean of the logarithms.
     """
     cells = training.column(c)
-    values = parse_numbers(training, c, "--log takes a column of numbers")
+    values = parse_numbers(training, c, "--log")
     given = values[~np.isnan(values)]
     if given.min() < 0:
         row = int(np.nanargmin(values))
@@ -255,14 +278,14 @@ def fit_logarithm(training: TableFrame, c: int) -> NumberEncoding:
     return NumberEncoding(training.names[c], c, fill, missing, offset, max(floor, np.finfo(np.float64).tiny), count)
 
 
-def parse_numbers(training: TableFrame, c: int, expected: str) -> np.ndarray:
-    """Return the numbers (N,) of a column, NaN for missing cells; DataError for a cell that is none."""
+def parse_numbers(training: TableFrame, c: int, option: str) -> np.ndarray:
+    """Return the numbers (N,) of a column that an option names, NaN for missing cells; DataError for other cells."""
     try:
         return numbers(training.column(c))
     except CellError as error:
         raise DataError(
             f"{training.locate_row(error.row)}: {training.describe_column(c)} holds {shorten(error.text)!r}, and "
-            f"{expected}; correct the cell or empty it"
+            f"{option} takes a column of numbers; correct the cell or empty it, or leave the column out of {option}"
         ) from None
 
 
@@ -281,7 +304,7 @@ def rare_rows(rows: int) -> int:
 def fit_category(training: TableFrame, c: int, *, is_forced: bool) -> CategoryEncoding | LeftOut:
     """Return the encoding of a column of categories, or why it is left out, unless the user wants it."""
     name, cells = training.names[c], training.column(c)
-    texts = as_texts(cells).drop_nulls()
+    texts = cells_as_text(cells).drop_nulls()
     counts = texts.value_counts(sort=False)
     found, rows = counts.to_series(0).to_list(), counts.to_series(1).to_list()
     by_level = dict(sorted(zip(found, rows, strict=True), key=lambda pair: (-pair[1], pair[0])))
@@ -289,14 +312,20 @@ def fit_category(training: TableFrame, c: int, *, is_forced: bool) -> CategoryEn
     if len(by_level) > MAX_LEVELS and not is_forced:
         covered = sum(by_level[level] for level in frequent)
         if covered < MIN_COVERED * len(texts):
-            share = "no two rows have the same" if max(rows) == 1 else f"the commonest {MAX_LEVELS} hold too few rows"
-            return LeftOut(name, c, f"holds {len(by_level):,} different texts, and {share}{date_hint(found[0])}")
+            share = (
+                "no two rows have the same"
+                if max(rows) == 1
+                else f"the commonest {MAX_LEVELS} hold less than half of the rows"
+            )
+            reason = f"holds {len(by_level):,} different texts, and {share}{date_hint(found[0])}"
+            return LeftOut(name, c, RARE_LEVELS, reason)
     if not frequent:
         if not is_forced:
             reason = f"holds {pluralize(len(by_level), 'text')}, each in fewer than {rare_rows(len(cells))} rows"
-            return LeftOut(name, c, reason + date_hint(found[0]))
+            return LeftOut(name, c, RARE_LEVELS, reason + date_hint(found[0]))
         frequent = list(by_level)[:MAX_LEVELS]
-    rare = [level for level in by_level if level not in {*frequent}]
+    shown = {*frequent}
+    rare = [level for level in by_level if level not in shown]
     if len(rare) == 1 and len(frequent) < MAX_LEVELS:
         frequent, rare = [*frequent, *rare], []
     missing = cells.null_count()
@@ -323,7 +352,7 @@ def fit_dates(
             reason = f"holds dates such as {example}, which may be {pair[0]} or {pair[1]}; write them as yyyy-mm-dd"
             if is_wanted:
                 raise DataError(f"{table.name}: {table.describe_column(c)} {reason}")
-            return LeftOut(table.names[c], c, reason)
+            return LeftOut(table.names[c], c, AMBIGUOUS_DATES, reason)
     cells = training.column(c)
     seconds = date_seconds(cells, forms[0])
     given = seconds[~np.isnan(seconds)]

@@ -1,8 +1,9 @@
 """A table in memory: its cells as polars columns, whatever the format of its file."""
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ class TableFrame:
     sha256       digest of the file (unpacked, if it is packed with gzip)
     description  how the table is written, for a notice: "separator comma, a header"
     row_location describes a row by its index: "line 17" of a text file, "row 17" of another
-    strays       for a column of text of which most cells are numbers: what names the first that is none, and its place
+    strays       for a column of text, mostly of numbers: the sentence, but its remedy, that names the first other cell
     notices      on how cells were read, one sentence each
     label        index of the column that the format declares as the label (LIBSVM, ARFF); None: it declares none
     unreadable   columns whose cells cannot be learned from, and what they hold: {2: "lists"}; their cells are null
@@ -58,27 +59,35 @@ class TableFrame:
         """Return the cells of a column, by its index."""
         return self.frame.get_column(str(c))
 
+    @cached_property
+    def indices(self) -> Mapping[str, list[int]]:
+        """Indices of the columns of each name, ascending."""
+        return index_names(self.names)
+
+    @cached_property
+    def folded_indices(self) -> Mapping[str, list[int]]:
+        """Indices of the columns of each name without its case, ascending."""
+        return index_names(name.casefold() for name in self.names)
+
     def kind(self, c: int) -> str:
         """Return what a column holds, one of COLUMN_KINDS, by its type."""
+        import polars as pl
+
         dtype = self.column(c).dtype
         if dtype.is_temporal():
             return DATE
         if dtype.is_numeric():
             return NUMBER
-        return BOOLEAN if str(dtype) == "Boolean" else TEXT
+        return BOOLEAN if dtype == pl.Boolean else TEXT
 
     def check_column(self, c: int, *, is_trained: bool = False) -> None:
-        """Raise DataError for a column to learn from of which most cells are numbers, and some are none.
+        """Raise DataError for a column to learn from that has a few texts among numbers.
 
         is_trained  a network has learned from the column, so that it cannot be taken as text
         """
         if stray := self.strays.get(c):
-            remedy = (
-                " or empty it"
-                if is_trained
-                else f", or take the column as text with {self.option_for('--category', c)}"
-            )
-            raise DataError(f"{stray()}; correct it{remedy}")
+            as_text = f"take the column as text with {self.option_for('--category', c)}"
+            raise DataError(f"{stray()}; correct it{' or empty it' if is_trained else f', or {as_text}'}")
 
     def option_for(self, flag: str, c: int) -> str:
         """Return an option that names a column, as a shell takes it: by its name, or its number where need be."""
@@ -98,3 +107,11 @@ class TableFrame:
     def take(self, rows: np.ndarray) -> "TableFrame":
         """Return the table with the rows of these indices (M,)."""
         return replace(self, frame=self.frame[rows], row_location=lambda row: self.row_location(int(rows[row])))
+
+
+def index_names(names: Iterable[str]) -> dict[str, list[int]]:
+    """Return the indices of each name."""
+    indices: dict[str, list[int]] = {}
+    for c, name in enumerate(names):
+        indices.setdefault(name, []).append(c)
+    return indices

@@ -16,7 +16,7 @@ class TableHints:
     training             training table: a first line of text with the names of its columns is a header
     known_names          names of the columns that a network learned from, which a sparse file may lack
     default_sheet        sheet of a workbook to read if the options name none and the workbook has it
-    default_table        table of a database, or query, likewise
+    default_table        table of a database, or query, under the same condition
     allow_single_column  whether a table may have one column
     """
 

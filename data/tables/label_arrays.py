@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lagvis.data.labels import MAX_EXACT_INT
+from lagvis.arrays import MAX_EXACT_INT
+from lagvis.data.tables.cell_values import cells_as_text
 from lagvis.data.tables.dialect import NUMBER
 from lagvis.data.tables.frame import BOOLEAN, TableFrame
 from lagvis.data.tables.frame import NUMBER as NUMBER_COLUMN
@@ -36,7 +37,7 @@ def label_arrays(
     texts = [label_texts(table.column(labels[0])) for table, labels in tables]
     if as_text:
         return [canonical_labels(part) for part in texts]
-    integers = {text: parse_integer(text) for part in texts for text in part}
+    integers = {text: parse_integer(text) for text in {text for part in texts for text in part}}
     if all(value is not None for value in integers.values()):
         return [np.array([integers[text] for text in part], np.int64) for part in texts]
     others = {text for text, value in integers.items() if value is None}
@@ -57,12 +58,7 @@ def label_arrays(
 
 def label_texts(cells: "pl.Series") -> list[str]:
     """Return the cells of a column as texts; that of a missing cell is empty."""
-    import polars as pl
-
-    present = cells.drop_nulls()
-    if cells.dtype.is_float() and (present.floor().eq(present) & (present.abs() < MAX_EXACT_INT)).all():
-        cells = cells.cast(pl.Int64)
-    return list(cells.cast(pl.String).fill_null("").to_list())
+    return list(cells_as_text(cells).fill_null("").to_list())
 
 
 def number_labels(table: TableFrame, labels: list[int]) -> np.ndarray:
@@ -78,7 +74,7 @@ def number_labels(table: TableFrame, labels: list[int]) -> np.ndarray:
 
 
 def canonical_labels(texts: Sequence[str]) -> np.ndarray:
-    """Return labels (N,) of which 1 and 1.0 are one class, beside text too."""
+    """Return labels (N,) with 1 and 1.0 as one class."""
     names = {text: text if (value := parse_integer(text)) is None else str(value) for text in {*texts}}
     return np.array([names[text] for text in texts])
 

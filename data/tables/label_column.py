@@ -86,8 +86,10 @@ class CellSummary:
         return f"whole numbers, {pluralize(self.values, 'value')}" if self.whole else "numbers"
 
 
-def find_label(table: TableFrame, candidates: Sequence[int], regression: bool) -> LabelColumn:
-    """Return the label column among `candidates` (indices of columns, ascending).
+def find_label(
+    table: TableFrame, candidates: Sequence[int], regression: bool, features: Sequence[int] = ()
+) -> LabelColumn:
+    """Return the label column among `candidates` (indices of columns, ascending); `features` are known not to be it.
 
     The column that the format declares is taken. For classes the other rules are, in this order: its name; the only
     text column of a table of numbers; the first column of a table without names whose others are pixels; the last of a
@@ -98,7 +100,8 @@ def find_label(table: TableFrame, candidates: Sequence[int], regression: bool) -
         return LabelColumn(table.label, "as its format has it")
     if len(candidates) == 1:
         return LabelColumn(candidates[0], "the only column that the options leave for it")
-    finder = LabelFinder(table, [c for c in candidates if not regression or table.kind(c) in (NUMBER, BOOLEAN)])
+    may_be_label = [c for c in candidates if not regression or table.kind(c) in (NUMBER, BOOLEAN)]
+    finder = LabelFinder(table, may_be_label, features)
     found = finder.by_name(regression)
     if found is None:
         for c in candidates:  # numbers with a mistake are no column of text, which could be the label
@@ -115,9 +118,10 @@ class LabelFinder:
     The method of a rule returns None if the rule does not apply, and raises LabelNotFoundError where two columns fit.
     """
 
-    def __init__(self, table: TableFrame, candidates: Sequence[int]) -> None:
+    def __init__(self, table: TableFrame, candidates: Sequence[int], features: Sequence[int]) -> None:
         self.table = table
         self.candidates = candidates
+        self.features = features
         self.summaries: dict[int, CellSummary] = {}
         # pandas writes the columns of a bare array under their numbers, which are no names
         self.has_names = table.has_header and not all(name.isdecimal() for name in table.names)
@@ -185,6 +189,8 @@ class LabelFinder:
         table may be the label as well.
         """
         texts = [c for c in self.candidates if self.is_text(c)]
+        if any(self.is_text(c) for c in self.features if c not in self.candidates):
+            return None  # one text of several, of which others are features
         if len(texts) != 1 or not self.summary(texts[0]).may_be_classes:
             return None
         last = self.table_end()
@@ -244,10 +250,15 @@ class LabelFinder:
         others = [c for c in self.candidates if not self.summary(c).is_identity]
         ends = [c for c in (*self.candidates[-1:], *others[:1]) if c in backwards]
         places = [*dict.fromkeys((*ends[:1], *texts, *ends))] or backwards
-        # A column that may name a row comes last, and before it those that are no classes where classes are wanted.
-        return sorted(
-            places, key=lambda c: (self.summary(c).is_identity, not regression and not self.summary(c).may_be_classes)
-        )
+        last = self.candidates[-1] if self.candidates else None
+
+        # A column that may name a row comes last, and before it those that are no classes where classes are wanted. The
+        # last column is where most tables have what is to be predicted, classes or numbers.
+        def order(c: int) -> tuple[bool, bool]:
+            summary = self.summary(c)
+            return summary.is_identity, not (regression or summary.may_be_classes or c == last)
+
+        return sorted(places, key=order)
 
     def may_be_label(self, c: int) -> bool:
         """Tell whether a column may be the label at all: numbers, or text that neither names a row nor is one value."""

@@ -1,4 +1,4 @@
-"""Scan the bytes of a table for what polars would read in silence otherwise than it is meant."""
+"""Scan the bytes of a table for what polars would misread without an error."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Read tables as a data set: choose the label, decide how the columns become features, and hold out a test part."""
 
 import shlex
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from lagvis.data.images.transposed import BY_NAME, NO, Upright, turn_upright
 from lagvis.data.input_spec import InputSpec
-from lagvis.data.messages import pluralize, shorten
+from lagvis.data.messages import list_names, pluralize, shorten
 from lagvis.data.read_options import ReadOptions
 from lagvis.data.source import Source
 from lagvis.data.split import hold_out_test
@@ -17,21 +17,25 @@ from lagvis.data.tables.arrays import are_bytes, feature_array
 from lagvis.data.tables.columns import (
     Columns,
     class_column_names,
-    columns_for_network,
     columns_for_training,
     columns_of_encoding,
     find_columns,
-    labelled_columns_for_network,
-    list_columns,
     match_test_columns,
 )
-from lagvis.data.tables.encoding import CategoryEncoding, NumberEncoding, TableEncoding
+from lagvis.data.tables.encoding import CategoryEncoding, TableEncoding
 from lagvis.data.tables.feature_type import AUTO, NUMBERS, PIXELS, image_side
-from lagvis.data.tables.files import iter_frames, read_frame
+from lagvis.data.tables.files import read_frame
 from lagvis.data.tables.fit import fit_encoding
 from lagvis.data.tables.frame import NUMBER, TableFrame
 from lagvis.data.tables.hints import TableHints
-from lagvis.data.tables.label_arrays import label_arrays, parse_integer
+from lagvis.data.tables.label_arrays import label_arrays
+from lagvis.data.tables.network_table import (
+    all_numbers,
+    category_columns,
+    has_text_classes,
+    network_encoding,
+    read_network_table,
+)
 from lagvis.data.tables.unseen import check_unseen
 from lagvis.errors import DataError
 
@@ -193,134 +197,22 @@ def read_tables(
     )
 
 
-def read_network_table(
-    path: Path, spec: InputSpec, *, label_required: bool = True, display_name: str = ""
-) -> tuple[TableFrame, Columns]:
-    """Read a table and match its columns with those of a trained network; return it and the columns.
-
-    Where no label is required the table may hold the features alone. `display_name` stands for the path in messages.
-    """
-    match = labelled_columns_for_network if label_required else columns_for_network
-    options, hints = network_options(spec), network_hints(spec, label_required=label_required)
-    table = read_frame(path, options, hints, display_name=display_name)
-    columns = match(table, spec)
-    if (matched := hints_by_position(hints, table, columns, spec)) != hints:
-        table = read_frame(path, options, matched, display_name=display_name)
-    return table, columns
-
-
-def iter_network_table(path: Path, spec: InputSpec, rows: int) -> Iterator[tuple[TableFrame, Columns]]:
-    """Yield a table as `read_network_table` returns it, without need of a label, in pieces of `rows` rows.
-
-    The first piece decides about the columns.
-    """
-    options, hints = network_options(spec), network_hints(spec, label_required=False)
-    tables = iter_frames(path, options, rows, hints)
-    table = next(tables)
-    columns = columns_for_network(table, spec)
-    if (matched := hints_by_position(hints, table, columns, spec)) != hints:
-        tables = iter_frames(path, options, rows, matched)
-        table = next(tables)
-    yield table, columns
-    for table in tables:
-        yield table, columns
-
-
-def network_options(spec: InputSpec) -> ReadOptions:
-    """Return the options by which a table is read for a network."""
-    return ReadOptions(label=spec.label, sheet=spec.sheet, table=spec.table)
-
-
-def network_hints(spec: InputSpec, *, label_required: bool) -> TableHints:
-    """Return what a network knows about the tables that it takes."""
-    return TableHints(
-        text={*category_columns(spec.encoding), *text_label_columns(spec)},
-        verbatim={*spec.id_names},
-        classes=spec.class_names,
-        known_names=spec.column_names,
-        default_sheet=spec.recipe_sheet,
-        default_table=spec.recipe_table,
-        allow_single_column=not label_required and spec.n_columns == 1 and not spec.label_option,
-    )
-
-
-def hints_by_position(hints: TableHints, table: TableFrame, columns: Columns, spec: InputSpec) -> TableHints:
-    """Return the hints with the columns of a table that were matched by position, and must be read as text.
-
-    A column of categories is one that was read as numbers, so that 1.50 became 1.5; the columns that name a row are
-    others. The hints are the same where no column is.
-    """
-    pairs = zip(columns.features, spec.encoding.columns if spec.encoding else (), strict=False)
-    categories = [str(c + 1) for c, column in pairs if isinstance(column, CategoryEncoding) and table.kind(c) == NUMBER]
-    return hints.with_text(categories, verbatim=changed_ids(table, columns, spec))
-
-
-def changed_ids(table: TableFrame, columns: Columns, spec: InputSpec) -> list[str]:
-    """Return the numbers, from 1, of columns that name a row and were not read as they are written.
-
-    Features and labels are read as the network needs them.
-    """
-    used = (*columns.features, *columns.labels)
-    return [str(c + 1) for c in columns.ids if c not in used and table.names[c] not in spec.id_names]
-
-
 def check_columns(table: TableFrame, columns: Columns, options: ReadOptions, regression: bool) -> None:
     """Raise DataError for a column to learn from, or to predict, that holds texts among numbers."""
-    as_numbers = find_columns(table, options.number, "--number")
+    as_numbers = {*find_columns(table, options.number, "--number")}
     for c in (*columns.features, *(columns.labels if regression else ())):
         if c not in as_numbers:
             table.check_column(c)
-
-
-def text_label_columns(spec: InputSpec) -> Collection[str]:
-    """Return the name of the label column of a network whose classes are texts, as 41.20 is one beside 41.2."""
-    names = [spec.label_option] if spec.label_option else spec.label_names
-    is_one_hot = len(spec.label_names) > 1  # columns of 0 and 1, whose names are the classes
-    return names if has_text_classes(spec) and not is_one_hot else ()
-
-
-def has_text_classes(spec: InputSpec) -> bool:
-    """Tell whether a network knows a class that is no whole number."""
-    return any(parse_integer(name) is None for name in spec.class_names)
-
-
-def category_columns(encoding: TableEncoding | None) -> Collection[str]:
-    """Return the names of the columns that are categories, which are read as text whatever they hold."""
-    columns = encoding.columns if encoding else ()
-    return [column.name for column in columns if isinstance(column, CategoryEncoding)]
-
-
-def network_encoding(spec: InputSpec, table: TableFrame, columns: Columns) -> TableEncoding:
-    """Return the encoding of a network; for one of an older version, every column is a number."""
-    return spec.encoding or all_numbers(table, columns)
-
-
-def all_numbers(table: TableFrame, columns: Columns) -> TableEncoding:
-    """Return the encoding of feature columns that are all numbers; DataError for a missing cell or another column."""
-    for c in columns.features:
-        if table.kind(c) != NUMBER:
-            table.check_column(c, is_trained=True)
-            raise DataError(
-                f"{table.name}: {table.describe_column(c)} holds {table.kind(c)}, and the network learned from numbers "
-                "alone, in arrays or with an older version; give numbers, or train on a table"
-            )
-        if table.column(c).null_count():
-            row = int(table.column(c).is_null().to_numpy().argmax())
-            raise DataError(
-                f"{table.locate_row(row)}, {table.describe_column(c)} is missing, and the network learned from "
-                "numbers alone, in arrays or with an older version; fill it or remove the row, or train on a table"
-            )
-    return TableEncoding(tuple(NumberEncoding(table.names[c], c, 0.0) for c in columns.features))
 
 
 def is_unlabelled(test: TableFrame, training: TableFrame, columns: Columns) -> bool:
     """Tell whether a test table has the features of the training table, and no labels."""
     width = len(training.names)
     if training.has_header and test.has_header:
-        absent = [c for c in (*columns.features, *columns.labels) if training.names[c] not in test.names]
+        absent = [c for c in (*columns.features, *columns.labels) if training.names[c] not in test.indices]
         if absent:
             return absent == columns.labels
-        return lacks_labels(test, [test.names.index(training.names[c]) for c in columns.labels])
+        return lacks_labels(test, [test.indices[training.names[c]][0] for c in columns.labels])
     if len(test.names) == width:
         return lacks_labels(test, columns.labels)
     return len(test.names) == width - len(columns.labels)
@@ -433,5 +325,5 @@ def table_notices(
         f"the label is {labels}{reason} (--label names another)."
     )
     unused = [table.names[c] for c in columns.unused]
-    not_used = (f"{table.short_name}: not used: {list_columns(unused)}.",) if unused else ()
+    not_used = (f"{table.short_name}: not used: {list_names(unused)}.",) if unused else ()
     return (detected, *table.notices, *not_used)

@@ -1,15 +1,14 @@
 """Read a table of an SQLite database, or the result of a query, with the standard library; the file is not changed."""
 
-import difflib
 import re
 import shlex
 import sqlite3
 from contextlib import closing
 from urllib.parse import quote
 
-from lagvis.data.messages import shorten
+from lagvis.data.messages import list_names, nearest_name, shorten
 from lagvis.data.tables.frame import TableFrame
-from lagvis.data.tables.typed_table import TableSource, column_of_values, list_names, typed_table
+from lagvis.data.tables.typed_table import TableSource, column_of_values, typed_table
 from lagvis.errors import DataError
 
 QUERY = re.compile(r"\s*(select|with|values)\b", re.IGNORECASE)
@@ -79,17 +78,17 @@ def choose_table(source: TableSource, tables: list[str], wanted: str) -> str:
             return tables[0]
         raise DataError(
             f"{source.name} holds the tables {list_names(tables)}; choose one with --table "
-            f"{shlex.quote(shorten(tables[0]))}, or join them with --table 'select ...'"
+            f"{shlex.quote(tables[0])}, or join them with --table 'select ...'"
         )
     matches = [table for table in tables if table == wanted] or [
         table for table in tables if table.casefold() == wanted.casefold()
     ]
     if matches:
         return matches[0]
-    near = difflib.get_close_matches(wanted, tables, n=1)
+    near = nearest_name(wanted, tables)
     raise DataError(
         f"{source.name} has no table {shorten(wanted)!r}; it has {list_names(tables)}"
-        f"{f': did you mean {near[0]}?' if near else '; name one of them'}"
+        f"{f': did you mean {near}?' if near else '; name one of them'}"
     )
 
 

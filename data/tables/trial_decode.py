@@ -71,7 +71,7 @@ class TrialProcess:
         return self._output.readline() == DONE
 
     def kill(self) -> None:
-        """End the process at once; whoever waits for its answer gets none."""
+        """End the process at once, so that nothing waits for its answer any more."""
         self._process.kill()
 
     def stop(self) -> None:

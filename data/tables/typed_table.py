@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lagvis.data.files import stderr_to_null
-from lagvis.data.messages import shorten
+from lagvis.data.messages import list_names, shorten
 from lagvis.data.read_options import ReadOptions
-from lagvis.data.tables.cells import Stray, clean_text, parse_column
+from lagvis.data.tables.cell_values import cells_as_text
+from lagvis.data.tables.cells import StraySentence, clean_text, parse_column
 from lagvis.data.tables.frame import TableFrame
 from lagvis.data.tables.hints import TableHints
 from lagvis.errors import DataError
@@ -44,22 +45,6 @@ class TableSource:
     def short_name(self) -> str:
         """Return the name without its folder."""
         return Path(self.name).name
-
-
-@dataclass(frozen=True)
-class StraySentence:
-    """Build the sentence, without a remedy, about a cell of text that is no number in a column of numbers."""
-
-    source: TableSource
-    described: str
-    place: str
-    stray: Stray
-
-    def __call__(self) -> str:
-        """Return the sentence."""
-        return (
-            f"{self.source.name}, {self.place}: {self.described} is {shorten(self.stray.cell)!r}, {self.stray.reason}"
-        )
 
 
 @contextmanager
@@ -120,7 +105,7 @@ def typed_table(
             unreadable[c] = describe_nested(cells.dtype)
             plain = pl.Series([None] * len(cells), dtype=pl.Float64)
         if is_chosen(hints.text, c, names[c]):
-            plain = clean_text(text_of(plain), hints.classes)
+            plain = clean_text(cells_as_text(plain), hints.classes)
         elif is_chosen(hints.verbatim, c, names[c]):
             pass
         elif plain.dtype == pl.String:
@@ -130,7 +115,7 @@ def typed_table(
             if plain.dtype.is_numeric() and plain.null_count() < len(plain):
                 stored_as_text.append(names[c])
             if parsed.stray:
-                strays[c] = StraySentence(source, named, row_location(parsed.stray.row), parsed.stray)
+                strays[c] = StraySentence(source.name, row_location, named, parsed.stray)
         if plain.dtype.is_float() and (infinite := plain.is_infinite().fill_null(False)).any():
             at = int(infinite.arg_max() or 0)
             raise DataError(
@@ -191,20 +176,6 @@ def describe_nested(dtype: "pl.DataType") -> str:
     if isinstance(dtype, (pl.List, pl.Array)):
         return "lists"
     return {pl.Struct: "records", pl.Binary: "bytes"}.get(type(dtype), f"values of the type {dtype}")
-
-
-def text_of(cells: "pl.Series") -> "pl.Series":
-    """Return cells as text; whole numbers have no decimals."""
-    import polars as pl
-
-    if cells.dtype.is_float() and (cells.drop_nulls() == cells.drop_nulls().floor()).all():
-        cells = cells.cast(pl.Int64, strict=False) if cells.is_between(-(2**62), 2**62).all() else cells
-    return cells.cast(pl.String)
-
-
-def list_names(names: Sequence[str]) -> str:
-    """Return the first names of columns, for a message."""
-    return ", ".join(map(shorten, names[:8])) + (", ..." if len(names) > 8 else "")
 
 
 def column_of_values(values: list[Any]) -> "pl.Series":

@@ -60,8 +60,8 @@ def levels_warning(table: TableFrame, columns: list[dict[str, Any]]) -> list[Run
     texts = [f"{shorten(column['column'])!r} ({level_text(column)}: {pluralize(column['rows'], 'row')})"
              for column in columns]  # fmt: skip
     message = (
-        f"{table.short_name} holds values that no training row has, in {join_columns(texts)}: there they count as "
-        "none of the known ones, and predictions are less certain."
+        f"{table.short_name} holds values that no training row has, in {join_columns(texts)}: they count as no known "
+        "level, and predictions are less certain."
     )
     return [RunWarning("unseen_levels", message, {"columns": columns})]
 
@@ -79,7 +79,7 @@ def missing_warning(table: TableFrame, columns: list[dict[str, Any]]) -> list[Ru
     texts = [f"{shorten(column['column'])!r} ({pluralize(column['rows'], 'row')})" for column in columns]
     message = (
         f"{table.short_name} has missing cells in columns that are complete in every training row, "
-        f"{join_columns(texts)}: the mean of training stands for a number, none of the known ones for a text."
+        f"{join_columns(texts)}: a missing number counts as the training mean, a missing text as no known level."
     )
     return [RunWarning("unseen_missing", message, {"columns": columns})]
 

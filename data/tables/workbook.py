@@ -5,7 +5,6 @@ missing; formulas have the value that the program which wrote the file computed.
 """
 
 import datetime
-import difflib
 import io
 import re
 import shlex
@@ -14,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lagvis.data.messages import pluralize, shorten
+from lagvis.arrays import MAX_EXACT_INT
+from lagvis.data.messages import list_names, nearest_name, pluralize, shorten
 from lagvis.data.tables.frame import TableFrame
-from lagvis.data.tables.typed_table import TableSource, decode_errors, list_names, typed_table
+from lagvis.data.tables.typed_table import TableSource, decode_errors, typed_table
 from lagvis.errors import DataError
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ NUMBER_TEXT = re.compile(r"[+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?|[0-9]{4}-[0-
 YEAR = re.compile(r"(19|20)[0-9]{2}")
 HEADER_SAMPLE = 100  # rows below a row that may be a header
 UNNAMED = re.compile(r"__UNNAMED__([0-9]+)")
-MAX_EXACT_INT = 2**53  # beyond it, float64 cannot hold every whole number
 FIRST_YEAR = 1900  # of Excel's calendar: a time of day is a fraction of the day before it
 REMEDY = "open it in a spreadsheet program and save it again"
 
@@ -139,10 +138,10 @@ def choose_sheet(source: TableSource, reader: Any) -> "tuple[str, pl.DataFrame]"
             folded = [name for name in names if name.strip().casefold() == wanted.strip().casefold()]
             number = int(wanted) if re.fullmatch(r"[0-9]{1,4}", wanted) else 0
             if len(folded) != 1 and not 1 <= number <= len(names):
-                near = difflib.get_close_matches(wanted, names, n=1)
+                near = nearest_name(wanted, names)
                 raise DataError(
                     f"{source.name} has no sheet {shorten(wanted)!r}; it has {list_names(names)}"
-                    f"{f': did you mean {near[0]}?' if near else '; name one of them'}"
+                    f"{f': did you mean {near}?' if near else '; name one of them'}"
                 )
             wanted = folded[0] if len(folded) == 1 else names[number - 1]
         cells = text_cells(reader, wanted)
@@ -157,7 +156,7 @@ def choose_sheet(source: TableSource, reader: Any) -> "tuple[str, pl.DataFrame]"
     if len(filled) > 1:
         raise DataError(
             f"{source.name} has several sheets with content: {list_names(filled)}; choose one with --sheet "
-            f"{shlex.quote(shorten(filled[0]))}"
+            f"{shlex.quote(filled[0])}"
         )
     return filled[0], text_cells(reader, filled[0])
 

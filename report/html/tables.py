@@ -131,7 +131,7 @@ def thresholds_table(curves: BinaryCurves, positive: str) -> Table:
     for name, found in named.items():
         shares = (found.accuracy, found.recall, found.specificity, found.precision, found.f1)
         rows.append((name, f"{found.threshold:.4g}", *map(percent_cell, shares)))
-    caption = f"Where a row is taken as {positive} from a probability on; found on the test rows themselves"
+    caption = f"A row is taken as {positive} from this probability on; the thresholds were chosen on the same test rows"
     return Table(caption, ("threshold", "probability", "accuracy", "recall", "specificity", "precision", "F1"), rows)
 
 

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from lagvis.data.messages import escape_controls, shorten
+from lagvis.data.messages import pluralize
 from lagvis.data.tables.column_facts import IDENTIFIER, LEFT_OUT
+from lagvis.report.text import display_name
 
 MAX_LISTED_COLUMNS, MAX_LISTED_LEFT_OUT = 20, 10
 
@@ -35,8 +36,9 @@ def learned_lines(facts: Sequence[dict[str, Any]]) -> list[str]:
     first, second = (max(len(row[i]) for row in rows) for i in (0, 1))
     lines = [f"{name:{first}}  {becomes:{second}}  {missing:>7}".rstrip() for name, becomes, missing in rows]
     if more := learned[MAX_LISTED_COLUMNS:]:
-        kinds = ", ".join(f"{count:,} {kind}" for kind, count in Counter(column["kind"] for column in more).items())
-        lines.append(f"and {len(more):,} more: {kinds}")
+        kinds = Counter(column["kind"] for column in more)
+        texts = ", ".join(pluralize(count, kind) for kind, count in kinds.items()).replace("categorys", "categories")
+        lines.append(f"and {len(more):,} more: {texts}")
     return lines
 
 
@@ -53,5 +55,5 @@ def left_out_lines(facts: Sequence[dict[str, Any]]) -> list[str]:
 
 def column_text(column: dict[str, Any]) -> str:
     """Return the number and the name of a column."""
-    name = escape_controls(shorten(column["name"]))
+    name = display_name(column["name"])
     return name if name == f"column {column['column']}" else f"{column['column']} {name}"

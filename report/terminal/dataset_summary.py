@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lagvis.data.messages import shorten
+from lagvis.data.messages import pluralize, shorten
 from lagvis.report.terminal.column_table import learned_lines, left_out_lines
 
 MAX_LISTED_CLASSES = 20
@@ -35,12 +35,12 @@ def feature_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if facts["feature_spans"] is not None:
         smallest, largest = facts["feature_spans"]
-        lines.append(("spans", f"{smallest:g} to {largest:g} from feature to feature"))
+        lines.append(("spans", f"{smallest:g} to {largest:g}, the largest minus the smallest value of each feature"))
     if facts["constant_features"]:
         listed = facts["first_constant_features"]
         more = ", ..." if facts["constant_features"] > len(listed) else ""
         numbers = ", ".join(map(str, listed))
-        lines.append(("constant", f"{facts['constant_features']:,} features (numbers {numbers}{more})"))
+        lines.append(("constant", f"{pluralize(facts['constant_features'], 'feature')} (no. {numbers}{more})"))
     return lines
 
 

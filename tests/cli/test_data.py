@@ -82,6 +82,13 @@ def test_data_command_class_without_test_row_gives_warning(capsys, tmp_path):
     assert "No test row: 1. The test result says nothing about it." in messages(facts(capsys, tmp_path / "a.npz"))
 
 
+def test_data_command_loss_mse_equals_regression(capsys, tmp_path):
+    (tmp_path / "a.csv").write_text("x,label\n" + "".join(f"{i / 7:.3f},{i % 3}\n" for i in range(60)))
+    found = facts(capsys, tmp_path / "a.csv", "--loss", "mse")
+    assert found["classes"] is None
+    assert found == facts(capsys, tmp_path / "a.csv", "--regression")
+
+
 @pytest.mark.parametrize("command", [["-m", "data"], ["-m", "lagvis", "data"]])
 def test_data_command_version_help_and_unknown_flag(command):
     def run_words(*words):

@@ -197,6 +197,10 @@ def test_evaluate_test_table_of_folder_in_another_order_is_matched(working_folde
             "a,b,c,d,e\n1,2,3,4,5\n3,4,5,6,7\n",
             "has no label column art; beside the features it has d, e: name the label with --label",
         ),
+        (
+            "a,b,c,name\n1,2,3,Anna\n3,4,5,Bob\n",
+            "has no label column art; beside the features it has name: name the label with --label, or predict rows",
+        ),
         ("a,b,c,art\n1,2,3,cat\n3,4,5,bird\n", "has the label bird, which the network does not know"),
         ("1,2,3\n3,4,5\n", "has 3 columns, the features alone; expected 4 with the label art: add it, or predict"),
     ],
@@ -212,6 +216,14 @@ def test_evaluate_label_option_names_the_column(working_folder, run_evaluate, ta
     (working_folder / "other.csv").write_text("c,a,b,what,x\n" + "".join(lines))
     run_evaluate("table", "other.csv", code=3)
     assert run_evaluate("table", "other.csv", "--label", "what")["rows"] == 20
+
+
+def test_evaluate_only_other_column_as_label_is_called_a_guess(working_folder, run_evaluate, table):
+    (working_folder / "other.csv").write_text(
+        "c,a,b,what\n" + "".join(f"{c},{a},{b},{art}\n" for a, b, c, art in table)
+    )
+    assert run_evaluate("table", "other.csv")["rows"] == 20
+    assert "column 4 ('what'), a guess: the table has no column art (--label" in run_evaluate.err
 
 
 def test_evaluate_several_targets_are_matched_by_name(working_folder, runs, run_evaluate):

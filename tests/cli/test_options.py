@@ -119,6 +119,24 @@ def test_parse_unknown_option_is_reported_as_it_was_typed(capsys):
     assert "there is no flag --not_a_flag=1" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("age", "age belongs to no option; join several values of one with commas, without blanks"),
+        ("some table.csv", "some table.csv belongs to no option; did you mean --data 'some table.csv'?"),
+    ],
+)
+def test_parse_word_without_option_names_the_remedy(monkeypatch, tmp_path, capsys, word, sentence):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some table.csv").write_text("a,b\n1,2\n")
+    parser = options.Parser("test", "A test.")
+    parser.add_argument("--data")
+    with pytest.raises(SystemExit) as end:
+        parser.parse(["--data", "other.csv", word])
+    assert end.value.code == 2
+    assert capsys.readouterr().err.startswith(f"error: {sentence}")
+
+
 def test_predict_file_named_like_an_option_is_read(runs, capsys):
     (runs / "--my_table.csv").write_text("\n".join(",".join(["0"] * 64) for _ in range(2)) + "\n")
     assert run_cli(predict.main, ["--runs-dir", "elsewhere", "--json", "--", "r", "--my_table.csv"]) == 0

@@ -87,7 +87,7 @@ def test_read_arff_levels_that_are_numbers_stay_text(tmp_path):
 @pytest.mark.parametrize(
     ("attributes", "rows", "words"),
     [
-        (["a real", "b {x}"], ["1,x", "2,z"], "line 6: 'b' is 'z', which is none of its declared levels"),
+        (["a real", "b {x}"], ["1,x", "2,z"], "line 6: 'b' is 'z', which is not a declared level"),
         (["a real", "b {x}"], ["y,x"], "line 5: 'a' is 'y'; expected a number"),
         (["a real", "b {x}"], ["1,x,2"], "line 5 has 3 cells, expected 2"),
         (["a real", "b string"], ["1,'x"], "line 5: quotes that are not closed"),

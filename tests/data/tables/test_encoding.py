@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
+from lagvis.data.tables.cell_values import CellError
 from lagvis.data.tables.encoding import (
+    CAUSES,
     BooleanEncoding,
     CategoryEncoding,
-    CellError,
     DateEncoding,
     LeftOut,
     NumberEncoding,
@@ -49,7 +50,7 @@ def table_encodings(draw):
     columns = draw(st.lists(encodings(), min_size=1, max_size=5))
     positions = draw(st.permutations(range(len(columns) + 2)))
     placed = tuple(type(column)(**{**column.__dict__, "position": positions[i]}) for i, column in enumerate(columns))
-    return TableEncoding(placed, (LeftOut(draw(TEXTS), positions[-1], draw(TEXTS), draw(st.booleans())),))
+    return TableEncoding(placed, (LeftOut(draw(TEXTS), positions[-1], draw(st.sampled_from(CAUSES)), draw(TEXTS)),))
 
 
 @given(table_encodings())
@@ -123,8 +124,9 @@ def test_from_json_damaged_column_raises_value_error(column):
     [
         None, [], {}, "x", {"columns": [NUMBER]}, {"columns": [], "left_out": []},
         {"columns": [NUMBER, NUMBER], "left_out": []}, {"columns": {"0": NUMBER}, "left_out": []},
-        {"columns": [NUMBER], "left_out": [{"name": "b", "position": 0, "reason": "", "is_id": False}]},
-        {"columns": [NUMBER], "left_out": [{"name": "b", "position": 1, "reason": 3, "is_id": False}]},
+        {"columns": [NUMBER], "left_out": [{"name": "b", "position": 0, "cause": "id", "reason": ""}]},
+        {"columns": [NUMBER], "left_out": [{"name": "b", "position": 1, "cause": "id", "reason": 3}]},
+        {"columns": [NUMBER], "left_out": [{"name": "b", "position": 1, "cause": "whim", "reason": ""}]},
         {"columns": [NUMBER], "left_out": None}, {"columns": [NUMBER], "left_out": [], "more": []},
     ],
 )  # fmt: skip

@@ -117,7 +117,7 @@ def test_fit_encoding_many_levels_keep_the_commonest_or_are_left_out(load):
     columns, left_out = fitted(load({"skewed": skewed, "even": even, "z": random_numbers(4000)}, 4000))
     assert len(columns["skewed"].levels) == 100
     assert len(columns["skewed"].other) > 1
-    assert "the commonest 100 hold too few rows" in left_out["even"]
+    assert "the commonest 100 hold less than half of the rows" in left_out["even"]
     columns, _ = fitted(load({"even": even, "z": random_numbers(4000)}, 4000, category=("even",)))
     assert len(columns["even"].levels) == 100
 
@@ -240,6 +240,19 @@ def test_fit_encoding_dates_of_an_unknown_form_are_left_out_with_the_remedy(load
     texts = DATES.dt.strftime("%d.%m.%y %H:%M")
     _, left_out = fitted(load({"d": texts, "z": random_numbers()}))
     assert left_out["d"] == "holds another text in every row; write dates as yyyy-mm-dd"
+
+
+@pytest.mark.parametrize("step", [1, 2**44])
+def test_fit_encoding_identities_beyond_float64_are_left_out(load, step):
+    ids = 2**53 + step * np.random.default_rng(3).permutation(ROWS)
+    columns, left_out = fitted(load({"a": random_numbers(), "tweet_id": ids}))
+    assert list(columns) == ["a"]
+    assert "another whole number in every row" in left_out["tweet_id"]
+
+
+def test_fit_encoding_large_numbers_without_a_name_of_identities_are_learned_from(load):
+    values = 2**53 + 2**44 * np.random.default_rng(3).permutation(ROWS)
+    assert list(fitted(load({"a": random_numbers(), "population": values}))[0]) == ["a", "population"]
 
 
 def test_find_forms_other_text_is_not_parsed_in_every_form(monkeypatch):

@@ -238,3 +238,20 @@ def test_find_label_number_with_a_mistake_is_no_text(tmp_path, mistake, others):
     path = write(tmp_path / "t.csv", [column, *others], ["ch0", *"xyz"[: len(others)]])
     with pytest.raises(DataError, match=r"line 6, column 1 \('ch0'\) is '"):
         load_dataset(path)
+
+
+def test_find_label_numbers_last_behind_text_are_proposed_as_numbers(tmp_path):
+    months, days = ("jan", "feb", "mar"), ("mon", "tue")
+    rows = [f"{i % 9},{months[i % 3]},{days[i % 2]},{i * 0.37 % 5:.2f}" for i in range(60)]
+    path = tmp_path / "fires.csv"
+    path.write_text("\n".join(["x,month,day,area", *rows, ""]))
+    with pytest.raises(DataError, match=r"name it with --label area --loss mse \(numbers to predict\) or --label day"):
+        load_dataset(str(path))
+
+
+def test_find_label_text_beside_other_text_of_features_is_not_taken(tmp_path):
+    rows = [f"{i % 9},{('m', 'f')[i % 2]},{('S', 'C', 'Q')[i % 3]},{i % 7}" for i in range(60)]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["x,sex,embarked,fare", *rows, ""]))
+    with pytest.raises(LabelNotFoundError):
+        load_dataset(str(path), features=("x", "sex"))

@@ -294,7 +294,7 @@ def test_label_arrays_keep_integers_and_text(tmp_path, written, expected):
         ('label,a\n1,2\n1,"1,234"\n', ("line 3", "thousands", "1,234")),
         ("label;a\n1;2.5\n1;1,5\n", ("decimal mark", "line 3", "line 2")),
         ("label;a;b\n1;2.5;1,5\n", ("line 2",)),
-        ("label,a\n", ("a single line", "as a header is")),
+        ("label,a\n", ("single line", "of text")),
         ("\n\n", ("blank",)),
         ("", ("empty",)),
         ("one\ntwo\nthree\n", ("not a table",)),
@@ -517,9 +517,8 @@ def test_read_tables_fractional_label_in_test_raises_data_error_with_line(tmp_pa
 
 def test_read_network_table_text_among_numbers_has_a_remedy_without_training(tmp_path):
     rows = [f"{i % 2},{i}.5,{i % 7}" for i in range(40)]
-    path = write(tmp_path / "t.csv", "\n".join(["label,a,b", *rows]))
-    encoding = load_dataset(path).encoding
-    broken = write(tmp_path / "new.csv", "\n".join(["label,a,b", *rows, "1,x,2"]))
+    encoding = load_dataset(write(tmp_path / "t.csv", "\n".join(["label,a,b", *rows]))).encoding
     spec = InputSpec((2,), is_bytes=False, class_names=("0", "1"), feature_names=("a", "b"), encoding=encoding)
+    broken = write(tmp_path / "new.csv", "\n".join(["label,a,b", *rows, "1,x,2"]))
     with pytest.raises(DataError, match=r"'x', expected a finite number; correct it or empty it$"):
         load_dataset(broken, spec=spec)

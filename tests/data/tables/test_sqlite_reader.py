@@ -85,7 +85,7 @@ def test_read_sqlite_columns_of_several_types_are_numbers_or_stray(tmp_path):
     table = read(path)
     assert table.column(1).to_list() == [None, *range(40)]
     assert table.column(2).to_list() == [1, *(i + 0.5 for i in range(40))]
-    with pytest.raises(DataError, match=r"row 1: column 1 \('a'\) is 'x', expected a finite number"):
+    with pytest.raises(DataError, match=r"row 1, column 1 \('a'\) is 'x', expected a finite number"):
         table.check_column(0)
 
 

@@ -98,7 +98,7 @@ def test_typed_table_category_option_keeps_numbers_as_text(tmp_path):
 
 def test_typed_table_single_text_among_numbers_is_stray(tmp_path):
     table = written(tmp_path, pl.Series([*map(str, range(50)), "x"]), pl.Series(range(51)))
-    with pytest.raises(DataError, match=r"row 51: column 1 \('c0'\) is 'x', expected a finite number; .*--category c0"):
+    with pytest.raises(DataError, match=r"row 51, column 1 \('c0'\) is 'x', expected a finite number; .*--category c0"):
         table.check_column(0)
 
 
