@@ -59,7 +59,11 @@ def decimals(number: float, digits: int = 4, limit: float = MAX_LOSS) -> str:
 
 def pluralize(number: int, noun: str) -> str:
     """Return a count with its noun: 1, epoch -> 1 epoch; 5500, step -> 5,500 steps."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+    if number == 1:
+        return f"1 {noun}"
+    if re.search("[^aeiou]y$", noun):
+        return f"{number:,} {noun[:-1]}ies"
+    return f"{number:,} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
 def sentence_start(text: str) -> str:

@@ -183,8 +183,10 @@ class PredictionFile:
             elif self.kind == ARROW:
                 rows.sink_ipc(path)
             else:
+                if self.kind == EXCEL:
+                    check_sheet_size(self.rows, len(schema))
                 write = {CSV: write_csv, TSV: write_tsv, JSON: write_json, NDJSON: write_ndjson, EXCEL: write_excel}
-                write[self.kind](path, self._frames(schema), self.rows)
+                write[self.kind](path, self._frames(schema))
         except pl.exceptions.ComputeError as error:  # of the disk, in the words of the writer
             raise OSError(str(error)) from None
 
@@ -206,26 +208,26 @@ def is_written_number(name: str) -> "pl.Expr":
     return (exact.fill_null(value=False) | pl.col(name).is_null()).all() & pl.col(name).is_not_null().any()
 
 
-def write_csv(path: Path, frames: "Iterator[pl.DataFrame]", rows: int, separator: str = ",") -> None:
+def write_csv(path: Path, frames: "Iterator[pl.DataFrame]", separator: str = ",") -> None:
     """Write rows as CSV: UTF-8, text quoted where needed, missing cells empty."""
     with path.open("wb") as file:
         for i, frame in enumerate(frames):
             frame.write_csv(file, separator=separator, include_header=i == 0)
 
 
-def write_tsv(path: Path, frames: "Iterator[pl.DataFrame]", rows: int) -> None:
+def write_tsv(path: Path, frames: "Iterator[pl.DataFrame]") -> None:
     """Write rows as TSV."""
-    write_csv(path, frames, rows, "\t")
+    write_csv(path, frames, "\t")
 
 
-def write_ndjson(path: Path, frames: "Iterator[pl.DataFrame]", rows: int) -> None:
+def write_ndjson(path: Path, frames: "Iterator[pl.DataFrame]") -> None:
     """Write rows as JSON, an object a line."""
     with path.open("wb") as file:
         for frame in frames:
             frame.write_ndjson(file)
 
 
-def write_json(path: Path, frames: "Iterator[pl.DataFrame]", rows: int) -> None:
+def write_json(path: Path, frames: "Iterator[pl.DataFrame]") -> None:
     """Write rows as one JSON array of objects, an object a line."""
     with path.open("wb") as file:
         file.write(b"[\n")
@@ -235,18 +237,19 @@ def write_json(path: Path, frames: "Iterator[pl.DataFrame]", rows: int) -> None:
         file.write(b"\n]\n")
 
 
-def write_excel(path: Path, frames: "Iterator[pl.DataFrame]", rows: int) -> None:
-    """Write rows as a workbook of one sheet, text as text whatever it begins with.
-
-    Raise ExportError where a sheet has no room for them.
-    """
-    xlsxwriter = importlib.import_module("xlsxwriter")
-    first = next(frames)
-    if rows > MAX_EXCEL_ROWS or first.width > MAX_EXCEL_COLUMNS:
+def check_sheet_size(rows: int, columns: int) -> None:
+    """Raise ExportError where a sheet of a workbook has no room for so many rows or columns."""
+    if rows > MAX_EXCEL_ROWS or columns > MAX_EXCEL_COLUMNS:
         raise ExportError(
             f"a workbook holds {MAX_EXCEL_ROWS:,} rows of {MAX_EXCEL_COLUMNS:,} columns at most, the predictions have "
-            f"{rows:,} of {first.width:,}; choose an --output that ends in .csv or .parquet"
+            f"{rows:,} of {columns:,}; choose an --output that ends in .csv or .parquet"
         )
+
+
+def write_excel(path: Path, frames: "Iterator[pl.DataFrame]") -> None:
+    """Write rows as a workbook of one sheet, text as text whatever it begins with."""
+    xlsxwriter = importlib.import_module("xlsxwriter")
+    first = next(frames)
     options = {"constant_memory": True, "tmpdir": str(path.parent)}
     row_number = 0
     with xlsxwriter.Workbook(os.fspath(path), options) as book:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lagvis.data.messages import decimals, percent, pluralize, shorten
-from lagvis.data.tables.column_facts import column_facts
+from lagvis.data.tables.column_facts import are_plain_numbers, column_facts
 from lagvis.inference.diagnostics import Diagnostics, as_images
 from lagvis.inference.partial_dependence import DATE, NUMBER
 from lagvis.report.html.document import Block, Code, Figure, Heading, Paragraph, to_html, to_markdown
@@ -218,7 +218,7 @@ def columns_section(run: RunResults) -> list[Block]:
     if encoding is None or not run.has_columns:
         return []
     facts = column_facts(encoding)
-    if all(column["becomes"] == "number" and not column["missing"] for column in facts):
+    if are_plain_numbers(facts) and all(column["features"] for column in facts):
         return []
     return [Heading("Columns"), columns_table(facts)]
 

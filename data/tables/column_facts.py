@@ -1,5 +1,6 @@
 """Tell what became of each column of a table, for people and for programs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from lagvis.data.messages import pluralize
@@ -13,6 +14,7 @@ from lagvis.data.tables.encoding import (
     NumberEncoding,
     TableEncoding,
 )
+from lagvis.data.tables.frame import NUMBER
 
 LEFT_OUT, DROPPED, IDENTIFIER, LOGARITHM = "left out", "dropped", "id", "logarithm"
 
@@ -42,6 +44,12 @@ def column_facts(encoding: TableEncoding) -> list[dict[str, Any]]:
         for column in encoding.left_out
     ]
     return sorted([*learned, *left_out], key=lambda facts: facts["column"])
+
+
+def are_plain_numbers(facts: Sequence[dict[str, Any]]) -> bool:
+    """Tell whether every column that is learned from is a number as it is, and no training row lacks one."""
+    learned = [column for column in facts if column["features"]]
+    return all(column["kind"] == NUMBER and column["features"] == 1 and not column["missing"] for column in learned)
 
 
 def left_out_kind(column: LeftOut) -> str:

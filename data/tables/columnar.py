@@ -25,7 +25,12 @@ def read_columnar(source: TableSource, kind: str) -> TableFrame:
     """Read a file of columns; `kind` is PARQUET, ARROW or ARROW_STREAM. DataError for damaged files."""
     with decode_errors(source.name, kind, REMEDY):
         frame = load_frame(source.path, source.name, kind)
-    return typed_table(source, frame.get_columns(), frame.columns, kind.removeprefix("a ").removeprefix("an "))
+    return typed_table(source, frame.get_columns(), frame.columns, describe_kind(kind))
+
+
+def describe_kind(kind: str) -> str:
+    """Return the format of a file for the notice about it, without an article: "Arrow file"."""
+    return kind.partition(" ")[2]
 
 
 def load_frame(path: Path, name: str, kind: str) -> "pl.DataFrame":

@@ -99,7 +99,7 @@ def fit_encoding(table: TableFrame, chosen: Columns, training_rows: np.ndarray, 
     by_option = "is not among --features" if choices.features else "is in --drop"
     for c in {*range(len(table.names))} - {*chosen.features, *chosen.labels, *chosen.ids}:
         left_out.append(LeftOut(table.names[c], c, OPTION, by_option))
-    numbered = {*row_numbers(training, chosen.features)}
+    numbered = {*row_number_columns(training, chosen.features)}
     for c in sorted({*chosen.features}):
         identity = None if c in choices.wanted else leave_out_identity(training, c, numbered)
         fitted = identity or fit_column(training, table, c, choices)
@@ -150,7 +150,7 @@ def is_row_name(table: TableFrame, c: int) -> bool:
 def leave_out_identity(training: TableFrame, c: int, numbered: Collection[int]) -> LeftOut | None:
     """Return a column that names the rows instead of describing them as left out; None for another column.
 
-    `numbered` are the columns of `row_numbers`.
+    `numbered` are the columns of `row_number_columns`.
     """
     name = training.names[c]
     if c in numbered:
@@ -163,7 +163,7 @@ def leave_out_identity(training: TableFrame, c: int, numbered: Collection[int]) 
     return LeftOut(name, c, ROW_TEXT, "holds another text in every row" + date_hint(str(cells[0])))
 
 
-def row_numbers(training: TableFrame, features: Sequence[int]) -> list[int]:
+def row_number_columns(training: TableFrame, features: Sequence[int]) -> list[int]:
     """Return the columns of whole numbers that identify a row.
 
     Those are columns with a name that says so, columns in whose order the rows stand, and, where there are no more than

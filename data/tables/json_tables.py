@@ -24,7 +24,8 @@ def read_json(source: TableSource) -> TableFrame:
     try:
         value = json.loads(content.decode(file.encoding))
     except (ValueError, RecursionError) as error:
-        if str(error).startswith("Extra data") and content.lstrip()[:1] == b"{":  # a first line that is very long
+        is_longer = isinstance(error, json.JSONDecodeError) and error.msg == "Extra data"
+        if is_longer and content.lstrip()[:1] == b"{":  # NDJSON with a first line that is very long
             return read_ndjson(source)
         raise DataError(f"{source.name} is not valid JSON ({describe(error)}); {EXPECTED}") from None
     if isinstance(value, dict):

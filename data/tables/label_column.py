@@ -291,7 +291,7 @@ class LabelFinder:
     def as_classes(self, c: int) -> str:
         """Return the option that names a column as the label of classes."""
         count = self.summary(c).values
-        return f"{self.label_option(c)} ({count:,} {'class' if count == 1 else 'classes'})"
+        return f"{self.label_option(c)} ({pluralize(count, 'class')})"
 
     def as_numbers(self, c: int) -> str:
         """Return the options that name a column as numbers to predict."""

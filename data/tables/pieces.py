@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lagvis.data.tables.columnar import check_parquet_size
+from lagvis.data.tables.columnar import REMEDY, check_parquet_size, describe_kind
 from lagvis.data.tables.csv_reader import RowLines, read_dialect, read_rows
 from lagvis.data.tables.dialect import detect_dialect
 from lagvis.data.tables.frame import TableFrame
@@ -64,7 +64,7 @@ def iter_columnar(source: TableSource, kind: str, rows: int) -> Iterator[TableFr
     """Yield a Parquet or Arrow file (`kind`) in pieces."""
     import polars as pl
 
-    with decode_errors(source.name, kind, "it may be cut off or damaged: write it again"):
+    with decode_errors(source.name, kind, REMEDY):
         if kind == PARQUET:
             check_parquet_size(source.path, source.name)
             scan = pl.scan_parquet(source.path, glob=False, hive_partitioning=False)
@@ -72,13 +72,13 @@ def iter_columnar(source: TableSource, kind: str, rows: int) -> Iterator[TableFr
             scan = pl.scan_ipc(source.path)
         height = int(scan.select(pl.len()).collect().item())
     for start in range(0, max(1, height), rows):
-        with decode_errors(source.name, kind, "it may be cut off or damaged: write it again"):
+        with decode_errors(source.name, kind, REMEDY):
             frame = scan.slice(start, rows).collect()
         yield typed_table(
             source,
             frame.get_columns(),
             frame.columns,
-            kind.partition(" ")[2],
+            describe_kind(kind),
             row_location=row_counter(start),
         )
 

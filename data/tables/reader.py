@@ -75,18 +75,14 @@ def hold_out_source(
 ) -> Source:
     """Return a table with a test part held out; the arguments are those of `read_table`, `notices` come first."""
     table, dropped = drop_unlabelled(table, columns.labels)
-    if spec:
-        encoding = network_encoding(spec, table, columns)
-    elif encoding:
-        encoding = encoding if encoding.columns else all_numbers(table, columns)
-        columns = columns_of_encoding(table, columns, encoding)
     (y,) = label_arrays(
         [(table, columns.labels)], regression, as_text=is_category(table, columns.labels, options, spec)
     )
-    if encoding is None:
+    if spec or encoding:
+        encoding, columns = known_encoding(table, columns, spec, encoding)
+    else:
         training_rows = hold_out_test(y, by_class=not regression)[0] if len(y) > 1 else np.zeros(1, np.int64)
-        encoding = fit_encoding(table, columns, training_rows, options)
-        columns = replace(columns, features=[column.position for column in encoding.columns])
+        encoding, columns = fitted_encoding(table, columns, training_rows, options)
     upright = upright_picture_rows(table, columns, encoding, options, spec)
     return Source.hold_out(
         path.name.removesuffix(".gz").rsplit(".", 1)[0] or path.name,
@@ -107,6 +103,24 @@ def hold_out_source(
         encoding=encoding,
         warnings=tuple(check_unseen(table, columns.features, encoding)),
     )
+
+
+def known_encoding(
+    table: TableFrame, columns: Columns, spec: InputSpec | None, encoding: TableEncoding | None
+) -> tuple[TableEncoding, Columns]:
+    """Return the encoding of a network, by `spec`, or one to go on learning from, and the columns that belong to it."""
+    if spec:
+        return network_encoding(spec, table, columns), columns
+    encoding = encoding if encoding and encoding.columns else all_numbers(table, columns)
+    return encoding, columns_of_encoding(table, columns, encoding)
+
+
+def fitted_encoding(
+    table: TableFrame, columns: Columns, training_rows: np.ndarray, options: ReadOptions
+) -> tuple[TableEncoding, Columns]:
+    """Return the encoding by the training rows (indices), and the columns without those that are left out."""
+    encoding = fit_encoding(table, columns, training_rows, options)
+    return encoding, replace(columns, features=[column.position for column in encoding.columns])
 
 
 def read_tables(
@@ -141,16 +155,11 @@ def read_tables(
         )  # fmt: skip
         return replace(source, name=train.parent.name)
     first, notices = drop_unlabelled(first, columns.labels)
-    if spec:
-        encoding = network_encoding(spec, first, columns)
+    if spec or encoding:
+        encoding, columns = known_encoding(first, columns, spec, encoding)
     else:
-        if encoding:
-            encoding = encoding if encoding.columns else all_numbers(first, columns)
-            columns = columns_of_encoding(first, columns, encoding)
-        else:
-            rows = np.arange(first.frame.height)
-            encoding = fit_encoding(first, columns, rows, options)
-            columns = replace(columns, features=[column.position for column in encoding.columns])
+        encoding, columns = fitted_encoding(first, columns, np.arange(first.frame.height), options)
+    if not spec:
         test_columns, unused = match_test_columns(first, second, columns)
         notices += unused
         pairs = zip(test_columns.features, encoding.columns, strict=True)

@@ -57,10 +57,23 @@ class Outputs:
         return f"{name} ({unit})" if unit else name
 
 
+@dataclass(frozen=True)
+class OutputAxis:
+    """Axis of the outputs, the same in all panels of a figure.
+
+    shown    the outputs
+    overall  mean of each output for the rows as they are, in the unit of the axis (n_shown,)
+    limits   lowest and highest value of the axis
+    """
+
+    shown: Outputs
+    overall: np.ndarray
+    limits: tuple[float, float]
+
+
 def plot_dependences(dependences: Dependences, shown: Outputs) -> Any:
     """Plot the mean output over the values of each column, two panels beside each other, all with one scale."""
     panels = dependences.panels
-    labels = [panel_labels(panel) for panel in panels]
     rows = [range(first, min(first + 2, len(panels))) for first in range(0, len(panels), 2)]
     heights = [max(panel_height(panels[i].grid) for i in row) for row in rows]
     width = 2 * PANEL_WIDTH if len(panels) > 1 else PANEL_WIDTH + 1.0
@@ -70,7 +83,7 @@ def plot_dependences(dependences: Dependences, shown: Outputs) -> Any:
     height = sum(heights) + legend + 0.05
     figure = new_figure(width, height)
     overall = shown.scale * dependences.overall[list(shown.indices)]
-    limits = output_limits(dependences, shown)
+    output_axis = OutputAxis(shown, overall, output_limits(dependences, shown))
     titles = titles_of(panels)
     top = height
     for row, room in zip(rows, heights, strict=True):
@@ -78,7 +91,7 @@ def plot_dependences(dependences: Dependences, shown: Outputs) -> Any:
             left = (i % 2) * PANEL_WIDTH
             box = (left, top - room, width - left if i % 2 or len(panels) == 1 else PANEL_WIDTH, room)
             draw = draw_curve if panels[i].grid.kind in (NUMBER, DATE) else draw_levels
-            draw(figure, box, panels[i], shown, overall, limits, labels[i])
+            draw(figure, box, panels[i], output_axis)
             figure.text(
                 (left + 0.15) / width, (top - TOP + 0.08) / height, titles[i], ha="left", va="baseline", fontsize=10
             )  # fmt: skip
@@ -110,10 +123,8 @@ def describe_part(grid: Grid) -> str:
 
 
 def panel_labels(panel: PartialDependence) -> list[str]:
-    """Return the labels of the levels of a panel, with the rows of each; none for curves."""
+    """Return the labels of the levels of a panel, with the rows of each."""
     grid = panel.grid
-    if not grid.labels:
-        return []
     names = axis_labels(grid.labels, MAX_LEVEL_LENGTH, [f"level {i + 1}" for i in range(len(grid.labels))])
     labels = [f"{name} ({count:,})" for name, count in zip(names, grid.sample, strict=True)]
     return [*labels, "missing"] if panel.missing is not None else labels
@@ -146,11 +157,10 @@ def add_axes(figure: Any, left: float, bottom: float, width: float, height: floa
 
 
 def draw_curve(
-    figure: Any, box: tuple[float, float, float, float], panel: PartialDependence, shown: Outputs, overall: np.ndarray,
-    limits: tuple[float, float], labels: list[str],
-) -> None:  # fmt: skip
+    figure: Any, box: tuple[float, float, float, float], panel: PartialDependence, output_axis: OutputAxis
+) -> None:
     """Draw the dependence on numbers or dates, and below it the distribution of their values."""
-    grid = panel.grid
+    grid, shown, limits = panel.grid, output_axis.shown, output_axis.limits
     left, bottom, width, height = box
     axes = add_axes(figure, left, bottom, 1.0, 1.0)
     margin = 0.42 + text_width(set_number_ticks(axes.yaxis, limits, 5))
@@ -174,7 +184,7 @@ def draw_curve(
                 axes.annotate("missing", (1, level), xycoords=("axes fraction", "data"), xytext=(0, 2),
                               textcoords="offset points", ha="right", fontsize=7, color=colour)  # fmt: skip
     if not shown.several:
-        axes.axhline(overall[0], color=GREY, linestyle="--", linewidth=0.8)
+        axes.axhline(output_axis.overall[0], color=GREY, linestyle="--", linewidth=0.8)
     axes.set_ylim(*limits)
     axes.set_ylabel(shown.axis_label, fontsize=8)
     axes.tick_params(labelbottom=False)
@@ -211,10 +221,11 @@ def draw_distribution(strip: Any, grid: Grid) -> None:
 
 
 def draw_levels(
-    figure: Any, box: tuple[float, float, float, float], panel: PartialDependence, shown: Outputs, overall: np.ndarray,
-    limits: tuple[float, float], labels: list[str],
-) -> None:  # fmt: skip
+    figure: Any, box: tuple[float, float, float, float], panel: PartialDependence, output_axis: OutputAxis
+) -> None:
     """Draw the dependence on levels: bars from the overall mean, or a point for each output."""
+    shown, overall, limits = output_axis.shown, output_axis.overall, output_axis.limits
+    labels = panel_labels(panel)
     left, bottom, width, height = box
     margin = 0.25 + text_width(labels, 8.0)
     inside = LEVEL_HEIGHT * (len(panel.grid.labels) + 1)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lagvis.data.messages import pluralize
-from lagvis.data.tables.column_facts import IDENTIFIER, LEFT_OUT
+from lagvis.data.tables.column_facts import IDENTIFIER, LEFT_OUT, are_plain_numbers
 from lagvis.report.text import display_name
 
 MAX_LISTED_COLUMNS, MAX_LISTED_LEFT_OUT = 20, 10
@@ -26,7 +26,7 @@ def learned_lines(facts: Sequence[dict[str, Any]]) -> list[str]:
     A table of numbers without a missing cell has no such lines.
     """
     learned = [column for column in facts if column["features"]]
-    if all(column["becomes"] == "number" and not column["missing"] for column in learned):
+    if are_plain_numbers(facts):
         return []
     rows = [("column", "becomes", "missing")]
     rows += [
@@ -37,7 +37,7 @@ def learned_lines(facts: Sequence[dict[str, Any]]) -> list[str]:
     lines = [f"{name:{first}}  {becomes:{second}}  {missing:>7}".rstrip() for name, becomes, missing in rows]
     if more := learned[MAX_LISTED_COLUMNS:]:
         kinds = Counter(column["kind"] for column in more)
-        texts = ", ".join(pluralize(count, kind) for kind, count in kinds.items()).replace("categorys", "categories")
+        texts = ", ".join(pluralize(count, kind) for kind, count in kinds.items())
         lines.append(f"and {len(more):,} more: {texts}")
     return lines
 

@@ -227,7 +227,7 @@ def test_predict_output_row_too_large_has_no_answer(runs, run_output):
         (["-o", "a.doc"], 2, "--output {0}/a.doc does not end in one of .csv, .tsv, .parquet, .json, .ndjson, .jsonl,"),
         (["-o", "a"], 2, "does not end in one of .csv"),
         (["-o", "t.csv"], 2, "is an input (t.csv), which would be lost"),
-        (["-o", "a.csv", "--columns", "id"], 2, "--columns gives 1 names, the predictions have 2 columns: row, answer"),
+        (["-o", "a.csv", "--columns", "id"], 2, "--columns gives 1 name, the predictions have 2 columns: row, answer"),
         (["-o", "a.csv", "--columns", "x,x"], 2, "two columns of the predictions would be called 'x'"),
         (["-o", "gone/a.csv"], 7, "a.csv cannot be written (No such file or directory); nothing was changed"),
         (["-o", "."], 2, "is a folder; name a file, and the folder of runs with --runs-dir"),
