@@ -1,6 +1,7 @@
 """The file that --output names, in the commands that write one."""
 
 import os
+import shlex
 from pathlib import Path
 
 from lagvis.errors import CheckpointError
@@ -13,9 +14,11 @@ def find_network(run: str, runs_dir: str, output: str | None) -> StoredNetwork:
     try:
         return load_network(run, runs_dir)
     except CheckpointError as error:
-        if output is not None and os.path.exists(Path(os.path.expanduser(output)) / run):
+        is_found = os.path.isabs(run) or os.path.exists(run)
+        if output is not None and not is_found and os.path.exists(Path(os.path.expanduser(output)) / run):
             raise CheckpointError(
-                f"{error}; -o is the file to write, and {run!r} lies in {output!r}: use --runs-dir {output}"
+                f"{error}; -o is the file to write, and {run!r} lies in {output!r}: use --runs-dir "
+                f"{shlex.quote(output)}"
             ) from None
         raise
 

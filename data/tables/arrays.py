@@ -55,7 +55,7 @@ def encoded(table: TableFrame, features: list[int], encoding: TableEncoding) -> 
         return encoding.apply([table.column(c) for c in features])
     except CellError as error:
         c, column = features[error.column], encoding.columns[error.column]
-        table.check_column(c)
+        table.check_column(c, is_trained=True)
         raise DataError(
             f"{table.locate_row(error.row)}: {table.describe_column(c)} holds {shorten(error.text)!r}, expected "
             f"{error.expected}, as in training; correct the cell or empty it{remedy(column)}"

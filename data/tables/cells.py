@@ -1,6 +1,5 @@
 """Decide what the columns of a table as text hold, and parse their cells: numbers, dates, true and false, or text."""
 
-import shlex
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -37,16 +36,15 @@ class Stray:
 
 @dataclass(frozen=True)
 class StraySentence:
-    """Build the sentence about a stray cell, when it is needed: to find its line a file may be read again.
+    """Build the sentence about a stray cell, without a remedy, when it is needed: its line may have to be counted.
 
-    file    name of the file
-    locate  describes a row by its index
-    column  name of the column, or its number, as --category takes it; `described` is its description
+    file       name of the file
+    locate     describes a row by its index
+    described  description of the column
     """
 
     file: str
     locate: Callable[[int], str]
-    column: str
     described: str
     stray: Stray
 
@@ -54,7 +52,7 @@ class StraySentence:
         """Return the sentence."""
         return (
             f"{self.file}, {self.locate(self.stray.row)}, {self.described} is {shorten(self.stray.cell)!r}, "
-            f"{self.stray.reason}; correct it, or take the column as text with --category {shlex.quote(self.column)}"
+            f"{self.stray.reason}"
         )
 
 

@@ -111,7 +111,6 @@ def table_frame(path: Path, dialect: Dialect, frame: "pl.DataFrame", hints: Tabl
         c: StraySentence(
             dialect.file.name,
             locate,
-            dialect.names[c] if dialect.has_header else str(c + 1),
             dialect.describe_column(c),
             found.stray,
         )

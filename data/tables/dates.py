@@ -1,5 +1,6 @@
 """Parse dates and times of day that are written as text, in one known form for a whole column."""
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -122,8 +123,10 @@ def find_forms(cells: "pl.Series") -> list[str]:
     texts = cells.drop_nulls().unique()
     if not len(texts):
         return []
+    # One text tells most columns of other texts apart, in a fraction of the time that polars takes for all forms.
+    likely = [form for form, pattern in FORMS.items() if re.fullmatch(pattern, texts[0])]
     start = texts.head(20)
-    possible = [form for form in FORMS if not np.isnan(parse_dates(start, form)).any()]
+    possible = [form for form in likely if not np.isnan(parse_dates(start, form)).any()]
     return [form for form in possible if not np.isnan(parse_dates(texts, form)).any()]
 
 

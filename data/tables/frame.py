@@ -1,5 +1,6 @@
 """A table in memory: its cells as polars columns, whatever the format of its file."""
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -30,7 +31,7 @@ class TableFrame:
     sha256       digest of the file (unpacked, if it is packed with gzip)
     description  how the table is written, for a notice: "separator comma, a header"
     row_location describes a row by its index: "line 17" of a text file, "row 17" of another
-    strays       for a column of text of which most cells are numbers: the sentence that names the first other cell
+    strays       for a column of text, mostly of numbers: the sentence, but its remedy, that names the first other cell
     notices      on how cells were read, one sentence each
     label        index of the column that the format declares as the label (LIBSVM, ARFF); None: it declares none
     unreadable   columns whose cells cannot be learned from, and what they hold: {2: "lists"}; their cells are null
@@ -79,10 +80,21 @@ class TableFrame:
             return NUMBER
         return BOOLEAN if dtype == pl.Boolean else TEXT
 
-    def check_column(self, c: int) -> None:
-        """Raise DataError for a column to learn from that has a few texts among numbers."""
+    def check_column(self, c: int, *, is_trained: bool = False) -> None:
+        """Raise DataError for a column to learn from that has a few texts among numbers.
+
+        is_trained  a network has learned from the column, so that it cannot be taken as text
+        """
         if stray := self.strays.get(c):
-            raise DataError(stray())
+            as_text = f"take the column as text with {self.option_for('--category', c)}"
+            raise DataError(f"{stray()}; correct it{' or empty it' if is_trained else f', or {as_text}'}")
+
+    def option_for(self, flag: str, c: int) -> str:
+        """Return an option that names a column, as a shell takes it: by its name, or its number where need be."""
+        name = self.names[c]
+        if not self.has_header or self.names.count(name) > 1 or not name.isprintable():
+            return f"{flag} {c + 1}"
+        return f"{flag}={shlex.quote(name)}" if name.startswith("-") else f"{flag} {shlex.quote(name)}"
 
     def describe_column(self, c: int) -> str:
         """Return the number of a column, from 1, and its name."""

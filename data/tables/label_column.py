@@ -4,7 +4,6 @@
 what they hold, and the commands that name the likeliest ones.
 """
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -109,8 +108,6 @@ def find_label(
             table.check_column(c)
         found = finder.only_number() if regression else finder.by_content()
     if found is None:
-        for c in candidates:  # numbers with a mistake may be why no column is found
-            table.check_column(c)
         raise finder.error("no column is surely the label", finder.likeliest(regression), regression)
     return found
 
@@ -203,7 +200,7 @@ class LabelFinder:
 
     def is_text(self, c: int) -> bool:
         """Tell whether a column holds text, or true and false, that neither names a row nor is always the same."""
-        if self.table.kind(c) not in (TEXT, BOOLEAN) or self.summary(c).kind == DATE or c in self.table.strays:
+        if self.table.kind(c) not in (TEXT, BOOLEAN) or self.summary(c).kind == DATE:
             return False
         return self.summary(c).values > 1 and not self.summary(c).is_identity
 
@@ -302,10 +299,8 @@ class LabelFinder:
 
     def label_option(self, c: int) -> str:
         """Return the option that names a column."""
-        name, last = self.table.names[c], len(self.table.names) - 1
-        if self.table.has_header and self.table.names.count(name) == 1 and name.isprintable():
-            return f"--label={shlex.quote(name)}" if name.startswith("-") else f"--label {shlex.quote(name)}"
-        return "--label last" if c == last else f"--label {c + 1}"
+        option = self.table.option_for("--label", c)
+        return "--label last" if option == f"--label {len(self.table.names)}" else option
 
     def join(self, columns: Sequence[int]) -> str:
         """Return the numbers and names of columns, for a sentence."""

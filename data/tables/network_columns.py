@@ -6,7 +6,13 @@ from dataclasses import replace
 from lagvis.data.input_spec import InputSpec
 from lagvis.data.labels import clean_label, strip_dot
 from lagvis.data.messages import join_names, list_names, shorten
-from lagvis.data.tables.columns import Columns, feature_columns_by_name, find_columns, parse_label_option
+from lagvis.data.tables.columns import (
+    Columns,
+    feature_columns_by_name,
+    find_column,
+    find_columns,
+    parse_label_option,
+)
 from lagvis.data.tables.frame import TableFrame
 from lagvis.data.tables.label_arrays import canonical_labels, label_texts
 from lagvis.data.tables.label_column import find_label
@@ -158,6 +164,10 @@ def labels_by_position(table: TableFrame, spec: InputSpec, n_labels: int) -> lis
                 f"{shorten(table.names[labels[0]])!r} here, and {table.describe_column(named)} has the name of a "
                 f"label; choose with --label {labels[0] + 1} or --label {named + 1}"
             )
+    if spec.recipe_label and not table.has_header:
+        parts = [spec.recipe_label, *spec.recipe_label.split(",")]
+        if all(find_column(table, part.strip()) is None for part in parts):  # a name of the training table
+            return []
     if spec.recipe_label or spec.is_regression or named_label_column(table) is not None:
         return find_label_columns(table, spec.recipe_label, spec.is_regression)
     return [label_of_known_classes(table, spec.class_names)] if n_labels == 1 else []

@@ -113,7 +113,7 @@ def all_numbers(table: TableFrame, columns: Columns) -> TableEncoding:
     """Return the encoding of feature columns that are all numbers; DataError for a missing cell or another column."""
     for c in columns.features:
         if table.kind(c) != NUMBER:
-            table.check_column(c)
+            table.check_column(c, is_trained=True)
             raise DataError(
                 f"{table.name}: {table.describe_column(c)} holds {table.kind(c)}, and the network learned from numbers "
                 "alone, in arrays or with an older version; give numbers, or train on a table"

@@ -115,7 +115,7 @@ def typed_table(
             if plain.dtype.is_numeric() and plain.null_count() < len(plain):
                 stored_as_text.append(names[c])
             if parsed.stray:
-                strays[c] = StraySentence(source.name, row_location, names[c], named, parsed.stray)
+                strays[c] = StraySentence(source.name, row_location, named, parsed.stray)
         if plain.dtype.is_float() and (infinite := plain.is_infinite().fill_null(False)).any():
             at = int(infinite.arg_max() or 0)
             raise DataError(

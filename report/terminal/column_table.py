@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from lagvis.data.messages import pluralize, shorten
+from lagvis.data.messages import pluralize
 from lagvis.data.tables.column_facts import IDENTIFIER, LEFT_OUT, are_plain_numbers
+from lagvis.report.text import display_name
 
 MAX_LISTED_COLUMNS, MAX_LISTED_LEFT_OUT = 20, 10
 
@@ -54,5 +55,5 @@ def left_out_lines(facts: Sequence[dict[str, Any]]) -> list[str]:
 
 def column_text(column: dict[str, Any]) -> str:
     """Return the number and the name of a column."""
-    name = shorten(column["name"])
+    name = display_name(column["name"])
     return name if name == f"column {column['column']}" else f"{column['column']} {name}"

@@ -54,3 +54,13 @@ def test_export_output_that_holds_the_run_names_runs_dir(tmp_path, monkeypatch):
     (tmp_path / "old" / "r").mkdir(parents=True)
     with pytest.raises(CheckpointError, match="-o is the file to write, and 'r' lies in 'old': use --runs-dir old"):
         export.main(["r", "--format", "npz", "-o", "old"])
+
+
+def test_export_damaged_network_beside_an_output_keeps_its_sentence(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    network = tmp_path / "net.safetensors"
+    network.write_bytes(b"damaged")
+    for run in (str(network), network.name):
+        with pytest.raises(CheckpointError) as caught:
+            export.main([run, "--format", "npz", "-o", "."])
+        assert "--runs-dir" not in str(caught.value)

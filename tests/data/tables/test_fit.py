@@ -1,7 +1,9 @@
 import numpy as np
+import polars as pl
 import pytest
 
 from lagvis.data.datasets import load_dataset
+from lagvis.data.tables import dates
 from lagvis.data.tables.encoding import BooleanEncoding, CategoryEncoding, DateEncoding, NumberEncoding
 from lagvis.errors import DataError
 
@@ -251,3 +253,11 @@ def test_fit_encoding_identities_beyond_float64_are_left_out(load, step):
 def test_fit_encoding_large_numbers_without_a_name_of_identities_are_learned_from(load):
     values = 2**53 + 2**44 * np.random.default_rng(3).permutation(ROWS)
     assert list(fitted(load({"a": random_numbers(), "population": values}))[0]) == ["a", "population"]
+
+
+def test_find_forms_other_text_is_not_parsed_in_every_form(monkeypatch):
+    def parse(cells, form):
+        raise AssertionError("parsed as dates")
+
+    monkeypatch.setattr(dates, "parse_dates", parse)
+    assert dates.find_forms(pl.Series(["low", "high", None])) == []

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits, load_iris
 
 from lagvis.data.datasets import load_dataset
+from lagvis.data.input_spec import InputSpec
 from lagvis.data.read_options import ReadOptions
 from lagvis.data.tables import reader, text
 from lagvis.data.tables.csv_reader import read_csv
@@ -512,3 +513,12 @@ def test_read_tables_fractional_label_in_test_raises_data_error_with_line(tmp_pa
     write(tmp_path / "train.csv", "y,a\n" + "1,2\n0,3\n" * 4)
     write(tmp_path / "test.csv", "y,a\n1,2\n0,3\n.1,2\n")
     assert f"{tmp_path / 'test.csv'}, line 4: " in refusal(tmp_path)
+
+
+def test_read_network_table_text_among_numbers_has_a_remedy_without_training(tmp_path):
+    rows = [f"{i % 2},{i}.5,{i % 7}" for i in range(40)]
+    encoding = load_dataset(write(tmp_path / "t.csv", "\n".join(["label,a,b", *rows]))).encoding
+    spec = InputSpec((2,), is_bytes=False, class_names=("0", "1"), feature_names=("a", "b"), encoding=encoding)
+    broken = write(tmp_path / "new.csv", "\n".join(["label,a,b", *rows, "1,x,2"]))
+    with pytest.raises(DataError, match=r"'x', expected a finite number; correct it or empty it$"):
+        load_dataset(broken, spec=spec)

@@ -1,5 +1,6 @@
 import datetime
 import decimal
+import shlex
 
 import numpy as np
 import pytest
@@ -150,3 +151,19 @@ def test_load_dataset_label_beyond_int64_raises_data_error(tmp_path):
     )
     with pytest.raises(DataError, match="which is not a class"):
         load_dataset(str(tmp_path / "t.parquet"))
+
+
+@pytest.mark.parametrize("name", ["v", "net weight", "-v", "it's", "last", "3", "a,b", "x" * 60])
+@pytest.mark.parametrize("write", ["to_csv", "to_json"])
+def test_check_column_remedy_names_the_column_as_a_shell_takes_it(tmp_path, name, write):
+    rows = {name: [*(f"{i}.5" for i in range(40)), "1.2.3"], "c": [*"ab"] * 20 + ["a"]}
+    path = tmp_path / "t"
+    frame = pd.DataFrame(rows)
+    frame.to_csv(path, index=False) if write == "to_csv" else frame.to_json(path, orient="records")
+    table = read(path)
+    with pytest.raises(DataError) as caught:
+        table.check_column(0)
+    remedy = str(caught.value).partition("take the column as text with ")[2]
+    flag, value = shlex.split(remedy.replace("--category=", "--category ", 1))
+    assert flag == "--category"
+    read(path, category=[value]).check_column(0)
