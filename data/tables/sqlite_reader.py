@@ -33,8 +33,10 @@ def read_sqlite(source: TableSource) -> TableFrame:
 
 def read_connection(source: TableSource, connection: sqlite3.Connection) -> TableFrame:
     """Read the table or query of an open database."""
-    tables = list_tables(connection)
+    tables, views = list_tables(connection)
     wanted, default_table = source.options.table, source.hints.default_table
+    # Views are mostly parts of the tables; without a name they count where there is no table.
+    tables = [*tables, *views] if wanted or default_table in views or not tables else tables
     if not wanted and (default_table in tables or QUERY.match(default_table)):
         wanted = default_table
     if QUERY.match(wanted) and wanted not in tables:
@@ -59,14 +61,13 @@ def read_connection(source: TableSource, connection: sqlite3.Connection) -> Tabl
     return typed_table(source, columns, names, description)
 
 
-def list_tables(connection: sqlite3.Connection) -> list[str]:
-    """Return the names of the tables, and of the views behind them, without those of SQLite itself."""
+def list_tables(connection: sqlite3.Connection) -> tuple[list[str], list[str]]:
+    """Return the names of the tables, without those of SQLite itself, and of the views."""
     query = (
         "select name, type from sqlite_master where type in ('table', 'view') and name not like 'sqlite~_%' escape '~'"
     )
     found = [(str(name), kind) for name, kind in connection.execute(f"{query} order by type, name")]
-    tables = [name for name, kind in found if kind == "table"]
-    return tables or [name for name, _ in found]
+    return [name for name, kind in found if kind == "table"], [name for name, kind in found if kind == "view"]
 
 
 def choose_table(source: TableSource, tables: list[str], wanted: str) -> str:

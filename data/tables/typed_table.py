@@ -187,7 +187,8 @@ def column_of_values(values: list[Any]) -> "pl.Series":
 
     kinds = {type(value) for value in values} - {type(None)}
     if list in kinds or dict in kinds:
-        return pl.Series([[] for _ in values], dtype=pl.List(pl.Null))
+        nested = pl.List(pl.Null) if list in kinds else pl.Struct({"key": pl.Null})
+        return pl.Series([None] * len(values), dtype=nested)
     if bytes in kinds:
         return pl.Series([b""] * len(values), dtype=pl.Binary)
     if kinds == {bool}:

@@ -100,3 +100,10 @@ def test_read_ndjson_with_very_long_lines_is_read(tmp_path):
 def test_read_ndjson_line_after_an_escaped_quote_is_named(tmp_path):
     lines = ['{"size": "5\\" pipe", "n": 1}', '{"size": "6\\" pipe", "n": 2}', '{"size": broken}']
     assert "line 3 is not valid JSON" in refusal(tmp_path / "t.jsonl", "\n".join(lines))
+
+
+@pytest.mark.parametrize(("value", "what"), [({"a": 1}, "records"), ([1], "lists"), ([], "lists"), ({}, "records")])
+def test_read_json_nested_values_are_named(tmp_path, value, what):
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps([{"x": value, "v": i, "y": "a"} for i in range(3)]))
+    assert read(path).unreadable == {0: what}

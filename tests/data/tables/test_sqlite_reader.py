@@ -111,3 +111,17 @@ def test_read_sqlite_empty_database_raises_data_error(tmp_path, statements):
 def test_load_dataset_name_of_table_with_quotes_is_read(tmp_path):
     write_sqlite(sample(), tmp_path / "a?b#c.db", 'the "birds"')
     assert len(load_dataset(str(tmp_path / "a?b#c.db"), table='the "birds"').x_train) == 48
+
+
+def test_read_sqlite_view_beside_tables_is_read_by_its_name(tmp_path):
+    path = tmp_path / "t.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "create table a(x, y); insert into a values (1, 'p'), (2, 'q');"
+            "create view Half as select x / 2.0, y from a;"
+        )
+    assert read(path).frame.rows() == [(1, "p"), (2, "q")]
+    for name in ("Half", "half"):
+        assert read(path, table=name).frame.rows() == [(0.5, "p"), (1.0, "q")]
+    with pytest.raises(DataError, match="has no table 'none'; it has a, Half"):
+        read(path, table="none")
