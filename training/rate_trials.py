@@ -11,7 +11,7 @@ import numpy as np
 from lagvis.backends.backend import Backend
 from lagvis.data.dataset import Dataset
 from lagvis.training.baseline import beats_commonest_class, beats_mean
-from lagvis.training.evaluation import Evaluator, Metrics, zero_totals
+from lagvis.training.evaluation import Evaluator, Metrics, StopRequestedError, zero_totals
 from lagvis.training.factory import make_training_step
 from lagvis.training.model import Model
 from lagvis.training.plan import Plan
@@ -90,9 +90,9 @@ class RateTrials:
         """Return the metrics of parameters, on the host, on the judged rows."""
         return self._judge(tree_map(self.backend.asarray, params))
 
-    def _judge(self, params: Any) -> Metrics:
+    def _judge(self, params: Any, stop: Callable[[], bool] = lambda: False) -> Metrics:
         rows = np.arange(len(self.judged_rows))
-        return self.evaluator.evaluate(params, self.data, rows, confusion=self.classes)
+        return self.evaluator.evaluate(params, self.data, rows, confusion=self.classes, stop=stop)
 
     def beats(self, metrics: Metrics) -> bool:
         """Return whether finite metrics on the judged rows are better than the commonest class, or the mean."""
@@ -120,7 +120,12 @@ class RateTrials:
             enough = min(enough, now + MAX_TIME_SHARE * (self.deadline - now))
             if not math.isfinite(loss):
                 return Trial(rate, steps, math.inf)
-        metrics = self._judge(arrays["params"])
+        # The confusion counts of many thousand classes take seconds a chunk.
+        latest = time.monotonic() + MAX_SECONDS
+        try:
+            metrics = self._judge(arrays["params"], lambda: self.stop() or time.monotonic() > latest)
+        except StopRequestedError:
+            return None
         return Trial(rate, steps, metrics.loss, self.beats(metrics)) if metrics.finite else Trial(rate, steps, math.inf)
 
     def run_all(self, state: Any, rates: Iterable[float]) -> list[Trial]:
