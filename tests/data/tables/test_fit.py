@@ -1,11 +1,12 @@
 import numpy as np
-import polars as pl
 import pytest
 
 from lagvis.data.datasets import load_dataset
 from lagvis.data.tables import dates
 from lagvis.data.tables.encoding import BooleanEncoding, CategoryEncoding, DateEncoding, NumberEncoding
 from lagvis.errors import DataError
+
+pl = pytest.importorskip("polars")
 
 pd = pytest.importorskip("pandas")
 
