@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 MISSING_NUMBERS = (".", "-")
 # A column of which at least half are numbers, with at most so many other cells, holds numbers and mistakes.
 MAX_STRAY_CELLS, MAX_STRAY_SHARE = 5, 0.1
+MAX_DISTINCT_SHARE = 0.2  # of the cells: up to it, cleaning each text once is faster
 # Patterns of Rust's regex crate, for cells without blanks at their ends.
 WHOLE = r"^[+-]?[0-9]+$"
 CODE = r"^0[0-9]+$"
 POINT_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 COMMA_NUMBER = r"^[+-]?([0-9]+,[0-9]*|,[0-9]+)([eE][+-]?[0-9]+)?$"
 INFINITE = r"^[+-]?(?i:inf|infinity)$"
+STARTS_AS_NUMBER = r"^[+-]?([.,]?[0-9]|(?i:inf))"  # each of the patterns of numbers, of thousands and of infinity does
 AMBIGUOUS_THOUSAND = r"^[+-]?[0-9]{1,3},[0-9]{3}$"  # 1,234 may be 1234 or 1.234
 THOUSANDS = f"^{THOUSANDS_PATTERN}$"
 
@@ -77,13 +79,25 @@ def parse_column(cells: "pl.Series", separator: str, *, keep_text: bool, classes
     """
     import polars as pl
 
-    with_classes = clean_text(cells, classes)
+    distinct = cells.drop_nulls().unique()
+    few = len(distinct) <= MAX_DISTINCT_SHARE * len(cells)
+
+    def clean(classes: Collection[str]) -> pl.Series:
+        if not few:
+            return clean_text(cells, classes)
+        return cells.replace_strict(distinct, clean_text(distinct, classes), return_dtype=pl.String)
+
+    with_classes = clean(classes)
     if keep_text:
         return ParsedColumn(with_classes)
-    cells = clean_text(cells) if classes else with_classes
+    cells = clean(()) if classes else with_classes
     if cells.null_count() == len(cells):
         return ParsedColumn(with_classes if with_classes.null_count() < len(cells) else cells.cast(pl.Float64))
-    return parse_numbers(cells, separator) or ParsedColumn(parse_booleans(with_classes))
+    if (cells.unique() if few else cells).str.contains(STARTS_AS_NUMBER).any() and (
+        numbers := parse_numbers(cells, separator)
+    ):
+        return numbers
+    return ParsedColumn(parse_booleans(with_classes))
 
 
 def clean_text(cells: "pl.Series", classes: Collection[str] = ()) -> "pl.Series":
