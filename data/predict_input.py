@@ -196,7 +196,7 @@ def read_pieces(file: str, spec: InputSpec, rows: int, *, labels: bool) -> Itera
             notices |= dict.fromkeys(batch.notices)
             yield Inputs([replace(batch, x=fit.fit(batch.x, first_row), first_row=first_row)])
             first_row += len(batch.x)
-        last.warnings += [*(unseen.warnings(table) if unseen and table else []), *fit.finish()]
+        last.warnings += [*(unseen.warnings(table.short_name) if unseen and table else []), *fit.finish()]
     last.notices += notices
     yield last
 

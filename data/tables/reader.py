@@ -84,6 +84,8 @@ def hold_out_source(
         training_rows = hold_out_test(y, by_class=not regression)[0] if len(y) > 1 else np.zeros(1, np.int64)
         encoding, columns = fitted_encoding(table, columns, training_rows, options)
     upright = upright_picture_rows(table, columns, encoding, options, spec)
+    # Before training only the rows that are held out can hold anything new.
+    rows_name = table.short_name if spec else f"The test part of {table.short_name}"
     return Source.hold_out(
         path.name.removesuffix(".gz").rsplit(".", 1)[0] or path.name,
         upright.x,
@@ -101,7 +103,7 @@ def hold_out_source(
         notices=(*notices, *table_notices(table, columns, upright.x, options, spec), *dropped, *upright.notices),
         transposed=upright.was_transposed,
         encoding=encoding,
-        warnings=tuple(check_unseen(table, columns.features, encoding)),
+        warnings=tuple(check_unseen(table, columns.features, encoding, rows_name)),
     )
 
 

@@ -10,14 +10,15 @@ from lagvis.run_warning import RunWarning
 MAX_NAMED_LEVELS, MAX_FIGURE_LEVELS, MAX_NAMED_COLUMNS = 3, 20, 3
 
 
-def check_unseen(table: TableFrame, features: list[int], encoding: TableEncoding) -> list[RunWarning]:
+def check_unseen(table: TableFrame, features: list[int], encoding: TableEncoding, name: str = "") -> list[RunWarning]:
     """Return warnings about levels, and missing cells, that no training row had.
 
-    `features` are the indices of the columns of `encoding` in the table.
+    `features` are the indices of the columns of `encoding` in the table; `name` is that of the rows in the sentences,
+    by default that of the table.
     """
     unseen = Unseen(encoding)
     unseen.add(table, features)
-    return unseen.warnings(table)
+    return unseen.warnings(name or table.short_name)
 
 
 class Unseen:
@@ -40,8 +41,8 @@ class Unseen:
             if not column.missing_cells:
                 self._missing[i] += cells.null_count()
 
-    def warnings(self, table: TableFrame) -> list[RunWarning]:
-        """Return the warnings about all rows; `table` is a piece of them."""
+    def warnings(self, name: str) -> list[RunWarning]:
+        """Return the warnings about all rows, which are called `name`."""
         levels: list[dict[str, Any]] = []
         missing: list[dict[str, Any]] = []
         for i, column in enumerate(self._encoding.columns):
@@ -50,17 +51,17 @@ class Unseen:
                                "rows": self._rows[i]})  # fmt: skip
             if self._missing[i]:
                 missing.append({"column": column.name, "rows": self._missing[i]})
-        return [*levels_warning(table, levels), *missing_warning(table, missing)]
+        return [*levels_warning(name, levels), *missing_warning(name, missing)]
 
 
-def levels_warning(table: TableFrame, columns: list[dict[str, Any]]) -> list[RunWarning]:
+def levels_warning(name: str, columns: list[dict[str, Any]]) -> list[RunWarning]:
     """Return the warning about levels that training did not have, given those of each column; none without any."""
     if not columns:
         return []
     texts = [f"{shorten(column['column'])!r} ({level_text(column)}: {pluralize(column['rows'], 'row')})"
              for column in columns]  # fmt: skip
     message = (
-        f"{table.short_name} holds values that no training row has, in {join_columns(texts)}: they count as no known "
+        f"{name} holds values that no training row has, in {join_columns(texts)}: they count as no known "
         "level, and predictions are less certain."
     )
     return [RunWarning("unseen_levels", message, {"columns": columns})]
@@ -72,13 +73,13 @@ def level_text(column: dict[str, Any]) -> str:
     return levels + (", ..." if column["level_count"] > MAX_NAMED_LEVELS else "")
 
 
-def missing_warning(table: TableFrame, columns: list[dict[str, Any]]) -> list[RunWarning]:
+def missing_warning(name: str, columns: list[dict[str, Any]]) -> list[RunWarning]:
     """Return the warning about missing cells in columns that are complete in training; none without any."""
     if not columns:
         return []
     texts = [f"{shorten(column['column'])!r} ({pluralize(column['rows'], 'row')})" for column in columns]
     message = (
-        f"{table.short_name} has missing cells in columns that are complete in every training row, "
+        f"{name} has missing cells in columns that are complete in every training row, "
         f"{join_columns(texts)}: a missing number counts as the training mean, a missing text as no known level."
     )
     return [RunWarning("unseen_missing", message, {"columns": columns})]
