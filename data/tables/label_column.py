@@ -1,7 +1,7 @@
 """Find the label column of a table where the user names none: by its name, else by what the columns hold.
 
-`find_label` returns a column with the reason, which the user is told, or raises LabelNotFoundError with the columns,
-what they hold, and the commands that name the likeliest ones.
+`find_label` returns a column with the reason, which is reported, or raises LabelNotFoundError with the columns, what
+they hold, and the commands that name the likeliest ones.
 """
 
 from collections.abc import Sequence
