@@ -11,11 +11,11 @@ import numpy as np
 from lagvis.arrays import Array, Namespace
 from lagvis.backends.precision import MAX_PRODUCT_ERROR, precision_name, product_error, product_operand
 from lagvis.errors import DeviceError, DeviceMemoryError
-from lagvis.tree import Tree
+from lagvis.tree import Tree, leaves, tree_map
 
 Step = Callable[..., Tree]
 Explain = Callable[[BaseException], DeviceError | None]
-Run = Callable[[Tree, tuple[Array, ...], tuple[Tree, ...]], Tree]
+Run = Callable[[Tree, tuple[Tree, ...], tuple[Tree, ...]], Tree]
 
 
 class Backend(ABC):
@@ -67,7 +67,7 @@ class Backend(ABC):
         """Return `run(state, inputs, constants) -> state`, which computes what `plain_scan` does on the fastest path.
 
         state      tree of arrays, consumed by the call: keep a host copy of what is needed longer
-        inputs     arrays with a leading axis of S steps; new shapes may compile again
+        inputs     trees of arrays with a leading axis of S steps; new shapes may compile again
         constants  trees of arrays, read and never written
         """
 
@@ -79,9 +79,9 @@ class Backend(ABC):
 def plain_scan(step: Step) -> Run:
     """Return a scan as a loop over the S steps: the definition that every backend must match."""
 
-    def run(state: Tree, inputs: tuple[Array, ...], constants: tuple[Tree, ...]) -> Tree:
-        for i in range(inputs[0].shape[0]):
-            state = step(state, *(a[i, ...] for a in inputs), *constants)
+    def run(state: Tree, inputs: tuple[Tree, ...], constants: tuple[Tree, ...]) -> Tree:
+        for i in range(leaves(inputs)[0].shape[0]):
+            state = step(state, *(tree_map(lambda a, i=i: a[i, ...], tree) for tree in inputs), *constants)
         return state
 
     return run

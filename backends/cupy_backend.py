@@ -73,7 +73,7 @@ class CupyBackend(Backend):
         # the recorded calls are not captured as a CUDA graph yet
         run = recorded_scan(step, partial(CupyRecorder, self.xp, self._cupy)) if self.compiled else plain_scan(step)
 
-        def on_stream(state: Tree, inputs: tuple[Array, ...], constants: tuple[Tree, ...]) -> Tree:
+        def on_stream(state: Tree, inputs: tuple[Tree, ...], constants: tuple[Tree, ...]) -> Tree:
             with self._on_stream():
                 return run(state, inputs, constants)
 

@@ -8,7 +8,6 @@ from typing import ClassVar
 import jax
 import numpy as np
 
-from lagvis.arrays import Array
 from lagvis.backends.backend import Backend, Run, Step, first_line, plain_scan, self_test
 from lagvis.backends.cuda import describe_card, fitting_extra
 from lagvis.backends.cuda_faults import Build, no_such_device
@@ -49,12 +48,12 @@ class JaxBackend(Backend):
         jax.block_until_ready(self._newest)
 
     def scan(self, step: Step) -> Run:
-        def scan(state: Tree, inputs: tuple[Array, ...], constants: tuple[Tree, ...]) -> Tree:
+        def scan(state: Tree, inputs: tuple[Tree, ...], constants: tuple[Tree, ...]) -> Tree:
             return jax.lax.scan(lambda carry, i: (step(carry, *i, *constants), None), state, inputs)[0]
 
         compiled = jax.jit(scan, donate_argnums=0) if self.compiled else plain_scan(step)
 
-        def run(state: Tree, inputs: tuple[Array, ...], constants: tuple[Tree, ...]) -> Tree:
+        def run(state: Tree, inputs: tuple[Tree, ...], constants: tuple[Tree, ...]) -> Tree:
             self._newest = compiled(state, inputs, constants)
             return self._newest
 

@@ -39,7 +39,7 @@ class NumpyBackend(Backend):
     def scan(self, step: Step) -> Run:
         run = recorded_scan(step, lambda: NumpyRecorder(xp)) if self.compiled else plain_scan(step)
 
-        def without_warnings(state: Tree, inputs: tuple[Array, ...], constants: tuple[Tree, ...]) -> Tree:
+        def without_warnings(state: Tree, inputs: tuple[Tree, ...], constants: tuple[Tree, ...]) -> Tree:
             # Training checks its totals for NaN and infinity; of all libraries NumPy alone would also warn.
             with np.errstate(over="ignore", invalid="ignore"):
                 return run(state, inputs, constants)

@@ -84,7 +84,7 @@ class TorchBackend(Backend):
     def scan(self, step: Step) -> Run:
         run = recorded_scan(step, lambda: TorchRecorder(xp)) if self.compiled else plain_scan(step)
 
-        def without_autograd(state: Tree, inputs: tuple[torch.Tensor, ...], constants: tuple[Tree, ...]) -> Tree:
+        def without_autograd(state: Tree, inputs: tuple[Tree, ...], constants: tuple[Tree, ...]) -> Tree:
             with torch.inference_mode():
                 return run(state, inputs, constants)
 

@@ -64,7 +64,7 @@ class Lagvis:
         return product_of(select(self.problem.device, self.backend), a, b)
 
     def weights(self) -> Weights | None:
-        return [(layer["W"], layer["b"]) for layer in self.ended.state["params"]]
+        return [(layer["W"], layer["b"]) for layer in self.ended.checkpoint.layers]
 
 
 class LagvisEpoch:
@@ -88,7 +88,7 @@ class LagvisEpoch:
         with self.backend.limited_threads(self.problem.plan.threads):
             for indices in groups:
                 rates = np.full(len(indices), LEARNING_RATE, self.problem.recipe.dtype)
-                state = self.call(state, (asarray(indices), asarray(rates)), (self.data,))
+                state = self.call(state, (asarray(indices), {"learning_rate": asarray(rates)}), (self.data,))
             self.backend.synchronize()
         totals = tree_map(self.backend.to_numpy, state.pop("totals"))
         self.arrays = state

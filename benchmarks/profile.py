@@ -43,13 +43,13 @@ def main() -> int:
     state = initial_state(recipe, model) | {"totals": zero_totals(model, recipe.dtype)}
     data = model.prepare(problem.dataset.x_train, problem.dataset.y_train, recipe.dtype)
     batches = [rows[None] for rows in problem.batches(1) if len(rows) == problem.plan.batch_size]
-    learning_rate = np.full(1, recipe.lr, recipe.dtype)
+    scalars = {"learning_rate": np.full(1, recipe.lr, recipe.dtype)}
     with backend.limited_threads(problem.plan.threads):
-        tape = Tape(step, state, (batches[0], learning_rate), (data,), NumpyRecorder(backend.xp))
-        state = tape.run(state, (batches[0], learning_rate))
+        tape = Tape(step, state, (batches[0], scalars), (data,), NumpyRecorder(backend.xp))
+        state = tape.run(state, (batches[0], scalars))
         unclocked = time.perf_counter()
         for rows in batches:
-            state = tape.run(state, (rows, learning_rate))
+            state = tape.run(state, (rows, scalars))
         unclocked = (time.perf_counter() - unclocked) / len(batches)
         spent = [0.0] * len(tape.program)
         indices: Any = tape.inputs[0].value

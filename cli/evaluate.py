@@ -122,8 +122,8 @@ def main(argv: list[str] | None = None) -> int:
     network = load_network(flags.run, flags.runs_dir)
     checkpoint = network.checkpoint
     model = checkpoint.model
-    params = checkpoint.state["params"]
-    dtype = str(params[0]["W"].dtype)
+    params = checkpoint.layers
+    dtype = str(checkpoint.dtype)
     backend = options.select_backend(flags, dtype)
     dataset = read_data(flags, network)
     model.check(dataset)

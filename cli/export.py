@@ -30,7 +30,7 @@ class Format(NamedTuple):
 
 def page_file(checkpoint: Checkpoint) -> bytes:
     """Return the web page that runs a network; ExportError if there is no page for such a network."""
-    return page_html(checkpoint.model, checkpoint.state["params"], widths_text(checkpoint.model.widths)).encode()
+    return page_html(checkpoint.model, checkpoint.layers, widths_text(checkpoint.model.widths)).encode()
 
 
 FORMATS = {
@@ -106,7 +106,7 @@ def main(argv: list[str] | None = None) -> int:
     for notice in notices(flags.format, checkpoint, flags.onnx_inputs):
         print_stderr(notice)
     size = sum(map(len, content.values())) if isinstance(content, dict) else len(content)
-    dtype = str(checkpoint.state["params"][0]["W"].dtype)
+    dtype = str(checkpoint.dtype)
     facts = {"run": str(source), "format": flags.format, "dtype": dtype, "output": str(path), "bytes": size}
     print_result(facts if flags.json else str(path))
     return 0
@@ -132,7 +132,7 @@ def notices(format_name: str, checkpoint: Checkpoint, onnx_inputs: str) -> list[
 
 def onnx_notices(checkpoint: Checkpoint, inputs: str) -> list[str]:
     """Return sentences about inputs, outputs and precision of an ONNX network."""
-    model, dtype = checkpoint.model, checkpoint.state["params"][0]["W"].dtype
+    model, dtype = checkpoint.model, checkpoint.dtype
     columns = onnx_columns(model, inputs)
     outputs = f"probabilities ({dtype}) and label"
     if model.y_scaling is not None:

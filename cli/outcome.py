@@ -53,7 +53,7 @@ def judge_run(setup: RunSetup, finished: Finished, step: int, path: str, stop: S
     with setup.backend.limited_threads(setup.plan.threads):
         if finished.reason == "diverged":
             return diverged(run, step, path)
-        test_rows, params = np.arange(len(setup.dataset.x_test)), finished.state["params"]
+        test_rows, params = np.arange(len(setup.dataset.x_test)), finished.checkpoint.layers
         for part, metrics, rows in (
             ("test", finished.test, test_rows), ("validation", finished.validation, setup.plan.validation_rows),
         ):  # fmt: skip
@@ -119,7 +119,7 @@ def diverged(run: TrainedRun, step: int, path: str) -> Outcome:
             f"--lr {trial.rate:g}"
         )
     elif divergence.found is not None:
-        params = run.finished.state["params"]
+        params = run.finished.checkpoint.layers
         cause, figures["row"] = row_cause(divergence.found, run.dataset, params, "training", run.recipe.dtype)
         sentence += f": {cause}. {kept}"
     else:

@@ -162,7 +162,7 @@ def predict_to_file(flags: Namespace, network: StoredNetwork, spec: InputSpec) -
 
 def inputs_report(network: StoredNetwork, inputs: Inputs) -> tuple[list[str], list[RunWarning]]:
     """Return the notices and the warnings about inputs."""
-    model, params = network.checkpoint.model, network.checkpoint.state["params"]
+    model, params = network.checkpoint.model, network.checkpoint.layers
     warnings = [*inputs.warnings, *(warning for batch in inputs.batches for warning in batch.warnings)]
     for batch in inputs.batches:
         if batch.image is None and not batch.first_row:

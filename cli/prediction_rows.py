@@ -49,7 +49,7 @@ def predict_batches(checkpoint: Checkpoint, inputs: Inputs) -> list[np.ndarray]:
         return []
     with np.errstate(all="ignore"):
         outputs = network_outputs(
-            checkpoint.model, checkpoint.state["params"], np.concatenate([batch.x for batch in inputs.batches])
+            checkpoint.model, checkpoint.layers, np.concatenate([batch.x for batch in inputs.batches])
         )
     return np.split(outputs, np.cumsum([len(batch.x) for batch in inputs.batches])[:-1])
 

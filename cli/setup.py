@@ -140,7 +140,7 @@ def resolve_recipe(flags: argparse.Namespace, resumed: RunFolder | None, network
     recipe = options.resolve_recipe(flags, resumed.recipe if resumed else None)
     recipe = replace(recipe, data=absolute_name(recipe.data))
     if network:
-        if given := [f"--{key}" for key in ("hidden", "activation") if key in flags]:
+        if given := [f"--{key}" for key in ("hidden", "activation", "normalization") if key in flags]:
             raise RecipeError(f"--init-from sets the layers itself; leave out {' and '.join(given)}")
         if given := [f"--{key.replace('_', '-')}" for key in ("pixel_scaling", "number_scaling") if key in flags]:
             raise RecipeError(f"--init-from keeps the scaling of its network; leave out {' and '.join(given)}")
@@ -149,6 +149,7 @@ def resolve_recipe(flags: argparse.Namespace, resumed: RunFolder | None, network
             recipe,
             hidden=initial.widths[1:-1],
             activation=initial.activation,
+            normalization=initial.normalization,
             pixel_scaling="centred" if initial.pixel_mean else "unit",
             number_scaling="robust" if initial.x_scaling and math.isfinite(initial.x_scaling.limit) else "standard",
         )

@@ -90,7 +90,7 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
     model, y_test = run.model, run.dataset.y_test
     curves = None
     if event.test is not None:
-        curves = find_binary_curves(model, event.state["params"], run.dataset.x_test, y_test)
+        curves = find_binary_curves(model, event.checkpoint.layers, run.dataset.x_test, y_test)
     summary = summarise(
         event, model, facts, model.baseline(y_test), model.baseline_errors(y_test),
         curves=curves, linear=outcome.linear, warnings=warnings,
@@ -157,7 +157,7 @@ def write_run_report(
     if not stop.received():
         model, recipe = checkpoint.model, folder.recipe
         text = recipe_text(recipe, environment.get("resumed") or [])
-        diagnostics = diagnose(model, checkpoint.state["params"], dataset, recipe.seed)
+        diagnostics = diagnose(model, checkpoint.layers, dataset, recipe.seed)
         files = run_report_files(summary, model, diagnostics, folder.history(), text, environment)
         folder.write_files(files, stop.received)
     if stop.received():

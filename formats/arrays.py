@@ -10,15 +10,20 @@ z * y_scaling.deviation + y_scaling.mean for numbers.
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 
+from lagvis.network.step import evaluated_layers
 from lagvis.training.checkpoint import Checkpoint, arrays_and_metadata, checkpoint_bytes
 
 
 def without_optimizer_state(checkpoint: Checkpoint) -> Checkpoint:
-    """Return the checkpoint with its parameters alone, which is all that prediction needs."""
-    return Checkpoint(checkpoint.model, {"params": checkpoint.state["params"]}, checkpoint.epoch, checkpoint.step)
+    """Return the checkpoint with its layers alone, which is all that prediction needs."""
+    model = checkpoint.model
+    if any("mean" in layer for layer in evaluated_layers(checkpoint.state)):  # they become part of W and b
+        model = replace(model, normalization="none")
+    return Checkpoint(model, {"params": checkpoint.layers}, checkpoint.epoch, checkpoint.step)
 
 
 def safetensors_bytes(checkpoint: Checkpoint) -> bytes:

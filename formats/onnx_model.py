@@ -53,7 +53,7 @@ def onnx_bytes(checkpoint: Checkpoint, inputs: str = AUTO) -> bytes:
         from onnx import helper
     except ImportError as error:
         raise ExportError(f"--format onnx needs the package onnx ({error}); pip install -e '.[onnx]'") from None
-    model, params = checkpoint.model, checkpoint.state["params"]
+    model, params = checkpoint.model, checkpoint.layers
     dtype = params[0]["W"].dtype
     if model.parameters * dtype.itemsize > MAX_ONNX_BYTES:
         raise ExportError("an ONNX file holds at most 2 GB, and this network is larger; use --format safetensors")
@@ -227,7 +227,7 @@ def float32_scalings(checkpoint: Checkpoint) -> Iterator[tuple[str, float, float
     Lagvis itself standardises in float64, whatever the network's type.
     """
     model = checkpoint.model
-    if checkpoint.state["params"][0]["W"].dtype != np.float32:
+    if checkpoint.dtype != np.float32:
         return
     columns = [f"column {name}" for name in model.feature_names or range(1, model.widths[0] + 1)]
     targets = [f"target {name}" for name in model.target_names]

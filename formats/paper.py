@@ -89,7 +89,7 @@ def paper_files(checkpoint: Checkpoint) -> dict[str, bytes]:
             f"{' and '.join(found)}; use --format safetensors, npz or onnx"
         )
     files: dict[str, bytes] = {}
-    for i, layer in enumerate(model.for_pixels_from_0_to_1(checkpoint.state["params"]), start=1):
+    for i, layer in enumerate(model.for_pixels_from_0_to_1(checkpoint.layers), start=1):
         for name, matrix in ((WEIGHTS.format(i), layer["W"].T), (BIASES.format(i), layer["b"][:, None])):
             file = io.BytesIO()
             np.save(file, np.ascontiguousarray(matrix, np.float64), allow_pickle=False)

@@ -16,11 +16,18 @@ from lagvis.backends.backend import Backend
 from lagvis.backends.registry import select
 from lagvis.data.dataset import Dataset
 from lagvis.network.activations import ACTIVATIONS
-from lagvis.network.mlp import backward, forward
+from lagvis.network.mlp import Hidden, backward, forward
 from lagvis.network.optimizers import Optimizer
 from lagvis.network.step import take_batch
 from lagvis.training.evaluation import zero_totals
-from lagvis.training.factory import initial_state, learning_rates, make_loss, make_optimizer, make_training_step
+from lagvis.training.factory import (
+    initial_state,
+    make_loss,
+    make_optimizer,
+    make_training_step,
+    step_constants,
+    step_scalars,
+)
 from lagvis.training.model import Model
 from lagvis.training.plan import Plan, epoch_order, split_epoch
 from lagvis.training.recipe import Recipe
@@ -94,16 +101,17 @@ class Stepper:
         self.backend = backend
         self._run = backend.scan(make_training_step(recipe, keep_gradients=True, xp=backend.xp))
         prepared = model.prepare(dataset.x_train, dataset.y_train, backend.dtype)
-        prepared |= {name: w.astype(backend.dtype) for name, w in weights.items()}
+        prepared |= {name: w.astype(backend.dtype) for name, w in weights.items()} | step_constants(recipe)
         self._data = tree_map(backend.asarray, prepared)
         self._zero = zero_totals(model, backend.dtype, objective=True)
 
-    def __call__(self, state: Any, indices: np.ndarray, learning_rate: float) -> tuple[Any, Named]:
+    def __call__(self, state: Any, indices: np.ndarray, scalars: Named) -> tuple[Any, Named]:
         """Return the next state, on the host in the backend's dtype, and every tensor of the step by name."""
         backend = self.backend
         given = tree_map(lambda a: a.astype(backend.dtype), state)
         given |= {"grads": tree_map(np.zeros_like, given["params"]), "totals": self._zero}
-        inputs = (backend.asarray(indices[None]), backend.asarray(np.array([learning_rate], backend.dtype)))
+        rounded = {name: a if a.dtype.kind == "i" else a.astype(backend.dtype) for name, a in scalars.items()}
+        inputs = (backend.asarray(indices[None]), tree_map(lambda a: backend.asarray(a[None]), rounded))
         result = tree_map(backend.to_numpy, self._run(tree_map(backend.asarray, given), inputs, (self._data,)))
         totals = result.pop("totals")
         tensors = dict(named_leaves(result)) | {"loss": totals["objective"] / totals["weight"]}
@@ -125,16 +133,16 @@ def compare(recipe: Recipe, dataset: Dataset, plan: Plan, backends: list[Backend
     worst: list[dict[str, Difference]] = [{} for _ in backends]
     kinks: list[Kink] = []
     epsilon = float(np.finfo(recipe.dtype).eps)
-    for number, indices, learning_rate in batches(recipe, plan, steps):
+    for number, indices, scalars in batches(exact, plan, steps):
         near = near_kinks(number, state, batch_of(indices, model, dataset, weights), model, KINK_TOLERANCE * epsilon)
         kinks += near
         judged = without_rows(indices, {kink.row for kink in near})
-        next_state, expected = reference(state, judged, learning_rate)
-        free_reference, expected_free = reference(free_reference, indices, learning_rate)
-        sizes = magnitudes(state, batch_of(judged, model, dataset, weights), model, recipe, learning_rate)
+        next_state, expected = reference(state, judged, scalars)
+        free_reference, expected_free = reference(free_reference, indices, scalars)
+        sizes = magnitudes(state, batch_of(judged, model, dataset, weights), model, recipe, scalars)
         for i, stepper in enumerate(steppers):
-            _, tensors = stepper(state, judged, learning_rate)
-            free[i], free_tensors = stepper(free[i], indices, learning_rate)
+            _, tensors = stepper(state, judged, scalars)
+            free[i], free_tensors = stepper(free[i], indices, scalars)
             for name in expected:
                 absolute, scale = largest(tensors[name] - expected[name]), largest(expected[name]) or 1.0
                 found = Difference(
@@ -159,16 +167,16 @@ def compare(recipe: Recipe, dataset: Dataset, plan: Plan, backends: list[Backend
     )
 
 
-def batches(recipe: Recipe, plan: Plan, steps: int) -> list[tuple[int, np.ndarray, float]]:
-    """List (number, indices (B,), learning rate) of the first `steps` steps, over as many epochs as they need."""
+def batches(recipe: Recipe, plan: Plan, steps: int) -> list[tuple[int, np.ndarray, Named]]:
+    """List (number, indices (B,), scalars) of the first `steps` steps, over as many epochs as they need."""
     rows: list[np.ndarray] = []
     epoch = 0
     while len(rows) < steps:
         epoch += 1
         rows += [batch for call in split_epoch(plan, epoch_order(recipe, plan, epoch)) for batch in call]
     total = max(plan.epochs * plan.steps_per_epoch, steps)
-    rates = learning_rates(recipe, np.arange(steps), total)
-    return [(number, rows[number], float(rates[number])) for number in range(steps)]
+    scalars = step_scalars(recipe, np.arange(steps), total)
+    return [(number, rows[number], {name: a[number] for name, a in scalars.items()}) for number in range(steps)]
 
 
 def batch_of(indices: np.ndarray, model: Model, dataset: Dataset, weights: Named) -> Named:
@@ -179,7 +187,7 @@ def batch_of(indices: np.ndarray, model: Model, dataset: Dataset, weights: Named
     return {name: np.asarray(array) for name, array in batch.items()}
 
 
-def magnitudes(state: Any, batch: Named, model: Model, recipe: Recipe, learning_rate: float) -> dict[str, float]:
+def magnitudes(state: Any, batch: Named, model: Model, recipe: Recipe, scalars: Named) -> dict[str, float]:
     """Return for each tensor the scale of its rounding: the largest sum of absolute terms behind one of its elements.
 
     `state` and `batch` are float64; `recipe.dtype` is the dtype that is judged. Where terms cancel (p - t of a sure
@@ -187,24 +195,26 @@ def magnitudes(state: Any, batch: Named, model: Model, recipe: Recipe, learning_
     backward are taken once more with every number replaced by its size, and p - t by p + t.
     """
     activation = ACTIVATIONS[model.activation]
-    z, inputs = forward(state["params"], batch["x"], activation=activation, xp=np)
-    delta = np.asarray(make_loss(recipe)(z, batch["target"], xp=np)[2])
+    done = forward(state["params"], batch["x"], activation=activation, xp=np)
+    delta = np.asarray(make_loss(recipe)(done.z, batch["target"], xp=np)[2])
     sizes = tree_map(np.abs, state["params"])
-    sizes_in = [np.abs(np.asarray(a)) for a in inputs]
+    sizes_in = [np.abs(np.asarray(a)) for a in done.inputs]
+    hidden = [Hidden(np.abs(np.asarray(layer.z)), np.abs(np.asarray(layer.a)), None) for layer in done.hidden]
+    sizes_done = done._replace(inputs=sizes_in, hidden=hidden)
     size_of_z = sizes_in[-1] @ sizes[-1]["W"] + sizes[-1]["b"]
     targets = np.abs(batch["target"]) if model.y_scaling is None else np.abs(batch["target"]) + size_of_z
     w = batch.get("w", np.ones(len(delta)))
     size_of_delta = (np.abs(delta) + 2.0 * targets) * (w / np.sum(w))[:, None]
-    size_of_grads = backward(sizes, sizes_in, size_of_delta, activation=activation, xp=np)
-    grads = backward(state["params"], inputs, delta * (w / np.sum(w))[:, None], activation=activation, xp=np)
+    size_of_grads = backward(sizes, sizes_done, size_of_delta, activation=activation, xp=np)
+    grads = backward(state["params"], done, delta * (w / np.sum(w))[:, None], activation=activation, xp=np)
     inputs_of_update = state | {"grads": grads}
     sizes_of_inputs = tree_map(np.abs, state) | {"grads": size_of_grads}
-    updated = update_magnitudes(make_optimizer(recipe), inputs_of_update, sizes_of_inputs, learning_rate, recipe.dtype)
+    updated = update_magnitudes(make_optimizer(recipe), inputs_of_update, sizes_of_inputs, scalars, recipe.dtype)
     named = dict(named_leaves(updated | {"grads": size_of_grads}))
     return {name: largest(leaf) for name, leaf in named.items()} | {"loss": size_of_loss(size_of_z, model)}
 
 
-def update_magnitudes(optimizer: Optimizer, inputs: Any, sizes: Any, learning_rate: float, dtype: str) -> Any:
+def update_magnitudes(optimizer: Optimizer, inputs: Any, sizes: Any, scalars: Named, dtype: str) -> Any:
     """Return for each number of the new state how far rounding can move it, in units of the dtype's epsilon.
 
     inputs  the parameters, the states of the optimizer and the gradients "grads", float64
@@ -217,8 +227,8 @@ def update_magnitudes(optimizer: Optimizer, inputs: Any, sizes: Any, learning_ra
 
     def update(values: Any) -> Any:
         kept = {name: values[name] for name in optimizer.state_names}
-        rate = values["params"][0]["W"].dtype.type(learning_rate)
-        params, optimizer_state = optimizer.update(values["params"], values["grads"], kept, rate, xp=np)
+        rounded = {name: a.astype(values["params"][0]["W"].dtype) for name, a in scalars.items()}
+        params, optimizer_state = optimizer.update(values["params"], values["grads"], kept, rounded, xp=np)
         return {"params": params} | optimizer_state
 
     result = update(inputs)
@@ -264,7 +274,7 @@ def near_kinks(step: int, state: Any, batch: Named, model: Model, tolerance: flo
         return []
     kinks = []
     for layer in range(len(state["params"]) - 1):
-        z = np.asarray(forward(state["params"][: layer + 1], batch["x"], activation=activation, xp=np)[0])
+        z = np.asarray(forward(state["params"][: layer + 1], batch["x"], activation=activation, xp=np).z)
         for row, unit in np.argwhere(np.abs(z) <= tolerance * np.max(np.abs(z))):
             kinks.append(Kink(step, layer, int(row), int(unit), float(z[row, unit])))
     return kinks

@@ -9,6 +9,7 @@ import numpy as np
 from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.losses import softmax
 from lagvis.network.mlp import forward
+from lagvis.network.normalization import NORMALIZATIONS
 from lagvis.network.step import PIXEL_SCALE
 from lagvis.training.evaluation import rows_per_chunk
 from lagvis.training.model import Model
@@ -30,11 +31,20 @@ class Prediction:
 
 
 def predict(model: Model, params: Any, x: np.ndarray) -> Prediction:
-    """Predict rows x (N, n_0) as a data set holds them, uint8 or numbers before standardisation; keep all layers."""
+    """Predict rows x (N, n_0) as a data set holds them, uint8 or numbers before standardisation; keep all layers.
+
+    `params` are `Checkpoint.layers`.
+    """
     scaled = x * PIXEL_SCALE - model.pixel_mean if model.x_scaling is None else model.x_scaling.apply(x)
     scaled = scaled.astype(params[0]["W"].dtype)
-    output, inputs = forward(params, scaled, activation=ACTIVATIONS[model.activation], xp=np)
-    z, layers = np.asarray(output), [np.asarray(a) for a in inputs]
+    done = forward(
+        params,
+        scaled,
+        activation=ACTIVATIONS[model.activation],
+        normalization=NORMALIZATIONS[model.normalization],
+        xp=np,
+    )
+    z, layers = np.asarray(done.z), [np.asarray(a) for a in done.inputs]
     if model.y_scaling is not None:
         return Prediction(z * model.y_scaling.deviation + model.y_scaling.mean, layers)
     return Prediction(np.asarray(softmax(z.astype(np.float64), xp=np)[0]), layers)

@@ -1,6 +1,6 @@
 """Activation functions, elementwise on z (..., B, n), each with the rule that carries delta back through it.
 
-Every derivative here can be written with the activation a alone, so z itself is not kept for the backward pass.
+A derivative is written with the value a alone where it can be: memory that z had is then free for a.
 """
 
 from collections.abc import Callable
@@ -11,14 +11,14 @@ from lagvis.network.initializers import Initializer, glorot_uniform, he_normal
 
 
 class Activation(NamedTuple):
-    """`forward(z, xp) -> a` and `backward(da, a, xp) -> da * f'(z)`, all of one shape (..., B, n).
+    """`forward(z, xp) -> a` and `backward(da, z, a, xp) -> da * f'(z)`, all of one shape (..., B, n).
 
     initializer  draws the weights of the layers around it
     has_kink     whether f' jumps at z = 0, so that two correct backends may differ there
     """
 
     forward: Callable[[Array, Namespace], Array]
-    backward: Callable[[Array, Array, Namespace], Array]
+    backward: Callable[[Array, Array, Array, Namespace], Array]
     initializer: Initializer
     has_kink: bool = False
 
@@ -28,7 +28,7 @@ def relu(z: Array, xp: Namespace) -> Array:
     return xp.maximum(z, 0.0)
 
 
-def relu_backward(da: Array, a: Array, xp: Namespace) -> Array:
+def relu_backward(da: Array, z: Array, a: Array, xp: Namespace) -> Array:
     """f'(z) = 1 where z > 0, else 0 (the paper's choice at the kink); a > 0 exactly where z > 0."""
     return da * xp.astype(a > 0, da.dtype)  # three times as fast on NumPy as xp.where with a scalar
 
@@ -39,7 +39,7 @@ def sigmoid(z: Array, xp: Namespace) -> Array:
     return xp.where(z >= 0, 1.0, e) / (1.0 + e)
 
 
-def sigmoid_backward(da: Array, a: Array, xp: Namespace) -> Array:
+def sigmoid_backward(da: Array, z: Array, a: Array, xp: Namespace) -> Array:
     """f'(z) = a (1 - a)."""
     return da * (a * (1.0 - a))
 
@@ -49,7 +49,7 @@ def tanh(z: Array, xp: Namespace) -> Array:
     return xp.tanh(z)
 
 
-def tanh_backward(da: Array, a: Array, xp: Namespace) -> Array:
+def tanh_backward(da: Array, z: Array, a: Array, xp: Namespace) -> Array:
     """f'(z) = 1 - a^2."""
     return da * (1.0 - a * a)
 
@@ -59,7 +59,7 @@ def identity(z: Array, xp: Namespace) -> Array:
     return z
 
 
-def identity_backward(da: Array, a: Array, xp: Namespace) -> Array:
+def identity_backward(da: Array, z: Array, a: Array, xp: Namespace) -> Array:
     """f'(z) = 1."""
     return da
 

@@ -27,9 +27,22 @@ def glorot_uniform(n_in: int, n_out: int, rng: np.random.Generator) -> np.ndarra
     return rng.uniform(-limit, limit, (n_in, n_out))
 
 
-def initialize(widths: tuple[int, ...], initializer: Initializer, rng: np.random.Generator) -> Params:
-    """Widths (n_0, ..., n_L) -> L layers {"W": (n_in, n_out) drawn by `initializer`, "b": zeros (n_out,)}."""
-    return [{"W": initializer(n_in, n_out, rng), "b": np.zeros(n_out)} for n_in, n_out in pairwise(widths)]
+def initialize(
+    widths: tuple[int, ...], initializer: Initializer, rng: np.random.Generator, *, normalized: bool = False
+) -> Params:
+    """Widths (n_0, ..., n_L) -> L layers {"W": (n_in, n_out) drawn by `initializer`, "b": zeros (n_out,)}.
+
+    `normalized` hidden layers also have "gamma": ones (n_out,).
+    """
+    layers = [{"W": initializer(n_in, n_out, rng), "b": np.zeros(n_out)} for n_in, n_out in pairwise(widths)]
+    if normalized:
+        layers = [layer | {"gamma": np.ones_like(layer["b"])} for layer in layers[:-1]] + layers[-1:]
+    return layers
+
+
+def first_running(params: Params) -> Params:
+    """Return the running statistics before the first step, for each hidden layer: mean 0 and variance 1."""
+    return [{"mean": np.zeros_like(layer["b"]), "variance": np.ones_like(layer["b"])} for layer in params[:-1]]
 
 
 def zero_optimizer_state(optimizer: Optimizer, params: Params) -> dict[str, Tree]:

@@ -1,8 +1,12 @@
 """One training step, and one step of an evaluation: pure functions that every backend runs through `Backend.scan`.
 
 data    {"x": (N, n_in), "y": (N,) or (N, n_out)}, for classes also {"classes": 0..K-1 (K,)}, and {"w": (N,)} if
-        rows are weighted; {"pixel_mean": ()} if pixels are centred, the mean of those that the network learns from
-state   {"params": tree, each of the optimizer's state_names: its state, "totals": {name: array}}
+        rows are weighted; {"pixel_mean": ()} if pixels are centred, the mean of those that the network learns from;
+        {"random_keys": (10, 2)} if the step draws random numbers
+scalars {"learning_rate": ()}, and what else changes from step to step: "step" () int32, counted from 0, if the step
+        draws random numbers; those of the optimizer; "mixup", "ema_rate" () if they are used
+state   {"params": tree, each of the optimizer's state_names: its state, "totals": {name: array}}; with batch
+        normalisation "running", its statistics for each hidden layer; with an average of the weights "ema"
 totals  running sums over rows: "loss", "weight" (); "correct" () for classes, "squared_error" (n_out,) for numbers;
         "rows" (), the row count, where rows are weighted; "objective" (), weighted, where it differs from the loss
 """
@@ -13,8 +17,18 @@ from typing import Any
 from lagvis.arrays import Array, Namespace
 from lagvis.network.activations import Activation
 from lagvis.network.losses import one_hot
-from lagvis.network.mlp import backward, forward
+from lagvis.network.mlp import Masks, Pass, backward, forward
+from lagvis.network.normalization import RUNNING, Normalization, fold, update_running
 from lagvis.network.optimizers import Optimizer
+from lagvis.network.regularization import NONE as NO_REGULARIZATION
+from lagvis.network.regularization import (
+    Regularization,
+    add_l1,
+    bound_weights,
+    clip_by_norm,
+    dropout_masks,
+    move_average,
+)
 from lagvis.tree import Tree
 
 Loss = Callable[..., tuple[Array, Array, Array]]
@@ -62,23 +76,45 @@ def batch_metrics(
 
 
 def gradients(
-    params: Tree, batch: dict[str, Array], *, activation: Activation, loss: Loss, xp: Namespace
-) -> tuple[Tree, dict[str, Array]]:
-    """Return the gradient of the mean objective l, sum(w l) / sum(w), as a tree like `params`, and the metrics."""
-    z, inputs = forward(params, batch["x"], activation=activation, xp=xp)
-    losses, objective, delta = loss(z, batch["target"], xp=xp)
-    metrics = batch_metrics(z, losses, objective, batch, xp=xp)
+    params: Tree,
+    batch: dict[str, Array],
+    *,
+    activation: Activation,
+    loss: Loss,
+    normalization: Normalization | None = None,
+    masks: Masks = (),
+    xp: Namespace,
+) -> tuple[Tree, dict[str, Array], Pass]:
+    """Return the gradient of the mean objective l, sum(w l) / sum(w), the metrics and the pass."""
+    done = forward(params, batch["x"], activation=activation, normalization=normalization, masks=masks, xp=xp)
+    losses, objective, delta = loss(done.z, batch["target"], xp=xp)
+    metrics = batch_metrics(done.z, losses, objective, batch, xp=xp)
     if "w" in batch:
         delta = delta * (batch["w"] / metrics["weight"][..., None])[..., None]
     else:
         delta = delta * (1.0 / losses.shape[-1])
-    return backward(params, inputs, delta, activation=activation, xp=xp), metrics
+    grads = backward(params, done, delta, activation=activation, normalization=normalization, masks=masks, xp=xp)
+    return grads, metrics, done
 
 
-def update(state: Tree, grads: Tree, learning_rate: Array, *, optimizer: Optimizer, xp: Namespace) -> Tree:
-    """Return the state after one optimizer step along `grads`; the totals do not change."""
+def update(
+    state: Tree,
+    grads: Tree,
+    scalars: dict[str, Array],
+    *,
+    optimizer: Optimizer,
+    regularization: Regularization = NO_REGULARIZATION,
+    xp: Namespace,
+) -> Tree:
+    """Return the state after one optimizer step along `grads`; totals and running statistics do not change."""
+    if regularization.l1:
+        grads = add_l1(grads, state["params"], regularization.l1, xp=xp)
+    if regularization.clip_norm:
+        grads = clip_by_norm(grads, regularization.clip_norm, xp=xp)
     before = {name: state[name] for name in optimizer.state_names}
-    params, optimizer_state = optimizer.update(state["params"], grads, before, learning_rate, xp=xp)
+    params, optimizer_state = optimizer.update(state["params"], grads, before, scalars, xp=xp)
+    if regularization.max_norm:
+        params = bound_weights(params, regularization.max_norm, xp=xp)
     return state | {"params": params} | optimizer_state
 
 
@@ -88,18 +124,34 @@ def add_totals(totals: dict[str, Array], metrics: dict[str, Array]) -> dict[str,
 
 
 def make_step(
-    *, activation: Activation, loss: Loss, optimizer: Optimizer, keep_gradients: bool = False, xp: Namespace
+    *,
+    activation: Activation,
+    loss: Loss,
+    optimizer: Optimizer,
+    normalization: Normalization | None = None,
+    regularization: Regularization = NO_REGULARIZATION,
+    keep_gradients: bool = False,
+    xp: Namespace,
 ) -> Callable[..., Tree]:
-    """Return `step(state, indices (..., B), learning_rate (), data) -> state`.
+    """Return `step(state, indices (..., B), scalars, data) -> state`.
 
     The step takes and scales a batch, runs forward, loss, backward and update, and adds to the totals. With
-    `keep_gradients` the new state also holds the gradients of the step, a tree "grads", for comparisons.
+    `keep_gradients` the new state also holds the gradients of the step, a tree "grads", for comparisons. Which parts it
+    has is decided here and never inside of a step.
     """
 
-    def step(state: Tree, indices: Array, learning_rate: Array, data: dict[str, Array]) -> Tree:
-        batch = take_batch(data, indices, state["params"][0]["W"].dtype, xp=xp)
-        grads, metrics = gradients(state["params"], batch, activation=activation, loss=loss, xp=xp)
-        new_state = update(state, grads, learning_rate, optimizer=optimizer, xp=xp)
+    def step(state: Tree, indices: Array, scalars: dict[str, Array], data: dict[str, Array]) -> Tree:
+        params = state["params"]
+        batch = take_batch(data, indices, params[0]["W"].dtype, xp=xp)
+        masks = dropout_masks(params, indices.shape[-1], regularization, scalars, data, xp=xp)
+        grads, metrics, done = gradients(
+            params, batch, activation=activation, loss=loss, normalization=normalization, masks=masks, xp=xp
+        )
+        new_state = update(state, grads, scalars, optimizer=optimizer, regularization=regularization, xp=xp)
+        if "running" in state:
+            new_state = new_state | {"running": move_running(state["running"], done, indices.shape[-1])}
+        if regularization.ema:
+            new_state = new_state | {"ema": move_average(state["ema"], trained_layers(new_state), scalars["ema_rate"])}
         if keep_gradients:
             new_state = new_state | {"grads": grads}
         return new_state | {"totals": add_totals(state["totals"], metrics)}
@@ -107,15 +159,42 @@ def make_step(
     return step
 
 
-def make_evaluation(*, activation: Activation, loss: Loss, xp: Namespace) -> Callable[..., Tree]:
-    """Return `step(totals, indices (B,), params, data) -> totals`, which adds the metrics of a batch.
+def move_running(running: Tree, done: Pass, rows: int) -> Tree:
+    """Return the running statistics of all hidden layers after a batch of so many rows."""
+    batch = [layer.normalized for layer in done.hidden if layer.normalized is not None]
+    return [update_running(old, normalized, rows) for old, normalized in zip(running, batch, strict=True)]
 
-    If the totals hold "confusion" (K, K), target classes by row and predicted classes by column, it is counted too.
+
+def trained_layers(state: Tree) -> Tree:
+    """Return the layers of a state with their running statistics, if they have any."""
+    running = state.get("running", [])
+    return [{**layer, **(running[i] if i < len(running) else {})} for i, layer in enumerate(state["params"])]
+
+
+def split_running(layers: Tree) -> tuple[Tree, Tree]:
+    """Return the parameters of `trained_layers` and their running statistics, None without any."""
+    running = [{name: layer[name] for name in RUNNING if name in layer} for layer in layers[:-1]]
+    params = [{name: a for name, a in layer.items() if name not in RUNNING} for layer in layers]
+    return params, running if any(running) else None
+
+
+def evaluated_layers(state: Tree) -> Tree:
+    """Return the layers by which a network is judged and used: their moving average if the state keeps one."""
+    return state["ema"] if "ema" in state else trained_layers(state)
+
+
+def make_evaluation(
+    *, activation: Activation, loss: Loss, normalization: Normalization | None = None, xp: Namespace
+) -> Callable[..., Tree]:
+    """Return `step(totals, indices (B,), layers, data) -> totals`, which adds the metrics of a batch.
+
+    `layers` are `evaluated_layers`. If the totals hold "confusion" (K, K), target classes by row and predicted classes
+    by column, it is counted too.
     """
 
-    def step(totals: Tree, indices: Array, params: Tree, data: dict[str, Array]) -> Tree:
-        batch = take_batch(data, indices, params[0]["W"].dtype, xp=xp)
-        z, _ = forward(params, batch["x"], activation=activation, xp=xp)
+    def step(totals: Tree, indices: Array, layers: Tree, data: dict[str, Array]) -> Tree:
+        batch = take_batch(data, indices, layers[0]["W"].dtype, xp=xp)
+        z = forward(fold(layers, xp=xp), batch["x"], activation=activation, normalization=normalization, xp=xp).z
         losses, objective, _ = loss(z, batch["target"], xp=xp)
         metrics = batch_metrics(z, losses, objective, batch, xp=xp)
         if "confusion" in totals:

@@ -22,6 +22,7 @@ from lagvis.data.tables.encoding import TableEncoding
 from lagvis.errors import CheckpointError, NotFiniteError
 from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.losses import LOSSES
+from lagvis.network.normalization import NORMALIZATIONS
 from lagvis.storage.atomic import replace_file
 from lagvis.training.checkpoint import (
     FORMAT,
@@ -100,7 +101,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if lost := {*arrays} - {name for name, _ in named_leaves(state)}:
             raise ValueError(f"{', '.join(sorted(lost))} within another array")
         totals = state.pop("totals", {})
-        check_names(state)
+        normalization = require_choice(NORMALIZATIONS, meaning.get("normalization", "none"))
+        check_names(state, normalization)
         widths = check_layers(state["params"])
         model = Model(
             widths=widths,
@@ -119,6 +121,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             encoding=encoding,
             ranges=ranges,
             pixel_mean=pixel_mean,
+            normalization=normalization,
             **scalings,
         )
         check_meaning(model, state)

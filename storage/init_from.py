@@ -8,12 +8,12 @@ from lagvis.data.dataset import Dataset
 from lagvis.data.messages import join_names
 from lagvis.data.split import split_off
 from lagvis.errors import CheckpointError, DataError
-from lagvis.network.initializers import zero_optimizer_state
+from lagvis.network.step import evaluated_layers, split_running
 from lagvis.run_warning import RunWarning
 from lagvis.storage.lookup import StoredNetwork
 from lagvis.storage.resume import SCALING_FIELDS, different_classes
 from lagvis.training.checkpoint import Checkpoint, all_finite
-from lagvis.training.factory import make_optimizer
+from lagvis.training.factory import first_state
 from lagvis.training.model import Model
 from lagvis.training.plan import Plan
 from lagvis.training.recipe import Recipe
@@ -30,12 +30,13 @@ def init_from(network: Checkpoint, model: Model, recipe: Recipe, dataset: Datase
     """
     check_fits(network.model, model, dataset)
     with np.errstate(over="ignore"):
-        params = tree_map(lambda a: np.asarray(a, dtype=recipe.dtype, order="C"), network.state["params"])
-    if not all_finite(params):
+        layers = tree_map(lambda a: np.asarray(a, dtype=recipe.dtype, order="C"), evaluated_layers(network.state))
+    if not all_finite(layers):
         raise CheckpointError(f"the initial network has weights too large for {recipe.dtype}; use --dtype float64")
     # the weights were trained with that scaling, so it is kept for the new data
     model = replace(model, **{name: getattr(network.model, name) for name in SCALING_FIELDS})
-    return Checkpoint(model, {"params": params} | zero_optimizer_state(make_optimizer(recipe), params), 0, 0)
+    params, running = split_running(layers)
+    return Checkpoint(model, first_state(recipe, params, running), 0, 0)
 
 
 def check_fits(initial: Model, model: Model, dataset: Dataset) -> None:

@@ -11,16 +11,18 @@ from lagvis.backends.cuda import CARD_VARIABLES
 from lagvis.data.dataset import Dataset
 from lagvis.data.messages import join_names
 from lagvis.errors import CheckpointError, DataError, RecipeError
-from lagvis.network.initializers import zero_optimizer_state
 from lagvis.training.checkpoint import SCALINGS, Checkpoint
-from lagvis.training.factory import learning_rates, make_optimizer
+from lagvis.training.factory import first_state, learning_rates
 from lagvis.training.model import Model
 from lagvis.training.plan import Plan
 from lagvis.training.recipe import Recipe
 
 # Settings that a resumed run can change. Any other would change the network, the batches or the meaning of the numbers.
 # (The path of the data can change; `check_data` compares their content.)
-CHANGEABLE = ("data", "epochs", "lr", "momentum", "nesterov", "schedule", "warmup", "label_smoothing")
+CHANGEABLE = (
+    "data", "epochs", "patience", "lr", "momentum", "nesterov", "weight_decay", "schedule", "warmup",
+    "label_smoothing", "dropout", "input_dropout", "input_noise", "mixup", "l1", "max_norm", "clip_norm",
+)  # fmt: skip
 
 # Entries of environment.json on which the numbers do not depend, or which are checked on their own. (The variables that
 # number the cards are in it for people; the card itself is compared by its UUID.)
@@ -100,7 +102,7 @@ def resume_state(checkpoint: Checkpoint, model: Model, plan: Plan, recipe: Recip
     for name in ("label_columns", "transposed", "encoding"):
         if name in differing and not getattr(checkpoint.model, name):  # older versions did not store them
             differing.remove(name)
-    if str(checkpoint.state["params"][0]["W"].dtype) != recipe.dtype:
+    if str(checkpoint.dtype) != recipe.dtype:
         differing.append("dtype")
     if differing:
         raise CheckpointError(
@@ -119,11 +121,10 @@ def resume_state(checkpoint: Checkpoint, model: Model, plan: Plan, recipe: Recip
             f"the checkpoint was taken at step {checkpoint.step} of epoch {checkpoint.epoch + 1}, where a run of this "
             "recipe never stops; it belongs to another run"
         )
-    params = checkpoint.state["params"]
-    zero = zero_optimizer_state(make_optimizer(recipe), params)
-    kept = {name: state for name, state in checkpoint.state.items() if name in zero}
+    first = first_state(recipe, checkpoint.state["params"])
+    kept = {name: state for name, state in checkpoint.state.items() if name in first}
     with_ranges = checkpoint.model if checkpoint.model.ranges else replace(checkpoint.model, ranges=model.ranges)
-    return replace(checkpoint, model=with_ranges, state={"params": params} | zero | kept)
+    return replace(checkpoint, model=with_ranges, state=first | kept)
 
 
 def differing_fields(a: Model, b: Model) -> list[str]:

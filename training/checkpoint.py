@@ -10,6 +10,8 @@ import numpy as np
 from safetensors.numpy import save
 
 from lagvis.errors import NotFiniteError
+from lagvis.network.normalization import fold
+from lagvis.network.step import evaluated_layers
 from lagvis.training.model import Model
 from lagvis.tree import named_leaves
 
@@ -39,6 +41,19 @@ class Checkpoint:
     best_epoch: int = 0
     best_loss: float = math.inf
     data: str = ""
+
+    @property
+    def layers(self) -> Any:
+        """Return the layers by which the network is judged and used, without running statistics.
+
+        They are the moving average of the weights if there is one. Batch normalisation is part of W and b.
+        """
+        return fold(evaluated_layers(self.state), xp=np)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Return the dtype of the parameters."""
+        return np.dtype(self.state["params"][0]["W"].dtype)
 
 
 def all_finite(state: Any) -> bool:
@@ -97,6 +112,8 @@ def arrays_and_metadata(checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], 
     # How files were read is left out where it says nothing, as in checkpoints of older versions.
     reading = {"label_columns": model.label_columns, "transposed": model.transposed}
     meaning |= {name: value for name, value in reading.items() if value}
+    if model.normalization != "none":
+        meaning["normalization"] = model.normalization
     if model.encoding is not None:
         meaning["encoding"] = model.encoding.as_json()
     if model.ranges is not None:

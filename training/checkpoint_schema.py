@@ -1,6 +1,7 @@
 """Check the arrays and metadata of a checkpoint before they become a network."""
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from lagvis.data.feature_ranges import BYTES, FEATURE_KINDS, FeatureRanges
 from lagvis.data.json_fields import require_choice, require_float, require_int
 from lagvis.data.scaling import Scaling
 from lagvis.data.tables.encoding import TableEncoding
+from lagvis.network.normalization import NORMALIZATIONS, RUNNING
 from lagvis.network.optimizers import OPTIMIZERS, StateShape
 from lagvis.training.checkpoint import all_finite
 from lagvis.training.model import MNIST_SHAPE, Model
@@ -65,26 +67,42 @@ def take_ranges(
 
 
 def known_state_shapes() -> dict[str, StateShape]:
-    """Return the parameters and every state of every optimizer in the table, by name, with their shapes."""
-    known = {"params": StateShape.LIKE_PARAMS}
+    """Return every state of every optimizer in the table, by name, with its shape."""
+    known: dict[str, StateShape] = {}
     for entry in OPTIMIZERS.values():
         known |= entry.states
     return known
 
 
-def check_names(state: Any) -> None:
-    """Raise ValueError unless the state holds parameters and states that an optimizer may keep, all of one dtype.
+def check_names(state: Any, normalization: str) -> None:
+    """Raise ValueError unless the state holds parameters and states that a run may keep, all of one dtype.
 
-    A tree like the parameters has W and b in every layer and nothing else; a scalar is one array.
+    Parameters have W and b in every layer, and gamma in hidden layers that are normalised.
     """
     known = known_state_shapes()
-    strange = {*state} - {*known}
-    for key in {*state} & {*known}:
-        if known[key] is StateShape.SCALAR:
+    depth = len(state["params"]) if isinstance(state["params"], list) else 0
+    kind = NORMALIZATIONS[normalization]
+    hidden = {"W", "b"} if kind is None else {"W", "b", "gamma"}
+    running = {*RUNNING} if kind is not None and kind.has_running else set()
+    expected = {
+        "params": [hidden] * (depth - 1) + [{"W", "b"}] * (depth > 0),
+        "ema": [hidden | running] * (depth - 1) + [{"W", "b"}] * (depth > 0),
+        "running": [running] * (depth - 1),
+    }
+    if not running or depth < 2:
+        del expected["running"]
+    expected |= {name: expected["params"] for name, shape in known.items() if shape is StateShape.LIKE_PARAMS}
+    strange = {*state} - {*known} - {*expected}
+    if running and depth > 1 and "running" not in state:
+        strange |= {"running"}
+    for key in {*state} - strange:
+        if key in known and known[key] is StateShape.SCALAR:
             strange |= {f"{key}.{name}" for name, _ in named_leaves(state[key]) if name}
             continue
-        layers = state[key] if isinstance(state[key], list) else [{}]
-        strange |= {f"{key}.{i}.{name}" for i, layer in enumerate(layers) for name in {*layer} ^ {"W", "b"}}
+        layers = state[key] if isinstance(state[key], list) else []
+        for i, names in enumerate(expected[key]):
+            found = {*layers[i]} if i < len(layers) else set()
+            strange |= {f"{key}.{i}.{name}" for name in found ^ names}
     if strange:
         raise ValueError(f"unexpected or missing arrays: {', '.join(sorted(strange))}")
     dtypes = sorted({str(leaf.dtype) for _, leaf in named_leaves(state)})
@@ -97,7 +115,7 @@ def check_layers(params: Any) -> tuple[int, ...]:
     widths: list[int] = []
     for i, layer in enumerate(params):
         n_in, n_out = layer["W"].shape
-        if layer["b"].shape != (n_out,) or (widths and widths[-1] != n_in):
+        if any(a.shape != (n_out,) for name, a in layer.items() if name != "W") or (widths and widths[-1] != n_in):
             raise ValueError(
                 f"layer {i} has W {layer['W'].shape} and b {layer['b'].shape} after a width of {widths[-1:]}"
             )
@@ -126,15 +144,33 @@ def check_meaning(model: Model, state: Any) -> None:
         raise ValueError("a scaling of targets that cannot be undone")
     if (model.y_scaling is not None) != bool(model.target_names):
         raise ValueError("a scaling of targets must be there for regression, and only then")
-    shapes = {name: leaf.shape for name, leaf in named_leaves(state["params"])}
+    check_state(model, state)
+
+
+def check_state(model: Model, state: Any) -> None:
+    """Raise ValueError unless the states fit the layers of the model and are finite."""
     known = known_state_shapes()
     for key, tree in state.items():
-        expected = {"": ()} if known[key] is StateShape.SCALAR else shapes
-        if {name: leaf.shape for name, leaf in named_leaves(tree)} != expected:
+        if not fits(tree, model, scalar=known.get(key) is StateShape.SCALAR):
             raise ValueError(f"{key} does not fit the parameters")
     for name, leaf in named_leaves(state):
         if not np.isfinite(leaf).all():
             raise ValueError(f"{name} is not finite")
+    for layer in (*state.get("running", []), *state.get("ema", [])):
+        if "variance" in layer and (layer["variance"] < 0).any():
+            raise ValueError("a running variance below 0")
+
+
+def fits(tree: Any, model: Model, *, scalar: bool) -> bool:
+    """Return whether the shapes of a state are those of the layers of a model, or it is one number if `scalar`."""
+    if scalar:
+        return isinstance(tree, np.ndarray) and tree.shape == ()
+    shapes = list(pairwise(model.widths))[: len(tree)]
+    return len(tree) >= len(model.widths) - 2 and all(
+        a.shape == ((n_in, n_out) if name == "W" else (n_out,))
+        for layer, (n_in, n_out) in zip(tree, shapes, strict=True)
+        for name, a in layer.items()
+    )
 
 
 def check_rows(model: Model) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from lagvis.backends.backend import Backend
 from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.losses import LOSSES
+from lagvis.network.normalization import NORMALIZATIONS
 from lagvis.network.step import make_evaluation
 from lagvis.training.model import Model
 from lagvis.tree import tree_map
@@ -100,23 +101,28 @@ class Evaluator:
     def __init__(self, model: Model, backend: Backend) -> None:
         self._model = model
         self._backend = backend
-        step = make_evaluation(activation=ACTIVATIONS[model.activation], loss=LOSSES[model.loss], xp=backend.xp)
+        step = make_evaluation(
+            activation=ACTIVATIONS[model.activation],
+            loss=LOSSES[model.loss],
+            normalization=NORMALIZATIONS[model.normalization],
+            xp=backend.xp,
+        )
         self._run = backend.scan(step)
         self._chunk = rows_per_chunk(model.widths)
 
     def evaluate(
         self,
-        params: Any,
+        layers: Any,
         data: Any,
         rows: np.ndarray,
         *,
         confusion: bool = False,
         stop: Callable[[], bool] = lambda: False,
     ) -> Metrics:
-        """Return the metrics on `rows` (integer indices) of `data`; totals are added in float64.
+        """Return the metrics of `layers` (network/step.py, `evaluated_layers`) on `rows` (integer indices) of `data`.
 
-        The memory does not grow with the number of rows. StopRequestedError is raised if `stop`, called before each
-        chunk, returns true.
+        Totals are added in float64, and the memory does not grow with the number of rows. StopRequestedError is raised
+        if `stop`, called before each chunk, returns true.
         """
         zero = zero_totals(self._model, self._backend.dtype, confusion=confusion)
         totals = {name: value.astype(np.float64) for name, value in zero.items()}
@@ -124,7 +130,7 @@ class Evaluator:
             if stop():
                 raise StopRequestedError
             indices = self._backend.asarray(rows[None, first : first + self._chunk].astype(np.int32))
-            added = self._run(tree_map(self._backend.asarray, zero), (indices,), (params, data))
+            added = self._run(tree_map(self._backend.asarray, zero), (indices,), (layers, data))
             totals = tree_map(partial(self._add, self._backend), totals, added)
         return Metrics.of(totals, self._model)
 

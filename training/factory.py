@@ -1,4 +1,4 @@
-"""Build the functions and the first state of a run from its recipe."""
+"""Build the functions, the constants and the first state of a run from its recipe."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 
 from lagvis.network.activations import ACTIVATIONS
-from lagvis.network.initializers import initialize, zero_optimizer_state
+from lagvis.network.initializers import first_running, initialize, zero_optimizer_state
 from lagvis.network.losses import LOSSES
+from lagvis.network.normalization import NORMALIZATIONS
 from lagvis.network.optimizers import OPTIMIZERS, Optimizer
+from lagvis.network.random import round_keys
+from lagvis.network.regularization import Regularization
 from lagvis.network.schedules import SCHEDULES
-from lagvis.network.step import Loss, make_step
+from lagvis.network.step import Loss, make_step, trained_layers
 from lagvis.training.model import Model
 from lagvis.training.recipe import Recipe
 from lagvis.training.seeding import generator
@@ -19,11 +22,47 @@ from lagvis.tree import tree_map
 
 
 def initial_state(recipe: Recipe, model: Model) -> dict[str, Any]:
-    """Draw parameters by the seed and add a zero optimizer state; on the host, so that every backend starts equal."""
+    """Draw parameters by the seed and add all other states; on the host, so that every backend starts equal."""
     initializer = ACTIVATIONS[model.activation].initializer
-    drawn = initialize(model.widths, initializer, generator(recipe.seed, "weights"))
-    params = tree_map(lambda a: a.astype(recipe.dtype), drawn)
-    return {"params": params} | zero_optimizer_state(make_optimizer(recipe), params)
+    normalized = NORMALIZATIONS[model.normalization] is not None
+    drawn = initialize(model.widths, initializer, generator(recipe.seed, "weights"), normalized=normalized)
+    return first_state(recipe, tree_map(lambda a: a.astype(recipe.dtype), drawn))
+
+
+def first_state(recipe: Recipe, params: Any, running: Any = None) -> dict[str, Any]:
+    """Return the state of a run that begins with given parameters, and running statistics if they are known.
+
+    Optimizer states are zero, the moving average of the layers begins with the layers themselves.
+    """
+    state = {"params": params} | zero_optimizer_state(make_optimizer(recipe), params)
+    normalization = NORMALIZATIONS[recipe.normalization]
+    if normalization is not None and normalization.has_running:
+        state["running"] = running or first_running(params)
+    if recipe.ema:
+        state["ema"] = tree_map(np.array, trained_layers(state))
+    return state
+
+
+def step_scalars(recipe: Recipe, steps: np.ndarray, total_steps: int) -> dict[str, np.ndarray]:
+    """Return the scalars (network/step.py) of the steps (S,), counted from 0, of a run of so many: {name: (S,)}.
+
+    They are functions of the recipe and the number of a step, so that a run can continue at any step.
+    """
+    scalars = {"learning_rate": learning_rates(recipe, steps, total_steps), **make_optimizer(recipe).scalars(steps + 1)}
+    if recipe.mixup:
+        draws = (generator(recipe.seed, "mixup", int(step)).beta(recipe.mixup, recipe.mixup) for step in steps)
+        scalars["mixup"] = np.fromiter(draws, np.float64, len(steps))
+    if recipe.ema:
+        scalars["ema_rate"] = np.maximum(1.0 - recipe.ema, 1.0 / (steps + 1))  # at first a plain mean of all steps
+    scalars = {name: values.astype(recipe.dtype) for name, values in scalars.items()}
+    if make_regularization(recipe).is_random:
+        scalars["step"] = steps.astype(np.int32)
+    return scalars
+
+
+def step_constants(recipe: Recipe) -> dict[str, np.ndarray]:
+    """Return what a step of the recipe takes among its data, beside the rows."""
+    return {"random_keys": round_keys(recipe.seed)} if make_regularization(recipe).is_random else {}
 
 
 def learning_rates(recipe: Recipe, steps: np.ndarray, total_steps: int) -> np.ndarray:
@@ -35,6 +74,20 @@ def make_optimizer(recipe: Recipe) -> Optimizer:
     """Return the recipe's optimizer, built from those keys of the recipe that its table entry names."""
     entry = OPTIMIZERS[recipe.optimizer]
     return entry.make(**{key: getattr(recipe, key) for key in entry.settings})
+
+
+def make_regularization(recipe: Recipe) -> Regularization:
+    """Return the regularisation of the recipe's steps."""
+    return Regularization(
+        dropout=recipe.dropout,
+        input_dropout=recipe.input_dropout,
+        input_noise=recipe.input_noise,
+        mixup=recipe.mixup > 0,
+        l1=recipe.l1,
+        clip_norm=recipe.clip_norm,
+        max_norm=recipe.max_norm,
+        ema=recipe.ema > 0,
+    )
 
 
 def make_loss(recipe: Recipe) -> Loss:
@@ -49,6 +102,8 @@ def make_training_step(recipe: Recipe, *, keep_gradients: bool = False, xp: Any)
         activation=ACTIVATIONS[recipe.activation],
         loss=make_loss(recipe),
         optimizer=make_optimizer(recipe),
+        normalization=NORMALIZATIONS[recipe.normalization],
+        regularization=make_regularization(recipe),
         keep_gradients=keep_gradients,
         xp=xp,
     )

@@ -12,6 +12,7 @@ from lagvis.backends.backend import Backend
 from lagvis.data.checks import check_dark_pixels, find_constant_targets
 from lagvis.data.dataset import Dataset
 from lagvis.data.messages import decimals, percent, pluralize
+from lagvis.network.step import evaluated_layers
 from lagvis.run_warning import RunWarning
 from lagvis.training.baseline import CHANCE_DEVIATIONS, beats_mean
 from lagvis.training.evaluation import Metrics
@@ -76,7 +77,7 @@ def find_suspect(warning: RunWarning, run: TrainedRun) -> Suspect:
     if warning.figures.get("targets") and len(warning.figures["targets"]) < len(run.model.target_names):
         return "features", "the other targets are learned, so the features may say nothing about these", {}
     trials = run.trials()
-    final = trials.judge(finished.state["params"])
+    final = trials.judge(finished.state)
     if final.finite and trials.beats(final):
         return explain_learned_training(run, final)
     own, others = try_rates(trials, run)
@@ -225,12 +226,12 @@ def explain_divergence(run: TrainedRun) -> Divergence:
     trials = run.trials()
     found = None
     for state, from_end in starts:
-        params = state["params"]
+        layers = evaluated_layers(state)
         found = find_row_without_loss(
-            run.model, run.backend, params, data.x_train, data.y_train, rows, run.stop_or_timeout()
+            run.model, run.backend, layers, data.x_train, data.y_train, rows, run.stop_or_timeout()
         )
         if found is None:
-            before = trials.judge(params).loss
+            before = trials.judge(state).loss
             best = best_trial(trials.run_all(state, lower_rates(run.recipe.lr)))
             if best is not None and best.loss < before:
                 return Divergence(best, from_end, before)

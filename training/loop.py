@@ -10,10 +10,11 @@ import numpy as np
 from lagvis.backends.backend import Backend
 from lagvis.data.dataset import Dataset
 from lagvis.errors import NotFiniteError
+from lagvis.network.step import evaluated_layers
 from lagvis.training.checkpoint import Checkpoint, all_finite
 from lagvis.training.evaluation import Evaluator, Metrics, StopRequestedError, zero_totals
 from lagvis.training.events import EpochEnded, Event, Finished, Progress, Started
-from lagvis.training.factory import initial_state, learning_rates, make_training_step
+from lagvis.training.factory import initial_state, learning_rates, make_training_step, step_constants, step_scalars
 from lagvis.training.model import Model
 from lagvis.training.plan import Plan, epoch_order, split_epoch
 from lagvis.training.recipe import Recipe
@@ -48,7 +49,7 @@ def fit(
 class StepGroup:
     """Steps of one call of the backend: `inputs` and zero `totals` on the device, and the position after the call."""
 
-    inputs: tuple[Any, Any]
+    inputs: tuple[Any, dict[str, Any]]
     totals: dict[str, Any]
     step: int
     learning_rate: float
@@ -65,9 +66,10 @@ def step_groups(
             steps = np.arange(step, step + len(indices))
             step += len(indices)
             if step > after:
-                rates = learning_rates(recipe, steps, total_steps)
-                inputs = (backend.asarray(indices), backend.asarray(rates.astype(recipe.dtype)))
-                yield StepGroup(inputs, tree_map(backend.asarray, zero), step, float(rates[-1]))
+                scalars = step_scalars(recipe, steps, total_steps)
+                inputs = (backend.asarray(indices), tree_map(backend.asarray, scalars))
+                rate = float(learning_rates(recipe, steps[-1:], total_steps)[0])
+                yield StepGroup(inputs, tree_map(backend.asarray, zero), step, rate)
 
 
 def continued_totals(totals: dict[str, np.ndarray], zero: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -134,7 +136,8 @@ class Trainer:
         self.evaluator = Evaluator(self.model, backend)
         self.data = self.to_device(self.model.prepare(dataset.x_train, dataset.y_train, recipe.dtype))
         weights = row_weights(recipe, dataset, plan.training_rows, recipe.dtype)
-        self.weighted_data = self.data | self.to_device(weights)  # only the steps use weights, no evaluation does
+        # only the steps use these, no evaluation does
+        self.step_data = self.data | self.to_device(weights | step_constants(recipe))
 
         # The newest checkpoint; a run that diverges ends with it.
         self.newest = start or Checkpoint(self.model, initial_state(recipe, self.model), epoch=0, step=0)
@@ -181,7 +184,7 @@ class Trainer:
         state = self.state
         with self.stopwatch:
             group = self.next_group or next(self.groups)
-            arrays = self.call(state.arrays | {"totals": group.totals}, group.inputs, (self.weighted_data,))
+            arrays = self.call(state.arrays | {"totals": group.totals}, group.inputs, (self.step_data,))
             self.next_group = next(self.groups, None)  # prepared on the host while the device computes
             totals = tree_map(self.backend.to_numpy, arrays.pop("totals"))  # the only synchronisation of a call
         state.arrays = arrays
@@ -200,7 +203,8 @@ class Trainer:
         state, rows = self.state, self.plan.validation_rows
         ended = self.take_checkpoint()
         if len(rows):
-            self.validation_metrics = self.evaluator.evaluate(state.arrays["params"], self.data, rows, stop=self.stop)
+            layers = evaluated_layers(state.arrays)
+            self.validation_metrics = self.evaluator.evaluate(layers, self.data, rows, stop=self.stop)
         self.train_metrics = Metrics.of(state.totals, self.model)
         state.totals = tree_map(np.zeros_like, state.totals)
         ended = replace(ended, epoch=epoch, totals={})
@@ -216,7 +220,7 @@ class Trainer:
         """Evaluate the test part."""
         data = self.to_device(self.model.prepare(self.dataset.x_test, self.dataset.y_test, self.recipe.dtype))
         rows = np.arange(len(self.dataset.x_test))
-        return self.evaluator.evaluate(self.state.arrays["params"], data, rows, confusion=True, stop=self.stop)
+        return self.evaluator.evaluate(evaluated_layers(self.state.arrays), data, rows, confusion=True, stop=self.stop)
 
     def check_stop(self) -> None:
         """Raise StopRequestedError if the caller requested a stop."""

@@ -33,6 +33,7 @@ class Model:
     pixel_mean                  mean of the training pixels, 0..1, which is subtracted from pixels; 0 if they are not
                                 centred, and for rows that are no bytes
     encoding                    of the columns of the training table; None without a table
+    normalization               of the hidden layers, one of NORMALIZATIONS
     """
 
     widths: tuple[int, ...]
@@ -53,6 +54,7 @@ class Model:
     ranges: FeatureRanges | None = None
     pixel_mean: float = 0.0
     encoding: TableEncoding | None = None
+    normalization: str = "none"
 
     @classmethod
     def of(cls, recipe: Recipe, dataset: Dataset, training_rows: np.ndarray) -> "Model":
@@ -87,12 +89,14 @@ class Model:
             ranges=ranges,
             pixel_mean=pixel_mean,
             encoding=dataset.encoding,
+            normalization=recipe.normalization,
         )
 
     @property
     def parameters(self) -> int:
-        """Return the number of weights and biases."""
-        return sum((n_in + 1) * n_out for n_in, n_out in pairwise(self.widths))
+        """Return the number of weights and biases, and of the factors of normalised layers."""
+        scales = sum(self.widths[1:-1]) if self.normalization != "none" else 0
+        return sum((n_in + 1) * n_out for n_in, n_out in pairwise(self.widths)) + scales
 
     @np.errstate(over="ignore", invalid="ignore")
     def baseline(self, y: np.ndarray) -> float | None:

@@ -10,9 +10,10 @@ import numpy as np
 
 from lagvis.backends.backend import Backend
 from lagvis.data.dataset import Dataset
+from lagvis.network.step import evaluated_layers
 from lagvis.training.baseline import beats_commonest_class, beats_mean
 from lagvis.training.evaluation import Evaluator, Metrics, StopRequestedError, zero_totals
-from lagvis.training.factory import make_training_step
+from lagvis.training.factory import make_training_step, step_constants, step_scalars
 from lagvis.training.model import Model
 from lagvis.training.plan import Plan
 from lagvis.training.recipe import Recipe
@@ -52,7 +53,7 @@ class RateTrials:
         self, recipe: Recipe, dataset: Dataset, plan: Plan, model: Model, backend: Backend,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:  # fmt: skip
-        self.backend, self.stop = backend, stop
+        self.recipe, self.backend, self.stop = recipe, backend, stop
         self.deadline = math.inf  # until the first call, which may compile, has ended
         rng = generator(recipe.seed, "trials")
         most = max(2, min(MAX_SAMPLE_ROWS, MAX_SAMPLE_VALUES // model.widths[0]))
@@ -63,7 +64,8 @@ class RateTrials:
         data = model.prepare(dataset.x_train[rows], dataset.y_train[rows], recipe.dtype)
         self.data = tree_map(backend.asarray, data)
         weights = row_weights(recipe, dataset, plan.training_rows, recipe.dtype)
-        self.weighted_data = self.data | {name: backend.asarray(w[rows]) for name, w in weights.items()}
+        step_data = {name: w[rows] for name, w in weights.items()} | step_constants(recipe)
+        self.step_data = self.data | tree_map(backend.asarray, step_data)
         objective = bool(weights) or recipe.label_smoothing > 0
         self.totals = zero_totals(model, recipe.dtype, weighted=bool(weights), objective=objective)
         self.batches = self._batches(len(rows), min(plan.batch_size, len(self.trained_rows)), rng)
@@ -86,13 +88,13 @@ class RateTrials:
         """Whether the time is up, or the caller requested a stop."""
         return self.stop() or time.monotonic() > self.deadline
 
-    def judge(self, params: Any) -> Metrics:
-        """Return the metrics of parameters, on the host, on the judged rows."""
-        return self._judge(tree_map(self.backend.asarray, params))
+    def judge(self, state: Any) -> Metrics:
+        """Return the metrics of a state, on the host, on the judged rows."""
+        return self._judge(tree_map(self.backend.asarray, evaluated_layers(state)))
 
-    def _judge(self, params: Any, stop: Callable[[], bool] = lambda: False) -> Metrics:
+    def _judge(self, layers: Any, stop: Callable[[], bool] = lambda: False) -> Metrics:
         rows = np.arange(len(self.judged_rows))
-        return self.evaluator.evaluate(params, self.data, rows, confusion=self.classes, stop=stop)
+        return self.evaluator.evaluate(layers, self.data, rows, confusion=self.classes, stop=stop)
 
     def beats(self, metrics: Metrics) -> bool:
         """Return whether finite metrics on the judged rows are better than the commonest class, or the mean."""
@@ -110,10 +112,11 @@ class RateTrials:
             if self.over:
                 return None
             indices = self.batches[first : first + STEPS_PER_CALL]
-            rates = np.full(len(indices), rate, self.backend.dtype)
-            inputs = (self.backend.asarray(indices), self.backend.asarray(rates))
+            scalars = step_scalars(self.recipe, np.arange(first, first + len(indices)), TRIAL_STEPS)
+            scalars["learning_rate"] = np.full(len(indices), rate, self.backend.dtype)
+            inputs = (self.backend.asarray(indices), tree_map(self.backend.asarray, scalars))
             zero = {"totals": tree_map(self.backend.asarray, self.totals)}
-            arrays = self.call(arrays | zero, inputs, (self.weighted_data,))
+            arrays = self.call(arrays | zero, inputs, (self.step_data,))
             loss = float(self.backend.to_numpy(arrays.pop("totals")["loss"]))
             steps, now = first + len(indices), time.monotonic()
             self.deadline = min(self.deadline, now + MAX_SECONDS)
@@ -123,7 +126,7 @@ class RateTrials:
         # The confusion counts of many thousand classes take seconds a chunk.
         latest = time.monotonic() + MAX_SECONDS
         try:
-            metrics = self._judge(arrays["params"], lambda: self.stop() or time.monotonic() > latest)
+            metrics = self._judge(evaluated_layers(arrays), lambda: self.stop() or time.monotonic() > latest)
         except StopRequestedError:
             return None
         return Trial(rate, steps, metrics.loss, self.beats(metrics)) if metrics.finite else Trial(rate, steps, math.inf)

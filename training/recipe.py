@@ -20,6 +20,7 @@ from lagvis.data.tables.feature_type import FEATURE_TYPES
 from lagvis.errors import RecipeError
 from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.losses import LOSSES
+from lagvis.network.normalization import NORMALIZATIONS
 from lagvis.network.optimizers import OPTIMIZERS
 from lagvis.network.schedules import SCHEDULES
 from lagvis.training.recipe_hints import decode, did_you_mean, key_hint, toml_hint
@@ -29,6 +30,9 @@ DEFAULT_SMOOTHING = 0.1
 # Options of train.py that say where and how a run is computed, which does not belong into a recipe.
 COMMAND_LINE_OPTIONS = ("device", "backend", "threads", "name", "resume", "recipe")
 CLASSIFICATION_KEYS = ("label_smoothing", "class_weights")
+# Settings of the optimizers, with the value that they have where an optimizer does not take them.
+OPTIMIZER_KEYS: dict[str, Any] = {"momentum": 0.0, "nesterov": False, "betas": (), "eps": 0.0, "weight_decay": 0.0}
+REGRESSION_LR_DIVISOR = 10.0  # of an optimizer's default rate: errors of numbers may be far larger than of classes
 FOLDER = Path(__file__).resolve().parent.parent / "recipes"
 
 
@@ -59,13 +63,28 @@ class Recipe:
     label_smoothing: float = None  # type: ignore[assignment]  # set below: 0.1 for classes, 0 for numbers
     class_weights: str = "none"
     optimizer: str = "sgd"
-    lr: float = 0.1
-    momentum: float = 0.9
-    nesterov: bool = True
+    # Set below where they are None: every optimizer has its own defaults.
+    lr: float = None  # type: ignore[assignment]
+    momentum: float = None  # type: ignore[assignment]
+    nesterov: bool = None  # type: ignore[assignment]
+    betas: tuple[float, ...] = None  # type: ignore[assignment]
+    eps: float = None  # type: ignore[assignment]
+    weight_decay: float = None  # type: ignore[assignment]
     schedule: str = "linear"
     warmup: float = 0.3
+    normalization: str = "none"
+    dropout: float = 0.0
+    input_dropout: float = 0.0
+    input_noise: float = 0.0
+    mixup: float = 0.0
+    l1: float = 0.0
+    max_norm: float = 0.0
+    clip_norm: float = 0.0
+    ema: float = 0.0
+    patience: int = 0
     epochs: int = 10
     batch_size: int = 100
+    accumulate: int = 1
     shuffle: bool = True
     validation: int = 5000
     seed: int = 0
@@ -74,8 +93,10 @@ class Recipe:
     def __post_init__(self) -> None:
         if vars(self)["label_smoothing"] is None:
             object.__setattr__(self, "label_smoothing", 0.0 if self.regression else DEFAULT_SMOOTHING)
+        self._set_optimizer_defaults()
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, KEYS[field.name].check(field.name, getattr(self, field.name)))
+        self._check_optimizer_settings()
         if self.label_smoothing and self.loss == "mse":
             raise RecipeError("label_smoothing belongs to classes, loss mse to numbers; set label_smoothing to 0")
         if self.class_weights != "none" and self.loss == "mse":
@@ -87,6 +108,28 @@ class Recipe:
             )
         if self.nesterov and self.momentum == 0.0:
             object.__setattr__(self, "nesterov", False)
+
+    def _set_optimizer_defaults(self) -> None:
+        """Set the learning rate and the settings of the optimizer where they are not given."""
+        entry = OPTIMIZERS.get(self.optimizer)
+        if entry is None:  # reported by the check of the key
+            return
+        if vars(self)["lr"] is None:
+            object.__setattr__(self, "lr", entry.lr / (REGRESSION_LR_DIVISOR if self.regression else 1.0))
+        for key, neutral in OPTIMIZER_KEYS.items():
+            value = vars(self)[key]
+            if value is None or (key == "betas" and value in ((), [])):
+                object.__setattr__(self, key, entry.settings.get(key, neutral))
+
+    def _check_optimizer_settings(self) -> None:
+        """Raise RecipeError for a setting that the optimizer does not take."""
+        for key, neutral in OPTIMIZER_KEYS.items():
+            if key not in OPTIMIZERS[self.optimizer].settings and getattr(self, key) != neutral:
+                takers = [name for name, other in OPTIMIZERS.items() if key in other.settings]
+                raise RecipeError(
+                    f"{key} is {getattr(self, key)!r}, and the optimizer {self.optimizer} has no {key}; leave it out, "
+                    f"or use {' or '.join(takers)}"
+                )
 
     @property
     def regression(self) -> bool:
@@ -174,6 +217,18 @@ def check_float(minimum: float, below: float, *, open_below: bool = False) -> An
     return check
 
 
+def check_betas(key: str, value: Any) -> tuple[float, ...]:
+    """Return two numbers from 0 and below 1, or nothing for an optimizer without them; RecipeError for others."""
+    if not isinstance(value, list | tuple) or len(value) not in (0, 2):
+        raise RecipeError(f"{key} is {value!r}; expected two numbers, [0.9, 0.999]")
+    return tuple(check_float(0.0, 1.0)(key, beta) for beta in value)
+
+
+def parse_numbers(words: str) -> tuple[float, ...]:
+    """Parse the numbers of a flag: 0.9,0.999 -> (0.9, 0.999)."""
+    return tuple(float(number) for number in words.split(","))
+
+
 def check_widths(key: str, value: Any) -> tuple[int, ...]:
     """Return the widths of the hidden layers, integers from 1; RecipeError for anything else."""
     if not isinstance(value, list | tuple):
@@ -248,14 +303,54 @@ KEYS = {
     "lr": Key(check_float(0.0, math.inf, open_below=True), "learning rate; the peak of a schedule", float, "RATE"),
     "momentum": Key(check_float(0.0, 1.0), "momentum; 0 for plain gradient descent", float, "M"),
     "nesterov": Key(check_bool, "Nesterov's form of momentum, which looks ahead"),
+    "betas": Key(check_betas, "decay of the two moments of adam and adamw", parse_numbers, "B1,B2"),
+    "eps": Key(check_float(0.0, math.inf), "what adam and adamw add to their divisor", float, "E"),
+    "weight_decay": Key(
+        check_float(0.0, math.inf),
+        "decay of the weights, not of biases: decoupled from the gradient with adamw, L2 in the gradient with others",
+        float,
+        "D",
+    ),
     "schedule": Key(
         check_choice(*SCHEDULES),
         f"learning-rate schedule: {', '.join(SCHEDULES)} (linear: warm-up, then decay to 0)",
         spellings=("--sched",),
     ),
     "warmup": Key(check_float(0.0, 1.0), "share of the run that the linear schedule warms up", float, "SHARE"),
+    "normalization": Key(
+        check_choice(*NORMALIZATIONS),
+        "none, or batch or layer: normalise each hidden layer's products by the rows of the batch, or by the row",
+    ),
+    "dropout": Key(
+        check_float(0.0, 1.0), "share of the values of hidden layers that are set to 0 in training", float, "P"
+    ),
+    "input_dropout": Key(check_float(0.0, 1.0), "share of the inputs that are set to 0 in training", float, "P"),
+    "input_noise": Key(
+        check_float(0.0, math.inf), "standard deviation of the noise added to scaled inputs in training", float, "S"
+    ),
+    "mixup": Key(
+        check_float(0.0, math.inf),
+        "mix each row with another of the batch, by a share drawn from Beta(A, A)",
+        float,
+        "A",
+    ),
+    "l1": Key(check_float(0.0, math.inf), "factor of the sum of |W| that is added to what is minimised", float, "L"),
+    "max_norm": Key(
+        check_float(0.0, math.inf), "largest norm of the weights into a hidden unit; 0: no bound", float, "C"
+    ),
+    "clip_norm": Key(check_float(0.0, math.inf), "largest norm of the gradient; 0: no bound", float, "C"),
+    "ema": Key(
+        check_float(0.0, 1.0),
+        "decay of a moving average of the weights, by which the network is judged; 0: none",
+        float,
+        "D",
+    ),
+    "patience": Key(
+        check_int(0, 10**6), "epochs without a lower validation loss after which training stops; 0: never", int, "N"
+    ),
     "epochs": Key(check_int(0, 10**6), "passes over the training rows; 0 only evaluates", int, "N", ("-e",)),
     "batch_size": Key(check_int(1, 2**31 - 1), "rows per step", int, "N", ("-b",)),
+    "accumulate": Key(check_int(1, 10**6), "batches whose gradients are added up in one step", int, "K"),
     "shuffle": Key(check_bool, "a new order of the rows in every epoch; without it the order of the file"),
     "validation": Key(check_int(0, 2**31 - 1), "training rows held out, stratified, by the seed", int, "N"),
     "seed": Key(
@@ -278,10 +373,15 @@ def load(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
 def merge(values: dict[str, Any], overrides: dict[str, Any]) -> Recipe:
     """Return the recipe of some values with others over them; keys in neither take the defaults of `Recipe`.
 
-    A loss of mse among the overrides drops label smoothing and class weights from the values: they belong to classes.
+    A loss of mse among the overrides drops label smoothing, class weights and learning rate from the values, another
+    optimizer its settings and the learning rate: they belong to classes, and to the optimizer of the values.
     """
-    if overrides.get("loss") == "mse":
-        values = {key: value for key, value in values.items() if key not in CLASSIFICATION_KEYS}
+    dropped: set[str] = set()
+    if overrides.get("loss") == "mse" and values.get("loss") != "mse":
+        dropped |= {*CLASSIFICATION_KEYS, "lr"}
+    if overrides.get("optimizer", values.get("optimizer", "sgd")) != values.get("optimizer", "sgd"):
+        dropped |= {*OPTIMIZER_KEYS, "lr"}
+    values = {key: value for key, value in values.items() if key not in dropped}
     return Recipe(**(values | overrides))
 
 

@@ -19,6 +19,9 @@ NAMES = {
     "atan": "arctan",
     "atan2": "arctan2",
     "atanh": "arctanh",
+    "bitwise_invert": "invert",
+    "bitwise_left_shift": "left_shift",
+    "bitwise_right_shift": "right_shift",
     "concat": "concatenate",
 }
 WITH_OUT = ELEMENTWISE | {"argmax", "argmin", "concat", "matmul", "max", "mean", "min", "take"}

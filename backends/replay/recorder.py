@@ -14,10 +14,11 @@ from lagvis.tree import Tree, leaves, rebuild
 # libraries compute `a ** 2` in another way than pow(a, 2).
 ELEMENTWISE = frozenset(
     (
-        "abs", "acos", "acosh", "add", "asin", "asinh", "atan", "atan2", "atanh", "cos", "cosh", "divide",
+        "abs", "acos", "acosh", "add", "asin", "asinh", "atan", "atan2", "atanh", "bitwise_and", "bitwise_invert",
+        "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "cos", "cosh", "divide",
         "equal", "exp", "expm1", "floor_divide", "greater", "greater_equal", "hypot", "less", "less_equal",
         "log", "log1p", "log2", "log10", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor",
-        "maximum", "minimum", "multiply", "negative", "not_equal", "positive", "remainder", "sin", "sinh",
+        "maximum", "minimum", "multiply", "negative", "not_equal", "positive", "remainder", "sign", "sin", "sinh",
         "sqrt", "square", "subtract", "tan", "tanh",
     )
 )  # fmt: skip

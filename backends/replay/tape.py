@@ -19,27 +19,28 @@ class Tape:
     """
 
     def __init__(
-        self, step: Step, state: Tree, inputs: tuple[Array, ...], constants: tuple[Tree, ...], recorder: Recorder
+        self, step: Step, state: Tree, inputs: tuple[Tree, ...], constants: tuple[Tree, ...], recorder: Recorder
     ) -> None:
         self.copy_call = recorder.copy_call
         self.state = [Node(recorder.copy(a)) for a in leaves(state)]
-        self.inputs = [Node(recorder.copy(a[0, ...])) for a in inputs]
+        self.inputs = [Node(recorder.copy(a[0, ...])) for a in leaves(inputs)]
         self.constants = leaves(constants)
         handles = map(recorder.handle, [*self.state, *self.inputs, *map(Node, self.constants)])
-        new = step(rebuild(state, handles), *(next(handles) for _ in inputs), *rebuild(constants, handles))
+        new = step(rebuild(state, handles), *rebuild(inputs, handles), *rebuild(constants, handles))
         results = [recorder.separate(old, leaf) for old, leaf in zip(self.state, leaves(new), strict=True)]
         recorder.reuse_memory(self.state, results)
         self.program: list[Callable[[], object]] = recorder.program()
         moved = [(old.value, result.value) for old, result in zip(self.state, results, strict=True)]
         self.program += [self.copy_call(to, source) for to, source in moved if to is not source]
 
-    def run(self, state: Tree, inputs: tuple[Array, ...]) -> Tree:
+    def run(self, state: Tree, inputs: tuple[Tree, ...]) -> Tree:
         """Run all steps of a call; the returned state is memory of the tape, valid until its next run."""
         for own, a in zip(self.state, leaves(state), strict=True):
             if own.value is not a:
                 self.copy_call(own.value, a)()
-        for i in range(inputs[0].shape[0]):
-            for own, a in zip(self.inputs, inputs, strict=True):
+        given = leaves(inputs)
+        for i in range(given[0].shape[0]):
+            for own, a in zip(self.inputs, given, strict=True):
                 self.copy_call(own.value, a[i, ...])()
             for call in self.program:
                 call()
@@ -55,15 +56,15 @@ def recorded_scan(step: Step, recorder: Callable[[], Recorder]) -> Run:
     tapes: dict[str, Tape] = {}
     seen: dict[str, list[Array]] = {}
 
-    def run(state: Tree, inputs: tuple[Array, ...], constants: tuple[Tree, ...]) -> Tree:
-        arrays = leaves(constants)
-        kinds = ((tuple(a.shape), str(a.dtype)) for a in (*leaves(state), *(a[0, ...] for a in inputs), *arrays))
+    def run(state: Tree, inputs: tuple[Tree, ...], constants: tuple[Tree, ...]) -> Tree:
+        arrays, given = leaves(constants), leaves(inputs)
+        kinds = ((tuple(a.shape), str(a.dtype)) for a in (*leaves(state), *(a[0, ...] for a in given), *arrays))
         key = str(rebuild([state, inputs, constants], kinds))
         tape = tapes.get(key)
         if tape is None or any(a is not b for a, b in zip(tape.constants, arrays, strict=True)):
             known = key in seen and all(a is b for a, b in zip(seen[key], arrays, strict=True))
             seen[key] = arrays
-            if inputs[0].shape[0] == 1 and not known:
+            if given[0].shape[0] == 1 and not known:
                 return loop(state, inputs, constants)
             tape = tapes[key] = Tape(step, state, inputs, constants, recorder())
         return tape.run(state, inputs)

@@ -10,7 +10,7 @@ import torch
 from lagvis.backends.replay.recorder import ELEMENTWISE, Node, Recorder
 
 # Functions of the standard whose name in torch differs, and those beside the elementwise ones that take out=.
-NAMES = {"equal": "eq", "not_equal": "ne", "max": "amax", "min": "amin"}
+NAMES = {"bitwise_invert": "bitwise_not", "equal": "eq", "not_equal": "ne", "max": "amax", "min": "amin"}
 WITH_OUT = ELEMENTWISE | {"argmax", "matmul", "max", "mean", "min", "sum"}
 
 

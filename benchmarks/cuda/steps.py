@@ -59,7 +59,7 @@ class StepProblem:
 
     def inputs(self, steps: int) -> tuple[Any, Any]:
         """Return indices and learning rates of the first steps."""
-        return self.indices[:steps, ...], self.rates[:steps]
+        return self.indices[:steps, ...], {"learning_rate": self.rates[:steps]}
 
     def run(self, steps: int) -> None:
         """Take steps in the plain loop."""

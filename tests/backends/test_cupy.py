@@ -223,7 +223,7 @@ def test_cupy_backend_uses_one_stream_of_its_own(monkeypatch, compiled):
         stand_in.streams.append(stand_in.current)
         return step(*arguments)
 
-    inputs = (backend.asarray(np.zeros((2, 3), np.int32)), backend.asarray(np.full(2, 0.1)))
+    inputs = (backend.asarray(np.zeros((2, 3), np.int32)), {"learning_rate": backend.asarray(np.full(2, 0.1))})
     data = tree_map(backend.asarray, data_of(x, y))
     state = backend.scan(uses_stream)(tree_map(backend.asarray, host_state(params, optimizer)), inputs, (data,))
     assert tree_map(backend.to_numpy, state)["totals"]["weight"] == 6.0
@@ -311,7 +311,7 @@ def recorded_cupy_calls():
             params, x, y = problem((4, 3), "relu", kind)
             data = data_of((x * 50).clip(0, 255).astype(np.uint8), y) | ({"w": np.ones(6)} if weighted else {})
             data = tree_map(backend.asarray, data)
-            inputs = (backend.asarray(np.zeros((2, 3), np.int32)), backend.asarray(np.full(2, 0.1)))
+            inputs = (backend.asarray(np.zeros((2, 3), np.int32)), {"learning_rate": backend.asarray(np.full(2, 0.1))})
             state = host_state(params, rule, kind)
             for smoothing in (0.0, 0.1):
                 step = make_step(activation=activation, loss=loss_for(kind, smoothing), optimizer=rule, xp=backend.xp)
@@ -369,7 +369,7 @@ def recorded_calls():
                 optimizer = sgd(momentum=0.9, nesterov=True)
                 step = make_step(activation=ACTIVATIONS[activation], loss=loss_for(kind), optimizer=optimizer, xp=xp)
                 indices = np.zeros((3,), np.int32)
-                step(host_state(params, optimizer, kind), indices, np.array(0.1), data)
+                step(host_state(params, optimizer, kind), indices, {"learning_rate": np.array(0.1)}, data)
                 loss = cross_entropy if kind == "classes" else LOSSES["mse"]
                 evaluate = make_evaluation(activation=ACTIVATIONS[activation], loss=loss, xp=xp)
                 totals = host_state(params, optimizer, kind)["totals"]
@@ -417,5 +417,7 @@ def test_step_takes_no_value_to_the_host(kind):
         return jax.lax.scan(lambda carry, i: (step(carry, *i, data), None), state, inputs)[0]
 
     with jax.enable_x64(True):
-        shapes = jax.eval_shape(call, state, (np.zeros((5, 3), np.int32), np.zeros(5)), data_of(x, y))
+        shapes = jax.eval_shape(
+            call, state, (np.zeros((5, 3), np.int32), {"learning_rate": np.zeros(5)}), data_of(x, y)
+        )
     assert tree_map(lambda a: a.shape, shapes) == tree_map(lambda a: a.shape, state)

@@ -193,7 +193,7 @@ def test_replay_of_training_equals_plain_loop_bit_for_bit(open_recorder, activat
         data |= {"w": np.linspace(0.5, 2.0, 40, dtype=dtype)} if weighted else {}
         inputs = (
             np.random.default_rng(2).integers(0, 40, (20, 8), dtype=np.int32),
-            np.linspace(1.0, 0.1, 20, dtype=dtype),
+            {"learning_rate": np.linspace(1.0, 0.1, 20, dtype=dtype)},
         )
         state, data, inputs = (tree_map(backend.asarray, tree) for tree in (state, data, list(inputs)))
         with np.errstate(over="ignore", invalid="ignore"):  # the network without activation diverges

@@ -86,7 +86,9 @@ def steps():
                 indices = np.zeros((2, 3), np.int32)
                 functions = {"activation": ACTIVATIONS[activation], "loss": loss_for(kind), "optimizer": optimizer}
                 name = f"{activation} {kind}{' weighted' if weighted else ''}"
-                found.append((f"step {name}", make_step, functions, state, [indices, np.full(2, 0.1)], [data]))
+                found.append(
+                    (f"step {name}", make_step, functions, state, [indices, {"learning_rate": np.full(2, 0.1)}], [data])
+                )
                 evaluation = {
                     "activation": ACTIVATIONS[activation],
                     "loss": cross_entropy if kind == "classes" else LOSSES["mse"],

@@ -21,7 +21,7 @@ def our_gradients(backend, params, x, y, activation, loss, **extra):
     data = tree_map(backend.asarray, data_of(x, y) | extra)
     batch = take_batch(data, backend.asarray(np.arange(len(x), dtype=np.int32)), data["x"].dtype, xp=backend.xp)
     on_device = tree_map(backend.asarray, params)
-    grads, totals = gradients(on_device, batch, activation=ACTIVATIONS[activation], loss=loss, xp=backend.xp)
+    grads, totals, _ = gradients(on_device, batch, activation=ACTIVATIONS[activation], loss=loss, xp=backend.xp)
     weight = totals["weight"] if isinstance(totals["weight"], int) else backend.to_numpy(totals["weight"])
     return float(backend.to_numpy(totals["objective"])) / float(weight), tree_map(backend.to_numpy, grads)
 
@@ -41,8 +41,9 @@ def slopes(hidden, activation, kind):
     h = 1e-5
 
     def loss(changed):
-        z, inputs = forward(changed, x, activation=ACTIVATIONS[activation], xp=np)
-        sides.append([a > 0 for a in inputs[1:]])
+        done = forward(changed, x, activation=ACTIVATIONS[activation], xp=np)
+        z = done.z
+        sides.append([a > 0 for a in done.inputs[1:]])
         if kind == "numbers":
             return np.mean((z - y) ** 2)
         return np.mean(np.log(np.exp(z).sum(axis=1)) - z[np.arange(len(y)), y])
@@ -113,7 +114,7 @@ def test_gradients_network_of_the_papers_size_equal_autograd(backend_of, torch, 
     data = tree_map(backend.asarray, data)
     indices = backend.asarray(np.arange(200, dtype=np.int32))
     batch = take_batch(data, indices, on_device[0]["W"].dtype, xp=backend.xp)
-    found, _ = gradients(on_device, batch, activation=ACTIVATIONS["relu"], loss=loss_for("classes"), xp=backend.xp)
+    found, _, _ = gradients(on_device, batch, activation=ACTIVATIONS["relu"], loss=loss_for("classes"), xp=backend.xp)
     _, expected = torch_reference.gradients(torch, params, bytes_ / 255.0, y, "relu")
     scale = {"float32": 24 * np.finfo("f4").eps, "float64": 24 * np.finfo("f8").eps}[dtype]
     expected = dict(named_leaves(expected))

@@ -12,9 +12,9 @@ def run(backend, optimizer, params, gradient, steps, rate):
     """Take steps along `gradient(params)` on a backend; return the parameters on the host."""
     state = tree_map(backend.asarray, params)
     optimizer_state = tree_map(backend.asarray, zero_optimizer_state(optimizer, params))
-    rate = backend.asarray(np.array(rate))
+    scalars = {"learning_rate": backend.asarray(np.array(rate))}
     for _ in range(steps):
-        state, optimizer_state = optimizer.update(state, gradient(state), optimizer_state, rate, xp=backend.xp)
+        state, optimizer_state = optimizer.update(state, gradient(state), optimizer_state, scalars, xp=backend.xp)
     return tree_map(backend.to_numpy, state)
 
 
@@ -58,7 +58,9 @@ def test_sgd_with_momentum_on_rosenbrock_reaches_minimum(nesterov):
     state, optimizer_state = [{"W": np.array([-1.2, 1.0])}], {"velocity": [{"W": np.zeros(2)}]}
     optimizer = sgd(momentum=0.95, nesterov=nesterov)
     for _ in range(5000):
-        state, optimizer_state = optimizer.update(state, gradient(state), optimizer_state, np.array(2e-4), xp=np)
+        state, optimizer_state = optimizer.update(
+            state, gradient(state), optimizer_state, {"learning_rate": np.array(2e-4)}, xp=np
+        )
     np.testing.assert_allclose(state[0]["W"], [1.0, 1.0], atol=1e-3)
 
 

@@ -27,7 +27,7 @@ def host_state(params, optimizer, kind="classes", n_out=3):
 def take_steps(backend, state, data, indices, rates, *, activation, loss, optimizer):
     """Return the state after S steps in one call, on the host."""
     step = make_step(activation=ACTIVATIONS[activation], loss=loss, optimizer=optimizer, xp=backend.xp)
-    inputs = (backend.asarray(indices.astype(np.int32)), backend.asarray(rates))
+    inputs = (backend.asarray(indices.astype(np.int32)), {"learning_rate": backend.asarray(rates)})
     data = tree_map(backend.asarray, data)
     return tree_map(backend.to_numpy, backend.scan(step)(tree_map(backend.asarray, state), inputs, (data,)))
 

@@ -160,18 +160,25 @@ def test_resume_stopped_during_validation_loses_no_step(monkeypatch, tmp_path):
 # --- settings that may change, and the message about them
 
 
-# there is only one optimizer, so its key cannot change
-@pytest.mark.parametrize("key", sorted({*dataclasses.asdict(quick())} - {*CHANGEABLE} - {"optimizer"}))
+def other_settings(key):
+    """Return the settings that another optimizer does not take, as not given."""
+    return {"momentum": None, "nesterov": None} if key == "optimizer" else {}
+
+
+@pytest.mark.parametrize("key", sorted({*dataclasses.asdict(quick())} - {*CHANGEABLE}))
 def test_changed_settings_fixed_setting_raises_recipe_error(key):
     other = {
         "hidden": (9,), "activation": "tanh", "loss": "mse", "batch_size": 7, "shuffle": False,
         "validation": 3, "seed": 1, "dtype": "float64", "label": "x", "class_weights": "balanced",
         "feature_type": "numbers", "transpose": "yes", "pixel_scaling": "centred",
         "number_scaling": "robust", "features": ("a",), "drop": ("a",), "category": ("a",), "number": ("a",),
-        "log": ("a",), "id": ("a",), "sheet": "x", "table": "x",
+        "log": ("a",), "id": ("a",), "sheet": "x", "table": "x", "normalization": "batch", "ema": 0.9,
+        "accumulate": 2, "betas": (0.8, 0.9), "eps": 1e-3, "optimizer": "adam",
     }[key]  # fmt: skip
+    adam = {"optimizer": "adam", "momentum": None, "nesterov": None} if key in ("betas", "eps") else {}
+    old, new = quick(**adam), quick(**adam | {key: other} | other_settings(key))
     with pytest.raises(RecipeError, match=rf"{key} is .* in this run, not .*; begin a new run without --resume"):
-        changed_settings(quick(), dataclasses.replace(quick(), **{key: other}))
+        changed_settings(old, new)
 
 
 def test_changed_settings_returns_old_and_new():

@@ -114,13 +114,27 @@ BAD = {
     "label_smoothing": [-0.1, 1.0, 1, math.nan, "0.1", True],
     "class_weights": ["Balanced", "balance", "", None, True, [1, 2]],
     "optimizer": ["unknown", ""],
-    "lr": [0, 0.0, -0.1, math.nan, math.inf, -math.inf, "fast", None, True, 10**400],
+    "lr": [0, 0.0, -0.1, math.nan, math.inf, -math.inf, "fast", True, 10**400],
     "momentum": [-0.1, 1.0, 2, math.nan, "0.9", False],
-    "nesterov": [1, 0, "true", None],
+    "nesterov": [1, 0, "true"],
+    "betas": [[0.9], [0.9, 1.0], [-0.1, 0.9], "0.9,0.999", 0.9, [0.9, 0.99, 0.999], [True, 0.9]],
+    "eps": [-1e-8, math.nan, math.inf, "1e-8", True],
+    "weight_decay": [-0.1, math.nan, math.inf, "0.1", True],
     "schedule": ["lineal", "Linear", None],
     "warmup": [-1, 1.0, math.inf, "0.3"],
+    "normalization": ["", "Batch", "group", None, True],
+    "dropout": [-0.1, 1.0, 1, math.nan, "0.5", True, None],
+    "input_dropout": [-0.1, 1.0, 2, math.nan, "0.5", True],
+    "input_noise": [-0.1, math.nan, math.inf, "0.1", True],
+    "mixup": [-0.1, math.nan, math.inf, "0.2", True],
+    "l1": [-0.1, math.nan, math.inf, "0.1", True],
+    "max_norm": [-0.1, math.nan, math.inf, "3", True],
+    "clip_norm": [-0.1, math.nan, math.inf, "1", True],
+    "ema": [-0.1, 1.0, math.nan, "0.999", True],
+    "patience": [-1, 2.5, "3", True],
     "epochs": [-1, 2.5, 1e3, "10", True, 10**6 + 1],
     "batch_size": [0, -1, 1.5, "100", True, 2**31],
+    "accumulate": [0, -1, 1.5, "2", True],
     "shuffle": [1, "yes"],
     "validation": [-1, 0.1, "5000", False],
     "seed": [-1, 1.5, "0", True, 2**63],
@@ -283,7 +297,7 @@ def test_load_regression_file_without_label_smoothing_smooths_nothing(tmp_path):
     recipe = recipes.load(written(tmp_path, 'loss = "mse"\n'))
     assert (recipe.loss, recipe.label_smoothing, recipe.class_weights) == ("mse", 0.0, "none")
     assert recipe == Recipe(loss="mse")
-    assert (recipe.lr, recipe.momentum, recipe.schedule) == (0.1, 0.9, "linear")
+    assert (recipe.lr, recipe.momentum, recipe.schedule) == (0.01, 0.9, "linear")
 
 
 def test_load_mse_override_drops_classification_keys(tmp_path):

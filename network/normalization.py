@@ -1,0 +1,80 @@
+"""Batch and layer normalisation of the products p = a_prev @ W, between a layer's product and its activation.
+
+A normalised layer has "gamma" (n_out,) beside W and b:  z = gamma * (p - mean) / sqrt(variance + EPSILON) + b.
+"""
+
+from typing import NamedTuple
+
+from lagvis.arrays import Array, Namespace
+from lagvis.tree import Tree
+
+EPSILON = 1e-5
+RUNNING = ("mean", "variance")  # names of the running statistics of a layer
+RUNNING_RATE = 0.1  # of the statistics of a batch in the running ones
+
+
+class Normalization(NamedTuple):
+    """Kind of normalisation.
+
+    axis         of p (..., B, n_out) over which mean and variance are taken: rows of the batch, or units of a row
+    has_running  whether evaluation uses running statistics of training instead of those of its own rows
+    """
+
+    axis: int
+    has_running: bool
+
+
+class Normalized(NamedTuple):
+    """Normalised products `values` (..., B, n_out), with mean, variance and 1 / deviation along the axis, kept as 1."""
+
+    values: Array
+    mean: Array
+    variance: Array
+    inverse: Array
+
+
+def normalize(p: Array, axis: int, *, xp: Namespace) -> Normalized:
+    """p (..., B, n_out) -> (p - mean) / sqrt(variance + EPSILON), with the variance of divisor n."""
+    mean = xp.mean(p, axis=axis, keepdims=True)
+    centred = p - mean
+    variance = xp.mean(centred * centred, axis=axis, keepdims=True)
+    inverse = 1.0 / xp.sqrt(variance + EPSILON)
+    return Normalized(centred * inverse, mean, variance, inverse)
+
+
+def normalize_backward(delta: Array, normalized: Normalized, axis: int, *, xp: Namespace) -> Array:
+    """dL/dvalues (..., B, n_out) -> dL/dp: mean and variance depend on p too (Ioffe and Szegedy 2015)."""
+    values = normalized.values
+    mean = xp.mean(delta, axis=axis, keepdims=True)
+    slope = xp.mean(delta * values, axis=axis, keepdims=True)
+    return (delta - mean - values * slope) * normalized.inverse
+
+
+def update_running(running: Tree, batch: Normalized, rows: int) -> Tree:
+    """Return the running "mean" and "variance" (n_out,) after a batch; its variance is taken with divisor rows - 1."""
+    unbiased = batch.variance[..., 0, :] * (rows / max(rows - 1, 1))
+    return {
+        "mean": running["mean"] + RUNNING_RATE * (batch.mean[..., 0, :] - running["mean"]),
+        "variance": running["variance"] + RUNNING_RATE * (unbiased - running["variance"]),
+    }
+
+
+def fold(layers: Tree, *, xp: Namespace) -> Tree:
+    """Return layers whose running statistics are part of W and b, so that no layer is normalised by its batch.
+
+    With s = gamma / sqrt(variance + EPSILON), z = s (p - mean) + b = a_prev @ (W s) + (b - s mean).
+    """
+    return [fold_layer(layer, xp=xp) if "mean" in layer else layer for layer in layers]
+
+
+def fold_layer(layer: Tree, *, xp: Namespace) -> Tree:
+    """Return a layer {"W", "gamma", "b", "mean", "variance"} as {"W", "b"}."""
+    scale = layer["gamma"] / xp.sqrt(layer["variance"] + EPSILON)
+    return {"W": layer["W"] * scale[..., None, :], "b": layer["b"] - layer["mean"] * scale}
+
+
+NORMALIZATIONS = {
+    "none": None,
+    "batch": Normalization(axis=-2, has_running=True),
+    "layer": Normalization(axis=-1, has_running=False),
+}
