@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
-
 from lagvis.arrays import Array, Namespace
 from lagvis.tree import Tree, tree_map
 
@@ -38,7 +36,7 @@ class Update(Protocol):
     ) -> tuple[Tree, dict[str, Tree]]: ...
 
 
-def no_scalars(t: np.ndarray) -> dict[str, np.ndarray]:
+def no_scalars(t: Array) -> dict[str, Array]:
     """Return nothing: the learning rate alone changes from step to step."""
     return {}
 
@@ -52,7 +50,7 @@ class Optimizer(NamedTuple):
 
     states: dict[str, StateShape]
     update: Update
-    scalars: Callable[[np.ndarray], dict[str, np.ndarray]] = no_scalars
+    scalars: Callable[[Array], dict[str, Array]] = no_scalars
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -120,8 +118,8 @@ def adam(*, betas: tuple[float, float], eps: float, weight_decay: float = 0.0, d
         moved = descend(params, direction, rate * scalars["first_scale"])
         return moved, {"first_moment": first, "second_moment": second}
 
-    def scalars(t: np.ndarray) -> dict[str, np.ndarray]:
-        return {"first_scale": 1.0 / (1.0 - beta1**t), "second_scale": 1.0 / np.sqrt(1.0 - beta2**t)}
+    def scalars(t: Array) -> dict[str, Array]:
+        return {"first_scale": 1.0 / (1.0 - beta1**t), "second_scale": (1.0 - beta2**t) ** -0.5}
 
     return Optimizer(ADAM_STATES, update, scalars)
 

@@ -9,8 +9,6 @@ a high word that is too small by the other factor.
 
 from typing import Any
 
-import numpy as np
-
 from lagvis.arrays import Array, Namespace
 
 ROUNDS = 10
@@ -19,11 +17,10 @@ FACTORS = (0xD2511F53 - 2**32, 0xCD9E8D57 - 2**32)
 KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 
 
-def round_keys(seed: int) -> np.ndarray:
-    """Return the keys (ROUNDS, 2) uint32 of all rounds for a seed of 64 bits, on the host."""
+def round_keys(seed: int) -> list[list[int]]:
+    """Return the keys (ROUNDS, 2) of 32 bits of all rounds for a seed of 64 bits, on the host."""
     words = (seed & MASK, seed >> 32 & MASK)
-    keys = [[(word + i * step) & MASK for word, step in zip(words, KEY_STEPS, strict=True)] for i in range(ROUNDS)]
-    return np.array(keys, np.uint32)
+    return [[(word + i * step) & MASK for word, step in zip(words, KEY_STEPS, strict=True)] for i in range(ROUNDS)]
 
 
 def philox(counter: tuple[Any, Any, Any, Any], keys: Array, *, xp: Namespace) -> tuple[Array, Array, Array, Array]:

@@ -62,7 +62,9 @@ def step_scalars(recipe: Recipe, steps: np.ndarray, total_steps: int) -> dict[st
 
 def step_constants(recipe: Recipe) -> dict[str, np.ndarray]:
     """Return what a step of the recipe takes among its data, beside the rows."""
-    return {"random_keys": round_keys(recipe.seed)} if make_regularization(recipe).is_random else {}
+    return (
+        {"random_keys": np.array(round_keys(recipe.seed), np.uint32)} if make_regularization(recipe).is_random else {}
+    )
 
 
 def learning_rates(recipe: Recipe, steps: np.ndarray, total_steps: int) -> np.ndarray:
