@@ -48,7 +48,8 @@ def step_scalars(recipe: Recipe, steps: np.ndarray, total_steps: int) -> dict[st
 
     They are functions of the recipe and the number of a step, so that a run can continue at any step.
     """
-    scalars = {"learning_rate": learning_rates(recipe, steps, total_steps), **make_optimizer(recipe).scalars(steps + 1)}
+    own = {name: np.asarray(values) for name, values in make_optimizer(recipe).scalars(steps + 1).items()}
+    scalars = {"learning_rate": learning_rates(recipe, steps, total_steps), **own}
     if recipe.mixup:
         draws = (generator(recipe.seed, "mixup", int(step)).beta(recipe.mixup, recipe.mixup) for step in steps)
         scalars["mixup"] = np.fromiter(draws, np.float64, len(steps))
