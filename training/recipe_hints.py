@@ -18,31 +18,62 @@ BYTE_ORDER_MARKS = (  # the longer ones first: that of UTF-16 is the beginning o
 # Names of settings in other programs, without separators and in lower case, and the key here.
 SYNONYMS = {
     "activationfunction": "activation",
+    "alpha": "weight_decay",
     "batch": "batch_size",
     "beta": "momentum",
-    "beta1": "momentum",
+    "beta1": "betas",
+    "beta2": "betas",
     "classweight": "class_weights",
+    "clip": "clip_norm",
+    "clipgrad": "clip_norm",
+    "clipgradnorm": "clip_norm",
     "criterion": "loss",
+    "cyclemomentum": "base_momentum",
     "dataset": "data",
+    "decay": "weight_decay",
+    "decayrate": "lr_gamma",
+    "decaysteps": "lr_step_size",
+    "dropoutrate": "dropout",
+    "earlystopping": "patience",
     "epoch": "epochs",
+    "epsilon": "eps",
     "eta": "lr",
+    "eta0": "lr",
+    "etamin": "min_lr_ratio",
     "file": "data",
+    "finaldivfactor": "min_lr_ratio",
+    "gamma": "lr_gamma",
+    "globalclipnorm": "clip_norm",
+    "gradientclipval": "clip_norm",
     "hiddenlayers": "hidden",
     "hiddenlayersizes": "hidden",
     "initiallearningrate": "lr",
+    "kernelregularizer": "weight_decay",
+    "l2": "weight_decay",
+    "l2regularization": "weight_decay",
     "layers": "hidden",
     "learningrate": "lr",
     "learningrateinit": "lr",
+    "learningrateschedule": "schedule",
     "lossfunction": "loss",
     "lrscheduler": "schedule",
+    "lrschedulertype": "schedule",
     "maxepochs": "epochs",
+    "maxgradnorm": "clip_norm",
     "maxiter": "epochs",
+    "maxlr": "lr",
+    "maxmomentum": "momentum",
     "minibatchsize": "batch_size",
+    "minlr": "min_lr_ratio",
+    "minlrrate": "min_lr_ratio",
     "nepochs": "epochs",
     "nesterovsmomentum": "nesterov",
+    "niternochange": "patience",
     "numepochs": "epochs",
+    "numwarmupsteps": "warmup",
     "opt": "optimizer",
     "path": "data",
+    "pctstart": "warmup",
     "precision": "dtype",
     "randomseed": "seed",
     "randomstate": "seed",
@@ -50,21 +81,53 @@ SYNONYMS = {
     "scheduler": "schedule",
     "smoothing": "label_smoothing",
     "solver": "optimizer",
+    "stepsize": "lr_step_size",
+    "tmax": "epochs",
     "target": "label",
+    "totalsteps": "epochs",
     "units": "hidden",
     "val": "validation",
     "validationsize": "validation",
+    "warmupepochs": "warmup",
+    "warmupproportion": "warmup",
     "warmupratio": "warmup",
+    "warmupsteps": "warmup",
+    "wd": "weight_decay",
 }
 # What other programs have and Lagvis has not.
 MISSING = {
-    "alpha": "no weight decay",
-    "dropout": "no dropout",
-    "earlystopping": "no early stopping; best.safetensors holds the epoch with the lowest validation loss",
-    "l1": "no weight decay",
-    "l2": "no weight decay",
-    "patience": "no early stopping; best.safetensors holds the epoch with the lowest validation loss",
-    "weightdecay": "no weight decay",
+    "amsgrad": "no AMSGrad; --optimizer adam is without it",
+    "centered": "no centred RMSprop; --optimizer rmsprop is without it",
+    "clipvalue": "no clipping of single values; clip_norm bounds the norm of the whole gradient",
+    "cooldown": "no schedule that follows the loss; the schedules are functions of the step",
+    "dampening": "no dampening; momentum is that of PyTorch without it",
+    "divfactor": "no such setting: one-cycle begins at lr / 25",
+    "factor": "no schedule that follows the loss; lr_gamma is the factor of the schedule step",
+    "milestones": "no list of steps; the schedule step drops after each lr_step_size",
+    "nssteps": "no such setting: muon takes five Newton-Schulz steps",
+    "powert": "no inverse scaling; the schedules linear and cosine fall too",
+    "threephase": "no third phase; one-cycle rises and falls",
+}
+# Values that other programs have, without separators and in lower case, and the value here.
+VALUE_SYNONYMS = {
+    "1cycle": "one-cycle",
+    "constantlr": "constant",
+    "constantwithwarmup": "constant",
+    "cosineannealing": "cosine",
+    "cosineannealinglr": "cosine",
+    "cosinedecay": "cosine",
+    "cosinewithminlr": "cosine",
+    "exponential": "step",
+    "exponentialdecay": "step",
+    "exponentiallr": "step",
+    "gd": "sgd",
+    "gradientdescent": "sgd",
+    "linearlr": "linear",
+    "multisteplr": "step",
+    "none": "constant",
+    "onecyclelr": "one-cycle",
+    "piecewiseconstant": "step",
+    "steplr": "step",
 }
 
 # Control characters that a backslash and a letter stand for in double quotes, by the name and the letter.
@@ -95,6 +158,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return the end of a message that proposes the nearest known word; empty if none is near."""
     near = nearest_word(word, known)
     return f"; did you mean {near}?" if near else ""
+
+
+def value_hint(word: str, known: Iterable[str]) -> str:
+    """Return the end of a message about an unknown value: the one that is meant, whatever its spelling; or ""."""
+    known = [*known]
+    meant = {normalized(name): name for name in known}.get(normalized(word)) or VALUE_SYNONYMS.get(normalized(word))
+    return f"; did you mean {meant}?" if meant in known else did_you_mean(word, known)
 
 
 def nearest_word(word: str, known: Iterable[str]) -> str:
