@@ -5,6 +5,13 @@ import numpy as np
 # Each activation in PyTorch, as a function of the module torch and z.
 ACTIVATIONS = {
     "relu": lambda torch, z: torch.relu(z),
+    "leaky-relu": lambda torch, z: torch.nn.functional.leaky_relu(z),
+    "elu": lambda torch, z: torch.nn.functional.elu(z),
+    "selu": lambda torch, z: torch.selu(z),
+    "gelu": lambda torch, z: torch.nn.functional.gelu(z, approximate="tanh"),
+    "silu": lambda torch, z: torch.nn.functional.silu(z),
+    # PyTorch replaces it by z above a threshold, 20 by default, where it is larger than z by less than 3e-9
+    "softplus": lambda torch, z: torch.nn.functional.softplus(z, threshold=80),
     "sigmoid": lambda torch, z: torch.sigmoid(z),
     "tanh": lambda torch, z: torch.tanh(z),
     "identity": lambda torch, z: z * 1,
