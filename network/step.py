@@ -1,8 +1,8 @@
 """One training step, and one step of an evaluation: pure functions that every backend runs through `Backend.scan`.
 
-data    {"x": (N, n_in), "y": (N,) or (N, n_out)}, for classes also {"classes": 0..K-1 (K,)}, and {"w": (N,)} if
-        rows are weighted, of mean 1; {"pixel_mean": ()} if pixels are centred, the mean of those that the network learns from;
-        {"random_keys": (10, 2)} if the step draws random numbers
+data    {"x": (N, n_in), "y": (N,) or (N, n_out)}, for classes also {"classes": 0..K-1 (K,)}, and {"w": (N,)} of mean
+        1 if rows are weighted; {"pixel_mean": ()} if pixels are centred, the mean of those that the network learns
+        from; {"random_keys": (10, 2)} if the step draws random numbers
 scalars {"learning_rate": ()}, and what else changes from step to step: "step" () int32, counted from 0, if the step
         draws random numbers; those of the optimizer; "mixup", "ema_rate" () if they are used
 state   {"params": tree, each of the optimizer's state_names: its state, "totals": {name: array}}; with batch
