@@ -1,8 +1,8 @@
 """One training step, and one step of an evaluation: pure functions that every backend runs through `Backend.scan`.
 
-data    {"x": (N, n_in), "y": (N,) or (N, n_out)}, for classes also {"classes": 0..K-1 (K,)}, and {"w": (N,)} if
-        rows are weighted; {"pixel_mean": ()} if pixels are centred, the mean of those that the network learns from;
-        {"random_keys": (10, 2)} if the step draws random numbers
+data    {"x": (N, n_in), "y": (N,) or (N, n_out)}, for classes also {"classes": 0..K-1 (K,)}, and {"w": (N,)} of mean
+        1 if rows are weighted; {"pixel_mean": ()} if pixels are centred, the mean of those that the network learns
+        from; {"random_keys": (10, 2)} if the step draws random numbers
 scalars {"learning_rate": ()}, and what else changes from step to step: "step" () int32, counted from 0, if the step
         draws random numbers; those of the optimizer; "mixup", "ema_rate" () if they are used
 state   {"params": tree, each of the optimizer's state_names: its state, "totals": {name: array}}; with batch
@@ -85,14 +85,13 @@ def gradients(
     masks: Masks = (),
     xp: Namespace,
 ) -> tuple[Tree, dict[str, Array], Pass]:
-    """Return the gradient of the mean objective l, sum(w l) / sum(w), the metrics and the pass."""
+    """Return the gradient of the mean of w l over the batch, l the objective of a row, the metrics and the pass."""
     done = forward(params, batch["x"], activation=activation, normalization=normalization, masks=masks, xp=xp)
     losses, objective, delta = loss(done.z, batch["target"], xp=xp)
     metrics = batch_metrics(done.z, losses, objective, batch, xp=xp)
     if "w" in batch:
-        delta = delta * (batch["w"] / metrics["weight"][..., None])[..., None]
-    else:
-        delta = delta * (1.0 / losses.shape[-1])
+        delta = delta * batch["w"][..., None]
+    delta = delta * (1.0 / losses.shape[-1])
     grads = backward(params, done, delta, activation=activation, normalization=normalization, masks=masks, xp=xp)
     return grads, metrics, done
 

@@ -34,7 +34,7 @@ class Metrics:
     accuracy   share of rows, 0..1; classes only
     errors     root mean square error of each target, in the user's unit; regression only
     confusion  counts (K, K), target classes by row and predicted classes by column; classes only, if counted
-    objective  what training minimises, with label smoothing and class weights; None where it is the loss
+    objective  what training minimises, with label smoothing and weights; None where it is the loss
     """
 
     loss: float
@@ -46,17 +46,17 @@ class Metrics:
     @classmethod
     def of(cls, totals: dict[str, np.ndarray], model: Model) -> "Metrics":
         """Return the means of the totals of a step (network/step.py)."""
-        weight = float(totals["weight"])
-        rows = float(totals.get("rows", weight))
+        rows = float(totals["rows"] if "rows" in totals else totals["weight"])
         loss = float(totals["loss"]) / rows
+        objective = float(totals["objective"]) / rows if "objective" in totals else None
         if model.y_scaling is not None:
             errors = np.sqrt(totals["squared_error"] / rows) * model.y_scaling.deviation
-            return cls(loss, errors=tuple(map(float, errors)))
+            return cls(loss, errors=tuple(map(float, errors)), objective=objective)
         return cls(
             loss,
             accuracy=float(totals["correct"]) / rows,
             confusion=totals["confusion"].astype(np.int64) if "confusion" in totals else None,
-            objective=float(totals["objective"]) / weight if "objective" in totals else None,
+            objective=objective,
         )
 
     @property
@@ -80,11 +80,11 @@ def zero_totals(
     totals = {"loss": np.zeros((), dtype), "weight": np.zeros((), dtype)}
     if objective:
         totals["objective"] = np.zeros((), dtype)
+    if weighted:
+        totals["rows"] = np.zeros((), dtype)
     if model.y_scaling is not None:
         return totals | {"squared_error": np.zeros(model.widths[-1], dtype)}
     totals["correct"] = np.zeros((), dtype)
-    if weighted:
-        totals["rows"] = np.zeros((), dtype)
     if confusion:
         totals["confusion"] = np.zeros((model.widths[-1], model.widths[-1]), dtype)
     return totals
