@@ -84,10 +84,9 @@ def run_details(
     """
     classes = model.y_scaling is None
     counts = test.confusion if classes and test is not None and test.judged else None
-    few = counts is not None and len(counts) <= MAX_CONFUSION_CLASSES
     return {
         "classes": list(model.class_names) if classes else None,
-        "confusion": counts.tolist() if few else None,
+        "confusion": None if counts is None or len(counts) > MAX_CONFUSION_CLASSES else counts.tolist(),
         **recall_summary(counts, model.class_names),
         **binary_summary(None if counts is None else curves, model),
         "targets": None if classes else list(model.target_names),
