@@ -214,8 +214,7 @@ def make_evaluation(
 ) -> Callable[..., Tree]:
     """Return `step(totals, indices (B,), layers, data) -> totals`, which adds the metrics of a batch.
 
-    `layers` are `evaluated_layers`. If the totals hold "confusion" (K, K), target classes by row and predicted classes
-    by column, it is counted too.
+    `layers` are `evaluated_layers`. If the totals hold "predicted" (B,), it becomes the predicted classes of the batch.
     """
 
     def step(totals: Tree, indices: Array, layers: Tree, data: dict[str, Array]) -> Tree:
@@ -223,10 +222,9 @@ def make_evaluation(
         z = forward(fold(layers, xp=xp), batch["x"], activation=activation, normalization=normalization, xp=xp).z
         losses, objective, _ = loss(z, batch["target"], xp=xp)
         metrics = batch_metrics(z, losses, objective, batch, xp=xp)
-        if "confusion" in totals:
-            classes = xp.astype(xp.argmax(z, axis=-1), batch["y"].dtype)
-            predicted = one_hot(classes, data["classes"], z.dtype, xp=xp)
-            metrics["confusion"] = xp.matrix_transpose(batch["target"]) @ predicted
-        return add_totals(totals, metrics)
+        if "predicted" not in totals:
+            return add_totals(totals, metrics)
+        added = add_totals({name: total for name, total in totals.items() if name != "predicted"}, metrics)
+        return added | {"predicted": xp.astype(xp.argmax(z, axis=-1), totals["predicted"].dtype)}
 
     return step

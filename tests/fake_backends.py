@@ -51,7 +51,7 @@ class ReadOnlyBackend(Backend):
 
 
 class SpoilingBackend(ReadOnlyBackend):
-    """NumPy that fills the old state after each run with NaN, or the lowest integer: code that still reads it gets it."""
+    """NumPy that fills the old state with NaN after each run: code that still reads it gets NaN."""
 
     name: ClassVar[str] = "numpy-spoiling"
 
@@ -66,7 +66,7 @@ class SpoilingBackend(ReadOnlyBackend):
             kept = [leaf for _, leaf in named_leaves(result)]
             for _, leaf in named_leaves(state):
                 if not any(np.shares_memory(leaf, other) for other in kept):
-                    leaf.fill(np.nan if leaf.dtype.kind == "f" else np.iinfo(leaf.dtype).min)
+                    leaf.fill(np.nan if leaf.dtype.kind == "f" else np.iinfo(leaf.dtype).max)
             return result
 
         return spoil

@@ -1,6 +1,7 @@
 """Dropout and noise: the same bytes on every backend, their statistics, and gradients against PyTorch."""
 
 import hashlib
+from itertools import pairwise
 from math import log
 from statistics import NormalDist
 
@@ -54,7 +55,7 @@ def draw(backend, seed, step, *, rows=slice(0, 10), dropout=0.5, input_dropout=0
 
     state = {f"mask {i}": np.zeros((count, n), dtype) for i, n in enumerate(widths[:-1])}
     state["noise"] = np.zeros((count, widths[0]), dtype)
-    state["params"] = [{"W": np.zeros((n_in, n_out), dtype)} for n_in, n_out in zip(widths, widths[1:], strict=False)]
+    state["params"] = [{"W": np.zeros((n_in, n_out), dtype)} for n_in, n_out in pairwise(widths)]
     data = tree_map(backend.asarray, constants(seed, dtype, rows=rows.stop))
     numbers = backend.asarray(np.array([step + 1, step], np.int32))
     found = backend.scan(take_step)(tree_map(backend.asarray, state), (numbers,), (data,))
