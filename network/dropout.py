@@ -4,6 +4,7 @@ A word of 32 random bits gives four decisions of dropout, of 8 bits each, or two
 Integers are compared and looked up, nothing is computed that libraries round in different ways.
 """
 
+from itertools import accumulate
 from math import fsum
 from statistics import NormalDist
 from typing import Any
@@ -41,18 +42,17 @@ def dropout_masks(
     """
     widths = [layer["W"].shape[-2] for layer in params]
     dtype = params[0]["W"].dtype
-    masks: list[Array | None] = [None] * len(params)
+    masks: list[Array | None] = [None]
     if input_dropout:
         words = draw(INPUT_DROPOUT, widths[0], MASK_BITS, rows, step, data, xp=xp)
-        masks[0] = mask_of(words, input_dropout, dtype, xp=xp)[:, : widths[0]]
-    if dropout and len(params) > 1:
-        # one draw for all layers: many short calls would cost more than their numbers
-        words = draw(HIDDEN_DROPOUT, sum(widths[1:]), MASK_BITS, rows, step, data, xp=xp)
-        mask, first = mask_of(words, dropout, dtype, xp=xp), 0
-        for i, width in enumerate(widths[1:], start=1):
-            masks[i] = mask[:, first : first + width]
-            first += width
-    return masks
+        masks = [mask_of(words, input_dropout, dtype, xp=xp)[:, : widths[0]]]
+    if not dropout:
+        return masks + [None] * len(widths[1:])
+    # one draw for all layers: many short calls would cost more than their numbers
+    words = draw(HIDDEN_DROPOUT, sum(widths[1:]), MASK_BITS, rows, step, data, xp=xp)
+    mask = mask_of(words, dropout, dtype, xp=xp)
+    ends = list(accumulate(widths[1:]))
+    return masks + [mask[:, end - width : end] for width, end in zip(widths[1:], ends, strict=True)]
 
 
 def mask_of(words: Words, share: float, dtype: Any, *, xp: Namespace) -> Array:
