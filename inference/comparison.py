@@ -101,7 +101,8 @@ class Stepper:
         self.backend = backend
         self._run = backend.scan(make_training_step(recipe, keep_gradients=True, xp=backend.xp))
         prepared = model.prepare(dataset.x_train, dataset.y_train, backend.dtype)
-        prepared |= {name: w.astype(backend.dtype) for name, w in weights.items()} | step_constants(recipe)
+        constants = step_constants(recipe, model.widths, min(recipe.batch_size, len(dataset.x_train)))
+        prepared |= {name: w.astype(backend.dtype) for name, w in weights.items()} | constants
         self._data = tree_map(backend.asarray, prepared)
         self._zero = zero_totals(model, backend.dtype, objective=True)
 
@@ -204,9 +205,9 @@ def magnitudes(state: Any, batch: Named, model: Model, recipe: Recipe, scalars: 
     size_of_z = sizes_in[-1] @ sizes[-1]["W"] + sizes[-1]["b"]
     targets = np.abs(batch["target"]) if model.y_scaling is None else np.abs(batch["target"]) + size_of_z
     w = batch.get("w", np.ones(len(delta)))
-    size_of_delta = (np.abs(delta) + 2.0 * targets) * (w / np.sum(w))[:, None]
+    size_of_delta = (np.abs(delta) + 2.0 * targets) * (w / len(w))[:, None]
     size_of_grads = backward(sizes, sizes_done, size_of_delta, activation=activation, xp=np)
-    grads = backward(state["params"], done, delta * (w / np.sum(w))[:, None], activation=activation, xp=np)
+    grads = backward(state["params"], done, delta * (w / len(w))[:, None], activation=activation, xp=np)
     inputs_of_update = state | {"grads": grads}
     sizes_of_inputs = tree_map(np.abs, state) | {"grads": size_of_grads}
     updated = update_magnitudes(make_optimizer(recipe), inputs_of_update, sizes_of_inputs, scalars, recipe.dtype)
