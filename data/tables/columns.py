@@ -96,8 +96,8 @@ def columns_absent_in(
 def check_conflicts(table: TableFrame, labels: list[int], options: ReadOptions) -> None:
     """Raise DataError for a column about which two options contradict each other."""
     found = {key: {*find_columns(table, getattr(options, key), f"--{key}")} for key in COLUMN_OPTIONS}
-    if options.weight_column:
-        found["weight-column"] = {find_weight_column(table, options)}
+    if (weights := find_weight_column(table, options)) is not None:
+        found["weight-column"] = {weights}
     for key, columns in found.items():
         is_guessed = key == "features" and not options.label  # as in a list of all columns
         is_class = key == "category"  # a label of numbers that are classes nevertheless
@@ -106,7 +106,7 @@ def check_conflicts(table: TableFrame, labels: list[int], options: ReadOptions) 
                 f"{table.name}: {table.describe_column(min(overlap))} is the label and in --{key}; leave it out of "
                 f"--{key}, or name another label with --label"
             )
-    weight_conflicts = [(key, "weight-column") for key in COLUMN_OPTIONS] if options.weight_column else []
+    weight_conflicts = [(key, "weight-column") for key in COLUMN_OPTIONS] if weights is not None else []
     for one, other in (*CONFLICTS, *weight_conflicts):
         if overlap := found[one] & found[other]:
             raise DataError(
