@@ -77,6 +77,8 @@ SYNONYMS = {
     "precision": "dtype",
     "randomseed": "seed",
     "randomstate": "seed",
+    "sampleweight": "weight_column",
+    "sampleweights": "weight_column",
     "sched": "schedule",
     "scheduler": "schedule",
     "smoothing": "label_smoothing",
@@ -93,6 +95,7 @@ SYNONYMS = {
     "warmupratio": "warmup",
     "warmupsteps": "warmup",
     "wd": "weight_decay",
+    "weights": "weight_column",
 }
 # What other programs have and Lagvis has not.
 MISSING = {
