@@ -5,7 +5,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NoReturn
 
@@ -244,7 +244,8 @@ def override_notices(flags: argparse.Namespace, recipe: Recipe) -> list[str]:
     """Return a line for each option that replaces other settings of the recipe, with the values that are used now."""
     values, given = recipes.read(flags.recipe or "default"), given_keys(flags)
     lines = []
-    for kind, table in {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}.items():
+    tables: dict[str, Mapping[str, Any]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+    for kind, table in tables.items():
         before, name = values.get(kind, getattr(Recipe, kind)), getattr(recipe, kind)
         own = [*(["lr"] if kind == "optimizer" else []), *table[name].settings]
         shown = [f"{key} {shown_default(getattr(recipe, key))}" for key in own if key not in given]
