@@ -188,8 +188,8 @@ def make_evaluation(
 ) -> Callable[..., Tree]:
     """Return `step(totals, indices (B,), layers, data) -> totals`, which adds the metrics of a batch.
 
-    `layers` are `evaluated_layers`. If the totals hold "confusion" (K, K), target classes by row and predicted classes
-    by column, it is counted too.
+    `layers` are `evaluated_layers`. What the totals hold beyond those of training is measured too: for classes
+    "confusion" (K, K), target classes by row and predicted classes by column; for numbers "absolute_error" (n_out,).
     """
 
     def step(totals: Tree, indices: Array, layers: Tree, data: dict[str, Array]) -> Tree:
@@ -197,6 +197,8 @@ def make_evaluation(
         z = forward(fold(layers, xp=xp), batch["x"], activation=activation, normalization=normalization, xp=xp).z
         losses, objective, _ = loss(z, batch["target"], xp=xp)
         metrics = batch_metrics(z, losses, objective, batch, xp=xp)
+        if "absolute_error" in totals:
+            metrics["absolute_error"] = xp.sum(xp.abs(z - batch["y"]), axis=-2)
         if "confusion" in totals:
             classes = xp.astype(xp.argmax(z, axis=-1), batch["y"].dtype)
             predicted = one_hot(classes, data["classes"], z.dtype, xp=xp)

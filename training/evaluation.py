@@ -10,7 +10,6 @@ import numpy as np
 
 from lagvis.backends.backend import Backend
 from lagvis.network.activations import ACTIVATIONS
-from lagvis.network.losses import LOSSES
 from lagvis.network.normalization import NORMALIZATIONS
 from lagvis.network.step import make_evaluation
 from lagvis.training.model import Model
@@ -30,9 +29,10 @@ class Metrics:
     """How well a network does on some rows.
 
     loss       mean over rows; for classes the cross-entropy, without label smoothing and class weights; for regression
-               the mean over targets of the squared error in standardised units (1: always predicting the mean)
+               the mean over targets of the loss in standardised units (with mse, 1: always predicting the mean)
     accuracy   share of rows, 0..1; classes only
     errors     root mean square error of each target, in the user's unit; regression only
+    absolute_errors  mean absolute error of each target, in the user's unit; regression only, if measured
     confusion  counts (K, K), target classes by row and predicted classes by column; classes only, if counted
     objective  what training minimises, with label smoothing and class weights; None where it is the loss
     """
@@ -40,6 +40,7 @@ class Metrics:
     loss: float
     accuracy: float | None = None
     errors: tuple[float, ...] = ()
+    absolute_errors: tuple[float, ...] = ()
     confusion: np.ndarray | None = None
     objective: float | None = None
 
@@ -50,8 +51,10 @@ class Metrics:
         rows = float(totals.get("rows", weight))
         loss = float(totals["loss"]) / rows
         if model.y_scaling is not None:
-            errors = np.sqrt(totals["squared_error"] / rows) * model.y_scaling.deviation
-            return cls(loss, errors=tuple(map(float, errors)))
+            deviation = model.y_scaling.deviation
+            errors = np.sqrt(totals["squared_error"] / rows) * deviation
+            absolute = totals["absolute_error"] / rows * deviation if "absolute_error" in totals else ()
+            return cls(loss, errors=tuple(map(float, errors)), absolute_errors=tuple(map(float, absolute)))
         return cls(
             loss,
             accuracy=float(totals["correct"]) / rows,
@@ -71,21 +74,23 @@ class Metrics:
 
 
 def zero_totals(
-    model: Model, dtype: str, *, confusion: bool = False, weighted: bool = False, objective: bool = False
+    model: Model, dtype: str, *, details: bool = False, weighted: bool = False, objective: bool = False
 ) -> dict[str, np.ndarray]:
     """Return the totals before the first row, on the host, with those that are asked for.
 
-    Where rows are `weighted` they are also counted; `objective` adds the total that is minimised.
+    Where rows are `weighted` they are also counted; `objective` adds the total that is minimised, `details` the
+    confusion counts of classes and the absolute errors of numbers.
     """
     totals = {"loss": np.zeros((), dtype), "weight": np.zeros((), dtype)}
     if objective:
         totals["objective"] = np.zeros((), dtype)
     if model.y_scaling is not None:
-        return totals | {"squared_error": np.zeros(model.widths[-1], dtype)}
+        names = ("squared_error", "absolute_error") if details else ("squared_error",)
+        return totals | {name: np.zeros(model.widths[-1], dtype) for name in names}
     totals["correct"] = np.zeros((), dtype)
     if weighted:
         totals["rows"] = np.zeros((), dtype)
-    if confusion:
+    if details:
         totals["confusion"] = np.zeros((model.widths[-1], model.widths[-1]), dtype)
     return totals
 
@@ -103,7 +108,7 @@ class Evaluator:
         self._backend = backend
         step = make_evaluation(
             activation=ACTIVATIONS[model.activation],
-            loss=LOSSES[model.loss],
+            loss=model.loss_function,
             normalization=NORMALIZATIONS[model.normalization],
             xp=backend.xp,
         )
@@ -116,7 +121,7 @@ class Evaluator:
         data: Any,
         rows: np.ndarray,
         *,
-        confusion: bool = False,
+        details: bool = False,
         stop: Callable[[], bool] = lambda: False,
     ) -> Metrics:
         """Return the metrics of `layers` (network/step.py, `evaluated_layers`) on `rows` (integer indices) of `data`.
@@ -124,7 +129,7 @@ class Evaluator:
         Totals are added in float64, and the memory does not grow with the number of rows. StopRequestedError is raised
         if `stop`, called before each chunk, returns true.
         """
-        zero = zero_totals(self._model, self._backend.dtype, confusion=confusion)
+        zero = zero_totals(self._model, self._backend.dtype, details=details)
         totals = {name: value.astype(np.float64) for name, value in zero.items()}
         for first in range(0, len(rows), self._chunk):
             if stop():
