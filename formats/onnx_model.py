@@ -12,6 +12,7 @@ from lagvis.data.tables.encoding import TableEncoding
 from lagvis.errors import ExportError
 from lagvis.formats.onnx_columns import ColumnInput, column_inputs, encode_columns
 from lagvis.formats.onnx_graph import ML_DOMAIN, GraphBuilder
+from lagvis.formats.onnx_layers import ONNX_ACTIVATIONS, OnnxActivation, add_layers
 from lagvis.network.step import PIXEL_SCALE
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.model import Model
@@ -26,8 +27,6 @@ MATRIX, COLUMNS, AUTO = "matrix", "columns", "auto"
 ONNX_INPUTS = (AUTO, COLUMNS, MATRIX)
 PROBABILITIES, LABEL, NUMBERS = OUTPUTS = ("probabilities", "label", "numbers")
 WHOLE_NUMBER = re.compile("0|-?[1-9][0-9]{0,17}")  # as int64 writes it again
-# ONNX operator of each activation: "" needs no node, None means that there is none.
-ONNX_ACTIVATIONS: dict[str, str | None] = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "identity": ""}
 
 
 def onnx_bytes(checkpoint: Checkpoint, inputs: str = AUTO) -> bytes:
@@ -57,7 +56,7 @@ def onnx_bytes(checkpoint: Checkpoint, inputs: str = AUTO) -> bytes:
     dtype = params[0]["W"].dtype
     if model.parameters * dtype.itemsize > MAX_ONNX_BYTES:
         raise ExportError("an ONNX file holds at most 2 GB, and this network is larger; use --format safetensors")
-    operator = activation_operator(model)
+    activation = onnx_activation(model)
     columns = onnx_columns(model, inputs)
     if columns:
         graph = GraphBuilder([*(column.name for column in columns), *OUTPUTS])
@@ -69,7 +68,7 @@ def onnx_bytes(checkpoint: Checkpoint, inputs: str = AUTO) -> bytes:
         graph = GraphBuilder(["x", *OUTPUTS])
         given = [tensor_info("x", dtype, ["N", model.widths[0]])]
         scaled = add_scaling(graph, "x", model, dtype)
-    z = add_layers(graph, scaled, params, operator)
+    z = add_layers(graph, scaled, params, activation)
     onnx_model = helper.make_model(
         helper.make_graph(
             graph.nodes, "network", given, add_outputs(graph, z, model, dtype, as_double=bool(columns)), graph.constants
@@ -133,16 +132,6 @@ def add_scaling(graph: GraphBuilder, value: str, model: Model, dtype: np.dtype) 
     return graph.add("Clip", value, *(graph.constant(name, limit, dtype) for name, limit in limits), name="limited")
 
 
-def add_layers(graph: GraphBuilder, value: str, params: Any, operator: str) -> str:
-    """Add the layers, with the ONNX operator of their activation (""; none), and return the name of the last z."""
-    for i, layer in enumerate(params):
-        arrays = [graph.constant(f"params.{i}.{name}", layer[name]) for name in ("W", "b")]
-        value = graph.add("Gemm", value, *arrays, name=f"z{i + 1}")
-        if i < len(params) - 1 and operator:
-            value = graph.add(operator, value, name=f"a{i + 1}")
-    return value
-
-
 def add_outputs(graph: GraphBuilder, z: str, model: Model, dtype: np.dtype, *, as_double: bool) -> list[Any]:
     """Add what follows the last layer and return the outputs of the graph; numbers are computed in double if asked."""
     if model.y_scaling is not None:
@@ -173,14 +162,14 @@ def tensor_info(name: str, dtype: Any, shape: list[Any]) -> Any:
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape)
 
 
-def activation_operator(model: Model) -> str:
-    """Return the ONNX operator of a model's activation, "" for none; ExportError if Lagvis knows no operator for it."""
-    operator = ONNX_ACTIVATIONS.get(model.activation)
-    if operator is None and len(model.widths) > 2:
+def onnx_activation(model: Model) -> OnnxActivation:
+    """Return how the activation of a model is built; ExportError if Lagvis does not know it."""
+    activation = ONNX_ACTIVATIONS.get(model.activation) if len(model.widths) > 2 else ONNX_ACTIVATIONS["identity"]
+    if activation is None:
         raise ExportError(
             f"the activation {model.activation} has no ONNX operator in Lagvis; use --format safetensors or npz"
         )
-    return operator or ""
+    return activation
 
 
 def onnx_metadata(model: Model, columns: Sequence[ColumnInput] = ()) -> dict[str, str]:

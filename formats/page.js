@@ -3,27 +3,41 @@
   const byId = (id) => document.getElementById(id);
   const network = JSON.parse(byId("network").textContent);
   const floats = (text) => new Float32Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
-  const layers = network.layers.map((layer) => ({ W: floats(layer.W), b: floats(layer.b) }));
+  const layers = network.layers.map((layer) =>
+    Object.fromEntries(Object.entries(layer).map(([name, text]) => [name, floats(text)])),
+  );
   const classes = network.classes;
   const [rows, columns] = network.shape;
   const { background, ink } = network; // shades, as in the training images
 
-  // The network: bytes / 255, then a W + b layer by layer, softmax at the end. W is (n_in, n_out), row by row.
+  // The network: bytes / 255, then a W + b layer by layer, softmax at the end. W is (n_in, n_out), row by row. With layer
+  // normalisation a layer is gamma * normalised(a W + shift) + b.
 
+  const sigmoid = (z) => 1 / (1 + Math.exp(-z));
   const activations = {
     relu: (z) => Math.max(0, z),
-    sigmoid: (z) => 1 / (1 + Math.exp(-z)),
+    "leaky-relu": (z) => Math.max(z, 0.01 * z),
+    elu: (z) => (z > 0 ? z : Math.expm1(z)),
+    selu: (z) => 1.0507009873554805 * (z > 0 ? z : 1.6732632423543772 * Math.expm1(z)),
+    gelu: (z) => 0.5 * z * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (z + 0.044715 * z * z * z))),
+    silu: (z) => z * sigmoid(z),
+    softplus: (z) => Math.max(0, z) + Math.log1p(Math.exp(-Math.abs(z))),
+    sigmoid: sigmoid,
     tanh: Math.tanh,
     identity: (z) => z,
   };
 
-  function dense({ W, b }, a) {
-    const z = Float64Array.from(b);
+  function dense({ W, b, gamma, shift }, a) {
+    const z = Float64Array.from(gamma ? shift : b);
     for (let i = 0; i < a.length; i++) {
       if (a[i] === 0) continue;
       for (let k = 0, at = i * z.length; k < z.length; k++) z[k] += a[i] * W[at + k];
     }
-    return z;
+    if (!gamma) return z;
+    const mean = (values) => values.reduce((total, value) => total + value, 0) / values.length;
+    const middle = mean(z);
+    const deviation = Math.sqrt(mean(z.map((value) => (value - middle) ** 2)) + network.epsilon);
+    return z.map((value, k) => (gamma[k] * (value - middle)) / deviation + b[k]);
   }
 
   function softmax(z) {

@@ -17,12 +17,15 @@ import numpy as np
 
 from lagvis.data.feature_ranges import SIGNED_BYTE, to_bytes
 from lagvis.errors import ExportError
+from lagvis.network.normalization import EPSILON
 from lagvis.training.model import Model
 
 HERE = Path(__file__).resolve().parent
 MAX_DARK = 127  # mean of the border pixels up to which a background counts as dark
 # Whether page.js computes each activation.
-PAGE_ACTIVATIONS = {"relu": True, "sigmoid": True, "tanh": True, "identity": True}
+PAGE_ACTIVATIONS = dict.fromkeys(
+    ("relu", "leaky-relu", "elu", "selu", "gelu", "silu", "softplus", "sigmoid", "tanh", "identity"), True
+)
 
 
 def page_html(model: Model, params: Any, name: str) -> str:
@@ -40,7 +43,8 @@ def page_html(model: Model, params: Any, name: str) -> str:
         "mnist_style": model.mnist_style,
         "background": model.background,
         "ink": ink_shade(model),
-        "layers": [{key: encode_array(layer[key]) for key in ("W", "b")} for layer in layers],
+        "epsilon": EPSILON,
+        "layers": [{name: encode_array(a) for name, a in layer.items()} for layer in layers],
     }
     rows, columns = model.shape
     limits = "It always answers with one of its classes, whatever is drawn."

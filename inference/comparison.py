@@ -204,9 +204,9 @@ def magnitudes(state: Any, batch: Named, model: Model, recipe: Recipe, scalars: 
     size_of_z = sizes_in[-1] @ sizes[-1]["W"] + sizes[-1]["b"]
     targets = np.abs(batch["target"]) if model.y_scaling is None else np.abs(batch["target"]) + size_of_z
     w = batch.get("w", np.ones(len(delta)))
-    size_of_delta = (np.abs(delta) + 2.0 * targets) * (w / np.sum(w))[:, None]
+    size_of_delta = (np.abs(delta) + 2.0 * targets) * (w / len(w))[:, None]
     size_of_grads = backward(sizes, sizes_done, size_of_delta, activation=activation, xp=np)
-    grads = backward(state["params"], done, delta * (w / np.sum(w))[:, None], activation=activation, xp=np)
+    grads = backward(state["params"], done, delta * (w / len(w))[:, None], activation=activation, xp=np)
     inputs_of_update = state | {"grads": grads}
     sizes_of_inputs = tree_map(np.abs, state) | {"grads": size_of_grads}
     updated = update_magnitudes(make_optimizer(recipe), inputs_of_update, sizes_of_inputs, scalars, recipe.dtype)

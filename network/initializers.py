@@ -21,6 +21,11 @@ def he_normal(n_in: int, n_out: int, rng: np.random.Generator) -> np.ndarray:
     return rng.standard_normal((n_in, n_out)) * np.sqrt(2.0 / n_in)
 
 
+def lecun_normal(n_in: int, n_out: int, rng: np.random.Generator) -> np.ndarray:
+    """W (n_in, n_out) ~ N(0, 1 / n_in): LeCun et al. 1998, Efficient BackProp, section 4.6; selu is made for it."""
+    return rng.standard_normal((n_in, n_out)) * np.sqrt(1.0 / n_in)
+
+
 def glorot_uniform(n_in: int, n_out: int, rng: np.random.Generator) -> np.ndarray:
     """W (n_in, n_out) ~ U(-r, r), r = sqrt(6 / (n_in + n_out)): Glorot and Bengio 2010, equation 16."""
     limit = np.sqrt(6.0 / (n_in + n_out))

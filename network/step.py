@@ -1,8 +1,8 @@
 """One training step, and one step of an evaluation: pure functions that every backend runs through `Backend.scan`.
 
-data    {"x": (N, n_in), "y": (N,) or (N, n_out)}, for classes also {"classes": 0..K-1 (K,)}, and {"w": (N,)} if
-        rows are weighted; {"pixel_mean": ()} if pixels are centred, the mean of those that the network learns from;
-        {"random_keys": (10, 2)} if the step draws random numbers
+data    {"x": (N, n_in), "y": (N,) or (N, n_out)}, for classes also {"classes": 0..K-1 (K,)}, and {"w": (N,)} of mean
+        1 if rows are weighted; {"pixel_mean": ()} if pixels are centred, the mean of those that the network learns
+        from; {"random_keys": (10, 2)} if the step draws random numbers
 scalars {"learning_rate": ()}, and what else changes from step to step: "step" () int32, counted from 0, if the step
         draws random numbers; those of the optimizer; "mixup", "ema_rate" () if they are used
 state   {"params": tree, each of the optimizer's state_names: its state, "totals": {name: array}}; with batch
@@ -85,14 +85,13 @@ def gradients(
     masks: Masks = (),
     xp: Namespace,
 ) -> tuple[Tree, dict[str, Array], Pass]:
-    """Return the gradient of the mean objective l, sum(w l) / sum(w), the metrics and the pass."""
+    """Return the gradient of the mean of w l over the batch, l the objective of a row, the metrics and the pass."""
     done = forward(params, batch["x"], activation=activation, normalization=normalization, masks=masks, xp=xp)
     losses, objective, delta = loss(done.z, batch["target"], xp=xp)
     metrics = batch_metrics(done.z, losses, objective, batch, xp=xp)
     if "w" in batch:
-        delta = delta * (batch["w"] / metrics["weight"][..., None])[..., None]
-    else:
-        delta = delta * (1.0 / losses.shape[-1])
+        delta = delta * batch["w"][..., None]
+    delta = delta * (1.0 / losses.shape[-1])
     grads = backward(params, done, delta, activation=activation, normalization=normalization, masks=masks, xp=xp)
     return grads, metrics, done
 
@@ -188,8 +187,8 @@ def make_evaluation(
 ) -> Callable[..., Tree]:
     """Return `step(totals, indices (B,), layers, data) -> totals`, which adds the metrics of a batch.
 
-    `layers` are `evaluated_layers`. What the totals hold beyond those of training is measured too: for classes
-    "confusion" (K, K), target classes by row and predicted classes by column; for numbers "absolute_error" (n_out,).
+    `layers` are `evaluated_layers`. If the totals hold "predicted" (B,), it becomes the predicted classes of the batch.
+    If they hold "absolute_error" (n_out,), the absolute errors of numbers are added.
     """
 
     def step(totals: Tree, indices: Array, layers: Tree, data: dict[str, Array]) -> Tree:
@@ -199,10 +198,9 @@ def make_evaluation(
         metrics = batch_metrics(z, losses, objective, batch, xp=xp)
         if "absolute_error" in totals:
             metrics["absolute_error"] = xp.sum(xp.abs(z - batch["y"]), axis=-2)
-        if "confusion" in totals:
-            classes = xp.astype(xp.argmax(z, axis=-1), batch["y"].dtype)
-            predicted = one_hot(classes, data["classes"], z.dtype, xp=xp)
-            metrics["confusion"] = xp.matrix_transpose(batch["target"]) @ predicted
-        return add_totals(totals, metrics)
+        if "predicted" not in totals:
+            return add_totals(totals, metrics)
+        added = add_totals({name: total for name, total in totals.items() if name != "predicted"}, metrics)
+        return added | {"predicted": xp.astype(xp.argmax(z, axis=-1), totals["predicted"].dtype)}
 
     return step

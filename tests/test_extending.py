@@ -5,7 +5,8 @@ import pytest
 
 from lagvis.errors import ExportError
 from lagvis.formats import page
-from lagvis.formats.onnx_model import ONNX_ACTIVATIONS, onnx_bytes
+from lagvis.formats.onnx_layers import ONNX_ACTIVATIONS
+from lagvis.formats.onnx_model import onnx_bytes
 from lagvis.formats.page import PAGE_ACTIVATIONS, page_html
 from lagvis.inference.comparison import compare
 from lagvis.network.activations import ACTIVATIONS, Activation
@@ -179,7 +180,7 @@ def test_export_formats_declare_every_activation(declared):
 def test_page_activations_are_those_of_the_script():
     script = page.read_part("page.js")
     table = script[script.index("const activations = {") :]
-    found = {line.split(":")[0].strip() for line in table[: table.index("};")].splitlines()[1:] if ":" in line}
+    found = {line.split(":")[0].strip(' "') for line in table[: table.index("};")].splitlines()[1:] if ":" in line}
     assert found == {name for name, supported in PAGE_ACTIVATIONS.items() if supported}
 
 

@@ -166,11 +166,14 @@ class Model:
         """Return the parameters with the scaling of pixels in the first layer, for programs that only divide by 255.
 
         With t from 0 to 1, (t - m) W + b = t W + (b - m sum(W)), where the sum is taken over the rows of W. Pixels of
-        another range low..high are x = low + (high - low) t before they are standardised. ValueError where the model
-        takes numbers that are no pictures of a known range, or cuts off what is far out.
+        another range low..high are x = low + (high - low) t before they are standardised. Layers with "gamma" get a
+        "shift" (n_out,), which is added to a_prev @ W before they are normalised; b follows afterwards. ValueError
+        where the model takes numbers that are no pictures of a known range, or cuts off what is far out.
         """
+        params = [layer | ({"shift": np.zeros_like(layer["b"])} if "gamma" in layer else {}) for layer in params]
         first = params[0]
-        weights, bias = first["W"], first["b"]
+        summand = "shift" if "gamma" in first else "b"
+        weights, bias = first["W"], first[summand]
         if self.x_scaling is not None:
             picture_range = self.ranges.picture_range if self.ranges else None
             if picture_range is None or math.isfinite(self.x_scaling.limit):
@@ -180,7 +183,7 @@ class Model:
             weights = weights * ((high - low) / self.x_scaling.deviation)[:, None]
         elif self.pixel_mean:
             bias = bias - self.pixel_mean * weights.sum(axis=0, dtype=np.float64)
-        return [{**first, "W": weights, "b": bias}, *params[1:]]
+        return [{**first, "W": weights, summand: bias}, *params[1:]]
 
     def check_type(self, dataset: Dataset) -> None:
         """Raise DataError unless the rows are bytes as those of training were, or numbers as those were."""

@@ -124,7 +124,6 @@ class RateTrials:
             enough = min(enough, now + MAX_TIME_SHARE * (self.deadline - now))
             if not math.isfinite(loss):
                 return Trial(rate, steps, math.inf)
-        # The confusion counts of many thousand classes take seconds a chunk.
         latest = time.monotonic() + MAX_SECONDS
         try:
             metrics = self._judge(evaluated_layers(arrays), lambda: self.stop() or time.monotonic() > latest)

@@ -13,7 +13,7 @@ from lagvis.cli import export, train
 from lagvis.data.datasets import load_dataset
 from lagvis.data.feature_ranges import FeatureRanges
 from lagvis.data.images import mnist_style
-from lagvis.formats.page import page_html
+from lagvis.formats.page import PAGE_ACTIVATIONS, page_html
 from lagvis.inference.prediction import outputs
 from lagvis.storage.lookup import read_network
 from lagvis.training.model import Model
@@ -247,7 +247,7 @@ def test_page_drawing_of_any_strength_is_centred_as_mnist(page, digits):
         np.testing.assert_array_equal(page.shown(), expected, err_msg=f"strength {strength}")
 
 
-@pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh", "identity"])
+@pytest.mark.parametrize("activation", PAGE_ACTIVATIONS)
 @pytest.mark.parametrize("hidden", [(), (5,), (30, 9)])
 def test_page_forward_equals_numpy(page, tmp_path, activation, hidden, dtype):
     rng = np.random.default_rng(4)

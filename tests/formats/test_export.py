@@ -13,7 +13,8 @@ from lagvis.data.dataset import as_regression
 from lagvis.data.source import Source
 from lagvis.errors import CheckpointError, ExportError
 from lagvis.formats.arrays import npz_bytes, safetensors_bytes
-from lagvis.formats.onnx_model import ONNX_ACTIVATIONS, imprecise_in_float32, onnx_bytes
+from lagvis.formats.onnx_layers import ONNX_ACTIVATIONS
+from lagvis.formats.onnx_model import imprecise_in_float32, onnx_bytes
 from lagvis.formats.paper import is_paper_folder, paper_files, read_paper_network
 from lagvis.inference.prediction import outputs
 from lagvis.storage.atomic import write_export_file, write_export_folder
@@ -51,7 +52,7 @@ def onnx_outputs(onnxruntime, content, x, sizes):
 
 
 @pytest.mark.parametrize("scaling", ["unit", "centred"])
-@pytest.mark.parametrize("activation", [name for name, node in ONNX_ACTIVATIONS.items() if node is not None])
+@pytest.mark.parametrize("activation", [name for name, make in ONNX_ACTIVATIONS.items() if make is not None])
 @pytest.mark.parametrize("hidden", [(), (8,), (9, 7, 5)])
 def test_onnx_bytes_classification_equals_numpy(onnxruntime, activation, hidden, dtype, scaling):
     dataset = classes(test_rows=50)

@@ -166,9 +166,10 @@ def test_magnitudes_row_of_weight_2_equals_two_rows():
     recipe = recipe_for(False, "float64")
     model = Model.of(recipe, PICTURES, np.arange(300))
     state, rows = initial_state(recipe, model), np.array([0, 1, 1, 2])
-    twice = magnitudes(state, batch_of(rows, model, PICTURES, {}), model, recipe, 0.1)
-    weights = {"w": np.where(np.arange(300) == 1, 2.0, 1.0)}
-    weighted = magnitudes(state, batch_of(np.arange(3), model, PICTURES, weights), model, recipe, 0.1)
+    scalars = {"learning_rate": np.array(0.1)}
+    twice = magnitudes(state, batch_of(rows, model, PICTURES, {}), model, recipe, scalars)
+    weights = {"w": np.where(np.arange(300) == 1, 1.5, 0.75)}  # of mean 1 over the three rows
+    weighted = magnitudes(state, batch_of(np.arange(3), model, PICTURES, weights), model, recipe, scalars)
     assert weighted == pytest.approx(twice, rel=1e-6)
 
 

@@ -20,6 +20,14 @@ def test_he_normal_spread_is_that_of_the_paper_and_biases_are_zero():
     assert first["b"].shape == (300,)
 
 
+def test_lecun_normal_of_selu_keeps_mean_0_and_variance_1_of_a_deep_network():
+    x = np.random.default_rng(1).normal(size=(2000, 200))
+    for layer in draw((200,) * 9, activation="selu"):
+        x = ACTIVATIONS["selu"].forward(x @ layer["W"], np)
+    assert abs(x.mean()) < 0.05
+    assert x.var() == pytest.approx(1.0, abs=0.1)
+
+
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid", "identity"])
 def test_glorot_uniform_fills_its_interval_evenly(activation):
     weights = draw(activation=activation)[0]["W"]

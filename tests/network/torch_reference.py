@@ -5,6 +5,13 @@ import numpy as np
 # Each activation in PyTorch, as a function of the module torch and z.
 ACTIVATIONS = {
     "relu": lambda torch, z: torch.relu(z),
+    "leaky-relu": lambda torch, z: torch.nn.functional.leaky_relu(z),
+    "elu": lambda torch, z: torch.nn.functional.elu(z),
+    "selu": lambda torch, z: torch.selu(z),
+    "gelu": lambda torch, z: torch.nn.functional.gelu(z, approximate="tanh"),
+    "silu": lambda torch, z: torch.nn.functional.silu(z),
+    # PyTorch replaces it by z above a threshold, 20 by default, where it is larger than z by less than 3e-9
+    "softplus": lambda torch, z: torch.nn.functional.softplus(z, threshold=80),
     "sigmoid": lambda torch, z: torch.sigmoid(z),
     "tanh": lambda torch, z: torch.tanh(z),
     "identity": lambda torch, z: z * 1,
@@ -24,13 +31,13 @@ def network(torch, params, activation):
 
 
 def loss_of(torch, z, y, *, smoothing=0.0, w=None):
-    """Return mean cross-entropy for class indices, mean squared error for numbers; w (B,) are optional row weights."""
+    """Return mean cross-entropy for class indices, mean squared error for numbers, of rows times w (B,) if given."""
     if y.dtype.kind in "iu":
         labels = torch.tensor(y.astype(np.int64))
         rows = torch.nn.functional.cross_entropy(z, labels, label_smoothing=smoothing, reduction="none")
     else:
         rows = torch.nn.functional.mse_loss(z, torch.tensor(y), reduction="none").mean(dim=-1)
-    return rows.mean() if w is None else (rows * torch.tensor(w)).sum() / w.sum()
+    return rows.mean() if w is None else (rows * torch.tensor(w)).mean()
 
 
 def gradients(torch, params, x, y, activation, **options):
