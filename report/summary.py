@@ -241,7 +241,7 @@ def are_classes_valid(report: Summary) -> bool:
     names, confusion = report["classes"], report.get("confusion")
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         return False
-    if any(report[key] is not None for key in NUMBER_KEYS):
+    if any(report[key] is not None for key in NUMBER_KEYS) or report["loss"] not in (None, "cross-entropy"):
         return False
     if len(names) > MAX_CONFUSION_CLASSES and confusion is None:
         return are_recalls_valid(report, names)
@@ -250,8 +250,6 @@ def are_classes_valid(report: Summary) -> bool:
     for row in confusion:
         if not (isinstance(row, list) and len(row) == len(names) and all(map(is_count, row))):
             return False
-    if report["loss"] not in (None, "cross-entropy"):
-        return False
     expected = recall_summary(confusion, tuple(names)) if any(map(any, confusion)) else {"counts": {}}
     return all(report.get(key) == value for key, value in expected.items())
 

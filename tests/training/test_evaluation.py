@@ -73,7 +73,7 @@ def test_evaluate_10000_classes_counts_confusion_in_seconds(name):
     on_device = tree_map(backend.asarray, data)
     start = time.monotonic()
     metrics = Evaluator(model, backend).evaluate(
-        tree_map(backend.asarray, layers), on_device, np.arange(rows), confusion=True
+        tree_map(backend.asarray, layers), on_device, np.arange(rows), details=True
     )
     details = json.dumps(run_details(metrics, model, None))
     seconds = time.monotonic() - start
