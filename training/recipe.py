@@ -57,6 +57,7 @@ class Recipe:
     number: tuple[str, ...] = ()
     log: tuple[str, ...] = ()
     id: tuple[str, ...] = ()
+    weight_column: str = ""
     sheet: str = ""
     table: str = ""
     pixel_scaling: str = "centred"
@@ -337,6 +338,11 @@ KEYS = {
         check_columns,
         "columns of a table that name a row: copied to predictions, never learned from",
         metavar="COLUMNS",
+    ),
+    "weight_column": Key(
+        check_optional_text,
+        "column of a table that weighs its row in training, by name or number; never learned from",
+        metavar="COLUMN",
     ),
     "sheet": Key(check_optional_text, "sheet of a workbook (Excel, OpenDocument), by name or number"),
     "table": Key(check_optional_text, "table of an SQLite database, or a query: select ..."),

@@ -104,6 +104,7 @@ BAD = {
     "number": [1.5, [None]],
     "log": [True, [{}]],
     "id": [7, [""]],
+    "weight_column": [1, None, ["a"], True],
     "sheet": [1, None, ["a"]],
     "table": [1, None, ["a"]],
     "pixel_scaling": ["", "Centred", "none", 1, None, True],
