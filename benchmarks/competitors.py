@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.jax_competitors import JaxScan, JaxStep
-from benchmarks.problem import LEARNING_RATE, Batches, Problem
+from benchmarks.problem import LEARNING_RATE, Batches, Problem, split_method
 from benchmarks.torch_competitors import TorchCompile, TorchEager, TorchGraph, TorchTutorial
 from lagvis.backends.backend import Backend
 from lagvis.backends.registry import select
@@ -196,6 +196,8 @@ COMPETITORS: dict[str, tuple[Callable[[Problem], Any], tuple[str, ...]]] = {
     "Keras 3 on JAX": (Keras, ("cpu",)),
     "products alone": (MatrixProducts, ("cpu",)),
 }
+# those that train with every method of METHODS
+WITH_METHODS = ("lagvis numpy", "lagvis torch", "lagvis jax", "PyTorch eager")
 # what the others are compared with, by device
 REFERENCE = {"cpu": "lagvis numpy", "cuda": "lagvis cupy"}
 # left out where the whole command has a limited time: they start or train slowly, or a faster form of them runs
@@ -203,6 +205,11 @@ SLOW = {
     "cpu": ("PyTorch tutorial", "torch.compile", "JAX jit a step"),
     "cuda": ("lagvis torch", "lagvis jax", "PyTorch tutorial", "torch.compile", "JAX jit a step"),
 }
+
+
+def has_method(name: str, network: str) -> bool:
+    """Return whether a competitor can train a network with the method in its name."""
+    return name in WITH_METHODS or not split_method(network)[1]
 
 
 def names_of(device: str, *, limited: bool) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from benchmarks.competitors import COMPETITORS, accuracy_of
+from benchmarks.competitors import COMPETITORS, accuracy_of, has_method
 from benchmarks.problem import Problem
 from lagvis.backends.backend import first_line
 
@@ -188,7 +188,7 @@ class Competition:
         """Build all competitors for a network, at the same time; those not ready within `seconds` are left out."""
         deadline = None if seconds is None else time.monotonic() + seconds
         self.running, self.left_out = {}, dict(self.hung)
-        names = [name for name in self.names if name not in self.hung]
+        names = [name for name in self.names if name not in self.hung and has_method(name, network)]
         for name in names:
             if name not in self.processes:
                 self.start(name)

@@ -1,4 +1,4 @@
-"""The task of all competitors: the same network and initial weights, the same batches, plain gradient descent."""
+"""The task of all competitors: the same network and initial weights, the same batches, the same method."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,6 +32,26 @@ NETWORKS: dict[str, tuple[tuple[int, ...], int, tuple[str, ...]]] = {
     "784-1000-500-10, batch 1000": ((1000, 500), 1000, ("cpu", "cuda")),
     "784-2500-2000-1500-1000-500-10, batch 1000": ((2500, 2000, 1500, 1000, 500), 1000, ("cuda",)),
 }
+# Methods beside plain gradient descent, each on the paper's networks: settings of the recipe.
+METHODS: dict[str, dict[str, Any]] = {
+    "Adam": {"optimizer": "adam", "lr": 0.001, "momentum": None, "nesterov": None},
+    "dropout": {"dropout": 0.25},
+    "batch norm": {"normalization": "batch"},
+}
+METHOD_NETWORKS = ("784-32-32-10, batch 200", "784-64-64-64-10, batch 128")
+
+
+def methods_of(device: str) -> list[str]:
+    """Return the names of the networks that are measured with other methods on a device: "NETWORK, METHOD"."""
+    if device != "cpu":
+        return []
+    return [f"{network}, {method}" for method in METHODS for network in METHOD_NETWORKS]
+
+
+def split_method(name: str) -> tuple[str, str]:
+    """Return the network of NETWORKS and the method of METHODS in a name; no method where it is gradient descent."""
+    network, _, method = name.rpartition(", ")
+    return (network, method) if method in METHODS else (name, "")
 
 
 def networks_of(device: str) -> list[str]:
@@ -41,7 +61,7 @@ def networks_of(device: str) -> list[str]:
 
 @dataclass
 class Problem:
-    """A network of NETWORKS on the 60,000 training digits of MNIST, on a device."""
+    """A network of NETWORKS on the 60,000 training digits of MNIST, on a device, maybe with a method of METHODS."""
 
     network: str
     device: str = "cpu"
@@ -54,8 +74,10 @@ class Problem:
     @cached_property
     def recipe(self) -> Recipe:
         """The recipe of the network."""
-        hidden, batch_size, _ = NETWORKS[self.network]
-        return Recipe(hidden=hidden, batch_size=batch_size, lr=LEARNING_RATE, validation=0, epochs=1000, **PLAIN)
+        network, method = split_method(self.network)
+        hidden, batch_size, _ = NETWORKS[network]
+        settings = {"lr": LEARNING_RATE} | PLAIN | METHODS.get(method, {})
+        return Recipe(hidden=hidden, batch_size=batch_size, validation=0, epochs=1000, **settings)
 
     @cached_property
     def plan(self) -> Plan:
@@ -69,7 +91,8 @@ class Problem:
 
     def weights(self) -> list[dict[str, np.ndarray]]:
         """Return the initial weights of the recipe in float32."""
-        layers = initialize(self.widths, he_normal, generator(self.recipe.seed, "weights"))
+        normalized = self.recipe.normalization != "none"
+        layers = initialize(self.widths, he_normal, generator(self.recipe.seed, "weights"), normalized=normalized)
         return [{name: array.astype(np.float32) for name, array in layer.items()} for layer in layers]
 
     def batches(self, epoch: int) -> Batches:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.problem import LEARNING_RATE, Batches, Problem
+from lagvis.network.normalization import fold
 
 MAX_STEPS_PER_GRAPH = 50
 
@@ -21,28 +22,48 @@ class TorchEager:
         self.torch, self.problem = torch, problem
         self.x = torch.tensor(problem.dataset.x_train, device=problem.device)
         self.y = torch.tensor(problem.dataset.y_train.astype(np.int64), device=problem.device)
-        self.layers = [
-            tuple(torch.tensor(layer[name], device=problem.device, requires_grad=True) for name in ("W", "b"))
-            for layer in problem.weights()
-        ]
-        self.parameters = [parameter for layer in self.layers for parameter in layer]
+        self.layers = [{name: self.parameter(array) for name, array in layer.items()} for layer in problem.weights()]
+        self.parameters = [parameter for layer in self.layers for parameter in layer.values()]
+        recipe = problem.recipe
+        self.dropout = recipe.dropout
+        self.optimizer = None
+        if recipe.optimizer == "adam":
+            self.optimizer = torch.optim.Adam(self.parameters, lr=recipe.lr, betas=recipe.betas, fused=True)
+        hidden = self.layers[:-1] if recipe.normalization == "batch" else []
+        self.running = [(torch.zeros_like(layer["b"]), torch.ones_like(layer["b"])) for layer in hidden]
         self.total = torch.zeros((), device=problem.device)
+
+    def parameter(self, array: np.ndarray) -> Any:
+        """Return an array as a tensor whose gradient is computed."""
+        return self.torch.tensor(array, device=self.problem.device, requires_grad=True)
 
     def loss(self, index: Any) -> Any:
         """Return the mean loss of a batch."""
-        torch = self.torch
+        torch, functions = self.torch, self.torch.nn.functional
         a = self.x.index_select(0, index).float().mul_(1 / 255)
-        for w, b in self.layers[:-1]:
-            a = torch.relu(torch.addmm(b, a, w))
-        w, b = self.layers[-1]
-        return torch.nn.functional.cross_entropy(torch.addmm(b, a, w), self.y.index_select(0, index))
+        for i, layer in enumerate(self.layers[:-1]):
+            if self.running:
+                mean, variance = self.running[i]
+                z = functions.batch_norm(a @ layer["W"], mean, variance, layer["gamma"], layer["b"], training=True)
+            else:
+                z = torch.addmm(layer["b"], a, layer["W"])
+            a = torch.relu(z)
+            if self.dropout:
+                a = functions.dropout(a, self.dropout)
+        last = self.layers[-1]
+        return functions.cross_entropy(torch.addmm(last["b"], a, last["W"]), self.y.index_select(0, index))
 
     def step(self, index: Any) -> None:
         """Train on the rows of a batch, and add their losses to the total, on the device."""
         loss = self.loss(index)
         grads = self.torch.autograd.grad(loss, self.parameters)
         with self.torch.no_grad():
-            self.torch._foreach_add_(self.parameters, grads, alpha=-LEARNING_RATE)
+            if self.optimizer is None:
+                self.torch._foreach_add_(self.parameters, grads, alpha=-LEARNING_RATE)
+            else:
+                for parameter, grad in zip(self.parameters, grads, strict=True):
+                    parameter.grad = grad
+                self.optimizer.step()
             self.total.add_(loss.detach(), alpha=len(index))
 
     def epoch(self, batches: Batches) -> float | None:
@@ -50,7 +71,8 @@ class TorchEager:
         order = self.torch.from_numpy(np.concatenate(batches)).to(self.problem.device)
         for index in order.split(len(batches[0])):
             self.step(index)
-        return float(self.total) / len(self.y)  # the only synchronisation
+        total = float(self.total)  # the only synchronisation
+        return None if self.dropout else total / len(self.y)  # with masks of its own the loss is another
 
     def product(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Return a @ b as the step computes it."""
@@ -58,7 +80,10 @@ class TorchEager:
         return (self.torch.tensor(a, device=device) @ self.torch.tensor(b, device=device)).cpu().numpy()
 
     def weights(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        return [(w.detach().cpu().numpy(), b.detach().cpu().numpy()) for w, b in self.layers]
+        layers = [{name: a.detach().cpu().numpy() for name, a in layer.items()} for layer in self.layers]
+        for layer, running in zip(layers, self.running, strict=False):
+            layer |= dict(zip(("mean", "variance"), (a.cpu().numpy() for a in running), strict=True))
+        return [(layer["W"], layer["b"]) for layer in fold(layers, xp=np)]
 
 
 class TorchGraph(TorchEager):

@@ -8,6 +8,7 @@ from lagvis.data.detect import detect_format
 from lagvis.data.images.transposed import BY_NAME
 from lagvis.data.tables.feature_type import AUTO, FEATURE_TYPES
 from lagvis.report.terminal.dataset_summary import dataset_summary
+from lagvis.training.recipe import KEYS
 
 
 def make_parser() -> options.Parser:
@@ -48,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         sheet=flags.sheet,
         table=flags.table,
         transpose=flags.transpose or BY_NAME,
-        **{key: (getattr(flags, key),) for key in options.COLUMN_KEYS if key in flags},
+        **{key: KEYS[key].check(key, getattr(flags, key)) for key in options.COLUMN_KEYS if key in flags},
     )
     path = locate(flags.path)
     facts = {"path": str(path), "kind": detect_format(path).kind, **describe_dataset(dataset)}

@@ -28,7 +28,7 @@ EXIT_CODES = """exit codes:
   3 data"""
 
 
-COLUMN_KEYS = ("features", "drop", "category", "number", "log", "id")
+COLUMN_KEYS = ("features", "drop", "category", "number", "log", "id", "weight_column")
 DEVICES = "auto|cpu|cuda|cuda:N|mps|xpu|xpu:N"
 
 
@@ -181,7 +181,7 @@ def add_key_flags(group: argparse._ArgumentGroup, names: Iterable[str]) -> None:
     default = recipes.load("default")
     for name in names:
         key, value = KEYS[name], getattr(default, name)
-        shown = shown_default(value)
+        shown = "none" if name == "weight_column" else shown_default(value)
         options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": f"{key.help} (default: {shown})"}
         if isinstance(value, bool):
             options["action"] = argparse.BooleanOptionalAction

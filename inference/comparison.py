@@ -124,7 +124,8 @@ class Stepper:
         self.backend = backend
         self._run = backend.scan(make_training_step(recipe, keep_gradients=True, xp=backend.xp))
         prepared = model.prepare(dataset.x_train, dataset.y_train, backend.dtype)
-        prepared |= {name: w.astype(backend.dtype) for name, w in weights.items()} | step_constants(recipe)
+        constants = step_constants(recipe, model.widths, min(recipe.batch_size, len(dataset.x_train)))
+        prepared |= {name: w.astype(backend.dtype) for name, w in weights.items()} | constants
         self._data = tree_map(backend.asarray, prepared)
         self._zero = zero_totals(model, backend.dtype, objective=True)
 
@@ -145,7 +146,7 @@ class Reference:
 
     def __init__(self, recipe: Recipe, model: Model, dataset: Dataset, weights: Named) -> None:
         self._recipe, self._model, self._dataset, self._weights = recipe, model, dataset, weights
-        self._constants = step_constants(recipe)
+        self._constants = step_constants(recipe, model.widths, min(recipe.batch_size, len(dataset.x_train)))
         self._zero = zero_totals(model, "float64", objective=True)
 
     def step(

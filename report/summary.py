@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from lagvis.data.messages import MAX_ERROR, decimals, percent, pluralize
 from lagvis.inference.binary_curves import BinaryCurves, binary_summary
 from lagvis.report.text import (
@@ -28,6 +30,7 @@ from lagvis.training.plan import Plan
 Summary = dict[str, Any]
 
 PARTS = ("train", "validation", "test")
+MAX_CONFUSION_CLASSES = 1000  # of a report with confusion counts: those of 10,000 classes would be 200 MB of text
 MAX_INTEGER = 2**53  # larger integers of a file are no counts of a run
 
 
@@ -75,17 +78,17 @@ def run_details(
 ) -> Summary:
     """Return what the test part shows beyond `metrics_summary`; the keys are the same for classes and numbers.
 
-    For classification: the confusion counts, the recall of each class, and for two classes the thresholds. For
-    regression: the unit, and the loss and the errors of always predicting the mean. Keys of the other kind are null.
+    For classification: the confusion counts of at most MAX_CONFUSION_CLASSES classes, the recall of each class, and
+    for two classes the thresholds. For regression: the unit, and the loss and the errors of always predicting the mean.
+    Keys of the other kind are null.
     """
     classes = model.y_scaling is None
     counts = test.confusion if classes and test is not None and test.judged else None
-    confusion = None if counts is None else counts.tolist()
     return {
         "classes": list(model.class_names) if classes else None,
-        "confusion": confusion,
-        **recall_summary(confusion, model.class_names),
-        **binary_summary(None if confusion is None else curves, model),
+        "confusion": None if counts is None or len(counts) > MAX_CONFUSION_CLASSES else counts.tolist(),
+        **recall_summary(counts, model.class_names),
+        **binary_summary(None if counts is None else curves, model),
         "targets": None if classes else list(model.target_names),
         "unit": model.unit or None,
         "loss_unit": None if classes else "standardised",
@@ -99,16 +102,16 @@ def objective_of(metrics: Metrics) -> float:
     return metrics.loss if metrics.objective is None else metrics.objective
 
 
-def recall_summary(confusion: list[list[int]] | None, names: tuple[str, ...]) -> Summary:
-    """Return the number of rows and the recall of each class, from confusion counts; null for a class without rows.
+def recall_summary(confusion: Any, names: tuple[str, ...]) -> Summary:
+    """Return the number of rows and the recall of each class, from confusion counts (K, K).
 
-    "balanced_accuracy" is the mean recall of the classes that occur. "commonest_share" is the accuracy of always
-    predicting the commonest class.
+    The recall of a class without rows is null. "balanced_accuracy" is the mean recall of the classes that occur,
+    "commonest_share" the accuracy of always predicting the commonest class.
     """
     if confusion is None:
         return dict.fromkeys(("counts", "recall", "balanced_accuracy", "commonest_share"))
-    counts = [sum(row) for row in confusion]
-    recall = [row[k] / count if count else None for k, (row, count) in enumerate(zip(confusion, counts, strict=True))]
+    counts, correct = np.sum(confusion, axis=1).tolist(), np.diag(confusion).tolist()
+    recall = [right / count if count else None for right, count in zip(correct, counts, strict=True)]
     occurring = [share for share in recall if share is not None]
     return {
         "counts": dict(zip(names, counts, strict=True)),
@@ -227,15 +230,31 @@ def are_classes_valid(report: Summary) -> bool:
     names, confusion = report["classes"], report.get("confusion")
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         return False
+    if any(report[key] is not None for key in NUMBER_KEYS):
+        return False
+    if len(names) > MAX_CONFUSION_CLASSES and confusion is None:
+        return are_recalls_valid(report, names)
     if not (isinstance(confusion, list) and len(confusion) == len(names)):
         return False
     for row in confusion:
         if not (isinstance(row, list) and len(row) == len(names) and all(map(is_count, row))):
             return False
-    if not any(map(any, confusion)) or any(report[key] is not None for key in NUMBER_KEYS):
-        return False
-    expected = recall_summary(confusion, tuple(names))
+    expected = recall_summary(confusion, tuple(names)) if any(map(any, confusion)) else {"counts": {}}
     return all(report.get(key) == value for key, value in expected.items())
+
+
+def are_recalls_valid(report: Summary, names: list[str]) -> bool:
+    """Return whether counts and recalls of a report without confusion counts have the right types."""
+    counts, recall = report.get("counts"), report.get("recall")
+    return (
+        isinstance(counts, dict)
+        and all(is_count(counts.get(name)) for name in names)
+        and any(counts.values())
+        and isinstance(recall, dict)
+        and all(is_number_or_null(recall, name) for name in names)
+        and is_number(report.get("balanced_accuracy"))
+        and is_number(report.get("commonest_share"))
+    )
 
 
 def are_errors_valid(report: Summary) -> bool:

@@ -66,7 +66,7 @@ class SpoilingBackend(ReadOnlyBackend):
             kept = [leaf for _, leaf in named_leaves(result)]
             for _, leaf in named_leaves(state):
                 if not any(np.shares_memory(leaf, other) for other in kept):
-                    leaf.fill(np.nan)
+                    leaf.fill(np.nan if leaf.dtype.kind == "f" else np.iinfo(leaf.dtype).max)
             return result
 
         return spoil

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,7 @@ class Metrics:
     accuracy   share of rows, 0..1; classes only
     errors     root mean square error of each target, in the user's unit; regression only
     confusion  counts (K, K), target classes by row and predicted classes by column; classes only, if counted
-    objective  what training minimises, with label smoothing and class weights; None where it is the loss
+    objective  what training minimises, with label smoothing and weights; None where it is the loss
     """
 
     loss: float
@@ -46,17 +45,17 @@ class Metrics:
     @classmethod
     def of(cls, totals: dict[str, np.ndarray], model: Model) -> "Metrics":
         """Return the means of the totals of a step (network/step.py)."""
-        weight = float(totals["weight"])
-        rows = float(totals.get("rows", weight))
+        rows = float(totals["rows"] if "rows" in totals else totals["weight"])
         loss = float(totals["loss"]) / rows
+        objective = float(totals["objective"]) / rows if "objective" in totals else None
         if model.y_scaling is not None:
             errors = np.sqrt(totals["squared_error"] / rows) * model.y_scaling.deviation
-            return cls(loss, errors=tuple(map(float, errors)))
+            return cls(loss, errors=tuple(map(float, errors)), objective=objective)
         return cls(
             loss,
             accuracy=float(totals["correct"]) / rows,
-            confusion=totals["confusion"].astype(np.int64) if "confusion" in totals else None,
-            objective=float(totals["objective"]) / weight if "objective" in totals else None,
+            confusion=totals.get("confusion"),
+            objective=objective,
         )
 
     @property
@@ -70,9 +69,7 @@ class Metrics:
         return self.finite and all(map(math.isfinite, self.errors))
 
 
-def zero_totals(
-    model: Model, dtype: str, *, confusion: bool = False, weighted: bool = False, objective: bool = False
-) -> dict[str, np.ndarray]:
+def zero_totals(model: Model, dtype: str, *, weighted: bool = False, objective: bool = False) -> dict[str, np.ndarray]:
     """Return the totals before the first row, on the host, with those that are asked for.
 
     Where rows are `weighted` they are also counted; `objective` adds the total that is minimised.
@@ -80,13 +77,11 @@ def zero_totals(
     totals = {"loss": np.zeros((), dtype), "weight": np.zeros((), dtype)}
     if objective:
         totals["objective"] = np.zeros((), dtype)
+    if weighted:
+        totals["rows"] = np.zeros((), dtype)
     if model.y_scaling is not None:
         return totals | {"squared_error": np.zeros(model.widths[-1], dtype)}
     totals["correct"] = np.zeros((), dtype)
-    if weighted:
-        totals["rows"] = np.zeros((), dtype)
-    if confusion:
-        totals["confusion"] = np.zeros((model.widths[-1], model.widths[-1]), dtype)
     return totals
 
 
@@ -124,16 +119,20 @@ class Evaluator:
         Totals are added in float64, and the memory does not grow with the number of rows. StopRequestedError is raised
         if `stop`, called before each chunk, returns true.
         """
-        zero = zero_totals(self._model, self._backend.dtype, confusion=confusion)
+        confusion = confusion and self._model.y_scaling is None
+        zero = zero_totals(self._model, self._backend.dtype)
         totals = {name: value.astype(np.float64) for name, value in zero.items()}
+        targets = self._backend.to_numpy(data["y"]) if confusion else None
+        # On the host, where counting costs the same for any number of classes; a page of zeros takes no memory.
+        counts = np.zeros((self._model.widths[-1],) * 2 if confusion else (0, 0), np.int64)
         for first in range(0, len(rows), self._chunk):
             if stop():
                 raise StopRequestedError
-            indices = self._backend.asarray(rows[None, first : first + self._chunk].astype(np.int32))
-            added = self._run(tree_map(self._backend.asarray, zero), (indices,), (layers, data))
-            totals = tree_map(partial(self._add, self._backend), totals, added)
-        return Metrics.of(totals, self._model)
-
-    @staticmethod
-    def _add(backend: Backend, total: np.ndarray, part: Any) -> np.ndarray:
-        return total + backend.to_numpy(part)
+            chunk = rows[first : first + self._chunk]
+            start = zero | ({"predicted": np.zeros(len(chunk), np.int32)} if confusion else {})
+            indices = self._backend.asarray(chunk[None].astype(np.int32))
+            added = self._run(tree_map(self._backend.asarray, start), (indices,), (layers, data))
+            totals = {name: total + self._backend.to_numpy(added[name]) for name, total in totals.items()}
+            if targets is not None:
+                np.add.at(counts, (targets[chunk], self._backend.to_numpy(added["predicted"])), 1)
+        return Metrics.of(totals | ({"confusion": counts} if confusion else {}), self._model)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lagvis.network.activations import ACTIVATIONS, Activation
+from lagvis.network.dropout import noise_values
 from lagvis.network.initializers import first_running, initialize, zero_optimizer_state
 from lagvis.network.losses import LOSSES
 from lagvis.network.normalization import NORMALIZATIONS
@@ -19,6 +20,8 @@ from lagvis.training.model import Model
 from lagvis.training.recipe import Recipe
 from lagvis.training.seeding import generator
 from lagvis.tree import tree_map
+
+MIXUP_BLOCK = 1024  # steps whose shares one generator draws
 
 
 def initial_state(recipe: Recipe, model: Model) -> dict[str, Any]:
@@ -51,8 +54,7 @@ def step_scalars(recipe: Recipe, steps: np.ndarray, total_steps: int) -> dict[st
     own = {name: np.asarray(values) for name, values in make_optimizer(recipe).scalars(steps + 1).items()}
     scalars = {"learning_rate": learning_rates(recipe, steps, total_steps), **own}
     if recipe.mixup:
-        draws = (generator(recipe.seed, "mixup", int(step)).beta(recipe.mixup, recipe.mixup) for step in steps)
-        scalars["mixup"] = np.fromiter(draws, np.float64, len(steps))
+        scalars["mixup"] = mixup_shares(recipe, steps)
     if recipe.ema:
         scalars["ema_rate"] = np.maximum(1.0 - recipe.ema, 1.0 / (steps + 1))  # at first a plain mean of all steps
     scalars = {name: values.astype(recipe.dtype) for name, values in scalars.items()}
@@ -61,11 +63,29 @@ def step_scalars(recipe: Recipe, steps: np.ndarray, total_steps: int) -> dict[st
     return scalars
 
 
-def step_constants(recipe: Recipe) -> dict[str, np.ndarray]:
-    """Return what a step of the recipe takes among its data, beside the rows."""
-    return (
-        {"random_keys": np.array(round_keys(recipe.seed), np.uint32)} if make_regularization(recipe).is_random else {}
-    )
+def mixup_shares(recipe: Recipe, steps: np.ndarray) -> np.ndarray:
+    """Return the share (S,) of its own that a row keeps in each of the steps (S,): the larger of s and 1 - s.
+
+    s is drawn from Beta(mixup, mixup). Taking the larger part changes no distribution, for every row is mixed with one
+    other and another with it, and it leaves a row its class.
+    """
+    blocks, at = np.divmod(steps, MIXUP_BLOCK)
+    shares = np.empty(len(steps))
+    for block in np.unique(blocks):
+        drawn = generator(recipe.seed, "mixup", int(block)).beta(recipe.mixup, recipe.mixup, MIXUP_BLOCK)
+        shares[blocks == block] = drawn[at[blocks == block]]
+    return np.maximum(shares, 1.0 - shares)
+
+
+def step_constants(recipe: Recipe, widths: tuple[int, ...], rows: int) -> dict[str, np.ndarray]:
+    """Return what a step of the recipe with so many rows takes among its data, beside those of the data set."""
+    if not make_regularization(recipe).is_random:
+        return {}
+    keys = np.array(round_keys(recipe.seed), np.uint32).view(np.int32)
+    constants = {"random_keys": keys, "counters": np.arange(max(rows, sum(widths)), dtype=np.int32)}
+    if recipe.input_noise:
+        constants["noise"] = np.array(noise_values(recipe.input_noise), recipe.dtype)
+    return constants
 
 
 def learning_rates(recipe: Recipe, steps: np.ndarray, total_steps: int) -> np.ndarray:

@@ -137,7 +137,9 @@ class Trainer:
         self.data = self.to_device(self.model.prepare(dataset.x_train, dataset.y_train, recipe.dtype))
         weights = row_weights(recipe, dataset, plan.training_rows, recipe.dtype)
         # only the steps use these, no evaluation does
-        self.step_data = self.data | self.to_device(weights | step_constants(recipe))
+        self.step_data = self.data | self.to_device(
+            weights | step_constants(recipe, self.model.widths, plan.batch_size)
+        )
 
         # The newest checkpoint; a run that diverges ends with it.
         self.newest = start or Checkpoint(self.model, initial_state(recipe, self.model), epoch=0, step=0)

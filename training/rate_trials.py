@@ -64,7 +64,8 @@ class RateTrials:
         data = model.prepare(dataset.x_train[rows], dataset.y_train[rows], recipe.dtype)
         self.data = tree_map(backend.asarray, data)
         weights = row_weights(recipe, dataset, plan.training_rows, recipe.dtype)
-        step_data = {name: w[rows] for name, w in weights.items()} | step_constants(recipe)
+        constants = step_constants(recipe, model.widths, plan.batch_size)
+        step_data = {name: w[rows] for name, w in weights.items()} | constants
         self.step_data = self.data | tree_map(backend.asarray, step_data)
         objective = bool(weights) or recipe.label_smoothing > 0
         self.totals = zero_totals(model, recipe.dtype, weighted=bool(weights), objective=objective)
@@ -123,7 +124,6 @@ class RateTrials:
             enough = min(enough, now + MAX_TIME_SHARE * (self.deadline - now))
             if not math.isfinite(loss):
                 return Trial(rate, steps, math.inf)
-        # The confusion counts of many thousand classes take seconds a chunk.
         latest = time.monotonic() + MAX_SECONDS
         try:
             metrics = self._judge(evaluated_layers(arrays), lambda: self.stop() or time.monotonic() > latest)

@@ -19,6 +19,7 @@ from lagvis.data.scaling import NUMBER_SCALINGS
 from lagvis.data.tables.feature_type import FEATURE_TYPES
 from lagvis.errors import RecipeError
 from lagvis.network.activations import ACTIVATIONS
+from lagvis.network.dropout import dropped_of_256
 from lagvis.network.losses import LOSSES
 from lagvis.network.normalization import NORMALIZATIONS
 from lagvis.network.optimizers import OPTIMIZERS
@@ -33,6 +34,8 @@ CLASSIFICATION_KEYS = ("label_smoothing", "class_weights")
 # Settings of the optimizers, with the value that they have where an optimizer does not take them.
 OPTIMIZER_KEYS: dict[str, Any] = {"momentum": 0.0, "nesterov": False, "betas": (), "eps": 0.0, "weight_decay": 0.0}
 REGRESSION_LR_DIVISOR = 10.0  # of an optimizer's default rate: errors of numbers may be far larger than of classes
+MAX_INPUT_NOISE = 1000.0  # in units of scaled inputs, whose deviation is about 1
+MAX_MIXUP = 1000.0  # all shares are nearly 1/2 then
 FOLDER = Path(__file__).resolve().parent.parent / "recipes"
 
 
@@ -53,6 +56,7 @@ class Recipe:
     number: tuple[str, ...] = ()
     log: tuple[str, ...] = ()
     id: tuple[str, ...] = ()
+    weight_column: str = ""
     sheet: str = ""
     table: str = ""
     pixel_scaling: str = "centred"
@@ -106,6 +110,7 @@ class Recipe:
             raise RecipeError(
                 f"lr is {self.lr!r}, which {self.dtype} cannot hold; expected {smallest:g} to {largest:g}"
             )
+        self._check_randomness()
         if self.nesterov and self.momentum == 0.0:
             object.__setattr__(self, "nesterov", False)
 
@@ -130,6 +135,23 @@ class Recipe:
                     f"{key} is {getattr(self, key)!r}, and the optimizer {self.optimizer} has no {key}; leave it out, "
                     f"or use {' or '.join(takers)}"
                 )
+
+    def _check_randomness(self) -> None:
+        """Raise RecipeError where dropout has no layer to act on, or mixup no rows to mix."""
+        if self.dropout and not self.hidden:
+            raise RecipeError(
+                f"dropout is {self.dropout!r}, and there is no hidden layer; add one (hidden), or use input_dropout"
+            )
+        if self.mixup and self.batch_size == 1:
+            raise RecipeError(
+                f"mixup is {self.mixup!r} and batch_size is 1, but mixup mixes the rows of a batch; use a larger "
+                "batch_size, or set mixup to 0"
+            )
+        if self.mixup and not self.shuffle:
+            raise RecipeError(
+                f"mixup is {self.mixup!r} and shuffle is false, so that each row would be mixed with the same row in "
+                "every epoch; set shuffle to true, or mixup to 0"
+            )
 
     @property
     def regression(self) -> bool:
@@ -217,6 +239,17 @@ def check_float(minimum: float, below: float, *, open_below: bool = False) -> An
     return check
 
 
+def check_dropout(key: str, value: Any) -> float:
+    """Return a share from 0 and below 1 that is 0 or rounds to 1/256 or more and to 255/256 or less."""
+    share = check_float(0.0, 1.0)(key, value)
+    if share and dropped_of_256(share) in (0, 256):
+        raise RecipeError(
+            f"{key} is {value!r}, which rounds to {dropped_of_256(share)} of 256; expected 0 for none, or a share from "
+            "1/256 (0.0039) to 255/256 (0.9961), in steps of 1/256"
+        )
+    return share
+
+
 def check_betas(key: str, value: Any) -> tuple[float, ...]:
     """Return two numbers from 0 and below 1, or nothing for an optimizer without them; RecipeError for others."""
     if not isinstance(value, list | tuple) or len(value) not in (0, 2):
@@ -280,6 +313,11 @@ KEYS = {
         "columns of a table that name a row: copied to predictions, never learned from",
         metavar="COLUMNS",
     ),
+    "weight_column": Key(
+        check_optional_text,
+        "column of a table that weighs its row in training, by name or number; never learned from",
+        metavar="COLUMN",
+    ),
     "sheet": Key(check_optional_text, "sheet of a workbook (Excel, OpenDocument), by name or number"),
     "table": Key(check_optional_text, "table of an SQLite database, or a query: select ..."),
     "pixel_scaling": Key(
@@ -322,15 +360,23 @@ KEYS = {
         "none, or batch or layer: normalise each hidden layer's products by the rows of the batch, or by the row",
     ),
     "dropout": Key(
-        check_float(0.0, 1.0), "share of the values of hidden layers that are set to 0 in training", float, "P"
+        check_dropout,
+        "share of the values of hidden layers that are set to 0 in training, in steps of 1/256",
+        float,
+        "P",
     ),
-    "input_dropout": Key(check_float(0.0, 1.0), "share of the inputs that are set to 0 in training", float, "P"),
+    "input_dropout": Key(
+        check_dropout, "share of the inputs that are set to 0 in training, in steps of 1/256", float, "P"
+    ),
     "input_noise": Key(
-        check_float(0.0, math.inf), "standard deviation of the noise added to scaled inputs in training", float, "S"
+        check_float(0.0, MAX_INPUT_NOISE),
+        "standard deviation of the noise added to scaled inputs in training",
+        float,
+        "S",
     ),
     "mixup": Key(
-        check_float(0.0, math.inf),
-        "mix each row with another of the batch, by a share drawn from Beta(A, A)",
+        check_float(0.0, MAX_MIXUP),
+        "mix each row with another of the batch, by a share drawn from Beta(A, A) in every step",
         float,
         "A",
     ),

@@ -46,6 +46,8 @@ SYNONYMS = {
     "precision": "dtype",
     "randomseed": "seed",
     "randomstate": "seed",
+    "sampleweight": "weight_column",
+    "sampleweights": "weight_column",
     "sched": "schedule",
     "scheduler": "schedule",
     "smoothing": "label_smoothing",
@@ -55,6 +57,7 @@ SYNONYMS = {
     "val": "validation",
     "validationsize": "validation",
     "warmupratio": "warmup",
+    "weights": "weight_column",
 }
 # What other programs have and Lagvis has not.
 MISSING = {

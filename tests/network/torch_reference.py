@@ -31,13 +31,13 @@ def network(torch, params, activation):
 
 
 def loss_of(torch, z, y, *, smoothing=0.0, w=None):
-    """Return mean cross-entropy for class indices, mean squared error for numbers; w (B,) are optional row weights."""
+    """Return mean cross-entropy for class indices, mean squared error for numbers, of rows times w (B,) if given."""
     if y.dtype.kind in "iu":
         labels = torch.tensor(y.astype(np.int64))
         rows = torch.nn.functional.cross_entropy(z, labels, label_smoothing=smoothing, reduction="none")
     else:
         rows = torch.nn.functional.mse_loss(z, torch.tensor(y), reduction="none").mean(dim=-1)
-    return rows.mean() if w is None else (rows * torch.tensor(w)).sum() / w.sum()
+    return rows.mean() if w is None else (rows * torch.tensor(w)).mean()
 
 
 def gradients(torch, params, x, y, activation, **options):

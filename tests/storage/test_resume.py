@@ -172,8 +172,8 @@ def test_changed_settings_fixed_setting_raises_recipe_error(key):
         "validation": 3, "seed": 1, "dtype": "float64", "label": "x", "class_weights": "balanced",
         "feature_type": "numbers", "transpose": "yes", "pixel_scaling": "centred",
         "number_scaling": "robust", "features": ("a",), "drop": ("a",), "category": ("a",), "number": ("a",),
-        "log": ("a",), "id": ("a",), "sheet": "x", "table": "x", "normalization": "batch", "ema": 0.9,
-        "accumulate": 2, "betas": (0.8, 0.9), "eps": 1e-3, "optimizer": "adam",
+        "log": ("a",), "id": ("a",), "weight_column": "x", "sheet": "x", "table": "x",
+        "normalization": "batch", "ema": 0.9, "accumulate": 2, "betas": (0.8, 0.9), "eps": 1e-3, "optimizer": "adam",
     }[key]  # fmt: skip
     adam = {"optimizer": "adam", "momentum": None, "nesterov": None} if key in ("betas", "eps") else {}
     old, new = quick(**adam), quick(**adam | {key: other} | other_settings(key))

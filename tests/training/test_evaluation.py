@@ -1,12 +1,17 @@
+import json
+import time
 import tracemalloc
 
 import numpy as np
 import pytest
 
 from lagvis.backends.registry import select
+from lagvis.report.summary import run_details
 from lagvis.training import evaluation
 from lagvis.training.evaluation import Evaluator
 from lagvis.training.model import Model
+from lagvis.tree import tree_map
+from tests.conftest import open_backend
 
 
 @pytest.mark.parametrize("width", [8, 4096])
@@ -53,3 +58,27 @@ def test_evaluate_other_chunk_size_same_metrics(monkeypatch):
         assert pieces.loss == pytest.approx(whole.loss, rel=5000 * np.finfo(np.float64).eps)
         assert pieces.accuracy == whole.accuracy
         assert np.array_equal(pieces.confusion, whole.confusion)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
+def test_evaluate_10000_classes_counts_confusion_in_seconds(name):
+    """A matrix of counts a chunk would take minutes."""
+    k, rows = 10_000, 20_000
+    model = Model((20, k), "relu", "cross-entropy", (20,), tuple(map(str, range(k))), (), "", None, None)
+    backend, rng = open_backend(name, "float32"), np.random.default_rng(0)
+    layers = [{"W": rng.normal(size=(20, k)).astype("f4"), "b": np.zeros(k, "f4")}]
+    x, y = rng.integers(0, 256, (rows, 20)).astype(np.uint8), rng.integers(0, k, rows).astype(np.int32)
+    data = {"x": x, "y": y, "classes": np.arange(k, dtype=np.int32)}
+    on_device = tree_map(backend.asarray, data)
+    start = time.monotonic()
+    metrics = Evaluator(model, backend).evaluate(
+        tree_map(backend.asarray, layers), on_device, np.arange(rows), confusion=True
+    )
+    details = json.dumps(run_details(metrics, model, None))
+    seconds = time.monotonic() - start
+    predicted = np.argmax((x / np.float32(255)) @ layers[0]["W"], axis=1)
+    assert metrics.confusion.sum() == rows
+    assert np.abs(metrics.confusion.sum(axis=0) - np.bincount(predicted, minlength=k)).sum() <= 4  # ties by rounding
+    assert len(details) < 2_000_000
+    assert seconds < 30
