@@ -154,7 +154,9 @@ def resolve_recipe(flags: argparse.Namespace, resumed: RunFolder | None, network
             number_scaling="robust" if initial.x_scaling and math.isfinite(initial.x_scaling.limit) else "standard",
         )
     if target is not None and recipe.regression:
-        raise RecipeError("--target-accuracy is for classification, and --loss mse is regression; leave one out")
+        raise RecipeError(
+            f"--target-accuracy is for classification, and --loss {recipe.loss} is regression; leave one out"
+        )
     if resumed:
         changed_settings(resumed.recipe, recipe)
     return recipe

@@ -116,6 +116,8 @@ def make_regularization(recipe: Recipe) -> Regularization:
 def make_loss(recipe: Recipe) -> Loss:
     """Return the loss of the training step, whose objective has the label smoothing of the recipe."""
     loss: Loss = LOSSES[recipe.loss]
+    if recipe.loss == "huber":
+        return partial(loss, huber_delta=recipe.huber_delta)
     return partial(loss, smoothing=recipe.label_smoothing) if recipe.label_smoothing else loss
 
 

@@ -20,7 +20,7 @@ from lagvis.data.tables.feature_type import FEATURE_TYPES
 from lagvis.errors import RecipeError
 from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.dropout import dropped_of_256
-from lagvis.network.losses import LOSSES
+from lagvis.network.losses import LABEL_LOSSES, LOSSES, REGRESSION_LOSSES
 from lagvis.network.normalization import NORMALIZATIONS
 from lagvis.network.optimizers import OPTIMIZERS
 from lagvis.network.schedules import SCHEDULES
@@ -31,6 +31,7 @@ DEFAULT_SMOOTHING = 0.1
 # Options of train.py that say where and how a run is computed, which does not belong into a recipe.
 COMMAND_LINE_OPTIONS = ("device", "backend", "threads", "name", "resume", "recipe")
 CLASSIFICATION_KEYS = ("label_smoothing", "class_weights")
+DEFAULT_HUBER_DELTA = 1.0
 # Settings of the optimizers, with the value that they have where an optimizer does not take them.
 OPTIMIZER_KEYS: dict[str, Any] = {"momentum": 0.0, "nesterov": False, "betas": (), "eps": 0.0, "weight_decay": 0.0}
 REGRESSION_LR_DIVISOR = 10.0  # of an optimizer's default rate: errors of numbers may be far larger than of classes
@@ -64,7 +65,8 @@ class Recipe:
     hidden: tuple[int, ...] = (64, 64, 64)
     activation: str = "relu"
     loss: str = "cross-entropy"
-    label_smoothing: float = None  # type: ignore[assignment]  # set below: 0.1 for classes, 0 for numbers
+    huber_delta: float = DEFAULT_HUBER_DELTA
+    label_smoothing: float = None  # type: ignore[assignment]  # set below: 0.1 for classes, 0 for labels and numbers
     class_weights: str = "none"
     optimizer: str = "sgd"
     # Set below where they are None: every optimizer has its own defaults.
@@ -96,15 +98,13 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if vars(self)["label_smoothing"] is None:
-            object.__setattr__(self, "label_smoothing", 0.0 if self.regression else DEFAULT_SMOOTHING)
+            smoothing = DEFAULT_SMOOTHING if target_kind(self.loss) == "classes" else 0.0
+            object.__setattr__(self, "label_smoothing", smoothing)
         self._set_optimizer_defaults()
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, KEYS[field.name].check(field.name, getattr(self, field.name)))
         self._check_optimizer_settings()
-        if self.label_smoothing and self.loss == "mse":
-            raise RecipeError("label_smoothing belongs to classes, loss mse to numbers; set label_smoothing to 0")
-        if self.class_weights != "none" and self.loss == "mse":
-            raise RecipeError("class_weights belongs to classes, loss mse to numbers; set class_weights to none")
+        self._check_loss_settings()
         smallest, largest = float(np.finfo(self.dtype).tiny), float(np.finfo(self.dtype).max)
         if not smallest <= self.lr <= largest:
             raise RecipeError(
@@ -113,6 +113,22 @@ class Recipe:
         self._check_randomness()
         if self.nesterov and self.momentum == 0.0:
             object.__setattr__(self, "nesterov", False)
+
+    def _check_loss_settings(self) -> None:
+        """Raise RecipeError for a setting that the loss does not take."""
+        kind = target_kind(self.loss)
+        if self.label_smoothing and kind == "numbers":
+            raise RecipeError(
+                f"label_smoothing belongs to classes, loss {self.loss} to numbers; set label_smoothing to 0"
+            )
+        if self.class_weights != "none" and kind != "classes":
+            what = "to numbers" if kind == "numbers" else "to labels of which a row may have several"
+            raise RecipeError(f"class_weights belongs to classes, loss {self.loss} {what}; set class_weights to none")
+        if self.huber_delta != DEFAULT_HUBER_DELTA and self.loss != "huber":
+            raise RecipeError(
+                f"huber_delta is {self.huber_delta!r}, and the loss {self.loss} has none; leave it out, or use the "
+                "loss huber"
+            )
 
     def _set_optimizer_defaults(self) -> None:
         """Set the learning rate and the settings of the optimizer where they are not given."""
@@ -156,13 +172,23 @@ class Recipe:
     @property
     def regression(self) -> bool:
         """Whether the network predicts numbers instead of classes."""
-        return self.loss == "mse"
+        return self.loss in REGRESSION_LOSSES
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether the network gives each label a probability of its own, so that a row may have several."""
+        return self.loss in LABEL_LOSSES
 
     @property
     def data_options(self) -> dict[str, Any]:
         """How the data is read: the options of `load_dataset`."""
         names = [field.name for field in dataclasses.fields(ReadOptions)]
         return {"regression": self.regression, **{name: getattr(self, name) for name in names}}
+
+
+def target_kind(loss: str) -> str:
+    """Return what a loss is for: "classes", "labels" or "numbers"."""
+    return "numbers" if loss in REGRESSION_LOSSES else "labels" if loss in LABEL_LOSSES else "classes"
 
 
 def check_text(key: str, value: Any) -> str:
@@ -330,7 +356,17 @@ KEYS = {
     ),
     "hidden": Key(check_widths, "widths of the hidden layers, or none", parse_widths, "N,N,.."),
     "activation": Key(check_choice(*ACTIVATIONS), f"activation of the hidden layers: {', '.join(ACTIVATIONS)}"),
-    "loss": Key(check_choice(*LOSSES), "loss: cross-entropy for classes, mse for numbers"),
+    "loss": Key(
+        check_choice(*LOSSES),
+        "loss: cross-entropy for classes; binary-cross-entropy for labels of 0 and 1, of which a row may have several; "
+        "for numbers mse, mae (absolute error) or huber",
+    ),
+    "huber_delta": Key(
+        check_float(0.0, math.inf, open_below=True),
+        "error, in standardised units, from which the loss huber grows in proportion to the error",
+        float,
+        "D",
+    ),
     "label_smoothing": Key(check_float(0.0, 1.0), "share of the target spread over all classes", float, "E"),
     "class_weights": Key(
         check_choice("none", "balanced"), "none, or balanced: rare classes weigh as much as common ones"
@@ -419,11 +455,16 @@ def load(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
 def merge(values: dict[str, Any], overrides: dict[str, Any]) -> Recipe:
     """Return the recipe of some values with others over them; keys in neither take the defaults of `Recipe`.
 
-    A loss of mse among the overrides drops label smoothing, class weights and learning rate from the values, another
-    optimizer its settings and the learning rate: they belong to classes, and to the optimizer of the values.
+    A loss of other targets (classes, labels, numbers) among the overrides drops label smoothing, class weights and
+    learning rate from the values, another loss the delta of huber, and another optimizer its settings and the learning
+    rate: they belong to the loss and to the optimizer of the values.
     """
     dropped: set[str] = set()
-    if overrides.get("loss") == "mse" and values.get("loss") != "mse":
+    before = values.get("loss", "cross-entropy")
+    after = overrides.get("loss", before)
+    if after != before:
+        dropped.add("huber_delta")
+    if target_kind(after) != target_kind(before):
         dropped |= {*CLASSIFICATION_KEYS, "lr"}
     if overrides.get("optimizer", values.get("optimizer", "sgd")) != values.get("optimizer", "sgd"):
         dropped |= {*OPTIMIZER_KEYS, "lr"}

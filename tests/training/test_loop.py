@@ -434,7 +434,7 @@ def evaluated(dataset, recipe, params, rows):
     model = Model.of(recipe, dataset, np.arange(len(dataset.x_train)))
     evaluator = Evaluator(model, select("cpu", dtype=recipe.dtype))
     prepared = model.prepare(dataset.x_test, dataset.y_test, recipe.dtype)
-    return evaluator.evaluate(params, prepared, rows, confusion=True)
+    return evaluator.evaluate(params, prepared, rows, details=True)
 
 
 @pytest.mark.parametrize("pieces", [1, 7, 50, 99, 100, 10**6])

@@ -112,6 +112,7 @@ BAD = {
     "hidden": [[0], [-3], [64, -7, 64], [2.5], ["64"], [True], "64,64", 64, [10**9], None],
     "activation": ["rellu", "", 1],
     "loss": ["MSE", "softmax", 0],
+    "huber_delta": [0, -1.0, math.nan, math.inf, "1", True, None],
     "label_smoothing": [-0.1, 1.0, 1, math.nan, "0.1", True],
     "class_weights": ["Balanced", "balance", "", None, True, [1, 2]],
     "optimizer": ["unknown", ""],
@@ -306,6 +307,20 @@ def test_load_mse_override_drops_classification_keys(tmp_path):
     assert recipes.load(path, {"loss": "mse"}) == Recipe(loss="mse")
     for key, value in {"label_smoothing": 0.2, "class_weights": "balanced"}.items():
         assert f"{key} belongs to classes" in refusal(recipes.load, path, {"loss": "mse", key: value})
+
+
+@pytest.mark.parametrize("loss", ["mae", "huber", "binary-cross-entropy"])
+def test_recipe_of_another_loss_than_cross_entropy_smooths_nothing_and_weights_no_classes(loss):
+    assert Recipe(loss=loss).label_smoothing == 0.0
+    assert Recipe(loss=loss).regression == (loss != "binary-cross-entropy")
+    assert f"class_weights belongs to classes, loss {loss}" in refusal(Recipe, loss=loss, class_weights="balanced")
+
+
+def test_recipe_huber_delta_of_another_loss_is_refused(tmp_path):
+    assert "the loss mse has none; leave it out, or use the loss huber" in refusal(Recipe, loss="mse", huber_delta=2.0)
+    path = written(tmp_path, 'loss = "huber"\nhuber_delta = 2.0\nlr = 0.02\n')
+    assert recipes.load(path, {"loss": "mae"}) == Recipe(loss="mae", lr=0.02)
+    assert recipes.load(path, {"loss": "cross-entropy"}) == Recipe()
 
 
 def test_load_regression_file_that_smooths_is_refused(tmp_path):
