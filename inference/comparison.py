@@ -11,11 +11,11 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-import array_api_compat.numpy as numpy_namespace
 import numpy as np
 
 from lagvis.arrays import Array, Namespace
 from lagvis.backends.backend import Backend
+from lagvis.backends.numpy_backend import NumpyBackend
 from lagvis.data.dataset import Dataset
 from lagvis.inference.rounding import ROUNDING, Rounding, sampled_deviations
 from lagvis.network.activations import ACTIVATIONS, Activation
@@ -161,7 +161,7 @@ class Reference:
             given, data, scalars = rounding.inputs(given), rounding.inputs(data), rounding.inputs(scalars)
         hidden: list[np.ndarray] = []
         watched = watch(ACTIVATIONS[self._recipe.activation], hidden)
-        step = make_training_step(self._recipe, keep_gradients=True, activation=watched, xp=xp or numpy_namespace)
+        step = make_training_step(self._recipe, keep_gradients=True, activation=watched, xp=xp or NumpyBackend.xp)
         result = step(given, np.arange(len(rows)).reshape(indices.shape), scalars, data)
         return {name: result[name] for name in state}, tensors_of(result), hidden
 

@@ -9,10 +9,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import array_api_compat.numpy as numpy_namespace
 import numpy as np
 
 from lagvis.arrays import Namespace
+from lagvis.backends.numpy_backend import NumpyBackend
 from lagvis.tree import Tree, tree_map
 
 # Functions by the error of their result: none, that of a sum of products, one rounding; others have more.
@@ -107,7 +107,7 @@ class RoundedNamespace:
         self._rounding = rounding
 
     def __getattr__(self, name: str) -> Any:
-        member = getattr(numpy_namespace, name)
+        member = getattr(NumpyBackend.xp, name)
         if not callable(member) or isinstance(member, type):
             return member
 
