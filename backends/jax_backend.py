@@ -54,7 +54,9 @@ class JaxBackend(Backend):
         compiled = jax.jit(scan, donate_argnums=0) if self.compiled else plain_scan(step)
 
         def run(state: Tree, inputs: tuple[Tree, ...], constants: tuple[Tree, ...]) -> Tree:
-            self._newest = compiled(state, inputs, constants)
+            # Random numbers need int64; float32 stays float32. The setting of the process is not changed.
+            with jax.enable_x64(True):
+                self._newest = compiled(state, inputs, constants)
             return self._newest
 
         return run

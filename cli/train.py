@@ -94,7 +94,8 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
         curves = find_binary_curves(model, event.checkpoint.layers, run.dataset.x_test, y_test)
     summary = summarise(
         event, model, facts, model.baseline(y_test), model.baseline_errors(y_test),
-        curves=curves, linear=outcome.linear, turn=validation_turn(folder.history()), warnings=warnings,
+        baseline_absolute_errors=model.baseline_absolute_errors(y_test), curves=curves, linear=outcome.linear,
+        turn=validation_turn(folder.history()), warnings=warnings,
     )  # fmt: skip
     if event.train is None:  # the epoch had ended when the run was resumed
         summary |= stored_metrics_summary(folder.metrics_of(event.checkpoint.epoch), model)

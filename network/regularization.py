@@ -1,13 +1,10 @@
 """Regularisation of a step: dropout, noise and mixup of its batch, penalties on its gradient, bounds on its weights."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lagvis.arrays import Array, Namespace
-from lagvis.network.random import random_words
-from lagvis.tree import Tree, leaves, tree_map
-
-BYTES_A_WORD = 4
-INPUT_STREAM, NOISE_STREAM = 0, 1000  # of the random numbers of a step; layer i has the stream i
+from lagvis.network.optimizers import sign
+from lagvis.tree import Tree, tree_map
 
 
 class Regularization(NamedTuple):
@@ -33,54 +30,32 @@ class Regularization(NamedTuple):
 
     @property
     def is_random(self) -> bool:
-        """Whether a step draws random numbers: it then takes scalars["step"] and data["random_keys"]."""
+        """Whether a step draws random numbers: it then takes scalars["step"] and the constants for them (step.py)."""
         return bool(self.dropout or self.input_dropout or self.input_noise)
 
 
 NONE = Regularization()
 
 
-def dropout_masks(
-    params: Tree, rows: int, regularization: Regularization, scalars: dict[str, Array], data: Any, *, xp: Namespace
-) -> list[Array | None]:
-    """Return the mask of each layer's input (rows, n_in), 0 or 1 / (1 - rate); None for a layer without dropout."""
-    if not (regularization.dropout or regularization.input_dropout):
-        return []
-    shares = [regularization.input_dropout] + [regularization.dropout] * (len(params) - 1)
-    return [
-        dropout_mask(rows, layer["W"], share, INPUT_STREAM + i, scalars["step"], data["random_keys"], xp=xp)
-        if share
-        else None
-        for i, (layer, share) in enumerate(zip(params, shares, strict=True))
-    ]
-
-
-def dropout_mask(
-    rows: int, weights: Array, share: float, stream: int, step: Array, keys: Array, *, xp: Namespace
-) -> Array:
-    """Return a mask (rows, n_in) for the inputs of `weights` (n_in, n_out), each from one random byte.
-
-    The share is rounded to 1/256, and kept values are divided by the share that is kept, so that means do not change.
-    """
-    n = weights.shape[-2]
-    words = random_words(rows, -(-n // BYTES_A_WORD), stream, step, keys, xp=xp)
-    parts = xp.stack([(words >> (8 * i)) & 255 for i in range(BYTES_A_WORD)], axis=-1)
-    dropped = round(share * 256)
-    kept = xp.reshape(parts, (rows, -1))[:, :n] >= dropped
-    return xp.astype(kept, weights.dtype) * (256 / (256 - dropped))
-
-
 def add_l1(grads: Tree, params: Tree, l1: float, *, xp: Namespace) -> Tree:
     """Return the gradient with that of l1 sum |W|, which is l1 sign(W)."""
-    return [g | {"W": g["W"] + l1 * xp.sign(p["W"])} for g, p in zip(grads, params, strict=True)]
+    return [g | {"W": g["W"] + l1 * sign(p["W"], xp=xp)} for g, p in zip(grads, params, strict=True)]
 
 
 def clip_by_norm(grads: Tree, largest: float, *, xp: Namespace) -> Tree:
-    """Return the gradient, scaled to the norm `largest` if its norm over all parameters is larger."""
-    squares: list[Array] = [xp.sum(g * g) for g in leaves(grads)]
+    """Return the gradient, scaled to the norm `largest` if its norm over all parameters is larger.
+
+    Pascanu et al. 2013 (arXiv:1211.5063).
+    """
+    squares: list[Array] = []  # (...,): one for each W (..., n_in, n_out), b and gamma (..., n_out)
+    for name, g in [leaf for layer in grads for leaf in layer.items()]:
+        squares.append(xp.sum(g * g, axis=(-2, -1) if name == "W" else -1))
     norm = xp.sqrt(sum(squares[1:], start=squares[0]))
     scale = largest / xp.maximum(norm, largest)
-    return tree_map(lambda g: g * scale, grads)
+    return [
+        {name: g * (scale[..., None, None] if name == "W" else scale[..., None]) for name, g in layer.items()}
+        for layer in grads
+    ]
 
 
 def bound_weights(params: Tree, largest: float, *, xp: Namespace) -> Tree:

@@ -2,7 +2,8 @@
 
 data    {"x": (N, n_in), "y": (N,) or (N, n_out)}, for classes also {"classes": 0..K-1 (K,)}, and {"w": (N,)} of mean
         1 if rows are weighted; {"pixel_mean": ()} if pixels are centred, the mean of those that the network learns
-        from; {"random_keys": (10, 2)} if the step draws random numbers
+        from; if the step draws random numbers {"random_keys": (10, 2), "counters": 0, 1, ... (at least B and all
+        widths)} int32, and {"noise": (65536,)} if inputs have noise
 scalars {"learning_rate": ()}, and what else changes from step to step: "step" () int32, counted from 0, if the step
         draws random numbers; those of the optimizer; "mixup", "ema_rate" () if they are used
 state   {"params": tree, each of the optimizer's state_names: its state, "totals": {name: array}}; with batch
@@ -16,7 +17,9 @@ from typing import Any
 
 from lagvis.arrays import Array, Namespace
 from lagvis.network.activations import Activation
+from lagvis.network.dropout import dropout_masks, input_noise
 from lagvis.network.losses import one_hot
+from lagvis.network.mixup import mix_rows
 from lagvis.network.mlp import Masks, Pass, backward, forward
 from lagvis.network.normalization import RUNNING, Normalization, fold, update_running
 from lagvis.network.optimizers import Optimizer
@@ -26,7 +29,6 @@ from lagvis.network.regularization import (
     add_l1,
     bound_weights,
     clip_by_norm,
-    dropout_masks,
     move_average,
 )
 from lagvis.tree import Tree
@@ -142,7 +144,12 @@ def make_step(
     def step(state: Tree, indices: Array, scalars: dict[str, Array], data: dict[str, Array]) -> Tree:
         params = state["params"]
         batch = take_batch(data, indices, params[0]["W"].dtype, xp=xp)
-        masks = dropout_masks(params, indices.shape[-1], regularization, scalars, data, xp=xp)
+        if regularization.mixup:
+            batch = mix_rows(batch, scalars["mixup"], xp=xp)
+        masks: Masks = ()
+        if regularization.is_random:
+            rows = data["counters"][: indices.shape[-1]]
+            batch, masks = add_randomness(params, batch, rows, regularization, scalars["step"], data, xp=xp)
         grads, metrics, done = gradients(
             params, batch, activation=activation, loss=loss, normalization=normalization, masks=masks, xp=xp
         )
@@ -156,6 +163,26 @@ def make_step(
         return new_state | {"totals": add_totals(state["totals"], metrics)}
 
     return step
+
+
+def add_randomness(
+    params: Tree,
+    batch: dict[str, Array],
+    rows: Array,
+    regularization: Regularization,
+    step: Array,
+    data: Mapping[str, Array],
+    *,
+    xp: Namespace,
+) -> tuple[dict[str, Array], Masks]:
+    """Return the batch with noise on its inputs, and the masks of dropout, for the rows (B,) of a step ()."""
+    noise, dropout, input_dropout = regularization.input_noise, regularization.dropout, regularization.input_dropout
+    if noise:
+        x = batch["x"]
+        batch = batch | {"x": x + input_noise(x.shape[-1], rows, step=step, data=data, xp=xp)}
+    if not (dropout or input_dropout):
+        return batch, ()
+    return batch, dropout_masks(params, rows, dropout=dropout, input_dropout=input_dropout, step=step, data=data, xp=xp)
 
 
 def move_running(running: Tree, done: Pass, rows: int) -> Tree:
@@ -188,6 +215,7 @@ def make_evaluation(
     """Return `step(totals, indices (B,), layers, data) -> totals`, which adds the metrics of a batch.
 
     `layers` are `evaluated_layers`. If the totals hold "predicted" (B,), it becomes the predicted classes of the batch.
+    If they hold "absolute_error" (n_out,), the absolute errors of numbers are added.
     """
 
     def step(totals: Tree, indices: Array, layers: Tree, data: dict[str, Array]) -> Tree:
@@ -195,6 +223,8 @@ def make_evaluation(
         z = forward(fold(layers, xp=xp), batch["x"], activation=activation, normalization=normalization, xp=xp).z
         losses, objective, _ = loss(z, batch["target"], xp=xp)
         metrics = batch_metrics(z, losses, objective, batch, xp=xp)
+        if "absolute_error" in totals:
+            metrics["absolute_error"] = xp.sum(xp.abs(z - batch["y"]), axis=-2)
         if "predicted" not in totals:
             return add_totals(totals, metrics)
         added = add_totals({name: total for name, total in totals.items() if name != "predicted"}, metrics)

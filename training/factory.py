@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from lagvis.network.activations import ACTIVATIONS
+from lagvis.network.activations import ACTIVATIONS, Activation
+from lagvis.network.dropout import noise_values
 from lagvis.network.initializers import first_running, initialize, zero_optimizer_state
 from lagvis.network.losses import LOSSES
 from lagvis.network.normalization import NORMALIZATIONS
@@ -16,9 +17,11 @@ from lagvis.network.regularization import Regularization
 from lagvis.network.schedules import SCHEDULES
 from lagvis.network.step import Loss, make_step, trained_layers
 from lagvis.training.model import Model
-from lagvis.training.recipe import Recipe
+from lagvis.training.recipe import Recipe, cycled_momentum
 from lagvis.training.seeding import generator
 from lagvis.tree import tree_map
+
+MIXUP_BLOCK = 1024  # steps whose shares one generator draws
 
 
 def initial_state(recipe: Recipe, model: Model) -> dict[str, Any]:
@@ -48,11 +51,11 @@ def step_scalars(recipe: Recipe, steps: np.ndarray, total_steps: int) -> dict[st
 
     They are functions of the recipe and the number of a step, so that a run can continue at any step.
     """
-    own = {name: np.asarray(values) for name, values in make_optimizer(recipe).scalars(steps + 1).items()}
-    scalars = {"learning_rate": learning_rates(recipe, steps, total_steps), **own}
+    scalars = scheduled_scalars(recipe, steps, total_steps)
+    own = make_optimizer(recipe).scalars(steps + 1, scalars)
+    scalars |= {name: np.asarray(values) for name, values in own.items()}
     if recipe.mixup:
-        draws = (generator(recipe.seed, "mixup", int(step)).beta(recipe.mixup, recipe.mixup) for step in steps)
-        scalars["mixup"] = np.fromiter(draws, np.float64, len(steps))
+        scalars["mixup"] = mixup_shares(recipe, steps)
     if recipe.ema:
         scalars["ema_rate"] = np.maximum(1.0 - recipe.ema, 1.0 / (steps + 1))  # at first a plain mean of all steps
     scalars = {name: values.astype(recipe.dtype) for name, values in scalars.items()}
@@ -61,16 +64,49 @@ def step_scalars(recipe: Recipe, steps: np.ndarray, total_steps: int) -> dict[st
     return scalars
 
 
-def step_constants(recipe: Recipe) -> dict[str, np.ndarray]:
-    """Return what a step of the recipe takes among its data, beside the rows."""
-    return (
-        {"random_keys": np.array(round_keys(recipe.seed), np.uint32)} if make_regularization(recipe).is_random else {}
-    )
+def mixup_shares(recipe: Recipe, steps: np.ndarray) -> np.ndarray:
+    """Return the share (S,) of its own that a row keeps in each of the steps (S,): the larger of s and 1 - s.
+
+    s is drawn from Beta(mixup, mixup). Taking the larger part changes no distribution, for every row is mixed with one
+    other and another with it, and it leaves a row its class.
+    """
+    blocks, at = np.divmod(steps, MIXUP_BLOCK)
+    shares = np.empty(len(steps))
+    for block in np.unique(blocks):
+        drawn = generator(recipe.seed, "mixup", int(block)).beta(recipe.mixup, recipe.mixup, MIXUP_BLOCK)
+        shares[blocks == block] = drawn[at[blocks == block]]
+    return np.maximum(shares, 1.0 - shares)
+
+
+def step_constants(recipe: Recipe, widths: tuple[int, ...], rows: int) -> dict[str, np.ndarray]:
+    """Return what a step of the recipe with so many rows takes among its data, beside those of the data set."""
+    if not make_regularization(recipe).is_random:
+        return {}
+    keys = np.array(round_keys(recipe.seed), np.uint32).view(np.int32)
+    constants = {"random_keys": keys, "counters": np.arange(max(rows, sum(widths)), dtype=np.int32)}
+    if recipe.input_noise:
+        constants["noise"] = np.array(noise_values(recipe.input_noise), recipe.dtype)
+    return constants
+
+
+def scheduled_scalars(recipe: Recipe, steps: np.ndarray, total_steps: int) -> dict[str, np.ndarray]:
+    """Return what the schedule makes of the steps (S,), counted from 0, of a run of so many: {name: (S,)}, float64.
+
+    That is "learning_rate", and "momentum" or "beta1" if the schedule moves the optimizer's.
+    """
+    entry, t = SCHEDULES[recipe.schedule], steps.astype(np.float64)
+    schedule = entry.make(**{key: getattr(recipe, key) for key in entry.settings})
+    scalars = {"learning_rate": recipe.lr * np.asarray(schedule.lr_share(t, total_steps, xp=np))}
+    momentum = cycled_momentum(recipe.optimizer, recipe.momentum, recipe.betas)
+    if schedule.momentum is not None and recipe.base_momentum < momentum:
+        values = schedule.momentum(t, total_steps, momentum, xp=np)
+        scalars[OPTIMIZERS[recipe.optimizer].cycled] = np.asarray(values)
+    return scalars
 
 
 def learning_rates(recipe: Recipe, steps: np.ndarray, total_steps: int) -> np.ndarray:
     """Return the learning rates (S,), float64, of the steps (S,), counted from 0, of a run of so many steps."""
-    return np.asarray(SCHEDULES[recipe.schedule](steps, total_steps, recipe.lr, recipe.warmup, xp=np))
+    return scheduled_scalars(recipe, steps, total_steps)["learning_rate"]
 
 
 def make_optimizer(recipe: Recipe) -> Optimizer:
@@ -96,13 +132,20 @@ def make_regularization(recipe: Recipe) -> Regularization:
 def make_loss(recipe: Recipe) -> Loss:
     """Return the loss of the training step, whose objective has the label smoothing of the recipe."""
     loss: Loss = LOSSES[recipe.loss]
+    if recipe.loss == "huber":
+        return partial(loss, huber_delta=recipe.huber_delta)
     return partial(loss, smoothing=recipe.label_smoothing) if recipe.label_smoothing else loss
 
 
-def make_training_step(recipe: Recipe, *, keep_gradients: bool = False, xp: Any) -> Callable[..., Any]:
-    """Build the training step of a recipe (network/step.py) for an array library."""
+def make_training_step(
+    recipe: Recipe, *, keep_gradients: bool = False, activation: Activation | None = None, xp: Any
+) -> Callable[..., Any]:
+    """Build the training step of a recipe (network/step.py) for an array library.
+
+    `activation` takes the place of the recipe's, for comparisons.
+    """
     return make_step(
-        activation=ACTIVATIONS[recipe.activation],
+        activation=activation or ACTIVATIONS[recipe.activation],
         loss=make_loss(recipe),
         optimizer=make_optimizer(recipe),
         normalization=NORMALIZATIONS[recipe.normalization],

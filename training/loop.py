@@ -142,7 +142,9 @@ class Trainer:
         self.data = self.to_device(self.model.prepare(dataset.x_train, dataset.y_train, recipe.dtype))
         weights = row_weights(recipe, dataset, plan.training_rows, recipe.dtype)
         # only the steps use these, no evaluation does
-        self.step_data = self.data | self.to_device(weights | step_constants(recipe))
+        self.step_data = self.data | self.to_device(
+            weights | step_constants(recipe, self.model.widths, plan.batch_size)
+        )
 
         # The newest checkpoint; a run that diverges ends with it.
         self.newest = start or Checkpoint(self.model, initial_state(recipe, self.model), epoch=0, step=0)
@@ -266,7 +268,7 @@ class Trainer:
         data = self.to_device(self.model.prepare(self.dataset.x_test, self.dataset.y_test, self.recipe.dtype))
         rows = np.arange(len(self.dataset.x_test))
         arrays = self.state.arrays if network is self.newest else self.to_device(network.state)
-        return self.evaluator.evaluate(evaluated_layers(arrays), data, rows, confusion=True, stop=self.stop)
+        return self.evaluator.evaluate(evaluated_layers(arrays), data, rows, details=True, stop=self.stop)
 
     def check_stop(self) -> None:
         """Raise StopRequestedError if the caller requested a stop."""
