@@ -86,6 +86,7 @@ class Recipe:
     ema: float = 0.0
     patience: int = 0
     epochs: int = 10
+    min_steps: int = 0
     batch_size: int = 100
     accumulate: int = 1
     shuffle: bool = True
@@ -389,6 +390,12 @@ KEYS = {
         check_int(0, 10**6), "epochs without a lower validation loss after which training stops; 0: never", int, "N"
     ),
     "epochs": Key(check_int(0, 10**6), "passes over the training rows; 0 only evaluates", int, "N", ("-e",)),
+    "min_steps": Key(
+        check_int(0, 10**9),
+        "fewest steps of a run: with few rows the epochs are raised to make them; dropped where --epochs is given",
+        int,
+        "N",
+    ),
     "batch_size": Key(check_int(1, 2**31 - 1), "rows per step", int, "N", ("-b",)),
     "accumulate": Key(check_int(1, 10**6), "batches whose gradients are added up in one step", int, "K"),
     "shuffle": Key(check_bool, "a new order of the rows in every epoch; without it the order of the file"),
@@ -414,13 +421,16 @@ def merge(values: dict[str, Any], overrides: dict[str, Any]) -> Recipe:
     """Return the recipe of some values with others over them; keys in neither take the defaults of `Recipe`.
 
     A loss of mse among the overrides drops label smoothing, class weights and learning rate from the values, another
-    optimizer its settings and the learning rate: they belong to classes, and to the optimizer of the values.
+    optimizer its settings and the learning rate: they belong to classes, and to the optimizer of the values. A number
+    of epochs drops min_steps, which could raise it.
     """
     dropped: set[str] = set()
     if overrides.get("loss") == "mse" and values.get("loss") != "mse":
         dropped |= {*CLASSIFICATION_KEYS, "lr"}
     if overrides.get("optimizer", values.get("optimizer", "sgd")) != values.get("optimizer", "sgd"):
         dropped |= {*OPTIMIZER_KEYS, "lr"}
+    if "epochs" in overrides:
+        dropped.add("min_steps")
     values = {key: value for key, value in values.items() if key not in dropped}
     return Recipe(**(values | overrides))
 
