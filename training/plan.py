@@ -8,6 +8,7 @@ import numpy as np
 from lagvis.data.dataset import Dataset
 from lagvis.data.messages import pluralize
 from lagvis.data.split import split_off
+from lagvis.data.weights import describe_weights
 from lagvis.errors import RecipeError
 from lagvis.training.recipe import Recipe
 from lagvis.training.seeding import generator
@@ -55,23 +56,29 @@ class Plan:
 
 
 def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = False, threads: int | None = None) -> Plan:
-    """Plan the run of a recipe on a data set.
+    """Plan the run of a recipe on a data set. Rows of weight 0 are left out.
 
     A validation part of more than a fifth of the rows is cut to a tenth, with a notice. With `strict_validation` (the
     user set it) it is never cut, and RecipeError is raised if no training row remains. Epochs that make fewer steps
     than the recipe's min_steps are raised, with a notice. `threads` overrides the rule of training/threads.py.
     """
-    rows = len(dataset.x_train)
+    weighted = None if dataset.w_train is None else np.flatnonzero(dataset.w_train)
+    rows = len(dataset.x_train) if weighted is None else len(weighted)
     if threads is not None and threads < 1:
         raise RecipeError(f"threads is {threads}; expected a whole number from 1")
     held_out, notices = recipe.validation, list(dataset.all_notices)
+    if dataset.w_train is not None:
+        notices.append(describe_weights(dataset.w_train, dataset.weights_name))
     if strict_validation and held_out >= rows:
         raise RecipeError(f"validation is {held_out}, but there are {rows} rows to train on; hold out fewer")
     if not strict_validation and held_out > MAX_VALIDATION_SHARE * rows:
         held_out = int(SMALL_VALIDATION_SHARE * rows)
         kept = f"{held_out} {'is' if held_out == 1 else 'are'} held out for validation"
         notices.append(f"Of {rows} rows, {kept} instead of {recipe.validation}.")
-    training, validation = split_off(dataset.y_train, held_out, generator(recipe.seed, "validation"))
+    y = dataset.y_train if weighted is None else dataset.y_train[weighted]
+    training, validation = split_off(y, held_out, generator(recipe.seed, "validation"))
+    if weighted is not None:  # rows of weight 0 are in neither part
+        training, validation = weighted[training], weighted[validation]
     batch_size = recipe.batch_size
     if batch_size > len(training):
         notices.append(
