@@ -24,7 +24,7 @@ from lagvis.network.losses import LOSSES
 from lagvis.network.normalization import NORMALIZATIONS
 from lagvis.network.optimizers import OPTIMIZERS
 from lagvis.network.schedules import SCHEDULES
-from lagvis.training.recipe_hints import decode, did_you_mean, key_hint, toml_hint
+from lagvis.training.recipe_hints import choice_hint, decode, did_you_mean, key_hint, toml_hint
 
 MAX_FLOAT = sys.float_info.max
 DEFAULT_SMOOTHING = 0.1
@@ -101,6 +101,7 @@ class Recipe:
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, KEYS[field.name].check(field.name, getattr(self, field.name)))
         self._check_optimizer_settings()
+        self._check_normalization()
         if self.label_smoothing and self.loss == "mse":
             raise RecipeError("label_smoothing belongs to classes, loss mse to numbers; set label_smoothing to 0")
         if self.class_weights != "none" and self.loss == "mse":
@@ -153,6 +154,24 @@ class Recipe:
                 "every epoch; set shuffle to true, or mixup to 0"
             )
 
+    def _check_normalization(self) -> None:
+        """Raise RecipeError where every value would be normalised to 0."""
+        if self.normalizes_batches and self.batch_size == 1:
+            raise RecipeError(
+                "batch_size is 1, and batch normalisation needs two rows in a batch; set batch_size to 2 or more, or "
+                "normalization to layer or none"
+            )
+        if self.normalization == "layer" and 1 in self.hidden:
+            raise RecipeError(
+                f"hidden is {list(self.hidden)}, and layer normalisation makes a layer of one unit always 0; give each "
+                "layer two units or more, or set normalization to batch or none"
+            )
+
+    @property
+    def normalizes_batches(self) -> bool:
+        """Whether hidden layers are normalised by the rows of a batch, which must then have two or more."""
+        return self.normalization == "batch" and bool(self.hidden)
+
     @property
     def regression(self) -> bool:
         """Whether the network predicts numbers instead of classes."""
@@ -194,7 +213,7 @@ def check_choice(*names: str) -> Any:
 
     def check(key: str, value: Any) -> str:
         if value not in names:
-            raise RecipeError(f"{key} is {value!r}; expected {' or '.join(names)}{did_you_mean(str(value), names)}")
+            raise RecipeError(f"{key} is {value!r}; expected {' or '.join(names)}{choice_hint(str(value), names)}")
         return str(value)
 
     return check

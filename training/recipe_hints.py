@@ -19,6 +19,8 @@ BYTE_ORDER_MARKS = (  # the longer ones first: that of UTF-16 is the beginning o
 SYNONYMS = {
     "activationfunction": "activation",
     "batch": "batch_size",
+    "batchnorm": "normalization",
+    "batchnormalization": "normalization",
     "beta": "momentum",
     "beta1": "momentum",
     "classweight": "class_weights",
@@ -31,6 +33,8 @@ SYNONYMS = {
     "hiddenlayersizes": "hidden",
     "initiallearningrate": "lr",
     "layers": "hidden",
+    "layernorm": "normalization",
+    "layernormalization": "normalization",
     "learningrate": "lr",
     "learningrateinit": "lr",
     "lossfunction": "loss",
@@ -40,6 +44,7 @@ SYNONYMS = {
     "minibatchsize": "batch_size",
     "nepochs": "epochs",
     "nesterovsmomentum": "nesterov",
+    "norm": "normalization",
     "numepochs": "epochs",
     "opt": "optimizer",
     "path": "data",
@@ -58,6 +63,23 @@ SYNONYMS = {
     "validationsize": "validation",
     "warmupratio": "warmup",
     "weights": "weight_column",
+}
+# Names of choices in other programs, without separators and in lower case, and the choice here.
+CHOICE_SYNONYMS = {
+    "batchnorm": "batch",
+    "batchnormalization": "batch",
+    "layernorm": "layer",
+    "layernormalization": "layer",
+    "leakyrelu": "leaky-relu",
+    "linear": "identity",
+    "logistic": "sigmoid",
+    "swish": "silu",
+}
+# Choices that other programs have and Lagvis has not: the nearest here, and how it differs.
+MISSING_CHOICES = {
+    "hardswish": ("silu", "resembles it"),
+    "mish": ("silu", "resembles it"),
+    "prelu": ("leaky-relu", "has a fixed slope"),
 }
 # What other programs have and Lagvis has not.
 MISSING = {
@@ -98,6 +120,16 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return the end of a message that proposes the nearest known word; empty if none is near."""
     near = nearest_word(word, known)
     return f"; did you mean {near}?" if near else ""
+
+
+def choice_hint(word: str, choices: Iterable[str]) -> str:
+    """Return the end of a message about an unknown choice: the one that is meant, or the nearest; or ""."""
+    bare, known = normalized(word), {normalized(choice): choice for choice in choices}
+    similar, difference = MISSING_CHOICES.get(bare, ("", ""))
+    if similar in known.values():
+        return f"; there is no {word}, {similar} {difference}"
+    meant = known.get(bare) or known.get(normalized(CHOICE_SYNONYMS.get(bare, "")))
+    return f"; did you mean {meant}?" if meant else did_you_mean(word, known.values())
 
 
 def nearest_word(word: str, known: Iterable[str]) -> str:
