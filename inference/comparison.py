@@ -212,7 +212,7 @@ def magnitudes(state: Any, batch: Named, model: Model, recipe: Recipe, scalars: 
     sizes_of_inputs = tree_map(np.abs, state) | {"grads": size_of_grads}
     updated = update_magnitudes(make_optimizer(recipe), inputs_of_update, sizes_of_inputs, scalars, recipe.dtype)
     named = dict(named_leaves(updated | {"grads": size_of_grads}))
-    return {name: largest(leaf) for name, leaf in named.items()} | {"loss": size_of_loss(size_of_z, model)}
+    return {name: largest(leaf) for name, leaf in named.items()} | {"loss": size_of_loss(size_of_z, recipe)}
 
 
 def update_magnitudes(optimizer: Optimizer, inputs: Any, sizes: Any, scalars: Named, dtype: str) -> Any:
@@ -246,9 +246,9 @@ def update_magnitudes(optimizer: Optimizer, inputs: Any, sizes: Any, scalars: Na
     return tree_map(lambda t, a, b: np.maximum(t, np.abs(a - b) / epsilon), total, rounded, result)
 
 
-def size_of_loss(size_of_z: np.ndarray, model: Model) -> float:
-    """Return the scale of a loss's rounding: z for cross-entropy, z squared for a squared error."""
-    return largest(size_of_z) ** (1 if model.y_scaling is None else 2)
+def size_of_loss(size_of_z: np.ndarray, recipe: Recipe) -> float:
+    """Return the scale of a loss's rounding: z, and z squared for a squared error, which huber is near 0."""
+    return largest(size_of_z) ** (2 if recipe.loss in ("mse", "huber") else 1)
 
 
 def without_rows(indices: np.ndarray, rows: set[int]) -> np.ndarray:

@@ -18,36 +18,67 @@ BYTE_ORDER_MARKS = (  # the longer ones first: that of UTF-16 is the beginning o
 # Names of settings in other programs, without separators and in lower case, and the key here.
 SYNONYMS = {
     "activationfunction": "activation",
+    "alpha": "weight_decay",
     "batch": "batch_size",
     "batchnorm": "normalization",
     "batchnormalization": "normalization",
     "beta": "momentum",
-    "beta1": "momentum",
+    "beta1": "betas",
+    "beta2": "betas",
     "classweight": "class_weights",
+    "clip": "clip_norm",
+    "clipgrad": "clip_norm",
+    "clipgradnorm": "clip_norm",
     "criterion": "loss",
+    "cyclemomentum": "base_momentum",
     "dataset": "data",
+    "decay": "weight_decay",
+    "decayrate": "lr_gamma",
+    "decaysteps": "lr_step_size",
+    "dropoutrate": "dropout",
+    "earlystopping": "patience",
     "epoch": "epochs",
+    "epsilon": "eps",
     "eta": "lr",
+    "eta0": "lr",
+    "etamin": "min_lr_ratio",
     "file": "data",
+    "finaldivfactor": "min_lr_ratio",
+    "gamma": "lr_gamma",
+    "globalclipnorm": "clip_norm",
+    "gradientclipval": "clip_norm",
     "hiddenlayers": "hidden",
     "hiddenlayersizes": "hidden",
     "initiallearningrate": "lr",
+    "kernelregularizer": "weight_decay",
+    "l2": "weight_decay",
+    "l2regularization": "weight_decay",
     "layers": "hidden",
     "layernorm": "normalization",
     "layernormalization": "normalization",
     "learningrate": "lr",
     "learningrateinit": "lr",
+    "learningrateschedule": "schedule",
     "lossfunction": "loss",
     "lrscheduler": "schedule",
+    "lrschedulertype": "schedule",
     "maxepochs": "epochs",
+    "maxgradnorm": "clip_norm",
     "maxiter": "epochs",
+    "maxlr": "lr",
+    "maxmomentum": "momentum",
     "minibatchsize": "batch_size",
+    "minlr": "min_lr_ratio",
+    "minlrrate": "min_lr_ratio",
     "nepochs": "epochs",
     "nesterovsmomentum": "nesterov",
+    "niternochange": "patience",
     "norm": "normalization",
     "numepochs": "epochs",
+    "numwarmupsteps": "warmup",
     "opt": "optimizer",
     "path": "data",
+    "pctstart": "warmup",
     "precision": "dtype",
     "randomseed": "seed",
     "randomstate": "seed",
@@ -57,39 +88,67 @@ SYNONYMS = {
     "scheduler": "schedule",
     "smoothing": "label_smoothing",
     "solver": "optimizer",
+    "stepsize": "lr_step_size",
+    "tmax": "epochs",
     "target": "label",
+    "totalsteps": "epochs",
     "units": "hidden",
     "val": "validation",
     "validationsize": "validation",
+    "warmupepochs": "warmup",
+    "warmupproportion": "warmup",
     "warmupratio": "warmup",
+    "warmupsteps": "warmup",
+    "wd": "weight_decay",
     "weights": "weight_column",
-}
-# Names of choices in other programs, without separators and in lower case, and the choice here.
-CHOICE_SYNONYMS = {
-    "batchnorm": "batch",
-    "batchnormalization": "batch",
-    "layernorm": "layer",
-    "layernormalization": "layer",
-    "leakyrelu": "leaky-relu",
-    "linear": "identity",
-    "logistic": "sigmoid",
-    "swish": "silu",
-}
-# Choices that other programs have and Lagvis has not: the nearest here, and how it differs.
-MISSING_CHOICES = {
-    "hardswish": ("silu", "resembles it"),
-    "mish": ("silu", "resembles it"),
-    "prelu": ("leaky-relu", "has a fixed slope"),
 }
 # What other programs have and Lagvis has not.
 MISSING = {
-    "alpha": "no weight decay",
-    "dropout": "no dropout",
-    "earlystopping": "no early stopping; best.safetensors holds the epoch with the lowest validation loss",
-    "l1": "no weight decay",
-    "l2": "no weight decay",
-    "patience": "no early stopping; best.safetensors holds the epoch with the lowest validation loss",
-    "weightdecay": "no weight decay",
+    "amsgrad": "no AMSGrad; --optimizer adam is without it",
+    "centered": "no centred RMSprop; --optimizer rmsprop is without it",
+    "clipvalue": "no clipping of single values; clip_norm bounds the norm of the whole gradient",
+    "cooldown": "no schedule that follows the loss; the schedules are functions of the step",
+    "dampening": "no dampening; momentum is that of PyTorch without it",
+    "divfactor": "no such setting: one-cycle begins at lr / 25",
+    "factor": "no schedule that follows the loss; lr_gamma is the factor of the schedule step",
+    "milestones": "no list of steps; the schedule step drops after each lr_step_size",
+    "nssteps": "no such setting: muon takes five Newton-Schulz steps",
+    "powert": "no inverse scaling; the schedules linear and cosine fall too",
+    "threephase": "no third phase; one-cycle rises and falls",
+}
+# Values that other programs have, without separators and in lower case, and the value here.
+VALUE_SYNONYMS = {
+    "1cycle": "one-cycle",
+    "batchnorm": "batch",
+    "batchnormalization": "batch",
+    "constantlr": "constant",
+    "constantwithwarmup": "constant",
+    "cosineannealing": "cosine",
+    "cosineannealinglr": "cosine",
+    "cosinedecay": "cosine",
+    "cosinewithminlr": "cosine",
+    "exponential": "step",
+    "exponentialdecay": "step",
+    "exponentiallr": "step",
+    "gd": "sgd",
+    "gradientdescent": "sgd",
+    "layernorm": "layer",
+    "layernormalization": "layer",
+    "linear": "identity",
+    "linearlr": "linear",
+    "logistic": "sigmoid",
+    "multisteplr": "step",
+    "none": "constant",
+    "onecyclelr": "one-cycle",
+    "piecewiseconstant": "step",
+    "steplr": "step",
+    "swish": "silu",
+}
+# Values that other programs have and Lagvis has not: the nearest here, and how it differs.
+MISSING_VALUES = {
+    "hardswish": ("silu", "resembles it"),
+    "mish": ("silu", "resembles it"),
+    "prelu": ("leaky-relu", "has a fixed slope"),
 }
 
 # Control characters that a backslash and a letter stand for in double quotes, by the name and the letter.
@@ -122,14 +181,14 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {near}?" if near else ""
 
 
-def choice_hint(word: str, choices: Iterable[str]) -> str:
-    """Return the end of a message about an unknown choice: the one that is meant, or the nearest; or ""."""
-    bare, known = normalized(word), {normalized(choice): choice for choice in choices}
-    similar, difference = MISSING_CHOICES.get(bare, ("", ""))
-    if similar in known.values():
-        return f"; there is no {word}, {similar} {difference}"
-    meant = known.get(bare) or known.get(normalized(CHOICE_SYNONYMS.get(bare, "")))
-    return f"; did you mean {meant}?" if meant else did_you_mean(word, known.values())
+def value_hint(word: str, known: Iterable[str]) -> str:
+    """Return the end of a message about an unknown value: the one that is meant, whatever its spelling; or ""."""
+    known, bare = [*known], normalized(word)
+    nearest, difference = MISSING_VALUES.get(bare, ("", ""))
+    if nearest in known:
+        return f"; there is no {word}, {nearest} {difference}"
+    meant = {normalized(name): name for name in known}.get(bare) or VALUE_SYNONYMS.get(bare)
+    return f"; did you mean {meant}?" if meant in known else did_you_mean(word, known)
 
 
 def nearest_word(word: str, known: Iterable[str]) -> str:
