@@ -42,6 +42,7 @@ class RunSetup:
     """All that a run needs apart from its folder.
 
     start        the state that it continues from or the parameters that it begins with; None: drawn from the seed
+    best         with patience, the state of the best epoch before `start`, if there is one
     environment  the content of environment.json
     notices      sentences for the user
     warnings     what makes the result look better, or mean less, than it seems; known before the first step
@@ -53,6 +54,7 @@ class RunSetup:
     plan: Plan
     model: Model
     start: Checkpoint | None
+    best: Checkpoint | None
     memory: MemoryEstimate
     environment: dict[str, Any]
     notices: tuple[str, ...]
@@ -154,7 +156,9 @@ def resolve_recipe(flags: argparse.Namespace, resumed: RunFolder | None, network
             number_scaling="robust" if initial.x_scaling and math.isfinite(initial.x_scaling.limit) else "standard",
         )
     if target is not None and recipe.regression:
-        raise RecipeError("--target-accuracy is for classification, and --loss mse is regression; leave one out")
+        raise RecipeError(
+            f"--target-accuracy is for classification, and --loss {recipe.loss} is regression; leave one out"
+        )
     if resumed:
         changed_settings(resumed.recipe, recipe)
     return recipe
@@ -175,7 +179,7 @@ def prepare_run(
         check_data(dataset, resumed.checkpoint, previous, resumed.path)
     strict = resumed is not None or options.is_explicit(flags, "validation")
     plan = make_plan(recipe, dataset, strict_validation=strict, threads=flags.threads)
-    recipe = replace(recipe, validation=len(plan.validation_rows))
+    recipe = replace(recipe, epochs=plan.epochs, validation=len(plan.validation_rows))
     memory = estimate_memory(
         recipe, dataset, plan, on_host=backend.device in ("cpu", "mps"), backend=backend.name
     ).check()
@@ -189,7 +193,7 @@ def prepare_run(
         environment["init_from"] = describe_init_from(network.path, start_warnings)
     notices = (
         card_notice(environment), threads_notice(plan, backend, resumed), stretches_notice(flags.recipe), *plan.notices,
-        *column_notices(dataset),
+        muon_notice(recipe), *([] if resumed else options.override_notices(flags, recipe)), *column_notices(dataset),
     )  # fmt: skip
     if not flags.quiet:
         notices += (memory.notice(),)
@@ -199,6 +203,7 @@ def prepare_run(
         start_warnings = stored_warnings(environment["init_from"])
         environment["resumed"] = resume_record(start, plan, resumed.recipe, recipe, previous, environment)
         notices += (resume_message(start, plan, resumed.recipe, recipe, previous, environment),)
+    best = resumed.read_best() if resumed and recipe.patience else None
     check_stop_after(flags.stop_after, start)
     assert model.ranges is not None, "the ranges of a new model are measured"
     standardised = recipe.number_scaling == "standard" and network is None
@@ -207,8 +212,18 @@ def prepare_run(
     model = start.model if start else model  # with the scaling of another network, if the run began with one
     warnings += check_float32_precision(dataset, model, recipe.dtype, can_rescale=network is None)
     return RunSetup(
-        recipe, backend, dataset, plan, model, start, memory, environment, notices, tuple(warnings),
+        recipe, backend, dataset, plan, model, start, best, memory, environment, notices, tuple(warnings),
     )  # fmt: skip
+
+
+def muon_notice(recipe: Recipe) -> str:
+    """Return the line about a network in which the optimizer muon has nothing to orthogonalise; or ""."""
+    if recipe.optimizer != "muon" or len(recipe.hidden) > 1:
+        return ""
+    return (
+        "The optimizer muon trains this network by its AdamW part alone: it orthogonalises the matrices between hidden "
+        "layers, and there is none; --hidden with two layers or more has one."
+    )
 
 
 def column_notices(dataset: Dataset) -> list[str]:

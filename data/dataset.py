@@ -24,6 +24,7 @@ from lagvis.data.messages import MAX_NAME_LENGTH, join_names, shorten
 from lagvis.data.source import Source
 from lagvis.data.split import HeldOut
 from lagvis.data.tables.encoding import TableEncoding
+from lagvis.data.weights import check_weights
 from lagvis.errors import DataError
 from lagvis.run_warning import RunWarning
 
@@ -49,6 +50,8 @@ class Dataset:
     locate_row       describes a row, given its part ("training" or "test") and its index in it, as its owner knows it
     transposed       whether the files store the pictures transposed, which stand upright here
     encoding         of the columns of a table; None if there is none
+    w_train          weights of the training rows (N,) float64, from 0; None: every row counts once
+    weights_name     where the weights were read, for messages; empty if there are none
     warnings         found by the reader: what the table of a test part holds and training did not
     """
 
@@ -71,6 +74,8 @@ class Dataset:
     locate_row: Callable[[str, int], str] = field(default="{} row {}".format, compare=False)
     transposed: bool = False
     encoding: TableEncoding | None = None
+    w_train: np.ndarray | None = None
+    weights_name: str = ""
     warnings: tuple[RunWarning, ...] = ()
 
     @property
@@ -204,6 +209,8 @@ def as_classification(source: Source, class_names: tuple[str, ...] = ()) -> Data
         locate_row=source.locate_row,
         transposed=source.transposed,
         encoding=source.encoding,
+        w_train=check_weights(source),
+        weights_name=source.weights_name,
         warnings=source.warnings,
     )
 
@@ -285,6 +292,8 @@ def as_regression(source: Source) -> Dataset:
         locate_row=source.locate_row,
         transposed=source.transposed,
         encoding=source.encoding,
+        w_train=check_weights(source),
+        weights_name=source.weights_name,
         warnings=source.warnings,
     )
 

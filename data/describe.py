@@ -74,6 +74,7 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
         "classes": class_counts(dataset) if dataset.class_names else None,
         "unit": dataset.unit or None,
         "targets": None if dataset.class_names else target_ranges(dataset),
+        "weights": weight_facts(dataset),
         "columns": None if dataset.encoding is None else column_facts(dataset.encoding),
     }
     warnings = check_dataset(dataset, ranges)
@@ -85,6 +86,20 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
         "sha256": dataset.sha256,
         "notices": list(dataset.all_notices),
         "warnings": [warning.as_json() for warning in warnings],
+    }
+
+
+def weight_facts(dataset: Dataset) -> dict[str, Any] | None:
+    """Return where the weights of the training rows were read, and their range; None if every row counts once."""
+    w = dataset.w_train
+    if w is None:
+        return None
+    return {
+        "source": dataset.weights_name,
+        "least": float(w.min()),
+        "mean": float((w / len(w)).sum()),
+        "most": float(w.max()),
+        "rows_of_weight_0": int(np.count_nonzero(w == 0)),
     }
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from lagvis.data.feature_ranges import SIGNED_BYTE, FeatureRanges
 from lagvis.data.images.transposed import BY_NAME
-from lagvis.data.tables.encoding import LeftOut, TableEncoding
+from lagvis.data.tables.encoding import WEIGHT, LeftOut, TableEncoding
 
 MNIST_STYLE, RESIZE, RAW = "mnist style", "resize", "raw"  # how image files are prepared
 
@@ -80,6 +80,11 @@ class InputSpec:
     def id_columns(self) -> tuple[LeftOut, ...]:
         """Return the columns of the training table that name a row."""
         return tuple(column for column in self.encoding.left_out if column.is_id) if self.encoding else ()
+
+    @property
+    def weight_columns(self) -> tuple[LeftOut, ...]:
+        """Return the column of the training table that weighs the rows, if there is one; tables need not have it."""
+        return tuple(column for column in self.encoding.left_out if column.cause == WEIGHT) if self.encoding else ()
 
     @property
     def id_names(self) -> list[str]:

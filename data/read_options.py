@@ -10,17 +10,18 @@ from lagvis.data.tables.feature_type import AUTO
 class ReadOptions:
     """How files are read. Columns of a table are given by name or number; each text may hold several, with commas.
 
-    label         label column, several for numbers to predict; empty: find it
-    feature_type  what the feature columns hold, one of FEATURE_TYPES
-    transpose     how pictures lie in arrays and tables, one of TRANSPOSE
-    features      columns to learn from; empty: all that remain
-    drop          columns to leave out
-    category      columns to take as categories, whatever they hold
-    number        columns to take as numbers, whatever they hold
-    log           columns of numbers whose logarithm is learned from
-    id            columns that name a row: copied to predictions, never learned from
-    sheet         sheet of a workbook; empty: the only one
-    table         table of a database, or a query (select ...); empty: the only one
+    label          label column, several for numbers to predict; empty: find it
+    feature_type   what the feature columns hold, one of FEATURE_TYPES
+    transpose      how pictures lie in arrays and tables, one of TRANSPOSE
+    features       columns to learn from; empty: all that remain
+    drop           columns to leave out
+    category       columns to take as categories, whatever they hold
+    number         columns to take as numbers, whatever they hold
+    log            columns of numbers whose logarithm is learned from
+    id             columns that name a row: copied to predictions, never learned from
+    weight_column  column of the weights of the rows; empty: every row counts once
+    sheet          sheet of a workbook; empty: the only one
+    table          table of a database, or a query (select ...); empty: the only one
     """
 
     label: str = ""
@@ -32,6 +33,7 @@ class ReadOptions:
     number: tuple[str, ...] = ()
     log: tuple[str, ...] = ()
     id: tuple[str, ...] = ()
+    weight_column: str = ""
     sheet: str = ""
     table: str = ""
 
@@ -39,6 +41,7 @@ class ReadOptions:
     def table_options(self) -> dict[str, str]:
         """Return the options that only tables have, and that are set, by their flags on the command line."""
         flags = {"--label": self.label, "--sheet": self.sheet, "--table": self.table}
+        flags["--weight-column"] = self.weight_column
         for name in ("features", "drop", "category", "number", "log", "id"):
             flags[f"--{name}"] = ",".join(getattr(self, name))
         if self.feature_type != AUTO:

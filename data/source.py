@@ -29,6 +29,8 @@ class Source:
     held_out         the test part that was held out, for data that has none
     transposed       whether the files store the pictures transposed, which stand upright here
     encoding         of the columns of a table; None if there is none
+    w_*              weights of the rows (N,), numbers; None if there are none
+    weights_name     where the weights were read, for messages: "column 7 ('weight')"; empty if there are none
     warnings         about what the test part, or a table for a network, holds and training did not
     row_location     describes a row, given its part ("training" or "test") and its index in it, as its owner knows it
     """
@@ -49,6 +51,9 @@ class Source:
     held_out: HeldOut | None = None
     transposed: bool = False
     encoding: TableEncoding | None = None
+    w_train: np.ndarray | None = None
+    w_test: np.ndarray | None = None
+    weights_name: str = ""
     warnings: tuple[RunWarning, ...] = ()
     row_location: Callable[[str, int], str] | None = None
 
@@ -63,14 +68,15 @@ class Source:
         path: Path,
         by_class: bool,
         row_location: Callable[[int], str],
+        w: np.ndarray | None = None,
         allow_single_row: bool = False,
         **fields: Any,
     ) -> "Source":
         """Hold out the test part of rows x (N, ...) with labels or targets y (N, ...) that have none.
 
-        `path` is where they were read, `row_location` describes a row by its index in x, `fields` are other fields of
-        Source. DataError for fewer than two rows; with `allow_single_row`, to evaluate a network, a single row is in
-        both parts.
+        `path` is where they were read, `row_location` describes a row by its index in x, `w` are weights of the rows,
+        `fields` are other fields of Source. DataError for fewer than two rows; with `allow_single_row`, to evaluate a
+        network, a single row is in both parts.
         """
         if len(x) == 1 and allow_single_row:
             train = test = np.zeros(1, np.int64)
@@ -79,6 +85,10 @@ class Source:
         else:
             train, test = hold_out_test(y, by_class=by_class)
         indices = {"training": train, "test": test}
+        if w is not None:
+            if w.shape != (len(x),):
+                raise DataError(f"{path} holds weights of shape {w.shape}; expected one for each row, ({len(x)},)")
+            fields |= {"w_train": w[train], "w_test": w[test]}
         return cls(
             name,
             x_train=x[train],

@@ -20,7 +20,24 @@ SHAPES = ((0,), (1,), (2,), (6,), (12,), (), (6, 1), (1, 6), (6, 2), (6, 0), (6,
           (2**62,))  # fmt: skip
 
 
-NAMES = ("x_train", "y_train", "x_test", "y_test", "x", "y", "data", "target", "target_names", "unit", "X_train", "z")
+NAMES = (
+    "x_train",
+    "y_train",
+    "x_test",
+    "y_test",
+    "x",
+    "y",
+    "data",
+    "target",
+    "target_names",
+    "unit",
+    "X_train",
+    "z",
+    "w",
+    "w_train",
+    "sample_weight",
+    "w_test",
+)
 
 
 def npy(dtype: str, shape: Any, content: bytes, order: str = "False") -> bytes:
@@ -40,6 +57,7 @@ def npz_seeds() -> list[Files]:
         {"train_images": x, "train_labels": y[:, None], "test_images": x, "test_labels": y[:, None]},
         {"x": np.asfortranarray(x.reshape(12, 6)), "y": y > 1},
         {"x": x.astype("f8"), "y": np.stack([y, y / 3], axis=1)},
+        {"x": x, "y": y, "w": y + 1.0}, {"x_train": x, "y_train": y, "x_test": x, "y_test": y, "w_train": y / 3},
     ]  # fmt: skip
     files: list[Files] = []
     for i, arrays in enumerate(pairs):

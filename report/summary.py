@@ -1,13 +1,14 @@
 """The result of a run or an evaluation: one object for programs (--json, report.json), and its text for people."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from lagvis.data.messages import MAX_ERROR, decimals, percent, pluralize
 from lagvis.inference.binary_curves import BinaryCurves, binary_summary
+from lagvis.network.losses import REGRESSION_LOSSES
 from lagvis.report.text import (
     align_columns,
     confusion_text,
@@ -17,6 +18,7 @@ from lagvis.report.text import (
     escape_control,
     finite_or_none,
 )
+from lagvis.report.validation_turn import MIN_RISE, turn_sentence
 from lagvis.run_warning import RunWarning, is_warning
 from lagvis.storage.metrics_file import target_errors
 from lagvis.training.baseline import CHECK as BASELINE_CHECK
@@ -24,7 +26,7 @@ from lagvis.training.evaluation import Metrics
 from lagvis.training.events import Finished
 from lagvis.training.linear_model import CHECK as LINEAR_CHECK
 from lagvis.training.linear_model import LinearModel
-from lagvis.training.model import Model
+from lagvis.training.model import CONSTANT_PREDICTIONS, Model
 from lagvis.training.plan import Plan
 
 Summary = dict[str, Any]
@@ -54,8 +56,8 @@ def errors_by_target(errors: Sequence[float | None], model: Model) -> dict[str, 
     return {name: finite_or_none(error) for name, error in zip(model.target_names, errors, strict=True)}
 
 
-def latest_metrics_summary(row: dict[str, float | None], model: Model) -> Summary:
-    """Return the metrics of the newest epoch, read from metrics.csv, as `metrics_summary` of both parts does."""
+def stored_metrics_summary(row: dict[str, float | None], model: Model) -> Summary:
+    """Return the metrics of an epoch, read from metrics.csv, as `metrics_summary` of both parts does."""
     if not row:
         return {}
     summary: Summary = {"train_objective": finite_or_none(row["train_objective"])}
@@ -75,16 +77,20 @@ def run_details(
     baseline: float | None,
     baseline_errors: Sequence[float] = (),
     curves: BinaryCurves | None = None,
+    *,
+    baseline_absolute_errors: Sequence[float] = (),
 ) -> Summary:
     """Return what the test part shows beyond `metrics_summary`; the keys are the same for classes and numbers.
 
     For classification: the confusion counts of at most MAX_CONFUSION_CLASSES classes, the recall of each class, and
-    for two classes the thresholds. For regression: the unit, and the loss and the errors of always predicting the mean.
-    Keys of the other kind are null.
+    for two classes the thresholds. For regression: the unit, the absolute errors, and the loss and the errors of
+    always predicting the best constant of the loss, as the mean. Keys of the other kind are null.
     """
     classes = model.y_scaling is None
     counts = test.confusion if classes and test is not None and test.judged else None
+    judged_test = test if test is not None and test.finite else None
     return {
+        "loss": model.loss,
         "classes": list(model.class_names) if classes else None,
         "confusion": None if counts is None or len(counts) > MAX_CONFUSION_CLASSES else counts.tolist(),
         **recall_summary(counts, model.class_names),
@@ -92,8 +98,11 @@ def run_details(
         "targets": None if classes else list(model.target_names),
         "unit": model.unit or None,
         "loss_unit": None if classes else "standardised",
+        "test_absolute_errors": errors_by_target(judged_test.absolute_errors if judged_test else (), model),
+        "baseline": model.constant_prediction or None,
         "baseline_loss": None if classes else finite_or_none(baseline),
         "baseline_errors": errors_by_target(baseline_errors, model),
+        "baseline_absolute_errors": errors_by_target(baseline_absolute_errors, model),
     }
 
 
@@ -123,10 +132,14 @@ def recall_summary(confusion: Any, names: tuple[str, ...]) -> Summary:
 
 def summarise(
     finished: Finished, model: Model, context: Summary, baseline: float | None,
-    baseline_errors: Sequence[float] = (), *, curves: BinaryCurves | None = None, linear: LinearModel | None = None,
-    warnings: Sequence[RunWarning] = (),
+    baseline_errors: Sequence[float] = (), *, baseline_absolute_errors: Sequence[float] = (),
+    curves: BinaryCurves | None = None, linear: LinearModel | None = None,
+    turn: dict[str, Any] | None = None, warnings: Sequence[RunWarning] = (),
 ) -> Summary:  # fmt: skip
-    """Return a finished run as one object; `context` holds run, backend, device, dtype and seed."""
+    """Return a finished run as one object; `context` holds run, backend, device, dtype and seed.
+
+    `turn` is the result of `validation_turn`.
+    """
     summary = context | {
         "network": "-".join(map(str, model.widths)),
         "parameters": model.parameters,
@@ -134,12 +147,19 @@ def summarise(
         "epochs": finished.epoch,
         "steps": finished.step,
         "seconds": round(finished.seconds, 4),
+        "best_epoch": finished.newest.best_epoch or None,
+        "best_validation_loss": finite_or_none(finished.newest.best_loss) if finished.newest.best_epoch else None,
+        "stopped_early": finished.stopped_early,
+        "restored_epoch": finished.checkpoint.epoch if finished.restored else None,
+        "validation_turn": turn,
     }
     for part in PARTS:
         summary |= metrics_summary(part, getattr(finished, part), model)
         if part == "train":
             summary["train_objective"] = finite_or_none(finished.train and objective_of(finished.train))
-    summary |= run_details(finished.test, model, baseline, baseline_errors, curves)
+    summary |= run_details(
+        finished.test, model, baseline, baseline_errors, curves, baseline_absolute_errors=baseline_absolute_errors
+    )
     summary |= linear_summary(linear, model)
     return summary | {"warnings": [warning.as_json() for warning in warnings]}
 
@@ -153,17 +173,20 @@ def linear_summary(linear: LinearModel | None, model: Model) -> Summary:
 
 
 LINEAR_KEYS = ("linear_epochs", "linear_loss", "linear_accuracy", "linear_errors", "linear_balanced_accuracy")
+LOSS_NAMES = {"mse": "mean squared error", "mae": "mean absolute error", "huber": "Huber loss"}
 CLASS_KEYS = ("classes", "confusion", "counts", "recall", "balanced_accuracy", "commonest_share")
+EPOCH_KEYS = ("best_epoch", "best_validation_loss", "restored_epoch", "validation_turn")
 BINARY_KEYS = ("positive_class", "roc_auc", "average_precision", "thresholds")
 NUMBER_KEYS = (
-    "train_errors", "validation_errors", "test_errors", "targets", "unit", "loss_unit", "baseline_loss",
-    "baseline_errors",
+    "train_errors", "validation_errors", "test_errors", "targets", "unit", "loss_unit", "test_absolute_errors",
+    "baseline", "baseline_loss", "baseline_errors", "baseline_absolute_errors",
 )  # fmt: skip
 
 
 def complete_report(report: Summary) -> Summary:
     """Return a report that was read from a file with all the keys of `summarise`: earlier versions wrote fewer."""
-    added = dict.fromkeys(("train_objective", *CLASS_KEYS, *BINARY_KEYS, *NUMBER_KEYS, *LINEAR_KEYS))
+    added = dict.fromkeys(("loss", "train_objective", *CLASS_KEYS, *BINARY_KEYS, *NUMBER_KEYS, *LINEAR_KEYS))
+    added |= dict.fromkeys(EPOCH_KEYS) | {"stopped_early": False}
     return added | {"warnings": []} | report
 
 
@@ -189,8 +212,9 @@ def summary_text(summary: Summary) -> str:
         (
             "trained",
             f"{pluralize(summary['epochs'], 'epoch')}, {pluralize(summary['steps'], 'step')}, "
-            f"{duration(summary['seconds'])}",
+            f"{duration(summary['seconds'])}{', stopped early' if summary['stopped_early'] else ''}",
         ),
+        *turn_rows(summary),
         *(row for part in PARTS for row in part_rows(summary, part)),
         *recall_rows(summary),
         *error_rows(summary),
@@ -198,6 +222,16 @@ def summary_text(summary: Summary) -> str:
         ("run", summary["run"]),
     ]
     return align_columns(rows, left=2)
+
+
+def turn_rows(summary: Summary) -> list[tuple[str, str]]:
+    """Return the line on the epoch where validation turned, if its weights are kept or the loss rose clearly."""
+    turn = summary["validation_turn"]
+    if turn is None:
+        return []
+    low, high = turn["validation_loss"]
+    clear = summary["restored_epoch"] is not None or high >= (1 + MIN_RISE) * low
+    return [("best epoch", f"{turn_sentence(summary)}")] if clear else []
 
 
 def stored_summary_text(report: Summary) -> str:
@@ -216,6 +250,7 @@ def is_valid_report(report: Summary) -> bool:
         and all(is_number_or_null(report, f"{part}_{metric}") for part in PARTS for metric in ("loss", "accuracy"))
         and report["test_loss"] is not None  # a run without a result is evaluated again, and gives the reason again
         and is_number_or_null(report, "train_objective")
+        and are_epochs_valid(report)
         and all(is_number_or_null(report, key) for key in LINEAR_KEYS if key != "linear_errors")
         and is_errors(report["linear_errors"])
         and are_thresholds_valid(report)
@@ -225,12 +260,38 @@ def is_valid_report(report: Summary) -> bool:
     )
 
 
+def are_epochs_valid(report: Summary) -> bool:
+    """Return whether the figures of a report on its best epoch have the right types."""
+    turn = report["validation_turn"]
+    return (
+        type(report["stopped_early"]) is bool
+        and all(report[key] is None or is_count(report[key]) for key in ("best_epoch", "restored_epoch"))
+        and is_number_or_null(report, "best_validation_loss")
+        and (turn is None or (isinstance(turn, dict) and is_turn(turn)))
+    )
+
+
+def is_turn(turn: Summary) -> bool:
+    """Return whether an object of a file is the result of `validation_turn`."""
+
+    def are_pair(values: Any, allowed: Callable[[Any], bool]) -> bool:
+        return isinstance(values, list) and len(values) == 2 and all(map(allowed, values))
+
+    return (
+        is_count(turn.get("epoch"))
+        and is_count(turn.get("last_epoch"))
+        and type(turn.get("overfitting")) is bool
+        and are_pair(turn.get("validation_loss"), is_number)
+        and are_pair(turn.get("train_loss"), is_number if turn["overfitting"] else is_number_or_none)
+    )
+
+
 def are_classes_valid(report: Summary) -> bool:
     """Return whether the confusion counts of a report are a square of counts, and the recalls follow from them."""
     names, confusion = report["classes"], report.get("confusion")
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         return False
-    if any(report[key] is not None for key in NUMBER_KEYS):
+    if any(report[key] is not None for key in NUMBER_KEYS) or report["loss"] not in (None, "cross-entropy"):
         return False
     if len(names) > MAX_CONFUSION_CLASSES and confusion is None:
         return are_recalls_valid(report, names)
@@ -267,6 +328,8 @@ def are_errors_valid(report: Summary) -> bool:
         and (targets is None or targets == list(report["test_errors"]))
         and (unit is None or isinstance(unit, str))
         and report["loss_unit"] == "standardised"
+        and report["loss"] in (None, *REGRESSION_LOSSES)
+        and report["baseline"] in (None, *CONSTANT_PREDICTIONS.values())
         and is_number_or_null(report, "baseline_loss")
     )
 
@@ -299,6 +362,11 @@ def is_count(value: Any) -> bool:
 def is_number(value: Any) -> bool:
     """Return whether a value of a file is a finite number; a bool is not."""
     return is_count(value) or (type(value) is float and math.isfinite(value))
+
+
+def is_number_or_none(value: Any) -> bool:
+    """Return whether a value of a file is a finite number or null."""
+    return value is None or is_number(value)
 
 
 def is_number_or_null(values: Summary, key: str) -> bool:
@@ -360,21 +428,26 @@ def baseline_rows(summary: Summary) -> list[tuple[str, str]]:
 
 
 def error_rows(summary: Summary) -> list[tuple[str, str]]:
-    """Return the root mean square error of each target, and the loss of always predicting the mean."""
+    """Return the errors of each target, and the loss of always predicting the best constant of the loss."""
     unit = f" {escape_control(summary['unit'])}" if summary.get("unit") else ""
     found = {target: error for target, error in (summary.get("test_errors") or {}).items() if error is not None}
+    constant = summary.get("baseline") or "mean"
     others = {
-        "always its mean": summary.get("baseline_errors") or {},
+        f"always its {constant}": summary.get("baseline_errors") or {},
         "a linear model": summary.get("linear_errors") or {},
     }
+    absolute = summary.get("test_absolute_errors") or {}
     rows = []
     for target, error in found.items():
         named = [(name, errors.get(target)) for name, errors in others.items()]
         mean = "".join(f"; {name}: {decimals(e, 3, MAX_ERROR)}{unit}" for name, e in named if e is not None)
         text = f"{escape_control(target)}: off by {decimals(error, 3, MAX_ERROR)}{unit} (root mean square{mean})"
+        if absolute.get(target) is not None:
+            text += f", {decimals(absolute[target], 3, MAX_ERROR)}{unit} (mean absolute)"
         rows.append(("", text))
     if found and summary["baseline_loss"] is not None:
-        text = f"always predicting the mean would give the loss {decimals(summary['baseline_loss'])}"
+        text = f"always predicting the {constant} would give the loss {decimals(summary['baseline_loss'])}"
         several = ", averaged over the targets" if len(found) > 1 else ""
-        rows.append(("", f"the loss is the mean squared error in standardised units{several}; {text}"))
+        kind = LOSS_NAMES.get(summary.get("loss") or "mse", "loss")
+        rows.append(("", f"the loss is the {kind} in standardised units{several}; {text}"))
     return rows

@@ -1,4 +1,4 @@
-"""Weights of the training rows."""
+"""Weights of the training rows: those of the data, those of the classes, or their product."""
 
 import numpy as np
 
@@ -9,12 +9,25 @@ from lagvis.training.recipe import Recipe
 def row_weights(recipe: Recipe, dataset: Dataset, training_rows: np.ndarray, dtype: str) -> dict[str, np.ndarray]:
     """Return {"w": (N,)} for the data of the step, N rows of the training part; {} if all rows weigh the same.
 
-    "balanced" gives a row of class k the weight n / (K n_k) for n training rows, n_k of them of class k, and K classes
-    among them. Every class then has the same total weight, and the mean weight of a row is 1.
+    The weights are divided by their mean over the training rows (indices), so that multiplying those of the data by a
+    number changes nothing. They are those of the data, times those of the classes with class_weights = "balanced".
     """
-    if recipe.class_weights == "none":
+    balanced = recipe.class_weights != "none"
+    if dataset.w_train is None and not balanced:
         return {}
-    counts = np.bincount(dataset.y_train[training_rows], minlength=dataset.n_out)
+    w = np.ones(len(dataset.x_train)) if dataset.w_train is None else dataset.w_train
+    w = w / w[training_rows].max()  # so that no sum overflows
+    if balanced:
+        w = w * balancing_weights(dataset.y_train, w, training_rows, dataset.n_out)[dataset.y_train]
+    return {"w": (w / w[training_rows].mean()).astype(dtype)}
+
+
+def balancing_weights(y: np.ndarray, w: np.ndarray, training_rows: np.ndarray, classes: int) -> np.ndarray:
+    """Return weights of the classes (K,) that give all classes with a training row the same sum of weights.
+
+    y  class indices (N,)
+    w  weights of the rows (N,): without others, a class weighs n / (K n_k), for n_k of the n training rows
+    """
+    sums = np.bincount(y[training_rows], w[training_rows], classes)
     # a class whose rows are all in the validation part has no training row
-    weights = len(training_rows) / (np.count_nonzero(counts) * np.maximum(counts, 1))
-    return {"w": weights[dataset.y_train].astype(dtype)}
+    return np.where(sums > 0, sums.sum() / (np.count_nonzero(sums) * np.where(sums > 0, sums, 1.0)), 1.0)

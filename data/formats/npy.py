@@ -11,6 +11,7 @@ from lagvis.data.formats.npz import (
     NpyError,
     check_complete,
     expected_arrays,
+    optional_arrays,
     read_npy,
     source_of_arrays,
 )
@@ -19,12 +20,14 @@ from lagvis.errors import DataError
 
 
 def find_arrays(folder: Path) -> list[Path]:
-    """Return the .npy files of a folder that have the name of an array of a data set."""
-    return [
+    """Return the .npy files of a folder that have the name of an array of a data set; none where all are weights."""
+    paths = [
         path
         for path in sorted(folder.iterdir())
         if path.suffix.lower() == ".npy" and path.stem.lower() in ALIASES and not is_junk(path.name) and path.is_file()
     ]
+    only_weights = all(ALIASES[path.stem.lower()].startswith("w") for path in paths)
+    return [] if only_weights else paths
 
 
 def read_npy_folder(folder: Path, *, regression: bool, transpose: str, test_only: bool = False) -> Source:
@@ -37,7 +40,8 @@ def read_npy_folder(folder: Path, *, regression: bool, transpose: str, test_only
         paths[name] = path
     expected = expected_arrays({*paths}, test_only=test_only)
     check_complete(folder, expected, paths, [path.name for path in find_arrays(folder)])
-    used = {name: path for name, path in paths.items() if name in (*expected, "target_names", "unit")}
+    read_names = (*expected, *optional_arrays(expected, test_only=test_only))
+    used = {name: path for name, path in paths.items() if name in read_names}
     return source_of_arrays(
         folder,
         {name: read_npy_file(path, str(path)) for name, path in used.items()},

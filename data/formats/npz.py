@@ -1,5 +1,7 @@
 """Read NPZ files: x_train, y_train, x_test, y_test; or x and y, or the training part, of which a test part is held out.
 
+Beside them w_train, or w beside x, has the weights of the rows.
+
 The names that other programs use for them are known too, in upper or lower case: train_images, X_train, data, target.
 """
 
@@ -7,7 +9,7 @@ import math
 import sys
 import warnings
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -24,19 +26,16 @@ FOUR_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 PAIRS = (("x", "y"), ("x_train", "y_train"), ("x_test", "y_test"))  # of which one alone is a data set
 X_NAMES = ("x", "data", "images", "features")
 Y_NAMES = ("y", "target", "targets", "label", "labels")
+W_NAMES = ("w", "sample_weight")
 ALIASES = {
     **dict.fromkeys(X_NAMES, "x"),
     **dict.fromkeys(Y_NAMES, "y"),
+    **dict.fromkeys(W_NAMES, "w"),
     **{
-        name: f"x_{part}"
+        name: f"{array}_{part}"
+        for array, words in (("x", X_NAMES), ("y", Y_NAMES), ("w", W_NAMES))
         for part in ("train", "test")
-        for word in X_NAMES
-        for name in (f"{word}_{part}", f"{part}_{word}")
-    },
-    **{
-        name: f"y_{part}"
-        for part in ("train", "test")
-        for word in Y_NAMES
+        for word in words
         for name in (f"{word}_{part}", f"{part}_{word}")
     },
     "target_names": "target_names",
@@ -96,6 +95,8 @@ def source_of_arrays(
             unit=unit,
             notices=notices,
             transposed=transposed,
+            w=arrays.get(x_name.replace("x", "w", 1)),
+            weights_name=x_name.replace("x", "w", 1),
         )
     return Source(
         path.stem,
@@ -108,6 +109,9 @@ def source_of_arrays(
         unit=unit,
         notices=notices,
         transposed=transposed,
+        w_train=arrays.get("w_train"),
+        w_test=arrays.get("w_test"),
+        weights_name="w_train",
         row_location=lambda part, row: f"{path.name}: {part} row {row + 1}",
     )
 
@@ -158,7 +162,7 @@ def read_arrays(path: Path, *, test_only: bool) -> dict[str, np.ndarray]:
         check_complete(path, expected, members, archive.namelist())
         return {
             name: read_member(archive, members[name], str(path))
-            for name in (*expected, "target_names", "unit")
+            for name in (*expected, *optional_arrays(expected, test_only=test_only))
             if name in members
         }
 
@@ -184,6 +188,12 @@ def expected_arrays(found: set[str], *, test_only: bool) -> tuple[str, ...]:
     if test_only and not found & {"x_train", "y_train", "x", "y"}:
         return ("x_test", "y_test")
     return FOUR_ARRAYS
+
+
+def optional_arrays(expected: Iterable[str], *, test_only: bool) -> tuple[str, ...]:
+    """Return the standard names of the arrays that are read beside the `expected` ones; no weights with `test_only`."""
+    weights = [] if test_only else [name.replace("x", "w", 1) for name in expected if name.startswith("x")]
+    return (*weights, "target_names", "unit")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Any
 from lagvis.data.messages import pluralize
 from lagvis.data.tables.encoding import (
     OPTION,
+    WEIGHT,
     BooleanEncoding,
     CategoryEncoding,
     ColumnEncoding,
@@ -16,15 +17,15 @@ from lagvis.data.tables.encoding import (
 )
 from lagvis.data.tables.frame import NUMBER
 
-LEFT_OUT, DROPPED, IDENTIFIER, LOGARITHM = "left out", "dropped", "id", "logarithm"
+LEFT_OUT, DROPPED, IDENTIFIER, LOGARITHM, WEIGHTS = "left out", "dropped", "id", "logarithm", "weights"
 
 
 def column_facts(encoding: TableEncoding) -> list[dict[str, Any]]:
     """Return the facts about each column beside the labels, in the order of the table, ready for JSON.
 
     column    its number in the table, from 1, and its `name`
-    kind      number, logarithm, boolean, category, date, id (copied to predictions), dropped (by an option) or left out
-              (by a rule)
+    kind      number, logarithm, boolean, category, date, id (copied to predictions), weights (of the rows), dropped (by
+              an option) or left out (by a rule)
     becomes   its features in words; why it is left out
     features  number of its features
     missing   missing cells in training; None where it is left out
@@ -56,7 +57,7 @@ def left_out_kind(column: LeftOut) -> str:
     """Return the kind of a column that is not learned from."""
     if column.is_id:
         return IDENTIFIER
-    return DROPPED if column.cause == OPTION else LEFT_OUT
+    return {OPTION: DROPPED, WEIGHT: WEIGHTS}.get(column.cause, LEFT_OUT)
 
 
 def learned_facts(column: ColumnEncoding) -> dict[str, Any]:

@@ -27,6 +27,7 @@ class Columns:
     ids           columns that name a row
     by_name       whether the features were matched by their names
     label_reason  why the label was found where the user did not name it, for a notice; empty where the user did
+    weights       column of the weights of the rows; None if there is none
     """
 
     features: list[int]
@@ -35,6 +36,7 @@ class Columns:
     unused: tuple[int, ...] = ()
     by_name: bool = False
     label_reason: str = ""
+    weights: int | None = None
 
 
 def columns_for_training(
@@ -45,34 +47,48 @@ def columns_for_training(
     A column that the `test` table alone lacks is the label, unless the user names another.
     """
     ids = find_columns(table, options.id, "--id")
+    weights = find_weight_column(table, options)
     dropped = find_columns(table, options.drop, "--drop")
     features = find_columns(table, options.features, "--features")
     reason = ""
     if options.label:
         labels = parse_label_option(table, options.label)
     else:
-        excluded, wanted = {*ids, *dropped}, {*features}
+        excluded, wanted = {*ids, *dropped, weights}, {*features}
         others = [c for c in range(len(table.names)) if c not in excluded]
         # A table of one column more than the features is named in full by --features.
         candidates = [c for c in others if c not in wanted] or others
-        absent = columns_absent_in(test, table, candidates) if test else []
+        absent = columns_absent_in(test, table, candidates, weights) if test else []
         found = LabelColumn(absent[0], f"the only column that {test.short_name} lacks") if test and absent else None
         found = found or find_label(table, candidates, regression, features)
         labels, reason = [found.index], found.reason
     check_conflicts(table, labels, options)
     features = features or list(range(len(table.names)))
-    taken = {*labels, *ids, *dropped}
-    return Columns([c for c in features if c not in taken], labels, tuple(ids), label_reason=reason)
+    taken = {*labels, *ids, *dropped, weights}
+    return Columns([c for c in features if c not in taken], labels, tuple(ids), label_reason=reason, weights=weights)
 
 
-def columns_absent_in(test: TableFrame, training: TableFrame, candidates: Sequence[int]) -> list[int]:
+def find_weight_column(table: TableFrame, options: ReadOptions) -> int | None:
+    """Return the index of the column of --weight-column; None without it, DataError unless it is a single one."""
+    if not options.weight_column:
+        return None
+    found = parse_columns(table, options.weight_column, "--weight-column")
+    if len(found) > 1:
+        raise DataError(f"{table.name}: --weight-column {options.weight_column} names {len(found)} columns; name one")
+    return found[0]
+
+
+def columns_absent_in(
+    test: TableFrame, training: TableFrame, candidates: Sequence[int], weights: int | None = None
+) -> list[int]:
     """Return the only column among `candidates` of the training table that the test table lacks by its name.
 
-    An empty list where there is not exactly one such column, or a column that the test table has is called a label.
+    The test table need not have the column of the `weights`. An empty list where there is not exactly one such column,
+    or a column that the test table has is called a label.
     """
     if not (training.has_header and test.has_header):
         return []
-    absent = [c for c, name in enumerate(training.names) if name not in test.indices]
+    absent = [c for c, name in enumerate(training.names) if name not in test.indices and c != weights]
     named = any(is_label_name(training.names[c]) for c in {*candidates} - {*absent})
     return absent if len(absent) == 1 and absent[0] in candidates and not named else []
 
@@ -80,6 +96,8 @@ def columns_absent_in(test: TableFrame, training: TableFrame, candidates: Sequen
 def check_conflicts(table: TableFrame, labels: list[int], options: ReadOptions) -> None:
     """Raise DataError for a column about which two options contradict each other."""
     found = {key: {*find_columns(table, getattr(options, key), f"--{key}")} for key in COLUMN_OPTIONS}
+    if (weights := find_weight_column(table, options)) is not None:
+        found["weight-column"] = {weights}
     for key, columns in found.items():
         is_guessed = key == "features" and not options.label  # as in a list of all columns
         is_class = key == "category"  # a label of numbers that are classes nevertheless
@@ -88,7 +106,8 @@ def check_conflicts(table: TableFrame, labels: list[int], options: ReadOptions) 
                 f"{table.name}: {table.describe_column(min(overlap))} is the label and in --{key}; leave it out of "
                 f"--{key}, or name another label with --label"
             )
-    for one, other in CONFLICTS:
+    weight_conflicts = [(key, "weight-column") for key in COLUMN_OPTIONS] if weights is not None else []
+    for one, other in (*CONFLICTS, *weight_conflicts):
         if overlap := found[one] & found[other]:
             raise DataError(
                 f"{table.name}: {table.describe_column(min(overlap))} is in --{one} and in --{other}; leave it out of "
@@ -219,4 +238,9 @@ def columns_of_encoding(table: TableFrame, columns: Columns, encoding: TableEnco
         )
     if overlap := [table.names[c] for c in columns.labels if c in {*features}]:
         raise DataError(f"{table.name}: the label is {shorten(overlap[0])!r}, which the network takes as a feature")
+    if columns.weights in {*features}:
+        raise DataError(
+            f"{table.name}: --weight-column is {shorten(table.names[columns.weights])!r}, which the network takes as a "
+            "feature; name another, or train without --init-from"
+        )
     return replace(columns, features=features)

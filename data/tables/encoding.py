@@ -39,7 +39,7 @@ BLOCK_BYTES = 2**24  # of features that are written at a time
 MAX_COUNT = 2**31  # of the columns of a table, and of its missing cells
 MONTH, WEEKDAY, HOUR = PARTS = ("month", "weekday", "hour")
 # Why a column is left out: by the user, as its cells name the rows, or as they say nothing that can be learned.
-ID, OPTION = USER_CAUSES = ("id", "option")
+ID, OPTION, WEIGHT = USER_CAUSES = ("id", "option", "weight")
 ROW_NUMBER, ROW_TEXT, EMPTY, CONSTANT, RARE_LEVELS, AMBIGUOUS_DATES = CELL_CAUSES = (
     "row number", "row text", "empty", "constant", "rare levels", "ambiguous dates",
 )  # fmt: skip

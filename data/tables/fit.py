@@ -32,6 +32,7 @@ from lagvis.data.tables.encoding import (
     RARE_LEVELS,
     ROW_NUMBER,
     ROW_TEXT,
+    WEIGHT,
     BooleanEncoding,
     CategoryEncoding,
     ColumnEncoding,
@@ -96,8 +97,12 @@ def fit_encoding(table: TableFrame, chosen: Columns, training_rows: np.ndarray, 
     training = table if len(training_rows) == table.frame.height else table.take(training_rows)
     columns: list[ColumnEncoding] = []
     left_out = [LeftOut(table.names[c], c, ID, "names a row (--id)") for c in chosen.ids]
+    if chosen.weights is not None:
+        left_out.append(
+            LeftOut(table.names[chosen.weights], chosen.weights, WEIGHT, "weighs the rows (--weight-column)")
+        )
     by_option = "is not among --features" if choices.features else "is in --drop"
-    for c in {*range(len(table.names))} - {*chosen.features, *chosen.labels, *chosen.ids}:
+    for c in {*range(len(table.names))} - {*chosen.features, *chosen.labels, *chosen.ids, chosen.weights}:
         left_out.append(LeftOut(table.names[c], c, OPTION, by_option))
     numbered = {*row_number_columns(training, chosen.features)}
     for c in sorted({*chosen.features}):

@@ -99,7 +99,8 @@ def columns_by_name(table: TableFrame, spec: InputSpec) -> Columns:
         labels = [table.indices[name][0] for name in known] if has_labels else []
     learned_ids = [table.indices[column.name][0] for column in spec.id_columns if column.name in table.indices]
     ids = id_columns_for_network(table, spec, learned_ids)
-    unused = tuple(sorted({*range(len(names))} - {*features, *labels, *ids}))
+    weights = [table.indices[column.name][0] for column in spec.weight_columns if column.name in table.indices]
+    unused = tuple(sorted({*range(len(names))} - {*features, *labels, *ids, *weights}))
     return Columns(features, labels, ids, unused, by_name=True)
 
 
@@ -116,7 +117,7 @@ def id_columns_for_network(table: TableFrame, spec: InputSpec, learned: Sequence
 def columns_by_position(table: TableFrame, spec: InputSpec) -> Columns:
     """Return the feature columns by their number, and the label columns where the table has as many more.
 
-    The table may have all columns of the training table, or those alone that are learned from.
+    The table may have all columns of the training table, all but the weights, or those alone that are learned from.
     """
     width = len(table.names)
     positions = list(spec.encoding.positions) if spec.encoding else list(range(spec.n_features))
@@ -124,7 +125,9 @@ def columns_by_position(table: TableFrame, spec: InputSpec) -> Columns:
     label_counts = (
         (len(spec.target_names),) if spec.is_regression else (1, max(1, len(spec.label_names), len(spec.class_names)))
     )
-    for known in dict.fromkeys((tuple(positions), tuple(sorted(learned)))):
+    weights = {column.position for column in spec.weight_columns}
+    unweighted = tuple(position for position in positions if position not in weights)
+    for known in dict.fromkeys((tuple(positions), unweighted, tuple(sorted(learned)))):
         n_labels = width - len(known)
         labels = labels_by_position(table, spec, n_labels) if n_labels > 0 and n_labels in label_counts else []
         if width - len(labels) == len(known):
@@ -133,7 +136,8 @@ def columns_by_position(table: TableFrame, spec: InputSpec) -> Columns:
             features = [by_position[position] for position in learned]
             learned_ids = [by_position[c.position] for c in spec.id_columns if c.position in by_position]
             ids = id_columns_for_network(table, spec, learned_ids)
-            unused = tuple(sorted({*others} - {*features, *ids}))
+            found_weights = {by_position[position] for position in weights if position in by_position}
+            unused = tuple(sorted({*others} - {*features, *ids} - found_weights))
             return Columns(features, labels, ids, unused)
     label = f"{len(spec.target_names)} targets" if len(spec.target_names) > 1 else "label"
     raise DataError(

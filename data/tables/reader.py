@@ -14,6 +14,7 @@ from lagvis.data.read_options import ReadOptions
 from lagvis.data.source import Source
 from lagvis.data.split import hold_out_test
 from lagvis.data.tables.arrays import are_bytes, feature_array
+from lagvis.data.tables.cell_values import numbers
 from lagvis.data.tables.columns import (
     Columns,
     class_column_names,
@@ -26,7 +27,7 @@ from lagvis.data.tables.encoding import CategoryEncoding, TableEncoding
 from lagvis.data.tables.feature_type import AUTO, NUMBERS, PIXELS, image_side
 from lagvis.data.tables.files import read_frame
 from lagvis.data.tables.fit import fit_encoding
-from lagvis.data.tables.frame import NUMBER, TableFrame
+from lagvis.data.tables.frame import BOOLEAN, NUMBER, TableFrame
 from lagvis.data.tables.hints import TableHints
 from lagvis.data.tables.label_arrays import label_arrays
 from lagvis.data.tables.network_table import (
@@ -75,6 +76,7 @@ def hold_out_source(
 ) -> Source:
     """Return a table with a test part held out; the arguments are those of `read_table`, `notices` come first."""
     table, dropped = drop_unlabelled(table, columns.labels)
+    w = weights_array(table, columns)
     (y,) = label_arrays(
         [(table, columns.labels)], regression, as_text=is_category(table, columns.labels, options, spec)
     )
@@ -82,6 +84,7 @@ def hold_out_source(
         encoding, columns = known_encoding(table, columns, spec, encoding)
     else:
         training_rows = hold_out_test(y, by_class=not regression)[0] if len(y) > 1 else np.zeros(1, np.int64)
+        training_rows = weighted_rows(training_rows, w)
         encoding, columns = fitted_encoding(table, columns, training_rows, options)
     upright = upright_picture_rows(table, columns, encoding, options, spec)
     # Before training only the rows that are held out can hold anything new.
@@ -95,6 +98,8 @@ def hold_out_source(
         by_class=not regression,
         allow_single_row=spec is not None,
         row_location=table.locate_row,
+        w=w,
+        weights_name=weights_name(table, columns),
         target_names=target_names(table, columns, regression, spec),
         label_names=class_column_names(table, columns.labels, regression),
         feature_names=feature_names(table, encoding, spec),
@@ -160,7 +165,8 @@ def read_tables(
     if spec or encoding:
         encoding, columns = known_encoding(first, columns, spec, encoding)
     else:
-        encoding, columns = fitted_encoding(first, columns, np.arange(first.frame.height), options)
+        training_rows = weighted_rows(np.arange(first.frame.height), weights_array(first, columns))
+        encoding, columns = fitted_encoding(first, columns, training_rows, options)
     if not spec:
         test_columns, unused = match_test_columns(first, second, columns)
         notices += unused
@@ -191,6 +197,8 @@ def read_tables(
         feature_names=feature_names(first, encoding, spec),
         feature_columns=feature_columns(columns, encoding),
         label_columns=tuple(c + 1 for c in columns.labels),
+        w_train=weights_array(first, columns),
+        weights_name=weights_name(first, columns),
         notices=(
             *table_notices(first, columns, upright_train.x, options, spec),
             *notices,
@@ -273,6 +281,31 @@ def drop_unlabelled(table: TableFrame, labels: list[int]) -> tuple[TableFrame, l
     first = table.row_location(int(missing.argmax()))
     notice = f"{table.short_name}: {pluralize(count, 'row')} without a label left out, the first in {first}."
     return table.take(np.flatnonzero(~missing)), [notice]
+
+
+def weights_array(table: TableFrame, columns: Columns) -> np.ndarray | None:
+    """Return the weights of the rows (N,) float64, NaN for a missing cell; None without a column of weights."""
+    if columns.weights is None:
+        return None
+    if stray := table.strays.get(columns.weights):
+        raise DataError(f"{stray()}; correct it")
+    if (kind := table.kind(columns.weights)) not in (NUMBER, BOOLEAN):
+        raise DataError(
+            f"{table.name}: {table.describe_column(columns.weights)} is the column of weights and holds {kind}; "
+            "expected numbers from 0: name another column with --weight-column, or leave it out"
+        )
+    return numbers(table.column(columns.weights))
+
+
+def weights_name(table: TableFrame, columns: Columns) -> str:
+    """Return the column of the weights for messages; empty without one."""
+    return "" if columns.weights is None else table.describe_column(columns.weights)
+
+
+def weighted_rows(rows: np.ndarray, w: np.ndarray | None) -> np.ndarray:
+    """Return the rows (indices) that are learned from: those whose weight is above 0, or all if none is."""
+    learned = rows if w is None else rows[w[rows] > 0]
+    return learned if len(learned) else rows
 
 
 def upright_picture_rows(

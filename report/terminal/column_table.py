@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lagvis.data.messages import pluralize
-from lagvis.data.tables.column_facts import IDENTIFIER, LEFT_OUT, are_plain_numbers
+from lagvis.data.tables.column_facts import IDENTIFIER, LEFT_OUT, WEIGHTS, are_plain_numbers
 from lagvis.report.text import display_name
 
 MAX_LISTED_COLUMNS, MAX_LISTED_LEFT_OUT = 20, 10
@@ -44,7 +44,7 @@ def learned_lines(facts: Sequence[dict[str, Any]]) -> list[str]:
 
 def left_out_lines(facts: Sequence[dict[str, Any]]) -> list[str]:
     """Return a line for each column that a rule leaves out, with the reason; of many, for the first."""
-    left_out = [column for column in facts if column["kind"] in (LEFT_OUT, IDENTIFIER)]
+    left_out = [column for column in facts if column["kind"] in (LEFT_OUT, IDENTIFIER, WEIGHTS)]
     rows = [(column_text(column), column["becomes"]) for column in left_out[:MAX_LISTED_LEFT_OUT]]
     width = max((len(name) for name, _ in rows), default=0)
     lines = [f"{name:{width}}  {reason}" for name, reason in rows]

@@ -17,6 +17,7 @@ def dataset_summary(facts: dict[str, Any]) -> str:
         ("rows", f"{facts['training_rows']:,} training, {facts['test_rows']:,} test"),
         *feature_lines(facts),
         *(target_lines(facts["targets"], facts["unit"]) if facts["classes"] is None else class_lines(facts["classes"])),
+        *weight_lines(facts["weights"]),
         *(("" if i else "columns", line) for i, line in enumerate(learned_lines(facts["columns"] or []))),
         *(("" if i else "left out", line) for i, line in enumerate(left_out_lines(facts["columns"] or []))),
         *(("sha256", f"{digest}  {name}") for name, digest in facts["sha256"].items()),
@@ -53,6 +54,15 @@ def class_lines(classes: dict[str, dict[str, int]]) -> list[tuple[str, str]]:
     if len(classes) > len(listed):
         lines.append(("", f"and {len(classes) - len(listed)} more"))
     return lines
+
+
+def weight_lines(weights: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """Return the line about the weights of the training rows; none if every row counts once."""
+    if weights is None:
+        return []
+    spread = f"{weights['least']:g} to {weights['most']:g}, mean {weights['mean']:g}"
+    zeros = f"; {pluralize(weights['rows_of_weight_0'], 'row')} of weight 0" if weights["rows_of_weight_0"] else ""
+    return [("weights", f"{spread}, of {weights['source']}{zeros}")]
 
 
 def target_lines(targets: dict[str, dict[str, float]], unit: str | None) -> list[tuple[str, str]]:

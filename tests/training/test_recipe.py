@@ -7,8 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.records import RECORDS
+from lagvis.backends.registry import select
+from lagvis.data.datasets import load_dataset
 from lagvis.errors import RecipeError
 from lagvis.training import recipe as recipes
+from lagvis.training.loop import fit
+from lagvis.training.plan import make_plan
 from lagvis.training.recipe import KEYS, Recipe
 
 FILES = sorted(recipes.FOLDER.glob("*.toml"))
@@ -36,7 +41,8 @@ def test_load_shipped_recipe_equals_its_file_over_the_defaults(path):
     stated = {k: tuple(v) if isinstance(v, list) else v for k, v in tomllib.loads(path.read_text()).items()}
     loaded = dataclasses.asdict(recipes.load(path.stem))
     assert stated
-    assert loaded == dataclasses.asdict(Recipe()) | stated
+    assert {key: loaded[key] for key in stated} == stated
+    assert loaded == dataclasses.asdict(Recipe(**stated))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +76,8 @@ VALID = st.builds(
     lr=st.floats(2.0**-126, 2.0**127),
     momentum=FRACTIONS,
     nesterov=st.booleans(),
-    schedule=st.sampled_from(["constant", "linear"]),
+    weight_decay=st.just(0.0) | st.floats(1e-6, 1.0),
+    schedule=st.sampled_from(["constant", "linear", "cosine", "step", "one-cycle"]),
     warmup=FRACTIONS,
     epochs=st.integers(0, 10**6),
     batch_size=st.integers(1, 2**31 - 1),
@@ -104,6 +111,7 @@ BAD = {
     "number": [1.5, [None]],
     "log": [True, [{}]],
     "id": [7, [""]],
+    "weight_column": [1, None, ["a"], True],
     "sheet": [1, None, ["a"]],
     "table": [1, None, ["a"]],
     "pixel_scaling": ["", "Centred", "none", 1, None, True],
@@ -111,6 +119,7 @@ BAD = {
     "hidden": [[0], [-3], [64, -7, 64], [2.5], ["64"], [True], "64,64", 64, [10**9], None],
     "activation": ["rellu", "", 1],
     "loss": ["MSE", "softmax", 0],
+    "huber_delta": [0, -1.0, math.nan, math.inf, "1", True, None],
     "label_smoothing": [-0.1, 1.0, 1, math.nan, "0.1", True],
     "class_weights": ["Balanced", "balance", "", None, True, [1, 2]],
     "optimizer": ["unknown", ""],
@@ -118,10 +127,15 @@ BAD = {
     "momentum": [-0.1, 1.0, 2, math.nan, "0.9", False],
     "nesterov": [1, 0, "true"],
     "betas": [[0.9], [0.9, 1.0], [-0.1, 0.9], "0.9,0.999", 0.9, [0.9, 0.99, 0.999], [True, 0.9]],
+    "rho": [-0.1, 1.0, math.nan, "0.9", True],
     "eps": [-1e-8, math.nan, math.inf, "1e-8", True],
     "weight_decay": [-0.1, math.nan, math.inf, "0.1", True],
     "schedule": ["lineal", "Linear", None],
-    "warmup": [-1, 1.0, math.inf, "0.3"],
+    "warmup": [-1, 1.0, 500, math.inf, "0.3"],
+    "min_lr_ratio": [-0.1, 1.0, 2, math.nan, "0.1", True],
+    "lr_step_size": [-0.1, 1.0, 30, math.nan, "0.3", True],
+    "lr_gamma": [-0.1, 1.0, 10, math.nan, "0.1", True],
+    "base_momentum": [-0.1, 1.0, math.nan, "0.85", True],
     "normalization": ["", "Batch", "group", None, True],
     "dropout": [-0.1, 0.0019, 0.9981, 1.0, 1, math.nan, "0.5", True, None],
     "input_dropout": [-0.1, 1e-300, 0.9981, 1.0, 2, math.nan, "0.5", True],
@@ -133,6 +147,7 @@ BAD = {
     "ema": [-0.1, 1.0, math.nan, "0.999", True],
     "patience": [-1, 2.5, "3", True],
     "epochs": [-1, 2.5, 1e3, "10", True, 10**6 + 1],
+    "min_steps": [-1, 2.5, "10", True, 10**9 + 1],
     "batch_size": [0, -1, 1.5, "100", True, 2**31],
     "accumulate": [0, -1, 1.5, "2", True],
     "shuffle": [1, "yes"],
@@ -307,6 +322,20 @@ def test_load_mse_override_drops_classification_keys(tmp_path):
         assert f"{key} belongs to classes" in refusal(recipes.load, path, {"loss": "mse", key: value})
 
 
+@pytest.mark.parametrize("loss", ["mae", "huber", "binary-cross-entropy"])
+def test_recipe_of_another_loss_than_cross_entropy_smooths_nothing_and_weights_no_classes(loss):
+    assert Recipe(loss=loss).label_smoothing == 0.0
+    assert Recipe(loss=loss).regression == (loss != "binary-cross-entropy")
+    assert f"class_weights belongs to classes, loss {loss}" in refusal(Recipe, loss=loss, class_weights="balanced")
+
+
+def test_recipe_huber_delta_of_another_loss_is_refused(tmp_path):
+    assert "the loss mse has none; leave it out, or use the loss huber" in refusal(Recipe, loss="mse", huber_delta=2.0)
+    path = written(tmp_path, 'loss = "huber"\nhuber_delta = 2.0\nlr = 0.02\n')
+    assert recipes.load(path, {"loss": "mae"}) == Recipe(loss="mae", lr=0.02)
+    assert recipes.load(path, {"loss": "cross-entropy"}) == Recipe()
+
+
 def test_load_regression_file_that_smooths_is_refused(tmp_path):
     assert "label_smoothing belongs" in refusal(recipes.load, written(tmp_path, 'loss = "mse"\nlabel_smoothing = 0.1'))
 
@@ -319,9 +348,33 @@ def test_shipped_recipes_of_the_paper_do_not_centre_pixels(name):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_shipped_recipe_states_every_key_that_decides_the_training(path):
-    decides = {"data", "hidden", "activation", "loss", "label_smoothing", "optimizer", "lr", "momentum", "nesterov"}
-    decides |= {"schedule", "epochs", "batch_size", "shuffle", "validation"}
-    assert not decides - {*tomllib.loads(path.read_text())}
+    decides = {"data", "hidden", "activation", "loss", "label_smoothing", "optimizer", "lr", "schedule", "epochs"}
+    decides |= {"batch_size", "shuffle", "validation"}
+    stated = tomllib.loads(path.read_text())
+    if stated["optimizer"] == "sgd":
+        decides |= {"momentum", "nesterov"}
+    assert not decides - {*stated}
+
+
+def test_merge_epochs_override_drops_min_steps():
+    values = {"epochs": 10, "min_steps": 500}
+    assert recipes.merge(values, {}).min_steps == 500
+    assert recipes.merge(values, {"epochs": 3}).min_steps == 0
+    assert recipes.merge(values, {"epochs": 3, "min_steps": 7}).min_steps == 7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.recipe)
+def test_shipped_recipe_of_a_record_learns_in_few_steps(record):
+    dataset = load_dataset("mnist")
+    few = dataclasses.replace(
+        dataset, x_train=dataset.x_train[:4000], y_train=dataset.y_train[:4000], x_test=dataset.x_test[:1000],
+        y_test=dataset.y_test[:1000],
+    )  # fmt: skip
+    recipe = recipes.load(record.recipe, {"epochs": 4})
+    finished = list(fit(recipe, few, make_plan(recipe, few), select("cpu")))[-1]
+    assert finished.reason == "completed"
+    assert finished.test.accuracy > 0.8
 
 
 def test_recipe_columns_may_be_one_text_or_a_list_of_names_and_numbers():
