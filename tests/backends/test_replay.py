@@ -11,8 +11,10 @@ from lagvis.backends.registry import select
 from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.initializers import zero_optimizer_state
 from lagvis.network.losses import LOSSES
-from lagvis.network.optimizers import sgd
+from lagvis.network.optimizers import OPTIMIZERS, sgd
 from lagvis.network.step import make_step
+from lagvis.training.factory import make_optimizer, make_training_step, step_scalars
+from lagvis.training.recipe import Recipe
 from lagvis.tree import named_leaves, tree_map
 from tests.conftest import MARKS, OPENERS, open_backend
 from tests.fake_backends import CupyStandInBackend, open_dpnp, open_strict
@@ -218,6 +220,36 @@ def test_replay_of_training_equals_plain_loop_bit_for_bit(open_recorder, activat
         state, data, inputs = (tree_map(backend.asarray, tree) for tree in (state, data, list(inputs)))
         with np.errstate(over="ignore", invalid="ignore"):  # the network without activation diverges
             results.append(to_host(backend, backend.scan(step)(state, tuple(inputs), (data,))))
+    assert_same_bits(*results)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_replay_of_every_optimizer_equals_plain_loop_bit_for_bit(open_recorder, name, dtype):
+    """With penalties, and with the momentum of one-cycle, which is a scalar of each step."""
+    momentum = {} if name in ("adam", "adamw", "lion") else {"momentum": 0.9}
+    recipe = Recipe(
+        optimizer=name, schedule="one-cycle", weight_decay=0.1, l1=1e-3, clip_norm=0.5, max_norm=1.0, dtype=dtype,
+        activation="tanh", **momentum,
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    widths = (7, 5, 6, 4, 3)
+    params = [{"W": rng.normal(size=shape).astype(dtype), "b": np.zeros(shape[1], dtype)} for shape in pairwise(widths)]
+    zero = {name: np.zeros((), dtype) for name in ("loss", "weight", "correct", "objective")}
+    data = {
+        "x": rng.integers(0, 256, (40, 7), dtype=np.uint8),
+        "y": np.arange(40, dtype=np.uint8) % 3,
+        "classes": np.arange(3, dtype=np.uint8),
+    }
+    scalars = step_scalars(recipe, np.arange(20), 20)
+    assert {"momentum", "beta1"} & {*scalars}
+    results = []
+    for compiled in (True, False):
+        backend = open_recorder(dtype, compiled)
+        state = {"params": params, "totals": zero} | zero_optimizer_state(make_optimizer(recipe), params)
+        inputs = [np.arange(160, dtype=np.int32).reshape(20, 8) % 40, scalars]
+        state, on_device, inputs = (tree_map(backend.asarray, tree) for tree in (state, data, inputs))
+        step = make_training_step(recipe, xp=backend.xp)
+        results.append(to_host(backend, backend.scan(step)(state, tuple(inputs), (on_device,))))
     assert_same_bits(*results)
 
 
