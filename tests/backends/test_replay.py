@@ -112,6 +112,26 @@ def all_kinds_of_calls(xp, state, i, r, x):
     return {"a": xp.tanh(root) + xp.sum(both, axis=0), "b": xp.astype(z >= 0, z.dtype) * r + state["b"]}
 
 
+def products_in_the_memory_of_earlier_calls(xp, state, i, r, x):
+    first = state["a"] @ x
+    view = xp.matrix_transpose(first)
+    second = (first + 1.0) @ x
+    third = (second * second) @ x  # the first product is still read, by its view
+    kept = third @ x
+    fourth = xp.tanh((kept + view) @ x)
+    fifth = xp.concat([fourth[0:2, :], kept[2:4, :]], axis=0) @ x
+    return {"a": xp.tanh(fifth + r), "b": xp.tanh(kept @ x) + state["b"] * 0.5}
+
+
+def bits_of_integers(xp, state, i, r, x):
+    words = xp.astype(state["a"] * 1e6, xp.int64) & 0xFFFFFFFF
+    for shift in (3, 17, 30):
+        words = ((words * 5 + (words >> shift)) ^ (words << 2)) & 0xFFFFFFFF | 1
+    lanes = xp.concat([(words & (255 << shift)) >= (99 << shift) for shift in (0, 8)], axis=-1)
+    mask = xp.astype(lanes, state["a"].dtype) * 1.25
+    return {"a": state["a"] * mask[:, 2:6] + r, "b": state["b"] + mask[:, 0:4]}
+
+
 STEPS = [f for f in list(globals().values()) if getattr(f, "__module__", "") == __name__ and callable(f)]
 
 
