@@ -591,7 +591,8 @@ def dropped_keys(values: dict[str, Any], overrides: dict[str, Any]) -> set[str]:
         dropped.add("huber_delta")
     if target_kind(after) != target_kind(before):
         dropped |= {*CLASSIFICATION_KEYS, "lr"}
-    for kind, own in {"optimizer": ("lr", *OPTIMIZER_KEYS), "schedule": tuple(SCHEDULE_KEYS)}.items():
+    own_keys = {"optimizer": ("lr", "base_momentum", *OPTIMIZER_KEYS), "schedule": tuple(SCHEDULE_KEYS)}
+    for kind, own in own_keys.items():
         before = values.get(kind, getattr(Recipe, kind))
         if overrides.get(kind, before) != before:
             dropped |= {*own}
