@@ -194,7 +194,7 @@ def add_key_flags(group: argparse._ArgumentGroup, names: Iterable[str]) -> None:
 
 def shown_defaults_of_kinds(key: str) -> str:
     """Return the defaults of a key that optimizers or schedules take, as the help shows them; "" for another key."""
-    entries = {**OPTIMIZERS, **SCHEDULES}
+    entries: dict[str, Any] = {**OPTIMIZERS, **SCHEDULES}
     defaults = {name: entry.settings[key] for name, entry in entries.items() if key in entry.settings}
     if key == "lr":
         defaults = {name: entry.lr for name, entry in OPTIMIZERS.items()}
