@@ -50,6 +50,7 @@ def read_data(flags: Namespace, network: StoredNetwork) -> Dataset:
     checkpoint = network.checkpoint
     model = checkpoint.model
     common: dict[str, Any] = {"regression": model.y_scaling is not None, "class_names": model.class_names}
+    common["multi_label"] = model.multi_label
     given_options = {key: value for key in ("label", "transpose", "sheet", "table") if (value := getattr(flags, key))}
     recipe = network.read_recipe()
     own = own_data_options(recipe, model) | common | given_options if recipe else {}

@@ -138,7 +138,7 @@ def find_binary_curves(model: Model, params: Any, x: np.ndarray, y: np.ndarray) 
 
     Of very many rows a sample is taken, always the same.
     """
-    if len(model.class_names) != 2 or len(x) == 0:
+    if len(model.class_names) != 2 or model.multi_label or len(x) == 0:
         return None
     most = max(MIN_ROWS, int(MAX_PRODUCTS / model.parameters))
     rows = np.arange(len(x))

@@ -563,7 +563,9 @@ def dropped_keys(values: dict[str, Any], overrides: dict[str, Any]) -> set[str]:
     if after != before:
         dropped.add("huber_delta")
     if target_kind(after) != target_kind(before):
-        dropped |= {*CLASSIFICATION_KEYS, "lr"}
+        dropped |= {*CLASSIFICATION_KEYS}
+    if (after in REGRESSION_LOSSES) != (before in REGRESSION_LOSSES):
+        dropped.add("lr")
     for kind, own in {"optimizer": ("lr", *OPTIMIZER_KEYS), "schedule": tuple(SCHEDULE_KEYS)}.items():
         before = values.get(kind, getattr(Recipe, kind))
         if overrides.get(kind, before) != before:
