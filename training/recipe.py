@@ -106,6 +106,7 @@ class Recipe:
     ema: float = 0.0
     patience: int = 0
     epochs: int = 10
+    min_steps: int = 0
     batch_size: int = 100
     accumulate: int = 1
     shuffle: bool = True
@@ -523,6 +524,12 @@ KEYS = {
         check_int(0, 10**6), "epochs without a lower validation loss after which training stops; 0: never", int, "N"
     ),
     "epochs": Key(check_int(0, 10**6), "passes over the training rows; 0 only evaluates", int, "N", ("-e",)),
+    "min_steps": Key(
+        check_int(0, 10**9),
+        "fewest steps of a run: with few rows the epochs are raised to make them; dropped where --epochs is given",
+        int,
+        "N",
+    ),
     "batch_size": Key(check_int(1, 2**31 - 1), "rows per step", int, "N", ("-b",)),
     "accumulate": Key(check_int(1, 10**6), "batches whose gradients are added up in one step", int, "K"),
     "shuffle": Key(check_bool, "a new order of the rows in every epoch; without it the order of the file"),
@@ -555,7 +562,8 @@ def dropped_keys(values: dict[str, Any], overrides: dict[str, Any]) -> set[str]:
 
     A loss of other targets (classes, labels, numbers) drops label smoothing, class weights and the learning rate,
     another loss the delta of huber, another optimizer its settings and the learning rate, another schedule its
-    settings: they belong to the loss, the optimizer and the schedule of the recipe.
+    settings: they belong to the loss, the optimizer and the schedule of the recipe. A number of epochs drops min_steps,
+    which could raise it.
     """
     dropped: set[str] = set()
     before = values.get("loss", "cross-entropy")
@@ -570,6 +578,8 @@ def dropped_keys(values: dict[str, Any], overrides: dict[str, Any]) -> set[str]:
         before = values.get(kind, getattr(Recipe, kind))
         if overrides.get(kind, before) != before:
             dropped |= {*own}
+    if "epochs" in overrides:
+        dropped.add("min_steps")
     return dropped
 
 

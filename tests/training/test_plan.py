@@ -150,3 +150,19 @@ def test_choose_steps_per_call_is_long_enough_and_a_divisor(hidden, ends, batch_
     assert 2 * steps > longest
     divisors = [n for n in range(1, longest + 1) if full_batches % n == 0 and 2 * n > longest]
     assert steps == (max(divisors) if divisors else longest)
+
+
+def test_make_plan_few_steps_raise_the_epochs_with_a_notice():
+    plan = make_plan(quick(epochs=10, batch_size=50, min_steps=100, validation=0), classes(120))
+    assert (plan.epochs, plan.steps_per_epoch) == (34, 3)
+    assert plan.notices[-1] == (
+        "An epoch of 120 rows is 3 steps: 34 epochs instead of 10, for at least 100 steps (or set --epochs)."
+    )
+
+
+@pytest.mark.parametrize("settings", [{"epochs": 0}, {"epochs": 34}, {"min_steps": 0}])
+def test_make_plan_epochs_that_suffice_or_none_stay(settings):
+    recipe = quick(**{"epochs": 10, "batch_size": 50, "min_steps": 100, "validation": 0} | settings)
+    plan = make_plan(recipe, classes(120))
+    assert plan.epochs == recipe.epochs
+    assert not any("An epoch of" in notice for notice in plan.notices)

@@ -7,10 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.records import RECORDS
+from lagvis.backends.registry import select
+from lagvis.data.datasets import load_dataset
 from lagvis.errors import RecipeError
-from lagvis.network.schedules import SCHEDULES
 from lagvis.training import recipe as recipes
-from lagvis.training.recipe import KEYS, SCHEDULE_KEYS, Recipe
+from lagvis.training.loop import fit
+from lagvis.training.plan import make_plan
+from lagvis.training.recipe import KEYS, Recipe
 
 FILES = sorted(recipes.FOLDER.glob("*.toml"))
 
@@ -37,8 +41,8 @@ def test_load_shipped_recipe_equals_its_file_over_the_defaults(path):
     stated = {k: tuple(v) if isinstance(v, list) else v for k, v in tomllib.loads(path.read_text()).items()}
     loaded = dataclasses.asdict(recipes.load(path.stem))
     assert stated
-    of_schedule = {key: SCHEDULES[stated["schedule"]].settings.get(key, 0.0) for key in SCHEDULE_KEYS}
-    assert loaded == dataclasses.asdict(Recipe()) | of_schedule | stated
+    assert {key: loaded[key] for key in stated} == stated
+    assert loaded == dataclasses.asdict(Recipe(**stated))
 
 
 @pytest.mark.parametrize(
@@ -143,6 +147,7 @@ BAD = {
     "ema": [-0.1, 1.0, math.nan, "0.999", True],
     "patience": [-1, 2.5, "3", True],
     "epochs": [-1, 2.5, 1e3, "10", True, 10**6 + 1],
+    "min_steps": [-1, 2.5, "10", True, 10**9 + 1],
     "batch_size": [0, -1, 1.5, "100", True, 2**31],
     "accumulate": [0, -1, 1.5, "2", True],
     "shuffle": [1, "yes"],
@@ -343,9 +348,33 @@ def test_shipped_recipes_of_the_paper_do_not_centre_pixels(name):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_shipped_recipe_states_every_key_that_decides_the_training(path):
-    decides = {"data", "hidden", "activation", "loss", "label_smoothing", "optimizer", "lr", "momentum", "nesterov"}
-    decides |= {"schedule", "epochs", "batch_size", "shuffle", "validation"}
-    assert not decides - {*tomllib.loads(path.read_text())}
+    decides = {"data", "hidden", "activation", "loss", "label_smoothing", "optimizer", "lr", "schedule", "epochs"}
+    decides |= {"batch_size", "shuffle", "validation"}
+    stated = tomllib.loads(path.read_text())
+    if stated["optimizer"] == "sgd":
+        decides |= {"momentum", "nesterov"}
+    assert not decides - {*stated}
+
+
+def test_merge_epochs_override_drops_min_steps():
+    values = {"epochs": 10, "min_steps": 500}
+    assert recipes.merge(values, {}).min_steps == 500
+    assert recipes.merge(values, {"epochs": 3}).min_steps == 0
+    assert recipes.merge(values, {"epochs": 3, "min_steps": 7}).min_steps == 7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.recipe)
+def test_shipped_recipe_of_a_record_learns_in_few_steps(record):
+    dataset = load_dataset("mnist")
+    few = dataclasses.replace(
+        dataset, x_train=dataset.x_train[:4000], y_train=dataset.y_train[:4000], x_test=dataset.x_test[:1000],
+        y_test=dataset.y_test[:1000],
+    )  # fmt: skip
+    recipe = recipes.load(record.recipe, {"epochs": 4})
+    finished = list(fit(recipe, few, make_plan(recipe, few), select("cpu")))[-1]
+    assert finished.reason == "completed"
+    assert finished.test.accuracy > 0.8
 
 
 def test_recipe_columns_may_be_one_text_or_a_list_of_names_and_numbers():
