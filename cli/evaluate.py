@@ -20,7 +20,7 @@ from lagvis.data.input_spec import MNIST_STYLE, RESIZE
 from lagvis.data.range_check import fit_to_training
 from lagvis.data.shared_rows import check_shared_rows
 from lagvis.errors import CheckpointError, DataError
-from lagvis.inference.binary_curves import find_binary_curves
+from lagvis.inference.binary_curves import find_binary_curves, find_label_curves
 from lagvis.inference.orientation import check_orientation
 from lagvis.report.summary import evaluation_text, metrics_summary, run_details
 from lagvis.run_warning import RunWarning
@@ -158,6 +158,7 @@ def main(argv: list[str] | None = None) -> int:
             model.baseline_errors(dataset.y_test),
             curves,
             baseline_absolute_errors=model.baseline_absolute_errors(dataset.y_test),
+            label_curves=find_label_curves(model, params, dataset.x_test, dataset.y_test),
         ),
         "warnings": [warning.as_json() for warning in (*warnings, *outcome.warnings)],
     }
