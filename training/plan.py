@@ -54,7 +54,7 @@ class Plan:
     def samples_seen(self, step: int) -> int:
         """Return the number of rows in the first `step` steps of a run."""
         epochs, rest = divmod(step, self.steps_per_epoch)
-        return epochs * len(self.training_rows) + rest * self.batch_size
+        return epochs * (self.full_batches * self.batch_size + self.tail) + rest * self.batch_size
 
 
 def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = False, threads: int | None = None) -> Plan:
@@ -94,6 +94,19 @@ def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = Fal
         )
         batch_size = len(training)
     full_batches, tail = divmod(len(training), batch_size)
+    if recipe.normalizes_batches:
+        if batch_size == 1:
+            raise RecipeError(
+                f"there is {len(training)} row to train on, and batch normalisation needs two rows in a batch; "
+                "hold out fewer rows (--validation), or set normalization to layer or none"
+            )
+        if tail == 1:
+            tail = 0
+            which = "another one each time" if recipe.shuffle else "the last one"
+            notices.append(
+                f"Batch normalisation cannot learn from a batch of one row: one row of {len(training)} is left out of "
+                f"each epoch, {which}."
+            )
     epochs, steps = recipe.epochs, full_batches + (tail > 0)
     if 0 < epochs * steps < recipe.min_steps:
         epochs = -(-recipe.min_steps // steps)

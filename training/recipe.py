@@ -127,6 +127,7 @@ class Recipe:
         self._check_loss_settings()
         self._check_numbers()
         self._check_randomness()
+        self._check_normalization()
         if self.nesterov and self.momentum == 0.0:
             object.__setattr__(self, "nesterov", False)
 
@@ -224,6 +225,24 @@ class Recipe:
                 f"mixup is {self.mixup!r} and shuffle is false, so that each row would be mixed with the same row in "
                 "every epoch; set shuffle to true, or mixup to 0"
             )
+
+    def _check_normalization(self) -> None:
+        """Raise RecipeError where every value would be normalised to 0."""
+        if self.normalizes_batches and self.batch_size == 1:
+            raise RecipeError(
+                "batch_size is 1, and batch normalisation needs two rows in a batch; set batch_size to 2 or more, or "
+                "normalization to layer or none"
+            )
+        if self.normalization == "layer" and 1 in self.hidden:
+            raise RecipeError(
+                f"hidden is {list(self.hidden)}, and layer normalisation makes a layer of one unit always 0; give each "
+                "layer two units or more, or set normalization to batch or none"
+            )
+
+    @property
+    def normalizes_batches(self) -> bool:
+        """Whether hidden layers are normalised by the rows of a batch, which must then have two or more."""
+        return self.normalization == "batch" and bool(self.hidden)
 
     @property
     def regression(self) -> bool:

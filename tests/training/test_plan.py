@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lagvis.errors import RecipeError
 from lagvis.training.plan import choose_steps_per_call, epoch_order, make_plan, split_epoch
-from tests.factories import classes, numbers, quick
+from tests.factories import classes, epochs, last, numbers, quick, run
 
 WIDTHS = st.sampled_from([(), (8,), (64, 64, 64), (1500, 1500), (10**4, 10**4), (10**6, 10**6)])
 
@@ -98,6 +98,34 @@ def test_make_plan_batch_larger_than_data_is_one_batch(batch_size):
 def test_make_plan_counts_batches_tail_and_steps(batch_size, full_batches, tail, steps):
     plan = make_plan(quick(batch_size=batch_size, epochs=7), classes(120))
     assert (plan.full_batches, plan.tail, plan.steps_per_epoch, plan.epochs) == (full_batches, tail, steps, 7)
+
+
+@pytest.mark.parametrize(("shuffle", "which"), [(True, "another one each time"), (False, "the last one")])
+def test_make_plan_batch_normalization_leaves_out_a_tail_of_one_row(shuffle, which):
+    recipe = quick(batch_size=17, epochs=3, normalization="batch", shuffle=shuffle)
+    plan = make_plan(recipe, classes(120))
+    assert (plan.full_batches, plan.tail, plan.steps_per_epoch) == (7, 0, 7)
+    assert f"one row of 120 is left out of each epoch, {which}" in plan.notices[-1]
+    assert plan.samples_seen(15) == 2 * 119 + 17
+    batches = [split_epoch(plan, epoch_order(recipe, plan, epoch)) for epoch in (1, 2)]
+    assert [sum(call.size for call in calls) for calls in batches] == [119, 119]
+    left_out = [({*range(120)} - {*np.concatenate([call.ravel() for call in calls])}).pop() for calls in batches]
+    assert (left_out == [119, 119]) != shuffle
+    events = run(recipe, classes(120))
+    assert last(events).step == 21
+    assert epochs(events)[-1].samples == 3 * 119
+
+
+@pytest.mark.parametrize("keys", [{"hidden": ()}, {"normalization": "layer"}, {"normalization": "none"}], ids=str)
+def test_make_plan_keeps_a_tail_of_one_row_where_no_batch_is_normalised(keys):
+    plan = make_plan(quick(**({"batch_size": 17, "normalization": "batch"} | keys)), classes(120))
+    assert (plan.tail, plan.notices) == (1, ())
+
+
+def test_make_plan_batch_normalization_of_one_training_row_raises():
+    with pytest.raises(RecipeError, match=r"^there is 1 row to train on, and .* two rows in a batch; hold out fewer"):
+        make_plan(quick(normalization="batch", validation=59), classes(60), strict_validation=True)
+    assert make_plan(quick(normalization="batch", validation=58), classes(60), strict_validation=True).tail == 0
 
 
 def test_make_plan_notices_begin_with_those_of_the_data():

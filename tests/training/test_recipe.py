@@ -241,6 +241,54 @@ def test_recipe_bad_choice_proposes_the_nearest(key, word, proposed):
     assert f"did you mean {proposed}?" in refusal(Recipe, **{key: word})
 
 
+@pytest.mark.parametrize(
+    ("key", "word", "hint"),
+    [
+        ("activation", "leaky_relu", "did you mean leaky-relu?"),
+        ("activation", "LeakyReLU", "did you mean leaky-relu?"),
+        ("activation", "swish", "did you mean silu?"),
+        ("activation", "logistic", "did you mean sigmoid?"),
+        ("activation", "linear", "did you mean identity?"),
+        ("activation", "mish", "there is no mish, silu resembles it"),
+        ("activation", "prelu", "there is no prelu, leaky-relu has a fixed slope"),
+        ("normalization", "batchnorm", "did you mean batch?"),
+        ("normalization", "LayerNorm", "did you mean layer?"),
+        ("normalization", "group", "expected none or batch or layer"),
+    ],
+)
+def test_recipe_choice_of_another_program_names_ours(key, word, hint):
+    assert hint in refusal(Recipe, **{key: word})
+
+
+@pytest.mark.parametrize("key", ["batchnorm", "batch_norm", "layer_norm", "norm", "batch_normalization"])
+def test_load_key_of_a_normalization_proposes_ours(tmp_path, key):
+    assert "did you mean normalization?" in refusal(recipes.load, written(tmp_path, f"{key} = true\n"))
+
+
+@pytest.mark.parametrize(
+    ("keys", "sentence"),
+    [
+        ({"normalization": "batch", "batch_size": 1}, "batch_size is 1, and batch normalisation needs two rows"),
+        ({"normalization": "layer", "hidden": (4, 1)}, r"hidden is \[4, 1\], and layer normalisation makes"),
+    ],
+)
+def test_recipe_normalization_that_would_give_zeros_raises(keys, sentence):
+    with pytest.raises(RecipeError, match=f"^{sentence}.*; (set|give)"):
+        Recipe(**keys)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"normalization": "batch", "batch_size": 1, "hidden": ()},
+        {"normalization": "batch", "batch_size": 2, "hidden": (1,)},
+        {"normalization": "layer", "batch_size": 1, "hidden": (2,)},
+    ],
+)
+def test_recipe_normalization_at_its_limits_is_taken(keys):
+    assert Recipe(**keys).normalization == keys["normalization"]
+
+
 @pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"], ids=["plain", "BOM"])
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
 def test_load_file_of_any_editor(tmp_path, start, end):
