@@ -89,10 +89,9 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
     outcome = judge_run(run, event, step, str(folder.path), stop)
     warnings = (*run.warnings, *outcome.warnings)
     model, y_test = run.model, run.dataset.y_test
-    curves, label_curves = None, ()
-    if event.test is not None:
-        curves = find_binary_curves(model, event.checkpoint.layers, run.dataset.x_test, y_test)
-        label_curves = find_label_curves(model, event.checkpoint.layers, run.dataset.x_test, y_test)
+    tested = run.dataset.x_test if event.test is not None else run.dataset.x_test[:0]
+    curves = find_binary_curves(model, event.checkpoint.layers, tested, y_test)
+    label_curves = find_label_curves(model, event.checkpoint.layers, tested, y_test)
     summary = summarise(
         event, model, facts, model.baseline(y_test), model.baseline_errors(y_test),
         baseline_absolute_errors=model.baseline_absolute_errors(y_test), curves=curves,

@@ -75,7 +75,7 @@ def label_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
 def label_cells(summary: dict[str, Any]) -> list[tuple[str, ...]]:
     """Return a row of cells for each label, below their heads."""
     heads = ("label", "rows", "answered", "accuracy", "always the commonest", "precision", "recall", "F1", "ROC AUC")
-    cells = [heads]
+    cells: list[tuple[str, ...]] = [heads]
     for name, found in summary["label_metrics"].items():
         shares = (found[key] for key in ("accuracy", "commonest_share", "precision", "recall", "f1"))
         area = found["roc_auc"]

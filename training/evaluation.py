@@ -92,7 +92,7 @@ def zero_totals(
     Where rows are `weighted` they are also counted; `objective` adds the total that is minimised, `details` the
     absolute errors of numbers and the counts of labels.
     """
-    totals = {"loss": np.zeros((), dtype), "weight": np.zeros((), dtype)}
+    totals: dict[str, np.ndarray] = {"loss": np.zeros((), dtype), "weight": np.zeros((), dtype)}
     if objective:
         totals["objective"] = np.zeros((), dtype)
     if weighted:

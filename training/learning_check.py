@@ -78,8 +78,8 @@ def find_suspect(warning: RunWarning, run: TrainedRun) -> Suspect:
     names = run.model.target_names or (run.model.class_names if run.model.multi_label else ())
     unlearned = warning.figures.get("targets") or warning.figures.get("labels")
     if unlearned and len(unlearned) < len(names):
-        others = "targets" if run.model.target_names else "labels"
-        return "features", f"the other {others} are learned, so the features may say nothing about these", {}
+        kind = "targets" if run.model.target_names else "labels"
+        return "features", f"the other {kind} are learned, so the features may say nothing about these", {}
     trials = run.trials()
     final = trials.judge(finished.state)
     if final.finite and trials.beats(final):
