@@ -83,6 +83,7 @@ def paper_files(checkpoint: Checkpoint) -> dict[str, bytes]:
         "labels of which a row may have several": model.multi_label,
         "real-valued columns": model.x_scaling is not None,
         f"the activation {model.activation}": model.activation != "relu" and len(model.widths) > 2,
+        "layer normalisation": model.normalization == "layer" and len(model.widths) > 2,
     }
     if found := [reason for reason, holds in reasons.items() if holds]:
         raise ExportError(

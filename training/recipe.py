@@ -593,7 +593,8 @@ def dropped_keys(values: dict[str, Any], overrides: dict[str, Any]) -> set[str]:
         dropped |= {*CLASSIFICATION_KEYS}
     if (after in REGRESSION_LOSSES) != (before in REGRESSION_LOSSES):
         dropped.add("lr")
-    for kind, own in {"optimizer": ("lr", *OPTIMIZER_KEYS), "schedule": tuple(SCHEDULE_KEYS)}.items():
+    own_keys = {"optimizer": ("lr", "base_momentum", *OPTIMIZER_KEYS), "schedule": tuple(SCHEDULE_KEYS)}
+    for kind, own in own_keys.items():
         before = values.get(kind, getattr(Recipe, kind))
         if overrides.get(kind, before) != before:
             dropped |= {*own}

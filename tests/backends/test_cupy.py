@@ -18,7 +18,7 @@ from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.losses import LOSSES, cross_entropy
 from lagvis.network.optimizers import OPTIMIZERS, sgd
 from lagvis.network.step import make_evaluation, make_step
-from lagvis.training.factory import make_optimizer, make_training_step, step_scalars
+from lagvis.training.factory import make_optimizer, make_training_step, step_constants, step_scalars
 from lagvis.training.recipe import Recipe, load, shipped
 from lagvis.tree import tree_map
 from tests.conftest import skip_or_fail
@@ -311,7 +311,9 @@ def recorded_cupy_calls():
             params, x, y = problem((4, 3), "relu", kind)
             data = data_of((x * 50).clip(0, 255).astype(np.uint8), y) | ({"w": np.ones(6)} if weighted else {})
             data = tree_map(backend.asarray, data)
-            inputs = (backend.asarray(np.zeros((2, 3), np.int32)), {"learning_rate": backend.asarray(np.full(2, 0.1))})
+            scalars = {"learning_rate": np.full(2, 0.1)}
+            scalars |= rule.scalars(np.arange(1, 3), scalars)
+            inputs = (backend.asarray(np.zeros((2, 3), np.int32)), tree_map(backend.asarray, scalars))
             state = host_state(params, rule, kind)
             for smoothing in (0.0, 0.1):
                 step = make_step(activation=activation, loss=loss_for(kind, smoothing), optimizer=rule, xp=backend.xp)
@@ -321,12 +323,13 @@ def recorded_cupy_calls():
             backend.scan(evaluate)(tree_map(backend.asarray, totals), inputs[:1], (params, data))
     for name in OPTIMIZERS:
         recipe = Recipe(
-            optimizer=name, schedule="one-cycle", weight_decay=0.1, l1=0.1, clip_norm=0.1, max_norm=1.0, dtype="float64"
-        )
+            optimizer=name, schedule="one-cycle", weight_decay=0.1, l1=0.1, clip_norm=0.1, max_norm=1.0,
+            dtype="float64", dropout=0.2, input_dropout=0.2, input_noise=0.1, mixup=0.2,
+        )  # fmt: skip
         params, x, y = problem((4, 3), "relu", "classes")
         inputs = [np.zeros((2, 3), np.int32), step_scalars(recipe, np.arange(2), 10)]
         state = tree_map(backend.asarray, host_state(params, make_optimizer(recipe)))
-        data = tree_map(backend.asarray, data_of(x, y))
+        data = tree_map(backend.asarray, data_of(x, y) | step_constants(recipe, (4, 4, 3, 3), 3))
         step = make_training_step(recipe, xp=backend.xp)
         backend.scan(step)(state, tuple(tree_map(backend.asarray, inputs)), (data,))
     return backend.functions.calls
@@ -386,12 +389,15 @@ def recorded_calls():
                 totals |= {"predicted": np.zeros(3, np.int32)} if kind == "classes" else {}
                 evaluate(totals, indices, params, data)
     for name in OPTIMIZERS:
-        recipe = Recipe(optimizer=name, schedule="one-cycle", weight_decay=0.1, l1=0.1, clip_norm=0.1, max_norm=1.0)
+        recipe = Recipe(
+            optimizer=name, schedule="one-cycle", weight_decay=0.1, l1=0.1, clip_norm=0.1, max_norm=1.0,
+            dropout=0.2, input_dropout=0.2, input_noise=0.1, mixup=0.2,
+        )  # fmt: skip
         params, x, y = problem((4, 3), "relu", "classes")
         scalars = {key: values[0] for key, values in step_scalars(recipe, np.arange(1), 10).items()}
         step = make_training_step(recipe, xp=xp)
         state = host_state(params, make_optimizer(recipe))
-        step(state, np.zeros((3,), np.int32), scalars, data_of(x, y))
+        step(state, np.zeros((3,), np.int32), scalars, data_of(x, y) | step_constants(recipe, (4, 4, 3, 3), 3))
     return sorted(xp.heard)
 
 

@@ -2,6 +2,7 @@ import dataclasses
 import math
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,10 +12,12 @@ from benchmarks.records import RECORDS
 from lagvis.backends.registry import select
 from lagvis.data.datasets import load_dataset
 from lagvis.errors import RecipeError
+from lagvis.network.optimizers import OPTIMIZERS
+from lagvis.network.schedules import SCHEDULES
 from lagvis.training import recipe as recipes
 from lagvis.training.loop import fit
 from lagvis.training.plan import make_plan
-from lagvis.training.recipe import KEYS, Recipe
+from lagvis.training.recipe import KEYS, OPTIMIZER_KEYS, SCHEDULE_KEYS, Recipe
 
 FILES = sorted(recipes.FOLDER.glob("*.toml"))
 
@@ -429,3 +432,119 @@ def test_recipe_columns_may_be_one_text_or_a_list_of_names_and_numbers():
     assert Recipe(drop="a").drop == ("a",)
     assert Recipe(drop=["a", 3]).drop == ("a", "3")
     assert Recipe(drop="").drop == ()
+
+
+# --- settings of optimizers and schedules
+
+TABLES = {"optimizer": (OPTIMIZERS, OPTIMIZER_KEYS), "schedule": (SCHEDULES, SCHEDULE_KEYS)}
+SETTINGS = {
+    "momentum": 0.95, "nesterov": True, "betas": (0.8, 0.9), "rho": 0.9, "eps": 1e-6, "weight_decay": 0.02,
+    "warmup": 0.2, "min_lr_ratio": 0.1, "lr_step_size": 0.2, "lr_gamma": 0.5, "base_momentum": 0.5,
+}  # fmt: skip
+PAIRS = [(kind, name, key) for kind, (table, keys) in TABLES.items() for name in table for key in keys]
+
+
+def test_settings_are_those_of_the_tables():
+    assert {*SETTINGS} == {*OPTIMIZER_KEYS, *SCHEDULE_KEYS}
+    for table, keys in TABLES.values():
+        assert {key for entry in table.values() for key in entry.settings} == {*keys}
+
+
+@pytest.mark.parametrize(("kind", "name", "key"), PAIRS)
+def test_recipe_setting_is_taken_or_refused_with_those_that_take_it(kind, name, key):
+    table, keys = TABLES[kind]
+    value = SETTINGS[key]
+    given = {kind: name, key: value} | ({"momentum": 0.95} if key == "nesterov" and name in ("sgd", "muon") else {})
+    if key in table[name].settings:
+        assert getattr(Recipe(**given), key) == value
+        assert getattr(Recipe(**{kind: name}), key) == table[name].settings[key]
+        return
+    assert getattr(Recipe(**{kind: name}), key) == keys[key]
+    sentence = refusal(Recipe, **given)
+    assert f"and the {kind} {name} has no {key}; leave it out, or use " in sentence
+    for other in sentence.rpartition("or use ")[2].split(" or "):
+        assert getattr(Recipe(**given | {kind: other}), key) == value
+
+
+@pytest.mark.parametrize("loss", ["cross-entropy", "mse"])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_recipe_every_optimizer_and_schedule_is_valid_with_its_defaults(optimizer, schedule, loss):
+    recipe = Recipe(optimizer=optimizer, schedule=schedule, loss=loss)
+    divisor = 10 if (optimizer, loss) == ("sgd", "mse") else 1
+    assert recipe.lr == OPTIMIZERS[optimizer].lr / divisor
+    assert dataclasses.replace(recipe, seed=1) == Recipe(optimizer=optimizer, schedule=schedule, loss=loss, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"optimizer": "adam", "eps": 0.0}, "expected a number above 0 with the optimizer adam"),
+        ({"optimizer": "adam", "eps": 1e-50}, "eps is 1e-50, which float32 cannot hold"),
+        ({"schedule": "step", "lr_gamma": 0.0}, "expected a number above 0 with the schedule step"),
+        ({"schedule": "step", "lr_step_size": 0.0}, "expected a number above 0 with the schedule step"),
+        ({"schedule": "one-cycle", "base_momentum": 0.95}, "and momentum is 0.9, from which the schedule one-cycle"),
+        ({"optimizer": "adam", "schedule": "one-cycle", "base_momentum": 0.95}, "and the first of betas is 0.9"),
+        ({"optimizer": "adamw", "weight_decay": 2000.0}, "expected a weight_decay below 1000"),
+        ({"clip_norm": 1e-60}, "clip_norm is 1e-60, which float32 cannot hold"),
+        ({"weight_decay": 1e300}, "weight_decay is 1e+300, which float32 cannot hold"),
+        ({"warmup": 500}, "expected a number from 0 and below 1, a share of the run"),
+    ],
+)
+def test_recipe_settings_that_do_not_fit_raise(keys, words):
+    assert words in refusal(Recipe, **keys)
+
+
+def test_recipe_base_momentum_is_at_most_the_momentum_by_default():
+    assert Recipe(schedule="one-cycle").base_momentum == 0.85
+    assert Recipe(schedule="one-cycle", momentum=0.5).base_momentum == 0.5
+    assert Recipe(schedule="one-cycle", optimizer="rmsprop").base_momentum == 0.0
+    assert Recipe(schedule="one-cycle", optimizer="lion", betas=(0.6, 0.9)).base_momentum == 0.6
+
+
+def test_merge_other_optimizer_or_schedule_drops_the_settings_of_the_recipe():
+    values = {"lr": 0.3, "momentum": 0.5, "nesterov": False, "weight_decay": 0.2, "warmup": 0.05, "min_lr_ratio": 0.01}
+    assert recipes.merge(values, {"optimizer": "adam"}) == Recipe(optimizer="adam", warmup=0.05, min_lr_ratio=0.01)
+    assert recipes.merge(values, {"optimizer": "adam", "lr": 0.01, "eps": 1e-4}) == Recipe(
+        optimizer="adam", lr=0.01, eps=1e-4, warmup=0.05, min_lr_ratio=0.01
+    )
+    kept = {key: values[key] for key in ("lr", "momentum", "nesterov", "weight_decay")}
+    assert recipes.merge(values, {"schedule": "constant"}) == Recipe(schedule="constant", **kept)
+    assert recipes.merge(values, {"schedule": "linear", "optimizer": "sgd"}) == Recipe(**values)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_load_of_dumps_is_equal_for_every_optimizer_and_schedule(tmp_path, optimizer, schedule):
+    recipe = Recipe(optimizer=optimizer, schedule=schedule)
+    assert recipes.load(written(tmp_path, recipes.dumps(recipe))) == recipe
+    for other in OPTIMIZERS:
+        assert recipes.load(written(tmp_path, recipes.dumps(recipe)), {"optimizer": other}).lr == OPTIMIZERS[other].lr
+
+
+def table_of_docs(kind):
+    """Return the table of optimizers or schedules in docs/training.md: {name: {column: cell}}."""
+    text = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    start = text[text.index(f"| {kind} |") :].partition("\n\n")[0].splitlines()
+    header, _, *rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in start]
+    return {row[0]: dict(zip(header, row, strict=True)) for row in rows}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_docs_training_shows_the_defaults(kind):
+    def shown(value):
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        return ", ".join(f"{number:g}" for number in (value if isinstance(value, tuple) else (value,)))
+
+    table, keys = TABLES[kind]
+    found = table_of_docs(kind)
+    assert list(found) == list(table)
+    for name, entry in table.items():
+        for key in keys:
+            if key in found[name]:
+                assert found[name][key] == (shown(entry.settings[key]) if key in entry.settings else ""), (name, key)
+        if kind == "optimizer":
+            assert found[name]["lr"] == shown(entry.lr)
+            assert found[name]["decay"] == ("decoupled" if entry.decoupled else "L2")
+    assert {*keys} <= {*next(iter(found.values()))}
