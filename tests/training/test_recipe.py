@@ -407,6 +407,11 @@ def test_shipped_recipe_states_every_key_that_decides_the_training(path):
     assert not decides - {*stated}
 
 
+@pytest.mark.parametrize(("optimizer", "lr"), [("sgd", 0.01), ("adamw", 0.02)])
+def test_merge_mse_override_keeps_the_rate_of_an_optimizer_that_the_size_of_the_gradient_does_not_scale(optimizer, lr):
+    assert recipes.merge({"optimizer": optimizer, "lr": 0.02}, {"loss": "mse"}).lr == lr
+
+
 def test_merge_epochs_override_drops_min_steps():
     values = {"epochs": 10, "min_steps": 500}
     assert recipes.merge(values, {}).min_steps == 500
