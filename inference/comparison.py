@@ -22,7 +22,7 @@ from lagvis.network.activations import ACTIVATIONS, Activation
 from lagvis.training.evaluation import zero_totals
 from lagvis.training.factory import initial_state, make_training_step, step_constants, step_scalars
 from lagvis.training.model import Model
-from lagvis.training.plan import Plan, epoch_order, split_epoch
+from lagvis.training.plan import Plan, as_batches, epoch_order, split_epoch
 from lagvis.training.recipe import Recipe
 from lagvis.training.sample_weights import row_weights
 from lagvis.tree import named_leaves, tree_map
@@ -120,11 +120,13 @@ class Measured:
 class Stepper:
     """Takes single steps with one backend from any state of host arrays."""
 
-    def __init__(self, backend: Backend, recipe: Recipe, model: Model, dataset: Dataset, weights: Named) -> None:
-        self.backend = backend
-        self._run = backend.scan(make_training_step(recipe, keep_gradients=True, xp=backend.xp))
+    def __init__(
+        self, backend: Backend, recipe: Recipe, model: Model, dataset: Dataset, plan: Plan, weights: Named
+    ) -> None:
+        self.backend, self._plan = backend, plan
+        self._run = backend.scan(make_training_step(recipe, keep_gradients=True, loop=backend.loop, xp=backend.xp))
         prepared = model.prepare(dataset.x_train, dataset.y_train, backend.dtype)
-        constants = step_constants(recipe, model.widths, min(recipe.batch_size, len(dataset.x_train)))
+        constants = step_constants(recipe, model.widths, plan.rows_per_step)
         prepared |= {name: w.astype(backend.dtype) for name, w in weights.items()} | constants
         self._data = tree_map(backend.asarray, prepared)
         self._zero = zero_totals(model, backend.dtype, objective=True)
@@ -135,7 +137,8 @@ class Stepper:
         given = tree_map(lambda a: a.astype(backend.dtype), state)
         given |= {"grads": tree_map(np.zeros_like, given["params"]), "totals": self._zero}
         rounded = {name: a if a.dtype.kind == "i" else a.astype(backend.dtype) for name, a in scalars.items()}
-        inputs = (backend.asarray(indices[None]), tree_map(lambda a: backend.asarray(a[None]), rounded))
+        batches = as_batches(self._plan, indices[None])
+        inputs = (tree_map(backend.asarray, batches), tree_map(lambda a: backend.asarray(a[None]), rounded))
         result = tree_map(backend.to_numpy, self._run(tree_map(backend.asarray, given), inputs, (self._data,)))
         tensors = tensors_of(result)
         return {name: result[name] for name in state}, tensors
@@ -144,9 +147,10 @@ class Stepper:
 class Reference:
     """Takes single steps with NumPy in float64, and measures how far the rounding of a dtype moves their numbers."""
 
-    def __init__(self, recipe: Recipe, model: Model, dataset: Dataset, weights: Named) -> None:
+    def __init__(self, recipe: Recipe, model: Model, dataset: Dataset, plan: Plan, weights: Named) -> None:
+        self._plan = plan
         self._recipe, self._model, self._dataset, self._weights = recipe, model, dataset, weights
-        self._constants = step_constants(recipe, model.widths, min(recipe.batch_size, len(dataset.x_train)))
+        self._constants = step_constants(recipe, model.widths, plan.rows_per_step)
         self._zero = zero_totals(model, "float64", objective=True)
 
     def step(
@@ -162,7 +166,11 @@ class Reference:
         hidden: list[np.ndarray] = []
         watched = watch(ACTIVATIONS[self._recipe.activation], hidden)
         step = make_training_step(self._recipe, keep_gradients=True, activation=watched, xp=xp or NumpyBackend.xp)
-        result = step(given, np.arange(len(rows)).reshape(indices.shape), scalars, data)
+        batches = as_batches(self._plan, np.arange(len(rows))[None])
+        result = step(given, tree_map(lambda a: a[0], batches), scalars, data)
+        layers = len(self._model.widths) - 2
+        if len(hidden) > layers:  # of several batches
+            hidden = [np.concatenate(hidden[layer::layers]) for layer in range(layers)]
         return {name: result[name] for name in state}, tensors_of(result), hidden
 
     def measure(self, state: Any, indices: np.ndarray, scalars: Named, epsilon: float) -> Measured:
@@ -229,8 +237,8 @@ def compare(recipe: Recipe, dataset: Dataset, plan: Plan, backends: list[Backend
     exact = replace(recipe, dtype="float64")
     model = Model.of(exact, dataset, plan.training_rows)
     weights = row_weights(exact, dataset, plan.training_rows, "float64")
-    reference = Reference(exact, model, dataset, weights)
-    steppers = [Stepper(backend, recipe, model, dataset, weights) for backend in backends]
+    reference = Reference(exact, model, dataset, plan, weights)
+    steppers = [Stepper(backend, recipe, model, dataset, plan, weights) for backend in backends]
     # Every backend starts from the values that it would train from: the initial draw, rounded to its dtype.
     start = initial_state(recipe, model)
     state = free_reference = tree_map(lambda a: a.astype(np.float64), start)
@@ -299,7 +307,7 @@ def difference(backend: Backend, tensor: str, values: np.ndarray, step: Measured
 
 
 def batches(recipe: Recipe, plan: Plan, steps: int) -> list[tuple[int, np.ndarray, Named]]:
-    """List (number, indices (B,), scalars) of the first `steps` steps, over as many epochs as they need."""
+    """List (number, indices (rows,), scalars) of the first `steps` steps, over as many epochs as they need."""
     rows: list[np.ndarray] = []
     epoch = 0
     while len(rows) < steps:

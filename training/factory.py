@@ -15,7 +15,7 @@ from lagvis.network.optimizers import OPTIMIZERS, Optimizer
 from lagvis.network.random import round_keys
 from lagvis.network.regularization import Regularization
 from lagvis.network.schedules import SCHEDULES
-from lagvis.network.step import Loss, make_step, trained_layers
+from lagvis.network.step import Loop, Loss, make_step, trained_layers
 from lagvis.training.model import Model
 from lagvis.training.recipe import Recipe, cycled_momentum
 from lagvis.training.seeding import generator
@@ -138,9 +138,14 @@ def make_loss(recipe: Recipe) -> Loss:
 
 
 def make_training_step(
-    recipe: Recipe, *, keep_gradients: bool = False, activation: Activation | None = None, xp: Any
+    recipe: Recipe,
+    *,
+    keep_gradients: bool = False,
+    activation: Activation | None = None,
+    loop: Loop | None = None,
+    xp: Any,
 ) -> Callable[..., Any]:
-    """Build the training step of a recipe (network/step.py) for an array library.
+    """Build the training step of a recipe (network/step.py) for an array library; to accumulate with its `loop`.
 
     `activation` takes the place of the recipe's, for comparisons.
     """
@@ -151,5 +156,6 @@ def make_training_step(
         normalization=NORMALIZATIONS[recipe.normalization],
         regularization=make_regularization(recipe),
         keep_gradients=keep_gradients,
+        loop=loop if recipe.accumulate > 1 else None,
         xp=xp,
     )
