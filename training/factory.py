@@ -10,7 +10,7 @@ from lagvis.network.activations import ACTIVATIONS, Activation
 from lagvis.network.dropout import noise_values
 from lagvis.network.initializers import first_running, initialize, zero_optimizer_state
 from lagvis.network.losses import LOSSES
-from lagvis.network.normalization import NORMALIZATIONS
+from lagvis.network.normalization import NORMALIZATIONS, RUNNING_RATE
 from lagvis.network.optimizers import OPTIMIZERS, Optimizer
 from lagvis.network.random import round_keys
 from lagvis.network.regularization import Regularization
@@ -38,8 +38,7 @@ def first_state(recipe: Recipe, params: Any, running: Any = None) -> dict[str, A
     Optimizer states are zero, the moving average of the layers begins with the layers themselves.
     """
     state = {"params": params} | zero_optimizer_state(make_optimizer(recipe), params)
-    normalization = NORMALIZATIONS[recipe.normalization]
-    if normalization is not None and normalization.has_running:
+    if recipe.normalizes_batches:
         state["running"] = running or first_running(params)
     if recipe.ema:
         state["ema"] = tree_map(np.array, trained_layers(state))
@@ -56,6 +55,8 @@ def step_scalars(recipe: Recipe, steps: np.ndarray, total_steps: int) -> dict[st
     scalars |= {name: np.asarray(values) for name, values in own.items()}
     if recipe.mixup:
         scalars["mixup"] = mixup_shares(recipe, steps)
+    if recipe.normalizes_batches:  # at first a plain mean of all batches: a short run is rid of the first statistics
+        scalars["running_rate"] = np.maximum(RUNNING_RATE, 1.0 / (steps + 1))
     if recipe.ema:
         scalars["ema_rate"] = np.maximum(1.0 - recipe.ema, 1.0 / (steps + 1))  # at first a plain mean of all steps
     scalars = {name: values.astype(recipe.dtype) for name, values in scalars.items()}

@@ -82,7 +82,7 @@ def test_accumulate_batch_normalisation_is_per_batch(torch):
     for first in (0, 8, 16):
         x = torch.tensor(dataset.x_train[first : first + 8] / 255.0)
         z = torch.nn.functional.batch_norm(
-            x @ hidden["W"], mean, variance, hidden["gamma"], hidden["b"], training=True, momentum=0.1
+            x @ hidden["W"], mean, variance, hidden["gamma"], hidden["b"], training=True, momentum=1.0
         )
         scores = torch.relu(z) @ output["W"] + output["b"]
         loss = torch.nn.functional.cross_entropy(
