@@ -71,7 +71,7 @@ def step_groups(
             step += len(indices)
             if step > after:
                 scalars = step_scalars(recipe, steps, total_steps)
-                inputs = tree_map(backend.asarray, as_batches(plan, indices)), tree_map(backend.asarray, scalars)
+                inputs = tree_map(backend.asarray, as_batches(recipe, indices)), tree_map(backend.asarray, scalars)
                 rate = float(learning_rates(recipe, steps[-1:], total_steps)[0])
                 yield StepGroup(inputs, tree_map(backend.asarray, zero), step, rate)
 

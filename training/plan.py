@@ -163,15 +163,15 @@ def split_epoch(plan: Plan, order: np.ndarray) -> list[np.ndarray]:
     return calls
 
 
-def as_batches(plan: Plan, indices: np.ndarray) -> np.ndarray | list[np.ndarray]:
+def as_batches(recipe: Recipe, indices: np.ndarray) -> np.ndarray | list[np.ndarray]:
     """Return the rows (S, R) of steps as a step takes them: (S, B), or with accumulation a list of (S, K, B).
 
     K batches of the batch size, and what is left as one smaller batch.
     """
-    if plan.accumulate == 1:
+    if recipe.accumulate == 1:
         return indices
     steps, rows = indices.shape
-    whole = rows // plan.batch_size
-    parts = np.split(indices, [whole * plan.batch_size], axis=1)
-    sizes = (plan.batch_size, rows % plan.batch_size)
+    whole = rows // recipe.batch_size
+    parts = np.split(indices, [whole * recipe.batch_size], axis=1)
+    sizes = (recipe.batch_size, rows % recipe.batch_size)
     return [part.reshape(steps, -1, size) for part, size in zip(parts, sizes, strict=True) if part.size]

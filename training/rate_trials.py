@@ -11,7 +11,7 @@ import numpy as np
 from lagvis.backends.backend import Backend
 from lagvis.data.dataset import Dataset
 from lagvis.network.step import evaluated_layers
-from lagvis.training.baseline import beats_commonest_class, beats_constant
+from lagvis.training.baseline import beats_commonest_class, beats_commonest_labels, beats_constant
 from lagvis.training.evaluation import Evaluator, Metrics, StopRequestedError, zero_totals
 from lagvis.training.factory import make_training_step, step_constants, step_scalars
 from lagvis.training.model import Model
@@ -53,7 +53,7 @@ class RateTrials:
         self, recipe: Recipe, dataset: Dataset, plan: Plan, model: Model, backend: Backend,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:  # fmt: skip
-        self.recipe, self.plan, self.backend, self.stop = recipe, plan, backend, stop
+        self.recipe, self.backend, self.stop = recipe, backend, stop
         self.deadline = math.inf  # until the first call, which may compile, has ended
         rng = generator(recipe.seed, "trials")
         most = max(2, min(MAX_SAMPLE_ROWS, MAX_SAMPLE_VALUES // model.widths[0]))
@@ -99,6 +99,8 @@ class RateTrials:
 
     def beats(self, metrics: Metrics) -> bool:
         """Return whether finite metrics on the judged rows are better than the commonest class or the best constant."""
+        if metrics.label_confusion is not None:
+            return bool(beats_commonest_labels(metrics.label_confusion).any())
         if metrics.confusion is not None:
             return beats_commonest_class(metrics.confusion)
         rows = len(self.judged_rows)
@@ -116,7 +118,7 @@ class RateTrials:
             indices = self.batches[first : first + STEPS_PER_CALL]
             scalars = step_scalars(self.recipe, np.arange(first, first + len(indices)), TRIAL_STEPS)
             scalars["learning_rate"] = np.full(len(indices), rate, self.backend.dtype)
-            batches = as_batches(self.plan, indices)
+            batches = as_batches(self.recipe, indices)
             inputs = tree_map(self.backend.asarray, batches), tree_map(self.backend.asarray, scalars)
             zero = {"totals": tree_map(self.backend.asarray, self.totals)}
             arrays = self.call(arrays | zero, inputs, (self.step_data,))

@@ -114,7 +114,7 @@ def test_plan_accumulate_has_full_steps_and_a_tail(rows, steps, tail, shapes):
     assert plan.samples_seen(2 * plan.steps_per_epoch) == 2 * rows
     assert plan.samples_seen(1) == min(48, rows)
     order = epoch_order(recipe, plan, 1)
-    batches = [part for call in split_epoch(plan, order) for part in as_batches(plan, call)]
+    batches = [part for call in split_epoch(plan, order) for part in as_batches(recipe, call)]
     assert [part.shape for part in batches] == shapes
     assert np.concatenate([part.reshape(-1) for part in batches]).tolist() == order.tolist()
     more = [notice for notice in plan.notices if "an epoch is one step" in notice]
@@ -122,9 +122,10 @@ def test_plan_accumulate_has_full_steps_and_a_tail(rows, steps, tail, shapes):
 
 
 def test_plan_accumulate_batch_larger_than_the_training_part_is_one_batch():
-    plan = make_plan(quick(batch_size=500, accumulate=4), classes(40))
+    recipe = quick(batch_size=500, accumulate=4)
+    plan = make_plan(recipe, classes(40))
     assert (plan.batch_size, plan.full_steps, plan.tail, plan.steps_per_epoch) == (40, 0, 40, 1)
-    assert [part.shape for part in as_batches(plan, np.arange(40)[None])] == [(1, 1, 40)]
+    assert [part.shape for part in as_batches(recipe, np.arange(40)[None])] == [(1, 1, 40)]
 
 
 def peak_of_recorded_step(batch_size, accumulate):
@@ -136,7 +137,7 @@ def peak_of_recorded_step(batch_size, accumulate):
     data = model.prepare(dataset.x_train, dataset.y_train, "float32") | step_constants(recipe, model.widths, 960)
     run = backend.scan(make_training_step(recipe, loop=backend.loop, xp=backend.xp))
     order = epoch_order(recipe, plan, 1)[None]
-    inputs = (as_batches(plan, np.repeat(order, 2, axis=0)), step_scalars(recipe, np.arange(2), 2))
+    inputs = (as_batches(recipe, np.repeat(order, 2, axis=0)), step_scalars(recipe, np.arange(2), 2))
     totals = {name: np.zeros((), "f4") for name in ("loss", "weight", "correct")}
     state = initial_state(recipe, model) | {"totals": totals}
     tracemalloc.start()
