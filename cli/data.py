@@ -7,6 +7,7 @@ from lagvis.data.describe import describe_dataset, load_classes_or_numbers
 from lagvis.data.detect import detect_format
 from lagvis.data.images.transposed import BY_NAME
 from lagvis.data.tables.feature_type import AUTO, FEATURE_TYPES
+from lagvis.network.losses import LOSSES, REGRESSION_LOSSES
 from lagvis.report.terminal.dataset_summary import dataset_summary
 from lagvis.training.recipe import KEYS
 
@@ -23,13 +24,15 @@ def make_parser() -> options.Parser:
         help="feature columns of a table: pixels of a square picture, or numbers (default: auto: detect)",
     )
     parser.add_argument(
-        "--regression", action="store_true", help="read numbers to predict, as for --loss mse (default: classes)"
+        "--regression",
+        action="store_true",
+        help="read numbers to predict, as for --loss mse, mae and huber (default: classes)",
     )
     parser.add_argument(
         "--loss",
         default="cross-entropy",
-        choices=("cross-entropy", "mse"),
-        help="mse: as --regression (default: classes)",
+        choices=tuple(LOSSES),
+        help="mse, mae and huber: as --regression (default: classes)",
     )
     options.add_table_flags(parser)
     options.add_transpose_flag(parser, "those of EMNIST, by the name")
@@ -43,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     flags = make_parser().parse(argv)
     dataset = load_classes_or_numbers(
         flags.path,
-        regression=flags.regression or flags.loss == "mse",
+        regression=flags.regression or flags.loss in REGRESSION_LOSSES,
         label=flags.label,
         feature_type=flags.feature_type,
         sheet=flags.sheet,

@@ -139,7 +139,7 @@ def main(argv: list[str] | None = None) -> int:
 
     rows = tree_map(backend.asarray, model.prepare(dataset.x_test, dataset.y_test, dtype))
     on_device = tree_map(backend.asarray, params)
-    metrics = Evaluator(model, backend).evaluate(on_device, rows, np.arange(len(dataset.x_test)), confusion=True)
+    metrics = Evaluator(model, backend).evaluate(on_device, rows, np.arange(len(dataset.x_test)), details=True)
     outcome = judge_evaluation(metrics, model, backend, params, dataset)
     curves = find_binary_curves(model, params, dataset.x_test, dataset.y_test)
     result: dict[str, Any] = {
@@ -150,7 +150,14 @@ def main(argv: list[str] | None = None) -> int:
         "device": backend.device,
         "dtype": dtype,
         **metrics_summary("test", metrics, model),
-        **run_details(metrics, model, model.baseline(dataset.y_test), model.baseline_errors(dataset.y_test), curves),
+        **run_details(
+            metrics,
+            model,
+            model.baseline(dataset.y_test),
+            model.baseline_errors(dataset.y_test),
+            curves,
+            baseline_absolute_errors=model.baseline_absolute_errors(dataset.y_test),
+        ),
         "warnings": [warning.as_json() for warning in (*warnings, *outcome.warnings)],
     }
     print_result(result if flags.json else evaluation_text(result, terminal_width(sys.stdout)))

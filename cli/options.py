@@ -5,7 +5,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NoReturn
 
@@ -15,6 +15,8 @@ from lagvis.backends.registry import BACKENDS, select
 from lagvis.cli.errors import print_stderr
 from lagvis.data.images.transposed import NO, YES
 from lagvis.errors import RecipeError
+from lagvis.network.optimizers import OPTIMIZERS
+from lagvis.network.schedules import SCHEDULES
 from lagvis.training import recipe as recipes
 from lagvis.training.recipe import KEYS, Recipe
 from lagvis.training.recipe_hints import control_character_hint, key_hint
@@ -203,7 +205,11 @@ def shown_default(value: Any) -> str:
 
 def parser_of(key: recipes.Key) -> Callable[[str], Any]:
     """Return the function that parses the value of an option; its error is shown to the user."""
-    kinds: dict[Any, str] = {int: "a whole number", float: "a number"}
+    kinds: dict[Any, str] = {
+        int: "a whole number",
+        float: "a number",
+        recipes.parse_numbers: "two numbers such as 0.9,0.999",
+    }
     expected = kinds.get(key.parse, "layer widths such as 64,64, or none")
 
     def parse(word: str) -> Any:
@@ -220,13 +226,37 @@ def parser_of(key: recipes.Key) -> Callable[[str], Any]:
 
 def resolve_recipe(flags: argparse.Namespace, base: Recipe | None = None) -> Recipe:
     """Return the recipe that is named, or `base`, overridden by the options that are given."""
-    overrides = {key: value for key, value in vars(flags).items() if key in KEYS}
+    overrides = given_keys(flags)
     if base:
         return recipes.merge(asdict(base), overrides)
     recipe = recipes.load(flags.recipe or "default", overrides)
     if (hint := control_character_hint(recipe.data)) and not os.path.lexists(os.path.expanduser(recipe.data)):
         raise RecipeError(hint)
     return recipe
+
+
+def given_keys(flags: argparse.Namespace) -> dict[str, Any]:
+    """Return the keys of a recipe that options set, with their values."""
+    return {key: value for key, value in vars(flags).items() if key in KEYS}
+
+
+def override_notices(flags: argparse.Namespace, recipe: Recipe) -> list[str]:
+    """Return a line for each option that replaces other settings of the recipe, with the values that are used now."""
+    values, given = recipes.read(flags.recipe or "default"), given_keys(flags)
+    lines = []
+    tables: dict[str, Mapping[str, Any]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+    for kind, table in tables.items():
+        before, name = values.get(kind, getattr(Recipe, kind)), getattr(recipe, kind)
+        own = [*(["lr"] if kind == "optimizer" else []), *table[name].settings]
+        shown = [f"{key} {shown_default(getattr(recipe, key))}" for key in own if key not in given]
+        if name != before and shown:
+            lines.append(
+                f"The {kind} is {name} instead of the recipe's {before}, with its defaults: {', '.join(shown)}."
+            )
+    replaced = recipes.dropped_keys(values, given) - given.keys()
+    if "lr" in replaced and recipe.optimizer == values.get("optimizer", Recipe.optimizer) and "lr" in values:
+        lines.append(f"With the loss {recipe.loss} lr is {recipe.lr}, not the recipe's {values['lr']}.")
+    return lines
 
 
 def is_explicit(flags: argparse.Namespace, key: str) -> bool:

@@ -154,7 +154,9 @@ def resolve_recipe(flags: argparse.Namespace, resumed: RunFolder | None, network
             number_scaling="robust" if initial.x_scaling and math.isfinite(initial.x_scaling.limit) else "standard",
         )
     if target is not None and recipe.regression:
-        raise RecipeError("--target-accuracy is for classification, and --loss mse is regression; leave one out")
+        raise RecipeError(
+            f"--target-accuracy is for classification, and --loss {recipe.loss} is regression; leave one out"
+        )
     if resumed:
         changed_settings(resumed.recipe, recipe)
     return recipe
@@ -189,7 +191,7 @@ def prepare_run(
         environment["init_from"] = describe_init_from(network.path, start_warnings)
     notices = (
         card_notice(environment), threads_notice(plan, backend, resumed), stretches_notice(flags.recipe), *plan.notices,
-        *column_notices(dataset),
+        muon_notice(recipe), *([] if resumed else options.override_notices(flags, recipe)), *column_notices(dataset),
     )  # fmt: skip
     if not flags.quiet:
         notices += (memory.notice(),)
@@ -209,6 +211,16 @@ def prepare_run(
     return RunSetup(
         recipe, backend, dataset, plan, model, start, memory, environment, notices, tuple(warnings),
     )  # fmt: skip
+
+
+def muon_notice(recipe: Recipe) -> str:
+    """Return the line about a network in which the optimizer muon has nothing to orthogonalise; or ""."""
+    if recipe.optimizer != "muon" or len(recipe.hidden) > 1:
+        return ""
+    return (
+        "The optimizer muon trains this network by its AdamW part alone: it orthogonalises the matrices between hidden "
+        "layers, and there is none; --hidden with two layers or more has one."
+    )
 
 
 def column_notices(dataset: Dataset) -> list[str]:

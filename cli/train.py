@@ -93,7 +93,8 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
         curves = find_binary_curves(model, event.checkpoint.layers, run.dataset.x_test, y_test)
     summary = summarise(
         event, model, facts, model.baseline(y_test), model.baseline_errors(y_test),
-        curves=curves, linear=outcome.linear, warnings=warnings,
+        baseline_absolute_errors=model.baseline_absolute_errors(y_test), curves=curves, linear=outcome.linear,
+        warnings=warnings,
     )  # fmt: skip
     if event.train is None:  # no epoch has ended since the run was resumed
         summary |= latest_metrics_summary(folder.latest_metrics(), model)

@@ -72,6 +72,14 @@ def require_float(value: Any) -> float:
     return float(value)
 
 
+def require_positive(value: Any) -> float:
+    """Return a finite number above 0 as a float."""
+    found = require_float(value)
+    if found <= 0:
+        raise ValueError(f"found {value!r}, expected a number above 0")
+    return found
+
+
 def require_optional_float(value: Any) -> float | None:
     """Return a finite number as a float, or None."""
     return None if value is None else require_float(value)

@@ -84,6 +84,10 @@ class Scaling:
         kept &= ~self.constant
         return Scaling(np.where(kept, 0.0, self.mean), np.where(kept, 1.0, self.deviation), self.limit)
 
+    def centred(self, centre: np.ndarray) -> "Scaling":
+        """Return the scaling with another centre (n,) of each column."""
+        return Scaling(centre, self.deviation, self.limit)
+
     @property
     def constant(self) -> np.ndarray:
         """Return which columns had one value in training, (n,) bool; they count as 0."""

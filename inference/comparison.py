@@ -1,9 +1,10 @@
 """Compare the backends: every backend takes each of N steps from the state of the reference, NumPy in float64.
 
-Since every step starts from the reference's state, rounding does not accumulate and the bounds can be a few units in
-the last place. A single ReLU unit within rounding of its kink would make two correct backends differ by far more, so in
-the judged step a row with such a unit is replaced by a row without one. A free run of the original steps is measured
-too and not judged.
+Since every step starts from the reference's state, rounding does not accumulate and the bounds can be a few of its
+standard deviations, which are measured for each number of the step (inference/rounding.py). Where rounding decides on
+which side of a jump a number is, two correct backends differ by far more: a row with a hidden unit at its kink is
+replaced by a row without one, and numbers of the new state that rounding decides are counted and left out. A free run
+of the original steps is measured too and not judged.
 """
 
 import math
@@ -12,22 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from lagvis.arrays import Array, Namespace
 from lagvis.backends.backend import Backend
-from lagvis.backends.registry import select
+from lagvis.backends.numpy_backend import NumpyBackend
 from lagvis.data.dataset import Dataset
-from lagvis.network.activations import ACTIVATIONS
-from lagvis.network.mlp import Hidden, backward, forward
-from lagvis.network.optimizers import Optimizer
-from lagvis.network.step import take_batch
+from lagvis.inference.rounding import ROUNDING, Rounding, sampled_deviations
+from lagvis.network.activations import ACTIVATIONS, Activation
 from lagvis.training.evaluation import zero_totals
-from lagvis.training.factory import (
-    initial_state,
-    make_loss,
-    make_optimizer,
-    make_training_step,
-    step_constants,
-    step_scalars,
-)
+from lagvis.training.factory import initial_state, make_training_step, step_constants, step_scalars
 from lagvis.training.model import Model
 from lagvis.training.plan import Plan, epoch_order, split_epoch
 from lagvis.training.recipe import Recipe
@@ -36,20 +29,29 @@ from lagvis.tree import named_leaves, tree_map
 
 Named = dict[str, np.ndarray]
 
-# Largest difference allowed in one step, in units of the dtype's epsilon times the size of the terms (`magnitudes`).
-# The largest measured was 2.6, and 9.6 for the loss, a sum over rows whose order differs between libraries: over
-# networks of 0 to 6 hidden layers, up to 1,000 wide, batches of 1 to 1,000, steps 1 to 300.
-MAX_ERROR = 6.0
-MAX_ERROR_OF_LOSS = 20.0
-# A unit is at its kink if its z is within this many epsilons of the layer's largest |z|.
-KINK_TOLERANCE = 24.0
-# Smallest relative move of an input of the update whose effect float64 still resolves.
-SMALLEST_MOVE = 1e-8
+# Largest difference allowed in one step, in standard deviations of its rounding.
+MAX_ERROR = 12.0
+# Steps with random rounding from which the deviations are taken.
+SAMPLES = 8
+# Smallest relative error whose effect float64 still resolves: in float64 the errors of the samples are larger than
+# those of rounding, and the deviations in units of epsilon are the same.
+MIN_SAMPLED_EPSILON = 1e-12
+# A number of the new state is undecided if its bound is more than this share of what the step changes in it,
+MAX_UNDECIDED_SHARE = 0.1
+# and more than so many epsilons of the largest number of its tensor.
+MIN_UNDECIDED_UNITS = 24.0
+# A tensor of which more numbers are undecided is not judged.
+MAX_UNDECIDED = 0.5
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Difference of one tensor of one backend from the reference, in the step that came nearest to the bound."""
+    """Difference of one tensor of one backend from the reference, in the step that came nearest to the bound.
+
+    absolute   of the number that came nearest to its bound
+    relative   the same as a share of the tensor's largest number, as the bound
+    undecided  numbers of the tensor that were left out, summed over the steps
+    """
 
     backend: str
     device: str
@@ -57,11 +59,14 @@ class Difference:
     absolute: float
     relative: float
     bound: float
+    undecided: int
     free_run: float
 
     @property
     def share(self) -> float:
-        """Return the relative difference as a share of the bound."""
+        """Return the relative difference as a share of the bound, which is 0 where all numbers are exactly 0."""
+        if self.bound == 0.0:
+            return math.inf if self.relative else 0.0
         return self.relative / self.bound
 
     @property
@@ -94,6 +99,24 @@ class Comparison:
         return all(difference.passed for difference in self.differences)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A step of the reference, in float64.
+
+    values  numbers by tensor
+    bounds  how far each of them may differ
+    judged  which of them are judged
+    state   the next state
+    kinks   (layer, row, unit, z) of the hidden units at a kink
+    """
+
+    values: Named
+    bounds: Named
+    judged: Named
+    state: Any
+    kinks: list[tuple[int, int, int, float]]
+
+
 class Stepper:
     """Takes single steps with one backend from any state of host arrays."""
 
@@ -114,10 +137,91 @@ class Stepper:
         rounded = {name: a if a.dtype.kind == "i" else a.astype(backend.dtype) for name, a in scalars.items()}
         inputs = (backend.asarray(indices[None]), tree_map(lambda a: backend.asarray(a[None]), rounded))
         result = tree_map(backend.to_numpy, self._run(tree_map(backend.asarray, given), inputs, (self._data,)))
-        totals = result.pop("totals")
-        tensors = dict(named_leaves(result)) | {"loss": totals["objective"] / totals["weight"]}
-        del result["grads"]
-        return result, tensors
+        tensors = tensors_of(result)
+        return {name: result[name] for name in state}, tensors
+
+
+class Reference:
+    """Takes single steps with NumPy in float64, and measures how far the rounding of a dtype moves their numbers."""
+
+    def __init__(self, recipe: Recipe, model: Model, dataset: Dataset, weights: Named) -> None:
+        self._recipe, self._model, self._dataset, self._weights = recipe, model, dataset, weights
+        self._constants = step_constants(recipe, model.widths, min(recipe.batch_size, len(dataset.x_train)))
+        self._zero = zero_totals(model, "float64", objective=True)
+
+    def step(
+        self, state: Any, indices: np.ndarray, scalars: Named, rounding: Rounding | None = None, xp: Namespace = None
+    ) -> tuple[Any, Named, list[np.ndarray]]:
+        """Return the next state, every tensor of the step by name, and z (B, n) of each hidden layer."""
+        rows = indices.reshape(-1)
+        data = self._model.prepare(self._dataset.x_train[rows], self._dataset.y_train[rows], "float64")
+        data |= {name: w[rows] for name, w in self._weights.items()} | self._constants
+        given = state | {"totals": self._zero}
+        if rounding:
+            given, data, scalars = rounding.inputs(given), rounding.inputs(data), rounding.inputs(scalars)
+        hidden: list[np.ndarray] = []
+        watched = watch(ACTIVATIONS[self._recipe.activation], hidden)
+        step = make_training_step(self._recipe, keep_gradients=True, activation=watched, xp=xp or NumpyBackend.xp)
+        result = step(given, np.arange(len(rows)).reshape(indices.shape), scalars, data)
+        return {name: result[name] for name in state}, tensors_of(result), hidden
+
+    def measure(self, state: Any, indices: np.ndarray, scalars: Named, epsilon: float) -> Measured:
+        """Return a step whose numbers are to be judged in a dtype of this epsilon."""
+
+        def run(rounding: Rounding, xp: Namespace) -> list[Any]:
+            _, tensors, hidden = self.step(state, indices, scalars, rounding, xp)
+            return [tensors, hidden]
+
+        new_state, values, hidden = self.step(state, indices, scalars)
+        deviations = sampled_deviations(run, [values, hidden], max(epsilon, MIN_SAMPLED_EPSILON), SAMPLES)
+        bounds, bounds_of_z = tree_map(lambda d, a: bound(d, a, epsilon), deviations, [values, hidden])
+        before = dict(named_leaves(state))
+        judged = {
+            name: is_decided(bounds[name], a, before[name], epsilon) if name in before else np.ones(a.shape, bool)
+            for name, a in values.items()
+        }
+        kinks = []
+        if ACTIVATIONS[self._recipe.activation].has_kink:
+            for layer, (z, far) in enumerate(zip(hidden, bounds_of_z, strict=True)):
+                kinks += [(layer, int(row), int(unit), float(z[row, unit])) for row, unit in np.argwhere(abs(z) <= far)]
+        return Measured(values, bounds, judged, new_state, kinks)
+
+
+def tensors_of(result: Any) -> Named:
+    """Return every tensor of the result of a step by name; of the totals the loss alone, the mean objective."""
+    totals = result["totals"]
+    tensors = named_leaves({name: tree for name, tree in result.items() if name != "totals"})
+    return dict(tensors) | {"loss": totals["objective"] / totals["weight"]}
+
+
+def watch(activation: Activation, hidden: list[Any]) -> Activation:
+    """Return the activation, which adds each z that it is applied to to a list."""
+
+    def forward(z: Array, xp: Namespace) -> Array:
+        hidden.append(np.asarray(z))
+        return activation.forward(z, xp)
+
+    return activation._replace(forward=forward)
+
+
+def bound(deviation: np.ndarray, values: np.ndarray, epsilon: float) -> np.ndarray:
+    """Return how far each number of a tensor may differ, from the deviations in units of epsilon.
+
+    A deviation is an estimate from few samples, so that it is at least the median of its tensor, and the rounding of
+    the tensor's largest number.
+    """
+    positive = deviation[deviation > 0]
+    least = max(np.median(positive) if positive.size else 0.0, ROUNDING * largest(values))
+    return np.asarray(MAX_ERROR * epsilon * np.maximum(deviation, least))
+
+
+def is_decided(bounds: np.ndarray, new: np.ndarray, old: np.ndarray, epsilon: float) -> np.ndarray:
+    """Return which numbers of a tensor of the new state are judged: not those whose change is left to rounding.
+
+    Adam and others divide a gradient by its own size: where exact terms cancel, its sign is that of rounding errors.
+    """
+    share = bounds > MAX_UNDECIDED_SHARE * np.abs(new - old)
+    return ~(share & (bounds > MIN_UNDECIDED_UNITS * epsilon * largest(new)))
 
 
 def compare(recipe: Recipe, dataset: Dataset, plan: Plan, backends: list[Backend], steps: int) -> Comparison:
@@ -125,7 +229,7 @@ def compare(recipe: Recipe, dataset: Dataset, plan: Plan, backends: list[Backend
     exact = replace(recipe, dtype="float64")
     model = Model.of(exact, dataset, plan.training_rows)
     weights = row_weights(exact, dataset, plan.training_rows, "float64")
-    reference = Stepper(select("cpu", "numpy", "float64"), exact, model, dataset, weights)
+    reference = Reference(exact, model, dataset, weights)
     steppers = [Stepper(backend, recipe, model, dataset, weights) for backend in backends]
     # Every backend starts from the values that it would train from: the initial draw, rounded to its dtype.
     start = initial_state(recipe, model)
@@ -135,36 +239,62 @@ def compare(recipe: Recipe, dataset: Dataset, plan: Plan, backends: list[Backend
     kinks: list[Kink] = []
     epsilon = float(np.finfo(recipe.dtype).eps)
     for number, indices, scalars in batches(exact, plan, steps):
-        near = near_kinks(number, state, batch_of(indices, model, dataset, weights), model, KINK_TOLERANCE * epsilon)
-        kinks += near
-        judged = without_rows(indices, {kink.row for kink in near})
-        next_state, expected = reference(state, judged, scalars)
-        free_reference, expected_free = reference(free_reference, indices, scalars)
-        sizes = magnitudes(state, batch_of(judged, model, dataset, weights), model, recipe, scalars)
+        judged, step, near = without_kinks(reference, state, indices, scalars, epsilon)
+        kinks += [Kink(number, *place) for place in near]
+        free_reference, expected_free, _ = reference.step(free_reference, indices, scalars)
         for i, stepper in enumerate(steppers):
             _, tensors = stepper(state, judged, scalars)
             free[i], free_tensors = stepper(free[i], indices, scalars)
-            for name in expected:
-                absolute, scale = largest(tensors[name] - expected[name]), largest(expected[name]) or 1.0
-                found = Difference(
-                    backend=stepper.backend.name,
-                    device=stepper.backend.device,
-                    tensor=name,
-                    absolute=absolute,
-                    relative=absolute / scale,
-                    bound=(MAX_ERROR_OF_LOSS if name == "loss" else MAX_ERROR)
-                    * epsilon
-                    * max(sizes[name], scale)
-                    / scale,
-                    free_run=largest(free_tensors[name] - expected_free[name]) / (largest(expected_free[name]) or 1.0),
-                )
-                before = worst[i].get(name, found)
+            for name in step.values:
+                found = difference(stepper.backend, name, tensors[name], step)
+                before = worst[i].get(name, replace(found, undecided=0))
                 # comparisons with NaN are false, so a NaN must be kept on purpose
                 kept = found if found.share > before.share or math.isnan(found.share) else before
-                worst[i][name] = replace(kept, free_run=found.free_run)
-        state = next_state
-    return Comparison(
-        [worst[i][name] for i in range(len(steppers)) for name in sorted(expected, key=display_order)], kinks
+                apart = largest(free_tensors[name] - expected_free[name]) / (largest(expected_free[name]) or 1.0)
+                worst[i][name] = replace(kept, undecided=before.undecided + found.undecided, free_run=apart)
+        state = step.state
+    return Comparison([found[name] for found in worst for name in sorted(step.values, key=display_order)], kinks)
+
+
+def without_kinks(
+    reference: Reference, state: Any, indices: np.ndarray, scalars: Named, epsilon: float
+) -> tuple[np.ndarray, Measured, list[tuple[int, int, int, float]]]:
+    """Return a batch without rows at a kink, its step, and all units that were at one.
+
+    A row that takes the place of another can be at a kink there, or bring others to one, where the rows of a batch are
+    normalised together or each place has its own dropout mask.
+    """
+    judged, rows, found = indices, set[int](), []
+    while True:
+        step = reference.measure(state, judged, scalars, epsilon)
+        new = {row for _, row, _, _ in step.kinks} - rows
+        found += step.kinks
+        rows |= new
+        if not new or len(rows) == len(indices):
+            return judged, step, found
+        judged = without_rows(indices, rows)
+
+
+def difference(backend: Backend, tensor: str, values: np.ndarray, step: Measured) -> Difference:
+    """Return the difference of the number of a tensor that is nearest to its bound; NaN if one is NaN."""
+    expected, judged = step.values[tensor], step.judged[tensor]
+    apart, bounds = np.abs(values - expected), step.bounds[tensor]
+    scale = largest(expected) or 1.0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # a bound of 0 is that of a tensor of exact zeros
+        shares = np.where(judged, np.where(apart == bounds, 0.0, apart / bounds), 0.0)
+    worst = np.unravel_index(np.argmax(shares), shares.shape)  # of a NaN if there is one
+    undecided = int(np.sum(~judged))
+    enough = undecided <= MAX_UNDECIDED * judged.size
+    return Difference(
+        backend=backend.name,
+        device=backend.device,
+        tensor=tensor,
+        absolute=float(apart[worst]),
+        relative=float(apart[worst] / scale) if enough else math.nan,
+        bound=float(bounds[worst] / scale),
+        undecided=undecided,
+        free_run=0.0,
     )
 
 
@@ -178,77 +308,6 @@ def batches(recipe: Recipe, plan: Plan, steps: int) -> list[tuple[int, np.ndarra
     total = max(plan.epochs * plan.steps_per_epoch, steps)
     scalars = step_scalars(recipe, np.arange(steps), total)
     return [(number, rows[number], {name: a[number] for name, a in scalars.items()}) for number in range(steps)]
-
-
-def batch_of(indices: np.ndarray, model: Model, dataset: Dataset, weights: Named) -> Named:
-    """Return a batch in float64 on the host, in the form that the step uses."""
-    rows = model.prepare(dataset.x_train[indices], dataset.y_train[indices], "float64")
-    rows |= {name: w[indices] for name, w in weights.items()}
-    batch = take_batch(rows, np.arange(len(indices)), np.float64, xp=np)
-    return {name: np.asarray(array) for name, array in batch.items()}
-
-
-def magnitudes(state: Any, batch: Named, model: Model, recipe: Recipe, scalars: Named) -> dict[str, float]:
-    """Return for each tensor the scale of its rounding: the largest sum of absolute terms behind one of its elements.
-
-    `state` and `batch` are float64; `recipe.dtype` is the dtype that is judged. Where terms cancel (p - t of a sure
-    network, a gradient summed over rows of both signs), the result is small and its rounding is not. So forward and
-    backward are taken once more with every number replaced by its size, and p - t by p + t.
-    """
-    activation = ACTIVATIONS[model.activation]
-    done = forward(state["params"], batch["x"], activation=activation, xp=np)
-    delta = np.asarray(make_loss(recipe)(done.z, batch["target"], xp=np)[2])
-    sizes = tree_map(np.abs, state["params"])
-    sizes_in = [np.abs(np.asarray(a)) for a in done.inputs]
-    hidden = [Hidden(np.abs(np.asarray(layer.z)), np.abs(np.asarray(layer.a)), None) for layer in done.hidden]
-    sizes_done = done._replace(inputs=sizes_in, hidden=hidden)
-    size_of_z = sizes_in[-1] @ sizes[-1]["W"] + sizes[-1]["b"]
-    targets = np.abs(batch["target"]) if model.y_scaling is None else np.abs(batch["target"]) + size_of_z
-    w = batch.get("w", np.ones(len(delta)))
-    size_of_delta = (np.abs(delta) + 2.0 * targets) * (w / len(w))[:, None]
-    size_of_grads = backward(sizes, sizes_done, size_of_delta, activation=activation, xp=np)
-    grads = backward(state["params"], done, delta * (w / len(w))[:, None], activation=activation, xp=np)
-    inputs_of_update = state | {"grads": grads}
-    sizes_of_inputs = tree_map(np.abs, state) | {"grads": size_of_grads}
-    updated = update_magnitudes(make_optimizer(recipe), inputs_of_update, sizes_of_inputs, scalars, recipe.dtype)
-    named = dict(named_leaves(updated | {"grads": size_of_grads}))
-    return {name: largest(leaf) for name, leaf in named.items()} | {"loss": size_of_loss(size_of_z, model)}
-
-
-def update_magnitudes(optimizer: Optimizer, inputs: Any, sizes: Any, scalars: Named, dtype: str) -> Any:
-    """Return for each number of the new state how far rounding can move it, in units of the dtype's epsilon.
-
-    inputs  the parameters, the states of the optimizer and the gradients "grads", float64
-    sizes   the scale of the rounding of each, a tree like `inputs`
-
-    Each input in turn is moved by epsilon times its size, and the changes of the result are added up: for a rule that
-    is a sum of products, the sum of absolute terms. What the rule itself loses in `dtype` may be more than that (the
-    1 - 0.999^t of Adam), so it is measured on NumPy as well.
-    """
-
-    def update(values: Any) -> Any:
-        kept = {name: values[name] for name in optimizer.state_names}
-        rounded = {name: a.astype(values["params"][0]["W"].dtype) for name, a in scalars.items()}
-        params, optimizer_state = optimizer.update(values["params"], values["grads"], kept, rounded, xp=np)
-        return {"params": params} | optimizer_state
-
-    result = update(inputs)
-    epsilon = float(np.finfo(dtype).eps)
-    move = max(epsilon, SMALLEST_MOVE)
-    total = tree_map(np.zeros_like, result)
-    for name in inputs:
-        changes = []
-        for signed in (move, -move):
-            moved = inputs | {name: tree_map(lambda a, size, s=signed: a + s * size, inputs[name], sizes[name])}
-            changes.append(tree_map(lambda a, b: np.abs(a - b) / move, update(moved), result))
-        total = tree_map(lambda t, up, down: t + np.maximum(up, down), total, *changes)
-    rounded = update(tree_map(lambda a: a.astype(dtype), inputs))
-    return tree_map(lambda t, a, b: np.maximum(t, np.abs(a - b) / epsilon), total, rounded, result)
-
-
-def size_of_loss(size_of_z: np.ndarray, model: Model) -> float:
-    """Return the scale of a loss's rounding: z for cross-entropy, z squared for a squared error."""
-    return largest(size_of_z) ** (1 if model.y_scaling is None else 2)
 
 
 def without_rows(indices: np.ndarray, rows: set[int]) -> np.ndarray:
@@ -266,16 +325,3 @@ def display_order(name: str) -> tuple[int, str]:
     """Sort key of a tensor: the loss first, then gradients, the optimizer's states, and parameters last."""
     position = {"loss": 0, "grads": 1, "params": 3}
     return position.get(name.partition(".")[0], 2), name
-
-
-def near_kinks(step: int, state: Any, batch: Named, model: Model, tolerance: float) -> list[Kink]:
-    """Return the hidden units with |z| up to `tolerance` times the layer's largest, if the activation has a kink."""
-    activation = ACTIVATIONS[model.activation]
-    if not activation.has_kink:
-        return []
-    kinks = []
-    for layer in range(len(state["params"]) - 1):
-        z = np.asarray(forward(state["params"][: layer + 1], batch["x"], activation=activation, xp=np).z)
-        for row, unit in np.argwhere(np.abs(z) <= tolerance * np.max(np.abs(z))):
-            kinks.append(Kink(step, layer, int(row), int(unit), float(z[row, unit])))
-    return kinks

@@ -2,7 +2,7 @@
 
 losses     (..., B), reported for every part of the data
 objective  (..., B), minimised; the same array where nothing is smoothed
-delta      (..., B, K) = d objective / dz
+delta      (..., B, n_out) = d objective / dz
 
 The mean over the batch and the row weights are applied in step.py.
 """
@@ -10,6 +10,7 @@ The mean over the batch and the row weights are applied in step.py.
 from typing import Any
 
 from lagvis.arrays import Array, Namespace
+from lagvis.network.activations import sigmoid
 
 
 def one_hot(y: Array, classes: Array, dtype: Any, *, xp: Namespace) -> Array:
@@ -38,6 +39,22 @@ def cross_entropy(z: Array, target: Array, *, smoothing: float = 0.0, xp: Namesp
     return losses, xp.vecdot(smoothed, minus_log_p), p - smoothed
 
 
+def binary_cross_entropy(
+    z: Array, target: Array, *, smoothing: float = 0.0, xp: Namespace
+) -> tuple[Array, Array, Array]:
+    """(1 / n_out) sum_k log(1 + exp(z_k)) - t_k z_k, of sigmoids p against t (..., B, n_out); delta = (p - t) / n_out.
+
+    No exponent is positive, so nothing overflows. Smoothing e replaces t by (1 - e) t + e / 2 in the objective.
+    """
+    softplus = xp.maximum(z, 0.0) + xp.log1p(xp.exp(-xp.abs(z)))
+    p, scale = sigmoid(z, xp), 1.0 / z.shape[-1]
+    losses = xp.mean(softplus - target * z, axis=-1)
+    if not smoothing:
+        return losses, losses, (p - target) * scale
+    smoothed = target * (1.0 - smoothing) + smoothing / 2.0
+    return losses, xp.mean(softplus - smoothed * z, axis=-1), (p - smoothed) * scale
+
+
 def mean_squared_error(z: Array, target: Array, *, xp: Namespace) -> tuple[Array, Array, Array]:
     """(1 / n_out) sum_k (z_k - t_k)^2 against t (..., B, n_out); delta = 2 (z - t) / n_out."""
     error = z - target
@@ -45,4 +62,33 @@ def mean_squared_error(z: Array, target: Array, *, xp: Namespace) -> tuple[Array
     return losses, losses, error * (2.0 / z.shape[-1])
 
 
-LOSSES = {"cross-entropy": cross_entropy, "mse": mean_squared_error}
+def mean_absolute_error(z: Array, target: Array, *, xp: Namespace) -> tuple[Array, Array, Array]:
+    """(1 / n_out) sum_k |z_k - t_k| against t (..., B, n_out); delta = sign(z - t) / n_out, 0 where they are equal."""
+    error = z - target
+    losses = xp.mean(xp.abs(error), axis=-1)
+    sign = xp.astype(error > 0, error.dtype) - xp.astype(error < 0, error.dtype)
+    return losses, losses, sign * (1.0 / z.shape[-1])
+
+
+def huber(z: Array, target: Array, *, huber_delta: float = 1.0, xp: Namespace) -> tuple[Array, Array, Array]:
+    """(1 / n_out) sum_k h(e_k), e = z - t (..., B, n_out): e^2 / 2 up to |e| = d, then d (|e| - d / 2).
+
+    delta = e within -d..d and d sign(e) beyond, / n_out; d = `huber_delta` (Huber 1964).
+    """
+    error = z - target
+    size = xp.abs(error)
+    near = xp.minimum(size, huber_delta)
+    losses = xp.mean(near * (size - 0.5 * near), axis=-1)
+    return losses, losses, xp.maximum(xp.minimum(error, huber_delta), -huber_delta) * (1.0 / z.shape[-1])
+
+
+LOSSES = {
+    "cross-entropy": cross_entropy,
+    "binary-cross-entropy": binary_cross_entropy,
+    "mse": mean_squared_error,
+    "mae": mean_absolute_error,
+    "huber": huber,
+}
+# What the targets of a loss are: one class a row if in neither, labels of 0 and 1, or numbers, which are standardised.
+LABEL_LOSSES = ("binary-cross-entropy",)
+REGRESSION_LOSSES = ("mse", "mae", "huber")

@@ -81,11 +81,14 @@ def backward(
     """
     grads = []
     for i in reversed(range(len(params))):
-        layer, db, scale = params[i], xp.sum(delta, axis=-2), {}
-        if i < len(done.hidden) and (normalized := done.hidden[i].normalized) is not None:
+        layer, scale = params[i], {}
+        normalized = done.hidden[i].normalized if i < len(done.hidden) else None
+        if normalized is None:
+            db = xp.sum(delta, axis=-2)
+        else:
             assert normalization is not None, "a normalised layer has a normalisation"
-            scale = {"gamma": xp.sum(delta * normalized.values, axis=-2)}
-            delta = normalize_backward(delta * layer["gamma"][..., None, :], normalized, normalization.axis, xp=xp)
+            delta, dgamma, db = normalize_backward(delta, layer["gamma"], normalized, normalization.axis, xp=xp)
+            scale = {"gamma": dgamma}
         grads.append({"W": xp.matrix_transpose(done.inputs[i]) @ delta, "b": db, **scale})
         if i > 0:
             before = done.hidden[i - 1]

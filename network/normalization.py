@@ -35,19 +35,33 @@ class Normalized(NamedTuple):
 
 def normalize(p: Array, axis: int, *, xp: Namespace) -> Normalized:
     """p (..., B, n_out) -> (p - mean) / sqrt(variance + EPSILON), with the variance of divisor n."""
-    mean = xp.mean(p, axis=axis, keepdims=True)
-    centred = p - mean
-    variance = xp.mean(centred * centred, axis=axis, keepdims=True)
+    share = 1.0 / p.shape[axis]
+    first = p[..., :1] if axis == -1 else p[..., :1, :]
+    shifted = p - first  # small, so that the sum of products far from 0 keeps their digits
+    offset = xp.sum(shifted, axis=axis, keepdims=True) * share
+    centred = shifted - offset
+    variance = xp.sum(centred * centred, axis=axis, keepdims=True) * share
     inverse = 1.0 / xp.sqrt(variance + EPSILON)
-    return Normalized(centred * inverse, mean, variance, inverse)
+    return Normalized(centred * inverse, first + offset, variance, inverse)
 
 
-def normalize_backward(delta: Array, normalized: Normalized, axis: int, *, xp: Namespace) -> Array:
-    """dL/dvalues (..., B, n_out) -> dL/dp: mean and variance depend on p too (Ioffe and Szegedy 2015)."""
-    values = normalized.values
-    mean = xp.mean(delta, axis=axis, keepdims=True)
-    slope = xp.mean(delta * values, axis=axis, keepdims=True)
-    return (delta - mean - values * slope) * normalized.inverse
+def normalize_backward(
+    delta: Array, gamma: Array, normalized: Normalized, axis: int, *, xp: Namespace
+) -> tuple[Array, Array, Array]:
+    """delta = dL/dz (..., B, n_out), z = gamma values + b -> dL/dp, dL/dgamma, dL/db.
+
+    With d = gamma delta: dL/dp = (d - mean(d) - values mean(d values)) / deviation (Ioffe and Szegedy 2015).
+    """
+    values, scale = normalized.values, gamma[..., None, :]
+    along = delta * values
+    db, dgamma = xp.sum(delta, axis=-2, keepdims=True), xp.sum(along, axis=-2, keepdims=True)
+    if axis == -2:  # gamma is one factor of a whole column, so that the two means are these sums
+        sums, factor = (db, dgamma), scale * normalized.inverse
+    else:
+        delta, along = delta * scale, along * scale
+        sums, factor = tuple(xp.sum(a, axis=axis, keepdims=True) for a in (delta, along)), normalized.inverse
+    mean, slope = (total * (1.0 / delta.shape[axis]) for total in sums)
+    return (delta - mean - values * slope) * factor, dgamma[..., 0, :], db[..., 0, :]
 
 
 def update_running(running: Tree, batch: Normalized, rows: int) -> Tree:

@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 from lagvis.arrays import Array, Namespace
-from lagvis.tree import Tree, leaves, tree_map
+from lagvis.network.optimizers import sign
+from lagvis.tree import Tree, tree_map
 
 
 class Regularization(NamedTuple):
@@ -38,15 +39,23 @@ NONE = Regularization()
 
 def add_l1(grads: Tree, params: Tree, l1: float, *, xp: Namespace) -> Tree:
     """Return the gradient with that of l1 sum |W|, which is l1 sign(W)."""
-    return [g | {"W": g["W"] + l1 * xp.sign(p["W"])} for g, p in zip(grads, params, strict=True)]
+    return [g | {"W": g["W"] + l1 * sign(p["W"], xp=xp)} for g, p in zip(grads, params, strict=True)]
 
 
 def clip_by_norm(grads: Tree, largest: float, *, xp: Namespace) -> Tree:
-    """Return the gradient, scaled to the norm `largest` if its norm over all parameters is larger."""
-    squares: list[Array] = [xp.sum(g * g) for g in leaves(grads)]
+    """Return the gradient, scaled to the norm `largest` if its norm over all parameters is larger.
+
+    Pascanu et al. 2013 (arXiv:1211.5063).
+    """
+    squares: list[Array] = []  # (...,): one for each W (..., n_in, n_out), b and gamma (..., n_out)
+    for name, g in [leaf for layer in grads for leaf in layer.items()]:
+        squares.append(xp.sum(g * g, axis=(-2, -1) if name == "W" else -1))
     norm = xp.sqrt(sum(squares[1:], start=squares[0]))
     scale = largest / xp.maximum(norm, largest)
-    return tree_map(lambda g: g * scale, grads)
+    return [
+        {name: g * (scale[..., None, None] if name == "W" else scale[..., None]) for name, g in layer.items()}
+        for layer in grads
+    ]
 
 
 def bound_weights(params: Tree, largest: float, *, xp: Namespace) -> Tree:

@@ -215,6 +215,7 @@ def make_evaluation(
     """Return `step(totals, indices (B,), layers, data) -> totals`, which adds the metrics of a batch.
 
     `layers` are `evaluated_layers`. If the totals hold "predicted" (B,), it becomes the predicted classes of the batch.
+    If they hold "absolute_error" (n_out,), the absolute errors of numbers are added.
     """
 
     def step(totals: Tree, indices: Array, layers: Tree, data: dict[str, Array]) -> Tree:
@@ -222,6 +223,8 @@ def make_evaluation(
         z = forward(fold(layers, xp=xp), batch["x"], activation=activation, normalization=normalization, xp=xp).z
         losses, objective, _ = loss(z, batch["target"], xp=xp)
         metrics = batch_metrics(z, losses, objective, batch, xp=xp)
+        if "absolute_error" in totals:
+            metrics["absolute_error"] = xp.sum(xp.abs(z - batch["y"]), axis=-2)
         if "predicted" not in totals:
             return add_totals(totals, metrics)
         added = add_totals({name: total for name, total in totals.items() if name != "predicted"}, metrics)

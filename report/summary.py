@@ -8,6 +8,7 @@ import numpy as np
 
 from lagvis.data.messages import MAX_ERROR, decimals, percent, pluralize
 from lagvis.inference.binary_curves import BinaryCurves, binary_summary
+from lagvis.network.losses import REGRESSION_LOSSES
 from lagvis.report.text import (
     align_columns,
     confusion_text,
@@ -24,7 +25,7 @@ from lagvis.training.evaluation import Metrics
 from lagvis.training.events import Finished
 from lagvis.training.linear_model import CHECK as LINEAR_CHECK
 from lagvis.training.linear_model import LinearModel
-from lagvis.training.model import Model
+from lagvis.training.model import CONSTANT_PREDICTIONS, Model
 from lagvis.training.plan import Plan
 
 Summary = dict[str, Any]
@@ -75,16 +76,20 @@ def run_details(
     baseline: float | None,
     baseline_errors: Sequence[float] = (),
     curves: BinaryCurves | None = None,
+    *,
+    baseline_absolute_errors: Sequence[float] = (),
 ) -> Summary:
     """Return what the test part shows beyond `metrics_summary`; the keys are the same for classes and numbers.
 
     For classification: the confusion counts of at most MAX_CONFUSION_CLASSES classes, the recall of each class, and
-    for two classes the thresholds. For regression: the unit, and the loss and the errors of always predicting the mean.
-    Keys of the other kind are null.
+    for two classes the thresholds. For regression: the unit, the absolute errors, and the loss and the errors of
+    always predicting the best constant of the loss, as the mean. Keys of the other kind are null.
     """
     classes = model.y_scaling is None
     counts = test.confusion if classes and test is not None and test.judged else None
+    judged_test = test if test is not None and test.finite else None
     return {
+        "loss": model.loss,
         "classes": list(model.class_names) if classes else None,
         "confusion": None if counts is None or len(counts) > MAX_CONFUSION_CLASSES else counts.tolist(),
         **recall_summary(counts, model.class_names),
@@ -92,8 +97,11 @@ def run_details(
         "targets": None if classes else list(model.target_names),
         "unit": model.unit or None,
         "loss_unit": None if classes else "standardised",
+        "test_absolute_errors": errors_by_target(judged_test.absolute_errors if judged_test else (), model),
+        "baseline": model.constant_prediction or None,
         "baseline_loss": None if classes else finite_or_none(baseline),
         "baseline_errors": errors_by_target(baseline_errors, model),
+        "baseline_absolute_errors": errors_by_target(baseline_absolute_errors, model),
     }
 
 
@@ -123,8 +131,8 @@ def recall_summary(confusion: Any, names: tuple[str, ...]) -> Summary:
 
 def summarise(
     finished: Finished, model: Model, context: Summary, baseline: float | None,
-    baseline_errors: Sequence[float] = (), *, curves: BinaryCurves | None = None, linear: LinearModel | None = None,
-    warnings: Sequence[RunWarning] = (),
+    baseline_errors: Sequence[float] = (), *, baseline_absolute_errors: Sequence[float] = (),
+    curves: BinaryCurves | None = None, linear: LinearModel | None = None, warnings: Sequence[RunWarning] = (),
 ) -> Summary:  # fmt: skip
     """Return a finished run as one object; `context` holds run, backend, device, dtype and seed."""
     summary = context | {
@@ -139,7 +147,9 @@ def summarise(
         summary |= metrics_summary(part, getattr(finished, part), model)
         if part == "train":
             summary["train_objective"] = finite_or_none(finished.train and objective_of(finished.train))
-    summary |= run_details(finished.test, model, baseline, baseline_errors, curves)
+    summary |= run_details(
+        finished.test, model, baseline, baseline_errors, curves, baseline_absolute_errors=baseline_absolute_errors
+    )
     summary |= linear_summary(linear, model)
     return summary | {"warnings": [warning.as_json() for warning in warnings]}
 
@@ -153,17 +163,18 @@ def linear_summary(linear: LinearModel | None, model: Model) -> Summary:
 
 
 LINEAR_KEYS = ("linear_epochs", "linear_loss", "linear_accuracy", "linear_errors", "linear_balanced_accuracy")
+LOSS_NAMES = {"mse": "mean squared error", "mae": "mean absolute error", "huber": "Huber loss"}
 CLASS_KEYS = ("classes", "confusion", "counts", "recall", "balanced_accuracy", "commonest_share")
 BINARY_KEYS = ("positive_class", "roc_auc", "average_precision", "thresholds")
 NUMBER_KEYS = (
-    "train_errors", "validation_errors", "test_errors", "targets", "unit", "loss_unit", "baseline_loss",
-    "baseline_errors",
+    "train_errors", "validation_errors", "test_errors", "targets", "unit", "loss_unit", "test_absolute_errors",
+    "baseline", "baseline_loss", "baseline_errors", "baseline_absolute_errors",
 )  # fmt: skip
 
 
 def complete_report(report: Summary) -> Summary:
     """Return a report that was read from a file with all the keys of `summarise`: earlier versions wrote fewer."""
-    added = dict.fromkeys(("train_objective", *CLASS_KEYS, *BINARY_KEYS, *NUMBER_KEYS, *LINEAR_KEYS))
+    added = dict.fromkeys(("loss", "train_objective", *CLASS_KEYS, *BINARY_KEYS, *NUMBER_KEYS, *LINEAR_KEYS))
     return added | {"warnings": []} | report
 
 
@@ -230,7 +241,7 @@ def are_classes_valid(report: Summary) -> bool:
     names, confusion = report["classes"], report.get("confusion")
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         return False
-    if any(report[key] is not None for key in NUMBER_KEYS):
+    if any(report[key] is not None for key in NUMBER_KEYS) or report["loss"] not in (None, "cross-entropy"):
         return False
     if len(names) > MAX_CONFUSION_CLASSES and confusion is None:
         return are_recalls_valid(report, names)
@@ -267,6 +278,8 @@ def are_errors_valid(report: Summary) -> bool:
         and (targets is None or targets == list(report["test_errors"]))
         and (unit is None or isinstance(unit, str))
         and report["loss_unit"] == "standardised"
+        and report["loss"] in (None, *REGRESSION_LOSSES)
+        and report["baseline"] in (None, *CONSTANT_PREDICTIONS.values())
         and is_number_or_null(report, "baseline_loss")
     )
 
@@ -360,21 +373,26 @@ def baseline_rows(summary: Summary) -> list[tuple[str, str]]:
 
 
 def error_rows(summary: Summary) -> list[tuple[str, str]]:
-    """Return the root mean square error of each target, and the loss of always predicting the mean."""
+    """Return the errors of each target, and the loss of always predicting the best constant of the loss."""
     unit = f" {escape_control(summary['unit'])}" if summary.get("unit") else ""
     found = {target: error for target, error in (summary.get("test_errors") or {}).items() if error is not None}
+    constant = summary.get("baseline") or "mean"
     others = {
-        "always its mean": summary.get("baseline_errors") or {},
+        f"always its {constant}": summary.get("baseline_errors") or {},
         "a linear model": summary.get("linear_errors") or {},
     }
+    absolute = summary.get("test_absolute_errors") or {}
     rows = []
     for target, error in found.items():
         named = [(name, errors.get(target)) for name, errors in others.items()]
         mean = "".join(f"; {name}: {decimals(e, 3, MAX_ERROR)}{unit}" for name, e in named if e is not None)
         text = f"{escape_control(target)}: off by {decimals(error, 3, MAX_ERROR)}{unit} (root mean square{mean})"
+        if absolute.get(target) is not None:
+            text += f", {decimals(absolute[target], 3, MAX_ERROR)}{unit} (mean absolute)"
         rows.append(("", text))
     if found and summary["baseline_loss"] is not None:
-        text = f"always predicting the mean would give the loss {decimals(summary['baseline_loss'])}"
+        text = f"always predicting the {constant} would give the loss {decimals(summary['baseline_loss'])}"
         several = ", averaged over the targets" if len(found) > 1 else ""
-        rows.append(("", f"the loss is the mean squared error in standardised units{several}; {text}"))
+        kind = LOSS_NAMES.get(summary.get("loss") or "mse", "loss")
+        rows.append(("", f"the loss is the {kind} in standardised units{several}; {text}"))
     return rows

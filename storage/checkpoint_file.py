@@ -15,6 +15,7 @@ from lagvis.data.json_fields import (
     require_choice,
     require_float,
     require_int,
+    require_positive,
     require_strings,
     require_unique_strings,
 )
@@ -122,6 +123,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             ranges=ranges,
             pixel_mean=pixel_mean,
             normalization=normalization,
+            huber_delta=require_positive(meaning.get("huber_delta", 1.0)),
             **scalings,
         )
         check_meaning(model, state)

@@ -34,7 +34,13 @@ def init_from(network: Checkpoint, model: Model, recipe: Recipe, dataset: Datase
     if not all_finite(layers):
         raise CheckpointError(f"the initial network has weights too large for {recipe.dtype}; use --dtype float64")
     # the weights were trained with that scaling, so it is kept for the new data
+    found = model.y_scaling
     model = replace(model, **{name: getattr(network.model, name) for name in SCALING_FIELDS})
+    if found is not None and model.y_scaling is not None and model.loss != network.model.loss:
+        # 0 is the best constant of the loss: the centre changes with the loss, and no prediction does
+        shift = (model.y_scaling.mean - found.mean) / model.y_scaling.deviation
+        model = replace(model, y_scaling=model.y_scaling.centred(found.mean))
+        layers[-1] = layers[-1] | {"b": layers[-1]["b"] + shift.astype(recipe.dtype)}
     params, running = split_running(layers)
     return Checkpoint(model, first_state(recipe, params, running), 0, 0)
 
@@ -48,7 +54,7 @@ def check_fits(initial: Model, model: Model, dataset: Dataset) -> None:
         learned, wanted = ("classes", "numbers") if initial.y_scaling is None else ("numbers", "classes")
         raise CheckpointError(
             f"the initial network predicts {learned}, and this run learns {wanted}; train without --init-from, or "
-            f"{'without' if wanted == 'numbers' else 'with'} --loss mse"
+            f"with --loss {initial.loss}"
         )
     then, now = initial.class_names, model.class_names
     if then != now:

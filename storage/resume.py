@@ -12,17 +12,21 @@ from lagvis.data.dataset import Dataset
 from lagvis.data.messages import join_names
 from lagvis.errors import CheckpointError, DataError, RecipeError
 from lagvis.training.checkpoint import SCALINGS, Checkpoint
-from lagvis.training.factory import first_state, learning_rates
+from lagvis.training.factory import first_state, scheduled_scalars
 from lagvis.training.model import Model
 from lagvis.training.plan import Plan
-from lagvis.training.recipe import Recipe
+from lagvis.training.recipe import SCHEDULE_KEYS, Recipe
 
 # Settings that a resumed run can change. Any other would change the network, the batches or the meaning of the numbers.
 # (The path of the data can change; `check_data` compares their content.)
 CHANGEABLE = (
-    "data", "epochs", "patience", "lr", "momentum", "nesterov", "weight_decay", "schedule", "warmup",
-    "label_smoothing", "dropout", "input_dropout", "input_noise", "mixup", "l1", "max_norm", "clip_norm",
+    "data", "epochs", "patience", "lr", "momentum", "nesterov", "betas", "rho", "eps", "weight_decay", "schedule",
+    *SCHEDULE_KEYS, "label_smoothing", "dropout", "input_dropout", "input_noise", "mixup", "l1", "max_norm",
+    "clip_norm",
 )  # fmt: skip
+
+# Those that only change what the schedule makes of each step.
+SCHEDULED = {"epochs", "lr", "schedule", *SCHEDULE_KEYS}
 
 # Entries of environment.json on which the numbers do not depend, or which are checked on their own. (The variables that
 # number the cards are in it for people; the card itself is compared by its UUID.)
@@ -154,7 +158,7 @@ def resume_message(
     if settings:
         parts.append(", ".join(f"{key} {before} -> {after}" for key, (before, after) in settings.items()))
     step = checkpoint.step if checkpoint else 0
-    if step < plan.steps_per_epoch * new.epochs and settings.keys() & {"epochs", "lr", "schedule", "warmup"}:
+    if step < plan.steps_per_epoch * new.epochs and settings.keys() & SCHEDULED:
         before, after = (learning_rate_at(recipe, plan, step) for recipe in (old, new))
         comparison = f" instead of {before:.6g}" if before != after else ", as before"
         parts.append(f"the learning rate of the next step is {after:.6g}{comparison}")
@@ -170,13 +174,13 @@ def resume_message(
 
 def learning_rate_at(recipe: Recipe, plan: Plan, step: int) -> float:
     """Return the learning rate of step `step` (from 0); the last one where the run would be over."""
-    return float(learning_rates_of_run(recipe, plan, np.array([step]))[0])
+    return float(scheduled_in_run(recipe, plan, np.array([step]))["learning_rate"][0])
 
 
-def learning_rates_of_run(recipe: Recipe, plan: Plan, steps: np.ndarray) -> np.ndarray:
-    """Return the learning rates (N,) of steps (N,), from 0; the last one for steps after the end of the run."""
+def scheduled_in_run(recipe: Recipe, plan: Plan, steps: np.ndarray) -> dict[str, np.ndarray]:
+    """Return learning rates (N,), and momenta if they change, of steps (N,), from 0; the last ones after the end."""
     total = plan.steps_per_epoch * recipe.epochs
-    return learning_rates(recipe, np.minimum(steps, max(total - 1, 0)), max(total, 1))
+    return scheduled_scalars(recipe, np.minimum(steps, max(total - 1, 0)), max(total, 1))
 
 
 def changed_environment(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -216,9 +220,10 @@ def resume_record(
         old = replace(old, **{key: value for key, value in before.items() if key in CHANGEABLE})
         environment = environment | {key: value for key, value in before.items() if key not in CHANGEABLE}
     settings = {key: value for key, value in changed_settings(old, new).items() if key != "data"}
-    if settings.keys() <= {"epochs", "lr", "schedule", "warmup"}:
-        rates, new_rates = (learning_rates_of_run(recipe, plan, np.arange(checkpoint.step)) for recipe in (old, new))
-        settings = {} if np.array_equal(rates, new_rates) else settings
+    if settings.keys() <= SCHEDULED:
+        before, after = (scheduled_in_run(recipe, plan, np.arange(checkpoint.step)) for recipe in (old, new))
+        same = before.keys() == after.keys() and all(np.array_equal(before[name], after[name]) for name in before)
+        settings = {} if same else settings
     changed = settings | changed_environment(environment, now)
     added = [{"step": checkpoint.step, "epoch": checkpoint.epoch, "changed": changed}] if changed else []
     return [*followed, *added]

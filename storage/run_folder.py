@@ -179,8 +179,15 @@ class RunFolder:
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe in recipe.toml; that of a run from before `pixel_scaling` says nothing of it, and has "unit"."""
-        return recipes.merge({"pixel_scaling": "unit"} | recipes.read(str(self.path / RECIPE)), {})
+        """The recipe in recipe.toml.
+
+        That of a run from before `pixel_scaling` says nothing of it, and has "unit"; before `min_lr_ratio` the schedule
+        "constant" had no warm-up, whatever `warmup` was.
+        """
+        values = {"pixel_scaling": "unit"} | recipes.read(str(self.path / RECIPE))
+        if values.get("schedule") == "constant" and "min_lr_ratio" not in values:
+            values["warmup"] = 0.0
+        return recipes.merge(values, {})
 
     def finished(self, recipe: Recipe) -> dict[str, Any]:
         """Return the report if the run has finished all epochs of the recipe and its report agrees; else {}."""

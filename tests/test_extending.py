@@ -195,7 +195,7 @@ def test_optimizer_entry_declares_recipe_keys_and_states(name):
             continue
         optimizer = make_optimizer(Recipe(optimizer=name, **settings))
         scalars = {"learning_rate": np.array(0.1)}
-        scalars |= {key: value[0] for key, value in optimizer.scalars(np.array([1])).items()}
+        scalars |= {key: value[0] for key, value in optimizer.scalars(np.array([1]), {}).items()}
         assert optimizer.states.items() <= entry.states.items()
         _, state = optimizer.update(params, params, zero_optimizer_state(optimizer, params), scalars, xp=np)
         assert {*state} == {*optimizer.states}

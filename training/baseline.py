@@ -1,4 +1,4 @@
-"""Hold a result against the baseline: always answering the commonest class, or the mean."""
+"""Hold a result against the baseline: always answering the commonest class, or the best constant of the loss."""
 
 import math
 from typing import Any
@@ -47,11 +47,17 @@ def beats_mean(loss: float, baseline: float, rows: int, explained: float = MIN_E
     return loss == 0 or loss < (1 - explained - NOISE / math.sqrt(rows)) * baseline
 
 
-def beats_mean_error(error: float, mean_error: float, rows: int) -> bool:
-    """Return whether a root mean square error is below that of predicting the mean, as `beats_mean` holds losses."""
+def beats_mean_error(error: float, mean_error: float, rows: int, explained: float = MIN_EXPLAINED) -> bool:
+    """Return whether an error in the unit of its target is below that of a constant, as `beats_mean` holds squares."""
     if mean_error == 0:
         return error == 0
-    return beats_mean((error / mean_error) ** 2 if error < mean_error else 1.0, 1.0, rows)  # a square may overflow
+    ratio = error / mean_error if error < mean_error else 1.0  # a square may overflow
+    return beats_mean(ratio**2, 1.0, rows, explained)
+
+
+def beats_constant(name: str, loss: float, baseline: float, rows: int, explained: float = MIN_EXPLAINED) -> bool:
+    """Return whether the loss `name` of numbers is below that of its best constant; mae is no square but its root."""
+    return (beats_mean_error if name == "mae" else beats_mean)(loss, baseline, rows, explained)
 
 
 def check_baseline(metrics: Metrics, model: Model, y: np.ndarray) -> RunWarning | None:
@@ -89,23 +95,29 @@ def check_classes(metrics: Metrics, model: Model) -> RunWarning | None:
 
 
 def check_numbers(metrics: Metrics, model: Model, y: np.ndarray) -> RunWarning | None:
-    """Return a warning if the predictions of all targets together, or of some of them, are no better than the mean."""
-    baseline, errors = model.baseline(y), model.baseline_errors(y)
+    """Return a warning if the predictions of all targets, or of some of them, are no better than the best constant.
+
+    Single targets are held by the root mean square error with the loss mse, by the mean absolute error with others.
+    """
+    baseline, constant = model.baseline(y), model.constant_prediction
     assert baseline is not None, "a regression has a baseline"
+    found, constant_errors = metrics.errors, model.baseline_errors(y)
+    if model.loss != "mse":
+        found, constant_errors = metrics.absolute_errors, model.baseline_absolute_errors(y)
     names = [
         name
-        for name, error, mean_error in zip(model.target_names, metrics.errors, errors, strict=True)
-        if not beats_mean_error(error, mean_error, len(y))
+        for name, error, constant_error in zip(model.target_names, found, constant_errors, strict=True)
+        if not beats_mean_error(error, constant_error, len(y))
     ]
     figures = {"loss": metrics.loss, "baseline_loss": baseline, "targets": names}
-    if not beats_mean(metrics.loss, baseline, len(y)):
+    if not beats_constant(model.loss, metrics.loss, baseline, len(y)):
         comparison = "no better" if metrics.loss >= baseline else "not clearly better"
         message = (
-            f"The test loss {decimals(metrics.loss)} is {comparison} than that of always predicting the mean "
+            f"The test loss {decimals(metrics.loss)} is {comparison} than that of always predicting the {constant} "
             f"({decimals(baseline)})."
         )
         return RunWarning(CHECK, message, figures)
     if names:
-        message = f"Of {len(errors)} targets, predicted no better than by the mean: {join_names(names)}."
+        message = f"Of {len(found)} targets, predicted no better than by the {constant}: {join_names(names)}."
         return RunWarning(CHECK, message, figures)
     return None

@@ -114,6 +114,8 @@ def arrays_and_metadata(checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], 
     meaning |= {name: value for name, value in reading.items() if value}
     if model.normalization != "none":
         meaning["normalization"] = model.normalization
+    if model.loss == "huber":
+        meaning["huber_delta"] = model.huber_delta
     if model.encoding is not None:
         meaning["encoding"] = model.encoding.as_json()
     if model.ranges is not None:

@@ -10,6 +10,7 @@ from lagvis.data.feature_ranges import BYTES, FEATURE_KINDS, FeatureRanges
 from lagvis.data.json_fields import require_choice, require_float, require_int
 from lagvis.data.scaling import Scaling
 from lagvis.data.tables.encoding import TableEncoding
+from lagvis.network.losses import REGRESSION_LOSSES
 from lagvis.network.normalization import NORMALIZATIONS, RUNNING
 from lagvis.network.optimizers import OPTIMIZERS, StateShape
 from lagvis.training.checkpoint import all_finite
@@ -142,8 +143,8 @@ def check_meaning(model: Model, state: Any) -> None:
     targets = model.y_scaling
     if targets is not None and (targets.constant.any() or math.isfinite(targets.limit)):
         raise ValueError("a scaling of targets that cannot be undone")
-    if (model.y_scaling is not None) != bool(model.target_names):
-        raise ValueError("a scaling of targets must be there for regression, and only then")
+    if not (model.y_scaling is not None) == bool(model.target_names) == (model.loss in REGRESSION_LOSSES):
+        raise ValueError("names and a scaling of targets must be there for regression, and only then")
     check_state(model, state)
 
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from lagvis.backends.backend import Backend
 from lagvis.network.activations import ACTIVATIONS
-from lagvis.network.losses import LOSSES
 from lagvis.network.normalization import NORMALIZATIONS
 from lagvis.network.step import make_evaluation
 from lagvis.training.model import Model
@@ -29,9 +28,10 @@ class Metrics:
     """How well a network does on some rows.
 
     loss       mean over rows; for classes the cross-entropy, without label smoothing and class weights; for regression
-               the mean over targets of the squared error in standardised units (1: always predicting the mean)
+               the mean over targets of the loss in standardised units (with mse, 1: always predicting the mean)
     accuracy   share of rows, 0..1; classes only
     errors     root mean square error of each target, in the user's unit; regression only
+    absolute_errors  mean absolute error of each target, in the user's unit; regression only, if measured
     confusion  counts (K, K), target classes by row and predicted classes by column; classes only, if counted
     objective  what training minimises, with label smoothing and weights; None where it is the loss
     """
@@ -39,6 +39,7 @@ class Metrics:
     loss: float
     accuracy: float | None = None
     errors: tuple[float, ...] = ()
+    absolute_errors: tuple[float, ...] = ()
     confusion: np.ndarray | None = None
     objective: float | None = None
 
@@ -49,8 +50,15 @@ class Metrics:
         loss = float(totals["loss"]) / rows
         objective = float(totals["objective"]) / rows if "objective" in totals else None
         if model.y_scaling is not None:
-            errors = np.sqrt(totals["squared_error"] / rows) * model.y_scaling.deviation
-            return cls(loss, errors=tuple(map(float, errors)), objective=objective)
+            deviation = model.y_scaling.deviation
+            errors = np.sqrt(totals["squared_error"] / rows) * deviation
+            absolute = totals["absolute_error"] / rows * deviation if "absolute_error" in totals else ()
+            return cls(
+                loss,
+                errors=tuple(map(float, errors)),
+                absolute_errors=tuple(map(float, absolute)),
+                objective=objective,
+            )
         return cls(
             loss,
             accuracy=float(totals["correct"]) / rows,
@@ -69,10 +77,13 @@ class Metrics:
         return self.finite and all(map(math.isfinite, self.errors))
 
 
-def zero_totals(model: Model, dtype: str, *, weighted: bool = False, objective: bool = False) -> dict[str, np.ndarray]:
+def zero_totals(
+    model: Model, dtype: str, *, details: bool = False, weighted: bool = False, objective: bool = False
+) -> dict[str, np.ndarray]:
     """Return the totals before the first row, on the host, with those that are asked for.
 
-    Where rows are `weighted` they are also counted; `objective` adds the total that is minimised.
+    Where rows are `weighted` they are also counted; `objective` adds the total that is minimised, `details` the
+    absolute errors of numbers.
     """
     totals = {"loss": np.zeros((), dtype), "weight": np.zeros((), dtype)}
     if objective:
@@ -80,7 +91,8 @@ def zero_totals(model: Model, dtype: str, *, weighted: bool = False, objective: 
     if weighted:
         totals["rows"] = np.zeros((), dtype)
     if model.y_scaling is not None:
-        return totals | {"squared_error": np.zeros(model.widths[-1], dtype)}
+        names = ("squared_error", "absolute_error") if details else ("squared_error",)
+        return totals | {name: np.zeros(model.widths[-1], dtype) for name in names}
     totals["correct"] = np.zeros((), dtype)
     return totals
 
@@ -98,7 +110,7 @@ class Evaluator:
         self._backend = backend
         step = make_evaluation(
             activation=ACTIVATIONS[model.activation],
-            loss=LOSSES[model.loss],
+            loss=model.loss_function,
             normalization=NORMALIZATIONS[model.normalization],
             xp=backend.xp,
         )
@@ -111,7 +123,7 @@ class Evaluator:
         data: Any,
         rows: np.ndarray,
         *,
-        confusion: bool = False,
+        details: bool = False,
         stop: Callable[[], bool] = lambda: False,
     ) -> Metrics:
         """Return the metrics of `layers` (network/step.py, `evaluated_layers`) on `rows` (integer indices) of `data`.
@@ -119,8 +131,8 @@ class Evaluator:
         Totals are added in float64, and the memory does not grow with the number of rows. StopRequestedError is raised
         if `stop`, called before each chunk, returns true.
         """
-        confusion = confusion and self._model.y_scaling is None
-        zero = zero_totals(self._model, self._backend.dtype)
+        confusion = details and self._model.y_scaling is None
+        zero = zero_totals(self._model, self._backend.dtype, details=details)
         totals = {name: value.astype(np.float64) for name, value in zero.items()}
         targets = self._backend.to_numpy(data["y"]) if confusion else None
         # On the host, where counting costs the same for any number of classes; a page of zeros takes no memory.

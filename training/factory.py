@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lagvis.network.activations import ACTIVATIONS
+from lagvis.network.activations import ACTIVATIONS, Activation
 from lagvis.network.dropout import noise_values
 from lagvis.network.initializers import first_running, initialize, zero_optimizer_state
 from lagvis.network.losses import LOSSES
@@ -17,7 +17,7 @@ from lagvis.network.regularization import Regularization
 from lagvis.network.schedules import SCHEDULES
 from lagvis.network.step import Loss, make_step, trained_layers
 from lagvis.training.model import Model
-from lagvis.training.recipe import Recipe
+from lagvis.training.recipe import Recipe, cycled_momentum
 from lagvis.training.seeding import generator
 from lagvis.tree import tree_map
 
@@ -51,8 +51,9 @@ def step_scalars(recipe: Recipe, steps: np.ndarray, total_steps: int) -> dict[st
 
     They are functions of the recipe and the number of a step, so that a run can continue at any step.
     """
-    own = {name: np.asarray(values) for name, values in make_optimizer(recipe).scalars(steps + 1).items()}
-    scalars = {"learning_rate": learning_rates(recipe, steps, total_steps), **own}
+    scalars = scheduled_scalars(recipe, steps, total_steps)
+    own = make_optimizer(recipe).scalars(steps + 1, scalars)
+    scalars |= {name: np.asarray(values) for name, values in own.items()}
     if recipe.mixup:
         scalars["mixup"] = mixup_shares(recipe, steps)
     if recipe.ema:
@@ -88,9 +89,24 @@ def step_constants(recipe: Recipe, widths: tuple[int, ...], rows: int) -> dict[s
     return constants
 
 
+def scheduled_scalars(recipe: Recipe, steps: np.ndarray, total_steps: int) -> dict[str, np.ndarray]:
+    """Return what the schedule makes of the steps (S,), counted from 0, of a run of so many: {name: (S,)}, float64.
+
+    That is "learning_rate", and "momentum" or "beta1" if the schedule moves the optimizer's.
+    """
+    entry, t = SCHEDULES[recipe.schedule], steps.astype(np.float64)
+    schedule = entry.make(**{key: getattr(recipe, key) for key in entry.settings})
+    scalars = {"learning_rate": recipe.lr * np.asarray(schedule.lr_share(t, total_steps, xp=np))}
+    momentum = cycled_momentum(recipe.optimizer, recipe.momentum, recipe.betas)
+    if schedule.momentum is not None and recipe.base_momentum < momentum:
+        values = schedule.momentum(t, total_steps, momentum, xp=np)
+        scalars[OPTIMIZERS[recipe.optimizer].cycled] = np.asarray(values)
+    return scalars
+
+
 def learning_rates(recipe: Recipe, steps: np.ndarray, total_steps: int) -> np.ndarray:
     """Return the learning rates (S,), float64, of the steps (S,), counted from 0, of a run of so many steps."""
-    return np.asarray(SCHEDULES[recipe.schedule](steps, total_steps, recipe.lr, recipe.warmup, xp=np))
+    return scheduled_scalars(recipe, steps, total_steps)["learning_rate"]
 
 
 def make_optimizer(recipe: Recipe) -> Optimizer:
@@ -116,13 +132,20 @@ def make_regularization(recipe: Recipe) -> Regularization:
 def make_loss(recipe: Recipe) -> Loss:
     """Return the loss of the training step, whose objective has the label smoothing of the recipe."""
     loss: Loss = LOSSES[recipe.loss]
+    if recipe.loss == "huber":
+        return partial(loss, huber_delta=recipe.huber_delta)
     return partial(loss, smoothing=recipe.label_smoothing) if recipe.label_smoothing else loss
 
 
-def make_training_step(recipe: Recipe, *, keep_gradients: bool = False, xp: Any) -> Callable[..., Any]:
-    """Build the training step of a recipe (network/step.py) for an array library."""
+def make_training_step(
+    recipe: Recipe, *, keep_gradients: bool = False, activation: Activation | None = None, xp: Any
+) -> Callable[..., Any]:
+    """Build the training step of a recipe (network/step.py) for an array library.
+
+    `activation` takes the place of the recipe's, for comparisons.
+    """
     return make_step(
-        activation=ACTIVATIONS[recipe.activation],
+        activation=activation or ACTIVATIONS[recipe.activation],
         loss=make_loss(recipe),
         optimizer=make_optimizer(recipe),
         normalization=NORMALIZATIONS[recipe.normalization],

@@ -14,7 +14,7 @@ from lagvis.data.dataset import Dataset
 from lagvis.data.messages import decimals, percent, pluralize
 from lagvis.network.step import evaluated_layers
 from lagvis.run_warning import RunWarning
-from lagvis.training.baseline import CHANCE_DEVIATIONS, beats_mean
+from lagvis.training.baseline import CHANCE_DEVIATIONS, beats_constant
 from lagvis.training.evaluation import Metrics
 from lagvis.training.events import Finished
 from lagvis.training.model import Model
@@ -119,8 +119,8 @@ def explain_learned_training(run: TrainedRun, final: Metrics) -> Suspect:
 
 def validation_beats_baseline(metrics: Metrics, model: Model, y: np.ndarray) -> bool:
     """Return whether the metrics of the validation part, without confusion counts, are better than the baseline."""
-    if model.y_scaling is not None:
-        return beats_mean(metrics.loss, float(np.mean(model.y_scaling.apply(y) ** 2)), len(y))
+    if (baseline := model.baseline(y)) is not None:
+        return beats_constant(model.loss, metrics.loss, baseline, len(y))
     share = float(np.bincount(y).max() / len(y))
     assert metrics.accuracy is not None
     return metrics.accuracy > share + CHANCE_DEVIATIONS * math.sqrt(share * (1 - share) / len(y))
@@ -195,8 +195,8 @@ def suspected_rate(which: str, rate: float, trial: Trial, reached: float) -> Sus
 def constant_loss(run: TrainedRun, trials: RateTrials) -> float:
     """Return the loss on the judged rows of the best constant answer."""
     y = run.dataset.y_train
-    if run.model.y_scaling is not None:
-        return float(np.mean(run.model.y_scaling.apply(y[trials.judged_rows]) ** 2))
+    if (baseline := run.model.baseline(y[trials.judged_rows])) is not None:
+        return baseline
     if run.recipe.class_weights != "none":
         return math.log(run.model.widths[-1])
     shares = np.bincount(y[run.plan.training_rows], minlength=run.model.widths[-1]) / len(run.plan.training_rows)

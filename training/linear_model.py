@@ -10,7 +10,7 @@ from lagvis.backends.backend import Backend
 from lagvis.data.dataset import Dataset
 from lagvis.data.messages import decimals, percent
 from lagvis.run_warning import RunWarning
-from lagvis.training.baseline import beats_commonest_class, beats_mean
+from lagvis.training.baseline import beats_commonest_class, beats_constant
 from lagvis.training.evaluation import Metrics
 from lagvis.training.events import Finished
 from lagvis.training.loop import fit
@@ -85,8 +85,8 @@ def train_linear_model(
 
 def constant_loss(recipe: Recipe, model: Model, y: np.ndarray) -> float:
     """Return the loss on targets or class indices y of the best constant answer."""
-    if model.y_scaling is not None:
-        return float(np.mean(model.y_scaling.apply(y) ** 2))
+    if (baseline := model.baseline(y)) is not None:
+        return baseline
     if recipe.class_weights != "none":
         return math.log(model.widths[-1])
     shares = np.bincount(y) / len(y)
@@ -103,18 +103,18 @@ def train(
 
 
 def check_linear_model(
-    metrics: Metrics, linear: LinearModel, recipe: Recipe, mean_loss: float | None, rows: int
+    metrics: Metrics, linear: LinearModel, recipe: Recipe, baseline: float | None, rows: int
 ) -> RunWarning | None:
     """Return a warning if a linear model does as well as the network whose metrics on the test part are given.
 
     Classes are compared by the accuracy, with class weights by the mean recall; numbers by the loss. A linear model
-    that is no better than the commonest class, or than the mean with the loss `mean_loss` on `rows` rows, says nothing
-    about the network.
+    that is no better than the commonest class, or than the best constant with the loss `baseline` on `rows` rows,
+    says nothing about the network.
     """
     if metrics.confusion is None:
-        assert mean_loss is not None, "a regression has a baseline"
+        assert baseline is not None, "a regression has a baseline"
         found, other = metrics.loss, linear.test.loss
-        if other > found or not beats_mean(other, mean_loss, rows):
+        if other > found or not beats_constant(recipe.loss, other, baseline, rows):
             return None
         name, figure, texts = "loss", "loss", (decimals(other), decimals(found))
     else:

@@ -222,7 +222,7 @@ class Trainer:
         """Evaluate the test part."""
         data = self.to_device(self.model.prepare(self.dataset.x_test, self.dataset.y_test, self.recipe.dtype))
         rows = np.arange(len(self.dataset.x_test))
-        return self.evaluator.evaluate(evaluated_layers(self.state.arrays), data, rows, confusion=True, stop=self.stop)
+        return self.evaluator.evaluate(evaluated_layers(self.state.arrays), data, rows, details=True, stop=self.stop)
 
     def check_stop(self) -> None:
         """Raise StopRequestedError if the caller requested a stop."""

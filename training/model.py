@@ -1,7 +1,9 @@
 """The description of a network: layers, functions, class or target names, and the preparation of its rows."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -13,11 +15,15 @@ from lagvis.data.messages import shorten
 from lagvis.data.scaling import Scaling, blocks
 from lagvis.data.tables.encoding import INDICATOR, TableEncoding
 from lagvis.errors import DataError
+from lagvis.network.losses import LABEL_LOSSES, LOSSES
 from lagvis.network.step import PIXEL_SCALE
 from lagvis.training.recipe import Recipe
 
 MAX_WIDTHS_TEXT = 100  # characters
 MNIST_SHAPE = (28, 28)  # of a row where `mnist_style` holds
+# What is best predicted where nothing is known of a row, by the loss; it has the loss of a baseline.
+CONSTANT_PREDICTIONS = {"mse": "mean", "mae": "median", "huber": "best constant"}
+LOCATION_STEPS = 100  # of the bisection for the best constant of huber: as many halve any range to one float64
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,7 @@ class Model:
                                 centred, and for rows that are no bytes
     encoding                    of the columns of the training table; None without a table
     normalization               of the hidden layers, one of NORMALIZATIONS
+    huber_delta                 error from which the loss huber grows in proportion to the error; not used by others
     """
 
     widths: tuple[int, ...]
@@ -55,6 +62,7 @@ class Model:
     pixel_mean: float = 0.0
     encoding: TableEncoding | None = None
     normalization: str = "none"
+    huber_delta: float = 1.0
 
     @classmethod
     def of(cls, recipe: Recipe, dataset: Dataset, training_rows: np.ndarray) -> "Model":
@@ -79,7 +87,7 @@ class Model:
             target_names=dataset.target_names,
             unit=dataset.unit,
             x_scaling=x_scaling,
-            y_scaling=Scaling.of(dataset.y_train, training_rows).invertible() if recipe.regression else None,
+            y_scaling=target_scaling(recipe, dataset.y_train[training_rows]) if recipe.regression else None,
             feature_names=dataset.feature_names,
             label_names=dataset.label_names,
             mnist_style=dataset.mnist_style,
@@ -90,7 +98,24 @@ class Model:
             pixel_mean=pixel_mean,
             encoding=dataset.encoding,
             normalization=recipe.normalization,
+            huber_delta=recipe.huber_delta,
         )
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether each output is the probability of a label of its own; `class_names` are the labels."""
+        return self.loss in LABEL_LOSSES
+
+    @property
+    def loss_function(self) -> Callable[..., Any]:
+        """Return the loss by which the network is judged (network/losses.py), without label smoothing."""
+        loss: Callable[..., Any] = LOSSES[self.loss]
+        return partial(loss, huber_delta=self.huber_delta) if self.loss == "huber" else loss
+
+    @property
+    def constant_prediction(self) -> str:
+        """Name the constant that has the loss of the baseline, for messages: "mean"; empty for classes."""
+        return "" if self.y_scaling is None else CONSTANT_PREDICTIONS[self.loss]
 
     @property
     def parameters(self) -> int:
@@ -100,16 +125,29 @@ class Model:
 
     @np.errstate(over="ignore", invalid="ignore")
     def baseline(self, y: np.ndarray) -> float | None:
-        """Return the loss on targets y (N, n_out) of always predicting the training mean; None for classes."""
-        return None if self.y_scaling is None else float(np.mean(self.y_scaling.apply(y) ** 2))
+        """Return the loss on targets y (N, n_out) of the constant that has the lowest loss in training.
+
+        It is the 0 of standardised targets. None for classes.
+        """
+        if self.y_scaling is None:
+            return None
+        standardised = self.y_scaling.apply(y)
+        return float(np.mean(self.loss_function(np.zeros_like(standardised), standardised, xp=np)[0]))
 
     @np.errstate(over="ignore", invalid="ignore")
     def baseline_errors(self, y: np.ndarray) -> tuple[float, ...]:
-        """Return the root mean square error of each target, in its unit, of always predicting the training mean."""
+        """Return the root mean square error of each target, in its unit, of that constant; () for classes."""
         if self.y_scaling is None:
             return ()
         standardised = self.y_scaling.apply(y)
         return tuple(map(float, np.sqrt(np.mean(standardised**2, axis=0)) * self.y_scaling.deviation))
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def baseline_absolute_errors(self, y: np.ndarray) -> tuple[float, ...]:
+        """Return the mean absolute error of each target, in its unit, of that constant; () for classes."""
+        if self.y_scaling is None:
+            return ()
+        return tuple(map(float, np.mean(np.abs(self.y_scaling.apply(y)), axis=0) * self.y_scaling.deviation))
 
     def prepare(self, x: np.ndarray, y: np.ndarray, dtype: str) -> dict[str, np.ndarray]:
         """Return rows as the `data` of the step, on the host: bytes as they are, real numbers standardised.
@@ -169,6 +207,25 @@ class Model:
             )
         if dataset.n_out != self.widths[-1]:
             raise DataError(f"{dataset.name} has {dataset.n_out} targets a row, the network predicts {self.widths[-1]}")
+
+
+def target_scaling(recipe: Recipe, y: np.ndarray) -> Scaling:
+    """Return the scaling of targets y (N, n_out): the standard deviation, around the best constant of the loss.
+
+    That is the mean for mse, the median for mae, and for huber the M-estimate of location (Huber 1964): the constant c
+    whose errors (y - c) / deviation, cut off at -huber_delta and huber_delta, sum to 0.
+    """
+    scaling = Scaling.of(y).invertible()
+    if recipe.loss == "mae":
+        return scaling.centred(np.median(y, axis=0))
+    if recipe.loss != "huber":
+        return scaling
+    low, high, delta = y.min(axis=0), y.max(axis=0), recipe.huber_delta
+    for _ in range(LOCATION_STEPS):
+        middle = low / 2 + high / 2
+        is_low = np.clip((y - middle) / scaling.deviation, -delta, delta).sum(axis=0) > 0
+        low, high = np.where(is_low, middle, low), np.where(is_low, high, middle)
+    return scaling.centred(low / 2 + high / 2)
 
 
 def mean_pixel(x: np.ndarray, rows: np.ndarray) -> float:

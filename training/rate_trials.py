@@ -11,7 +11,7 @@ import numpy as np
 from lagvis.backends.backend import Backend
 from lagvis.data.dataset import Dataset
 from lagvis.network.step import evaluated_layers
-from lagvis.training.baseline import beats_commonest_class, beats_mean
+from lagvis.training.baseline import beats_commonest_class, beats_constant
 from lagvis.training.evaluation import Evaluator, Metrics, StopRequestedError, zero_totals
 from lagvis.training.factory import make_training_step, step_constants, step_scalars
 from lagvis.training.model import Model
@@ -37,7 +37,7 @@ MAX_JUDGED_ROWS, JUDGED_SHARE = 1000, 0.2  # rows of the sample that no trial le
 class Trial:
     """Result of a trial: the loss on the judged rows after `steps` steps; infinity if it was not finite.
 
-    beats_baseline  whether it is better than always answering the commonest class, or the mean
+    beats_baseline  whether it is better than always answering the commonest class, or the best constant
     """
 
     rate: float
@@ -73,7 +73,7 @@ class RateTrials:
         self.call = backend.scan(make_training_step(recipe, xp=backend.xp))
         self.evaluator = Evaluator(model, backend)
         self.classes = model.y_scaling is None
-        self.mean_loss = model.baseline(dataset.y_train[self.judged_rows]) or 0.0
+        self.constant_loss = model.baseline(dataset.y_train[self.judged_rows]) or 0.0
 
     def _batches(self, rows: int, batch_size: int, rng: np.random.Generator) -> np.ndarray:
         """Return the row numbers (TRIAL_STEPS, batch_size) of the batches, within the sample of `rows` rows."""
@@ -95,13 +95,14 @@ class RateTrials:
 
     def _judge(self, layers: Any, stop: Callable[[], bool] = lambda: False) -> Metrics:
         rows = np.arange(len(self.judged_rows))
-        return self.evaluator.evaluate(layers, self.data, rows, confusion=self.classes, stop=stop)
+        return self.evaluator.evaluate(layers, self.data, rows, details=self.classes, stop=stop)
 
     def beats(self, metrics: Metrics) -> bool:
-        """Return whether finite metrics on the judged rows are better than the commonest class, or the mean."""
+        """Return whether finite metrics on the judged rows are better than the commonest class or the best constant."""
         if metrics.confusion is not None:
             return beats_commonest_class(metrics.confusion)
-        return beats_mean(metrics.loss, self.mean_loss, len(self.judged_rows), MIN_EXPLAINED_IN_TRAINING)
+        rows = len(self.judged_rows)
+        return beats_constant(self.recipe.loss, metrics.loss, self.constant_loss, rows, MIN_EXPLAINED_IN_TRAINING)
 
     def run(self, state: Any, rate: float) -> Trial | None:
         """Train a copy of a state, host arrays, at a rate; None if the time is too short for MIN_TRIAL_STEPS."""

@@ -1,11 +1,12 @@
 """Recipes: the settings of a run. TOML files of flat keys and command-line flags both become a checked `Recipe`."""
 
+import contextlib
 import dataclasses
 import math
 import os
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,20 +21,31 @@ from lagvis.data.tables.feature_type import FEATURE_TYPES
 from lagvis.errors import RecipeError
 from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.dropout import dropped_of_256
-from lagvis.network.losses import LOSSES
+from lagvis.network.losses import LABEL_LOSSES, LOSSES, REGRESSION_LOSSES
 from lagvis.network.normalization import NORMALIZATIONS
 from lagvis.network.optimizers import OPTIMIZERS
 from lagvis.network.schedules import SCHEDULES
-from lagvis.training.recipe_hints import decode, did_you_mean, key_hint, toml_hint
+from lagvis.training.recipe_hints import decode, did_you_mean, key_hint, toml_hint, value_hint
 
 MAX_FLOAT = sys.float_info.max
 DEFAULT_SMOOTHING = 0.1
 # Options of train.py that say where and how a run is computed, which does not belong into a recipe.
 COMMAND_LINE_OPTIONS = ("device", "backend", "threads", "name", "resume", "recipe")
 CLASSIFICATION_KEYS = ("label_smoothing", "class_weights")
-# Settings of the optimizers, with the value that they have where an optimizer does not take them.
-OPTIMIZER_KEYS: dict[str, Any] = {"momentum": 0.0, "nesterov": False, "betas": (), "eps": 0.0, "weight_decay": 0.0}
-REGRESSION_LR_DIVISOR = 10.0  # of an optimizer's default rate: errors of numbers may be far larger than of classes
+DEFAULT_HUBER_DELTA = 1.0
+# Settings of the optimizers and of the schedules, with the value that they have where one does not take them.
+OPTIMIZER_KEYS: dict[str, Any] = {
+    "momentum": 0.0, "nesterov": False, "betas": (), "rho": 0.0, "eps": 0.0, "weight_decay": 0.0,
+}  # fmt: skip
+SCHEDULE_KEYS: dict[str, Any] = {
+    "warmup": 0.0, "min_lr_ratio": 0.0, "lr_step_size": 0.0, "lr_gamma": 0.0, "base_momentum": 0.0,
+}  # fmt: skip
+POSITIVE_KEYS = ("eps", "lr_step_size", "lr_gamma")  # 0 only where they are not taken
+# Of the default rate of an optimizer whose steps are as long as the gradient: errors of numbers may be far larger than
+# those of classes.
+REGRESSION_LR_DIVISOR = 10.0
+# Numbers that the steps use in the dtype of the run.
+STEP_NUMBERS = ("lr", "eps", "weight_decay", "l1", "max_norm", "clip_norm")
 MAX_INPUT_NOISE = 1000.0  # in units of scaled inputs, whose deviation is about 1
 MAX_MIXUP = 1000.0  # all shares are nearly 1/2 then
 FOLDER = Path(__file__).resolve().parent.parent / "recipes"
@@ -64,7 +76,8 @@ class Recipe:
     hidden: tuple[int, ...] = (64, 64, 64)
     activation: str = "relu"
     loss: str = "cross-entropy"
-    label_smoothing: float = None  # type: ignore[assignment]  # set below: 0.1 for classes, 0 for numbers
+    huber_delta: float = DEFAULT_HUBER_DELTA
+    label_smoothing: float = None  # type: ignore[assignment]  # set below: 0.1 for classes, 0 for labels and numbers
     class_weights: str = "none"
     optimizer: str = "sgd"
     # Set below where they are None: every optimizer has its own defaults.
@@ -72,10 +85,16 @@ class Recipe:
     momentum: float = None  # type: ignore[assignment]
     nesterov: bool = None  # type: ignore[assignment]
     betas: tuple[float, ...] = None  # type: ignore[assignment]
+    rho: float = None  # type: ignore[assignment]
     eps: float = None  # type: ignore[assignment]
     weight_decay: float = None  # type: ignore[assignment]
     schedule: str = "linear"
-    warmup: float = 0.3
+    # As above: every schedule has its own defaults.
+    warmup: float = None  # type: ignore[assignment]
+    min_lr_ratio: float = None  # type: ignore[assignment]
+    lr_step_size: float = None  # type: ignore[assignment]
+    lr_gamma: float = None  # type: ignore[assignment]
+    base_momentum: float = None  # type: ignore[assignment]
     normalization: str = "none"
     dropout: float = 0.0
     input_dropout: float = 0.0
@@ -96,45 +115,97 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if vars(self)["label_smoothing"] is None:
-            object.__setattr__(self, "label_smoothing", 0.0 if self.regression else DEFAULT_SMOOTHING)
-        self._set_optimizer_defaults()
+            smoothing = DEFAULT_SMOOTHING if target_kind(self.loss) == "classes" else 0.0
+            object.__setattr__(self, "label_smoothing", smoothing)
+        self._set_defaults("optimizer", OPTIMIZERS, OPTIMIZER_KEYS)
+        self._set_defaults("schedule", SCHEDULES, SCHEDULE_KEYS)
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, KEYS[field.name].check(field.name, getattr(self, field.name)))
-        self._check_optimizer_settings()
-        if self.label_smoothing and self.loss == "mse":
-            raise RecipeError("label_smoothing belongs to classes, loss mse to numbers; set label_smoothing to 0")
-        if self.class_weights != "none" and self.loss == "mse":
-            raise RecipeError("class_weights belongs to classes, loss mse to numbers; set class_weights to none")
-        smallest, largest = float(np.finfo(self.dtype).tiny), float(np.finfo(self.dtype).max)
-        if not smallest <= self.lr <= largest:
-            raise RecipeError(
-                f"lr is {self.lr!r}, which {self.dtype} cannot hold; expected {smallest:g} to {largest:g}"
-            )
+        self._check_settings("optimizer", OPTIMIZERS, OPTIMIZER_KEYS)
+        self._check_settings("schedule", SCHEDULES, SCHEDULE_KEYS)
+        self._check_loss_settings()
+        self._check_numbers()
         self._check_randomness()
         if self.nesterov and self.momentum == 0.0:
             object.__setattr__(self, "nesterov", False)
 
-    def _set_optimizer_defaults(self) -> None:
-        """Set the learning rate and the settings of the optimizer where they are not given."""
-        entry = OPTIMIZERS.get(self.optimizer)
+    def _check_loss_settings(self) -> None:
+        """Raise RecipeError for a setting that the loss does not take."""
+        kind = target_kind(self.loss)
+        if self.label_smoothing and kind == "numbers":
+            raise RecipeError(
+                f"label_smoothing belongs to classes, loss {self.loss} to numbers; set label_smoothing to 0"
+            )
+        if self.class_weights != "none" and kind != "classes":
+            what = "to numbers" if kind == "numbers" else "to labels of which a row may have several"
+            raise RecipeError(f"class_weights belongs to classes, loss {self.loss} {what}; set class_weights to none")
+        if self.huber_delta != DEFAULT_HUBER_DELTA and self.loss != "huber":
+            raise RecipeError(
+                f"huber_delta is {self.huber_delta!r}, and the loss {self.loss} has none; leave it out, or use the "
+                "loss huber"
+            )
+
+    def _set_defaults(self, kind: str, table: Mapping[str, Any], keys: dict[str, Any]) -> None:
+        """Set the settings of the optimizer or the schedule where they are not given."""
+        entry = table.get(getattr(self, kind)) if isinstance(getattr(self, kind), str) else None
         if entry is None:  # reported by the check of the key
             return
-        if vars(self)["lr"] is None:
-            object.__setattr__(self, "lr", entry.lr / (REGRESSION_LR_DIVISOR if self.regression else 1.0))
-        for key, neutral in OPTIMIZER_KEYS.items():
+        if kind == "optimizer" and vars(self)["lr"] is None:
+            divisor = REGRESSION_LR_DIVISOR if self.regression and entry.scaled else 1.0
+            object.__setattr__(self, "lr", entry.lr / divisor)
+        for key, neutral in keys.items():
             value = vars(self)[key]
             if value is None or (key == "betas" and value in ((), [])):
                 object.__setattr__(self, key, entry.settings.get(key, neutral))
+                if key == "base_momentum":
+                    self._lower_base_momentum()
 
-    def _check_optimizer_settings(self) -> None:
-        """Raise RecipeError for a setting that the optimizer does not take."""
-        for key, neutral in OPTIMIZER_KEYS.items():
-            if key not in OPTIMIZERS[self.optimizer].settings and getattr(self, key) != neutral:
-                takers = [name for name, other in OPTIMIZERS.items() if key in other.settings]
+    def _lower_base_momentum(self) -> None:
+        """Lower a default of base_momentum to the momentum, which then does not change."""
+        with contextlib.suppress(TypeError, LookupError):  # settings that their own checks report
+            momentum = cycled_momentum(self.optimizer, self.momentum, self.betas)
+            object.__setattr__(self, "base_momentum", min(self.base_momentum, momentum))
+
+    def _check_settings(self, kind: str, table: Mapping[str, Any], keys: dict[str, Any]) -> None:
+        """Raise RecipeError for a setting that the optimizer or the schedule does not take, or that is 0 in vain."""
+        name = getattr(self, kind)
+        for key, neutral in keys.items():
+            value = getattr(self, key)
+            if key in table[name].settings:
+                if key in POSITIVE_KEYS and value == 0.0:
+                    raise RecipeError(
+                        f"{key} is {value!r}; expected a number above 0 with the {kind} {name}, or leave it out for "
+                        f"its default {table[name].settings[key]!r}"
+                    )
+            elif value != neutral:
+                takers = [other for other in table if key in table[other].settings]
+                shown = list(value) if isinstance(value, tuple) else value
                 raise RecipeError(
-                    f"{key} is {getattr(self, key)!r}, and the optimizer {self.optimizer} has no {key}; leave it out, "
+                    f"{key} is {shown!r}, and the {kind} {name} has no {key}; leave it out, "
                     f"or use {' or '.join(takers)}"
                 )
+
+    def _check_numbers(self) -> None:
+        """Raise RecipeError for numbers that the dtype cannot hold, or that do not fit each other."""
+        smallest, largest = float(np.finfo(self.dtype).tiny), float(np.finfo(self.dtype).max)
+        for key in STEP_NUMBERS:
+            value = getattr(self, key)
+            if value and not smallest <= value <= largest:
+                raise RecipeError(
+                    f"{key} is {value!r}, which {self.dtype} cannot hold; expected {smallest:g} to {largest:g}"
+                )
+        if OPTIMIZERS[self.optimizer].decoupled and self.lr * self.weight_decay >= 1.0:
+            raise RecipeError(
+                f"weight_decay is {self.weight_decay!r} with lr {self.lr!r}: a step of {self.optimizer} would take "
+                f"lr * weight_decay, all of W or more, from W; expected a weight_decay below {1.0 / self.lr:g}"
+            )
+        momentum = cycled_momentum(self.optimizer, self.momentum, self.betas)
+        if self.base_momentum > momentum:
+            name = "momentum" if OPTIMIZERS[self.optimizer].cycled == "momentum" else "the first of betas"
+            raise RecipeError(
+                f"base_momentum is {self.base_momentum!r}, and {name} is {momentum!r}, from which the schedule "
+                f"{self.schedule} falls to it; expected a base_momentum from 0 to {momentum!r}"
+            )
 
     def _check_randomness(self) -> None:
         """Raise RecipeError where dropout has no layer to act on, or mixup no rows to mix."""
@@ -156,13 +227,28 @@ class Recipe:
     @property
     def regression(self) -> bool:
         """Whether the network predicts numbers instead of classes."""
-        return self.loss == "mse"
+        return self.loss in REGRESSION_LOSSES
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether the network gives each label a probability of its own, so that a row may have several."""
+        return self.loss in LABEL_LOSSES
 
     @property
     def data_options(self) -> dict[str, Any]:
         """How the data is read: the options of `load_dataset`."""
         names = [field.name for field in dataclasses.fields(ReadOptions)]
         return {"regression": self.regression, **{name: getattr(self, name) for name in names}}
+
+
+def cycled_momentum(optimizer: str, momentum: float, betas: Sequence[float]) -> float:
+    """Return the number that a schedule of momentum moves: momentum, or the first of betas."""
+    return momentum if OPTIMIZERS[optimizer].cycled == "momentum" else betas[0]
+
+
+def target_kind(loss: str) -> str:
+    """Return what a loss is for: "classes", "labels" or "numbers"."""
+    return "numbers" if loss in REGRESSION_LOSSES else "labels" if loss in LABEL_LOSSES else "classes"
 
 
 def check_text(key: str, value: Any) -> str:
@@ -194,7 +280,7 @@ def check_choice(*names: str) -> Any:
 
     def check(key: str, value: Any) -> str:
         if value not in names:
-            raise RecipeError(f"{key} is {value!r}; expected {' or '.join(names)}{did_you_mean(str(value), names)}")
+            raise RecipeError(f"{key} is {value!r}; expected {' or '.join(names)}{value_hint(str(value), names)}")
         return str(value)
 
     return check
@@ -225,15 +311,19 @@ def check_int(minimum: int, maximum: int) -> Any:
     return check
 
 
-def check_float(minimum: float, below: float, *, open_below: bool = False) -> Any:
-    """Return a check for a finite number from `minimum` (above it if `open_below`) and below `below`."""
+def check_float(minimum: float, below: float, *, open_below: bool = False, share_of: str = "") -> Any:
+    """Return a check for a finite number from `minimum` (above it if `open_below`) and below `below`.
+
+    `share_of` says what the number is a share of, for the message.
+    """
 
     def check(key: str, value: Any) -> float:
         good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_FLOAT
         if not good or not (minimum < value if open_below else minimum <= value) or value >= below:
             start = f"above {minimum:g}" if open_below else f"from {minimum:g}"
             end = "" if math.isinf(below) else f" and below {below:g}"
-            raise RecipeError(f"{key} is {value!r}; expected a number {start}{end}{without_quotes(value)}")
+            share = f", a share of {share_of}" if share_of else ""
+            raise RecipeError(f"{key} is {value!r}; expected a number {start}{end}{share}{without_quotes(value)}")
         return float(value)
 
     return check
@@ -330,7 +420,17 @@ KEYS = {
     ),
     "hidden": Key(check_widths, "widths of the hidden layers, or none", parse_widths, "N,N,.."),
     "activation": Key(check_choice(*ACTIVATIONS), f"activation of the hidden layers: {', '.join(ACTIVATIONS)}"),
-    "loss": Key(check_choice(*LOSSES), "loss: cross-entropy for classes, mse for numbers"),
+    "loss": Key(
+        check_choice(*LOSSES),
+        "loss: cross-entropy for classes; binary-cross-entropy for labels of 0 and 1, of which a row may have several; "
+        "for numbers mse, mae (absolute error) or huber",
+    ),
+    "huber_delta": Key(
+        check_float(0.0, math.inf, open_below=True),
+        "error, in standardised units, from which the loss huber grows in proportion to the error",
+        float,
+        "D",
+    ),
     "label_smoothing": Key(check_float(0.0, 1.0), "share of the target spread over all classes", float, "E"),
     "class_weights": Key(
         check_choice("none", "balanced"), "none, or balanced: rare classes weigh as much as common ones"
@@ -339,22 +439,50 @@ KEYS = {
         check_choice(*OPTIMIZERS), f"optimizer: {', '.join(OPTIMIZERS)} (sgd: gradient descent)", spellings=("--opt",)
     ),
     "lr": Key(check_float(0.0, math.inf, open_below=True), "learning rate; the peak of a schedule", float, "RATE"),
-    "momentum": Key(check_float(0.0, 1.0), "momentum; 0 for plain gradient descent", float, "M"),
-    "nesterov": Key(check_bool, "Nesterov's form of momentum, which looks ahead"),
-    "betas": Key(check_betas, "decay of the two moments of adam and adamw", parse_numbers, "B1,B2"),
-    "eps": Key(check_float(0.0, math.inf), "what adam and adamw add to their divisor", float, "E"),
+    "momentum": Key(check_float(0.0, 1.0), "momentum of sgd, rmsprop and muon; 0 for none", float, "M"),
+    "nesterov": Key(check_bool, "Nesterov's form of momentum, which looks ahead, of sgd and muon"),
+    "betas": Key(
+        check_betas, "decay of the two moments of adam and adamw, and of lion's momentum", parse_numbers, "B1,B2"
+    ),
+    "rho": Key(check_float(0.0, 1.0), "decay of the mean of squared gradients of rmsprop", float, "RHO"),
+    "eps": Key(check_float(0.0, math.inf), "what rmsprop, adam and adamw add to their divisor", float, "E"),
     "weight_decay": Key(
         check_float(0.0, math.inf),
-        "decay of the weights, not of biases: decoupled from the gradient with adamw, L2 in the gradient with others",
+        "decay of the weights W, not of biases: decoupled from the gradient with adamw, lion and muon, L2 in the "
+        "gradient with sgd, rmsprop and adam",
         float,
         "D",
     ),
     "schedule": Key(
         check_choice(*SCHEDULES),
-        f"learning-rate schedule: {', '.join(SCHEDULES)} (linear: warm-up, then decay to 0)",
+        f"learning-rate schedule after the warm-up: {', '.join(SCHEDULES)}",
         spellings=("--sched",),
     ),
-    "warmup": Key(check_float(0.0, 1.0), "share of the run that the linear schedule warms up", float, "SHARE"),
+    "warmup": Key(
+        check_float(0.0, 1.0, share_of="the run"),
+        "share of the run in which the learning rate rises to lr",
+        float,
+        "SHARE",
+    ),
+    "min_lr_ratio": Key(
+        check_float(0.0, 1.0, share_of="lr"),
+        "share of lr below which linear, cosine, step and one-cycle do not fall",
+        float,
+        "SHARE",
+    ),
+    "lr_step_size": Key(
+        check_float(0.0, 1.0, share_of="the run"),
+        "share of the run after which the schedule step lowers the rate, again and again",
+        float,
+        "SHARE",
+    ),
+    "lr_gamma": Key(check_float(0.0, 1.0), "factor of the learning rate at each drop of the schedule step", float, "G"),
+    "base_momentum": Key(
+        check_float(0.0, 1.0),
+        "momentum (with adam, adamw and lion the first of betas) at the peak of one-cycle",
+        float,
+        "M",
+    ),
     "normalization": Key(
         check_choice(*NORMALIZATIONS),
         "none, or batch or layer: normalise each hidden layer's products by the rows of the batch, or by the row",
@@ -417,18 +545,30 @@ def load(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
 
 
 def merge(values: dict[str, Any], overrides: dict[str, Any]) -> Recipe:
-    """Return the recipe of some values with others over them; keys in neither take the defaults of `Recipe`.
+    """Return the recipe of some values with others over them; keys in neither take the defaults of `Recipe`."""
+    dropped = dropped_keys(values, overrides)
+    return Recipe(**({key: value for key, value in values.items() if key not in dropped} | overrides))
 
-    A loss of mse among the overrides drops label smoothing, class weights and learning rate from the values, another
-    optimizer its settings and the learning rate: they belong to classes, and to the optimizer of the values.
+
+def dropped_keys(values: dict[str, Any], overrides: dict[str, Any]) -> set[str]:
+    """Return the keys whose values in a recipe do not survive the overrides.
+
+    A loss of other targets (classes, labels, numbers) drops label smoothing, class weights and the learning rate,
+    another loss the delta of huber, another optimizer its settings and the learning rate, another schedule its
+    settings: they belong to the loss, the optimizer and the schedule of the recipe.
     """
     dropped: set[str] = set()
-    if overrides.get("loss") == "mse" and values.get("loss") != "mse":
+    before = values.get("loss", "cross-entropy")
+    after = overrides.get("loss", before)
+    if after != before:
+        dropped.add("huber_delta")
+    if target_kind(after) != target_kind(before):
         dropped |= {*CLASSIFICATION_KEYS, "lr"}
-    if overrides.get("optimizer", values.get("optimizer", "sgd")) != values.get("optimizer", "sgd"):
-        dropped |= {*OPTIMIZER_KEYS, "lr"}
-    values = {key: value for key, value in values.items() if key not in dropped}
-    return Recipe(**(values | overrides))
+    for kind, own in {"optimizer": ("lr", *OPTIMIZER_KEYS), "schedule": tuple(SCHEDULE_KEYS)}.items():
+        before = values.get(kind, getattr(Recipe, kind))
+        if overrides.get(kind, before) != before:
+            dropped |= {*own}
+    return dropped
 
 
 def read(name: str) -> dict[str, Any]:

@@ -186,7 +186,7 @@ def read_image_folder(folder: Path, *, regression: bool = False, spec: InputSpec
     With `spec`, that of a trained network, they are prepared as predict.py prepares them.
     """
     if regression:
-        raise DataError(f"{folder} is a folder of pictures, whose classes are not numbers; leave out --loss mse")
+        raise DataError(f"{folder} is a folder of pictures, whose classes are not numbers; use --loss cross-entropy")
     train, test, notices = find_parts(folder)
     reader = ImageReader(folder, len(train.paths) + len(test.paths if test else ()), spec)
     if spec:

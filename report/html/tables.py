@@ -39,7 +39,7 @@ def results_table(summary: Summary) -> Table:
     if summary.get("linear_loss") is not None:
         rows.append(("a linear model", decimals(summary["linear_loss"]), percent_cell(summary["linear_accuracy"])))
     if summary.get("baseline_loss") is not None:
-        rows.append(("always the mean", decimals(summary["baseline_loss"]), ""))
+        rows.append((f"always the {summary.get('baseline') or 'mean'}", decimals(summary["baseline_loss"]), ""))
     if summary.get("test_errors"):
         return with_errors(rows, summary)
     return Table("Result", ("part", "loss", "accuracy"), rows)
@@ -48,7 +48,7 @@ def results_table(summary: Summary) -> Table:
 def with_errors(rows: list[tuple[str, ...]], summary: Summary) -> Table:
     """Return the table of results with the error of each target in its unit in place of the accuracy."""
     targets = list(summary["test_errors"])
-    keys = {"training": "train_errors", "always the mean": "baseline_errors"}
+    keys = {"training": "train_errors", f"always the {summary.get('baseline') or 'mean'}": "baseline_errors"}
     keys["a linear model"] = "linear_errors"
     unit = f" ({summary['unit']})" if summary.get("unit") else ""
     cells = []

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from lagvis.data.messages import pluralize
 from lagvis.inference.comparison import Comparison
 from lagvis.report.text import align_columns, finite_or_none
 
@@ -18,6 +19,13 @@ def comparison_text(comparison: Comparison) -> str:
     text = align_columns(rows, left=2)
     if comparison.kinks:
         text += f"\n\nHidden units at their kink within rounding, whose rows were replaced: {len(comparison.kinks)}."
+    undecided = [d for d in comparison.differences if d.undecided]
+    if undecided:
+        most = max(undecided, key=lambda d: d.undecided)
+        text += (
+            f"\n\nNumbers whose step rounding decides, which were left out: {pluralize(most.undecided, 'number')} of "
+            f"{most.tensor}, fewer of others."
+        )
     if comparison.passed:
         return f"{text}\n\nThe backends agree: all {len(comparison.differences)} bounds hold."
     failed = sum(not d.passed for d in comparison.differences)

@@ -123,6 +123,21 @@ def test_train_init_from_regression_says_what_differs(trained, capsys):
     assert "the initial network predicts classes, and this run learns numbers; train without --init-from, or" in err
 
 
+def test_train_init_from_another_regression_loss_keeps_the_predictions(tmp_path, monkeypatch):
+    from lagvis.inference.prediction import outputs
+
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(200, 4))
+    np.savez("tail.npz", x=x, y=np.exp(x[:, 0]))
+    words = ["--device", "cpu", "--quiet", "--no-plots", "--data", "tail.npz", "--loss"]
+    assert run_cli(train.main, [*words, "mse", "-e", "2", "--name", "mean"]) == 0
+    assert run_cli(train.main, [*words, "mae", "-e", "0", "--name", "median", "--init-from", "mean"]) == 0
+    first, second = (read_checkpoint(tmp_path / "runs" / name / "last.safetensors") for name in ("mean", "median"))
+    assert second.model.constant_prediction == "median"
+    np.testing.assert_allclose(*(outputs(c.model, c.layers, x) for c in (first, second)), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("classes", ["bcd", "abcd"])
 def test_resume_and_evaluate_changed_data_name_rows_then_and_now(trained, capsys, classes):
     write_rows(trained / "t.csv", 500, classes)

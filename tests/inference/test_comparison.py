@@ -10,13 +10,10 @@ from lagvis.backends.registry import select
 from lagvis.cli import compare
 from lagvis.data.dataset import as_classification, as_regression
 from lagvis.data.source import Source
-from lagvis.inference.comparison import batch_of, magnitudes
 from lagvis.inference.comparison import compare as compare_backends
 from lagvis.training import recipe as recipes
 from lagvis.training.events import EpochEnded, Finished
-from lagvis.training.factory import initial_state
 from lagvis.training.loop import fit
-from lagvis.training.model import Model
 from lagvis.training.plan import make_plan
 from lagvis.tree import named_leaves, tree_map
 from tests.conftest import PARAMS, open_backend
@@ -160,17 +157,6 @@ def test_compare_cancelling_terms_within_bounds(name, dtype):
     one_unit = recipe_for(False, dtype, hidden=(1,))
     found = compare_backends(one_unit, PICTURES, make_plan(one_unit, PICTURES), [backend], 10)
     assert found.passed, [d for d in found.differences if not d.passed]
-
-
-def test_magnitudes_row_of_weight_2_equals_two_rows():
-    recipe = recipe_for(False, "float64")
-    model = Model.of(recipe, PICTURES, np.arange(300))
-    state, rows = initial_state(recipe, model), np.array([0, 1, 1, 2])
-    scalars = {"learning_rate": np.array(0.1)}
-    twice = magnitudes(state, batch_of(rows, model, PICTURES, {}), model, recipe, scalars)
-    weights = {"w": np.where(np.arange(300) == 1, 1.5, 0.75)}  # of mean 1 over the three rows
-    weighted = magnitudes(state, batch_of(np.arange(3), model, PICTURES, weights), model, recipe, scalars)
-    assert weighted == pytest.approx(twice, rel=1e-6)
 
 
 def test_compare_rows_at_kink_are_counted_and_replaced():

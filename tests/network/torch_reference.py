@@ -30,6 +30,53 @@ def network(torch, params, activation):
     return leaves, forward
 
 
+def normalized_network(torch, params, activation, kind):
+    """Return a float64 module of Linear without bias, BatchNorm1d or LayerNorm, and activation for each hidden layer.
+
+    Its parameters are copies of `params`; `parameter_tree` gives them, or their gradients, as our tree.
+    """
+
+    class Network(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            make_norm = {"batch": torch.nn.BatchNorm1d, "layer": torch.nn.LayerNorm}[kind]
+            widths = [len(layer["b"]) for layer in params]
+            sources = [params[0]["W"].shape[0], *widths]
+            self.linear = torch.nn.ModuleList(
+                torch.nn.Linear(n_in, n_out, bias=i == len(params) - 1)
+                for i, (n_in, n_out) in enumerate(zip(sources, widths, strict=False))
+            )
+            self.norm = torch.nn.ModuleList(make_norm(n) for n in widths[:-1])
+
+        def forward(self, x):
+            for linear, norm in zip(self.linear, self.norm, strict=False):
+                x = ACTIVATIONS[activation](torch, norm(linear(x)))
+            return self.linear[-1](x)
+
+    module = Network().double()
+    with torch.no_grad():
+        for i, layer in enumerate(params):
+            for name, parameter in layer_parameters(module, i).items():
+                parameter.copy_(torch.tensor(layer[name].T))
+    return module
+
+
+def layer_parameters(module, i):
+    """Return the parameters of layer i of a `normalized_network` by our names."""
+    linear = module.linear[i]
+    if i == len(module.norm):
+        return {"W": linear.weight, "b": linear.bias}
+    return {"W": linear.weight, "gamma": module.norm[i].weight, "b": module.norm[i].bias}
+
+
+def parameter_tree(module, value=lambda parameter: parameter):
+    """Return the parameters of a `normalized_network`, or a `value` of each, as a host tree like ours."""
+    return [
+        {name: value(a).detach().numpy().T for name, a in layer_parameters(module, i).items()}
+        for i in range(len(module.linear))
+    ]
+
+
 def loss_of(torch, z, y, *, smoothing=0.0, w=None):
     """Return mean cross-entropy for class indices, mean squared error for numbers, of rows times w (B,) if given."""
     if y.dtype.kind in "iu":

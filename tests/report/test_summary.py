@@ -201,7 +201,7 @@ def test_stored_summary_text_valid_report_is_summary_text(events, baseline):
 
 # Keys that earlier versions did not write, or not for the other kind of run.
 EARLIER = {"train_objective", "warnings", "targets", "train_errors", "validation_errors", "baseline_errors", "unit"}
-EARLIER |= {*BINARY_KEYS, *LINEAR_KEYS}
+EARLIER |= {*BINARY_KEYS, *LINEAR_KEYS, "loss", "test_absolute_errors", "baseline", "baseline_absolute_errors"}
 EARLIER_OF_CLASSES = EARLIER | {"test_errors", "loss_unit", "baseline_loss"}
 EARLIER_OF_NUMBERS = EARLIER | {"baseline_loss", *CLASS_KEYS}
 

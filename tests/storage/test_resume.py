@@ -174,9 +174,11 @@ def test_changed_settings_fixed_setting_raises_recipe_error(key):
         "number_scaling": "robust", "features": ("a",), "drop": ("a",), "category": ("a",), "number": ("a",),
         "log": ("a",), "id": ("a",), "weight_column": "x", "sheet": "x", "table": "x",
         "normalization": "batch", "ema": 0.9, "accumulate": 2, "betas": (0.8, 0.9), "eps": 1e-3, "optimizer": "adam",
+        "huber_delta": 2.0,
     }[key]  # fmt: skip
-    adam = {"optimizer": "adam", "momentum": None, "nesterov": None} if key in ("betas", "eps") else {}
-    old, new = quick(**adam), quick(**adam | {key: other} | other_settings(key))
+    adam = {"optimizer": "adam", "momentum": None, "nesterov": None}
+    taker = adam if key in ("betas", "eps") else {"loss": "huber"} if key == "huber_delta" else {}
+    old, new = quick(**taker), quick(**taker | {key: other} | other_settings(key))
     with pytest.raises(RecipeError, match=rf"{key} is .* in this run, not .*; begin a new run without --resume"):
         changed_settings(old, new)
 

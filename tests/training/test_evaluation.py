@@ -28,7 +28,7 @@ def test_evaluate_more_rows_take_no_more_memory(width):
         evaluator = Evaluator(model, select("cpu"))
         tracemalloc.start()
         try:
-            scores = evaluator.evaluate(params, data, np.arange(rows), confusion=True)
+            scores = evaluator.evaluate(params, data, np.arange(rows), details=True)
             assert scores.confusion.sum() == rows
             return tracemalloc.get_traced_memory()[1] - 8 * rows  # the row indices themselves
         finally:
@@ -50,7 +50,7 @@ def test_evaluate_other_chunk_size_same_metrics(monkeypatch):
 
     def scores(piece):
         monkeypatch.setattr(evaluation, "CHUNK_ROWS", piece)
-        return Evaluator(model, select("cpu", dtype="float64")).evaluate(params, data, np.arange(5000), confusion=True)
+        return Evaluator(model, select("cpu", dtype="float64")).evaluate(params, data, np.arange(5000), details=True)
 
     whole = scores(5000)
     for piece in (1, 7, 1000, 4999):
@@ -73,7 +73,7 @@ def test_evaluate_10000_classes_counts_confusion_in_seconds(name):
     on_device = tree_map(backend.asarray, data)
     start = time.monotonic()
     metrics = Evaluator(model, backend).evaluate(
-        tree_map(backend.asarray, layers), on_device, np.arange(rows), confusion=True
+        tree_map(backend.asarray, layers), on_device, np.arange(rows), details=True
     )
     details = json.dumps(run_details(metrics, model, None))
     seconds = time.monotonic() - start

@@ -10,7 +10,7 @@ from sklearn.metrics import confusion_matrix, log_loss
 from lagvis.backends.numpy_backend import NumpyBackend
 from lagvis.backends.registry import select
 from lagvis.data.dataset import Dataset
-from lagvis.network.schedules import SCHEDULES
+from lagvis.network.schedules import SCHEDULES, Schedule, ScheduleEntry
 from lagvis.network.step import make_step
 from lagvis.training.evaluation import Evaluator
 from lagvis.training.events import EpochEnded, Finished, Progress, Started
@@ -21,6 +21,8 @@ from lagvis.training.plan import make_plan
 from lagvis.tree import named_leaves, tree_map
 from tests.conftest import open_backend
 from tests.factories import at_step, classes, epochs, last, logits, numbers, quick, run
+
+INFINITE = ScheduleEntry(lambda: Schedule(lambda t, steps, *, xp: xp.full(t.shape, xp.inf)), {})
 
 # Another test checks that a diverging run raises no NumPy warnings.
 QUIETLY = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -270,7 +272,7 @@ def test_fit_diverged_in_first_epoch_ends_with_the_initial_state(one_step_per_ca
 @QUIETLY
 def test_fit_last_step_not_finite_is_diverged(monkeypatch):
     # one step per epoch: its loss is that of the initial state, and no later step would reveal the broken parameters
-    monkeypatch.setitem(SCHEDULES, "constant", lambda t, *_, **__: np.full(t.shape, np.inf))
+    monkeypatch.setitem(SCHEDULES, "constant", INFINITE)
     recipe, dataset = quick(schedule="constant", epochs=1, batch_size=120), classes(120)
     finished = last(run(recipe, dataset))
     assert (finished.reason, finished.epoch, finished.step) == ("diverged", 0, 0)
@@ -434,7 +436,7 @@ def evaluated(dataset, recipe, params, rows):
     model = Model.of(recipe, dataset, np.arange(len(dataset.x_train)))
     evaluator = Evaluator(model, select("cpu", dtype=recipe.dtype))
     prepared = model.prepare(dataset.x_test, dataset.y_test, recipe.dtype)
-    return evaluator.evaluate(params, prepared, rows, confusion=True)
+    return evaluator.evaluate(params, prepared, rows, details=True)
 
 
 @pytest.mark.parametrize("pieces", [1, 7, 50, 99, 100, 10**6])
@@ -497,7 +499,7 @@ def test_fit_single_row_is_learned():
 
 @QUIETLY
 def test_fit_stopped_in_a_state_not_finite_is_diverged(one_step_per_call, monkeypatch):
-    monkeypatch.setitem(SCHEDULES, "constant", lambda t, *_, **__: np.full(t.shape, np.inf))
+    monkeypatch.setitem(SCHEDULES, "constant", INFINITE)
     recipe, dataset = quick(schedule="constant", epochs=3), classes(120)
     finished = last(run(recipe, dataset, stop_at=at_step(1)))
     assert (finished.reason, finished.epoch, finished.step) == ("diverged", 0, 0)

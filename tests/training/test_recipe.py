@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lagvis.errors import RecipeError
+from lagvis.network.schedules import SCHEDULES
 from lagvis.training import recipe as recipes
-from lagvis.training.recipe import KEYS, Recipe
+from lagvis.training.recipe import KEYS, SCHEDULE_KEYS, Recipe
 
 FILES = sorted(recipes.FOLDER.glob("*.toml"))
 
@@ -36,7 +37,8 @@ def test_load_shipped_recipe_equals_its_file_over_the_defaults(path):
     stated = {k: tuple(v) if isinstance(v, list) else v for k, v in tomllib.loads(path.read_text()).items()}
     loaded = dataclasses.asdict(recipes.load(path.stem))
     assert stated
-    assert loaded == dataclasses.asdict(Recipe()) | stated
+    of_schedule = {key: SCHEDULES[stated["schedule"]].settings.get(key, 0.0) for key in SCHEDULE_KEYS}
+    assert loaded == dataclasses.asdict(Recipe()) | of_schedule | stated
 
 
 @pytest.mark.parametrize(
@@ -70,7 +72,8 @@ VALID = st.builds(
     lr=st.floats(2.0**-126, 2.0**127),
     momentum=FRACTIONS,
     nesterov=st.booleans(),
-    schedule=st.sampled_from(["constant", "linear"]),
+    weight_decay=st.just(0.0) | st.floats(1e-6, 1.0),
+    schedule=st.sampled_from(["constant", "linear", "cosine", "step", "one-cycle"]),
     warmup=FRACTIONS,
     epochs=st.integers(0, 10**6),
     batch_size=st.integers(1, 2**31 - 1),
@@ -112,6 +115,7 @@ BAD = {
     "hidden": [[0], [-3], [64, -7, 64], [2.5], ["64"], [True], "64,64", 64, [10**9], None],
     "activation": ["rellu", "", 1],
     "loss": ["MSE", "softmax", 0],
+    "huber_delta": [0, -1.0, math.nan, math.inf, "1", True, None],
     "label_smoothing": [-0.1, 1.0, 1, math.nan, "0.1", True],
     "class_weights": ["Balanced", "balance", "", None, True, [1, 2]],
     "optimizer": ["unknown", ""],
@@ -119,10 +123,15 @@ BAD = {
     "momentum": [-0.1, 1.0, 2, math.nan, "0.9", False],
     "nesterov": [1, 0, "true"],
     "betas": [[0.9], [0.9, 1.0], [-0.1, 0.9], "0.9,0.999", 0.9, [0.9, 0.99, 0.999], [True, 0.9]],
+    "rho": [-0.1, 1.0, math.nan, "0.9", True],
     "eps": [-1e-8, math.nan, math.inf, "1e-8", True],
     "weight_decay": [-0.1, math.nan, math.inf, "0.1", True],
     "schedule": ["lineal", "Linear", None],
-    "warmup": [-1, 1.0, math.inf, "0.3"],
+    "warmup": [-1, 1.0, 500, math.inf, "0.3"],
+    "min_lr_ratio": [-0.1, 1.0, 2, math.nan, "0.1", True],
+    "lr_step_size": [-0.1, 1.0, 30, math.nan, "0.3", True],
+    "lr_gamma": [-0.1, 1.0, 10, math.nan, "0.1", True],
+    "base_momentum": [-0.1, 1.0, math.nan, "0.85", True],
     "normalization": ["", "Batch", "group", None, True],
     "dropout": [-0.1, 0.0019, 0.9981, 1.0, 1, math.nan, "0.5", True, None],
     "input_dropout": [-0.1, 1e-300, 0.9981, 1.0, 2, math.nan, "0.5", True],
@@ -306,6 +315,20 @@ def test_load_mse_override_drops_classification_keys(tmp_path):
     assert recipes.load(path, {"loss": "mse"}) == Recipe(loss="mse")
     for key, value in {"label_smoothing": 0.2, "class_weights": "balanced"}.items():
         assert f"{key} belongs to classes" in refusal(recipes.load, path, {"loss": "mse", key: value})
+
+
+@pytest.mark.parametrize("loss", ["mae", "huber", "binary-cross-entropy"])
+def test_recipe_of_another_loss_than_cross_entropy_smooths_nothing_and_weights_no_classes(loss):
+    assert Recipe(loss=loss).label_smoothing == 0.0
+    assert Recipe(loss=loss).regression == (loss != "binary-cross-entropy")
+    assert f"class_weights belongs to classes, loss {loss}" in refusal(Recipe, loss=loss, class_weights="balanced")
+
+
+def test_recipe_huber_delta_of_another_loss_is_refused(tmp_path):
+    assert "the loss mse has none; leave it out, or use the loss huber" in refusal(Recipe, loss="mse", huber_delta=2.0)
+    path = written(tmp_path, 'loss = "huber"\nhuber_delta = 2.0\nlr = 0.02\n')
+    assert recipes.load(path, {"loss": "mae"}) == Recipe(loss="mae", lr=0.02)
+    assert recipes.load(path, {"loss": "cross-entropy"}) == Recipe()
 
 
 def test_load_regression_file_that_smooths_is_refused(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from lagvis.errors import RecipeError
 from lagvis.training import recipe as recipes
-from lagvis.training.recipe_hints import control_character_hint
+from lagvis.training.recipe_hints import MISSING, SYNONYMS, control_character_hint, normalized
 
 KEYS = list(recipes.KEYS)
 
@@ -59,8 +59,24 @@ def test_parse_backslashes_and_apostrophe_in_double_quotes_advises_slashes():
         ("Batch-Size", "did you mean batch_size?"),
         ("n_epochs", "did you mean epochs?"),
         ("hidden_layer_sizes", "did you mean hidden?"),
-        ("weight_decay", "there is no weight decay"),
-        ("dropout", "there is no dropout"),
+        ("alpha", "did you mean weight_decay?"),
+        ("solver", "did you mean optimizer?"),
+        ("learning_rate_init", "did you mean lr?"),
+        ("beta_1", "did you mean betas?"),
+        ("epsilon", "did you mean eps?"),
+        ("lr_scheduler", "did you mean schedule?"),
+        ("max_lr", "did you mean lr?"),
+        ("eta_min", "did you mean min_lr_ratio?"),
+        ("gamma", "did you mean lr_gamma?"),
+        ("step_size", "did you mean lr_step_size?"),
+        ("total_steps", "did you mean epochs?"),
+        ("pct_start", "did you mean warmup?"),
+        ("warmup_steps", "did you mean warmup?"),
+        ("max_grad_norm", "did you mean clip_norm?"),
+        ("clipnorm", "did you mean clip_norm?"),
+        ("early_stopping", "did you mean patience?"),
+        ("amsgrad", "there is no AMSGrad; --optimizer adam is without it"),
+        ("clipvalue", "there is no clipping of single values; clip_norm bounds the norm of the whole gradient"),
         ("device", "use the option --device"),
         ("nestrov", "did you mean nesterov?"),
     ],
@@ -69,6 +85,29 @@ def test_parse_unknown_key_names_the_key_that_is_meant(key, end):
     sentence = refusal(f"{key} = 1\n")
     assert repr(key) in sentence
     assert sentence.endswith(end)
+
+
+def test_synonyms_name_keys_that_exist_and_missing_names_none():
+    assert {*SYNONYMS.values()} <= {*KEYS}
+    known = {normalized(key) for key in KEYS}
+    assert not known & {*SYNONYMS, *MISSING}
+    assert not {*SYNONYMS} & {*MISSING}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "meant"),
+    [
+        ("schedule", "OneCycleLR", "one-cycle"),
+        ("schedule", "CosineAnnealingLR", "cosine"),
+        ("schedule", "StepLR", "step"),
+        ("optimizer", "AdamW", "adamw"),
+        ("optimizer", "RMSProp", "rmsprop"),
+        ("optimizer", "gradient descent", "sgd"),
+    ],
+)
+def test_recipe_value_of_another_program_proposes_the_one_here(key, value, meant):
+    with pytest.raises(RecipeError, match=rf"; did you mean {meant}\?$"):
+        recipes.Recipe(**{key: value})
 
 
 @pytest.mark.parametrize("content", ["[train]\nlr = 0.1\n", "train.lr = 0.1\n"])
