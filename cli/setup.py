@@ -42,6 +42,7 @@ class RunSetup:
     """All that a run needs apart from its folder.
 
     start        the state that it continues from or the parameters that it begins with; None: drawn from the seed
+    best         with patience, the state of the best epoch before `start`, if there is one
     environment  the content of environment.json
     notices      sentences for the user
     warnings     what makes the result look better, or mean less, than it seems; known before the first step
@@ -53,6 +54,7 @@ class RunSetup:
     plan: Plan
     model: Model
     start: Checkpoint | None
+    best: Checkpoint | None
     memory: MemoryEstimate
     environment: dict[str, Any]
     notices: tuple[str, ...]
@@ -201,6 +203,7 @@ def prepare_run(
         start_warnings = stored_warnings(environment["init_from"])
         environment["resumed"] = resume_record(start, plan, resumed.recipe, recipe, previous, environment)
         notices += (resume_message(start, plan, resumed.recipe, recipe, previous, environment),)
+    best = resumed.read_best() if resumed and recipe.patience else None
     check_stop_after(flags.stop_after, start)
     assert model.ranges is not None, "the ranges of a new model are measured"
     standardised = recipe.number_scaling == "standard" and network is None
@@ -209,7 +212,7 @@ def prepare_run(
     model = start.model if start else model  # with the scaling of another network, if the run began with one
     warnings += check_float32_precision(dataset, model, recipe.dtype, can_rescale=network is None)
     return RunSetup(
-        recipe, backend, dataset, plan, model, start, memory, environment, notices, tuple(warnings),
+        recipe, backend, dataset, plan, model, start, best, memory, environment, notices, tuple(warnings),
     )  # fmt: skip
 
 

@@ -25,13 +25,14 @@ from lagvis.inference.diagnostics import diagnose
 from lagvis.report.run_report import run_report_files
 from lagvis.report.summary import (
     complete_report,
-    latest_metrics_summary,
     plan_summary,
+    stored_metrics_summary,
     stored_summary_text,
     summarise,
     summary_text,
 )
 from lagvis.report.terminal.progress import make_view
+from lagvis.report.validation_turn import validation_turn
 from lagvis.run_warning import RunWarning
 from lagvis.storage.filenames import REPORT
 from lagvis.storage.history import recipe_text
@@ -76,7 +77,7 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
     with make_view(sys.stderr, quiet=flags.quiet, device=run.backend.device) as view:
         events = fit(
             run.recipe, run.dataset, run.plan, run.backend,
-            start=run.start, model=run.model, seconds=folder.previous_seconds, stop=must_stop,
+            start=run.start, best=run.best, model=run.model, seconds=folder.previous_seconds, stop=must_stop,
         )  # fmt: skip
         for event in events:
             folder.record(event)
@@ -94,10 +95,10 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
     summary = summarise(
         event, model, facts, model.baseline(y_test), model.baseline_errors(y_test),
         baseline_absolute_errors=model.baseline_absolute_errors(y_test), curves=curves, linear=outcome.linear,
-        warnings=warnings,
+        turn=validation_turn(folder.history()), warnings=warnings,
     )  # fmt: skip
-    if event.train is None:  # no epoch has ended since the run was resumed
-        summary |= latest_metrics_summary(folder.latest_metrics(), model)
+    if event.train is None:  # the epoch had ended when the run was resumed
+        summary |= stored_metrics_summary(folder.metrics_of(event.checkpoint.epoch), model)
     folder.finish(summary)
     printed = print_result_of_run(summary if flags.json else summary_text(summary), folder)
     if event.reason == "interrupted":
@@ -116,11 +117,10 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
 
 def show_finished_run(flags: Namespace, recipe: Recipe, folder: RunFolder, report: dict[str, Any], text: str) -> int:
     """Print the result of a finished run again, and write its plots and pages if some are missing."""
-    epochs = pluralize(recipe.epochs, "epoch")
     report = complete_report(report)
-    print_notices([f"{folder.path} is finished: {epochs} done. With more --epochs it continues."], quiet=flags.quiet)
+    print_notices([finished_notice(folder, recipe, report)], quiet=flags.quiet)
     printed = print_result_of_run(report if flags.json else text, folder)
-    if not (flags.no_plots or flags.dry_run or folder.report_complete()) and folder.checkpoint:
+    if not (flags.no_plots or flags.dry_run or folder.report_complete()) and folder.network:
         try:
             dataset = load_run_data(recipe, folder)
         except DataError as error:
@@ -130,10 +130,22 @@ def show_finished_run(flags: Namespace, recipe: Recipe, folder: RunFolder, repor
             previous = folder.previous_environment
             environment = previous | {key: value for key, value in known.items() if key not in previous}
             with stop_signals() as stop:
-                code = write_run_report(folder, dataset, folder.checkpoint, report, environment, stop)
+                code = write_run_report(folder, dataset, folder.network, report, environment, stop)
             if code:
                 return code
     return check_target(flags.target_accuracy, report["test_accuracy"]) or printed
+
+
+def finished_notice(folder: RunFolder, recipe: Recipe, report: dict[str, Any]) -> str:
+    """Return the line that says that a run is finished, and how it can go on."""
+    epochs = pluralize(report["epochs"], "epoch")
+    if not report["stopped_early"]:
+        return f"{folder.path} is finished: {epochs} done. With more --epochs it continues."
+    waited = pluralize(recipe.patience, "epoch")
+    return (
+        f"{folder.path} is finished: it stopped early after {epochs}, {waited} without a lower validation loss. With a "
+        f"larger --patience it continues from there."
+    )
 
 
 def print_result_of_run(result: str | dict[str, Any], folder: RunFolder) -> int:

@@ -98,5 +98,5 @@ def read_run(folder: Path, _: Files, __: int) -> None:
             resume_message(start, plan, resumed.recipe, recipe, previous, {"threads": 1, "numpy": "0", "seed": 1})
         changed_settings(resumed.recipe, recipe)
         resumed.begin(recipe, {"seed": 0})
-        resumed.latest_metrics()
+        resumed.metrics_of(1)
         resumed.finish({})

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lagvis.data.messages import decimals, percent, pluralize, shorten
+from lagvis.data.messages import decimals, percent, pluralize, sentence_start, shorten
 from lagvis.data.tables.column_facts import are_plain_numbers, column_facts
 from lagvis.inference.diagnostics import Diagnostics, as_images
 from lagvis.inference.partial_dependence import DATE, NUMBER
@@ -30,6 +30,7 @@ from lagvis.report.plots.figure import draw_png
 from lagvis.report.plots.metric_plots import History
 from lagvis.report.summary import Summary
 from lagvis.report.text import duration, escape_control
+from lagvis.report.validation_turn import turn_sentence
 from lagvis.storage.filenames import PAGE, PLOTS, RECIPE, TEXT
 from lagvis.storage.history import stretches
 from lagvis.training.model import Model
@@ -126,7 +127,11 @@ def training_section(run: RunResults) -> list[Block]:
             f" class weights, ended at {decimals(objective)} (metrics.csv has it for every epoch)."
         )
     alt = describe_curves(run.history)
-    return [Heading("Training"), make_figure("curves", alt, caption, metric_plots.plot_curves, run.history)]
+    blocks: list[Block] = [Heading("Training")]
+    blocks.append(make_figure("curves", alt, caption, metric_plots.plot_curves, run.history))
+    if turned := turn_sentence(run.summary):
+        blocks.append(Paragraph(f"{sentence_start(turned)}."))
+    return blocks
 
 
 def predictions_section(run: RunResults) -> list[Block]:

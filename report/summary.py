@@ -1,7 +1,7 @@
 """The result of a run or an evaluation: one object for programs (--json, report.json), and its text for people."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from lagvis.report.text import (
     escape_control,
     finite_or_none,
 )
+from lagvis.report.validation_turn import MIN_RISE, turn_sentence
 from lagvis.run_warning import RunWarning, is_warning
 from lagvis.storage.metrics_file import target_errors
 from lagvis.training.baseline import CHECK as BASELINE_CHECK
@@ -55,8 +56,8 @@ def errors_by_target(errors: Sequence[float | None], model: Model) -> dict[str, 
     return {name: finite_or_none(error) for name, error in zip(model.target_names, errors, strict=True)}
 
 
-def latest_metrics_summary(row: dict[str, float | None], model: Model) -> Summary:
-    """Return the metrics of the newest epoch, read from metrics.csv, as `metrics_summary` of both parts does."""
+def stored_metrics_summary(row: dict[str, float | None], model: Model) -> Summary:
+    """Return the metrics of an epoch, read from metrics.csv, as `metrics_summary` of both parts does."""
     if not row:
         return {}
     summary: Summary = {"train_objective": finite_or_none(row["train_objective"])}
@@ -132,9 +133,13 @@ def recall_summary(confusion: Any, names: tuple[str, ...]) -> Summary:
 def summarise(
     finished: Finished, model: Model, context: Summary, baseline: float | None,
     baseline_errors: Sequence[float] = (), *, baseline_absolute_errors: Sequence[float] = (),
-    curves: BinaryCurves | None = None, linear: LinearModel | None = None, warnings: Sequence[RunWarning] = (),
+    curves: BinaryCurves | None = None, linear: LinearModel | None = None,
+    turn: dict[str, Any] | None = None, warnings: Sequence[RunWarning] = (),
 ) -> Summary:  # fmt: skip
-    """Return a finished run as one object; `context` holds run, backend, device, dtype and seed."""
+    """Return a finished run as one object; `context` holds run, backend, device, dtype and seed.
+
+    `turn` is the result of `validation_turn`.
+    """
     summary = context | {
         "network": "-".join(map(str, model.widths)),
         "parameters": model.parameters,
@@ -142,6 +147,11 @@ def summarise(
         "epochs": finished.epoch,
         "steps": finished.step,
         "seconds": round(finished.seconds, 4),
+        "best_epoch": finished.newest.best_epoch or None,
+        "best_validation_loss": finite_or_none(finished.newest.best_loss) if finished.newest.best_epoch else None,
+        "stopped_early": finished.stopped_early,
+        "restored_epoch": finished.checkpoint.epoch if finished.restored else None,
+        "validation_turn": turn,
     }
     for part in PARTS:
         summary |= metrics_summary(part, getattr(finished, part), model)
@@ -165,6 +175,7 @@ def linear_summary(linear: LinearModel | None, model: Model) -> Summary:
 LINEAR_KEYS = ("linear_epochs", "linear_loss", "linear_accuracy", "linear_errors", "linear_balanced_accuracy")
 LOSS_NAMES = {"mse": "mean squared error", "mae": "mean absolute error", "huber": "Huber loss"}
 CLASS_KEYS = ("classes", "confusion", "counts", "recall", "balanced_accuracy", "commonest_share")
+EPOCH_KEYS = ("best_epoch", "best_validation_loss", "restored_epoch", "validation_turn")
 BINARY_KEYS = ("positive_class", "roc_auc", "average_precision", "thresholds")
 NUMBER_KEYS = (
     "train_errors", "validation_errors", "test_errors", "targets", "unit", "loss_unit", "test_absolute_errors",
@@ -175,6 +186,7 @@ NUMBER_KEYS = (
 def complete_report(report: Summary) -> Summary:
     """Return a report that was read from a file with all the keys of `summarise`: earlier versions wrote fewer."""
     added = dict.fromkeys(("loss", "train_objective", *CLASS_KEYS, *BINARY_KEYS, *NUMBER_KEYS, *LINEAR_KEYS))
+    added |= dict.fromkeys(EPOCH_KEYS) | {"stopped_early": False}
     return added | {"warnings": []} | report
 
 
@@ -200,8 +212,9 @@ def summary_text(summary: Summary) -> str:
         (
             "trained",
             f"{pluralize(summary['epochs'], 'epoch')}, {pluralize(summary['steps'], 'step')}, "
-            f"{duration(summary['seconds'])}",
+            f"{duration(summary['seconds'])}{', stopped early' if summary['stopped_early'] else ''}",
         ),
+        *turn_rows(summary),
         *(row for part in PARTS for row in part_rows(summary, part)),
         *recall_rows(summary),
         *error_rows(summary),
@@ -209,6 +222,16 @@ def summary_text(summary: Summary) -> str:
         ("run", summary["run"]),
     ]
     return align_columns(rows, left=2)
+
+
+def turn_rows(summary: Summary) -> list[tuple[str, str]]:
+    """Return the line on the epoch where validation turned, if its weights are kept or the loss rose clearly."""
+    turn = summary["validation_turn"]
+    if turn is None:
+        return []
+    low, high = turn["validation_loss"]
+    clear = summary["restored_epoch"] is not None or high >= (1 + MIN_RISE) * low
+    return [("best epoch", f"{turn_sentence(summary)}")] if clear else []
 
 
 def stored_summary_text(report: Summary) -> str:
@@ -227,12 +250,39 @@ def is_valid_report(report: Summary) -> bool:
         and all(is_number_or_null(report, f"{part}_{metric}") for part in PARTS for metric in ("loss", "accuracy"))
         and report["test_loss"] is not None  # a run without a result is evaluated again, and gives the reason again
         and is_number_or_null(report, "train_objective")
+        and are_epochs_valid(report)
         and all(is_number_or_null(report, key) for key in LINEAR_KEYS if key != "linear_errors")
         and is_errors(report["linear_errors"])
         and are_thresholds_valid(report)
         and isinstance(report["warnings"], list)
         and all(map(is_warning, report["warnings"]))
         and (are_errors_valid(report) if report["classes"] is None else are_classes_valid(report))
+    )
+
+
+def are_epochs_valid(report: Summary) -> bool:
+    """Return whether the figures of a report on its best epoch have the right types."""
+    turn = report["validation_turn"]
+    return (
+        type(report["stopped_early"]) is bool
+        and all(report[key] is None or is_count(report[key]) for key in ("best_epoch", "restored_epoch"))
+        and is_number_or_null(report, "best_validation_loss")
+        and (turn is None or (isinstance(turn, dict) and is_turn(turn)))
+    )
+
+
+def is_turn(turn: Summary) -> bool:
+    """Return whether an object of a file is the result of `validation_turn`."""
+
+    def are_pair(values: Any, allowed: Callable[[Any], bool]) -> bool:
+        return isinstance(values, list) and len(values) == 2 and all(map(allowed, values))
+
+    return (
+        is_count(turn.get("epoch"))
+        and is_count(turn.get("last_epoch"))
+        and type(turn.get("overfitting")) is bool
+        and are_pair(turn.get("validation_loss"), is_number)
+        and are_pair(turn.get("train_loss"), is_number if turn["overfitting"] else is_number_or_none)
     )
 
 
@@ -312,6 +362,11 @@ def is_count(value: Any) -> bool:
 def is_number(value: Any) -> bool:
     """Return whether a value of a file is a finite number; a bool is not."""
     return is_count(value) or (type(value) is float and math.isfinite(value))
+
+
+def is_number_or_none(value: Any) -> bool:
+    """Return whether a value of a file is a finite number or null."""
+    return value is None or is_number(value)
 
 
 def is_number_or_null(values: Summary, key: str) -> bool:

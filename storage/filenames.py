@@ -1,7 +1,8 @@
 """Names of the files in a run folder."""
 
 LAST, BEST = "last.safetensors", "best.safetensors"
+RESUME = "resume.safetensors"  # where LAST holds the weights of the best epoch: the state that training continues from
 RECIPE, ENVIRONMENT, METRICS = "recipe.toml", "environment.json", "metrics.csv"
 REPORT, LOCK = "report.json", "run.lock"
 PLOTS, TEXT, PAGE = "plots", "report.md", "report.html"  # the page is written last
-RUN_FILES = (LAST, BEST, RECIPE, ENVIRONMENT, METRICS, REPORT, LOCK, PLOTS, PAGE, TEXT)
+RUN_FILES = (LAST, BEST, RESUME, RECIPE, ENVIRONMENT, METRICS, REPORT, LOCK, PLOTS, PAGE, TEXT)

@@ -5,6 +5,7 @@ each target, in its unit, in the order of the targets.
 """
 
 import csv
+import math
 import os
 import re
 from collections.abc import Callable
@@ -107,6 +108,12 @@ def values(row: Row) -> dict[str, float | None]:
     """Return the numbers of a row by the names of the columns; None for an empty cell."""
     columns = columns_for((len(row) - len(COLUMNS)) // 2)
     return {name: float(cell) if cell else None for name, cell in zip(columns, row, strict=True)}
+
+
+def finite_value(row: dict[str, float | None], name: str) -> float | None:
+    """Return the number in a column of a row from `values`; None if it has none or it is not finite."""
+    value = row.get(name)
+    return value if value is not None and math.isfinite(value) else None
 
 
 def target_errors(values_of_row: dict[str, float | None], part: str) -> tuple[float | None, ...]:

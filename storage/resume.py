@@ -196,6 +196,11 @@ def changed_environment(old: dict[str, Any], new: dict[str, Any]) -> dict[str, t
     }
 
 
+def is_more_patient(patience: int, other: int) -> bool:
+    """Return whether a run with this patience stops no earlier than with the other; 0 never stops."""
+    return patience == 0 or (other > 0 and patience >= other)
+
+
 def resume_record(
     checkpoint: Checkpoint | None,
     plan: Plan,
@@ -208,8 +213,8 @@ def resume_record(
 
     An entry for each is added to those of `environment`, the one before:
     {"step": 55, "epoch": 1, "changed": {"lr": [0.1, 0.05]}}. Nothing is added for a change that leaves the weights as
-    they are: before the first step, of the path of the data, or of the schedule where every step already done would
-    have had the same learning rate. An earlier entry that no step followed is undone first.
+    they are: before the first step, of the path of the data, to more patience, or of the schedule where every step
+    already done would have had the same learning rate. An earlier entry that no step followed is undone first.
     """
     earlier = environment.get("resumed") or []
     if checkpoint is None or checkpoint.step == 0:
@@ -220,6 +225,8 @@ def resume_record(
         old = replace(old, **{key: value for key, value in before.items() if key in CHANGEABLE})
         environment = environment | {key: value for key, value in before.items() if key not in CHANGEABLE}
     settings = {key: value for key, value in changed_settings(old, new).items() if key != "data"}
+    if is_more_patient(new.patience, old.patience):  # it would not have stopped the run before this step
+        settings.pop("patience", None)
     if settings.keys() <= SCHEDULED:
         before, after = (scheduled_in_run(recipe, plan, np.arange(checkpoint.step)) for recipe in (old, new))
         same = before.keys() == after.keys() and all(np.array_equal(before[name], after[name]) for name in before)

@@ -20,7 +20,7 @@ from lagvis.storage import metrics_file
 from lagvis.storage.atomic import WRITING, replace_file
 from lagvis.storage.checkpoint_file import os_error_reason, read_checkpoint, write_checkpoint
 from lagvis.storage.environment import is_valid_init_from, is_valid_resumed
-from lagvis.storage.filenames import BEST, ENVIRONMENT, LAST, LOCK, METRICS, PAGE, PLOTS, RECIPE, REPORT
+from lagvis.storage.filenames import BEST, ENVIRONMENT, LAST, LOCK, METRICS, PAGE, PLOTS, RECIPE, REPORT, RESUME
 from lagvis.storage.history import recipe_text
 from lagvis.training import recipe as recipes
 from lagvis.training.checkpoint import Checkpoint
@@ -64,6 +64,7 @@ class RunFolder:
     def __init__(self, path: Path, every: CheckpointInterval) -> None:
         self.path = path
         self.checkpoint: Checkpoint | None = None  # the newest, if the run is resumed
+        self.network: Checkpoint | None = None  # that of last.safetensors: the newest or, with patience, the best
         self.previous_environment: dict[str, Any] = {}
         self.previous_seconds = 0.0  # of training before it was resumed
         self._every = every
@@ -167,7 +168,15 @@ class RunFolder:
             with contextlib.suppress(OSError):
                 partial.unlink()
         if os.path.lexists(self.path / LAST):
-            self.checkpoint = read_checkpoint(self.path / LAST)
+            self.checkpoint = self.network = read_checkpoint(self.path / LAST)
+            if os.path.lexists(self.path / RESUME):
+                newest = read_checkpoint(self.path / RESUME)
+                self.checkpoint = newest if newest.step > self.network.step else self.network
+            elif self._read_json(REPORT).get("restored_epoch") is not None:
+                raise CheckpointError(
+                    f"{RESUME}, from which the run {self.path} continues, is missing ({LAST} holds its best "
+                    f"epoch); restore it, or begin a new run with --init-from {self.path}"
+                )
             return
         best = self.path / BEST
         trained = os.path.exists(best) or len(self._metrics()) > 1 or self._read_json(REPORT).get("steps")
@@ -190,9 +199,13 @@ class RunFolder:
         return recipes.merge(values, {})
 
     def finished(self, recipe: Recipe) -> dict[str, Any]:
-        """Return the report if the run has finished all epochs of the recipe and its report agrees; else {}."""
-        report, checkpoint = self._read_json(REPORT), self.checkpoint
-        if checkpoint is None or checkpoint.epoch != recipe.epochs:
+        """Return the report if the run has ended by this recipe and its report agrees; else {}."""
+        report, checkpoint, network = self._read_json(REPORT), self.checkpoint, self.network
+        if checkpoint is None or network is None or checkpoint.totals:
+            return {}
+        early = recipe.patience and checkpoint.epoch - checkpoint.best_epoch >= recipe.patience
+        kept = (recipe.patience and checkpoint.best_epoch) or checkpoint.epoch
+        if network.epoch != kept or not (early or checkpoint.epoch == recipe.epochs):
             return {}
         expected = {"finished": "completed", "steps": checkpoint.step, "classes": [*checkpoint.model.class_names]}
         found = report | {"classes": report.get("classes") or []}  # those of numbers have none
@@ -241,8 +254,8 @@ class RunFolder:
             write_checkpoint(self.path / LAST, start)
         self._write(RECIPE, recipe_text(recipe, environment.get("resumed") or []))
         self._delete(REPORT)  # as the page
-        if self.checkpoint is not None:
-            self._saved = (self.checkpoint.epoch, self.checkpoint.step)
+        if self.checkpoint is not None and self.network is not None:
+            self._saved = (self.network.epoch, self.network.step)
             if self.checkpoint.best_epoch == epochs > 0 and not self.checkpoint.totals:
                 write_checkpoint(self.path / BEST, self.checkpoint)
         return notice
@@ -251,10 +264,9 @@ class RunFolder:
         """Return the metrics of all epochs by the names of the columns; None for an empty cell."""
         return [metrics_file.values(row) for row in self._metrics()]
 
-    def latest_metrics(self) -> dict[str, float | None]:
-        """Return the metrics of the newest epoch by the names of the columns; {} before the first."""
-        history = self.history()
-        return history[-1] if history else {}
+    def metrics_of(self, epoch: int) -> dict[str, float | None]:
+        """Return the metrics of an epoch by the names of the columns; {} if they are not known."""
+        return next((row for row in self.history() if row["epoch"] == epoch), {})
 
     def record(self, event: Event) -> None:
         """Write what an event brings: the metrics and the checkpoint of an epoch, or a checkpoint that is due."""
@@ -268,7 +280,9 @@ class RunFolder:
                     metrics_file.append_epoch(self.path / METRICS, event, self._targets)
                 self._save(event.checkpoint, best=event.checkpoint.best_epoch == event.epoch)
             case Finished():
-                self._save(event.checkpoint)
+                if event.restored:  # before the weights of the best epoch take its place
+                    write_checkpoint(self.path / RESUME, event.newest)
+                self._save(event.checkpoint, keep_resume=event.restored)
             case _:
                 pass
 
@@ -312,11 +326,21 @@ class RunFolder:
             return step - max(self._saved[1], 0) >= self._every.steps
         return self._every.seconds is not None and time.monotonic() - self._saved_at >= self._every.seconds
 
-    def _save(self, checkpoint: Checkpoint, *, best: bool = False) -> None:
+    def _save(self, checkpoint: Checkpoint, *, best: bool = False, keep_resume: bool = False) -> None:
         if (checkpoint.epoch, checkpoint.step) != self._saved:
             write_checkpoint(self.path / LAST, checkpoint, self.path / BEST if best else None)
             self._saved = (checkpoint.epoch, checkpoint.step)
             self._saved_at = time.monotonic()
+        if not keep_resume and os.path.lexists(self.path / RESUME):  # the newest state is in LAST now
+            self._delete(RESUME)
+
+    def read_best(self) -> Checkpoint | None:
+        """Read the checkpoint of the best epoch before the newest one; None if there is none, or no such file."""
+        checkpoint, path = self.checkpoint, self.path / BEST
+        if checkpoint is None or not checkpoint.best_epoch or not os.path.lexists(path):
+            return None
+        best = read_checkpoint(path)
+        return best if (best.epoch, best.best_loss) == (checkpoint.best_epoch, checkpoint.best_loss) else None
 
     def _make_folder(self, folder: Path) -> None:
         if folder != self.path and os.path.islink(folder):

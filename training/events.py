@@ -60,8 +60,11 @@ class EpochEnded:
 class Finished:
     """The run has ended: "completed" (only then the test part was evaluated), "interrupted" or "diverged".
 
-    `checkpoint` is the newest one with finite numbers. `seconds` counts the steps and the copies of the state from the
-    device, in all parts of the run; evaluations and the work of the caller do not count.
+    `checkpoint` is the network, with `train` and `validation` of its epoch: the newest one with finite numbers, or with
+    patience that of the best epoch. `newest` is then the state that training continues from. `stopped_early` tells
+    whether a completed run ended for want of a lower validation loss, before its last epoch. `seconds` counts the steps
+    and the copies of the state from the device, in all parts of the run; evaluations and the work of the caller do not
+    count.
     """
 
     reason: str
@@ -70,16 +73,23 @@ class Finished:
     validation: Metrics | None
     test: Metrics | None
     checkpoint: Checkpoint
+    newest: Checkpoint
+    stopped_early: bool = False
 
     @property
     def epoch(self) -> int:
-        """Finished epochs of the checkpoint."""
-        return self.checkpoint.epoch
+        """Finished epochs of the run."""
+        return self.newest.epoch
 
     @property
     def step(self) -> int:
-        """Steps of the checkpoint."""
-        return self.checkpoint.step
+        """Steps of the run."""
+        return self.newest.step
+
+    @property
+    def restored(self) -> bool:
+        """Whether the network is that of an earlier epoch than the last."""
+        return self.checkpoint.step != self.newest.step
 
     @property
     def state(self) -> HostTree:

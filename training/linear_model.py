@@ -64,6 +64,7 @@ def train_linear_model(
     plan = replace(
         plan,
         validation_rows=plan.validation_rows[:0],
+        patience=0,
         epochs=epochs,
         steps_per_call=choose_steps_per_call(widths, plan.batch_size, plan.full_batches),
     )

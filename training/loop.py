@@ -9,7 +9,7 @@ import numpy as np
 
 from lagvis.backends.backend import Backend
 from lagvis.data.dataset import Dataset
-from lagvis.errors import NotFiniteError
+from lagvis.errors import NotFiniteError, RecipeError
 from lagvis.network.step import evaluated_layers
 from lagvis.training.checkpoint import Checkpoint, all_finite
 from lagvis.training.evaluation import Evaluator, Metrics, StopRequestedError, zero_totals
@@ -29,6 +29,7 @@ def fit(
     backend: Backend,
     *,
     start: Checkpoint | None = None,
+    best: Checkpoint | None = None,
     model: Model | None = None,
     seconds: float = 0.0,
     stop: Callable[[], bool] = lambda: False,
@@ -36,13 +37,16 @@ def fit(
     """Train, and yield Started, then Progress for each call and EpochEnded for each epoch, then Finished.
 
     A checkpoint `start` of the same recipe and data set, `seconds` into the run, continues the run as if it had never
-    stopped. Without `start`, `model` is that of the recipe and the data set if the caller has made it already. `stop`
-    is called between calls and between the chunks of an evaluation; once it returns true, the run ends as "interrupted"
-    with its current state. If the loss or the state is no longer finite, the run ends as "diverged" with its newest
-    checkpoint.
+    stopped; with patience `best` is then the checkpoint of the best epoch before it. Without `start`, `model` is that
+    of the recipe and the data set if the caller has made it already. `stop` is called between calls and between the
+    chunks of an evaluation; once it returns true, the run ends as "interrupted" with its current state. If the loss or
+    the state is no longer finite, the run ends as "diverged" with its newest checkpoint.
+
+    With patience, a run ends after so many epochs without a lower validation loss. The network of a completed run is
+    then that of its best epoch.
     """
     with backend.limited_threads(plan.threads):
-        yield from Trainer(recipe, dataset, plan, backend, start, model, seconds, stop).events()
+        yield from Trainer(recipe, dataset, plan, backend, start, best, model, seconds, stop).events()
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,7 @@ class Trainer:
         plan: Plan,
         backend: Backend,
         start: Checkpoint | None,
+        best: Checkpoint | None,
         model: Model | None,
         seconds: float,
         stop: Callable[[], bool],
@@ -144,6 +149,7 @@ class Trainer:
         # The newest checkpoint; a run that diverges ends with it.
         self.newest = start or Checkpoint(self.model, initial_state(recipe, self.model), epoch=0, step=0)
         self.newest = replace(self.newest, data=dataset.digest)
+        self.best = self.known_best(best)
         weighted = bool(weights)
         objective = weighted or recipe.label_smoothing > 0
         zero = zero_totals(self.model, recipe.dtype, weighted=weighted, objective=objective)
@@ -157,6 +163,7 @@ class Trainer:
         self.next_group: StepGroup | None = None
         self.train_metrics: Metrics | None = None
         self.validation_metrics: Metrics | None = None
+        self.best_metrics: tuple[Metrics | None, Metrics | None] = (None, None)
 
     def to_device(self, tree: Any) -> Any:
         """Copy a tree of host arrays to the device."""
@@ -165,21 +172,57 @@ class Trainer:
     def events(self) -> Iterator[Event]:
         """Yield the events of the run."""
         yield Started(self.model, self.plan)
-        reason, test_metrics = "completed", None
+        reason, test_metrics, network = "completed", None, None
         try:
             for epoch in range(self.newest.epoch + 1, self.plan.epochs + 1):
+                if self.out_of_patience:
+                    break
                 while self.state.step < epoch * self.plan.steps_per_epoch:
                     yield self.run_steps(epoch)
                     self.check_stop()
                 yield self.end_epoch(epoch)
                 self.check_stop()
-            test_metrics = self.evaluate_test()
+            network = self.best or self.newest
+            test_metrics = self.evaluate_test(network)
         except StopRequestedError:
-            reason = self.checkpoint_interrupted()
+            reason, network = self.checkpoint_interrupted(), None
         except NotFiniteError:
             reason = "diverged"
-        seconds = self.stopwatch.seconds
-        yield Finished(reason, seconds, self.train_metrics, self.validation_metrics, test_metrics, self.newest)
+        network = network or self.newest
+        metrics = (self.train_metrics, self.validation_metrics)
+        if network.step != self.newest.step:
+            metrics = self.metrics_of_best(network)
+        early = reason == "completed" and self.newest.epoch < self.plan.epochs
+        yield Finished(reason, self.stopwatch.seconds, *metrics, test_metrics, network, self.newest, early)
+
+    def metrics_of_best(self, network: Checkpoint) -> tuple[Metrics | None, Metrics | None]:
+        """Return the metrics of the best epoch; without those of training if it ended before the start of a resume."""
+        if self.best_metrics[1] is not None:
+            return self.best_metrics
+        layers = self.to_device(evaluated_layers(network.state))
+        return None, self.evaluator.evaluate(layers, self.data, self.plan.validation_rows)
+
+    def known_best(self, best: Checkpoint | None) -> Checkpoint | None:
+        """Return the checkpoint of the best epoch before the start of a run with patience; None before the first.
+
+        RecipeError if it is not known.
+        """
+        newest = self.newest
+        if not self.plan.patience or not newest.best_epoch:
+            return None
+        known = newest if newest.epoch == newest.best_epoch and not newest.totals else best
+        if known is None or known.epoch != newest.best_epoch:
+            raise RecipeError(
+                f"patience is {self.plan.patience}, but the weights of the best epoch, {newest.best_epoch}, are not "
+                "there; restore best.safetensors, or set patience to 0"
+            )
+        return known
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the epochs since the best one are as many as the patience; the start may be within an epoch."""
+        newest, patience = self.newest, self.plan.patience
+        return patience > 0 and not newest.totals and newest.epoch - newest.best_epoch >= patience
 
     def run_steps(self, epoch: int) -> Progress:
         """Run one call of the backend; NotFiniteError if its loss is not finite."""
@@ -212,17 +255,20 @@ class Trainer:
         ended = replace(ended, epoch=epoch, totals={})
         if self.validation_metrics is not None and self.validation_metrics.loss < ended.best_loss:
             ended = replace(ended, best_epoch=epoch, best_loss=self.validation_metrics.loss)
+            if self.plan.patience:
+                self.best, self.best_metrics = ended, (self.train_metrics, self.validation_metrics)
         self.newest = ended
         samples, seconds = self.plan.samples_seen(state.step), self.stopwatch.seconds
         return EpochEnded(
             epoch, state.step, samples, state.learning_rate, self.train_metrics, self.validation_metrics, seconds, ended
         )
 
-    def evaluate_test(self) -> Metrics:
-        """Evaluate the test part."""
+    def evaluate_test(self, network: Checkpoint) -> Metrics:
+        """Evaluate the test part by the network of a checkpoint."""
         data = self.to_device(self.model.prepare(self.dataset.x_test, self.dataset.y_test, self.recipe.dtype))
         rows = np.arange(len(self.dataset.x_test))
-        return self.evaluator.evaluate(evaluated_layers(self.state.arrays), data, rows, details=True, stop=self.stop)
+        arrays = self.state.arrays if network is self.newest else self.to_device(network.state)
+        return self.evaluator.evaluate(evaluated_layers(arrays), data, rows, details=True, stop=self.stop)
 
     def check_stop(self) -> None:
         """Raise StopRequestedError if the caller requested a stop."""

@@ -30,7 +30,8 @@ class Plan:
     """Rows, batches and calls of a run.
 
     steps_per_call is the number of full batches of one call of the backend. If they do not divide an epoch evenly, it
-    ends with a shorter call and a batch of `tail` rows.
+    ends with a shorter call and a batch of `tail` rows. `patience` is the number of epochs without a lower validation
+    loss after which training stops; 0: it never does.
     """
 
     training_rows: np.ndarray
@@ -42,6 +43,7 @@ class Plan:
     steps_per_call: int
     threads: int
     notices: tuple[str, ...]
+    patience: int = 0
 
     @property
     def steps_per_epoch(self) -> int:
@@ -78,6 +80,11 @@ def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = Fal
     training, validation = split_off(y, held_out, generator(recipe.seed, "validation"))
     if weighted is not None:  # rows of weight 0 are in neither part
         training, validation = weighted[training], weighted[validation]
+    if recipe.patience and not len(validation):
+        raise RecipeError(
+            f"patience is {recipe.patience}, but no rows are held out by whose loss it could stop; hold out some "
+            "with --validation, or set patience to 0"
+        )
     batch_size = recipe.batch_size
     if batch_size > len(training):
         notices.append(
@@ -90,7 +97,7 @@ def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = Fal
     return Plan(
         training, validation, recipe.epochs, batch_size, full_batches, tail,
         choose_steps_per_call(widths, batch_size, full_batches), threads or threads_for(widths, batch_size),
-        tuple(notices),
+        tuple(notices), recipe.patience,
     )  # fmt: skip
 
 

@@ -57,6 +57,8 @@ def plot_curves(history: History) -> Any:
             axes.plot(seen, values, marker + "-", color=colour, markersize=size, label=name)
             smallest, largest = min(smallest, np.nanmin(values)), max(largest, np.nanmax(values))
             if part == "validation" and best is not None:
+                if best < len(history) - 1:  # from there on the validation loss is higher
+                    axes.axvline(seen[best], color=GREY, linestyle=":", linewidth=1)
                 axes.plot(
                     seen[best], values[best], "*", color=colour, markersize=13, markeredgecolor="black",
                     label=f"lowest validation loss: epoch {int(history[best]['epoch'] or 0)}",

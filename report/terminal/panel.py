@@ -34,6 +34,7 @@ class Panel:
         self._metrics: dict[str, Metrics] = {}
         self._best: tuple[int, float] = (0, 0.0)
         self._best_metrics: Metrics | None = None
+        self._waited = 0  # epochs since the best one
         self._curves = {(part, kind): Points() for part in ("train", "validation") for kind in ("loss", "accuracy")}
         # A tuple that is replaced as a whole, because a frame may be drawn at any instant of an update.
         self._readings: tuple[tuple[float, Progress], ...] = ()
@@ -57,6 +58,7 @@ class Panel:
                 if event.validation:
                     self._store("validation", event, event.validation)
                 self._best = event.checkpoint.best_epoch, event.checkpoint.best_loss
+                self._waited = event.epoch - event.checkpoint.best_epoch
                 if event.checkpoint.best_epoch == event.epoch:
                     self._best_metrics = event.validation
             case Finished():
@@ -92,7 +94,10 @@ class Panel:
         epoch, step = (progress.epoch, progress.step) if progress else (self._from_epoch, 0)
         done = step / (plan.epochs * plan.steps_per_epoch)
         counter = f"epoch {epoch:{len(str(plan.epochs))}}/{plan.epochs}"
-        end = END_WORDS[finished.reason] + duration(finished.seconds) if finished else self._time_left(started)
+        end = self._time_left(started)
+        if finished:
+            words = "stopped early, " if finished.stopped_early else END_WORDS[finished.reason]
+            end = words + duration(finished.seconds)
         percentage = f"{100 * done:3.0f}%"
         tail = f"{percentage}  {end:{TIME_WIDTH}}"
         bar_width = width - len(counter) - len(tail) - 4
@@ -125,6 +130,8 @@ class Panel:
             validation, (epoch, loss) = self._metrics.get("validation"), self._best
             fields.append(("validation", metrics_text(validation) if validation else "-"))
             fields.append(("best epoch", f"{epoch}, loss {decimals(loss)}" if epoch else "-"))
+            if started.plan.patience:
+                fields.append(("patience", f"{self._waited} of {started.plan.patience} epochs"))
         fields.append(("speed", self._speed()))
         fields += self._error_fields(started)
         progress = self._progress

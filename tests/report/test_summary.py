@@ -11,6 +11,7 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix, recall_sc
 from lagvis.report.summary import (
     BINARY_KEYS,
     CLASS_KEYS,
+    EPOCH_KEYS,
     LINEAR_KEYS,
     evaluation_text,
     metrics_summary,
@@ -201,7 +202,8 @@ def test_stored_summary_text_valid_report_is_summary_text(events, baseline):
 
 # Keys that earlier versions did not write, or not for the other kind of run.
 EARLIER = {"train_objective", "warnings", "targets", "train_errors", "validation_errors", "baseline_errors", "unit"}
-EARLIER |= {*BINARY_KEYS, *LINEAR_KEYS, "loss", "test_absolute_errors", "baseline", "baseline_absolute_errors"}
+EARLIER |= {*BINARY_KEYS, *LINEAR_KEYS, *EPOCH_KEYS, "stopped_early"}
+EARLIER |= {"loss", "test_absolute_errors", "baseline", "baseline_absolute_errors"}
 EARLIER_OF_CLASSES = EARLIER | {"test_errors", "loss_unit", "baseline_loss"}
 EARLIER_OF_NUMBERS = EARLIER | {"baseline_loss", *CLASS_KEYS}
 
@@ -213,7 +215,7 @@ def test_stored_summary_text_invalid_value_is_empty(events, baseline, value):
     assert stored_summary_text(whole)
     texts = {"run", "network", "backend", "device", "dtype", "unit"} if value == "text" else set()
     earlier = EARLIER_OF_CLASSES if events is DIGITS else EARLIER_OF_NUMBERS
-    texts |= earlier if value == "missing" else set()
+    texts |= earlier if value == "missing" else {"stopped_early"} if value is True else set()
     for key in set(whole) - {"finished"} - texts - ({"seed"} if value == 10**400 else set()):
         report = {k: v for k, v in whole.items() if k != key} if value == "missing" else whole | {key: value}
         assert stored_summary_text(report) == "", key

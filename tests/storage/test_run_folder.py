@@ -407,7 +407,7 @@ def test_begin_metrics_of_before_keeps_the_plain_loss_as_loss_and_objective(tmp_
 def test_begin_metrics_of_before_keeps_a_smoothed_or_weighted_loss_as_objective(tmp_path, keys):
     folder, row = reopened_with_columns_of_before(tmp_path, quick(epochs=1, **keys), classes(120))
     assert (row["train_loss"], row["train_objective"], row["validation_loss"]) == ("", "0.75", "0.25")
-    assert folder.latest_metrics()["train_loss"] is None
+    assert folder.metrics_of(folder.checkpoint.epoch)["train_loss"] is None
 
 
 def test_begin_metrics_of_before_drops_the_losses_of_several_targets(tmp_path):

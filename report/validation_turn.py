@@ -1,0 +1,58 @@
+"""Where the validation loss of a run turned: the epoch in which it was lowest, if that was not the last one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lagvis.data.messages import decimals, percent, pluralize
+from lagvis.storage.metrics_file import finite_value
+
+MIN_RISE = 0.01  # of the validation loss, relative to the lowest one: less is not said at the end of a run
+
+History = Sequence[dict[str, float | None]]
+
+
+def validation_turn(history: History) -> dict[str, Any] | None:
+    """Return where the validation loss turned, from the epochs of metrics.csv; None if it was lowest at the end.
+
+    {"epoch": of the lowest loss, "last_epoch": the newest, "validation_loss": [in that epoch, in the newest],
+    "train_loss": as before, "overfitting": whether the training loss fell further while the validation loss rose}
+    """
+    losses = [finite_value(row, "validation_loss") for row in history]
+    known = [loss for loss in losses if loss is not None]
+    if not known or losses[-1] is None:
+        return None
+    low, high = min(known), losses[-1]
+    best, last = history[losses.index(low)], history[-1]
+    if best is last:
+        return None
+    before, after = finite_value(best, "train_loss"), finite_value(last, "train_loss")
+    fell = before is not None and after is not None and after < before
+    return {
+        "epoch": int(best["epoch"] or 0),
+        "last_epoch": int(last["epoch"] or 0),
+        "validation_loss": [low, high],
+        "train_loss": [before, after],
+        "overfitting": fell and high > low,
+    }
+
+
+def turn_sentence(summary: dict[str, Any]) -> str:
+    """Return one sentence on the epoch where validation turned, and on whose weights are kept; "" if it did not."""
+    turn = summary["validation_turn"]
+    if turn is None:
+        return ""
+    low, high = turn["validation_loss"]
+    epoch, waited = turn["epoch"], pluralize(turn["last_epoch"] - turn["epoch"], "epoch")
+    rise = f" ({percent(high / low - 1)} higher)" if low > 0 else ""
+    text = (
+        f"the validation loss was lowest in epoch {epoch}: {decimals(low)}; {waited} later it is {decimals(high)}{rise}"
+    )
+    if turn["overfitting"]:
+        before, after = turn["train_loss"]
+        text += f", while the training loss fell from {decimals(before)} to {decimals(after)}: overfitting"
+    if summary["restored_epoch"] is None:
+        return f"{text}. best.safetensors has the weights of epoch {epoch}; --resume with --patience keeps them"
+    kept = f"the weights of epoch {epoch} are kept"
+    return (
+        f"{text}. Training stopped early, and {kept}" if summary["stopped_early"] else f"{text}. With patience {kept}"
+    )
