@@ -5,7 +5,7 @@ order of the rows is another, so that the run itself does not change.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,10 @@ import numpy as np
 
 from lagvis.backends.backend import Backend
 from lagvis.data.dataset import Dataset
+from lagvis.data.messages import percent, pluralize
+from lagvis.errors import RecipeError
 from lagvis.network.optimizers import OPTIMIZERS
-from lagvis.training.evaluation import StopRequestedError, zero_totals
+from lagvis.training.evaluation import zero_totals
 from lagvis.training.factory import make_training_step, step_constants, step_scalars
 from lagvis.training.model import Model
 from lagvis.training.plan import Plan
@@ -25,8 +27,11 @@ from lagvis.tree import tree_map
 
 MIN_STEPS, MAX_STEPS = 100, 400  # an epoch, within these bounds
 LOWEST, HIGHEST = 1e-4, 1e3  # rates of the first and the last step, times the default rate of the optimizer
-SMOOTHING = 0.9  # of the moving mean of the losses, for MIN_STEPS steps; more steps are smoothed over as many decades
+SMOOTHING = 0.9  # of the moving mean of MIN_STEPS losses; that of more steps reaches over as many decades of rates
 DIVERGED = 4.0  # the test ends where the smoothed loss is so many times the lowest
+LEARNED, LEARNED_STEPS = 0.05, 5  # or where so many batches are learned: their loss is this share of the first
+FALL_SHARE, DIVISOR = 0.95, 2.0  # of the fall of the smoothed loss; of the rate that has reached it
+MIN_FALL = 0.05  # of the smoothed loss, below which a test found nothing
 
 
 @dataclass(frozen=True)
@@ -34,31 +39,59 @@ class RateSearch:
     """Result of a range test.
 
     rate      the chosen rate
+    fallen    the rate at which the smoothed loss has reached FALL_SHARE of its whole fall
     rates     learning rate of each step (S,)
-    losses    what was minimised, in the step after that with this rate (S,)
+    losses    what is minimised, on the next batch (S,)
     smoothed  the same, smoothed (S,)
     """
 
     rate: float
+    fallen: float
     rates: tuple[float, ...]
     losses: tuple[float, ...]
     smoothed: tuple[float, ...]
 
+    def as_json(self) -> dict[str, Any]:
+        """Return the result for environment.json; numbers are rounded to six digits."""
+        return {
+            "rate": self.rate,
+            "fallen": self.fallen,
+            **{name: [float(f"{x:.6g}") for x in getattr(self, name)] for name in ("rates", "losses", "smoothed")},
+        }
+
+
+def find_rate(recipe: Recipe, dataset: Dataset, plan: Plan, model: Model, backend: Backend, state: Any) -> RateSearch:
+    """Return the learning rate that a range test finds; RecipeError where the loss does not fall at any rate.
+
+    It is the rate that has reached FALL_SHARE of the whole fall of the smoothed loss, divided by DIVISOR and rounded to
+    two digits. `state` is the first state of the run, on the host.
+    """
+    rates, losses = range_test(recipe, dataset, plan, model, backend, state)
+    finite = np.isfinite(losses)
+    count = len(losses) if finite.all() else int(finite.argmin())
+    smoothed = np.array(smooth(losses[:count], steps_of_test(plan)))
+    if count == 0 or smoothed[0] - smoothed.min() < MIN_FALL * abs(smoothed[0]):
+        found = "is not a finite number" if count == 0 else f"fell by less than {percent(MIN_FALL, digits=0)}"
+        raise RecipeError(
+            f"no learning rate was found: in {pluralize(len(losses), 'step')} at rates from {rates[0]:.2g} to "
+            f"{rates[-1]:.2g} the loss {found}; give --lr a number"
+        )
+    fallen = rates[int((smoothed <= smoothed[0] - FALL_SHARE * (smoothed[0] - smoothed.min())).argmax())]
+    return RateSearch(
+        float(f"{fallen / DIVISOR:.2g}"),
+        float(f"{fallen:.6g}"),
+        *(tuple(map(float, a[:count])) for a in (rates, losses, smoothed)),
+    )
+
 
 def range_test(
-    recipe: Recipe,
-    dataset: Dataset,
-    plan: Plan,
-    model: Model,
-    backend: Backend,
-    state: Any,
-    stop: Callable[[], bool] = lambda: False,
+    recipe: Recipe, dataset: Dataset, plan: Plan, model: Model, backend: Backend, state: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rates (S,) and the objectives (S,) of the steps after them; StopRequestedError once `stop` is true.
+    """Return the rates (S,), and what is minimised on the batch after the step at each (S,).
 
-    `state` is the first state of the run, on the host. The test ends early where the loss diverges.
+    The test ends early where the loss diverges, and where all is learned. `state` is that of `find_rate`.
     """
-    steps = max(MIN_STEPS, min(MAX_STEPS, plan.steps_per_epoch))
+    steps = steps_of_test(plan)
     default = OPTIMIZERS[recipe.optimizer].lr
     rates = np.geomspace(LOWEST * default, HIGHEST * default, steps)
     indices = search_batches(recipe, plan, steps + 1)
@@ -74,16 +107,22 @@ def range_test(
     arrays = tree_map(backend.asarray, state)
     losses: list[float] = []
     for i in range(steps + 1):
-        if stop():
-            raise StopRequestedError
         of_step = {name: backend.asarray(values[i : i + 1]) for name, values in scalars.items()}
         totals = {"totals": tree_map(backend.asarray, zero)}
         arrays = call(arrays | totals, (backend.asarray(indices[i : i + 1]), of_step), constants)
         loss = float(backend.to_numpy(arrays.pop("totals")["objective"])) / indices.shape[-1]
         losses.append(loss)
-        if not math.isfinite(loss) or smooth(losses, steps)[-1] > DIVERGED * min(smooth(losses, steps)):
+        smoothed = smooth(losses, steps)
+        learned = np.median(losses[-LEARNED_STEPS:]) < LEARNED * losses[0]  # without errors no rate is too high
+        if not math.isfinite(loss) or smoothed[-1] > DIVERGED * min(smoothed) or learned:
             break
-    return rates[: len(losses) - 1], np.array(losses[1:])
+    following = losses[1:] or losses  # a first loss that is not finite is the only one
+    return rates[: len(following)], np.array(following)
+
+
+def steps_of_test(plan: Plan) -> int:
+    """Return the steps of the range test of a run."""
+    return max(MIN_STEPS, min(MAX_STEPS, plan.steps_per_epoch))
 
 
 def search_batches(recipe: Recipe, plan: Plan, steps: int) -> np.ndarray:
