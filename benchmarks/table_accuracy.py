@@ -5,7 +5,7 @@ by the seeds 0 to 4, a fifth of the rows for the test, stratified where classes 
 with train.csv and test.csv, gets the label and the columns to --drop that this file states, and is not tuned; where
 a run diverges, it is trained again at the learning rate that its last line names:
 
-Lagvis                train.py with the default recipe, 10 epochs; for numbers --loss mse --lr 0.01
+Lagvis                train.py with the default recipe, 10 epochs; for numbers --loss mse
 Lagvis best epoch     the same for as many epochs as make MIN_STEPS steps; evaluate.py RUN/best.safetensors
 linear                LogisticRegression or LinearRegression behind SimpleImputer, StandardScaler and OneHotEncoder
 MLP                   MLPClassifier or MLPRegressor behind the same, the widths of the default recipe, early stopping
@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,11 +119,9 @@ def split(frame: "pd.DataFrame", problem: Problem, seed: int) -> tuple["pd.DataF
 
 def make_peer(model: str, features: "pd.DataFrame", problem: Problem, seed: int) -> Any:
     """Return a model of scikit-learn behind the usual preparation of its columns."""
-    from sklearn import compose, ensemble, impute, linear_model, neural_network, pipeline, preprocessing
+    from sklearn import compose, ensemble, linear_model, neural_network, pipeline, preprocessing
 
-    numbers = [c for c in features if features[c].dtype.kind in "iuf"]
-    texts = [c for c in features if c not in numbers]
-    text_imputer = impute.SimpleImputer(strategy="constant", fill_value="missing", missing_values=np.nan)
+    texts = column_kinds(features)[1]
     if model == BOOSTING:
         encoder = preprocessing.OrdinalEncoder(
             handle_unknown="use_encoded_value", unknown_value=np.nan, max_categories=MAX_BINS
@@ -132,6 +131,22 @@ def make_peer(model: str, features: "pd.DataFrame", problem: Problem, seed: int)
             ensemble.HistGradientBoostingRegressor if problem.regression else ensemble.HistGradientBoostingClassifier
         )
         return pipeline.make_pipeline(columns, boosting(categorical_features=range(len(texts)), random_state=seed))
+    if model == LINEAR and problem.regression:
+        estimator = linear_model.LinearRegression()
+    elif model == LINEAR:
+        estimator = linear_model.LogisticRegression(max_iter=1000)
+    else:
+        mlp = neural_network.MLPRegressor if problem.regression else neural_network.MLPClassifier
+        estimator = mlp(hidden_layer_sizes=HIDDEN, early_stopping=True, random_state=seed)
+    return behind_preparation(estimator, features, problem)
+
+
+def behind_preparation(estimator: Any, features: "pd.DataFrame", problem: Problem) -> Any:
+    """Return an estimator behind the usual preparation: numbers and targets standardised, texts one-hot."""
+    from sklearn import compose, impute, pipeline, preprocessing
+
+    numbers, texts = column_kinds(features)
+    text_imputer = impute.SimpleImputer(strategy="constant", fill_value="missing", missing_values=np.nan)
     one_hot = preprocessing.OneHotEncoder(
         handle_unknown="infrequent_if_exist", max_categories=MAX_LEVELS, sparse_output=False
     )
@@ -141,20 +156,26 @@ def make_peer(model: str, features: "pd.DataFrame", problem: Problem, seed: int)
             ("text", pipeline.make_pipeline(text_imputer, one_hot), texts),
         ]
     )
-    if model == LINEAR and problem.regression:
-        estimator = linear_model.LinearRegression()
-    elif model == LINEAR:
-        estimator = linear_model.LogisticRegression(max_iter=1000)
-    else:
-        mlp = neural_network.MLPRegressor if problem.regression else neural_network.MLPClassifier
-        estimator = mlp(hidden_layer_sizes=HIDDEN, early_stopping=True, random_state=seed)
     if problem.regression:
         estimator = compose.TransformedTargetRegressor(regressor=estimator, transformer=preprocessing.StandardScaler())
     return pipeline.make_pipeline(columns, estimator)
 
 
+def column_kinds(features: "pd.DataFrame") -> tuple[list[str], list[str]]:
+    """Return the names of the columns of numbers and of the others."""
+    numbers = [c for c in features if features[c].dtype.kind in "iuf"]
+    return numbers, [c for c in features if c not in numbers]
+
+
 def peer_score(model: str, train: "pd.DataFrame", test: "pd.DataFrame", problem: Problem, seed: int) -> float:
     """Return accuracy or root mean square error of a model of scikit-learn on the test rows."""
+    return fitted_score(lambda features: make_peer(model, features, problem, seed), train, test, problem)
+
+
+def fitted_score(
+    make: Callable[["pd.DataFrame"], Any], train: "pd.DataFrame", test: "pd.DataFrame", problem: Problem
+) -> float:
+    """Return accuracy or root mean square error on the test rows of what `make(features)` returns, fitted."""
     from sklearn.metrics import accuracy_score, root_mean_squared_error
     from threadpoolctl import threadpool_limits
 
@@ -163,7 +184,7 @@ def peer_score(model: str, train: "pd.DataFrame", test: "pd.DataFrame", problem:
     y_train, y_test = (part[problem.label] for part in (train, test))
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # levels that training did not have; no convergence in 200 epochs
-        predicted = make_peer(model, x_train, problem, seed).fit(x_train, y_train).predict(x_test)
+        predicted = make(x_train).fit(x_train, y_train).predict(x_test)
     return float((root_mean_squared_error if problem.regression else accuracy_score)(y_test, predicted))
 
 
@@ -207,6 +228,16 @@ def run_command(command: Any, arguments: list[str]) -> dict[str, Any]:
 
 def lagvis_score(model: str, train: "pd.DataFrame", test: "pd.DataFrame", problem: Problem, seed: int) -> float:
     """Return accuracy or root mean square error of a network of train.py on the test rows."""
+    if model != LAGVIS_BEST:
+        return score_of(train_network(train, test, problem, seed), problem)
+    epochs = str(best_of_epochs(len(train)))
+    return score_of(train_network(train, test, problem, seed, "-e", epochs, best=True), problem)
+
+
+def train_network(
+    train: "pd.DataFrame", test: "pd.DataFrame", problem: Problem, seed: int, *flags: str, best: bool = False
+) -> dict[str, Any]:
+    """Return the result of train.py with some flags, or that of its epoch of the lowest validation loss."""
     from lagvis.cli import evaluate
     from lagvis.cli import train as train_command
 
@@ -216,13 +247,16 @@ def lagvis_score(model: str, train: "pd.DataFrame", test: "pd.DataFrame", proble
         # The unnamed column of row numbers stands in the files that people have, so it stands here.
         for name, part in (("train.csv", train), ("test.csv", test)):
             part.rename(columns=lambda c: "" if str(c).startswith("Unnamed") else c).to_csv(folder / name, index=False)
-        flags = ["--data", str(folder), "--label", problem.label, "--seed", str(seed), "-o", temporary, "--name", "run"]
-        flags += ["--drop", ",".join(problem.drop)] if problem.drop else []
-        flags += ["--loss", "mse", "--lr", "0.01"] if problem.regression else []
-        flags += ["-e", str(best_of_epochs(len(train)))] if model == LAGVIS_BEST else []
-        result = run_command(train_command, [*flags, "--no-plots", "--quiet"])
-        if model == LAGVIS_BEST:
-            result = run_command(evaluate, [str(Path(result["run"], "best.safetensors"))])
+        arguments = ["--data", str(folder), "--label", problem.label, "--seed", str(seed), "-o", temporary]
+        arguments += ["--name", "run", "--no-plots", "--quiet"]
+        arguments += ["--drop", ",".join(problem.drop)] if problem.drop else []
+        arguments += ["--loss", "mse"] if problem.regression else []
+        result = run_command(train_command, [*arguments, *flags])
+        return run_command(evaluate, [str(Path(result["run"], "best.safetensors"))]) if best else result
+
+
+def score_of(result: dict[str, Any], problem: Problem) -> float:
+    """Return test accuracy or root mean square error of a result of train.py or evaluate.py."""
     return float(result["test_errors"][problem.label] if problem.regression else result["test_accuracy"])
 
 

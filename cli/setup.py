@@ -185,7 +185,7 @@ def prepare_run(
         check_data(dataset, resumed.checkpoint, previous, resumed.path)
     strict = resumed is not None or options.is_explicit(flags, "validation")
     plan = make_plan(recipe, dataset, strict_validation=strict, threads=flags.threads)
-    recipe = replace(recipe, validation=len(plan.validation_rows))
+    recipe = replace(recipe, epochs=plan.epochs, validation=len(plan.validation_rows))
     memory = estimate_memory(
         recipe, dataset, plan, on_host=backend.device in ("cpu", "mps"), backend=backend.name
     ).check()

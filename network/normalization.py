@@ -10,7 +10,7 @@ from lagvis.tree import Tree
 
 EPSILON = 1e-5
 RUNNING = ("mean", "variance")  # names of the running statistics of a layer
-RUNNING_RATE = 0.1  # of the statistics of a batch in the running ones
+RUNNING_RATE = 0.1  # share of the statistics of a batch in the running ones, from the tenth step on
 
 
 class Normalization(NamedTuple):
@@ -64,12 +64,12 @@ def normalize_backward(
     return (delta - mean - values * slope) * factor, dgamma[..., 0, :], db[..., 0, :]
 
 
-def update_running(running: Tree, batch: Normalized, rows: int) -> Tree:
-    """Return the running "mean" and "variance" (n_out,) after a batch; its variance is taken with divisor rows - 1."""
+def update_running(running: Tree, batch: Normalized, rows: int, rate: Array) -> Tree:
+    """Return running + rate (batch - running) for "mean" and "variance" (n_out,), that one with divisor rows - 1."""
     unbiased = batch.variance[..., 0, :] * (rows / max(rows - 1, 1))
     return {
-        "mean": running["mean"] + RUNNING_RATE * (batch.mean[..., 0, :] - running["mean"]),
-        "variance": running["variance"] + RUNNING_RATE * (unbiased - running["variance"]),
+        "mean": running["mean"] + rate * (batch.mean[..., 0, :] - running["mean"]),
+        "variance": running["variance"] + rate * (unbiased - running["variance"]),
     }
 
 

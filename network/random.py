@@ -36,7 +36,8 @@ def philox(counter: tuple[Any, Any, Any, Any], keys: Array) -> Words:
     for i in range(ROUNDS):
         p0, p1 = c0 * FACTORS[0], c2 * FACTORS[1]
         high0, high1 = (p0 >> 32) + c0, (p1 >> 32) + c2
-        c0, c1, c2, c3 = high1 ^ keys[i, 0] ^ c1, p1 & MASK, high0 ^ keys[i, 1] ^ c3, p0 & MASK
+        k0, k1 = keys[i, 0, ...], keys[i, 1, ...]
+        c0, c1, c2, c3 = high1 ^ k0 ^ c1, p1 & MASK, high0 ^ k1 ^ c3, p0 & MASK
     return c0, c1, c2, c3
 
 

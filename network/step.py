@@ -5,7 +5,8 @@ data    {"x": (N, n_in), "y": (N,) or (N, n_out)}, for classes also {"classes": 
         from; if the step draws random numbers {"random_keys": (10, 2), "counters": 0, 1, ... (at least B and all
         widths)} int32, and {"noise": (65536,)} if inputs have noise
 scalars {"learning_rate": ()}, and what else changes from step to step: "step" () int32, counted from 0, if the step
-        draws random numbers; those of the optimizer; "mixup", "ema_rate" () if they are used
+        draws random numbers; those of the optimizer; "running_rate" () with batch normalisation, "mixup" and
+        "ema_rate" () if they are used
 state   {"params": tree, each of the optimizer's state_names: its state, "totals": {name: array}}; with batch
         normalisation "running", its statistics for each hidden layer; with an average of the weights "ema"
 totals  running sums over rows: "loss", "weight" (); "correct" () for classes, "squared_error" (n_out,) for numbers;
@@ -155,7 +156,8 @@ def make_step(
         )
         new_state = update(state, grads, scalars, optimizer=optimizer, regularization=regularization, xp=xp)
         if "running" in state:
-            new_state = new_state | {"running": move_running(state["running"], done, indices.shape[-1])}
+            running = move_running(state["running"], done, indices.shape[-1], scalars["running_rate"])
+            new_state = new_state | {"running": running}
         if regularization.ema:
             new_state = new_state | {"ema": move_average(state["ema"], trained_layers(new_state), scalars["ema_rate"])}
         if keep_gradients:
@@ -185,10 +187,10 @@ def add_randomness(
     return batch, dropout_masks(params, rows, dropout=dropout, input_dropout=input_dropout, step=step, data=data, xp=xp)
 
 
-def move_running(running: Tree, done: Pass, rows: int) -> Tree:
+def move_running(running: Tree, done: Pass, rows: int, rate: Array) -> Tree:
     """Return the running statistics of all hidden layers after a batch of so many rows."""
     batch = [layer.normalized for layer in done.hidden if layer.normalized is not None]
-    return [update_running(old, normalized, rows) for old, normalized in zip(running, batch, strict=True)]
+    return [update_running(old, normalized, rows, rate) for old, normalized in zip(running, batch, strict=True)]
 
 
 def trained_layers(state: Tree) -> Tree:

@@ -20,8 +20,8 @@ from lagvis.training.recipe import SCHEDULE_KEYS, Recipe
 # Settings that a resumed run can change. Any other would change the network, the batches or the meaning of the numbers.
 # (The path of the data can change; `check_data` compares their content.)
 CHANGEABLE = (
-    "data", "epochs", "patience", "lr", "momentum", "nesterov", "betas", "rho", "eps", "weight_decay", "schedule",
-    *SCHEDULE_KEYS, "label_smoothing", "dropout", "input_dropout", "input_noise", "mixup", "l1", "max_norm",
+    "data", "epochs", "min_steps", "patience", "lr", "momentum", "nesterov", "betas", "rho", "eps", "weight_decay",
+    "schedule", *SCHEDULE_KEYS, "label_smoothing", "dropout", "input_dropout", "input_noise", "mixup", "l1", "max_norm",
     "clip_norm",
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ from lagvis.network.activations import ACTIVATIONS, Activation
 from lagvis.network.dropout import noise_values
 from lagvis.network.initializers import first_running, initialize, zero_optimizer_state
 from lagvis.network.losses import LOSSES
-from lagvis.network.normalization import NORMALIZATIONS
+from lagvis.network.normalization import NORMALIZATIONS, RUNNING_RATE
 from lagvis.network.optimizers import OPTIMIZERS, Optimizer
 from lagvis.network.random import round_keys
 from lagvis.network.regularization import Regularization
@@ -56,6 +56,8 @@ def step_scalars(recipe: Recipe, steps: np.ndarray, total_steps: int) -> dict[st
     scalars |= {name: np.asarray(values) for name, values in own.items()}
     if recipe.mixup:
         scalars["mixup"] = mixup_shares(recipe, steps)
+    if recipe.normalizes_batches:  # at first a plain mean of all batches: a short run is rid of the first statistics
+        scalars["running_rate"] = np.maximum(RUNNING_RATE, 1.0 / (steps + 1))
     if recipe.ema:
         scalars["ema_rate"] = np.maximum(1.0 - recipe.ema, 1.0 / (steps + 1))  # at first a plain mean of all steps
     scalars = {name: values.astype(recipe.dtype) for name, values in scalars.items()}

@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from lagvis.data.dataset import Dataset
+from lagvis.data.messages import pluralize
 from lagvis.data.split import split_off
 from lagvis.data.weights import describe_weights
 from lagvis.errors import RecipeError
@@ -53,15 +54,15 @@ class Plan:
     def samples_seen(self, step: int) -> int:
         """Return the number of rows in the first `step` steps of a run."""
         epochs, rest = divmod(step, self.steps_per_epoch)
-        return epochs * len(self.training_rows) + rest * self.batch_size
+        return epochs * (self.full_batches * self.batch_size + self.tail) + rest * self.batch_size
 
 
 def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = False, threads: int | None = None) -> Plan:
     """Plan the run of a recipe on a data set. Rows of weight 0 are left out.
 
     A validation part of more than a fifth of the rows is cut to a tenth, with a notice. With `strict_validation` (the
-    user set it) it is never cut, and RecipeError is raised if no training row remains. `threads` overrides the rule of
-    training/threads.py.
+    user set it) it is never cut, and RecipeError is raised if no training row remains. Epochs that make fewer steps
+    than the recipe's min_steps are raised, with a notice. `threads` overrides the rule of training/threads.py.
     """
     weighted = None if dataset.w_train is None else np.flatnonzero(dataset.w_train)
     rows = len(dataset.x_train) if weighted is None else len(weighted)
@@ -93,9 +94,29 @@ def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = Fal
         )
         batch_size = len(training)
     full_batches, tail = divmod(len(training), batch_size)
+    if recipe.normalizes_batches:
+        if batch_size == 1:
+            raise RecipeError(
+                f"there is {len(training)} row to train on, and batch normalisation needs two rows in a batch; "
+                "hold out fewer rows (--validation), or set normalization to layer or none"
+            )
+        if tail == 1:
+            tail = 0
+            which = "another one each time" if recipe.shuffle else "the last one"
+            notices.append(
+                f"Batch normalisation cannot learn from a batch of one row: one row of {len(training)} is left out of "
+                f"each epoch, {which}."
+            )
+    epochs, steps = recipe.epochs, full_batches + (tail > 0)
+    if 0 < epochs * steps < recipe.min_steps:
+        epochs = -(-recipe.min_steps // steps)
+        notices.append(
+            f"An epoch of {len(training)} rows is {pluralize(steps, 'step')}: {epochs:,} epochs instead of "
+            f"{recipe.epochs:,}, for at least {recipe.min_steps:,} steps (or set --epochs)."
+        )
     widths = (dataset.x_train.shape[1], *recipe.hidden, dataset.n_out)
     return Plan(
-        training, validation, recipe.epochs, batch_size, full_batches, tail,
+        training, validation, epochs, batch_size, full_batches, tail,
         choose_steps_per_call(widths, batch_size, full_batches), threads or threads_for(widths, batch_size),
         tuple(notices), recipe.patience,
     )  # fmt: skip

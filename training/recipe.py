@@ -107,6 +107,7 @@ class Recipe:
     ema: float = 0.0
     patience: int = 0
     epochs: int = 10
+    min_steps: int = 0
     batch_size: int = 100
     accumulate: int = 1
     shuffle: bool = True
@@ -127,6 +128,7 @@ class Recipe:
         self._check_loss_settings()
         self._check_numbers()
         self._check_randomness()
+        self._check_normalization()
         if self.nesterov and self.momentum == 0.0:
             object.__setattr__(self, "nesterov", False)
 
@@ -224,6 +226,24 @@ class Recipe:
                 f"mixup is {self.mixup!r} and shuffle is false, so that each row would be mixed with the same row in "
                 "every epoch; set shuffle to true, or mixup to 0"
             )
+
+    def _check_normalization(self) -> None:
+        """Raise RecipeError where every value would be normalised to 0."""
+        if self.normalizes_batches and self.batch_size == 1:
+            raise RecipeError(
+                "batch_size is 1, and batch normalisation needs two rows in a batch; set batch_size to 2 or more, or "
+                "normalization to layer or none"
+            )
+        if self.normalization == "layer" and 1 in self.hidden:
+            raise RecipeError(
+                f"hidden is {list(self.hidden)}, and layer normalisation makes a layer of one unit always 0; give each "
+                "layer two units or more, or set normalization to batch or none"
+            )
+
+    @property
+    def normalizes_batches(self) -> bool:
+        """Whether hidden layers are normalised by the rows of a batch, which must then have two or more."""
+        return self.normalization == "batch" and bool(self.hidden)
 
     @property
     def regression(self) -> bool:
@@ -539,6 +559,12 @@ KEYS = {
         check_int(0, 10**6), "epochs without a lower validation loss after which training stops; 0: never", int, "N"
     ),
     "epochs": Key(check_int(0, 10**6), "passes over the training rows; 0 only evaluates", int, "N", ("-e",)),
+    "min_steps": Key(
+        check_int(0, 10**9),
+        "fewest steps of a run: with few rows the epochs are raised to make them; dropped where --epochs is given",
+        int,
+        "N",
+    ),
     "batch_size": Key(check_int(1, 2**31 - 1), "rows per step", int, "N", ("-b",)),
     "accumulate": Key(check_int(1, 10**6), "batches whose gradients are added up in one step", int, "K"),
     "shuffle": Key(check_bool, "a new order of the rows in every epoch; without it the order of the file"),
@@ -581,7 +607,8 @@ def dropped_keys(values: dict[str, Any], overrides: dict[str, Any]) -> set[str]:
 
     A loss of other targets (classes, labels, numbers) drops label smoothing, class weights and the learning rate,
     another loss the delta of huber, another optimizer its settings and the learning rate, another schedule its
-    settings: they belong to the loss, the optimizer and the schedule of the recipe.
+    settings: they belong to the loss, the optimizer and the schedule of the recipe. A number of epochs drops min_steps,
+    which could raise it.
     """
     dropped: set[str] = set()
     before = values.get("loss", "cross-entropy")
@@ -590,10 +617,13 @@ def dropped_keys(values: dict[str, Any], overrides: dict[str, Any]) -> set[str]:
         dropped.add("huber_delta")
     if target_kind(after) != target_kind(before):
         dropped |= {*CLASSIFICATION_KEYS, "lr"}
-    for kind, own in {"optimizer": ("lr", *OPTIMIZER_KEYS), "schedule": tuple(SCHEDULE_KEYS)}.items():
+    own_keys = {"optimizer": ("lr", "base_momentum", *OPTIMIZER_KEYS), "schedule": tuple(SCHEDULE_KEYS)}
+    for kind, own in own_keys.items():
         before = values.get(kind, getattr(Recipe, kind))
         if overrides.get(kind, before) != before:
             dropped |= {*own}
+    if "epochs" in overrides:
+        dropped.add("min_steps")
     return dropped
 
 

@@ -20,6 +20,8 @@ SYNONYMS = {
     "activationfunction": "activation",
     "alpha": "weight_decay",
     "batch": "batch_size",
+    "batchnorm": "normalization",
+    "batchnormalization": "normalization",
     "beta": "momentum",
     "beta1": "betas",
     "beta2": "betas",
@@ -52,6 +54,8 @@ SYNONYMS = {
     "l2": "weight_decay",
     "l2regularization": "weight_decay",
     "layers": "hidden",
+    "layernorm": "normalization",
+    "layernormalization": "normalization",
     "learningrate": "lr",
     "learningrateinit": "lr",
     "learningrateschedule": "schedule",
@@ -69,6 +73,7 @@ SYNONYMS = {
     "nepochs": "epochs",
     "nesterovsmomentum": "nesterov",
     "niternochange": "patience",
+    "norm": "normalization",
     "numepochs": "epochs",
     "numwarmupsteps": "warmup",
     "opt": "optimizer",
@@ -114,6 +119,8 @@ MISSING = {
 # Values that other programs have, without separators and in lower case, and the value here.
 VALUE_SYNONYMS = {
     "1cycle": "one-cycle",
+    "batchnorm": "batch",
+    "batchnormalization": "batch",
     "constantlr": "constant",
     "constantwithwarmup": "constant",
     "cosineannealing": "cosine",
@@ -125,12 +132,23 @@ VALUE_SYNONYMS = {
     "exponentiallr": "step",
     "gd": "sgd",
     "gradientdescent": "sgd",
+    "layernorm": "layer",
+    "layernormalization": "layer",
+    "linear": "identity",
     "linearlr": "linear",
+    "logistic": "sigmoid",
     "multisteplr": "step",
     "none": "constant",
     "onecyclelr": "one-cycle",
     "piecewiseconstant": "step",
     "steplr": "step",
+    "swish": "silu",
+}
+# Values that other programs have and Lagvis has not: the nearest here, and how it differs.
+MISSING_VALUES = {
+    "hardswish": ("silu", "resembles it"),
+    "mish": ("silu", "resembles it"),
+    "prelu": ("leaky-relu", "has a fixed slope"),
 }
 
 # Control characters that a backslash and a letter stand for in double quotes, by the name and the letter.
@@ -165,8 +183,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def value_hint(word: str, known: Iterable[str]) -> str:
     """Return the end of a message about an unknown value: the one that is meant, whatever its spelling; or ""."""
-    known = [*known]
-    meant = {normalized(name): name for name in known}.get(normalized(word)) or VALUE_SYNONYMS.get(normalized(word))
+    known, bare = [*known], normalized(word)
+    nearest, difference = MISSING_VALUES.get(bare, ("", ""))
+    if nearest in known:
+        return f"; there is no {word}, {nearest} {difference}"
+    meant = {normalized(name): name for name in known}.get(bare) or VALUE_SYNONYMS.get(bare)
     return f"; did you mean {meant}?" if meant in known else did_you_mean(word, known)
 
 

@@ -56,6 +56,16 @@ class OutRecorder(Recorder):
         return super().call_into(out, call, arguments, options)
 
 
+def numbers_as_arrays(arguments: list[Any]) -> list[Any]:
+    """Turn Python numbers beside arrays of one dtype into arrays (), which NumPy would do again in every call."""
+    kinds = {a.dtype for a in arguments if isinstance(a, np.ndarray)}
+    if len(kinds) != 1 or next(iter(kinds)).kind not in "fi":
+        return arguments
+    (kind,) = kinds
+    numbers = (int, float) if kind.kind == "f" else (int,)  # a float beside integers makes floats of them
+    return [np.array(a, kind) if type(a) in numbers else a for a in arguments]
+
+
 class NumpyRecorder(OutRecorder):
     """Recorder for NumPy, whose reductions are fastest as methods of a ufunc."""
 
@@ -74,6 +84,8 @@ class NumpyRecorder(OutRecorder):
             return partial(np.take, *arguments, **options, out=out, mode="clip")  # other modes go through a copy
         if call.name == "vecdot":
             return partial(np.vecdot, *arguments, **options, out=out)
+        if call.name in ELEMENTWISE:
+            arguments = numbers_as_arrays(arguments)
         return super().call_into(out, call, arguments, options)
 
 

@@ -15,12 +15,14 @@ WITH_OUT = ELEMENTWISE | {"argmax", "matmul", "max", "mean", "min", "sum"}
 
 
 def numbers_as_tensors(arguments: list[Any]) -> list[Any]:
-    """Turn Python numbers beside floating-point tensors into tensors, which PyTorch would do again in every call."""
+    """Turn Python numbers beside tensors of one dtype into tensors, which PyTorch would do again in every call."""
     kinds = {a.dtype for a in arguments if isinstance(a, torch.Tensor)}
-    if len(kinds) != 1 or not next(iter(kinds)).is_floating_point:
+    if len(kinds) != 1:
         return arguments
     (kind,) = kinds
-    return [torch.tensor(a, dtype=kind) if isinstance(a, int | float) else a for a in arguments]
+    # a float beside integers makes floats of them
+    numbers = (int, float) if kind.is_floating_point else () if kind == torch.bool else (int,)
+    return [torch.tensor(a, dtype=kind) if type(a) in numbers else a for a in arguments]
 
 
 class TorchRecorder(Recorder):
@@ -46,6 +48,8 @@ class TorchRecorder(Recorder):
         if call.name == "take":
             array, indices = arguments
             return partial(torch.index_select, array, options["axis"], indices, out=out)
+        if call.name == "concat" and options.get("axis", 0) is not None:  # None: of flattened arrays
+            return partial(torch.cat, arguments[0], dim=options.get("axis", 0), out=out)
         if call.name == "vecdot":
             first, second = arguments
             return partial(torch.linalg.vecdot, first, second, dim=options.get("axis", -1), out=out)

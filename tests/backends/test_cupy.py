@@ -16,10 +16,10 @@ from lagvis.backends.replay.self_test import run_steps
 from lagvis.errors import DeviceError
 from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.losses import LOSSES, cross_entropy
-from lagvis.network.optimizers import sgd
+from lagvis.network.optimizers import OPTIMIZERS, sgd
 from lagvis.network.step import make_evaluation, make_step
-from lagvis.training.factory import make_optimizer
-from lagvis.training.recipe import load, shipped
+from lagvis.training.factory import make_optimizer, make_training_step, step_constants, step_scalars
+from lagvis.training.recipe import Recipe, load, shipped
 from lagvis.tree import tree_map
 from tests.conftest import skip_or_fail
 from tests.fake_backends import CupyFunctions, CupyStandInBackend, ZeroAxesRecorder, cupy_namespace
@@ -311,14 +311,27 @@ def recorded_cupy_calls():
             params, x, y = problem((4, 3), "relu", kind)
             data = data_of((x * 50).clip(0, 255).astype(np.uint8), y) | ({"w": np.ones(6)} if weighted else {})
             data = tree_map(backend.asarray, data)
-            inputs = (backend.asarray(np.zeros((2, 3), np.int32)), {"learning_rate": backend.asarray(np.full(2, 0.1))})
+            scalars = {"learning_rate": np.full(2, 0.1)}
+            scalars |= rule.scalars(np.arange(1, 3), scalars)
+            inputs = (backend.asarray(np.zeros((2, 3), np.int32)), tree_map(backend.asarray, scalars))
             state = host_state(params, rule, kind)
             for smoothing in (0.0, 0.1):
                 step = make_step(activation=activation, loss=loss_for(kind, smoothing), optimizer=rule, xp=backend.xp)
                 backend.scan(step)(tree_map(backend.asarray, state), inputs, (data,))
             evaluate = make_evaluation(activation=activation, loss=loss_for(kind), xp=backend.xp)
-            totals = state["totals"] | ({"confusion": np.zeros((3, 3))} if kind == "classes" else {})
+            totals = state["totals"] | ({"predicted": np.zeros(3, np.int32)} if kind == "classes" else {})
             backend.scan(evaluate)(tree_map(backend.asarray, totals), inputs[:1], (params, data))
+    for name in OPTIMIZERS:
+        recipe = Recipe(
+            optimizer=name, schedule="one-cycle", weight_decay=0.1, l1=0.1, clip_norm=0.1, max_norm=1.0,
+            dtype="float64", dropout=0.2, input_dropout=0.2, input_noise=0.1, mixup=0.2,
+        )  # fmt: skip
+        params, x, y = problem((4, 3), "relu", "classes")
+        inputs = [np.zeros((2, 3), np.int32), step_scalars(recipe, np.arange(2), 10)]
+        state = tree_map(backend.asarray, host_state(params, make_optimizer(recipe)))
+        data = tree_map(backend.asarray, data_of(x, y) | step_constants(recipe, (4, 4, 3, 3), 3))
+        step = make_training_step(recipe, xp=backend.xp)
+        backend.scan(step)(state, tuple(tree_map(backend.asarray, inputs)), (data,))
     return backend.functions.calls
 
 
@@ -373,8 +386,18 @@ def recorded_calls():
                 loss = cross_entropy if kind == "classes" else LOSSES["mse"]
                 evaluate = make_evaluation(activation=ACTIVATIONS[activation], loss=loss, xp=xp)
                 totals = host_state(params, optimizer, kind)["totals"]
-                totals |= {"confusion": np.zeros((3, 3))} if kind == "classes" else {}
+                totals |= {"predicted": np.zeros(3, np.int32)} if kind == "classes" else {}
                 evaluate(totals, indices, params, data)
+    for name in OPTIMIZERS:
+        recipe = Recipe(
+            optimizer=name, schedule="one-cycle", weight_decay=0.1, l1=0.1, clip_norm=0.1, max_norm=1.0,
+            dropout=0.2, input_dropout=0.2, input_noise=0.1, mixup=0.2,
+        )  # fmt: skip
+        params, x, y = problem((4, 3), "relu", "classes")
+        scalars = {key: values[0] for key, values in step_scalars(recipe, np.arange(1), 10).items()}
+        step = make_training_step(recipe, xp=xp)
+        state = host_state(params, make_optimizer(recipe))
+        step(state, np.zeros((3,), np.int32), scalars, data_of(x, y) | step_constants(recipe, (4, 4, 3, 3), 3))
     return sorted(xp.heard)
 
 
@@ -385,7 +408,7 @@ def test_array_functions_of_the_step_fit_cupy_signatures():
     except ImportError as error:
         skip_or_fail("cupy-signatures", f"CuPy is not installed, so its signatures cannot be read: {error}")
     calls = recorded_calls()
-    assert {"take", "matrix_transpose", "exp", "where", "argmax"} <= {name for name, _, _ in calls}
+    assert {"take", "matrix_transpose", "exp", "sqrt", "argmax"} <= {name for name, _, _ in calls}
     for name, positional, keywords in calls:
         function = getattr(cupy_namespace, name)
         if isinstance(function, cupy.ufunc):

@@ -11,8 +11,10 @@ from lagvis.backends.registry import select
 from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.initializers import zero_optimizer_state
 from lagvis.network.losses import LOSSES
-from lagvis.network.optimizers import sgd
+from lagvis.network.optimizers import OPTIMIZERS, sgd
 from lagvis.network.step import make_step
+from lagvis.training.factory import make_optimizer, make_training_step, step_scalars
+from lagvis.training.recipe import Recipe
 from lagvis.tree import named_leaves, tree_map
 from tests.conftest import MARKS, OPENERS, open_backend
 from tests.fake_backends import CupyStandInBackend, open_dpnp, open_strict
@@ -110,6 +112,26 @@ def all_kinds_of_calls(xp, state, i, r, x):
     return {"a": xp.tanh(root) + xp.sum(both, axis=0), "b": xp.astype(z >= 0, z.dtype) * r + state["b"]}
 
 
+def products_in_the_memory_of_earlier_calls(xp, state, i, r, x):
+    first = state["a"] @ x
+    view = xp.matrix_transpose(first)
+    second = (first + 1.0) @ x
+    third = (second * second) @ x  # the first product is still read, by its view
+    kept = third @ x
+    fourth = xp.tanh((kept + view) @ x)
+    fifth = xp.concat([fourth[0:2, :], kept[2:4, :]], axis=0) @ x
+    return {"a": xp.tanh(fifth + r), "b": xp.tanh(kept @ x) + state["b"] * 0.5}
+
+
+def bits_of_integers(xp, state, i, r, x):
+    words = xp.astype(state["a"] * 1e6, xp.int64) & 0xFFFFFFFF
+    for shift in (3, 17, 30):
+        words = ((words * 5 + (words >> shift)) ^ (words << 2)) & 0xFFFFFFFF | 1
+    lanes = xp.concat([(words & (255 << shift)) >= (99 << shift) for shift in (0, 8)], axis=-1)
+    mask = xp.astype(lanes, state["a"].dtype) * 1.25
+    return {"a": state["a"] * mask[:, 2:6] + r, "b": state["b"] + mask[:, 0:4]}
+
+
 STEPS = [f for f in list(globals().values()) if getattr(f, "__module__", "") == __name__ and callable(f)]
 
 
@@ -198,6 +220,36 @@ def test_replay_of_training_equals_plain_loop_bit_for_bit(open_recorder, activat
         state, data, inputs = (tree_map(backend.asarray, tree) for tree in (state, data, list(inputs)))
         with np.errstate(over="ignore", invalid="ignore"):  # the network without activation diverges
             results.append(to_host(backend, backend.scan(step)(state, tuple(inputs), (data,))))
+    assert_same_bits(*results)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_replay_of_every_optimizer_equals_plain_loop_bit_for_bit(open_recorder, name, dtype):
+    """With penalties, and with the momentum of one-cycle, which is a scalar of each step."""
+    momentum = {} if name in ("adam", "adamw", "lion") else {"momentum": 0.9}
+    recipe = Recipe(
+        optimizer=name, schedule="one-cycle", weight_decay=0.1, l1=1e-3, clip_norm=0.5, max_norm=1.0, dtype=dtype,
+        activation="tanh", **momentum,
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    widths = (7, 5, 6, 4, 3)
+    params = [{"W": rng.normal(size=shape).astype(dtype), "b": np.zeros(shape[1], dtype)} for shape in pairwise(widths)]
+    zero = {name: np.zeros((), dtype) for name in ("loss", "weight", "correct", "objective")}
+    data = {
+        "x": rng.integers(0, 256, (40, 7), dtype=np.uint8),
+        "y": np.arange(40, dtype=np.uint8) % 3,
+        "classes": np.arange(3, dtype=np.uint8),
+    }
+    scalars = step_scalars(recipe, np.arange(20), 20)
+    assert {"momentum", "beta1"} & {*scalars}
+    results = []
+    for compiled in (True, False):
+        backend = open_recorder(dtype, compiled)
+        state = {"params": params, "totals": zero} | zero_optimizer_state(make_optimizer(recipe), params)
+        inputs = [np.arange(160, dtype=np.int32).reshape(20, 8) % 40, scalars]
+        state, on_device, inputs = (tree_map(backend.asarray, tree) for tree in (state, data, inputs))
+        step = make_training_step(recipe, xp=backend.xp)
+        results.append(to_host(backend, backend.scan(step)(state, tuple(inputs), (on_device,))))
     assert_same_bits(*results)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lagvis.cli import evaluate, export, options, predict, train
+from lagvis.cli import evaluate, export, options, predict, setup, train
 from lagvis.cli.errors import run_cli
 from tests.cli.commands import write_dataset
 
@@ -189,3 +189,78 @@ def test_train_recipe_with_tab_in_the_path_exits_2_and_shows_it(tmp_path, capsys
     (tmp_path / "r.toml").write_text('data = "C:\\temp"\nepochs = 1\n')
     assert run_cli(train.main, ["--recipe", str(tmp_path / "r.toml")]) == 2
     assert "data is C:<tab>emp, which does not exist" in capsys.readouterr().err
+
+
+DEFAULTS_OF_ADAM = "lr 0.001, betas 0.9,0.999, eps 1e-08, weight_decay 0.0"
+
+
+@pytest.mark.parametrize(
+    ("flags", "notices"),
+    [
+        ([], []),
+        (["--optimizer", "sgd", "--lr", "0.5"], []),
+        (
+            ["--optimizer", "adam"],
+            [f"The optimizer is adam instead of the recipe's sgd, with its defaults: {DEFAULTS_OF_ADAM}."],
+        ),
+        (
+            ["--optimizer", "lion", "--lr", "0.01", "--schedule", "cosine"],
+            [
+                "The optimizer is lion instead of the recipe's sgd, with its defaults: betas 0.9,0.99, "
+                "weight_decay 0.1.",
+                "The schedule is cosine instead of the recipe's linear, with its defaults: warmup 0.1, "
+                "min_lr_ratio 0.0.",
+            ],
+        ),
+        (["--schedule", "constant", "--warmup", "0.1"], []),
+        (["--loss", "mse"], ["With the loss mse lr is 0.01, not the recipe's 0.1."]),
+        (["--loss", "mse", "--lr", "0.1"], []),
+    ],
+)
+def test_override_notices_name_the_values_that_are_used_instead_of_the_recipe(flags, notices):
+    given = setup.make_parser().parse(flags)
+    assert options.override_notices(given, options.resolve_recipe(given)) == notices
+
+
+def test_override_notices_of_a_recipe_of_ones_own_name_its_optimizer(tmp_path):
+    (tmp_path / "r.toml").write_text('optimizer = "adam"\nlr = 0.01\n')
+    flags = setup.make_parser().parse(["--recipe", str(tmp_path / "r.toml"), "--optimizer", "sgd", "--momentum", "0.8"])
+    (line,) = options.override_notices(flags, options.resolve_recipe(flags))
+    assert line == (
+        "The optimizer is sgd instead of the recipe's adam, with its defaults: lr 0.1, nesterov on, weight_decay 0.0."
+    )
+
+
+@pytest.mark.parametrize(("hidden", "lines"), [("8,8", 0), ("8", 1), ("none", 1)])
+def test_train_muon_without_hidden_matrix_says_so_before_the_first_step(runs, capsys, hidden, lines):
+    flags = ["--device", "cpu", "--data", "data.npz", "--hidden", hidden, "--optimizer", "muon", "--dry-run"]
+    assert train.main(flags) == 0
+    assert capsys.readouterr().err.count("The optimizer muon trains this network by its AdamW part alone") == lines
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--optimizer", "adam", "--betas", "1,0.9"],
+        ["--optimizer", "adam", "--betas", "0.9"],
+        ["--optimizer", "adam", "--eps", "-1"],
+        ["--optimizer", "adam", "--eps", "0"],
+        ["--optimizer", "adam", "--momentum", "0.9"],
+        ["--optimizer", "lion", "--eps", "1e-8"],
+        ["--warmup", "1"],
+        ["--warmup", "500"],
+        ["--min-lr-ratio", "1.5"],
+        ["--schedule", "constant", "--min-lr-ratio", "0.1"],
+        ["--lr-gamma", "0.5"],
+        ["--schedule", "one-cycle", "--base-momentum", "0.99"],
+        ["--optimizer", "adamw", "--weight-decay", "1000"],
+        ["--clip-norm", "-1"],
+    ],
+    ids=" ".join,
+)
+def test_train_bad_setting_of_optimizer_or_schedule_exits_2_with_one_sentence(runs, capsys, flags):
+    assert run_cli(train.main, ["--device", "cpu", "--data", "data.npz", *flags]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert any(flag.removeprefix("--").replace("-", "_") in lines[0] for flag in flags if flag.startswith("--"))

@@ -20,6 +20,7 @@ KINDS = [name for name, kind in NORMALIZATIONS.items() if kind is not None]
 every_kind = pytest.mark.parametrize("kind", KINDS)
 every_target = pytest.mark.parametrize("target", ["classes", "numbers"])
 RATES = np.linspace(0.3, 0.05, 6)
+SHARES = np.array([1.0, 0.5, 0.25, 0.1, 0.1, 0.1])  # of a batch in the running statistics
 
 
 def our_gradients(backend, params, x, y, activation, kind, target, **extra):
@@ -111,10 +112,10 @@ def steps_on(backend, params, data, batches, kind, target, activation="tanh"):
     )  # fmt: skip
     run = backend.scan(step)
     state, data = tree_map(backend.asarray, start_of(params, kind, target)), tree_map(backend.asarray, data)
-    for rows, rate in zip(batches, RATES, strict=True):
+    for rows, rate, share in zip(batches, RATES, SHARES, strict=True):
         inputs = (
             backend.asarray(np.asarray(rows, np.int32)[None]),
-            {"learning_rate": backend.asarray(np.array([rate]))},
+            {"learning_rate": backend.asarray(np.array([rate])), "running_rate": backend.asarray(np.array([share]))},
         )
         state = run(state, inputs, (data,))
     return tree_map(backend.to_numpy, state)
@@ -130,7 +131,9 @@ def test_steps_of_normalised_network_and_its_evaluation_equal_pytorch(backend, t
 
     module = torch_reference.normalized_network(torch, params, "tanh", kind)
     optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
-    for rows, rate in zip(batches, RATES, strict=True):
+    for rows, rate, share in zip(batches, RATES, SHARES, strict=True):
+        for norm in module.norm:
+            norm.momentum = share  # that of batch normalisation; LayerNorm has none
         optimizer.param_groups[0]["lr"] = rate
         optimizer.zero_grad()
         torch_reference.loss_of(torch, module(torch.tensor(x[rows])), y[rows]).backward()
@@ -183,7 +186,10 @@ def test_step_of_two_normalised_networks_in_one_equals_each_alone(backend, kind)
         activation=ACTIVATIONS["tanh"], loss=loss_for("classes"), optimizer=sgd(), xp=backend.xp,
         normalization=NORMALIZATIONS[kind],
     )  # fmt: skip
-    inputs = (np.tile(batches[:, None, :], (1, 2, 1)).astype(np.int32), {"learning_rate": RATES})
+    inputs = (
+        np.tile(batches[:, None, :], (1, 2, 1)).astype(np.int32),
+        {"learning_rate": RATES, "running_rate": SHARES},
+    )
     state, inputs, data = (tree_map(backend.asarray, tree) for tree in (state, list(inputs), data_of(x, y)))
     state = tree_map(backend.to_numpy, backend.scan(step)(state, tuple(inputs), (data,)))
     for m in range(2):
@@ -236,6 +242,6 @@ def test_fold_gives_the_values_of_normalisation_by_running_statistics(backend):
 def test_update_running_batch_of_one_row_is_finite(backend):
     batch = normalize(backend.asarray(np.array([[1.0, 2.0]])), -2, xp=backend.xp)
     running = {"mean": backend.asarray(np.zeros(2)), "variance": backend.asarray(np.ones(2))}
-    moved = tree_map(backend.to_numpy, update_running(running, batch, 1))
+    moved = tree_map(backend.to_numpy, update_running(running, batch, 1, backend.asarray(np.array(0.1))))
     np.testing.assert_allclose(moved["mean"], [0.1, 0.2])
     np.testing.assert_allclose(moved["variance"], [0.9, 0.9])

@@ -23,7 +23,12 @@ RECIPES = {
     "plain": PLAIN,
     "momentum": dataclasses.replace(PLAIN, momentum=0.9, nesterov=True, schedule="linear", label_smoothing=0.1),
     "weights": dataclasses.replace(PLAIN, class_weights="balanced", momentum=0.5),
-}
+    "adamw": quick(
+        epochs=3, validation=20, optimizer="adamw", momentum=None, nesterov=None, schedule="one-cycle",
+        l1=1e-4, clip_norm=1.0, max_norm=2.0, lr=0.01,
+    ),
+    "muon": quick(epochs=3, validation=20, optimizer="muon", hidden=(8, 8), nesterov=None, momentum=0.9, lr=0.01),
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -62,7 +67,7 @@ def compiled_once(name: str, recipe: str):
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 10))])
-@pytest.mark.parametrize("recipe", ["plain", "momentum"])
+@pytest.mark.parametrize("recipe", ["plain", "momentum", "adamw"])
 @pytest.mark.parametrize("name", ["numpy", "torch", "jax", *GPU_PARAMS])
 def test_resume_at_random_step_equals_uninterrupted_run(one_step_per_call, tmp_path, name, recipe, seed):
     def open_once(key=recipe):
@@ -173,11 +178,10 @@ def test_changed_settings_fixed_setting_raises_recipe_error(key):
         "feature_type": "numbers", "transpose": "yes", "pixel_scaling": "centred",
         "number_scaling": "robust", "features": ("a",), "drop": ("a",), "category": ("a",), "number": ("a",),
         "log": ("a",), "id": ("a",), "weight_column": "x", "sheet": "x", "table": "x",
-        "normalization": "batch", "ema": 0.9, "accumulate": 2, "betas": (0.8, 0.9), "eps": 1e-3, "optimizer": "adam",
+        "normalization": "batch", "ema": 0.9, "accumulate": 2, "optimizer": "adam",
         "huber_delta": 2.0,
     }[key]  # fmt: skip
-    adam = {"optimizer": "adam", "momentum": None, "nesterov": None}
-    taker = adam if key in ("betas", "eps") else {"loss": "huber"} if key == "huber_delta" else {}
+    taker = {"loss": "huber"} if key == "huber_delta" else {}
     old, new = quick(**taker), quick(**taker | {key: other} | other_settings(key))
     with pytest.raises(RecipeError, match=rf"{key} is .* in this run, not .*; begin a new run without --resume"):
         changed_settings(old, new)
@@ -210,6 +214,39 @@ def test_resume_message_names_the_learning_rate(one_step_per_call):
     assert "epochs 2 -> 4" in text
     # step 6 is half of twelve steps and a quarter of twenty-four
     assert "is 0.075 instead of 0.05" in text
+
+
+def test_resume_message_other_schedule_names_the_learning_rate_of_the_next_step(one_step_per_call):
+    old = quick(schedule="linear", warmup=0.0, lr=0.1, momentum=0.9)
+    text = message_of(old, dataclasses.replace(old, min_lr_ratio=0.5), step=6)
+    assert "min_lr_ratio 0.0 -> 0.5" in text
+    assert "the learning rate of the next step is 0.075 instead of 0.05" in text
+    other = quick(schedule="one-cycle", warmup=0.5, lr=0.1, momentum=0.9)
+    text = message_of(old, other, step=6)
+    assert "schedule linear -> one-cycle" in text
+    assert "base_momentum 0.0 -> 0.85" in text
+    assert "is 0.0933013 instead of 0.05" in text  # one step of six after the peak: 0.1 (1 + cos(pi / 6)) / 2
+
+
+def test_resume_record_other_momentum_of_the_schedule_is_a_change(one_step_per_call):
+    old = quick(schedule="one-cycle", lr=0.1, momentum=0.9, base_momentum=0.85)
+    new, dataset = dataclasses.replace(old, base_momentum=0.5), classes(120)
+    start = last(run(old, dataset, stop_at=at_step(3))).checkpoint
+    plan = make_plan(old, dataset)
+    record = resume_record(start, plan, old, new, {"threads": 1, "resumed": []}, {"threads": 1})
+    assert record == [{"step": 3, "epoch": 0, "changed": {"base_momentum": (0.85, 0.5)}}]
+    assert resume_record(start, plan, old, old, {"threads": 1, "resumed": []}, {"threads": 1}) == []
+
+
+def test_resume_betas_and_eps_can_change_and_the_moments_stay(one_step_per_call, tmp_path):
+    recipe = quick(optimizer="adam", momentum=None, nesterov=None, epochs=1)
+    new, dataset = dataclasses.replace(recipe, betas=(0.5, 0.9), eps=1e-4), classes(120)
+    start = round_trip(last(run(recipe, dataset, stop_at=at_step(3))).checkpoint, tmp_path / "x")
+    assert changed_settings(recipe, new) == {"betas": ((0.9, 0.999), (0.5, 0.9)), "eps": (1e-8, 1e-4)}
+    plan = make_plan(new, dataset)
+    resumed = resume_state(start, Model.of(new, dataset, plan.training_rows), plan, new)
+    for name, leaf in named_leaves(start.state):
+        assert dict(named_leaves(resumed.state))[name].tobytes() == leaf.tobytes()
 
 
 def test_resume_message_names_changed_environment(one_step_per_call):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lagvis.errors import RecipeError
 from lagvis.training.plan import choose_steps_per_call, epoch_order, make_plan, split_epoch
-from tests.factories import classes, numbers, quick
+from tests.factories import classes, epochs, last, numbers, quick, run
 
 WIDTHS = st.sampled_from([(), (8,), (64, 64, 64), (1500, 1500), (10**4, 10**4), (10**6, 10**6)])
 
@@ -100,6 +100,34 @@ def test_make_plan_counts_batches_tail_and_steps(batch_size, full_batches, tail,
     assert (plan.full_batches, plan.tail, plan.steps_per_epoch, plan.epochs) == (full_batches, tail, steps, 7)
 
 
+@pytest.mark.parametrize(("shuffle", "which"), [(True, "another one each time"), (False, "the last one")])
+def test_make_plan_batch_normalization_leaves_out_a_tail_of_one_row(shuffle, which):
+    recipe = quick(batch_size=17, epochs=3, normalization="batch", shuffle=shuffle)
+    plan = make_plan(recipe, classes(120))
+    assert (plan.full_batches, plan.tail, plan.steps_per_epoch) == (7, 0, 7)
+    assert f"one row of 120 is left out of each epoch, {which}" in plan.notices[-1]
+    assert plan.samples_seen(15) == 2 * 119 + 17
+    batches = [split_epoch(plan, epoch_order(recipe, plan, epoch)) for epoch in (1, 2)]
+    assert [sum(call.size for call in calls) for calls in batches] == [119, 119]
+    left_out = [({*range(120)} - {*np.concatenate([call.ravel() for call in calls])}).pop() for calls in batches]
+    assert (left_out == [119, 119]) != shuffle
+    events = run(recipe, classes(120))
+    assert last(events).step == 21
+    assert epochs(events)[-1].samples == 3 * 119
+
+
+@pytest.mark.parametrize("keys", [{"hidden": ()}, {"normalization": "layer"}, {"normalization": "none"}], ids=str)
+def test_make_plan_keeps_a_tail_of_one_row_where_no_batch_is_normalised(keys):
+    plan = make_plan(quick(**({"batch_size": 17, "normalization": "batch"} | keys)), classes(120))
+    assert (plan.tail, plan.notices) == (1, ())
+
+
+def test_make_plan_batch_normalization_of_one_training_row_raises():
+    with pytest.raises(RecipeError, match=r"^there is 1 row to train on, and .* two rows in a batch; hold out fewer"):
+        make_plan(quick(normalization="batch", validation=59), classes(60), strict_validation=True)
+    assert make_plan(quick(normalization="batch", validation=58), classes(60), strict_validation=True).tail == 0
+
+
 def test_make_plan_notices_begin_with_those_of_the_data():
     dataset = dataclasses.replace(classes(60), notices=("Labels are odd.",))
     plan = make_plan(quick(validation=5000), dataset)
@@ -150,3 +178,19 @@ def test_choose_steps_per_call_is_long_enough_and_a_divisor(hidden, ends, batch_
     assert 2 * steps > longest
     divisors = [n for n in range(1, longest + 1) if full_batches % n == 0 and 2 * n > longest]
     assert steps == (max(divisors) if divisors else longest)
+
+
+def test_make_plan_few_steps_raise_the_epochs_with_a_notice():
+    plan = make_plan(quick(epochs=10, batch_size=50, min_steps=100, validation=0), classes(120))
+    assert (plan.epochs, plan.steps_per_epoch) == (34, 3)
+    assert plan.notices[-1] == (
+        "An epoch of 120 rows is 3 steps: 34 epochs instead of 10, for at least 100 steps (or set --epochs)."
+    )
+
+
+@pytest.mark.parametrize("settings", [{"epochs": 0}, {"epochs": 34}, {"min_steps": 0}])
+def test_make_plan_epochs_that_suffice_or_none_stay(settings):
+    recipe = quick(**{"epochs": 10, "batch_size": 50, "min_steps": 100, "validation": 0} | settings)
+    plan = make_plan(recipe, classes(120))
+    assert plan.epochs == recipe.epochs
+    assert not any("An epoch of" in notice for notice in plan.notices)

@@ -7,10 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.records import RECORDS
+from lagvis.backends.registry import select
+from lagvis.data.datasets import load_dataset
 from lagvis.errors import RecipeError
+from lagvis.network.optimizers import OPTIMIZERS
 from lagvis.network.schedules import SCHEDULES
 from lagvis.training import recipe as recipes
-from lagvis.training.recipe import KEYS, SCHEDULE_KEYS, Recipe
+from lagvis.training.loop import fit
+from lagvis.training.plan import make_plan
+from lagvis.training.recipe import KEYS, OPTIMIZER_KEYS, SCHEDULE_KEYS, Recipe
 
 FILES = sorted(recipes.FOLDER.glob("*.toml"))
 
@@ -37,8 +43,8 @@ def test_load_shipped_recipe_equals_its_file_over_the_defaults(path):
     stated = {k: tuple(v) if isinstance(v, list) else v for k, v in tomllib.loads(path.read_text()).items()}
     loaded = dataclasses.asdict(recipes.load(path.stem))
     assert stated
-    of_schedule = {key: SCHEDULES[stated["schedule"]].settings.get(key, 0.0) for key in SCHEDULE_KEYS}
-    assert loaded == dataclasses.asdict(Recipe()) | of_schedule | stated
+    assert {key: loaded[key] for key in stated} == stated
+    assert loaded == dataclasses.asdict(Recipe(**stated))
 
 
 @pytest.mark.parametrize(
@@ -143,6 +149,7 @@ BAD = {
     "ema": [-0.1, 1.0, math.nan, "0.999", True],
     "patience": [-1, 2.5, "3", True],
     "epochs": [-1, 2.5, 1e3, "10", True, 10**6 + 1],
+    "min_steps": [-1, 2.5, "10", True, 10**9 + 1],
     "batch_size": [0, -1, 1.5, "100", True, 2**31],
     "accumulate": [0, -1, 1.5, "2", True],
     "shuffle": [1, "yes"],
@@ -234,6 +241,54 @@ def test_load_toml_table_raises(tmp_path):
 )
 def test_recipe_bad_choice_proposes_the_nearest(key, word, proposed):
     assert f"did you mean {proposed}?" in refusal(Recipe, **{key: word})
+
+
+@pytest.mark.parametrize(
+    ("key", "word", "hint"),
+    [
+        ("activation", "leaky_relu", "did you mean leaky-relu?"),
+        ("activation", "LeakyReLU", "did you mean leaky-relu?"),
+        ("activation", "swish", "did you mean silu?"),
+        ("activation", "logistic", "did you mean sigmoid?"),
+        ("activation", "linear", "did you mean identity?"),
+        ("activation", "mish", "there is no mish, silu resembles it"),
+        ("activation", "prelu", "there is no prelu, leaky-relu has a fixed slope"),
+        ("normalization", "batchnorm", "did you mean batch?"),
+        ("normalization", "LayerNorm", "did you mean layer?"),
+        ("normalization", "group", "expected none or batch or layer"),
+    ],
+)
+def test_recipe_choice_of_another_program_names_ours(key, word, hint):
+    assert hint in refusal(Recipe, **{key: word})
+
+
+@pytest.mark.parametrize("key", ["batchnorm", "batch_norm", "layer_norm", "norm", "batch_normalization"])
+def test_load_key_of_a_normalization_proposes_ours(tmp_path, key):
+    assert "did you mean normalization?" in refusal(recipes.load, written(tmp_path, f"{key} = true\n"))
+
+
+@pytest.mark.parametrize(
+    ("keys", "sentence"),
+    [
+        ({"normalization": "batch", "batch_size": 1}, "batch_size is 1, and batch normalisation needs two rows"),
+        ({"normalization": "layer", "hidden": (4, 1)}, r"hidden is \[4, 1\], and layer normalisation makes"),
+    ],
+)
+def test_recipe_normalization_that_would_give_zeros_raises(keys, sentence):
+    with pytest.raises(RecipeError, match=f"^{sentence}.*; (set|give)"):
+        Recipe(**keys)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"normalization": "batch", "batch_size": 1, "hidden": ()},
+        {"normalization": "batch", "batch_size": 2, "hidden": (1,)},
+        {"normalization": "layer", "batch_size": 1, "hidden": (2,)},
+    ],
+)
+def test_recipe_normalization_at_its_limits_is_taken(keys):
+    assert Recipe(**keys).normalization == keys["normalization"]
 
 
 @pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"], ids=["plain", "BOM"])
@@ -343,12 +398,124 @@ def test_shipped_recipes_of_the_paper_do_not_centre_pixels(name):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_shipped_recipe_states_every_key_that_decides_the_training(path):
-    decides = {"data", "hidden", "activation", "loss", "label_smoothing", "optimizer", "lr", "momentum", "nesterov"}
-    decides |= {"schedule", "epochs", "batch_size", "shuffle", "validation"}
-    assert not decides - {*tomllib.loads(path.read_text())}
+    decides = {"data", "hidden", "activation", "loss", "label_smoothing", "optimizer", "lr", "schedule", "epochs"}
+    decides |= {"batch_size", "shuffle", "validation"}
+    stated = tomllib.loads(path.read_text())
+    if stated["optimizer"] == "sgd":
+        decides |= {"momentum", "nesterov"}
+    assert not decides - {*stated}
+
+
+def test_merge_epochs_override_drops_min_steps():
+    values = {"epochs": 10, "min_steps": 500}
+    assert recipes.merge(values, {}).min_steps == 500
+    assert recipes.merge(values, {"epochs": 3}).min_steps == 0
+    assert recipes.merge(values, {"epochs": 3, "min_steps": 7}).min_steps == 7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.recipe)
+def test_shipped_recipe_of_a_record_learns_in_few_steps(record):
+    dataset = load_dataset("mnist")
+    few = dataclasses.replace(
+        dataset, x_train=dataset.x_train[:4000], y_train=dataset.y_train[:4000], x_test=dataset.x_test[:1000],
+        y_test=dataset.y_test[:1000],
+    )  # fmt: skip
+    recipe = recipes.load(record.recipe, {"epochs": 4})
+    finished = list(fit(recipe, few, make_plan(recipe, few), select("cpu")))[-1]
+    assert finished.reason == "completed"
+    assert finished.test.accuracy > 0.8
 
 
 def test_recipe_columns_may_be_one_text_or_a_list_of_names_and_numbers():
     assert Recipe(drop="a").drop == ("a",)
     assert Recipe(drop=["a", 3]).drop == ("a", "3")
     assert Recipe(drop="").drop == ()
+
+
+# --- settings of optimizers and schedules
+
+TABLES = {"optimizer": (OPTIMIZERS, OPTIMIZER_KEYS), "schedule": (SCHEDULES, SCHEDULE_KEYS)}
+SETTINGS = {
+    "momentum": 0.95, "nesterov": True, "betas": (0.8, 0.9), "rho": 0.9, "eps": 1e-6, "weight_decay": 0.02,
+    "warmup": 0.2, "min_lr_ratio": 0.1, "lr_step_size": 0.2, "lr_gamma": 0.5, "base_momentum": 0.5,
+}  # fmt: skip
+PAIRS = [(kind, name, key) for kind, (table, keys) in TABLES.items() for name in table for key in keys]
+
+
+def test_settings_are_those_of_the_tables():
+    assert {*SETTINGS} == {*OPTIMIZER_KEYS, *SCHEDULE_KEYS}
+    for table, keys in TABLES.values():
+        assert {key for entry in table.values() for key in entry.settings} == {*keys}
+
+
+@pytest.mark.parametrize(("kind", "name", "key"), PAIRS)
+def test_recipe_setting_is_taken_or_refused_with_those_that_take_it(kind, name, key):
+    table, keys = TABLES[kind]
+    value = SETTINGS[key]
+    given = {kind: name, key: value} | ({"momentum": 0.95} if key == "nesterov" and name in ("sgd", "muon") else {})
+    if key in table[name].settings:
+        assert getattr(Recipe(**given), key) == value
+        assert getattr(Recipe(**{kind: name}), key) == table[name].settings[key]
+        return
+    assert getattr(Recipe(**{kind: name}), key) == keys[key]
+    sentence = refusal(Recipe, **given)
+    assert f"and the {kind} {name} has no {key}; leave it out, or use " in sentence
+    for other in sentence.rpartition("or use ")[2].split(" or "):
+        assert getattr(Recipe(**given | {kind: other}), key) == value
+
+
+@pytest.mark.parametrize("loss", ["cross-entropy", "mse"])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_recipe_every_optimizer_and_schedule_is_valid_with_its_defaults(optimizer, schedule, loss):
+    recipe = Recipe(optimizer=optimizer, schedule=schedule, loss=loss)
+    divisor = 10 if (optimizer, loss) == ("sgd", "mse") else 1
+    assert recipe.lr == OPTIMIZERS[optimizer].lr / divisor
+    assert dataclasses.replace(recipe, seed=1) == Recipe(optimizer=optimizer, schedule=schedule, loss=loss, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"optimizer": "adam", "eps": 0.0}, "expected a number above 0 with the optimizer adam"),
+        ({"optimizer": "adam", "eps": 1e-50}, "eps is 1e-50, which float32 cannot hold"),
+        ({"schedule": "step", "lr_gamma": 0.0}, "expected a number above 0 with the schedule step"),
+        ({"schedule": "step", "lr_step_size": 0.0}, "expected a number above 0 with the schedule step"),
+        ({"schedule": "one-cycle", "base_momentum": 0.95}, "and momentum is 0.9, from which the schedule one-cycle"),
+        ({"optimizer": "adam", "schedule": "one-cycle", "base_momentum": 0.95}, "and the first of betas is 0.9"),
+        ({"optimizer": "adamw", "weight_decay": 2000.0}, "expected a weight_decay below 1000"),
+        ({"clip_norm": 1e-60}, "clip_norm is 1e-60, which float32 cannot hold"),
+        ({"weight_decay": 1e300}, "weight_decay is 1e+300, which float32 cannot hold"),
+        ({"warmup": 500}, "expected a number from 0 and below 1, a share of the run"),
+    ],
+)
+def test_recipe_settings_that_do_not_fit_raise(keys, words):
+    assert words in refusal(Recipe, **keys)
+
+
+def test_recipe_base_momentum_is_at_most_the_momentum_by_default():
+    assert Recipe(schedule="one-cycle").base_momentum == 0.85
+    assert Recipe(schedule="one-cycle", momentum=0.5).base_momentum == 0.5
+    assert Recipe(schedule="one-cycle", optimizer="rmsprop").base_momentum == 0.0
+    assert Recipe(schedule="one-cycle", optimizer="lion", betas=(0.6, 0.9)).base_momentum == 0.6
+
+
+def test_merge_other_optimizer_or_schedule_drops_the_settings_of_the_recipe():
+    values = {"lr": 0.3, "momentum": 0.5, "nesterov": False, "weight_decay": 0.2, "warmup": 0.05, "min_lr_ratio": 0.01}
+    assert recipes.merge(values, {"optimizer": "adam"}) == Recipe(optimizer="adam", warmup=0.05, min_lr_ratio=0.01)
+    assert recipes.merge(values, {"optimizer": "adam", "lr": 0.01, "eps": 1e-4}) == Recipe(
+        optimizer="adam", lr=0.01, eps=1e-4, warmup=0.05, min_lr_ratio=0.01
+    )
+    kept = {key: values[key] for key in ("lr", "momentum", "nesterov", "weight_decay")}
+    assert recipes.merge(values, {"schedule": "constant"}) == Recipe(schedule="constant", **kept)
+    assert recipes.merge(values, {"schedule": "linear", "optimizer": "sgd"}) == Recipe(**values)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_load_of_dumps_is_equal_for_every_optimizer_and_schedule(tmp_path, optimizer, schedule):
+    recipe = Recipe(optimizer=optimizer, schedule=schedule)
+    assert recipes.load(written(tmp_path, recipes.dumps(recipe))) == recipe
+    for other in OPTIMIZERS:
+        assert recipes.load(written(tmp_path, recipes.dumps(recipe)), {"optimizer": other}).lr == OPTIMIZERS[other].lr

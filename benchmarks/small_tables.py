@@ -1,0 +1,107 @@
+"""`python -m benchmarks small-tables`: Lagvis on scikit-learn's five small tables beside scikit-learn's own networks.
+
+Each table is split five times, by the seeds 0 to 4, a fifth of the rows for the test, stratified where classes are
+predicted. All get the same rows, and standardise them by the training part. Nothing is chosen for a single table.
+
+Lagvis             train.py --recipe table, which reads a folder with train.csv and test.csv
+MLP, its defaults  MLPClassifier or MLPRegressor: 100 hidden units, Adam, at most 200 epochs
+MLP, equal budget  the same with the hidden widths and the number of epochs of the Lagvis run
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.__main__ import environment
+from benchmarks.table_accuracy import (
+    Problem,
+    behind_preparation,
+    fitted_score,
+    read_problem,
+    score_cell,
+    score_of,
+    split,
+    train_network,
+)
+from benchmarks.tables import table_head, table_row
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LAGVIS, DEFAULTS, EQUAL = MODELS = ("Lagvis", "MLP, its defaults", "MLP, equal budget")
+PROBLEMS = (
+    Problem("digits", "label"),
+    Problem("breast_cancer", "label"),
+    Problem("wine", "label"),
+    Problem("iris", "label"),
+    Problem("diabetes", "label", regression=True),
+)
+
+
+def peer_score(
+    train: "pd.DataFrame", test: "pd.DataFrame", problem: Problem, seed: int, settings: dict[str, Any]
+) -> float:
+    """Return accuracy or root mean square error of scikit-learn's network with some settings."""
+    from sklearn import neural_network
+
+    network = neural_network.MLPRegressor if problem.regression else neural_network.MLPClassifier
+    estimator = network(random_state=seed, **settings)
+    return fitted_score(lambda features: behind_preparation(estimator, features, problem), train, test, problem)
+
+
+def measure(problem: Problem, frame: "pd.DataFrame", seeds: int, flags: list[str]) -> dict[str, Any]:
+    """Return the scores of each model for each seed, the epochs of Lagvis and the deviations of the test labels."""
+    scores: dict[str, Any] = {model: [] for model in MODELS} | {"deviations": [], "epochs": 0, "network": ""}
+    for seed in range(seeds):
+        train, test = split(frame, problem, seed)
+        if problem.regression:
+            scores["deviations"].append(float(test[problem.label].std(ddof=0)))
+        result = train_network(train, test, problem, seed, *flags)
+        widths = [int(width) for width in result["network"].split("-")]
+        equal = {
+            "hidden_layer_sizes": widths[1:-1],
+            "max_iter": result["epochs"],
+            "n_iter_no_change": result["epochs"],  # otherwise it may stop earlier
+        }
+        scores[LAGVIS].append(score_of(result, problem))
+        scores[DEFAULTS].append(peer_score(train, test, problem, seed, {}))
+        scores[EQUAL].append(peer_score(train, test, problem, seed, equal))
+        scores |= {"epochs": result["epochs"], "network": result["network"], "rows": len(frame)}
+    return scores
+
+
+def report(record: dict[str, dict[str, Any]]) -> str:
+    """Return the results as a Markdown table: accuracy in percent, for numbers RMSE and R²."""
+    lines = table_head(["table", "rows", "network of Lagvis", "epochs", *MODELS])
+    for name, found in record.items():
+        cells = [score_cell(found[model], found["deviations"]) for model in MODELS]
+        lines.append(table_row([name, f"{found['rows']:,}", found["network"], f"{found['epochs']:,}", *cells]))
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure the models on the tables and print the results; options that are not listed go to train.py."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks small-tables",
+        description=f"{__doc__.splitlines()[0]} Other options go to train.py, instead of --recipe table.",
+    )
+    parser.add_argument("--only", default="", help="names of tables, with commas (default: all)")
+    parser.add_argument("--seeds", type=int, default=5, help="splits (default: 5)")
+    flags, others = parser.parse_known_args(arguments)
+    facts = environment()
+    print(", ".join(f"{key} {value}" for key, value in facts.items()), flush=True)
+    record = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for problem in PROBLEMS:
+            if flags.only and problem.name not in flags.only.split(","):
+                continue
+            started = time.monotonic()
+            record[problem.name] = measure(
+                problem, read_problem(problem, Path(folder)), flags.seeds, others or ["--recipe", "table"]
+            )
+            print(f"{problem.name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+    print(f"\n{report(record)}")
+    return 0
