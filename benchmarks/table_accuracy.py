@@ -6,7 +6,8 @@ with train.csv and test.csv, gets the label and the columns to --drop that this 
 a run diverges, it is trained again at the learning rate that its last line names:
 
 Lagvis                train.py with the default recipe, 10 epochs; for numbers --loss mse
-Lagvis best epoch     the same for as many epochs as make MIN_STEPS steps; evaluate.py RUN/best.safetensors
+Lagvis table          train.py --recipe table
+Lagvis best epoch     the default recipe for as many epochs as make MIN_STEPS steps; evaluate.py RUN/best.safetensors
 linear                LogisticRegression or LinearRegression behind SimpleImputer, StandardScaler and OneHotEncoder
 MLP                   MLPClassifier or MLPRegressor behind the same, the widths of the default recipe, early stopping
 HistGradientBoosting  its defaults, text as categories
@@ -37,8 +38,9 @@ from benchmarks.tables import table_head, table_row
 if TYPE_CHECKING:
     import pandas as pd
 
-LAGVIS, LAGVIS_BEST, LINEAR, MLP, BOOSTING = MODELS = (
+LAGVIS, LAGVIS_TABLE, LAGVIS_BEST, LINEAR, MLP, BOOSTING = MODELS = (
     "Lagvis",
+    "Lagvis table",
     "Lagvis best epoch",
     "linear",
     "MLP",
@@ -229,7 +231,8 @@ def run_command(command: Any, arguments: list[str]) -> dict[str, Any]:
 def lagvis_score(model: str, train: "pd.DataFrame", test: "pd.DataFrame", problem: Problem, seed: int) -> float:
     """Return accuracy or root mean square error of a network of train.py on the test rows."""
     if model != LAGVIS_BEST:
-        return score_of(train_network(train, test, problem, seed), problem)
+        flags = ["--recipe", "table"] if model == LAGVIS_TABLE else []
+        return score_of(train_network(train, test, problem, seed, *flags), problem)
     epochs = str(best_of_epochs(len(train)))
     return score_of(train_network(train, test, problem, seed, "-e", epochs, best=True), problem)
 
@@ -271,7 +274,7 @@ def measure(
         if problem.regression:
             deviations.append(float(test[problem.label].std(ddof=0)))
         for model in models:
-            score = lagvis_score if model in (LAGVIS, LAGVIS_BEST) else peer_score
+            score = lagvis_score if model in (LAGVIS, LAGVIS_TABLE, LAGVIS_BEST) else peer_score
             scores[model].append(score(model, train, test, problem, seed))
     return scores, deviations
 

@@ -16,6 +16,7 @@ from lagvis.cli.inputs import own_data_options
 from lagvis.data.checks import check_dataset
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import absolute_name, load_dataset
+from lagvis.data.messages import pluralize
 from lagvis.data.range_check import check_feature_ranges
 from lagvis.data.tables.column_facts import column_facts
 from lagvis.data.tables.encoding import ALL_NUMBERS
@@ -28,6 +29,7 @@ from lagvis.storage.init_from import check_held_out_rows, init_from
 from lagvis.storage.lookup import StoredNetwork, find_run, load_network
 from lagvis.storage.resume import changed_settings, check_data, resume_message, resume_record, resume_state
 from lagvis.storage.run_folder import CheckpointInterval, RunFolder, read_environment, run_of_recipe
+from lagvis.training import recipe as recipes
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.factory import initial_state
 from lagvis.training.float32_precision import check_float32_precision
@@ -200,6 +202,7 @@ def prepare_run(
     notices = (
         card_notice(environment), threads_notice(plan, backend, resumed), stretches_notice(flags.recipe), *plan.notices,
         muon_notice(recipe), *([] if resumed else options.override_notices(flags, recipe)), *column_notices(dataset),
+        few_steps_notice(flags, dataset, plan, resumed),
     )  # fmt: skip
     if not flags.quiet:
         notices += (memory.notice(),)
@@ -277,6 +280,20 @@ def threads_notice(plan: Plan, backend: Backend, resumed: RunFolder | None) -> s
     if resumed and plan.threads == resumed.previous_environment.get("threads"):
         return f"The run goes on with its {plan.threads} threads, although {limit.reason}; --threads changes that."
     return f"--threads {plan.threads} is used, although {limit.reason}."
+
+
+def few_steps_notice(flags: argparse.Namespace, dataset: Dataset, plan: Plan, resumed: RunFolder | None) -> str:
+    """Return the line about the recipe `table` for a new run of few steps on a table, if it is by no recipe; or ""."""
+    steps = plan.epochs * plan.steps_per_epoch
+    if flags.recipe or "epochs" in flags or resumed or dataset.encoding is None:
+        return ""
+    enough = recipes.load("table").min_steps
+    if steps >= enough:
+        return ""
+    return (
+        f"{pluralize(plan.epochs, 'epoch')} of {len(plan.training_rows):,} rows are {pluralize(steps, 'step')}, which "
+        f"are few to learn in; --recipe table makes {enough} or more."
+    )
 
 
 def stretches_notice(recipe: str | None) -> str:

@@ -82,6 +82,7 @@ def paper_files(checkpoint: Checkpoint) -> dict[str, bytes]:
         "numbers": model.y_scaling is not None,
         "real-valued columns": model.x_scaling is not None,
         f"the activation {model.activation}": model.activation != "relu" and len(model.widths) > 2,
+        "layer normalisation": model.normalization == "layer" and len(model.widths) > 2,
     }
     if found := [reason for reason, holds in reasons.items() if holds]:
         raise ExportError(

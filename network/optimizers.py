@@ -144,14 +144,14 @@ def adam(*, betas: tuple[float, float], eps: float, weight_decay: float = 0.0, d
             grads = add_l2(grads, params, weight_decay)
         first = tree_map(lambda m, g: b1 * m + (1.0 - b1) * g, optimizer_state["first_moment"], grads)
         second = tree_map(lambda v, g: beta2 * v + (1.0 - beta2) * (g * g), optimizer_state["second_moment"], grads)
-        scale = scalars["second_scale"]
-        direction = tree_map(lambda m, v: m / (xp.sqrt(v) * scale + eps), first, second)
-        moved = descend(params, direction, rate * scalars["first_scale"])
+        direction = tree_map(lambda m, v: m / (xp.sqrt(v) + scalars["scaled_eps"]), first, second)
+        moved = descend(params, direction, rate * scalars["rate_scale"])
         return moved, {"first_moment": first, "second_moment": second}
 
     def scalars(t: Array, scheduled: Mapping[str, Array]) -> dict[str, Array]:
-        b1 = scheduled.get("beta1", beta1)
-        return {"first_scale": 1.0 / (1.0 - b1**t), "second_scale": (1.0 - beta2**t) ** -0.5}
+        # the corrections of m and v as factors of rate and eps, so that no array is multiplied by them
+        second = (1.0 - beta2**t) ** 0.5
+        return {"rate_scale": second / (1.0 - scheduled.get("beta1", beta1) ** t), "scaled_eps": eps * second}
 
     return Optimizer(ADAM_STATES, update, scalars)
 

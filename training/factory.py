@@ -38,8 +38,7 @@ def first_state(recipe: Recipe, params: Any, running: Any = None) -> dict[str, A
     Optimizer states are zero, the moving average of the layers begins with the layers themselves.
     """
     state = {"params": params} | zero_optimizer_state(make_optimizer(recipe), params)
-    normalization = NORMALIZATIONS[recipe.normalization]
-    if normalization is not None and normalization.has_running:
+    if recipe.normalizes_batches:
         state["running"] = running or first_running(params)
     if recipe.ema:
         state["ema"] = tree_map(np.array, trained_layers(state))

@@ -605,10 +605,10 @@ def without_find(values: dict[str, Any]) -> dict[str, Any]:
 def dropped_keys(values: dict[str, Any], overrides: dict[str, Any]) -> set[str]:
     """Return the keys whose values in a recipe do not survive the overrides.
 
-    A loss of other targets (classes, labels, numbers) drops label smoothing, class weights and the learning rate,
-    another loss the delta of huber, another optimizer its settings and the learning rate, another schedule its
-    settings: they belong to the loss, the optimizer and the schedule of the recipe. A number of epochs drops min_steps,
-    which could raise it.
+    A loss of other targets (classes, labels, numbers) drops label smoothing, class weights and the learning rate of an
+    optimizer whose steps are as long as the gradient, another loss the delta of huber, another optimizer its settings
+    and the learning rate, another schedule its settings: they belong to the loss, the optimizer and the schedule of the
+    recipe. A number of epochs drops min_steps, which could raise it.
     """
     dropped: set[str] = set()
     before = values.get("loss", "cross-entropy")
@@ -616,7 +616,10 @@ def dropped_keys(values: dict[str, Any], overrides: dict[str, Any]) -> set[str]:
     if after != before:
         dropped.add("huber_delta")
     if target_kind(after) != target_kind(before):
-        dropped |= {*CLASSIFICATION_KEYS, "lr"}
+        dropped |= {*CLASSIFICATION_KEYS}
+        entry = OPTIMIZERS.get(str(values.get("optimizer", Recipe.optimizer)))
+        if entry is None or entry.scaled:
+            dropped.add("lr")
     own_keys = {"optimizer": ("lr", "base_momentum", *OPTIMIZER_KEYS), "schedule": tuple(SCHEDULE_KEYS)}
     for kind, own in own_keys.items():
         before = values.get(kind, getattr(Recipe, kind))

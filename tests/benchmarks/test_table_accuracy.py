@@ -39,4 +39,4 @@ def test_score_cell_shows_mean_deviation_and_r2():
 
 def test_report_leaves_models_that_were_not_run_empty():
     found = {"rows": 1797, "deviations": [], "Lagvis": [0.9, 0.9]}
-    assert "| digits | 1,797 | label | 90.0 ± 0.0 |  |  |  |  |" in report({"digits": found})
+    assert "| digits | 1,797 | label | 90.0 ± 0.0 |  |  |  |  |  |" in report({"digits": found})

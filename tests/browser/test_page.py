@@ -13,6 +13,7 @@ from lagvis.cli import export, train
 from lagvis.data.datasets import load_dataset
 from lagvis.data.feature_ranges import FeatureRanges
 from lagvis.data.images import mnist_style
+from lagvis.data.scaling import Scaling
 from lagvis.formats.page import PAGE_ACTIVATIONS, page_html
 from lagvis.inference.prediction import outputs
 from lagvis.storage.lookup import read_network
@@ -261,6 +262,29 @@ def test_page_forward_equals_numpy(page, tmp_path, activation, hidden, dtype):
     path.write_text(page_html(model, params, "small"), encoding="utf-8")
     x = rng.integers(0, 256, (20, 35)).astype(np.uint8)
     np.testing.assert_allclose(page.open(path).forward(x), outputs(model, params, x), atol=1e-5)
+
+
+@pytest.mark.parametrize("picture_range", [None, (-1.0, 1.0)], ids=["bytes", "-1..1"])
+@pytest.mark.parametrize("hidden", [(5,), (30, 9)])
+def test_page_forward_of_layer_normalisation_equals_numpy(page, tmp_path, hidden, picture_range):
+    rng = np.random.default_rng(4)
+    widths = (35, *hidden, 4)
+    params = [{"W": rng.normal(0, 1, (n, m)), "b": rng.normal(0, 1, m)} for n, m in pairwise(widths)]
+    for layer in params[:-1]:
+        layer["gamma"] = rng.normal(1, 0.5, layer["b"].shape)
+    model = Model(
+        widths, "relu", "cross-entropy", (5, 7), ("0", "1", "2", "3"), (), "", None, None,
+        pixel_mean=0.25, normalization="layer",
+    )  # fmt: skip
+    x = bytes_ = rng.integers(0, 256, (20, 35)).astype(np.uint8)
+    if picture_range:
+        scaling = Scaling(rng.normal(0, 0.5, 35), rng.uniform(0.5, 1.5, 35))
+        ranges = FeatureRanges(np.full(35, -1.0), np.ones(35), "real numbers", 20, picture_range)
+        model = replace(model, x_scaling=scaling, pixel_mean=0.0, ranges=ranges)
+        x = bytes_ / 127.5 - 1
+    path = tmp_path / "page.html"
+    path.write_text(page_html(model, params, "small"), encoding="utf-8")
+    np.testing.assert_allclose(page.open(path).forward(bytes_), outputs(model, params, x), atol=1e-5)
 
 
 def test_page_forward_thousand_digits_equal_numpy(page, digits):

@@ -64,6 +64,29 @@ def test_onnx_bytes_classification_equals_numpy(onnxruntime, activation, hidden,
         np.testing.assert_array_equal(found.argmax(axis=1), expected.argmax(axis=1))
 
 
+@pytest.mark.parametrize("scaling", ["unit", "centred"])
+@pytest.mark.parametrize("normalization", ["batch", "layer"])
+@pytest.mark.parametrize("hidden", [(), (8,), (9, 7, 5)])
+def test_onnx_bytes_normalised_network_equals_numpy(onnxruntime, normalization, hidden, dtype, scaling):
+    dataset = classes(test_rows=50)
+    checkpoint = trained(
+        dataset, normalization=normalization, hidden=hidden, dtype=dtype, pixel_scaling=scaling, ema=0.9
+    )
+    expected = outputs(checkpoint.model, checkpoint.layers, dataset.x_test)
+    for found in onnx_outputs(onnxruntime, onnx_bytes(checkpoint), dataset.x_test.astype(dtype), (1, 7, 50)):
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found, expected, rtol=0, atol=BOUNDS[dtype])
+
+
+def test_onnx_bytes_normalised_network_needs_only_operators_of_opset_13(onnxruntime):
+    import onnx
+
+    for keys in ({"normalization": "layer"}, *({"activation": name} for name in ONNX_ACTIVATIONS)):
+        found = onnx.load_from_string(onnx_bytes(trained(classes(), **keys)))
+        assert [(entry.domain, entry.version) for entry in found.opset_import] == [("", 13)]
+        assert {node.domain for node in found.graph.node} == {""}
+
+
 def test_onnx_bytes_regression_equals_numpy(onnxruntime, dtype):
     dataset = numbers()
     checkpoint = trained(dataset, loss="mse", dtype=dtype)
@@ -230,6 +253,39 @@ def test_npz_bytes_numpy_alone_computes_the_network(scaling):
     assert (meaning["unit"], meaning["target_names"]) == ("m", ["near", "far"])
 
 
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+@pytest.mark.parametrize("normalization", ["batch", "layer"])
+@pytest.mark.parametrize("make", [safetensors_bytes, npz_bytes])
+def test_arrays_of_a_normalised_network_alone_compute_it(make, normalization, ema, tmp_path):
+    dataset = classes()
+    checkpoint = trained(dataset, normalization=normalization, ema=ema, hidden=(6, 5), dtype="float64")
+    expected = outputs(checkpoint.model, checkpoint.layers, dataset.x_test)
+    content = make(checkpoint)
+    if make is npz_bytes:
+        arrays = dict(np.load(io.BytesIO(content), allow_pickle=False))
+        meaning = json.loads(str(arrays["lagvis"]))
+    else:
+        path = tmp_path / "model.safetensors"
+        path.write_bytes(content)
+        with safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            meaning = json.loads(file.metadata()["lagvis"])
+        again = read_checkpoint(path)
+        np.testing.assert_array_equal(outputs(again.model, again.layers, dataset.x_test), expected)
+    assert meaning.get("normalization", "none") == {"batch": "none", "layer": "layer"}[normalization]
+    a = dataset.x_test / 255
+    for i in range(3):
+        z = a @ arrays[f"params.{i}.W"]
+        if f"params.{i}.gamma" in arrays:
+            z = (z - z.mean(axis=1, keepdims=True)) / np.sqrt(z.var(axis=1, keepdims=True) + 1e-5)
+            z = z * arrays[f"params.{i}.gamma"]
+        z = z + arrays[f"params.{i}.b"]
+        a = np.maximum(z, 0)
+    found = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-14)
+    assert not {name for name in arrays if "running" in name or "ema" in name or "mean" in name}
+
+
 def test_export_equal_networks_give_equal_bytes(classifier):
     for make in (safetensors_bytes, npz_bytes):
         assert make(classifier) == make(classifier)
@@ -273,6 +329,18 @@ def test_paper_files_other_networks_raise_export_error(regressor):
     with pytest.raises(ExportError, match="has the activation tanh"):
         paper_files(trained(classes(), activation="tanh"))
     assert paper_files(trained(classes(), activation="tanh", hidden=()))  # never used
+    with pytest.raises(ExportError, match="has layer normalisation; use --format safetensors, npz or onnx"):
+        paper_files(trained(classes(), normalization="layer"))
+
+
+@pytest.mark.parametrize("scaling", ["unit", "centred"])
+def test_paper_files_batch_normalised_network_is_folded(tmp_path, scaling):
+    dataset = classes()
+    checkpoint = trained(dataset, normalization="batch", hidden=(8, 6), dtype="float64", pixel_scaling=scaling)
+    write_export_folder(tmp_path / "n", paper_files(checkpoint), is_paper_folder)
+    again = read_paper_network(tmp_path / "n")
+    found = outputs(again.model, again.layers, dataset.x_test)
+    np.testing.assert_allclose(found, outputs(checkpoint.model, checkpoint.layers, dataset.x_test), rtol=1e-10)
 
 
 def test_write_export_folder_replaces_an_export(classifier, tmp_path):

@@ -2,6 +2,7 @@ import dataclasses
 import math
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -406,6 +407,11 @@ def test_shipped_recipe_states_every_key_that_decides_the_training(path):
     assert not decides - {*stated}
 
 
+@pytest.mark.parametrize(("optimizer", "lr"), [("sgd", 0.01), ("adamw", 0.02)])
+def test_merge_mse_override_keeps_the_rate_of_an_optimizer_that_the_size_of_the_gradient_does_not_scale(optimizer, lr):
+    assert recipes.merge({"optimizer": optimizer, "lr": 0.02}, {"loss": "mse"}).lr == lr
+
+
 def test_merge_epochs_override_drops_min_steps():
     values = {"epochs": 10, "min_steps": 500}
     assert recipes.merge(values, {}).min_steps == 500
@@ -519,3 +525,31 @@ def test_load_of_dumps_is_equal_for_every_optimizer_and_schedule(tmp_path, optim
     assert recipes.load(written(tmp_path, recipes.dumps(recipe))) == recipe
     for other in OPTIMIZERS:
         assert recipes.load(written(tmp_path, recipes.dumps(recipe)), {"optimizer": other}).lr == OPTIMIZERS[other].lr
+
+
+def table_of_docs(kind):
+    """Return the table of optimizers or schedules in docs/training.md: {name: {column: cell}}."""
+    text = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    start = text[text.index(f"| {kind} |") :].partition("\n\n")[0].splitlines()
+    header, _, *rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in start]
+    return {row[0]: dict(zip(header, row, strict=True)) for row in rows}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_docs_training_shows_the_defaults(kind):
+    def shown(value):
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        return ", ".join(f"{number:g}" for number in (value if isinstance(value, tuple) else (value,)))
+
+    table, keys = TABLES[kind]
+    found = table_of_docs(kind)
+    assert list(found) == list(table)
+    for name, entry in table.items():
+        for key in keys:
+            if key in found[name]:
+                assert found[name][key] == (shown(entry.settings[key]) if key in entry.settings else ""), (name, key)
+        if kind == "optimizer":
+            assert found[name]["lr"] == shown(entry.lr)
+            assert found[name]["decay"] == ("decoupled" if entry.decoupled else "L2")
+    assert {*keys} <= {*next(iter(found.values()))}
