@@ -90,7 +90,7 @@ def is_valid_rate_search(value: Any) -> bool:
     """Return whether the entry `rate_search` of a file has the form that `RateSearch.as_json` gives it."""
     if not isinstance(value, dict) or not all(is_positive(value.get(key)) for key in ("rate", "fallen")):
         return False
-    curves = [value.get(name) for name in ("rates", "losses", "smoothed")]
+    curves: list[Any] = [value.get(name) for name in ("rates", "losses", "smoothed")]
     return (
         all(isinstance(curve, list) and all(map(is_finite, curve)) for curve in curves)
         and len({len(curve) for curve in curves}) == 1

@@ -69,7 +69,7 @@ def find_rate(recipe: Recipe, dataset: Dataset, plan: Plan, model: Model, backen
     rates, losses = range_test(recipe, dataset, plan, model, backend, state)
     finite = np.isfinite(losses)
     count = len(losses) if finite.all() else int(finite.argmin())
-    smoothed = np.array(smooth(losses[:count], steps_of_test(plan)))
+    smoothed: np.ndarray = np.array(smooth(losses[:count].tolist(), steps_of_test(plan)), np.float64)
     if count == 0 or smoothed[0] - smoothed.min() < MIN_FALL * abs(smoothed[0]):
         found = "is not a finite number" if count == 0 else f"fell by less than {percent(MIN_FALL, digits=0)}"
         raise RecipeError(
