@@ -22,7 +22,7 @@ from lagvis.cli.setup import (
 from lagvis.data.dataset import Dataset
 from lagvis.data.messages import pluralize
 from lagvis.errors import DataError, OutputError
-from lagvis.inference.binary_curves import find_binary_curves
+from lagvis.inference.binary_curves import find_binary_curves, find_label_curves
 from lagvis.inference.diagnostics import diagnose
 from lagvis.report.run_report import run_report_files
 from lagvis.report.summary import (
@@ -98,12 +98,13 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
     outcome = judge_run(run, event, step, str(folder.path), stop)
     warnings = (*run.warnings, *outcome.warnings)
     model, y_test = run.model, run.dataset.y_test
-    curves = None
-    if event.test is not None:
-        curves = find_binary_curves(model, event.checkpoint.layers, run.dataset.x_test, y_test)
+    tested = run.dataset.x_test if event.test is not None else run.dataset.x_test[:0]
+    curves = find_binary_curves(model, event.checkpoint.layers, tested, y_test)
+    label_curves = find_label_curves(model, event.checkpoint.layers, tested, y_test)
     summary = summarise(
         event, model, facts, model.baseline(y_test), model.baseline_errors(y_test),
-        baseline_absolute_errors=model.baseline_absolute_errors(y_test), curves=curves, linear=outcome.linear,
+        baseline_absolute_errors=model.baseline_absolute_errors(y_test), curves=curves,
+        label_curves=label_curves, linear=outcome.linear,
         turn=validation_turn(folder.history()), warnings=warnings,
     )  # fmt: skip
     if event.train is None:  # the epoch had ended when the run was resumed

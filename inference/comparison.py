@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from lagvis.arrays import Array, Namespace
 from lagvis.backends.backend import Backend
 from lagvis.backends.numpy_backend import NumpyBackend
 from lagvis.data.dataset import Dataset
-from lagvis.inference.rounding import ROUNDING, Rounding, sampled_deviations
-from lagvis.network.activations import ACTIVATIONS, Activation
+from lagvis.inference.random_digests import random_digests
+from lagvis.inference.reference import Named, Reference, tensors_of
+from lagvis.inference.rounding import Rounding, bound, sampled_deviations
 from lagvis.training.evaluation import zero_totals
 from lagvis.training.factory import initial_state, make_training_step, step_constants, step_scalars
 from lagvis.training.model import Model
@@ -27,15 +27,6 @@ from lagvis.training.recipe import Recipe
 from lagvis.training.sample_weights import row_weights
 from lagvis.tree import named_leaves, tree_map
 
-Named = dict[str, np.ndarray]
-
-# Largest difference allowed in one step, in standard deviations of its rounding.
-MAX_ERROR = 12.0
-# Steps with random rounding from which the deviations are taken.
-SAMPLES = 8
-# Smallest relative error whose effect float64 still resolves: in float64 the errors of the samples are larger than
-# those of rounding, and the deviations in units of epsilon are the same.
-MIN_SAMPLED_EPSILON = 1e-12
 # A number of the new state is undecided if its bound is more than this share of what the step changes in it,
 MAX_UNDECIDED_SHARE = 0.1
 # and more than so many epsilons of the largest number of its tensor.
@@ -77,7 +68,11 @@ class Difference:
 
 @dataclass(frozen=True)
 class Kink:
-    """Hidden unit whose z is zero within rounding, where two correct backends may differ."""
+    """Unit whose z is at a kink within rounding, where two correct backends may differ.
+
+    z is the distance from the kink: of a hidden unit's z from 0, or of an error of the last layer from a kink of the
+    loss.
+    """
 
     step: int
     layer: int
@@ -87,27 +82,42 @@ class Kink:
 
 
 @dataclass(frozen=True)
+class Digest:
+    """SHA-256 of the random numbers of one kind that a backend draws in all steps, which is that of NumPy if `equal`.
+
+    kind  "mask 0" of the dropout on the inputs, "mask 1" on those of the next layer, ..., or "noise" on the inputs
+    """
+
+    backend: str
+    device: str
+    kind: str
+    sha256: str
+    equal: bool
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """All differences, and the units near a kink, whose rows were replaced in the judged steps."""
+    """All differences, what was near a kink, whose rows were replaced in the judged steps, and digests."""
 
     differences: list[Difference]
     kinks: list[Kink]
+    digests: list[Digest]
 
     @property
     def passed(self) -> bool:
-        """Whether every bound holds."""
-        return all(difference.passed for difference in self.differences)
+        """Whether every bound holds and all random numbers are equal."""
+        return all(difference.passed for difference in self.differences) and all(d.equal for d in self.digests)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A step of the reference, in float64.
+    """A step of the reference, whose numbers are to be judged in a dtype.
 
     values  numbers by tensor
     bounds  how far each of them may differ
     judged  which of them are judged
     state   the next state
-    kinks   (layer, row, unit, z) of the hidden units at a kink
+    kinks   (layer, row, unit, z) of what is at a kink
     """
 
     values: Named
@@ -137,82 +147,32 @@ class Stepper:
         rounded = {name: a if a.dtype.kind == "i" else a.astype(backend.dtype) for name, a in scalars.items()}
         inputs = (backend.asarray(indices[None]), tree_map(lambda a: backend.asarray(a[None]), rounded))
         result = tree_map(backend.to_numpy, self._run(tree_map(backend.asarray, given), inputs, (self._data,)))
-        tensors = tensors_of(result)
+        tensors = tensors_of(result, indices.size)
         return {name: result[name] for name in state}, tensors
 
 
-class Reference:
-    """Takes single steps with NumPy in float64, and measures how far the rounding of a dtype moves their numbers."""
+def measure(reference: Reference, state: Any, indices: np.ndarray, scalars: Named, epsilon: float) -> Measured:
+    """Take a step with the reference, and measure the rounding of a dtype of this epsilon in it."""
+    new_state, values, distances = reference.step(state, indices, scalars)
+    layers = [layer for layer, _ in distances]
+    exact: list[Any] = [values, [z for _, z in distances]]
 
-    def __init__(self, recipe: Recipe, model: Model, dataset: Dataset, weights: Named) -> None:
-        self._recipe, self._model, self._dataset, self._weights = recipe, model, dataset, weights
-        self._constants = step_constants(recipe, model.widths, min(recipe.batch_size, len(dataset.x_train)))
-        self._zero = zero_totals(model, "float64", objective=True)
+    def run(rounding: Rounding) -> list[Any]:
+        _, tensors, moved = reference.step(state, indices, scalars, rounding=rounding)
+        return [tensors, [z for _, z in moved]]
 
-    def step(
-        self, state: Any, indices: np.ndarray, scalars: Named, rounding: Rounding | None = None, xp: Namespace = None
-    ) -> tuple[Any, Named, list[np.ndarray]]:
-        """Return the next state, every tensor of the step by name, and z (B, n) of each hidden layer."""
-        rows = indices.reshape(-1)
-        data = self._model.prepare(self._dataset.x_train[rows], self._dataset.y_train[rows], "float64")
-        data |= {name: w[rows] for name, w in self._weights.items()} | self._constants
-        given = state | {"totals": self._zero}
-        if rounding:
-            given, data, scalars = rounding.inputs(given), rounding.inputs(data), rounding.inputs(scalars)
-        hidden: list[np.ndarray] = []
-        watched = watch(ACTIVATIONS[self._recipe.activation], hidden)
-        step = make_training_step(self._recipe, keep_gradients=True, activation=watched, xp=xp or NumpyBackend.xp)
-        result = step(given, np.arange(len(rows)).reshape(indices.shape), scalars, data)
-        return {name: result[name] for name in state}, tensors_of(result), hidden
-
-    def measure(self, state: Any, indices: np.ndarray, scalars: Named, epsilon: float) -> Measured:
-        """Return a step whose numbers are to be judged in a dtype of this epsilon."""
-
-        def run(rounding: Rounding, xp: Namespace) -> list[Any]:
-            _, tensors, hidden = self.step(state, indices, scalars, rounding, xp)
-            return [tensors, hidden]
-
-        new_state, values, hidden = self.step(state, indices, scalars)
-        deviations = sampled_deviations(run, [values, hidden], max(epsilon, MIN_SAMPLED_EPSILON), SAMPLES)
-        bounds, bounds_of_z = tree_map(lambda d, a: bound(d, a, epsilon), deviations, [values, hidden])
-        before = dict(named_leaves(state))
-        judged = {
-            name: is_decided(bounds[name], a, before[name], epsilon) if name in before else np.ones(a.shape, bool)
-            for name, a in values.items()
-        }
-        kinks = []
-        if ACTIVATIONS[self._recipe.activation].has_kink:
-            for layer, (z, far) in enumerate(zip(hidden, bounds_of_z, strict=True)):
-                kinks += [(layer, int(row), int(unit), float(z[row, unit])) for row, unit in np.argwhere(abs(z) <= far)]
-        return Measured(values, bounds, judged, new_state, kinks)
-
-
-def tensors_of(result: Any) -> Named:
-    """Return every tensor of the result of a step by name; of the totals the loss alone, the mean objective."""
-    totals = result["totals"]
-    tensors = named_leaves({name: tree for name, tree in result.items() if name != "totals"})
-    return dict(tensors) | {"loss": totals["objective"] / totals["weight"]}
-
-
-def watch(activation: Activation, hidden: list[Any]) -> Activation:
-    """Return the activation, which adds each z that it is applied to to a list."""
-
-    def forward(z: Array, xp: Namespace) -> Array:
-        hidden.append(np.asarray(z))
-        return activation.forward(z, xp)
-
-    return activation._replace(forward=forward)
-
-
-def bound(deviation: np.ndarray, values: np.ndarray, epsilon: float) -> np.ndarray:
-    """Return how far each number of a tensor may differ, from the deviations in units of epsilon.
-
-    A deviation is an estimate from few samples, so that it is at least the median of its tensor, and the rounding of
-    the tensor's largest number.
-    """
-    positive = deviation[deviation > 0]
-    least = max(np.median(positive) if positive.size else 0.0, ROUNDING * largest(values))
-    return np.asarray(MAX_ERROR * epsilon * np.maximum(deviation, least))
+    bounds, bounds_of_z = tree_map(lambda d, a: bound(d, a, epsilon), sampled_deviations(run, exact, epsilon), exact)
+    before = dict(named_leaves(state))
+    judged = {
+        name: is_decided(bounds[name], a, before[name], epsilon) if name in before else np.ones(a.shape, bool)
+        for name, a in values.items()
+    }
+    kinks = [
+        (layer, int(row), int(unit), float(z[row, unit]))
+        for layer, z, far in zip(layers, exact[1], bounds_of_z, strict=True)
+        for row, unit in np.argwhere(np.abs(z) <= far)
+    ]
+    return Measured(values, bounds, judged, new_state, kinks)
 
 
 def is_decided(bounds: np.ndarray, new: np.ndarray, old: np.ndarray, epsilon: float) -> np.ndarray:
@@ -238,7 +198,8 @@ def compare(recipe: Recipe, dataset: Dataset, plan: Plan, backends: list[Backend
     worst: list[dict[str, Difference]] = [{} for _ in backends]
     kinks: list[Kink] = []
     epsilon = float(np.finfo(recipe.dtype).eps)
-    for number, indices, scalars in batches(exact, plan, steps):
+    taken = batches(exact, plan, steps)
+    for number, indices, scalars in taken:
         judged, step, near = without_kinks(reference, state, indices, scalars, epsilon)
         kinks += [Kink(number, *place) for place in near]
         free_reference, expected_free, _ = reference.step(free_reference, indices, scalars)
@@ -253,7 +214,19 @@ def compare(recipe: Recipe, dataset: Dataset, plan: Plan, backends: list[Backend
                 apart = largest(free_tensors[name] - expected_free[name]) / (largest(expected_free[name]) or 1.0)
                 worst[i][name] = replace(kept, undecided=before.undecided + found.undecided, free_run=apart)
         state = step.state
-    return Comparison([found[name] for found in worst for name in sorted(step.values, key=display_order)], kinks)
+    differences = [found[name] for found in worst for name in sorted(step.values, key=display_order)]
+    rows = [indices.size for _, indices, _ in taken]
+    return Comparison(differences, kinks, digests_of(backends, recipe, model.widths, rows))
+
+
+def digests_of(backends: list[Backend], recipe: Recipe, widths: tuple[int, ...], rows: list[int]) -> list[Digest]:
+    """Return the digests of the random numbers of the steps on all backends; [] if the recipe draws none."""
+    expected = random_digests(NumpyBackend("cpu", "float64", compiled=False), recipe, widths, rows)
+    return [
+        Digest(backend.name, backend.device, kind, digest, equal=digest == expected[kind])
+        for backend in backends
+        for kind, digest in random_digests(backend, recipe, widths, rows).items()
+    ]
 
 
 def without_kinks(
@@ -266,7 +239,7 @@ def without_kinks(
     """
     judged, rows, found = indices, set[int](), []
     while True:
-        step = reference.measure(state, judged, scalars, epsilon)
+        step = measure(reference, state, judged, scalars, epsilon)
         new = {row for _, row, _, _ in step.kinks} - rows
         found += step.kinks
         rows |= new

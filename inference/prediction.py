@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lagvis.network.activations import ACTIVATIONS
+from lagvis.network.activations import ACTIVATIONS, sigmoid
 from lagvis.network.losses import softmax
 from lagvis.network.mlp import forward
 from lagvis.network.normalization import NORMALIZATIONS
@@ -22,7 +22,8 @@ MAX_PRODUCTS = 1e10
 class Prediction:
     """Prediction for N rows.
 
-    outputs  (N, n_out): probabilities (float64, each row sums to 1) for classes, else numbers in the user's unit
+    outputs  (N, n_out): probabilities (float64) for classes, where each row sums to 1, and for labels; else numbers in
+             the user's unit
     layers   input of each layer, a_0 (N, n_0), ..., a_(L-1), in the network's dtype
     """
 
@@ -47,7 +48,8 @@ def predict(model: Model, params: Any, x: np.ndarray) -> Prediction:
     z, layers = np.asarray(done.z), [np.asarray(a) for a in done.inputs]
     if model.y_scaling is not None:
         return Prediction(z * model.y_scaling.deviation + model.y_scaling.mean, layers)
-    return Prediction(np.asarray(softmax(z.astype(np.float64), xp=np)[0]), layers)
+    z = z.astype(np.float64)
+    return Prediction(np.asarray(sigmoid(z, np) if model.multi_label else softmax(z, xp=np)[0]), layers)
 
 
 def predictions(model: Model, params: Any, x: np.ndarray) -> Iterator[Prediction]:

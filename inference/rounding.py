@@ -11,10 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from lagvis.arrays import Namespace
 from lagvis.backends.numpy_backend import NumpyBackend
 from lagvis.tree import Tree, tree_map
 
+# Largest difference allowed in one step, in standard deviations of its rounding.
+MAX_ERROR = 12.0
+# Runs with random rounding from which the deviations are taken.
+SAMPLES = 8
+# Smallest relative error whose effect float64 still resolves: in float64 the errors of the samples are larger than
+# those of rounding, and the deviations in units of epsilon are the same.
+MIN_SAMPLED_EPSILON = 1e-12
 # Functions by the error of their result: none, that of a sum of products, one rounding; others have more.
 EXACT = (np.maximum, np.minimum, np.negative, np.absolute, np.sign, np.positive, np.conjugate, np.copysign, np.floor)
 SUMS = (np.matmul, np.vecdot)
@@ -31,6 +37,7 @@ class Rounding:
 
     def __init__(self, size: float, seed: int) -> None:
         self.size = size
+        self.xp = RoundedNamespace(self)
         self._generator = np.random.default_rng(seed)
 
     def array(self, values: Any) -> "RoundedArray":
@@ -119,16 +126,26 @@ class RoundedNamespace:
         return call
 
 
-def sampled_deviations(run: Callable[[Rounding, Namespace], Tree], exact: Tree, size: float, samples: int) -> Tree:
-    """Return the standard deviation of each number of `exact`, in units of `size`, over runs with random rounding.
+def sampled_deviations(run: Callable[[Rounding], Tree], exact: Tree, epsilon: float) -> Tree:
+    """Return the standard deviation of the rounding errors of each number of `exact`, in units of `epsilon`.
 
-    run    computes the numbers of `exact` from inputs that it rounds by the given `Rounding`, in the given namespace
-    exact  tree of float64 arrays, the numbers without rounding
-    size   the epsilon of the errors
+    run      computes the numbers of `exact` with a `Rounding`
+    exact    tree of float64 arrays, the numbers without rounding
+    epsilon  of the dtype whose rounding is meant
     """
+    size = max(epsilon, MIN_SAMPLED_EPSILON)
     squares = tree_map(np.zeros_like, exact)
-    for sample in range(samples):
-        rounding = Rounding(size, sample)
-        moved = run(rounding, RoundedNamespace(rounding))
-        squares = tree_map(lambda s, a, b: s + (np.asarray(a) - b) ** 2, squares, moved, exact)
-    return tree_map(lambda s: np.sqrt(s / samples) / size, squares)
+    for sample in range(SAMPLES):
+        squares = tree_map(lambda s, a, b: s + (np.asarray(a) - b) ** 2, squares, run(Rounding(size, sample)), exact)
+    return tree_map(lambda s: np.sqrt(s / SAMPLES) / size, squares)
+
+
+def bound(deviation: np.ndarray, values: np.ndarray, epsilon: float) -> np.ndarray:
+    """Return how far each number of a tensor may differ, from the deviations in units of epsilon.
+
+    A deviation is an estimate from few samples, so that it is at least the median of its tensor, and the rounding of
+    the tensor's largest number.
+    """
+    positive = deviation[deviation > 0]
+    least = max(np.median(positive) if positive.size else 0.0, ROUNDING * float(np.max(np.abs(values))))
+    return np.asarray(MAX_ERROR * epsilon * np.maximum(deviation, least))

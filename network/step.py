@@ -1,16 +1,17 @@
 """One training step, and one step of an evaluation: pure functions that every backend runs through `Backend.scan`.
 
-data    {"x": (N, n_in), "y": (N,) or (N, n_out)}, for classes also {"classes": 0..K-1 (K,)}, and {"w": (N,)} of mean
-        1 if rows are weighted; {"pixel_mean": ()} if pixels are centred, the mean of those that the network learns
-        from; if the step draws random numbers {"random_keys": (10, 2), "counters": 0, 1, ... (at least B and all
-        widths)} int32, and {"noise": (65536,)} if inputs have noise
+data    {"x": (N, n_in), "y": (N,) or (N, n_out)}, y in uint8 for labels of 0 and 1; for classes also {"classes":
+        0..K-1 (K,)}, and {"w": (N,)} of mean 1 if rows are weighted; {"pixel_mean": ()} if pixels are centred, the mean
+        of those that the network learns from; if the step draws random numbers {"random_keys": (10, 2), "counters": 0,
+        1, ... (at least B and all widths)} int32, and {"noise": (65536,)} if inputs have noise
 scalars {"learning_rate": ()}, and what else changes from step to step: "step" () int32, counted from 0, if the step
         draws random numbers; those of the optimizer; "running_rate" () with batch normalisation, "mixup" and
         "ema_rate" () if they are used
 state   {"params": tree, each of the optimizer's state_names: its state, "totals": {name: array}}; with batch
         normalisation "running", its statistics for each hidden layer; with an average of the weights "ema"
-totals  running sums over rows: "loss", "weight" (); "correct" () for classes, "squared_error" (n_out,) for numbers;
-        "rows" (), the row count, where rows are weighted; "objective" (), weighted, where it differs from the loss
+totals  running sums over rows: "loss", "weight" (); "correct" () for classes; for labels "correct", the share of
+        each row's labels that are right, and "exact" (), rows whose labels are all right; "squared_error" (n_out,) for
+        numbers; "rows" (), the row count, where rows are weighted; "objective" (), weighted, where it is not the loss
 """
 
 from collections.abc import Callable, Mapping
@@ -51,7 +52,8 @@ def take_batch(data: Mapping[str, Array], indices: Array, dtype: Any, *, xp: Nam
         if "pixel_mean" in data:
             batch["x"] = batch["x"] - data["pixel_mean"]
     if "classes" not in data:
-        return batch | {"target": batch["y"]}
+        is_label = batch["y"].dtype == xp.uint8
+        return batch | {"target": xp.astype(batch["y"], dtype) if is_label else batch["y"]}
     target = one_hot(batch["y"], data["classes"], dtype, xp=xp)
     return batch | {"target": target, "classes": data["classes"]}
 
@@ -71,6 +73,10 @@ def batch_metrics(
         metrics |= {"objective": xp.sum(objective * w, axis=-1), "weight": xp.sum(w, axis=-1)}
     elif objective is not losses:
         metrics["objective"] = xp.sum(objective, axis=-1)
+    if "classes" not in batch and batch["y"].dtype == xp.uint8:
+        right = xp.astype(xp.astype(z > 0, xp.uint8) == batch["y"], losses.dtype)
+        correct, exact = xp.mean(right, axis=-1), xp.min(right, axis=-1)
+        return metrics | {"correct": xp.sum(correct, axis=-1), "exact": xp.sum(exact, axis=-1)}
     if "classes" not in batch:
         error = z - batch["y"]
         return metrics | {"squared_error": xp.sum(error * error, axis=-2)}
@@ -217,7 +223,8 @@ def make_evaluation(
     """Return `step(totals, indices (B,), layers, data) -> totals`, which adds the metrics of a batch.
 
     `layers` are `evaluated_layers`. If the totals hold "predicted" (B,), it becomes the predicted classes of the batch.
-    If they hold "absolute_error" (n_out,), the absolute errors of numbers are added.
+    If they hold "absolute_error" (n_out,), the absolute errors of numbers are added, and if they hold "positives" (L,),
+    the rows that have each label, with "predicted_positives" and "true_positives", which have it in both.
     """
 
     def step(totals: Tree, indices: Array, layers: Tree, data: dict[str, Array]) -> Tree:
@@ -225,6 +232,13 @@ def make_evaluation(
         z = forward(fold(layers, xp=xp), batch["x"], activation=activation, normalization=normalization, xp=xp).z
         losses, objective, _ = loss(z, batch["target"], xp=xp)
         metrics = batch_metrics(z, losses, objective, batch, xp=xp)
+        if "positives" in totals:
+            predicted = xp.astype(z > 0, z.dtype)
+            metrics |= {
+                "positives": xp.sum(batch["target"], axis=-2),
+                "predicted_positives": xp.sum(predicted, axis=-2),
+                "true_positives": xp.sum(batch["target"] * predicted, axis=-2),
+            }
         if "absolute_error" in totals:
             metrics["absolute_error"] = xp.sum(xp.abs(z - batch["y"]), axis=-2)
         if "predicted" not in totals:

@@ -19,6 +19,7 @@ from lagvis.report.html.tables import (
     classes_table,
     columns_table,
     importance_table,
+    labels_table,
     mistakes_table,
     residuals_table,
     results_table,
@@ -170,7 +171,9 @@ def predictions_section(run: RunResults) -> list[Block]:
 
 
 def classes_section(run: RunResults) -> list[Block]:
-    """Return the confusion matrix, and a table of the classes."""
+    """Return the confusion matrix, and a table of the classes; of labels the table alone."""
+    if run.summary.get("label_metrics"):
+        return [Heading("Labels"), labels_table(run.summary)]
     if not run.summary.get("confusion"):
         return []
     counts, names = np.asarray(run.summary["confusion"]), run.model.class_names
@@ -280,7 +283,8 @@ def dependence_section(run: RunResults) -> list[Block]:
     if any(panel.grid.part for panel in found.panels):
         caption += " A date is split into the time that passes, and the month, weekday or hour that it falls on."
     if run.classification and len(run.model.class_names) > dependence_plots.MAX_CLASSES:
-        caption += f" The {dependence_plots.MAX_CLASSES} commonest classes of {len(run.model.class_names):,}."
+        shown_outputs = "first labels" if run.model.multi_label else "commonest classes"
+        caption += f" The {dependence_plots.MAX_CLASSES} {shown_outputs} of {len(run.model.class_names):,}."
     blocks: list[Block] = [Heading("What changes the output")]
     columns = ", ".join(dict.fromkeys(escape_control(panel.name) for panel in found.panels))
     for name, shown in dependence_outputs(run):
@@ -297,6 +301,9 @@ def dependence_outputs(run: RunResults) -> list[tuple[str, Outputs]]:
     if not run.classification:
         names = [f"dependence-{k + 1}" for k in range(len(targets))] if len(targets) > 1 else ["dependence"]
         return [(name, Outputs((k,), (targets[k],), run.model.unit)) for k, name in enumerate(names)]
+    if run.model.multi_label:
+        first = tuple(range(min(len(classes), dependence_plots.MAX_CLASSES)))
+        return [("dependence", Outputs(first, classes[: len(first)]))]
     if len(classes) == 2:
         return [("dependence", Outputs((1,), (classes[1],)))]
     counts = np.asarray(run.summary.get("confusion") or np.zeros((len(classes), 1))).sum(axis=1)

@@ -208,7 +208,7 @@ class RunFolder:
         if network.epoch != kept or not (early or checkpoint.epoch == recipe.epochs):
             return {}
         expected = {"finished": "completed", "steps": checkpoint.step, "classes": [*checkpoint.model.class_names]}
-        found = report | {"classes": report.get("classes") or []}  # those of numbers have none
+        found = report | {"classes": report.get("classes") or report.get("labels") or []}  # those of numbers have none
         if not expected.items() <= found.items():
             return {}
         return {key: value for key, value in report.items() if key != REPORT_FILES} | {"run": str(self.path)}

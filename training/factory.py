@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lagvis.network.activations import ACTIVATIONS, Activation
+from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.dropout import noise_values
 from lagvis.network.initializers import first_running, initialize, zero_optimizer_state
 from lagvis.network.losses import LOSSES
@@ -138,19 +138,16 @@ def make_loss(recipe: Recipe) -> Loss:
     return partial(loss, smoothing=recipe.label_smoothing) if recipe.label_smoothing else loss
 
 
-def make_training_step(
-    recipe: Recipe, *, keep_gradients: bool = False, activation: Activation | None = None, xp: Any
-) -> Callable[..., Any]:
+def make_training_step(recipe: Recipe, *, keep_gradients: bool = False, xp: Any, **parts: Any) -> Callable[..., Any]:
     """Build the training step of a recipe (network/step.py) for an array library.
 
-    `activation` takes the place of the recipe's, for comparisons.
+    `parts` are arguments of `make_step` that take the place of the recipe's, for comparisons.
     """
-    return make_step(
-        activation=activation or ACTIVATIONS[recipe.activation],
-        loss=make_loss(recipe),
-        optimizer=make_optimizer(recipe),
-        normalization=NORMALIZATIONS[recipe.normalization],
-        regularization=make_regularization(recipe),
-        keep_gradients=keep_gradients,
-        xp=xp,
-    )
+    own: dict[str, Any] = {
+        "activation": ACTIVATIONS[recipe.activation],
+        "loss": make_loss(recipe),
+        "optimizer": make_optimizer(recipe),
+        "normalization": NORMALIZATIONS[recipe.normalization],
+        "regularization": make_regularization(recipe),
+    }
+    return make_step(**(own | parts), keep_gradients=keep_gradients, xp=xp)

@@ -10,7 +10,7 @@ from lagvis.backends.backend import Backend
 from lagvis.data.dataset import Dataset
 from lagvis.data.messages import decimals, percent
 from lagvis.run_warning import RunWarning
-from lagvis.training.baseline import beats_commonest_class, beats_constant
+from lagvis.training.baseline import beats_commonest_class, beats_commonest_labels, beats_constant
 from lagvis.training.evaluation import Metrics
 from lagvis.training.events import Finished
 from lagvis.training.loop import fit
@@ -88,10 +88,18 @@ def constant_loss(recipe: Recipe, model: Model, y: np.ndarray) -> float:
     """Return the loss on targets or class indices y of the best constant answer."""
     if (baseline := model.baseline(y)) is not None:
         return baseline
+    if model.multi_label:
+        return mean_label_entropy(y.mean(axis=0))
     if recipe.class_weights != "none":
         return math.log(model.widths[-1])
     shares = np.bincount(y) / len(y)
     return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
+
+
+def mean_label_entropy(shares: np.ndarray) -> float:
+    """Return the mean binary cross-entropy of labels (L,) that always have their share as probability."""
+    inside = shares[(shares > 0) & (shares < 1)]
+    return float(-(inside * np.log(inside) + (1 - inside) * np.log1p(-inside)).sum() / len(shares))
 
 
 def train(
@@ -112,6 +120,8 @@ def check_linear_model(
     that is no better than the commonest class, or than the best constant with the loss `baseline` on `rows` rows,
     says nothing about the network.
     """
+    if metrics.label_confusion is not None:
+        return check_linear_labels(metrics, linear)
     if metrics.confusion is None:
         assert baseline is not None, "a regression has a baseline"
         found, other = metrics.loss, linear.test.loss
@@ -132,6 +142,22 @@ def check_linear_model(
         if other < found or not several or not beats_commonest_class(linear.test.confusion):
             return None
         texts = percent(other), percent(found)
+    return as_good_warning(name, figure, found, other, texts)
+
+
+def check_linear_labels(metrics: Metrics, linear: LinearModel) -> RunWarning | None:
+    """Return a warning if a linear model has as many labels right as the network; None if it has learned none."""
+    counts, found, other = linear.test.label_confusion, metrics.accuracy, linear.test.accuracy
+    assert counts is not None, "the labels of a test part are counted"
+    assert found is not None, "labels have an accuracy"
+    assert other is not None, "labels have an accuracy"
+    if other < found or not beats_commonest_labels(counts).any():
+        return None
+    return as_good_warning("accuracy", "accuracy", found, other, (percent(other), percent(found)))
+
+
+def as_good_warning(name: str, figure: str, found: float, other: float, texts: tuple[str, str]) -> RunWarning:
+    """Return the warning that a linear model, with the result `other`, is as good as the network with `found`."""
     return RunWarning(
         CHECK,
         f"A linear model of the same columns is at least as good as the network: its test {name} is {texts[0]}, that "

@@ -11,7 +11,7 @@ import numpy as np
 from lagvis.backends.backend import Backend
 from lagvis.data.dataset import Dataset
 from lagvis.network.step import evaluated_layers
-from lagvis.training.baseline import beats_commonest_class, beats_constant
+from lagvis.training.baseline import beats_commonest_class, beats_commonest_labels, beats_constant
 from lagvis.training.evaluation import Evaluator, Metrics, StopRequestedError, zero_totals
 from lagvis.training.factory import make_training_step, step_constants, step_scalars
 from lagvis.training.model import Model
@@ -99,6 +99,8 @@ class RateTrials:
 
     def beats(self, metrics: Metrics) -> bool:
         """Return whether finite metrics on the judged rows are better than the commonest class or the best constant."""
+        if metrics.label_confusion is not None:
+            return bool(beats_commonest_labels(metrics.label_confusion).any())
         if metrics.confusion is not None:
             return beats_commonest_class(metrics.confusion)
         rows = len(self.judged_rows)

@@ -617,6 +617,7 @@ def dropped_keys(values: dict[str, Any], overrides: dict[str, Any]) -> set[str]:
         dropped.add("huber_delta")
     if target_kind(after) != target_kind(before):
         dropped |= {*CLASSIFICATION_KEYS}
+    if (after in REGRESSION_LOSSES) != (before in REGRESSION_LOSSES):
         entry = OPTIMIZERS.get(str(values.get("optimizer", Recipe.optimizer)))
         if entry is None or entry.scaled:
             dropped.add("lr")

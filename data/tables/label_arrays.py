@@ -26,12 +26,21 @@ def is_text_label(labels: list[int], regression: bool) -> bool:
 
 
 def label_arrays(
-    tables: list[tuple[TableFrame, list[int]]], regression: bool, *, as_text: bool = False
+    tables: list[tuple[TableFrame, list[int]]],
+    regression: bool,
+    *,
+    as_text: bool = False,
+    multi_label: bool = False,
 ) -> list[np.ndarray]:
     """Return the labels of tables with their label columns: numbers (N,) or (N, columns), or text (N,), of one kind.
 
-    With `as_text` classes stay text, whatever they hold.
+    With `as_text` classes stay text, whatever they hold; with `multi_label` all columns become text (N, columns).
     """
+    if multi_label:
+        return [
+            np.column_stack([canonical_labels(label_texts(table.column(c))) for c in labels])
+            for table, labels in tables
+        ]
     if not is_text_label(tables[0][1], regression):
         return [number_labels(table, labels) for table, labels in tables]
     texts = [label_texts(table.column(labels[0])) for table, labels in tables]

@@ -196,7 +196,13 @@ def test_compare_json_has_the_documented_keys(inside, capsys):
     assert code == 0
     found = check(strict(text), "compare.py")
     for difference in found["differences"]:
-        keys = {"backend", "device", "tensor", "absolute", "relative", "bound", "free_run", "passed"}
+        keys = {"backend", "device", "tensor", "absolute", "relative", "bound", "undecided", "free_run", "passed"}
+        assert set(difference) == keys
+    assert found["digests"] == []
+    code, text = output(capsys, compare, *words[2:], "--dropout", "0.5", "--gradients")
+    assert code == 0
+    for difference in check(strict(text), "compare.py --gradients")["gradients"]:
+        keys = {"step", "layer", "tensor", "size", "checked", "replaced", "difference", "bound", "passed"}
         assert set(difference) == keys
 
 

@@ -1,6 +1,7 @@
 """Backends agree with NumPy in float64, tensor by tensor; a backend that does not is detected."""
 
 from dataclasses import replace
+from importlib import import_module
 
 import array_api_compat.numpy as numpy_namespace
 import numpy as np
@@ -11,8 +12,10 @@ from lagvis.cli import compare
 from lagvis.data.dataset import as_classification, as_regression
 from lagvis.data.source import Source
 from lagvis.inference.comparison import compare as compare_backends
+from lagvis.network.activations import ACTIVATIONS
 from lagvis.training import recipe as recipes
 from lagvis.training.events import EpochEnded, Finished
+from lagvis.training.factory import make_training_step
 from lagvis.training.loop import fit
 from lagvis.training.plan import make_plan
 from lagvis.tree import named_leaves, tree_map
@@ -128,6 +131,94 @@ def test_compare_broken_backend_fails_at_the_broken_tensor(broken, failing, dtyp
     recipe = recipe_for(False, dtype)
     found = compare_backends(recipe, PICTURES, make_plan(recipe, PICTURES), [broken(dtype)], 3)
     assert not found.passed
+    assert failing in {d.tensor for d in found.differences if not d.passed}
+
+
+def scaled(function, factor, index=None):
+    """Return a function whose result is multiplied, or of whose results the one with this index is."""
+
+    def wrong(*arguments, **options):
+        result = function(*arguments, **options)
+        if index is None:
+            return tree_map(lambda a: a * factor, result)
+        return tuple(a * factor if i == index else a for i, a in enumerate(result))
+
+    return wrong
+
+
+def flip_one(masks):
+    """Return dropout masks of which one value of the first is kept instead of dropped, or the other way round."""
+    first = np.array(masks[1])
+    first[0, 0] = 2.0 - first[0, 0]
+    return [masks[0], first, *masks[2:]]
+
+
+def with_wrong_scalar(name):
+    """Return a change of a step that gives it a scalar that is wrong by 1e-4."""
+
+    def change(step):
+        return lambda state, indices, scalars, data: step(
+            state, indices, scalars | {name: scalars[name] * (1 + 1e-4)}, data
+        )
+
+    return change
+
+
+# of a large step, which float32 weights resolve
+ADAM = {"optimizer": "adam", "lr": 0.3, "schedule": "constant"}
+# What is broken: the recipe, the function or the scalar, the change of it, and a tensor that must fail.
+MUTATIONS = {
+    "derivative of the activation": ({"activation": "tanh"}, "backward", 1e-4, "grads.0.W"),
+    "derivative of a kinked activation": ({"activation": "leaky-relu"}, "backward", 1e-4, "grads.0.W"),
+    "gradient of gamma": ({"normalization": "batch"}, "mlp.normalize_backward", 1, "grads.0.gamma"),
+    "gradient through batch normalisation": ({"normalization": "batch"}, "mlp.normalize_backward", 0, "grads.0.W"),
+    "gradient through layer normalisation": ({"normalization": "layer"}, "mlp.normalize_backward", 0, "grads.1.W"),
+    "running statistics": ({"normalization": "batch"}, "step.update_running", None, "running.0.variance"),
+    "one value of a mask": ({"dropout": 0.5}, "step.dropout_masks", flip_one, "grads.1.W"),
+    "noise": ({"input_noise": 0.3}, "step.input_noise", None, "grads.0.W"),
+    "bias correction of the first moment": (ADAM, "first_scale", None, "params.0.W"),
+    "bias correction of the second moment": (ADAM, "second_scale", None, "params.1.W"),
+    "learning rate": ({"lr": 0.2, "schedule": "constant"}, "learning_rate", None, "params.2.b"),
+    "rate of the average": ({"ema": 0.9, "lr": 0.5, "schedule": "constant"}, "ema_rate", None, "ema.2.b"),
+    "share of mixup": ({"mixup": 0.4}, "mixup", None, "grads.0.W"),
+    "clipping": ({"clip_norm": 0.01}, "step.clip_by_norm", None, "velocity.0.W"),
+    "largest norm": ({"max_norm": 0.5}, "step.bound_weights", None, "params.0.W"),
+    "penalty": ({"l1": 0.01, "momentum": 0.9}, "step.add_l1", None, "velocity.1.W"),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_compare_one_part_wrong_by_1e_4_fails(monkeypatch, dtype, name):
+    changes, what, how, failing = MUTATIONS[name]
+    recipe = recipe_for(False, dtype, **changes)
+    plan = make_plan(recipe, PICTURES)
+
+    def broken(recipe, *, keep_gradients, xp):
+        parts = {}
+        if what == "backward":
+            right = ACTIVATIONS[recipe.activation]
+            parts["activation"] = right._replace(backward=scaled(right.backward, 1 + how))
+        step = make_training_step(recipe, keep_gradients=keep_gradients, xp=xp, **parts)
+        if what == "backward":
+            return step
+        if "." not in what:
+            return with_wrong_scalar(what)(step)
+
+        def run(*arguments):
+            module, function = what.split(".")
+            path = f"lagvis.network.{module}.{function}"
+            right = getattr(import_module(f"lagvis.network.{module}"), function)
+            wrong = (lambda *a, **o: how(right(*a, **o))) if callable(how) else scaled(right, 1 + 1e-4, how)
+            with monkeypatch.context() as patched:
+                patched.setattr(path, wrong)
+                return step(*arguments)
+
+        return run
+
+    backends = [ReadOnlyBackend(dtype)]
+    assert compare_backends(recipe, PICTURES, plan, backends, 3).passed
+    monkeypatch.setattr("lagvis.inference.comparison.make_training_step", broken)
+    found = compare_backends(recipe, PICTURES, plan, backends, 3)
     assert failing in {d.tensor for d in found.differences if not d.passed}
 
 
