@@ -30,7 +30,10 @@ SCHEDULED = {"epochs", "lr", "schedule", *SCHEDULE_KEYS}
 
 # Entries of environment.json on which the numbers do not depend, or which are checked on their own. (The variables that
 # number the cards are in it for people; the card itself is compared by its UUID.)
-IGNORED_KEYS = ("lagvis", "command", "seed", "data", "sha256", "rows", "init_from", "resumed", *CARD_VARIABLES)
+IGNORED_KEYS = (
+    "lagvis", "command", "seed", "data", "sha256", "rows", "init_from", "resumed", "rate_search",
+    *CARD_VARIABLES,
+)  # fmt: skip
 
 # Fields of a model by which its rows are scaled; a network that starts training on other data keeps them.
 SCALING_FIELDS = (*SCALINGS, "pixel_mean")

@@ -71,7 +71,7 @@ def train_linear_model(
     constant = constant_loss(recipe, model, dataset.y_train[plan.training_rows])
     best, lowest = None, math.inf
     for factor in RATE_FACTORS:
-        changed = replace(recipe, hidden=(), epochs=epochs, lr=recipe.lr * factor)
+        changed = replace(recipe, hidden=(), dropout=0.0, epochs=epochs, lr=recipe.lr * factor)
         finished = train(changed, dataset, plan, replace(model, widths=widths), backend, stop)
         if finished.reason == "interrupted":
             return None

@@ -12,13 +12,16 @@ from lagvis.backends.replay.tape import recorded_loop
 from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.initializers import zero_optimizer_state
 from lagvis.network.losses import LOSSES
+from lagvis.network.normalization import NORMALIZATIONS
 from lagvis.network.optimizers import OPTIMIZERS, sgd
 from lagvis.network.step import make_step
-from lagvis.training.factory import make_optimizer, make_training_step, step_scalars
+from lagvis.training.factory import first_state, make_optimizer, make_training_step, step_scalars
 from lagvis.training.recipe import Recipe
 from lagvis.tree import named_leaves, tree_map
 from tests.conftest import MARKS, OPENERS, open_backend
 from tests.fake_backends import CupyStandInBackend, open_dpnp, open_strict
+from tests.network.problems import data_of
+from tests.network.problems import problem as problem_of_training
 
 Tree = Any
 
@@ -288,6 +291,26 @@ def test_replay_of_every_optimizer_equals_plain_loop_bit_for_bit(open_recorder, 
         state, on_device, inputs = (tree_map(backend.asarray, tree) for tree in (state, data, inputs))
         step = make_training_step(recipe, xp=backend.xp)
         results.append(to_host(backend, backend.scan(step)(state, tuple(inputs), (on_device,))))
+    assert_same_bits(*results)
+
+
+@pytest.mark.parametrize("normalization", [name for name, kind in NORMALIZATIONS.items() if kind is not None])
+def test_replay_of_normalised_training_equals_plain_loop_bit_for_bit(open_recorder, normalization, dtype):
+    recipe = Recipe(normalization=normalization, ema=0.9, dtype=dtype)
+    params, x, y = problem_of_training((5, 4), "relu", "classes", rows=40, normalized=True)
+    params = tree_map(lambda a: a.astype(dtype), params)
+    zero = {name: np.zeros((), dtype) for name in ("loss", "weight", "correct")}
+    state = first_state(recipe, params) | {"totals": zero}
+    inputs = [
+        np.random.default_rng(2).integers(0, 40, (20, 8), dtype=np.int32),
+        step_scalars(recipe, np.arange(20), 20),
+    ]
+    results = []
+    for compiled in (True, False):
+        backend = open_recorder(dtype, compiled)
+        run = backend.scan(make_training_step(recipe, xp=backend.xp))
+        given = tree_map(backend.asarray, [state, inputs, data_of(x.astype(dtype), y)])
+        results.append(to_host(backend, run(given[0], tuple(given[1]), (given[2],))))
     assert_same_bits(*results)
 
 
