@@ -43,8 +43,13 @@ def maximum(a: torch.Tensor, b: torch.Tensor | float) -> torch.Tensor:
     return torch.maximum(a, b if isinstance(b, torch.Tensor) else scalar(b, a.dtype, a.device))
 
 
+def minimum(a: torch.Tensor, b: torch.Tensor | float) -> torch.Tensor:
+    """Return the minimum, without the copy that array_api_compat would make as for `maximum`."""
+    return torch.minimum(a, b if isinstance(b, torch.Tensor) else scalar(b, a.dtype, a.device))
+
+
 _functions = ModuleType("torch")
-_functions.__dict__.update({**vars(compat), "take": take, "maximum": maximum})
+_functions.__dict__.update({**vars(compat), "take": take, "maximum": maximum, "minimum": minimum})
 xp = RecordableNamespace(_functions)
 
 

@@ -183,13 +183,25 @@ def add_key_flags(group: argparse._ArgumentGroup, names: Iterable[str]) -> None:
     default = recipes.load("default")
     for name in names:
         key, value = KEYS[name], getattr(default, name)
-        shown = "none" if name == "weight_column" else shown_default(value)
+        shown = "none" if name == "weight_column" else shown_defaults_of_kinds(name) or shown_default(value)
         options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": f"{key.help} (default: {shown})"}
         if isinstance(value, bool):
             options["action"] = argparse.BooleanOptionalAction
         else:
             options |= {"type": parser_of(key), "metavar": key.metavar or name.upper()}
         group.add_argument(*key.spellings, f"--{name.replace('_', '-')}", dest=name, **options)
+
+
+def shown_defaults_of_kinds(key: str) -> str:
+    """Return the defaults of a key that optimizers or schedules take, as the help shows them; "" for another key."""
+    entries: dict[str, Any] = {**OPTIMIZERS, **SCHEDULES}
+    defaults = {name: entry.settings[key] for name, entry in entries.items() if key in entry.settings}
+    if key == "lr":
+        defaults = {name: entry.lr for name, entry in OPTIMIZERS.items()}
+    takers: dict[str, list[str]] = {}
+    for name, value in defaults.items():
+        takers.setdefault(shown_default(value), []).append(name)
+    return "; ".join(f"{value} with {', '.join(names)}" for value, names in takers.items())
 
 
 def shown_default(value: Any) -> str:

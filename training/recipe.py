@@ -459,13 +459,13 @@ KEYS = {
         check_choice(*OPTIMIZERS), f"optimizer: {', '.join(OPTIMIZERS)} (sgd: gradient descent)", spellings=("--opt",)
     ),
     "lr": Key(check_float(0.0, math.inf, open_below=True), "learning rate; the peak of a schedule", float, "RATE"),
-    "momentum": Key(check_float(0.0, 1.0), "momentum of sgd, rmsprop and muon; 0 for none", float, "M"),
-    "nesterov": Key(check_bool, "Nesterov's form of momentum, which looks ahead, of sgd and muon"),
+    "momentum": Key(check_float(0.0, 1.0), "momentum; 0 for none", float, "M"),
+    "nesterov": Key(check_bool, "Nesterov's form of momentum, which looks ahead"),
     "betas": Key(
-        check_betas, "decay of the two moments of adam and adamw, and of lion's momentum", parse_numbers, "B1,B2"
+        check_betas, "decay of the two moments; with lion in its step and in its momentum", parse_numbers, "B1,B2"
     ),
-    "rho": Key(check_float(0.0, 1.0), "decay of the mean of squared gradients of rmsprop", float, "RHO"),
-    "eps": Key(check_float(0.0, math.inf), "what rmsprop, adam and adamw add to their divisor", float, "E"),
+    "rho": Key(check_float(0.0, 1.0), "decay of the mean of squared gradients", float, "RHO"),
+    "eps": Key(check_float(0.0, math.inf), "what is added to the divisor of a step", float, "E"),
     "weight_decay": Key(
         check_float(0.0, math.inf),
         "decay of the weights W, not of biases: decoupled from the gradient with adamw, lion and muon, L2 in the "
@@ -486,13 +486,13 @@ KEYS = {
     ),
     "min_lr_ratio": Key(
         check_float(0.0, 1.0, share_of="lr"),
-        "share of lr below which linear, cosine, step and one-cycle do not fall",
+        "share of lr below which the schedule does not fall",
         float,
         "SHARE",
     ),
     "lr_step_size": Key(
         check_float(0.0, 1.0, share_of="the run"),
-        "share of the run after which the schedule step lowers the rate, again and again",
+        "share of the run between two drops of the schedule step",
         float,
         "SHARE",
     ),

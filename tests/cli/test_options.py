@@ -264,3 +264,18 @@ def test_train_bad_setting_of_optimizer_or_schedule_exits_2_with_one_sentence(ru
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
     assert any(flag.removeprefix("--").replace("-", "_") in lines[0] for flag in flags if flag.startswith("--"))
+
+
+@pytest.mark.parametrize(
+    ("option", "shown"),
+    [
+        ("lr", "(default: 0.1 with sgd; 0.001 with rmsprop, adam, adamw, muon; 0.0001 with lion)"),
+        ("momentum", "(default: 0.9 with sgd; 0.0 with rmsprop; 0.95 with muon)"),
+        ("weight-decay", "(default: 0.0 with sgd, rmsprop, adam; 0.01 with adamw, muon; 0.1 with lion)"),
+        ("lr-gamma", "(default: 0.1 with step)"),
+    ],
+)
+def test_train_help_shows_the_defaults_of_each_optimizer_and_schedule(option, shown):
+    text = " ".join(setup.make_parser().format_help().split())
+    described = text[text.index(f" --{option} ", text.index("recipe (defaults")) :]
+    assert described[: described.index("(default: ") + len(shown)].endswith(shown)
