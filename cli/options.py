@@ -220,6 +220,7 @@ def parser_of(key: recipes.Key) -> Callable[[str], Any]:
     kinds: dict[Any, str] = {
         int: "a whole number",
         float: "a number",
+        recipes.parse_rate: "a number, or find",
         recipes.parse_numbers: "two numbers such as 0.9,0.999",
     }
     expected = kinds.get(key.parse, "layer widths such as 64,64, or none")
@@ -228,23 +229,33 @@ def parser_of(key: recipes.Key) -> Callable[[str], Any]:
         try:
             return key.parse(word)
         except ValueError:
-            hint = (
-                f"; write {word.replace(',', '.')}" if key.parse is float and re.fullmatch(r"-?\d+,\d+", word) else ""
-            )
+            is_number = key.parse in (float, recipes.parse_rate)
+            hint = f"; write {word.replace(',', '.')}" if is_number and re.fullmatch(r"-?\d+,\d+", word) else ""
             raise argparse.ArgumentTypeError(f"found {word!r}, expected {expected}{hint}") from None
 
     return parse
 
 
-def resolve_recipe(flags: argparse.Namespace, base: Recipe | None = None) -> Recipe:
-    """Return the recipe that is named, or `base`, overridden by the options that are given."""
+def resolve_recipe(flags: argparse.Namespace, base: Recipe | None = None, *, without_find: bool = False) -> Recipe:
+    """Return the recipe that is named, or `base`, overridden by the options that are given.
+
+    `without_find` takes another learning rate where one is to be found (`finds_rate`); else RecipeError is raised.
+    """
     overrides = given_keys(flags)
     if base:
         return recipes.merge(asdict(base), overrides)
-    recipe = recipes.load(flags.recipe or "default", overrides)
+    values = recipes.read(flags.recipe or "default")
+    if without_find:
+        values, overrides = recipes.without_find(values), recipes.without_find(overrides)
+    recipe = recipes.merge(values, overrides)
     if (hint := control_character_hint(recipe.data)) and not os.path.lexists(os.path.expanduser(recipe.data)):
         raise RecipeError(hint)
     return recipe
+
+
+def finds_rate(flags: argparse.Namespace) -> bool:
+    """Return whether the learning rate is to be found, by --lr or by the recipe."""
+    return recipes.finds_rate(recipes.read(flags.recipe or "default"), given_keys(flags))
 
 
 def given_keys(flags: argparse.Namespace) -> dict[str, Any]:
@@ -255,6 +266,8 @@ def given_keys(flags: argparse.Namespace) -> dict[str, Any]:
 def override_notices(flags: argparse.Namespace, recipe: Recipe) -> list[str]:
     """Return a line for each option that replaces other settings of the recipe, with the values that are used now."""
     values, given = recipes.read(flags.recipe or "default"), given_keys(flags)
+    if finds_rate(flags):
+        given["lr"] = recipes.FIND
     lines = []
     tables: dict[str, Mapping[str, Any]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
     for kind, table in tables.items():

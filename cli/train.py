@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from lagvis.cli.errors import print_result, print_stderr
+from lagvis.cli.options import finds_rate
 from lagvis.cli.outcome import judge_run
 from lagvis.cli.setup import (
     RunSetup,
@@ -16,6 +17,7 @@ from lagvis.cli.setup import (
     read_initial_network,
     reopen_run,
     resolve_recipe,
+    with_found_rate,
 )
 from lagvis.data.dataset import Dataset
 from lagvis.data.messages import pluralize
@@ -26,6 +28,8 @@ from lagvis.report.run_report import run_report_files
 from lagvis.report.summary import (
     complete_report,
     plan_summary,
+    rate_search_summary,
+    rate_search_text,
     stored_metrics_summary,
     stored_summary_text,
     summarise,
@@ -59,6 +63,10 @@ def main(argv: list[str] | None = None) -> int:
             text = "\n".join(f"{key:16} {value}" for key, value in facts.items())
             print_result(facts | warning_facts(run.warnings) if flags.json else text)
             return 0
+        if resumed is None and finds_rate(flags):
+            print_notices(["Finding the learning rate by a test at rising rates, before the run."], quiet=flags.quiet)
+            run = with_found_rate(run)
+            print_notices([rate_search_text(run.environment["rate_search"])], quiet=flags.quiet)
         with resumed or RunFolder.claim(flags.runs_dir, flags.name, run.model.widths, every) as folder:
             notice = folder.begin(run.recipe, run.environment, run.start, len(run.model.target_names))
             print_notices([notice], quiet=flags.quiet)
@@ -86,6 +94,7 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
                 step = event.step
     assert isinstance(event, Finished), "fit ends with Finished"
     facts = {"run": str(folder.path)} | run_facts(run)
+    facts["rate_search"] = rate_search_summary(run.environment["rate_search"])
     outcome = judge_run(run, event, step, str(folder.path), stop)
     warnings = (*run.warnings, *outcome.warnings)
     model, y_test = run.model, run.dataset.y_test

@@ -29,7 +29,7 @@ from lagvis.report.plots import dependence_plots, image_plots, metric_plots
 from lagvis.report.plots.dependence_plots import Outputs
 from lagvis.report.plots.figure import draw_png
 from lagvis.report.plots.metric_plots import History
-from lagvis.report.summary import Summary
+from lagvis.report.summary import Summary, rate_search_text
 from lagvis.report.text import duration, escape_control
 from lagvis.report.validation_turn import turn_sentence
 from lagvis.storage.filenames import PAGE, PLOTS, RECIPE, TEXT
@@ -133,6 +133,22 @@ def training_section(run: RunResults) -> list[Block]:
     if turned := turn_sentence(run.summary):
         blocks.append(Paragraph(f"{sentence_start(turned)}."))
     return blocks
+
+
+def rate_search_section(run: RunResults) -> list[Block]:
+    """Return the range test that found the learning rate; nothing where the rate was given."""
+    search = run.environment.get("rate_search")
+    if not search:
+        return []
+    caption = (
+        f"{rate_search_text(search)} A point is what is minimised on a batch of training rows, one step of that rate "
+        "later; the line is their moving mean. The test trains a copy, and the run begins anew."
+    )
+    alt = f"Loss over the learning rate, both on logarithmic scales; the chosen rate {search['rate']:g} is marked."
+    return [
+        Heading("Learning rate"),
+        make_figure("learning_rate", alt, caption, metric_plots.plot_rate_search, search),
+    ]
 
 
 def predictions_section(run: RunResults) -> list[Block]:
@@ -327,6 +343,7 @@ def activity_section(run: RunResults) -> list[Block]:
 
 def reproduction_section(run: RunResults) -> list[Block]:
     """Return the commands that repeat the run, what they cannot repeat, the settings and the environment."""
+    environment = {key: value for key, value in run.environment.items() if key != "rate_search"}  # it has a figure
     return [
         Heading("To do it again"),
         Code("\n".join(shlex.join(command) for command in reproduction_commands(run.summary, run.environment))),
@@ -334,12 +351,13 @@ def reproduction_section(run: RunResults) -> list[Block]:
         Heading("Settings"),
         Code(run.recipe),
         Heading("Environment"),
-        Code(json.dumps(run.environment, indent=2, ensure_ascii=False)),
+        Code(json.dumps(environment, indent=2, ensure_ascii=False)),
     ]
 
 
 SECTIONS: tuple[Callable[[RunResults], list[Block]], ...] = (
     training_section,
+    rate_search_section,
     predictions_section,
     classes_section,
     thresholds_section,

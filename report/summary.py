@@ -194,7 +194,7 @@ def complete_report(report: Summary) -> Summary:
     added = dict.fromkeys(
         ("loss", "train_objective", *CLASS_KEYS, *LABEL_KEYS, *BINARY_KEYS, *NUMBER_KEYS, *LINEAR_KEYS)
     )
-    added |= dict.fromkeys(EPOCH_KEYS) | {"stopped_early": False}
+    added |= dict.fromkeys(("rate_search", *EPOCH_KEYS)) | {"stopped_early": False}
     return added | {"warnings": []} | report
 
 
@@ -231,6 +231,24 @@ def summary_text(summary: Summary) -> str:
         ("run", summary["run"]),
     ]
     return align_columns(rows, left=2)
+
+
+def rate_search_summary(search: dict[str, Any] | None) -> Summary | None:
+    """Return the result of a range test in environment.json without its curve; None where the rate was given."""
+    if search is None:
+        return None
+    rates = search["rates"]
+    return {"rate": search["rate"], "steps": len(rates), "lowest_rate": rates[0], "highest_rate": rates[-1]}
+
+
+def rate_search_text(search: dict[str, Any]) -> str:
+    """Return the sentence about the learning rate that a range test in environment.json found."""
+    rates = search["rates"]
+    return (
+        f"The learning rate is {search['rate']:g}: in {pluralize(len(rates), 'step')} at rates rising from "
+        f"{rates[0]:.2g} to {rates[-1]:.2g} the loss reached 95% of its fall at {search['fallen']:.2g}, and half of "
+        "that is taken."
+    )
 
 
 def turn_rows(summary: Summary) -> list[tuple[str, str]]:

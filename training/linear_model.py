@@ -66,12 +66,12 @@ def train_linear_model(
         validation_rows=plan.validation_rows[:0],
         patience=0,
         epochs=epochs,
-        steps_per_call=choose_steps_per_call(widths, plan.batch_size, plan.full_batches),
+        steps_per_call=choose_steps_per_call(widths, plan.rows_per_step, plan.full_steps),
     )
     constant = constant_loss(recipe, model, dataset.y_train[plan.training_rows])
     best, lowest = None, math.inf
     for factor in RATE_FACTORS:
-        changed = replace(recipe, hidden=(), epochs=epochs, lr=recipe.lr * factor)
+        changed = replace(recipe, hidden=(), dropout=0.0, epochs=epochs, lr=recipe.lr * factor)
         finished = train(changed, dataset, plan, replace(model, widths=widths), backend, stop)
         if finished.reason == "interrupted":
             return None

@@ -20,7 +20,7 @@ from lagvis.report.plots.figure import (
     new_figure,
     text_width,
 )
-from lagvis.report.plots.ticks import linear_ticks, log_ticks, set_number_ticks, short_number
+from lagvis.report.plots.ticks import decade_ticks, linear_ticks, log_ticks, set_number_ticks, short_number
 from lagvis.training.model import Model
 
 History = list[dict[str, float | None]]  # an epoch each, by the columns of metrics.csv; a column may be missing
@@ -75,6 +75,34 @@ def plot_curves(history: History) -> Any:
     figure.subplots_adjust(left=left_margin(panels[0]) / figure.get_figwidth())
     lines, names = panels[0].get_legend_handles_labels()
     figure.legend(lines, names, loc="lower center", ncols=3, fontsize=8)  # below the axes, where it covers no curve
+    return figure
+
+
+def plot_rate_search(search: dict[str, Any]) -> Any:
+    """Plot the losses of a range test and their moving mean over the learning rate, with the chosen rate marked.
+
+    `search` is the entry of environment.json: "rate", "fallen", and the lists "rates", "losses" and "smoothed".
+    """
+    rates, losses, smoothed = (np.array(search[name], dtype=float) for name in ("rates", "losses", "smoothed"))
+    figure = new_figure(6.2, 3.65, bottom=0.75)
+    axes = figure.subplots()
+    axes.plot(rates, losses, "o", color=NEUTRAL, markersize=3, label="loss of a batch")
+    axes.plot(rates, smoothed, "-", color=TRAIN, label="moving mean")
+    at_fallen = np.interp(search["fallen"], rates, smoothed)
+    axes.plot(search["fallen"], at_fallen, "o", color=TRAIN, markeredgecolor="black", label="95% of the fall")
+    axes.axvline(search["rate"], color=WRONG, linestyle="--", label=f"chosen: {search['rate']:g}")
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(decade_ticks())
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(lambda value, _: "")
+    low, first = float(min(losses.min(), smoothed.min())), float(smoothed[0])
+    height = (first - low) or 1.0
+    axes.set_ylim(low - 0.1 * height, first + 0.6 * height)  # where the loss diverges, it is far above
+    axes.yaxis.set_major_formatter(lambda value, _: short_number(value))
+    axes.yaxis.set_major_locator(linear_ticks(6))
+    axes.set(xlabel="learning rate", ylabel="what is minimised", title="Range test")
+    figure.subplots_adjust(left=left_margin(axes) / figure.get_figwidth())
+    figure.legend(*axes.get_legend_handles_labels(), loc="lower center", ncols=4, fontsize=8)
     return figure
 
 

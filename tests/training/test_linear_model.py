@@ -27,6 +27,13 @@ def test_train_linear_model_is_the_run_without_hidden_layers(keys):
     np.testing.assert_array_equal(found.test.confusion, expected.confusion)
 
 
+@pytest.mark.parametrize("normalization", ["none", "batch", "layer"])
+def test_train_linear_model_has_no_dropout_and_nothing_to_normalise(normalization):
+    dataset = classes(120)
+    found = trained(quick(hidden=(8,), dropout=0.5, normalization=normalization), dataset)
+    assert found.test.loss == last(run(quick(hidden=()), dataset)).test.loss
+
+
 def test_train_linear_model_of_numbers_is_the_run_without_hidden_layers():
     dataset = numbers(200, test_rows=100)
     found = trained(quick(loss="mse", lr=0.05, epochs=20), dataset)
