@@ -33,9 +33,10 @@ from lagvis.network.regularization import (
     clip_by_norm,
     move_average,
 )
-from lagvis.tree import Tree
+from lagvis.tree import Tree, tree_map
 
 Loss = Callable[..., tuple[Array, Array, Array]]
+Loop = Callable[..., Tree]
 
 PIXEL_SCALE = 1.0 / 255.0
 
@@ -92,15 +93,19 @@ def gradients(
     loss: Loss,
     normalization: Normalization | None = None,
     masks: Masks = (),
+    rows: int = 0,
     xp: Namespace,
 ) -> tuple[Tree, dict[str, Array], Pass]:
-    """Return the gradient of the mean of w l over the batch, l the objective of a row, the metrics and the pass."""
+    """Return the gradient of the sum of w l over the batch / rows, l the objective of a row, the metrics and the pass.
+
+    `rows` are those of the whole step; 0: of the batch alone.
+    """
     done = forward(params, batch["x"], activation=activation, normalization=normalization, masks=masks, xp=xp)
     losses, objective, delta = loss(done.z, batch["target"], xp=xp)
     metrics = batch_metrics(done.z, losses, objective, batch, xp=xp)
     if "w" in batch:
         delta = delta * batch["w"][..., None]
-    delta = delta * (1.0 / losses.shape[-1])
+    delta = delta * (1.0 / (rows or losses.shape[-1]))
     grads = backward(params, done, delta, activation=activation, normalization=normalization, masks=masks, xp=xp)
     return grads, metrics, done
 
@@ -139,36 +144,72 @@ def make_step(
     normalization: Normalization | None = None,
     regularization: Regularization = NO_REGULARIZATION,
     keep_gradients: bool = False,
+    loop: Loop | None = None,
     xp: Namespace,
 ) -> Callable[..., Tree]:
     """Return `step(state, indices (..., B), scalars, data) -> state`.
 
-    The step takes and scales a batch, runs forward, loss, backward and update, and adds to the totals. With
-    `keep_gradients` the new state also holds the gradients of the step, a tree "grads", for comparisons. Which parts it
-    has is decided here and never inside of a step.
+    The step takes and scales a batch, runs forward, loss, backward and update, and adds to the totals. With the `loop`
+    of a backend it takes several batches, a list of indices (K, ..., B), and updates by the sum of their gradients.
+    With `keep_gradients` the new state also holds the gradients of the step, a tree "grads", for comparisons. Which
+    parts it has is decided here and never inside of a step.
     """
 
-    def step(state: Tree, indices: Array, scalars: dict[str, Array], data: dict[str, Array]) -> Tree:
+    def take_gradients(
+        state: Tree, indices: Array, counters: Array, rows: int, scalars: dict[str, Array], data: dict[str, Array]
+    ) -> tuple[Tree, Tree]:
+        """Return the gradient of one batch, its share of a step of so many rows, and what it moves beside parameters.
+
+        `counters` (B,) are the positions of its rows in the step.
+        """
         params = state["params"]
         batch = take_batch(data, indices, params[0]["W"].dtype, xp=xp)
         if regularization.mixup:
             batch = mix_rows(batch, scalars["mixup"], xp=xp)
         masks: Masks = ()
         if regularization.is_random:
-            rows = data["counters"][: indices.shape[-1]]
-            batch, masks = add_randomness(params, batch, rows, regularization, scalars["step"], data, xp=xp)
+            batch, masks = add_randomness(params, batch, counters, regularization, scalars["step"], data, xp=xp)
         grads, metrics, done = gradients(
-            params, batch, activation=activation, loss=loss, normalization=normalization, masks=masks, xp=xp
+            params, batch, activation=activation, loss=loss, normalization=normalization, masks=masks, rows=rows, xp=xp
         )
-        new_state = update(state, grads, scalars, optimizer=optimizer, regularization=regularization, xp=xp)
+        moved = {"totals": add_totals(state["totals"], metrics)}
         if "running" in state:
-            running = move_running(state["running"], done, indices.shape[-1], scalars["running_rate"])
-            new_state = new_state | {"running": running}
+            moved["running"] = move_running(state["running"], done, indices.shape[-1], scalars["running_rate"])
+        return grads, moved
+
+    def sum_gradients(
+        state: Tree, batches: list[Array], scalars: dict[str, Array], data: dict[str, Array]
+    ) -> tuple[Tree, Tree]:
+        """Return the gradient of several batches, and what they move; in memory there is one batch at a time."""
+        assert loop is not None, "a step of several batches has a loop"
+        sizes = [(indices.shape[0], indices.shape[-1]) for indices in batches]
+        rows, first = sum(k * b for k, b in sizes), 0
+
+        def add_batch(carry: Tree, indices: Array, counters: Array) -> Tree:
+            grads, moved = take_gradients(state | carry["moved"], indices, counters, rows, scalars, data)
+            return {"grads": tree_map(lambda total, g: total + g, carry["grads"], grads), "moved": moved}
+
+        carry = {"grads": tree_map(xp.zeros_like, state["params"])}
+        carry["moved"] = {name: state[name] for name in ("totals", "running") if name in state}
+        for indices, (k, b) in zip(batches, sizes, strict=True):
+            counters = indices  # without random numbers nothing is counted
+            if regularization.is_random:
+                counters = xp.reshape(data["counters"][first : first + k * b], (k, b))
+            carry, first = loop(add_batch, carry, (indices, counters)), first + k * b
+        return carry["grads"], carry["moved"]
+
+    def step(state: Tree, indices: Any, scalars: dict[str, Array], data: dict[str, Array]) -> Tree:
+        if loop is None:
+            counters = data["counters"][: indices.shape[-1]] if regularization.is_random else indices
+            grads, moved = take_gradients(state, indices, counters, 0, scalars, data)
+        else:
+            grads, moved = sum_gradients(state, indices, scalars, data)
+        new_state = update(state, grads, scalars, optimizer=optimizer, regularization=regularization, xp=xp) | moved
         if regularization.ema:
             new_state = new_state | {"ema": move_average(state["ema"], trained_layers(new_state), scalars["ema_rate"])}
         if keep_gradients:
             new_state = new_state | {"grads": grads}
-        return new_state | {"totals": add_totals(state["totals"], metrics)}
+        return new_state
 
     return step
 

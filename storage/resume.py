@@ -122,7 +122,7 @@ def resume_state(checkpoint: Checkpoint, model: Model, plan: Plan, recipe: Recip
         )
     whole, within = divmod(checkpoint.step, plan.steps_per_epoch)
     ended = (whole, within) == (checkpoint.epoch + 1, 0) and checkpoint.totals
-    on_grid = within % plan.steps_per_call == 0 or within in (plan.full_batches, plan.steps_per_epoch)
+    on_grid = within % plan.steps_per_call == 0 or within in (plan.full_steps, plan.steps_per_epoch)
     if not (ended or (whole == checkpoint.epoch and on_grid)):
         raise CheckpointError(
             f"the checkpoint was taken at step {checkpoint.step} of epoch {checkpoint.epoch + 1}, where a run of this "

@@ -66,7 +66,7 @@ def train_linear_model(
         validation_rows=plan.validation_rows[:0],
         patience=0,
         epochs=epochs,
-        steps_per_call=choose_steps_per_call(widths, plan.batch_size, plan.full_batches),
+        steps_per_call=choose_steps_per_call(widths, plan.rows_per_step, plan.full_steps),
     )
     constant = constant_loss(recipe, model, dataset.y_train[plan.training_rows])
     best, lowest = None, math.inf

@@ -27,6 +27,7 @@ from lagvis.network.optimizers import OPTIMIZERS
 from lagvis.network.schedules import SCHEDULES
 from lagvis.training.recipe_hints import decode, did_you_mean, key_hint, toml_hint, value_hint
 
+MAX_BATCHES = 1000  # of a step: a recorded step has the calls of each
 MAX_FLOAT = sys.float_info.max
 DEFAULT_SMOOTHING = 0.1
 # Options of train.py that say where and how a run is computed, which does not belong into a recipe.
@@ -566,7 +567,7 @@ KEYS = {
         "N",
     ),
     "batch_size": Key(check_int(1, 2**31 - 1), "rows per step", int, "N", ("-b",)),
-    "accumulate": Key(check_int(1, 10**6), "batches whose gradients are added up in one step", int, "K"),
+    "accumulate": Key(check_int(1, MAX_BATCHES), "batches whose gradients are added up in one step", int, "K"),
     "shuffle": Key(check_bool, "a new order of the rows in every epoch; without it the order of the file"),
     "validation": Key(check_int(0, 2**31 - 1), "training rows held out, stratified, by the seed", int, "N"),
     "seed": Key(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lagvis.backends.registry import select
+from lagvis.backends.replay.tape import recorded_loop
 from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.initializers import zero_optimizer_state
 from lagvis.network.losses import LOSSES
@@ -113,6 +114,43 @@ def all_kinds_of_calls(xp, state, i, r, x):
     both = xp.concat([low[None, :], mean[None, :]], axis=0)
     root = 1.0 / (2.0 - xp.sqrt(chosen / (1.0 + xp.sum(chosen))))
     return {"a": xp.tanh(root) + xp.sum(both, axis=0), "b": xp.astype(z >= 0, z.dtype) * r + state["b"]}
+
+
+def loop_swaps_its_carry(xp, state, i, r, x):
+    def body(carry, row):
+        return {"a": carry["b"], "b": carry["a"] * 0.5 + row[None, :]}
+
+    return recorded_loop(body, state, (x,))
+
+
+def loop_reads_arrays_from_before_it(xp, state, i, r, x):
+    outer = state["a"] * r  # every slice reads it, so no slice may write into its memory
+
+    def body(carry, row):
+        return {"sum": carry["sum"] + (outer + row[None, :]), "unchanged": carry["unchanged"]}
+
+    found = recorded_loop(body, {"sum": xp.zeros_like(outer), "unchanged": state["b"]}, (x,))
+    total = found["sum"] * 0.25
+    return {"a": total + outer, "b": found["unchanged"] + found["sum"]}
+
+
+def loop_of_one_result_in_two_leaves_and_a_view(xp, state, i, r, x):
+    def body(carry, row, other):
+        new = carry["a"] * 0.5 + row[None, :] * other[:, None]
+        return {"a": new, "b": xp.matrix_transpose(new) + carry["c"], "c": new}
+
+    found = recorded_loop(body, {"a": state["a"], "b": state["b"], "c": state["a"]}, (x, x @ x))
+    return {"a": found["a"] + found["c"], "b": found["b"] * r}
+
+
+def two_loops_of_other_sizes(xp, state, i, r, x):
+    def body(carry, rows):
+        shifted = carry["a"] - xp.sum(rows, axis=0, keepdims=True)
+        return {"a": xp.tanh(shifted * shifted) + carry["a"]}
+
+    first = recorded_loop(body, {"a": state["a"]}, (xp.reshape(x, (2, 2, 4)),))
+    second = recorded_loop(body, first, (xp.reshape(x[0:3, :], (3, 1, 4)),))
+    return {"a": second["a"], "b": state["b"] + second["a"] * i[None, :]}
 
 
 def products_in_the_memory_of_earlier_calls(xp, state, i, r, x):
