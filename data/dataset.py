@@ -11,7 +11,7 @@ import numpy as np
 
 from lagvis.data.feature_ranges import FeatureRanges, to_bytes
 from lagvis.data.images.mnist_style import background_shade, is_mnist_style
-from lagvis.data.label_columns import encode_label_columns, exclusive_notice, label_names
+from lagvis.data.label_columns import describe_label, encode_label_columns, exclusive_notice, label_names
 from lagvis.data.labels import (
     EncodedLabels,
     check_known_labels,
@@ -323,7 +323,7 @@ def check_labels_vary(source: Source, names: Sequence[str], y: np.ndarray) -> No
         given = f" with --label {shlex.quote(','.join(others))}" if source.label_columns else " of y"
         remedy += f", or leave it out{given}"
     raise DataError(
-        f"{source.name}: {'every' if y[0, k] else 'no'} training row has the label {shorten(names[k])}, so that there "
+        f"{source.name}: {'every' if y[0, k] else 'no'} training row has {describe_label(names[k])}, so that there "
         f"is nothing to learn of it; {remedy}"
     )
 

@@ -1,6 +1,6 @@
 """Encode label columns, each of which holds two values, as 0 and 1: a row may have several labels, or none."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -14,6 +14,7 @@ VALUE_PAIRS = (
     ("0", "1"), ("-1", "1"), ("false", "true"), ("f", "t"), ("no", "yes"), ("n", "y"), ("off", "on"),
     ("absent", "present"), ("negative", "positive"),
 )  # fmt: skip
+UNNAMED = "label "  # with the number of the label, from 0, where the data have no name for it
 EXPECTED = "expected 0 and 1, false and true, or no and yes"
 MAX_LISTED_VALUES = 5
 
@@ -74,20 +75,34 @@ def find_pair(source: Source, columns: dict[str, np.ndarray], name: str, *, sing
     value = str(columns[part][row])
     if value in ("", "nan"):
         raise DataError(
-            f"{source.locate_row(part, row)} has no value for the label {shorten(name)}; {EXPECTED}: fill it, or "
-            "remove the row"
+            f"{source.locate_row(part, row)} has no value for {describe_label(name)}; {EXPECTED}: fill it, or remove "
+            "the row"
         )
+    remedy = "write them as 0 and 1"
+    if single:
+        remedy = "learn them as classes with --loss cross-entropy"
+    elif len(found) > 2:
+        remedy = "leave them out of the labels, or predict numbers with --loss mse"
     listed = ", ".join(map(shorten, found[:MAX_LISTED_VALUES])) + (", ..." if len(found) > MAX_LISTED_VALUES else "")
-    remedy = "to learn them as classes use --loss cross-entropy" if single else "write it as 0 and 1"
     raise DataError(
-        f"{source.locate_row(part, row)} has the value {shorten(value)} for the label {shorten(name)}, whose values "
-        f"are {listed}; the loss binary-cross-entropy takes two values: {EXPECTED}, or {remedy}"
+        f"{source.locate_row(part, row)} has the value {shorten(value)} for {describe_label(name)}, whose values are "
+        f"{listed}; with --loss binary-cross-entropy {EXPECTED}: {remedy}"
     )
+
+
+def describe_label(name: str) -> str:
+    """Return a label for a sentence: "the label urgent", and "label 0" where it has no name."""
+    return name if name.startswith(UNNAMED) else f"the label {shorten(name)}"
+
+
+def holds_pair(values: Collection[str]) -> bool:
+    """Return whether the texts of a column are those of one of VALUE_PAIRS."""
+    return any({value.casefold() for value in values} <= {*pair} for pair in VALUE_PAIRS)
 
 
 def label_names(source: Source, width: int) -> tuple[str, ...]:
     """Return the names of the labels of a source: those of its columns, else numbers: "label 0"."""
-    names = source.label_names or source.target_names or tuple(f"label {k}" for k in range(width))
+    names = source.label_names or source.target_names or tuple(f"{UNNAMED}{k}" for k in range(width))
     if len(names) != width:
         raise DataError(f"{source.name}: {len(names)} names for {width} labels a row; give one name each")
     if len({*names}) < len(names):

@@ -64,12 +64,17 @@ def label_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         return []
     exact, share = summary["test_exact_match"], summary["commonest_share"]
     macro = summary["macro_f1"]
-    text = f"all labels of a row right: {percent(exact)} of the rows"
-    text += "" if macro is None else f"; mean F1 of the labels {macro:.4f}"
+    of_macro = "" if macro is None else f"mean F1 of the labels {macro:.4f}"
+    text = f"all labels of a row right: {percent(exact)} of the rows; {of_macro}"
+    if len(summary["labels"]) == 1:
+        (found,) = summary["label_metrics"].values()
+        figures = {"F1": found["f1"], "area under the ROC curve": found["roc_auc"]}
+        text = ", ".join(f"{name} {value:.4f}" for name, value in figures.items() if value is not None)
     linear = summary.get("linear_accuracy")
-    others = [f"always the commonest value of each label: accuracy {percent(share)}"]
+    each = "the label" if len(summary["labels"]) == 1 else "each label"
+    others = [f"always the commonest value of {each}: accuracy {percent(share)}"]
     others += [] if linear is None else [f"a linear model: {percent(linear)}"]
-    return [("", text), ("", "; ".join(others))]
+    return [("", line) for line in (text.removesuffix("; "), "; ".join(others)) if line]
 
 
 def label_cells(summary: dict[str, Any]) -> list[tuple[str, ...]]:

@@ -17,7 +17,7 @@ from lagvis.network.normalization import NORMALIZATIONS
 from lagvis.network.optimizers import sgd
 from lagvis.network.step import evaluated_layers, make_evaluation, make_step
 from lagvis.storage.checkpoint_file import read_checkpoint
-from lagvis.training.factory import first_state, make_optimizer, make_regularization, step_scalars
+from lagvis.training.factory import first_state, make_optimizer, make_regularization, step_constants, step_scalars
 from lagvis.training.recipe import Recipe
 from lagvis.tree import leaves, named_leaves, tree_map
 from tests.cli.commands import write_dataset
@@ -100,14 +100,15 @@ def steps():
                 found.append((f"evaluation {name}", make_evaluation, evaluation, totals, [indices], [params, data]))
     for name, normalization in NORMALIZATIONS.items():
         params, x, y = problem((4, 3), "relu", "classes", normalized=normalization is not None)
-        recipe = Recipe(normalization=name, ema=0.9)
+        recipe = Recipe(normalization=name, ema=0.9, dropout=0.2, input_dropout=0.1, input_noise=0.1, mixup=0.2)
         state = first_state(recipe, params) | {"totals": host_state(params, sgd())["totals"]}
         functions = {
             "activation": ACTIVATIONS["relu"], "loss": cross_entropy, "optimizer": make_optimizer(recipe),
             "normalization": normalization, "regularization": make_regularization(recipe),
         }  # fmt: skip
         inputs = [np.zeros((2, 3), np.int32), step_scalars(recipe, np.arange(2), 10)]
-        found.append((f"step normalization {name}", make_step, functions, state, inputs, [data_of(x, y)]))
+        data = data_of(x, y) | step_constants(recipe, (4, 4, 3, 3), 3)
+        found.append((f"step normalization {name}", make_step, functions, state, inputs, [data]))
         evaluation = {key: functions[key] for key in ("activation", "loss", "normalization")}
         constants = [evaluated_layers(state), data_of(x, y)]
         found.append(
