@@ -18,6 +18,16 @@ Explain = Callable[[BaseException], DeviceError | None]
 Run = Callable[[Tree, tuple[Tree, ...], tuple[Tree, ...]], Tree]
 
 
+def plain_loop(body: Callable[..., Tree], carry: Tree, inputs: tuple[Array, ...]) -> Tree:
+    """Return the carry after `carry = body(carry, *slices)` for each slice of the inputs along their first axis.
+
+    `body` returns a carry of the shapes and dtypes that it takes. This is the definition that every backend must match.
+    """
+    for i in range(inputs[0].shape[0]):
+        carry = body(carry, *(a[i, ...] for a in inputs))
+    return carry
+
+
 class Backend(ABC):
     """One array library on one device.
 
@@ -30,12 +40,14 @@ class Backend(ABC):
     fallback          why "auto" did not choose a GPU, as a sentence; None if it did, or if the device was given
     float32_products  precision of float32 products, as `self_test` measured it: "full", "TF32" or another error; None
                       if it was not measured
+    loop              `loop(body, carry, inputs) -> carry` within a step, which computes what `plain_loop` does
     notices           sentences for the user: lower precision, a device that "auto" chose untried, a step in the plain
                       loop because its recording failed the self-test
     """
 
     name: ClassVar[str]
     sets_threads: ClassVar[bool] = False
+    loop: ClassVar[Callable[..., Tree]] = staticmethod(plain_loop)
     xp: Namespace
 
     def __init__(self, device: str, dtype: str, compiled: bool) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from lagvis.backends.cuda_faults import Build, no_such_device
 from lagvis.backends.replay.namespace import RecordableNamespace
 from lagvis.backends.replay.numpy_recorder import CupyRecorder
 from lagvis.backends.replay.self_test import use_replay
-from lagvis.backends.replay.tape import recorded_scan
+from lagvis.backends.replay.tape import recorded_loop, recorded_scan
 from lagvis.errors import DeviceError
 from lagvis.tree import Tree
 
@@ -44,6 +44,8 @@ class CupyBackend(Backend):
     """CuPy arrays in the memory of one CUDA device."""
 
     name: ClassVar[str] = "cupy"
+
+    loop: ClassVar[Callable[..., Tree]] = staticmethod(recorded_loop)
 
     def __init__(self, cupy: ModuleType, xp: Namespace, ordinal: int, dtype: str, compiled: bool) -> None:
         super().__init__(f"cuda:{ordinal}", dtype, compiled)

@@ -1,5 +1,6 @@
 """NumPy, the reference backend: `scan` replays a recorded step and returns the bits of the plain loop."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from lagvis.arrays import Array
 from lagvis.backends.backend import Backend, Run, Step, plain_scan
 from lagvis.backends.replay.namespace import RecordableNamespace
 from lagvis.backends.replay.numpy_recorder import NumpyRecorder
-from lagvis.backends.replay.tape import recorded_scan
+from lagvis.backends.replay.tape import recorded_loop, recorded_scan
 from lagvis.tree import Tree
 
 xp = RecordableNamespace(array_api_compat.numpy)
@@ -23,6 +24,7 @@ class NumpyBackend(Backend):
     name: ClassVar[str] = "numpy"
     sets_threads: ClassVar[bool] = True
     xp = xp
+    loop: ClassVar[Callable[..., Tree]] = staticmethod(recorded_loop)
 
     def asarray(self, host: np.ndarray) -> np.ndarray:
         return np.array(host)

@@ -7,7 +7,7 @@ Apple ("mps"). None of the GPUs has been tried.
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from types import ModuleType
@@ -21,7 +21,7 @@ from lagvis.backends.backend import Backend, Run, Step, plain_scan, self_test
 from lagvis.backends.cuda import TURING, describe_card
 from lagvis.backends.cuda_faults import Build, no_such_device
 from lagvis.backends.replay.namespace import RecordableNamespace
-from lagvis.backends.replay.tape import recorded_scan
+from lagvis.backends.replay.tape import recorded_loop, recorded_scan
 from lagvis.backends.replay.torch_recorder import TorchRecorder
 from lagvis.errors import DeviceError
 from lagvis.tree import Tree
@@ -43,8 +43,13 @@ def maximum(a: torch.Tensor, b: torch.Tensor | float) -> torch.Tensor:
     return torch.maximum(a, b if isinstance(b, torch.Tensor) else scalar(b, a.dtype, a.device))
 
 
+def minimum(a: torch.Tensor, b: torch.Tensor | float) -> torch.Tensor:
+    """Return the minimum, without the copy that array_api_compat would make as for `maximum`."""
+    return torch.minimum(a, b if isinstance(b, torch.Tensor) else scalar(b, a.dtype, a.device))
+
+
 _functions = ModuleType("torch")
-_functions.__dict__.update({**vars(compat), "take": take, "maximum": maximum})
+_functions.__dict__.update({**vars(compat), "take": take, "maximum": maximum, "minimum": minimum})
 xp = RecordableNamespace(_functions)
 
 
@@ -54,6 +59,7 @@ class TorchBackend(Backend):
     name: ClassVar[str] = "torch"
     sets_threads: ClassVar[bool] = True
     xp = xp
+    loop: ClassVar[Callable[..., Tree]] = staticmethod(recorded_loop)
 
     def __init__(self, device: str, dtype: str, compiled: bool) -> None:
         super().__init__(device, dtype, compiled)

@@ -94,7 +94,7 @@ class TorchGraph(TorchEager):
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
-        full, tail = problem.plan.full_batches, problem.plan.tail
+        full, tail = problem.plan.full_steps, problem.plan.tail
         steps = next(k for k in range(min(full, MAX_STEPS_PER_GRAPH), 0, -1) if full % k == 0)
         self.rows = self.torch.zeros((steps, problem.plan.batch_size), dtype=self.torch.int32, device=problem.device)
         self.replay = self.make_replay(self.rows)
@@ -133,7 +133,7 @@ class TorchGraph(TorchEager):
     def epoch(self, batches: Batches) -> float | None:
         self.total.zero_()
         order = self.torch.from_numpy(np.concatenate(batches)).to(self.problem.device)
-        full = self.problem.plan.full_batches * self.problem.plan.batch_size
+        full = self.problem.plan.full_steps * self.problem.plan.batch_size
         for rows in order[:full].view(-1, *self.rows.shape):
             self.rows.copy_(rows)
             self.replay()

@@ -7,7 +7,7 @@ from lagvis.data.describe import describe_dataset, load_classes_or_numbers
 from lagvis.data.detect import detect_format
 from lagvis.data.images.transposed import BY_NAME
 from lagvis.data.tables.feature_type import AUTO, FEATURE_TYPES
-from lagvis.network.losses import LOSSES, REGRESSION_LOSSES
+from lagvis.network.losses import LABEL_LOSSES, LOSSES, REGRESSION_LOSSES
 from lagvis.report.terminal.dataset_summary import dataset_summary
 from lagvis.training.recipe import KEYS
 
@@ -32,7 +32,8 @@ def make_parser() -> options.Parser:
         "--loss",
         default="cross-entropy",
         choices=tuple(LOSSES),
-        help="mse, mae and huber: as --regression (default: classes)",
+        help="binary-cross-entropy: labels of which a row may have several; mse, mae and huber: as --regression "
+        "(default: classes)",
     )
     options.add_table_flags(parser)
     options.add_transpose_flag(parser, "those of EMNIST, by the name")
@@ -47,6 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     dataset = load_classes_or_numbers(
         flags.path,
         regression=flags.regression or flags.loss in REGRESSION_LOSSES,
+        multi_label=flags.loss in LABEL_LOSSES,
         label=flags.label,
         feature_type=flags.feature_type,
         sheet=flags.sheet,

@@ -20,7 +20,7 @@ from lagvis.data.input_spec import MNIST_STYLE, RESIZE
 from lagvis.data.range_check import fit_to_training
 from lagvis.data.shared_rows import check_shared_rows
 from lagvis.errors import CheckpointError, DataError
-from lagvis.inference.binary_curves import find_binary_curves
+from lagvis.inference.binary_curves import find_binary_curves, find_label_curves
 from lagvis.inference.orientation import check_orientation
 from lagvis.report.summary import evaluation_text, metrics_summary, run_details
 from lagvis.run_warning import RunWarning
@@ -50,6 +50,7 @@ def read_data(flags: Namespace, network: StoredNetwork) -> Dataset:
     checkpoint = network.checkpoint
     model = checkpoint.model
     common: dict[str, Any] = {"regression": model.y_scaling is not None, "class_names": model.class_names}
+    common["multi_label"] = model.multi_label
     given_options = {key: value for key in ("label", "transpose", "sheet", "table") if (value := getattr(flags, key))}
     recipe = network.read_recipe()
     own = own_data_options(recipe, model) | common | given_options if recipe else {}
@@ -157,6 +158,7 @@ def main(argv: list[str] | None = None) -> int:
             model.baseline_errors(dataset.y_test),
             curves,
             baseline_absolute_errors=model.baseline_absolute_errors(dataset.y_test),
+            label_curves=find_label_curves(model, params, dataset.x_test, dataset.y_test),
         ),
         "warnings": [warning.as_json() for warning in (*warnings, *outcome.warnings)],
     }

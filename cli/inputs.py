@@ -33,6 +33,7 @@ def make_input_spec(
         is_bytes=model.x_scaling is None,
         image_mode=image_mode,
         class_names=model.class_names,
+        multi_label=model.multi_label,
         target_names=model.target_names,
         feature_names=model.feature_names,
         label_names=model.label_names,

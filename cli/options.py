@@ -183,13 +183,25 @@ def add_key_flags(group: argparse._ArgumentGroup, names: Iterable[str]) -> None:
     default = recipes.load("default")
     for name in names:
         key, value = KEYS[name], getattr(default, name)
-        shown = "none" if name == "weight_column" else shown_default(value)
+        shown = "none" if name == "weight_column" else shown_defaults_of_kinds(name) or shown_default(value)
         options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": f"{key.help} (default: {shown})"}
         if isinstance(value, bool):
             options["action"] = argparse.BooleanOptionalAction
         else:
             options |= {"type": parser_of(key), "metavar": key.metavar or name.upper()}
         group.add_argument(*key.spellings, f"--{name.replace('_', '-')}", dest=name, **options)
+
+
+def shown_defaults_of_kinds(key: str) -> str:
+    """Return the defaults of a key that optimizers or schedules take, as the help shows them; "" for another key."""
+    entries: dict[str, Any] = {**OPTIMIZERS, **SCHEDULES}
+    defaults = {name: entry.settings[key] for name, entry in entries.items() if key in entry.settings}
+    if key == "lr":
+        defaults = {name: entry.lr for name, entry in OPTIMIZERS.items()}
+    takers: dict[str, list[str]] = {}
+    for name, value in defaults.items():
+        takers.setdefault(shown_default(value), []).append(name)
+    return "; ".join(f"{value} with {', '.join(names)}" for value, names in takers.items())
 
 
 def shown_default(value: Any) -> str:
@@ -208,6 +220,7 @@ def parser_of(key: recipes.Key) -> Callable[[str], Any]:
     kinds: dict[Any, str] = {
         int: "a whole number",
         float: "a number",
+        recipes.parse_rate: "a number, or find",
         recipes.parse_numbers: "two numbers such as 0.9,0.999",
     }
     expected = kinds.get(key.parse, "layer widths such as 64,64, or none")
@@ -216,23 +229,33 @@ def parser_of(key: recipes.Key) -> Callable[[str], Any]:
         try:
             return key.parse(word)
         except ValueError:
-            hint = (
-                f"; write {word.replace(',', '.')}" if key.parse is float and re.fullmatch(r"-?\d+,\d+", word) else ""
-            )
+            is_number = key.parse in (float, recipes.parse_rate)
+            hint = f"; write {word.replace(',', '.')}" if is_number and re.fullmatch(r"-?\d+,\d+", word) else ""
             raise argparse.ArgumentTypeError(f"found {word!r}, expected {expected}{hint}") from None
 
     return parse
 
 
-def resolve_recipe(flags: argparse.Namespace, base: Recipe | None = None) -> Recipe:
-    """Return the recipe that is named, or `base`, overridden by the options that are given."""
+def resolve_recipe(flags: argparse.Namespace, base: Recipe | None = None, *, without_find: bool = False) -> Recipe:
+    """Return the recipe that is named, or `base`, overridden by the options that are given.
+
+    `without_find` takes another learning rate where one is to be found (`finds_rate`); else RecipeError is raised.
+    """
     overrides = given_keys(flags)
     if base:
         return recipes.merge(asdict(base), overrides)
-    recipe = recipes.load(flags.recipe or "default", overrides)
+    values = recipes.read(flags.recipe or "default")
+    if without_find:
+        values, overrides = recipes.without_find(values), recipes.without_find(overrides)
+    recipe = recipes.merge(values, overrides)
     if (hint := control_character_hint(recipe.data)) and not os.path.lexists(os.path.expanduser(recipe.data)):
         raise RecipeError(hint)
     return recipe
+
+
+def finds_rate(flags: argparse.Namespace) -> bool:
+    """Return whether the learning rate is to be found, by --lr or by the recipe."""
+    return recipes.finds_rate(recipes.read(flags.recipe or "default"), given_keys(flags))
 
 
 def given_keys(flags: argparse.Namespace) -> dict[str, Any]:
@@ -243,6 +266,8 @@ def given_keys(flags: argparse.Namespace) -> dict[str, Any]:
 def override_notices(flags: argparse.Namespace, recipe: Recipe) -> list[str]:
     """Return a line for each option that replaces other settings of the recipe, with the values that are used now."""
     values, given = recipes.read(flags.recipe or "default"), given_keys(flags)
+    if finds_rate(flags):
+        given["lr"] = recipes.FIND
     lines = []
     tables: dict[str, Mapping[str, Any]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
     for kind, table in tables.items():

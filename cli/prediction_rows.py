@@ -8,13 +8,13 @@ from lagvis.data.predict_input import InputBatch, InputError, Inputs
 from lagvis.inference.prediction import outputs as network_outputs
 from lagvis.report.terminal.prediction_table import row_name
 from lagvis.training.checkpoint import Checkpoint
-from lagvis.training.model import Model
+from lagvis.training.model import LABEL_THRESHOLD, Model
 
 TOO_LARGE = "holds numbers too large for the network; are they in the unit that it was trained on?"
-# Of every prediction; null where a key belongs to classes and the network predicts numbers, or the other way round.
+# Of every prediction; null where a key belongs to classes, labels or numbers and the network predicts others.
 PREDICTION_KEYS = (
-    "file", "row", "answer", "probability", "runner_up", "runner_up_probability", "probabilities", "values", "unit",
-    "label", "notes",
+    "file", "row", "answer", "probability", "runner_up", "runner_up_probability", "labels", "probabilities", "values",
+    "unit", "label", "notes",
 )  # fmt: skip
 
 
@@ -29,8 +29,13 @@ def prediction_rows(model: Model, batch: InputBatch, outputs: np.ndarray) -> lis
         row |= {"file": batch.file, "row": None if batch.image else batch.first_row + i + 1}
         if model.y_scaling is not None:
             row |= {"values": dict(zip(model.target_names, output, strict=True)), "unit": model.unit or None}
+        elif model.multi_label:
+            blank = is_blank(batch, outputs[i])
+            found = [name for name, p in zip(model.class_names, output, strict=True) if p > LABEL_THRESHOLD]
+            row["labels"] = None if blank else found
+            row["probabilities"] = None if blank else dict(zip(model.class_names, output, strict=True))
         else:
-            blank = (batch.image is not None and batch.image.blank) or not np.isfinite(outputs[i]).all()
+            blank = is_blank(batch, outputs[i])
             order = () if blank else np.argsort(-outputs[i], kind="stable")[:2]
             best = [*((model.class_names[k], output[k]) for k in order), (None, None), (None, None)]
             row |= {"answer": best[0][0], "probability": best[0][1]}
@@ -38,9 +43,15 @@ def prediction_rows(model: Model, batch: InputBatch, outputs: np.ndarray) -> lis
             row["probabilities"] = None if blank else dict(zip(model.class_names, output, strict=True))
         if batch.labels is not None:
             label = batch.labels[i]
-            row["label"] = dict(zip(model.target_names, label, strict=True)) if isinstance(label, list) else label
+            names = model.target_names or model.class_names
+            row["label"] = dict(zip(names, label, strict=True)) if isinstance(label, list) else label
         rows.append(row | {"notes": list(batch.image.notes) if batch.image else []})
     return rows
+
+
+def is_blank(batch: InputBatch, output: np.ndarray) -> bool:
+    """Return whether a row, with its outputs (n_out,), has no answer."""
+    return (batch.image is not None and batch.image.blank) or not np.isfinite(output).all()
 
 
 def predict_batches(checkpoint: Checkpoint, inputs: Inputs) -> list[np.ndarray]:

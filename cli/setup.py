@@ -31,11 +31,13 @@ from lagvis.storage.resume import changed_settings, check_data, resume_message, 
 from lagvis.storage.run_folder import CheckpointInterval, RunFolder, read_environment, run_of_recipe
 from lagvis.training import recipe as recipes
 from lagvis.training.checkpoint import Checkpoint
+from lagvis.training.factory import initial_state
 from lagvis.training.float32_precision import check_float32_precision
 from lagvis.training.memory import MemoryEstimate, estimate_memory
 from lagvis.training.model import Model
 from lagvis.training.plan import Plan, make_plan
-from lagvis.training.recipe import Recipe
+from lagvis.training.rate_search import find_rate
+from lagvis.training.recipe import FIND, Recipe
 from lagvis.training.threads import thread_limit
 
 
@@ -141,7 +143,11 @@ def resolve_recipe(flags: argparse.Namespace, resumed: RunFolder | None, network
     target = flags.target_accuracy
     if target is not None and not 0.0 <= target <= 1.0:
         raise RecipeError(f"--target-accuracy is {target}; expected a share from 0 to 1")
-    recipe = options.resolve_recipe(flags, resumed.recipe if resumed else None)
+    if resumed and getattr(flags, "lr", None) == FIND:
+        raise RecipeError("--resume goes on with the learning rate of the run; give --lr a number, or leave it out")
+    recipe = options.resolve_recipe(flags, resumed.recipe if resumed else None, without_find=True)
+    if not resumed and options.finds_rate(flags) and not recipe.epochs:
+        raise RecipeError("lr is 'find', and with 0 epochs no step is taken; give lr a number, or epochs of 1 or more")
     recipe = replace(recipe, data=absolute_name(recipe.data))
     if network:
         if given := [f"--{key}" for key in ("hidden", "activation", "normalization") if key in flags]:
@@ -186,7 +192,7 @@ def prepare_run(
         recipe, dataset, plan, on_host=backend.device in ("cpu", "mps"), backend=backend.name
     ).check()
     environment = describe_environment(recipe, dataset, plan, backend, version=__version__, command=flags.command)
-    environment |= {"init_from": None, "resumed": []}
+    environment |= {"init_from": None, "resumed": [], "rate_search": None}
     model = Model.of(recipe, dataset, plan.training_rows)
     start, start_warnings = None, []
     if network:
@@ -202,7 +208,7 @@ def prepare_run(
         notices += (memory.notice(),)
     if resumed:
         start = resume_state(resumed.checkpoint, model, plan, recipe) if resumed.checkpoint else None
-        environment["init_from"] = previous.get("init_from")
+        environment |= {key: previous.get(key) for key in ("init_from", "rate_search")}
         start_warnings = stored_warnings(environment["init_from"])
         environment["resumed"] = resume_record(start, plan, resumed.recipe, recipe, previous, environment)
         notices += (resume_message(start, plan, resumed.recipe, recipe, previous, environment),)
@@ -217,6 +223,15 @@ def prepare_run(
     return RunSetup(
         recipe, backend, dataset, plan, model, start, best, memory, environment, notices, tuple(warnings),
     )  # fmt: skip
+
+
+def with_found_rate(run: RunSetup) -> RunSetup:
+    """Return a run whose learning rate was found by a range test of its own steps; RecipeError if none was found."""
+    state = run.start.state if run.start else initial_state(run.recipe, run.model)
+    with run.backend.limited_threads(run.plan.threads):
+        found = find_rate(run.recipe, run.dataset, run.plan, run.model, run.backend, state)
+    environment = run.environment | {"rate_search": found.as_json()}
+    return replace(run, recipe=replace(run.recipe, lr=found.rate), environment=environment)
 
 
 def muon_notice(recipe: Recipe) -> str:

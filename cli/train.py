@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from lagvis.cli.errors import print_result, print_stderr
+from lagvis.cli.options import finds_rate
 from lagvis.cli.outcome import judge_run
 from lagvis.cli.setup import (
     RunSetup,
@@ -16,16 +17,19 @@ from lagvis.cli.setup import (
     read_initial_network,
     reopen_run,
     resolve_recipe,
+    with_found_rate,
 )
 from lagvis.data.dataset import Dataset
 from lagvis.data.messages import pluralize
 from lagvis.errors import DataError, OutputError
-from lagvis.inference.binary_curves import find_binary_curves
+from lagvis.inference.binary_curves import find_binary_curves, find_label_curves
 from lagvis.inference.diagnostics import diagnose
 from lagvis.report.run_report import run_report_files
 from lagvis.report.summary import (
     complete_report,
     plan_summary,
+    rate_search_summary,
+    rate_search_text,
     stored_metrics_summary,
     stored_summary_text,
     summarise,
@@ -59,6 +63,10 @@ def main(argv: list[str] | None = None) -> int:
             text = "\n".join(f"{key:16} {value}" for key, value in facts.items())
             print_result(facts | warning_facts(run.warnings) if flags.json else text)
             return 0
+        if resumed is None and finds_rate(flags):
+            print_notices(["Finding the learning rate by a test at rising rates, before the run."], quiet=flags.quiet)
+            run = with_found_rate(run)
+            print_notices([rate_search_text(run.environment["rate_search"])], quiet=flags.quiet)
         with resumed or RunFolder.claim(flags.runs_dir, flags.name, run.model.widths, every) as folder:
             notice = folder.begin(run.recipe, run.environment, run.start, len(run.model.target_names))
             print_notices([notice], quiet=flags.quiet)
@@ -86,15 +94,17 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
                 step = event.step
     assert isinstance(event, Finished), "fit ends with Finished"
     facts = {"run": str(folder.path)} | run_facts(run)
+    facts["rate_search"] = rate_search_summary(run.environment["rate_search"])
     outcome = judge_run(run, event, step, str(folder.path), stop)
     warnings = (*run.warnings, *outcome.warnings)
     model, y_test = run.model, run.dataset.y_test
-    curves = None
-    if event.test is not None:
-        curves = find_binary_curves(model, event.checkpoint.layers, run.dataset.x_test, y_test)
+    tested = run.dataset.x_test if event.test is not None else run.dataset.x_test[:0]
+    curves = find_binary_curves(model, event.checkpoint.layers, tested, y_test)
+    label_curves = find_label_curves(model, event.checkpoint.layers, tested, y_test)
     summary = summarise(
         event, model, facts, model.baseline(y_test), model.baseline_errors(y_test),
-        baseline_absolute_errors=model.baseline_absolute_errors(y_test), curves=curves, linear=outcome.linear,
+        baseline_absolute_errors=model.baseline_absolute_errors(y_test), curves=curves,
+        label_curves=label_curves, linear=outcome.linear,
         turn=validation_turn(folder.history()), warnings=warnings,
     )  # fmt: skip
     if event.train is None:  # the epoch had ended when the run was resumed

@@ -130,30 +130,51 @@ def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
     return {name: {"training": training[i], "test": test[i]} for i, name in enumerate(dataset.class_names)}
 
 
+def label_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
+    """Count the training and test rows that have each label, where a row may have several."""
+    training, test = (y.sum(axis=0, dtype=np.int64).tolist() for y in (dataset.y_train, dataset.y_test))
+    return {name: {"training": training[i], "test": test[i]} for i, name in enumerate(dataset.class_names)}
+
+
+def rarer_value_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
+    """Count the training and test rows of the value of each label, 0 or 1, that training has less often."""
+    counts, rows = label_counts(dataset), {"training": len(dataset.y_train), "test": len(dataset.y_test)}
+    return {
+        name: found if 2 * found["training"] <= rows["training"] else {part: rows[part] - found[part] for part in rows}
+        for name, found in counts.items()
+    }
+
+
 def check_classes(dataset: Dataset) -> list[RunWarning]:
-    """Return warnings about classes that are rare, lack test rows, or differ much in size; none for targets."""
+    """Return warnings about classes that are rare, lack test rows, or differ much in size; none for targets.
+
+    Of a label that a row may have beside others, the rarer of having it and not having it is judged.
+    """
     if not dataset.class_names:
         return []
-    counts = class_counts(dataset)
+    counts = rarer_value_counts(dataset) if dataset.multi_label else class_counts(dataset)
     training = {name: rows["training"] for name, rows in counts.items()}
     rare = {name: rows for name, rows in training.items() if rows < MIN_CLASS_ROWS}
     barely_tested = {name: rows["test"] for name, rows in counts.items() if 0 < rows["test"] < MIN_CLASS_TEST_ROWS}
     untested = [name for name, rows in counts.items() if not rows["test"]]
     largest, smallest = max(training, key=lambda name: training[name]), min(training, key=lambda name: training[name])
+    of_value = " with the label, or without it" if dataset.multi_label else ""
     warnings = []
     if rare:
-        message = f"Fewer than {MIN_CLASS_ROWS} training rows: {join_names(list(rare))}."
+        message = f"Fewer than {MIN_CLASS_ROWS} training rows{of_value}: {join_names(list(rare))}."
         warnings.append(RunWarning("few_rows", message, {"training_rows": rare}))
     if untested:
-        message = f"No test row: {join_names(untested)}. The test result says nothing about {it_or_them(untested)}."
+        message = (
+            f"No test row{of_value}: {join_names(untested)}. The test result says nothing about {it_or_them(untested)}."
+        )
         warnings.append(RunWarning("classes_without_test_rows", message, {"classes": untested}))
     if barely_tested:
         message = (
-            f"Fewer than {MIN_CLASS_TEST_ROWS} test rows: {join_names(list(barely_tested))}. They are too few to judge "
-            f"{it_or_them(barely_tested)} by."
+            f"Fewer than {MIN_CLASS_TEST_ROWS} test rows{of_value}: {join_names(list(barely_tested))}. They are "
+            f"too few to judge {it_or_them(barely_tested)} by."
         )
         warnings.append(RunWarning("few_test_rows", message, {"test_rows": barely_tested}))
-    if training[largest] >= MAX_CLASS_RATIO * training[smallest]:
+    if not dataset.multi_label and training[largest] >= MAX_CLASS_RATIO * training[smallest]:
         share = training[largest] / len(dataset.y_train)
         message = (
             f"Uneven classes: {percent(share, digits=1)} of the training rows are {shorten(largest)}, "

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,6 +11,7 @@ import numpy as np
 
 from lagvis.data.feature_ranges import FeatureRanges, to_bytes
 from lagvis.data.images.mnist_style import background_shade, is_mnist_style
+from lagvis.data.label_columns import describe_label, encode_label_columns, exclusive_notice, label_names
 from lagvis.data.labels import (
     EncodedLabels,
     check_known_labels,
@@ -36,9 +38,10 @@ class Dataset:
     """Training and test rows.
 
     x_*              (N, n_in) uint8 (bytes, scaled by 1/255 in the step) or float64 (to be standardised)
-    y_*              (N,) class indices, uint8 up to 256 classes and int32 beyond, or (N, n_out) float64
+    y_*              (N,) class indices, uint8 up to 256 classes and int32 beyond; (N, L) uint8 of 0 and 1 for labels of
+                     which a row may have several; or (N, n_out) float64
     shape            of one row as it was read: (28, 28)
-    class_names      of index 0..K-1, the user's own labels; empty for targets
+    class_names      of index 0..K-1, or of the L labels, as the user calls them; empty for targets
     target_names     of the n_out targets, `unit` their unit; empty for classes
     sha256           digest of each file by its name
     notices          for the user, one line each; `all_notices` also says what was held out
@@ -92,6 +95,11 @@ class Dataset:
     def n_out(self) -> int:
         """Width of the last layer: the number of classes or of targets."""
         return len(self.class_names) or self.y_train.shape[1]
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a row may have several labels: y is (N, L) of 0 and 1."""
+        return bool(self.class_names) and self.y_train.ndim == 2
 
     @property
     def all_notices(self) -> tuple[str, ...]:
@@ -255,6 +263,69 @@ def label_notices(encoded: dict[str, EncodedLabels], names: Sequence[str], *, ar
     if not are_given and names != default_names(len(names)):
         notices.append(f"Labels are {join_names(names)}: outputs 0..{len(names) - 1} stand for them in that order.")
     return tuple(notices)
+
+
+def as_multi_label(source: Source, class_names: tuple[str, ...] = ()) -> Dataset:
+    """Make a data set of L labels, of which a row may have any number: columns of two values become 0 and 1, (N, L).
+
+    `class_names` are the labels that a trained network knows, in its order; empty: those of the data.
+    """
+    x_train, x_test = check_rows(source)
+    if source.y_train.ndim > 1 or not class_names:
+        names = label_names(source, source.y_train.shape[1] if source.y_train.ndim > 1 else 1)
+    else:
+        names = class_names
+    if class_names and len(names) != len(class_names):
+        raise DataError(
+            f"{source.name} has {len(names)} labels a row ({join_names(names)}), the network predicts "
+            f"{len(class_names)} ({join_names(class_names)}); give a column for each of these"
+        )
+    encoded, notices = encode_label_columns(source, class_names or names)
+    if not class_names:
+        check_labels_vary(source, names, encoded["training"])
+    if exclusive := exclusive_notice(encoded) if not class_names else "":
+        notices = (*notices, exclusive)
+    return Dataset(
+        source.name,
+        x_train,
+        encoded["training"],
+        x_test,
+        encoded["test"],
+        shape=source.x_train.shape[1:],
+        class_names=class_names or names,
+        target_names=(),
+        unit="",
+        sha256=source.sha256,
+        notices=(*source.notices, *notices),
+        feature_names=source.feature_names,
+        feature_columns=source.feature_columns,
+        label_columns=source.label_columns,
+        label_names=source.label_names,
+        held_out=source.held_out,
+        locate_row=source.locate_row,
+        transposed=source.transposed,
+        encoding=source.encoding,
+        w_train=check_weights(source),
+        weights_name=source.weights_name,
+        warnings=source.warnings,
+    )
+
+
+def check_labels_vary(source: Source, names: Sequence[str], y: np.ndarray) -> None:
+    """Raise DataError for a label that every training row has, or none: y (N, L)."""
+    constant = [k for k in range(len(names)) if (y[:, k] == y[0, k]).all()]
+    if not constant:
+        return
+    k = constant[0]
+    others = [name for i, name in enumerate(names) if i not in constant]
+    remedy = "expected rows with and rows without it"
+    if others:
+        given = f" with --label {shlex.quote(','.join(others))}" if source.label_columns else " of y"
+        remedy += f", or leave it out{given}"
+    raise DataError(
+        f"{source.name}: {'every' if y[0, k] else 'no'} training row has {describe_label(names[k])}, so that there "
+        f"is nothing to learn of it; {remedy}"
+    )
 
 
 def as_regression(source: Source) -> Dataset:

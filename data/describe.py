@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lagvis.data.checks import check_dataset, class_counts
+from lagvis.data.checks import check_dataset, class_counts, label_counts
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import load_dataset
 from lagvis.data.feature_ranges import FeatureRanges
@@ -27,6 +27,8 @@ def load_classes_or_numbers(name: str, *, regression: bool, **options: Any) -> D
     except LabelNotFoundError:
         raise  # as numbers to predict, another column might be found
     except DataError as error:
+        if options.get("multi_label"):
+            raise
         try:
             dataset = load_dataset(name, regression=True, **options)
         except DataError:
@@ -71,7 +73,8 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
             spans = np.minimum((high - low)[low < high], np.finfo(np.float64).max)
         facts["feature_spans"] = [spans.min().item(), spans.max().item()]
     facts |= {
-        "classes": class_counts(dataset) if dataset.class_names else None,
+        "classes": class_counts(dataset) if dataset.class_names and not dataset.multi_label else None,
+        "labels": label_counts(dataset) if dataset.multi_label else None,
         "unit": dataset.unit or None,
         "targets": None if dataset.class_names else target_ranges(dataset),
         "weights": weight_facts(dataset),

@@ -102,10 +102,11 @@ def read(
         if transpose == YES and not spec:
             raise DataError(f"{path} is {detected.kind}, and --transpose yes is for arrays and tables; leave it out")
         return read_image_folder(path, regression=regression, spec=spec)
+    by_class = not (regression or options.multi_label)
     if detected.kind == NPZ:
-        source = read_npz(path, regression=regression, transpose=transpose, test_only=spec is not None)
+        source = read_npz(path, by_class=by_class, transpose=transpose, test_only=spec is not None)
     elif detected.kind == NPY_FOLDER:
-        source = read_npy_folder(path, regression=regression, transpose=transpose, test_only=spec is not None)
+        source = read_npy_folder(path, by_class=by_class, transpose=transpose, test_only=spec is not None)
     else:
         source = read_idx_folder(path, transpose, test_only=spec is not None)
     return source if spec else small_bytes_as_numbers(source)

@@ -18,6 +18,7 @@ class InputSpec:
     is_bytes       True for bytes (0..255), False for real numbers
     image_mode     how image files become such rows: MNIST_STYLE, RESIZE or RAW
     class_names    labels that the network knows; empty where it predicts numbers
+    multi_label    whether a row may have several of them: each has a column of two values
     target_names   names of the numbers that it predicts; empty for classes
     feature_names  names of the features in training; empty where they had none
     label_names    names of the label columns in training; empty where they had none
@@ -37,6 +38,7 @@ class InputSpec:
     is_bytes: bool
     image_mode: str = RESIZE
     class_names: tuple[str, ...] = ()
+    multi_label: bool = False
     target_names: tuple[str, ...] = ()
     feature_names: tuple[str, ...] = ()
     label_names: tuple[str, ...] = ()

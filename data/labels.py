@@ -172,6 +172,9 @@ def encode_one_hot(source: Source, part: str, y: np.ndarray) -> EncodedLabels:
         row = int(bad[0])
         invalid = y[row][~allowed[row]]
         value = f"the value {invalid[0]}" if invalid.size else f"{int(ones[row].sum())} ones"
+        if allowed.all():
+            named = f"--label {shlex.quote(','.join(source.label_names))} " if source.label_columns else ""
+            expected += f"; labels of which a row may have several are learned with {named}--loss binary-cross-entropy"
         raise DataError(f"{source.locate_row(part, row)} has {value} in its label; {expected}")
     columns = source.label_names if len(source.label_names) > 1 else default_names(y.shape[1])
     if len(columns) != y.shape[1]:

@@ -6,6 +6,7 @@ and judged on the other half: a feature with a different number in every row pre
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,8 @@ def check_leaking_features(dataset: Dataset) -> list[RunWarning]:
 
     The only feature that varies is not reported: the network has nothing else to learn from.
     """
+    if dataset.multi_label:
+        return [warning for k in range(min(dataset.n_out, MAX_TARGETS)) for warning in check_label(dataset, k)]
     rng = np.random.default_rng(0)
     rows, n_features = dataset.x_train.shape
     classes = len(dataset.class_names)
@@ -57,6 +60,16 @@ def check_leaking_features(dataset: Dataset) -> list[RunWarning]:
             found[i] = accuracy
     columns = [i for i in one_hot_columns(x, y) if not of_category[i]] if classes > 2 else []
     return [*categories, *class_warning(dataset, found), *one_hot_warning(dataset, columns)]
+
+
+def check_label(dataset: Dataset, k: int) -> list[RunWarning]:
+    """Return the warnings about features that alone predict the label k of those that a row may have, by its name."""
+    name = dataset.class_names[k]
+    alone = replace(dataset, y_train=dataset.y_train[:, k], y_test=dataset.y_test[:, k], class_names=("0", "1"))
+    return [
+        replace(found, message=f"Label {shorten(name)}: {found.message}", figures={**found.figures, "label": name})
+        for found in check_leaking_features(alone)
+    ]
 
 
 def count_varying_columns(dataset: Dataset, varying: np.ndarray) -> int:

@@ -21,6 +21,7 @@ from lagvis.data.images.mnist_style import PreparedImage
 from lagvis.data.images.prepare import check_takes_pictures, prepare_picture
 from lagvis.data.images.transposed import turn_upright
 from lagvis.data.input_spec import InputSpec
+from lagvis.data.label_columns import encode_label_columns
 from lagvis.data.labels import check_known_labels, encode_labels, encode_targets, match_final_dots
 from lagvis.data.messages import list_names
 from lagvis.data.range_check import PieceFit, check_backgrounds, fit_picture, fit_to_training, picture_notice
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 STANDARD_INPUT, STANDARD_INPUT_NAME = "-", "standard input"
 MAX_LISTED_FILES = 5
 EXPECTED = "expected a picture, a folder of pictures, a table, an .npz or .npy file, or IDX images"
-Label = str | list[float] | None  # a class, or a number for each target, or None for a row without one
+Label = str | list[float] | None  # a class, or a number for each target or label, or None for a row without one
 
 
 @dataclass(frozen=True)
@@ -368,7 +369,7 @@ def table_batch(
         return batch
     part = table.take(labelled)
     as_text = is_category(table, columns.labels, ReadOptions(), spec)
-    (y,) = label_arrays([(part, columns.labels)], spec.is_regression, as_text=as_text)
+    (y,) = label_arrays([(part, columns.labels)], spec.is_regression, as_text=as_text, multi_label=spec.multi_label)
     source = labelled_source(table.name, x[labelled], y, part.row_location)
     remedy = f"leave out the labels (the label is {label_columns} unless --label names another)"
     of_rows: list[Label] = [None] * len(x)
@@ -400,6 +401,9 @@ def network_labels(
                 "give those, or the rows alone"
             )
         return list(numbers.tolist()), ()
+    if spec.multi_label:
+        columns, notices = encode_label_columns(source, spec.class_names)
+        return list(columns["test"].tolist()), notices
     encoded, notice = match_final_dots(encode_labels(source, "test", y), spec.class_names)
     check_known_labels(source, "test", encoded, spec.class_names, remedy=remedy)
     return [encoded.names[i] for i in encoded.inverse], (f"{source.name}: {notice}.",) if notice else ()

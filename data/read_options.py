@@ -22,6 +22,7 @@ class ReadOptions:
     weight_column  column of the weights of the rows; empty: every row counts once
     sheet          sheet of a workbook; empty: the only one
     table          table of a database, or a query (select ...); empty: the only one
+    multi_label    whether each label column holds two values, so that a row may have several labels
     """
 
     label: str = ""
@@ -36,6 +37,7 @@ class ReadOptions:
     weight_column: str = ""
     sheet: str = ""
     table: str = ""
+    multi_label: bool = False
 
     @property
     def table_options(self) -> dict[str, str]:

@@ -8,7 +8,8 @@ Before the first layer, rows are scaled: bytes as x / 255 - pixel_mean, where a 
 (x - x_scaling.mean) / x_scaling.deviation, where the deviation infinity belongs to a column that was constant in
 training and counts as 0, cut off at -x_scaling.limit and x_scaling.limit if there is such an array. The numbers of a
 table are the features that its `encoding`, in the metadata, makes of its columns. After the last layer comes softmax
-for classes, and z * y_scaling.deviation + y_scaling.mean for numbers.
+for classes, a sigmoid for labels (the loss binary-cross-entropy in the metadata), and z * y_scaling.deviation +
+y_scaling.mean for numbers.
 """
 
 import io

@@ -134,6 +134,8 @@ def add_scaling(graph: GraphBuilder, value: str, model: Model, dtype: np.dtype) 
 
 def add_outputs(graph: GraphBuilder, z: str, model: Model, dtype: np.dtype, *, as_double: bool) -> list[Any]:
     """Add what follows the last layer and return the outputs of the graph; numbers are computed in double if asked."""
+    from onnx import helper
+
     if model.y_scaling is not None:
         if as_double:
             z, dtype = graph.cast(z, np.float64, "z_double"), np.dtype(np.float64)
@@ -141,6 +143,12 @@ def add_outputs(graph: GraphBuilder, z: str, model: Model, dtype: np.dtype, *, a
         mean = graph.constant("y_scaling.mean", model.y_scaling.mean, dtype)
         graph.add_output("Add", graph.add("Mul", z, deviation, name="z_scaled"), mean, name=NUMBERS)
         return [tensor_info(NUMBERS, dtype, ["N", model.widths[-1]])]
+    if model.multi_label:
+        graph.add_output("Sigmoid", z, name=PROBABILITIES)
+        above = graph.add("Greater", z, graph.constant("zero", 0.0, dtype), name="above_zero")
+        graph.add_output("Cast", above, name=LABEL, to=helper.np_dtype_to_tensor_dtype(np.dtype(np.int64)))
+        shape = ["N", model.widths[-1]]
+        return [tensor_info(PROBABILITIES, dtype, shape), tensor_info(LABEL, np.int64, shape)]
     graph.add_output("Softmax", z, name=PROBABILITIES, axis=-1)
     classes = label_values(model.class_names)
     likeliest = graph.add("ArgMax", z, name="class_index", axis=-1, keepdims=0)
@@ -183,6 +191,8 @@ def onnx_metadata(model: Model, columns: Sequence[ColumnInput] = ()) -> dict[str
         meaning["input"] = "bytes, 0 to 255" if model.x_scaling is None else "numbers as given"
     if model.y_scaling is None:
         meaning["class_names"] = model.class_names
+        if model.multi_label:
+            meaning["multi_label"] = True
     else:
         meaning |= {"target_names": model.target_names, "unit": model.unit}
     if model.feature_names:

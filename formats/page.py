@@ -80,6 +80,11 @@ def ink_shade(model: Model) -> int:
 
 def check_drawable(model: Model) -> None:
     """Raise ExportError unless the network classifies grey images and the page can compute its activation."""
+    if model.multi_label:
+        raise ExportError(
+            "the network gives each label a probability of its own, and the page shows one class of several; use "
+            "--format onnx, safetensors or npz"
+        )
     if model.y_scaling is not None or len(model.shape) != 2 or not is_of_pictures(model):
         found = "predicts numbers"
         if model.y_scaling is None:

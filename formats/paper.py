@@ -80,6 +80,7 @@ def paper_files(checkpoint: Checkpoint) -> dict[str, bytes]:
     model = checkpoint.model
     reasons = {
         "numbers": model.y_scaling is not None,
+        "labels of which a row may have several": model.multi_label,
         "real-valued columns": model.x_scaling is not None,
         f"the activation {model.activation}": model.activation != "relu" and len(model.widths) > 2,
         "layer normalisation": model.normalization == "layer" and len(model.widths) > 2,

@@ -17,7 +17,7 @@ import numpy as np
 from lagvis.arrays import MAX_EXACT_INT
 from lagvis.data.messages import pluralize, shorten
 from lagvis.errors import ExportError, UsageError
-from lagvis.training.model import Model
+from lagvis.training.model import LABEL_THRESHOLD, Model
 
 if TYPE_CHECKING:
     import polars as pl
@@ -64,12 +64,15 @@ def column_names(model: Model, keys: Sequence[str], columns: Sequence[str], *, p
 
     keys           columns that say which row it is: those of the ids, or FILE and ROW
     columns        names that the user chose, in order; empty: none
-    probabilities  whether there is one column a class
+    probabilities  whether there is one column a class, or one more a label
     Raise UsageError where they are not as many as the columns, or two are equal.
     """
-    names = [*keys, *([ANSWER] if model.y_scaling is None else model.target_names)]
-    if probabilities:
-        names += model.class_names
+    if model.multi_label:
+        names = [*keys, *model.class_names]
+        names += [f"{name} probability" for name in model.class_names] if probabilities else []
+    else:
+        names = [*keys, *([ANSWER] if model.y_scaling is None else model.target_names)]
+        names += model.class_names if probabilities else []
     if columns and len(columns) != len(names):
         raise UsageError(
             f"--columns gives {pluralize(len(columns), 'name')}, the predictions have "
@@ -100,6 +103,9 @@ def prediction_columns(model: Model, outputs: np.ndarray, answered: np.ndarray, 
 
     if model.y_scaling is not None:
         return [series(column) for column in outputs.T.copy()]
+    if model.multi_label:
+        labels = [series(column) for column in (outputs > LABEL_THRESHOLD).T.astype(np.int64)]
+        return labels + ([series(column) for column in outputs.T.copy()] if probabilities else [])
     answers = class_values(model.class_names).gather(outputs.argmax(axis=1).astype(np.uint32))
     columns = [series(answers)]
     if probabilities:

@@ -138,13 +138,30 @@ def find_binary_curves(model: Model, params: Any, x: np.ndarray, y: np.ndarray) 
 
     Of very many rows a sample is taken, always the same.
     """
-    if len(model.class_names) != 2 or len(x) == 0:
+    if len(model.class_names) != 2 or model.multi_label or len(x) == 0:
         return None
-    most = max(MIN_ROWS, int(MAX_PRODUCTS / model.parameters))
-    rows = np.arange(len(x))
-    if len(rows) > most:
-        rows = np.sort(generator(0, "curves").choice(rows, most, replace=False))
+    rows = sample_rows(model, len(x))
     return binary_curves(outputs(model, params, x[rows])[:, 1], y[rows] == 1, len(x))
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def find_label_curves(model: Model, params: Any, x: np.ndarray, y: np.ndarray) -> tuple[BinaryCurves | None, ...]:
+    """Return the curves of each label of a network on rows x (N, n_in) with y (N, L) of 0 and 1; () without labels.
+
+    None for a label that no row has, or every row. Of very many rows a sample is taken, always the same.
+    """
+    if not model.multi_label or len(x) == 0:
+        return ()
+    rows = sample_rows(model, len(x))
+    probabilities = outputs(model, params, x[rows])
+    return tuple(binary_curves(probabilities[:, k], y[rows, k] == 1, len(x)) for k in range(y.shape[1]))
+
+
+def sample_rows(model: Model, count: int) -> np.ndarray:
+    """Return the indices of `count` rows, or of a sample of so many that they take about a second to predict."""
+    most = max(MIN_ROWS, int(MAX_PRODUCTS / model.parameters))
+    rows = np.arange(count)
+    return rows if count <= most else np.sort(generator(0, "curves").choice(rows, most, replace=False))
 
 
 def binary_summary(curves: BinaryCurves | None, model: Model) -> dict[str, Any]:

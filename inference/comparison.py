@@ -22,7 +22,7 @@ from lagvis.inference.rounding import Rounding, bound, sampled_deviations
 from lagvis.training.evaluation import zero_totals
 from lagvis.training.factory import initial_state, make_training_step, step_constants, step_scalars
 from lagvis.training.model import Model
-from lagvis.training.plan import Plan, epoch_order, split_epoch
+from lagvis.training.plan import Plan, as_batches, epoch_order, split_epoch
 from lagvis.training.recipe import Recipe
 from lagvis.training.sample_weights import row_weights
 from lagvis.tree import named_leaves, tree_map
@@ -135,10 +135,12 @@ class Stepper:
     """Takes single steps with one backend from any state of host arrays."""
 
     def __init__(self, backend: Backend, recipe: Recipe, model: Model, dataset: Dataset, weights: Named) -> None:
-        self.backend = backend
-        self._run = backend.scan(make_training_step(recipe, keep_gradients=True, xp=backend.xp))
+        self.backend, self._recipe = backend, recipe
+        self._run = backend.scan(make_training_step(recipe, keep_gradients=True, loop=backend.loop, xp=backend.xp))
         prepared = model.prepare(dataset.x_train, dataset.y_train, backend.dtype)
-        constants = step_constants(recipe, model.widths, min(recipe.batch_size, len(dataset.x_train)))
+        constants = step_constants(
+            recipe, model.widths, min(recipe.batch_size * recipe.accumulate, len(dataset.x_train))
+        )
         prepared |= {name: w.astype(backend.dtype) for name, w in weights.items()} | constants
         self._data = tree_map(backend.asarray, prepared)
         self._zero = zero_totals(model, backend.dtype, objective=True)
@@ -149,7 +151,8 @@ class Stepper:
         given = tree_map(lambda a: a.astype(backend.dtype), state)
         given |= {"grads": tree_map(np.zeros_like, given["params"]), "totals": self._zero}
         rounded = {name: a if a.dtype.kind == "i" else a.astype(backend.dtype) for name, a in scalars.items()}
-        inputs = (backend.asarray(indices[None]), tree_map(lambda a: backend.asarray(a[None]), rounded))
+        batches = as_batches(self._recipe, indices[None])
+        inputs = (tree_map(backend.asarray, batches), tree_map(lambda a: backend.asarray(a[None]), rounded))
         result = tree_map(backend.to_numpy, self._run(tree_map(backend.asarray, given), inputs, (self._data,)))
         tensors = tensors_of(result, indices.size)
         return {name: result[name] for name in state}, tensors

@@ -11,7 +11,7 @@ from lagvis.inference.feature_groups import feature_groups
 from lagvis.inference.importance import Importance, permutation_importance
 from lagvis.inference.partial_dependence import Dependences, partial_dependences
 from lagvis.inference.prediction import MAX_PRODUCTS, predictions
-from lagvis.training.model import Model
+from lagvis.training.model import LABEL_THRESHOLD, Model
 from lagvis.training.seeding import generator
 
 MAX_MISTAKES = 25
@@ -66,7 +66,7 @@ class Weights:
 class Diagnostics:
     """Diagnostics on `rows` of the `of` rows of the test part; None or empty if data or network have no such thing.
 
-    wrong         number of misclassified rows
+    wrong         number of misclassified rows, or of rows of which a label is wrong
     mistakes      the most confident mistakes first, at most MAX_MISTAKES
     calibration   for classification
     activity      for each hidden ReLU layer the share of rows in which each unit is above zero, (n,)
@@ -101,11 +101,12 @@ def diagnose(model: Model, params: Any, dataset: Dataset, seed: int) -> Diagnost
         x, y = x[rows], y[rows]
     predicted, p_predicted, p_target = (np.empty(len(rows), kind) for kind in (np.int64, np.float64, np.float64))
     active = [np.zeros(width) for width in model.widths[1:-1]]
-    values = np.empty((len(rows), model.widths[-1] if model.y_scaling is not None else 0))
+    keeps_outputs = model.y_scaling is not None or model.multi_label
+    values = np.empty((len(rows), model.widths[-1] if keeps_outputs else 0))
     first = 0
     for piece in predictions(model, params, x):
         part = slice(first, first := first + len(piece.outputs))
-        if model.y_scaling is None:
+        if not keeps_outputs:
             predicted[part] = piece.outputs.argmax(axis=1)
             p_predicted[part] = piece.outputs.max(axis=1)
             p_target[part] = piece.outputs[np.arange(len(y[part])), y[part]]
@@ -128,6 +129,12 @@ def diagnose(model: Model, params: Any, dataset: Dataset, seed: int) -> Diagnost
     }
     if model.y_scaling is not None:
         return Diagnostics(len(rows), len(dataset.x_test), predicted=values, target=y, **common)
+    if model.multi_label:
+        answers = values > LABEL_THRESHOLD
+        right = answers == (y == 1)
+        calibration = calibration_curve(np.where(answers, values, 1 - values).reshape(-1), right.reshape(-1))
+        wrong_rows = int(np.sum(~right.all(axis=1)))
+        return Diagnostics(len(rows), len(dataset.x_test), wrong_rows, calibration=calibration, **common)
     wrong = np.flatnonzero(predicted != y)
     worst = wrong[np.argsort(-p_predicted[wrong], kind="stable")[:MAX_MISTAKES]]
     mistakes = tuple(

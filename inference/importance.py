@@ -7,7 +7,7 @@ import numpy as np
 
 from lagvis.inference.feature_groups import FeatureGroup, largest_groups
 from lagvis.inference.prediction import MAX_PRODUCTS, outputs
-from lagvis.training.model import Model
+from lagvis.training.model import LABEL_THRESHOLD, Model
 
 MAX_COLUMNS = 40
 MAX_SHUFFLED_ROWS = 2000
@@ -64,6 +64,8 @@ def permutation_importance(
 def score(model: Model, params: Any, x: np.ndarray, y: np.ndarray) -> float:
     """Return the accuracy, or the mean R^2 over targets; a constant target counts as one of variance 1."""
     found = outputs(model, params, x)
+    if model.multi_label:
+        return float(np.mean((found > LABEL_THRESHOLD) == (y == 1)))
     if model.y_scaling is None:
         return float(np.mean(found.argmax(axis=1) == y))
     variance = y.var(axis=0)

@@ -19,7 +19,7 @@ def check_orientation(model: Model, params: Any, x: np.ndarray, name: str, *, tr
     `transposed` tells whether they are stored so and were turned upright; `name` is that of their file.
     """
     square = len(model.shape) == 2 and model.shape[0] == model.shape[1] > 1
-    if not square or not model.class_names or len(x) < MIN_ROWS:
+    if not square or not model.class_names or model.multi_label or len(x) < MIN_ROWS:
         return []
     sample = x[:: -(-len(x) // MAX_ROWS)]
     exchanged = sample.reshape(-1, *model.shape).swapaxes(1, 2).reshape(len(sample), -1)

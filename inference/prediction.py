@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lagvis.network.activations import ACTIVATIONS
+from lagvis.network.activations import ACTIVATIONS, sigmoid
 from lagvis.network.losses import softmax
 from lagvis.network.mlp import forward
 from lagvis.network.normalization import NORMALIZATIONS
@@ -22,7 +22,8 @@ MAX_PRODUCTS = 1e10
 class Prediction:
     """Prediction for N rows.
 
-    outputs  (N, n_out): probabilities (float64, each row sums to 1) for classes, else numbers in the user's unit
+    outputs  (N, n_out): probabilities (float64) for classes, where each row sums to 1, and for labels; else numbers in
+             the user's unit
     layers   input of each layer, a_0 (N, n_0), ..., a_(L-1), in the network's dtype
     """
 
@@ -33,21 +34,27 @@ class Prediction:
 def predict(model: Model, params: Any, x: np.ndarray) -> Prediction:
     """Predict rows x (N, n_0) as a data set holds them, uint8 or numbers before standardisation; keep all layers.
 
-    `params` are `Checkpoint.layers`.
+    `params` are `Checkpoint.layers`. Raises ValueError for parameters with batch normalisation that is not part of W
+    and b: it would be that of the rows x.
     """
+    normalization = NORMALIZATIONS[model.normalization]
+    by_batch = normalization is not None and normalization.has_running
+    if by_batch and any("gamma" in layer for layer in params):
+        raise ValueError("these parameters are to be normalised by the rows of a batch; pass Checkpoint.layers")
     scaled = x * PIXEL_SCALE - model.pixel_mean if model.x_scaling is None else model.x_scaling.apply(x)
     scaled = scaled.astype(params[0]["W"].dtype)
     done = forward(
         params,
         scaled,
         activation=ACTIVATIONS[model.activation],
-        normalization=NORMALIZATIONS[model.normalization],
+        normalization=normalization,
         xp=np,
     )
     z, layers = np.asarray(done.z), [np.asarray(a) for a in done.inputs]
     if model.y_scaling is not None:
         return Prediction(z * model.y_scaling.deviation + model.y_scaling.mean, layers)
-    return Prediction(np.asarray(softmax(z.astype(np.float64), xp=np)[0]), layers)
+    z = z.astype(np.float64)
+    return Prediction(np.asarray(sigmoid(z, np) if model.multi_label else softmax(z, xp=np)[0]), layers)
 
 
 def predictions(model: Model, params: Any, x: np.ndarray) -> Iterator[Prediction]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lagvis.arrays import Array, Namespace
+from lagvis.backends.backend import plain_loop
 from lagvis.backends.numpy_backend import NumpyBackend
 from lagvis.data.dataset import Dataset
 from lagvis.inference.rounding import Rounding
@@ -16,8 +17,9 @@ from lagvis.network.step import Loss
 from lagvis.training.evaluation import zero_totals
 from lagvis.training.factory import make_loss, make_training_step, step_constants
 from lagvis.training.model import Model
+from lagvis.training.plan import as_batches
 from lagvis.training.recipe import Recipe
-from lagvis.tree import named_leaves
+from lagvis.tree import named_leaves, tree_map
 
 Named = dict[str, np.ndarray]
 Distances = list[tuple[int, np.ndarray]]
@@ -29,7 +31,9 @@ class Reference:
     def __init__(self, recipe: Recipe, model: Model, dataset: Dataset, weights: Named) -> None:
         self.recipe = recipe
         self._model, self._dataset, self._weights = model, dataset, weights
-        self._constants = step_constants(recipe, model.widths, min(recipe.batch_size, len(dataset.x_train)))
+        self._constants = step_constants(
+            recipe, model.widths, min(recipe.batch_size * recipe.accumulate, len(dataset.x_train))
+        )
         self._zero = zero_totals(model, "float64", objective=True)
 
     def step(
@@ -47,16 +51,25 @@ class Reference:
             "loss": watch_loss(self.recipe, len(self._model.widths) - 2, distances),
         }
         xp = rounding.xp if rounding else NumpyBackend.xp
-        step = make_training_step(self.recipe, keep_gradients=True, xp=xp, **(watched | parts))
+        step = make_training_step(self.recipe, keep_gradients=True, loop=plain_loop, xp=xp, **(watched | parts))
         rows = indices.reshape(-1)
+        batches = as_batches(self.recipe, np.arange(len(rows))[None])
         data = self._model.prepare(self._dataset.x_train[rows], self._dataset.y_train[rows], "float64")
         data |= {name: w[rows] for name, w in self._weights.items()} | self._constants
         given = state
         if rounding:
             given, data, scalars = (rounding.inputs(tree) for tree in (state, data, scalars))
         with np.errstate(over="ignore", invalid="ignore"):
-            result = step(given | {"totals": self._zero}, np.arange(len(rows)).reshape(indices.shape), scalars, data)
+            result = step(given | {"totals": self._zero}, tree_map(lambda a: a[0], batches), scalars, data)
+        if isinstance(batches, list):
+            distances = join_batches(distances, sum(part.shape[1] for part in batches))
         return {name: result[name] for name in state}, tensors_of(result, len(rows)), distances
+
+
+def join_batches(distances: Distances, batches: int) -> Distances:
+    """Return the distances of the rows of a step, from those of so many batches, one after the other."""
+    size = len(distances) // batches
+    return [(distances[i][0], np.concatenate([found for _, found in distances[i::size]])) for i in range(size)]
 
 
 def tensors_of(result: Any, rows: int) -> Named:

@@ -1,16 +1,17 @@
 """One training step, and one step of an evaluation: pure functions that every backend runs through `Backend.scan`.
 
-data    {"x": (N, n_in), "y": (N,) or (N, n_out)}, for classes also {"classes": 0..K-1 (K,)}, and {"w": (N,)} of mean
-        1 if rows are weighted; {"pixel_mean": ()} if pixels are centred, the mean of those that the network learns
-        from; if the step draws random numbers {"random_keys": (10, 2), "counters": 0, 1, ... (at least B and all
-        widths)} int32, and {"noise": (65536,)} if inputs have noise
+data    {"x": (N, n_in), "y": (N,) or (N, n_out)}, y in uint8 for labels of 0 and 1; for classes also {"classes":
+        0..K-1 (K,)}, and {"w": (N,)} of mean 1 if rows are weighted; {"pixel_mean": ()} if pixels are centred, the mean
+        of those that the network learns from; if the step draws random numbers {"random_keys": (10, 2), "counters": 0,
+        1, ... (at least B and all widths)} int32, and {"noise": (65536,)} if inputs have noise
 scalars {"learning_rate": ()}, and what else changes from step to step: "step" () int32, counted from 0, if the step
         draws random numbers; those of the optimizer; "running_rate" () with batch normalisation, "mixup" and
         "ema_rate" () if they are used
 state   {"params": tree, each of the optimizer's state_names: its state, "totals": {name: array}}; with batch
         normalisation "running", its statistics for each hidden layer; with an average of the weights "ema"
-totals  running sums over rows: "loss", "weight" (); "correct" () for classes, "squared_error" (n_out,) for numbers;
-        "rows" (), the row count, where rows are weighted; "objective" (), weighted, where it differs from the loss
+totals  running sums over rows: "loss", "weight" (); "correct" () for classes; for labels "correct", the share of
+        each row's labels that are right, and "exact" (), rows whose labels are all right; "squared_error" (n_out,) for
+        numbers; "rows" (), the row count, where rows are weighted; "objective" (), weighted, where it is not the loss
 """
 
 from collections.abc import Callable, Mapping
@@ -32,9 +33,10 @@ from lagvis.network.regularization import (
     clip_by_norm,
     move_average,
 )
-from lagvis.tree import Tree
+from lagvis.tree import Tree, tree_map
 
 Loss = Callable[..., tuple[Array, Array, Array]]
+Loop = Callable[..., Tree]
 
 PIXEL_SCALE = 1.0 / 255.0
 
@@ -51,7 +53,8 @@ def take_batch(data: Mapping[str, Array], indices: Array, dtype: Any, *, xp: Nam
         if "pixel_mean" in data:
             batch["x"] = batch["x"] - data["pixel_mean"]
     if "classes" not in data:
-        return batch | {"target": batch["y"]}
+        is_label = batch["y"].dtype == xp.uint8
+        return batch | {"target": xp.astype(batch["y"], dtype) if is_label else batch["y"]}
     target = one_hot(batch["y"], data["classes"], dtype, xp=xp)
     return batch | {"target": target, "classes": data["classes"]}
 
@@ -71,6 +74,10 @@ def batch_metrics(
         metrics |= {"objective": xp.sum(objective * w, axis=-1), "weight": xp.sum(w, axis=-1)}
     elif objective is not losses:
         metrics["objective"] = xp.sum(objective, axis=-1)
+    if "classes" not in batch and batch["y"].dtype == xp.uint8:
+        right = xp.astype(xp.astype(z > 0, xp.uint8) == batch["y"], losses.dtype)
+        correct, exact = xp.mean(right, axis=-1), xp.min(right, axis=-1)
+        return metrics | {"correct": xp.sum(correct, axis=-1), "exact": xp.sum(exact, axis=-1)}
     if "classes" not in batch:
         error = z - batch["y"]
         return metrics | {"squared_error": xp.sum(error * error, axis=-2)}
@@ -86,15 +93,19 @@ def gradients(
     loss: Loss,
     normalization: Normalization | None = None,
     masks: Masks = (),
+    rows: int = 0,
     xp: Namespace,
 ) -> tuple[Tree, dict[str, Array], Pass]:
-    """Return the gradient of the mean of w l over the batch, l the objective of a row, the metrics and the pass."""
+    """Return the gradient of the sum of w l over the batch / rows, l the objective of a row, the metrics and the pass.
+
+    `rows` are those of the whole step; 0: of the batch alone.
+    """
     done = forward(params, batch["x"], activation=activation, normalization=normalization, masks=masks, xp=xp)
     losses, objective, delta = loss(done.z, batch["target"], xp=xp)
     metrics = batch_metrics(done.z, losses, objective, batch, xp=xp)
     if "w" in batch:
         delta = delta * batch["w"][..., None]
-    delta = delta * (1.0 / losses.shape[-1])
+    delta = delta * (1.0 / (rows or losses.shape[-1]))
     grads = backward(params, done, delta, activation=activation, normalization=normalization, masks=masks, xp=xp)
     return grads, metrics, done
 
@@ -133,36 +144,72 @@ def make_step(
     normalization: Normalization | None = None,
     regularization: Regularization = NO_REGULARIZATION,
     keep_gradients: bool = False,
+    loop: Loop | None = None,
     xp: Namespace,
 ) -> Callable[..., Tree]:
     """Return `step(state, indices (..., B), scalars, data) -> state`.
 
-    The step takes and scales a batch, runs forward, loss, backward and update, and adds to the totals. With
-    `keep_gradients` the new state also holds the gradients of the step, a tree "grads", for comparisons. Which parts it
-    has is decided here and never inside of a step.
+    The step takes and scales a batch, runs forward, loss, backward and update, and adds to the totals. With the `loop`
+    of a backend it takes several batches, a list of indices (K, ..., B), and updates by the sum of their gradients.
+    With `keep_gradients` the new state also holds the gradients of the step, a tree "grads", for comparisons. Which
+    parts it has is decided here and never inside of a step.
     """
 
-    def step(state: Tree, indices: Array, scalars: dict[str, Array], data: dict[str, Array]) -> Tree:
+    def take_gradients(
+        state: Tree, indices: Array, counters: Array, rows: int, scalars: dict[str, Array], data: dict[str, Array]
+    ) -> tuple[Tree, Tree]:
+        """Return the gradient of one batch, its share of a step of so many rows, and what it moves beside parameters.
+
+        `counters` (B,) are the positions of its rows in the step.
+        """
         params = state["params"]
         batch = take_batch(data, indices, params[0]["W"].dtype, xp=xp)
         if regularization.mixup:
             batch = mix_rows(batch, scalars["mixup"], xp=xp)
         masks: Masks = ()
         if regularization.is_random:
-            rows = data["counters"][: indices.shape[-1]]
-            batch, masks = add_randomness(params, batch, rows, regularization, scalars["step"], data, xp=xp)
+            batch, masks = add_randomness(params, batch, counters, regularization, scalars["step"], data, xp=xp)
         grads, metrics, done = gradients(
-            params, batch, activation=activation, loss=loss, normalization=normalization, masks=masks, xp=xp
+            params, batch, activation=activation, loss=loss, normalization=normalization, masks=masks, rows=rows, xp=xp
         )
-        new_state = update(state, grads, scalars, optimizer=optimizer, regularization=regularization, xp=xp)
+        moved = {"totals": add_totals(state["totals"], metrics)}
         if "running" in state:
-            running = move_running(state["running"], done, indices.shape[-1], scalars["running_rate"])
-            new_state = new_state | {"running": running}
+            moved["running"] = move_running(state["running"], done, indices.shape[-1], scalars["running_rate"])
+        return grads, moved
+
+    def sum_gradients(
+        state: Tree, batches: list[Array], scalars: dict[str, Array], data: dict[str, Array]
+    ) -> tuple[Tree, Tree]:
+        """Return the gradient of several batches, and what they move; in memory there is one batch at a time."""
+        assert loop is not None, "a step of several batches has a loop"
+        sizes = [(indices.shape[0], indices.shape[-1]) for indices in batches]
+        rows, first = sum(k * b for k, b in sizes), 0
+
+        def add_batch(carry: Tree, indices: Array, counters: Array) -> Tree:
+            grads, moved = take_gradients(state | carry["moved"], indices, counters, rows, scalars, data)
+            return {"grads": tree_map(lambda total, g: total + g, carry["grads"], grads), "moved": moved}
+
+        carry = {"grads": tree_map(xp.zeros_like, state["params"])}
+        carry["moved"] = {name: state[name] for name in ("totals", "running") if name in state}
+        for indices, (k, b) in zip(batches, sizes, strict=True):
+            counters = indices  # without random numbers nothing is counted
+            if regularization.is_random:
+                counters = xp.reshape(data["counters"][first : first + k * b], (k, b))
+            carry, first = loop(add_batch, carry, (indices, counters)), first + k * b
+        return carry["grads"], carry["moved"]
+
+    def step(state: Tree, indices: Any, scalars: dict[str, Array], data: dict[str, Array]) -> Tree:
+        if loop is None:
+            counters = data["counters"][: indices.shape[-1]] if regularization.is_random else indices
+            grads, moved = take_gradients(state, indices, counters, 0, scalars, data)
+        else:
+            grads, moved = sum_gradients(state, indices, scalars, data)
+        new_state = update(state, grads, scalars, optimizer=optimizer, regularization=regularization, xp=xp) | moved
         if regularization.ema:
             new_state = new_state | {"ema": move_average(state["ema"], trained_layers(new_state), scalars["ema_rate"])}
         if keep_gradients:
             new_state = new_state | {"grads": grads}
-        return new_state | {"totals": add_totals(state["totals"], metrics)}
+        return new_state
 
     return step
 
@@ -217,7 +264,8 @@ def make_evaluation(
     """Return `step(totals, indices (B,), layers, data) -> totals`, which adds the metrics of a batch.
 
     `layers` are `evaluated_layers`. If the totals hold "predicted" (B,), it becomes the predicted classes of the batch.
-    If they hold "absolute_error" (n_out,), the absolute errors of numbers are added.
+    If they hold "absolute_error" (n_out,), the absolute errors of numbers are added, and if they hold "positives" (L,),
+    the rows that have each label, with "predicted_positives" and "true_positives", which have it in both.
     """
 
     def step(totals: Tree, indices: Array, layers: Tree, data: dict[str, Array]) -> Tree:
@@ -225,6 +273,13 @@ def make_evaluation(
         z = forward(fold(layers, xp=xp), batch["x"], activation=activation, normalization=normalization, xp=xp).z
         losses, objective, _ = loss(z, batch["target"], xp=xp)
         metrics = batch_metrics(z, losses, objective, batch, xp=xp)
+        if "positives" in totals:
+            predicted = xp.astype(z > 0, z.dtype)
+            metrics |= {
+                "positives": xp.sum(batch["target"], axis=-2),
+                "predicted_positives": xp.sum(predicted, axis=-2),
+                "true_positives": xp.sum(batch["target"] * predicted, axis=-2),
+            }
         if "absolute_error" in totals:
             metrics["absolute_error"] = xp.sum(xp.abs(z - batch["y"]), axis=-2)
         if "predicted" not in totals:

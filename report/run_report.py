@@ -19,6 +19,7 @@ from lagvis.report.html.tables import (
     classes_table,
     columns_table,
     importance_table,
+    labels_table,
     mistakes_table,
     residuals_table,
     results_table,
@@ -28,7 +29,7 @@ from lagvis.report.plots import dependence_plots, image_plots, metric_plots
 from lagvis.report.plots.dependence_plots import Outputs
 from lagvis.report.plots.figure import draw_png
 from lagvis.report.plots.metric_plots import History
-from lagvis.report.summary import Summary
+from lagvis.report.summary import Summary, rate_search_text
 from lagvis.report.text import duration, escape_control
 from lagvis.report.validation_turn import turn_sentence
 from lagvis.storage.filenames import PAGE, PLOTS, RECIPE, TEXT
@@ -118,7 +119,7 @@ def training_section(run: RunResults) -> list[Block]:
         return []
     caption = (
         "One point per epoch. Training is the mean over the steps of the epoch, while the network changes; validation "
-        "is computed after the epoch."
+        "is computed after the epoch. If the learning rate changes, it is that of the last step of the epoch."
     )
     objective = run.history[-1].get("train_objective")
     if objective is not None and objective != run.history[-1].get("train_loss"):
@@ -132,6 +133,22 @@ def training_section(run: RunResults) -> list[Block]:
     if turned := turn_sentence(run.summary):
         blocks.append(Paragraph(f"{sentence_start(turned)}."))
     return blocks
+
+
+def rate_search_section(run: RunResults) -> list[Block]:
+    """Return the range test that found the learning rate; nothing where the rate was given."""
+    search = run.environment.get("rate_search")
+    if not search:
+        return []
+    caption = (
+        f"{rate_search_text(search)} A point is what is minimised on a batch of training rows, one step of that rate "
+        "later; the line is their moving mean. The test trains a copy, and the run begins anew."
+    )
+    alt = f"Loss over the learning rate, both on logarithmic scales; the chosen rate {search['rate']:g} is marked."
+    return [
+        Heading("Learning rate"),
+        make_figure("learning_rate", alt, caption, metric_plots.plot_rate_search, search),
+    ]
 
 
 def predictions_section(run: RunResults) -> list[Block]:
@@ -154,7 +171,9 @@ def predictions_section(run: RunResults) -> list[Block]:
 
 
 def classes_section(run: RunResults) -> list[Block]:
-    """Return the confusion matrix, and a table of the classes."""
+    """Return the confusion matrix, and a table of the classes; of labels the table alone."""
+    if run.summary.get("label_metrics"):
+        return [Heading("Labels"), labels_table(run.summary)]
     if not run.summary.get("confusion"):
         return []
     counts, names = np.asarray(run.summary["confusion"]), run.model.class_names
@@ -264,7 +283,8 @@ def dependence_section(run: RunResults) -> list[Block]:
     if any(panel.grid.part for panel in found.panels):
         caption += " A date is split into the time that passes, and the month, weekday or hour that it falls on."
     if run.classification and len(run.model.class_names) > dependence_plots.MAX_CLASSES:
-        caption += f" The {dependence_plots.MAX_CLASSES} commonest classes of {len(run.model.class_names):,}."
+        shown_outputs = "first labels" if run.model.multi_label else "commonest classes"
+        caption += f" The {dependence_plots.MAX_CLASSES} {shown_outputs} of {len(run.model.class_names):,}."
     blocks: list[Block] = [Heading("What changes the output")]
     columns = ", ".join(dict.fromkeys(escape_control(panel.name) for panel in found.panels))
     for name, shown in dependence_outputs(run):
@@ -281,6 +301,9 @@ def dependence_outputs(run: RunResults) -> list[tuple[str, Outputs]]:
     if not run.classification:
         names = [f"dependence-{k + 1}" for k in range(len(targets))] if len(targets) > 1 else ["dependence"]
         return [(name, Outputs((k,), (targets[k],), run.model.unit)) for k, name in enumerate(names)]
+    if run.model.multi_label:
+        first = tuple(range(min(len(classes), dependence_plots.MAX_CLASSES)))
+        return [("dependence", Outputs(first, classes[: len(first)]))]
     if len(classes) == 2:
         return [("dependence", Outputs((1,), (classes[1],)))]
     counts = np.asarray(run.summary.get("confusion") or np.zeros((len(classes), 1))).sum(axis=1)
@@ -320,6 +343,7 @@ def activity_section(run: RunResults) -> list[Block]:
 
 def reproduction_section(run: RunResults) -> list[Block]:
     """Return the commands that repeat the run, what they cannot repeat, the settings and the environment."""
+    environment = {key: value for key, value in run.environment.items() if key != "rate_search"}  # it has a figure
     return [
         Heading("To do it again"),
         Code("\n".join(shlex.join(command) for command in reproduction_commands(run.summary, run.environment))),
@@ -327,12 +351,13 @@ def reproduction_section(run: RunResults) -> list[Block]:
         Heading("Settings"),
         Code(run.recipe),
         Heading("Environment"),
-        Code(json.dumps(run.environment, indent=2, ensure_ascii=False)),
+        Code(json.dumps(environment, indent=2, ensure_ascii=False)),
     ]
 
 
 SECTIONS: tuple[Callable[[RunResults], list[Block]], ...] = (
     training_section,
+    rate_search_section,
     predictions_section,
     classes_section,
     thresholds_section,

@@ -8,7 +8,8 @@ import numpy as np
 
 from lagvis.data.messages import MAX_ERROR, decimals, percent, pluralize
 from lagvis.inference.binary_curves import BinaryCurves, binary_summary
-from lagvis.network.losses import REGRESSION_LOSSES
+from lagvis.network.losses import LABEL_LOSSES, REGRESSION_LOSSES
+from lagvis.report.label_summary import LABEL_KEYS, LABEL_METRICS, label_rows, label_summary, labels_text
 from lagvis.report.text import (
     align_columns,
     confusion_text,
@@ -79,6 +80,7 @@ def run_details(
     curves: BinaryCurves | None = None,
     *,
     baseline_absolute_errors: Sequence[float] = (),
+    label_curves: Sequence[BinaryCurves | None] = (),
 ) -> Summary:
     """Return what the test part shows beyond `metrics_summary`; the keys are the same for classes and numbers.
 
@@ -86,7 +88,8 @@ def run_details(
     for two classes the thresholds. For regression: the unit, the absolute errors, and the loss and the errors of
     always predicting the best constant of the loss, as the mean. Keys of the other kind are null.
     """
-    classes = model.y_scaling is None
+    classes = model.y_scaling is None and not model.multi_label
+    numbers = model.y_scaling is not None
     counts = test.confusion if classes and test is not None and test.judged else None
     judged_test = test if test is not None and test.finite else None
     return {
@@ -95,12 +98,13 @@ def run_details(
         "confusion": None if counts is None or len(counts) > MAX_CONFUSION_CLASSES else counts.tolist(),
         **recall_summary(counts, model.class_names),
         **binary_summary(None if counts is None else curves, model),
-        "targets": None if classes else list(model.target_names),
+        **label_summary(test, model, label_curves),
+        "targets": list(model.target_names) if numbers else None,
         "unit": model.unit or None,
-        "loss_unit": None if classes else "standardised",
+        "loss_unit": "standardised" if numbers else None,
         "test_absolute_errors": errors_by_target(judged_test.absolute_errors if judged_test else (), model),
         "baseline": model.constant_prediction or None,
-        "baseline_loss": None if classes else finite_or_none(baseline),
+        "baseline_loss": finite_or_none(baseline) if numbers else None,
         "baseline_errors": errors_by_target(baseline_errors, model),
         "baseline_absolute_errors": errors_by_target(baseline_absolute_errors, model),
     }
@@ -133,6 +137,7 @@ def recall_summary(confusion: Any, names: tuple[str, ...]) -> Summary:
 def summarise(
     finished: Finished, model: Model, context: Summary, baseline: float | None,
     baseline_errors: Sequence[float] = (), *, baseline_absolute_errors: Sequence[float] = (),
+    label_curves: Sequence[BinaryCurves | None] = (),
     curves: BinaryCurves | None = None, linear: LinearModel | None = None,
     turn: dict[str, Any] | None = None, warnings: Sequence[RunWarning] = (),
 ) -> Summary:  # fmt: skip
@@ -158,8 +163,9 @@ def summarise(
         if part == "train":
             summary["train_objective"] = finite_or_none(finished.train and objective_of(finished.train))
     summary |= run_details(
-        finished.test, model, baseline, baseline_errors, curves, baseline_absolute_errors=baseline_absolute_errors
-    )
+        finished.test, model, baseline, baseline_errors, curves,
+        baseline_absolute_errors=baseline_absolute_errors, label_curves=label_curves,
+    )  # fmt: skip
     summary |= linear_summary(linear, model)
     return summary | {"warnings": [warning.as_json() for warning in warnings]}
 
@@ -185,8 +191,10 @@ NUMBER_KEYS = (
 
 def complete_report(report: Summary) -> Summary:
     """Return a report that was read from a file with all the keys of `summarise`: earlier versions wrote fewer."""
-    added = dict.fromkeys(("loss", "train_objective", *CLASS_KEYS, *BINARY_KEYS, *NUMBER_KEYS, *LINEAR_KEYS))
-    added |= dict.fromkeys(EPOCH_KEYS) | {"stopped_early": False}
+    added = dict.fromkeys(
+        ("loss", "train_objective", *CLASS_KEYS, *LABEL_KEYS, *BINARY_KEYS, *NUMBER_KEYS, *LINEAR_KEYS)
+    )
+    added |= dict.fromkeys(("rate_search", *EPOCH_KEYS)) | {"stopped_early": False}
     return added | {"warnings": []} | report
 
 
@@ -217,11 +225,30 @@ def summary_text(summary: Summary) -> str:
         *turn_rows(summary),
         *(row for part in PARTS for row in part_rows(summary, part)),
         *recall_rows(summary),
+        *label_rows(summary),
         *error_rows(summary),
         *baseline_rows(summary),
         ("run", summary["run"]),
     ]
     return align_columns(rows, left=2)
+
+
+def rate_search_summary(search: dict[str, Any] | None) -> Summary | None:
+    """Return the result of a range test in environment.json without its curve; None where the rate was given."""
+    if search is None:
+        return None
+    rates = search["rates"]
+    return {"rate": search["rate"], "steps": len(rates), "lowest_rate": rates[0], "highest_rate": rates[-1]}
+
+
+def rate_search_text(search: dict[str, Any]) -> str:
+    """Return the sentence about the learning rate that a range test in environment.json found."""
+    rates = search["rates"]
+    return (
+        f"The learning rate is {search['rate']:g}: in {pluralize(len(rates), 'step')} at rates rising from "
+        f"{rates[0]:.2g} to {rates[-1]:.2g} the loss reached 95% of its fall at {search['fallen']:.2g}, and half of "
+        "that is taken."
+    )
 
 
 def turn_rows(summary: Summary) -> list[tuple[str, str]]:
@@ -256,7 +283,7 @@ def is_valid_report(report: Summary) -> bool:
         and are_thresholds_valid(report)
         and isinstance(report["warnings"], list)
         and all(map(is_warning, report["warnings"]))
-        and (are_errors_valid(report) if report["classes"] is None else are_classes_valid(report))
+        and is_result_valid(report)
     )
 
 
@@ -283,6 +310,35 @@ def is_turn(turn: Summary) -> bool:
         and type(turn.get("overfitting")) is bool
         and are_pair(turn.get("validation_loss"), is_number)
         and are_pair(turn.get("train_loss"), is_number if turn["overfitting"] else is_number_or_none)
+    )
+
+
+def is_result_valid(report: Summary) -> bool:
+    """Return whether a report has what belongs to classes, labels or numbers, and nothing of the others."""
+    if report["classes"] is not None:
+        return are_classes_valid(report) and all(report[key] is None for key in LABEL_KEYS)
+    if report["labels"] is not None:
+        return are_labels_valid(report)
+    return are_errors_valid(report) and all(report[key] is None for key in LABEL_KEYS)
+
+
+def are_labels_valid(report: Summary) -> bool:
+    """Return whether a report has the figures of every label, in the right types."""
+    names, found = report["labels"], report["label_metrics"]
+    others = {*CLASS_KEYS, *NUMBER_KEYS} - {"commonest_share"}
+    return (
+        isinstance(names, list)
+        and all(isinstance(name, str) for name in names)
+        and isinstance(found, dict)
+        and list(found) == names
+        and all(isinstance(figures, dict) and {*figures} == {*LABEL_METRICS} for figures in found.values())
+        and all(map(is_errors, found.values()))
+        and all(is_count(figures["rows"]) and is_count(figures["predicted_rows"]) for figures in found.values())
+        and is_number(report["test_exact_match"])
+        and is_number(report["commonest_share"])
+        and is_number_or_null(report, "macro_f1")
+        and all(report[key] is None for key in others)
+        and report["loss"] in LABEL_LOSSES
     )
 
 
@@ -381,10 +437,13 @@ def evaluation_text(result: Summary, width: int | None = None) -> str:
         ("data", f"{result['data']}, {pluralize(result['rows'], 'test row')}"),
         *part_rows(result, "test"),
         *recall_rows(result),
+        *label_rows(result),
         *error_rows(result),
         *baseline_rows(result),
     ]
     text = align_columns(rows, left=2)
+    if result.get("label_metrics"):
+        text += "\n\n" + labels_text(result)
     if result.get("confusion"):
         text += "\n\n" + confusion_text(result["confusion"], tuple(result["classes"]), width)
     return text

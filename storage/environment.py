@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,29 @@ def is_valid_init_from(value: Any) -> bool:
         and isinstance(warnings, list)
         and all(map(is_warning, warnings))
     )
+
+
+def is_valid_rate_search(value: Any) -> bool:
+    """Return whether the entry `rate_search` of a file has the form that `RateSearch.as_json` gives it."""
+    if not isinstance(value, dict) or not all(is_positive(value.get(key)) for key in ("rate", "fallen")):
+        return False
+    curves: list[Any] = [value.get(name) for name in ("rates", "losses", "smoothed")]
+    return (
+        all(isinstance(curve, list) and all(map(is_finite, curve)) for curve in curves)
+        and len({len(curve) for curve in curves}) == 1
+        and bool(curves[0])
+        and all(map(is_positive, curves[0]))
+    )
+
+
+def is_finite(value: Any) -> bool:
+    """Return whether a value of a file is a finite number."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+
+
+def is_positive(value: Any) -> bool:
+    """Return whether a value of a file is a finite number above 0."""
+    return is_finite(value) and value > 0
 
 
 def is_valid_resumed(value: Any) -> bool:

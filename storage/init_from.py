@@ -56,6 +56,14 @@ def check_fits(initial: Model, model: Model, dataset: Dataset) -> None:
             f"the initial network predicts {learned}, and this run learns {wanted}; train without --init-from, or "
             f"with --loss {initial.loss}"
         )
+    if initial.multi_label != model.multi_label:
+        learned, wanted = "classes", "labels of which a row may have several"
+        if initial.multi_label:
+            learned, wanted = wanted, learned
+        raise CheckpointError(
+            f"the initial network predicts {learned}, and this run learns {wanted}; train without --init-from, or with "
+            f"--loss {initial.loss}"
+        )
     then, now = initial.class_names, model.class_names
     if then != now:
         raise CheckpointError(

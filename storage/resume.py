@@ -30,7 +30,10 @@ SCHEDULED = {"epochs", "lr", "schedule", *SCHEDULE_KEYS}
 
 # Entries of environment.json on which the numbers do not depend, or which are checked on their own. (The variables that
 # number the cards are in it for people; the card itself is compared by its UUID.)
-IGNORED_KEYS = ("lagvis", "command", "seed", "data", "sha256", "rows", "init_from", "resumed", *CARD_VARIABLES)
+IGNORED_KEYS = (
+    "lagvis", "command", "seed", "data", "sha256", "rows", "init_from", "resumed", "rate_search",
+    *CARD_VARIABLES,
+)  # fmt: skip
 
 # Fields of a model by which its rows are scaled; a network that starts training on other data keeps them.
 SCALING_FIELDS = (*SCALINGS, "pixel_mean")
@@ -119,7 +122,7 @@ def resume_state(checkpoint: Checkpoint, model: Model, plan: Plan, recipe: Recip
         )
     whole, within = divmod(checkpoint.step, plan.steps_per_epoch)
     ended = (whole, within) == (checkpoint.epoch + 1, 0) and checkpoint.totals
-    on_grid = within % plan.steps_per_call == 0 or within in (plan.full_batches, plan.steps_per_epoch)
+    on_grid = within % plan.steps_per_call == 0 or within in (plan.full_steps, plan.steps_per_epoch)
     if not (ended or (whole == checkpoint.epoch and on_grid)):
         raise CheckpointError(
             f"the checkpoint was taken at step {checkpoint.step} of epoch {checkpoint.epoch + 1}, where a run of this "

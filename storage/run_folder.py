@@ -19,7 +19,7 @@ from lagvis.errors import CheckpointError, NotFiniteError, RecipeError
 from lagvis.storage import metrics_file
 from lagvis.storage.atomic import WRITING, replace_file
 from lagvis.storage.checkpoint_file import os_error_reason, read_checkpoint, write_checkpoint
-from lagvis.storage.environment import is_valid_init_from, is_valid_resumed
+from lagvis.storage.environment import is_valid_init_from, is_valid_rate_search, is_valid_resumed
 from lagvis.storage.filenames import BEST, ENVIRONMENT, LAST, LOCK, METRICS, PAGE, PLOTS, RECIPE, REPORT, RESUME
 from lagvis.storage.history import recipe_text
 from lagvis.training import recipe as recipes
@@ -208,7 +208,7 @@ class RunFolder:
         if network.epoch != kept or not (early or checkpoint.epoch == recipe.epochs):
             return {}
         expected = {"finished": "completed", "steps": checkpoint.step, "classes": [*checkpoint.model.class_names]}
-        found = report | {"classes": report.get("classes") or []}  # those of numbers have none
+        found = report | {"classes": report.get("classes") or report.get("labels") or []}  # those of numbers have none
         if not expected.items() <= found.items():
             return {}
         return {key: value for key, value in report.items() if key != REPORT_FILES} | {"run": str(self.path)}
@@ -392,7 +392,8 @@ def valid_entries(environment: dict[str, Any]) -> dict[str, Any]:
     digests = valid.get("sha256")
     if isinstance(digests, dict) and not all(isinstance(digest, str) for digest in digests.values()):
         del valid["sha256"]
-    for key, is_valid in (("init_from", is_valid_init_from), ("resumed", is_valid_resumed)):
+    checks = {"init_from": is_valid_init_from, "resumed": is_valid_resumed, "rate_search": is_valid_rate_search}
+    for key, is_valid in checks.items():
         if valid.get(key) is not None and not is_valid(valid[key]):
             del valid[key]
     return valid

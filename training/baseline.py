@@ -64,7 +64,41 @@ def check_baseline(metrics: Metrics, model: Model, y: np.ndarray) -> RunWarning 
     """Return a warning if metrics on rows with the targets y, confusion counted, are no better than the baseline."""
     if not metrics.judged:
         return None
+    if model.multi_label:
+        return check_labels(metrics, model)
     return check_classes(metrics, model) if model.y_scaling is None else check_numbers(metrics, model, y)
+
+
+def beats_commonest_labels(counts: np.ndarray) -> np.ndarray:
+    """Return for counts (L, 2, 2), target by row, which labels (L,) bool are answered better than by a constant."""
+    return np.array([beats_commonest_class(label) for label in counts])
+
+
+def check_labels(metrics: Metrics, model: Model) -> RunWarning | None:
+    """Return a warning if the answers for all labels, or some, are no better than always their commonest value."""
+    counts = metrics.label_confusion
+    assert counts is not None, "the labels of a test part are counted"
+    assert metrics.accuracy is not None, "labels have an accuracy"
+    beaten = beats_commonest_labels(counts)
+    if beaten.all():
+        return None
+    names = [name for name, better in zip(model.class_names, beaten, strict=True) if not better]
+    share = commonest_label_share(counts)
+    figures = {"accuracy": metrics.accuracy, "baseline_accuracy": share, "labels": names}
+    if len(names) == len(beaten):
+        message = (
+            f"The test accuracy {percent(metrics.accuracy)} is not clearly better than always answering the commonest "
+            f"value of {'the label' if len(names) == 1 else 'each label'} ({percent(share)})."
+        )
+    else:
+        message = f"Of {len(beaten)} labels, answered no better than by their commonest value: {join_names(names)}."
+    return RunWarning(CHECK, message, figures)
+
+
+def commonest_label_share(counts: np.ndarray) -> float:
+    """Return the share of labels that are right if each has its commonest value, for counts (L, 2, 2) by target."""
+    of_target = counts.sum(axis=2)
+    return float((of_target.max(axis=1) / of_target.sum(axis=1)).mean())
 
 
 def check_classes(metrics: Metrics, model: Model) -> RunWarning | None:

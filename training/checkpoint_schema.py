@@ -211,7 +211,9 @@ def check_ranges(ranges: FeatureRanges, n_in: int, *, is_bytes: bool) -> None:
 
 def check_totals(model: Model, totals: Any) -> None:
     """Raise ValueError unless the totals are empty or those of such a model, and finite."""
-    kind = {"squared_error": (model.widths[-1],)} if model.target_names else {"correct": ()}
+    kind: dict[str, Any] = {"squared_error": (model.widths[-1],)} if model.target_names else {"correct": ()}
+    if model.multi_label:
+        kind["exact"] = ()
     plain: dict[str, Any] = {"loss": (), "weight": ()} | kind
     optional: dict[str, Any] = {"rows": (), "objective": ()}
     found = {name: leaf.shape for name, leaf in named_leaves(totals)}

@@ -15,6 +15,7 @@ from lagvis.training.model import Model
 from lagvis.tree import tree_map
 
 # The activations of a layer for one chunk have at most this many numbers (16 MB of float32).
+LABEL_COUNTS = ("positives", "predicted_positives", "true_positives")
 CHUNK_ROWS = 1000
 CHUNK_VALUES = 4_000_000
 
@@ -29,10 +30,12 @@ class Metrics:
 
     loss       mean over rows; for classes the cross-entropy, without label smoothing and class weights; for regression
                the mean over targets of the loss in standardised units (with mse, 1: always predicting the mean)
-    accuracy   share of rows, 0..1; classes only
+    accuracy   share of rows, or of the labels of all rows, 0..1; classes and labels only
     errors     root mean square error of each target, in the user's unit; regression only
     absolute_errors  mean absolute error of each target, in the user's unit; regression only, if measured
     confusion  counts (K, K), target classes by row and predicted classes by column; classes only, if counted
+    exact_match      share of rows whose labels are all right, 0..1; labels only
+    label_confusion  counts (L, 2, 2) of each label, target by row and prediction by column; labels only, if counted
     objective  what training minimises, with label smoothing and weights; None where it is the loss
     """
 
@@ -41,6 +44,8 @@ class Metrics:
     errors: tuple[float, ...] = ()
     absolute_errors: tuple[float, ...] = ()
     confusion: np.ndarray | None = None
+    exact_match: float | None = None
+    label_confusion: np.ndarray | None = None
     objective: float | None = None
 
     @classmethod
@@ -63,6 +68,8 @@ class Metrics:
             loss,
             accuracy=float(totals["correct"]) / rows,
             confusion=totals.get("confusion"),
+            exact_match=float(totals["exact"]) / rows if "exact" in totals else None,
+            label_confusion=count_labels(totals, rows) if "positives" in totals else None,
             objective=objective,
         )
 
@@ -83,9 +90,9 @@ def zero_totals(
     """Return the totals before the first row, on the host, with those that are asked for.
 
     Where rows are `weighted` they are also counted; `objective` adds the total that is minimised, `details` the
-    absolute errors of numbers.
+    absolute errors of numbers and the counts of labels.
     """
-    totals = {"loss": np.zeros((), dtype), "weight": np.zeros((), dtype)}
+    totals: dict[str, np.ndarray] = {"loss": np.zeros((), dtype), "weight": np.zeros((), dtype)}
     if objective:
         totals["objective"] = np.zeros((), dtype)
     if weighted:
@@ -94,7 +101,18 @@ def zero_totals(
         names = ("squared_error", "absolute_error") if details else ("squared_error",)
         return totals | {name: np.zeros(model.widths[-1], dtype) for name in names}
     totals["correct"] = np.zeros((), dtype)
+    if model.multi_label:
+        totals["exact"] = np.zeros((), dtype)
+        if details:
+            totals |= {name: np.zeros(model.widths[-1], dtype) for name in LABEL_COUNTS}
     return totals
+
+
+def count_labels(totals: dict[str, np.ndarray], rows: float) -> np.ndarray:
+    """Return the counts (L, 2, 2) of each label, target by row and prediction by column: 0, then 1."""
+    positives, predicted, true = (totals[name] for name in LABEL_COUNTS)
+    negatives = np.stack([rows - positives - predicted + true, predicted - true], axis=-1)
+    return np.rint(np.stack([negatives, np.stack([positives - true, true], axis=-1)], axis=-2)).astype(np.int64)
 
 
 def rows_per_chunk(widths: tuple[int, ...]) -> int:
@@ -131,7 +149,7 @@ class Evaluator:
         Totals are added in float64, and the memory does not grow with the number of rows. StopRequestedError is raised
         if `stop`, called before each chunk, returns true.
         """
-        confusion = details and self._model.y_scaling is None
+        confusion = details and self._model.y_scaling is None and not self._model.multi_label
         zero = zero_totals(self._model, self._backend.dtype, details=details)
         totals = {name: value.astype(np.float64) for name, value in zero.items()}
         targets = self._backend.to_numpy(data["y"]) if confusion else None

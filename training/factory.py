@@ -15,7 +15,7 @@ from lagvis.network.optimizers import OPTIMIZERS, Optimizer
 from lagvis.network.random import round_keys
 from lagvis.network.regularization import Regularization
 from lagvis.network.schedules import SCHEDULES
-from lagvis.network.step import Loss, make_step, trained_layers
+from lagvis.network.step import Loop, Loss, make_step, trained_layers
 from lagvis.training.model import Model
 from lagvis.training.recipe import Recipe, cycled_momentum
 from lagvis.training.seeding import generator
@@ -138,8 +138,10 @@ def make_loss(recipe: Recipe) -> Loss:
     return partial(loss, smoothing=recipe.label_smoothing) if recipe.label_smoothing else loss
 
 
-def make_training_step(recipe: Recipe, *, keep_gradients: bool = False, xp: Any, **parts: Any) -> Callable[..., Any]:
-    """Build the training step of a recipe (network/step.py) for an array library.
+def make_training_step(
+    recipe: Recipe, *, keep_gradients: bool = False, loop: Loop | None = None, xp: Any, **parts: Any
+) -> Callable[..., Any]:
+    """Build the training step of a recipe (network/step.py) for an array library; to accumulate with its `loop`.
 
     `parts` are arguments of `make_step` that take the place of the recipe's, for comparisons.
     """
@@ -149,5 +151,6 @@ def make_training_step(recipe: Recipe, *, keep_gradients: bool = False, xp: Any,
         "optimizer": make_optimizer(recipe),
         "normalization": NORMALIZATIONS[recipe.normalization],
         "regularization": make_regularization(recipe),
+        "loop": loop if recipe.accumulate > 1 else None,
     }
     return make_step(**(own | parts), keep_gradients=keep_gradients, xp=xp)

@@ -17,6 +17,7 @@ from lagvis.run_warning import RunWarning
 from lagvis.training.baseline import CHANCE_DEVIATIONS, beats_constant
 from lagvis.training.evaluation import Metrics
 from lagvis.training.events import Finished
+from lagvis.training.linear_model import mean_label_entropy
 from lagvis.training.model import Model
 from lagvis.training.not_finite import RowWithoutLoss, find_row_without_loss
 from lagvis.training.plan import Plan
@@ -74,8 +75,11 @@ def find_suspect(warning: RunWarning, run: TrainedRun) -> Suspect:
     finished = run.finished
     if known := find_known_cause(run):
         return known
-    if warning.figures.get("targets") and len(warning.figures["targets"]) < len(run.model.target_names):
-        return "features", "the other targets are learned, so the features may say nothing about these", {}
+    names = run.model.target_names or (run.model.class_names if run.model.multi_label else ())
+    unlearned = warning.figures.get("targets") or warning.figures.get("labels")
+    if unlearned and len(unlearned) < len(names):
+        kind = "targets" if run.model.target_names else "labels"
+        return "features", f"the other {kind} are learned, so the features may say nothing about these", {}
     trials = run.trials()
     final = trials.judge(finished.state)
     if final.finite and trials.beats(final):
@@ -121,9 +125,10 @@ def validation_beats_baseline(metrics: Metrics, model: Model, y: np.ndarray) -> 
     """Return whether the metrics of the validation part, without confusion counts, are better than the baseline."""
     if (baseline := model.baseline(y)) is not None:
         return beats_constant(model.loss, metrics.loss, baseline, len(y))
-    share = float(np.bincount(y).max() / len(y))
-    assert metrics.accuracy is not None
-    return metrics.accuracy > share + CHANCE_DEVIATIONS * math.sqrt(share * (1 - share) / len(y))
+    assert metrics.accuracy is not None, "classes have an accuracy"
+    shares = y.mean(axis=0) if model.multi_label else np.bincount(y) / len(y)
+    share = float(np.maximum(shares, 1 - shares).mean() if model.multi_label else shares.max())
+    return metrics.accuracy > share + CHANCE_DEVIATIONS * math.sqrt(share * (1 - share) / y.size)
 
 
 def try_rates(trials: RateTrials, run: TrainedRun) -> tuple[Trial | None, list[Trial]]:
@@ -175,9 +180,10 @@ def compare_trials(run: TrainedRun, trials: RateTrials, final: Metrics, own: Tri
         return suspected_rate("high", rate, lower, reached)
     if best.rate > rate:
         return suspected_rate("low", rate, best, reached)
+    shorter = " or less --warmup" if run.recipe.warmup else ""
     return (
         "too_few_steps",
-        f"{too_few} at the rates of the schedule; use more --epochs or less --warmup",
+        f"{too_few} at the rates of the schedule; use more --epochs{shorter}",
         {"steps": steps},
     )
 
@@ -197,6 +203,8 @@ def constant_loss(run: TrainedRun, trials: RateTrials) -> float:
     y = run.dataset.y_train
     if (baseline := run.model.baseline(y[trials.judged_rows])) is not None:
         return baseline
+    if run.model.multi_label:
+        return mean_label_entropy(y[run.plan.training_rows].mean(axis=0))
     if run.recipe.class_weights != "none":
         return math.log(run.model.widths[-1])
     shares = np.bincount(y[run.plan.training_rows], minlength=run.model.widths[-1]) / len(run.plan.training_rows)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -10,15 +10,16 @@ from lagvis.backends.backend import Backend
 from lagvis.data.dataset import Dataset
 from lagvis.data.messages import decimals, percent
 from lagvis.run_warning import RunWarning
-from lagvis.training.baseline import beats_commonest_class, beats_constant
+from lagvis.training.baseline import beats_commonest_class, beats_commonest_labels, beats_constant
 from lagvis.training.evaluation import Metrics
 from lagvis.training.events import Finished
 from lagvis.training.loop import fit
 from lagvis.training.model import Model
 from lagvis.training.plan import Plan, choose_steps_per_call
-from lagvis.training.recipe import Recipe
+from lagvis.training.recipe import Recipe, merge
 
 CHECK = "linear_model_as_good"
+OPTIMIZER = "sgd"
 MAX_STEPS = 2000  # about a tenth of a second of NumPy; a longer run has a linear model of fewer epochs, at least of one
 RATE_FACTORS = (1.0, 0.1, 0.01, 0.001)  # of the learning rate of the run; the first that is not too high
 MAX_LOSS_RATIO = 1.1  # of the loss of a constant answer; a loss above it is that of a learning rate that is too high
@@ -55,10 +56,13 @@ def train_linear_model(
 ) -> LinearModel | None:
     """Train a network without hidden layers by a recipe: the same rows, scaling, seed and epochs.
 
-    Runs of more than MAX_STEPS steps have fewer epochs, with the whole schedule. A learning rate is lowered if the loss
-    of the last epoch is clearly above that of a constant answer, as it is where many columns say the same. None where
-    no rate has a finite loss, or `stop` returned true.
+    A run of another optimizer has a linear model trained by OPTIMIZER at its defaults: the small steps of adam or lion,
+    which suit several layers, would leave it untrained. Runs of more than MAX_STEPS steps have fewer epochs, with the
+    whole schedule. A learning rate is lowered if the loss of the last epoch is clearly above that of a constant answer,
+    as it is where many columns say the same. None where no rate has a finite loss, or `stop` returned true.
     """
+    if recipe.optimizer != OPTIMIZER:
+        recipe = merge(asdict(recipe), {"optimizer": OPTIMIZER})
     widths = (model.widths[0], model.widths[-1])
     epochs = min(recipe.epochs, max(1, MAX_STEPS // plan.steps_per_epoch))
     plan = replace(
@@ -66,12 +70,12 @@ def train_linear_model(
         validation_rows=plan.validation_rows[:0],
         patience=0,
         epochs=epochs,
-        steps_per_call=choose_steps_per_call(widths, plan.batch_size, plan.full_batches),
+        steps_per_call=choose_steps_per_call(widths, plan.rows_per_step, plan.full_steps),
     )
     constant = constant_loss(recipe, model, dataset.y_train[plan.training_rows])
     best, lowest = None, math.inf
     for factor in RATE_FACTORS:
-        changed = replace(recipe, hidden=(), epochs=epochs, lr=recipe.lr * factor)
+        changed = replace(recipe, hidden=(), dropout=0.0, epochs=epochs, lr=recipe.lr * factor)
         finished = train(changed, dataset, plan, replace(model, widths=widths), backend, stop)
         if finished.reason == "interrupted":
             return None
@@ -88,10 +92,18 @@ def constant_loss(recipe: Recipe, model: Model, y: np.ndarray) -> float:
     """Return the loss on targets or class indices y of the best constant answer."""
     if (baseline := model.baseline(y)) is not None:
         return baseline
+    if model.multi_label:
+        return mean_label_entropy(y.mean(axis=0))
     if recipe.class_weights != "none":
         return math.log(model.widths[-1])
     shares = np.bincount(y) / len(y)
     return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
+
+
+def mean_label_entropy(shares: np.ndarray) -> float:
+    """Return the mean binary cross-entropy of labels (L,) that always have their share as probability."""
+    inside = shares[(shares > 0) & (shares < 1)]
+    return float(-(inside * np.log(inside) + (1 - inside) * np.log1p(-inside)).sum() / len(shares))
 
 
 def train(
@@ -112,6 +124,8 @@ def check_linear_model(
     that is no better than the commonest class, or than the best constant with the loss `baseline` on `rows` rows,
     says nothing about the network.
     """
+    if metrics.label_confusion is not None:
+        return check_linear_labels(metrics, linear)
     if metrics.confusion is None:
         assert baseline is not None, "a regression has a baseline"
         found, other = metrics.loss, linear.test.loss
@@ -132,6 +146,22 @@ def check_linear_model(
         if other < found or not several or not beats_commonest_class(linear.test.confusion):
             return None
         texts = percent(other), percent(found)
+    return as_good_warning(name, figure, found, other, texts)
+
+
+def check_linear_labels(metrics: Metrics, linear: LinearModel) -> RunWarning | None:
+    """Return a warning if a linear model has as many labels right as the network; None if it has learned none."""
+    counts, found, other = linear.test.label_confusion, metrics.accuracy, linear.test.accuracy
+    assert counts is not None, "the labels of a test part are counted"
+    assert found is not None, "labels have an accuracy"
+    assert other is not None, "labels have an accuracy"
+    if other < found or not beats_commonest_labels(counts).any():
+        return None
+    return as_good_warning("accuracy", "accuracy", found, other, (percent(other), percent(found)))
+
+
+def as_good_warning(name: str, figure: str, found: float, other: float, texts: tuple[str, str]) -> RunWarning:
+    """Return the warning that a linear model, with the result `other`, is as good as the network with `found`."""
     return RunWarning(
         CHECK,
         f"A linear model of the same columns is at least as good as the network: its test {name} is {texts[0]}, that "

@@ -16,7 +16,7 @@ from lagvis.training.evaluation import Evaluator, Metrics, StopRequestedError, z
 from lagvis.training.events import EpochEnded, Event, Finished, Progress, Started
 from lagvis.training.factory import initial_state, learning_rates, make_training_step, step_constants, step_scalars
 from lagvis.training.model import Model
-from lagvis.training.plan import Plan, epoch_order, split_epoch
+from lagvis.training.plan import Plan, as_batches, epoch_order, split_epoch
 from lagvis.training.recipe import Recipe
 from lagvis.training.sample_weights import row_weights
 from lagvis.tree import tree_map
@@ -71,7 +71,7 @@ def step_groups(
             step += len(indices)
             if step > after:
                 scalars = step_scalars(recipe, steps, total_steps)
-                inputs = (backend.asarray(indices), tree_map(backend.asarray, scalars))
+                inputs = tree_map(backend.asarray, as_batches(recipe, indices)), tree_map(backend.asarray, scalars)
                 rate = float(learning_rates(recipe, steps[-1:], total_steps)[0])
                 yield StepGroup(inputs, tree_map(backend.asarray, zero), step, rate)
 
@@ -137,13 +137,13 @@ class Trainer:
         self.stopwatch = Stopwatch(seconds)
         self.model = start.model if start else model or Model.of(recipe, dataset, plan.training_rows)
 
-        self.call = backend.scan(make_training_step(recipe, xp=backend.xp))
+        self.call = backend.scan(make_training_step(recipe, loop=backend.loop, xp=backend.xp))
         self.evaluator = Evaluator(self.model, backend)
         self.data = self.to_device(self.model.prepare(dataset.x_train, dataset.y_train, recipe.dtype))
         weights = row_weights(recipe, dataset, plan.training_rows, recipe.dtype)
         # only the steps use these, no evaluation does
         self.step_data = self.data | self.to_device(
-            weights | step_constants(recipe, self.model.widths, plan.batch_size)
+            weights | step_constants(recipe, self.model.widths, plan.rows_per_step)
         )
 
         # The newest checkpoint; a run that diverges ends with it.

@@ -20,6 +20,7 @@ from lagvis.network.step import PIXEL_SCALE
 from lagvis.training.recipe import Recipe
 
 MAX_WIDTHS_TEXT = 100  # characters
+LABEL_THRESHOLD = 0.5  # probability above which a row of several labels has one, as z > 0 in network/step.py
 MNIST_SHAPE = (28, 28)  # of a row where `mnist_style` holds
 # What is best predicted where nothing is known of a row, by the loss; it has the loss of a baseline.
 CONSTANT_PREDICTIONS = {"mse": "mean", "mae": "median", "huber": "best constant"}
@@ -158,6 +159,8 @@ class Model:
             data = {"x": x if self.x_scaling is None else self.x_scaling.apply(x).astype(dtype)}
             if self.pixel_mean:
                 data["pixel_mean"] = np.array(self.pixel_mean, dtype)
+            if self.multi_label:
+                return data | {"y": y}
             if self.y_scaling is None:
                 return data | {"y": y, "classes": np.arange(len(self.class_names), dtype=y.dtype)}
             return data | {"y": self.y_scaling.apply(y).astype(dtype)}

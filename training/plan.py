@@ -30,31 +30,37 @@ SMALL_VALIDATION_SHARE = 0.1
 class Plan:
     """Rows, batches and calls of a run.
 
-    steps_per_call is the number of full batches of one call of the backend. If they do not divide an epoch evenly, it
-    ends with a shorter call and a batch of `tail` rows. `patience` is the number of epochs without a lower validation
-    loss after which training stops; 0: it never does.
+    A step takes `accumulate` batches of `batch_size` rows. steps_per_call is the number of full steps of one call of
+    the backend. If they do not divide an epoch evenly, it ends with a shorter call and a step of `tail` rows.
+    `patience` is the number of epochs without a lower validation loss after which training stops; 0: it never does.
     """
 
     training_rows: np.ndarray
     validation_rows: np.ndarray
     epochs: int
     batch_size: int
-    full_batches: int
+    full_steps: int
     tail: int
     steps_per_call: int
     threads: int
     notices: tuple[str, ...]
     patience: int = 0
+    accumulate: int = 1
 
     @property
     def steps_per_epoch(self) -> int:
-        """Return the number of full batches, and one more if there is a tail."""
-        return self.full_batches + (self.tail > 0)
+        """Return the number of full steps, and one more if there is a tail."""
+        return self.full_steps + (self.tail > 0)
+
+    @property
+    def rows_per_step(self) -> int:
+        """Return the rows of a full step: of all its batches."""
+        return self.batch_size * self.accumulate
 
     def samples_seen(self, step: int) -> int:
         """Return the number of rows in the first `step` steps of a run."""
         epochs, rest = divmod(step, self.steps_per_epoch)
-        return epochs * (self.full_batches * self.batch_size + self.tail) + rest * self.batch_size
+        return epochs * (self.full_steps * self.rows_per_step + self.tail) + rest * self.rows_per_step
 
 
 def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = False, threads: int | None = None) -> Plan:
@@ -93,21 +99,26 @@ def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = Fal
             "an epoch is one batch."
         )
         batch_size = len(training)
-    full_batches, tail = divmod(len(training), batch_size)
+    elif batch_size * recipe.accumulate > len(training):
+        notices.append(
+            f"{recipe.accumulate} batches of {batch_size} rows are more than the training part ({len(training)} rows): "
+            "an epoch is one step."
+        )
+    full_steps, tail = divmod(len(training), batch_size * recipe.accumulate)
     if recipe.normalizes_batches:
         if batch_size == 1:
             raise RecipeError(
                 f"there is {len(training)} row to train on, and batch normalisation needs two rows in a batch; "
                 "hold out fewer rows (--validation), or set normalization to layer or none"
             )
-        if tail == 1:
-            tail = 0
+        if tail % batch_size == 1:
+            tail -= 1
             which = "another one each time" if recipe.shuffle else "the last one"
             notices.append(
                 f"Batch normalisation cannot learn from a batch of one row: one row of {len(training)} is left out of "
                 f"each epoch, {which}."
             )
-    epochs, steps = recipe.epochs, full_batches + (tail > 0)
+    epochs, steps = recipe.epochs, full_steps + (tail > 0)
     if 0 < epochs * steps < recipe.min_steps:
         epochs = -(-recipe.min_steps // steps)
         notices.append(
@@ -116,17 +127,17 @@ def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = Fal
         )
     widths = (dataset.x_train.shape[1], *recipe.hidden, dataset.n_out)
     return Plan(
-        training, validation, epochs, batch_size, full_batches, tail,
-        choose_steps_per_call(widths, batch_size, full_batches), threads or threads_for(widths, batch_size),
-        tuple(notices), recipe.patience,
+        training, validation, epochs, batch_size, full_steps, tail,
+        choose_steps_per_call(widths, batch_size * recipe.accumulate, full_steps),
+        threads or threads_for(widths, batch_size), tuple(notices), recipe.patience, recipe.accumulate,
     )  # fmt: skip
 
 
-def choose_steps_per_call(widths: tuple[int, ...], batch_size: int, full_batches: int) -> int:
-    """Steps per call: about CALL_SECONDS of work; a divisor of `full_batches` if there is one not much shorter."""
-    longest = int(CALL_SECONDS / (SECONDS_A_STEP + operations(widths, batch_size) / OPERATIONS_A_SECOND))
-    longest = max(1, min(longest, full_batches))
-    return next((n for n in range(longest, longest // 2, -1) if full_batches % n == 0), longest)
+def choose_steps_per_call(widths: tuple[int, ...], rows_per_step: int, full_steps: int) -> int:
+    """Steps per call: about CALL_SECONDS of work; a divisor of `full_steps` if there is one not much shorter."""
+    longest = int(CALL_SECONDS / (SECONDS_A_STEP + operations(widths, rows_per_step) / OPERATIONS_A_SECOND))
+    longest = max(1, min(longest, full_steps))
+    return next((n for n in range(longest, longest // 2, -1) if full_steps % n == 0), longest)
 
 
 def operations(widths: tuple[int, ...], rows: int) -> int:
@@ -144,9 +155,24 @@ def epoch_order(recipe: Recipe, plan: Plan, epoch: int) -> np.ndarray:
 
 
 def split_epoch(plan: Plan, order: np.ndarray) -> list[np.ndarray]:
-    """The order of an epoch as index arrays (S, B), one for each call."""
-    full = order[: plan.full_batches * plan.batch_size].reshape(plan.full_batches, plan.batch_size)
-    calls = [full[first : first + plan.steps_per_call] for first in range(0, plan.full_batches, plan.steps_per_call)]
+    """The order of an epoch as index arrays (S, rows of a step), one for each call."""
+    rows = plan.full_steps * plan.rows_per_step
+    full = order[:rows].reshape(plan.full_steps, plan.rows_per_step)
+    calls = [full[first : first + plan.steps_per_call] for first in range(0, plan.full_steps, plan.steps_per_call)]
     if plan.tail:
-        calls.append(order[None, -plan.tail :])
+        calls.append(order[None, rows : rows + plan.tail])
     return calls
+
+
+def as_batches(recipe: Recipe, indices: np.ndarray) -> np.ndarray | list[np.ndarray]:
+    """Return the rows (S, R) of steps as a step takes them: (S, B), or with accumulation a list of (S, K, B).
+
+    K batches of the batch size, and what is left as one smaller batch.
+    """
+    if recipe.accumulate == 1:
+        return indices
+    steps, rows = indices.shape
+    whole = rows // recipe.batch_size
+    parts = np.split(indices, [whole * recipe.batch_size], axis=1)
+    sizes = (recipe.batch_size, rows % recipe.batch_size)
+    return [part.reshape(steps, -1, size) for part, size in zip(parts, sizes, strict=True) if part.size]

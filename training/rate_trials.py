@@ -11,11 +11,11 @@ import numpy as np
 from lagvis.backends.backend import Backend
 from lagvis.data.dataset import Dataset
 from lagvis.network.step import evaluated_layers
-from lagvis.training.baseline import beats_commonest_class, beats_constant
+from lagvis.training.baseline import beats_commonest_class, beats_commonest_labels, beats_constant
 from lagvis.training.evaluation import Evaluator, Metrics, StopRequestedError, zero_totals
 from lagvis.training.factory import make_training_step, step_constants, step_scalars
 from lagvis.training.model import Model
-from lagvis.training.plan import Plan
+from lagvis.training.plan import Plan, as_batches
 from lagvis.training.recipe import Recipe
 from lagvis.training.sample_weights import row_weights
 from lagvis.training.seeding import generator
@@ -64,13 +64,13 @@ class RateTrials:
         data = model.prepare(dataset.x_train[rows], dataset.y_train[rows], recipe.dtype)
         self.data = tree_map(backend.asarray, data)
         weights = row_weights(recipe, dataset, plan.training_rows, recipe.dtype)
-        constants = step_constants(recipe, model.widths, plan.batch_size)
+        constants = step_constants(recipe, model.widths, plan.rows_per_step)
         step_data = {name: w[rows] for name, w in weights.items()} | constants
         self.step_data = self.data | tree_map(backend.asarray, step_data)
         objective = bool(weights) or recipe.label_smoothing > 0
         self.totals = zero_totals(model, recipe.dtype, weighted=bool(weights), objective=objective)
-        self.batches = self._batches(len(rows), min(plan.batch_size, len(self.trained_rows)), rng)
-        self.call = backend.scan(make_training_step(recipe, xp=backend.xp))
+        self.batches = self._batches(len(rows), min(plan.rows_per_step, len(self.trained_rows)), rng)
+        self.call = backend.scan(make_training_step(recipe, loop=backend.loop, xp=backend.xp))
         self.evaluator = Evaluator(model, backend)
         self.classes = model.y_scaling is None
         self.constant_loss = model.baseline(dataset.y_train[self.judged_rows]) or 0.0
@@ -99,6 +99,8 @@ class RateTrials:
 
     def beats(self, metrics: Metrics) -> bool:
         """Return whether finite metrics on the judged rows are better than the commonest class or the best constant."""
+        if metrics.label_confusion is not None:
+            return bool(beats_commonest_labels(metrics.label_confusion).any())
         if metrics.confusion is not None:
             return beats_commonest_class(metrics.confusion)
         rows = len(self.judged_rows)
@@ -116,7 +118,8 @@ class RateTrials:
             indices = self.batches[first : first + STEPS_PER_CALL]
             scalars = step_scalars(self.recipe, np.arange(first, first + len(indices)), TRIAL_STEPS)
             scalars["learning_rate"] = np.full(len(indices), rate, self.backend.dtype)
-            inputs = (self.backend.asarray(indices), tree_map(self.backend.asarray, scalars))
+            batches = as_batches(self.recipe, indices)
+            inputs = tree_map(self.backend.asarray, batches), tree_map(self.backend.asarray, scalars)
             zero = {"totals": tree_map(self.backend.asarray, self.totals)}
             arrays = self.call(arrays | zero, inputs, (self.step_data,))
             loss = float(self.backend.to_numpy(arrays.pop("totals")["loss"]))

@@ -27,6 +27,7 @@ from lagvis.network.optimizers import OPTIMIZERS
 from lagvis.network.schedules import SCHEDULES
 from lagvis.training.recipe_hints import decode, did_you_mean, key_hint, toml_hint, value_hint
 
+MAX_BATCHES = 1000  # of a step: a recorded step has the calls of each
 MAX_FLOAT = sys.float_info.max
 DEFAULT_SMOOTHING = 0.1
 # Options of train.py that say where and how a run is computed, which does not belong into a recipe.
@@ -48,6 +49,7 @@ REGRESSION_LR_DIVISOR = 10.0
 STEP_NUMBERS = ("lr", "eps", "weight_decay", "l1", "max_norm", "clip_norm")
 MAX_INPUT_NOISE = 1000.0  # in units of scaled inputs, whose deviation is about 1
 MAX_MIXUP = 1000.0  # all shares are nearly 1/2 then
+FIND = "find"  # as a learning rate: train.py finds one before it begins a run, whose recipe has the number
 FOLDER = Path(__file__).resolve().parent.parent / "recipes"
 
 
@@ -360,11 +362,24 @@ def check_dropout(key: str, value: Any) -> float:
     return share
 
 
+def check_rate(key: str, value: Any) -> float:
+    """Return a number above 0; RecipeError for anything else, and for "find", which no recipe of a run has."""
+    if value == FIND:
+        raise RecipeError(f"{key} is {FIND!r}, which train.py alone replaces by a number; give a number above 0")
+    rate: float = check_float(0.0, math.inf, open_below=True)(key, value)
+    return rate
+
+
 def check_betas(key: str, value: Any) -> tuple[float, ...]:
     """Return two numbers from 0 and below 1, or nothing for an optimizer without them; RecipeError for others."""
     if not isinstance(value, list | tuple) or len(value) not in (0, 2):
         raise RecipeError(f"{key} is {value!r}; expected two numbers, [0.9, 0.999]")
     return tuple(check_float(0.0, 1.0)(key, beta) for beta in value)
+
+
+def parse_rate(word: str) -> float | str:
+    """Parse a learning rate: a number, or "find"; ValueError for anything else."""
+    return FIND if word == FIND else float(word)
 
 
 def parse_numbers(words: str) -> tuple[float, ...]:
@@ -458,14 +473,16 @@ KEYS = {
     "optimizer": Key(
         check_choice(*OPTIMIZERS), f"optimizer: {', '.join(OPTIMIZERS)} (sgd: gradient descent)", spellings=("--opt",)
     ),
-    "lr": Key(check_float(0.0, math.inf, open_below=True), "learning rate; the peak of a schedule", float, "RATE"),
-    "momentum": Key(check_float(0.0, 1.0), "momentum of sgd, rmsprop and muon; 0 for none", float, "M"),
-    "nesterov": Key(check_bool, "Nesterov's form of momentum, which looks ahead, of sgd and muon"),
-    "betas": Key(
-        check_betas, "decay of the two moments of adam and adamw, and of lion's momentum", parse_numbers, "B1,B2"
+    "lr": Key(
+        check_rate, "learning rate; the peak of a schedule; find: by a short test at rising rates", parse_rate, "RATE"
     ),
-    "rho": Key(check_float(0.0, 1.0), "decay of the mean of squared gradients of rmsprop", float, "RHO"),
-    "eps": Key(check_float(0.0, math.inf), "what rmsprop, adam and adamw add to their divisor", float, "E"),
+    "momentum": Key(check_float(0.0, 1.0), "momentum; 0 for none", float, "M"),
+    "nesterov": Key(check_bool, "Nesterov's form of momentum, which looks ahead"),
+    "betas": Key(
+        check_betas, "decay of the two moments; with lion in its step and in its momentum", parse_numbers, "B1,B2"
+    ),
+    "rho": Key(check_float(0.0, 1.0), "decay of the mean of squared gradients", float, "RHO"),
+    "eps": Key(check_float(0.0, math.inf), "what is added to the divisor of a step", float, "E"),
     "weight_decay": Key(
         check_float(0.0, math.inf),
         "decay of the weights W, not of biases: decoupled from the gradient with adamw, lion and muon, L2 in the "
@@ -486,13 +503,13 @@ KEYS = {
     ),
     "min_lr_ratio": Key(
         check_float(0.0, 1.0, share_of="lr"),
-        "share of lr below which linear, cosine, step and one-cycle do not fall",
+        "share of lr below which the schedule does not fall",
         float,
         "SHARE",
     ),
     "lr_step_size": Key(
         check_float(0.0, 1.0, share_of="the run"),
-        "share of the run after which the schedule step lowers the rate, again and again",
+        "share of the run between two drops of the schedule step",
         float,
         "SHARE",
     ),
@@ -550,7 +567,7 @@ KEYS = {
         "N",
     ),
     "batch_size": Key(check_int(1, 2**31 - 1), "rows per step", int, "N", ("-b",)),
-    "accumulate": Key(check_int(1, 10**6), "batches whose gradients are added up in one step", int, "K"),
+    "accumulate": Key(check_int(1, MAX_BATCHES), "batches whose gradients are added up in one step", int, "K"),
     "shuffle": Key(check_bool, "a new order of the rows in every epoch; without it the order of the file"),
     "validation": Key(check_int(0, 2**31 - 1), "training rows held out, stratified, by the seed", int, "N"),
     "seed": Key(
@@ -576,6 +593,16 @@ def merge(values: dict[str, Any], overrides: dict[str, Any]) -> Recipe:
     return Recipe(**({key: value for key, value in values.items() if key not in dropped} | overrides))
 
 
+def finds_rate(values: dict[str, Any], overrides: dict[str, Any]) -> bool:
+    """Return whether the learning rate is to be found: by the overrides, else by the values that they override."""
+    return bool(overrides.get("lr", values.get("lr")) == FIND)
+
+
+def without_find(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the keys and values of a recipe, or overrides, without a learning rate that is to be found."""
+    return {key: value for key, value in values.items() if (key, value) != ("lr", FIND)}
+
+
 def dropped_keys(values: dict[str, Any], overrides: dict[str, Any]) -> set[str]:
     """Return the keys whose values in a recipe do not survive the overrides.
 
@@ -591,6 +618,7 @@ def dropped_keys(values: dict[str, Any], overrides: dict[str, Any]) -> set[str]:
         dropped.add("huber_delta")
     if target_kind(after) != target_kind(before):
         dropped |= {*CLASSIFICATION_KEYS}
+    if (after in REGRESSION_LOSSES) != (before in REGRESSION_LOSSES):
         entry = OPTIMIZERS.get(str(values.get("optimizer", Recipe.optimizer)))
         if entry is None or entry.scaled:
             dropped.add("lr")

@@ -3,7 +3,9 @@
 import numpy as np
 
 # The numbers decide what a seed draws: never renumber, only add.
-PURPOSES = {"weights": 0, "validation": 1, "order": 2, "diagnostics": 3, "trials": 4, "curves": 5, "mixup": 6}
+PURPOSES = {
+    "weights": 0, "validation": 1, "order": 2, "diagnostics": 3, "trials": 4, "curves": 5, "mixup": 6, "rate search": 7,
+}  # fmt: skip
 
 
 def generator(seed: int, purpose: str, epoch: int = 0) -> np.random.Generator:

@@ -49,6 +49,36 @@ class Node:
         return [a for a in leaves(self.arguments) if isinstance(a, Node)]
 
 
+class Loop:
+    """Recorded calls that are repeated for each slice of some arrays.
+
+    start, end  the calls from one position to before the other are those of the loop
+    slices      memory of a slice, and the array (K, ...) that it is a slice of
+    carry       the array that is carried from slice to slice, and the result of a slice that takes its place
+    """
+
+    def __init__(self, start: int, slices: list[tuple[Node, Node]]) -> None:
+        self.start, self.end = start, start
+        self.slices = slices
+        self.carry: list[tuple[Node, Node]] = []
+
+    def program(self, body: list[Callable[[], Any]], copy_call: Callable[..., Any]) -> Callable[[], None]:
+        """Return a function that repeats the functions of the loop for all slices."""
+        carried = [copy_call(old.value, new.value) for old, new in self.carry if old.value is not new.value]
+        repeated = [*body, *carried]
+        count = self.slices[0][1].value.shape[0]
+        copies = [[copy_call(part.value, whole.value[k, ...]) for part, whole in self.slices] for k in range(count)]
+
+        def run() -> None:
+            for copy_slices in copies:
+                for call in copy_slices:
+                    call()
+                for call in repeated:
+                    call()
+
+        return run
+
+
 class Recorder(ABC):
     """Records the calls of one step on any array namespace, and makes calls that write into given memory.
 
@@ -63,6 +93,8 @@ class Recorder(ABC):
     def __init__(self, xp: Namespace) -> None:
         self.xp = xp
         self.calls: list[Node] = []
+        self.loops: list[Loop] = []
+        self.placed: set[Node] = set()  # results that lie in the memory of the array whose place they take
 
     @abstractmethod
     def share_memory(self, a: Array, b: Array) -> bool:
@@ -116,6 +148,34 @@ class Recorder(ABC):
                 result.owner = operand.owner
         return result
 
+    def loop(self, body: Callable[..., Tree], carry: Tree, inputs: tuple[ArrayHandle, ...]) -> Tree:
+        """Record `body`, whose calls `plain_loop` repeats, once for all slices, which share the memory of one.
+
+        The carry has memory of its own, which the result of each slice is written to.
+        """
+        carried = [self.record("copy", self.copy, [leaf], {}, self.copy(leaf.node.value)) for leaf in leaves(carry)]
+        slices = [(Node(self.copy(a.node.value[0, ...])), a.node) for a in inputs]
+        found = Loop(len(self.calls), slices)
+        new = leaves(body(rebuild(carry, map(self.handle, carried)), *(self.handle(part) for part, _ in slices)))
+        for old, leaf in zip(carried, new, strict=True):
+            node = leaf.node
+            if node is not old and node.owner in carried:
+                # the memory of another carried array would be overwritten before it is copied
+                node = self.record("copy", self.copy, [leaf], {}, self.copy(node.value))
+            found.carry.append((old, node))
+        found.end = len(self.calls)
+        for old, node in found.carry:
+            if node not in self.placed and self._may_replace(old, node):
+                node.value = old.value
+                self.placed.add(node)
+        for node in {node.owner for call in self.calls[found.start :] for node in call.operands()}:
+            if node.position < found.start:  # every slice reads it again
+                node.last_read = found.end
+        for node in [node for _, node in found.carry] + [whole for _, whole in slices]:
+            node.owner.last_read = found.end
+        self.loops.append(found)
+        return rebuild(carry, map(self.handle, carried))
+
     def separate(self, old: Node, new: Any) -> Node:
         """Return the node of a leaf of the new state; a copy of it if it lies in the memory of another argument."""
         if type(new) is not ArrayHandle:
@@ -133,19 +193,18 @@ class Recorder(ABC):
         """
         for result in results:
             result.owner.last_read = len(self.calls)
-        placed: set[Node] = set()
         for old, result in zip(state, results, strict=True):
             if self._may_replace(old, result):
                 result.value = old.value
-                placed.add(result)
+                self.placed.add(result)
         released: dict[int, list[Node]] = {}
         for call in self.calls:
-            if call.owner is call:
+            if call.owner is call and call not in self.placed:
                 released.setdefault(max(call.last_read, call.position), []).append(call)
         passed_on: set[Node] = set()
         unused: dict[Any, list[Array]] = {}
         for call in self.calls:
-            if call.owner is call and call not in placed:
+            if call.owner is call and call not in self.placed:
                 free = [a for a in call.operands() if a.function is not None and self._may_replace(a, call)]
                 memory = unused.get(self._kind(call.value))
                 if free:
@@ -173,8 +232,17 @@ class Recorder(ABC):
 
     def program(self) -> list[Callable[[], Any]]:
         """Return the recorded calls as functions that compute into the memory of their nodes."""
-        functions = []
-        for call in self.calls:
+        functions: list[Callable[[], Any]] = []
+        starts = {loop.start: loop for loop in self.loops}
+        loop, before = None, functions
+        for call in [*self.calls, None]:
+            if loop is not None and (call is None or call.position == loop.end):
+                functions = [*before, loop.program(functions, self.copy_call)]
+                loop = None
+            if call is None:
+                break
+            if call.position in starts:
+                loop, before, functions = starts[call.position], functions, []
             memory = (a.value if isinstance(a, Node) else a for a in leaves(call.arguments))
             positional, options = rebuild(call.arguments, memory)
             if call.owner is call:

@@ -7,7 +7,8 @@ bits. What is saved is the Python between the calls, and new memory for every re
 from collections.abc import Callable
 
 from lagvis.arrays import Array
-from lagvis.backends.backend import Run, Step, plain_scan
+from lagvis.backends.backend import Run, Step, plain_loop, plain_scan
+from lagvis.backends.replay.namespace import ArrayHandle
 from lagvis.backends.replay.recorder import Node, Recorder
 from lagvis.tree import Tree, leaves, rebuild
 
@@ -45,6 +46,12 @@ class Tape:
             for call in self.program:
                 call()
         return rebuild(state, (own.value for own in self.state))
+
+
+def recorded_loop(body: Callable[..., Tree], carry: Tree, inputs: tuple[Array, ...]) -> Tree:
+    """Return what `plain_loop` does; while a step is recorded, the calls of `body` are recorded once for all slices."""
+    first = leaves(carry)[0]
+    return first.recorder.loop(body, carry, inputs) if type(first) is ArrayHandle else plain_loop(body, carry, inputs)
 
 
 def recorded_scan(step: Step, recorder: Callable[[], Recorder]) -> Run:

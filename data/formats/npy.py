@@ -30,7 +30,7 @@ def find_arrays(folder: Path) -> list[Path]:
     return [] if only_weights else paths
 
 
-def read_npy_folder(folder: Path, *, regression: bool, transpose: str, test_only: bool = False) -> Source:
+def read_npy_folder(folder: Path, *, by_class: bool, transpose: str, test_only: bool = False) -> Source:
     """Return the arrays of the .npy files of a folder as a data set; the arguments are those of `read_npz`."""
     paths: dict[str, Path] = {}
     for path in find_arrays(folder):
@@ -46,7 +46,7 @@ def read_npy_folder(folder: Path, *, regression: bool, transpose: str, test_only
         folder,
         {name: read_npy_file(path, str(path)) for name, path in used.items()},
         {path.name: file_digest(path) for path in used.values()},
-        regression=regression,
+        by_class=by_class,
         transpose=transpose,
         test_only=test_only,
     )

@@ -45,15 +45,16 @@ NPY_MAGIC = b"\x93NUMPY"
 HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
-def read_npz(path: Path, *, regression: bool, transpose: str = BY_NAME, test_only: bool = False) -> Source:
+def read_npz(path: Path, *, by_class: bool, transpose: str = BY_NAME, test_only: bool = False) -> Source:
     """Return the arrays of an NPZ (never pickled objects), with `target_names` and `unit` if the file has them.
 
+    by_class   whether a test part is held out class by class
     transpose  one of TRANSPOSE, see `turn_upright`
     test_only  take a file of x_test and y_test alone, to evaluate a network on
     """
     arrays = read_arrays(path, test_only=test_only)
     sha256 = {path.name: file_digest(path)}
-    return source_of_arrays(path, arrays, sha256, regression=regression, transpose=transpose, test_only=test_only)
+    return source_of_arrays(path, arrays, sha256, by_class=by_class, transpose=transpose, test_only=test_only)
 
 
 def source_of_arrays(
@@ -61,7 +62,7 @@ def source_of_arrays(
     arrays: dict[str, np.ndarray],
     sha256: dict[str, str],
     *,
-    regression: bool,
+    by_class: bool,
     transpose: str,
     test_only: bool,
 ) -> Source:
@@ -88,7 +89,7 @@ def source_of_arrays(
             y,
             sha256,
             path=path,
-            by_class=not regression,
+            by_class=by_class,
             allow_single_row=test_only,
             row_location=lambda row: f"{path.name}: row {row + 1}",
             target_names=target_names,

@@ -2,12 +2,14 @@
 
 import math
 import re
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lagvis.arrays import MAX_EXACT_INT
+from lagvis.data.label_columns import holds_pair
 from lagvis.data.tables.cell_values import cells_as_text
 from lagvis.data.tables.dialect import NUMBER
 from lagvis.data.tables.frame import BOOLEAN, TableFrame
@@ -26,12 +28,21 @@ def is_text_label(labels: list[int], regression: bool) -> bool:
 
 
 def label_arrays(
-    tables: list[tuple[TableFrame, list[int]]], regression: bool, *, as_text: bool = False
+    tables: list[tuple[TableFrame, list[int]]],
+    regression: bool,
+    *,
+    as_text: bool = False,
+    multi_label: bool = False,
 ) -> list[np.ndarray]:
     """Return the labels of tables with their label columns: numbers (N,) or (N, columns), or text (N,), of one kind.
 
-    With `as_text` classes stay text, whatever they hold.
+    With `as_text` classes stay text, whatever they hold; with `multi_label` all columns become text (N, columns).
     """
+    if multi_label:
+        return [
+            np.column_stack([canonical_labels(label_texts(table.column(c))) for c in labels])
+            for table, labels in tables
+        ]
     if not is_text_label(tables[0][1], regression):
         return [number_labels(table, labels) for table, labels in tables]
     texts = [label_texts(table.column(labels[0])) for table, labels in tables]
@@ -67,8 +78,13 @@ def number_labels(table: TableFrame, labels: list[int]) -> np.ndarray:
 
     for c in labels:
         if table.kind(c) not in (NUMBER_COLUMN, BOOLEAN):
+            hint = ""
+            if len(labels) > 1 and all(holds_pair({*label_texts(table.column(c).drop_nulls())}) for c in labels):
+                names = ",".join(table.names[c] for c in labels)
+                hint = f", or --label {shlex.quote(names)} --loss binary-cross-entropy for labels of two values"
             raise DataError(
-                f"{table.name}: {table.describe_column(c)} is the label and holds {table.kind(c)}; expected numbers"
+                f"{table.name}: {table.describe_column(c)} is the label and holds {table.kind(c)}; expected "
+                f"numbers{hint}"
             )
     return np.column_stack([table.column(c).cast(pl.Float64).fill_null(np.nan).to_numpy() for c in labels])
 

@@ -34,11 +34,8 @@ def labelled_columns_for_network(table: TableFrame, spec: InputSpec) -> Columns:
     columns = columns_for_network(table, spec)
     if columns.labels:
         return columns
-    label = (
-        guess_among_unused(table, columns, spec.class_names)
-        if columns.by_name and len(spec.target_names) <= 1
-        else None
-    )
+    may_guess = columns.by_name and len(spec.target_names) <= 1 and not spec.multi_label
+    label = guess_among_unused(table, columns, spec.class_names) if may_guess else None
     if label is None:
         raise no_label_error(table, columns, spec)
     known = list_names(spec.target_names or spec.label_names)
@@ -56,8 +53,9 @@ def no_label_error(table: TableFrame, columns: Columns, spec: InputSpec) -> Data
             f"{name} has no label column{what}; beside the features it has {unused}: name the label with --label, "
             "or predict rows without labels with predict.py"
         )
-    count = max(1, len(spec.target_names))
-    label = f"the {count} targets {known}" if count > 1 else f"the label {known}" if known else "the label"
+    count = max(1, len(spec.class_names) if spec.multi_label else len(spec.target_names))
+    kind = "labels" if spec.multi_label else "targets"
+    label = f"the {count} {kind} {known}" if count > 1 else f"the label {known}" if known else "the label"
     return DataError(
         f"{name} has {len(table.names):,} columns, the features alone; expected {len(table.names) + count:,} with "
         f"{label}: add {'them' if count > 1 else 'it'}, or predict rows without labels with predict.py"
@@ -122,9 +120,9 @@ def columns_by_position(table: TableFrame, spec: InputSpec) -> Columns:
     width = len(table.names)
     positions = list(spec.encoding.positions) if spec.encoding else list(range(spec.n_features))
     learned = [column.position for column in spec.encoding.columns] if spec.encoding else positions
-    label_counts = (
-        (len(spec.target_names),) if spec.is_regression else (1, max(1, len(spec.label_names), len(spec.class_names)))
-    )
+    label_counts: tuple[int, ...] = (1, max(1, len(spec.label_names), len(spec.class_names)))
+    if spec.is_regression or spec.multi_label:
+        label_counts = (len(spec.target_names or spec.class_names),)
     weights = {column.position for column in spec.weight_columns}
     unweighted = tuple(position for position in positions if position not in weights)
     for known in dict.fromkeys((tuple(positions), unweighted, tuple(sorted(learned)))):

@@ -75,15 +75,19 @@ def hold_out_source(
     notices: Sequence[str] = (),
 ) -> Source:
     """Return a table with a test part held out; the arguments are those of `read_table`, `notices` come first."""
-    table, dropped = drop_unlabelled(table, columns.labels)
+    table, dropped = drop_unlabelled(table, columns.labels, multi_label=options.multi_label)
     w = weights_array(table, columns)
+    by_class = not (regression or options.multi_label)
     (y,) = label_arrays(
-        [(table, columns.labels)], regression, as_text=is_category(table, columns.labels, options, spec)
+        [(table, columns.labels)],
+        regression,
+        as_text=is_category(table, columns.labels, options, spec),
+        multi_label=options.multi_label,
     )
     if spec or encoding:
         encoding, columns = known_encoding(table, columns, spec, encoding)
     else:
-        training_rows = hold_out_test(y, by_class=not regression)[0] if len(y) > 1 else np.zeros(1, np.int64)
+        training_rows = hold_out_test(y, by_class=by_class)[0] if len(y) > 1 else np.zeros(1, np.int64)
         training_rows = weighted_rows(training_rows, w)
         encoding, columns = fitted_encoding(table, columns, training_rows, options)
     upright = upright_picture_rows(table, columns, encoding, options, spec)
@@ -95,7 +99,7 @@ def hold_out_source(
         y,
         {path.name: table.sha256},
         path=path,
-        by_class=not regression,
+        by_class=by_class,
         allow_single_row=spec is not None,
         row_location=table.locate_row,
         w=w,
@@ -161,7 +165,7 @@ def read_tables(
             notices=[unlabelled_notice(second, columns, first)],
         )  # fmt: skip
         return replace(source, name=train.parent.name)
-    first, notices = drop_unlabelled(first, columns.labels)
+    first, notices = drop_unlabelled(first, columns.labels, multi_label=options.multi_label)
     if spec or encoding:
         encoding, columns = known_encoding(first, columns, spec, encoding)
     else:
@@ -175,9 +179,14 @@ def read_tables(
             second = read_frame(test, options, TableHints(text=category_columns(encoding), training=first))
     if second.description != first.description:
         notices.append(f"{second.short_name}: {second.description}.")
-    second, dropped = drop_unlabelled(second, test_columns.labels)
+    second, dropped = drop_unlabelled(second, test_columns.labels, multi_label=options.multi_label)
     parts = [(first, columns.labels), (second, test_columns.labels)]
-    y_train, y_test = label_arrays(parts, regression, as_text=is_category(first, columns.labels, options, spec))
+    y_train, y_test = label_arrays(
+        parts,
+        regression,
+        as_text=is_category(first, columns.labels, options, spec),
+        multi_label=options.multi_label,
+    )
     upright_train = upright_picture_rows(first, columns, encoding, options, spec, test)
     is_picture = not spec and upright_train.x.ndim == 3
     as_training = replace(options, feature_type=PIXELS) if is_picture else options
@@ -259,22 +268,33 @@ def is_category(table: TableFrame, labels: list[int], options: ReadOptions, spec
     return {*labels} <= {*find_columns(table, options.category, "--category")}
 
 
-def drop_unlabelled(table: TableFrame, labels: list[int]) -> tuple[TableFrame, list[str]]:
-    """Return a table without the rows that lack a label, and a notice about them; DataError if none has one."""
-    missing = np.zeros(table.frame.height, bool)
+def drop_unlabelled(table: TableFrame, labels: list[int], *, multi_label: bool = False) -> tuple[TableFrame, list[str]]:
+    """Return a table without the rows that lack a label, and a notice about them; DataError if none has one.
+
+    With `multi_label` a row that has some of its labels and lacks others is a DataError.
+    """
+    lacking = np.zeros(table.frame.height, np.int64)
     for c in labels:
         if c in table.unreadable:
             raise DataError(
                 f"{table.name}: {table.describe_column(c)} is the label and holds {table.unreadable[c]}; expected text "
                 "or numbers"
             )
-        missing |= table.column(c).is_null().to_numpy()
+        lacking += table.column(c).is_null().to_numpy()
+    missing = lacking > 0
     count = int(missing.sum())
     if count == len(missing):
         columns = " and ".join(table.describe_column(c) for c in labels)
         raise DataError(
             f"{table.name}: no row has a label in {columns}; fill it, name another column with --label, or give rows "
             "without labels to predict.py"
+        )
+    if multi_label and (some := missing & (lacking < len(labels))).any():
+        row = int(some.argmax())
+        c = next(c for c in labels if table.column(c)[row] is None)
+        raise DataError(
+            f"{table.locate_row(row)}, {table.describe_column(c)} is missing, and other labels of the row are not; "
+            "fill it, or empty all labels of the row to leave it out"
         )
     if not count:
         return table, []

@@ -17,6 +17,7 @@ from lagvis.inference.binary_curves import BinaryCurves
 from lagvis.inference.diagnostics import Diagnostics, Mistake
 from lagvis.inference.importance import Importance
 from lagvis.report.html.document import Table
+from lagvis.report.label_summary import label_cells
 from lagvis.report.summary import PARTS, Summary
 from lagvis.training.model import Model
 
@@ -33,7 +34,10 @@ def results_table(summary: Summary) -> Table:
         loss, accuracy = summary[f"{part}_loss"], summary[f"{part}_accuracy"]
         if loss is not None:
             rows.append(("training" if part == "train" else part, decimals(loss), percent_cell(accuracy)))
-    if summary.get("commonest_share") is not None:
+    if summary.get("labels") is not None and summary.get("commonest_share") is not None:
+        rows.append(("all labels of a row right", "", percent_cell(summary["test_exact_match"])))
+        rows.append(("always the commonest value of each label", "", percent_cell(summary["commonest_share"])))
+    elif summary.get("commonest_share") is not None:
         rows.append(("always the commonest class", "", percent_cell(summary["commonest_share"])))
         rows.append(("mean recall of the classes", "", percent_cell(summary["balanced_accuracy"])))
     if summary.get("linear_loss") is not None:
@@ -85,6 +89,18 @@ def classes_table(counts: np.ndarray, names: tuple[str, ...]) -> Table:
         mistaken = f"{names[most]} ({wrong[most]:,})" if wrong[most] else ""
         rows.append((names[k], str(k), f"{totals[k]:,}", percent_cell(recall[k]) if totals[k] else "", mistaken))
     return Table(caption, ("class", "no.", "rows", "recall", "most often mistaken for"), rows)
+
+
+def labels_table(summary: Summary) -> Table:
+    """Return the figures of each label of which a row may have several, a row each."""
+    heads, *rows = label_cells(summary)
+    caption = (
+        "Labels of the test part: how many rows have each, and how many are answered with it (probability above 0.5)"
+    )
+    if len(rows) > MAX_CLASSES:
+        rows = rows[:MAX_CLASSES]
+        caption += f"; the first {MAX_CLASSES}"
+    return Table(caption, heads, rows)
 
 
 def columns_table(facts: Sequence[dict[str, Any]]) -> Table:

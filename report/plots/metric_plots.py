@@ -20,7 +20,7 @@ from lagvis.report.plots.figure import (
     new_figure,
     text_width,
 )
-from lagvis.report.plots.ticks import linear_ticks, log_ticks, set_number_ticks, short_number
+from lagvis.report.plots.ticks import decade_ticks, linear_ticks, log_ticks, set_number_ticks, short_number
 from lagvis.training.model import Model
 
 History = list[dict[str, float | None]]  # an epoch each, by the columns of metrics.csv; a column may be missing
@@ -39,13 +39,20 @@ GOLDEN_RATIO = 0.618034
 
 
 def plot_curves(history: History) -> Any:
-    """Plot loss and accuracy over the samples seen, a point an epoch, the lowest validation loss marked by a star."""
+    """Plot loss and accuracy over the samples seen, a point an epoch, the lowest validation loss marked by a star.
+
+    Below them is the learning rate at the end of each epoch, if a schedule changes it.
+    """
     seen = np.array([row["samples"] for row in history], dtype=float)
     best = best_epoch(history)
     labels = {"loss": "loss", "accuracy": "accuracy (%)"}
     metrics = [metric for metric in labels if any(row.get(f"train_{metric}") is not None for row in history)]
-    figure = new_figure(8.0 if len(metrics) > 1 else 5.2, 3.65, bottom=0.75)
-    panels = figure.subplots(1, len(metrics), squeeze=False, gridspec_kw={"wspace": 0.22})[0]
+    rates = curve_values(history, "learning_rate")
+    varies = len(np.unique(rates[~np.isnan(rates)])) > 1
+    figure = new_figure(8.0 if len(metrics) > 1 else 5.2, 4.55 if varies else 3.65, bottom=0.75)
+    heights = (3.2, 1.0) if varies else (1.0,)
+    grid = {"wspace": 0.22, "hspace": 0.12, "height_ratios": heights}
+    panels, *below = figure.subplots(len(heights), len(metrics), squeeze=False, sharex="col", gridspec_kw=grid)
     for axes, metric in zip(panels, metrics, strict=True):
         smallest, largest = math.inf, 0.0
         for part, colour, marker in (("train", TRAIN, "o"), ("validation", VALIDATION, "s")):
@@ -68,13 +75,51 @@ def plot_curves(history: History) -> Any:
             axes.yaxis.set_major_locator(log_ticks())
             axes.yaxis.set_major_formatter(lambda value, _: short_number(value))
             axes.yaxis.set_minor_formatter(lambda value, _: "")
-        axes.set(xlabel="training samples seen", ylabel=labels[metric], title=metric.capitalize())
+        axes.set(ylabel=labels[metric], title=metric.capitalize())
+    for axes in below[0] if below else ():
+        axes.plot(seen, rates, ".-", color=GREY, markersize=4 if len(seen) < MAX_MARKED_EPOCHS else 0)
+        axes.set_ylim(bottom=0.0)
+        axes.yaxis.set_major_locator(linear_ticks(3))
+        axes.yaxis.set_major_formatter(lambda value, _: short_number(value))
+    if below:
+        below[0][0].set_ylabel("learning rate")
+    for axes in below[0] if below else panels:
+        axes.set_xlabel("training samples seen")
         axes.set_xlim(left=0.0)
         axes.xaxis.set_major_formatter(lambda value, _: short_number(value))
         axes.xaxis.set_major_locator(linear_ticks(6))
-    figure.subplots_adjust(left=left_margin(panels[0]) / figure.get_figwidth())
+    margin = max(left_margin(row[0]) for row in (panels, *below))
+    figure.subplots_adjust(left=margin / figure.get_figwidth())
     lines, names = panels[0].get_legend_handles_labels()
     figure.legend(lines, names, loc="lower center", ncols=3, fontsize=8)  # below the axes, where it covers no curve
+    return figure
+
+
+def plot_rate_search(search: dict[str, Any]) -> Any:
+    """Plot the losses of a range test and their moving mean over the learning rate, with the chosen rate marked.
+
+    `search` is the entry of environment.json: "rate", "fallen", and the lists "rates", "losses" and "smoothed".
+    """
+    rates, losses, smoothed = (np.array(search[name], dtype=float) for name in ("rates", "losses", "smoothed"))
+    figure = new_figure(6.2, 3.65, bottom=0.75)
+    axes = figure.subplots()
+    axes.plot(rates, losses, "o", color=NEUTRAL, markersize=3, label="loss of a batch")
+    axes.plot(rates, smoothed, "-", color=TRAIN, label="moving mean")
+    at_fallen = np.interp(search["fallen"], rates, smoothed)
+    axes.plot(search["fallen"], at_fallen, "o", color=TRAIN, markeredgecolor="black", label="95% of the fall")
+    axes.axvline(search["rate"], color=WRONG, linestyle="--", label=f"chosen: {search['rate']:g}")
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(decade_ticks())
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(lambda value, _: "")
+    low, first = float(min(losses.min(), smoothed.min())), float(smoothed[0])
+    height = (first - low) or 1.0
+    axes.set_ylim(low - 0.1 * height, first + 0.6 * height)  # where the loss diverges, it is far above
+    axes.yaxis.set_major_formatter(lambda value, _: short_number(value))
+    axes.yaxis.set_major_locator(linear_ticks(6))
+    axes.set(xlabel="learning rate", ylabel="what is minimised", title="Range test")
+    figure.subplots_adjust(left=left_margin(axes) / figure.get_figwidth())
+    figure.legend(*axes.get_legend_handles_labels(), loc="lower center", ncols=4, fontsize=8)
     return figure
 
 

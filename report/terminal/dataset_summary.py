@@ -16,7 +16,7 @@ def dataset_summary(facts: dict[str, Any]) -> str:
         ("kind", facts["kind"]),
         ("rows", f"{facts['training_rows']:,} training, {facts['test_rows']:,} test"),
         *feature_lines(facts),
-        *(target_lines(facts["targets"], facts["unit"]) if facts["classes"] is None else class_lines(facts["classes"])),
+        *(target_lines(facts["targets"], facts["unit"]) if facts["targets"] is not None else class_lines(facts)),
         *weight_lines(facts["weights"]),
         *(("" if i else "columns", line) for i, line in enumerate(learned_lines(facts["columns"] or []))),
         *(("" if i else "left out", line) for i, line in enumerate(left_out_lines(facts["columns"] or []))),
@@ -45,11 +45,13 @@ def feature_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-def class_lines(classes: dict[str, dict[str, int]]) -> list[tuple[str, str]]:
-    """Return the number of classes, and the rows of each in both parts."""
+def class_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the number of classes or labels, and the rows that have each in both parts."""
+    kind = "labels" if facts["classes"] is None else "classes"
+    classes: dict[str, dict[str, int]] = facts[kind]
     listed = list(classes.items())[:MAX_LISTED_CLASSES]
     width = max(len(shorten(name)) for name, _ in listed)
-    lines = [("classes", f"{len(classes)}, with their rows in training and test:")]
+    lines = [(kind, f"{len(classes)}, with their rows in training and test:")]
     lines += [("", f"{shorten(name):{width}} {rows['training']:>9,} {rows['test']:>9,}") for name, rows in listed]
     if len(classes) > len(listed):
         lines.append(("", f"and {len(classes) - len(listed)} more"))

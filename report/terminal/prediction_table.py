@@ -15,14 +15,15 @@ MIN_NOTE_WIDTH = 16
 
 
 def predictions_text(predictions: Sequence[dict[str, Any]], width: int | None = None) -> str:
-    """Return the predictions of predict.py as an aligned table: classes with their probabilities, or numbers.
+    """Return the predictions of predict.py as an aligned table: classes or labels with their probabilities, or numbers.
 
     In `width` columns, notes that do not fit stand below their row, and long names of files are cut further. A table
     that is wider all the same becomes a list, a value a line.
     """
     targets = list(predictions[0]["values"] or ()) if predictions else []
     labelled = any(prediction["label"] is not None for prediction in predictions)
-    cells = [header_cells(targets, labelled)]
+    of_labels = next((prediction for prediction in predictions if prediction["labels"] is not None), None)
+    cells = [label_heads(list(of_labels["probabilities"]), labelled) if of_labels else header_cells(targets, labelled)]
     cells += [
         value_cells(prediction) + (label_cells(prediction, targets) if labelled else []) for prediction in predictions
     ]
@@ -58,8 +59,23 @@ def header_cells(targets: list[str], labelled: bool) -> list[str]:
     return heads
 
 
+def label_heads(names: list[str], labelled: bool) -> list[str]:
+    """Return the heads of the columns after the file for labels of which a row may have several."""
+    return ["labels", *map(display_name, names), *(["true"] if labelled else [])]
+
+
+def labels_text(names: Sequence[str]) -> str:
+    """Return the labels of a row, separated by commas; "none" for a row without any."""
+    return ", ".join(map(display_name, names)) or "none"
+
+
 def value_cells(prediction: dict[str, Any]) -> list[str]:
-    """Return the predicted numbers with their unit, or class, probability and runner-up; dashes for a blank picture."""
+    """Return the predicted numbers with their unit, or class, probability and runner-up; dashes for a blank picture.
+
+    Of several labels, those of the row and the probability of each.
+    """
+    if prediction["labels"] is not None:
+        return [labels_text(prediction["labels"]), *map(percent, prediction["probabilities"].values())]
     if prediction["values"] is not None:
         return [number_text(value, prediction["unit"]) for value in prediction["values"].values()]
     pairs = (
@@ -78,6 +94,8 @@ def label_cells(prediction: dict[str, Any], targets: list[str]) -> list[str]:
     label = prediction["label"]
     if label is None:
         return [""] * max(1, len(targets))
+    if isinstance(label, dict) and prediction["values"] is None:
+        return [labels_text([name for name, value in label.items() if value])]
     if isinstance(label, dict):
         return [number_text(value, prediction["unit"]) for value in label.values()]
     return [display_name(label)]

@@ -16,9 +16,10 @@ from lagvis.backends.replay.self_test import run_steps
 from lagvis.errors import DeviceError
 from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.losses import LOSSES, cross_entropy
+from lagvis.network.normalization import NORMALIZATIONS
 from lagvis.network.optimizers import OPTIMIZERS, sgd
-from lagvis.network.step import make_evaluation, make_step
-from lagvis.training.factory import make_optimizer, make_training_step, step_constants, step_scalars
+from lagvis.network.step import evaluated_layers, make_evaluation, make_step
+from lagvis.training.factory import first_state, make_optimizer, make_training_step, step_constants, step_scalars
 from lagvis.training.recipe import Recipe, load, shipped
 from lagvis.tree import tree_map
 from tests.conftest import skip_or_fail
@@ -297,6 +298,21 @@ def test_open_backend_plain_step_fails_raises_device_error(open_fake_cupy, monke
         open_fake_cupy()
 
 
+# Everything that a step can do, with each optimizer and each normalisation.
+FULL_RECIPES = [
+    Recipe(
+        **keys, schedule="one-cycle", weight_decay=0.1, l1=0.1, clip_norm=0.1, max_norm=1.0, dtype="float64",
+        dropout=0.2, input_dropout=0.2, input_noise=0.1, mixup=0.2, ema=0.9,
+    )
+    for keys in [*({"optimizer": name} for name in OPTIMIZERS), *({"normalization": name} for name in NORMALIZATIONS)]
+]  # fmt: skip
+
+
+def full_state(recipe, params):
+    """Return the state of a run of a recipe before its first step, on the host, with the totals of classes."""
+    return {**first_state(recipe, params), "totals": host_state(params, sgd())["totals"]}
+
+
 def recorded_cupy_calls():
     """Return every call with the memory of its result, in the steps of all recipes and options, as CuPy gets them."""
     backend = CupyStandInBackend("float64")
@@ -321,17 +337,20 @@ def recorded_cupy_calls():
             evaluate = make_evaluation(activation=activation, loss=loss_for(kind), xp=backend.xp)
             totals = state["totals"] | ({"predicted": np.zeros(3, np.int32)} if kind == "classes" else {})
             backend.scan(evaluate)(tree_map(backend.asarray, totals), inputs[:1], (params, data))
-    for name in OPTIMIZERS:
-        recipe = Recipe(
-            optimizer=name, schedule="one-cycle", weight_decay=0.1, l1=0.1, clip_norm=0.1, max_norm=1.0,
-            dtype="float64", dropout=0.2, input_dropout=0.2, input_noise=0.1, mixup=0.2,
-        )  # fmt: skip
-        params, x, y = problem((4, 3), "relu", "classes")
+    for recipe in FULL_RECIPES:
+        params, x, y = problem((4, 3), "relu", "classes", normalized=recipe.normalization != "none")
         inputs = [np.zeros((2, 3), np.int32), step_scalars(recipe, np.arange(2), 10)]
-        state = tree_map(backend.asarray, host_state(params, make_optimizer(recipe)))
+        state = tree_map(backend.asarray, full_state(recipe, params))
         data = tree_map(backend.asarray, data_of(x, y) | step_constants(recipe, (4, 4, 3, 3), 3))
         step = make_training_step(recipe, xp=backend.xp)
         backend.scan(step)(state, tuple(tree_map(backend.asarray, inputs)), (data,))
+        normalization = NORMALIZATIONS[recipe.normalization]
+        evaluate = make_evaluation(
+            activation=ACTIVATIONS["relu"], loss=cross_entropy, normalization=normalization, xp=backend.xp
+        )
+        totals = tree_map(backend.asarray, full_state(recipe, params)["totals"])
+        layers = tree_map(backend.asarray, evaluated_layers(full_state(recipe, params)))
+        backend.scan(evaluate)(totals, (backend.asarray(inputs[0]),), (layers, data))
     return backend.functions.calls
 
 
@@ -388,16 +407,17 @@ def recorded_calls():
                 totals = host_state(params, optimizer, kind)["totals"]
                 totals |= {"predicted": np.zeros(3, np.int32)} if kind == "classes" else {}
                 evaluate(totals, indices, params, data)
-    for name in OPTIMIZERS:
-        recipe = Recipe(
-            optimizer=name, schedule="one-cycle", weight_decay=0.1, l1=0.1, clip_norm=0.1, max_norm=1.0,
-            dropout=0.2, input_dropout=0.2, input_noise=0.1, mixup=0.2,
-        )  # fmt: skip
-        params, x, y = problem((4, 3), "relu", "classes")
+    for recipe in FULL_RECIPES:
+        params, x, y = problem((4, 3), "relu", "classes", normalized=recipe.normalization != "none")
         scalars = {key: values[0] for key, values in step_scalars(recipe, np.arange(1), 10).items()}
         step = make_training_step(recipe, xp=xp)
-        state = host_state(params, make_optimizer(recipe))
-        step(state, np.zeros((3,), np.int32), scalars, data_of(x, y) | step_constants(recipe, (4, 4, 3, 3), 3))
+        state, data = full_state(recipe, params), data_of(x, y) | step_constants(recipe, (4, 4, 3, 3), 3)
+        step(state, np.zeros((3,), np.int32), scalars, data)
+        normalization = NORMALIZATIONS[recipe.normalization]
+        evaluate = make_evaluation(
+            activation=ACTIVATIONS["relu"], loss=cross_entropy, normalization=normalization, xp=xp
+        )
+        evaluate(state["totals"], np.zeros((3,), np.int32), evaluated_layers(state), data)
     return sorted(xp.heard)
 
 

@@ -8,16 +8,20 @@ import numpy as np
 import pytest
 
 from lagvis.backends.registry import select
+from lagvis.backends.replay.tape import recorded_loop
 from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.initializers import zero_optimizer_state
 from lagvis.network.losses import LOSSES
+from lagvis.network.normalization import NORMALIZATIONS
 from lagvis.network.optimizers import OPTIMIZERS, sgd
 from lagvis.network.step import make_step
-from lagvis.training.factory import make_optimizer, make_training_step, step_scalars
+from lagvis.training.factory import first_state, make_optimizer, make_training_step, step_scalars
 from lagvis.training.recipe import Recipe
 from lagvis.tree import named_leaves, tree_map
 from tests.conftest import MARKS, OPENERS, open_backend
 from tests.fake_backends import CupyStandInBackend, open_dpnp, open_strict
+from tests.network.problems import data_of
+from tests.network.problems import problem as problem_of_training
 
 Tree = Any
 
@@ -110,6 +114,43 @@ def all_kinds_of_calls(xp, state, i, r, x):
     both = xp.concat([low[None, :], mean[None, :]], axis=0)
     root = 1.0 / (2.0 - xp.sqrt(chosen / (1.0 + xp.sum(chosen))))
     return {"a": xp.tanh(root) + xp.sum(both, axis=0), "b": xp.astype(z >= 0, z.dtype) * r + state["b"]}
+
+
+def loop_swaps_its_carry(xp, state, i, r, x):
+    def body(carry, row):
+        return {"a": carry["b"], "b": carry["a"] * 0.5 + row[None, :]}
+
+    return recorded_loop(body, state, (x,))
+
+
+def loop_reads_arrays_from_before_it(xp, state, i, r, x):
+    outer = state["a"] * r  # every slice reads it, so no slice may write into its memory
+
+    def body(carry, row):
+        return {"sum": carry["sum"] + (outer + row[None, :]), "unchanged": carry["unchanged"]}
+
+    found = recorded_loop(body, {"sum": xp.zeros_like(outer), "unchanged": state["b"]}, (x,))
+    total = found["sum"] * 0.25
+    return {"a": total + outer, "b": found["unchanged"] + found["sum"]}
+
+
+def loop_of_one_result_in_two_leaves_and_a_view(xp, state, i, r, x):
+    def body(carry, row, other):
+        new = carry["a"] * 0.5 + row[None, :] * other[:, None]
+        return {"a": new, "b": xp.matrix_transpose(new) + carry["c"], "c": new}
+
+    found = recorded_loop(body, {"a": state["a"], "b": state["b"], "c": state["a"]}, (x, x @ x))
+    return {"a": found["a"] + found["c"], "b": found["b"] * r}
+
+
+def two_loops_of_other_sizes(xp, state, i, r, x):
+    def body(carry, rows):
+        shifted = carry["a"] - xp.sum(rows, axis=0, keepdims=True)
+        return {"a": xp.tanh(shifted * shifted) + carry["a"]}
+
+    first = recorded_loop(body, {"a": state["a"]}, (xp.reshape(x, (2, 2, 4)),))
+    second = recorded_loop(body, first, (xp.reshape(x[0:3, :], (3, 1, 4)),))
+    return {"a": second["a"], "b": state["b"] + second["a"] * i[None, :]}
 
 
 def products_in_the_memory_of_earlier_calls(xp, state, i, r, x):
@@ -250,6 +291,26 @@ def test_replay_of_every_optimizer_equals_plain_loop_bit_for_bit(open_recorder, 
         state, on_device, inputs = (tree_map(backend.asarray, tree) for tree in (state, data, inputs))
         step = make_training_step(recipe, xp=backend.xp)
         results.append(to_host(backend, backend.scan(step)(state, tuple(inputs), (on_device,))))
+    assert_same_bits(*results)
+
+
+@pytest.mark.parametrize("normalization", [name for name, kind in NORMALIZATIONS.items() if kind is not None])
+def test_replay_of_normalised_training_equals_plain_loop_bit_for_bit(open_recorder, normalization, dtype):
+    recipe = Recipe(normalization=normalization, ema=0.9, dtype=dtype)
+    params, x, y = problem_of_training((5, 4), "relu", "classes", rows=40, normalized=True)
+    params = tree_map(lambda a: a.astype(dtype), params)
+    zero = {name: np.zeros((), dtype) for name in ("loss", "weight", "correct")}
+    state = first_state(recipe, params) | {"totals": zero}
+    inputs = [
+        np.random.default_rng(2).integers(0, 40, (20, 8), dtype=np.int32),
+        step_scalars(recipe, np.arange(20), 20),
+    ]
+    results = []
+    for compiled in (True, False):
+        backend = open_recorder(dtype, compiled)
+        run = backend.scan(make_training_step(recipe, xp=backend.xp))
+        given = tree_map(backend.asarray, [state, inputs, data_of(x.astype(dtype), y)])
+        results.append(to_host(backend, run(given[0], tuple(given[1]), (given[2],))))
     assert_same_bits(*results)
 
 

@@ -13,9 +13,12 @@ from lagvis.cli.errors import run_cli
 from lagvis.errors import DeviceError
 from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.losses import LOSSES, cross_entropy
+from lagvis.network.normalization import NORMALIZATIONS
 from lagvis.network.optimizers import sgd
-from lagvis.network.step import make_evaluation, make_step
+from lagvis.network.step import evaluated_layers, make_evaluation, make_step
 from lagvis.storage.checkpoint_file import read_checkpoint
+from lagvis.training.factory import first_state, make_optimizer, make_regularization, step_constants, step_scalars
+from lagvis.training.recipe import Recipe
 from lagvis.tree import leaves, named_leaves, tree_map
 from tests.cli.commands import write_dataset
 from tests.conftest import skip_or_fail
@@ -93,8 +96,24 @@ def steps():
                     "activation": ACTIVATIONS[activation],
                     "loss": cross_entropy if kind == "classes" else LOSSES["mse"],
                 }
-                totals = state["totals"] | ({"confusion": np.zeros((3, 3))} if kind == "classes" else {})
+                totals = state["totals"] | ({"predicted": np.zeros(3, np.int32)} if kind == "classes" else {})
                 found.append((f"evaluation {name}", make_evaluation, evaluation, totals, [indices], [params, data]))
+    for name, normalization in NORMALIZATIONS.items():
+        params, x, y = problem((4, 3), "relu", "classes", normalized=normalization is not None)
+        recipe = Recipe(normalization=name, ema=0.9, dropout=0.2, input_dropout=0.1, input_noise=0.1, mixup=0.2)
+        state = first_state(recipe, params) | {"totals": host_state(params, sgd())["totals"]}
+        functions = {
+            "activation": ACTIVATIONS["relu"], "loss": cross_entropy, "optimizer": make_optimizer(recipe),
+            "normalization": normalization, "regularization": make_regularization(recipe),
+        }  # fmt: skip
+        inputs = [np.zeros((2, 3), np.int32), step_scalars(recipe, np.arange(2), 10)]
+        data = data_of(x, y) | step_constants(recipe, (4, 4, 3, 3), 3)
+        found.append((f"step normalization {name}", make_step, functions, state, inputs, [data]))
+        evaluation = {key: functions[key] for key in ("activation", "loss", "normalization")}
+        constants = [evaluated_layers(state), data_of(x, y)]
+        found.append(
+            (f"evaluation normalization {name}", make_evaluation, evaluation, state["totals"], inputs[:1], constants)
+        )
     return found
 
 

@@ -377,7 +377,7 @@ def test_torch_graph_takes_each_row_of_an_epoch_once(torch, network, monkeypatch
     TorchGraph.__init__(competitor, problem)
     competitor.epoch(problem.batches(1))
     assert [list(index) for index in seen] == [list(batch) for batch in problem.batches(1)]
-    assert problem.plan.full_batches % len(competitor.rows) == 0
+    assert problem.plan.full_steps % len(competitor.rows) == 0
 
 
 RESULT = {

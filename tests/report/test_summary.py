@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, recall_score
 
+from lagvis.report.label_summary import LABEL_KEYS
 from lagvis.report.summary import (
     BINARY_KEYS,
     CLASS_KEYS,
@@ -203,7 +204,7 @@ def test_stored_summary_text_valid_report_is_summary_text(events, baseline):
 # Keys that earlier versions did not write, or not for the other kind of run.
 EARLIER = {"train_objective", "warnings", "targets", "train_errors", "validation_errors", "baseline_errors", "unit"}
 EARLIER |= {*BINARY_KEYS, *LINEAR_KEYS, *EPOCH_KEYS, "stopped_early"}
-EARLIER |= {"loss", "test_absolute_errors", "baseline", "baseline_absolute_errors"}
+EARLIER |= {*LABEL_KEYS, "loss", "test_absolute_errors", "baseline", "baseline_absolute_errors"}
 EARLIER_OF_CLASSES = EARLIER | {"test_errors", "loss_unit", "baseline_loss"}
 EARLIER_OF_NUMBERS = EARLIER | {"baseline_loss", *CLASS_KEYS}
 

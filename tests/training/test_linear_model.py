@@ -27,6 +27,13 @@ def test_train_linear_model_is_the_run_without_hidden_layers(keys):
     np.testing.assert_array_equal(found.test.confusion, expected.confusion)
 
 
+@pytest.mark.parametrize("normalization", ["none", "batch", "layer"])
+def test_train_linear_model_has_no_dropout_and_nothing_to_normalise(normalization):
+    dataset = classes(120)
+    found = trained(quick(hidden=(8,), dropout=0.5, normalization=normalization), dataset)
+    assert found.test.loss == last(run(quick(hidden=()), dataset)).test.loss
+
+
 def test_train_linear_model_of_numbers_is_the_run_without_hidden_layers():
     dataset = numbers(200, test_rows=100)
     found = trained(quick(loss="mse", lr=0.05, epochs=20), dataset)
@@ -34,6 +41,16 @@ def test_train_linear_model_of_numbers_is_the_run_without_hidden_layers():
     least_squares = np.linalg.lstsq(np.c_[dataset.x_train, np.ones(200)], dataset.y_train)[0]
     best = np.sqrt(np.mean((np.c_[dataset.x_test, np.ones(100)] @ least_squares - dataset.y_test) ** 2, axis=0))
     np.testing.assert_array_less(found.test.errors, best + 1e-3 * dataset.y_test.std(axis=0))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "lion", "rmsprop", "muon"])
+def test_train_linear_model_of_another_optimizer_is_trained_by_sgd(optimizer):
+    """Ten epochs of adam at its default rate would leave a linear model worse than the mean."""
+    dataset = numbers(400)
+    keys = {"momentum": None, "nesterov": None, "loss": "mse", "epochs": 10}
+    found = trained(quick(**keys, optimizer=optimizer, lr=None, weight_decay=0.01), dataset)
+    assert found.test.errors == last(run(quick(**keys, lr=None, hidden=()), dataset)).test.errors
+    assert found.test.loss < 0.1
 
 
 def test_train_linear_model_too_high_a_rate_is_lowered():

@@ -88,23 +88,23 @@ def test_make_plan_strict_validation_of_all_rows_raises(validation):
 @pytest.mark.parametrize("batch_size", [120, 121, 10**6])
 def test_make_plan_batch_larger_than_data_is_one_batch(batch_size):
     plan = make_plan(quick(batch_size=batch_size), classes(120))
-    assert (plan.batch_size, plan.full_batches, plan.tail, plan.steps_per_epoch) == (120, 1, 0, 1)
+    assert (plan.batch_size, plan.full_steps, plan.tail, plan.steps_per_epoch) == (120, 1, 0, 1)
     assert len(plan.notices) == (batch_size > 120)
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "full_batches", "tail", "steps"), [(20, 6, 0, 6), (50, 2, 20, 3), (119, 1, 1, 2), (1, 120, 0, 120)]
+    ("batch_size", "full_steps", "tail", "steps"), [(20, 6, 0, 6), (50, 2, 20, 3), (119, 1, 1, 2), (1, 120, 0, 120)]
 )
-def test_make_plan_counts_batches_tail_and_steps(batch_size, full_batches, tail, steps):
+def test_make_plan_counts_batches_tail_and_steps(batch_size, full_steps, tail, steps):
     plan = make_plan(quick(batch_size=batch_size, epochs=7), classes(120))
-    assert (plan.full_batches, plan.tail, plan.steps_per_epoch, plan.epochs) == (full_batches, tail, steps, 7)
+    assert (plan.full_steps, plan.tail, plan.steps_per_epoch, plan.epochs) == (full_steps, tail, steps, 7)
 
 
 @pytest.mark.parametrize(("shuffle", "which"), [(True, "another one each time"), (False, "the last one")])
 def test_make_plan_batch_normalization_leaves_out_a_tail_of_one_row(shuffle, which):
     recipe = quick(batch_size=17, epochs=3, normalization="batch", shuffle=shuffle)
     plan = make_plan(recipe, classes(120))
-    assert (plan.full_batches, plan.tail, plan.steps_per_epoch) == (7, 0, 7)
+    assert (plan.full_steps, plan.tail, plan.steps_per_epoch) == (7, 0, 7)
     assert f"one row of 120 is left out of each epoch, {which}" in plan.notices[-1]
     assert plan.samples_seen(15) == 2 * 119 + 17
     batches = [split_epoch(plan, epoch_order(recipe, plan, epoch)) for epoch in (1, 2)]
@@ -114,6 +114,14 @@ def test_make_plan_batch_normalization_leaves_out_a_tail_of_one_row(shuffle, whi
     events = run(recipe, classes(120))
     assert last(events).step == 21
     assert epochs(events)[-1].samples == 3 * 119
+
+
+@pytest.mark.parametrize("accumulate", [1, 2, 3, 7])
+def test_make_plan_batch_normalization_without_shuffle_leaves_out_the_last_row(accumulate):
+    recipe = quick(batch_size=17, normalization="batch", shuffle=False, accumulate=accumulate)
+    plan = make_plan(recipe, classes(120))
+    rows = np.concatenate([call.ravel() for call in split_epoch(plan, epoch_order(recipe, plan, 1))])
+    assert rows.tolist() == [*range(119)]
 
 
 @pytest.mark.parametrize("keys", [{"hidden": ()}, {"normalization": "layer"}, {"normalization": "none"}], ids=str)
@@ -164,19 +172,19 @@ def test_epoch_order_unshuffled_leaves_out_validation():
     hidden=WIDTHS,
     ends=st.sampled_from([(4, 2), (784, 10), (5000, 1000)]),
     batch_size=st.integers(1, 5000),
-    full_batches=st.integers(1, 3000),
+    full_steps=st.integers(1, 3000),
 )
-def test_choose_steps_per_call_is_long_enough_and_a_divisor(hidden, ends, batch_size, full_batches):
+def test_choose_steps_per_call_is_long_enough_and_a_divisor(hidden, ends, batch_size, full_steps):
     widths = (ends[0], *hidden, ends[1])
-    steps = choose_steps_per_call(widths, batch_size, full_batches)
+    steps = choose_steps_per_call(widths, batch_size, full_steps)
     layers = list(pairwise(widths))
     # forward pass and gradient of W in every layer, delta in every layer except the first
     products = 2 * sum(a * b for a, b in layers) + sum(a * b for a, b in layers[1:])
     seconds_a_step = 2e-4 + 2 * batch_size * products / 1e11
-    longest = max(1, min(int(0.1 / seconds_a_step), full_batches))
+    longest = max(1, min(int(0.1 / seconds_a_step), full_steps))
     assert 1 <= steps <= longest
     assert 2 * steps > longest
-    divisors = [n for n in range(1, longest + 1) if full_batches % n == 0 and 2 * n > longest]
+    divisors = [n for n in range(1, longest + 1) if full_steps % n == 0 and 2 * n > longest]
     assert steps == (max(divisors) if divisors else longest)
 
 

@@ -152,7 +152,7 @@ BAD = {
     "epochs": [-1, 2.5, 1e3, "10", True, 10**6 + 1],
     "min_steps": [-1, 2.5, "10", True, 10**9 + 1],
     "batch_size": [0, -1, 1.5, "100", True, 2**31],
-    "accumulate": [0, -1, 1.5, "2", True],
+    "accumulate": [0, 1001, -1, 1.5, "2", True],
     "shuffle": [1, "yes"],
     "validation": [-1, 0.1, "5000", False],
     "seed": [-1, 1.5, "0", True, 2**63],

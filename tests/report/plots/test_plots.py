@@ -84,7 +84,7 @@ def report_files(recipe, dataset, tmp_path):
             folder.record(event)
     model, finished = events[0].model, last(events)
     summary = summary_of(finished, model, dataset)
-    found = diagnose(model, finished.state["params"], dataset, recipe.seed)
+    found = diagnose(model, finished.checkpoint.layers, dataset, recipe.seed)
     place = {"data": "/somewhere/data_file", "backend": "numpy", "device": "cpu", "threads": 1}
     text = dumps(recipe)
     with warnings.catch_warnings():
@@ -122,6 +122,16 @@ KINDS = {
     "47 classes": (lambda: noise_images((6, 6), 47, 94), {}, GRAPHS | {"mistakes", "weights", "activity"}),
     "no hidden layer": (lambda: noise_images((6, 6), 4), {"hidden": ()}, GRAPHS | {"mistakes", "weights"}),
     "tanh": (lambda: classes(120), {"activation": "tanh", "epochs": 1}, GRAPHS | {"mistakes", "weights"}),
+    "batch normalisation": (
+        lambda: classes(120),
+        {"normalization": "batch", "ema": 0.9, "epochs": 1},
+        GRAPHS | {"mistakes", "weights", "activity"},
+    ),
+    "layer normalisation": (
+        lambda: table(3),
+        {"normalization": "layer", "activation": "gelu", "epochs": 1},
+        GRAPHS | {"importance", "dependence"},
+    ),
     "names": (lambda: noise_images((6, 6), 4, names=HOSTILE), {}, GRAPHS | {"mistakes", "weights", "activity"}),
     "validation": (lambda: classes(120), {"validation": 20, "lr": 1e-3}, GRAPHS | {"mistakes", "weights", "activity"}),
     "no epoch": (lambda: classes(120), {"epochs": 0}, GRAPHS - {"curves"} | {"mistakes", "weights", "activity"}),
@@ -185,12 +195,52 @@ def drawn(make, *arguments, **keys):
 def test_plot_curves_show_the_history_and_mark_the_best_epoch():
     history = rows_of([3.0, 2.0, 1.5], [2.5, 1.0, 1.2], 0.5)
     loss, accuracy = drawn(metric_plots.plot_curves, history).axes
-    train, validation, best = loss.get_lines()
+    train, validation, turn, best = loss.get_lines()
+    assert turn.get_xdata() == [200, 200]
     assert train.get_xydata().tolist() == [[100, 3.0], [200, 2.0], [300, 1.5]]
     assert validation.get_ydata().tolist() == [2.5, 1.0, 1.2]
     assert np.ravel(best.get_xydata()).tolist() == [200, 1.0]
     assert best.get_label() == "lowest validation loss: epoch 2"
     assert accuracy.get_lines()[0].get_ydata().tolist() == [50, 50, 50]
+
+
+@pytest.mark.parametrize("accuracy", [None, 0.5])
+def test_plot_curves_learning_rate_that_changes_is_below(accuracy):
+    history = [
+        row | {"learning_rate": rate} for row, rate in zip(rows_of([3, 2], [2, 1], accuracy), (0.1, 1e-5), strict=True)
+    ]
+    with figure.plot_style():
+        made = metric_plots.plot_curves(history)
+        assert_texts_inside(made)
+    below = made.axes[len(made.axes) // 2 :]
+    assert len(below) == (1 if accuracy is None else 2)
+    for axes in below:
+        assert axes.get_lines()[0].get_xydata().tolist() == [[100, 0.1], [200, 1e-5]]
+    assert below[0].get_ylabel() == "learning rate"
+
+
+def test_plot_curves_learning_rate_that_stays_is_left_out():
+    history = [row | {"learning_rate": 0.1} for row in rows_of([3, 2], [2, 1])]
+    assert len(drawn(metric_plots.plot_curves, history).axes) == 1
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-3, 1.0, 1e7])
+def test_plot_rate_search_marks_the_chosen_rate_and_labels_are_inside(scale):
+    rates = np.geomspace(1e-5, 10, 50)
+    losses = scale * np.append(np.linspace(2, 1, 45), [2, 5, 20, 100, 1e6])
+    smoothed = np.minimum(losses, 8 * scale)
+    search = {"rate": 0.12, "fallen": 0.24} | {
+        name: list(map(float, values))
+        for name, values in (("rates", rates), ("losses", losses), ("smoothed", smoothed))
+    }
+    with figure.plot_style():
+        made = metric_plots.plot_rate_search(search)
+        assert_texts_inside(made)
+    (axes,) = made.axes
+    chosen = axes.get_lines()[-1]
+    assert chosen.get_xdata() == [0.12, 0.12]
+    assert chosen.get_label() == "chosen: 0.12"
+    assert axes.get_ylim()[1] < 4 * scale, "where the loss diverges, the rest stays readable"
 
 
 def test_plot_curves_large_ratio_is_log_scale_without_non_finite_values():
