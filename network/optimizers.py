@@ -293,7 +293,7 @@ OPTIMIZERS = {
         adamw, ADAM_SETTINGS | {"weight_decay": 0.01}, ADAM_STATES, lr=0.001, cycled="beta1", decoupled=True
     ),
     "lion": OptimizerEntry(
-        lion, {"betas": (0.9, 0.99), "weight_decay": 0.1}, LION_STATES, lr=0.0001, cycled="beta1", decoupled=True
+        lion, {"betas": (0.9, 0.99), "weight_decay": 0.03}, LION_STATES, lr=0.0003, cycled="beta1", decoupled=True
     ),
     "muon": OptimizerEntry(
         muon,

@@ -119,7 +119,7 @@ def training_section(run: RunResults) -> list[Block]:
         return []
     caption = (
         "One point per epoch. Training is the mean over the steps of the epoch, while the network changes; validation "
-        "is computed after the epoch."
+        "is computed after the epoch. If the learning rate changes, it is that of the last step of the epoch."
     )
     objective = run.history[-1].get("train_objective")
     if objective is not None and objective != run.history[-1].get("train_loss"):

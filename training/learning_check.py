@@ -180,9 +180,10 @@ def compare_trials(run: TrainedRun, trials: RateTrials, final: Metrics, own: Tri
         return suspected_rate("high", rate, lower, reached)
     if best.rate > rate:
         return suspected_rate("low", rate, best, reached)
+    shorter = " or less --warmup" if run.recipe.warmup else ""
     return (
         "too_few_steps",
-        f"{too_few} at the rates of the schedule; use more --epochs or less --warmup",
+        f"{too_few} at the rates of the schedule; use more --epochs{shorter}",
         {"steps": steps},
     )
 

@@ -39,13 +39,20 @@ GOLDEN_RATIO = 0.618034
 
 
 def plot_curves(history: History) -> Any:
-    """Plot loss and accuracy over the samples seen, a point an epoch, the lowest validation loss marked by a star."""
+    """Plot loss and accuracy over the samples seen, a point an epoch, the lowest validation loss marked by a star.
+
+    Below them is the learning rate at the end of each epoch, if a schedule changes it.
+    """
     seen = np.array([row["samples"] for row in history], dtype=float)
     best = best_epoch(history)
     labels = {"loss": "loss", "accuracy": "accuracy (%)"}
     metrics = [metric for metric in labels if any(row.get(f"train_{metric}") is not None for row in history)]
-    figure = new_figure(8.0 if len(metrics) > 1 else 5.2, 3.65, bottom=0.75)
-    panels = figure.subplots(1, len(metrics), squeeze=False, gridspec_kw={"wspace": 0.22})[0]
+    rates = curve_values(history, "learning_rate")
+    varies = len(np.unique(rates[~np.isnan(rates)])) > 1
+    figure = new_figure(8.0 if len(metrics) > 1 else 5.2, 4.55 if varies else 3.65, bottom=0.75)
+    heights = (3.2, 1.0) if varies else (1.0,)
+    grid = {"wspace": 0.22, "hspace": 0.12, "height_ratios": heights}
+    panels, *below = figure.subplots(len(heights), len(metrics), squeeze=False, sharex="col", gridspec_kw=grid)
     for axes, metric in zip(panels, metrics, strict=True):
         smallest, largest = math.inf, 0.0
         for part, colour, marker in (("train", TRAIN, "o"), ("validation", VALIDATION, "s")):
@@ -68,11 +75,21 @@ def plot_curves(history: History) -> Any:
             axes.yaxis.set_major_locator(log_ticks())
             axes.yaxis.set_major_formatter(lambda value, _: short_number(value))
             axes.yaxis.set_minor_formatter(lambda value, _: "")
-        axes.set(xlabel="training samples seen", ylabel=labels[metric], title=metric.capitalize())
+        axes.set(ylabel=labels[metric], title=metric.capitalize())
+    for axes in below[0] if below else ():
+        axes.plot(seen, rates, ".-", color=GREY, markersize=4 if len(seen) < MAX_MARKED_EPOCHS else 0)
+        axes.set_ylim(bottom=0.0)
+        axes.yaxis.set_major_locator(linear_ticks(3))
+        axes.yaxis.set_major_formatter(lambda value, _: short_number(value))
+    if below:
+        below[0][0].set_ylabel("learning rate")
+    for axes in below[0] if below else panels:
+        axes.set_xlabel("training samples seen")
         axes.set_xlim(left=0.0)
         axes.xaxis.set_major_formatter(lambda value, _: short_number(value))
         axes.xaxis.set_major_locator(linear_ticks(6))
-    figure.subplots_adjust(left=left_margin(panels[0]) / figure.get_figwidth())
+    margin = max(left_margin(row[0]) for row in (panels, *below))
+    figure.subplots_adjust(left=margin / figure.get_figwidth())
     lines, names = panels[0].get_legend_handles_labels()
     figure.legend(lines, names, loc="lower center", ncols=3, fontsize=8)  # below the axes, where it covers no curve
     return figure

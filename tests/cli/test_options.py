@@ -207,7 +207,7 @@ DEFAULTS_OF_ADAM = "lr 0.001, betas 0.9,0.999, eps 1e-08, weight_decay 0.0"
             ["--optimizer", "lion", "--lr", "0.01", "--schedule", "cosine"],
             [
                 "The optimizer is lion instead of the recipe's sgd, with its defaults: betas 0.9,0.99, "
-                "weight_decay 0.1.",
+                "weight_decay 0.03.",
                 "The schedule is cosine instead of the recipe's linear, with its defaults: warmup 0.1, "
                 "min_lr_ratio 0.0.",
             ],
@@ -269,9 +269,9 @@ def test_train_bad_setting_of_optimizer_or_schedule_exits_2_with_one_sentence(ru
 @pytest.mark.parametrize(
     ("option", "shown"),
     [
-        ("lr", "(default: 0.1 with sgd; 0.001 with rmsprop, adam, adamw, muon; 0.0001 with lion)"),
+        ("lr", "(default: 0.1 with sgd; 0.001 with rmsprop, adam, adamw, muon; 0.0003 with lion)"),
         ("momentum", "(default: 0.9 with sgd; 0.0 with rmsprop; 0.95 with muon)"),
-        ("weight-decay", "(default: 0.0 with sgd, rmsprop, adam; 0.01 with adamw, muon; 0.1 with lion)"),
+        ("weight-decay", "(default: 0.0 with sgd, rmsprop, adam; 0.01 with adamw, muon; 0.03 with lion)"),
         ("lr-gamma", "(default: 0.1 with step)"),
     ],
 )

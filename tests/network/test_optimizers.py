@@ -138,9 +138,10 @@ def test_muon_steps_equal_torch_muon_for_hidden_matrices_and_adamw_for_the_rest(
 def test_lion_two_steps_equal_the_published_update_by_hand(backend, weight_decay):
     # Algorithm 2 of Chen et al. 2023 with beta1 = 0.9 and beta2 = 0.99, from m = 0 and W = (1, -2, 0.5), rate 0.1.
     # Step 1, g = (3, -1, 0): c = 0.1 g, sign (1, -1, 0); m = 0.01 g = (0.03, -0.01, 0).
-    # Step 2, g = (-0.1, 1, -2): c = 0.9 m + 0.1 g = (0.017, 0.091, -0.2), sign (1, 1, -1).
+    # Step 2, g = (-0.1, 0.5, -2): c = 0.9 m + 0.1 g = (0.017, 0.041, -0.2), sign (1, 1, -1). With m = 0.1 g, from beta1
+    # instead of beta2, the second would be 0.9 (-0.1) + 0.05 = -0.04.
     keep = 1.0 - 0.1 * weight_decay
-    gradients = iter([[[3.0, -1.0, 0.0]], [[-0.1, 1.0, -2.0]]])
+    gradients = iter([[[3.0, -1.0, 0.0]], [[-0.1, 0.5, -2.0]]])
     start = [{"W": np.array([[1.0, -2.0, 0.5]])}]
     found = run(
         backend,

@@ -185,12 +185,52 @@ def drawn(make, *arguments, **keys):
 def test_plot_curves_show_the_history_and_mark_the_best_epoch():
     history = rows_of([3.0, 2.0, 1.5], [2.5, 1.0, 1.2], 0.5)
     loss, accuracy = drawn(metric_plots.plot_curves, history).axes
-    train, validation, best = loss.get_lines()
+    train, validation, turn, best = loss.get_lines()
+    assert turn.get_xdata() == [200, 200]
     assert train.get_xydata().tolist() == [[100, 3.0], [200, 2.0], [300, 1.5]]
     assert validation.get_ydata().tolist() == [2.5, 1.0, 1.2]
     assert np.ravel(best.get_xydata()).tolist() == [200, 1.0]
     assert best.get_label() == "lowest validation loss: epoch 2"
     assert accuracy.get_lines()[0].get_ydata().tolist() == [50, 50, 50]
+
+
+@pytest.mark.parametrize("accuracy", [None, 0.5])
+def test_plot_curves_learning_rate_that_changes_is_below(accuracy):
+    history = [
+        row | {"learning_rate": rate} for row, rate in zip(rows_of([3, 2], [2, 1], accuracy), (0.1, 1e-5), strict=True)
+    ]
+    with figure.plot_style():
+        made = metric_plots.plot_curves(history)
+        assert_texts_inside(made)
+    below = made.axes[len(made.axes) // 2 :]
+    assert len(below) == (1 if accuracy is None else 2)
+    for axes in below:
+        assert axes.get_lines()[0].get_xydata().tolist() == [[100, 0.1], [200, 1e-5]]
+    assert below[0].get_ylabel() == "learning rate"
+
+
+def test_plot_curves_learning_rate_that_stays_is_left_out():
+    history = [row | {"learning_rate": 0.1} for row in rows_of([3, 2], [2, 1])]
+    assert len(drawn(metric_plots.plot_curves, history).axes) == 1
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-3, 1.0, 1e7])
+def test_plot_rate_search_marks_the_chosen_rate_and_labels_are_inside(scale):
+    rates = np.geomspace(1e-5, 10, 50)
+    losses = scale * np.append(np.linspace(2, 1, 45), [2, 5, 20, 100, 1e6])
+    smoothed = np.minimum(losses, 8 * scale)
+    search = {"rate": 0.12, "fallen": 0.24} | {
+        name: list(map(float, values))
+        for name, values in (("rates", rates), ("losses", losses), ("smoothed", smoothed))
+    }
+    with figure.plot_style():
+        made = metric_plots.plot_rate_search(search)
+        assert_texts_inside(made)
+    (axes,) = made.axes
+    chosen = axes.get_lines()[-1]
+    assert chosen.get_xdata() == [0.12, 0.12]
+    assert chosen.get_label() == "chosen: 0.12"
+    assert axes.get_ylim()[1] < 4 * scale, "where the loss diverges, the rest stays readable"
 
 
 def test_plot_curves_large_ratio_is_log_scale_without_non_finite_values():
