@@ -11,8 +11,9 @@ SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 
 
 @pytest.mark.slow
-def test_kill_script_killed_runs_are_resumed_without_loss():
-    command = [sys.executable, str(SCRIPTS / "test-kill"), "--kills", "4", "--seed", "3"]
+@pytest.mark.parametrize("flags", [[], ["--everything"]], ids=["plain", "everything"])
+def test_kill_script_killed_runs_are_resumed_without_loss(flags):
+    command = [sys.executable, str(SCRIPTS / "test-kill"), "--kills", "4", "--seed", "3", *flags]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     counts = json.loads(done.stdout)

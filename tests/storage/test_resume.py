@@ -27,6 +27,10 @@ RECIPES = {
         epochs=3, validation=20, optimizer="adamw", momentum=None, nesterov=None, schedule="one-cycle",
         l1=1e-4, clip_norm=1.0, max_norm=2.0, lr=0.01,
     ),
+    "everything": quick(
+        epochs=3, validation=20, optimizer="adamw", momentum=None, nesterov=None, lr=0.01, batch_size=10, accumulate=2,
+        normalization="batch", dropout=0.3, input_dropout=0.1, input_noise=0.1, mixup=0.3, ema=0.9, clip_norm=1.0,
+    ),
     "muon": quick(epochs=3, validation=20, optimizer="muon", hidden=(8, 8), nesterov=None, momentum=0.9, lr=0.01),
 }  # fmt: skip
 
@@ -67,7 +71,7 @@ def compiled_once(name: str, recipe: str):
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 10))])
-@pytest.mark.parametrize("recipe", ["plain", "momentum", "adamw"])
+@pytest.mark.parametrize("recipe", ["plain", "momentum", "adamw", "everything"])
 @pytest.mark.parametrize("name", ["numpy", "torch", "jax", *GPU_PARAMS])
 def test_resume_at_random_step_equals_uninterrupted_run(one_step_per_call, tmp_path, name, recipe, seed):
     def open_once(key=recipe):
