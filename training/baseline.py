@@ -89,8 +89,8 @@ def check_labels(metrics: Metrics, model: Model) -> RunWarning | None:
         comparison = "no better" if metrics.accuracy <= share else "not clearly better"
         each = "the label" if len(beaten) == 1 else "each label"
         message = (
-            f"The test accuracy {percent(metrics.accuracy)} is {comparison} than always answering the commonest value of "
-            f"{each} ({percent(share)})."
+            f"The test accuracy {percent(metrics.accuracy)} is {comparison} than always answering the commonest value "
+            f"of {each} ({percent(share)})."
         )
     else:
         message = f"Of {len(beaten)} labels, answered no better than by their commonest value: {join_names(names)}."
