@@ -238,7 +238,7 @@ class Benchmark:
 
 
 if __name__ == "__main__":
-    subcommands = {"tables": "reading", "records": "records", "small-tables": "small_tables"}
+    subcommands = {"tables": "reading", "records": "records", "parity": "parity", "small-tables": "small_tables"}
     if sys.argv[1:2] and (module := subcommands.get(sys.argv[1])):
         command = importlib.import_module(f"benchmarks.{module}")
         sys.exit(run_tool(lambda: command.main(sys.argv[2:])))

@@ -27,8 +27,12 @@ from lagvis.training.recipe import Recipe
 from lagvis.training.sample_weights import row_weights
 from lagvis.tree import named_leaves, tree_map
 
-# A number of the new state is undecided if its bound is more than this share of what the step changes in it,
+# Parts of the new state with numbers that an optimizer may leave to rounding.
+WEIGHTS = ("params", "ema")
+# Such a number is undecided if its bound is more than this share of what the step changes in it,
 MAX_UNDECIDED_SHARE = 0.1
+# more than this share of the largest change in its tensor,
+MIN_UNDECIDED_SHARE = 0.01
 # and more than so many epsilons of the largest number of its tensor.
 MIN_UNDECIDED_UNITS = 24.0
 # A tensor of which more numbers are undecided is not judged.
@@ -167,7 +171,9 @@ def measure(reference: Reference, state: Any, indices: np.ndarray, scalars: Name
     bounds, bounds_of_z = tree_map(lambda d, a: bound(d, a, epsilon), sampled_deviations(run, exact, epsilon), exact)
     before = dict(named_leaves(state))
     judged = {
-        name: is_decided(bounds[name], a, before[name], epsilon) if name in before else np.ones(a.shape, bool)
+        name: is_decided(bounds[name], a, before[name], epsilon)
+        if name.partition(".")[0] in WEIGHTS
+        else np.ones(a.shape, bool)
         for name, a in values.items()
     }
     kinks = [
@@ -183,8 +189,9 @@ def is_decided(bounds: np.ndarray, new: np.ndarray, old: np.ndarray, epsilon: fl
 
     Adam and others divide a gradient by its own size: where exact terms cancel, its sign is that of rounding errors.
     """
-    share = bounds > MAX_UNDECIDED_SHARE * np.abs(new - old)
-    return ~(share & (bounds > MIN_UNDECIDED_UNITS * epsilon * largest(new)))
+    change = np.abs(new - old)
+    least = max(MIN_UNDECIDED_SHARE * largest(change), MIN_UNDECIDED_UNITS * epsilon * largest(new))
+    return (bounds <= MAX_UNDECIDED_SHARE * change) | (bounds <= least)
 
 
 def compare(recipe: Recipe, dataset: Dataset, plan: Plan, backends: list[Backend], steps: int) -> Comparison:

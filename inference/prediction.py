@@ -34,15 +34,20 @@ class Prediction:
 def predict(model: Model, params: Any, x: np.ndarray) -> Prediction:
     """Predict rows x (N, n_0) as a data set holds them, uint8 or numbers before standardisation; keep all layers.
 
-    `params` are `Checkpoint.layers`.
+    `params` are `Checkpoint.layers`. Raises ValueError for parameters with batch normalisation that is not part of W
+    and b: it would be that of the rows x.
     """
+    normalization = NORMALIZATIONS[model.normalization]
+    by_batch = normalization is not None and normalization.has_running
+    if by_batch and any("gamma" in layer for layer in params):
+        raise ValueError("these parameters are to be normalised by the rows of a batch; pass Checkpoint.layers")
     scaled = x * PIXEL_SCALE - model.pixel_mean if model.x_scaling is None else model.x_scaling.apply(x)
     scaled = scaled.astype(params[0]["W"].dtype)
     done = forward(
         params,
         scaled,
         activation=ACTIVATIONS[model.activation],
-        normalization=NORMALIZATIONS[model.normalization],
+        normalization=normalization,
         xp=np,
     )
     z, layers = np.asarray(done.z), [np.asarray(a) for a in done.inputs]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -16,9 +16,10 @@ from lagvis.training.events import Finished
 from lagvis.training.loop import fit
 from lagvis.training.model import Model
 from lagvis.training.plan import Plan, choose_steps_per_call
-from lagvis.training.recipe import Recipe
+from lagvis.training.recipe import Recipe, merge
 
 CHECK = "linear_model_as_good"
+OPTIMIZER = "sgd"
 MAX_STEPS = 2000  # about a tenth of a second of NumPy; a longer run has a linear model of fewer epochs, at least of one
 RATE_FACTORS = (1.0, 0.1, 0.01, 0.001)  # of the learning rate of the run; the first that is not too high
 MAX_LOSS_RATIO = 1.1  # of the loss of a constant answer; a loss above it is that of a learning rate that is too high
@@ -55,10 +56,13 @@ def train_linear_model(
 ) -> LinearModel | None:
     """Train a network without hidden layers by a recipe: the same rows, scaling, seed and epochs.
 
-    Runs of more than MAX_STEPS steps have fewer epochs, with the whole schedule. A learning rate is lowered if the loss
-    of the last epoch is clearly above that of a constant answer, as it is where many columns say the same. None where
-    no rate has a finite loss, or `stop` returned true.
+    A run of another optimizer has a linear model trained by OPTIMIZER at its defaults: the small steps of adam or lion,
+    which suit several layers, would leave it untrained. Runs of more than MAX_STEPS steps have fewer epochs, with the
+    whole schedule. A learning rate is lowered if the loss of the last epoch is clearly above that of a constant answer,
+    as it is where many columns say the same. None where no rate has a finite loss, or `stop` returned true.
     """
+    if recipe.optimizer != OPTIMIZER:
+        recipe = merge(asdict(recipe), {"optimizer": OPTIMIZER})
     widths = (model.widths[0], model.widths[-1])
     epochs = min(recipe.epochs, max(1, MAX_STEPS // plan.steps_per_epoch))
     plan = replace(

@@ -156,10 +156,11 @@ def epoch_order(recipe: Recipe, plan: Plan, epoch: int) -> np.ndarray:
 
 def split_epoch(plan: Plan, order: np.ndarray) -> list[np.ndarray]:
     """The order of an epoch as index arrays (S, rows of a step), one for each call."""
-    full = order[: plan.full_steps * plan.rows_per_step].reshape(plan.full_steps, plan.rows_per_step)
+    rows = plan.full_steps * plan.rows_per_step
+    full = order[:rows].reshape(plan.full_steps, plan.rows_per_step)
     calls = [full[first : first + plan.steps_per_call] for first in range(0, plan.full_steps, plan.steps_per_call)]
     if plan.tail:
-        calls.append(order[None, -plan.tail :])
+        calls.append(order[None, rows : rows + plan.tail])
     return calls
 
 

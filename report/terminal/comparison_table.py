@@ -25,7 +25,7 @@ def comparison_text(comparison: Comparison) -> str:
         most = max(undecided, key=lambda d: d.undecided)
         text += (
             f"\n\nNumbers whose step rounding decides, which were left out: {pluralize(most.undecided, 'number')} of "
-            f"{most.tensor}, fewer of others."
+            f"{most.tensor}, fewer of others. A tensor of which more than half was left out has no difference (nan)."
         )
     if comparison.digests:
         text += f"\n\n{digests_text(comparison.digests)}"

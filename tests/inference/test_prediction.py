@@ -7,6 +7,7 @@ from sklearn.neural_network import MLPClassifier
 from lagvis.inference.prediction import outputs, predict, predictions
 from lagvis.training.model import Model
 from tests.factories import bands, classes, last, numbers, quick, run
+from tests.network import torch_reference
 
 
 def trained(recipe, dataset):
@@ -48,6 +49,29 @@ def test_predictions_chunks_equal_one_prediction(monkeypatch):
     pieces = list(predictions(model, finished.state["params"], dataset.x_test))
     assert [len(piece.outputs) for piece in pieces] == [7] * 7 + [1]
     np.testing.assert_allclose(outputs(model, finished.state["params"], dataset.x_test), whole, rtol=1e-12)
+
+
+@pytest.mark.parametrize("normalization", ["batch", "layer"])
+def test_outputs_of_a_normalised_run_equal_pytorch_in_eval_mode(normalization, torch):
+    dataset = classes(120, test_rows=50)
+    recipe = quick(normalization=normalization, hidden=(8, 5), dtype="float64", epochs=3)
+    model, finished = trained(recipe, dataset)
+    found = outputs(model, finished.checkpoint.layers, dataset.x_test)
+    module = torch_reference.normalized_network(torch, finished.state["params"], "relu", normalization)
+    for norm, running in zip(module.norm, finished.state.get("running", []), strict=False):
+        norm.running_mean.copy_(torch.tensor(running["mean"]))
+        norm.running_var.copy_(torch.tensor(running["variance"]))
+    z = module.eval()(torch.tensor(dataset.x_test / 255.0))
+    np.testing.assert_allclose(found, torch.softmax(z, dim=-1).detach().numpy(), rtol=1e-9, atol=1e-14)
+    assert np.trace(finished.test.confusion) == np.sum(found.argmax(axis=1) == dataset.y_test)
+
+
+def test_predict_batch_normalisation_that_is_not_folded_raises():
+    dataset = classes(120)
+    model, finished = trained(quick(normalization="batch"), dataset)
+    with pytest.raises(ValueError, match=r"pass Checkpoint\.layers"):
+        predict(model, finished.state["params"], dataset.x_test)
+    assert predict(model, finished.checkpoint.layers, dataset.x_test[:1]).outputs.shape == (1, 4)
 
 
 def test_outputs_huge_logits_are_probabilities():

@@ -45,7 +45,7 @@ def test_mix_rows_numbers_are_mixed_in_target_and_y(backend):
 
 def test_mix_rows_leading_axis_equals_separate_batches(backend):
     rng = np.random.default_rng(0)
-    batch = {name: rng.normal(size=(2, 5, 3)) for name in ("x", "target")} | {"w": rng.random((2, 5))}
+    batch = {name: rng.normal(size=(2, 5, 3)) for name in ("x", "target", "y")} | {"w": rng.random((2, 5))}
     together = mixed_on(backend, batch, 0.625)
     for m in range(2):
         alone = mixed_on(backend, {name: array[m] for name, array in batch.items()}, 0.625)
@@ -54,10 +54,17 @@ def test_mix_rows_leading_axis_equals_separate_batches(backend):
 
 
 def test_mix_rows_of_one_row_changes_nothing(backend):
-    batch = {"x": np.array([[1.5, 2.5]]), "target": np.array([[0.0, 1.0]])}
+    batch = {"x": np.array([[1.5, 2.5]]), "target": np.array([[0.0, 1.0]]), "y": np.array([1], np.uint8)}
     found = mixed_on(backend, batch, 0.7)
     for name, array in batch.items():
         np.testing.assert_array_equal(found[name], array)
+
+
+def test_mix_rows_labels_are_mixed_in_the_target_alone(backend):
+    batch = {"x": np.zeros((2, 1)), "target": np.array([[1.0, 0.0], [0.0, 0.0]])}
+    found = mixed_on(backend, batch | {"y": np.array([[1, 0], [0, 0]], np.uint8)}, 0.75)
+    assert found["target"].tolist() == [[0.75, 0.0], [0.25, 0.0]]
+    assert found["y"].tolist() == [[1, 0], [0, 0]]
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])

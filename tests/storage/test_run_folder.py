@@ -2,6 +2,7 @@ import csv
 import dataclasses
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -424,3 +425,12 @@ def test_begin_metrics_of_before_standardises_the_losses_of_one_target(tmp_path)
     variance = np.var(one.y_train)
     assert float(row["train_loss"]) == float(row["train_objective"]) == pytest.approx(32.0 / variance)
     assert float(row["validation_loss"]) == pytest.approx(8.0 / variance)
+
+
+def test_recipe_of_an_older_run_with_constant_rate_has_no_warmup(tmp_path):
+    """Its recipe.toml holds `warmup`, which the schedule constant did not use then."""
+    old = Path(__file__).parents[1] / "cli" / "old_run"
+    folder = RunFolder.reopen(Path(shutil.copytree(old, tmp_path / "run")), NEVER)
+    assert "warmup = 0.3" in (folder.path / "recipe.toml").read_text()
+    assert (folder.recipe.schedule, folder.recipe.warmup) == ("constant", 0.0)
+    folder.close()

@@ -43,6 +43,16 @@ def test_train_linear_model_of_numbers_is_the_run_without_hidden_layers():
     np.testing.assert_array_less(found.test.errors, best + 1e-3 * dataset.y_test.std(axis=0))
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "lion", "rmsprop", "muon"])
+def test_train_linear_model_of_another_optimizer_is_trained_by_sgd(optimizer):
+    """Ten epochs of adam at its default rate would leave a linear model worse than the mean."""
+    dataset = numbers(400)
+    keys = {"momentum": None, "nesterov": None, "loss": "mse", "epochs": 10}
+    found = trained(quick(**keys, optimizer=optimizer, lr=None, weight_decay=0.01), dataset)
+    assert found.test.errors == last(run(quick(**keys, lr=None, hidden=()), dataset)).test.errors
+    assert found.test.loss < 0.1
+
+
 def test_train_linear_model_too_high_a_rate_is_lowered():
     found = trained(quick(loss="mse", lr=20.0, epochs=20), numbers(200))
     assert found.test.loss < 0.1

@@ -116,6 +116,14 @@ def test_make_plan_batch_normalization_leaves_out_a_tail_of_one_row(shuffle, whi
     assert epochs(events)[-1].samples == 3 * 119
 
 
+@pytest.mark.parametrize("accumulate", [1, 2, 3, 7])
+def test_make_plan_batch_normalization_without_shuffle_leaves_out_the_last_row(accumulate):
+    recipe = quick(batch_size=17, normalization="batch", shuffle=False, accumulate=accumulate)
+    plan = make_plan(recipe, classes(120))
+    rows = np.concatenate([call.ravel() for call in split_epoch(plan, epoch_order(recipe, plan, 1))])
+    assert rows.tolist() == [*range(119)]
+
+
 @pytest.mark.parametrize("keys", [{"hidden": ()}, {"normalization": "layer"}, {"normalization": "none"}], ids=str)
 def test_make_plan_keeps_a_tail_of_one_row_where_no_batch_is_normalised(keys):
     plan = make_plan(quick(**({"batch_size": 17, "normalization": "batch"} | keys)), classes(120))

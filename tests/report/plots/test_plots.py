@@ -84,7 +84,7 @@ def report_files(recipe, dataset, tmp_path):
             folder.record(event)
     model, finished = events[0].model, last(events)
     summary = summary_of(finished, model, dataset)
-    found = diagnose(model, finished.state["params"], dataset, recipe.seed)
+    found = diagnose(model, finished.checkpoint.layers, dataset, recipe.seed)
     place = {"data": "/somewhere/data_file", "backend": "numpy", "device": "cpu", "threads": 1}
     text = dumps(recipe)
     with warnings.catch_warnings():
@@ -122,6 +122,16 @@ KINDS = {
     "47 classes": (lambda: noise_images((6, 6), 47, 94), {}, GRAPHS | {"mistakes", "weights", "activity"}),
     "no hidden layer": (lambda: noise_images((6, 6), 4), {"hidden": ()}, GRAPHS | {"mistakes", "weights"}),
     "tanh": (lambda: classes(120), {"activation": "tanh", "epochs": 1}, GRAPHS | {"mistakes", "weights"}),
+    "batch normalisation": (
+        lambda: classes(120),
+        {"normalization": "batch", "ema": 0.9, "epochs": 1},
+        GRAPHS | {"mistakes", "weights", "activity"},
+    ),
+    "layer normalisation": (
+        lambda: table(3),
+        {"normalization": "layer", "activation": "gelu", "epochs": 1},
+        GRAPHS | {"importance", "dependence"},
+    ),
     "names": (lambda: noise_images((6, 6), 4, names=HOSTILE), {}, GRAPHS | {"mistakes", "weights", "activity"}),
     "validation": (lambda: classes(120), {"validation": 20, "lr": 1e-3}, GRAPHS | {"mistakes", "weights", "activity"}),
     "no epoch": (lambda: classes(120), {"epochs": 0}, GRAPHS - {"curves"} | {"mistakes", "weights", "activity"}),
