@@ -292,7 +292,7 @@ def few_steps_notice(flags: argparse.Namespace, dataset: Dataset, plan: Plan, re
         return ""
     return (
         f"{pluralize(plan.epochs, 'epoch')} of {len(plan.training_rows):,} rows are {pluralize(steps, 'step')}, which "
-        f"are few to learn in; --recipe table makes {enough} or more."
+        f"are few to learn in; --recipe table makes {enough:,} or more."
     )
 
 

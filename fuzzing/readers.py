@@ -34,19 +34,28 @@ from lagvis.data.images.transposed import TRANSPOSE
 from lagvis.report.terminal.dataset_summary import dataset_summary
 from lagvis.training import recipe as recipes
 
-# How a data set is read: as regression or not, the value of --label, the classes of a network.
-DATA_OPTIONS: tuple[tuple[bool, str, tuple[str, ...]], ...] = (
-    (False, "", ()), (True, "", ()), (False, "", ("0", "1", "2")), (False, "", ("a", "b", "c")), (False, "last", ()),
-    (True, "last", ()), (False, "a,b", ()), (True, "length,width", ()), (False, "-2", ()),
+CLASSES, LABELS, NUMBERS = "classes", "labels", "numbers"  # what the targets are taken for
+# How a data set is read: what its targets are, the value of --label, the classes of a network.
+DATA_OPTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    (CLASSES, "", ()), (NUMBERS, "", ()), (CLASSES, "", ("0", "1", "2")), (CLASSES, "", ("a", "b", "c")),
+    (CLASSES, "last", ()), (NUMBERS, "last", ()), (CLASSES, "a,b", ()), (NUMBERS, "length,width", ()),
+    (CLASSES, "-2", ()), (LABELS, "", ()), (LABELS, "a,b", ()), (LABELS, "last", ("it",)),
 )  # fmt: skip
 
 
 def read_data(folder: Path, files: Files, option: int) -> None:
     """Read a data set and print its facts, as `python -m data` does."""
     path = folder / files[0][0] if len(files) == 1 and (folder / files[0][0]).is_file() else folder
-    regression, label, names = DATA_OPTIONS[option % len(DATA_OPTIONS)]
+    targets, label, names = DATA_OPTIONS[option % len(DATA_OPTIONS)]
     transpose = TRANSPOSE[option // len(DATA_OPTIONS) % len(TRANSPOSE)]
-    dataset = load_dataset(str(path), regression=regression, label=label, transpose=transpose, class_names=names)
+    dataset = load_dataset(
+        str(path),
+        regression=targets == NUMBERS,
+        multi_label=targets == LABELS,
+        label=label,
+        transpose=transpose,
+        class_names=names,
+    )
     assert len(dataset.x_train) == len(dataset.y_train) > 0
     assert len(dataset.x_test) == len(dataset.y_test) > 0
     assert np.isfinite(dataset.x_train).all()

@@ -85,10 +85,12 @@ def check_labels(metrics: Metrics, model: Model) -> RunWarning | None:
     names = [name for name, better in zip(model.class_names, beaten, strict=True) if not better]
     share = commonest_label_share(counts)
     figures = {"accuracy": metrics.accuracy, "baseline_accuracy": share, "labels": names}
-    if len(names) == len(beaten):
+    if len(names) == len(beaten) or metrics.accuracy <= share:
+        comparison = "no better" if metrics.accuracy <= share else "not clearly better"
+        each = "the label" if len(beaten) == 1 else "each label"
         message = (
-            f"The test accuracy {percent(metrics.accuracy)} is not clearly better than always answering the commonest "
-            f"value of {'the label' if len(names) == 1 else 'each label'} ({percent(share)})."
+            f"The test accuracy {percent(metrics.accuracy)} is {comparison} than always answering the commonest value "
+            f"of {each} ({percent(share)})."
         )
     else:
         message = f"Of {len(beaten)} labels, answered no better than by their commonest value: {join_names(names)}."

@@ -77,7 +77,8 @@ def find_suspect(warning: RunWarning, run: TrainedRun) -> Suspect:
         return known
     names = run.model.target_names or (run.model.class_names if run.model.multi_label else ())
     unlearned = warning.figures.get("targets") or warning.figures.get("labels")
-    if unlearned and len(unlearned) < len(names):
+    below = run.model.multi_label and warning.figures["accuracy"] <= warning.figures["baseline_accuracy"]
+    if unlearned and len(unlearned) < len(names) and not below:
         kind = "targets" if run.model.target_names else "labels"
         return "features", f"the other {kind} are learned, so the features may say nothing about these", {}
     trials = run.trials()

@@ -19,7 +19,7 @@ from lagvis.network.optimizers import OPTIMIZERS
 from lagvis.training.evaluation import zero_totals
 from lagvis.training.factory import make_training_step, step_constants, step_scalars
 from lagvis.training.model import Model
-from lagvis.training.plan import Plan
+from lagvis.training.plan import Plan, as_batches
 from lagvis.training.recipe import Recipe
 from lagvis.training.sample_weights import row_weights
 from lagvis.training.seeding import generator
@@ -100,16 +100,17 @@ def range_test(
 
     weights = row_weights(recipe, dataset, plan.training_rows, recipe.dtype)
     data = model.prepare(dataset.x_train, dataset.y_train, recipe.dtype) | weights
-    data |= step_constants(recipe, model.widths, plan.batch_size)
+    data |= step_constants(recipe, model.widths, plan.rows_per_step)
     constants = (tree_map(backend.asarray, data),)
     zero = zero_totals(model, recipe.dtype, weighted=bool(weights), objective=True)
-    call = backend.scan(make_training_step(recipe, xp=backend.xp))
+    call = backend.scan(make_training_step(recipe, loop=backend.loop, xp=backend.xp))
     arrays = tree_map(backend.asarray, state)
     losses: list[float] = []
     for i in range(steps + 1):
         of_step = {name: backend.asarray(values[i : i + 1]) for name, values in scalars.items()}
         totals = {"totals": tree_map(backend.asarray, zero)}
-        arrays = call(arrays | totals, (backend.asarray(indices[i : i + 1]), of_step), constants)
+        batches = tree_map(backend.asarray, as_batches(recipe, indices[i : i + 1]))
+        arrays = call(arrays | totals, (batches, of_step), constants)
         loss = float(backend.to_numpy(arrays.pop("totals")["objective"])) / indices.shape[-1]
         losses.append(loss)
         smoothed = smooth(losses, steps)
@@ -126,12 +127,12 @@ def steps_of_test(plan: Plan) -> int:
 
 
 def search_batches(recipe: Recipe, plan: Plan, steps: int) -> np.ndarray:
-    """Return the row numbers (steps, B) int32 of full batches, over as many passes as they need."""
+    """Return the row numbers (steps, R) int32 of full steps, over as many passes as they need."""
     rng = generator(recipe.seed, "rate search")
-    needed = steps * plan.batch_size
+    needed = steps * plan.rows_per_step
     passes = -(-needed // len(plan.training_rows))
     orders = [rng.permutation(plan.training_rows) if recipe.shuffle else plan.training_rows for _ in range(passes)]
-    return np.concatenate(orders)[:needed].reshape(steps, plan.batch_size).astype(np.int32)
+    return np.concatenate(orders)[:needed].reshape(steps, plan.rows_per_step).astype(np.int32)
 
 
 def smooth(losses: Sequence[float], steps: int) -> list[float]:

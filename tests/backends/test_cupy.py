@@ -268,7 +268,13 @@ def test_open_backend_no_compile_stays_in_the_plain_loop(open_fake_cupy):
     assert not backend.notices
 
 
-@pytest.mark.parametrize("broken", ["add", "matmul", "sum", "max", "take", "argmax", "greater"])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "add", "matmul", "sum", "max", "take", "argmax", "greater",
+        "concatenate", "bitwise_and", "bitwise_xor", "right_shift", "greater_equal",
+    ],
+)  # fmt: skip
 def test_open_backend_recorded_steps_differ_falls_back_with_a_notice(open_fake_cupy, broken):
     backend = open_fake_cupy(broken=[broken])
     assert not backend.compiled

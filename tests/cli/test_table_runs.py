@@ -165,25 +165,25 @@ def test_run_of_older_version_refuses_missing_cell_with_its_line(old_run, capsys
     assert "gap.csv, line 4, column 1 ('id') is missing" in capsys.readouterr().err
 
 
-def dry_run_notices(tmp_path, capsys, *words):
-    """Return what --dry-run prints on stderr for a table of 120 rows."""
-    write_table(tmp_path / "train.csv", mixed_rows(120))
+def dry_run_notices(tmp_path, capsys, *words, rows=120):
+    """Return what --dry-run prints on stderr for a table of so many rows."""
+    write_table(tmp_path / "train.csv", mixed_rows(rows))
     flags = ["--device", "cpu", "--data", tmp_path / "train.csv", "--label", "label", "--dry-run", "-o", tmp_path]
     assert run_cli(train.main, [*map(str, flags), *words]) == 0
     return capsys.readouterr().err
 
 
 def test_train_table_of_few_rows_says_that_the_steps_are_few(tmp_path, capsys):
-    few = "10 epochs of 87 rows are 10 steps, which are few to learn in; --recipe table makes 500 or more."
+    few = "10 epochs of 87 rows are 10 steps, which are few to learn in; --recipe table makes 1,000 or more."
     assert few in dry_run_notices(tmp_path, capsys)
 
 
-@pytest.mark.parametrize("words", [["-e", "10"], ["--recipe", "default"], ["-b", "1"]])
+@pytest.mark.parametrize("words", [["-e", "10"], ["--recipe", "default"], ["-b", "1", "--validation", "0"]])
 def test_train_table_whose_steps_are_many_or_chosen_has_no_notice_of_few_steps(words, tmp_path, capsys):
-    assert "few to learn in" not in dry_run_notices(tmp_path, capsys, *words)
+    assert "few to learn in" not in dry_run_notices(tmp_path, capsys, *words, rows=130)
 
 
 def test_train_recipe_table_raises_the_epochs_unless_they_are_given(tmp_path, capsys):
-    raised = "An epoch of 87 rows is 1 step: 500 epochs instead of 10, for at least 500 steps (or set --epochs)."
+    raised = "An epoch of 96 rows is 1 step: 1,000 epochs instead of 10, for at least 1,000 steps (or set --epochs)."
     assert raised in dry_run_notices(tmp_path, capsys, "--recipe", "table")
     assert "An epoch of" not in dry_run_notices(tmp_path, capsys, "--recipe", "table", "-e", "10")

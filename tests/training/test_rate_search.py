@@ -57,6 +57,7 @@ def test_find_rate_is_the_same_on_every_backend(name):
         {"normalization": "batch"},
         {"schedule": "one-cycle", "momentum": 0.9},
         {"label_smoothing": 0.1, "hidden": ()},
+        {"accumulate": 4, "batch_size": 10, "dropout": 0.2},
     ],
     ids=str,
 )
@@ -64,6 +65,14 @@ def test_find_rate_with_everything_that_a_step_has(keys):
     found = find(quick(**keys), classes())
     assert 1e-5 < found.rate < 10
     assert len(found.rates) == len(found.losses) == len(found.smoothed)
+
+
+def test_find_rate_accumulated_steps_equal_steps_of_one_batch():
+    found = find(quick(batch_size=10, accumulate=4, dtype="float64"), classes())
+    expected = find(quick(batch_size=40, dtype="float64"), classes())
+    assert found.rate == expected.rate
+    calm = np.array(expected.rates) < expected.rate
+    np.testing.assert_allclose(np.array(found.losses)[calm], np.array(expected.losses)[calm], rtol=1e-9)
 
 
 def test_find_rate_leaves_the_first_state_as_it_is():
