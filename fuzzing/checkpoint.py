@@ -5,6 +5,7 @@ import tempfile
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -29,7 +30,9 @@ from lagvis.data.tables.encoding import (
 from lagvis.report.terminal.column_table import column_lines
 from lagvis.storage.checkpoint_file import read_checkpoint, write_checkpoint
 from lagvis.training.checkpoint import Checkpoint, checkpoint_digest
+from lagvis.training.factory import first_state
 from lagvis.training.model import Model
+from lagvis.training.recipe import Recipe
 
 
 @cache
@@ -58,8 +61,18 @@ DATES = TableEncoding(
 )
 
 
-def checkpoint_bytes(*, regression: bool, totals: bool, momentum: bool, encoding: TableEncoding | None = None) -> bytes:
-    """Return a checkpoint of a network 6-2-K, after one epoch or within its second."""
+def checkpoint_bytes(
+    *,
+    regression: bool,
+    totals: bool,
+    momentum: bool,
+    encoding: TableEncoding | None = None,
+    normalization: str = "none",
+) -> bytes:
+    """Return a checkpoint of a network 6-2-K, after one epoch or within its second.
+
+    With a normalisation it holds every state that a run may keep: gamma, running statistics, moments and an average.
+    """
     k = 1 if regression else 3
     params = [{"W": np.full((i, o), 0.5, np.float32), "b": np.zeros(o, np.float32)} for i, o in ((6, 2), (2, k))]
     pixels, small = small_datasets()
@@ -70,8 +83,13 @@ def checkpoint_bytes(*, regression: bool, totals: bool, momentum: bool, encoding
         widths=(6, 2, k), activation="relu", loss="mse" if regression else "cross-entropy", shape=(6,),
         class_names=() if regression else ("0", "1", "2"), target_names=("t",) if regression else (), unit="",
         x_scaling=scaling[0], y_scaling=scaling[1], ranges=ranges, encoding=encoding,
+        normalization=normalization,
     )  # fmt: skip
-    state = {"params": params} | ({"velocity": params} if momentum else {})
+    state: dict[str, Any] = {"params": params} | ({"velocity": params} if momentum else {})
+    if normalization != "none":
+        recipe = Recipe(normalization=normalization, optimizer="adamw", ema=0.9, loss=model.loss)
+        gamma = [{**params[0], "gamma": np.ones(2, np.float32)}, params[1]]
+        state = first_state(recipe, gamma) | ({"velocity": gamma} if momentum else {})
     sums = {"loss": np.array(1.0), "weight": np.array(4.0)}
     sums |= {"squared_error": np.ones(k)} if regression else {"correct": np.array(1.0)}
     with tempfile.TemporaryDirectory() as place:
@@ -85,6 +103,11 @@ def checkpoint_seeds() -> list[Files]:
     flags = (False, True)
     made = [checkpoint_bytes(regression=r, totals=t, momentum=m) for r in flags for t in flags for m in flags]
     made += [checkpoint_bytes(regression=True, totals=False, momentum=False, encoding=e) for e in (ENCODING, DATES)]
+    made += [
+        checkpoint_bytes(regression=r, totals=r, momentum=r, normalization=kind)
+        for r in flags
+        for kind in ("batch", "layer")
+    ]
     return [[("last.safetensors", content)] for content in made]
 
 
@@ -105,6 +128,7 @@ def mutate_checkpoint(content: bytes, m: Mutator) -> bytes:
             case 0:
                 del arrays[name]
             case 1:
+                name = m.pick(arrays)
                 others = ("", "x_scaling.mean", "x_scaling.limit", "ranges.low", "pixel_mean")
                 arrays[m.pick((m.text(name), f"{name}.0", name.replace("0", "1"), *others))] = a
             case 2:

@@ -16,7 +16,7 @@ from lagvis.data.dataset import Dataset
 from lagvis.errors import OutOfMemoryError
 from lagvis.network.optimizers import StateShape
 from lagvis.training.evaluation import rows_per_chunk
-from lagvis.training.factory import make_optimizer
+from lagvis.training.factory import make_optimizer, make_regularization
 from lagvis.training.plan import Plan
 from lagvis.training.recipe import Recipe
 from lagvis.training.system_memory import free_memory, resident_memory
@@ -48,6 +48,7 @@ LIBRARIES = {
     "jax": LibraryMemory(180_000_000, 312_000_000, states=3, gradients=1, moved=0),
 }
 ARRAYS_OF_BATCH = 3  # z, activations and delta of a layer
+MASK_ARRAYS = 8  # masks or noise, and the 64-bit integers that they are made of
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ def estimate_memory(
     widths = (dataset.x_train.shape[1], *recipe.hidden, dataset.n_out)
     layers = [(n_in + 1) * n_out for n_in, n_out in pairwise(widths)]
     number = np.dtype(recipe.dtype).itemsize
-    trees = 1 + [*make_optimizer(recipe).states.values()].count(StateShape.LIKE_PARAMS)
+    kept = [*make_optimizer(recipe).states.values()].count(StateShape.LIKE_PARAMS)
+    trees = 1 + kept + (recipe.ema > 0)  # parameters, optimizer states, average; running statistics are small
     params = sum(layers) * number
     state = trees * params
     rows = len(dataset.x_train) * widths[0] * (1 if dataset.x_train.dtype == np.uint8 else number)
@@ -126,8 +128,10 @@ def estimate_memory(
     if on_host and backend in LIBRARIES:
         chunk = rows_per_chunk(widths) * sum(widths) * number
         library = LIBRARIES[backend]
-        like_params = library.gradients + library.moved * (trees - 1)
-        training = library.states * state + like_params * params + ARRAYS_OF_BATCH * batch
+        like_params = library.gradients * (1 + (recipe.accumulate > 1)) + library.moved * (trees - 1)
+        arrays = ARRAYS_OF_BATCH + MASK_ARRAYS * make_regularization(recipe).is_random
+        training = library.states * state + like_params * params + arrays * batch
+        training += state * (recipe.patience > 0)  # of the best epoch
         peak = peak_of_process(library, dataset, rows, (training if steps else at_first) + chunk)
     return MemoryEstimate(
         f"{'-'.join(map(str, widths))} in batches of {plan.batch_size:,} rows",

@@ -207,12 +207,12 @@ def test_compare_one_part_wrong_by_1e_4_fails(monkeypatch, dtype, name):
     recipe = recipe_for(False, dtype, **changes)
     plan = make_plan(recipe, PICTURES)
 
-    def broken(recipe, *, keep_gradients, xp):
+    def broken(recipe, **options):
         parts = {}
         if what == "backward":
             right = ACTIVATIONS[recipe.activation]
             parts["activation"] = right._replace(backward=scaled(right.backward, 1 + how))
-        step = make_training_step(recipe, keep_gradients=keep_gradients, xp=xp, **parts)
+        step = make_training_step(recipe, **options, **parts)
         if what == "backward":
             return step
         if "." not in what:
