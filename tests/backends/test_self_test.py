@@ -10,13 +10,16 @@ from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.losses import LOSSES
 from lagvis.network.normalization import NORMALIZATIONS
 from lagvis.network.optimizers import OPTIMIZERS
-from lagvis.training.recipe import Recipe
+from lagvis.training.recipe import Recipe, target_kind
 from tests.factories import classes, numbers, run
+from tests.training.test_labels import labels
 
 EVERYTHING = {
     "l1": 0.1, "clip_norm": 0.1, "max_norm": 1.0, "dropout": 0.2, "input_dropout": 0.2, "input_noise": 0.1,
     "mixup": 0.2, "ema": 0.9,
 }  # fmt: skip
+
+DATASETS = {"classes": classes, "numbers": numbers, "labels": labels}
 
 
 def recipes():
@@ -49,5 +52,5 @@ def test_self_test_makes_every_kind_of_call_of_a_step(recorded):
     recorded.clear()
     for keys in recipes():
         recipe = Recipe(**({"data": "small", "hidden": (8, 4), "epochs": 1, "batch_size": 20, "validation": 0} | keys))
-        run(recipe, numbers() if recipe.regression else classes())
+        run(recipe, DATASETS[target_kind(recipe.loss)]())
     assert recorded - tested == set()

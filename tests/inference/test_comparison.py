@@ -190,8 +190,8 @@ MUTATIONS = {
     "running statistics": ({"normalization": "batch"}, "step.update_running", None, "running.0.variance"),
     "one value of a mask": ({"dropout": 0.5}, "step.dropout_masks", flip_one, "grads.1.W"),
     "noise": ({"input_noise": 0.3}, "step.input_noise", None, "grads.0.W"),
-    "bias correction of the first moment": (ADAM, "first_scale", None, "params.0.W"),
-    "bias correction of the second moment": (ADAM, "second_scale", None, "params.1.W"),
+    "bias corrections in the rate of Adam": (ADAM, "rate_scale", None, "params.0.W"),
+    "bias correction in eps of Adam": (ADAM | {"eps": 0.1}, "scaled_eps", None, "params.1.W"),
     "learning rate": ({"lr": 0.2, "schedule": "constant"}, "learning_rate", None, "params.2.b"),
     "rate of the average": ({"ema": 0.9, "lr": 0.5, "schedule": "constant"}, "ema_rate", None, "ema.2.b"),
     "share of mixup": ({"mixup": 0.4}, "mixup", None, "grads.0.W"),
@@ -207,12 +207,12 @@ def test_compare_one_part_wrong_by_1e_4_fails(monkeypatch, dtype, name):
     recipe = recipe_for(False, dtype, **changes)
     plan = make_plan(recipe, PICTURES)
 
-    def broken(recipe, *, keep_gradients, xp):
+    def broken(recipe, **options):
         parts = {}
         if what == "backward":
             right = ACTIVATIONS[recipe.activation]
             parts["activation"] = right._replace(backward=scaled(right.backward, 1 + how))
-        step = make_training_step(recipe, keep_gradients=keep_gradients, xp=xp, **parts)
+        step = make_training_step(recipe, **options, **parts)
         if what == "backward":
             return step
         if "." not in what:
