@@ -17,7 +17,7 @@ from lagvis.run_warning import RunWarning
 from lagvis.training.baseline import CHANCE_DEVIATIONS, beats_constant
 from lagvis.training.evaluation import Metrics
 from lagvis.training.events import Finished
-from lagvis.training.linear_model import mean_label_entropy
+from lagvis.training.linear_model import mean_label_entropy, mean_recall
 from lagvis.training.model import Model
 from lagvis.training.not_finite import RowWithoutLoss, find_row_without_loss
 from lagvis.training.plan import Plan
@@ -106,6 +106,8 @@ def find_known_cause(run: TrainedRun) -> Suspect | None:
 def explain_learned_training(run: TrainedRun, final: Metrics) -> Suspect:
     """Return the suspect of a run that learned its training rows."""
     result = f"loss {decimals(final.loss)}" if final.accuracy is None else f"accuracy {percent(final.accuracy)}"
+    if run.recipe.class_weights != "none" and final.confusion is not None:  # the accuracy may be that of no answer
+        result = f"mean recall of the classes {percent(mean_recall(final.confusion))}"
     validation, y = run.finished.validation, run.dataset.y_train[run.plan.validation_rows]
     if validation is not None and validation.finite and validation_beats_baseline(validation, run.model, y):
         return (

@@ -38,6 +38,12 @@ def permuted_test_labels():
     return as_classification(Source("made", x, y, x_test, np.random.default_rng(2).permutation(y_test), {}))
 
 
+def rare_class():
+    """Return random features and a rare class of so many rows that a network of one layer learns none by heart."""
+    rng = np.random.default_rng(4)
+    return labelled(rng.normal(0, 1, (6000, 2)), (rng.random(6000) < 0.1).astype(int), 1000)
+
+
 def trained(recipe, dataset, backend=None, stop=lambda: False):
     backend = backend or select("cpu", dtype=recipe.dtype)
     events = run(recipe, dataset, backend=backend)
@@ -68,8 +74,8 @@ KNOWN = {
     "no step": (quick(epochs=0), BANDS, "no_steps"),
     "random classes": (quick(epochs=5, lr=0.05), labelled(FEATURES, RNG.integers(0, 2, 2000)), "features"),
     "random rare class": (
-        quick(epochs=10, lr=0.05, class_weights="balanced"),
-        labelled(FEATURES, (RNG.random(2000) < 0.05).astype(int)),
+        quick(epochs=3, lr=0.05, batch_size=100, hidden=(), class_weights="balanced"),
+        rare_class(),
         "features",
     ),
     "random numbers": (
@@ -98,6 +104,12 @@ def test_explain_baseline_known_cause_is_the_suspect(name):
     assert warning is not None
     assert warning.figures["suspect"] == suspect, warning.message
     assert ". Suspect: " in warning.message
+
+
+def test_explain_baseline_weighted_classes_learned_by_heart_have_a_mean_recall():
+    dataset = labelled(FEATURES, (np.random.default_rng(5).random(2000) < 0.05).astype(int))
+    message = warning_of(quick(epochs=40, lr=0.1, hidden=(32,), class_weights="balanced"), dataset).message
+    assert "the training rows are learned (mean recall of the classes " in message
 
 
 @pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "digits", "diabetes"])
