@@ -78,6 +78,8 @@ class Parser(argparse.ArgumentParser):
             return f"there is no flag {word}{self.option_hint(word.partition('=')[0])}"
         if "--data" in self.option_names() and os.path.exists(word):
             return f"{word} belongs to no option; did you mean --data {shlex.quote(word)}?"
+        if word.lower() in ("true", "false"):
+            return f"{word} belongs to no option; an option that is on or off takes no value: --NAME, or --no-NAME"
         return f"{word} belongs to no option; join several values of one with commas, without blanks"
 
     def option_hint(self, name: str) -> str:

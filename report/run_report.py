@@ -3,6 +3,7 @@
 import json
 import math
 import shlex
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,6 +128,7 @@ def training_section(run: RunResults) -> list[Block]:
             " The losses are the plain cross-entropy; the minimised objective, which differs by label smoothing or"
             f" class weights, ended at {decimals(objective)} (metrics.csv has it for every epoch)."
         )
+    caption += training_difference(tomllib.loads(run.recipe))
     alt = describe_curves(run.history)
     blocks: list[Block] = [Heading("Training")]
     blocks.append(make_figure("curves", alt, caption, metric_plots.plot_curves, run.history))
@@ -135,16 +137,24 @@ def training_section(run: RunResults) -> list[Block]:
     return blocks
 
 
+def training_difference(settings: dict[str, Any]) -> str:
+    """Return how the training values differ from the validation's by the settings of a recipe; "" if they do not."""
+    names = ("dropout", "input_dropout", "input_noise", "mixup")
+    used = ", ".join(name.replace("_", " ") for name in names if settings.get(name))
+    text = f" Training is with {used}, validation without." if used else ""
+    return f"{text} Validation is that of the moving average of the weights." if settings.get("ema") else text
+
+
 def rate_search_section(run: RunResults) -> list[Block]:
     """Return the range test that found the learning rate; nothing where the rate was given."""
     search = run.environment.get("rate_search")
     if not search:
         return []
     caption = (
-        f"{rate_search_text(search)} A point is what is minimised on a batch of training rows, one step of that rate "
+        f"{rate_search_text(search)} A point is the minimised loss of a batch of training rows, one step of that rate "
         "later; the line is their moving mean. The test trains a copy, and the run begins anew."
     )
-    alt = f"Loss over the learning rate, both on logarithmic scales; the chosen rate {search['rate']:g} is marked."
+    alt = f"Loss over the learning rate, on a logarithmic scale of rates; the chosen rate {search['rate']:g} is marked."
     return [
         Heading("Learning rate"),
         make_figure("learning_rate", alt, caption, metric_plots.plot_rate_search, search),

@@ -49,7 +49,7 @@ def turn_sentence(summary: dict[str, Any]) -> str:
     )
     if turn["overfitting"]:
         before, after = turn["train_loss"]
-        text += f", while the training loss fell from {decimals(before)} to {decimals(after)}: overfitting"
+        text += f", while the training loss fell from {decimals(before)} to {decimals(after)}: a sign of overfitting"
     if summary["restored_epoch"] is None:
         return f"{text}. best.safetensors has the weights of epoch {epoch}; --resume with --patience keeps them"
     kept = f"the weights of epoch {epoch} are kept"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lagvis.backends.backend import Backend
-from lagvis.data.checks import check_dark_pixels, find_constant_targets
+from lagvis.data.checks import check_dark_pixels, check_many_classes, find_constant_targets
 from lagvis.data.dataset import Dataset
 from lagvis.data.messages import decimals, percent, pluralize
 from lagvis.network.step import evaluated_layers
@@ -116,10 +116,11 @@ def explain_learned_training(run: TrainedRun, final: Metrics) -> Suspect:
             "training part (other columns, labels or units?)",
             {},
         )
+    amounts = "; labels that are amounts are predicted as numbers with --loss mse"
     return (
         "not_general",
         f"the training rows are learned ({result}) and the test rows are not: there are too few training rows, or the "
-        "features say nothing about the label",
+        f"features say nothing about the label{amounts if check_many_classes(run.dataset) else ''}",
         {},
     )
 

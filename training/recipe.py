@@ -373,7 +373,8 @@ def check_rate(key: str, value: Any) -> float:
 def check_betas(key: str, value: Any) -> tuple[float, ...]:
     """Return two numbers from 0 and below 1, or nothing for an optimizer without them; RecipeError for others."""
     if not isinstance(value, list | tuple) or len(value) not in (0, 2):
-        raise RecipeError(f"{key} is {value!r}; expected two numbers, [0.9, 0.999]")
+        found = list(value) if isinstance(value, tuple) else repr(value)
+        raise RecipeError(f"{key} is {found}; expected two numbers, such as [0.9, 0.999], or --betas 0.9,0.999")
     return tuple(check_float(0.0, 1.0)(key, beta) for beta in value)
 
 

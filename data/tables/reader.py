@@ -383,10 +383,11 @@ def table_notices(
             f"{side}x{side})"
         )
     labels = ", ".join(table.describe_column(c) for c in columns.labels)
+    are = "the label is" if len(columns.labels) == 1 else "the labels are"
     reason = f", {columns.label_reason}" if columns.label_reason else ""
     detected = (
         f"{table.short_name}: {pluralize(len(x), 'row')} of {features}; {table.description}; "
-        f"the label is {labels}{reason} (--label names another)."
+        f"{are} {labels}{reason} (--label names {'another' if len(columns.labels) == 1 else 'others'})."
     )
     unused = [table.names[c] for c in columns.unused]
     not_used = (f"{table.short_name}: not used: {list_names(unused)}.",) if unused else ()

@@ -117,7 +117,7 @@ def plot_rate_search(search: dict[str, Any]) -> Any:
     axes.set_ylim(low - 0.1 * height, first + 0.6 * height)  # where the loss diverges, it is far above
     axes.yaxis.set_major_formatter(lambda value, _: short_number(value))
     axes.yaxis.set_major_locator(linear_ticks(6))
-    axes.set(xlabel="learning rate", ylabel="what is minimised", title="Range test")
+    axes.set(xlabel="learning rate", ylabel="minimised loss", title="Range test")
     figure.subplots_adjust(left=left_margin(axes) / figure.get_figwidth())
     figure.legend(*axes.get_legend_handles_labels(), loc="lower center", ncols=4, fontsize=8)
     return figure

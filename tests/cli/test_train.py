@@ -231,6 +231,8 @@ def test_train_without_gpu_refuses_cuda_and_trains_on_auto(tmp_path, cupy):
 
 USAGE = [
     (["--hiden", "3"], "did you mean --hidden"),
+    (["--shuffle", "false"], "takes no value: --NAME, or --no-NAME"),
+    (["--optimizer", "adam", "--betas", "0.9"], "betas is [0.9]; expected two numbers"),
     (["--hidden", "784,0,10"], "hidden is 0"),
     (["--hidden", "-3"], "hidden"),
     (["--hidden", "a"], "hidden"),

@@ -13,7 +13,7 @@ import pytest
 from lagvis.cli import evaluate, train
 from lagvis.cli.errors import run_cli
 from lagvis.report.plots import figure
-from lagvis.report.run_report import reproduction_notes
+from lagvis.report.run_report import reproduction_notes, training_difference
 from lagvis.storage.environment import is_valid_init_from, is_valid_resumed
 from tests.factories import bands
 
@@ -274,3 +274,16 @@ def test_report_of_a_run_that_diverged_has_no_empty_plots_and_no_nan(tmp_path, m
     assert not re.search(r"\bnan\b", results)
     assert "without a finite prediction left out" in results
     assert "plots/importance.png" not in results
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({}, ""),
+        ({"dropout": 0.0, "ema": 0.0}, ""),
+        ({"input_dropout": 0.1, "mixup": 0.2}, " Training is with input dropout, mixup, validation without."),
+        ({"ema": 0.9}, " Validation is that of the moving average of the weights."),
+    ],
+)
+def test_training_difference_names_what_validation_does_without(settings, text):
+    assert training_difference(settings) == text
