@@ -5,7 +5,6 @@ FAILED = Comparison(
     [Difference("torch", "cpu", "params.0.W", absolute=1.0, relative=1.0, bound=1e-6, undecided=0, free_run=1.0)],
     [Kink(step=2, layer=0, row=0, unit=3, z=0.0)],
     [],
-    [],
 )
 
 
