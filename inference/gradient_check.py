@@ -32,6 +32,8 @@ MAX_CHECKED = 20
 STEP = (3.0 * EPSILON) ** (1.0 / 3.0)
 # How often the step is halved where the loss is more curved than that.
 MAX_HALVINGS = 5
+# Deviation of the biases that are drawn for the check before the first step, and the number of that draw.
+BIAS_DEVIATION, BIASES = 0.1, 1
 # Largest bound, as a share of the layer's largest gradient, that says something.
 MAX_BOUND = 1e-5
 
@@ -85,7 +87,10 @@ class GradientCheck:
 
 
 def check_gradients(recipe: Recipe, dataset: Dataset, plan: Plan, steps: int) -> GradientCheck:
-    """Check the gradient of every tensor, in float64 on NumPy, at the initial state and after so many steps."""
+    """Check the gradient of every tensor, in float64 on NumPy, at the initial state and after so many steps.
+
+    The initial state has biases that are drawn instead of 0.
+    """
     exact = replace(recipe, dtype="float64")
     model = Model.of(exact, dataset, plan.training_rows)
     weights = row_weights(exact, dataset, plan.training_rows, "float64")
@@ -95,11 +100,21 @@ def check_gradients(recipe: Recipe, dataset: Dataset, plan: Plan, steps: int) ->
     kinks: list[Kink] = []
     for number, indices, scalars in batches(exact, plan, steps + 1):
         if number in (0, steps):
-            judged, _, near = without_kinks(reference, state, indices, scalars, EPSILON)
+            at = state if number else state | {"params": with_biases(state["params"], exact.seed)}
+            judged, _, near = without_kinks(reference, at, indices, scalars, EPSILON)
             kinks += [Kink(number, *place) for place in near]
-            differences += check_step(reference, state, number, judged, scalars)
+            differences += check_step(reference, at, number, judged, scalars)
         state, _, _ = reference.step(state, indices, scalars)
     return GradientCheck(differences, kinks)
+
+
+def with_biases(params: Any, seed: int) -> Any:
+    """Return parameters with biases drawn at random.
+
+    Where they are 0, every unit of a row that no unit before reaches (dropped, or 0 after ReLU) is at its kink.
+    """
+    rng = np.random.default_rng([seed, BIASES])
+    return [layer | {"b": rng.normal(0.0, BIAS_DEVIATION, layer["b"].shape)} for layer in params]
 
 
 def check_step(

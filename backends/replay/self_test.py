@@ -121,6 +121,7 @@ def make_test_step(backend: Backend) -> Step:
         total = xp.sum(powers, axis=-1, keepdims=True)
         losses = xp.vecdot(target, xp.log(total) - shifted) + xp.mean(z * z, axis=-1)
         delta = (powers / total - target) * (1.0 / BATCH)
+        matches = xp.astype(xp.astype(z > 0, xp.uint8) == xp.astype(target > 0, xp.uint8), real)
 
         back = (delta @ xp.matrix_transpose(state["V"])) * xp.astype(a > 0, real) * -xp.expm1(-xp.abs(a))
         slope = xp.sum(back * hidden, axis=-2, keepdims=True) * (1.0 / BATCH)
@@ -138,7 +139,7 @@ def make_test_step(backend: Backend) -> Step:
             "velocity": velocity,
             "mean": state["mean"] + rate * (mean[..., 0, :] - state["mean"]),
             "loss": state["loss"] + xp.sum(losses, axis=-1),
-            "correct": state["correct"] + xp.sum(right, axis=-1),
+            "correct": state["correct"] + xp.sum(right + xp.min(matches, axis=-1), axis=-1),
         }
 
     return step

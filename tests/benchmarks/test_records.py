@@ -67,4 +67,4 @@ def test_small_tables_measure_every_model_learns_iris():
     problem = Problem("iris", "label")
     found = small_tables.measure(problem, small_tables.read_problem(problem, None), 1, ["--recipe", "table"])
     assert min(found[model][0] for model in small_tables.MODELS) > 0.8
-    assert "| iris | 150 | 4-64-64-64-3 |" in small_tables.report({"iris": found})
+    assert "| iris | 150 | 4-128-3 |" in small_tables.report({"iris": found})

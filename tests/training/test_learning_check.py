@@ -11,7 +11,7 @@ from lagvis.data.source import Source
 from lagvis.training import rate_trials
 from lagvis.training.baseline import check_baseline
 from lagvis.training.factory import initial_state
-from lagvis.training.learning_check import TrainedRun, explain_baseline, explain_divergence
+from lagvis.training.learning_check import TrainedRun, explain_baseline, explain_divergence, held_back_by
 from lagvis.training.not_finite import find_row_without_loss
 from lagvis.training.plan import make_plan
 from lagvis.training.recipe import Recipe
@@ -36,6 +36,12 @@ def measured(x, y, test_rows=400):
 def permuted_test_labels():
     (x, y), (x_test, y_test) = bands(600), bands(100, seed=8)
     return as_classification(Source("made", x, y, x_test, np.random.default_rng(2).permutation(y_test), {}))
+
+
+def rare_class():
+    """Return random features and a rare class of so many rows that a network of one layer learns none by heart."""
+    rng = np.random.default_rng(4)
+    return labelled(rng.normal(0, 1, (6000, 2)), (rng.random(6000) < 0.1).astype(int), 1000)
 
 
 def trained(recipe, dataset, backend=None, stop=lambda: False):
@@ -68,8 +74,8 @@ KNOWN = {
     "no step": (quick(epochs=0), BANDS, "no_steps"),
     "random classes": (quick(epochs=5, lr=0.05), labelled(FEATURES, RNG.integers(0, 2, 2000)), "features"),
     "random rare class": (
-        quick(epochs=10, lr=0.05, class_weights="balanced"),
-        labelled(FEATURES, (RNG.random(2000) < 0.05).astype(int)),
+        quick(epochs=3, lr=0.05, batch_size=100, hidden=(), class_weights="balanced"),
+        rare_class(),
         "features",
     ),
     "random numbers": (
@@ -98,6 +104,31 @@ def test_explain_baseline_known_cause_is_the_suspect(name):
     assert warning is not None
     assert warning.figures["suspect"] == suspect, warning.message
     assert ". Suspect: " in warning.message
+
+
+def test_explain_baseline_regularisation_that_holds_every_trial_back_is_named():
+    warning = warning_of(quick(epochs=5, clip_norm=1e-7, lr=0.05, optimizer="sgd"), BANDS)
+    assert warning.figures["suspect"] == "features"
+    assert warning.message.endswith("suit them (--hidden), or too much holds it back (--clip-norm 1e-07).")
+
+
+@pytest.mark.parametrize(
+    ("keys", "end"),
+    [
+        ({}, ""),
+        ({"optimizer": "adamw"}, ""),
+        ({"optimizer": "lion", "weight_decay": 0.0}, ""),
+        ({"weight_decay": 9.0, "dropout": 0.9}, ", or too much holds it back (--weight-decay 9, --dropout 0.9)"),
+    ],
+)
+def test_held_back_by_names_what_is_more_than_the_default(keys, end):
+    assert held_back_by(Recipe(**keys)) == end
+
+
+def test_explain_baseline_weighted_classes_learned_by_heart_have_a_mean_recall():
+    dataset = labelled(FEATURES, (np.random.default_rng(5).random(2000) < 0.05).astype(int))
+    message = warning_of(quick(epochs=40, lr=0.1, hidden=(32,), class_weights="balanced"), dataset).message
+    assert "the training rows are learned (mean recall of the classes " in message
 
 
 @pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "digits", "diabetes"])

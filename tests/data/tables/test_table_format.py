@@ -52,15 +52,15 @@ def test_table_format_first_bytes_decide(tmp_path, content, kind):
         (b"$FL2@(#) SPSS DATA FILE", "an SPSS file; export it with pandas: pd.read_spss"),
         (b"<stata_dta><header>", "a Stata file; export it with pandas: pd.read_stata"),
         (b"\x72\2\1\0", "a Stata file"),
-        (gzip.compress(b"X\n\0\0\0\2\0\3\6\3"), "an R file"),
-        (gzip.compress(b"RDX3\nX\n"), "an R file"),
+        (gzip.compress(b"X\n\0\0\0\2\0\3\6\3", mtime=0), "an R file"),
+        (gzip.compress(b"RDX3\nX\n", mtime=0), "an R file"),
         (bytes(12) + b"\xc2\xea\x81\x60\xb3\x14\x11\xcf", "a SAS file"),
         (b"HEADER RECORD*******LIBRARY", "a SAS transport file"),
         (bytes(8) + b"DUCK\x40\0\0\0", "a DuckDB database"),
         (b"\0\1\0\0Standard ACE DB", "a Microsoft Access database"),
         (b"FEA1\0\0\0\0", "a Feather file of version 1"),
         (b"\x80\5\x95", "a pickle, which is never opened"),
-        (gzip.compress(b"PAR1\x15\x04"), "a Parquet file within a gzip file; unpack it"),
+        (gzip.compress(b"PAR1\x15\x04", mtime=0), "a Parquet file within a gzip file; unpack it"),
     ],
 )
 def test_load_dataset_other_format_raises_data_error_with_remedy(tmp_path, start, words):

@@ -2,8 +2,9 @@ from lagvis.inference.comparison import Comparison, Difference, Kink
 from lagvis.report.terminal.comparison_table import comparison_json, comparison_text
 
 FAILED = Comparison(
-    [Difference("torch", "cpu", "params.0.W", absolute=1.0, relative=1.0, bound=1e-6, free_run=1.0)],
+    [Difference("torch", "cpu", "params.0.W", absolute=1.0, relative=1.0, bound=1e-6, undecided=0, free_run=1.0)],
     [Kink(step=2, layer=0, row=0, unit=3, z=0.0)],
+    [],
 )
 
 
