@@ -46,7 +46,7 @@ POSITIVE_KEYS = ("eps", "lr_step_size", "lr_gamma")  # 0 only where they are not
 # those of classes.
 REGRESSION_LR_DIVISOR = 10.0
 # Numbers that the steps use in the dtype of the run.
-STEP_NUMBERS = ("lr", "eps", "weight_decay", "l1", "max_norm", "clip_norm")
+STEP_NUMBERS = ("huber_delta", "lr", "eps", "weight_decay", "input_noise", "l1", "max_norm", "clip_norm")
 MAX_INPUT_NOISE = 1000.0  # in units of scaled inputs, whose deviation is about 1
 MAX_MIXUP = 1000.0  # all shares are nearly 1/2 then
 FIND = "find"  # as a learning rate: train.py finds one before it begins a run, whose recipe has the number
