@@ -197,7 +197,7 @@ def prepare_run(
     start, start_warnings = None, []
     if network:
         start = init_from(network.checkpoint, model, recipe, dataset)
-        start_warnings = check_held_out_rows(network, dataset, recipe, plan) + check_initial_scale(dataset, network)
+        start_warnings = check_held_out_rows(network, dataset, plan) + check_initial_scale(dataset, network)
         environment["init_from"] = describe_init_from(network.path, start_warnings)
     notices = (
         card_notice(environment), threads_notice(plan, backend, resumed), stretches_notice(flags.recipe), *plan.notices,

@@ -28,7 +28,7 @@ def dropped_of_256(share: float) -> int:
 
 def dropout_masks(
     params: Tree,
-    rows: Array,
+    positions: Array,
     *,
     dropout: float,
     input_dropout: float,
@@ -36,7 +36,7 @@ def dropout_masks(
     data: Any,
     xp: Namespace,
 ) -> list[Array | None]:
-    """Return the mask (B, n_in) of each layer's input for the rows (B,) of a step; None for a layer without dropout.
+    """Return the mask (B, n_in) of each layer's input, or None, for rows at `positions` (B,) of a step.
 
     A mask is 0 with the probability of dropout, else 1 / (1 - probability): means stay, and evaluation needs no factor.
     """
@@ -44,12 +44,12 @@ def dropout_masks(
     dtype = params[0]["W"].dtype
     masks: list[Array | None] = [None]
     if input_dropout:
-        words = draw(INPUT_DROPOUT, widths[0], MASK_BITS, rows, step, data, xp=xp)
+        words = draw(INPUT_DROPOUT, widths[0], MASK_BITS, positions, step, data, xp=xp)
         masks = [mask_of(words, input_dropout, dtype, xp=xp)[:, : widths[0]]]
     if not dropout:
         return masks + [None] * len(widths[1:])
     # one draw for all layers: many short calls would cost more than their numbers
-    words = draw(HIDDEN_DROPOUT, sum(widths[1:]), MASK_BITS, rows, step, data, xp=xp)
+    words = draw(HIDDEN_DROPOUT, sum(widths[1:]), MASK_BITS, positions, step, data, xp=xp)
     mask = mask_of(words, dropout, dtype, xp=xp)
     ends = list(accumulate(widths[1:]))
     return masks + [mask[:, end - width : end] for width, end in zip(widths[1:], ends, strict=True)]
@@ -75,15 +75,15 @@ def noise_values(deviation: float) -> list[float]:
     return [deviation * value for value in [-value for value in reversed(upper)] + upper]
 
 
-def input_noise(width: int, rows: Array, *, step: Array, data: Any, xp: Namespace) -> Array:
-    """Return noise (B, width) for the rows (B,) of a step, from data["noise"], `noise_values`."""
-    words = draw(INPUT_NOISE, width, NOISE_BITS, rows, step, data, xp=xp)
+def input_noise(width: int, positions: Array, *, step: Array, data: Any, xp: Namespace) -> Array:
+    """Return noise (B, width) for rows at `positions` (B,) of a step, from data["noise"], `noise_values`."""
+    words = draw(INPUT_NOISE, width, NOISE_BITS, positions, step, data, xp=xp)
     halves = [half for word in words for half in (word & 0xFFFF, word >> NOISE_BITS)]
     values = [xp.reshape(xp.take(data["noise"], xp.reshape(h, (-1,)), axis=0), h.shape) for h in halves]
     return xp.concat(values, axis=-1)[:, :width]
 
 
-def draw(purpose: int, width: int, bits: int, rows: Array, step: Array, data: Any, *, xp: Namespace) -> Words:
-    """Return words (B, C) for the rows (B,), with `width` numbers of so many bits in a row."""
+def draw(purpose: int, width: int, bits: int, positions: Array, step: Array, data: Any, *, xp: Namespace) -> Words:
+    """Return words (B, C) for rows at `positions` (B,), with `width` numbers of so many bits in a row."""
     columns = -(-width * bits // (WORDS * WORD_BITS))
-    return random_words(purpose, step, rows, data["counters"][:columns], data["random_keys"], xp=xp)
+    return random_words(purpose, step, positions, data["counters"][:columns], data["random_keys"], xp=xp)

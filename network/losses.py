@@ -10,7 +10,8 @@ The mean over the batch and the row weights are applied in step.py.
 from typing import Any
 
 from lagvis.arrays import Array, Namespace
-from lagvis.network.activations import sigmoid
+from lagvis.network.activations import sigmoid, softplus
+from lagvis.network.optimizers import sign
 
 
 def one_hot(y: Array, classes: Array, dtype: Any, *, xp: Namespace) -> Array:
@@ -46,13 +47,13 @@ def binary_cross_entropy(
 
     No exponent is positive, so nothing overflows. Smoothing e replaces t by (1 - e) t + e / 2 in the objective.
     """
-    softplus = xp.maximum(z, 0.0) + xp.log1p(xp.exp(-xp.abs(z)))
+    log_sum = softplus(z, xp)  # log(1 + exp(z))
     p, scale = sigmoid(z, xp), 1.0 / z.shape[-1]
-    losses = xp.mean(softplus - target * z, axis=-1)
+    losses = xp.mean(log_sum - target * z, axis=-1)
     if not smoothing:
         return losses, losses, (p - target) * scale
     smoothed = target * (1.0 - smoothing) + smoothing / 2.0
-    return losses, xp.mean(softplus - smoothed * z, axis=-1), (p - smoothed) * scale
+    return losses, xp.mean(log_sum - smoothed * z, axis=-1), (p - smoothed) * scale
 
 
 def mean_squared_error(z: Array, target: Array, *, xp: Namespace) -> tuple[Array, Array, Array]:
@@ -66,8 +67,7 @@ def mean_absolute_error(z: Array, target: Array, *, xp: Namespace) -> tuple[Arra
     """(1 / n_out) sum_k |z_k - t_k| against t (..., B, n_out); delta = sign(z - t) / n_out, 0 where they are equal."""
     error = z - target
     losses = xp.mean(xp.abs(error), axis=-1)
-    sign = xp.astype(error > 0, error.dtype) - xp.astype(error < 0, error.dtype)
-    return losses, losses, sign * (1.0 / z.shape[-1])
+    return losses, losses, sign(error, xp=xp) * (1.0 / z.shape[-1])
 
 
 def huber(z: Array, target: Array, *, huber_delta: float = 1.0, xp: Namespace) -> tuple[Array, Array, Array]:

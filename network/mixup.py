@@ -6,7 +6,7 @@ from lagvis.arrays import Array, Namespace
 def mix_rows(batch: dict[str, Array], share: Array, *, xp: Namespace) -> dict[str, Array]:
     """Return a batch in which each row is share row + (1 - share) row before it; x, targets and weights w alike.
 
-    The first row is mixed with the last. Classes and labels keep their "y", which is that of the larger part.
+    The first row is mixed with the last. Classes and labels stay those of the larger part, by which rows are judged.
     """
 
     def mixed(a: Array) -> Array:
@@ -16,6 +16,4 @@ def mix_rows(batch: dict[str, Array], share: Array, *, xp: Namespace) -> dict[st
     changed = {"x": mixed(batch["x"]), "target": mixed(batch["target"])}
     if "w" in batch:
         changed["w"] = mixed(batch["w"][..., None])[..., 0]
-    if batch["y"].dtype == batch["target"].dtype:  # numbers
-        changed["y"] = changed["target"]
     return batch | changed

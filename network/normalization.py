@@ -37,7 +37,7 @@ def normalize(p: Array, axis: int, *, xp: Namespace) -> Normalized:
     """p (..., B, n_out) -> (p - mean) / sqrt(variance + EPSILON), with the variance of divisor n."""
     share = 1.0 / p.shape[axis]
     first = p[..., :1] if axis == -1 else p[..., :1, :]
-    shifted = p - first  # small, so that the sum of products far from 0 keeps their digits
+    shifted = p - first  # small, so that the mean of products far from 0 keeps its digits
     offset = xp.sum(shifted, axis=axis, keepdims=True) * share
     centred = shifted - offset
     variance = xp.sum(centred * centred, axis=axis, keepdims=True) * share

@@ -13,7 +13,7 @@ from typing import Any
 from lagvis.arrays import Array, Namespace
 
 ROUNDS = 10
-MASK = 0xFFFFFFFF
+LOW_WORD = 0xFFFFFFFF  # bits of the low 32-bit word
 FACTORS = (0xD2511F53 - 2**32, 0xCD9E8D57 - 2**32)
 KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 WORDS, WORD_BITS = 4, 32  # of a counter
@@ -23,8 +23,8 @@ Words = tuple[Array, Array, Array, Array]
 
 def round_keys(seed: int) -> list[list[int]]:
     """Return the keys (ROUNDS, 2) of 32 bits of all rounds for a seed of 64 bits, on the host."""
-    words = (seed & MASK, seed >> 32 & MASK)
-    return [[(word + i * step) & MASK for word, step in zip(words, KEY_STEPS, strict=True)] for i in range(ROUNDS)]
+    words = (seed & LOW_WORD, seed >> 32 & LOW_WORD)
+    return [[(word + i * step) & LOW_WORD for word, step in zip(words, KEY_STEPS, strict=True)] for i in range(ROUNDS)]
 
 
 def philox(counter: tuple[Any, Any, Any, Any], keys: Array) -> Words:
@@ -37,7 +37,7 @@ def philox(counter: tuple[Any, Any, Any, Any], keys: Array) -> Words:
         p0, p1 = c0 * FACTORS[0], c2 * FACTORS[1]
         high0, high1 = (p0 >> 32) + c0, (p1 >> 32) + c2
         k0, k1 = keys[i, 0, ...], keys[i, 1, ...]
-        c0, c1, c2, c3 = high1 ^ k0 ^ c1, p1 & MASK, high0 ^ k1 ^ c3, p0 & MASK
+        c0, c1, c2, c3 = high1 ^ k0 ^ c1, p1 & LOW_WORD, high0 ^ k1 ^ c3, p0 & LOW_WORD
     return c0, c1, c2, c3
 
 
@@ -47,4 +47,4 @@ def random_words(purpose: int, step: Array, rows: Array, columns: Array, keys: A
     All arrays are int32, which every device has; `keys` (ROUNDS, 2) are `round_keys` in two's complement.
     """
     step, rows, columns, keys = (xp.astype(a, xp.int64) for a in (step, rows, columns, keys))
-    return philox((step, rows[:, None], purpose, columns[None, :]), keys & MASK)
+    return philox((step, rows[:, None], purpose, columns[None, :]), keys & LOW_WORD)

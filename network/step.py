@@ -1,9 +1,10 @@
 """One training step, and one step of an evaluation: pure functions that every backend runs through `Backend.scan`.
 
-data    {"x": (N, n_in), "y": (N,) or (N, n_out)}, y in uint8 for labels of 0 and 1; for classes also {"classes":
-        0..K-1 (K,)}, and {"w": (N,)} of mean 1 if rows are weighted; {"pixel_mean": ()} if pixels are centred, the mean
-        of those that the network learns from; if the step draws random numbers {"random_keys": (10, 2), "counters": 0,
-        1, ... (at least B and all widths)} int32, and {"noise": (65536,)} if inputs have noise
+data    {"x": (N, n_in)} and the targets: {"y": (N,), "classes": 0..K-1 (K,)} for classes, {"labels": (N, n_out)} of 0
+        and 1, or {"y": (N, n_out)} for numbers; {"w": (N,)} of mean 1 if rows are weighted; {"pixel_mean": ()} if
+        pixels are centred, the mean of those that the network learns from; if the step draws random numbers
+        {"random_keys": (10, 2), "counters": 0, 1, ... (at least B and all widths)} int32, and {"noise": (65536,)} if
+        inputs have noise
 scalars {"learning_rate": ()}, and what else changes from step to step: "step" () int32, counted from 0, if the step
         draws random numbers; those of the optimizer; "running_rate" () with batch normalisation, "mixup" and
         "ema_rate" () if they are used
@@ -26,13 +27,7 @@ from lagvis.network.mlp import Masks, Pass, backward, forward
 from lagvis.network.normalization import RUNNING, Normalization, fold, update_running
 from lagvis.network.optimizers import Optimizer
 from lagvis.network.regularization import NONE as NO_REGULARIZATION
-from lagvis.network.regularization import (
-    Regularization,
-    add_l1,
-    bound_weights,
-    clip_by_norm,
-    move_average,
-)
+from lagvis.network.regularization import Regularization, add_l1, bound_weights, clip_by_norm, move_average
 from lagvis.tree import Tree, tree_map
 
 Loss = Callable[..., tuple[Array, Array, Array]]
@@ -42,21 +37,21 @@ PIXEL_SCALE = 1.0 / 255.0
 
 
 def take_batch(data: Mapping[str, Array], indices: Array, dtype: Any, *, xp: Namespace) -> dict[str, Array]:
-    """Take rows `indices` (..., B) of the data; scale bytes to 0..1, centre them, and give classes a "target"."""
+    """Take rows `indices` (..., B) of the data, scale bytes to 0..1, centre them, and add the "target" of the loss."""
 
     def rows(a: Array) -> Array:
         return xp.reshape(xp.take(a, xp.reshape(indices, (-1,)), axis=0), tuple(indices.shape) + tuple(a.shape[1:]))
 
-    batch: dict[str, Array] = {name: rows(data[name]) for name in ("x", "y", "w") if name in data}
+    batch: dict[str, Array] = {name: rows(data[name]) for name in ("x", "y", "labels", "w") if name in data}
     if batch["x"].dtype == xp.uint8:
         batch["x"] = xp.astype(batch["x"], dtype) * PIXEL_SCALE
         if "pixel_mean" in data:
             batch["x"] = batch["x"] - data["pixel_mean"]
-    if "classes" not in data:
-        is_label = batch["y"].dtype == xp.uint8
-        return batch | {"target": xp.astype(batch["y"], dtype) if is_label else batch["y"]}
-    target = one_hot(batch["y"], data["classes"], dtype, xp=xp)
-    return batch | {"target": target, "classes": data["classes"]}
+    if "classes" in data:
+        return batch | {"target": one_hot(batch["y"], data["classes"], dtype, xp=xp), "classes": data["classes"]}
+    if "labels" in data:
+        return batch | {"target": xp.astype(batch["labels"], dtype)}
+    return batch | {"target": batch["y"]}
 
 
 def batch_metrics(
@@ -74,15 +69,15 @@ def batch_metrics(
         metrics |= {"objective": xp.sum(objective * w, axis=-1), "weight": xp.sum(w, axis=-1)}
     elif objective is not losses:
         metrics["objective"] = xp.sum(objective, axis=-1)
-    if "classes" not in batch and batch["y"].dtype == xp.uint8:
-        right = xp.astype(xp.astype(z > 0, xp.uint8) == batch["y"], losses.dtype)
+    if "classes" in batch:
+        correct = xp.astype(xp.argmax(z, axis=-1) == batch["y"], losses.dtype)
+        return metrics | {"correct": xp.sum(correct, axis=-1)}
+    if "labels" in batch:
+        right = xp.astype(xp.astype(z > 0, batch["labels"].dtype) == batch["labels"], losses.dtype)
         correct, exact = xp.mean(right, axis=-1), xp.min(right, axis=-1)
         return metrics | {"correct": xp.sum(correct, axis=-1), "exact": xp.sum(exact, axis=-1)}
-    if "classes" not in batch:
-        error = z - batch["y"]
-        return metrics | {"squared_error": xp.sum(error * error, axis=-2)}
-    correct = xp.astype(xp.argmax(z, axis=-1) == batch["y"], losses.dtype)
-    return metrics | {"correct": xp.sum(correct, axis=-1)}
+    error = z - batch["target"]
+    return metrics | {"squared_error": xp.sum(error * error, axis=-2)}
 
 
 def gradients(
@@ -152,15 +147,15 @@ def make_step(
     The step takes and scales a batch, runs forward, loss, backward and update, and adds to the totals. With the `loop`
     of a backend it takes several batches, a list of indices (K, ..., B), and updates by the sum of their gradients.
     With `keep_gradients` the new state also holds the gradients of the step, a tree "grads", for comparisons. Which
-    parts it has is decided here and never inside of a step.
+    parts a step has depends on these settings alone, never on a value of an array.
     """
 
     def take_gradients(
-        state: Tree, indices: Array, counters: Array, rows: int, scalars: dict[str, Array], data: dict[str, Array]
+        state: Tree, indices: Array, positions: Array, rows: int, scalars: dict[str, Array], data: dict[str, Array]
     ) -> tuple[Tree, Tree]:
-        """Return the gradient of one batch, its share of a step of so many rows, and what it moves beside parameters.
+        """Return the gradient of one batch, its share of a step of so many rows, and the new totals and statistics.
 
-        `counters` (B,) are the positions of its rows in the step.
+        `positions` (B,) are those of its rows in the step.
         """
         params = state["params"]
         batch = take_batch(data, indices, params[0]["W"].dtype, xp=xp)
@@ -168,43 +163,43 @@ def make_step(
             batch = mix_rows(batch, scalars["mixup"], xp=xp)
         masks: Masks = ()
         if regularization.is_random:
-            batch, masks = add_randomness(params, batch, counters, regularization, scalars["step"], data, xp=xp)
+            batch, masks = add_randomness(params, batch, positions, regularization, scalars["step"], data, xp=xp)
         grads, metrics, done = gradients(
             params, batch, activation=activation, loss=loss, normalization=normalization, masks=masks, rows=rows, xp=xp
         )
-        moved = {"totals": add_totals(state["totals"], metrics)}
+        counted = {"totals": add_totals(state["totals"], metrics)}
         if "running" in state:
-            moved["running"] = move_running(state["running"], done, indices.shape[-1], scalars["running_rate"])
-        return grads, moved
+            counted["running"] = move_running(state["running"], done, indices.shape[-1], scalars["running_rate"])
+        return grads, counted
 
     def sum_gradients(
         state: Tree, batches: list[Array], scalars: dict[str, Array], data: dict[str, Array]
     ) -> tuple[Tree, Tree]:
-        """Return the gradient of several batches, and what they move; in memory there is one batch at a time."""
+        """Return the gradient of several batches, and the new totals and statistics; in memory is one at a time."""
         assert loop is not None, "a step of several batches has a loop"
         sizes = [(indices.shape[0], indices.shape[-1]) for indices in batches]
         rows, first = sum(k * b for k, b in sizes), 0
 
-        def add_batch(carry: Tree, indices: Array, counters: Array) -> Tree:
-            grads, moved = take_gradients(state | carry["moved"], indices, counters, rows, scalars, data)
-            return {"grads": tree_map(lambda total, g: total + g, carry["grads"], grads), "moved": moved}
+        def add_batch(carry: Tree, indices: Array, positions: Array) -> Tree:
+            grads, counted = take_gradients(state | carry["counted"], indices, positions, rows, scalars, data)
+            return {"grads": tree_map(lambda total, g: total + g, carry["grads"], grads), "counted": counted}
 
         carry = {"grads": tree_map(xp.zeros_like, state["params"])}
-        carry["moved"] = {name: state[name] for name in ("totals", "running") if name in state}
+        carry["counted"] = {name: state[name] for name in ("totals", "running") if name in state}
         for indices, (k, b) in zip(batches, sizes, strict=True):
-            counters = indices  # without random numbers nothing is counted
+            positions = indices  # of this shape, and not used without random numbers
             if regularization.is_random:
-                counters = xp.reshape(data["counters"][first : first + k * b], (k, b))
-            carry, first = loop(add_batch, carry, (indices, counters)), first + k * b
-        return carry["grads"], carry["moved"]
+                positions = xp.reshape(data["counters"][first : first + k * b], (k, b))
+            carry, first = loop(add_batch, carry, (indices, positions)), first + k * b
+        return carry["grads"], carry["counted"]
 
     def step(state: Tree, indices: Any, scalars: dict[str, Array], data: dict[str, Array]) -> Tree:
         if loop is None:
-            counters = data["counters"][: indices.shape[-1]] if regularization.is_random else indices
-            grads, moved = take_gradients(state, indices, counters, 0, scalars, data)
+            positions = data["counters"][: indices.shape[-1]] if regularization.is_random else indices
+            grads, counted = take_gradients(state, indices, positions, 0, scalars, data)
         else:
-            grads, moved = sum_gradients(state, indices, scalars, data)
-        new_state = update(state, grads, scalars, optimizer=optimizer, regularization=regularization, xp=xp) | moved
+            grads, counted = sum_gradients(state, indices, scalars, data)
+        new_state = update(state, grads, scalars, optimizer=optimizer, regularization=regularization, xp=xp) | counted
         if regularization.ema:
             new_state = new_state | {"ema": move_average(state["ema"], trained_layers(new_state), scalars["ema_rate"])}
         if keep_gradients:
@@ -217,21 +212,22 @@ def make_step(
 def add_randomness(
     params: Tree,
     batch: dict[str, Array],
-    rows: Array,
+    positions: Array,
     regularization: Regularization,
     step: Array,
     data: Mapping[str, Array],
     *,
     xp: Namespace,
 ) -> tuple[dict[str, Array], Masks]:
-    """Return the batch with noise on its inputs, and the masks of dropout, for the rows (B,) of a step ()."""
+    """Return the batch with noise on its inputs, and the masks of dropout, for rows at `positions` (B,) in a step."""
     noise, dropout, input_dropout = regularization.input_noise, regularization.dropout, regularization.input_dropout
     if noise:
         x = batch["x"]
-        batch = batch | {"x": x + input_noise(x.shape[-1], rows, step=step, data=data, xp=xp)}
+        batch = batch | {"x": x + input_noise(x.shape[-1], positions, step=step, data=data, xp=xp)}
     if not (dropout or input_dropout):
         return batch, ()
-    return batch, dropout_masks(params, rows, dropout=dropout, input_dropout=input_dropout, step=step, data=data, xp=xp)
+    masks = dropout_masks(params, positions, dropout=dropout, input_dropout=input_dropout, step=step, data=data, xp=xp)
+    return batch, masks
 
 
 def move_running(running: Tree, done: Pass, rows: int, rate: Array) -> Tree:
@@ -281,7 +277,7 @@ def make_evaluation(
                 "true_positives": xp.sum(batch["target"] * predicted, axis=-2),
             }
         if "absolute_error" in totals:
-            metrics["absolute_error"] = xp.sum(xp.abs(z - batch["y"]), axis=-2)
+            metrics["absolute_error"] = xp.sum(xp.abs(z - batch["target"]), axis=-2)
         if "predicted" not in totals:
             return add_totals(totals, metrics)
         added = add_totals({name: total for name, total in totals.items() if name != "predicted"}, metrics)

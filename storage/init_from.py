@@ -6,7 +6,6 @@ import numpy as np
 
 from lagvis.data.dataset import Dataset
 from lagvis.data.messages import join_names
-from lagvis.data.split import split_off
 from lagvis.errors import CheckpointError, DataError
 from lagvis.network.step import evaluated_layers, split_running
 from lagvis.run_warning import RunWarning
@@ -15,9 +14,8 @@ from lagvis.storage.resume import SCALING_FIELDS, different_classes
 from lagvis.training.checkpoint import Checkpoint, all_finite
 from lagvis.training.factory import first_state
 from lagvis.training.model import Model
-from lagvis.training.plan import Plan
+from lagvis.training.plan import Plan, split_rows
 from lagvis.training.recipe import Recipe
-from lagvis.training.seeding import generator
 from lagvis.tree import tree_map
 
 CHECK = "init_from_may_know_held_out_rows"
@@ -87,7 +85,7 @@ def check_fits(initial: Model, model: Model, dataset: Dataset) -> None:
         raise CheckpointError(f"the initial network has the layers {initial.widths}, the recipe {model.widths}")
 
 
-def check_held_out_rows(network: StoredNetwork, dataset: Dataset, recipe: Recipe, plan: Plan) -> list[RunWarning]:
+def check_held_out_rows(network: StoredNetwork, dataset: Dataset, plan: Plan) -> list[RunWarning]:
     """Return a warning if the initial network may have learned from rows that this run holds out; none if it cannot.
 
     It cannot where data, seed and size of the validation part are those of its own run, and its own start, if it had
@@ -111,7 +109,7 @@ def check_held_out_rows(network: StoredNetwork, dataset: Dataset, recipe: Recipe
             "its own run."
         )
         return [RunWarning(CHECK, message, figures)] if len(validation) else []
-    own_validation = split_off(dataset.y_train, own.validation, generator(own.seed, "validation"))[1]
+    own_validation = split_rows(dataset, own.validation, own.seed)[1]
     known = len(np.setdiff1d(validation, own_validation))
     if known:
         message = (

@@ -12,6 +12,7 @@ from lagvis.backends.backend import Backend
 from lagvis.data.checks import check_dark_pixels, check_many_classes, find_constant_targets
 from lagvis.data.dataset import Dataset
 from lagvis.data.messages import decimals, percent, pluralize
+from lagvis.network.optimizers import OPTIMIZERS
 from lagvis.network.step import evaluated_layers
 from lagvis.run_warning import RunWarning
 from lagvis.training.baseline import CHANCE_DEVIATIONS, beats_constant
@@ -26,6 +27,10 @@ from lagvis.training.recipe import Recipe
 
 MAX_SEARCH_SECONDS = 3.0  # for a training row without a finite loss
 MIN_GAIN = 0.05  # of the baseline's loss, by which a trial must do better than the run; few judged rows need more
+# Keys that hold the weights or the steps back, or disturb what is learned from.
+REGULARIZING_KEYS = (
+    "weight_decay", "dropout", "input_dropout", "input_noise", "mixup", "l1", "max_norm", "clip_norm",
+)  # fmt: skip
 
 Suspect = tuple[str | None, str, dict[str, Any]]  # its name, a sentence without its full stop, and figures
 
@@ -167,7 +172,7 @@ def compare_trials(run: TrainedRun, trials: RateTrials, final: Metrics, own: Tri
         return (
             "features",
             f"no learning rate from {tried[0]:g} to {tried[-1]:g} did better in {own.steps} steps; the features may "
-            "say nothing about the label, or the network may not suit them (--hidden)",
+            f"say nothing about the label, or the network may not suit them (--hidden){held_back_by(run.recipe)}",
             {"tried_rates": tried},
         )
     own_is_enough = own in better and (best.loss >= own.loss or reached - own.loss > 0.5 * (reached - best.loss))
@@ -190,6 +195,17 @@ def compare_trials(run: TrainedRun, trials: RateTrials, final: Metrics, own: Tri
         f"{too_few} at the rates of the schedule; use more --epochs{shorter}",
         {"steps": steps},
     )
+
+
+def held_back_by(recipe: Recipe) -> str:
+    """Return the end of a sentence that names what regularises the steps of a recipe, beyond the optimizer's default.
+
+    It is the same in every trial.
+    """
+    usual = dict.fromkeys(REGULARIZING_KEYS, 0.0) | OPTIMIZERS[recipe.optimizer].settings
+    used = {key: getattr(recipe, key) for key in REGULARIZING_KEYS if getattr(recipe, key) > usual[key]}
+    flags = [f"--{key.replace('_', '-')} {value:g}" for key, value in used.items()]
+    return f", or too much holds it back ({', '.join(flags)})" if flags else ""
 
 
 def suspected_rate(which: str, rate: float, trial: Trial, reached: float) -> Suspect:

@@ -160,7 +160,7 @@ class Model:
             if self.pixel_mean:
                 data["pixel_mean"] = np.array(self.pixel_mean, dtype)
             if self.multi_label:
-                return data | {"y": y}
+                return data | {"labels": y}
             if self.y_scaling is None:
                 return data | {"y": y, "classes": np.arange(len(self.class_names), dtype=y.dtype)}
             return data | {"y": self.y_scaling.apply(y).astype(dtype)}

@@ -70,8 +70,7 @@ def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = Fal
     user set it) it is never cut, and RecipeError is raised if no training row remains. Epochs that make fewer steps
     than the recipe's min_steps are raised, with a notice. `threads` overrides the rule of training/threads.py.
     """
-    weighted = None if dataset.w_train is None else np.flatnonzero(dataset.w_train)
-    rows = len(dataset.x_train) if weighted is None else len(weighted)
+    rows = len(dataset.x_train) if dataset.w_train is None else np.count_nonzero(dataset.w_train)
     if threads is not None and threads < 1:
         raise RecipeError(f"threads is {threads}; expected a whole number from 1")
     held_out, notices = recipe.validation, list(dataset.all_notices)
@@ -83,10 +82,7 @@ def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = Fal
         held_out = int(SMALL_VALIDATION_SHARE * rows)
         kept = f"{held_out} {'is' if held_out == 1 else 'are'} held out for validation"
         notices.append(f"Of {rows} rows, {kept} instead of {recipe.validation}.")
-    y = dataset.y_train if weighted is None else dataset.y_train[weighted]
-    training, validation = split_off(y, held_out, generator(recipe.seed, "validation"))
-    if weighted is not None:  # rows of weight 0 are in neither part
-        training, validation = weighted[training], weighted[validation]
+    training, validation = split_rows(dataset, held_out, recipe.seed)
     if recipe.patience and not len(validation):
         raise RecipeError(
             f"patience is {recipe.patience}, but no rows are held out by whose loss it could stop; hold out some "
@@ -131,6 +127,15 @@ def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = Fal
         choose_steps_per_call(widths, batch_size * recipe.accumulate, full_steps),
         threads or threads_for(widths, batch_size), tuple(notices), recipe.patience, recipe.accumulate,
     )  # fmt: skip
+
+
+def split_rows(dataset: Dataset, held_out: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the training rows and so many validation rows, drawn by the seed; rows of weight 0 are in neither part."""
+    if dataset.w_train is None:
+        return split_off(dataset.y_train, held_out, generator(seed, "validation"))
+    weighted = np.flatnonzero(dataset.w_train)
+    training, validation = split_off(dataset.y_train[weighted], held_out, generator(seed, "validation"))
+    return weighted[training], weighted[validation]
 
 
 def choose_steps_per_call(widths: tuple[int, ...], rows_per_step: int, full_steps: int) -> int:

@@ -93,7 +93,7 @@ def range_test(
     """
     steps = steps_of_test(plan)
     default = OPTIMIZERS[recipe.optimizer].lr
-    rates = np.geomspace(LOWEST * default, HIGHEST * default, steps)
+    rates = np.geomspace(LOWEST * default, min(HIGHEST * default, recipe.rate_limit), steps)
     indices = search_batches(recipe, plan, steps + 1)
     scalars = step_scalars(recipe, np.arange(steps + 1), steps + 1)
     scalars["learning_rate"] = np.append(rates, 0.0).astype(recipe.dtype)

@@ -46,7 +46,7 @@ POSITIVE_KEYS = ("eps", "lr_step_size", "lr_gamma")  # 0 only where they are not
 # those of classes.
 REGRESSION_LR_DIVISOR = 10.0
 # Numbers that the steps use in the dtype of the run.
-STEP_NUMBERS = ("lr", "eps", "weight_decay", "l1", "max_norm", "clip_norm")
+STEP_NUMBERS = ("huber_delta", "lr", "eps", "weight_decay", "input_noise", "l1", "max_norm", "clip_norm")
 MAX_INPUT_NOISE = 1000.0  # in units of scaled inputs, whose deviation is about 1
 MAX_MIXUP = 1000.0  # all shares are nearly 1/2 then
 FIND = "find"  # as a learning rate: train.py finds one before it begins a run, whose recipe has the number
@@ -198,7 +198,7 @@ class Recipe:
                 raise RecipeError(
                     f"{key} is {value!r}, which {self.dtype} cannot hold; expected {smallest:g} to {largest:g}"
                 )
-        if OPTIMIZERS[self.optimizer].decoupled and self.lr * self.weight_decay >= 1.0:
+        if self.lr >= self.rate_limit:
             raise RecipeError(
                 f"weight_decay is {self.weight_decay!r} with lr {self.lr!r}: a step of {self.optimizer} would take "
                 f"lr * weight_decay, all of W or more, from W; expected a weight_decay below {1.0 / self.lr:g}"
@@ -240,6 +240,12 @@ class Recipe:
                 f"hidden is {list(self.hidden)}, and layer normalisation makes a layer of one unit always 0; give each "
                 "layer two units or more, or set normalization to batch or none"
             )
+
+    @property
+    def rate_limit(self) -> float:
+        """The learning rate from which on weight decay takes all of W in a step; infinity where there is none."""
+        entry = OPTIMIZERS[self.optimizer]
+        return 1.0 / self.weight_decay if self.weight_decay and (entry.decoupled or entry.scaled) else math.inf
 
     @property
     def normalizes_batches(self) -> bool:
@@ -366,6 +372,8 @@ def check_rate(key: str, value: Any) -> float:
     """Return a number above 0; RecipeError for anything else, and for "find", which no recipe of a run has."""
     if value == FIND:
         raise RecipeError(f"{key} is {FIND!r}, which train.py alone replaces by a number; give a number above 0")
+    if isinstance(value, str) and value.strip("+-")[:1].isalpha():
+        raise RecipeError(f'{key} is {value!r}; expected a number above 0, or "{FIND}"')
     rate: float = check_float(0.0, math.inf, open_below=True)(key, value)
     return rate
 

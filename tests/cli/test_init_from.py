@@ -50,6 +50,19 @@ def test_train_init_from_same_data_and_split_gives_no_warning(trained, capsys):
     assert (code, warnings_of(result)) == (0, [])
 
 
+def test_train_init_from_same_split_of_rows_with_weight_0_gives_no_warning(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    x, y, w = rng.normal(size=(300, 4)), rng.integers(0, 3, 300), rng.integers(0, 3, 300)
+    x[:, 0] += 3 * y
+    np.savez("w.npz", x_train=x[:240], y_train=y[:240], w_train=w[:240], x_test=x[240:], y_test=y[240:])
+    flags = ["--data", "w.npz", "--validation", "40", "-e", "2", "--json", *COMMON]
+    assert run_cli(train.main, [*flags, "--name", "first"]) == 0
+    capsys.readouterr()
+    assert run_cli(train.main, [*flags, "--init-from", "first"]) == 0
+    assert CHECK not in [warning["check"] for warning in json.loads(capsys.readouterr().out)["warnings"]]
+
+
 @pytest.mark.parametrize("flags", [("--seed", "3"), ("--validation", "60")])
 def test_train_init_from_other_split_counts_known_validation_rows(trained, capsys, flags):
     code, result, err = next_run(capsys, *flags)

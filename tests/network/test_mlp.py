@@ -11,9 +11,11 @@ from lagvis.tree import named_leaves, tree_map
 from tests.network import torch_reference
 from tests.network.problems import HIDDEN, data_of, loss_for, problem
 
-every_depth = pytest.mark.parametrize("hidden", HIDDEN.values(), ids=list(HIDDEN))
-every_activation = pytest.mark.parametrize("activation", ACTIVATIONS)
-every_kind = pytest.mark.parametrize("kind", ["classes", "numbers"])
+KINDS = ("classes", "numbers")
+# Every activation in one depth, every depth with one activation and both kinds of target: (depth, activation, kind).
+CASES = [("two", activation, "classes") for activation in ACTIVATIONS]
+CASES += [(depth, "silu", kind) for depth in HIDDEN for kind in KINDS if (depth, kind) != ("two", "classes")]
+every_case = pytest.mark.parametrize(("depth", "activation", "kind"), CASES)
 
 
 def our_gradients(backend, params, x, y, activation, loss, **extra):
@@ -65,28 +67,25 @@ def slopes(hidden, activation, kind):
     return found
 
 
-@every_depth
-@every_activation
-@every_kind
-def test_gradients_equal_central_differences(backend, hidden, activation, kind):
+@every_case
+def test_gradients_equal_central_differences(backend, depth, activation, kind):
+    hidden = HIDDEN[depth]
     params, x, y = problem(hidden, activation, kind)
     _, grads = our_gradients(backend, params, x, y, activation, loss_for(kind))
     for (name, slope), (_, gradient) in zip(slopes(hidden, activation, kind), named_leaves(grads), strict=True):
         np.testing.assert_allclose(gradient, slope, rtol=1e-6, atol=1e-9, err_msg=name)
 
 
-@every_depth
-@every_activation
-@every_kind
-def test_gradients_equal_autograd(backend, torch, hidden, activation, kind):
-    params, x, y = problem(hidden, activation, kind, seed=1)
+@every_case
+def test_gradients_equal_autograd(backend, torch, depth, activation, kind):
+    params, x, y = problem(HIDDEN[depth], activation, kind, seed=1)
     loss, grads = our_gradients(backend, params, x, y, activation, loss_for(kind))
     expected_loss, expected = torch_reference.gradients(torch, params, x, y, activation)
     assert loss == pytest.approx(expected_loss, rel=1e-14)
     assert_trees_agree(grads, expected, 1e-13)
 
 
-@every_kind
+@pytest.mark.parametrize("kind", KINDS)
 def test_gradients_row_weights_equal_autograd(backend, torch, kind):
     params, x, y = problem((4, 3), "tanh", kind, seed=2)
     w = np.array([0.0, 0.5, 1.0, 2.0, 3.0, 0.25])

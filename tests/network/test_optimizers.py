@@ -60,6 +60,7 @@ MUON = {
     "muon, momentum 0": {"momentum": 0.0, "nesterov": False, "weight_decay": 0.0},
 }
 SHAPES = {"square": (4, 3, 3, 2), "wide": (4, 2, 5, 2), "tall": (4, 5, 2, 2)}
+STEPS = (1, 10)  # after these, the parameters are compared
 
 
 def scalars_of(optimizer, step, rate, backend):
@@ -70,13 +71,15 @@ def scalars_of(optimizer, step, rate, backend):
 
 
 def run(backend, optimizer, params, gradient, steps, rate):
-    """Take steps along `gradient(params)` on a backend; return the parameters on the host."""
+    """Take steps along `gradient(params)` on a backend; return the parameters after each on the host."""
+    seen = []
     state = tree_map(backend.asarray, params)
     optimizer_state = tree_map(backend.asarray, zero_optimizer_state(optimizer, params))
     for step in range(1, steps + 1):
         scalars = scalars_of(optimizer, step, rate, backend)
         state, optimizer_state = optimizer.update(state, gradient(state), optimizer_state, scalars, xp=backend.xp)
-    return tree_map(backend.to_numpy, state)
+        seen.append(tree_map(backend.to_numpy, state))
+    return seen
 
 
 def cubic_gradient(tree):
@@ -85,7 +88,8 @@ def cubic_gradient(tree):
 
 
 def torch_run(torch, starts, optimizers, steps):
-    """Take the same steps with optimizers of torch, made by `optimizers(tensors)`; return the parameters."""
+    """Take the same steps with optimizers of torch, made by `optimizers(tensors)`; return the parameters after each."""
+    seen = []
     tensors = [torch.tensor(start, requires_grad=True) for start in starts]
     made = optimizers(tensors)
     for _ in range(steps):
@@ -94,24 +98,26 @@ def torch_run(torch, starts, optimizers, steps):
         sum((p**3 + p**2).sum() for p in tensors).backward()
         for optimizer in made:
             optimizer.step()
-    return [tensor.detach().numpy() for tensor in tensors]
+        seen.append([tensor.detach().numpy().copy() for tensor in tensors])
+    return seen
 
 
-@pytest.mark.parametrize("steps", [1, 10])
 @pytest.mark.parametrize("case", AGAINST_TORCH)
-def test_steps_equal_torch_optim(backend, torch, case, steps):
+def test_one_and_ten_steps_equal_torch_optim(backend, torch, case):
     optimizer, name, options = AGAINST_TORCH[case]
     start = np.random.default_rng(0).normal(size=(3, 2)) * 0.5
-    (theirs,) = torch_run(torch, [start], lambda p: [getattr(torch.optim, name)(p, lr=LR, **options)], steps)
-    ours = run(backend, optimizer, [{"W": start}], cubic_gradient, steps, LR)
-    np.testing.assert_allclose(ours[0]["W"], theirs, rtol=1e-13, atol=1e-15)
+    theirs = torch_run(torch, [start], lambda p: [getattr(torch.optim, name)(p, lr=LR, **options)], max(STEPS))
+    ours = run(backend, optimizer, [{"W": start}], cubic_gradient, max(STEPS), LR)
+    for steps in STEPS:
+        np.testing.assert_allclose(ours[steps - 1][0]["W"], theirs[steps - 1][0], rtol=1e-13, atol=1e-15)
 
 
-@pytest.mark.parametrize("steps", [1, 10])
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("case", MUON)
-def test_muon_steps_equal_torch_muon_for_hidden_matrices_and_adamw_for_the_rest(
-    backend, torch, monkeypatch, case, shape, steps
+MUON_CASES = [(case, "wide") for case in MUON] + [("muon", shape) for shape in SHAPES if shape != "wide"]
+
+
+@pytest.mark.parametrize(("case", "shape"), MUON_CASES)
+def test_muon_one_and_ten_steps_equal_torch_muon_for_hidden_matrices_and_adamw_for_the_rest(
+    backend, torch, monkeypatch, case, shape
 ):
     # torch iterates in bfloat16, which would hide a difference, and writes into the copy that it makes
     monkeypatch.setattr(torch.Tensor, "bfloat16", lambda tensor: tensor.clone())
@@ -127,11 +133,13 @@ def test_muon_steps_equal_torch_muon_for_hidden_matrices_and_adamw_for_the_rest(
         ]
 
     starts = [*hidden, params[0]["W"], params[2]["W"], *biases]
-    theirs = torch_run(torch, starts, optimizers, steps)
-    ours = run(backend, muon(betas=(0.8, 0.9), eps=1e-6, **options), params, cubic_gradient, steps, LR)
-    found = [ours[1]["W"], ours[0]["W"], ours[2]["W"], *[layer["b"] for layer in ours]]
-    for mine, their in zip(found, theirs, strict=True):
-        np.testing.assert_allclose(mine, their, rtol=1e-11, atol=1e-13)
+    theirs = torch_run(torch, starts, optimizers, max(STEPS))
+    ours = run(backend, muon(betas=(0.8, 0.9), eps=1e-6, **options), params, cubic_gradient, max(STEPS), LR)
+    for steps in STEPS:
+        layers = ours[steps - 1]
+        found = [layers[1]["W"], layers[0]["W"], layers[2]["W"], *[layer["b"] for layer in layers]]
+        for mine, their in zip(found, theirs[steps - 1], strict=True):
+            np.testing.assert_allclose(mine, their, rtol=1e-11, atol=1e-13)
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.5])
@@ -150,85 +158,57 @@ def test_lion_two_steps_equal_the_published_update_by_hand(backend, weight_decay
         lambda _: [{"W": backend.asarray(np.array(next(gradients)))}],
         2,
         0.1,
-    )
+    )[-1]
     expected = [(1.0 * keep - 0.1) * keep - 0.1, (-2.0 * keep + 0.1) * keep - 0.1, 0.5 * keep * keep + 0.1]
     np.testing.assert_allclose(found[0]["W"], [expected], rtol=1e-14)
 
 
-# id: (optimizer, learning rate, steps, how near it comes)
-PARABOLA = {
-    "sgd": (sgd(), 0.1, 300, 1e-5),
-    "momentum": (sgd(momentum=0.9), 0.1, 300, 1e-5),
-    "nesterov": (sgd(momentum=0.9, nesterov=True), 0.1, 300, 1e-5),
-    "momentum 0.99": (sgd(momentum=0.99), 0.1, 3000, 1e-5),
-    "rmsprop": (rmsprop(rho=0.99, eps=1e-8), 0.01, 1000, 0.02),
-    "rmsprop, momentum": (rmsprop(rho=0.99, eps=1e-8, momentum=0.9), 0.003, 1000, 0.02),
-    "adam": (adam(**ADAM), 0.1, 500, 1e-3),
-    "adamw": (adamw(**ADAM), 0.1, 500, 1e-3),
-    "lion": (lion(betas=(0.9, 0.99)), 0.003, 2000, 0.1),
-    "muon": (muon(**ADAM, momentum=0.95), 0.1, 500, 1e-3),
+# id: (optimizer, learning rate, which falls to 0 in a line, steps on the parabola, rate and steps on Rosenbrock)
+MINIMISERS = {
+    "sgd": (sgd(), 0.1, 300, 1e-3, 60000),
+    "momentum": (sgd(momentum=0.95), 0.01, 1000, 2e-4, 10000),
+    "nesterov": (sgd(momentum=0.95, nesterov=True), 0.01, 1000, 2e-4, 10000),
+    "rmsprop": (rmsprop(rho=0.99, eps=1e-8), 0.01, 1000, 0.01, 10000),
+    "rmsprop, momentum": (rmsprop(rho=0.99, eps=1e-8, momentum=0.9), 0.003, 1000, 0.001, 10000),
+    "adam": (adam(**ADAM), 0.1, 500, 0.05, 5000),
+    "adamw": (adamw(**ADAM), 0.1, 500, 0.05, 5000),
+    "lion": (lion(betas=(0.9, 0.99)), 0.01, 2000, 0.003, 10000),
+    "muon": (muon(**ADAM, momentum=0.95), 0.1, 500, 0.02, 10000),
 }
 
 
-@pytest.mark.parametrize("case", PARABOLA)
-def test_on_parabola_reaches_minimum(backend, case):
-    optimizer, rate, steps, near = PARABOLA[case]
-    target = np.array([[1.0, -2.0, 3.0]])
-    there = backend.asarray(target)
-    found = run(backend, optimizer, [{"W": np.zeros((1, 3))}], lambda t: [{"W": t[0]["W"] - there}], steps, rate)
-    np.testing.assert_allclose(found[0]["W"], target, atol=near)
-
-
-# id: (optimizer, learning rate, which falls to 0 in a line, steps); all begin at the usual (-1.2, 1)
-ROSENBROCK = {
-    "sgd": (sgd(), 1e-3, 60000),
-    "momentum": (sgd(momentum=0.95), 2e-4, 10000),
-    "nesterov": (sgd(momentum=0.95, nesterov=True), 2e-4, 10000),
-    "rmsprop": (rmsprop(rho=0.99, eps=1e-8), 0.01, 10000),
-    "rmsprop, momentum": (rmsprop(rho=0.99, eps=1e-8, momentum=0.9), 0.001, 10000),
-    "adam": (adam(**ADAM), 0.05, 5000),
-    "adamw": (adamw(**ADAM), 0.05, 5000),
-    "lion": (lion(betas=(0.9, 0.99)), 0.003, 10000),
-}
-
-
-def rosenbrock_gradient(x, y):
-    """Return the gradient of (1 - x)^2 + 100 (y - x^2)^2."""
+def rosenbrock_gradient(point):
+    """Return the gradient of (1 - x)^2 + 100 (y - x^2)^2 at (x, y)."""
+    x, y = point
     return np.array([-2 * (1 - x) - 400 * x * (y - x * x), 200 * (y - x * x)])
 
 
-def minimise(optimizer, params, gradient, rate, steps):
-    """Take steps with a rate that falls to 0 in a line, on NumPy; return the parameters."""
+def minimise(optimizer, start, gradient, rate, steps):
+    """Move the numbers of a hidden matrix (1, n) with a rate that falls to 0 in a line, on NumPy; return them."""
+    params = [{"W": np.zeros((1, 1))}, {"W": np.array([start])}, {"W": np.zeros((len(start), 1))}]
+    still = tree_map(np.zeros_like, params)
     state, t = zero_optimizer_state(optimizer, params), np.arange(1, steps + 1)
     scalars = {"learning_rate": rate * (1.0 - (t - 1) / steps)} | optimizer.scalars(t, {})
     for i in range(steps):
         now = {name: values[i] for name, values in scalars.items()}
-        params, state = optimizer.update(params, gradient(params), state, now, xp=np)
-    return params
+        grads = [still[0], {"W": gradient(params[1]["W"][0])[None]}, still[2]]
+        params, state = optimizer.update(params, grads, state, now, xp=np)
+    return params[1]["W"][0]
 
 
-@pytest.mark.parametrize("case", ROSENBROCK)
+@pytest.mark.parametrize("case", MINIMISERS)
+def test_on_parabola_reaches_minimum(case):
+    optimizer, rate, steps, _, _ = MINIMISERS[case]
+    target = np.array([1.0, -2.0, 3.0])
+    found = minimise(optimizer, [0.0, 0.0, 0.0], lambda point: point - target, rate, steps)
+    np.testing.assert_allclose(found, target, atol=1e-3)
+
+
+@pytest.mark.parametrize("case", MINIMISERS)
 def test_on_rosenbrock_reaches_minimum(case):
-    optimizer, rate, steps = ROSENBROCK[case]
-    found = minimise(
-        optimizer,
-        [{"W": np.array([-1.2, 1.0])}],
-        lambda tree: [{"W": rosenbrock_gradient(*tree[0]["W"])}],
-        rate,
-        steps,
-    )
-    np.testing.assert_allclose(found[0]["W"], [1.0, 1.0], atol=1e-2)
-
-
-def test_muon_on_rosenbrock_of_a_hidden_matrix_reaches_minimum():
-    # the hidden matrix (1, 2) holds x and y
-    params = [{"W": np.zeros((1, 1))}, {"W": np.array([[-1.2, 1.0]])}, {"W": np.zeros((2, 1))}]
-
-    def gradient(tree):
-        return [*tree_map(np.zeros_like, tree[:1]), {"W": rosenbrock_gradient(*tree[1]["W"][0])[None]}, tree[2]]
-
-    found = minimise(muon(**ADAM, momentum=0.95), params, gradient, 0.02, 10000)
-    np.testing.assert_allclose(found[1]["W"], [[1.0, 1.0]], atol=1e-2)
+    optimizer, _, _, rate, steps = MINIMISERS[case]
+    found = minimise(optimizer, [-1.2, 1.0], rosenbrock_gradient, rate, steps)
+    np.testing.assert_allclose(found, [1.0, 1.0], atol=1e-2)
 
 
 # --- the parts
@@ -241,8 +221,8 @@ def test_orthogonalize_moves_singular_values_near_1_and_keeps_vectors(backend, s
     found = backend.to_numpy(orthogonalize(backend.asarray(matrix), xp=backend.xp))
     values = np.diag(u.T @ found @ v.T)
     np.testing.assert_allclose(u @ np.diag(values) @ v, found, atol=1e-12)
-    assert values.min() > 0.65
-    assert values.max() < 1.25
+    assert values.min() > 0.68  # docs/math.md
+    assert values.max() < 1.21
 
 
 def test_orthogonalize_of_stacked_matrices_equals_each_alone(backend):

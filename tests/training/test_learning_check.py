@@ -11,7 +11,7 @@ from lagvis.data.source import Source
 from lagvis.training import rate_trials
 from lagvis.training.baseline import check_baseline
 from lagvis.training.factory import initial_state
-from lagvis.training.learning_check import TrainedRun, explain_baseline, explain_divergence
+from lagvis.training.learning_check import TrainedRun, explain_baseline, explain_divergence, held_back_by
 from lagvis.training.not_finite import find_row_without_loss
 from lagvis.training.plan import make_plan
 from lagvis.training.recipe import Recipe
@@ -104,6 +104,25 @@ def test_explain_baseline_known_cause_is_the_suspect(name):
     assert warning is not None
     assert warning.figures["suspect"] == suspect, warning.message
     assert ". Suspect: " in warning.message
+
+
+def test_explain_baseline_regularisation_that_holds_every_trial_back_is_named():
+    warning = warning_of(quick(epochs=5, clip_norm=1e-7, lr=0.05, optimizer="sgd"), BANDS)
+    assert warning.figures["suspect"] == "features"
+    assert warning.message.endswith("suit them (--hidden), or too much holds it back (--clip-norm 1e-07).")
+
+
+@pytest.mark.parametrize(
+    ("keys", "end"),
+    [
+        ({}, ""),
+        ({"optimizer": "adamw"}, ""),
+        ({"optimizer": "lion", "weight_decay": 0.0}, ""),
+        ({"weight_decay": 9.0, "dropout": 0.9}, ", or too much holds it back (--weight-decay 9, --dropout 0.9)"),
+    ],
+)
+def test_held_back_by_names_what_is_more_than_the_default(keys, end):
+    assert held_back_by(Recipe(**keys)) == end
 
 
 def test_explain_baseline_weighted_classes_learned_by_heart_have_a_mean_recall():

@@ -168,3 +168,11 @@ def test_find_rate_loss_that_is_not_finite_raises():
     state = initial_state(recipe, model)
     with pytest.raises(RecipeError, match=r"the loss is not a finite number; give --lr a number"):
         find_rate(recipe, dataset, plan, model, open_backend("numpy", "float32"), state)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_range_test_rates_stay_below_those_whose_weight_decay_takes_all_of_w(optimizer):
+    recipe = quick(optimizer=optimizer, lr=0.001, weight_decay=20.0, momentum=None, nesterov=None)
+    rates, _ = find(recipe, classes(), test=range_test)
+    assert rates[-1] <= 0.05
+    replace(recipe, lr=float(rates[-1]) / 2.0)

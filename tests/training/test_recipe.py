@@ -69,7 +69,9 @@ def test_keys_are_the_fields_of_recipe():
 
 FRACTIONS = st.floats(0.0, 1.0, exclude_max=True)
 VALID = st.builds(
-    Recipe,
+    lambda lr, weight_decay, **keys: Recipe(
+        lr=lr, weight_decay=weight_decay if lr * weight_decay < 1.0 else 0.0, **keys
+    ),
     data=st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
     hidden=st.lists(st.integers(1, 10**7), max_size=5),
     activation=st.sampled_from(["relu", "sigmoid", "tanh", "identity"]),
@@ -79,7 +81,7 @@ VALID = st.builds(
     lr=st.floats(2.0**-126, 2.0**127),
     momentum=FRACTIONS,
     nesterov=st.booleans(),
-    weight_decay=st.just(0.0) | st.floats(1e-6, 1.0),
+    weight_decay=st.just(0.0) | st.floats(1e-6, 1.0),  # and less than takes all of W in a step
     schedule=st.sampled_from(["constant", "linear", "cosine", "step", "one-cycle"]),
     warmup=FRACTIONS,
     epochs=st.integers(0, 10**6),
@@ -250,6 +252,10 @@ def test_recipe_bad_choice_proposes_the_nearest(key, word, proposed):
         ("activation", "leaky_relu", "did you mean leaky-relu?"),
         ("activation", "LeakyReLU", "did you mean leaky-relu?"),
         ("activation", "swish", "did you mean silu?"),
+        ("loss", "bce", "did you mean binary-cross-entropy?"),
+        ("loss", "CrossEntropyLoss", "did you mean cross-entropy?"),
+        ("loss", "smooth_l1", "did you mean huber?"),
+        ("lr", "fast", 'expected a number above 0, or "find"'),
         ("activation", "logistic", "did you mean sigmoid?"),
         ("activation", "linear", "did you mean identity?"),
         ("activation", "mish", "there is no mish, silu resembles it"),
@@ -491,6 +497,10 @@ def test_recipe_every_optimizer_and_schedule_is_valid_with_its_defaults(optimize
         ({"schedule": "one-cycle", "base_momentum": 0.95}, "and momentum is 0.9, from which the schedule one-cycle"),
         ({"optimizer": "adam", "schedule": "one-cycle", "base_momentum": 0.95}, "and the first of betas is 0.9"),
         ({"optimizer": "adamw", "weight_decay": 2000.0}, "expected a weight_decay below 1000"),
+        ({"optimizer": "sgd", "lr": 0.1, "weight_decay": 10.0}, "expected a weight_decay below 10"),
+        ({"loss": "huber", "huber_delta": 1e-300}, "huber_delta is 1e-300, which float32 cannot hold"),
+        ({"loss": "huber", "huber_delta": 1e39}, "huber_delta is 1e+39, which float32 cannot hold"),
+        ({"input_noise": 1e-60}, "input_noise is 1e-60, which float32 cannot hold"),
         ({"clip_norm": 1e-60}, "clip_norm is 1e-60, which float32 cannot hold"),
         ({"weight_decay": 1e300}, "weight_decay is 1e+300, which float32 cannot hold"),
         ({"warmup": 500}, "expected a number from 0 and below 1, a share of the run"),
