@@ -4,7 +4,6 @@ import json
 import shutil
 
 import numpy as np
-import polars as pl
 import pytest
 from sklearn.datasets import make_multilabel_classification
 from sklearn.metrics import (
@@ -21,6 +20,8 @@ from sklearn.metrics import (
 from lagvis.cli import data, evaluate, export, predict, train
 from lagvis.cli.errors import run_cli
 from lagvis.storage.checkpoint_file import read_checkpoint
+
+pl = pytest.importorskip("polars", reason="polars is not installed")
 
 NAMES = ("red", "green", "blue")
 LOSS = ("--loss", "binary-cross-entropy")

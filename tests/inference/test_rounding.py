@@ -21,7 +21,7 @@ def measured_and_real(function, *inputs):
     """Return the deviations by random rounding, and the errors of NumPy in float32, in units of epsilon."""
     exact = function(np, *inputs)
     deviations = sampled_deviations(
-        lambda rounding, xp: function(xp, *map(rounding.array, inputs)), exact, EPSILON, samples=16
+        lambda rounding: function(rounding.xp, *map(rounding.array, inputs)), exact, EPSILON
     )
     rounded = function(np, *(np.asarray(a, np.float32) for a in inputs))
     return deviations, (rounded - exact) / EPSILON

@@ -29,7 +29,8 @@ def recorded_calls(**settings):
     model = Model.of(recipe, dataset, plan.training_rows)
     recorder = NumpyRecorder(RecordableNamespace(array_api_compat.numpy))
     state = initial_state(recipe, model) | {"totals": zero_totals(model, recipe.dtype, objective=True)}
-    data = model.prepare(dataset.x_train, dataset.y_train, recipe.dtype) | step_constants(recipe)
+    data = model.prepare(dataset.x_train, dataset.y_train, recipe.dtype)
+    data |= step_constants(recipe, model.widths, plan.rows_per_step)
     inputs = (np.zeros((1, 100), np.int32), step_scalars(recipe, np.arange(1), 10))
     Tape(make_training_step(recipe, xp=recorder.xp), state, inputs, (data,), recorder)
     return Counter(call.name for call in recorder.calls)

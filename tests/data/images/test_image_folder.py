@@ -275,7 +275,7 @@ def test_load_dataset_heic_in_class_folder_is_named_with_remedy(tmp_path, name):
 
 
 def test_read_image_folder_regression_raises_data_error(tmp_path):
-    with pytest.raises(DataError, match="loss mse"):
+    with pytest.raises(DataError, match="use --loss cross-entropy"):
         load_dataset(str(folder(tmp_path)), regression=True)
 
 

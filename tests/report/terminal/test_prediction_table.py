@@ -7,7 +7,7 @@ NOTE = "inverted, uneven light corrected, cropped to 170x201 of 500x600, fitted 
 
 def answer(file, notes=""):
     fields = {"answer": "9", "probability": 0.9107, "runner_up": "4", "runner_up_probability": 0.015}
-    fields |= {"values": None, "unit": None, "label": None}
+    fields |= {"values": None, "unit": None, "label": None, "labels": None}
     return {"file": file, "row": None, **fields, "notes": [notes] if notes else []}
 
 
