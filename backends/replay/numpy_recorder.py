@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -91,9 +91,6 @@ class NumpyRecorder(OutRecorder):
 
 class CupyRecorder(OutRecorder):
     """Recorder for CuPy. `library` is cupy; a test gives NumPy in its place."""
-
-    # Steps captured in a CUDA graph differ from the plain loop with shared memory in the stand-in of the tests.
-    shares_calls: ClassVar[bool] = False
 
     def call_into(self, out: Array, call: Node, arguments: list[Any], options: dict[str, Any]) -> Callable[[], Any]:
         if call.name == "vecdot" and options.get("axis", -1) == -1 and arguments[0].shape == arguments[1].shape:

@@ -85,12 +85,10 @@ class Recorder(ABC):
     The standard itself knows no memory to write to but `out[...] = result`; a subclass adds the functions of its
     library that take `out=`.
 
-    in_place     names of functions whose result may overwrite an operand without a change of its bits
-    shares_calls whether a call may write into the memory of any earlier one that no later call reads
+    in_place  names of functions whose result may overwrite an operand without a change of its bits
     """
 
     in_place: ClassVar[frozenset[str]] = ELEMENTWISE
-    shares_calls: ClassVar[bool] = True
 
     def __init__(self, xp: Namespace) -> None:
         self.xp = xp
@@ -212,7 +210,7 @@ class Recorder(ABC):
                 if free:
                     call.value = free[0].value
                     passed_on.add(free[0])
-                elif memory and self.shares_calls:
+                elif memory:
                     call.value = memory.pop()  # the one last used
             for node in released.get(call.position, []):
                 if node not in passed_on:

@@ -71,7 +71,7 @@ def computed(function, inputs, options, written=None):
         return result.view(FakeArray)
     if tape is not None:
         tape.calls.append(lambda: function(*inputs, **options))
-    return None if target is None else target
+    return result if target is None else target  # a fact about arrays, as may_share_memory gives it
 
 
 class Tape:
