@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -203,24 +204,31 @@ def as_classification(source: Source, class_names: tuple[str, ...] = ()) -> Data
         y["training"],
         x_test,
         y["test"],
-        shape=source.x_train.shape[1:],
         class_names=names,
         target_names=(),
         unit="",
-        sha256=source.sha256,
         notices=(*source.notices, *notices, *label_notices(encoded, names, are_given=bool(class_names))),
-        feature_names=source.feature_names,
-        feature_columns=source.feature_columns,
-        label_columns=source.label_columns,
         label_names=source.label_names,
-        held_out=source.held_out,
-        locate_row=source.locate_row,
-        transposed=source.transposed,
-        encoding=source.encoding,
-        w_train=check_weights(source),
-        weights_name=source.weights_name,
-        warnings=source.warnings,
+        **source_fields(source),
     )
+
+
+def source_fields(source: Source) -> dict[str, Any]:
+    """Return the fields of a data set that are those of its source, whatever its labels are; weights are checked."""
+    return {
+        "shape": source.x_train.shape[1:],
+        "sha256": source.sha256,
+        "feature_names": source.feature_names,
+        "feature_columns": source.feature_columns,
+        "label_columns": source.label_columns,
+        "held_out": source.held_out,
+        "locate_row": source.locate_row,
+        "transposed": source.transposed,
+        "encoding": source.encoding,
+        "w_train": check_weights(source),
+        "weights_name": source.weights_name,
+        "warnings": source.warnings,
+    }
 
 
 def check_classes(source: Source, encoded: dict[str, EncodedLabels], names: Sequence[str], *, are_given: bool) -> None:
@@ -291,23 +299,12 @@ def as_multi_label(source: Source, class_names: tuple[str, ...] = ()) -> Dataset
         encoded["training"],
         x_test,
         encoded["test"],
-        shape=source.x_train.shape[1:],
         class_names=class_names or names,
         target_names=(),
         unit="",
-        sha256=source.sha256,
         notices=(*source.notices, *notices),
-        feature_names=source.feature_names,
-        feature_columns=source.feature_columns,
-        label_columns=source.label_columns,
         label_names=source.label_names,
-        held_out=source.held_out,
-        locate_row=source.locate_row,
-        transposed=source.transposed,
-        encoding=source.encoding,
-        w_train=check_weights(source),
-        weights_name=source.weights_name,
-        warnings=source.warnings,
+        **source_fields(source),
     )
 
 
@@ -350,22 +347,11 @@ def as_regression(source: Source) -> Dataset:
         y_train,
         x_test,
         y_test,
-        shape=source.x_train.shape[1:],
         class_names=(),
         target_names=names,
         unit=source.unit,
-        sha256=source.sha256,
         notices=source.notices,
-        feature_names=source.feature_names,
-        feature_columns=source.feature_columns,
-        label_columns=source.label_columns,
-        held_out=source.held_out,
-        locate_row=source.locate_row,
-        transposed=source.transposed,
-        encoding=source.encoding,
-        w_train=check_weights(source),
-        weights_name=source.weights_name,
-        warnings=source.warnings,
+        **source_fields(source),
     )
 
 

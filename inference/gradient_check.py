@@ -166,8 +166,8 @@ class Derivatives:
     def at(self, place: int) -> tuple[float, float] | None:
         """Return the derivative by one number, and its bound; None if something crosses a kink within the step.
 
-        The step is halved while the error of the difference, which is told by a step twice as long, is larger than that
-        of rounding.
+        The step is halved while the error of the difference, estimated by a step twice as long, is larger than that of
+        rounding.
         """
         value = float(self.params[self.layer][self.name].flat[place])
         step = STEP * max(1.0, abs(value))

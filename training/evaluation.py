@@ -14,8 +14,8 @@ from lagvis.network.step import make_evaluation
 from lagvis.training.model import Model
 from lagvis.tree import tree_map
 
-# The activations of a layer for one chunk have at most this many numbers (16 MB of float32).
 LABEL_COUNTS = ("positives", "predicted_positives", "true_positives")
+# The activations of a layer for one chunk have at most this many numbers (16 MB of float32).
 CHUNK_ROWS = 1000
 CHUNK_VALUES = 4_000_000
 
