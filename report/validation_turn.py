@@ -6,7 +6,7 @@ from typing import Any
 from lagvis.data.messages import decimals, percent, pluralize
 from lagvis.storage.metrics_file import finite_value
 
-MIN_RISE = 0.01  # of the validation loss, relative to the lowest one: less is not said at the end of a run
+MIN_RISE = 0.01  # of the validation loss, relative to the lowest one: a smaller rise is not reported
 
 History = Sequence[dict[str, float | None]]
 

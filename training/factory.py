@@ -55,7 +55,7 @@ def step_scalars(recipe: Recipe, steps: np.ndarray, total_steps: int) -> dict[st
     scalars |= {name: np.asarray(values) for name, values in own.items()}
     if recipe.mixup:
         scalars["mixup"] = mixup_shares(recipe, steps)
-    if recipe.normalizes_batches:  # at first a plain mean of all batches: a short run is rid of the first statistics
+    if recipe.normalizes_batches:  # at first a plain mean of all batches, without the initial mean 0 and variance 1
         scalars["running_rate"] = np.maximum(RUNNING_RATE, 1.0 / (steps + 1))
     if recipe.ema:
         scalars["ema_rate"] = np.maximum(1.0 - recipe.ema, 1.0 / (steps + 1))  # at first a plain mean of all steps
