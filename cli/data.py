@@ -9,7 +9,7 @@ from lagvis.data.images.transposed import BY_NAME
 from lagvis.data.tables.feature_type import AUTO, FEATURE_TYPES
 from lagvis.network.losses import LABEL_LOSSES, LOSSES, REGRESSION_LOSSES
 from lagvis.report.terminal.dataset_summary import dataset_summary
-from lagvis.training.recipe import KEYS
+from lagvis.training.recipe_keys import KEYS
 
 
 def make_parser() -> options.Parser:

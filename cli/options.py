@@ -18,8 +18,10 @@ from lagvis.errors import RecipeError
 from lagvis.network.optimizers import OPTIMIZERS
 from lagvis.network.schedules import SCHEDULES
 from lagvis.training import recipe as recipes
-from lagvis.training.recipe import KEYS, Recipe
+from lagvis.training.recipe import Recipe
+from lagvis.training.recipe_checks import FIND, parse_numbers, parse_rate
 from lagvis.training.recipe_hints import control_character_hint, key_hint
+from lagvis.training.recipe_keys import KEYS, Key
 
 EXIT_CODES = """exit codes:
   0 success                     4 device or backend     8 below --target-accuracy
@@ -217,13 +219,13 @@ def shown_default(value: Any) -> str:
     return "detected" if value == "" else str(value)
 
 
-def parser_of(key: recipes.Key) -> Callable[[str], Any]:
+def parser_of(key: Key) -> Callable[[str], Any]:
     """Return the function that parses the value of an option; its error is shown to the user."""
     kinds: dict[Any, str] = {
         int: "a whole number",
         float: "a number",
-        recipes.parse_rate: "a number, or find",
-        recipes.parse_numbers: "two numbers such as 0.9,0.999",
+        parse_rate: "a number, or find",
+        parse_numbers: "two numbers such as 0.9,0.999",
     }
     expected = kinds.get(key.parse, "layer widths such as 64,64, or none")
 
@@ -231,7 +233,7 @@ def parser_of(key: recipes.Key) -> Callable[[str], Any]:
         try:
             return key.parse(word)
         except ValueError:
-            is_number = key.parse in (float, recipes.parse_rate)
+            is_number = key.parse in (float, parse_rate)
             hint = f"; write {word.replace(',', '.')}" if is_number and re.fullmatch(r"-?\d+,\d+", word) else ""
             raise argparse.ArgumentTypeError(f"found {word!r}, expected {expected}{hint}") from None
 
@@ -269,7 +271,7 @@ def override_notices(flags: argparse.Namespace, recipe: Recipe) -> list[str]:
     """Return a line for each option that replaces other settings of the recipe, with the values that are used now."""
     values, given = recipes.read(flags.recipe or "default"), given_keys(flags)
     if finds_rate(flags):
-        given["lr"] = recipes.FIND
+        given["lr"] = FIND
     lines = []
     tables: dict[str, Mapping[str, Any]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
     for kind, table in tables.items():

@@ -37,7 +37,8 @@ from lagvis.training.memory import MemoryEstimate, estimate_memory
 from lagvis.training.model import Model
 from lagvis.training.plan import Plan, make_plan
 from lagvis.training.rate_search import find_rate
-from lagvis.training.recipe import FIND, Recipe
+from lagvis.training.recipe import Recipe
+from lagvis.training.recipe_checks import FIND
 from lagvis.training.threads import thread_limit
 
 

@@ -32,7 +32,7 @@ from lagvis.data.datasets import load_dataset
 from lagvis.data.describe import describe_dataset
 from lagvis.data.images.transposed import TRANSPOSE
 from lagvis.report.terminal.dataset_summary import dataset_summary
-from lagvis.training import recipe as recipes
+from lagvis.training.recipe_keys import KEYS
 
 CLASSES, LABELS, NUMBERS = "classes", "labels", "numbers"  # what the targets are taken for
 # How a data set is read: what its targets are, the value of --label, the classes of a network.
@@ -83,7 +83,7 @@ READERS = {
                           '"transposed":true', '"encoding":', '"kind":"date"', '"levels":[', '"position":-1', '1e999')),
     "paper": Reader(read_paper, paper_seeds, NUMPY_WORDS, ("weightlayer1.npy", "biaslayer2.npy", "weightlayer9.npy")),
     "recipe": Reader(read_recipe, recipe_seeds,
-                     (*recipes.KEYS, "= ", "[[a]]", "1979-05-27T07:32:00Z", "'''", "linear")),
+                     (*KEYS, "= ", "[[a]]", "1979-05-27T07:32:00Z", "'''", "linear")),
     "pictures": Reader(read_data, image_folder_seeds,
                        ("IHDR", "tRNS", "eXIf", "acTL", "Exif\0\0", "GIF89a", "VP8X", "ANIM")),
     "predict": Reader(read_to_predict, predict_seeds, ("IHDR", "Exif\0\0", "1e308", '""', "(2,3)")),

@@ -35,7 +35,7 @@ MAX_UNDECIDED_SHARE = 0.1
 MIN_UNDECIDED_SHARE = 0.01
 # and more than so many epsilons of the largest number of its tensor.
 MIN_UNDECIDED_UNITS = 24.0
-# A tensor of which more numbers are undecided is not judged.
+# A tensor of which more numbers are undecided, in all steps together, is not judged.
 MAX_UNDECIDED = 0.5
 
 
@@ -224,7 +224,11 @@ def compare(recipe: Recipe, dataset: Dataset, plan: Plan, backends: list[Backend
                 apart = largest(free_tensors[name] - expected_free[name]) / (largest(expected_free[name]) or 1.0)
                 worst[i][name] = replace(kept, undecided=before.undecided + found.undecided, free_run=apart)
         state = step.state
-    differences = [found[name] for found in worst for name in sorted(step.values, key=display_order)]
+    differences = [
+        judged_difference(found[name], len(taken) * step.values[name].size)
+        for found in worst
+        for name in sorted(step.values, key=display_order)
+    ]
     rows = [indices.size for _, indices, _ in taken]
     return Comparison(differences, kinks, digests_of(backends, recipe, model.widths, rows))
 
@@ -267,18 +271,21 @@ def difference(backend: Backend, tensor: str, values: np.ndarray, step: Measured
         # a bound of 0 is that of a tensor of exact zeros
         shares = np.where(judged, np.where(apart == bounds, 0.0, apart / bounds), 0.0)
     worst = np.unravel_index(np.argmax(shares), shares.shape)  # of a NaN if there is one
-    undecided = int(np.sum(~judged))
-    enough = undecided <= MAX_UNDECIDED * judged.size
     return Difference(
         backend=backend.name,
         device=backend.device,
         tensor=tensor,
         absolute=float(apart[worst]),
-        relative=float(apart[worst] / scale) if enough else math.nan,
+        relative=float(apart[worst] / scale),
         bound=float(bounds[worst] / scale),
-        undecided=undecided,
+        undecided=int(np.sum(~judged)),
         free_run=0.0,
     )
+
+
+def judged_difference(found: Difference, numbers: int) -> Difference:
+    """Return the difference of a tensor that had so many numbers in all steps; relative NaN if too few were judged."""
+    return found if found.undecided <= MAX_UNDECIDED * numbers else replace(found, relative=math.nan)
 
 
 def batches(recipe: Recipe, plan: Plan, steps: int) -> list[tuple[int, np.ndarray, Named]]:

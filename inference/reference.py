@@ -13,7 +13,7 @@ from lagvis.backends.numpy_backend import NumpyBackend
 from lagvis.data.dataset import Dataset
 from lagvis.inference.rounding import Rounding
 from lagvis.network.activations import ACTIVATIONS, Activation
-from lagvis.network.step import Loss
+from lagvis.network.losses import LOSSES, Loss
 from lagvis.training.evaluation import zero_totals
 from lagvis.training.factory import make_loss, make_training_step, step_constants
 from lagvis.training.model import Model
@@ -96,7 +96,8 @@ def watch_activation(activation: Activation, distances: Distances) -> Activation
 def watch_loss(recipe: Recipe, layer: int, distances: Distances) -> Loss:
     """Return the loss of a recipe; if it has kinks, it adds the distances (B, n_out) of its errors from them."""
     loss = make_loss(recipe)
-    kinks = {"mae": (0.0,), "huber": (-recipe.huber_delta, recipe.huber_delta)}.get(recipe.loss, ())
+    entry = LOSSES[recipe.loss]
+    kinks = entry.kinks(**{key: getattr(recipe, key) for key in entry.settings})
 
     def watched(z: Array, target: Array, *, xp: Namespace) -> tuple[Array, Array, Array]:
         distances.extend((layer, np.asarray(z - target - kink)) for kink in kinks)

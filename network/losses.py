@@ -7,11 +7,14 @@ delta      (..., B, n_out) = d objective / dz
 The mean over the batch and the row weights are applied in step.py.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from lagvis.arrays import Array, Namespace
 from lagvis.network.activations import sigmoid, softplus
-from lagvis.network.optimizers import sign
+from lagvis.network.sign import sign
+
+Loss = Callable[..., tuple[Array, Array, Array]]
 
 
 def one_hot(y: Array, classes: Array, dtype: Any, *, xp: Namespace) -> Array:
@@ -82,13 +85,48 @@ def huber(z: Array, target: Array, *, huber_delta: float = 1.0, xp: Namespace) -
     return losses, losses, xp.maximum(xp.minimum(error, huber_delta), -huber_delta) * (1.0 / z.shape[-1])
 
 
+class LossEntry(NamedTuple):
+    """Entry of the table of losses.
+
+    function  the loss of each row
+    targets   what it compares with: "classes", one a row; "labels" of 0 and 1; or "numbers", which are standardised
+    title     its name in reports
+    settings  the recipe keys that it takes beside label_smoothing, each with its default
+    constant  what is best predicted by the loss where nothing is known of a row, for numbers
+    kinks     from the settings: the errors z - t at which delta is not smooth
+    squared   whether it grows with the square of small errors
+    """
+
+    function: Loss
+    targets: str
+    title: str
+    settings: dict[str, Any]
+    constant: str = ""
+    kinks: Callable[..., tuple[float, ...]] = lambda: ()
+    squared: bool = True
+
+
 LOSSES = {
-    "cross-entropy": cross_entropy,
-    "binary-cross-entropy": binary_cross_entropy,
-    "mse": mean_squared_error,
-    "mae": mean_absolute_error,
-    "huber": huber,
+    "cross-entropy": LossEntry(cross_entropy, "classes", "cross-entropy", {}),
+    "binary-cross-entropy": LossEntry(binary_cross_entropy, "labels", "binary cross-entropy", {}),
+    "mse": LossEntry(mean_squared_error, "numbers", "mean squared error", {}, constant="mean"),
+    "mae": LossEntry(
+        mean_absolute_error,
+        "numbers",
+        "mean absolute error",
+        {},
+        constant="median",
+        kinks=lambda: (0.0,),
+        squared=False,
+    ),
+    "huber": LossEntry(
+        huber,
+        "numbers",
+        "Huber loss",
+        {"huber_delta": 1.0},
+        constant="best constant",
+        kinks=lambda huber_delta: (-huber_delta, huber_delta),
+    ),
 }
-# What the targets of a loss are: one class a row if in neither, labels of 0 and 1, or numbers, which are standardised.
-LABEL_LOSSES = ("binary-cross-entropy",)
-REGRESSION_LOSSES = ("mse", "mae", "huber")
+LABEL_LOSSES = tuple(name for name, entry in LOSSES.items() if entry.targets == "labels")
+REGRESSION_LOSSES = tuple(name for name, entry in LOSSES.items() if entry.targets == "numbers")

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
 from lagvis.arrays import Array, Namespace
+from lagvis.network.sign import sign
 from lagvis.tree import Tree, tree_map
 
 
@@ -245,11 +246,6 @@ def join_hidden(others: Tree, matrices: Tree) -> Tree:
     """Return the tree that `split_hidden` split."""
     between = [matrix | layer for matrix, layer in zip(matrices, others[1:-1], strict=True)]
     return [others[0], *between, *others[1:][-1:]]
-
-
-def sign(a: Array, *, xp: Namespace) -> Array:
-    """Return -1, 0 or 1 for each element, of the dtype of a; xp.sign of CuPy waits for the device."""
-    return xp.astype(a > 0, a.dtype) - xp.astype(a < 0, a.dtype)
 
 
 def descend(params: Tree, direction: Tree, learning_rate: Array) -> Tree:

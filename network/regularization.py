@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from lagvis.arrays import Array, Namespace
-from lagvis.network.optimizers import sign
+from lagvis.network.sign import sign
 from lagvis.tree import Tree, tree_map
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from lagvis.arrays import Array, Namespace
 from lagvis.network.activations import Activation
 from lagvis.network.dropout import dropout_masks, input_noise
-from lagvis.network.losses import one_hot
+from lagvis.network.losses import Loss, one_hot
 from lagvis.network.mixup import mix_rows
 from lagvis.network.mlp import Masks, Pass, backward, forward
 from lagvis.network.normalization import RUNNING, Normalization, fold, update_running
@@ -30,7 +30,6 @@ from lagvis.network.regularization import NONE as NO_REGULARIZATION
 from lagvis.network.regularization import Regularization, add_l1, bound_weights, clip_by_norm, move_average
 from lagvis.tree import Tree, tree_map
 
-Loss = Callable[..., tuple[Array, Array, Array]]
 Loop = Callable[..., Tree]
 
 PIXEL_SCALE = 1.0 / 255.0

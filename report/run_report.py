@@ -36,7 +36,7 @@ from lagvis.report.validation_turn import turn_sentence
 from lagvis.storage.filenames import PAGE, PLOTS, RECIPE, TEXT
 from lagvis.storage.history import stretches
 from lagvis.training.model import Model
-from lagvis.training.recipe import KEYS
+from lagvis.training.recipe_keys import KEYS
 
 LAGVIS = ("python", "-m", "lagvis")
 OPTION_FACTS = ("backend", "device", "threads", "compiled")  # of environment.json, which options of train.py set

@@ -8,7 +8,7 @@ import numpy as np
 
 from lagvis.data.messages import MAX_ERROR, decimals, percent, pluralize
 from lagvis.inference.binary_curves import BinaryCurves, binary_summary
-from lagvis.network.losses import LABEL_LOSSES, REGRESSION_LOSSES
+from lagvis.network.losses import LABEL_LOSSES, LOSSES, REGRESSION_LOSSES
 from lagvis.report.label_summary import LABEL_KEYS, LABEL_METRICS, label_rows, label_summary, labels_text
 from lagvis.report.text import (
     align_columns,
@@ -27,7 +27,7 @@ from lagvis.training.evaluation import Metrics
 from lagvis.training.events import Finished
 from lagvis.training.linear_model import CHECK as LINEAR_CHECK
 from lagvis.training.linear_model import LinearModel
-from lagvis.training.model import CONSTANT_PREDICTIONS, Model
+from lagvis.training.model import Model
 from lagvis.training.plan import Plan
 
 Summary = dict[str, Any]
@@ -179,7 +179,6 @@ def linear_summary(linear: LinearModel | None, model: Model) -> Summary:
 
 
 LINEAR_KEYS = ("linear_epochs", "linear_loss", "linear_accuracy", "linear_errors", "linear_balanced_accuracy")
-LOSS_NAMES = {"mse": "mean squared error", "mae": "mean absolute error", "huber": "Huber loss"}
 CLASS_KEYS = ("classes", "confusion", "counts", "recall", "balanced_accuracy", "commonest_share")
 EPOCH_KEYS = ("best_epoch", "best_validation_loss", "restored_epoch", "validation_turn")
 BINARY_KEYS = ("positive_class", "roc_auc", "average_precision", "thresholds")
@@ -385,7 +384,7 @@ def are_errors_valid(report: Summary) -> bool:
         and (unit is None or isinstance(unit, str))
         and report["loss_unit"] == "standardised"
         and report["loss"] in (None, *REGRESSION_LOSSES)
-        and report["baseline"] in (None, *CONSTANT_PREDICTIONS.values())
+        and report["baseline"] in (None, *(entry.constant for entry in LOSSES.values() if entry.constant))
         and is_number_or_null(report, "baseline_loss")
     )
 
@@ -507,6 +506,6 @@ def error_rows(summary: Summary) -> list[tuple[str, str]]:
     if found and summary["baseline_loss"] is not None:
         text = f"always predicting the {constant} would give the loss {decimals(summary['baseline_loss'])}"
         several = ", averaged over the targets" if len(found) > 1 else ""
-        kind = LOSS_NAMES.get(summary.get("loss") or "mse", "loss")
+        kind = LOSSES[summary.get("loss") or "mse"].title
         rows.append(("", f"the loss is the {kind} in standardised units{several}; {text}"))
     return rows

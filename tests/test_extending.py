@@ -14,10 +14,11 @@ from lagvis.network.initializers import he_normal, zero_optimizer_state
 from lagvis.network.optimizers import OPTIMIZERS, Optimizer, OptimizerEntry, StateShape, descend
 from lagvis.storage.checkpoint_file import read_checkpoint, write_checkpoint
 from lagvis.storage.resume import resume_state
-from lagvis.training import recipe as recipes
 from lagvis.training.factory import make_optimizer
 from lagvis.training.plan import make_plan
 from lagvis.training.recipe import Recipe
+from lagvis.training.recipe_checks import check_choice
+from lagvis.training.recipe_keys import KEYS
 from lagvis.tree import named_leaves, tree_map
 from tests.conftest import open_backend
 from tests.factories import at_step, classes, last, numbers, quick, run
@@ -48,9 +49,7 @@ def counting(*, momentum):
 def counting_recipe(monkeypatch):
     """Make recipes that train with an optimizer of the table's own: `counting_recipe(**keys)`."""
     monkeypatch.setitem(OPTIMIZERS, "counting", OptimizerEntry(counting, {"momentum": 0.9}, MOMENTS, lr=0.01))
-    monkeypatch.setitem(
-        recipes.KEYS, "optimizer", recipes.KEYS["optimizer"]._replace(check=recipes.check_choice(*OPTIMIZERS))
-    )
+    monkeypatch.setitem(KEYS, "optimizer", KEYS["optimizer"]._replace(check=check_choice(*OPTIMIZERS)))
     monkeypatch.setattr("lagvis.training.plan.CALL_SECONDS", 1e-9)
     return lambda **keys: quick(optimizer="counting", momentum=0.9, lr=0.01, batch_size=40, epochs=1, **keys)
 
@@ -65,9 +64,7 @@ def leaky_recipe(monkeypatch):
         has_kink=True,
     )
     monkeypatch.setitem(ACTIVATIONS, "leaky", leaky)
-    monkeypatch.setitem(
-        recipes.KEYS, "activation", recipes.KEYS["activation"]._replace(check=recipes.check_choice(*ACTIVATIONS))
-    )
+    monkeypatch.setitem(KEYS, "activation", KEYS["activation"]._replace(check=check_choice(*ACTIVATIONS)))
     return lambda **keys: quick(activation="leaky", **keys)
 
 
@@ -187,7 +184,7 @@ def test_page_activations_are_those_of_the_script():
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizer_entry_declares_recipe_keys_and_states(name):
     entry = OPTIMIZERS[name]
-    assert {*entry.settings} <= {*recipes.KEYS}
+    assert {*entry.settings} <= {*KEYS}
     assert not {*entry.states} & {"params", "grads", "totals"}
     params = [{"W": np.ones((2, 3)), "b": np.ones(3)}]
     for settings in ({}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}, {"weight_decay": 0.1}):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from lagvis.data.messages import decimals, join_names, percent, shorten
+from lagvis.network.losses import LOSSES
 from lagvis.run_warning import RunWarning
 from lagvis.training.evaluation import Metrics
 from lagvis.training.model import Model
@@ -56,8 +57,8 @@ def beats_mean_error(error: float, mean_error: float, rows: int, explained: floa
 
 
 def beats_constant(name: str, loss: float, baseline: float, rows: int, explained: float = MIN_EXPLAINED) -> bool:
-    """Return whether the loss `name` of numbers is below that of its best constant; mae is no square but its root."""
-    return (beats_mean_error if name == "mae" else beats_mean)(loss, baseline, rows, explained)
+    """Return whether the loss `name` of numbers is below that of its best constant."""
+    return (beats_mean if LOSSES[name].squared else beats_mean_error)(loss, baseline, rows, explained)
 
 
 def check_baseline(metrics: Metrics, model: Model, y: np.ndarray) -> RunWarning | None:

@@ -9,13 +9,13 @@ import numpy as np
 from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.dropout import noise_values
 from lagvis.network.initializers import first_running, initialize, zero_optimizer_state
-from lagvis.network.losses import LOSSES
+from lagvis.network.losses import LOSSES, Loss
 from lagvis.network.normalization import NORMALIZATIONS, RUNNING_RATE
 from lagvis.network.optimizers import OPTIMIZERS, Optimizer
 from lagvis.network.random import round_keys
 from lagvis.network.regularization import Regularization
 from lagvis.network.schedules import SCHEDULES
-from lagvis.network.step import Loop, Loss, make_step, trained_layers
+from lagvis.network.step import Loop, make_step, trained_layers
 from lagvis.training.model import Model
 from lagvis.training.recipe import Recipe, cycled_momentum
 from lagvis.training.seeding import generator
@@ -132,10 +132,11 @@ def make_regularization(recipe: Recipe) -> Regularization:
 
 def make_loss(recipe: Recipe) -> Loss:
     """Return the loss of the training step, whose objective has the label smoothing of the recipe."""
-    loss: Loss = LOSSES[recipe.loss]
-    if recipe.loss == "huber":
-        return partial(loss, huber_delta=recipe.huber_delta)
-    return partial(loss, smoothing=recipe.label_smoothing) if recipe.label_smoothing else loss
+    entry = LOSSES[recipe.loss]
+    settings = {key: getattr(recipe, key) for key in entry.settings}
+    if recipe.label_smoothing:
+        settings["smoothing"] = recipe.label_smoothing
+    return partial(entry.function, **settings)
 
 
 def make_training_step(

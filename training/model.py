@@ -15,15 +15,13 @@ from lagvis.data.messages import shorten
 from lagvis.data.scaling import Scaling, blocks
 from lagvis.data.tables.encoding import INDICATOR, TableEncoding
 from lagvis.errors import DataError
-from lagvis.network.losses import LABEL_LOSSES, LOSSES
+from lagvis.network.losses import LOSSES
 from lagvis.network.step import PIXEL_SCALE
 from lagvis.training.recipe import Recipe
 
 MAX_WIDTHS_TEXT = 100  # characters
 LABEL_THRESHOLD = 0.5  # probability above which a row of several labels has one, as z > 0 in network/step.py
 MNIST_SHAPE = (28, 28)  # of a row where `mnist_style` holds
-# What is best predicted where nothing is known of a row, by the loss; it has the loss of a baseline.
-CONSTANT_PREDICTIONS = {"mse": "mean", "mae": "median", "huber": "best constant"}
 LOCATION_STEPS = 100  # of the bisection for the best constant of huber: as many halve any range to one float64
 
 
@@ -105,18 +103,18 @@ class Model:
     @property
     def multi_label(self) -> bool:
         """Whether each output is the probability of a label of its own; `class_names` are the labels."""
-        return self.loss in LABEL_LOSSES
+        return LOSSES[self.loss].targets == "labels"
 
     @property
     def loss_function(self) -> Callable[..., Any]:
         """Return the loss by which the network is judged (network/losses.py), without label smoothing."""
-        loss: Callable[..., Any] = LOSSES[self.loss]
-        return partial(loss, huber_delta=self.huber_delta) if self.loss == "huber" else loss
+        entry = LOSSES[self.loss]
+        return partial(entry.function, **{key: getattr(self, key) for key in entry.settings})
 
     @property
     def constant_prediction(self) -> str:
         """Name the constant that has the loss of the baseline, for messages: "mean"; empty for classes."""
-        return "" if self.y_scaling is None else CONSTANT_PREDICTIONS[self.loss]
+        return LOSSES[self.loss].constant
 
     @property
     def parameters(self) -> int:
@@ -219,10 +217,11 @@ def target_scaling(recipe: Recipe, y: np.ndarray) -> Scaling:
     whose errors (y - c) / deviation, cut off at -huber_delta and huber_delta, sum to 0.
     """
     scaling = Scaling.of(y).invertible()
-    if recipe.loss == "mae":
-        return scaling.centred(np.median(y, axis=0))
-    if recipe.loss != "huber":
+    constant = LOSSES[recipe.loss].constant
+    if constant == "mean":
         return scaling
+    if constant == "median":
+        return scaling.centred(np.median(y, axis=0))
     low, high, delta = y.min(axis=0), y.max(axis=0), recipe.huber_delta
     for _ in range(LOCATION_STEPS):
         middle = low / 2 + high / 2

@@ -408,7 +408,7 @@ def recorded_calls():
                 step = make_step(activation=ACTIVATIONS[activation], loss=loss_for(kind), optimizer=optimizer, xp=xp)
                 indices = np.zeros((3,), np.int32)
                 step(host_state(params, optimizer, kind), indices, {"learning_rate": np.array(0.1)}, data)
-                loss = cross_entropy if kind == "classes" else LOSSES["mse"]
+                loss = cross_entropy if kind == "classes" else LOSSES["mse"].function
                 evaluate = make_evaluation(activation=ACTIVATIONS[activation], loss=loss, xp=xp)
                 totals = host_state(params, optimizer, kind)["totals"]
                 totals |= {"predicted": np.zeros(3, np.int32)} if kind == "classes" else {}
@@ -458,7 +458,7 @@ def test_step_takes_no_value_to_the_host(kind):
         skip_or_fail("jax", f"JAX traces this proof: {error}")
     params, x, y = problem((4, 3), "relu", kind)
     optimizer = sgd(momentum=0.9, nesterov=True)
-    loss = partial(cross_entropy, smoothing=0.1) if kind == "classes" else LOSSES["mse"]
+    loss = partial(cross_entropy, smoothing=0.1) if kind == "classes" else LOSSES["mse"].function
     step = make_step(activation=ACTIVATIONS["relu"], loss=loss, optimizer=optimizer, xp=jax.numpy)
     state = host_state(params, optimizer, kind)
 

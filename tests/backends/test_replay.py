@@ -248,7 +248,7 @@ def test_replay_of_training_equals_plain_loop_bit_for_bit(open_recorder, activat
     for compiled in (True, False):
         backend = open_recorder(dtype, compiled)
         optimizer = sgd(momentum=momentum, nesterov=True)
-        loss = LOSSES["cross-entropy"]
+        loss = LOSSES["cross-entropy"].function
         step = make_step(activation=ACTIVATIONS[activation], loss=loss, optimizer=optimizer, xp=backend.xp)
         state = {"params": params, "totals": zero} | zero_optimizer_state(optimizer, params)
         data = {

@@ -94,7 +94,7 @@ def steps():
                 )
                 evaluation = {
                     "activation": ACTIVATIONS[activation],
-                    "loss": cross_entropy if kind == "classes" else LOSSES["mse"],
+                    "loss": cross_entropy if kind == "classes" else LOSSES["mse"].function,
                 }
                 totals = state["totals"] | ({"predicted": np.zeros(3, np.int32)} if kind == "classes" else {})
                 found.append((f"evaluation {name}", make_evaluation, evaluation, totals, [indices], [params, data]))

@@ -11,8 +11,8 @@ from lagvis.backends.registry import select
 from lagvis.cli import compare
 from lagvis.data.dataset import as_classification, as_regression
 from lagvis.data.source import Source
+from lagvis.inference.comparison import Difference, is_decided, judged_difference
 from lagvis.inference.comparison import compare as compare_backends
-from lagvis.inference.comparison import is_decided
 from lagvis.network.activations import ACTIVATIONS
 from lagvis.report.terminal.comparison_table import comparison_text
 from lagvis.training import recipe as recipes
@@ -323,3 +323,9 @@ def test_is_decided_jump_is_left_out_and_rounding_of_large_numbers_is_not():
     old, new = np.array([1.0, 1.0, 1.0, 1.0]), np.array([1.1, 1.1, 1.0 + 1e-9, 1.0])
     bounds = np.array([1e-7, 0.2, 1e-7, 0.0])
     assert is_decided(bounds, new, old, 1e-7).tolist() == [True, False, True, True]
+
+
+def test_judged_difference_bias_that_rounding_decides_in_few_steps_is_judged_by_the_others():
+    found = Difference("torch", "cpu", "params.0.b", 1e-8, 1e-8, bound=1e-7, undecided=3, free_run=0.0)
+    assert judged_difference(found, 6).passed
+    assert not judged_difference(found, 5).passed

@@ -75,14 +75,14 @@ def broken_loss(monkeypatch):
     monkeypatch.setitem(LOSSES, "cross-entropy", scaled_delta(LOSSES["cross-entropy"]))
 
 
-def scaled_delta(loss):
+def scaled_delta(entry):
     """Return a loss whose delta is wrong by 1e-4."""
 
     def wrong(*arguments, **options):
-        losses, objective, delta = loss(*arguments, **options)
+        losses, objective, delta = entry.function(*arguments, **options)
         return losses, objective, delta * (1 + 1e-4)
 
-    return wrong
+    return entry._replace(function=wrong)
 
 
 def forgotten_mask(monkeypatch):

@@ -17,7 +17,8 @@ from lagvis.network.schedules import SCHEDULES
 from lagvis.training import recipe as recipes
 from lagvis.training.loop import fit
 from lagvis.training.plan import make_plan
-from lagvis.training.recipe import KEYS, OPTIMIZER_KEYS, SCHEDULE_KEYS, Recipe
+from lagvis.training.recipe import OPTIMIZER_KEYS, SCHEDULE_KEYS, Recipe
+from lagvis.training.recipe_keys import KEYS
 
 FILES = sorted(recipes.FOLDER.glob("*.toml"))
 
@@ -124,7 +125,7 @@ BAD = {
     "hidden": [[0], [-3], [64, -7, 64], [2.5], ["64"], [True], "64,64", 64, [10**9], None],
     "activation": ["rellu", "", 1],
     "loss": ["MSE", "softmax", 0],
-    "huber_delta": [0, -1.0, math.nan, math.inf, "1", True, None],
+    "huber_delta": [0, -1.0, math.nan, math.inf, "1", True],
     "label_smoothing": [-0.1, 1.0, 1, math.nan, "0.1", True],
     "class_weights": ["Balanced", "balance", "", None, True, [1, 2]],
     "optimizer": ["unknown", ""],
@@ -387,7 +388,7 @@ def test_recipe_of_another_loss_than_cross_entropy_smooths_nothing_and_weights_n
 
 
 def test_recipe_huber_delta_of_another_loss_is_refused(tmp_path):
-    assert "the loss mse has none; leave it out, or use the loss huber" in refusal(Recipe, loss="mse", huber_delta=2.0)
+    assert "the loss mse has no huber_delta; leave it out, or use huber" in refusal(Recipe, loss="mse", huber_delta=2.0)
     path = written(tmp_path, 'loss = "huber"\nhuber_delta = 2.0\nlr = 0.02\n')
     assert recipes.load(path, {"loss": "mae"}) == Recipe(loss="mae", lr=0.02)
     assert recipes.load(path, {"loss": "cross-entropy"}) == Recipe()

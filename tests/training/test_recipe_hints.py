@@ -7,8 +7,7 @@ import pytest
 from lagvis.errors import RecipeError
 from lagvis.training import recipe as recipes
 from lagvis.training.recipe_hints import MISSING, SYNONYMS, control_character_hint, normalized
-
-KEYS = list(recipes.KEYS)
+from lagvis.training.recipe_keys import KEYS
 
 
 def refusal(content):
