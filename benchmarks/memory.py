@@ -29,6 +29,10 @@ print(status["VmHWM"].split()[0])
 sys.exit(code)
 """
 # name of the network and its data: flags of train.py
+EVERYTHING = (
+    "--optimizer", "adamw", "--normalization", "batch", "--dropout", "0.2", "--input-dropout", "0.1", "--input-noise",
+    "0.1", "--mixup", "0.2", "--ema", "0.99",
+)  # fmt: skip
 NETWORKS = {
     "784-64-64-64-10, batch 100 (default)": (),
     "784-32-32-10, batch 200": ("--hidden", "32,32", "-b", "200"),
@@ -36,6 +40,8 @@ NETWORKS = {
     "784-2500-2000-1500-1000-500-10, batch 1000": ("--hidden", "2500,2000,1500,1000,500", "-b", "1000"),
     "784-3000-3000-10, batch 500, no momentum": ("--hidden", "3000,3000", "-b", "500", "--momentum", "0"),
     "784-2048-2048-10, batch 128, float64": ("--hidden", "2048,2048", "-b", "128", "--dtype", "float64"),
+    "784-64-64-64-10, batch 100, everything on": EVERYTHING,
+    "784-2048-2048-10, batch 128, everything on": ("--hidden", "2048,2048", "-b", "128", *EVERYTHING),
     "4-3-3-2, batch 50 (jump)": ("--recipe", "jump"),
     "100-64-64-64-4, 200,000 rows of float64": ("--data", "wide.npz"),
     "10000-4, 3,000 rows of float64": ("--data", "inputs.npz", "--hidden", "none"),
