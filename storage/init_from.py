@@ -34,7 +34,8 @@ def init_from(network: Checkpoint, model: Model, recipe: Recipe, dataset: Datase
     # the weights were trained with that scaling, so it is kept for the new data
     found = model.y_scaling
     model = replace(model, **{name: getattr(network.model, name) for name in SCALING_FIELDS})
-    if found is not None and model.y_scaling is not None and model.loss != network.model.loss:
+    is_another_loss = (model.loss, model.huber_delta) != (network.model.loss, network.model.huber_delta)
+    if found is not None and model.y_scaling is not None and is_another_loss:
         # 0 is the best constant of the loss: the centre changes with the loss, and no prediction does
         shift = (model.y_scaling.mean - found.mean) / model.y_scaling.deviation
         model = replace(model, y_scaling=model.y_scaling.centred(found.mean))
