@@ -29,7 +29,7 @@ MIN_STEPS, MAX_STEPS = 100, 400  # an epoch, within these bounds
 LOWEST, HIGHEST = 1e-4, 1e3  # rates of the first and the last step, times the default rate of the optimizer
 SMOOTHING = 0.9  # of the moving mean of MIN_STEPS losses; that of more steps reaches over as many decades of rates
 DIVERGED = 4.0  # the test ends where the smoothed loss is so many times the lowest
-LEARNED, LEARNED_STEPS = 0.05, 5  # or where so many batches are learned: their loss is this share of the first
+LEARNED, LEARNED_STEPS = 0.05, 5  # or where the median loss of the last so many batches is this share of the first
 FALL_SHARE, DIVISOR = 0.95, 2.0  # of the fall of the smoothed loss; of the rate that has reached it
 MIN_FALL = 0.05  # of the smoothed loss, below which a test found nothing
 
