@@ -127,12 +127,13 @@ def steps_of_test(plan: Plan) -> int:
 
 
 def search_batches(recipe: Recipe, plan: Plan, steps: int) -> np.ndarray:
-    """Return the row numbers (steps, R) int32 of full steps, over as many passes as they need."""
+    """Return the row numbers (steps, R) int32 of steps as large as the run's, over as many passes as they need."""
     rng = generator(recipe.seed, "rate search")
-    needed = steps * plan.rows_per_step
+    rows = plan.rows_per_step if plan.full_steps else plan.tail  # of a run whose epoch is less than a full step
+    needed = steps * rows
     passes = -(-needed // len(plan.training_rows))
     orders = [rng.permutation(plan.training_rows) if recipe.shuffle else plan.training_rows for _ in range(passes)]
-    return np.concatenate(orders)[:needed].reshape(steps, plan.rows_per_step).astype(np.int32)
+    return np.concatenate(orders)[:needed].reshape(steps, rows).astype(np.int32)
 
 
 def smooth(losses: Sequence[float], steps: int) -> list[float]:

@@ -23,7 +23,7 @@ from lagvis.training.recipe_hints import decode, did_you_mean, key_hint, toml_hi
 from lagvis.training.recipe_keys import KEYS
 
 DEFAULT_SMOOTHING = 0.1
-# Options of train.py that say where and how a run is computed, which does not belong into a recipe.
+# Options of train.py that say where and how a run is computed; they do not belong in a recipe.
 COMMAND_LINE_OPTIONS = ("device", "backend", "threads", "name", "resume", "recipe")
 CLASSIFICATION_KEYS = ("label_smoothing", "class_weights")
 # Settings of the losses, the optimizers and the schedules, with the value that they have where one does not take them.
