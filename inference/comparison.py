@@ -46,6 +46,7 @@ class Difference:
     absolute   of the number that came nearest to its bound
     relative   the same as a share of the tensor's largest number, as the bound
     undecided  numbers of the tensor that were left out, summed over the steps
+    free_run   largest difference after all steps without a return to the reference's state, as the same share
     """
 
     backend: str

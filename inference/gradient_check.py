@@ -47,8 +47,8 @@ class GradientDifference:
     tensor      "W", "b" or "gamma"
     size        numbers in the tensor
     checked     numbers that were checked
-    replaced    numbers that were drawn and replaced, since a unit of a row crosses its kink, or the loss the one of its
-                residual, within the step of the differences
+    replaced    numbers that were drawn and replaced, since a unit of a row, or an error, crosses a kink of the
+                activation or of the loss within the step of the differences
     difference  of the number that came nearest to its bound, as a share of the layer's largest gradient
     bound       of that number, as the same share
     """

@@ -92,7 +92,7 @@ class LossEntry(NamedTuple):
     targets   what it compares with: "classes", one a row; "labels" of 0 and 1; or "numbers", which are standardised
     title     its name in reports
     settings  the recipe keys that it takes beside label_smoothing, each with its default
-    constant  what is best predicted by the loss where nothing is known of a row, for numbers
+    constant  for numbers, the name of the constant prediction with the lowest loss
     kinks     from the settings: the errors z - t at which delta is not smooth
     squared   whether it grows with the square of small errors
     """

@@ -25,7 +25,7 @@ class Normalization(NamedTuple):
 
 
 class Normalized(NamedTuple):
-    """Normalised products `values` (..., B, n_out), with mean, variance and 1 / deviation along the axis, kept as 1."""
+    """Normalised products `values` (..., B, n_out), with mean, variance and 1 / deviation, whose axis has length 1."""
 
     values: Array
     mean: Array

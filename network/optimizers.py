@@ -64,13 +64,13 @@ class Optimizer(NamedTuple):
 class OptimizerEntry(NamedTuple):
     """Entry of the table of optimizers.
 
-    make      builds the optimizer from the recipe keys `settings`, given by keyword
-    settings  the recipe keys that it takes, each with its default for this optimizer
-    states    every state that it may keep, whatever its settings: a checkpoint may hold these
-    lr        the default learning rate
-    cycled    the scalar that a schedule of momentum moves: "momentum", or "beta1", the first of betas
-    scaled    whether a step is as long as the gradient: then errors of numbers, which may be large, need a smaller lr
-    decoupled whether weight decay is decoupled from the gradient
+    make          builds the optimizer from the recipe keys `settings`, given by keyword
+    settings      the recipe keys that it takes, each with its default for this optimizer
+    states        every state that it may keep, whatever its settings: a checkpoint may hold these
+    lr            the default learning rate
+    cycled        the scalar that a schedule of momentum moves: "momentum", or "beta1", the first of betas
+    proportional  whether a step is as long as the gradient: errors of numbers may be large, and need a smaller lr then
+    decoupled     whether weight decay is decoupled from the gradient
     """
 
     make: Callable[..., Optimizer]
@@ -78,7 +78,7 @@ class OptimizerEntry(NamedTuple):
     states: dict[str, StateShape]
     lr: float
     cycled: str = "momentum"
-    scaled: bool = False
+    proportional: bool = False
     decoupled: bool = False
 
 
@@ -270,7 +270,7 @@ def decay(params: Tree, learning_rate: Array, weight_decay: float) -> Tree:
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of Jordan et al. 2024: the steepest start at 0
 NEWTON_SCHULZ_STEPS = 5
-MIN_NORM = 1e-7  # below it a matrix counts as zero
+MIN_NORM = 1e-7  # divisor of a matrix of a smaller norm, so that 0 stays 0
 
 SGD_STATES = {"velocity": StateShape.LIKE_PARAMS}
 RMSPROP_STATES = {"second_moment": StateShape.LIKE_PARAMS, "velocity": StateShape.LIKE_PARAMS}
@@ -281,7 +281,7 @@ RMSPROP_SETTINGS = {"momentum": 0.0, "rho": 0.99, "eps": 1e-8, "weight_decay": 0
 
 OPTIMIZERS = {
     "sgd": OptimizerEntry(
-        sgd, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.0}, SGD_STATES, lr=0.1, scaled=True
+        sgd, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.0}, SGD_STATES, lr=0.1, proportional=True
     ),
     "rmsprop": OptimizerEntry(rmsprop, RMSPROP_SETTINGS, RMSPROP_STATES, lr=0.001),
     "adam": OptimizerEntry(adam, ADAM_SETTINGS, ADAM_STATES, lr=0.001, cycled="beta1"),

@@ -34,8 +34,9 @@ def init_from(network: Checkpoint, model: Model, recipe: Recipe, dataset: Datase
     # the weights were trained with that scaling, so it is kept for the new data
     found = model.y_scaling
     model = replace(model, **{name: getattr(network.model, name) for name in SCALING_FIELDS})
-    if found is not None and model.y_scaling is not None and model.loss != network.model.loss:
-        # 0 is the best constant of the loss: the centre changes with the loss, and no prediction does
+    is_another_loss = (model.loss, model.loss_settings) != (network.model.loss, network.model.loss_settings)
+    if found is not None and model.y_scaling is not None and is_another_loss:
+        # 0 is the best constant of the loss: the centre changes with the loss and its settings, and no prediction does
         shift = (model.y_scaling.mean - found.mean) / model.y_scaling.deviation
         model = replace(model, y_scaling=model.y_scaling.centred(found.mean))
         layers[-1] = layers[-1] | {"b": layers[-1]["b"] + shift.astype(recipe.dtype)}

@@ -26,7 +26,7 @@ CHANGEABLE = (
 )  # fmt: skip
 
 # Those that only change what the schedule makes of each step.
-SCHEDULED = {"epochs", "lr", "schedule", *SCHEDULE_KEYS}
+SCHEDULED = {"epochs", "min_steps", "lr", "schedule", *SCHEDULE_KEYS}
 
 # Entries of environment.json on which the numbers do not depend, or which are checked on their own. (The variables that
 # number the cards are in it for people; the card itself is compared by its UUID.)

@@ -205,7 +205,8 @@ class RunFolder:
             return {}
         early = recipe.patience and checkpoint.epoch - checkpoint.best_epoch >= recipe.patience
         kept = (recipe.patience and checkpoint.best_epoch) or checkpoint.epoch
-        if network.epoch != kept or not (early or checkpoint.epoch == recipe.epochs):
+        enough = checkpoint.step >= recipe.min_steps or not recipe.epochs  # more steps than before may be wanted
+        if network.epoch != kept or not (early or (checkpoint.epoch == recipe.epochs and enough)):
             return {}
         expected = {"finished": "completed", "steps": checkpoint.step, "classes": [*checkpoint.model.class_names]}
         found = report | {"classes": report.get("classes") or report.get("labels") or []}  # those of numbers have none

@@ -82,8 +82,7 @@ def find_suspect(warning: RunWarning, run: TrainedRun) -> Suspect:
         return known
     names = run.model.target_names or (run.model.class_names if run.model.multi_label else ())
     unlearned = warning.figures.get("targets") or warning.figures.get("labels")
-    below = run.model.multi_label and warning.figures["accuracy"] <= warning.figures["baseline_accuracy"]
-    if unlearned and len(unlearned) < len(names) and not below:
+    if unlearned and len(unlearned) < len(names) and not is_below_baseline(warning):
         kind = "targets" if run.model.target_names else "labels"
         return "features", f"the other {kind} are learned, so the features may say nothing about these", {}
     trials = run.trials()
@@ -94,6 +93,14 @@ def find_suspect(warning: RunWarning, run: TrainedRun) -> Suspect:
     if own is None:
         return None, "", {}
     return compare_trials(run, trials, final, own, others)
+
+
+def is_below_baseline(warning: RunWarning) -> bool:
+    """Return whether the answers for all targets or labels together are no better than the baseline."""
+    figures = warning.figures
+    if "baseline_loss" in figures:
+        return bool(figures["loss"] >= figures["baseline_loss"])
+    return bool(figures["accuracy"] <= figures["baseline_accuracy"])
 
 
 def find_known_cause(run: TrainedRun) -> Suspect | None:
@@ -144,7 +151,8 @@ def try_rates(trials: RateTrials, run: TrainedRun) -> tuple[Trial | None, list[T
     """Return the trial at the rate of the run, and those at other rates, all from the first state of the run."""
     start = run.first_state()
     own = trials.run(start, run.recipe.lr)
-    others = trials.run_all(start, [rate for rate in RATES if not math.isclose(rate, run.recipe.lr)])
+    allowed = [rate for rate in RATES if rate < run.recipe.rate_limit]
+    others = trials.run_all(start, [rate for rate in allowed if not math.isclose(rate, run.recipe.lr)])
     return own, others
 
 

@@ -106,10 +106,14 @@ class Model:
         return LOSSES[self.loss].targets == "labels"
 
     @property
+    def loss_settings(self) -> dict[str, Any]:
+        """Return the settings that the loss takes."""
+        return {key: getattr(self, key) for key in LOSSES[self.loss].settings}
+
+    @property
     def loss_function(self) -> Callable[..., Any]:
         """Return the loss by which the network is judged (network/losses.py), without label smoothing."""
-        entry = LOSSES[self.loss]
-        return partial(entry.function, **{key: getattr(self, key) for key in entry.settings})
+        return partial(LOSSES[self.loss].function, **self.loss_settings)
 
     @property
     def constant_prediction(self) -> str:

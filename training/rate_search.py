@@ -29,7 +29,7 @@ MIN_STEPS, MAX_STEPS = 100, 400  # an epoch, within these bounds
 LOWEST, HIGHEST = 1e-4, 1e3  # rates of the first and the last step, times the default rate of the optimizer
 SMOOTHING = 0.9  # of the moving mean of MIN_STEPS losses; that of more steps reaches over as many decades of rates
 DIVERGED = 4.0  # the test ends where the smoothed loss is so many times the lowest
-LEARNED, LEARNED_STEPS = 0.05, 5  # or where so many batches are learned: their loss is this share of the first
+LEARNED, LEARNED_STEPS = 0.05, 5  # or where the median loss of the last so many batches is this share of the first
 FALL_SHARE, DIVISOR = 0.95, 2.0  # of the fall of the smoothed loss; of the rate that has reached it
 MIN_FALL = 0.05  # of the smoothed loss, below which a test found nothing
 
@@ -127,12 +127,13 @@ def steps_of_test(plan: Plan) -> int:
 
 
 def search_batches(recipe: Recipe, plan: Plan, steps: int) -> np.ndarray:
-    """Return the row numbers (steps, R) int32 of full steps, over as many passes as they need."""
+    """Return the row numbers (steps, R) int32 of steps as large as the run's, over as many passes as they need."""
     rng = generator(recipe.seed, "rate search")
-    needed = steps * plan.rows_per_step
+    rows = plan.rows_per_step if plan.full_steps else plan.tail  # of a run whose epoch is less than a full step
+    needed = steps * rows
     passes = -(-needed // len(plan.training_rows))
     orders = [rng.permutation(plan.training_rows) if recipe.shuffle else plan.training_rows for _ in range(passes)]
-    return np.concatenate(orders)[:needed].reshape(steps, plan.rows_per_step).astype(np.int32)
+    return np.concatenate(orders)[:needed].reshape(steps, rows).astype(np.int32)
 
 
 def smooth(losses: Sequence[float], steps: int) -> list[float]:

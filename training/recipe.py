@@ -23,7 +23,7 @@ from lagvis.training.recipe_hints import decode, did_you_mean, key_hint, toml_hi
 from lagvis.training.recipe_keys import KEYS
 
 DEFAULT_SMOOTHING = 0.1
-# Options of train.py that say where and how a run is computed, which does not belong into a recipe.
+# Options of train.py that say where and how a run is computed; they do not belong in a recipe.
 COMMAND_LINE_OPTIONS = ("device", "backend", "threads", "name", "resume", "recipe")
 CLASSIFICATION_KEYS = ("label_smoothing", "class_weights")
 # Settings of the losses, the optimizers and the schedules, with the value that they have where one does not take them.
@@ -142,7 +142,7 @@ class Recipe:
         if entry is None:  # reported by the check of the key
             return
         if kind == "optimizer" and vars(self)["lr"] is None:
-            divisor = REGRESSION_LR_DIVISOR if self.regression and entry.scaled else 1.0
+            divisor = REGRESSION_LR_DIVISOR if self.regression and entry.proportional else 1.0
             object.__setattr__(self, "lr", entry.lr / divisor)
         for key, neutral in keys.items():
             value = vars(self)[key]
@@ -158,7 +158,7 @@ class Recipe:
             object.__setattr__(self, "base_momentum", min(self.base_momentum, momentum))
 
     def _check_settings(self, kind: str, table: Mapping[str, Any], keys: dict[str, Any]) -> None:
-        """Raise RecipeError for a setting that the loss, optimizer or schedule does not take, or that is 0 in vain."""
+        """Raise RecipeError for a setting that the loss, optimizer or schedule does not take, or takes only above 0."""
         name = getattr(self, kind)
         for key, neutral in keys.items():
             value = getattr(self, key)
@@ -230,9 +230,9 @@ class Recipe:
 
     @property
     def rate_limit(self) -> float:
-        """The learning rate from which on weight decay takes all of W in a step; infinity where there is none."""
+        """Return the learning rate from which weight decay takes all of W in a step; infinity where there is none."""
         entry = OPTIMIZERS[self.optimizer]
-        return 1.0 / self.weight_decay if self.weight_decay and (entry.decoupled or entry.scaled) else math.inf
+        return 1.0 / self.weight_decay if self.weight_decay and (entry.decoupled or entry.proportional) else math.inf
 
     @property
     def normalizes_batches(self) -> bool:
@@ -307,7 +307,7 @@ def dropped_keys(values: dict[str, Any], overrides: dict[str, Any]) -> set[str]:
         dropped |= {*CLASSIFICATION_KEYS}
     if (target_kind(after) == "numbers") != (target_kind(before) == "numbers"):
         entry = OPTIMIZERS.get(str(values.get("optimizer", Recipe.optimizer)))
-        if entry is None or entry.scaled:
+        if entry is None or entry.proportional:
             dropped.add("lr")
     own_keys = {
         "loss": tuple(LOSS_KEYS),

@@ -151,6 +151,24 @@ def test_train_init_from_another_regression_loss_keeps_the_predictions(tmp_path,
     np.testing.assert_allclose(*(outputs(c.model, c.layers, x) for c in (first, second)), rtol=1e-4, atol=1e-5)
 
 
+def test_train_init_from_another_huber_delta_has_the_baseline_of_its_own(tmp_path, monkeypatch):
+    from lagvis.inference.prediction import outputs
+
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(200, 4))
+    np.savez("tail.npz", x=x, y=np.exp(2.0 * x[:, 0]))
+    words = ["--device", "cpu", "--quiet", "--no-plots", "--data", "tail.npz", "--loss", "huber", "--huber-delta"]
+    assert run_cli(train.main, [*words, "0.01", "-e", "2", "--name", "small"]) == 0
+    assert run_cli(train.main, [*words, "3", "-e", "0", "--name", "drawn"]) == 0
+    assert run_cli(train.main, [*words, "3", "-e", "0", "--name", "large", "--init-from", "small"]) == 0
+    small, drawn, large = (
+        read_checkpoint(tmp_path / "runs" / name / "last.safetensors") for name in ("small", "drawn", "large")
+    )
+    np.testing.assert_allclose(*(outputs(c.model, c.layers, x) for c in (small, large)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(large.model.y_scaling.mean, drawn.model.y_scaling.mean)
+
+
 @pytest.mark.parametrize("classes", ["bcd", "abcd"])
 def test_resume_and_evaluate_changed_data_name_rows_then_and_now(trained, capsys, classes):
     write_rows(trained / "t.csv", 500, classes)

@@ -60,6 +60,31 @@ def test_resume_finished_run_changes_nothing(data_file, capsys):
     assert files() == before
 
 
+def test_resume_finished_run_with_more_min_steps_continues(data_file, capsys):
+    assert train_new(data_file, "-e", "2") == 0
+    steps = json.loads(Path("runs/run/report.json").read_text())["steps"]
+    assert train("--resume", "run", "--min-steps", steps) == 0
+    assert "run is finished: 2 epochs done" in capsys.readouterr().err
+    assert train("--resume", "run", "--min-steps", 2 * steps) == 0
+    assert json.loads(Path("runs/run/report.json").read_text())["epochs"] == 4
+    assert train_new(data_file, "-e", "4", "--name", "unbroken") == 0
+    assert files()["last.safetensors"] == files("runs/unbroken")["last.safetensors"]
+
+
+def test_resume_finished_run_of_a_recipe_without_epochs_changes_nothing(data_file, capsys):
+    Path("none.toml").write_text("epochs = 0\nmin_steps = 100\n")
+    assert train_new(data_file, "--recipe", "none.toml") == 0
+    assert train("--resume", "run") == 0
+    assert "run is finished: 0 epochs done" in capsys.readouterr().err
+
+
+def test_resume_more_epochs_of_a_recipe_with_min_steps_is_no_change_of_the_weights(data_file):
+    assert train_new(data_file, "--min-steps", "4") == 0
+    epochs = json.loads(Path("runs/run/report.json").read_text())["epochs"]
+    assert train("--resume", "run", "-e", epochs + 1) == 0
+    assert json.loads(Path("runs/run/environment.json").read_text())["resumed"] == []
+
+
 @pytest.mark.parametrize("lost", [["last.safetensors"], ["last.safetensors", "best.safetensors"]])
 @pytest.mark.parametrize("epochs", ["1", "2"])
 def test_resume_missing_checkpoint_exits_7_and_changes_nothing(data_file, capsys, lost, epochs):

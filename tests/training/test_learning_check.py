@@ -8,10 +8,10 @@ import pytest
 from lagvis.backends.registry import select
 from lagvis.data.dataset import as_classification, as_regression
 from lagvis.data.source import Source
-from lagvis.training import rate_trials
+from lagvis.training import learning_check, rate_trials
 from lagvis.training.baseline import check_baseline
 from lagvis.training.factory import initial_state
-from lagvis.training.learning_check import TrainedRun, explain_baseline, explain_divergence, held_back_by
+from lagvis.training.learning_check import TrainedRun, explain_baseline, explain_divergence, held_back_by, try_rates
 from lagvis.training.not_finite import find_row_without_loss
 from lagvis.training.plan import make_plan
 from lagvis.training.recipe import Recipe
@@ -85,6 +85,9 @@ KNOWN = {
         quick(epochs=10, lr=0.03, loss="mse"),
         measured(FEATURES, np.c_[FEATURES[:, 0] * 3, RNG.normal(5, 2, 2000)]),
         "features",
+    ),
+    "rate 1e-3, one of two targets above its baseline": (
+        quick(lr=1e-3, epochs=1, loss="mse", seed=6), measured(FEATURES, FEATURES[:, :2]), TOO_LOW,
     ),
     "learned by heart": (
         quick(epochs=300, hidden=(64, 64)), labelled(RNG.normal(0, 1, (200, 20)), RNG.integers(0, 2, 200), 60),
@@ -170,6 +173,13 @@ def test_explain_divergence_suggested_rate_learns(library, lr, settings):
     assert last(events).reason == "completed"
     assert epochs(events)[-1].train.loss < epochs(events)[0].train.loss
     assert check_baseline(last(events).test, ended.model, dataset.y_test) is None
+
+
+def test_explain_baseline_rates_that_weight_decay_forbids_are_not_tried(monkeypatch):
+    monkeypatch.setattr(learning_check, "RATES", (0.5, 0.06))
+    ended = trained(quick(optimizer="adamw", momentum=None, nesterov=None, lr=1e-7, weight_decay=15.0, epochs=2), BANDS)
+    assert ended.recipe.rate_limit == 1 / 15
+    assert [trial.rate for trial in try_rates(ended.trials(), ended)[1]] == [0.06]
 
 
 def test_explain_divergence_late_continues_from_the_last_finite_state():

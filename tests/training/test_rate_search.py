@@ -9,7 +9,7 @@ from lagvis.data.source import Source
 from lagvis.errors import RecipeError
 from lagvis.training.factory import initial_state
 from lagvis.training.model import Model
-from lagvis.training.plan import epoch_order, make_plan
+from lagvis.training.plan import epoch_order, make_plan, split_epoch
 from lagvis.training.rate_search import MAX_STEPS, MIN_STEPS, find_rate, range_test, search_batches, smooth
 from lagvis.tree import named_leaves, tree_map
 from tests.conftest import open_backend
@@ -124,6 +124,14 @@ def test_range_test_takes_an_epoch_within_bounds(rows, batch_size, steps):
     _, losses = find(recipe, classes(rows), test=range_test)
     assert len(losses) <= steps
     assert len(losses) > 0.5 * steps
+
+
+@pytest.mark.parametrize(("accumulate", "batch_size", "rows"), [(1, 100, 67), (3, 100, 67), (4, 33, 66), (2, 33, 66)])
+def test_search_batches_have_the_rows_of_a_step_of_the_run(accumulate, batch_size, rows):
+    recipe = quick(accumulate=accumulate, batch_size=batch_size, normalization="batch", validation=0)
+    plan = make_plan(recipe, classes(67))
+    assert split_epoch(plan, epoch_order(recipe, plan, 1))[0].shape[-1] == rows
+    assert search_batches(recipe, plan, 3).shape == (3, rows)
 
 
 def test_search_batches_are_no_order_of_the_run():
