@@ -327,13 +327,15 @@ def calibration_section(run: RunResults) -> list[Block]:
     if calibration is None:
         return []
     alt = f"Accuracy of predictions by their probability; expected calibration error {calibration.error:.4f}."
+    labels = len(run.model.class_names) > 1 and run.model.multi_label
+    counted = f"all labels of the {run.examined_rows}" if labels else f"the {run.examined_rows}"
     caption = (
-        f"Of the {run.examined_rows}. Above the dashed line predictions are correct more often than their probability "
+        f"Of {counted}. Above the dashed line predictions are correct more often than their probability "
         "says, below it less often."
     )
     return [
         Heading("Calibration"),
-        make_figure("calibration", alt, caption, metric_plots.plot_calibration, calibration),
+        make_figure("calibration", alt, caption, metric_plots.plot_calibration, calibration, labels=labels),
     ]
 
 
