@@ -348,7 +348,7 @@ def test_resume_large_validation_part_is_kept(data_file, validation):
 
 def test_train_reduced_validation_part_is_recorded(data_file, capsys):
     assert train("--data", data_file, "--hidden", "4", "-e", "1", "--name", "run") == 0
-    assert "are held out for validation instead of 5000" in capsys.readouterr().err
+    assert "are held out for validation instead of 5,000" in capsys.readouterr().err
     assert "validation = 32" in Path("runs/run/recipe.toml").read_text()
 
 

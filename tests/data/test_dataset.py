@@ -9,6 +9,7 @@ from sklearn.preprocessing import LabelEncoder, OneHotEncoder
 from lagvis.data.dataset import as_classification, as_regression
 from lagvis.data.labels import natural_order
 from lagvis.data.source import Source
+from lagvis.data.split import HeldOut
 from lagvis.errors import DataError
 
 
@@ -264,6 +265,11 @@ def held_out_dataset():
     return as_classification(
         Source.hold_out("mine", x, y, {}, path=Path("a/mine.csv"), by_class=True, row_location=location)
     )
+
+
+def test_held_out_notice_has_commas_in_large_numbers():
+    notice = HeldOut("mine.csv", np.arange(1000, 6000), np.arange(1000)).notice
+    assert notice == "mine.csv has no test part: 1,000 of its 6,000 rows, always the same, are held out for the test."
 
 
 def test_all_as_test_replaces_notice_of_split_and_keeps_others():
