@@ -195,6 +195,13 @@ def test_encode_one_hot_invalid_row_names_row_and_value(row, words, part):
     assert "--loss mse" in message
 
 
+def test_encode_one_hot_invalid_row_of_a_split_file_names_the_shape_of_the_file():
+    y = np.ones((20, 3))
+    source = Source.hold_out("mine", y, y, {}, path=Path("a/mine.npz"), by_class=False, row_location=str)
+    with pytest.raises(DataError, match=r"labels of shape \(20, 3\) must be .* expected \(20,\), one class a row"):
+        as_classification(source)
+
+
 def test_encode_one_hot_wrong_number_of_names_raises_data_error():
     assert "2 names for the 3 columns" in error_message(np.eye(3), label_names=("a", "b"))
 
