@@ -162,6 +162,13 @@ def test_run_report_files_every_kind_of_run_has_its_figures(kind, tmp_path):
     assert not re.search(r">(None|nan)<|<script", page)
 
 
+@pytest.mark.parametrize(("classes_shown", "has_line"), [(2, True), (3, False)])
+def test_dependence_caption_names_the_dashed_line_where_there_is_one(classes_shown, has_line, tmp_path):
+    text = report_files(quick(epochs=1), table(classes_shown), tmp_path)["report.md"].decode()
+    assert "partial dependence" in text
+    assert ("The dashed line is the mean output" in text) == has_line
+
+
 def test_calibration_of_labels_counts_labels_and_says_so(tmp_path, monkeypatch):
     rng = np.random.default_rng(6)
     x = rng.normal(size=(120, 4))
