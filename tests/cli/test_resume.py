@@ -105,7 +105,7 @@ def test_resume_without_name_takes_the_newest_run(data_file, capsys):
         (["--resume", "nothing"], 7, "there is no run 'nothing'"),
         (["--resume", "run", "--name", "other"], 2, "leave out --name, --recipe and"),
         (["--resume", "run", "--recipe", "paper"], 2, "leave out --name, --recipe and"),
-        (["--resume", "run", "--hidden", "5"], 2, "hidden is (4,) in this run, not (5,); begin a new run"),
+        (["--resume", "run", "--hidden", "5"], 2, "hidden is [4] in this run, not [5]; begin a new run"),
         (["--resume", "run", "--seed", "5"], 2, "seed is 0 in this run, not 5"),
         (["--resume", "run", "-e", "1"], 2, "expected at least as many epochs"),
         (["--resume", "run", "-e", "9", "--data", "other.npz"], 3, "have changed since it began (sha256 of data.npz"),
