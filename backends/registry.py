@@ -26,6 +26,7 @@ BACKENDS = {
 }
 # kind of device: backend that computes on it unless another is named
 DEFAULT_BACKENDS = {"cpu": "numpy", "cuda": "cupy", "xpu": "torch", "mps": "torch"}
+DEVICE_NAMES = r"auto|cpu|(cuda|xpu)(:\d+)?|mps"
 # kinds of device on which nothing of Lagvis has run
 UNTRIED_DEVICES = {"mps": "an Apple GPU", "xpu": "an Intel GPU"}
 AMD_DRIVER = "/dev/kfd"  # PyTorch for ROCm calls an AMD GPU cuda, too
@@ -51,9 +52,13 @@ def select(device: str = "auto", backend: str | None = None, dtype: str = "float
 
 def check_device(device: str) -> None:
     """Raise DeviceUsageError for the name of a device that no backend has."""
-    if not re.fullmatch(r"auto|cpu|(cuda|xpu)(:\d+)?|mps", device):
+    if not re.fullmatch(DEVICE_NAMES, device):
+        hint = f"; did you mean {device.lower()}?" if re.fullmatch(DEVICE_NAMES, device.lower()) else ""
+        if device.lower().startswith("gpu"):
+            hint = "; a GPU of NVIDIA is cuda, of Apple mps, of Intel xpu"
         raise DeviceUsageError(
             f"there is no device {device!r}; it is one of auto, cpu, cuda, cuda:0, cuda:1, ..., mps, xpu, xpu:0, ..."
+            f"{hint}"
         )
 
 

@@ -159,8 +159,9 @@ def decode_bytes(source: Source, part: str, y: np.ndarray) -> np.ndarray:
 
 def encode_one_hot(source: Source, part: str, y: np.ndarray) -> EncodedLabels:
     """Encode rows (N, K) of exactly one 1 and otherwise 0 by the classes of their columns."""
+    rows = source.held_out.rows if source.held_out else len(y)  # those of the file
     expected = (
-        f"labels of shape {y.shape} must be one-hot rows, one 1 and otherwise 0; expected ({len(y)},), one "
+        f"labels of shape {(rows, y.shape[1])} must be one-hot rows, one 1 and otherwise 0; expected ({rows},), one "
         "class a row: argmax(axis=1) gives it from scores, and --loss mse predicts numbers"
     )
     if y.dtype.kind not in "biuf":

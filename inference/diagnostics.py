@@ -41,6 +41,8 @@ class Mistake:
 class Calibration:
     """Calibration curve: rows in bins of equal width of the probability of the predicted class.
 
+    Of labels of which a row may have several, each label of a row counts as a row, by the probability of its answer.
+
     counts       rows in each bin (BINS,)
     probability  mean probability in each bin (BINS,), NaN if it is empty
     correct      share of correct predictions in each bin (BINS,), NaN if it is empty

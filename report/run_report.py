@@ -125,8 +125,8 @@ def training_section(run: RunResults) -> list[Block]:
     objective = run.history[-1].get("train_objective")
     if objective is not None and objective != run.history[-1].get("train_loss"):
         caption += (
-            " The losses are the plain cross-entropy; the minimised objective, which differs by label smoothing or"
-            f" class weights, ended at {decimals(objective)} (metrics.csv has it for every epoch)."
+            " The losses are without label smoothing and weights; the minimised objective, which is with them, ended"
+            f" at {decimals(objective)} (metrics.csv has it for every epoch)."
         )
     caption += training_difference(tomllib.loads(run.recipe))
     alt = describe_curves(run.history)
@@ -286,8 +286,11 @@ def dependence_section(run: RunResults) -> list[Block]:
     caption = (
         f"The mean output where a column has the same value in {pluralize(found.rows, 'row')} of the test part and all "
         "other columns stay (Friedman's partial dependence). It tells what the network has learned, not what would "
-        "happen if the value were changed. The dashed line is the mean output of the rows as they are."
+        "happen if the value were changed."
     )
+    figures = dependence_outputs(run)
+    if not any(shown.several for _, shown in figures):
+        caption += " The dashed line is the mean output of the rows as they are."
     if any(panel.grid.kind in (NUMBER, DATE) for panel in found.panels):
         caption += " Below a curve: how the values are distributed."
     if any(panel.grid.part for panel in found.panels):
@@ -297,7 +300,7 @@ def dependence_section(run: RunResults) -> list[Block]:
         caption += f" The {dependence_plots.MAX_CLASSES} {shown_outputs} of {len(run.model.class_names):,}."
     blocks: list[Block] = [Heading("What changes the output")]
     columns = ", ".join(dict.fromkeys(escape_control(panel.name) for panel in found.panels))
-    for name, shown in dependence_outputs(run):
+    for name, shown in figures:
         output = ", ".join(map(escape_control, shown.names))
         alt = f"The mean output ({output}) over the values of {columns}."
         blocks.append(make_figure(name, alt, caption, dependence_plots.plot_dependences, found, shown))
@@ -327,13 +330,15 @@ def calibration_section(run: RunResults) -> list[Block]:
     if calibration is None:
         return []
     alt = f"Accuracy of predictions by their probability; expected calibration error {calibration.error:.4f}."
+    labels = len(run.model.class_names) > 1 and run.model.multi_label
+    counted = f"all labels of the {run.examined_rows}" if labels else f"the {run.examined_rows}"
     caption = (
-        f"Of the {run.examined_rows}. Above the dashed line predictions are correct more often than their probability "
+        f"Of {counted}. Above the dashed line predictions are correct more often than their probability "
         "says, below it less often."
     )
     return [
         Heading("Calibration"),
-        make_figure("calibration", alt, caption, metric_plots.plot_calibration, calibration),
+        make_figure("calibration", alt, caption, metric_plots.plot_calibration, calibration, labels=labels),
     ]
 
 

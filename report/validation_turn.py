@@ -7,6 +7,8 @@ from lagvis.data.messages import decimals, percent, pluralize
 from lagvis.storage.metrics_file import finite_value
 
 MIN_RISE = 0.01  # of the validation loss, relative to the lowest one: a smaller rise is not reported
+MIN_MULTIPLE = 10  # from which a rise is a multiple of the lowest loss instead of a percentage
+MAX_MULTIPLE = 1e6  # from which it is written with an exponent
 
 History = Sequence[dict[str, float | None]]
 
@@ -36,6 +38,16 @@ def validation_turn(history: History) -> dict[str, Any] | None:
     }
 
 
+def describe_rise(low: float, high: float) -> str:
+    """Return how much higher a loss is than the lowest, in parentheses; "" beside a loss of 0."""
+    if low <= 0:
+        return ""
+    ratio = high / low
+    if ratio < MIN_MULTIPLE:
+        return f" ({percent(ratio - 1)} higher)"
+    return f" ({ratio:,.0f} times as high)" if ratio < MAX_MULTIPLE else f" ({ratio:.3g} times as high)"
+
+
 def turn_sentence(summary: dict[str, Any]) -> str:
     """Return one sentence on the epoch where validation turned, and on whose weights are kept; "" if it did not."""
     turn = summary["validation_turn"]
@@ -43,9 +55,9 @@ def turn_sentence(summary: dict[str, Any]) -> str:
         return ""
     low, high = turn["validation_loss"]
     epoch, waited = turn["epoch"], pluralize(turn["last_epoch"] - turn["epoch"], "epoch")
-    rise = f" ({percent(high / low - 1)} higher)" if low > 0 else ""
     text = (
-        f"the validation loss was lowest in epoch {epoch}: {decimals(low)}; {waited} later it is {decimals(high)}{rise}"
+        f"the validation loss was lowest in epoch {epoch}: {decimals(low)}; {waited} later it is "
+        f"{decimals(high)}{describe_rise(low, high)}"
     )
     if turn["overfitting"]:
         before, after = turn["train_loss"]

@@ -46,10 +46,15 @@ def changed_settings(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
     for key, (was, wanted) in differing.items():
         if key not in CHANGEABLE:
             raise RecipeError(
-                f"{key} is {was!r} in this run, not {wanted!r}; begin a new run without --resume "
-                f"(a resumed run can change {', '.join(CHANGEABLE)})"
+                f"{key} is {as_in_recipe(was)!r} in this run, not {as_in_recipe(wanted)!r}; begin a new run "
+                f"without --resume (a resumed run can change {', '.join(CHANGEABLE)})"
             )
     return differing
+
+
+def as_in_recipe(value: Any) -> Any:
+    """Return a setting as a recipe file writes it: several values as a list."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def check_data(
@@ -159,7 +164,8 @@ def resume_message(
         parts = [f"Resuming after step {checkpoint.step:,}, {checkpoint.epoch} of {new.epochs} epochs done"]
     settings = changed_settings(old, new)
     if settings:
-        parts.append(", ".join(f"{key} {before} -> {after}" for key, (before, after) in settings.items()))
+        written = [f"{key} {as_in_recipe(was)} -> {as_in_recipe(now)}" for key, (was, now) in settings.items()]
+        parts.append(", ".join(written))
     step = checkpoint.step if checkpoint else 0
     if step < plan.steps_per_epoch * new.epochs and settings.keys() & SCHEDULED:
         before, after = (learning_rate_at(recipe, plan, step) for recipe in (old, new))

@@ -82,7 +82,7 @@ def find_suspect(warning: RunWarning, run: TrainedRun) -> Suspect:
         return known
     names = run.model.target_names or (run.model.class_names if run.model.multi_label else ())
     unlearned = warning.figures.get("targets") or warning.figures.get("labels")
-    if unlearned and len(unlearned) < len(names) and not is_below_baseline(warning):
+    if unlearned and len(unlearned) < len(names) and beats_baseline_in_all(warning, run):
         kind = "targets" if run.model.target_names else "labels"
         return "features", f"the other {kind} are learned, so the features may say nothing about these", {}
     trials = run.trials()
@@ -95,12 +95,12 @@ def find_suspect(warning: RunWarning, run: TrainedRun) -> Suspect:
     return compare_trials(run, trials, final, own, others)
 
 
-def is_below_baseline(warning: RunWarning) -> bool:
-    """Return whether the answers for all targets or labels together are no better than the baseline."""
+def beats_baseline_in_all(warning: RunWarning, run: TrainedRun) -> bool:
+    """Return whether a result of targets or labels is better than the baseline, although some of them are not."""
     figures = warning.figures
-    if "baseline_loss" in figures:
-        return bool(figures["loss"] >= figures["baseline_loss"])
-    return bool(figures["accuracy"] <= figures["baseline_accuracy"])
+    if run.model.multi_label:
+        return bool(figures["accuracy"] > figures["baseline_accuracy"])
+    return beats_constant(run.model.loss, figures["loss"], figures["baseline_loss"], len(run.dataset.y_test))
 
 
 def find_known_cause(run: TrainedRun) -> Suspect | None:

@@ -77,11 +77,11 @@ def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = Fal
     if dataset.w_train is not None:
         notices.append(describe_weights(dataset.w_train, dataset.weights_name))
     if strict_validation and held_out >= rows:
-        raise RecipeError(f"validation is {held_out}, but there are {rows} rows to train on; hold out fewer")
+        raise RecipeError(f"validation is {held_out}, but there are {rows:,} rows to train on; hold out fewer")
     if not strict_validation and held_out > MAX_VALIDATION_SHARE * rows:
         held_out = int(SMALL_VALIDATION_SHARE * rows)
-        kept = f"{held_out} {'is' if held_out == 1 else 'are'} held out for validation"
-        notices.append(f"Of {rows} rows, {kept} instead of {recipe.validation}.")
+        kept = f"{held_out:,} {'is' if held_out == 1 else 'are'} held out for validation"
+        notices.append(f"Of {rows:,} rows, {kept} instead of {recipe.validation:,}.")
     training, validation = split_rows(dataset, held_out, recipe.seed)
     if recipe.patience and not len(validation):
         raise RecipeError(
@@ -91,14 +91,14 @@ def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = Fal
     batch_size = recipe.batch_size
     if batch_size > len(training):
         notices.append(
-            f"The batch size of {batch_size} is larger than the training part ({len(training)} rows): "
+            f"The batch size of {batch_size:,} is larger than the training part ({pluralize(len(training), 'row')}): "
             "an epoch is one batch."
         )
         batch_size = len(training)
     elif batch_size * recipe.accumulate > len(training):
         notices.append(
-            f"{recipe.accumulate} batches of {batch_size} rows are more than the training part ({len(training)} rows): "
-            "an epoch is one step."
+            f"{recipe.accumulate:,} batches of {pluralize(batch_size, 'row')} are more than the training part "
+            f"({pluralize(len(training), 'row')}): an epoch is one step."
         )
     full_steps, tail = divmod(len(training), batch_size * recipe.accumulate)
     if recipe.normalizes_batches:

@@ -19,11 +19,20 @@ FIND = "find"  # as a learning rate: train.py finds one before it begins a run, 
 def check_text(key: str, value: Any) -> str:
     """Return a non-empty text that UTF-8 can encode; RecipeError for anything else."""
     if not isinstance(value, str) or not value:
-        raise RecipeError(f"{key} is {value!r}; expected a text")
+        raise RecipeError(f"{key} is {value!r}; expected a text{as_text(value)}")
     if value.encode("utf-8", "replace").decode("utf-8") != value:
         suggestion = "rename it" if sys.getfilesystemencoding() == "utf-8" else "set PYTHONUTF8=1, or a locale of UTF-8"
         raise RecipeError(f"{key} is {value!r}, which was not read as UTF-8 and cannot be recorded; {suggestion}")
     return value
+
+
+def as_text(value: Any) -> str:
+    """Return the end of a message about a text that is written as a number or a list: how it is written."""
+    if type(value) is int:
+        return f', in quotes: "{value}"'
+    if isinstance(value, list) and value and all(isinstance(item, str | int) for item in value):
+        return f' with commas between several: "{",".join(map(str, value))}"'
+    return ""
 
 
 def check_optional_text(key: str, value: Any) -> str:

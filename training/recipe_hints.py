@@ -17,8 +17,11 @@ BYTE_ORDER_MARKS = (  # the longer ones first: that of UTF-16 is the beginning o
 
 # Names of settings in other programs, without separators and in lower case, and the key here.
 SYNONYMS = {
+    "accumsteps": "accumulate",
     "accumulategradbatches": "accumulate",
     "accumulationsteps": "accumulate",
+    "act": "activation",
+    "actfn": "activation",
     "activationfunction": "activation",
     "alpha": "weight_decay",
     "batch": "batch_size",
@@ -27,11 +30,13 @@ SYNONYMS = {
     "beta": "momentum",
     "beta1": "betas",
     "beta2": "betas",
+    "bs": "batch_size",
     "classweight": "class_weights",
     "clip": "clip_norm",
     "clipgrad": "clip_norm",
     "clipgradient": "clip_norm",
     "clipgradnorm": "clip_norm",
+    "columns": "features",
     "criterion": "loss",
     "cyclemomentum": "base_momentum",
     "dataset": "data",
@@ -40,7 +45,10 @@ SYNONYMS = {
     "decaysteps": "lr_step_size",
     "delta": "huber_delta",
     "dropoutrate": "dropout",
+    "earlystop": "patience",
     "earlystopping": "patience",
+    "earlystoppingpatience": "patience",
+    "earlystoppingrounds": "patience",
     "emadecay": "ema",
     "emamomentum": "ema",
     "epoch": "epochs",
@@ -50,23 +58,30 @@ SYNONYMS = {
     "etamin": "min_lr_ratio",
     "file": "data",
     "finaldivfactor": "min_lr_ratio",
+    "fp16": "dtype",
     "gamma": "lr_gamma",
     "gaussiannoise": "input_noise",
     "globalclipnorm": "clip_norm",
     "gradaccum": "accumulate",
+    "gradaccumsteps": "accumulate",
     "gradclip": "clip_norm",
     "gradientaccumulation": "accumulate",
     "gradientaccumulationsteps": "accumulate",
     "gradientclip": "clip_norm",
     "gradientclipping": "clip_norm",
     "gradientclipval": "clip_norm",
+    "hiddenchannels": "hidden",
     "hiddenlayers": "hidden",
     "hiddenlayersizes": "hidden",
     "initiallearningrate": "lr",
+    "iterations": "epochs",
+    "kernelconstraint": "max_norm",
     "kernelregularizer": "weight_decay",
     "l1ratio": "l1",
     "l2": "weight_decay",
     "l2regularization": "weight_decay",
+    "labelcolumn": "label",
+    "lambda": "weight_decay",
     "layernorm": "normalization",
     "layernormalization": "normalization",
     "layers": "hidden",
@@ -74,6 +89,7 @@ SYNONYMS = {
     "learningrateinit": "lr",
     "learningrateschedule": "schedule",
     "lossfunction": "loss",
+    "lrdecay": "lr_gamma",
     "lrscheduler": "schedule",
     "lrschedulertype": "schedule",
     "maxepochs": "epochs",
@@ -84,20 +100,28 @@ SYNONYMS = {
     "minibatchsize": "batch_size",
     "minlr": "min_lr_ratio",
     "minlrrate": "min_lr_ratio",
+    "mixedprecision": "dtype",
     "mixupalpha": "mixup",
+    "modelema": "ema",
     "nepochs": "epochs",
     "nesterovsmomentum": "nesterov",
+    "niter": "epochs",
     "niternochange": "patience",
     "noise": "input_noise",
+    "noisestd": "input_noise",
+    "nonlinearity": "activation",
     "norm": "normalization",
     "numepochs": "epochs",
     "numwarmupsteps": "warmup",
+    "objective": "loss",
     "opt": "optimizer",
     "path": "data",
     "pctstart": "warmup",
     "precision": "dtype",
     "randomseed": "seed",
     "randomstate": "seed",
+    "regalpha": "l1",
+    "reglambda": "weight_decay",
     "restorebestweights": "patience",
     "sampleweight": "weight_column",
     "sampleweights": "weight_column",
@@ -105,32 +129,46 @@ SYNONYMS = {
     "scheduler": "schedule",
     "smoothing": "label_smoothing",
     "solver": "optimizer",
+    "steps": "epochs",
     "stepsize": "lr_step_size",
+    "swa": "ema",
     "target": "label",
+    "targetcolumn": "label",
+    "targetname": "label",
     "tmax": "epochs",
     "totalsteps": "epochs",
     "units": "hidden",
     "val": "validation",
     "validationsize": "validation",
+    "valsize": "validation",
+    "valsplit": "validation",
     "warmupepochs": "warmup",
     "warmupproportion": "warmup",
     "warmupratio": "warmup",
     "warmupsteps": "warmup",
     "wd": "weight_decay",
+    "weight": "weight_column",
     "weights": "weight_column",
 }
 # What other programs have and Lagvis has not.
 MISSING = {
     "amsgrad": "no AMSGrad; --optimizer adam is without it",
+    "bias": "no layer without biases",
+    "callbacks": "no callback; patience, ema and the schedules are settings",
     "centered": "no centred RMSprop; --optimizer rmsprop is without it",
     "clipvalue": "no clipping of single values; clip_norm bounds the norm of the whole gradient",
     "cooldown": "no schedule that follows the loss; the schedules are functions of the step",
     "dampening": "no dampening; momentum is that of PyTorch without it",
     "divfactor": "no such setting: one-cycle begins at lr / 25",
     "factor": "no schedule that follows the loss; lr_gamma is the factor of the schedule step",
+    "initializer": "no choice of the first weights; the activation decides how they are drawn",
+    "kernelinitializer": "no choice of the first weights; the activation decides how they are drawn",
     "milestones": "no list of steps; the schedule step drops after each lr_step_size",
+    "mindelta": "no least improvement; patience counts every lower validation loss",
     "nssteps": "no such setting: muon takes five Newton-Schulz steps",
     "powert": "no inverse scaling; the schedules linear and cosine fall too",
+    "stepsperepoch": "no such setting; an epoch is all training rows",
+    "testsize": "no such setting; without a test part a fifth of the rows is held out",
     "threephase": "no third phase; one-cycle rises and falls",
     "tol": "no tolerance; patience ends a run after so many epochs without a lower validation loss",
 }
@@ -200,6 +238,8 @@ CONTROL_CHARACTERS = {
     "\f": ("form feed", "f"),
     "\r": ("carriage return", "r"),
 }
+NO_VALUE = "(?i:none|null|nil)"  # how other notations write that there is no value
+NONE_KEYS = ("class_weights", "normalization")  # settings that have the value "none"
 # Values that TOML refuses, and how they are written.
 TOML_VALUES = (
     (r'"([^"\']*\\[^"\']*)"?', r"'\1', in single quotes, or with / instead of each backslash"),
@@ -275,23 +315,31 @@ def decode(content: bytes) -> str:
 
 def toml_hint(text: str, message: str) -> str:
     """Return the end of a message about a recipe that is not TOML: how the line is written here; or ""."""
+    if text.lstrip().startswith("{"):
+        return "; it looks like JSON: write each setting in a line of its own, such as epochs = 5"
     lines = text.splitlines()
     found = re.search(r"at line (\d+)", message)
     number = int(found[1]) if found else len(text.rstrip().splitlines())
     line = lines[number - 1].strip() if 0 < number <= len(lines) else ""
     key, separator, value = (part.strip() for part in line.partition("="))
     value = re.sub(r"\s+#.*", "", value)
-    if not separator:
+    colon = not separator
+    if colon:
         key, separator, value = (part.strip() for part in line.partition(":"))
-        return f"; write {key} = {toml_value(key, value) or value}" if separator and value else ""
+    if re.fullmatch(NO_VALUE, value) and key not in ("hidden", *NONE_KEYS):
+        return f"; leave {key} out for its default"
     written = toml_value(key, value)
+    if colon:
+        return f"; write {key} = {written or value}" if separator and value else ""
     return f"; write {key} = {written}" if written else ""
 
 
 def toml_value(key: str, value: str) -> str:
     """Return how a value that TOML refuses is written; "" if that is not clear."""
-    if key == "hidden" and re.fullmatch(r"[(]?\d+([,;]\s*\d+)*,?[)]?|(?i:none|null)", value):
+    if key == "hidden" and re.fullmatch(r"[(]?\d+([,;]\s*\d+)*,?[)]?|" + NO_VALUE, value):
         return f"[{', '.join(re.findall('[0-9]+', value))}]"
+    if key in NONE_KEYS and re.fullmatch(NO_VALUE, value):
+        return '"none", in quotes'
     for pattern, written in TOML_VALUES:
         if found := re.fullmatch(pattern, value):
             return str(found.expand(written))

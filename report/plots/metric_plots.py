@@ -135,8 +135,11 @@ def best_epoch(history: History) -> int | None:
     return None if np.isnan(losses).all() else int(np.nanargmin(losses))
 
 
-def plot_calibration(calibration: Calibration) -> Any:
-    """Plot the accuracy of predictions over their probability, and below it the number of rows in each bin."""
+def plot_calibration(calibration: Calibration, *, labels: bool = False) -> Any:
+    """Plot the accuracy of predictions over their probability, and below it the number of rows in each bin.
+
+    With `labels`, of which a row may have several, each is a prediction and counts.
+    """
     figure = new_figure(5.2, 4.85, bottom=0.75)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1), gridspec_kw={"hspace": 0.08})
     bins = len(calibration.counts)
@@ -148,7 +151,8 @@ def plot_calibration(calibration: Calibration) -> Any:
     figure.legend(*upper.get_legend_handles_labels(), loc="lower center", ncols=2, fontsize=8)  # below the axes
     bars = lower.bar((np.arange(bins) + 0.5) / bins, calibration.counts, width=0.9 / bins, color=NEUTRAL)
     lower.bar_label(bars, [f"{count:,}" if count else "" for count in calibration.counts], fontsize=7, padding=1)
-    lower.set(xlabel="probability of the predicted class", ylabel="rows")
+    answer, counted = ("answer", "labels") if labels else ("predicted class", "rows")
+    lower.set(xlabel=f"probability of the {answer}", ylabel=counted)
     lower.set_ylim(0, 1.25 * max(1, calibration.counts.max()))
     lower.yaxis.set_major_locator(linear_ticks(3))
     return figure

@@ -51,6 +51,21 @@ def test_select_unknown_device_raises_usage_error(device):
 
 
 @pytest.mark.parametrize(
+    ("device", "end"),
+    [
+        ("gpu", "; a GPU of NVIDIA is cuda, of Apple mps, of Intel xpu"),
+        ("GPU:0", "; a GPU of NVIDIA is cuda, of Apple mps, of Intel xpu"),
+        ("CUDA:1", "; did you mean cuda:1?"),
+        ("rocm", "xpu, xpu:0, ..."),
+    ],
+)
+def test_select_unknown_device_names_the_one_that_is_meant(device, end):
+    with pytest.raises(DeviceUsageError) as caught:
+        select(device)
+    assert str(caught.value).endswith(end)
+
+
+@pytest.mark.parametrize(
     ("device", "backend"), [("cuda", "numpy"), ("cuda:1", "numpy"), ("cpu", "cupy"), ("cpu", "tensorflow")]
 )
 def test_select_backend_without_that_device_raises_usage_error(device, backend):

@@ -130,7 +130,7 @@ def test_resume_without_name_takes_the_newest_run(data_file, capsys):
         (["--resume", "nothing"], 7, "there is no run 'nothing'"),
         (["--resume", "run", "--name", "other"], 2, "leave out --name, --recipe and"),
         (["--resume", "run", "--recipe", "paper"], 2, "leave out --name, --recipe and"),
-        (["--resume", "run", "--hidden", "5"], 2, "hidden is (4,) in this run, not (5,); begin a new run"),
+        (["--resume", "run", "--hidden", "5"], 2, "hidden is [4] in this run, not [5]; begin a new run"),
         (["--resume", "run", "--seed", "5"], 2, "seed is 0 in this run, not 5"),
         (["--resume", "run", "-e", "1"], 2, "expected at least as many epochs"),
         (["--resume", "run", "-e", "9", "--data", "other.npz"], 3, "have changed since it began (sha256 of data.npz"),
@@ -373,7 +373,7 @@ def test_resume_large_validation_part_is_kept(data_file, validation):
 
 def test_train_reduced_validation_part_is_recorded(data_file, capsys):
     assert train("--data", data_file, "--hidden", "4", "-e", "1", "--name", "run") == 0
-    assert "are held out for validation instead of 5000" in capsys.readouterr().err
+    assert "are held out for validation instead of 5,000" in capsys.readouterr().err
     assert "validation = 32" in Path("runs/run/recipe.toml").read_text()
 
 

@@ -9,6 +9,7 @@ from sklearn.preprocessing import LabelEncoder, OneHotEncoder
 from lagvis.data.dataset import as_classification, as_regression
 from lagvis.data.labels import natural_order
 from lagvis.data.source import Source
+from lagvis.data.split import HeldOut
 from lagvis.errors import DataError
 
 
@@ -194,6 +195,13 @@ def test_encode_one_hot_invalid_row_names_row_and_value(row, words, part):
     assert "--loss mse" in message
 
 
+def test_encode_one_hot_invalid_row_of_a_split_file_names_the_shape_of_the_file():
+    y = np.ones((20, 3))
+    source = Source.hold_out("mine", y, y, {}, path=Path("a/mine.npz"), by_class=False, row_location=str)
+    with pytest.raises(DataError, match=r"labels of shape \(20, 3\) must be .* expected \(20,\), one class a row"):
+        as_classification(source)
+
+
 def test_encode_one_hot_wrong_number_of_names_raises_data_error():
     assert "2 names for the 3 columns" in error_message(np.eye(3), label_names=("a", "b"))
 
@@ -264,6 +272,11 @@ def held_out_dataset():
     return as_classification(
         Source.hold_out("mine", x, y, {}, path=Path("a/mine.csv"), by_class=True, row_location=location)
     )
+
+
+def test_held_out_notice_has_commas_in_large_numbers():
+    notice = HeldOut("mine.csv", np.arange(1000, 6000), np.arange(1000)).notice
+    assert notice == "mine.csv has no test part: 1,000 of its 6,000 rows, always the same, are held out for the test."
 
 
 def test_all_as_test_replaces_notice_of_split_and_keeps_others():

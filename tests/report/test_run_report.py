@@ -101,6 +101,16 @@ def test_training_caption_names_the_objective_where_it_differs_from_the_loss(dat
     assert ("the minimised objective" in (folder / "report.md").read_text(encoding="utf-8")) == minimised
 
 
+def test_training_caption_of_weighted_numbers_names_no_cross_entropy(data):
+    arrays = dict(np.load(data))
+    arrays["w_train"] = np.linspace(0.5, 2.0, len(arrays["y_train"]))
+    np.savez("weighted.npz", **arrays)
+    folder = train_run("weighted", "--data", "weighted.npz", "-e", "1", "--loss", "mse")
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    assert "The losses are without label smoothing and weights; the minimised objective, which is with them" in text
+    assert "cross-entropy" not in text.partition("## Settings")[0]
+
+
 def test_reproduction_commands_no_compile_is_repeated(data):
     assert "--no-compile" in commands(train_run("plain", "--data", data, "-e", "1", "--no-compile"))[0]
     assert "--no-compile" not in commands(train_run("compiled", "--data", data, "-e", "1"))[0]

@@ -22,6 +22,7 @@ from lagvis.report.summary import (
     summarise,
     summary_text,
 )
+from lagvis.report.validation_turn import describe_rise
 from lagvis.run_warning import RunWarning
 from lagvis.training.evaluation import Metrics
 from tests.factories import classes, epochs, last, numbers, quick, run
@@ -53,6 +54,21 @@ def test_summarise_has_the_documented_keys():
         assert (summary[f"{part}_loss"], summary[f"{part}_accuracy"]) == (scores.loss, scores.accuracy)
     assert summary["seconds"] == pytest.approx(finished.seconds, abs=1e-4)
     assert summary["train_loss"] == epochs(DIGITS)[-1].train.loss
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "rise"),
+    [
+        (0.5, 0.75, " (50.00% higher)"),
+        (0.1, 0.9, " (800.00% higher)"),
+        (0.5, 6.0, " (12 times as high)"),
+        (47.0415, 3.259e6, " (69,279 times as high)"),
+        (1e-3, 2e9, " (2e+12 times as high)"),
+        (0.0, 1.0, ""),
+    ],
+)
+def test_describe_rise_of_a_multiple_is_no_percentage(low, high, rise):
+    assert describe_rise(low, high) == rise
 
 
 def test_summarise_accuracy_is_a_fraction():

@@ -220,6 +220,11 @@ def test_resume_message_names_the_learning_rate(one_step_per_call):
     assert "is 0.075 instead of 0.05" in text
 
 
+def test_resume_message_writes_several_values_as_a_recipe_does(one_step_per_call):
+    text = message_of(quick(optimizer="adam"), quick(optimizer="adam", betas=(0.8, 0.9)), step=4)
+    assert "betas [0.9, 0.999] -> [0.8, 0.9]" in text
+
+
 def test_resume_message_other_schedule_names_the_learning_rate_of_the_next_step(one_step_per_call):
     old = quick(schedule="linear", warmup=0.0, lr=0.1, momentum=0.9)
     text = message_of(old, dataclasses.replace(old, min_lr_ratio=0.5), step=6)

@@ -70,13 +70,23 @@ def test_make_plan_large_default_validation_is_cut_with_notice(rows, requested, 
     assert len(plan.notices) == has_notice
     if has_notice:
         assert f"Of {rows} rows, {held_out} " in plan.notices[0]
-        assert str(requested) in plan.notices[0]
+        assert f"{requested:,}" in plan.notices[0]
 
 
 def test_make_plan_strict_validation_leaves_one_row():
     plan = make_plan(quick(validation=59), classes(60), strict_validation=True)
     assert len(plan.validation_rows) == 59
-    assert plan.notices == ("The batch size of 20 is larger than the training part (1 rows): an epoch is one batch.",)
+    assert plan.notices == ("The batch size of 20 is larger than the training part (1 row): an epoch is one batch.",)
+
+
+def test_make_plan_notices_have_commas_in_large_numbers():
+    plan = make_plan(quick(validation=5000, batch_size=10000), classes(1200))
+    assert plan.notices == (
+        "Of 1,200 rows, 120 are held out for validation instead of 5,000.",
+        "The batch size of 10,000 is larger than the training part (1,080 rows): an epoch is one batch.",
+    )
+    (notice,) = make_plan(quick(batch_size=1000, accumulate=2), classes(1200)).notices
+    assert notice == "2 batches of 1,000 rows are more than the training part (1,200 rows): an epoch is one step."
 
 
 @pytest.mark.parametrize("validation", [60, 61, 2**31 - 1])

@@ -31,6 +31,7 @@ def refusal(content):
         ("hidden = (64, 32)", "hidden = [64, 32]"),
         ("hidden = None", "hidden = []"),
         ("activation = tanh", 'activation = "tanh"'),
+        ("normalization = None", 'normalization = "none"'),
         ('data = "C:\\Users\\ann\\mnist"', "data = 'C:\\Users\\ann\\mnist'"),
         ('data = "C:\\data', "data = 'C:\\data'"),
         ("data = C:\\data\\mnist", "data = 'C:\\data\\mnist'"),
@@ -43,6 +44,16 @@ def test_parse_line_of_another_notation_names_how_it_is_written(line, written):
     assert "line 2" in sentence
     assert f"; write {written}" in sentence
     assert tomllib.loads(written)
+
+
+@pytest.mark.parametrize("line", ["patience = None", "label = null", "label: None"])
+def test_parse_no_value_advises_to_leave_the_key_out(line):
+    assert refusal(f"{line}\n").endswith(f"; leave {line.split()[0].rstrip(':')} out for its default")
+
+
+@pytest.mark.parametrize("text", ['{"epochs": 5}', '{\n  "epochs": 5,\n  "lr": 0.1\n}\n'])
+def test_parse_json_says_how_a_setting_is_written(text):
+    assert refusal(text).endswith("; it looks like JSON: write each setting in a line of its own, such as epochs = 5")
 
 
 def test_parse_backslashes_and_apostrophe_in_double_quotes_advises_slashes():
@@ -83,6 +94,15 @@ def test_parse_backslashes_and_apostrophe_in_double_quotes_advises_slashes():
         ("clipvalue", "there is no clipping of single values; clip_norm bounds the norm of the whole gradient"),
         ("device", "use the option --device"),
         ("nestrov", "did you mean nesterov?"),
+        ("steps", "did you mean epochs?"),
+        ("iterations", "did you mean epochs?"),
+        ("target_column", "did you mean label?"),
+        ("columns", "did you mean features?"),
+        ("val_split", "did you mean validation?"),
+        ("early_stopping_rounds", "did you mean patience?"),
+        ("kernel_constraint", "did you mean max_norm?"),
+        ("initializer", "there is no choice of the first weights; the activation decides how they are drawn"),
+        ("bias", "there is no layer without biases"),
     ],
 )
 def test_parse_unknown_key_names_the_key_that_is_meant(key, end):
@@ -169,3 +189,19 @@ def test_read_name_with_hidden_ending_names_the_file(tmp_path):
 def test_recipe_value_in_quotes_is_refused_with_the_reason(key, value):
     with pytest.raises(RecipeError, match=r"without quotes$"):
         recipes.Recipe(**{key: value})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "end"),
+    [
+        ("label", ["urgent", "spam"], 'expected a text with commas between several: "urgent,spam"'),
+        ("label", ["a", 3], 'expected a text with commas between several: "a,3"'),
+        ("weight_column", 7, 'expected a text, in quotes: "7"'),
+        ("sheet", 2.5, "expected a text"),
+        ("label", True, "expected a text"),
+    ],
+)
+def test_recipe_text_of_another_type_is_refused_with_how_it_is_written(key, value, end):
+    with pytest.raises(RecipeError) as caught:
+        recipes.Recipe(**{key: value})
+    assert str(caught.value).endswith(end)

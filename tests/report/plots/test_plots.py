@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import mean_absolute_error, median_absolute_error, r2_score, root_mean_squared_error
 
-from lagvis.data.dataset import as_classification, as_regression
+from lagvis.data.dataset import as_classification, as_multi_label, as_regression
 from lagvis.data.datasets import load_dataset
 from lagvis.data.messages import percent
 from lagvis.data.source import Source
@@ -160,6 +160,28 @@ def test_run_report_files_every_kind_of_run_has_its_figures(kind, tmp_path):
     assert page.count("<img ") == len(names)
     assert not re.search(r"None|\bnan\b|(?<!\\)<script", text)
     assert not re.search(r">(None|nan)<|<script", page)
+
+
+@pytest.mark.parametrize(("classes_shown", "has_line"), [(2, True), (3, False)])
+def test_dependence_caption_names_the_dashed_line_where_there_is_one(classes_shown, has_line, tmp_path):
+    text = report_files(quick(epochs=1), table(classes_shown), tmp_path)["report.md"].decode()
+    assert "partial dependence" in text
+    assert ("The dashed line is the mean output" in text) == has_line
+
+
+def test_calibration_of_labels_counts_labels_and_says_so(tmp_path, monkeypatch):
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(120, 4))
+    y = (x[:, :3] > 0).astype(int)
+    dataset = as_multi_label(Source("made", x[:80], y[:80], x[80:], y[80:], {}, label_names=("a", "b", "c")))
+    plots = []
+    draw = metric_plots.plot_calibration
+    monkeypatch.setattr(metric_plots, "plot_calibration", lambda *a, **k: plots.append(draw(*a, **k)) or plots[-1])
+    text = report_files(quick(loss="binary-cross-entropy"), dataset, tmp_path)["report.md"].decode()
+    lower = plots[0].axes[1]
+    assert sum(int(bar.get_height()) for bar in lower.patches) == 3 * 40
+    assert (lower.get_ylabel(), lower.get_xlabel()) == ("labels", "probability of the answer")
+    assert "Of all labels of the test part. Above the dashed line" in text
 
 
 def test_run_report_files_equal_runs_have_equal_figures(tmp_path):
