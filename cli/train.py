@@ -20,7 +20,7 @@ from lagvis.cli.setup import (
     with_found_rate,
 )
 from lagvis.data.dataset import Dataset
-from lagvis.data.messages import pluralize
+from lagvis.data.messages import join_names, pluralize
 from lagvis.errors import DataError, OutputError
 from lagvis.inference.binary_curves import find_binary_curves, find_label_curves
 from lagvis.inference.diagnostics import diagnose
@@ -40,6 +40,7 @@ from lagvis.report.validation_turn import validation_turn
 from lagvis.run_warning import RunWarning
 from lagvis.storage.filenames import REPORT
 from lagvis.storage.history import recipe_text
+from lagvis.storage.resume import changed_settings
 from lagvis.storage.run_folder import CheckpointInterval, RunFolder
 from lagvis.storage.signals import StopSignal, stop_signals
 from lagvis.training.checkpoint import Checkpoint
@@ -147,14 +148,16 @@ def show_finished_run(flags: Namespace, recipe: Recipe, folder: RunFolder, repor
 
 
 def finished_notice(folder: RunFolder, recipe: Recipe, report: dict[str, Any]) -> str:
-    """Return the line that says that a run is finished, and how it can go on."""
+    """Return the line that says that a run is finished, how it can go on, and which given settings have no effect."""
     epochs = pluralize(report["epochs"], "epoch")
+    given = [f"--{key.replace('_', '-')}" for key in changed_settings(folder.recipe, recipe)]
+    ignored = f" Its result stays as it is: {join_names(given)} had no effect." if given else ""
     if not report["stopped_early"]:
-        return f"{folder.path} is finished: {epochs} done. With more --epochs it continues."
+        return f"{folder.path} is finished: {epochs} done. With more --epochs it continues.{ignored}"
     waited = pluralize(recipe.patience, "epoch")
     return (
         f"{folder.path} is finished: it stopped early after {epochs}, {waited} without a lower validation loss. With a "
-        f"larger --patience it continues from there."
+        f"larger --patience it continues from there.{ignored}"
     )
 
 

@@ -75,8 +75,17 @@ def train_linear_model(
     constant = constant_loss(recipe, model, dataset.y_train[plan.training_rows])
     best, lowest = None, math.inf
     for factor in RATE_FACTORS:
-        changed = replace(recipe, hidden=(), dropout=0.0, epochs=epochs, lr=recipe.lr * factor)
-        finished = train(changed, dataset, plan, replace(model, widths=widths), backend, stop)
+        changed = replace(
+            recipe,
+            hidden=(),
+            dropout=0.0,
+            max_norm=0.0,
+            normalization="none",
+            epochs=epochs,
+            lr=recipe.lr * factor,
+        )
+        linear = replace(model, widths=widths, normalization="none")
+        finished = train(changed, dataset, plan, linear, backend, stop)
         if finished.reason == "interrupted":
             return None
         if finished.train is None or finished.test is None or not finished.test.judged:

@@ -120,7 +120,7 @@ class Recipe:
         self._check_settings("schedule", SCHEDULES, SCHEDULE_KEYS)
         self._check_target_settings()
         self._check_numbers()
-        self._check_randomness()
+        self._check_regularization()
         self._check_normalization()
         if self.nesterov and self.momentum == 0.0:
             object.__setattr__(self, "nesterov", False)
@@ -198,11 +198,16 @@ class Recipe:
                 f"{self.schedule} falls to it; expected a base_momentum from 0 to {momentum!r}"
             )
 
-    def _check_randomness(self) -> None:
-        """Raise RecipeError where dropout has no layer to act on, or mixup no rows to mix."""
+    def _check_regularization(self) -> None:
+        """Raise RecipeError where dropout or max_norm has no layer to act on, or mixup no rows to mix."""
         if self.dropout and not self.hidden:
             raise RecipeError(
                 f"dropout is {self.dropout!r}, and there is no hidden layer; add one (hidden), or use input_dropout"
+            )
+        if self.max_norm and not self.hidden:
+            raise RecipeError(
+                f"max_norm is {self.max_norm!r}, which bounds the weights into hidden units, and there is no hidden "
+                "layer; add one (hidden), or set max_norm to 0"
             )
         if self.mixup and self.batch_size == 1:
             raise RecipeError(
@@ -216,7 +221,12 @@ class Recipe:
             )
 
     def _check_normalization(self) -> None:
-        """Raise RecipeError where every value would be normalised to 0."""
+        """Raise RecipeError where there is no layer to normalise, or every value would be normalised to 0."""
+        if self.normalization != "none" and not self.hidden:
+            raise RecipeError(
+                f"normalization is {self.normalization!r}, and there is no hidden layer; add one (hidden), or set "
+                "normalization to none"
+            )
         if self.normalizes_batches and self.batch_size == 1:
             raise RecipeError(
                 "batch_size is 1, and batch normalisation needs two rows in a batch; set batch_size to 2 or more, or "
@@ -237,7 +247,7 @@ class Recipe:
     @property
     def normalizes_batches(self) -> bool:
         """Whether hidden layers are normalised by the rows of a batch, which must then have two or more."""
-        return self.normalization == "batch" and bool(self.hidden)
+        return self.normalization == "batch"
 
     @property
     def regression(self) -> bool:

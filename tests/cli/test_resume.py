@@ -60,6 +60,14 @@ def test_resume_finished_run_changes_nothing(data_file, capsys):
     assert files() == before
 
 
+def test_resume_finished_run_names_the_options_that_have_no_effect(data_file, capsys):
+    assert train_new(data_file, "-e", "2") == 0
+    before = files()
+    assert train("--resume", "run", "--lr", "0.5", "--data", "other.csv") == 0
+    assert "Its result stays as it is: --data, --lr had no effect." in capsys.readouterr().err
+    assert files() == before
+
+
 def test_resume_finished_run_with_more_min_steps_continues(data_file, capsys):
     assert train_new(data_file, "-e", "2") == 0
     steps = json.loads(Path("runs/run/report.json").read_text())["steps"]

@@ -130,9 +130,12 @@ def test_mixup_shares_depend_on_seed_and_step_alone():
         ({"mixup": 0.2, "shuffle": False}, "shuffle is false", {"shuffle": True}),
         ({"dropout": 0.5, "hidden": ()}, "there is no hidden layer", {"hidden": (8,)}),
         ({"dropout": 0.5, "hidden": ()}, "use input_dropout", {"dropout": 0.0, "input_dropout": 0.5}),
+        ({"max_norm": 2.0, "hidden": ()}, "there is no hidden layer", {"max_norm": 0.0}),
+        ({"normalization": "batch", "hidden": ()}, "there is no hidden layer", {"normalization": "none"}),
+        ({"normalization": "layer", "hidden": ()}, "add one", {"hidden": (8,)}),
     ],
 )
-def test_recipe_randomness_without_effect_raises_recipe_error_with_a_remedy_that_works(settings, reason, remedy):
+def test_recipe_setting_without_effect_raises_recipe_error_with_a_remedy_that_works(settings, reason, remedy):
     with pytest.raises(RecipeError, match=reason):
         Recipe(**settings)
     Recipe(**(settings | remedy))

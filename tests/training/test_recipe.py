@@ -290,7 +290,6 @@ def test_recipe_normalization_that_would_give_zeros_raises(keys, sentence):
 @pytest.mark.parametrize(
     "keys",
     [
-        {"normalization": "batch", "batch_size": 1, "hidden": ()},
         {"normalization": "batch", "batch_size": 2, "hidden": (1,)},
         {"normalization": "layer", "batch_size": 1, "hidden": (2,)},
     ],
