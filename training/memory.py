@@ -31,6 +31,7 @@ class LibraryMemory(NamedTuple):
     states             copies of the state (parameters and optimizer state) while the checkpoint of an epoch is written
     gradients          further arrays like the parameters: the gradients
     moved              further arrays like each tree of the optimizer: results of its update
+    drawn              bytes to compile the code of each kind of random numbers: masks of inputs, of units, noise
     """
 
     imported: int
@@ -38,6 +39,7 @@ class LibraryMemory(NamedTuple):
     states: int
     gradients: int
     moved: int
+    drawn: int = 0
 
 
 # Fitted to the measurements of docs/memory.md. NumPy and PyTorch hold a state on the device and one in the recorded
@@ -45,7 +47,7 @@ class LibraryMemory(NamedTuple):
 LIBRARIES = {
     "numpy": LibraryMemory(62_000_000, 85_000_000, states=6, gradients=1, moved=3),
     "torch": LibraryMemory(256_000_000, 287_000_000, states=6, gradients=1, moved=3),
-    "jax": LibraryMemory(180_000_000, 312_000_000, states=3, gradients=1, moved=0),
+    "jax": LibraryMemory(180_000_000, 312_000_000, states=3, gradients=1, moved=0, drawn=40_000_000),
 }
 ARRAYS_OF_BATCH = 3  # z, activations and delta of a layer
 MASK_ARRAYS = 8  # masks or noise, and the 64-bit integers that they are made of
@@ -132,6 +134,8 @@ def estimate_memory(
         arrays = ARRAYS_OF_BATCH + MASK_ARRAYS * make_regularization(recipe).is_random
         training = library.states * state + like_params * params + arrays * batch
         training += state * (recipe.patience > 0)  # of the best epoch
+        shares = (recipe.dropout, recipe.input_dropout, recipe.input_noise)
+        training += library.drawn * sum(share > 0 for share in shares)
         peak = peak_of_process(library, dataset, rows, (training if steps else at_first) + chunk)
     return MemoryEstimate(
         f"{'-'.join(map(str, widths))} in batches of {plan.batch_size:,} rows",

@@ -153,6 +153,19 @@ def test_estimate_memory_peak_exists_only_for_measured_libraries_on_the_cpu():
         assert estimate.facts()["host_peak_mb"] == estimate.peak // 10**6
 
 
+def test_estimate_memory_peak_on_jax_counts_the_code_of_each_kind_of_random_numbers(monkeypatch):
+    monkeypatch.setattr(memory, "resident_memory", lambda: (0, 0))  # of a process that has run tests
+
+    def peak(**keys):
+        recipe, dataset = factories.quick(**keys), factories.classes()
+        return memory.estimate_memory(recipe, dataset, make_plan(recipe, dataset), on_host=True, backend="jax").peak
+
+    code = memory.LIBRARIES["jax"].drawn
+    one, two = peak(dropout=0.5), peak(dropout=0.5, input_dropout=0.2)
+    assert one > peak() + code
+    assert two == one + code
+
+
 @pytest.mark.parametrize(("free", "warned"), [(3 * GB, False), (3 * GB - 1, True)])
 def test_check_peak_beyond_free_memory_only_warns(monkeypatch, free, warned):
     recipe, dataset = factories.quick(hidden=(3000,)), factories.classes()
