@@ -66,7 +66,7 @@ def test_onnx_bytes_classification_equals_numpy(onnxruntime, activation, hidden,
 
 @pytest.mark.parametrize("scaling", ["unit", "centred"])
 @pytest.mark.parametrize("normalization", ["batch", "layer"])
-@pytest.mark.parametrize("hidden", [(), (8,), (9, 7, 5)])
+@pytest.mark.parametrize("hidden", [(8,), (9, 7, 5)])
 def test_onnx_bytes_normalised_network_equals_numpy(onnxruntime, normalization, hidden, dtype, scaling):
     dataset = classes(test_rows=50)
     checkpoint = trained(

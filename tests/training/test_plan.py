@@ -134,7 +134,7 @@ def test_make_plan_batch_normalization_without_shuffle_leaves_out_the_last_row(a
     assert rows.tolist() == [*range(119)]
 
 
-@pytest.mark.parametrize("keys", [{"hidden": ()}, {"normalization": "layer"}, {"normalization": "none"}], ids=str)
+@pytest.mark.parametrize("keys", [{"normalization": "layer"}, {"normalization": "none"}], ids=str)
 def test_make_plan_keeps_a_tail_of_one_row_where_no_batch_is_normalised(keys):
     plan = make_plan(quick(**({"batch_size": 17, "normalization": "batch"} | keys)), classes(120))
     assert (plan.tail, plan.notices) == (1, ())
