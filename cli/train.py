@@ -129,7 +129,7 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
 def show_finished_run(flags: Namespace, recipe: Recipe, folder: RunFolder, report: dict[str, Any], text: str) -> int:
     """Print the result of a finished run again, and write its plots and pages if some are missing."""
     report = complete_report(report)
-    print_notices([finished_notice(folder, recipe, report)], quiet=flags.quiet)
+    print_notices([finished_notice(flags, recipe, folder, report)], quiet=flags.quiet)
     printed = print_result_of_run(report if flags.json else text, folder)
     if not (flags.no_plots or flags.dry_run or folder.report_complete()) and folder.network:
         try:
@@ -147,10 +147,10 @@ def show_finished_run(flags: Namespace, recipe: Recipe, folder: RunFolder, repor
     return check_target(flags.target_accuracy, report["test_accuracy"]) or printed
 
 
-def finished_notice(folder: RunFolder, recipe: Recipe, report: dict[str, Any]) -> str:
+def finished_notice(flags: Namespace, recipe: Recipe, folder: RunFolder, report: dict[str, Any]) -> str:
     """Return the line that says that a run is finished, how it can go on, and which given settings have no effect."""
     epochs = pluralize(report["epochs"], "epoch")
-    given = [f"--{key.replace('_', '-')}" for key in changed_settings(folder.recipe, recipe)]
+    given = [f"--{key.replace('_', '-')}" for key in changed_settings(folder.recipe, recipe) if key in flags]
     ignored = f" Its result stays as it is: {join_names(given)} had no effect." if given else ""
     if not report["stopped_early"]:
         return f"{folder.path} is finished: {epochs} done. With more --epochs it continues.{ignored}"

@@ -97,7 +97,7 @@ def watch_loss(recipe: Recipe, layer: int, distances: Distances) -> Loss:
     """Return the loss of a recipe; if it has kinks, it adds the distances (B, n_out) of its errors from them."""
     loss = make_loss(recipe)
     entry = LOSSES[recipe.loss]
-    kinks = entry.kinks(**{key: getattr(recipe, key) for key in entry.settings})
+    kinks = entry.kinks(**recipe.settings_of(entry))
 
     def watched(z: Array, target: Array, *, xp: Namespace) -> tuple[Array, Array, Array]:
         distances.extend((layer, np.asarray(z - target - kink)) for kink in kinks)

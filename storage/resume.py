@@ -16,6 +16,7 @@ from lagvis.training.factory import first_state, scheduled_scalars
 from lagvis.training.model import Model
 from lagvis.training.plan import Plan
 from lagvis.training.recipe import SCHEDULE_KEYS, Recipe
+from lagvis.training.recipe_checks import as_toml
 
 # Settings that a resumed run can change. Any other would change the network, the batches or the meaning of the numbers.
 # (The path of the data can change; `check_data` compares their content.)
@@ -46,15 +47,10 @@ def changed_settings(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
     for key, (was, wanted) in differing.items():
         if key not in CHANGEABLE:
             raise RecipeError(
-                f"{key} is {as_in_recipe(was)!r} in this run, not {as_in_recipe(wanted)!r}; begin a new run "
+                f"{key} is {as_toml(was)!r} in this run, not {as_toml(wanted)!r}; begin a new run "
                 f"without --resume (a resumed run can change {', '.join(CHANGEABLE)})"
             )
     return differing
-
-
-def as_in_recipe(value: Any) -> Any:
-    """Return a setting as a recipe file writes it: several values as a list."""
-    return list(value) if isinstance(value, tuple) else value
 
 
 def check_data(
@@ -164,7 +160,7 @@ def resume_message(
         parts = [f"Resuming after step {checkpoint.step:,}, {checkpoint.epoch} of {new.epochs} epochs done"]
     settings = changed_settings(old, new)
     if settings:
-        written = [f"{key} {as_in_recipe(was)} -> {as_in_recipe(now)}" for key, (was, now) in settings.items()]
+        written = [f"{key} {as_toml(was)} -> {as_toml(now)}" for key, (was, now) in settings.items()]
         parts.append(", ".join(written))
     step = checkpoint.step if checkpoint else 0
     if step < plan.steps_per_epoch * new.epochs and settings.keys() & SCHEDULED:

@@ -10,7 +10,6 @@ import numpy as np
 from safetensors.numpy import save
 
 from lagvis.errors import NotFiniteError
-from lagvis.network.losses import LOSSES
 from lagvis.network.normalization import fold
 from lagvis.network.step import evaluated_layers
 from lagvis.training.model import Model
@@ -115,7 +114,7 @@ def arrays_and_metadata(checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], 
     meaning |= {name: value for name, value in reading.items() if value}
     if model.normalization != "none":
         meaning["normalization"] = model.normalization
-    meaning |= {key: getattr(model, key) for key in LOSSES[model.loss].settings}
+    meaning |= model.loss_settings
     if model.encoding is not None:
         meaning["encoding"] = model.encoding.as_json()
     if model.ranges is not None:

@@ -96,7 +96,7 @@ def scheduled_scalars(recipe: Recipe, steps: np.ndarray, total_steps: int) -> di
     That is "learning_rate", and "momentum" or "beta1" if the schedule moves the optimizer's.
     """
     entry, t = SCHEDULES[recipe.schedule], steps.astype(np.float64)
-    schedule = entry.make(**{key: getattr(recipe, key) for key in entry.settings})
+    schedule = entry.make(**recipe.settings_of(entry))
     scalars = {"learning_rate": recipe.lr * np.asarray(schedule.lr_share(t, total_steps, xp=np))}
     momentum = cycled_momentum(recipe.optimizer, recipe.momentum, recipe.betas)
     if schedule.momentum is not None and recipe.base_momentum < momentum:
@@ -113,7 +113,7 @@ def learning_rates(recipe: Recipe, steps: np.ndarray, total_steps: int) -> np.nd
 def make_optimizer(recipe: Recipe) -> Optimizer:
     """Return the recipe's optimizer, built from those keys of the recipe that its table entry names."""
     entry = OPTIMIZERS[recipe.optimizer]
-    return entry.make(**{key: getattr(recipe, key) for key in entry.settings})
+    return entry.make(**recipe.settings_of(entry))
 
 
 def make_regularization(recipe: Recipe) -> Regularization:
@@ -133,7 +133,7 @@ def make_regularization(recipe: Recipe) -> Regularization:
 def make_loss(recipe: Recipe) -> Loss:
     """Return the loss of the training step, whose objective has the label smoothing of the recipe."""
     entry = LOSSES[recipe.loss]
-    settings = {key: getattr(recipe, key) for key in entry.settings}
+    settings = recipe.settings_of(entry)
     if recipe.label_smoothing:
         settings["smoothing"] = recipe.label_smoothing
     return partial(entry.function, **settings)

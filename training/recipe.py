@@ -15,10 +15,10 @@ import tomli_w
 
 from lagvis.data.read_options import ReadOptions
 from lagvis.errors import RecipeError
-from lagvis.network.losses import LOSSES
-from lagvis.network.optimizers import OPTIMIZERS
-from lagvis.network.schedules import SCHEDULES
-from lagvis.training.recipe_checks import FIND
+from lagvis.network.losses import LOSSES, LossEntry
+from lagvis.network.optimizers import OPTIMIZERS, OptimizerEntry
+from lagvis.network.schedules import SCHEDULES, ScheduleEntry
+from lagvis.training.recipe_checks import FIND, as_toml
 from lagvis.training.recipe_hints import decode, did_you_mean, key_hint, toml_hint
 from lagvis.training.recipe_keys import KEYS
 
@@ -170,9 +170,8 @@ class Recipe:
                     )
             elif value != neutral:
                 takers = [other for other in table if key in table[other].settings]
-                shown = list(value) if isinstance(value, tuple) else value
                 raise RecipeError(
-                    f"{key} is {shown!r}, and the {kind} {name} has no {key}; leave it out, "
+                    f"{key} is {as_toml(value)!r}, and the {kind} {name} has no {key}; leave it out, "
                     f"or use {' or '.join(takers)}"
                 )
 
@@ -237,6 +236,10 @@ class Recipe:
                 f"hidden is {list(self.hidden)}, and layer normalisation makes a layer of one unit always 0; give each "
                 "layer two units or more, or set normalization to batch or none"
             )
+
+    def settings_of(self, entry: LossEntry | OptimizerEntry | ScheduleEntry) -> dict[str, Any]:
+        """Return the keys that a loss, an optimizer or a schedule takes, with their values."""
+        return {key: getattr(self, key) for key in entry.settings}
 
     @property
     def rate_limit(self) -> float:
@@ -374,4 +377,4 @@ def parse(content: bytes) -> dict[str, Any]:
 
 def dumps(recipe: Recipe) -> str:
     """Return the recipe as TOML, for `load`."""
-    return tomli_w.dumps({key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(recipe).items()})
+    return tomli_w.dumps({key: as_toml(value) for key, value in dataclasses.asdict(recipe).items()})

@@ -16,6 +16,11 @@ MAX_FLOAT = sys.float_info.max
 FIND = "find"  # as a learning rate: train.py finds one before it begins a run, whose recipe has the number
 
 
+def as_toml(value: Any) -> Any:
+    """Return a value as TOML has it, for files and messages: several as a list."""
+    return list(value) if isinstance(value, tuple) else value
+
+
 def check_text(key: str, value: Any) -> str:
     """Return a non-empty text that UTF-8 can encode; RecipeError for anything else."""
     if not isinstance(value, str) or not value:
@@ -127,8 +132,9 @@ def check_rate(key: str, value: Any) -> float:
 def check_betas(key: str, value: Any) -> tuple[float, ...]:
     """Return two numbers from 0 and below 1, or nothing for an optimizer without them; RecipeError for others."""
     if not isinstance(value, list | tuple) or len(value) not in (0, 2):
-        found = list(value) if isinstance(value, tuple) else repr(value)
-        raise RecipeError(f"{key} is {found}; expected two numbers, such as [0.9, 0.999], or --betas 0.9,0.999")
+        raise RecipeError(
+            f"{key} is {as_toml(value)!r}; expected two numbers, such as [0.9, 0.999], or --betas 0.9,0.999"
+        )
     return tuple(check_float(0.0, 1.0)(key, beta) for beta in value)
 
 

@@ -65,6 +65,8 @@ def test_resume_finished_run_names_the_options_that_have_no_effect(data_file, ca
     before = files()
     assert train("--resume", "run", "--lr", "0.5", "--data", "other.csv") == 0
     assert "Its result stays as it is: --data, --lr had no effect." in capsys.readouterr().err
+    assert train("--resume", "run", "--schedule", "cosine") == 0  # which has another default of warmup
+    assert "Its result stays as it is: --schedule had no effect." in capsys.readouterr().err
     assert files() == before
 
 
