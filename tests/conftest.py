@@ -1,8 +1,8 @@
 """Fixtures. `backend` runs a test on every array library that is installed, in float64.
 
 LAGVIS_REQUIRE=numpy,strict,torch,jax turns the skip of a missing backend into a failure. It also
-takes cupy-signatures for the tests that only read the signatures of CuPy, browser for the page, and onnx for the export
-to ONNX.
+takes cupy-signatures for the tests that only read the signatures of CuPy, browser for the page, onnx for the export
+to ONNX, and tensorboard and mlflow for the trackers.
 """
 
 import importlib.util
@@ -81,7 +81,7 @@ MARKS = {
 PARAMS = [pytest.param(name, marks=MARKS.get(name, ())) for name in OPENERS]
 GPU_PARAMS = [pytest.param(name, marks=MARKS[name]) for name in ("cupy", "torch-cuda", "jax-cuda")]
 
-KNOWN = {name for name, _ in OPENERS.values()} | {"cupy-signatures", "browser", "onnx"}
+KNOWN = {name for name, _ in OPENERS.values()} | {"cupy-signatures", "browser", "onnx", "tensorboard", "mlflow"}
 if REQUIRED - KNOWN:
     raise pytest.UsageError(f"LAGVIS_REQUIRE names {sorted(REQUIRED - KNOWN)}; expected names among {sorted(KNOWN)}")
 
@@ -146,3 +146,24 @@ def onnxruntime():
     except ImportError as error:
         skip_or_fail("onnx", f"the export is made by onnx and checked by onnxruntime: {error}")
     return onnxruntime
+
+
+@pytest.fixture(scope="session")
+def event_accumulator():
+    """Return the module of TensorBoard that reads event files."""
+    try:
+        from tensorboard.backend.event_processing import event_accumulator
+    except ImportError as error:
+        skip_or_fail("tensorboard", f"TensorBoard reads what was logged: {error}")
+    return event_accumulator
+
+
+@pytest.fixture(scope="session")
+def mlflow():
+    """Return MLflow, whose client reads what was logged."""
+    try:
+        import mlflow
+        import sqlalchemy  # noqa: F401
+    except ImportError as error:
+        skip_or_fail("mlflow", f"MLflow reads what was logged: {error}")
+    return mlflow
