@@ -65,6 +65,8 @@ def check_dataset(
 
 def check_test_ranges(dataset: Dataset, ranges: FeatureRanges) -> list[RunWarning]:
     """Return warnings about a test part whose values differ from the `ranges` of training."""
+    if not len(dataset.x_test):
+        return []
     name = f"The test part of {dataset.name}"
     return check_feature_ranges(
         dataset.x_test, ranges, dataset.feature_names, name, partial(dataset.locate_row, "test"), dataset.encoding

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lagvis.data.split import HeldOut, hold_out_test
+from lagvis.data.split import TEST_SHARE, HeldOut, hold_out_test
 from lagvis.data.tables.encoding import TableEncoding
 from lagvis.errors import DataError
 from lagvis.run_warning import RunWarning
@@ -70,12 +70,13 @@ class Source:
         row_location: Callable[[int], str],
         w: np.ndarray | None = None,
         allow_single_row: bool = False,
+        share: float = TEST_SHARE,
         **fields: Any,
     ) -> "Source":
         """Hold out the test part of rows x (N, ...) with labels or targets y (N, ...) that have none.
 
         `path` is where they were read, `row_location` describes a row by its index in x, `w` are weights of the rows,
-        `fields` are other fields of Source. DataError for fewer than two rows; with `allow_single_row`, to evaluate a
+        `share` is that of the test part, above 0 and below 1, `fields` are other fields of Source. DataError for fewer than two rows; with `allow_single_row`, to evaluate a
         network, a single row is in both parts.
         """
         if len(x) == 1 and allow_single_row:
@@ -83,7 +84,7 @@ class Source:
         elif len(x) < 2:
             raise DataError(f"{path} holds a single row; expected at least two, one to train on and one for the test")
         else:
-            train, test = hold_out_test(y, by_class=by_class)
+            train, test = hold_out_test(y, by_class=by_class, share=share)
         indices = {"training": train, "test": test}
         if w is not None:
             if w.shape != (len(x),):
