@@ -1,4 +1,4 @@
-"""Number of threads of the BLAS under NumPy, which is one setting for the whole process, shared by several trainings."""
+"""Number of threads of the BLAS under NumPy: one setting for the whole process, shared by several trainings."""
 
 import threading
 from collections.abc import Iterator

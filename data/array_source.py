@@ -15,6 +15,7 @@ from lagvis.interchange import to_numpy
 # What the targets of a data set can be: one class a row, several labels a row, or numbers.
 CLASSES, LABELS, NUMBERS = TARGETS = ("classes", "labels", "numbers")
 AUTO = "auto"
+MAX_FLOAT_CLASSES = 30  # whole numbers of a real type that may be classes; more of them are numbers
 
 
 def check_targets(targets: str, *, allow_auto: bool = True) -> None:
@@ -117,14 +118,13 @@ def infer_targets(y: np.ndarray) -> str:
     if y.dtype.kind not in "iuf":
         return CLASSES
     values, counts = np.unique(y, return_counts=True)
-    hardly = are_hardly_classes(counts.tolist())
-    if y.dtype.kind == "f" and (hardly or not (values == np.floor(values)).all()):
+    if y.dtype.kind == "f" and (len(values) > MAX_FLOAT_CLASSES or not (values == np.floor(values)).all()):
         return NUMBERS
-    if y.dtype.kind in "iu" and not hardly:
+    if y.dtype.kind in "iu" and not are_hardly_classes(counts.tolist()):
         return CLASSES
     raise DataError(
-        f"y holds {len(values):,} different whole numbers of type {y.dtype} in {len(y):,} rows, which may be classes or "
-        "numbers; say targets='classes' or targets='numbers'"
+        f"y holds {len(values):,} different whole numbers of type {y.dtype} in {len(y):,} rows, which may be classes "
+        "or numbers; say targets='classes' or targets='numbers'"
     )
 
 

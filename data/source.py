@@ -76,7 +76,9 @@ class Source:
         """Hold out the test part of rows x (N, ...) with labels or targets y (N, ...) that have none.
 
         `path` is where they were read, `row_location` describes a row by its index in x, `w` are weights of the rows,
-        `share` is that of the test part, above 0 and below 1, `fields` are other fields of Source. DataError for fewer than two rows; with `allow_single_row`, to evaluate a
+        `share` is that of the test part, above 0 and below 1, `fields` are other fields of Source.
+
+        DataError for fewer than two rows; with `allow_single_row`, to evaluate a
         network, a single row is in both parts.
         """
         if len(x) == 1 and allow_single_row:

@@ -101,9 +101,7 @@ def proportional_quotas(sizes: np.ndarray, count: int) -> np.ndarray:
     return quota
 
 
-def hold_out_test(
-    y: np.ndarray, *, by_class: bool, share: float = TEST_SHARE
-) -> tuple[np.ndarray, np.ndarray]:
+def hold_out_test(y: np.ndarray, *, by_class: bool, share: float = TEST_SHARE) -> tuple[np.ndarray, np.ndarray]:
     """Return row indices (training, test), with this share of the rows in the test part, for data without one.
 
     With `by_class`, labels (N,) of any kind or one-hot (N, K) are stratified, and the only row of a class is never

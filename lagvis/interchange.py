@@ -3,12 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-import array_api_compat
 import numpy as np
 
 from lagvis.errors import DataError
-
-LABELS = "biu"  # kinds of dtype of whole numbers and truth values
 
 
 def to_numpy(values: Any, name: str) -> np.ndarray:
@@ -17,12 +14,16 @@ def to_numpy(values: Any, name: str) -> np.ndarray:
     `name` is what the caller calls the values, for the DataError where they are none: a sparse matrix, or rows of
     different lengths.
     """
+    import array_api_compat
+
     if isinstance(values, np.ndarray):
         array = np.asarray(values)
     elif array_api_compat.is_array_api_obj(values):
-        if hasattr(values, "detach"):  # a tensor of PyTorch, which may be part of a graph of gradients
-            values = values.detach()
-        array = np.asarray(array_api_compat.to_device(values, "cpu"))
+        if array_api_compat.is_torch_array(values):
+            values = values.detach()  # it may be part of a graph of gradients
+        if array_api_compat.is_torch_array(values) or array_api_compat.is_cupy_array(values):
+            values = array_api_compat.to_device(values, "cpu")
+        array = np.asarray(values) if hasattr(values, "__array__") else np.from_dlpack(values)
     elif isinstance(values, Sequence) and not isinstance(values, str | bytes):
         try:
             array = np.asarray(values)
@@ -58,6 +59,8 @@ def like(result: np.ndarray, values: Any) -> Any:
 
     Real numbers come in the dtype of `values` if it is a real one, else in the default of its library.
     """
+    import array_api_compat
+
     if isinstance(values, np.ndarray) or not array_api_compat.is_array_api_obj(values):
         if result.dtype.kind == "f" and isinstance(values, np.ndarray) and values.dtype.kind == "f":
             return result.astype(values.dtype)
