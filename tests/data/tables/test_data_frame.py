@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import re
 import subprocess
 import sys
 
@@ -29,13 +30,18 @@ def summary(make, **given):
     try:
         data = make(**given)
     except LagvisError as error:
-        return str(error)
+        return from_zero(str(error))
     fields = {key: getattr(data, key) for key in Dataset.__dataclass_fields__ if key not in (*ARRAYS, "sha256")}
-    fields["locate_row"] = data.locate_row("training", 3)
+    fields["locate_row"] = from_zero(data.locate_row("training", 3))
     fields["held_out"] = data.held_out.test_rows.tolist() if data.held_out else None
     fields["notices"] = [notice.partition("; the label")[2] or notice for notice in data.notices]
     fields["w_train"] = None if data.w_train is None else data.w_train.tolist()
     return fields | {key: (getattr(data, key).dtype, getattr(data, key).tolist()) for key in ARRAYS}
+
+
+def from_zero(text):
+    """Return a message about a row without its number: files count rows from 1, frames from 0."""
+    return re.sub(", row [0-9]+", ", row", text)
 
 
 def from_file(path, targets="classes", **options):
@@ -177,7 +183,7 @@ def test_from_frame_test_frame_equals_folder_of_two_tables(tmp_path):
         np.testing.assert_array_equal(getattr(data, key), getattr(expected, key))
     assert data.encoding == expected.encoding
     assert [warning.figures for warning in data.warnings] == [warning.figures for warning in expected.warnings]
-    assert data.locate_row("test", 4) == "test_frame, row 5"
+    assert data.locate_row("test", 4) == "test_frame, row 4"
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5])
@@ -261,7 +267,7 @@ def test_from_frame_index_is_no_column_and_locates_rows():
     assert "frame: the index 'plant' is not read; frame.reset_index() makes it a column." in data.notices
     frame.loc[104, "length"] = np.inf
     with pytest.raises(
-        DataError, match=r"^frame, row 5 \(index 104\): column 1 \('length'\) is inf; expected a finite"
+        DataError, match=r"^frame, row 4 \(index 104\): column 1 \('length'\) is inf; expected a finite"
     ):
         Dataset.from_frame(frame, "kind")
 
