@@ -72,23 +72,21 @@ def array_source(
         fields["weights_name"] = "sample_weight"
         w = to_numpy(sample_weight, "sample_weight")
         sha256["sample_weight"] = digest(w)
-    if test:
+    if X_test is None:
         source = Source.hold_out(
             name, x, labels, sha256, path=Path(name), by_class=kind == CLASSES,
             row_location=lambda row: f"row {row} of X", w=None if sample_weight is None else w, share=test, **fields,
         )  # fmt: skip
-        return source, kind, True
+        return source, kind, test > 0
     if sample_weight is not None:
         fields["w_train"] = w
-    x_test, labels_test = x[:1], labels[:1]
-    if X_test is not None:
-        x_test, labels_test = to_numpy(X_test, "X_test"), to_numpy(y_test, "y_test")
-        sha256 |= {"X_test": digest(x_test), "y_test": digest(labels_test)}
+    x_test, labels_test = to_numpy(X_test, "X_test"), to_numpy(y_test, "y_test")
+    sha256 |= {"X_test": digest(x_test), "y_test": digest(labels_test)}
     source = Source(
         name, x, labels, x_test, labels_test, sha256,
         row_location=lambda part, row: f"row {row} of {'X' if part == 'training' else 'X_test'}", **fields,
     )  # fmt: skip
-    return source, kind, X_test is not None
+    return source, kind, True
 
 
 def check_names(argument: str, names: Sequence[str], x: np.ndarray) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from lagvis.data.dataset import Dataset
 from lagvis.data.feature_ranges import BYTE, BYTES, FeatureRanges
-from lagvis.data.identity import check_identity_columns
+from lagvis.data.identity_check import check_identity_columns
 from lagvis.data.labels import fold_label
 from lagvis.data.leakage import check_leaking_features
 from lagvis.data.messages import MAX_NAMES, join_names, percent, sentence_start, shorten

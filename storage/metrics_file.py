@@ -127,7 +127,7 @@ def table_text(rows: list[Row], targets: int = 0) -> str:
 
 
 def epoch_values(event: EpochEnded, targets: int = 0) -> dict[str, float | None]:
-    """Return the numbers of an epoch by the names of the columns, for a run with so many targets."""
+    """Return the numbers of an epoch by the names of the columns, for so many targets; None: does not apply."""
     train, validation = event.train, event.validation
     row = (
         event.epoch, event.step, event.samples, event.learning_rate,

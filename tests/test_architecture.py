@@ -15,7 +15,7 @@ COMMANDS = ("train", "evaluate", "predict", "export", "compare")
 # From the commands down: a package imports from lower floors, and from its own floor only the packages named here.
 FLOORS = (
     ("cli", "api"),
-    ("report", "storage", "inference", "formats"),
+    ("report", "storage", "inference", "formats", "tracking"),
     ("training",),
     ("data", "backends", "network"),
     (
@@ -30,7 +30,7 @@ FLOORS = (
 SAME_FLOOR = {"report": {"inference", "storage"}, "storage": {"formats"}}
 PACKAGES = tuple(name for floor in FLOORS[:-1] for name in floor)
 ARRAY_LIBRARIES = {"cupy", "cupy_backends", "torch", "jax", "jaxlib", "array_api_compat", "array_api_strict", "dpnp"}
-HEAVY = {"cupy", "torch", "jax", "matplotlib"}  # matplotlib is imported only to draw
+HEAVY = {"cupy", "torch", "jax", "matplotlib", "tensorboard", "mlflow"}  # matplotlib is imported only to draw
 
 
 def sources(package):

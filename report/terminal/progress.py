@@ -19,6 +19,8 @@ class View(Protocol):
 
     def show(self, event: Event) -> None: ...
 
+    def note(self, line: str) -> None: ...
+
 
 def make_view(stream: TextIO, *, quiet: bool, device: str = "") -> View:
     """Return the view for a stream: silent, a live panel (which names the device), or plain lines."""
@@ -63,6 +65,9 @@ class SilentView:
     def show(self, event: Event) -> None:
         """Show nothing."""
 
+    def note(self, line: str) -> None:
+        """Show nothing."""
+
 
 class PlainLines(SilentView):
     """Writes one line at the start and one per epoch, without control codes."""
@@ -75,6 +80,11 @@ class PlainLines(SilentView):
         """Write the line of an event, if it has one."""
         with ignore_stream_errors():
             self._show(event)
+
+    def note(self, line: str) -> None:
+        """Write a line between those of the epochs."""
+        with ignore_stream_errors():
+            self._write(line)
 
     def _show(self, event: Event) -> None:
         match event:

@@ -72,7 +72,7 @@ def test_from_arrays_targets_of_two_meanings_are_refused_and_may_be_said(y):
         ({"X": np.where(X > 2, np.nan, X) * np.where(X[7, 2] == X, np.nan, 1)}, "row 7 of X has a NaN"),
         ({"y": [None, "a"] * 30}, "y holds NoneType and str"),
         ({"y": ["a"] * 60}, "at least two classes"),
-        ({"sample_weight": np.ones(3)}, "sample_weight"),
+        ({"sample_weight": np.ones(3)}, r"weights of shape \(3,\)"),
         ({"sample_weight": -np.ones(60)}, "row 0 of X: its weight"),
     ],
 )
