@@ -76,12 +76,12 @@ class Source:
         """Hold out the test part of rows x (N, ...) with labels or targets y (N, ...) that have none.
 
         `path` is where they were read, `row_location` describes a row by its index in x, `w` are weights of the rows,
-        `share` is that of the test part, below 1, `fields` are other fields of Source. With a share of 0 there is no
-        test part. DataError for fewer than two rows; with `allow_single_row`, to evaluate a network, a single row is in
-        both parts.
+        `share` is that of the test part, below 1, `fields` are other fields of Source. With a share of 0 nothing is
+        held out, and the first row stands in for a test part. DataError for fewer than two rows; with
+        `allow_single_row`, to evaluate a network, a single row is in both parts.
         """
         if share == 0:
-            train, test = np.arange(len(x)), np.zeros(0, np.int64)
+            train, test = np.arange(len(x)), np.zeros(1, np.int64)
         elif len(x) == 1 and allow_single_row:
             train = test = np.zeros(1, np.int64)
         elif len(x) < 2:

@@ -56,6 +56,17 @@ hypothesis.settings.load_profile("no deadline")
 
 REQUIRED = {name.strip() for name in os.environ.get("LAGVIS_REQUIRE", "").split(",") if name.strip()}
 
+
+def open_jax(dtype: str, device: str, *, compiled: bool = True) -> Backend:
+    """Open JAX; for float64 with 64-bit types in the whole process, since tests call functions outside of `scan`."""
+    opened = select(device, "jax", dtype, compiled)
+    if dtype == "float64":
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+    return opened
+
+
 # id of the backend in tests: (name in LAGVIS_REQUIRE, function that opens it in a dtype)
 OPENERS: dict[str, tuple[str, Callable[[str], Backend]]] = {
     "numpy": ("numpy", lambda dtype: select("cpu", "numpy", dtype)),
@@ -65,10 +76,10 @@ OPENERS: dict[str, tuple[str, Callable[[str], Backend]]] = {
     "strict-device1": ("strict", lambda dtype: fake_backends.open_strict(dtype, "device1")),
     "dpnp": ("dpnp", fake_backends.open_dpnp),
     "torch": ("torch", lambda dtype: select("cpu", "torch", dtype)),
-    "jax": ("jax", lambda dtype: select("cpu", "jax", dtype)),
-    "jax-uncompiled": ("jax", lambda dtype: select("cpu", "jax", dtype, compiled=False)),
+    "jax": ("jax", lambda dtype: open_jax(dtype, "cpu")),
+    "jax-uncompiled": ("jax", lambda dtype: open_jax(dtype, "cpu", compiled=False)),
     "torch-cuda": ("torch-cuda", lambda dtype: select("cuda", "torch", dtype)),
-    "jax-cuda": ("jax-cuda", lambda dtype: select("cuda", "jax", dtype)),
+    "jax-cuda": ("jax-cuda", lambda dtype: open_jax(dtype, "cuda")),
     "cupy": ("cupy", lambda dtype: select("cuda", "cupy", dtype)),
 }
 

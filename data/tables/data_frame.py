@@ -44,7 +44,7 @@ class FrameColumns:
 
     names         of the columns, as text
     description   the kind of the frame, for a notice
-    row_location  describes a row by its index
+    row_location  describes a row by its position from 0, and its label in the index of pandas
     notices       on what of the frame is not read
     """
 
@@ -72,7 +72,7 @@ def is_frame(data: object) -> bool:
 def read_data_frame(
     frame: Any, options: ReadOptions, hints: TableHints = NO_HINTS, *, name: str = "frame", digest: bool = True
 ) -> TableFrame:
-    """Return a data frame as a table; `name` stands for it in messages, where its rows are counted from 1.
+    """Return a data frame as a table; `name` stands for it in messages, where its rows are counted from 0.
 
     With `digest` the table has a SHA-256 of its cells and names. A lazy frame of polars is collected. Raises DataError
     for column names that are not unique or have several levels, and for what `typed_table` refuses.
@@ -110,11 +110,11 @@ def read_columns(frame: Any, name: str) -> FrameColumns:
         made = [pl.Series(frame.column(c)) for c in range(frame.num_columns)]
     else:
         made = (frame.collect() if isinstance(frame, pl.LazyFrame) else frame).get_columns()
-    return FrameColumns(made, column_names(frame), DESCRIPTIONS[library], lambda row: f"row {row + 1}")
+    return FrameColumns(made, column_names(frame), DESCRIPTIONS[library], "row {}".format)
 
 
 def pandas_columns(frame: Any, name: str) -> FrameColumns:
-    """Return the columns of a pandas data frame. Its index is no column; rows are located by it where it is not 0..n-1.
+    """Return the columns of a pandas data frame. Its index is no column.
 
     DataError for column names of several levels.
     """
@@ -133,7 +133,7 @@ def pandas_columns(frame: Any, name: str) -> FrameColumns:
     counts = isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1
 
     def row_location(row: int) -> str:
-        return f"row {row + 1}" if counts else f"row {row + 1} (index {shorten(str(index[row]))})"
+        return f"row {row}" if counts else f"row {row} (index {shorten(str(index[row]))})"
 
     made = [pandas_column(frame.iloc[:, c]) for c in range(frame.shape[1])]
     names = [str(column) for column in frame.columns]

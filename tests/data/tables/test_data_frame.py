@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import re
 import subprocess
 import sys
 
@@ -29,13 +30,18 @@ def summary(make, **given):
     try:
         data = make(**given)
     except LagvisError as error:
-        return str(error)
+        return from_zero(str(error))
     fields = {key: getattr(data, key) for key in Dataset.__dataclass_fields__ if key not in (*ARRAYS, "sha256")}
-    fields["locate_row"] = data.locate_row("training", 3)
+    fields["locate_row"] = from_zero(data.locate_row("training", 3))
     fields["held_out"] = data.held_out.test_rows.tolist() if data.held_out else None
     fields["notices"] = [notice.partition("; the label")[2] or notice for notice in data.notices]
     fields["w_train"] = None if data.w_train is None else data.w_train.tolist()
     return fields | {key: (getattr(data, key).dtype, getattr(data, key).tolist()) for key in ARRAYS}
+
+
+def from_zero(text):
+    """Return a message about a row without its number: files count rows from 1, frames from 0."""
+    return re.sub(", row [0-9]+", ", row", text)
 
 
 def from_file(path, targets="classes", **options):
@@ -177,7 +183,7 @@ def test_from_frame_test_frame_equals_folder_of_two_tables(tmp_path):
         np.testing.assert_array_equal(getattr(data, key), getattr(expected, key))
     assert data.encoding == expected.encoding
     assert [warning.figures for warning in data.warnings] == [warning.figures for warning in expected.warnings]
-    assert data.locate_row("test", 4) == "test_frame, row 5"
+    assert data.locate_row("test", 4) == "test_frame, row 4"
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5])
@@ -261,7 +267,7 @@ def test_from_frame_index_is_no_column_and_locates_rows():
     assert "frame: the index 'plant' is not read; frame.reset_index() makes it a column." in data.notices
     frame.loc[104, "length"] = np.inf
     with pytest.raises(
-        DataError, match=r"^frame, row 5 \(index 104\): column 1 \('length'\) is inf; expected a finite"
+        DataError, match=r"^frame, row 4 \(index 104\): column 1 \('length'\) is inf; expected a finite"
     ):
         Dataset.from_frame(frame, "kind")
 
@@ -282,17 +288,17 @@ def test_from_frame_column_numbers_as_names():
         (flowers().groupby("kind").agg(["min", "max"]), {}, "frame has column names of 2 levels; expected one name"),
         (flowers()[:0], {}, "frame has columns and no rows; expected a row for each example"),
         (flowers(), {"label": "kid"}, "frame has no column 'kid' for .*did you mean kind"),
-        (flowers(), {"test": 1.5}, "test is 1.5; expected the share of the rows"),
+        (flowers(), {"test": 1.5}, "test is 1.5; expected the share of rows"),
         (flowers(), {"test": 0.2, "test_frame": flowers()}, "test is 0.2, and a test_frame is given; give one of them"),
         (flowers(), {"test_frame": flowers().drop(columns="kind")}, "test_frame has no label in 'kind', by which"),
         (flowers(), {"test_frame": flowers().drop(columns="length")}, "test_frame lacks the columns length, which"),
-        (flowers(), {"targets": "auto"}, "targets is 'auto'; expected 'classes', 'numbers', 'labels'"),
+        (flowers(), {"targets": "auto"}, "targets is 'auto'; expected 'classes' or 'labels' or 'numbers'"),
         (flowers(), {"feature_type": "pixel"}, "feature_type is 'pixel'; expected 'auto', 'pixels', 'numbers'"),
         (flowers().rename(columns={"length": "a,b"}), {"label": ["a,b", "colour"]}, "'a,b' of one has a comma"),
     ],
 )  # fmt: skip
 def test_from_frame_unusable_raises_data_error(frame, options, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(LagvisError, match=message):
         Dataset.from_frame(frame, **{"label": frame.columns[-1]} | options)
 
 
