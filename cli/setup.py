@@ -268,6 +268,15 @@ def prepare_run(
     )  # fmt: skip
 
 
+def first_state(run: RunSetup) -> Any:
+    """Return parameters and optimizer state before the first step of a run, on the host.
+
+    A resumed run does not keep the parameters of --init-from: the state at the resume takes their place.
+    """
+    from_seed = not run.environment.get("init_from")
+    return initial_state(run.recipe, run.model) if from_seed or run.start is None else run.start.state
+
+
 def with_found_rate(run: RunSetup) -> RunSetup:
     """Return a run whose learning rate was found by a range test of its own steps; RecipeError if none was found."""
     state = run.start.state if run.start else initial_state(run.recipe, run.model)

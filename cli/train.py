@@ -5,13 +5,14 @@ from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from lagvis.cli.errors import print_result, print_stderr
 from lagvis.cli.options import finds_rate
-from lagvis.cli.outcome import judge_run
 from lagvis.cli.setup import (
     RunSetup,
+    first_state,
     load_run_data,
     make_parser,
     open_trackers,
@@ -49,7 +50,9 @@ from lagvis.storage.signals import StopSignal, stop_signals
 from lagvis.tracking.tracker import TrackedRun, Tracker, Trackers, result_metrics
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.events import EpochEnded, Finished, Progress
+from lagvis.training.learning_check import TrainedRun
 from lagvis.training.loop import fit
+from lagvis.training.outcome import judge_run
 from lagvis.training.recipe import Recipe
 
 
@@ -107,7 +110,11 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal, 
     assert isinstance(event, Finished), "fit ends with Finished"
     facts = {"run": str(folder.path)} | run_facts(run)
     facts["rate_search"] = rate_search_summary(run.environment["rate_search"])
-    outcome = judge_run(run, event, step, str(folder.path), stop)
+    trained = TrainedRun(
+        run.recipe, run.dataset, run.plan, run.model, run.backend, partial(first_state, run), event, stop.received,
+        any(warning.check == "input_scale" for warning in run.warnings),
+    )  # fmt: skip
+    outcome = judge_run(trained, step, str(folder.path))
     warnings = (*run.warnings, *outcome.warnings)
     model, y_test = run.model, run.dataset.y_test
     tested = run.dataset.x_test if event.test is not None else run.dataset.x_test[:0]

@@ -41,7 +41,7 @@ def test_page_names_existing_paths(page):
     folders = "|".join(
         name for name in names if name not in ("runs", "site", "build")
     )  # these are not of the repository
-    for path in re.findall(rf"(?<![\w/.])((?:{folders})/[\w./-]*[\w/])", text):
+    for path in re.findall(rf"(?<![\w/.-])((?:{folders})/[\w./-]*[\w/])", text):
         assert (ROOT / path).exists(), path
 
 

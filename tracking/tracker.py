@@ -30,7 +30,8 @@ MAX_JOB_SECONDS = 30.0  # that the end of a run waits for one job
 BYTES_PER_SECOND = 1e6  # of a file that is uploaded at least, before the tracker is given up
 STOPPED_SECONDS = 1.5  # that a run waits for all trackers after a signal
 POLL_SECONDS = 0.05
-MAX_REASON = 300  # characters of an error message
+SILENT_SECONDS = 2.0  # of a wait that nothing is said about
+MAX_REASON = 200  # characters of an error message
 
 # Of report.json: the numbers that a tracker gets at the end, beside the errors of the targets.
 RESULTS = (
@@ -136,17 +137,24 @@ class Worker:
         if not self.failure:
             self._jobs.put((job, MAX_JOB_SECONDS + extra_seconds))
 
-    def wait(self, stopped: Callable[[], bool]) -> None:
-        """Wait until all jobs are done; give the tracker up if one takes too long, or soon after a signal."""
+    def wait(self, stopped: Callable[[], bool], report: Callable[[str], None]) -> None:
+        """Wait until all jobs are done; give the tracker up if one takes too long, or soon after a signal.
+
+        `report` takes a sentence if the wait is not short.
+        """
+        silent_until = time.monotonic() + SILENT_SECONDS
         since_stop: float | None = None
         while self._thread.is_alive() and not self.failure:
             self._thread.join(POLL_SECONDS)
             now = time.monotonic()
             since_stop = now if since_stop is None and stopped() else since_stop
+            if now > silent_until:
+                report(f"The run is done and waits for {self.tracker.name}; Ctrl-C ends the wait.")
+                silent_until = float("inf")
             if now > self._job_ends:
-                self.failure = "it did not answer in time"
+                self.failure = f"no answer in {MAX_JOB_SECONDS:g} seconds or more"
             elif since_stop is not None and now > since_stop + STOPPED_SECONDS:
-                self.failure = "it was not done when the run was stopped"
+                self.failure = "the wait was stopped"
 
     def _work(self) -> None:
         while not self.failure:
@@ -187,7 +195,7 @@ class Trackers:
         for worker in self._workers:
             worker.put(None)
         for worker in self._workers:
-            worker.wait(self._stopped)
+            worker.wait(self._stopped, self.report)
         self.report_failures()
 
     def begin(self, run: TrackedRun) -> None:

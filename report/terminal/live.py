@@ -16,6 +16,7 @@ from rich.style import Style
 from lagvis.report.terminal.curve import Line
 from lagvis.report.terminal.lines import start_line
 from lagvis.report.terminal.panel import CHARACTERS, Panel
+from lagvis.report.text import escape_control
 from lagvis.training.events import Event, Started
 
 FRAME_SECONDS = 0.25
@@ -60,7 +61,7 @@ class LivePanel:
 
     def note(self, line: str) -> None:
         """Show a line above the panel, with its next frame."""
-        self._notes.put(line)
+        self._notes.put(escape_control(line))
 
     def _draw_until_closed(self) -> None:
         # A closed terminal, or a fault in the drawing, must neither end the training nor print a traceback into it.

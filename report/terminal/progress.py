@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol, Self, TextIO
 
 from lagvis.report.terminal.lines import epoch_line, start_line
+from lagvis.report.text import escape_control
 from lagvis.training.events import EpochEnded, Event, Started
 
 
@@ -84,7 +85,7 @@ class PlainLines(SilentView):
     def note(self, line: str) -> None:
         """Write a line between those of the epochs."""
         with ignore_stream_errors():
-            self._write(line)
+            self._write(escape_control(line))
 
     def _show(self, event: Event) -> None:
         match event:
