@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from importlib.metadata import entry_points
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from lagvis.backends.backend import Backend, Run, Step, first_line, plain_scan, self_test
 from lagvis.backends.cuda import describe_card, fitting_extra
 from lagvis.backends.cuda_faults import Build, no_such_device
-from lagvis.errors import DeviceError, DeviceUsageError
+from lagvis.errors import DeviceError
 from lagvis.tree import Tree
 
 BUILD = Build(
@@ -20,6 +21,15 @@ BUILD = Build(
     older='pip uninstall -y jax-cuda13-plugin jax-cuda13-pjrt && pip install -U "jax[cuda12]"',
     newer='pip install -U "jax[cuda13]"',
 )
+
+
+def all_types() -> AbstractContextManager[Any]:
+    """Return a context in which JAX has 64-bit types: float64, and int64 for random numbers; float32 stays float32.
+
+    Like the precision of products, which JAX would round to TF32 on a GPU, it is set for the computation of this thread
+    alone, and not for the process.
+    """
+    return jax.enable_x64(True)
 
 
 def scan_loop(body: Callable[..., Tree], carry: Tree, inputs: tuple[Tree, ...]) -> Tree:
@@ -40,13 +50,9 @@ class JaxBackend(Backend):
         self._newest: Tree = None
 
     def asarray(self, host: np.ndarray) -> jax.Array:
-        # On the CPU JAX may use a NumPy array's memory and later write into it, so it gets a copy of its own.
-        array = jax.device_put(np.array(host), self._device)
-        if array.dtype != host.dtype:
-            raise DeviceUsageError(
-                f"JAX would store {host.dtype} as {array.dtype}; open the backend with dtype float64 first"
-            )
-        return array
+        with all_types():  # else JAX would store float64 as float32
+            # On the CPU JAX may use a NumPy array's memory and later write into it, so it gets a copy of its own.
+            return jax.device_put(np.array(host), self._device)
 
     def to_numpy(self, array: jax.Array) -> np.ndarray:
         return np.array(array)
@@ -61,8 +67,7 @@ class JaxBackend(Backend):
         compiled = jax.jit(scan, donate_argnums=0) if self.compiled else plain_scan(step)
 
         def run(state: Tree, inputs: tuple[Tree, ...], constants: tuple[Tree, ...]) -> Tree:
-            # Random numbers need int64; float32 stays float32. The setting of the process is not changed.
-            with jax.enable_x64(True):
+            with all_types(), jax.default_matmul_precision("highest"):
                 self._newest = compiled(state, inputs, constants)
             return self._newest
 
@@ -80,12 +85,8 @@ def find_devices() -> list[str]:
 def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
     """Open JAX on "cpu" or "cuda:N"; raise DeviceError if JAX sees no such device.
 
-    Sets two JAX settings for the whole process: 64-bit types for dtype float64, and full float32 precision of products,
-    which JAX would round to TF32 on a GPU, and as JAX_DEFAULT_MATMUL_PRECISION says on any device.
+    No setting of JAX is changed for the process, and JAX_DEFAULT_MATMUL_PRECISION has no effect on a training.
     """
-    jax.config.update("jax_default_matmul_precision", "highest")
-    if dtype == "float64":
-        jax.config.update("jax_enable_x64", True)
     if device == "cpu":
         return JaxBackend(device, dtype, compiled, _devices("cpu")[0])
     devices = _devices("cuda")

@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 
 import array_api_compat.numpy
 import numpy as np
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_info
 
 from lagvis.arrays import Array
 from lagvis.backends.backend import Backend, Run, Step, plain_scan
+from lagvis.backends.blas_threads import blas_threads
 from lagvis.backends.replay.namespace import RecordableNamespace
 from lagvis.backends.replay.numpy_recorder import NumpyRecorder
 from lagvis.backends.replay.tape import recorded_loop, recorded_scan
@@ -36,7 +37,7 @@ class NumpyBackend(Backend):
         pass
 
     def limited_threads(self, threads: int) -> AbstractContextManager[Any]:
-        return threadpool_limits(limits=threads, user_api="blas")
+        return blas_threads().limited(threads)
 
     def scan(self, step: Step) -> Run:
         run = recorded_scan(step, lambda: NumpyRecorder(xp)) if self.compiled else plain_scan(step)

@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Sequence
 from types import ModuleType
 
 from lagvis.backends.backend import Backend, first_line
@@ -48,6 +49,39 @@ def select(device: str = "auto", backend: str | None = None, dtype: str = "float
     opened = _automatic(backend, dtype, compiled) if device == "auto" else _explicit(device, backend, dtype, compiled)
     opened.notices += precision_notices(opened.name, opened.device, opened.float32_products)
     return opened
+
+
+def select_several(
+    names: Sequence[str] | None, device: str = "auto", dtype: str = "float32", compiled: bool = True
+) -> list[Backend]:
+    """Open the named backends, or all that can compute on a device, for a comparison.
+
+    Raise DeviceError if a named one cannot compute, or if there is no other library than NumPy.
+    """
+    check_device(device)
+    opened: list[Backend] = []
+    errors: list[DeviceError] = []
+    kind = device.partition(":")[0]
+    for name in dict.fromkeys(names or BACKENDS):
+        if not names and kind != "auto" and kind not in BACKENDS[name][2]:
+            continue
+        try:
+            opened.append(select(device, name, dtype, compiled))
+        except DeviceError as error:
+            if names:
+                raise
+            errors.append(error)
+    if len({"numpy", *(backend.name for backend in opened)}) >= 2:  # the reference is NumPy whatever is named
+        return opened
+    needed = "a comparison needs two array libraries, and only numpy"
+    if names:
+        others = ", ".join(name for name in BACKENDS if name != "numpy")
+        raise DeviceError(f"{needed} was named", f"name another backend of {others}")
+    if kind in ("auto", "cpu"):
+        remedy = f'pip install -e ".[jax]" (or torch, {fitting_extra()})'
+    else:
+        remedy = "; ".join(dict.fromkeys(error.remedy for error in errors))
+    raise DeviceError(f"{needed} can run here ({'; '.join(error.reason for error in errors)})", remedy)
 
 
 def check_device(device: str) -> None:

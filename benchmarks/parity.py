@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lagvis.backends.backend import Backend
-from lagvis.cli.compare import open_backends
+from lagvis.backends.registry import select_several
 from lagvis.data.datasets import load_dataset
 from lagvis.inference.comparison import Comparison, compare
 from lagvis.network.activations import ACTIVATIONS
@@ -140,7 +140,8 @@ def main(arguments: list[str] | None = None) -> int:
         table = Path(folder) / "table.csv"
         write_table(table)
         for dtype in DTYPES:
-            backends = open_backends(flags.backends, flags.device, dtype, compiled=True)
+            wanted = [name.strip() for name in flags.backends.split(",")] if flags.backends else None
+            backends = select_several(wanted, flags.device, dtype)
             names = [f"{backend.name}" for backend in backends]
             print(f"\n{dtype}, {flags.steps} steps: largest difference as a share of its bound\n")
             names = [backend.name for backend in backends]

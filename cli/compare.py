@@ -3,14 +3,12 @@
 import argparse
 from contextlib import ExitStack
 
-from lagvis.backends.backend import Backend
-from lagvis.backends.cuda import fitting_extra
-from lagvis.backends.registry import BACKENDS, check_device, select
+from lagvis.backends.registry import BACKENDS, select, select_several
 from lagvis.cli import options
 from lagvis.cli.errors import print_result, print_stderr
 from lagvis.data.datasets import load_dataset
 from lagvis.data.messages import pluralize
-from lagvis.errors import DeviceError, RecipeError
+from lagvis.errors import RecipeError
 from lagvis.inference.comparison import compare
 from lagvis.inference.gradient_check import check_gradients
 from lagvis.report.terminal.comparison_table import (
@@ -48,35 +46,6 @@ def make_parser() -> options.Parser:
     return parser
 
 
-def open_backends(names: str | None, device: str, dtype: str, compiled: bool) -> list[Backend]:
-    """Open the named backends, or all that can run; raise DeviceError if a named one fails or fewer than two remain."""
-    check_device(device)
-    opened: list[Backend] = []
-    errors: list[DeviceError] = []
-    wanted = dict.fromkeys(name.strip() for name in names.split(",")) if names else BACKENDS
-    kind = device.partition(":")[0]
-    for name in wanted:
-        if not names and kind != "auto" and kind not in BACKENDS[name][2]:
-            continue
-        try:
-            opened.append(select(device, name, dtype, compiled))
-        except DeviceError as error:
-            if names:
-                raise
-            errors.append(error)
-    if len({"numpy", *(backend.name for backend in opened)}) >= 2:  # the reference is NumPy whatever is named
-        return opened
-    needed = "a comparison needs two array libraries, and only numpy"
-    if names:
-        others = ", ".join(name for name in BACKENDS if name != "numpy")
-        raise DeviceError(f"{needed} was named", f"name another of {others} in --backends")
-    if kind in ("auto", "cpu"):
-        remedy = f'pip install -e ".[jax]" (or torch, {fitting_extra()})'
-    else:
-        remedy = "; ".join(dict.fromkeys(error.remedy for error in errors))
-    raise DeviceError(f"{needed} can run here ({'; '.join(error.reason for error in errors)})", remedy)
-
-
 def main(argv: list[str] | None = None) -> int:
     """Compare, print the table and return 0 if all bounds hold, else 1."""
     flags = make_parser().parse(argv)
@@ -85,7 +54,8 @@ def main(argv: list[str] | None = None) -> int:
     recipe = options.resolve_recipe(flags)
     if flags.gradients:
         return print_gradient_check(flags, recipe)
-    opened = open_backends(flags.backends, flags.device, recipe.dtype, not flags.no_compile)
+    names = [name.strip() for name in flags.backends.split(",")] if flags.backends else None
+    opened = select_several(names, flags.device, recipe.dtype, not flags.no_compile)
     for notice in dict.fromkeys(notice for backend in opened for notice in backend.notices):
         print_stderr(notice)
     dataset = load_dataset(recipe.data, **recipe.data_options)
@@ -104,11 +74,11 @@ def main(argv: list[str] | None = None) -> int:
     if flags.json:
         print_result(facts | comparison_json(comparison))
     else:
-        names = ", ".join(
+        libraries = ", ".join(
             f"{place} ({', '.join(f'{k} {v}' for k, v in vs.items())})" for place, vs in facts["backends"].items()
         )
         steps = pluralize(flags.steps, "step")
-        print_result(f"{steps} of recipe {flags.recipe} in {recipe.dtype} against NumPy in float64: {names}\n")
+        print_result(f"{steps} of recipe {flags.recipe} in {recipe.dtype} against NumPy in float64: {libraries}\n")
         print_result(comparison_text(comparison))
     return 0 if comparison.passed else 1
 

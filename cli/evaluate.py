@@ -11,7 +11,6 @@ import numpy as np
 from lagvis.cli import options
 from lagvis.cli.errors import print_result, print_stderr, terminal_width
 from lagvis.cli.inputs import make_input_spec, own_data_options
-from lagvis.cli.outcome import judge_evaluation
 from lagvis.data.checks import check_test_ranges
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import SHIPPED, load_dataset
@@ -28,6 +27,7 @@ from lagvis.storage.filenames import RECIPE
 from lagvis.storage.lookup import StoredNetwork, load_network
 from lagvis.storage.resume import check_data
 from lagvis.training.evaluation import Evaluator
+from lagvis.training.outcome import judge_evaluation
 from lagvis.tree import tree_map
 
 

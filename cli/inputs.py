@@ -27,22 +27,12 @@ def make_input_spec(
     `label_option` is the label column that the user names, or empty, and so `sheet` and `table`; `transpose` is the
     user's --transpose, or None; `ids` are the columns of --id.
     """
-    model, recipe = network.checkpoint.model, network.read_recipe()
-    return InputSpec(
-        model.shape,
-        is_bytes=model.x_scaling is None,
+    recipe = network.read_recipe()
+    return network.checkpoint.model.input_spec(
         image_mode=image_mode,
-        class_names=model.class_names,
-        multi_label=model.multi_label,
-        target_names=model.target_names,
-        feature_names=model.feature_names,
-        label_names=model.label_names,
         label_option=label_option,
         recipe_label=recipe.label if recipe else "",
-        ranges=model.ranges,
         check_ranges=check_ranges,
-        label_columns=model.label_columns,
-        encoding=model.encoding,
         id=ids,
         sheet=sheet,
         table=table,

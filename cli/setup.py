@@ -20,7 +20,7 @@ from lagvis.data.messages import pluralize
 from lagvis.data.range_check import check_feature_ranges
 from lagvis.data.tables.column_facts import column_facts
 from lagvis.data.tables.encoding import ALL_NUMBERS
-from lagvis.errors import RecipeError
+from lagvis.errors import RecipeError, UsageError
 from lagvis.report.run_report import changes_text, training_commands
 from lagvis.report.terminal.column_table import column_lines
 from lagvis.run_warning import RunWarning
@@ -29,6 +29,7 @@ from lagvis.storage.init_from import check_held_out_rows, init_from
 from lagvis.storage.lookup import StoredNetwork, find_run, load_network
 from lagvis.storage.resume import changed_settings, check_data, resume_message, resume_record, resume_state
 from lagvis.storage.run_folder import CheckpointInterval, RunFolder, read_environment, run_of_recipe
+from lagvis.tracking.tracker import CSV, TRACKERS, Tracker, open_tracker, parse_tracker_names
 from lagvis.training import recipe as recipes
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.factory import initial_state
@@ -66,9 +67,26 @@ class RunSetup:
     warnings: tuple[RunWarning, ...]
 
 
+class TrainParser(options.Parser):
+    """Parser of train.py, which takes --log with the names of trackers alone as --logger.
+
+    The recipe key `log` names columns; a column that is called as a tracker can be named in a recipe file.
+    """
+
+    def with_hyphens(self, words: list[str]) -> list[str]:
+        """Return the words with --logger for --log before the name of a tracker, and as the other commands do."""
+        words = super().with_hyphens(words)
+        for i, word in enumerate(words):
+            name, equals, value = word.partition("=")
+            value = value if equals else "".join(words[i + 1 : i + 2])
+            if name == "--log" and all(tracker.strip() in (CSV, *TRACKERS) for tracker in value.split(",")):
+                words[i] = f"--logger{word.removeprefix('--log')}"
+        return words
+
+
 def make_parser() -> options.Parser:
     """Return the parser of the command line."""
-    parser = options.Parser(
+    parser = TrainParser(
         "train", "Train a dense network. A recipe holds all settings; options override single settings of it."
     )
     options.add_device_flags(parser)
@@ -109,6 +127,11 @@ def make_parser() -> options.Parser:
     flag(
         "--target-accuracy", type=float, metavar="A", help="exit with 8 below this test accuracy, 0..1 (default: none)"
     )
+    flag(
+        "--logger", action="append", metavar="TRACKER",
+        help="show the run in tensorboard or mlflow too, several with commas; csv is metrics.csv alone; also as "
+        "--log TRACKER (default: csv, with --resume those of the run)",
+    )  # fmt: skip
     flag("--no-plots", action="store_true", help="write no plots and no report page (default: write them)")
     flag("--dry-run", action="store_true", help="print what would be done, and exit (default: train)")
     flag("--quiet", action="store_true", help="print no progress and no notices (default: print them)")
@@ -137,6 +160,25 @@ def reopen_run(flags: argparse.Namespace, every: CheckpointInterval) -> RunFolde
     flags.no_compile = flags.no_compile or previous.get("compiled") is False
     flags.threads = previous.get("threads") if flags.threads is None else flags.threads
     return folder
+
+
+def open_trackers(flags: argparse.Namespace, resumed: RunFolder | None) -> list[Tracker]:
+    """Import the trackers of --logger, or of the run that is resumed; set `flags.logger` to their names.
+
+    Raise UsageError for one that is named and cannot be imported; print a notice about one of the run before.
+    """
+    if flags.logger is not None:
+        flags.logger = parse_tracker_names(flags.logger)
+        return [open_tracker(name) for name in flags.logger]
+    previous = resumed.previous_environment.get("logger", []) if resumed else []
+    flags.logger = tuple(name for name in TRACKERS if name in previous)
+    trackers = []
+    for name in flags.logger:
+        try:
+            trackers.append(open_tracker(name))
+        except UsageError as error:
+            print_stderr(f"The run goes on without {name}: {error}.")
+    return trackers
 
 
 def resolve_recipe(flags: argparse.Namespace, resumed: RunFolder | None, network: StoredNetwork | None) -> Recipe:
@@ -193,7 +235,7 @@ def prepare_run(
         recipe, dataset, plan, on_host=backend.device in ("cpu", "mps"), backend=backend.name
     ).check()
     environment = describe_environment(recipe, dataset, plan, backend, version=__version__, command=flags.command)
-    environment |= {"init_from": None, "resumed": [], "rate_search": None}
+    environment |= {"init_from": None, "resumed": [], "rate_search": None, "logger": list(flags.logger)}
     model = Model.of(recipe, dataset, plan.training_rows)
     start, start_warnings = None, []
     if network:
@@ -224,6 +266,15 @@ def prepare_run(
     return RunSetup(
         recipe, backend, dataset, plan, model, start, best, memory, environment, notices, tuple(warnings),
     )  # fmt: skip
+
+
+def first_state(run: RunSetup) -> Any:
+    """Return parameters and optimizer state before the first step of a run, on the host.
+
+    A resumed run does not keep the parameters of --init-from: the state at the resume takes their place.
+    """
+    from_seed = not run.environment.get("init_from")
+    return initial_state(run.recipe, run.model) if from_seed or run.start is None else run.start.state
 
 
 def with_found_rate(run: RunSetup) -> RunSetup:

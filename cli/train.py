@@ -2,17 +2,20 @@
 
 import sys
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from lagvis.cli.errors import print_result, print_stderr
 from lagvis.cli.options import finds_rate
-from lagvis.cli.outcome import judge_run
 from lagvis.cli.setup import (
     RunSetup,
+    first_state,
     load_run_data,
     make_parser,
+    open_trackers,
     prepare_run,
     read_initial_network,
     reopen_run,
@@ -38,14 +41,18 @@ from lagvis.report.summary import (
 from lagvis.report.terminal.progress import make_view
 from lagvis.report.validation_turn import validation_turn
 from lagvis.run_warning import RunWarning
-from lagvis.storage.filenames import REPORT
+from lagvis.storage.filenames import LAST, RECIPE, REPORT
 from lagvis.storage.history import recipe_text
+from lagvis.storage.metrics_file import epoch_values
 from lagvis.storage.resume import changed_settings
 from lagvis.storage.run_folder import CheckpointInterval, RunFolder
 from lagvis.storage.signals import StopSignal, stop_signals
+from lagvis.tracking.tracker import TrackedRun, Tracker, Trackers, result_metrics
 from lagvis.training.checkpoint import Checkpoint
-from lagvis.training.events import Finished, Progress
+from lagvis.training.events import EpochEnded, Finished, Progress
+from lagvis.training.learning_check import TrainedRun
 from lagvis.training.loop import fit
+from lagvis.training.outcome import judge_run
 from lagvis.training.recipe import Recipe
 
 
@@ -54,9 +61,10 @@ def main(argv: list[str] | None = None) -> int:
     flags = make_parser().parse(argv)
     every, network = CheckpointInterval.parse(flags.checkpoint_every), read_initial_network(flags)
     with reopen_run(flags, every) if flags.resume is not None else nullcontext() as resumed:
+        opened = open_trackers(flags, resumed)
         recipe = resolve_recipe(flags, resumed, network)
         if resumed and (report := resumed.finished(recipe)) and (text := stored_summary_text(report)):
-            return show_finished_run(flags, recipe, resumed, report, text)
+            return show_finished_run(flags, recipe, resumed, report, text, opened)
         run = prepare_run(flags, recipe, resumed, network)
         print_notices((*run.notices, *(warning.message for warning in run.warnings)), quiet=flags.quiet)
         if flags.dry_run:
@@ -71,11 +79,12 @@ def main(argv: list[str] | None = None) -> int:
         with resumed or RunFolder.claim(flags.runs_dir, flags.name, run.model.widths, every) as folder:
             notice = folder.begin(run.recipe, run.environment, run.start, len(run.model.target_names))
             print_notices([notice], quiet=flags.quiet)
-            with stop_signals() as stop:
-                return train(flags, run, folder, stop)
+            with stop_signals() as stop, Trackers(opened, print_stderr, stop.received) as trackers:
+                trackers.begin(TrackedRun(folder.path, asdict(run.recipe), run.environment, folder.history()))
+                return train(flags, run, folder, stop, trackers)
 
 
-def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) -> int:
+def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal, trackers: Trackers) -> int:
     """Train to the end of the run or until it is stopped, write and print the result; return the exit code."""
     step = run.start.step if run.start else 0
     steps = run.plan.steps_per_epoch * run.plan.epochs
@@ -84,6 +93,7 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
         return stop.received() or (flags.stop_after is not None and flags.stop_after <= step < steps)
 
     with make_view(sys.stderr, quiet=flags.quiet, device=run.backend.device) as view:
+        trackers.report = print_stderr if flags.quiet else view.note
         events = fit(
             run.recipe, run.dataset, run.plan, run.backend,
             start=run.start, best=run.best, model=run.model, seconds=folder.previous_seconds, stop=must_stop,
@@ -93,10 +103,18 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
             view.show(event)
             if isinstance(event, Progress):
                 step = event.step
+            if isinstance(event, EpochEnded):
+                trackers.log_epoch(epoch_values(event, len(run.model.target_names)))
+            trackers.report_failures()
+    trackers.report = print_stderr
     assert isinstance(event, Finished), "fit ends with Finished"
     facts = {"run": str(folder.path)} | run_facts(run)
     facts["rate_search"] = rate_search_summary(run.environment["rate_search"])
-    outcome = judge_run(run, event, step, str(folder.path), stop)
+    trained = TrainedRun(
+        run.recipe, run.dataset, run.plan, run.model, run.backend, partial(first_state, run), event, stop.received,
+        any(warning.check == "input_scale" for warning in run.warnings),
+    )  # fmt: skip
+    outcome = judge_run(trained, step, str(folder.path))
     warnings = (*run.warnings, *outcome.warnings)
     model, y_test = run.model, run.dataset.y_test
     tested = run.dataset.x_test if event.test is not None else run.dataset.x_test[:0]
@@ -111,6 +129,8 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
     if event.train is None:  # the epoch had ended when the run was resumed
         summary |= stored_metrics_summary(folder.metrics_of(event.checkpoint.epoch), model)
     folder.finish(summary)
+    results = result_metrics(summary) if event.reason == "completed" else {}
+    trackers.log_results(results, event.epoch, event.reason)
     printed = print_result_of_run(summary if flags.json else summary_text(summary), folder)
     if event.reason == "interrupted":
         print_stderr(f"Stopped after step {event.step}. {folder.path} holds the state; --resume continues the run.")
@@ -123,11 +143,14 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal) 
         code = write_run_report(folder, run.dataset, event.checkpoint, summary, run.environment, stop)
         if code:
             return code
+    trackers.log_files(folder.path, [*folder.report_files(), RECIPE, LAST])
     return outcome.exit_code or check_target(flags.target_accuracy, summary["test_accuracy"]) or printed
 
 
-def show_finished_run(flags: Namespace, recipe: Recipe, folder: RunFolder, report: dict[str, Any], text: str) -> int:
-    """Print the result of a finished run again, and write its plots and pages if some are missing."""
+def show_finished_run(
+    flags: Namespace, recipe: Recipe, folder: RunFolder, report: dict[str, Any], text: str, opened: Sequence[Tracker]
+) -> int:
+    """Print the result of a finished run again, write plots and pages that are missing, and log it where it is not."""
     report = complete_report(report)
     print_notices([finished_notice(flags, recipe, folder, report)], quiet=flags.quiet)
     printed = print_result_of_run(report if flags.json else text, folder)
@@ -144,6 +167,13 @@ def show_finished_run(flags: Namespace, recipe: Recipe, folder: RunFolder, repor
                 code = write_run_report(folder, dataset, folder.network, report, environment, stop)
             if code:
                 return code
+    if opened and not flags.dry_run:
+        with stop_signals() as stop, Trackers(opened, print_stderr, stop.received) as trackers:
+            trackers.begin(
+                TrackedRun(folder.path, asdict(folder.recipe), folder.previous_environment, folder.history())
+            )
+            trackers.log_results(result_metrics(report), report["epochs"], "completed")
+            trackers.log_files(folder.path, [*folder.report_files(), RECIPE, LAST])
     return check_target(flags.target_accuracy, report["test_accuracy"]) or printed
 
 

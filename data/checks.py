@@ -13,7 +13,7 @@ import numpy as np
 
 from lagvis.data.dataset import Dataset
 from lagvis.data.feature_ranges import BYTE, BYTES, FeatureRanges
-from lagvis.data.identity import check_identity_columns
+from lagvis.data.identity_check import check_identity_columns
 from lagvis.data.labels import fold_label
 from lagvis.data.leakage import check_leaking_features
 from lagvis.data.messages import MAX_NAMES, join_names, percent, sentence_start, shorten
@@ -65,6 +65,8 @@ def check_dataset(
 
 def check_test_ranges(dataset: Dataset, ranges: FeatureRanges) -> list[RunWarning]:
     """Return warnings about a test part whose values differ from the `ranges` of training."""
+    if not len(dataset.x_test):
+        return []
     name = f"The test part of {dataset.name}"
     return check_feature_ranges(
         dataset.x_test, ranges, dataset.feature_names, name, partial(dataset.locate_row, "test"), dataset.encoding
@@ -156,7 +158,7 @@ def check_classes(dataset: Dataset) -> list[RunWarning]:
     training = {name: rows["training"] for name, rows in counts.items()}
     rare = {name: rows for name, rows in training.items() if rows < MIN_CLASS_ROWS}
     barely_tested = {name: rows["test"] for name, rows in counts.items() if 0 < rows["test"] < MIN_CLASS_TEST_ROWS}
-    untested = [name for name, rows in counts.items() if not rows["test"]]
+    untested = [name for name, rows in counts.items() if not rows["test"] and len(dataset.x_test)]
     largest, smallest = max(training, key=lambda name: training[name]), min(training, key=lambda name: training[name])
     of_value = " with the label, or without it" if dataset.multi_label else ""
     warnings = []

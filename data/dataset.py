@@ -10,6 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from lagvis.data.array_source import AUTO as AUTO_TARGETS
+from lagvis.data.array_source import (
+    CLASSES,
+    LABELS,
+    NUMBERS,
+    array_source,
+    check_share,
+    check_targets,
+)
 from lagvis.data.feature_ranges import FeatureRanges, to_bytes
 from lagvis.data.images.mnist_style import background_shade, is_mnist_style
 from lagvis.data.label_columns import describe_label, encode_label_columns, exclusive_notice, label_names
@@ -24,13 +33,16 @@ from lagvis.data.labels import (
     natural_order,
 )
 from lagvis.data.messages import MAX_NAME_LENGTH, join_names, shorten
+from lagvis.data.read_options import ReadOptions
 from lagvis.data.source import Source
 from lagvis.data.split import HeldOut
 from lagvis.data.tables.encoding import TableEncoding
+from lagvis.data.tables.feature_type import AUTO, FEATURE_TYPES
 from lagvis.data.weights import check_weights
 from lagvis.errors import DataError
 from lagvis.run_warning import RunWarning
 
+ColumnNames = str | int | Sequence[str | int]  # of a data frame
 MAX_SAMPLE = 1000  # training images by which their style and background are measured
 
 
@@ -81,6 +93,119 @@ class Dataset:
     w_train: np.ndarray | None = None
     weights_name: str = ""
     warnings: tuple[RunWarning, ...] = ()
+
+    @classmethod
+    def from_arrays(
+        cls,
+        X: Any,  # noqa: N803
+        y: Any,
+        *,
+        test: float = 0.0,
+        X_test: Any = None,  # noqa: N803
+        y_test: Any = None,
+        sample_weight: Any = None,
+        targets: str = AUTO_TARGETS,
+        feature_names: Sequence[str] = (),
+        target_names: Sequence[str] = (),
+        name: str = "arrays",
+    ) -> "Dataset":
+        """Make a data set of arrays of any library (NumPy, PyTorch, JAX, CuPy, lists).
+
+        X              (rows, ...) numbers; uint8 are pixels 0..255, all others are standardised
+        y              (rows,) classes (text, truth values, whole numbers) or numbers; (rows, n) one-hot rows, labels
+                       of 0 and 1 of which a row may have several, or several numbers
+        test           share of the rows held out to test by, stratified by class; 0: no test part
+        X_test, y_test the test part, if there is one of its own
+        sample_weight  (rows,) how much each row counts in training, from 0
+        targets        "classes", "labels" or "numbers"; "auto": by the type of y
+        feature_names  of the numbers of a row; target_names of the columns of y
+        name           of the data set, for messages
+
+        Raises DataError for arrays that cannot be learned from, and where y may be classes or numbers.
+
+        >>> import numpy as np
+        >>> import lagvis as lv
+        >>> data = lv.Dataset.from_arrays(np.arange(40.0).reshape(20, 2), ["low"] * 10 + ["high"] * 10, test=0.2)
+        >>> data.class_names, data.x_train.shape, data.x_test.shape
+        (('high', 'low'), (16, 2), (4, 2))
+        """
+        source, kind, has_test = array_source(
+            X, y, test=test, X_test=X_test, y_test=y_test, sample_weight=sample_weight, targets=targets,
+            feature_names=feature_names, target_names=target_names, name=name,
+        )  # fmt: skip
+        dataset = MAKERS[kind](source)
+        return dataset if has_test else dataset.without_test()
+
+    def without_test(self) -> "Dataset":
+        """Return the data set with a test part of 0 rows."""
+        return replace(self, x_test=self.x_test[:0], y_test=self.y_test[:0], held_out=None)
+
+    @property
+    def targets(self) -> str:
+        """What the targets are: "classes", "labels" or "numbers"."""
+        return (LABELS if self.multi_label else CLASSES) if self.class_names else NUMBERS
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        label: ColumnNames = "",
+        *,
+        test: float = 0.0,
+        test_frame: Any = None,
+        targets: str = CLASSES,
+        name: str = "frame",
+        features: ColumnNames = (),
+        drop: ColumnNames = (),
+        category: ColumnNames = (),
+        number: ColumnNames = (),
+        log: ColumnNames = (),
+        id: ColumnNames = (),
+        weight_column: str = "",
+        feature_type: str = AUTO,
+    ) -> "Dataset":
+        """Make a data set of a data frame of pandas or polars, or an Arrow table.
+
+        It means what the same table in a Parquet file does (docs/data.md): categories, dates, true and false and
+        missing cells become numbers, by the training rows alone. Options that name columns take one name or several.
+
+        label          column to predict, several for numbers or one-hot classes; empty: found by its name and content
+        test           share of the rows to hold out as the test part, always the same ones; 0: there is no test part
+        test_frame     rows of the test part, with labels; columns are matched by their names
+        targets        "classes", "numbers" (to predict), or "labels" (of which a row may have several)
+        name           of the frame in messages
+        features       columns to learn from; empty: all that remain
+        drop           columns to leave out
+        category       columns to take as categories, whatever they hold
+        number         columns to take as numbers, whatever they hold
+        log            columns of numbers whose logarithm is learned from
+        id             columns that name a row and are never learned from
+        weight_column  column of the weights of the rows; empty: every row counts once
+        feature_type   "auto", "numbers" or "pixels" (of square pictures)
+        Raises DataError for a frame that cannot be used.
+
+        >>> import polars as pl
+        >>> frame = pl.DataFrame({"size": [1.0, 2.0, 8.0, 9.0], "kind": ["a", "b", "a", "b"], "y": [0, 0, 1, 1]})
+        >>> data = Dataset.from_frame(frame, "y")
+        >>> data.feature_names, data.class_names, data.x_train.shape, data.x_test.shape
+        (('size', 'kind=a', 'kind=b'), ('0', '1'), (4, 3), (0, 3))
+        """
+        from lagvis.data.tables.frame_source import column_options, read_source
+
+        check_targets(targets, allow_auto=False)
+        if feature_type not in FEATURE_TYPES:
+            raise DataError(f"feature_type is {feature_type!r}; expected {', '.join(map(repr, FEATURE_TYPES))}")
+        check_share(test)
+        if test and test_frame is not None:
+            raise DataError(f"test is {test!r}, and a test_frame is given; give one of them")
+        named = column_options(
+            frame, label=label, features=features, drop=drop, category=category, number=number, log=log, id=id,
+            weight_column=weight_column,
+        )  # fmt: skip
+        options = ReadOptions(feature_type=feature_type, multi_label=targets == LABELS, **named)
+        source = read_source(frame, test_frame, regression=targets == NUMBERS, options=options, test=test, name=name)
+        dataset = MAKERS[targets](source)
+        return dataset if test or test_frame is not None else dataset.without_test()
 
     @property
     def digest(self) -> str:
@@ -353,6 +478,14 @@ def as_regression(source: Source) -> Dataset:
         notices=source.notices,
         **source_fields(source),
     )
+
+
+# kind of targets: function that makes the data set of a source
+MAKERS: dict[str, Callable[[Source], Dataset]] = {
+    CLASSES: as_classification,
+    LABELS: as_multi_label,
+    NUMBERS: as_regression,
+}
 
 
 def default_target_name(i: int) -> str:

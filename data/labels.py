@@ -116,9 +116,9 @@ def check_numbers_as_classes(source: Source, parts: Collection[EncodedLabels]) -
     rows: Counter[str] = Counter()
     for labels in parts:
         rows.update(dict(zip(labels.names, np.bincount(labels.inverse).tolist(), strict=True)))
-    single = sum(count == 1 for count in rows.values())
-    if single < MIN_SINGLE_ROW_CLASSES or 2 * single <= len(rows):
+    if not are_hardly_classes(rows.values()):
         return
+    single = sum(count == 1 for count in rows.values())
     where = f" (column {source.label_columns[0]})" if source.label_columns else ""
     as_classes = "store them as text"
     if source.label_columns:
@@ -129,6 +129,13 @@ def check_numbers_as_classes(source: Source, parts: Collection[EncodedLabels]) -
         f"{single:,} of them have a single row; expected several rows of each class: numbers are predicted with "
         f"--loss mse (to learn them as classes, {as_classes})"
     )
+
+
+def are_hardly_classes(counts: Iterable[int]) -> bool:
+    """Return whether so many of the classes with these numbers of rows have a single row that they may be numbers."""
+    counts = list(counts)
+    single = sum(count == 1 for count in counts)
+    return single >= MIN_SINGLE_ROW_CLASSES and 2 * single > len(counts)
 
 
 def float_to_int(source: Source, part: str, y: np.ndarray) -> np.ndarray:

@@ -46,7 +46,7 @@ def check_shared_rows(dataset: Dataset, validation_rows: np.ndarray | None = Non
     Rows of a table that are equal by chance, as its columns hold few values, give none.
     """
     training = HashedRows.of(dataset.x_train)
-    parts = [("test", training, HashedRows.of(dataset.x_test), "the test result")]
+    parts = [("test", training, HashedRows.of(dataset.x_test), "the test result")] if len(dataset.x_test) else []
     if validation_rows is not None and len(validation_rows):
         held_out = np.zeros(len(dataset.x_train), bool)
         held_out[validation_rows] = True

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lagvis.data.split import HeldOut, hold_out_test
+from lagvis.data.split import TEST_SHARE, HeldOut, hold_out_test
 from lagvis.data.tables.encoding import TableEncoding
 from lagvis.errors import DataError
 from lagvis.run_warning import RunWarning
@@ -70,20 +70,24 @@ class Source:
         row_location: Callable[[int], str],
         w: np.ndarray | None = None,
         allow_single_row: bool = False,
+        share: float = TEST_SHARE,
         **fields: Any,
     ) -> "Source":
         """Hold out the test part of rows x (N, ...) with labels or targets y (N, ...) that have none.
 
         `path` is where they were read, `row_location` describes a row by its index in x, `w` are weights of the rows,
-        `fields` are other fields of Source. DataError for fewer than two rows; with `allow_single_row`, to evaluate a
-        network, a single row is in both parts.
+        `share` is that of the test part, below 1, `fields` are other fields of Source. With a share of 0 nothing is
+        held out, and the first row stands in for a test part. DataError for fewer than two rows; with
+        `allow_single_row`, to evaluate a network, a single row is in both parts.
         """
-        if len(x) == 1 and allow_single_row:
+        if share == 0:
+            train, test = np.arange(len(x)), np.zeros(1, np.int64)
+        elif len(x) == 1 and allow_single_row:
             train = test = np.zeros(1, np.int64)
         elif len(x) < 2:
             raise DataError(f"{path} holds a single row; expected at least two, one to train on and one for the test")
         else:
-            train, test = hold_out_test(y, by_class=by_class)
+            train, test = hold_out_test(y, by_class=by_class, share=share)
         indices = {"training": train, "test": test}
         if w is not None:
             if w.shape != (len(x),):
@@ -96,7 +100,7 @@ class Source:
             x_test=x[test],
             y_test=y[test],
             sha256=sha256,
-            held_out=HeldOut(path.name, train, test),
+            held_out=HeldOut(path.name, train, test) if share else None,
             row_location=lambda part, row: row_location(int(indices[part][row])),
             **fields,
         )

@@ -101,8 +101,8 @@ def proportional_quotas(sizes: np.ndarray, count: int) -> np.ndarray:
     return quota
 
 
-def hold_out_test(y: np.ndarray, *, by_class: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return row indices (training, test), 4 to 1, for data without a test part.
+def hold_out_test(y: np.ndarray, *, by_class: bool, share: float = TEST_SHARE) -> tuple[np.ndarray, np.ndarray]:
+    """Return row indices (training, test), with this share of the rows in the test part, for data without one.
 
     With `by_class`, labels (N,) of any kind or one-hot (N, K) are stratified, and the only row of a class is never
     held out, as nothing would be left to train on. Otherwise rows are drawn at random. The split depends on y alone
@@ -114,6 +114,6 @@ def hold_out_test(y: np.ndarray, *, by_class: bool) -> tuple[np.ndarray, np.ndar
         strata = np.unique(y, axis=0, return_inverse=True)[1].reshape(-1)
         repeated = np.flatnonzero(np.bincount(strata)[strata] > 1)
         rows = repeated if repeated.size else rows
-    count = max(1, round(TEST_SHARE * len(rows)))
+    count = min(max(1, round(share * len(rows))), len(y) - 1)
     test = rows[split_off(strata[rows], count, np.random.default_rng(0))[1]]
     return np.setdiff1d(np.arange(len(y)), test), test

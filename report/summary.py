@@ -227,7 +227,7 @@ def summary_text(summary: Summary) -> str:
         *label_rows(summary),
         *error_rows(summary),
         *baseline_rows(summary),
-        ("run", summary["run"]),
+        *([("run", summary["run"])] if summary["run"] else []),
     ]
     return align_columns(rows, left=2)
 

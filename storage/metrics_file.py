@@ -126,8 +126,8 @@ def table_text(rows: list[Row], targets: int = 0) -> str:
     return "".join(",".join(row) + "\n" for row in (columns_for(targets), *(widen(row, targets) for row in rows)))
 
 
-def append_epoch(path: Path, event: EpochEnded, targets: int = 0) -> None:
-    """Append the row of an epoch, for a file of so many targets, and flush it to the disk; OSError if that fails."""
+def epoch_values(event: EpochEnded, targets: int = 0) -> dict[str, float | None]:
+    """Return the numbers of an epoch by the names of the columns, for so many targets; None: does not apply."""
     train, validation = event.train, event.validation
     row = (
         event.epoch, event.step, event.samples, event.learning_rate,
@@ -136,6 +136,12 @@ def append_epoch(path: Path, event: EpochEnded, targets: int = 0) -> None:
         *train.errors[:targets], *(validation.errors if validation else [None] * targets)[:targets],
         round(event.seconds, 3),
     )  # fmt: skip
+    return dict(zip(columns_for(targets), row, strict=True))
+
+
+def append_epoch(path: Path, event: EpochEnded, targets: int = 0) -> None:
+    """Append the row of an epoch, for a file of so many targets, and flush it to the disk; OSError if that fails."""
+    row = epoch_values(event, targets).values()
     with path.open("a", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerow("" if value is None else value for value in row)
         file.flush()

@@ -29,7 +29,9 @@ from lagvis.training.model import widths_text
 from lagvis.training.recipe import Recipe
 
 # The entries of environment.json that a resumed run uses, with their types.
-ENVIRONMENT_TYPES = {"backend": str, "device": str, "compiled": bool, "threads": int, "sha256": dict, "overrides": dict}
+ENVIRONMENT_TYPES = {
+    "backend": str, "device": str, "compiled": bool, "threads": int, "sha256": dict, "overrides": dict, "logger": list,
+}  # fmt: skip
 REPORT_FILES = "report_files"  # in report.json: the names of the files that the complete report consists of
 # What Windows forbids in file names, and the names that it reserves for devices.
 FORBIDDEN_CHARACTERS = '<>:"|?*'
@@ -216,10 +218,12 @@ class RunFolder:
 
     def report_complete(self) -> bool:
         """Return whether all plots and pages of the report exist."""
+        return all(os.path.isfile(self.path / name) for name in self.report_files() or [PAGE])
+
+    def report_files(self) -> list[str]:
+        """Return the names of the files of the complete report; [] if it is not drawn, or by an older version."""
         names = self._read_json(REPORT).get(REPORT_FILES)
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            names = [PAGE]  # an older version wrote no list; it wrote the page last
-        return all(os.path.isfile(self.path / name) for name in names)
+        return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else []
 
     def begin(
         self, recipe: Recipe, environment: dict[str, Any], start: Checkpoint | None = None, targets: int = 0

@@ -1,8 +1,8 @@
 """Fixtures. `backend` runs a test on every array library that is installed, in float64.
 
 LAGVIS_REQUIRE=numpy,strict,torch,jax turns the skip of a missing backend into a failure. It also
-takes cupy-signatures for the tests that only read the signatures of CuPy, browser for the page, and onnx for the export
-to ONNX.
+takes cupy-signatures for the tests that only read the signatures of CuPy, browser for the page, onnx for the export
+to ONNX, and tensorboard and mlflow for the trackers.
 """
 
 import importlib.util
@@ -56,6 +56,17 @@ hypothesis.settings.load_profile("no deadline")
 
 REQUIRED = {name.strip() for name in os.environ.get("LAGVIS_REQUIRE", "").split(",") if name.strip()}
 
+
+def open_jax(dtype: str, device: str, *, compiled: bool = True) -> Backend:
+    """Open JAX; for float64 with 64-bit types in the whole process, since tests call functions outside of `scan`."""
+    opened = select(device, "jax", dtype, compiled)
+    if dtype == "float64":
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+    return opened
+
+
 # id of the backend in tests: (name in LAGVIS_REQUIRE, function that opens it in a dtype)
 OPENERS: dict[str, tuple[str, Callable[[str], Backend]]] = {
     "numpy": ("numpy", lambda dtype: select("cpu", "numpy", dtype)),
@@ -65,10 +76,10 @@ OPENERS: dict[str, tuple[str, Callable[[str], Backend]]] = {
     "strict-device1": ("strict", lambda dtype: fake_backends.open_strict(dtype, "device1")),
     "dpnp": ("dpnp", fake_backends.open_dpnp),
     "torch": ("torch", lambda dtype: select("cpu", "torch", dtype)),
-    "jax": ("jax", lambda dtype: select("cpu", "jax", dtype)),
-    "jax-uncompiled": ("jax", lambda dtype: select("cpu", "jax", dtype, compiled=False)),
+    "jax": ("jax", lambda dtype: open_jax(dtype, "cpu")),
+    "jax-uncompiled": ("jax", lambda dtype: open_jax(dtype, "cpu", compiled=False)),
     "torch-cuda": ("torch-cuda", lambda dtype: select("cuda", "torch", dtype)),
-    "jax-cuda": ("jax-cuda", lambda dtype: select("cuda", "jax", dtype)),
+    "jax-cuda": ("jax-cuda", lambda dtype: open_jax(dtype, "cuda")),
     "cupy": ("cupy", lambda dtype: select("cuda", "cupy", dtype)),
 }
 
@@ -83,7 +94,7 @@ UNCOMPILED = pytest.param("jax-uncompiled", marks=MARKS["jax-uncompiled"])
 PARAMS = [pytest.param(name, marks=MARKS.get(name, ())) for name in OPENERS if name != "jax-uncompiled"]
 GPU_PARAMS = [pytest.param(name, marks=MARKS[name]) for name in ("cupy", "torch-cuda", "jax-cuda")]
 
-KNOWN = {name for name, _ in OPENERS.values()} | {"cupy-signatures", "browser", "onnx"}
+KNOWN = {name for name, _ in OPENERS.values()} | {"cupy-signatures", "browser", "onnx", "tensorboard", "mlflow"}
 if REQUIRED - KNOWN:
     raise pytest.UsageError(f"LAGVIS_REQUIRE names {sorted(REQUIRED - KNOWN)}; expected names among {sorted(KNOWN)}")
 
@@ -148,3 +159,24 @@ def onnxruntime():
     except ImportError as error:
         skip_or_fail("onnx", f"the export is made by onnx and checked by onnxruntime: {error}")
     return onnxruntime
+
+
+@pytest.fixture(scope="session")
+def event_accumulator():
+    """Return the module of TensorBoard that reads event files."""
+    try:
+        from tensorboard.backend.event_processing import event_accumulator
+    except ImportError as error:
+        skip_or_fail("tensorboard", f"TensorBoard reads what was logged: {error}")
+    return event_accumulator
+
+
+@pytest.fixture(scope="session")
+def mlflow():
+    """Return MLflow, whose client reads what was logged."""
+    try:
+        import mlflow
+        import sqlalchemy  # noqa: F401
+    except ImportError as error:
+        skip_or_fail("mlflow", f"MLflow reads what was logged: {error}")
+    return mlflow

@@ -37,8 +37,11 @@ def test_page_links_lead_to_existing_files_and_headings(page):
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_page_names_existing_paths(page):
     text = page.read_text(encoding="utf-8")
-    folders = "|".join(path.name for path in ROOT.iterdir() if path.is_dir() and path.name not in ("runs", ".git"))
-    for path in re.findall(rf"(?<![\w/.])((?:{folders})/[\w./-]*[\w/])", text):
+    names = [path.name for path in ROOT.iterdir() if path.is_dir() and path.name[0] != "."]
+    folders = "|".join(
+        name for name in names if name not in ("runs", "site", "build")
+    )  # these are not of the repository
+    for path in re.findall(rf"(?<![\w/.-])((?:{folders})/[\w./-]*[\w/])", text):
         assert (ROOT / path).exists(), path
 
 

@@ -58,8 +58,9 @@ class EpochEnded:
 
 @dataclass(frozen=True)
 class Finished:
-    """The run has ended: "completed" (only then the test part was evaluated), "interrupted" or "diverged".
+    """The run has ended: "completed", "interrupted" or "diverged".
 
+    Only a completed run has evaluated the test part, `test`; it is None where the data have none.
     `checkpoint` is the network, with `train` and `validation` of its epoch: the newest one with finite numbers, or with
     patience that of the best epoch. `newest` is then the state that training continues from. `stopped_early` tells
     whether a completed run ended for want of a lower validation loss, before its last epoch. `seconds` counts the steps

@@ -43,10 +43,17 @@ def fit(
     the state is no longer finite, the run ends as "diverged" with its newest checkpoint.
 
     With patience, a run ends after so many epochs without a lower validation loss. The network of a completed run is
-    then that of its best epoch.
+    then that of its best epoch. The number of threads is limited while the run computes, and not while the caller
+    handles an event.
     """
     with backend.limited_threads(plan.threads):
-        yield from Trainer(recipe, dataset, plan, backend, start, best, model, seconds, stop).events()
+        events = Trainer(recipe, dataset, plan, backend, start, best, model, seconds, stop).events()
+    while True:
+        with backend.limited_threads(plan.threads):
+            event = next(events, None)
+        if event is None:
+            return
+        yield event
 
 
 @dataclass(frozen=True)
@@ -263,8 +270,10 @@ class Trainer:
             epoch, state.step, samples, state.learning_rate, self.train_metrics, self.validation_metrics, seconds, ended
         )
 
-    def evaluate_test(self, network: Checkpoint) -> Metrics:
-        """Evaluate the test part by the network of a checkpoint."""
+    def evaluate_test(self, network: Checkpoint) -> Metrics | None:
+        """Evaluate the test part by the network of a checkpoint; None where there is no test part."""
+        if not len(self.dataset.x_test):
+            return None
         data = self.to_device(self.model.prepare(self.dataset.x_test, self.dataset.y_test, self.recipe.dtype))
         rows = np.arange(len(self.dataset.x_test))
         arrays = self.state.arrays if network is self.newest else self.to_device(network.state)

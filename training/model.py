@@ -11,6 +11,7 @@ import numpy as np
 
 from lagvis.data.dataset import Dataset
 from lagvis.data.feature_ranges import FeatureRanges
+from lagvis.data.input_spec import InputSpec
 from lagvis.data.messages import shorten
 from lagvis.data.scaling import Scaling, blocks
 from lagvis.data.tables.encoding import INDICATOR, TableEncoding
@@ -151,6 +152,22 @@ class Model:
         if self.y_scaling is None:
             return ()
         return tuple(map(float, np.mean(np.abs(self.y_scaling.apply(y)), axis=0) * self.y_scaling.deviation))
+
+    def input_spec(self, **fields: Any) -> InputSpec:
+        """Return what the network takes; `fields` are those of InputSpec that the model does not know."""
+        return InputSpec(
+            self.shape,
+            is_bytes=self.x_scaling is None,
+            class_names=self.class_names,
+            multi_label=self.multi_label,
+            target_names=self.target_names,
+            feature_names=self.feature_names,
+            label_names=self.label_names,
+            ranges=self.ranges,
+            label_columns=self.label_columns,
+            encoding=self.encoding,
+            **fields,
+        )
 
     def prepare(self, x: np.ndarray, y: np.ndarray, dtype: str) -> dict[str, np.ndarray]:
         """Return rows as the `data` of the step, on the host: bytes as they are, real numbers standardised.

@@ -21,6 +21,19 @@ def as_toml(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def setting_text(value: Any) -> str:
+    """Return a value as one word for a table: "64,64", "none" for no value, "on" and "off".
+
+    >>> setting_text((64, 64)), setting_text(()), setting_text(True), setting_text(0.1)
+    ('64,64', 'none', 'on', '0.1')
+    """
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple | list):
+        return ",".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
+
+
 def check_text(key: str, value: Any) -> str:
     """Return a non-empty text that UTF-8 can encode; RecipeError for anything else."""
     if not isinstance(value, str) or not value:

@@ -47,6 +47,12 @@ def encoded(table: TableFrame, features: list[int], encoding: TableEncoding) -> 
 
     DataError for cells that the columns do not take.
     """
+    for c in features:
+        if c in table.unreadable:
+            raise DataError(
+                f"{table.name}: {table.describe_column(c)} holds {table.unreadable[c]}, and the network learned from "
+                "numbers or texts there; give those, or leave its cells empty"
+            )
     complete = not any(table.column(c).null_count() for c in features)
     if encoding.is_plain and complete and all(table.kind(c) == NUMBER for c in features):
         cells = table.frame.select([str(c) for c in features]).to_numpy(order="c")

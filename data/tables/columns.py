@@ -14,6 +14,7 @@ from lagvis.data.tables.label_names import is_label_name
 from lagvis.errors import DataError
 
 COLUMN_OPTIONS = ("features", "drop", "category", "number", "log", "id")
+MAX_ABSENT_NAMES = 40  # that a message lists
 CONFLICTS = (
     ("features", "drop"), ("features", "id"), ("category", "drop"), ("number", "drop"), ("log", "drop"),
     ("category", "id"), ("number", "id"), ("log", "id"), ("drop", "id"), ("category", "number"), ("category", "log"),
@@ -127,7 +128,17 @@ def find_columns(table: TableFrame, columns: Sequence[str], flag: str) -> list[i
 
 
 def feature_columns_by_name(table: TableFrame, feature_names: Sequence[str]) -> list[int]:
-    """Return the index of the column of each feature; of columns with one name the first comes first."""
+    """Return the index of the column of each feature; of columns with one name the first comes first.
+
+    DataError names every column that the table lacks.
+    """
+    absent = [name for name in dict.fromkeys(feature_names) if name not in table.indices]
+    if len(absent) > 1:
+        raise DataError(
+            f"{table.name} lacks {len(absent)} columns that the network needs, "
+            f"{list_names([repr(shorten(name)) for name in absent], MAX_ABSENT_NAMES)}; it has the columns "
+            f"{list_names(table.names)}: add what is missing"
+        )
     for name, expected in Counter(feature_names).items():
         found = len(table.indices.get(name, ()))
         if found != expected:

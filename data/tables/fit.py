@@ -322,12 +322,12 @@ def fit_category(training: TableFrame, c: int, *, is_forced: bool) -> CategoryEn
                 if max(rows) == 1
                 else f"the commonest {MAX_LEVELS} hold less than half of the rows"
             )
-            reason = f"holds {len(by_level):,} different texts, and {share}{date_hint(found[0])}"
+            reason = f"holds {len(by_level):,} different texts, and {share}{date_hint(next(iter(by_level)))}"
             return LeftOut(name, c, RARE_LEVELS, reason)
     if not frequent:
         if not is_forced:
             reason = f"holds {pluralize(len(by_level), 'text')}, each in fewer than {rare_rows(len(cells))} rows"
-            return LeftOut(name, c, RARE_LEVELS, reason + date_hint(found[0]))
+            return LeftOut(name, c, RARE_LEVELS, reason + date_hint(next(iter(by_level))))
         frequent = list(by_level)[:MAX_LEVELS]
     shown = {*frequent}
     rare = [level for level in by_level if level not in shown]

@@ -1,6 +1,6 @@
 """Read tables for a trained network: with its columns, each as the network takes it, whole or in pieces."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from lagvis.data.input_spec import InputSpec
@@ -22,12 +22,27 @@ def read_network_table(
 
     Where no label is required the table may hold the features alone. `display_name` stands for the path in messages.
     """
+    options = network_options(spec)
+
+    def read(hints: TableHints) -> TableFrame:
+        return read_frame(path, options, hints, display_name=display_name)
+
+    return match_network_table(read, spec, label_required=label_required)
+
+
+def match_network_table(
+    read: Callable[[TableHints], TableFrame], spec: InputSpec, *, label_required: bool = True
+) -> tuple[TableFrame, Columns]:
+    """Return what `read_network_table` does for a table that `read` reads by what the network knows about it.
+
+    It is read a second time where columns that were matched by position must be read as text.
+    """
     match = labelled_columns_for_network if label_required else columns_for_network
-    options, hints = network_options(spec), network_hints(spec, label_required=label_required)
-    table = read_frame(path, options, hints, display_name=display_name)
+    hints = network_hints(spec, label_required=label_required)
+    table = read(hints)
     columns = match(table, spec)
     if (matched := hints_by_position(hints, table, columns, spec)) != hints:
-        table = read_frame(path, options, matched, display_name=display_name)
+        table = read(matched)
     return table, columns
 
 

@@ -1,7 +1,7 @@
 """Read tables as a data set: choose the label, decide how the columns become features, and hold out a test part."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from lagvis.data.input_spec import InputSpec
 from lagvis.data.messages import list_names, pluralize, shorten
 from lagvis.data.read_options import ReadOptions
 from lagvis.data.source import Source
-from lagvis.data.split import hold_out_test
+from lagvis.data.split import TEST_SHARE, hold_out_test
 from lagvis.data.tables.arrays import are_bytes, feature_array
 from lagvis.data.tables.cell_values import numbers
 from lagvis.data.tables.columns import (
@@ -60,21 +60,25 @@ def read_table(
         table = read_frame(path, options, TableHints(text=category_columns(encoding)))
         columns = columns_for_training(table, options, regression)
         check_columns(table, columns, options, regression)
-    return hold_out_source(path, table, columns, regression=regression, options=options, spec=spec, encoding=encoding)
+    return hold_out_source(table, columns, regression=regression, options=options, spec=spec, encoding=encoding)
 
 
 def hold_out_source(
-    path: Path,
     table: TableFrame,
     columns: Columns,
     *,
     regression: bool,
     options: ReadOptions,
-    spec: InputSpec | None,
-    encoding: TableEncoding | None,
+    spec: InputSpec | None = None,
+    encoding: TableEncoding | None = None,
     notices: Sequence[str] = (),
+    share: float = TEST_SHARE,
 ) -> Source:
-    """Return a table with a test part held out; the arguments are those of `read_table`, `notices` come first."""
+    """Return a table with a test part held out; the other arguments are those of `read_table`.
+
+    notices  come first
+    share    of the rows in the test part; 0: there is none
+    """
     table, dropped = drop_unlabelled(table, columns.labels, multi_label=options.multi_label)
     w = weights_array(table, columns)
     by_class = not (regression or options.multi_label)
@@ -87,12 +91,15 @@ def hold_out_source(
     if spec or encoding:
         encoding, columns = known_encoding(table, columns, spec, encoding)
     else:
-        training_rows = hold_out_test(y, by_class=by_class)[0] if len(y) > 1 else np.zeros(1, np.int64)
+        training_rows = np.arange(len(y))
+        if share and len(y) > 1:
+            training_rows = hold_out_test(y, by_class=by_class, share=share)[0]
         training_rows = weighted_rows(training_rows, w)
         encoding, columns = fitted_encoding(table, columns, training_rows, options)
     upright = upright_picture_rows(table, columns, encoding, options, spec)
     # Before training only the rows that are held out can hold anything new.
     rows_name = table.short_name if spec else f"The test part of {table.short_name}"
+    path = table.path
     return Source.hold_out(
         path.name.removesuffix(".gz").rsplit(".", 1)[0] or path.name,
         upright.x,
@@ -100,6 +107,7 @@ def hold_out_source(
         {path.name: table.sha256},
         path=path,
         by_class=by_class,
+        share=share,
         allow_single_row=spec is not None,
         row_location=table.locate_row,
         w=w,
@@ -156,27 +164,57 @@ def read_tables(
         hints = TableHints(text=category_columns(encoding))
         first = read_frame(train, options, hints)
         second = read_frame(test, options, replace(hints, training=first))
+        test_columns = None
         columns = columns_for_training(first, options, regression, second)
         check_columns(first, columns, options, regression)
         unlabelled = is_unlabelled(second, first, columns)
     if unlabelled:
         source = hold_out_source(
-            train, first, columns, regression=regression, options=options, spec=spec, encoding=encoding,
+            first, columns, regression=regression, options=options, spec=spec, encoding=encoding,
             notices=[unlabelled_notice(second, columns, first)],
         )  # fmt: skip
         return replace(source, name=train.parent.name)
+
+    def read_test(hints: TableHints) -> TableFrame:
+        return read_frame(test, options, hints)
+
+    source = split_source(
+        first, second, columns, test_columns, read_test,
+        regression=regression, options=options, spec=spec, encoding=encoding,
+    )  # fmt: skip
+    return replace(source, name=train.parent.name)
+
+
+def split_source(
+    first: TableFrame,
+    second: TableFrame,
+    columns: Columns,
+    test_columns: Columns | None,
+    read_test: Callable[[TableHints], TableFrame],
+    *,
+    regression: bool,
+    options: ReadOptions,
+    spec: InputSpec | None = None,
+    encoding: TableEncoding | None = None,
+) -> Source:
+    """Return a training table and a test table that has labels; the other arguments are those of `read_table`.
+
+    columns       of the training table
+    test_columns  of the test table; None: matched with those of the training table
+    read_test     reads the test table again, with columns that only the encoding shows to be text
+    """
     first, notices = drop_unlabelled(first, columns.labels, multi_label=options.multi_label)
     if spec or encoding:
         encoding, columns = known_encoding(first, columns, spec, encoding)
     else:
         training_rows = weighted_rows(np.arange(first.frame.height), weights_array(first, columns))
         encoding, columns = fitted_encoding(first, columns, training_rows, options)
-    if not spec:
+    if test_columns is None:
         test_columns, unused = match_test_columns(first, second, columns)
         notices += unused
         pairs = zip(test_columns.features, encoding.columns, strict=True)
         if any(isinstance(column, CategoryEncoding) and second.kind(c) == NUMBER for c, column in pairs):
-            second = read_frame(test, options, TableHints(text=category_columns(encoding), training=first))
+            second = read_test(TableHints(text=category_columns(encoding), training=first))
     if second.description != first.description:
         notices.append(f"{second.short_name}: {second.description}.")
     second, dropped = drop_unlabelled(second, test_columns.labels, multi_label=options.multi_label)
@@ -187,20 +225,20 @@ def read_tables(
         as_text=is_category(first, columns.labels, options, spec),
         multi_label=options.multi_label,
     )
-    upright_train = upright_picture_rows(first, columns, encoding, options, spec, test)
+    upright_train = upright_picture_rows(first, columns, encoding, options, spec, second.path)
     is_picture = not spec and upright_train.x.ndim == 3
     as_training = replace(options, feature_type=PIXELS) if is_picture else options
-    upright_test = upright_picture_rows(second, test_columns, encoding, as_training, spec, train)
+    upright_test = upright_picture_rows(second, test_columns, encoding, as_training, spec, first.path)
     if upright_test.x.ndim > upright_train.x.ndim:
         upright_test = upright_test._replace(x=upright_test.x.reshape(len(y_test), -1).astype(np.float64))
     tables = {"training": first, "test": second}
     return Source(
-        train.parent.name,
+        first.short_name,
         x_train=upright_train.x,
         y_train=y_train,
         x_test=upright_test.x,
         y_test=y_test,
-        sha256={train.name: first.sha256, test.name: second.sha256},
+        sha256={first.path.name: first.sha256, second.path.name: second.sha256},
         target_names=target_names(first, columns, regression, spec),
         label_names=class_column_names(first, columns.labels, regression),
         feature_names=feature_names(first, encoding, spec),

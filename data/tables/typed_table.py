@@ -175,7 +175,9 @@ def describe_nested(dtype: "pl.DataType") -> str:
 
     if isinstance(dtype, (pl.List, pl.Array)):
         return "lists"
-    return {pl.Struct: "records", pl.Binary: "bytes"}.get(type(dtype), f"values of the type {dtype}")
+    return {pl.Struct: "records", pl.Binary: "bytes", pl.Object: "objects"}.get(
+        type(dtype), f"values of the type {dtype}"
+    )
 
 
 def column_of_values(values: list[Any]) -> "pl.Series":

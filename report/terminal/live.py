@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import queue
+import textwrap
 import threading
 from contextlib import AbstractContextManager
 from typing import Self, TextIO
@@ -14,6 +16,7 @@ from rich.style import Style
 from lagvis.report.terminal.curve import Line
 from lagvis.report.terminal.lines import start_line
 from lagvis.report.terminal.panel import CHARACTERS, Panel
+from lagvis.report.text import escape_control
 from lagvis.training.events import Event, Started
 
 FRAME_SECONDS = 0.25
@@ -39,6 +42,7 @@ class LivePanel:
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._draw_until_closed, daemon=True)
         self._lengths: list[int] = []
+        self._notes: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def __enter__(self) -> Self:
         return self
@@ -54,6 +58,10 @@ class LivePanel:
         if isinstance(event, Started):
             self._started = event
             self._thread.start()
+
+    def note(self, line: str) -> None:
+        """Show a line above the panel, with its next frame."""
+        self._notes.put(escape_control(line))
 
     def _draw_until_closed(self) -> None:
         # A closed terminal, or a fault in the drawing, must neither end the training nor print a traceback into it.
@@ -77,9 +85,12 @@ class LivePanel:
             return
         width, height = console.size
         lines = [strip_line(line) for line in self._panel.lines(width - 1, height - 1, unicode=self._unicode)]
+        notes: list[Line] = []
+        while not self._notes.empty():
+            notes += [[(text, "")] for text in textwrap.wrap(self._notes.get(), width - 1)]
         # most terminals wrap the old lines when they become narrower
         above = sum(max(1, -(-length // width)) for length in self._lengths)
-        console.print(Frame(lines, above), end="")
+        console.print(Frame([*notes, *lines], above), end="")
         self._lengths = [sum(len(text) for text, _ in line) for line in lines]
 
 

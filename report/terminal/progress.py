@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol, Self, TextIO
 
 from lagvis.report.terminal.lines import epoch_line, start_line
+from lagvis.report.text import escape_control
 from lagvis.training.events import EpochEnded, Event, Started
 
 
@@ -18,6 +19,8 @@ class View(Protocol):
     def __exit__(self, *error: object) -> None: ...
 
     def show(self, event: Event) -> None: ...
+
+    def note(self, line: str) -> None: ...
 
 
 def make_view(stream: TextIO, *, quiet: bool, device: str = "") -> View:
@@ -63,6 +66,9 @@ class SilentView:
     def show(self, event: Event) -> None:
         """Show nothing."""
 
+    def note(self, line: str) -> None:
+        """Show nothing."""
+
 
 class PlainLines(SilentView):
     """Writes one line at the start and one per epoch, without control codes."""
@@ -75,6 +81,11 @@ class PlainLines(SilentView):
         """Write the line of an event, if it has one."""
         with ignore_stream_errors():
             self._show(event)
+
+    def note(self, line: str) -> None:
+        """Write a line between those of the epochs."""
+        with ignore_stream_errors():
+            self._write(escape_control(line))
 
     def _show(self, event: Event) -> None:
         match event:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from lagvis.backends import cupy_backend, registry
+from lagvis.backends import status as backend_status
 from lagvis.backends.cuda import Card
 from lagvis.backends.registry import select
 from lagvis.cli import backends as backends_command
@@ -250,7 +251,7 @@ def test_load_library_with_driver_fault_is_named(monkeypatch):
 @pytest.mark.parametrize(("status", "words", "reason", "remedy"), FAULTS)
 def test_commands_of_a_faulty_card_print_one_line(monkeypatch, tmp_path, capsys, status, words, reason, remedy):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(backends_command, "BACKENDS", {"cupy": registry.BACKENDS["cupy"]})
+    monkeypatch.setattr(backend_status, "BACKENDS", {"cupy": registry.BACKENDS["cupy"]})
     write_dataset(tmp_path / "data.npz")
     install_cupy(monkeypatch, count=CUDARuntimeError(status or 1, words))
     flags = ["--data", "data.npz", "-e", "1", "--hidden", "8", "--dry-run", "--json"]
@@ -275,7 +276,7 @@ def test_commands_of_a_faulty_card_print_one_line(monkeypatch, tmp_path, capsys,
 
 def test_commands_on_a_card_name_it_by_model_and_uuid(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(backends_command, "BACKENDS", {"cupy": registry.BACKENDS["cupy"]})
+    monkeypatch.setattr(backend_status, "BACKENDS", {"cupy": registry.BACKENDS["cupy"]})
     write_dataset(tmp_path / "data.npz")
     install_cupy(monkeypatch)
     flags = ["--data", "data.npz", "-e", "1", "--hidden", "8", "--name", "r", "--no-plots", "--no-compile"]
@@ -403,7 +404,7 @@ def test_select_other_library_hidden_card_names_the_variable(monkeypatch, backen
 @pytest.mark.parametrize("value", HIDING)
 def test_commands_hidden_card_names_the_variable(monkeypatch, tmp_path, capsys, value):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(backends_command, "BACKENDS", {"cupy": registry.BACKENDS["cupy"]})
+    monkeypatch.setattr(backend_status, "BACKENDS", {"cupy": registry.BACKENDS["cupy"]})
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
     write_dataset(tmp_path / "data.npz")
     install_driver(monkeypatch, FakeDriver())

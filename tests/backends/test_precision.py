@@ -183,7 +183,7 @@ numbers = np.random.default_rng(0).normal(size=(3, 64, 64)).astype(np.float32)
 arguments = {"a": opened.asarray(numbers[0])}, (opened.asarray(numbers[1:]),)
 jaxpr = str(jax.make_jaxpr(run)(*arguments, ()))
 product = opened.to_numpy(run(*arguments, ())["a"])
-print(json.dumps([jax.config.jax_default_matmul_precision, "Precision.HIGHEST" in jaxpr, product.tolist()]))
+print(json.dumps(["Precision.HIGHEST" in jaxpr, product.tolist()]))
 """
 
 
@@ -199,7 +199,7 @@ def jax_answer():
 
 @pytest.mark.parametrize("value", ["bfloat16", "tensorfloat32", "BF16_BF16_F32"])
 def test_jax_products_are_highest_whatever_the_variable_says(jax_answer, value):
-    assert jax_answer[:2] == ["highest", True]
+    assert jax_answer[0] is True
     assert answer_of(JAX_PROGRAM, JAX_DEFAULT_MATMUL_PRECISION=value)[0] == jax_answer
 
 

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from lagvis.backends import registry
 from lagvis.cli import compare
 from lagvis.cli.errors import run_cli
 from lagvis.errors import DeviceError
@@ -44,14 +45,14 @@ def test_compare_numpy_alone_exits_4(monkeypatch, capsys, named):
     assert run_cli(compare.main, ["--backends", named.strip(" ,"), "--device", "cpu"]) == 4
     printed = capsys.readouterr().err
     assert "needs two array libraries" in printed
-    assert "To fix it: name another of cupy, torch, jax in --backends" in printed
+    assert "To fix it: name another backend of cupy, torch, jax" in printed
 
 
 def test_compare_device_that_no_library_can_use_has_the_remedies_of_the_device(monkeypatch, capsys):
     def refuse(device, name, dtype, compiled):
         raise DeviceError(f"{name} sees no {device}", "install a driver" if name == "cupy" else f"install {name}")
 
-    monkeypatch.setattr(compare, "select", refuse)
+    monkeypatch.setattr(registry, "select", refuse)
     assert run_cli(compare.main, ["--device", "cuda"]) == 4
     assert capsys.readouterr().err == (
         "error: a comparison needs two array libraries, and only numpy can run here (cupy sees no cuda; torch sees no "

@@ -100,7 +100,7 @@ def test_export_interrupted_keeps_the_old_export_and_no_half_file(trained, numbe
             marks=pytest.mark.slow,
         ),
         ("data", "lagvis.cli.data.detect_format", ["mnist"]),
-        ("backends", "lagvis.cli.backends.load", []),
+        ("backends", "lagvis.backends.status.load", []),
     ],
 )
 @pytest.mark.parametrize("how", ["hang", "hang_and_raise", "hang_on"])

@@ -309,7 +309,9 @@ def test_train_linear_model_as_good_is_in_text_json_and_report(tmp_path, monkeyp
 
 
 def test_train_no_memory_for_the_linear_model_keeps_the_result(curved, capsys, monkeypatch):
-    monkeypatch.setattr("lagvis.cli.outcome.train_linear_model", lambda *arguments: (_ for _ in ()).throw(MemoryError))
+    monkeypatch.setattr(
+        "lagvis.training.outcome.train_linear_model", lambda *arguments: (_ for _ in ()).throw(MemoryError)
+    )
     assert run(train, *LEARNING, "--data", "ring.csv", "--hidden", "16", "--name", "r") == 0
     found, _ = result(capsys)
     assert (found["finished"], found["linear_loss"]) == ("completed", None)
@@ -321,7 +323,7 @@ def test_train_ctrl_c_during_the_linear_model_keeps_the_result(curved, capsys, m
         signal.raise_signal(signal.SIGINT)
         return train_linear_model(*arguments)
 
-    monkeypatch.setattr("lagvis.cli.outcome.train_linear_model", interrupted)
+    monkeypatch.setattr("lagvis.training.outcome.train_linear_model", interrupted)
     words = [word for word in LEARNING if word != "--no-plots"]
     assert run(train, *words, "--data", "ring.csv", "--hidden", "16", "--name", "r") == 130
     found, err = result(capsys)

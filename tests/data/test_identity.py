@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lagvis.data.dataset import Dataset
-from lagvis.data.identity import chance_of_distinct, check_identity_columns
+from lagvis.data.identity import chance_of_distinct
+from lagvis.data.identity_check import check_identity_columns
 
 
 def make_dataset(x, test=None, columns=()):

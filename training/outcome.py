@@ -2,22 +2,17 @@
 
 import shlex
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from lagvis.backends.backend import Backend, is_out_of_memory
-from lagvis.cli.setup import RunSetup
 from lagvis.data.dataset import Dataset
 from lagvis.data.messages import decimals, join_names, sentence_start
 from lagvis.errors import NotFiniteError
 from lagvis.run_warning import RunWarning
-from lagvis.storage.signals import StopSignal
 from lagvis.training.baseline import check_baseline
 from lagvis.training.evaluation import Metrics
-from lagvis.training.events import Finished
-from lagvis.training.factory import initial_state
 from lagvis.training.learning_check import TrainedRun, explain_baseline, explain_divergence
 from lagvis.training.linear_model import LinearModel, check_linear_model, has_linear_model, train_linear_model
 from lagvis.training.model import Model
@@ -42,54 +37,45 @@ class Outcome:
         return NotFiniteError.exit_code if self.error else 0
 
 
-def judge_run(setup: RunSetup, finished: Finished, step: int, path: str, stop: StopSignal) -> Outcome:
-    """Return the outcome of a run in the folder `path`, whose newest call of the backend ended with `step`."""
+def judge_run(run: TrainedRun, step: int, path: str = "") -> Outcome:
+    """Return the outcome of a run whose newest call of the backend ended with `step`; `path` is its run folder.
+
+    Without a test part the result is not compared with a baseline or a linear model.
+    """
+    finished, y = run.finished, run.dataset.y_test
     if finished.reason == "interrupted":
         return Outcome()
-    run = TrainedRun(
-        setup.recipe, setup.dataset, setup.plan, setup.model, setup.backend, partial(first_state, setup), finished,
-        stop.received, any(warning.check == "input_scale" for warning in setup.warnings),
-    )  # fmt: skip
-    with setup.backend.limited_threads(setup.plan.threads):
+    with run.backend.limited_threads(run.plan.threads):
         if finished.reason == "diverged":
             return diverged(run, step, path)
-        test_rows, params = np.arange(len(setup.dataset.x_test)), finished.checkpoint.layers
+        test_rows, params = np.arange(len(y)), finished.checkpoint.layers
         for part, metrics, rows in (
-            ("test", finished.test, test_rows), ("validation", finished.validation, setup.plan.validation_rows),
+            ("test", finished.test, test_rows), ("validation", finished.validation, run.plan.validation_rows),
         ):  # fmt: skip
             if metrics is not None and not metrics.judged:
-                return unjudged(part, metrics, setup.dataset, rows, setup.model, setup.backend, params)
-        assert finished.test is not None, "the test part of a completed run was evaluated"
-        warning = check_baseline(finished.test, setup.model, setup.dataset.y_test)
+                return unjudged(part, metrics, run.dataset, rows, run.model, run.backend, params)
+        if finished.test is None:
+            return Outcome()
+        warning = check_baseline(finished.test, run.model, y)
         warnings = (explain_baseline(warning, run),) if warning else ()
-    linear = fit_linear_model(setup, stop)
-    y = setup.dataset.y_test
-    as_good = linear and check_linear_model(finished.test, linear, setup.recipe, setup.model.baseline(y), len(y))
+    linear = fit_linear_model(run)
+    as_good = linear and check_linear_model(finished.test, linear, run.recipe, run.model.baseline(y), len(y))
     return Outcome((*warnings, as_good) if as_good else warnings, linear=linear)
 
 
-def fit_linear_model(setup: RunSetup, stop: StopSignal) -> LinearModel | None:
+def fit_linear_model(run: TrainedRun) -> LinearModel | None:
     """Return the result of a linear model of the data of a run; None for pictures, linear networks and no time.
 
     The run is complete without it: where the memory does not suffice, there is none.
     """
-    if not has_linear_model(setup.recipe, setup.dataset, setup.model):
+    if not has_linear_model(run.recipe, run.dataset, run.model):
         return None
     try:
-        return train_linear_model(setup.recipe, setup.dataset, setup.plan, setup.model, setup.backend, stop.received)
+        return train_linear_model(run.recipe, run.dataset, run.plan, run.model, run.backend, run.stop)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
         return None
-
-
-def first_state(setup: RunSetup) -> Any:
-    """Return parameters and optimizer state before the first step of a run, on the host.
-
-    A resumed run does not keep the parameters of --init-from: the state at the resume takes their place.
-    """
-    from_seed = not setup.environment.get("init_from")
-    return initial_state(setup.recipe, setup.model) if from_seed or setup.start is None else setup.start.state
 
 
 def judge_evaluation(metrics: Metrics, model: Model, backend: Backend, params: Any, dataset: Dataset) -> Outcome:
@@ -109,21 +95,22 @@ def diverged(run: TrainedRun, step: int, path: str) -> Outcome:
     figures: dict[str, Any] = {"epoch": finished.epoch + 1, "step": step, "learning_rate": rate}
     figures["suggested_learning_rate"] = trial and trial.rate
     sentence = f"the loss is not a finite number in the steps after step {step:,}, in epoch {finished.epoch + 1}"
-    kept = f"last.safetensors holds step {finished.step}, of epoch {finished.epoch}"
+    kept = f". last.safetensors holds step {finished.step}, of epoch {finished.epoch}" if path else ""
     if trial is not None:
-        way = f"--resume {shlex.quote(path)}" if divergence.from_end else "a new run with"
         start = "from that state" if divergence.from_end else "no rate helps from that state; from the beginning"
-        sentence += (
-            f"; the learning rate {rate:g} is too high. {kept}; {start}, --lr {trial.rate:g} lowers the loss "
-            f"from {decimals(divergence.before)} to {decimals(trial.loss)} in {trial.steps} steps. Try {way} "
-            f"--lr {trial.rate:g}"
-        )
+        way = f"--resume {shlex.quote(path)}" if divergence.from_end else "a new run with"
+        falls = f"from {decimals(divergence.before)} to {decimals(trial.loss)} in {trial.steps} steps"
+        sentence += f"; the learning rate {rate:g} is too high{kept}"
+        if path:
+            sentence += f"; {start}, --lr {trial.rate:g} lowers the loss {falls}. Try {way} --lr {trial.rate:g}"
+        else:
+            sentence += f"; with lr={trial.rate:g} the loss falls {falls}"
     elif divergence.found is not None:
         params = run.finished.checkpoint.layers
         cause, figures["row"] = row_cause(divergence.found, run.dataset, params, "training", run.recipe.dtype)
-        sentence += f": {cause}. {kept}"
+        sentence += f": {cause}{kept}"
     else:
-        sentence += f"; the learning rate {rate:g} is too high. {kept}. Try a far lower --lr"
+        sentence += f"; the learning rate {rate:g} is too high{kept}. Try a far lower {'--lr' if path else 'lr'}"
     return Outcome((RunWarning("diverged", f"{sentence_start(sentence)}.", figures),), f"{sentence}.")
 
 

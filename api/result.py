@@ -1,0 +1,93 @@
+"""The result of `lagvis.train`."""
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from lagvis.api.setup import PreparedRun
+from lagvis.api.trained_model import TrainedModel
+from lagvis.inference.binary_curves import find_binary_curves, find_label_curves
+from lagvis.report.summary import Summary, summarise, summary_text
+from lagvis.report.validation_turn import validation_turn
+from lagvis.run_warning import RunWarning
+from lagvis.training.evaluation import Metrics
+from lagvis.training.events import Finished
+from lagvis.training.outcome import Outcome
+from lagvis.training.recipe import Recipe
+
+
+class TrainingResult:
+    """A finished training.
+
+    model                     the trained network
+    history                   {name: one number an epoch}: epoch, step, learning_rate, train_loss, validation_accuracy,
+                              ..., as the columns of metrics.csv; None where there is no number
+    train, validation, test   Metrics of each part: `loss`, `accuracy`, `errors`, `confusion`; None without such a part
+    recipe                    all settings of the training
+    reason                    "completed" or "interrupted"
+    seconds                   of training, without loading and evaluation
+    notices                   sentences on what was decided about the data and the device
+    warnings                  what makes the result look better, or mean less, than it seems
+
+    `print` shows it as train.py does, a notebook as a table.
+    """
+
+    def __init__(
+        self, run: PreparedRun, finished: Finished, history: Sequence[dict[str, float | None]], outcome: Outcome
+    ) -> None:
+        self._run, self._finished, self._outcome, self._epochs = run, finished, outcome, history
+        self.model = TrainedModel(finished.checkpoint)
+        self.train: Metrics | None = finished.train
+        self.validation: Metrics | None = finished.validation
+        self.test: Metrics | None = finished.test
+        self.recipe: Recipe = run.recipe
+        self.reason = finished.reason
+        self.seconds = finished.seconds
+        self.notices = run.notices
+        self.warnings: tuple[RunWarning, ...] = (*run.warnings, *outcome.warnings)
+
+    @property
+    def history(self) -> dict[str, list[float | None]]:
+        """Return one list of numbers for each column of metrics.csv, with a number for each epoch."""
+        return {name: [epoch[name] for epoch in self._epochs] for name in (self._epochs[0] if self._epochs else ())}
+
+    @cached_property
+    def summary(self) -> Summary:
+        """The result as one object of plain values, with the keys of `train.py --json` (docs/json.md)."""
+        run, model, finished = self._run, self._run.model, self._finished
+        facts = {
+            "run": None, "backend": run.backend.name, "device": run.backend.device, "seed": run.recipe.seed,
+            "dtype": run.recipe.dtype, "rate_search": None,
+        }  # fmt: skip
+        y = run.dataset.y_test
+        tested = run.dataset.x_test if self.test is not None else run.dataset.x_test[:0]
+        layers = finished.checkpoint.layers
+        has_test = len(tested) > 0
+        return summarise(
+            finished, model, facts, model.baseline(y) if has_test else None,
+            model.baseline_errors(y) if has_test else (),
+            baseline_absolute_errors=model.baseline_absolute_errors(y) if has_test else (),
+            curves=find_binary_curves(model, layers, tested, y) if has_test else None,
+            label_curves=find_label_curves(model, layers, tested, y) if has_test else (),
+            linear=self._outcome.linear, turn=validation_turn(self._epochs), warnings=self.warnings,
+        )  # fmt: skip
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the trained network to a .safetensors file; see `TrainedModel.save`."""
+        self.model.save(path)
+
+    def __str__(self) -> str:
+        return summary_text(self.summary)
+
+    def __repr__(self) -> str:
+        shown: dict[str, Any] = {"reason": self.reason, "epochs": self._finished.epoch}
+        for part in ("train", "validation", "test"):
+            metrics: Metrics | None = getattr(self, part)
+            if metrics is not None:
+                name = "loss" if metrics.accuracy is None else "accuracy"
+                shown[f"{part}_{name}"] = round(getattr(metrics, name), 4)
+        if self.warnings:
+            shown["warnings"] = len(self.warnings)
+        values = ", ".join(f"{name}={value!r}" for name, value in shown.items())
+        return f"TrainingResult({self.summary['network']}, {values})"

@@ -1,0 +1,138 @@
+"""Prepare a training from Python: the recipe of its settings, the backend, the plan and the checks of the data."""
+
+import os
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from lagvis.backends.backend import Backend
+from lagvis.backends.registry import select
+from lagvis.data.array_source import CLASSES, LABELS, NUMBERS
+from lagvis.data.checks import check_dataset
+from lagvis.data.dataset import Dataset
+from lagvis.data.datasets import load_dataset
+from lagvis.data.read_options import ReadOptions
+from lagvis.errors import RecipeError, UsageError
+from lagvis.run_warning import RunWarning
+from lagvis.training import recipe as recipes
+from lagvis.training.factory import initial_state
+from lagvis.training.float32_precision import check_float32_precision
+from lagvis.training.memory import estimate_memory
+from lagvis.training.model import Model
+from lagvis.training.plan import Plan, make_plan
+from lagvis.training.rate_search import find_rate
+from lagvis.training.recipe import Recipe, target_kind
+from lagvis.training.recipe_hints import key_hint
+from lagvis.training.recipe_keys import KEYS
+
+LOSSES = {CLASSES: "cross-entropy", LABELS: "binary-cross-entropy", NUMBERS: "mse"}  # by the targets of the data
+READING_KEYS = tuple(field.name for field in fields(ReadOptions) if field.name in KEYS)
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """All that a training needs; `notices` are sentences for the user, `warnings` what makes its result mean less."""
+
+    recipe: Recipe
+    backend: Backend
+    dataset: Dataset
+    plan: Plan
+    model: Model
+    notices: tuple[str, ...]
+    warnings: tuple[RunWarning, ...]
+
+
+def as_dataset(data: Any) -> Dataset:
+    """Return a data set, which a name or path may stand for; UsageError for anything else."""
+    if isinstance(data, Dataset):
+        return data
+    if isinstance(data, str | os.PathLike):
+        return load_dataset(os.fspath(data))
+    raise UsageError(
+        f"data is of the type {type(data).__name__}; expected a Dataset (Dataset.from_arrays makes one of arrays), or "
+        "the name or path of one"
+    )
+
+
+def check_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options of reading data as the recipe has them; UsageError for unknown ones, RecipeError for values."""
+    for name in options:
+        if name not in READING_KEYS:
+            raise UsageError(f"load_dataset has no option {name!r}{key_hint(name, READING_KEYS)}")
+    return {name: KEYS[name].check(name, value) for name, value in options.items()}
+
+
+def plain_value(value: Any) -> Any:
+    """Return a setting as a recipe has it: a scalar of NumPy as Python's, an array as a list."""
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+
+
+def check_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings as keys of a recipe; RecipeError for one that is no key, or that belongs to reading the data."""
+    for key in settings:
+        if key == "data" or key in READING_KEYS:
+            raise RecipeError(f"{key} says how data are read, which is done already; give it to load_dataset")
+        if key not in KEYS:
+            raise RecipeError(f"there is no setting {key!r}{key_hint(key, KEYS)}")
+    values = {key: plain_value(value) for key, value in settings.items()}
+    if isinstance(values.get("hidden"), int):
+        values["hidden"] = (values["hidden"],)
+    return values
+
+
+def recipe_values(recipe: Any) -> dict[str, Any]:
+    """Return the keys and values of a Recipe, of one that ships, or of a TOML file."""
+    if isinstance(recipe, Recipe):
+        return {field.name: getattr(recipe, field.name) for field in fields(recipe)}
+    if isinstance(recipe, str | os.PathLike):
+        return recipes.read(os.fspath(recipe))
+    raise RecipeError(f"recipe is of the type {type(recipe).__name__}; expected a Recipe, a name or a path")
+
+
+def resolve_recipe(dataset: Dataset, recipe: Any, settings: dict[str, Any]) -> Recipe:
+    """Return the recipe of a training on a data set, overridden by settings; `lr` may be "find", and is left out.
+
+    The loss follows from the targets of the data, unless the settings or the recipe name one for them.
+    """
+    values = recipes.without_find(recipe_values(recipe))
+    overrides = recipes.without_find(check_settings(settings))
+    overrides["data"] = dataset.name
+    loss = overrides.get("loss", values.get("loss", Recipe.loss))
+    if target_kind(loss) != dataset.targets:
+        if "loss" in overrides:
+            raise RecipeError(
+                f"loss is {loss!r}, which is for {target_kind(loss)}, and the targets of {dataset.name} are "
+                f"{dataset.targets}; leave it out, or give the data with targets={target_kind(loss)!r}"
+            )
+        overrides["loss"] = LOSSES[dataset.targets]
+    return recipes.merge({key: value for key, value in values.items() if key not in READING_KEYS}, overrides)
+
+
+def prepare_run(
+    dataset: Dataset,
+    recipe: Any,
+    settings: dict[str, Any],
+    device: str = "auto",
+    backend: str | None = None,
+    threads: int | None = None,
+) -> PreparedRun:
+    """Open the backend, plan the training and check the data; each raises the error of its kind."""
+    resolved = resolve_recipe(dataset, recipe, settings)
+    opened = select(device, backend, resolved.dtype)
+    plan = make_plan(resolved, dataset, strict_validation="validation" in settings, threads=threads)
+    resolved = replace(resolved, epochs=plan.epochs, validation=len(plan.validation_rows))
+    on_host = opened.device in ("cpu", "mps")
+    memory = estimate_memory(resolved, dataset, plan, on_host=on_host, backend=opened.name).check()
+    model = Model.of(resolved, dataset, plan.training_rows)
+    assert model.ranges is not None, "the ranges of a new model are measured"
+    standardised = resolved.number_scaling == "standard"
+    warnings = check_dataset(dataset, model.ranges, plan.validation_rows, standardised=standardised)
+    warnings += check_float32_precision(dataset, model, resolved.dtype)
+    notices = [opened.fallback or "", *opened.notices, *plan.notices, memory.notice()]
+    if recipes.finds_rate(recipe_values(recipe), settings):
+        with opened.limited_threads(plan.threads):
+            found = find_rate(resolved, dataset, plan, model, opened, initial_state(resolved, model))
+        resolved = replace(resolved, lr=found.rate)
+        notices.append(f"The learning rate is {found.rate:g}, found by a test at rising rates.")
+    return PreparedRun(resolved, opened, dataset, plan, model, tuple(filter(None, notices)), tuple(warnings))

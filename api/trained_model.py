@@ -1,0 +1,160 @@
+"""A trained network: predict, evaluate and save."""
+
+import math
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lagvis.backends.registry import select
+from lagvis.data.array_source import array_source
+from lagvis.data.dataset import Dataset, as_classification, as_multi_label, as_regression
+from lagvis.errors import DataError, UsageError
+from lagvis.inference.prediction import outputs
+from lagvis.interchange import like, to_numpy
+from lagvis.storage.checkpoint_file import write_checkpoint
+from lagvis.training.checkpoint import Checkpoint
+from lagvis.training.evaluation import Evaluator, Metrics
+from lagvis.training.model import LABEL_THRESHOLD, widths_text
+from lagvis.tree import tree_map
+
+SUFFIX = ".safetensors"
+MAX_BYTE = 255
+
+
+class TrainedModel:
+    """A trained network, which `lagvis.train` and `lagvis.load` return.
+
+    checkpoint    the parameters and all that is needed to use them
+    widths        of the layers, from the inputs to the outputs
+    class_names   the user's labels, in the order of the outputs; () for numbers
+    target_names  of the numbers it predicts; () for classes
+    layers        list of {"W": (n_in, n_out), "b": (n_out,)} of NumPy arrays; z = a_prev @ W + b
+
+    It predicts on the host with NumPy, whatever trained it. Arrays of NumPy, CuPy, PyTorch and JAX are taken, and
+    numbers come back in the library and on the device of what was given; class names that are text come as NumPy's.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self.layers = checkpoint.layers
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return self.checkpoint.model.widths
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.checkpoint.model.class_names
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        return self.checkpoint.model.target_names
+
+    def predict(self, X: Any) -> Any:  # noqa: N803
+        """Return the prediction for rows X (N, ...): classes (N,), labels (N, L) of 0 and 1, or numbers (N,) or (N, n).
+
+        Classes that are whole numbers are integers, others text. Raises DataError for rows that the network does not
+        take.
+        """
+        found, model = self._outputs(X), self.checkpoint.model
+        if model.multi_label:
+            return like((found > LABEL_THRESHOLD).astype(np.int64), X)
+        if model.y_scaling is not None:
+            return like(found[:, 0] if found.shape[1] == 1 else found, X)
+        return like(label_values(self.class_names)[found.argmax(axis=1)], X)
+
+    def predict_proba(self, X: Any) -> Any:  # noqa: N803
+        """Return the probability of each class, or of each label, for rows X (N, ...): (N, K).
+
+        Raises UsageError for a network that predicts numbers.
+        """
+        if self.checkpoint.model.y_scaling is not None:
+            raise UsageError("predict_proba is for classes, and this network predicts numbers; use predict")
+        return like(self._outputs(X), X)
+
+    def evaluate(self, X: Any, y: Any) -> Metrics:  # noqa: N803
+        """Return the metrics on rows X (N, ...) with their labels or targets y: loss, accuracy, confusion, errors."""
+        model = self.checkpoint.model
+        rows = self._rows(X)
+        source, _, _ = array_source(rows, y, targets=self._targets)
+        if model.y_scaling is not None:
+            dataset = as_regression(source)
+        else:
+            make = as_multi_label if model.multi_label else as_classification
+            dataset = make(source, model.class_names)
+        model.check(dataset)
+        return self._evaluate(dataset)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a .safetensors file, which `lagvis.load` and every command read.
+
+        The file is replaced as a whole or not at all. Raises CheckpointError if it cannot be written.
+        """
+        file = Path(os.path.expanduser(os.fspath(path)))
+        if file.suffix != SUFFIX:
+            raise UsageError(f"{file} does not end in {SUFFIX}; name the file {file.name}{SUFFIX}")
+        write_checkpoint(file, self.checkpoint)
+
+    @property
+    def _targets(self) -> str:
+        if self.checkpoint.model.y_scaling is not None:
+            return "numbers"
+        return "labels" if self.checkpoint.model.multi_label else "classes"
+
+    def _evaluate(self, dataset: Dataset) -> Metrics:
+        model, dtype = self.checkpoint.model, str(self.checkpoint.dtype)
+        backend = select("cpu", "numpy", dtype)
+        rows = tree_map(backend.asarray, model.prepare(dataset.x_train, dataset.y_train, dtype))
+        layers = tree_map(backend.asarray, self.layers)
+        return Evaluator(model, backend).evaluate(layers, rows, np.arange(len(dataset.x_train)), details=True)
+
+    def _outputs(self, X: Any) -> np.ndarray:  # noqa: N803
+        rows = self._rows(X)
+        if not len(rows):
+            return np.zeros((0, self.widths[-1]))
+        return outputs(self.checkpoint.model, self.layers, rows)
+
+    def _rows(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Return rows as the network takes them, (N, n_in) uint8 or float64; DataError for any others."""
+        model, x = self.checkpoint.model, to_numpy(X, "X")
+        if x.ndim < 2 or math.prod(x.shape[1:]) != self.widths[0]:
+            takes = f"(rows, {self.widths[0]})"
+            if len(model.shape) > 1:
+                takes += f" or (rows, {', '.join(map(str, model.shape))})"
+            single = "; X[None] makes one row of it" if math.prod(x.shape) == self.widths[0] else ""
+            raise DataError(f"X has the shape {x.shape}; expected {takes}{single}")
+        if x.dtype.kind not in "biuf":
+            raise DataError(f"X is of type {x.dtype}; expected numbers")
+        rows = x.reshape(len(x), self.widths[0])
+        if model.x_scaling is None:
+            if rows.dtype == np.uint8:
+                return rows
+            if not ((rows >= 0) & (rows <= MAX_BYTE) & (rows == np.floor(rows))).all():
+                raise DataError(
+                    f"X is of type {rows.dtype} with values {rows.min():g} to {rows.max():g}, and the network was "
+                    f"trained on bytes; expected whole numbers from 0 to {MAX_BYTE}"
+                )
+            return rows.astype(np.uint8)
+        rows = rows.astype(np.float64)
+        finite = np.isfinite(rows).all(axis=1)
+        if not finite.all():
+            raise DataError(f"row {int((~finite).argmax())} of X has a NaN or an infinity; remove or fill such values")
+        return rows
+
+    def __repr__(self) -> str:
+        model = self.checkpoint.model
+        what = ", ".join(map(str, self.class_names[:4] or self.target_names[:4]))
+        more = ", ..." if len(self.class_names or self.target_names) > 4 else ""
+        return f"TrainedModel({widths_text(self.widths)}, {model.activation}, {model.loss}: {what}{more})"
+
+
+def label_values(names: tuple[str, ...]) -> np.ndarray:
+    """Return class names as the labels that they stand for: integers, truth values, or text, (K,)."""
+    if names == ("False", "True"):
+        return np.array([False, True])
+    if all(re.fullmatch(r"0|-?[1-9][0-9]{0,17}", name) for name in names):
+        return np.array([int(name) for name in names])
+    return np.array(names)

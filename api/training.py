@@ -1,0 +1,58 @@
+"""Run a training to its end for the caller of `lagvis.train`."""
+
+import sys
+from functools import partial
+
+from lagvis.api.result import TrainingResult
+from lagvis.api.setup import PreparedRun
+from lagvis.errors import NotFiniteError
+from lagvis.report.terminal.progress import make_view
+from lagvis.storage.metrics_file import epoch_values
+from lagvis.training.events import EpochEnded, Finished
+from lagvis.training.factory import initial_state
+from lagvis.training.learning_check import TrainedRun
+from lagvis.training.loop import fit
+from lagvis.training.outcome import Outcome, judge_run
+
+
+def run_training(run: PreparedRun, *, verbose: bool = False) -> TrainingResult:
+    """Train, and return the result; NotFiniteError if there is none.
+
+    After KeyboardInterrupt it is that of the last whole epoch; before the first of them the interrupt goes on.
+    """
+    if verbose:
+        for sentence in (*run.notices, *(warning.message for warning in run.warnings)):
+            print(sentence, file=sys.stderr)
+    history: list[dict[str, float | None]] = []
+    last: EpochEnded | None = None
+    finished: Finished | None = None
+    with make_view(sys.stderr, quiet=not verbose, device=run.backend.device) as view:
+        try:
+            for event in fit(run.recipe, run.dataset, run.plan, run.backend, model=run.model):
+                view.show(event)
+                if isinstance(event, EpochEnded):
+                    last = event
+                    history.append(epoch_values(event, len(run.model.target_names)))
+                if isinstance(event, Finished):
+                    finished = event
+        except KeyboardInterrupt:
+            if last is None:
+                raise
+    if finished is None:
+        assert last is not None, "a run ends with Finished, or is interrupted after an epoch"
+        finished = Finished(
+            "interrupted", last.seconds, last.train, last.validation, None, last.checkpoint, last.checkpoint
+        )
+    return TrainingResult(run, finished, history, judge(run, finished))
+
+
+def judge(run: PreparedRun, finished: Finished) -> Outcome:
+    """Return the outcome of a training; NotFiniteError where there is no result."""
+    trained = TrainedRun(
+        run.recipe, run.dataset, run.plan, run.model, run.backend, partial(initial_state, run.recipe, run.model),
+        finished, stop=lambda: False,
+    )  # fmt: skip
+    outcome = judge_run(trained, finished.step)
+    if outcome.error:
+        raise NotFiniteError(outcome.error)
+    return outcome

@@ -1,0 +1,133 @@
+"""The library within another program: its settings, threads and warnings stay as they are."""
+
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+import lagvis as lv
+from lagvis.backends.blas_threads import BlasThreads
+from lagvis.training.threads import usable_cores
+from tests.cli.commands import ROOT, environment
+from tests.conftest import open_backend
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(400, 40))
+Y = (X[:, 0] > 0).astype(int)
+
+
+def blas_threads():
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+def train(threads, backend="numpy", **settings):
+    data = lv.Dataset.from_arrays(X, Y)
+    given = {"hidden": (300, 300), "epochs": 3, "lr": 0.05, "validation": 0} | settings
+    return lv.train(data, device="cpu", backend=backend, threads=threads, **given).model.layers
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])
+def test_train_in_two_threads_with_other_numbers_of_threads_gives_the_bytes_of_each_alone(backend):
+    open_backend(backend, "float32")
+    numbers = [1, min(2, usable_cores()), 1]
+    alone = [train(number, backend, seed=i) for i, number in enumerate(numbers)]
+    together = {}
+
+    def work(i, number):
+        together[i] = train(number, backend, seed=i)
+
+    before = blas_threads()
+    workers = [threading.Thread(target=work, args=pair) for pair in enumerate(numbers)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    for i, expected in enumerate(alone):
+        for layer, other in zip(expected, together[i], strict=True):
+            assert (layer["W"] == other["W"]).all()
+    assert blas_threads() == before
+
+
+def test_fit_between_events_leaves_the_number_of_blas_threads():
+    before = blas_threads()
+    for _ in lv.fit(lv.Dataset.from_arrays(X, Y), epochs=2, hidden=8, device="cpu", threads=1):
+        assert blas_threads() == before
+
+
+def test_blas_threads_nested_blocks_restore_the_outer_number():
+    threads, before = BlasThreads(), blas_threads()
+    with threads.limited(1):
+        with threads.limited(max(before)):
+            assert blas_threads() == before
+        assert set(blas_threads()) == {1}
+    assert blas_threads() == before
+
+
+def test_jax_settings_stay_after_a_training_in_both_dtypes():
+    open_backend("jax", "float32")
+    import jax
+
+    before = jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision
+    for dtype in ("float32", "float64"):
+        layers = train(1, "jax", dtype=dtype, hidden=4, epochs=1)
+        assert layers[0]["W"].dtype == dtype
+    assert (jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision) == before
+
+
+FRONT_PAGE = """
+import threading
+import lagvis as lv
+from sklearn.datasets import load_digits
+
+def main():
+    X, y = load_digits(return_X_y=True)
+    data = lv.Dataset.from_arrays(X, y, test=0.2)
+    result = lv.train(data, hidden=(64, 64), epochs=3)
+    assert result.test.accuracy > 0.8, result
+    result.model.save("digits.safetensors")
+    assert (lv.load("digits.safetensors").predict(X[:5]) == result.model.predict(X[:5])).all()
+
+main()
+thread = threading.Thread(target=main)
+thread.start()
+thread.join()
+"""
+
+
+def test_library_with_warnings_as_errors_in_an_empty_folder_twice_and_in_a_thread(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", FRONT_PAGE],
+        cwd=tmp_path, env=environment(PYTHONPATH=str(ROOT)), capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["digits.safetensors"]
+
+
+def test_api_exports_what_lagvis_exports():
+    from lagvis import api
+
+    assert lv.__all__ == api.__all__
+    assert all(hasattr(lv, name) for name in lv.__all__)
+
+
+def test_unknown_name_raises_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        lv.trian  # noqa: B018
+
+
+def test_docstring_examples_of_the_api_are_true(capsys):
+    import doctest
+
+    import lagvis.api
+
+    named = [("api", lagvis.api), *((name, getattr(lv, name)) for name in lv.__all__ if name != "backends")]
+    tried = 0
+    for name, value in named:
+        for test in doctest.DocTestFinder(recurse=value in (lv.Dataset, lv.TrainedModel)).find(value, name):
+            result = doctest.DocTestRunner().run(test)
+            assert result.failed == 0, capsys.readouterr().out
+            tried += result.attempted
+    assert tried > 15

@@ -1,0 +1,160 @@
+"""Every command and every block of Python in README.md and docs/ is run, as far as a test can."""
+
+import contextlib
+import importlib.util
+import io
+import itertools
+import os
+import re
+import sys
+import tomllib
+
+import pytest
+
+from lagvis.data import datasets
+from lagvis.training.recipe import Recipe
+from tests.docs.command_lines import check_words, command_of, redirected, run_words
+from tests.docs.pages import (
+    LANGUAGES,
+    NOT_RUN,
+    PAGES,
+    ROOT,
+    assert_same_output,
+    blocks_of,
+    commands_in,
+    is_run,
+    name_of,
+    sessions_in,
+)
+from tests.docs.playground import lay_out, make_small_mnist
+
+RUNNABLE = ("python", "sh", "console", "toml")
+WITH_EXAMPLES = [page for page in PAGES if any(block.language in RUNNABLE for block in blocks_of(page))]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Return the folder of the files that the pages name; each is made once."""
+    return tmp_path_factory.mktemp("pages")
+
+
+@pytest.fixture(scope="module")
+def mnist(tmp_path_factory):
+    """Return a context manager in which the data set mnist is a small one: `mnist(small=True)`."""
+    folder = make_small_mnist(tmp_path_factory.mktemp("mnist") / "small")
+
+    @contextlib.contextmanager
+    def replaced(*, small):
+        with pytest.MonkeyPatch.context() as patch:
+            if small:
+                patch.setitem(datasets.SHIPPED, "mnist", folder)
+            yield
+
+    replaced.folder = folder
+    return replaced
+
+
+def installed_command(store, mnist):
+    """Return a folder with the command `lagvis`, as an installation makes it, for which MNIST is the small one."""
+    script = store / "bin" / "lagvis"
+    if not script.exists():
+        script.parent.mkdir()
+        lines = [
+            f"#!{sys.executable}",
+            "import sys",
+            "from pathlib import Path",
+            f"sys.path.insert(0, {str(ROOT)!r})",
+            "from lagvis.data import datasets",
+            f"datasets.SHIPPED['mnist'] = Path({str(mnist.folder)!r})",
+            "from lagvis.cli.startup import main",
+            "main()",
+        ]
+        script.write_text("\n".join(lines))
+        script.chmod(0o755)
+    return script.parent
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("page", WITH_EXAMPLES, ids=name_of)
+def test_page_examples_run(page, store, mnist, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PATH", f"{installed_command(store, mnist)}{os.pathsep}{os.environ['PATH']}")
+    blocks = blocks_of(page)
+    lay_out(tmp_path, "\n".join(block.text for block in blocks if may_run(block)), store, mnist)
+    namespace = {"__name__": "__main__"}
+    printed = ""
+    for block in blocks:
+        place = f"{name_of(page)}:{block.line}"
+        if not may_run(block):
+            continue
+        if block.language == "python":
+            printed = run_python(block, place, namespace)
+        elif block.language == "text" and block.follows_python:
+            assert_same_output(printed, block.text)
+        elif block.language == "sh":
+            for line in filter(lambda line: is_run(block, line), block.text.splitlines()):
+                for words in commands_in(line):
+                    run_in_short(words, place, mnist)
+        elif block.language == "console":
+            for line, expected in sessions_in(block.text):
+                code, output = run_words(with_no_plots(commands_in(line)[0]))
+                assert (code != 0) == ("error: " in expected), f"{place}: {line}: exit code {code}\n{output}"
+                assert_same_output(output, expected)
+        elif block.language == "toml":
+            Recipe(**tomllib.loads(block.text))
+
+
+def may_run(block):
+    """Tell whether the package that a block needs is installed."""
+    kind, _, value = block.mark.partition(": ")
+    return kind != "needs" or importlib.util.find_spec(value) is not None
+
+
+def run_python(block, place, namespace):
+    printed = io.StringIO()
+    with redirected(printed):
+        exec(compile("\n" * block.line + block.text, place, "exec"), namespace)
+    return printed.getvalue()
+
+
+def run_in_short(words, place, mnist):
+    """Run a command without plots, with few digits in place of MNIST; where a device is missing, it says so."""
+    with mnist(small=True):
+        code, output = run_words(with_no_plots(words))
+    assert code == 0 or (code == 4 and names_missing_device(words)), f"{place}: {words}: exit code {code}\n{output}"
+
+
+def with_no_plots(words):
+    """Return a training without the plots, which take most of its time and which other tests draw."""
+    found = command_of(words)
+    return [*words, "--no-plots"] if found and found[0] == "train" else words
+
+
+def names_missing_device(words):
+    named = dict(itertools.pairwise(words))
+    backend = named.get("--backend", "numpy")
+    return named.get("--device", "cpu") not in ("cpu", "auto") or importlib.util.find_spec(backend) is None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_page_blocks_have_a_language_and_sessions_are_console(page):
+    for block in blocks_of(page):
+        assert block.language in LANGUAGES, f"line {block.line}: ```{block.language}"
+        if block.language == "text":
+            assert not re.search(r"^(\$|>>>) ", block.text, re.MULTILINE), f"line {block.line}: a session is ```console"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_page_lines_that_are_not_run_have_a_reason_and_parse(page):
+    for block in blocks_of(page):
+        kind, _, reason = block.mark.partition(": ")
+        if kind != "not run":
+            continue
+        assert reason in NOT_RUN, f"line {block.line}: {reason}"
+        lines = [line for line in block.text.splitlines() if not is_run(block, line)]
+        assert lines, f"line {block.line}: the mark has no effect"
+        for line in lines:
+            for words in commands_in(line):
+                check_words(words)
