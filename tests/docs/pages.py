@@ -93,17 +93,18 @@ def sessions_in(text):
 
 
 NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?"
-PIECE = re.compile(rf"/home/you\S*|(?<![\w.]){NUMBER}(?![\w]|\.\d)|[^\W\d]+|\d+|\S")
-FREE_UNITS = ("s", "ms", "MB", "minutes")
+PIECE = re.compile(rf"\(\.\.\.\)|/home/you\S*|(?<![\w.]){NUMBER}(?![\w]|\.\d)|[^\W\d]+|\d+|\S")
+FREE_UNITS = ("s", "ms", "MB", "GB")
 
 
 def assert_same_output(found, expected):
     """Compare what a command printed with what a page shows.
 
-    A line `...` stands for any number of lines, and white space does not count. Whole numbers are equal. Measured
-    numbers may differ as they do between processors: those with decimals by a tenth (in the notation 1.5e-10 by a
-    factor of 100), percentages by half a point and a fifth of their distance from 0 or 100. Times and sizes in MB are
-    free, and so are paths that begin with /home/you. A line that says why no GPU is used depends on the machine.
+    A line `...` stands for any number of lines, `(...)` for anything in brackets; white space does not count. Whole
+    numbers are equal. Measured numbers may differ as they do between processors: those with decimals by a tenth (in the
+    notation 1.5e-10 by a factor of 100), percentages by half a point and a fifth of their distance from 0 or 100. Times
+    and sizes of memory are free, and so are paths that begin with /home/you. A line that says why no GPU is used
+    depends on the machine.
     """
     pattern, numbers = r"\s*", []
     for line in expected.splitlines():
@@ -111,7 +112,9 @@ def assert_same_output(found, expected):
             pattern += r"[\s\S]*?"
             continue
         for piece in PIECE.finditer(line):
-            if piece[0].startswith("/home/you"):
+            if piece[0] == "(...)":
+                pattern += r"\(.*\)\s*"
+            elif piece[0].startswith("/home/you"):
                 pattern += r"\S+\s*"
             elif re.fullmatch(NUMBER, piece[0]):
                 unit = re.match(r"\s*([%A-Za-z]+)", line[piece.end() :])
