@@ -85,11 +85,13 @@ OPENERS: dict[str, tuple[str, Callable[[str], Backend]]] = {
 
 # id: markers of the tests that get it as a parameter
 MARKS = {
-    # JAX without compilation dispatches each operation alone: half a minute in total; compiled JAX is always tested
     "jax-uncompiled": [pytest.mark.slow],
     **{name: [pytest.mark.gpu(name)] for name in ("cupy", "torch-cuda", "jax-cuda")},
 }
-PARAMS = [pytest.param(name, marks=MARKS.get(name, ())) for name in OPENERS]
+# JAX without compilation compiles each operation alone, for each shape: minutes if every test did so. It calls the same
+# functions as compiled JAX, so it runs the tests of the backend interface and two of whole trainings.
+UNCOMPILED = pytest.param("jax-uncompiled", marks=MARKS["jax-uncompiled"])
+PARAMS = [pytest.param(name, marks=MARKS.get(name, ())) for name in OPENERS if name != "jax-uncompiled"]
 GPU_PARAMS = [pytest.param(name, marks=MARKS[name]) for name in ("cupy", "torch-cuda", "jax-cuda")]
 
 KNOWN = {name for name, _ in OPENERS.values()} | {"cupy-signatures", "browser", "onnx", "tensorboard", "mlflow"}

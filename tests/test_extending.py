@@ -134,22 +134,30 @@ def test_compare_wrong_second_moment_fails(counting_recipe):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimizer_of_the_table_trains_and_compares_on_every_backend(name, backend_of, dtype):
+def test_every_optimizer_of_the_table_compares_on_every_backend(name, backend_of, dtype):
     recipe, dataset = quick(optimizer=name, dtype=dtype, batch_size=40, epochs=1), classes(120)
-    events = run(recipe, dataset, backend=backend_of(dtype))
-    assert last(events).reason == "completed"
     comparison = compare(recipe, dataset, make_plan(recipe, dataset), [backend_of(dtype)], steps=3)
     assert comparison.passed, [d for d in comparison.differences if not d.passed]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_of_the_table_trains_on_every_backend(name, backend_of):
+    recipe = quick(optimizer=name, dtype="float32", batch_size=40, epochs=1)
+    assert last(run(recipe, classes(120), backend=backend_of("float32"))).reason == "completed"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dataset", [classes(120), numbers(120)], ids=["classes", "numbers"])
-def test_new_activation_trains_and_compares(leaky_recipe, backend_of, dtype, dataset):
+def test_new_activation_compares_on_every_backend(leaky_recipe, backend_of, dtype, dataset):
     recipe = leaky_recipe(dtype=dtype, loss="mse" if dataset.unit else "cross-entropy", batch_size=40)
-    events = run(recipe, dataset, backend=backend_of(dtype))
-    assert last(events).reason == "completed"
     comparison = compare(recipe, dataset, make_plan(recipe, dataset), [backend_of(dtype)], steps=3)
     assert comparison.passed, [d for d in comparison.differences if not d.passed]
+
+
+@pytest.mark.parametrize("dataset", [classes(120), numbers(120)], ids=["classes", "numbers"])
+def test_new_activation_trains_on_every_backend(leaky_recipe, backend_of, dataset):
+    recipe = leaky_recipe(dtype="float32", loss="mse" if dataset.unit else "cross-entropy", batch_size=40)
+    assert last(run(recipe, dataset, backend=backend_of("float32"))).reason == "completed"
 
 
 def test_onnx_bytes_undeclared_activation_raises_export_error(leaky_recipe, onnxruntime):

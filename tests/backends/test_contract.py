@@ -3,6 +3,19 @@ import pytest
 
 from lagvis.backends.backend import plain_scan
 from lagvis.tree import named_leaves, tree_map
+from tests.conftest import PARAMS, UNCOMPILED, open_backend
+
+
+@pytest.fixture(params=[*PARAMS, UNCOMPILED])
+def backend_of(request):
+    """Each backend in turn, as a function: `backend_of(dtype)` opens it."""
+    return lambda dtype: open_backend(request.param, dtype)
+
+
+@pytest.fixture
+def backend(backend_of):
+    """Each backend in turn, in float64."""
+    return backend_of("float64")
 
 
 def step(state, rows, rate, data):
@@ -78,8 +91,6 @@ def test_backend_reports_dtype_and_versions_as_text(backend_of, dtype):
 
 @pytest.mark.parametrize("name", ["jax", "jax-uncompiled"])
 def test_synchronize_waits_for_jax(name):
-    from tests.conftest import open_backend
-
     backend = open_backend(name, "float64")
     product = backend.scan(lambda state, rate: {"W": (state["W"] @ state["W"]) * rate})
     state = {"W": backend.asarray(np.full((600, 600), 1e-3))}
@@ -89,8 +100,6 @@ def test_synchronize_waits_for_jax(name):
 
 
 def test_jax_scan_compiles_once_for_each_shape_and_donates_state(request):
-    from tests.conftest import open_backend
-
     backend = open_backend("jax", "float64")
     traced = []
 

@@ -74,9 +74,14 @@ def test_command_full_stdout_exits_1_with_one_sentence(folder, name):
     assert "Exception ignored" not in done.stderr
 
 
+# Every command loses a reader and all its streams; one of each kind also loses a single stream.
+ONE_OF_EACH_KIND = ("train", "predict show", "help", "lagvis version")
+BROKEN = [(name, how) for name in COMMANDS for how in ("| head -c 9 >/dev/null", ">&- 2>&- <&-")]
+BROKEN += [(name, how) for name in ONE_OF_EACH_KIND for how in (">&-", "2>&- >/dev/null")]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("redirection", ["| head -c 9 >/dev/null", ">&-", "2>&- >/dev/null", ">&- 2>&- <&-"])
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(("name", "redirection"), BROKEN)
 def test_command_closed_stream_exits_0_without_a_traceback(folder, name, redirection):
     done = shell(folder, script(name), redirection)
     assert done.returncode == 0, done.stderr

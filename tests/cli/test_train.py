@@ -100,87 +100,55 @@ def test_train_two_epochs_on_mnist_prints_and_writes_as_documented(tmp_path):
     assert last[0] == last[1]
 
 
+def flags_of(backend, folder):
+    """Return the flags of a short run on a backend, with the data in a folder."""
+    return ["--device", "cpu", "--backend", backend, "--data", str(folder / "data.npz"), "--quiet", "--no-plots"]
+
+
+@pytest.fixture
+def train_here(tmp_path, monkeypatch, capsys):
+    """Train in this process, in a folder with data: `train_here(backend, name, *flags)` returns the arrays' file."""
+    monkeypatch.chdir(tmp_path)
+    write_dataset(tmp_path / "data.npz")
+
+    def train_run(backend, name, *flags):
+        code = run_cli(train.main, [*flags_of(backend, tmp_path), "--name", name, *flags])
+        printed = capsys.readouterr().err
+        if code == 4:
+            skip_or_fail(backend, printed.strip())
+        assert code == 0, printed
+        return tmp_path / "runs" / name / "last.safetensors"
+
+    return train_run
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])
-def test_train_same_seed_same_bytes(tmp_path, backend):
-    data_file = write_dataset(tmp_path / "data.npz")
-    common = (
-        "--device",
-        "cpu",
-        "--backend",
-        backend,
-        "--data",
-        data_file,
-        "-e",
-        "2",
-        "--quiet",
-        "--json",
-        "--no-plots",
-    )
-    runs = {"a": 3, "b": 3, "c": 4}
-    for name, seed in runs.items():
-        done = run_command("train", *common, "--seed", seed, "--name", name, cwd=tmp_path)
-        if done.returncode == 4:
-            skip_or_fail(backend, done.stderr.strip())
+def test_train_same_seed_same_bytes(train_here, tmp_path, backend):
+    other = train_here(backend, "other", "-e", "2", "--seed", "4")
+    for name in ("a", "b"):
+        flags = (*flags_of(backend, tmp_path), "-e", "2", "--json", "--seed", "3", "--name", name)
+        done = run_command("train", *flags, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         result = json.loads(done.stdout)
         assert result.keys() >= KEYS
-        assert (result["backend"], result["seed"], result["epochs"]) == (backend, seed, 2)
-    a, b, c = ((tmp_path / "runs" / name / "last.safetensors").read_bytes() for name in runs)
+        assert (result["backend"], result["seed"], result["epochs"]) == (backend, 3, 2)
+    a, b = ((tmp_path / "runs" / name / "last.safetensors").read_bytes() for name in ("a", "b"))
     assert a == b
-    assert a != c
+    assert a != other.read_bytes()
 
 
 @pytest.mark.slow
-def test_train_all_backends_start_from_the_same_bytes(tmp_path):
-    data_file = write_dataset(tmp_path / "data.npz")
-    start = {}
-    for backend in ("numpy", "torch", "jax"):
-        arguments = (
-            "--device",
-            "cpu",
-            "--no-plots",
-            "--backend",
-            backend,
-            "--data",
-            data_file,
-            "-e",
-            "0",
-            "--quiet",
-            "--name",
-            backend,
-        )
-        done = run_command("train", *arguments, cwd=tmp_path)
-        if done.returncode == 4:
-            skip_or_fail(backend, done.stderr.strip())
-        start[backend] = (tmp_path / "runs" / backend / "last.safetensors").read_bytes()
+def test_train_all_backends_start_from_the_same_bytes(train_here):
+    start = {name: train_here(name, name, "-e", "0").read_bytes() for name in ("numpy", "torch", "jax")}
     assert start["numpy"] == start["torch"] == start["jax"]
 
 
 @pytest.mark.slow
-def test_train_float64_on_every_backend_writes_float64(tmp_path):
-    data_file = write_dataset(tmp_path / "data.npz")
-    for backend in ("numpy", "torch", "jax"):
-        arguments = (
-            "--device",
-            "cpu",
-            "--no-plots",
-            "--backend",
-            backend,
-            "--data",
-            data_file,
-            "-e",
-            "1",
-            "--quiet",
-            "--dtype",
-            "float64",
-        )
-        done = run_command("train", *arguments, "--name", backend, cwd=tmp_path)
-        if done.returncode == 4:
-            skip_or_fail(backend, done.stderr.strip())
-        assert done.returncode == 0, done.stderr
-        arrays = load_file(tmp_path / "runs" / backend / "last.safetensors")
-        assert {str(a.dtype) for a in arrays.values()} == {"float64"}
+@pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])
+def test_train_float64_on_every_backend_writes_float64(train_here, backend):
+    arrays = load_file(train_here(backend, "run", "-e", "1", "--dtype", "float64"))
+    assert {str(a.dtype) for a in arrays.values()} == {"float64"}
 
 
 @pytest.mark.slow

@@ -136,7 +136,7 @@ OF_ALL_DIGITS = ("runs/digits",)  # trained on MNIST itself, not on the small on
 def lay_out(folder, text, store, mnist):
     """Copy every file that the text names into a folder, from `store`, where it is made once."""
     for name, make in FILES.items():
-        if not re.search(rf"(?<![\w./-]){re.escape(name.removeprefix('runs/'))}(?![\w.-])", text):
+        if not re.search(rf"(?<![\w./-])(?:runs/)?{re.escape(name.removeprefix('runs/'))}(?![\w.-])", text):
             continue
         made = store / name
         if not made.exists():

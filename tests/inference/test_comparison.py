@@ -21,7 +21,7 @@ from lagvis.training.factory import make_training_step
 from lagvis.training.loop import fit
 from lagvis.training.plan import make_plan
 from lagvis.tree import named_leaves, tree_map
-from tests.conftest import PARAMS, open_backend
+from tests.conftest import PARAMS, UNCOMPILED, open_backend
 from tests.fake_backends import ReadOnlyBackend
 
 rng = np.random.default_rng(0)
@@ -59,15 +59,24 @@ PARTS = [
 ]
 
 
-@pytest.mark.parametrize("changes", PARTS, ids=["relu", "lion", "together", "mse", "huber"])
-def test_compare_every_backend_within_bounds(backend_of, dtype, changes):
+def assert_within_bounds(backend, changes):
     regression = "loss" in changes
-    recipe = recipe_for(regression, dtype, **changes)
+    recipe = recipe_for(regression, backend.dtype, **changes)
     dataset = NUMBERS if regression else PICTURES
-    found = compare_backends(recipe, dataset, make_plan(recipe, dataset), [backend_of(dtype)], 3)
+    found = compare_backends(recipe, dataset, make_plan(recipe, dataset), [backend], 3)
     assert {d.tensor for d in found.differences} >= {"loss", "params.0.W", "grads.2.b"}
     failures = [d for d in found.differences if not d.passed]
     assert not failures, failures
+
+
+@pytest.mark.parametrize("changes", PARTS, ids=["relu", "lion", "together", "mse", "huber"])
+def test_compare_every_backend_within_bounds(backend_of, dtype, changes):
+    assert_within_bounds(backend_of(dtype), changes)
+
+
+@pytest.mark.slow
+def test_compare_jax_without_compilation_within_bounds():
+    assert_within_bounds(open_backend("jax-uncompiled", "float32"), TOGETHER)
 
 
 def test_compare_weighted_loss_within_bounds(backend_of, dtype):
@@ -79,7 +88,7 @@ def test_compare_weighted_loss_within_bounds(backend_of, dtype):
     assert not failures, failures
 
 
-@pytest.mark.parametrize("name", PARAMS)
+@pytest.mark.parametrize("name", [*PARAMS, UNCOMPILED])
 def test_fit_every_backend_ends_close_to_numpy(name):
     recipe = recipe_for(False, "float64", epochs=2)
     plan = make_plan(recipe, PICTURES)

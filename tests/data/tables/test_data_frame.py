@@ -17,6 +17,7 @@ from lagvis.data.datasets import load_dataset
 from lagvis.data.read_options import ReadOptions
 from lagvis.data.tables.data_frame import is_frame, pandas_column, read_data_frame
 from lagvis.errors import DataError, LagvisError
+from lagvis.option_text import messages_for_python
 
 pd = pytest.importorskip("pandas")
 pl = pytest.importorskip("polars")
@@ -46,7 +47,8 @@ def from_zero(text):
 
 def from_file(path, targets="classes", **options):
     kinds = {"regression": targets == "numbers", "multi_label": targets == "labels"}
-    return summary(load_dataset, name=str(path), **kinds, **options)
+    with messages_for_python():
+        return summary(load_dataset, name=str(path), **kinds, **options)
 
 
 def from_frame(frame, path, test=0.2, **options):
