@@ -65,6 +65,8 @@ class NotebookProgress(SilentView):
             return
         try:
             content = self._page.content()
+            if not content["text/plain"]:
+                return
             if self._handle is None:
                 self._handle = self._display(content, raw=True, display_id=True)
             else:
