@@ -78,12 +78,7 @@ def read_data_frame(
     for column names that are not unique or have several levels, and for what `typed_table` refuses.
     """
     read = read_columns(frame, name)
-    repeated = [text for text, count in Counter(read.names).items() if count > 1]
-    if repeated:
-        raise DataError(
-            f"{name} has several columns of the name {list_names([repr(shorten(text)) for text in repeated])}; rename "
-            "them, so that each column has a name of its own"
-        )
+    check_unique(read.names, name)
     sha256 = cells_digest(read.columns, read.names) if digest else ""
     source = TableSource(Path(name), name, sha256, options, hints.with_text(options.category))
     return typed_table(
@@ -97,6 +92,16 @@ def column_names(frame: Any) -> list[Any]:
     if library == PANDAS:
         return list(frame.columns)
     return list(frame.schema.names if library == ARROW else frame.collect_schema().names())
+
+
+def check_unique(names: Sequence[str], name: str) -> None:
+    """Raise DataError unless the columns of the frame `name` have a name each."""
+    repeated = [repr(shorten(text)) for text, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise DataError(
+            f"{name} has several columns of the name {list_names(repeated)}; rename them, so that each column has a "
+            "name of its own"
+        )
 
 
 def read_columns(frame: Any, name: str) -> FrameColumns:
@@ -241,6 +246,34 @@ def plain_value(value: Any) -> Any:
         in_utc = value.astimezone(datetime.UTC).replace(tzinfo=None) if value.tzinfo else value
         return in_utc.to_pydatetime(warn=False) if hasattr(in_utc, "to_pydatetime") else in_utc
     return value.to_pytimedelta() if hasattr(value, "to_pytimedelta") else value
+
+
+def numbers_of_frame(frame: Any, name: str, columns: Sequence[str] = ()) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return a data frame of numbers, or true and false, as an array (N, n), and the names of its columns.
+
+    `columns` are the names of those to take, in this order; empty: all. DataError for one that is absent, that holds
+    other cells, or that lacks some.
+    """
+    import polars as pl
+
+    read = read_columns(frame, name)
+    check_unique(read.names, name)
+    found = dict(zip(read.names, read.columns, strict=True))
+    if absent := [repr(shorten(column)) for column in columns if column not in found]:
+        raise DataError(f"{name} lacks the columns {list_names(absent)}; add them")
+    taken = {column: plain_column(found[column]) for column in columns or read.names}
+    others = [
+        repr(shorten(column))
+        for column, cells in taken.items()
+        if cells is None or cells.null_count() or not (cells.dtype.is_numeric() or cells.dtype == pl.Boolean)
+    ]
+    if others:
+        raise DataError(
+            f"{name} has other cells than numbers, or missing ones, in {list_names(others)}; Dataset.from_frame takes "
+            f'such columns, with the label as a column of the frame: Dataset.from_frame({name}.assign(y=y), "y")'
+        )
+    arrays = [cells.to_numpy() for cells in taken.values() if cells is not None]
+    return np.column_stack(arrays) if arrays else np.zeros((0, 0)), tuple(taken)
 
 
 def cells_digest(columns: "Sequence[pl.Series]", names: Sequence[str]) -> str:

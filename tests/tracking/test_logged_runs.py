@@ -94,6 +94,27 @@ def test_tensorboard_recipe_is_in_hparams_and_text(shown):
     assert settings["hidden"].string_value == "8"
 
 
+def test_train_resume_with_another_logger_is_no_other_setting(folder, shown):
+    run_train(
+        "-o",
+        folder / "runs",
+        "--data",
+        folder / "bands",
+        "--name",
+        "left",
+        "-e",
+        "1",
+        "--log",
+        "tensorboard",
+        "--no-plots",
+    )
+    run_train("-o", folder / "runs", "--resume", "left", "-e", "2", "--log", "csv", "--no-plots")
+    environment = json.loads((folder / "runs" / "left" / "environment.json").read_text())
+    assert environment["resumed"] == []
+    assert environment["logger"] == []
+    assert [event.step for event in shown[1]("left").Scalars("train_loss")] == [1]
+
+
 def test_tensorboard_run_made_without_is_logged_by_resume(folder, shown):
     run_train("--data", folder / "bands", "-o", folder / "runs", "--name", "later", "-e", "2", "--no-plots")
     assert not (folder / "runs" / "later" / "tensorboard").exists()
