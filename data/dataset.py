@@ -198,8 +198,12 @@ class Dataset:
         >>> data.feature_names, data.class_names, data.x_train.shape, data.x_test.shape
         (('size', 'kind=a', 'kind=b'), ('0', '1'), (4, 3), (0, 3))
         """
-        from lagvis.data.tables.frame_source import column_options, read_source
+        from lagvis.data.tables.data_frame import check_frame
+        from lagvis.data.tables.frame_source import TEST_FRAME, column_options, read_source
 
+        check_frame(frame, "frame")
+        if test_frame is not None:
+            check_frame(test_frame, TEST_FRAME)
         check_targets(targets, allow_auto=False)
         if feature_type not in FEATURE_TYPES:
             raise DataError(f"feature_type is {feature_type!r}; expected {', '.join(map(repr, FEATURE_TYPES))}")

@@ -20,7 +20,7 @@ from lagvis.data.tables.cell_values import cells_as_text
 from lagvis.data.tables.frame import TableFrame
 from lagvis.data.tables.hints import NO_HINTS, TableHints
 from lagvis.data.tables.typed_table import TableSource, column_of_values, plain_column, typed_table
-from lagvis.errors import DataError
+from lagvis.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -62,6 +62,15 @@ def frame_library(data: object) -> str:
         if parent.__name__ in FRAME_CLASSES.get(library, ()):
             return library
     return ""
+
+
+def check_frame(data: object, argument: str) -> None:
+    """Raise UsageError unless what is given as an argument is a data frame."""
+    if not is_frame(data):
+        raise UsageError(
+            f"{argument} is of the type {type(data).__name__}; expected a data frame of pandas or polars, or an Arrow "
+            "table (Dataset.from_arrays takes arrays)"
+        )
 
 
 def is_frame(data: object) -> bool:
@@ -141,7 +150,7 @@ def pandas_columns(frame: Any, name: str) -> FrameColumns:
         return f"row {row}" if counts else f"row {row} (index {shorten(str(index[row]))})"
 
     made = [pandas_column(frame.iloc[:, c]) for c in range(frame.shape[1])]
-    names = [str(column) for column in frame.columns]
+    names = [plain_text(str(column)) for column in frame.columns]
     return FrameColumns(made, names, DESCRIPTIONS[PANDAS], row_location, (notice,) if notice else ())
 
 
@@ -241,7 +250,7 @@ def plain_value(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, str):
-        return str(value)
+        return plain_text(value)
     if isinstance(value, TIMESTAMP):
         in_utc = value.astimezone(datetime.UTC).replace(tzinfo=None) if value.tzinfo else value
         return in_utc.to_pydatetime(warn=False) if hasattr(in_utc, "to_pydatetime") else in_utc
@@ -276,6 +285,11 @@ def numbers_of_frame(frame: Any, name: str, columns: Sequence[str] = ()) -> tupl
     return np.column_stack(arrays) if arrays else np.zeros((0, 0)), tuple(taken)
 
 
+def plain_text(text: str) -> str:
+    """Return text that can be written as UTF-8: half a character of UTF-16 becomes a question mark."""
+    return str(text) if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
 def cells_digest(columns: "Sequence[pl.Series]", names: Sequence[str]) -> str:
     """Return the SHA-256 of columns: their names, types and cells.
 
@@ -291,7 +305,7 @@ def cells_digest(columns: "Sequence[pl.Series]", names: Sequence[str]) -> str:
 
     for name, cells in zip(names, columns, strict=True):
         plain = plain_column(cells)
-        add(name.encode("utf-8", "surrogatepass"))
+        add(name.encode())
         add(str(cells.dtype if plain is None else plain.dtype).encode())
         if plain is None:
             continue
@@ -299,7 +313,7 @@ def cells_digest(columns: "Sequence[pl.Series]", names: Sequence[str]) -> str:
         if plain.dtype == pl.String:
             plain = plain.fill_null("")
             add(plain.str.len_bytes().to_numpy().tobytes())
-            add("".join(plain.to_list()).encode("utf-8", "surrogatepass"))
+            add("".join(plain.to_list()).encode())
         else:
             add(np.ascontiguousarray(plain.to_physical().fill_null(0).to_numpy()).tobytes())
     return sha256.hexdigest()
