@@ -3,14 +3,14 @@
 import math
 import os
 import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lagvis.api.html_page import HtmlPage, user_path
 from lagvis.backends.registry import select
 from lagvis.data.array_source import array_source
-from lagvis.data.dataset import Dataset, as_classification, as_multi_label, as_regression
+from lagvis.data.dataset import as_classification, as_multi_label, as_regression
 from lagvis.data.predict_frame import features_of_frame, source_of_frame
 from lagvis.data.range_check import fit_to_training
 from lagvis.data.tables.data_frame import is_frame
@@ -19,12 +19,14 @@ from lagvis.inference.prediction import outputs
 from lagvis.interchange import like, to_numpy
 from lagvis.option_text import messages_for_python
 from lagvis.run_warning import RunWarning
+from lagvis.storage.atomic import write_export_file, write_export_folder
 from lagvis.storage.checkpoint_file import write_checkpoint
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.evaluation import Evaluator, Metrics
 from lagvis.training.model import LABEL_THRESHOLD, widths_text
 from lagvis.tree import tree_map
 
+DRAWING_HEIGHT = 700  # CSS pixels of the page in a notebook
 SUFFIX = ".safetensors"
 MAX_BYTE = 255
 TABLE_TRUTH = ("false", "true")  # names of truth values as classes of a table
@@ -109,7 +111,7 @@ class TrainedModel:
             make = as_multi_label if model.multi_label else as_classification
             dataset = make(source, model.class_names)
         model.check(dataset)
-        return self._evaluate(dataset)
+        return evaluate_rows(self.checkpoint, dataset.x_train, dataset.y_train)
 
     @messages_for_python()
     def check(self, X: Any) -> list[RunWarning]:  # noqa: N803
@@ -128,23 +130,52 @@ class TrainedModel:
 
         The file is replaced as a whole or not at all. Raises CheckpointError if it cannot be written.
         """
-        file = Path(os.path.expanduser(os.fspath(path)))
+        file = user_path(path)
         if file.suffix != SUFFIX:
             raise UsageError(f"{file} does not end in {SUFFIX}; name the file {file.name}{SUFFIX}")
         write_checkpoint(file, self.checkpoint)
+
+    @messages_for_python()
+    def export(self, path: str | os.PathLike[str], format: str | None = None) -> None:
+        """Write the network for other programs.
+
+        path    the file, which is replaced as a whole; of the format "paper" a folder
+        format  "onnx", "html" (a page to draw on), "npz", "safetensors" (arrays), or "paper" (the files of the paper's
+                program); None: by the end of the path
+
+        Raises UsageError for another format, ExportError for a network that the format cannot hold, and CheckpointError
+        if the file cannot be written.
+        """
+        from lagvis.formats.export_formats import FORMATS
+        from lagvis.formats.paper import is_paper_folder
+
+        target = user_path(path)
+        name = target.suffix.removeprefix(".") if format is None else format
+        if name not in FORMATS:
+            known = ", ".join(map(repr, FORMATS))
+            found = f"{os.fspath(path)!r} ends in none of them; give format=" if format is None else f"found {name!r}"
+            raise UsageError(f"a network is exported as one of {known}; {found}")
+        content = FORMATS[name].make(self.checkpoint)
+        if isinstance(content, dict):
+            write_export_folder(target, content, is_paper_folder)
+        else:
+            write_export_file(target, content)
+
+    @messages_for_python()
+    def draw(self) -> HtmlPage:
+        """Return the page on which digits are drawn for the network, layer by layer: a notebook shows it.
+
+        Everything is computed in the page. Raises ExportError for a network that does not classify grey images.
+        """
+        from lagvis.formats.export_formats import page_file
+
+        return HtmlPage("Draw", page_file(self.checkpoint).decode(), DRAWING_HEIGHT, scripts=True)
 
     @property
     def _targets(self) -> str:
         if self.checkpoint.model.y_scaling is not None:
             return "numbers"
         return "labels" if self.checkpoint.model.multi_label else "classes"
-
-    def _evaluate(self, dataset: Dataset) -> Metrics:
-        model, dtype = self.checkpoint.model, str(self.checkpoint.dtype)
-        backend = select("cpu", "numpy", dtype)
-        rows = tree_map(backend.asarray, model.prepare(dataset.x_train, dataset.y_train, dtype))
-        layers = tree_map(backend.asarray, self.layers)
-        return Evaluator(model, backend).evaluate(layers, rows, np.arange(len(dataset.x_train)), details=True)
 
     def _outputs(self, X: Any) -> np.ndarray:  # noqa: N803
         rows = self._rows(X)
@@ -187,6 +218,15 @@ class TrainedModel:
         what = ", ".join(map(str, self.class_names[:4] or self.target_names[:4]))
         more = ", ..." if len(self.class_names or self.target_names) > 4 else ""
         return f"TrainedModel({widths_text(self.widths)}, {model.activation}, {model.loss}: {what}{more})"
+
+
+def evaluate_rows(checkpoint: Checkpoint, x: np.ndarray, y: np.ndarray) -> Metrics:
+    """Return the metrics of a network on rows and targets as a data set holds them, computed by NumPy."""
+    model, dtype = checkpoint.model, str(checkpoint.dtype)
+    backend = select("cpu", "numpy", dtype)
+    rows = tree_map(backend.asarray, model.prepare(x, y, dtype))
+    layers = tree_map(backend.asarray, checkpoint.layers)
+    return Evaluator(model, backend).evaluate(layers, rows, np.arange(len(x)), details=True)
 
 
 def label_values(names: tuple[str, ...], *, of_table: bool = False) -> np.ndarray:

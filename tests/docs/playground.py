@@ -129,8 +129,10 @@ FILES = {
     "new.csv": write_new_survey,
     "runs/RUN": lambda path: train_run(path, "-e", "3", "--hidden", "16"),
     "runs/digits": train_run,
+    "runs/small": lambda path: train_run(path, "-e", "5", "--hidden", "16"),
+    "runs/large": lambda path: train_run(path, "-e", "5"),
 }
-OF_ALL_DIGITS = ("runs/digits",)  # trained on MNIST itself, not on the small one
+OF_ALL_DIGITS = ("runs/digits", "runs/small", "runs/large")  # trained on MNIST itself, not on the small one
 
 
 def lay_out(folder, text, store, mnist):
