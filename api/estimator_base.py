@@ -20,6 +20,7 @@ from lagvis.api.training import run_training
 from lagvis.data.array_source import CLASSES, LABELS, NUMBERS, array_source
 from lagvis.data.dataset import Dataset, as_classification, as_multi_label, as_regression
 from lagvis.data.labels import default_names
+from lagvis.data.messages import join_names
 from lagvis.errors import DeviceError, LagvisError, OutOfMemoryError, RecipeError
 from lagvis.interchange import to_numpy
 from lagvis.network.step import evaluated_layers, split_running
@@ -102,6 +103,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
     warm_start: bool
     patience: int | None
     validation: int | None
+    model_: TrainedModel
+    recipe_: Recipe
+    history_: dict[str, list[Any]]
+    t_: int
 
     @abstractmethod
     def _encode_targets(self, y: np.ndarray, classes: np.ndarray | None) -> Targets:
@@ -111,7 +116,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
     def _validation_score(self, metrics: Metrics, y: np.ndarray) -> float:
         """Return the score of an epoch on the validation rows with the targets y."""
 
-    @with_callbacks
+    @with_callbacks  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train a network on rows X (n_samples, n_features) with their targets y.
 
@@ -119,11 +124,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
         """
         goes_on = bool(self.warm_start) and hasattr(self, "model_")
         with scikit_learn_errors():
-            dataset, targets = self._read(X, y, sample_weight, self._classes_of(y, goes_on=goes_on), goes_on=goes_on)
+            classes = getattr(self, "classes_", None) if goes_on else None
+            dataset, targets = self._read(X, y, sample_weight, classes, goes_on=goes_on)
             run = self._prepare(dataset, self._settings(dataset), goes_on=goes_on)
             start = None
             if goes_on:
                 self._check_unchanged(run.recipe, NETWORK_KEYS)
+                if targets.kind == CLASSES and len(found := np.unique(targets.values)) < len(targets.classes):
+                    raise ValueError(
+                        f"y has the classes {targets.classes[found].tolist()}, and the network that is trained on has "
+                        f"{targets.classes.tolist()}; warm_start goes on with the same classes"
+                    )
                 params, running = split_running(evaluated_layers(self.model_.checkpoint.state))
                 start = Checkpoint(run.model, first_state(run.recipe, params, running), 0, 0)
             with self._callbacks(run, X, y, targets) as epoch_ended:
@@ -156,10 +167,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
             self._train(run, targets, start, goes_on=goes_on)
         return self
 
-    def _classes_of(self, y: Any, *, goes_on: bool) -> np.ndarray | None:
-        """Return the classes that a fit has to have; None: those in y."""
-        return None
-
     def _read(
         self,
         X: Any,
@@ -171,7 +178,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
     ) -> tuple[Dataset, Targets]:
         """Check the arguments of a fit as scikit-learn does, and return them as a data set."""
         X, y = self._validate(X, y, reset=not goes_on)
-        targets = self._encode_targets(to_numpy(y, "y"), classes)
+        targets = self._encode_targets(y if isinstance(y, np.ndarray) else to_numpy(y, "y"), classes)
         rows, weights = to_numpy(X, "X"), self._weights(X, sample_weight, targets)
         if goes_on:
             rows = self.model_._rows(rows)
@@ -190,16 +197,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
 
     def _validate(self, X: Any, *targets: Any, reset: bool) -> Any:
         """Return X, or X and the targets y, checked by scikit-learn."""
+        if other := columns_without_numbers(X):
+            raise ValueError(
+                f"X has the columns {join_names(other)}, which do not hold numbers; make numbers of them in a "
+                "ColumnTransformer before this estimator, or learn from lagvis.Dataset.from_frame with lagvis.train"
+            )
         options = {"multi_output": True, "y_numeric": is_regressor(self)} if targets else {}
-        try:
-            return validate_data(self, X, *targets, reset=reset, dtype="numeric", **options)
-        except ValueError as error:
-            if "could not convert string" in str(error) and hasattr(X, "columns"):
-                raise ValueError(
-                    f"{error}. Columns of text become numbers in a ColumnTransformer before this estimator, or in "
-                    "lagvis.Dataset.from_frame, which lagvis.train learns from"
-                ) from error
-            raise
+        return validate_data(self, X, *targets, reset=reset, dtype="numeric", **options)
 
     def _weights(self, X: Any, sample_weight: Any, targets: Targets) -> np.ndarray | None:
         """Return the weights (N,) of rows; None if all count the same."""
@@ -291,7 +295,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
         result = run_training(run, verbose=self.verbose, start=start, epoch_ended=watch)
         if result.reason == "interrupted" and not stopped:
             warnings.warn("Training interrupted by user.", stacklevel=4)
-        vars(self).update(self._fitted(result.model.checkpoint, targets, run.recipe))
+        self.__dict__.update(self._fitted(result.model.checkpoint, targets, run.recipe))
         self.warnings_ = tuple(warning.message for warning in result.warnings)
         self.n_iter_ = len(result.history.get("epoch", ()))
         seen = self.n_iter_ * run.plan.samples_seen(run.plan.steps_per_epoch)
@@ -342,7 +346,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
         super().__setstate__(state)
         if content is not None:
             model = TrainedModel(checkpoint_from_bytes(content, f"the pickled {type(self).__name__}"))
-            vars(self).update(network_attributes(model))
+            self.__dict__.update(network_attributes(model))
 
 
 def network_attributes(model: TrainedModel) -> dict[str, Any]:
@@ -371,9 +375,26 @@ def class_names(classes: np.ndarray) -> tuple[str, ...]:
     return names if fit else default_names(len(names))
 
 
+def columns_without_numbers(frame: Any) -> list[str]:
+    """Return the names of columns of a pandas or polars data frame that hold text, categories or dates."""
+    types = getattr(frame, "dtypes", None)
+    if not hasattr(frame, "columns") or types is None:
+        return []
+    return [str(name) for name, kind in zip(frame.columns, types, strict=True) if not holds_numbers(kind)]
+
+
+def holds_numbers(kind: Any) -> bool:
+    """Return whether a type of a column of pandas or polars holds numbers, truth values, or objects that may be."""
+    if callable(getattr(kind, "is_numeric", None)):  # of polars
+        return bool(kind.is_numeric()) or str(kind) == "Boolean"
+    if getattr(kind, "kind", "O") != "O":  # of NumPy and pandas
+        return kind.kind in "biuf"
+    return isinstance(kind, np.dtype)  # an object is looked at by scikit-learn
+
+
 def joined(before: dict[str, list[Any]], history: dict[str, list[Any]]) -> dict[str, list[Any]]:
     """Return the history of a training that went on: its epochs are counted from the beginning."""
-    if not before:
-        return history
+    if not before or not history:
+        return history or before
     found = {name: [*before[name], *values] for name, values in history.items()}
     return found | {"epoch": [*range(1, len(found["epoch"]) + 1)]}

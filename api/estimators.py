@@ -176,9 +176,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
             raise ValueError(f"y has the classes {unknown.tolist()}, which are not among {known.tolist()}")
         return Targets(CLASSES, np.searchsorted(known, y), known)
 
-    def _classes_of(self, y: Any, *, goes_on: bool) -> np.ndarray | None:
-        return self.classes_ if goes_on else None
-
     def _weights(self, X: Any, sample_weight: Any, targets: Targets) -> np.ndarray | None:
         weights = super()._weights(X, sample_weight, targets)
         if not isinstance(self.class_weight, Mapping):
