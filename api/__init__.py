@@ -17,12 +17,13 @@ results come in the library and on the device of what was given.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from lagvis.api.result import TrainingResult
-from lagvis.api.setup import as_dataset, check_options, prepare_run, resolve_recipe
+from lagvis.api.setup import as_dataset, check_keywords, check_options, prepare_run, resolve_recipe
 from lagvis.api.trained_model import TrainedModel
 from lagvis.api.training import run_training
 from lagvis.backends.registry import select_several
@@ -30,9 +31,12 @@ from lagvis.backends.status import BackendStatus, backend_statuses
 from lagvis.data.array_source import CLASSES, LABELS, NUMBERS, check_targets
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import load_dataset as read_dataset
+from lagvis.data.split import TEST_SHARE
+from lagvis.data.tables.data_frame import is_frame
 from lagvis.errors import LagvisError, UsageError
 from lagvis.inference.comparison import Comparison
 from lagvis.inference.comparison import compare as compare_backends
+from lagvis.option_text import messages_for_python
 from lagvis.run_warning import RunWarning
 from lagvis.storage.lookup import load_network
 from lagvis.training.evaluation import Metrics
@@ -52,6 +56,7 @@ __all__ = [
 ]  # fmt: skip
 
 Path = str | os.PathLike[str]
+FRAME_OPTIONS = tuple(signature(Dataset.from_frame).parameters)[1:]
 
 
 def __getattr__(name: str) -> Any:
@@ -68,8 +73,11 @@ def __getattr__(name: str) -> Any:
         ) from None
 
 
-def load_dataset(name: Path, *, targets: str = CLASSES, **options: Any) -> Dataset:
+@messages_for_python()
+def load_dataset(name: Any, *, targets: str = CLASSES, **options: Any) -> Dataset:
     """Read a data set that ships ("mnist", "jump"), or a file or folder: IDX, NPZ, NPY, tables, pictures in folders.
+
+    A data frame of pandas or polars is taken as well, with the options of `Dataset.from_frame`.
 
     targets  what is learned: "classes", "numbers", or "labels", of which a row may have several
     options  how a table is read, as in a recipe: label="price", features=["age", "sex"], drop, category, number, log,
@@ -81,13 +89,17 @@ def load_dataset(name: Path, *, targets: str = CLASSES, **options: Any) -> Datas
     (60000, 784)
     """
     check_targets(targets, allow_auto=False)
+    if is_frame(name):
+        check_keywords("load_dataset", options, FRAME_OPTIONS)
+        return Dataset.from_frame(name, targets=targets, **{"test": TEST_SHARE} | options)
     path = os.fspath(name)
     return read_dataset(path, regression=targets == NUMBERS, multi_label=targets == LABELS, **check_options(options))
 
 
+@messages_for_python()
 def train(
     data: Dataset | Path,
-    recipe: Recipe | Path = "default",
+    recipe: Recipe | Path | Mapping[str, Any] = "default",
     *,
     device: str = "auto",
     backend: str | None = None,
@@ -97,8 +109,8 @@ def train(
 ) -> TrainingResult:
     """Train a dense network and return it with its history and its metrics.
 
-    data      a Dataset, or what `load_dataset` takes
-    recipe    a Recipe, the name of one that ships ("default", "table", "mnist-800", ...) or a TOML file
+    data      a Dataset, or the name or path of one, which is read as train.py reads it (label="price", loss="mse", ...)
+    recipe    a Recipe, the name of one that ships ("default", "table", "mnist-800", ...), a TOML file or a dict
     device    "auto", "cpu", "cuda", "cuda:1", ...; a device that is named never falls back to another
     backend   "numpy", "cupy", "torch" or "jax"; None: by the device
     threads   CPU threads of NumPy and PyTorch; None: by the size of the network
@@ -117,12 +129,13 @@ def train(
     >>> result.test.loss < 0.2  # as a share of the variance
     True
     """
-    return run_training(prepare_run(as_dataset(data), recipe, settings, device, backend, threads), verbose=verbose)
+    return run_training(prepare_run(data, recipe, settings, device, backend, threads), verbose=verbose)
 
 
+@messages_for_python()
 def fit(
     data: Dataset | Path,
-    recipe: Recipe | Path = "default",
+    recipe: Recipe | Path | Mapping[str, Any] = "default",
     *,
     device: str = "auto",
     backend: str | None = None,
@@ -144,10 +157,11 @@ def fit(
     >>> len(losses), losses[0] > losses[2]
     (3, True)
     """
-    run = prepare_run(as_dataset(data), recipe, settings, device, backend, threads)
+    run = prepare_run(data, recipe, settings, device, backend, threads)
     return fit_events(run.recipe, run.dataset, run.plan, run.backend, model=run.model, stop=stop)
 
 
+@messages_for_python()
 def load(run: Path) -> TrainedModel:
     """Read a trained network: a run folder, its name below runs/, or a .safetensors file of `save` or of a run.
 
@@ -156,11 +170,12 @@ def load(run: Path) -> TrainedModel:
     return TrainedModel(load_network(os.fspath(run)).checkpoint)
 
 
+@messages_for_python()
 def compare(
     data: Dataset | Path = "mnist",
-    recipe: Recipe | Path = "default",
+    recipe: Recipe | Path | Mapping[str, Any] = "default",
     *,
-    backends: Sequence[str] | None = None,
+    backends: str | Sequence[str] | None = None,
     device: str = "auto",
     steps: int = 10,
     **settings: Any,
@@ -173,15 +188,17 @@ def compare(
     `Comparison.passed` tells whether they agree, `differences` how far each tensor differs and may differ. Raises
     DeviceError if a backend that is named cannot run, or if NumPy is the only one that can.
     """
-    dataset = as_dataset(data)
+    dataset, settings = as_dataset(data, recipe, settings)
     resolved = resolve_recipe(dataset, recipe, settings)
     if steps < 1:
         raise UsageError(f"steps is {steps}; expected a whole number from 1")
     plan = make_plan(resolved, dataset, strict_validation="validation" in settings)
-    opened = select_several(backends, device, resolved.dtype)
+    names = [backends] if isinstance(backends, str) else backends
+    opened = select_several(names, device, resolved.dtype)
     return compare_backends(resolved, dataset, plan, opened, steps)
 
 
+@messages_for_python()
 def backends() -> list[BackendStatus]:
     """Test every array library on every device; return which compute, and why and how to fix those that do not.
 

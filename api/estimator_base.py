@@ -24,6 +24,7 @@ from lagvis.data.messages import join_names
 from lagvis.errors import DeviceError, LagvisError, OutOfMemoryError, RecipeError
 from lagvis.interchange import to_numpy
 from lagvis.network.step import evaluated_layers, split_running
+from lagvis.option_text import messages_for_python
 from lagvis.storage.checkpoint_file import checkpoint_from_bytes
 from lagvis.training import recipe as recipes
 from lagvis.training.checkpoint import Checkpoint, checkpoint_bytes
@@ -81,7 +82,8 @@ class Targets(NamedTuple):
 def scikit_learn_errors() -> Iterator[None]:
     """Raise errors of Lagvis as those that scikit-learn has for them, with the same text."""
     try:
-        yield
+        with messages_for_python():
+            yield
     except OutOfMemoryError as error:
         raise MemoryError(str(error)) from error
     except DeviceError as error:

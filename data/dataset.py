@@ -46,7 +46,7 @@ ColumnNames = str | int | Sequence[str | int]  # of a data frame
 MAX_SAMPLE = 1000  # training images by which their style and background are measured
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """Training and test rows.
 
@@ -141,6 +141,12 @@ class Dataset:
         """Return the data set with a test part of 0 rows."""
         return replace(self, x_test=self.x_test[:0], y_test=self.y_test[:0], held_out=None)
 
+    def __repr__(self) -> str:
+        learned = self.class_names or self.target_names
+        what = f"{len(learned)} {self.targets}: {join_names(learned)}"
+        rows = f"{len(self.x_train):,} training and {len(self.x_test):,} test rows"
+        return f"Dataset({self.name}, {rows} of {'x'.join(map(str, self.shape))} numbers, {what})"
+
     @property
     def targets(self) -> str:
         """What the targets are: "classes", "labels" or "numbers"."""
@@ -192,8 +198,12 @@ class Dataset:
         >>> data.feature_names, data.class_names, data.x_train.shape, data.x_test.shape
         (('size', 'kind=a', 'kind=b'), ('0', '1'), (4, 3), (0, 3))
         """
-        from lagvis.data.tables.frame_source import column_options, read_source
+        from lagvis.data.tables.data_frame import check_frame
+        from lagvis.data.tables.frame_source import TEST_FRAME, column_options, read_source
 
+        check_frame(frame, "frame")
+        if test_frame is not None:
+            check_frame(test_frame, TEST_FRAME)
         check_targets(targets, allow_auto=False)
         if feature_type not in FEATURE_TYPES:
             raise DataError(f"feature_type is {feature_type!r}; expected {', '.join(map(repr, FEATURE_TYPES))}")

@@ -350,7 +350,7 @@ def weights_array(table: TableFrame, columns: Columns) -> np.ndarray | None:
     if (kind := table.kind(columns.weights)) not in (NUMBER, BOOLEAN):
         raise DataError(
             f"{table.name}: {table.describe_column(columns.weights)} is the column of weights and holds {kind}; "
-            "expected numbers from 0: name another column with {option('weight_column')}, or leave it out"
+            f"expected numbers from 0: name another column with {option('weight_column')}, or leave it out"
         )
     return numbers(table.column(columns.weights))
 
