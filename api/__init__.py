@@ -15,7 +15,7 @@ results come in the library and on the device of what was given.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from inspect import signature
 from typing import Any
 
@@ -78,7 +78,7 @@ def load_dataset(name: Any, *, targets: str = CLASSES, **options: Any) -> Datase
 @messages_for_python()
 def train(
     data: Dataset | Path,
-    recipe: Recipe | Path = "default",
+    recipe: Recipe | Path | Mapping[str, Any] = "default",
     *,
     device: str = "auto",
     backend: str | None = None,
@@ -88,8 +88,8 @@ def train(
 ) -> TrainingResult:
     """Train a dense network and return it with its history and its metrics.
 
-    data      a Dataset, or what `load_dataset` takes
-    recipe    a Recipe, the name of one that ships ("default", "table", "mnist-800", ...) or a TOML file
+    data      a Dataset, or the name or path of one, which is read as train.py reads it (label="price", loss="mse", ...)
+    recipe    a Recipe, the name of one that ships ("default", "table", "mnist-800", ...), a TOML file or a dict
     device    "auto", "cpu", "cuda", "cuda:1", ...; a device that is named never falls back to another
     backend   "numpy", "cupy", "torch" or "jax"; None: by the device
     threads   CPU threads of NumPy and PyTorch; None: by the size of the network
@@ -108,13 +108,13 @@ def train(
     >>> result.test.loss < 0.2  # as a share of the variance
     True
     """
-    return run_training(prepare_run(as_dataset(data), recipe, settings, device, backend, threads), verbose=verbose)
+    return run_training(prepare_run(data, recipe, settings, device, backend, threads), verbose=verbose)
 
 
 @messages_for_python()
 def fit(
     data: Dataset | Path,
-    recipe: Recipe | Path = "default",
+    recipe: Recipe | Path | Mapping[str, Any] = "default",
     *,
     device: str = "auto",
     backend: str | None = None,
@@ -136,7 +136,7 @@ def fit(
     >>> len(losses), losses[0] > losses[2]
     (3, True)
     """
-    run = prepare_run(as_dataset(data), recipe, settings, device, backend, threads)
+    run = prepare_run(data, recipe, settings, device, backend, threads)
     return fit_events(run.recipe, run.dataset, run.plan, run.backend, model=run.model, stop=stop)
 
 
@@ -151,9 +151,9 @@ def load(run: Path) -> TrainedModel:
 @messages_for_python()
 def compare(
     data: Dataset | Path = "mnist",
-    recipe: Recipe | Path = "default",
+    recipe: Recipe | Path | Mapping[str, Any] = "default",
     *,
-    backends: Sequence[str] | None = None,
+    backends: str | Sequence[str] | None = None,
     device: str = "auto",
     steps: int = 10,
     **settings: Any,
@@ -166,12 +166,13 @@ def compare(
     `Comparison.passed` tells whether they agree, `differences` how far each tensor differs and may differ. Raises
     DeviceError if a backend that is named cannot run, or if NumPy is the only one that can.
     """
-    dataset = as_dataset(data)
+    dataset, settings = as_dataset(data, recipe, settings)
     resolved = resolve_recipe(dataset, recipe, settings)
     if steps < 1:
         raise UsageError(f"steps is {steps}; expected a whole number from 1")
     plan = make_plan(resolved, dataset, strict_validation="validation" in settings)
-    opened = select_several(backends, device, resolved.dtype)
+    names = [backends] if isinstance(backends, str) else backends
+    opened = select_several(names, device, resolved.dtype)
     return compare_backends(resolved, dataset, plan, opened, steps)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 
 import numpy as np
@@ -212,6 +213,20 @@ def test_mlflow_deleted_run_is_logged_anew_with_all_epochs(logged, folder):
     assert anew != run_id
     assert [metric.step for metric in client.get_metric_history(anew, "seconds")] == [1, 2, 3]
     client.delete_run(anew)
+
+
+def test_mlflow_end_of_a_run_prints_no_links_on_stdout(mlflow, monkeypatch):
+    class Client:
+        def set_terminated(self, run_id, status):
+            seen.append((run_id, status, mlflow.environment_variables.MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.get()))
+
+    seen = []
+    tracked = tracker.open_tracker("mlflow")
+    monkeypatch.setattr(tracked, "_client", Client())
+    monkeypatch.setattr(tracked, "_run_id", "me")
+    tracked.end("diverged")
+    assert seen == [("me", "FAILED", True)]
+    assert "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT" not in os.environ
 
 
 def test_mlflow_address_with_password_is_stored_without():
