@@ -140,6 +140,7 @@ def fit(
     return fit_events(run.recipe, run.dataset, run.plan, run.backend, model=run.model, stop=stop)
 
 
+@messages_for_python()
 def load(run: Path) -> TrainedModel:
     """Read a trained network: a run folder, its name below runs/, or a .safetensors file of `save` or of a run.
 
@@ -176,6 +177,7 @@ def compare(
     return compare_backends(resolved, dataset, plan, opened, steps)
 
 
+@messages_for_python()
 def backends() -> list[BackendStatus]:
     """Test every array library on every device; return which compute, and why and how to fix those that do not.
 

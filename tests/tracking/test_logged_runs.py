@@ -130,7 +130,7 @@ def test_tensorboard_folder_is_a_link_leaves_it_alone_and_the_run_completes(fold
     (folder / "runs" / "linked" / "tensorboard").symlink_to(tmp_path)
     words = ["--resume", "linked", "-e", "2", "--logger", "tensorboard", "--no-plots"]
     run_train("-o", folder / "runs", *words)
-    assert "tensorboard does not take this run any more (OSError: " in capsys.readouterr().err
+    assert "tensorboard is left out from now on (OSError: " in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
     assert report(folder / "runs" / "linked")["epochs"] == 2
 
