@@ -1,6 +1,8 @@
 """Execute the notebook in a kernel of its own, as Jupyter does."""
 
+import base64
 import hashlib
+import io
 import json
 import os
 from pathlib import Path
@@ -8,13 +10,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 NOTEBOOK = ROOT / "notebooks" / "lagvis.ipynb"
 CELL_SECONDS = 200  # at most, on a busy machine
+COLOURS = 128  # of a picture that is kept
 
 
 def execute(notebook, folder):
-    """Execute the cells of a notebook, which get their outputs, with this repository as Lagvis and `folder` as theirs."""
+    """Execute the cells of a notebook, which get their outputs, with this repository as Lagvis, in `folder`."""
     from nbclient import NotebookClient
 
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     client = NotebookClient(
         notebook,
         timeout=CELL_SECONDS,
@@ -22,7 +24,7 @@ def execute(notebook, folder):
         resources={"metadata": {"path": str(folder)}},
         record_timing=False,
     )
-    client.execute(env=environment)
+    client.execute(env=os.environ | {"PYTHONPATH": str(ROOT)})
 
 
 def source_digest(notebook):
@@ -31,8 +33,21 @@ def source_digest(notebook):
     return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
 
 
-def without_frames(cell):
-    """Remove the pages in frames from the outputs of a cell, whose text stays."""
-    for output in cell.get("outputs", []):
-        if "<iframe" in output.get("data", {}).get("text/html", ""):
-            del output["data"]["text/html"]
+def make_outputs_small(notebook):
+    """Remove the pages in frames from the outputs, whose text stays, and make the pictures small."""
+    for output in (output for cell in notebook["cells"] for output in cell.get("outputs", [])):
+        data = output.get("data", {})
+        data.pop("image/jpeg", None)  # of a picture that is there as PNG too
+        if "<iframe" in data.get("text/html", ""):
+            del data["text/html"]
+        if "image/png" in data:
+            data["image/png"] = base64.b64encode(reduce_colours(base64.b64decode(data["image/png"]))).decode()
+
+
+def reduce_colours(png):
+    """Return a PNG file with at most COLOURS colours."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.open(io.BytesIO(png)).convert("RGB").quantize(COLOURS).save(file, "png", optimize=True)
+    return file.getvalue()
