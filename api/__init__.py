@@ -10,14 +10,17 @@ True
 >>> result.model.predict(X[:5])
 array([0, 1, 2, 3, 4])
 
+`lv.MLPClassifier` and `lv.MLPRegressor` are the same training as estimators of scikit-learn.
+
 Nothing is printed and nothing is written unless it is asked for. Arrays of NumPy, CuPy, PyTorch and JAX are taken, and
 results come in the library and on the device of what was given.
 """
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
 from inspect import signature
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lagvis.api.result import TrainingResult
 from lagvis.api.setup import as_dataset, check_keywords, check_options, prepare_run, resolve_recipe
@@ -42,6 +45,10 @@ from lagvis.training.loop import fit as fit_events
 from lagvis.training.plan import make_plan
 from lagvis.training.recipe import Recipe
 
+if TYPE_CHECKING:
+    from lagvis.api.estimators import MLPClassifier as MLPClassifier
+    from lagvis.api.estimators import MLPRegressor as MLPRegressor
+
 __all__ = [
     "BackendStatus", "Comparison", "Dataset", "EpochEnded", "Event", "Finished", "LagvisError", "Metrics", "Progress",
     "Recipe", "RunWarning", "Started", "TrainedModel", "TrainingResult", "backends", "compare", "fit", "load",
@@ -50,6 +57,20 @@ __all__ = [
 
 Path = str | os.PathLike[str]
 FRAME_OPTIONS = tuple(signature(Dataset.from_frame).parameters)[1:]
+
+
+def __getattr__(name: str) -> Any:
+    """Import an estimator, with scikit-learn, when it is first used; ImportError where that is missing or too old."""
+    if name not in ("MLPClassifier", "MLPRegressor"):
+        raise AttributeError(f"module 'lagvis.api' has no attribute {name!r}")
+    try:
+        return getattr(import_module("lagvis.api.estimators"), name)
+    except ImportError as error:
+        if not str(error.name).startswith("sklearn"):
+            raise
+        raise ImportError(
+            f"{name} needs scikit-learn 1.6 or newer ({error}); pip install -U scikit-learn", name=error.name
+        ) from None
 
 
 @messages_for_python()

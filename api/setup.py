@@ -133,8 +133,13 @@ def prepare_run(
     device: str = "auto",
     backend: str | None = None,
     threads: int | None = None,
+    model: Model | None = None,
 ) -> PreparedRun:
-    """Read the data, open the backend, plan the training and check the data; each raises the error of its kind."""
+    """Read the data, open the backend, plan the training and check the data; each raises the error of its kind.
+
+    `model` describes the network of an earlier training, if that goes on: its scalings and ranges stay in force, and
+    the data are not checked again.
+    """
     dataset, settings = as_dataset(data, recipe, settings)
     resolved = resolve_recipe(dataset, recipe, settings)
     opened = select(device, backend, resolved.dtype)
@@ -142,11 +147,13 @@ def prepare_run(
     resolved = replace(resolved, epochs=plan.epochs, validation=len(plan.validation_rows))
     on_host = opened.device in ("cpu", "mps")
     memory = estimate_memory(resolved, dataset, plan, on_host=on_host, backend=opened.name).check()
-    model = Model.of(resolved, dataset, plan.training_rows)
-    assert model.ranges is not None, "the ranges of a new model are measured"
-    standardised = resolved.number_scaling == "standard"
-    warnings = check_dataset(dataset, model.ranges, plan.validation_rows, standardised=standardised)
-    warnings += check_float32_precision(dataset, model, resolved.dtype)
+    warnings: list[RunWarning] = []
+    if model is None:
+        model = Model.of(resolved, dataset, plan.training_rows)
+        assert model.ranges is not None, "the ranges of a new model are measured"
+        standardised = resolved.number_scaling == "standard"
+        warnings += check_dataset(dataset, model.ranges, plan.validation_rows, standardised=standardised)
+        warnings += check_float32_precision(dataset, model, resolved.dtype)
     notices = [opened.fallback or "", *opened.notices, *plan.notices, memory.notice()]
     if recipes.finds_rate(recipe_values(recipe), settings):
         with opened.limited_threads(plan.threads):

@@ -84,7 +84,7 @@ def test_page_examples_run(page, store, mnist, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("PATH", f"{installed_command(store, mnist)}{os.pathsep}{os.environ['PATH']}")
     blocks = blocks_of(page)
-    lay_out(tmp_path, "\n".join(block.text for block in blocks if may_run(block)), store, mnist)
+    lay_out(tmp_path, "\n".join(block.text for block in blocks if may_run(block)), store)
     namespace = {"__name__": "__main__"}
     printed = ""
     for block in blocks:
@@ -127,8 +127,9 @@ def run_python(block, place, namespace):
 
 
 def run_in_short(words, place, mnist):
-    """Run a command without plots, with few digits in place of MNIST; where a device is missing, it says so."""
-    with mnist(small=True):
+    """Run a command without plots, a training with few digits; where a device is missing, it says so."""
+    found = command_of(words)
+    with mnist(small=found is not None and found[0] in ("train", "compare")):
         code, output = run_words(with_no_plots(words))
     assert code == 0 or (code == 4 and names_missing_device(words)), f"{place}: {words}: exit code {code}\n{output}"
 
