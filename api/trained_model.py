@@ -26,7 +26,7 @@ from lagvis.training.evaluation import Evaluator, Metrics
 from lagvis.training.model import LABEL_THRESHOLD, widths_text
 from lagvis.tree import tree_map
 
-DRAWING_HEIGHT = 700  # CSS pixels of the page in a notebook
+DRAWING_HEIGHT = 800  # CSS pixels of the page in a notebook
 SUFFIX = ".safetensors"
 MAX_BYTE = 255
 TABLE_TRUTH = ("false", "true")  # names of truth values as classes of a table
