@@ -16,10 +16,11 @@ results come in the library and on the device of what was given.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from inspect import signature
 from typing import Any
 
 from lagvis.api.result import TrainingResult
-from lagvis.api.setup import as_dataset, check_options, prepare_run, resolve_recipe
+from lagvis.api.setup import as_dataset, check_keywords, check_options, prepare_run, resolve_recipe
 from lagvis.api.trained_model import TrainedModel
 from lagvis.api.training import run_training
 from lagvis.backends.registry import select_several
@@ -27,9 +28,12 @@ from lagvis.backends.status import BackendStatus, backend_statuses
 from lagvis.data.array_source import CLASSES, LABELS, NUMBERS, check_targets
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import load_dataset as read_dataset
+from lagvis.data.split import TEST_SHARE
+from lagvis.data.tables.data_frame import is_frame
 from lagvis.errors import LagvisError, UsageError
 from lagvis.inference.comparison import Comparison
 from lagvis.inference.comparison import compare as compare_backends
+from lagvis.option_text import messages_for_python
 from lagvis.run_warning import RunWarning
 from lagvis.storage.lookup import load_network
 from lagvis.training.evaluation import Metrics
@@ -45,10 +49,14 @@ __all__ = [
 ]  # fmt: skip
 
 Path = str | os.PathLike[str]
+FRAME_OPTIONS = tuple(signature(Dataset.from_frame).parameters)[1:]
 
 
-def load_dataset(name: Path, *, targets: str = CLASSES, **options: Any) -> Dataset:
+@messages_for_python()
+def load_dataset(name: Any, *, targets: str = CLASSES, **options: Any) -> Dataset:
     """Read a data set that ships ("mnist", "jump"), or a file or folder: IDX, NPZ, NPY, tables, pictures in folders.
+
+    A data frame of pandas or polars is taken as well, with the options of `Dataset.from_frame`.
 
     targets  what is learned: "classes", "numbers", or "labels", of which a row may have several
     options  how a table is read, as in a recipe: label="price", features=["age", "sex"], drop, category, number, log,
@@ -60,10 +68,14 @@ def load_dataset(name: Path, *, targets: str = CLASSES, **options: Any) -> Datas
     (60000, 784)
     """
     check_targets(targets, allow_auto=False)
+    if is_frame(name):
+        check_keywords("load_dataset", options, FRAME_OPTIONS)
+        return Dataset.from_frame(name, targets=targets, **{"test": TEST_SHARE} | options)
     path = os.fspath(name)
     return read_dataset(path, regression=targets == NUMBERS, multi_label=targets == LABELS, **check_options(options))
 
 
+@messages_for_python()
 def train(
     data: Dataset | Path,
     recipe: Recipe | Path = "default",
@@ -99,6 +111,7 @@ def train(
     return run_training(prepare_run(as_dataset(data), recipe, settings, device, backend, threads), verbose=verbose)
 
 
+@messages_for_python()
 def fit(
     data: Dataset | Path,
     recipe: Recipe | Path = "default",
@@ -135,6 +148,7 @@ def load(run: Path) -> TrainedModel:
     return TrainedModel(load_network(os.fspath(run)).checkpoint)
 
 
+@messages_for_python()
 def compare(
     data: Dataset | Path = "mnist",
     recipe: Recipe | Path = "default",

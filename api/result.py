@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lagvis.api.setup import PreparedRun
 from lagvis.api.trained_model import TrainedModel
@@ -15,6 +15,9 @@ from lagvis.training.evaluation import Metrics
 from lagvis.training.events import Finished
 from lagvis.training.outcome import Outcome
 from lagvis.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from lagvis.api.report import Report
 
 
 class TrainingResult:
@@ -76,6 +79,21 @@ class TrainingResult:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the trained network to a .safetensors file; see `TrainedModel.save`."""
         self.model.save(path)
+
+    def report(self) -> "Report":
+        """Draw the report of the training, as the command writes it into its run folder: a notebook shows it.
+
+        It is about the test part; without one, about the validation rows. Nothing is written until `Report.save`.
+        Raises DrawingError if matplotlib cannot be imported.
+        """
+        from lagvis.api.report import make_report
+
+        return make_report(self._run, self._finished, self.summary, [*self._epochs])
+
+    def _repr_html_(self) -> str:
+        from lagvis.report.notebook.result import result_html
+
+        return result_html(self.summary, self._run.model, [*self._epochs])
 
     def __str__(self) -> str:
         return summary_text(self.summary)

@@ -1,6 +1,7 @@
 """Prepare a training from Python: the recipe of its settings, the backend, the plan and the checks of the data."""
 
 import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -50,17 +51,22 @@ def as_dataset(data: Any) -> Dataset:
     if isinstance(data, str | os.PathLike):
         return load_dataset(os.fspath(data))
     raise UsageError(
-        f"data is of the type {type(data).__name__}; expected a Dataset (Dataset.from_arrays makes one of arrays), or "
-        "the name or path of one"
+        f"data is of the type {type(data).__name__}; expected a Dataset (Dataset.from_arrays makes one of arrays, "
+        "Dataset.from_frame of a data frame), or the name or path of one"
     )
 
 
 def check_options(options: dict[str, Any]) -> dict[str, Any]:
     """Return options of reading data as the recipe has them; UsageError for unknown ones, RecipeError for values."""
-    for name in options:
-        if name not in READING_KEYS:
-            raise UsageError(f"load_dataset has no option {name!r}{key_hint(name, READING_KEYS)}")
+    check_keywords("load_dataset", options, READING_KEYS)
     return {name: KEYS[name].check(name, value) for name, value in options.items()}
+
+
+def check_keywords(function: str, options: Iterable[str], known: Sequence[str]) -> None:
+    """Raise UsageError for an option that a function does not have."""
+    for name in options:
+        if name not in known:
+            raise UsageError(f"{function} has no option {name!r}{key_hint(name, known)}")
 
 
 def plain_value(value: Any) -> Any:

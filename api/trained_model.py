@@ -3,25 +3,33 @@
 import math
 import os
 import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lagvis.api.html_page import HtmlPage, user_path
 from lagvis.backends.registry import select
 from lagvis.data.array_source import array_source
-from lagvis.data.dataset import Dataset, as_classification, as_multi_label, as_regression
+from lagvis.data.dataset import as_classification, as_multi_label, as_regression
+from lagvis.data.predict_frame import features_of_frame, source_of_frame
+from lagvis.data.range_check import fit_to_training
+from lagvis.data.tables.data_frame import is_frame
 from lagvis.errors import DataError, UsageError
 from lagvis.inference.prediction import outputs
 from lagvis.interchange import like, to_numpy
+from lagvis.option_text import messages_for_python
+from lagvis.run_warning import RunWarning
+from lagvis.storage.atomic import write_export_file, write_export_folder
 from lagvis.storage.checkpoint_file import write_checkpoint
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.evaluation import Evaluator, Metrics
 from lagvis.training.model import LABEL_THRESHOLD, widths_text
 from lagvis.tree import tree_map
 
+DRAWING_HEIGHT = 700  # CSS pixels of the page in a notebook
 SUFFIX = ".safetensors"
 MAX_BYTE = 255
+TABLE_TRUTH = ("false", "true")  # names of truth values as classes of a table
 
 
 class TrainedModel:
@@ -35,6 +43,10 @@ class TrainedModel:
 
     It predicts on the host with NumPy, whatever trained it. Arrays of NumPy, CuPy, PyTorch and JAX are taken, and
     numbers come back in the library and on the device of what was given; class names that are text come as NumPy's.
+
+    Rows may also be a data frame of pandas or polars. Its columns are matched by their names, in any order, where the
+    network learned from named ones, and become numbers as in training; other columns are not read. `check` tells what
+    the rows hold that training did not. The predictions are arrays of NumPy.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -53,6 +65,7 @@ class TrainedModel:
     def target_names(self) -> tuple[str, ...]:
         return self.checkpoint.model.target_names
 
+    @messages_for_python()
     def predict(self, X: Any) -> Any:  # noqa: N803
         """Return the prediction for rows X (N, ...): classes (N,), labels (N, L) of 0 and 1, or numbers (N,) or (N, n).
 
@@ -64,8 +77,9 @@ class TrainedModel:
             return like((found > LABEL_THRESHOLD).astype(np.int64), X)
         if model.y_scaling is not None:
             return like(found[:, 0] if found.shape[1] == 1 else found, X)
-        return like(label_values(self.class_names)[found.argmax(axis=1)], X)
+        return like(label_values(self.class_names, of_table=model.encoding is not None)[found.argmax(axis=1)], X)
 
+    @messages_for_python()
     def predict_proba(self, X: Any) -> Any:  # noqa: N803
         """Return the probability of each class, or of each label, for rows X (N, ...): (N, K).
 
@@ -75,41 +89,93 @@ class TrainedModel:
             raise UsageError("predict_proba is for classes, and this network predicts numbers; use predict")
         return like(self._outputs(X), X)
 
-    def evaluate(self, X: Any, y: Any) -> Metrics:  # noqa: N803
-        """Return the metrics on rows X (N, ...) with their labels or targets y: loss, accuracy, confusion, errors."""
+    @messages_for_python()
+    def evaluate(self, X: Any, y: Any = None) -> Metrics:  # noqa: N803
+        """Return the metrics on rows X (N, ...) with their labels or targets y: loss, accuracy, confusion, errors.
+
+        Without y, X is a data frame that holds them in the column of the name in training.
+        """
         model = self.checkpoint.model
-        rows = self._rows(X)
-        source, _, _ = array_source(rows, y, targets=self._targets)
+        if y is not None:
+            labels = to_numpy(y, "y")
+            if labels.dtype == np.bool_ and self.class_names == TABLE_TRUTH:
+                labels = np.array(TABLE_TRUTH)[labels.astype(np.int64)]
+            source, _, _ = array_source(self._rows(X), labels, targets=self._targets)
+        elif is_frame(X):
+            source = source_of_frame(X, model.input_spec(check_ranges=False), name="X")
+        else:
+            raise UsageError("y is missing; give the labels or targets of X, or X as a data frame that holds them")
         if model.y_scaling is not None:
             dataset = as_regression(source)
         else:
             make = as_multi_label if model.multi_label else as_classification
             dataset = make(source, model.class_names)
         model.check(dataset)
-        return self._evaluate(dataset)
+        return evaluate_rows(self.checkpoint, dataset.x_train, dataset.y_train)
+
+    @messages_for_python()
+    def check(self, X: Any) -> list[RunWarning]:  # noqa: N803
+        """Return warnings about what rows X hold that training did not: values out of range, categories, missing cells.
+
+        Raises DataError for rows that the network does not take, and for rows that are on another scale than those of
+        training, which `predict` takes as they are.
+        """
+        spec = self.checkpoint.model.input_spec()
+        if is_frame(X):
+            return features_of_frame(X, spec, name="X")[1]
+        return fit_to_training(self._rows(X), spec, "X", "row {}".format)[1]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a .safetensors file, which `lagvis.load` and every command read.
 
         The file is replaced as a whole or not at all. Raises CheckpointError if it cannot be written.
         """
-        file = Path(os.path.expanduser(os.fspath(path)))
+        file = user_path(path)
         if file.suffix != SUFFIX:
             raise UsageError(f"{file} does not end in {SUFFIX}; name the file {file.name}{SUFFIX}")
         write_checkpoint(file, self.checkpoint)
+
+    @messages_for_python()
+    def export(self, path: str | os.PathLike[str], format: str | None = None) -> None:
+        """Write the network for other programs.
+
+        path    the file, which is replaced as a whole; of the format "paper" a folder
+        format  "onnx", "html" (a page to draw on), "npz", "safetensors" (arrays), or "paper" (the files of the paper's
+                program); None: by the end of the path
+
+        Raises UsageError for another format, ExportError for a network that the format cannot hold, and CheckpointError
+        if the file cannot be written.
+        """
+        from lagvis.formats.export_formats import FORMATS
+        from lagvis.formats.paper import is_paper_folder
+
+        target = user_path(path)
+        name = target.suffix.removeprefix(".") if format is None else format
+        if name not in FORMATS:
+            known = ", ".join(map(repr, FORMATS))
+            found = f"{os.fspath(path)!r} ends in none of them; give format=" if format is None else f"found {name!r}"
+            raise UsageError(f"a network is exported as one of {known}; {found}")
+        content = FORMATS[name].make(self.checkpoint)
+        if isinstance(content, dict):
+            write_export_folder(target, content, is_paper_folder)
+        else:
+            write_export_file(target, content)
+
+    @messages_for_python()
+    def draw(self) -> HtmlPage:
+        """Return the page on which digits are drawn for the network, layer by layer: a notebook shows it.
+
+        Everything is computed in the page. Raises ExportError for a network that does not classify grey images.
+        """
+        from lagvis.formats.export_formats import page_file
+
+        return HtmlPage("Draw", page_file(self.checkpoint).decode(), DRAWING_HEIGHT, scripts=True)
 
     @property
     def _targets(self) -> str:
         if self.checkpoint.model.y_scaling is not None:
             return "numbers"
         return "labels" if self.checkpoint.model.multi_label else "classes"
-
-    def _evaluate(self, dataset: Dataset) -> Metrics:
-        model, dtype = self.checkpoint.model, str(self.checkpoint.dtype)
-        backend = select("cpu", "numpy", dtype)
-        rows = tree_map(backend.asarray, model.prepare(dataset.x_train, dataset.y_train, dtype))
-        layers = tree_map(backend.asarray, self.layers)
-        return Evaluator(model, backend).evaluate(layers, rows, np.arange(len(dataset.x_train)), details=True)
 
     def _outputs(self, X: Any) -> np.ndarray:  # noqa: N803
         rows = self._rows(X)
@@ -119,7 +185,10 @@ class TrainedModel:
 
     def _rows(self, X: Any) -> np.ndarray:  # noqa: N803
         """Return rows as the network takes them, (N, n_in) uint8 or float64; DataError for any others."""
-        model, x = self.checkpoint.model, to_numpy(X, "X")
+        model = self.checkpoint.model
+        if is_frame(X):
+            return features_of_frame(X, model.input_spec(check_ranges=False), name="X")[0]
+        x = to_numpy(X, "X")
         if x.ndim < 2 or math.prod(x.shape[1:]) != self.widths[0]:
             takes = f"(rows, {self.widths[0]})"
             if len(model.shape) > 1:
@@ -151,9 +220,21 @@ class TrainedModel:
         return f"TrainedModel({widths_text(self.widths)}, {model.activation}, {model.loss}: {what}{more})"
 
 
-def label_values(names: tuple[str, ...]) -> np.ndarray:
-    """Return class names as the labels that they stand for: integers, truth values, or text, (K,)."""
-    if names == ("False", "True"):
+def evaluate_rows(checkpoint: Checkpoint, x: np.ndarray, y: np.ndarray) -> Metrics:
+    """Return the metrics of a network on rows and targets as a data set holds them, computed by NumPy."""
+    model, dtype = checkpoint.model, str(checkpoint.dtype)
+    backend = select("cpu", "numpy", dtype)
+    rows = tree_map(backend.asarray, model.prepare(x, y, dtype))
+    layers = tree_map(backend.asarray, checkpoint.layers)
+    return Evaluator(model, backend).evaluate(layers, rows, np.arange(len(x)), details=True)
+
+
+def label_values(names: tuple[str, ...], *, of_table: bool = False) -> np.ndarray:
+    """Return class names as the labels that they stand for: integers, truth values, or text, (K,).
+
+    In a network that learned from a table, `of_table`, the classes of TABLE_TRUTH are truth values.
+    """
+    if names == (TABLE_TRUTH if of_table else ("False", "True")):
         return np.array([False, True])
     if all(re.fullmatch(r"0|-?[1-9][0-9]{0,17}", name) for name in names):
         return np.array([int(name) for name in names])

@@ -6,7 +6,8 @@ from functools import partial
 from lagvis.api.result import TrainingResult
 from lagvis.api.setup import PreparedRun
 from lagvis.errors import NotFiniteError
-from lagvis.report.terminal.progress import make_view
+from lagvis.report.notebook.progress import NotebookProgress, notebook_display
+from lagvis.report.terminal.progress import View, make_view
 from lagvis.storage.metrics_file import epoch_values
 from lagvis.training.events import EpochEnded, Finished
 from lagvis.training.factory import initial_state
@@ -20,13 +21,12 @@ def run_training(run: PreparedRun, *, verbose: bool = False) -> TrainingResult:
 
     After KeyboardInterrupt it is that of the last whole epoch; before the first of them the interrupt goes on.
     """
-    if verbose:
-        for sentence in (*run.notices, *(warning.message for warning in run.warnings)):
-            print(sentence, file=sys.stderr)
     history: list[dict[str, float | None]] = []
     last: EpochEnded | None = None
     finished: Finished | None = None
-    with make_view(sys.stderr, quiet=not verbose, device=run.backend.device) as view:
+    with progress_view(run.backend.device, verbose=verbose) as view:
+        for sentence in (*run.notices, *(warning.message for warning in run.warnings)):
+            view.note(sentence)
         try:
             for event in fit(run.recipe, run.dataset, run.plan, run.backend, model=run.model):
                 view.show(event)
@@ -44,6 +44,14 @@ def run_training(run: PreparedRun, *, verbose: bool = False) -> TrainingResult:
             "interrupted", last.seconds, last.train, last.validation, None, last.checkpoint, last.checkpoint
         )
     return TrainingResult(run, finished, history, judge(run, finished))
+
+
+def progress_view(device: str, *, verbose: bool) -> View:
+    """Return the view of a training: below the cell of a notebook, on stderr elsewhere, silent unless `verbose`."""
+    display = notebook_display() if verbose else None
+    if display is not None:
+        return NotebookProgress(display, device)
+    return make_view(sys.stderr, quiet=not verbose, device=device)
 
 
 def judge(run: PreparedRun, finished: Finished) -> Outcome:

@@ -1,45 +1,21 @@
 """Export a trained network to another format: python export.py RUN --format safetensors|npz|onnx|paper|html."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from lagvis.cli import options
 from lagvis.cli.errors import print_result, print_stderr
 from lagvis.cli.output_path import find_network, output_path
 from lagvis.errors import CheckpointError, ExportError
-from lagvis.formats.arrays import npz_bytes, safetensors_bytes
+from lagvis.formats.export_formats import FORMATS
 from lagvis.formats.onnx_columns import ColumnInput
 from lagvis.formats.onnx_model import AUTO, ONNX_INPUTS, has_columns, imprecise_in_float32, onnx_bytes, onnx_columns
-from lagvis.formats.page import page_html
-from lagvis.formats.paper import is_paper_folder, paper_files
+from lagvis.formats.paper import is_paper_folder
 from lagvis.storage.atomic import write_export_file, write_export_folder
 from lagvis.storage.filenames import LAST
 from lagvis.training.checkpoint import Checkpoint
-from lagvis.training.model import widths_text
-
-
-class Format(NamedTuple):
-    """Export format: default name of the output, and the function that returns its file or the files of its folder."""
-
-    name: str
-    make: Callable[[Checkpoint], bytes | dict[str, bytes]]
-
-
-def page_file(checkpoint: Checkpoint) -> bytes:
-    """Return the web page that runs a network; ExportError if there is no page for such a network."""
-    return page_html(checkpoint.model, checkpoint.layers, widths_text(checkpoint.model.widths)).encode()
-
-
-FORMATS = {
-    "safetensors": Format("model.safetensors", safetensors_bytes),
-    "npz": Format("model.npz", npz_bytes),
-    "onnx": Format("model.onnx", onnx_bytes),
-    "paper": Format("saved_network", paper_files),
-    "html": Format("page.html", page_file),
-}
 
 
 def make_parser() -> options.Parser:

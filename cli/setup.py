@@ -171,7 +171,7 @@ def open_trackers(flags: argparse.Namespace, resumed: RunFolder | None) -> list[
         flags.logger = parse_tracker_names(flags.logger)
         return [open_tracker(name) for name in flags.logger]
     previous = resumed.previous_environment.get("logger", []) if resumed else []
-    flags.logger = tuple(name for name in TRACKERS if name in previous)
+    flags.logger = tuple(name for name in previous if isinstance(name, str) and name in TRACKERS)
     trackers = []
     for name in flags.logger:
         try:

@@ -12,6 +12,7 @@ COMMANDS = {
     "evaluate": "evaluate a trained network",
     "predict": "predict with a trained network",
     "export": "export a trained network to another format",
+    "report": "show runs side by side: settings, results and curves",
     "compare": "compare the backends with each other",
     "data": "describe a data set",
     "backends": "list the backends that can compute here",

@@ -55,7 +55,7 @@ def array_source(
         raise UsageError(f"{missing} is missing; give X_test and y_test together, or neither")
     if test and X_test is not None:
         raise UsageError(f"test is {test!r} and X_test is given; use one of them for the test part")
-    x, labels = to_numpy(X, "X"), to_numpy(y, "y")
+    (x, columns), labels = features_of(X, "X"), to_numpy(y, "y")
     if x.ndim < 2 or labels.ndim < 1 or len(x) != len(labels) or len(x) == 0:
         raise DataError(
             f"X has the shape {x.shape} and y the shape {labels.shape}; expected X (rows, ...) and y (rows,) or "
@@ -64,7 +64,7 @@ def array_source(
     kind = infer_targets(labels) if targets == AUTO else targets
     if kind == NUMBERS and labels.dtype.kind not in "biuf":
         raise DataError(f"y is of type {labels.dtype}, and targets is 'numbers'; expected numbers")
-    fields: dict[str, Any] = {"feature_names": check_names("feature_names", feature_names, x)}
+    fields: dict[str, Any] = {"feature_names": check_names("feature_names", feature_names or columns, x)}
     names = tuple(map(str, target_names))
     fields |= {"target_names" if kind == NUMBERS else "label_names": names} if names else {}
     sha256 = {"X": digest(x), "y": digest(labels)}
@@ -80,13 +80,26 @@ def array_source(
         return source, kind, test > 0
     if sample_weight is not None:
         fields["w_train"] = w
-    x_test, labels_test = to_numpy(X_test, "X_test"), to_numpy(y_test, "y_test")
+    x_test, labels_test = features_of(X_test, "X_test", columns)[0], to_numpy(y_test, "y_test")
     sha256 |= {"X_test": digest(x_test), "y_test": digest(labels_test)}
     source = Source(
         name, x, labels, x_test, labels_test, sha256,
         row_location=lambda part, row: f"row {row} of {'X' if part == 'training' else 'X_test'}", **fields,
     )  # fmt: skip
     return source, kind, True
+
+
+def features_of(values: Any, name: str, columns: Sequence[str] = ()) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return features as an array (N, ...), and the names of the columns of a data frame; () for arrays.
+
+    `columns` are those that a data frame must have: they are taken in this order.
+    """
+    if not isinstance(values, np.ndarray):
+        from lagvis.data.tables.data_frame import is_frame, numbers_of_frame  # readers of tables, which arrays need not
+
+        if is_frame(values):
+            return numbers_of_frame(values, name, columns)
+    return to_numpy(values, name), ()
 
 
 def check_names(argument: str, names: Sequence[str], x: np.ndarray) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ labels alone, returns its warnings, and removes nothing.
 """
 
 import re
-import shlex
 from collections.abc import Collection
 from functools import partial
 
@@ -21,6 +20,7 @@ from lagvis.data.outliers import check_outliers
 from lagvis.data.range_check import check_feature_ranges, check_signed_pixels
 from lagvis.data.shared_rows import check_shared_rows
 from lagvis.data.tables.encoding import NumberEncoding
+from lagvis.option_text import option, targets_option
 from lagvis.run_warning import RunWarning
 
 MIN_CLASS_ROWS = 10  # training rows of a class: fewer are too few to learn it from
@@ -101,11 +101,10 @@ def check_skewed_features(dataset: Dataset, ranges: FeatureRanges) -> list[RunWa
     if any("," in name for name in names):
         names = [str(column.position + 1) for column in columns]
     holds, numbers = ("holds", "its small numbers") if len(found) == 1 else ("hold", "their small numbers")
-    option = f"--log {shlex.quote(','.join(names))}"
     message = (
         f"{sentence_start(join_names([str(column['name']) for column in found]))} {holds} numbers that differ by a "
-        f"factor of {MIN_SKEW:,.0f} and more: scaled, {numbers} are all alike. {option} learns from "
-        "the logarithm."
+        f"factor of {MIN_SKEW:,.0f} and more: scaled, {numbers} are all alike. {option('log', names)} "
+        "learns from the logarithm."
     )
     return [RunWarning("skewed_feature", message, {"features": found})]
 
@@ -117,7 +116,7 @@ def check_dark_pixels(dataset: Dataset, ranges: FeatureRanges) -> list[RunWarnin
         return []
     remedy = f"Multiply them by {int(BYTE[1]) // brightest}, or store them as real numbers"
     if dataset.feature_columns:
-        remedy = "Use --feature-type numbers"
+        remedy = f"Use {option('feature_type', 'numbers')}"
     message = (
         f"The bytes of {dataset.name} go up to {brightest}: as shades of 0..255 they are almost black, and a network "
         f"learns slowly from them. {remedy}."
@@ -181,7 +180,7 @@ def check_classes(dataset: Dataset) -> list[RunWarning]:
         message = (
             f"Uneven classes: {percent(share, digits=1)} of the training rows are {shorten(largest)}, "
             f"{training[smallest]:,} {'is' if training[smallest] == 1 else 'are'} {shorten(smallest)}. A network that "
-            f"always answers {shorten(largest)} is right as often; --class-weights balanced helps."
+            f"always answers {shorten(largest)} is right as often; {option('class_weights', 'balanced')} helps."
         )
         figures = {"largest": largest, "smallest": smallest, "share_of_largest": share}
         warnings.append(RunWarning("uneven_classes", message, figures))
@@ -213,7 +212,7 @@ def check_many_classes(dataset: Dataset) -> list[RunWarning]:
         return []
     message = (
         f"The labels are {classes:,} different whole numbers in {rows:,} training rows, each of which is a class. If "
-        "they are amounts, as prices are, predict them as numbers with --loss mse."
+        f"they are amounts, as prices are, predict them as numbers with {targets_option('numbers')}."
     )
     return [RunWarning("many_classes", message, {"classes": classes, "training_rows": rows})]
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -40,6 +39,7 @@ from lagvis.data.tables.encoding import TableEncoding
 from lagvis.data.tables.feature_type import AUTO, FEATURE_TYPES
 from lagvis.data.weights import check_weights
 from lagvis.errors import DataError
+from lagvis.option_text import messages_for_python, option, targets_option
 from lagvis.run_warning import RunWarning
 
 ColumnNames = str | int | Sequence[str | int]  # of a data frame
@@ -95,6 +95,7 @@ class Dataset:
     warnings: tuple[RunWarning, ...] = ()
 
     @classmethod
+    @messages_for_python()
     def from_arrays(
         cls,
         X: Any,  # noqa: N803
@@ -146,6 +147,7 @@ class Dataset:
         return (LABELS if self.multi_label else CLASSES) if self.class_names else NUMBERS
 
     @classmethod
+    @messages_for_python()
     def from_frame(
         cls,
         frame: Any,
@@ -190,8 +192,12 @@ class Dataset:
         >>> data.feature_names, data.class_names, data.x_train.shape, data.x_test.shape
         (('size', 'kind=a', 'kind=b'), ('0', '1'), (4, 3), (0, 3))
         """
-        from lagvis.data.tables.frame_source import column_options, read_source
+        from lagvis.data.tables.data_frame import check_frame
+        from lagvis.data.tables.frame_source import TEST_FRAME, column_options, read_source
 
+        check_frame(frame, "frame")
+        if test_frame is not None:
+            check_frame(test_frame, TEST_FRAME)
         check_targets(targets, allow_auto=False)
         if feature_type not in FEATURE_TYPES:
             raise DataError(f"feature_type is {feature_type!r}; expected {', '.join(map(repr, FEATURE_TYPES))}")
@@ -370,7 +376,7 @@ def check_classes(source: Source, encoded: dict[str, EncodedLabels], names: Sequ
             raise DataError(
                 f"{source.held_out.name}: every class has a single row{label_hint(source)}; expected two or more "
                 f"of a class, to train on and for the test"
-                f"{'' if source.y_train.dtype.kind in 'SU' else ' (to predict numbers use --loss mse)'}"
+                f"{'' if source.y_train.dtype.kind in 'SU' else f' (to predict numbers use {targets_option(NUMBERS)})'}"
             )
         else:
             check_known_labels(source, part, labels, names, "no training row has", "add training rows for them")
@@ -384,7 +390,7 @@ def check_classes(source: Source, encoded: dict[str, EncodedLabels], names: Sequ
 def label_hint(source: Source) -> str:
     """Return which columns of a table are read as the label, for the end of a message; empty for other data."""
     columns = ", ".join(f"column {c}" for c in source.label_columns)
-    return f" (the label is {columns}; --label names another)" if columns else ""
+    return f" (the label is {columns}; {option('label')} names another)" if columns else ""
 
 
 def label_notices(encoded: dict[str, EncodedLabels], names: Sequence[str], *, are_given: bool) -> tuple[str, ...]:
@@ -442,7 +448,7 @@ def check_labels_vary(source: Source, names: Sequence[str], y: np.ndarray) -> No
     others = [name for i, name in enumerate(names) if i not in constant]
     remedy = "expected rows with and rows without it"
     if others:
-        given = f" with --label {shlex.quote(','.join(others))}" if source.label_columns else " of y"
+        given = f" with {option('label', ','.join(others))}" if source.label_columns else " of y"
         remedy += f", or leave it out{given}"
     raise DataError(
         f"{source.name}: {'every' if y[0, k] else 'no'} training row has {describe_label(names[k])}, so that there "

@@ -12,6 +12,7 @@ from lagvis.data.feature_ranges import FeatureRanges
 from lagvis.data.shared_rows import count_shared_test_rows
 from lagvis.data.tables.column_facts import column_facts
 from lagvis.errors import DataError, LabelNotFoundError
+from lagvis.option_text import targets_option
 
 MAX_LABEL_FAULTS = 0.25  # share of labels that are not classes: beyond it they are numbers to predict
 MAX_LISTED_FEATURES = 20
@@ -35,7 +36,7 @@ def load_classes_or_numbers(name: str, *, regression: bool, **options: Any) -> D
             raise error from None
         if not are_measurements(np.concatenate([dataset.y_train, dataset.y_test])):
             raise
-        notice = "The labels are numbers to predict, not classes; --loss mse trains on them."
+        notice = f"The labels are numbers to predict, not classes; {targets_option('numbers')} trains on them."
         return replace(dataset, notices=(*dataset.notices, notice))
 
 

@@ -36,6 +36,7 @@ from lagvis.data.tables.folder import PART_ENDINGS, TEXT_ENDINGS, choose_tables
 from lagvis.data.tables.table_format import CSV, TABLE_ENDINGS, WEAK_ENDINGS, is_workbook, table_format
 from lagvis.data.tables.text import open_maybe_gzip
 from lagvis.errors import DataError
+from lagvis.option_text import data_option, option
 
 TAKES = (
     "a table (CSV, Parquet, Arrow, JSON, a workbook, SQLite, LIBSVM or ARFF), a folder with a training and a test "
@@ -96,11 +97,13 @@ def read(
         notice = detected.describe_choice(path)
         return replace(source, name=path.name, notices=(notice, *source.notices)) if notice else source
     of_tables = ReadOptions(sheet=spec.sheet, table=spec.table).table_options if spec else options.table_options
-    for flag, value in of_tables.items():
-        raise DataError(f"{path} is {detected.kind}, and {flag} {value} is for tables; leave that flag out")
+    for key, value in of_tables.items():
+        raise DataError(f"{path} is {detected.kind}, and {option(key, value)} is for tables; leave that out")
     if detected.kind == PICTURES:
         if transpose == YES and not spec:
-            raise DataError(f"{path} is {detected.kind}, and --transpose yes is for arrays and tables; leave it out")
+            raise DataError(
+                f"{path} is {detected.kind}, and {option('transpose', YES)} is for arrays and tables; leave it out"
+            )
         return read_image_folder(path, regression=regression, spec=spec)
     by_class = not (regression or options.multi_label)
     if detected.kind == NPZ:
@@ -134,29 +137,30 @@ def detect_format(path: Path) -> Detected:
         near = nearest_name(path.name, siblings)
         raise DataError(
             f"{path} does not exist{f'; did you mean {path.parent / near}?' if near else ''}; "
-            f"--data takes mnist, jump, {TAKES}"
+            f"{data_option()} takes mnist, jump, {TAKES}"
         )
     if not path.is_file():
-        raise DataError(f"{path} is neither a file nor a folder; --data takes {TAKES}")
+        raise DataError(f"{path} is neither a file nor a folder; {data_option()} takes {TAKES}")
     return detect_file(path)
 
 
 def detect_file(path: Path) -> Detected:
     """Return the format of a file that is a data set; DataError for others."""
-    kind = file_format(path, str(path), f"--data takes {TAKES}")
+    kind = file_format(path, str(path), f"{data_option()} takes {TAKES}")
     if kind == IDX_FILE:
         raise DataError(
-            f"{path} is a single IDX file; --data takes the folder that holds images and labels: {path.parent}"
+            f"{path} is a single IDX file; {data_option()} takes the folder that holds images and labels: {path.parent}"
         )
     if kind == NPY:
         pair = f"the folder {path.parent}, if it holds x and y" if find_arrays(path.parent) else "a folder"
         raise DataError(
-            f"{path} is a single NumPy array; --data takes {pair} (X.npy and y.npy, or x_train.npy, y_train.npy, "
-            "x_test.npy and y_test.npy)"
+            f"{path} is a single NumPy array; {data_option()} takes {pair} (X.npy and y.npy, or x_train.npy, "
+            "y_train.npy, x_test.npy and y_test.npy)"
         )
     if kind == PICTURE:
         raise DataError(
-            f"{path} is a single picture; --data takes the folder that holds a folder of pictures for each class"
+            f"{path} is a single picture; {data_option()} takes the folder that holds a folder of pictures for "
+            "each class"
         )
     return Detected(NPZ) if kind == NPZ else Detected(TABLE, (path,))
 
@@ -276,16 +280,16 @@ def suggest_path(folder: Path) -> str:
     """Return a hint at a path that holds data, in the folder or above it; empty where there is none."""
     arrays = next((path for path in visible_entries(folder) if path.suffix.lower() == ".npz"), None)
     if arrays:
-        return f"{arrays.name} in it does; use --data {arrays}"
+        return f"{arrays.name} in it does; use {data_option(arrays)}"
     for child in islice((path for path in visible_entries(folder) if path.is_dir()), MAX_FILES):
         try:
             if find_tables(child) or next(class_folders(child), None) is not None:
-                return f"{child.name} in it does; use --data {child}"
+                return f"{child.name} in it does; use {data_option(child)}"
         except OSError:
             continue
     if any(looks_like_image(path) for path in islice(visible_entries(folder), 20)):
         return (
             f"it holds pictures without class folders; expected a folder for each class ({folder.name}/cat/*.png, "
-            f"{folder.name}/dog/*.png); if it is the folder of one class, use --data {folder.parent}"
+            f"{folder.name}/dog/*.png); if it is the folder of one class, use {data_option(folder.parent)}"
         )
     return ""

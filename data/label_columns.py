@@ -8,6 +8,7 @@ from lagvis.data.labels import clean_label, decode_bytes
 from lagvis.data.messages import join_names, shorten
 from lagvis.data.source import Source
 from lagvis.errors import DataError
+from lagvis.option_text import targets_option
 
 # Values of a label column, upper and lower case alike: that of a row without the label, and that of one with it.
 VALUE_PAIRS = (
@@ -80,13 +81,13 @@ def find_pair(source: Source, columns: dict[str, np.ndarray], name: str, *, sing
         )
     remedy = "write them as 0 and 1"
     if single:
-        remedy = "learn them as classes with --loss cross-entropy"
+        remedy = f"learn them as classes with {targets_option('classes')}"
     elif len(found) > 2:
-        remedy = "leave them out of the labels, or predict numbers with --loss mse"
+        remedy = f"leave them out of the labels, or predict numbers with {targets_option('numbers')}"
     listed = ", ".join(map(shorten, found[:MAX_LISTED_VALUES])) + (", ..." if len(found) > MAX_LISTED_VALUES else "")
     raise DataError(
         f"{source.locate_row(part, row)} has the value {shorten(value)} for {describe_label(name)}, whose values are "
-        f"{listed}; with --loss binary-cross-entropy {EXPECTED}: {remedy}"
+        f"{listed}; with {targets_option('labels')} {EXPECTED}: {remedy}"
     )
 
 
@@ -115,6 +116,6 @@ def exclusive_notice(encoded: dict[str, np.ndarray]) -> str:
     if next(iter(encoded.values())).shape[1] < 2 or any((y.sum(axis=1) != 1).any() for y in encoded.values()):
         return ""
     return (
-        "Every row has exactly one of the labels: they are one-hot rows. --loss cross-entropy learns them as classes, "
-        "whose probabilities sum to 1."
+        f"Every row has exactly one of the labels: they are one-hot rows. {targets_option('classes')} learns them as "
+        "classes, whose probabilities sum to 1."
     )

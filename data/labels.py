@@ -1,7 +1,6 @@
 """Encode labels of any kind as class names and indices, and targets as float64 columns."""
 
 import re
-import shlex
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ from lagvis.arrays import MAX_EXACT_INT
 from lagvis.data.messages import join_names, shorten
 from lagvis.data.source import Source
 from lagvis.errors import DataError
+from lagvis.option_text import join_options, option, targets_option
 
 MIN_SINGLE_ROW_CLASSES = 30  # classes of a single row, from which on labels are checked for numbers to predict
 BLANKS_WITHOUT_WIDTH = "\u200b\u2060\ufeff"
@@ -123,11 +123,11 @@ def check_numbers_as_classes(source: Source, parts: Collection[EncodedLabels]) -
     as_classes = "store them as text"
     if source.label_columns:
         name = source.label_names[0] if source.label_names else str(source.label_columns[0])
-        as_classes = f"add --category {shlex.quote(name)}"
+        as_classes = f"add {option('category', name)}"
     raise DataError(
         f"{source.name}: the labels{where} are {len(rows):,} different numbers in {sum(rows.values()):,} rows, and "
         f"{single:,} of them have a single row; expected several rows of each class: numbers are predicted with "
-        f"--loss mse (to learn them as classes, {as_classes})"
+        f"{targets_option('numbers')} (to learn them as classes, {as_classes})"
     )
 
 
@@ -147,7 +147,7 @@ def float_to_int(source: Source, part: str, y: np.ndarray) -> np.ndarray:
         row = int(bad[0])
         raise DataError(
             f"{source.locate_row(part, row)} has the label {y[row]}, expected a whole number; "
-            "to predict numbers use --loss mse"
+            f"to predict numbers use {targets_option('numbers')}"
         )
     return wide.astype(np.int64)
 
@@ -169,7 +169,7 @@ def encode_one_hot(source: Source, part: str, y: np.ndarray) -> EncodedLabels:
     rows = source.held_out.rows if source.held_out else len(y)  # those of the file
     expected = (
         f"labels of shape {(rows, y.shape[1])} must be one-hot rows, one 1 and otherwise 0; expected ({rows},), one "
-        "class a row: argmax(axis=1) gives it from scores, and --loss mse predicts numbers"
+        f"class a row: argmax(axis=1) gives it from scores, and {targets_option('numbers')} predicts numbers"
     )
     if y.dtype.kind not in "biuf":
         raise DataError(f"{source.name}: the {part} labels are of type {y.dtype}; {expected}")
@@ -181,8 +181,9 @@ def encode_one_hot(source: Source, part: str, y: np.ndarray) -> EncodedLabels:
         invalid = y[row][~allowed[row]]
         value = f"the value {invalid[0]}" if invalid.size else f"{int(ones[row].sum())} ones"
         if allowed.all():
-            named = f"--label {shlex.quote(','.join(source.label_names))} " if source.label_columns else ""
-            expected += f"; labels of which a row may have several are learned with {named}--loss binary-cross-entropy"
+            named = option("label", ",".join(source.label_names)) if source.label_columns else ""
+            remedy = join_options(named, targets_option("labels"))
+            expected += f"; labels of which a row may have several are learned with {remedy}"
         raise DataError(f"{source.locate_row(part, row)} has {value} in its label; {expected}")
     columns = source.label_names if len(source.label_names) > 1 else default_names(y.shape[1])
     if len(columns) != y.shape[1]:

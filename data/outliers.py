@@ -10,6 +10,7 @@ from lagvis.data.dataset import Dataset
 from lagvis.data.feature_ranges import FeatureRanges
 from lagvis.data.messages import pluralize, sentence_start
 from lagvis.data.scaling import Scaling, extremes, median_and_spread
+from lagvis.option_text import option
 from lagvis.run_warning import RunWarning
 
 # An outlier lies at least so many times as far from the median as every other row, and as the spread of the column.
@@ -58,7 +59,7 @@ def check_outliers(
         rows = np.delete(rows, validation_rows)
     if dataset.x_train.dtype != np.uint8 and standardised:
         names = [dataset.describe_feature(i) for i in range(dataset.x_train.shape[1])]
-        remedy = "Correct or remove such rows, or use --number-scaling robust."
+        remedy = f"Correct or remove such rows, or use {option('number_scaling', 'robust')}."
         describe = dataset.encoding.describe_value if dataset.encoding else None
         warnings += outlier_warnings(dataset, names, find_outliers(dataset.x_train, rows, ranges), remedy, describe)
     if dataset.target_names:

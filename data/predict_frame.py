@@ -11,6 +11,8 @@ from lagvis.data.range_check import fit_to_training
 from lagvis.data.read_options import ReadOptions
 from lagvis.data.source import Source
 from lagvis.data.tables.data_frame import read_data_frame
+from lagvis.data.tables.frame import TableFrame
+from lagvis.data.tables.hints import TableHints
 from lagvis.data.tables.network_table import match_network_table, network_encoding, network_options
 from lagvis.data.tables.reader import hold_out_source, upright_picture_rows
 from lagvis.data.tables.unseen import check_unseen
@@ -25,7 +27,11 @@ def features_of_frame(frame: Any, spec: InputSpec, *, name: str = "frame") -> tu
     outside of the ranges of training. `name` stands for the frame in messages. Raises DataError, with the names of all
     columns that are missing, for rows that the network does not take.
     """
-    read = partial(read_data_frame, frame, network_options(spec), name=name, digest=False)
+
+    def read(hints: TableHints) -> TableFrame:
+        hints = replace(hints, allow_single_column=True)  # where others are missing, the error names them
+        return read_data_frame(frame, network_options(spec), hints, name=name, digest=False)
+
     table, columns = match_network_table(read, spec, label_required=False)
     encoding = network_encoding(spec, table, columns)
     upright = upright_picture_rows(table, columns, encoding, ReadOptions(), spec)

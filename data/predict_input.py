@@ -35,6 +35,7 @@ from lagvis.data.tables.network_table import iter_network_table, network_encodin
 from lagvis.data.tables.reader import is_category, upright_picture_rows
 from lagvis.data.tables.unseen import Unseen, check_unseen
 from lagvis.errors import DataError
+from lagvis.option_text import option
 from lagvis.run_warning import RunWarning
 
 if TYPE_CHECKING:
@@ -353,7 +354,7 @@ def table_batch(
     if unused := [table.names[c] for c in columns.unused if table.names[c] not in left_out]:
         notices.append(f"{table.short_name}: not used: {list_names(unused)}.")
     if columns.labels and not columns.by_name:
-        notices.append(f"{table.short_name}: the label is {label_columns} (--label names another).")
+        notices.append(f"{table.short_name}: the label is {label_columns} ({option('label')} names another).")
     known = np.ones(len(x), bool)
     for c in columns.labels:
         known &= table.column(c).is_not_null().to_numpy()
@@ -371,7 +372,7 @@ def table_batch(
     as_text = is_category(table, columns.labels, ReadOptions(), spec)
     (y,) = label_arrays([(part, columns.labels)], spec.is_regression, as_text=as_text, multi_label=spec.multi_label)
     source = labelled_source(table.name, x[labelled], y, part.row_location)
-    remedy = f"leave out the labels (the label is {label_columns} unless --label names another)"
+    remedy = f"leave out the labels (the label is {label_columns} unless {option('label')} names another)"
     of_rows: list[Label] = [None] * len(x)
     found, label_notices = network_labels(source, spec, remedy)
     for row, label in zip(labelled, found, strict=True):

@@ -34,6 +34,7 @@ from lagvis.data.row_statistics import (
 )
 from lagvis.data.tables.encoding import DATE, VALUE, TableEncoding
 from lagvis.errors import DataError
+from lagvis.option_text import no_range_check
 from lagvis.run_warning import RunWarning
 
 CONVERTIBLE = (UNIT, SIGNED_UNIT, HALF_UNIT, BYTE, WORD)  # between which pixels are converted
@@ -57,8 +58,12 @@ MIN_FILLED_WIDTH = 0.9  # part of the range of pictures that training spans: a p
 MAX_BACKGROUND_CHANGE = 0.5  # part of the range in training: more is no lighter or darker paper
 FACTORS = (2.0, 2.54, 4.0, 10.0, 16.0, 60.0, 100.0, 255.0, 1e3, 3600.0, 65535.0, 86400.0, 1e6, 1e9)
 MAX_LISTED_FEATURES = 20
-NO_CHECK = "--no-range-check takes the values as they are"
 RowName = Callable[[int], str]
+
+
+def no_check() -> str:
+    """Return how rows are used whatever their scale is, for messages."""
+    return f"{no_range_check()} takes the values as they are"
 
 
 @dataclass(frozen=True)
@@ -98,13 +103,13 @@ def fit_to_training(
     if spec.ranges.feature_kinds:
         reason, warnings = check_encoded(x, spec.ranges, spec.encoding, name, row_name)
         if reason:
-            raise DataError(f"{reason}; bring it to that scale, or {NO_CHECK}")
+            raise DataError(f"{reason}; bring it to that scale, or {no_check()}")
         return x, warnings
     comparison = Comparison(RowStatistics(x, spec.ranges), spec.ranges, spec.feature_names, name, row_name)
     conversion = comparison.conversion
     if conversion is None:
         if reason := comparison.other_scale:
-            raise DataError(f"{reason}; bring it to that scale, or {NO_CHECK}")
+            raise DataError(f"{reason}; bring it to that scale, or {no_check()}")
         return to_network_type(x, spec, name, row_name), comparison.warnings
     converted = converted_rows(x, conversion, spec)
     fitted = RowStatistics(converted, spec.ranges)
@@ -121,7 +126,7 @@ def converted_rows(x: np.ndarray, conversion: Conversion, spec: InputSpec) -> np
 def conversion_warning(conversion: Conversion, name: str) -> RunWarning:
     """Return the warning that the pictures of a file are converted."""
     given, learned = range_text(conversion.given), range_text(conversion.learned)
-    message = f"{name}: pictures of {given} are converted to {learned}, as in training: {conversion} ({NO_CHECK})."
+    message = f"{name}: pictures of {given} are converted to {learned}, as in training: {conversion} ({no_check()})."
     figures = {"given": list(conversion.given), "learned": list(conversion.learned)}
     return RunWarning("input_scale", message, figures)
 
@@ -132,7 +137,7 @@ def to_network_type(x: np.ndarray, spec: InputSpec, name: str, row_name: RowName
         if spec.ranges is None and spec.check_ranges and x.dtype == np.uint8:
             raise DataError(
                 f"{name} holds bytes (0..255), the network was trained on real numbers whose range is not known; "
-                f"{NO_CHECK}"
+                f"{no_check()}"
             )
         return x.astype(np.float64, copy=False)
     if x.dtype != np.uint8:
@@ -649,7 +654,7 @@ class PieceFit:
             comparisons = [part.compare(merged, self._name, self._row_name) for part, merged in pairs]
             reason, warnings = judge_encoded(comparisons, [part.kind for part in self._parts])
             if reason:
-                raise DataError(f"{reason}; bring it to that scale, or {NO_CHECK}")
+                raise DataError(f"{reason}; bring it to that scale, or {no_check()}")
             return warnings
         if self._given is None or self._fitted is None:
             return []
@@ -657,11 +662,11 @@ class PieceFit:
         if comparison.conversion != self._conversion:
             raise DataError(
                 f"{self._name} begins with pictures of another scale than those after them; bring all to one scale, or "
-                f"{NO_CHECK}"
+                f"{no_check()}"
             )
         if self._conversion is None:
             if reason := comparison.other_scale:
-                raise DataError(f"{reason}; bring it to that scale, or {NO_CHECK}")
+                raise DataError(f"{reason}; bring it to that scale, or {no_check()}")
             return comparison.warnings
         return [conversion_warning(self._conversion, self._name), *self._compare(self._fitted).warnings]
 

@@ -40,12 +40,10 @@ class ReadOptions:
     multi_label: bool = False
 
     @property
-    def table_options(self) -> dict[str, str]:
-        """Return the options that only tables have, and that are set, by their flags on the command line."""
-        flags = {"--label": self.label, "--sheet": self.sheet, "--table": self.table}
-        flags["--weight-column"] = self.weight_column
-        for name in ("features", "drop", "category", "number", "log", "id"):
-            flags[f"--{name}"] = ",".join(getattr(self, name))
+    def table_options(self) -> dict[str, str | tuple[str, ...]]:
+        """Return the options that only tables have, and that are set, by their names."""
+        keys = ("label", "sheet", "table", "weight_column", "features", "drop", "category", "number", "log", "id")
+        options = {key: getattr(self, key) for key in keys}
         if self.feature_type != AUTO:
-            flags["--feature-type"] = self.feature_type
-        return {flag: value for flag, value in flags.items() if value}
+            options["feature_type"] = self.feature_type
+        return {key: value for key, value in options.items() if value}

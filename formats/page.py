@@ -18,6 +18,7 @@ import numpy as np
 from lagvis.data.feature_ranges import SIGNED_BYTE, to_bytes
 from lagvis.errors import ExportError
 from lagvis.network.normalization import EPSILON
+from lagvis.option_text import setting
 from lagvis.training.model import Model
 
 HERE = Path(__file__).resolve().parent
@@ -83,7 +84,7 @@ def check_drawable(model: Model) -> None:
     if model.multi_label:
         raise ExportError(
             "the network gives each label a probability of its own, and the page shows one class of several; use "
-            "--format onnx, safetensors or npz"
+            f"{setting('format')} onnx, safetensors or npz"
         )
     if model.y_scaling is not None or len(model.shape) != 2 or not is_of_pictures(model):
         found = "predicts numbers"
@@ -93,12 +94,16 @@ def check_drawable(model: Model) -> None:
                 found += f" from {model.ranges.low.min():.6g} to {model.ranges.high.max():.6g}"
         raise ExportError(
             f"the network {found}, and a page to draw on needs one that classifies grey images (of 0..255, 0..1 or "
-            "-1..1); use another --format"
+            f"-1..1); use another {setting('format')}"
         )
     if model.x_scaling is not None and math.isfinite(model.x_scaling.limit):
-        raise ExportError("the page cannot cut off values as robust scaling does; use --format safetensors or npz")
+        raise ExportError(
+            f"the page cannot cut off values as robust scaling does; use {setting('format')} safetensors or npz"
+        )
     if len(model.widths) > 2 and not PAGE_ACTIVATIONS.get(model.activation):
-        raise ExportError(f"the page cannot compute the activation {model.activation}; use --format safetensors or npz")
+        raise ExportError(
+            f"the page cannot compute the activation {model.activation}; use {setting('format')} safetensors or npz"
+        )
 
 
 def is_of_pictures(model: Model) -> bool:

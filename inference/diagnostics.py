@@ -68,6 +68,7 @@ class Weights:
 class Diagnostics:
     """Diagnostics on `rows` of the `of` rows of the test part; None or empty if data or network have no such thing.
 
+    part          the part that the rows are of: "test", or "validation" where it stands in for a missing test part
     wrong         number of misclassified rows, or of rows of which a label is wrong
     mistakes      the most confident mistakes first, at most MAX_MISTAKES
     calibration   for classification
@@ -90,11 +91,17 @@ class Diagnostics:
     curves: BinaryCurves | None = None
     predicted: np.ndarray | None = None
     target: np.ndarray | None = None
+    part: str = "test"
 
 
 @np.errstate(over="ignore", invalid="ignore")
 def diagnose(model: Model, params: Any, dataset: Dataset, seed: int) -> Diagnostics:
-    """Compute the diagnostics of a network with host arrays `params` on the test part; `seed` draws samples."""
+    """Compute the diagnostics of a network with host arrays `params` on the test part; `seed` draws samples.
+
+    Without rows there are only those of the weights.
+    """
+    if not len(dataset.x_test):
+        return Diagnostics(0, 0, weights=first_layer_weights(model, params))
     rng = generator(seed, "diagnostics")
     max_rows = max(BINS, int(MAX_PRODUCTS / model.parameters))
     x, y, rows = dataset.x_test, dataset.y_test, np.arange(len(dataset.x_test))

@@ -6,6 +6,7 @@ import numpy as np
 
 from lagvis.data.messages import percent
 from lagvis.inference.prediction import outputs
+from lagvis.option_text import option
 from lagvis.run_warning import RunWarning
 from lagvis.training.model import Model
 
@@ -28,9 +29,9 @@ def check_orientation(model: Model, params: Any, x: np.ndarray, name: str, *, tr
     if not (other >= MIN_PROBABILITY and other >= as_read + MIN_GAIN):
         return []
     seem = (
-        "they seem to stand upright in the file: --transpose no leaves them so"
+        f"they seem to stand upright in the file: {option('transpose', 'no')} leaves them so"
         if transposed
-        else "they seem to be stored transposed, as EMNIST's are: --transpose yes turns them upright"
+        else f"they seem to be stored transposed, as EMNIST's are: {option('transpose', 'yes')} turns them upright"
     )
     message = (
         f"{name}: the network would be surer of its pictures with rows and columns exchanged "

@@ -1,4 +1,4 @@
-"""Run the command `lagvis`: `python -m lagvis train|evaluate|predict|export|compare|data|backends`."""
+"""Run the command `lagvis`: `python -m lagvis train|evaluate|predict|export|report|compare|data|backends`."""
 
 from lagvis.cli.startup import main
 

@@ -51,6 +51,7 @@ class RunResults:
     history      the epochs of metrics.csv
     recipe       the text of recipe.toml
     environment  the content of environment.json
+    python       the lines of Python that repeat the training, for one that has no run folder
     """
 
     summary: Summary
@@ -59,6 +60,7 @@ class RunResults:
     history: History
     recipe: str
     environment: dict[str, Any]
+    python: str = ""
 
     @property
     def classification(self) -> bool:
@@ -74,7 +76,12 @@ class RunResults:
     def examined_rows(self) -> str:
         """The rows that the diagnostics are taken from, in words."""
         found = self.diagnostics
-        return "test part" if found.rows == found.of else f"{found.rows:,} of the {found.of:,} rows of the test part"
+        return self.part if found.rows == found.of else f"{found.rows:,} of the {found.of:,} rows of the {self.part}"
+
+    @property
+    def part(self) -> str:
+        """The part of the data that the diagnostics are taken from, in words."""
+        return f"{self.diagnostics.part} part"
 
 
 def run_report_files(
@@ -84,13 +91,15 @@ def run_report_files(
     history: History,
     recipe: str,
     environment: dict[str, Any],
+    python: str = "",
 ) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of every file of the report, as they are made: figures, report.md, at last report.html.
 
     Names are relative to the run folder. Raises DrawingError if matplotlib cannot be imported.
     """
-    run = RunResults(summary, model, diagnostics, history, recipe, environment)
+    run = RunResults(summary, model, diagnostics, history, recipe, environment, python)
     blocks: list[Block] = [Paragraph(summary_sentence(summary, environment)), results_table(summary)]
+    blocks += missing_test_section(run)
     blocks += warnings_section(summary)
     for section in SECTIONS:
         added = section(run)
@@ -104,6 +113,22 @@ def run_report_files(
 def make_figure(name: str, alt: str, caption: str, plot: Callable[..., Any], *arguments: Any, **options: Any) -> Figure:
     """Return the figure `plot(*arguments, **options)` as a block of the report."""
     return Figure(f"{PLOTS}/{name}.png", draw_png(plot, *arguments, **options), alt, caption)
+
+
+def missing_test_section(run: RunResults) -> list[Block]:
+    """Return what the report is about where there is no result on a test part; nothing where there is one."""
+    found = run.diagnostics
+    if found.part == "test" and found.rows:
+        return []
+    if not found.rows:
+        return [Paragraph("There is neither a test part nor a validation part: the results are those of training.")]
+    return [
+        Paragraph(
+            f"There is no result on a test part. What follows is about the validation part "
+            f"({pluralize(found.of, 'row')}), which was not learned from; where settings or the best epoch were chosen "
+            "by it, it looks better than other data would."
+        )
+    ]
 
 
 def warnings_section(summary: Summary) -> list[Block]:
@@ -166,7 +191,10 @@ def predictions_section(run: RunResults) -> list[Block]:
     if run.diagnostics.predicted is None:
         return []
     if not np.isfinite(run.diagnostics.predicted).any():
-        return [Heading("Predicted and true values"), Paragraph("No prediction for the test part is a finite number.")]
+        return [
+            Heading("Predicted and true values"),
+            Paragraph(f"No prediction for the {run.part} is a finite number."),
+        ]
     names = ", ".join(map(escape_control, run.model.target_names))
     alt = f"Predicted over true values of {names}, and their residuals; the table has their figures."
     caption = f"Of the {run.examined_rows}. On the dashed line the prediction is exact."
@@ -183,7 +211,7 @@ def predictions_section(run: RunResults) -> list[Block]:
 def classes_section(run: RunResults) -> list[Block]:
     """Return the confusion matrix, and a table of the classes; of labels the table alone."""
     if run.summary.get("label_metrics"):
-        return [Heading("Labels"), labels_table(run.summary)]
+        return [Heading("Labels"), labels_table(run.summary, run.part)]
     if not run.summary.get("confusion"):
         return []
     counts, names = np.asarray(run.summary["confusion"]), run.model.class_names
@@ -192,7 +220,7 @@ def classes_section(run: RunResults) -> list[Block]:
         alt = "A matrix of counts, true class by row and predicted class by column; the table has the same facts."
         caption = "Rows are true classes, columns predicted classes; the colour is the share of the row."
         blocks.append(make_figure("confusion", alt, caption, image_plots.plot_confusion_matrix, counts, names))
-    return [*blocks, classes_table(counts, names)]
+    return [*blocks, classes_table(counts, names, run.part)]
 
 
 def thresholds_section(run: RunResults) -> list[Block]:
@@ -205,7 +233,7 @@ def thresholds_section(run: RunResults) -> list[Block]:
         f"ROC curve with the area {curves.roc_auc:.4f}, and precision over recall with the average precision "
         f"{curves.average_precision:.4f}; the table has what thresholds give."
     )
-    examined = "test part" if curves.rows == curves.of else f"{curves.rows:,} of {curves.of:,} rows of the test part"
+    examined = run.part if curves.rows == curves.of else f"{curves.rows:,} of {curves.of:,} rows of the {run.part}"
     caption = (
         f"Of the {examined}: {curves.positives:,} of the class {escape_control(positive)}, {curves.negatives:,} of the "
         f"other. The dashed lines are those of chance. Best is the upper left corner of the first plot, and the upper "
@@ -229,7 +257,7 @@ def mistakes_section(run: RunResults) -> list[Block]:
         caption = f"Of the {run.examined_rows}; the probabilities are those that the network gives."
         plot, wrong = image_plots.plot_mistakes, run.diagnostics.wrong
         blocks.append(make_figure("mistakes", alt, caption, plot, mistakes, wrong, run.model.class_names))
-    return [*blocks, mistakes_table(mistakes, run.model)]
+    return [*blocks, mistakes_table(mistakes, run.model, run.part)]
 
 
 def first_layer_section(run: RunResults) -> list[Block]:
@@ -267,7 +295,7 @@ def importance_section(run: RunResults) -> list[Block]:
     most = ", ".join(map(escape_control, importance.names[:MAX_ALT_COLUMNS]))
     alt = f"Bars of the quality lost when a column is shuffled; most for {most}; the table has the same numbers."
     tried = len(importance.names)
-    caption = f"Each column was shuffled over {importance.rows:,} rows of the test part, with all features made of it."
+    caption = f"Each column was shuffled over {importance.rows:,} rows of the {run.part}, with all features made of it."
     if tried < importance.of:
         caption += f" Only the {tried} columns with the largest weights were tried, of {importance.of:,}."
     accuracy = run.classification
@@ -284,8 +312,8 @@ def dependence_section(run: RunResults) -> list[Block]:
     if found is None:
         return []
     caption = (
-        f"The mean output where a column has the same value in {pluralize(found.rows, 'row')} of the test part and all "
-        "other columns stay (Friedman's partial dependence). It tells what the network has learned, not what would "
+        f"The mean output where a column has the same value in {pluralize(found.rows, 'row')} of the {run.part} and "
+        "all other columns stay (Friedman's partial dependence). It tells what the network has learned, not what would "
         "happen if the value were changed."
     )
     figures = dependence_outputs(run)
@@ -359,9 +387,12 @@ def activity_section(run: RunResults) -> list[Block]:
 def reproduction_section(run: RunResults) -> list[Block]:
     """Return the commands that repeat the run, what they cannot repeat, the settings and the environment."""
     environment = {key: value for key, value in run.environment.items() if key != "rate_search"}  # it has a figure
+    lines = run.python
+    if not lines:
+        lines = "\n".join(shlex.join(command) for command in reproduction_commands(run.summary, run.environment))
     return [
         Heading("To do it again"),
-        Code("\n".join(shlex.join(command) for command in reproduction_commands(run.summary, run.environment))),
+        Code(lines),
         *map(Paragraph, reproduction_notes(run.environment)),
         Heading("Settings"),
         Code(run.recipe),

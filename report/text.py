@@ -4,6 +4,7 @@ import math
 import string
 from collections.abc import Mapping, Sequence
 from typing import Any
+from unicodedata import east_asian_width
 
 from lagvis.data.messages import decimals, percent
 from lagvis.training.evaluation import Metrics
@@ -40,12 +41,18 @@ def errors_text(errors: Mapping[str, float | None], unit: str) -> str:
 
 def align_columns(rows: Sequence[tuple[str, ...]], *, left: int = 1) -> str:
     """Return rows of cells as an aligned table: the first `left` columns flush left, the others flush right."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
-        for row in rows
-    ]
+    widths = [max(map(display_width, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        blanks = [" " * (width - display_width(cell)) for cell, width in zip(row, widths, strict=True)]
+        cells = zip(row, blanks, strict=True)
+        lines.append("  ".join(cell + blank if i < left else blank + cell for i, (cell, blank) in enumerate(cells)))
     return "\n".join(line.rstrip() for line in lines)
+
+
+def display_width(text: str) -> int:
+    """Return the columns of a terminal that text takes: a wide character of East Asia takes two."""
+    return len(text) + sum(east_asian_width(character) in "WF" for character in text)
 
 
 def escape_control(text: str) -> str:

@@ -63,7 +63,7 @@ def replacing_export(path: Path) -> Iterator[Path]:
             mode = path.stat().st_mode
             if not stat.S_ISREG(mode):
                 found = "a folder" if stat.S_ISDIR(mode) else "a device, a pipe or a socket"
-                raise CheckpointError(f"{path} is {found}, not a file; choose another --output")
+                raise CheckpointError(f"{path} is {found}, not a file; choose another path")
         target = Path(os.path.realpath(path))
         with tempfile.TemporaryDirectory(WRITING, f"{target.name}.", target.parent) as work:
             new = Path(work) / f"new{target.suffix}"
@@ -89,7 +89,7 @@ def write_export_folder(path: Path, files: dict[str, bytes], may_replace: Callab
     try:
         exists = os.path.lexists(target)
         if exists and not may_replace(target):
-            raise CheckpointError(f"{path} exists and is not a network of the paper's program; choose another --output")
+            raise CheckpointError(f"{path} exists and is not a network of the paper's program; choose another path")
         work = Path(tempfile.mkdtemp(WRITING, f"{target.name}.", target.parent))
         new, old = work / "new", work / "old"
         try:

@@ -21,13 +21,20 @@ from lagvis.training.system_files import read_lines
 
 
 def describe_environment(
-    recipe: Recipe, dataset: Dataset, plan: Plan, backend: Backend, *, version: str, command: list[str]
+    recipe: Recipe,
+    dataset: Dataset,
+    plan: Plan,
+    backend: Backend,
+    *,
+    version: str,
+    data: str = "",
+    command: list[str] | None = None,
 ) -> dict[str, Any]:
     """Return the content of environment.json: versions, device and its settings, command line, digests of the data.
 
-    `version` is the version of Lagvis; `command` is the program and its arguments. "cpu" is the model of the processor,
-    "float32_products" how precise they are on the device, "overrides" the environment variables that can change
-    results.
+    `version` is the version of Lagvis, "cpu" the model of the processor, "float32_products" how precise they are on the
+    device, "overrides" the environment variables that can change results. `data` names the data, by default by the path
+    of the recipe. `command` is the program and its arguments; a training from Python has none, and no such key.
     """
     return {
         "lagvis": version,
@@ -43,9 +50,9 @@ def describe_environment(
         **backend.versions(),
         "float32_products": backend.float32_products,
         "overrides": overrides_in_force(backend.name, backend.device),
-        "command": command,
+        **({} if command is None else {"command": command}),
         "seed": recipe.seed,
-        "data": str(locate(recipe.data)),
+        "data": data or str(locate(recipe.data)),
         "sha256": dataset.sha256,
         "rows": {"training": len(dataset.x_train), "test": len(dataset.x_test)},
     }

@@ -32,7 +32,7 @@ SCHEDULED = {"epochs", "min_steps", "lr", "schedule", *SCHEDULE_KEYS}
 # Entries of environment.json on which the numbers do not depend, or which are checked on their own. (The variables that
 # number the cards are in it for people; the card itself is compared by its UUID.)
 IGNORED_KEYS = (
-    "lagvis", "command", "seed", "data", "sha256", "rows", "init_from", "resumed", "rate_search",
+    "lagvis", "command", "seed", "data", "sha256", "rows", "init_from", "resumed", "rate_search", "logger",
     *CARD_VARIABLES,
 )  # fmt: skip
 

@@ -195,10 +195,7 @@ class RunFolder:
         That of a run from before `pixel_scaling` says nothing of it, and has "unit"; before `min_lr_ratio` the schedule
         "constant" had no warm-up, whatever `warmup` was.
         """
-        values = {"pixel_scaling": "unit"} | recipes.read(str(self.path / RECIPE))
-        if values.get("schedule") == "constant" and "min_lr_ratio" not in values:
-            values["warmup"] = 0.0
-        return recipes.merge(values, {})
+        return read_recipe(self.path)
 
     def finished(self, recipe: Recipe) -> dict[str, Any]:
         """Return the report if the run has ended by this recipe and its report agrees; else {}."""
@@ -378,6 +375,14 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """Read recipe.toml of a run folder, in which an earlier version may have left out keys (`RunFolder.recipe`)."""
+    values = {"pixel_scaling": "unit"} | recipes.read(str(folder / RECIPE))
+    if values.get("schedule") == "constant" and "min_lr_ratio" not in values:
+        values["warmup"] = 0.0
+    return recipes.merge(values, {})
 
 
 def read_environment(folder: Path) -> dict[str, Any]:

@@ -25,6 +25,7 @@ FLOORS = (
         "interchange",
         "run_warning",
         "strict_json",
+        "option_text",
     ),  # modules of the folder lagvis/, which everything may import
 )
 SAME_FLOOR = {"report": {"inference", "storage"}, "storage": {"formats"}}

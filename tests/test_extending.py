@@ -1,4 +1,4 @@
-"""Add an optimizer and an activation to their tables, as docs/architecture.md describes, and use them everywhere."""
+"""Add an optimizer and an activation to their tables, as docs/extending.md describes, and use them everywhere."""
 
 import numpy as np
 import pytest

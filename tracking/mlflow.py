@@ -11,6 +11,7 @@ import os
 import shlex
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ MAX_TEXT = 5000  # characters of a parameter or tag; MLflow refuses longer ones
 MAX_METRICS = 500  # in one request
 EVERY_EPOCH = "seconds"  # metric that every epoch has
 STATUS = {"completed": "FINISHED", "interrupted": "KILLED"}  # anything else is FAILED
+NO_LINKS = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
 LOGGERS = ("mlflow", "alembic")  # that print on stderr, the second while a local store is made
 
 
@@ -93,7 +95,8 @@ class MLflow(Tracker):
 
     def end(self, status: str) -> None:
         """Set how the run ended."""
-        self._client.set_terminated(self._run_id, STATUS.get(status, "FAILED"))
+        with without_links():
+            self._client.set_terminated(self._run_id, STATUS.get(status, "FAILED"))
 
     def _find_run(self, run_id: Any) -> Any:
         """Return a run of the store that can be continued; None if it is not there, or deleted."""
@@ -158,6 +161,20 @@ def tag_text(value: Any) -> str:
     else:
         text = json.dumps(value)
     return text[:MAX_TEXT]
+
+
+@contextlib.contextmanager
+def without_links() -> Iterator[None]:
+    """Keep the links that MLflow prints at the end of a run off stdout, where the result is; only a variable does."""
+    before = os.environ.get(NO_LINKS)
+    os.environ[NO_LINKS] = "true"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[NO_LINKS]
+        else:
+            os.environ[NO_LINKS] = before
 
 
 def silence_thread() -> None:

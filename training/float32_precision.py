@@ -7,6 +7,7 @@ import numpy as np
 from lagvis.data.dataset import Dataset
 from lagvis.data.messages import sentence_start
 from lagvis.data.scaling import Scaling
+from lagvis.option_text import option
 from lagvis.run_warning import RunWarning
 from lagvis.training.model import Model
 
@@ -40,11 +41,11 @@ def check_float32_precision(
     first = lost[0]
     more = f" The same holds for {len(lost) - 1:,} more." if len(lost) > 1 else ""
     remedy = (
-        "--dtype float64 keeps them apart, but a network learns next to nothing from differences that small: split the "
-        "column, into the group and the difference within it."
+        f"{option('dtype', 'float64')} keeps them apart, but a network learns next to nothing from differences that "
+        "small: split the column, into the group and the difference within it."
     )
     if first["robust_helps"] and can_rescale:
-        remedy = "--number-scaling robust keeps them well apart."
+        remedy = f"{option('number_scaling', 'robust')} keeps them well apart."
     message = (
         f"{sentence_start(first['column'])} has {first['different']:,} different values in a sample of "
         f"{first['sample']:,} rows; scaled, they are {first['kept']:,} different float32 numbers.{more} {remedy}"

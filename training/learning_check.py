@@ -14,6 +14,7 @@ from lagvis.data.dataset import Dataset
 from lagvis.data.messages import decimals, percent, pluralize
 from lagvis.network.optimizers import OPTIMIZERS
 from lagvis.network.step import evaluated_layers
+from lagvis.option_text import option, setting, targets_option
 from lagvis.run_warning import RunWarning
 from lagvis.training.baseline import CHANCE_DEVIATIONS, beats_constant
 from lagvis.training.evaluation import Metrics
@@ -106,7 +107,7 @@ def beats_baseline_in_all(warning: RunWarning, run: TrainedRun) -> bool:
 def find_known_cause(run: TrainedRun) -> Suspect | None:
     """Return the suspect that is known without trials; None where there is none."""
     if run.finished.step == 0:
-        return "no_steps", "no step was taken; train with --epochs 1 or more", {}
+        return "no_steps", f"no step was taken; train with {option('epochs', 1)} or more", {}
     if run.other_scale:
         return "input_scale", "the values are on another scale than those learned from, as a warning above says", {}
     names = run.dataset.target_names
@@ -128,7 +129,7 @@ def explain_learned_training(run: TrainedRun, final: Metrics) -> Suspect:
             "training part (other columns, labels or units?)",
             {},
         )
-    amounts = "; labels that are amounts are predicted as numbers with --loss mse"
+    amounts = f"; labels that are amounts are predicted as numbers with {targets_option('numbers')}"
     return (
         "not_general",
         f"the training rows are learned ({result}) and the test rows are not: there are too few training rows, or the "
@@ -180,7 +181,8 @@ def compare_trials(run: TrainedRun, trials: RateTrials, final: Metrics, own: Tri
         return (
             "features",
             f"no learning rate from {tried[0]:g} to {tried[-1]:g} did better in {own.steps} steps; the features may "
-            f"say nothing about the label, or the network may not suit them (--hidden){held_back_by(run.recipe)}",
+            f"say nothing about the label, or the network may not suit them ({setting('hidden')})"
+            f"{held_back_by(run.recipe)}",
             {"tried_rates": tried},
         )
     own_is_enough = own in better and (best.loss >= own.loss or reached - own.loss > 0.5 * (reached - best.loss))
@@ -189,7 +191,7 @@ def compare_trials(run: TrainedRun, trials: RateTrials, final: Metrics, own: Tri
         return (
             "too_few_steps",
             f"{too_few}: after {own.steps} the loss is {decimals(own.loss)}, instead of {decimals(reached)}; use more "
-            "--epochs or a smaller --batch-size",
+            f"{setting('epochs')} or a smaller {setting('batch_size')}",
             {"steps": steps},
         )
     lower = best_trial([trial for trial in better if trial.rate < rate])
@@ -197,10 +199,10 @@ def compare_trials(run: TrainedRun, trials: RateTrials, final: Metrics, own: Tri
         return suspected_rate("high", rate, lower, reached)
     if best.rate > rate:
         return suspected_rate("low", rate, best, reached)
-    shorter = " or less --warmup" if run.recipe.warmup else ""
+    shorter = f" or less {setting('warmup')}" if run.recipe.warmup else ""
     return (
         "too_few_steps",
-        f"{too_few} at the rates of the schedule; use more --epochs{shorter}",
+        f"{too_few} at the rates of the schedule; use more {setting('epochs')}{shorter}",
         {"steps": steps},
     )
 
@@ -212,16 +214,16 @@ def held_back_by(recipe: Recipe) -> str:
     """
     usual = dict.fromkeys(REGULARIZING_KEYS, 0.0) | OPTIMIZERS[recipe.optimizer].settings
     used = {key: getattr(recipe, key) for key in REGULARIZING_KEYS if getattr(recipe, key) > usual[key]}
-    flags = [f"--{key.replace('_', '-')} {value:g}" for key, value in used.items()]
-    return f", or too much holds it back ({', '.join(flags)})" if flags else ""
+    options = [option(key, value) for key, value in used.items()]
+    return f", or too much holds it back ({', '.join(options)})" if options else ""
 
 
 def suspected_rate(which: str, rate: float, trial: Trial, reached: float) -> Suspect:
     """Return the suspect of a rate that is too "high" or too "low" for a run with the loss `reached`."""
     return (
         f"learning_rate_too_{which}",
-        f"the learning rate {rate:g} is too {which}; with --lr {trial.rate:g} the loss falls to {decimals(trial.loss)} "
-        f"in {trial.steps} steps, instead of {decimals(reached)}",
+        f"the learning rate {rate:g} is too {which}; with {option('lr', trial.rate)} the loss falls to "
+        f"{decimals(trial.loss)} in {trial.steps} steps, instead of {decimals(reached)}",
         {"learning_rate": rate, "suggested_learning_rate": trial.rate},
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 from lagvis.backends.backend import Backend
 from lagvis.data.dataset import Dataset
 from lagvis.data.messages import decimals, percent
+from lagvis.option_text import option, setting
 from lagvis.run_warning import RunWarning
 from lagvis.training.baseline import beats_commonest_class, beats_commonest_labels, beats_constant
 from lagvis.training.evaluation import Metrics
@@ -174,7 +175,7 @@ def as_good_warning(name: str, figure: str, found: float, other: float, texts: t
     return RunWarning(
         CHECK,
         f"A linear model of the same columns is at least as good as the network: its test {name} is {texts[0]}, that "
-        f"of the network {texts[1]}. Use --hidden none, or train a network that gains more (other --epochs, --lr or "
-        "--hidden).",
+        f"of the network {texts[1]}. Use {option('hidden', [])}, or train a network that gains more (other "
+        f"{setting('epochs')}, {setting('lr')} or {setting('hidden')}).",
         {figure: found, f"linear_{figure}": other},
     )

@@ -15,6 +15,7 @@ import numpy as np
 from lagvis.data.dataset import Dataset
 from lagvis.errors import OutOfMemoryError
 from lagvis.network.optimizers import StateShape
+from lagvis.option_text import setting
 from lagvis.training.evaluation import rows_per_chunk
 from lagvis.training.factory import make_optimizer, make_regularization
 from lagvis.training.plan import Plan
@@ -125,7 +126,11 @@ def estimate_memory(
     at_first = state + sum(layers) * DRAW_BYTES
     # the newest checkpoint stays on the host until the next one is complete
     host = max(at_first, (1 + steps) * state + device * on_host)
-    parts = {"a smaller --hidden": 2 * state + gradient, "a smaller --batch-size": batch, "fewer rows": rows}
+    parts = {
+        f"a smaller {setting('hidden')}": 2 * state + gradient,
+        f"a smaller {setting('batch_size')}": batch,
+        "fewer rows": rows,
+    }
     peak = None
     if on_host and backend in LIBRARIES:
         chunk = rows_per_chunk(widths) * sum(widths) * number

@@ -10,6 +10,7 @@ from lagvis.data.messages import pluralize
 from lagvis.data.split import split_off
 from lagvis.data.weights import describe_weights
 from lagvis.errors import RecipeError
+from lagvis.option_text import setting
 from lagvis.training.recipe import Recipe
 from lagvis.training.seeding import generator
 from lagvis.training.threads import threads_for
@@ -86,7 +87,7 @@ def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = Fal
     if recipe.patience and not len(validation):
         raise RecipeError(
             f"patience is {recipe.patience}, but no rows are held out by whose loss it could stop; hold out some "
-            "with --validation, or set patience to 0"
+            f"with {setting('validation')}, or set patience to 0"
         )
     batch_size = recipe.batch_size
     if batch_size > len(training):
@@ -105,7 +106,7 @@ def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = Fal
         if batch_size == 1:
             raise RecipeError(
                 f"there is {len(training)} row to train on, and batch normalisation needs two rows in a batch; "
-                "hold out fewer rows (--validation), or set normalization to layer or none"
+                f"hold out fewer rows ({setting('validation')}), or set normalization to layer or none"
             )
         if tail % batch_size == 1:
             tail -= 1
@@ -119,7 +120,7 @@ def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = Fal
         epochs = -(-recipe.min_steps // steps)
         notices.append(
             f"An epoch of {len(training)} rows is {pluralize(steps, 'step')}: {epochs:,} epochs instead of "
-            f"{recipe.epochs:,}, for at least {recipe.min_steps:,} steps (or set --epochs)."
+            f"{recipe.epochs:,}, for at least {recipe.min_steps:,} steps (or set {setting('epochs')})."
         )
     widths = (dataset.x_train.shape[1], *recipe.hidden, dataset.n_out)
     return Plan(

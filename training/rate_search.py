@@ -16,6 +16,7 @@ from lagvis.data.dataset import Dataset
 from lagvis.data.messages import percent, pluralize
 from lagvis.errors import RecipeError
 from lagvis.network.optimizers import OPTIMIZERS
+from lagvis.option_text import setting
 from lagvis.training.evaluation import zero_totals
 from lagvis.training.factory import make_training_step, step_constants, step_scalars
 from lagvis.training.model import Model
@@ -74,7 +75,7 @@ def find_rate(recipe: Recipe, dataset: Dataset, plan: Plan, model: Model, backen
         found = "is not a finite number" if count == 0 else f"fell by less than {percent(MIN_FALL, digits=0)}"
         raise RecipeError(
             f"no learning rate was found: in {pluralize(len(losses), 'step')} at rates from {rates[0]:.2g} to "
-            f"{rates[-1]:.2g} the loss {found}; give --lr a number"
+            f"{rates[-1]:.2g} the loss {found}; give {setting('lr')} a number"
         )
     fallen = rates[int((smoothed <= smoothed[0] - FALL_SHARE * (smoothed[0] - smoothed.min())).argmax())]
     return RateSearch(

@@ -152,10 +152,10 @@ SYNONYMS = {
 }
 # What other programs have and Lagvis has not.
 MISSING = {
-    "amsgrad": "no AMSGrad; --optimizer adam is without it",
+    "amsgrad": "no AMSGrad; the optimizer adam is without it",
     "bias": "no layer without biases",
     "callbacks": "no callback; patience, ema and the schedules are settings",
-    "centered": "no centred RMSprop; --optimizer rmsprop is without it",
+    "centered": "no centred RMSprop; the optimizer rmsprop is without it",
     "clipvalue": "no clipping of single values; clip_norm bounds the norm of the whole gradient",
     "cooldown": "no schedule that follows the loss; the schedules are functions of the step",
     "dampening": "no dampening; momentum is that of PyTorch without it",

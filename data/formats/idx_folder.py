@@ -18,6 +18,7 @@ from lagvis.data.formats.idx import idx_axes, read_idx
 from lagvis.data.images.transposed import BY_NAME, turn_upright
 from lagvis.data.source import Source
 from lagvis.errors import DataError
+from lagvis.option_text import data_option, predict_command
 
 STANDARD_NAMES = {
     "x_train": "train-images-idx3-ubyte",
@@ -230,7 +231,7 @@ def select_set(folder: Path, candidates: list[IdxFile]) -> list[IdxFile]:
         names = ", ".join(name or complete[name][0].relative for name in sorted(complete))
         raise DataError(
             f"{folder} holds {len(complete)} data sets ({names}); put the files of one into a folder of its own "
-            "and give that to --data"
+            f"and give that to {data_option()}"
         )
     return next(iter(complete.values()), candidates)
 
@@ -273,14 +274,16 @@ def describe_missing(folder: Path, chosen: dict[str, IdxFile], missing: list[str
         found = {file.relative.removesuffix(".gz") for file in chosen.values()}
         names = PAPER_NAMES if found & set(PAPER_NAMES.values()) else STANDARD_NAMES
         for_predict = (
-            "" if any(role.startswith("x") for role in missing) else "; predict.py takes images without labels"
+            ""
+            if any(role.startswith("x") for role in missing)
+            else f"; {predict_command()} takes images without labels"
         )
         return (
             f"{folder} lacks {' and '.join(names[role] for role in missing)}, plain or .gz "
             f"(other names work if they say train or test, and images or labels){for_predict}"
         )
     for child in find_idx_folders(folder, levels=2):
-        return f"{folder} holds no data set, but {child.relative_to(folder)} in it does; use --data {child}"
+        return f"{folder} holds no data set, but {child.relative_to(folder)} in it does; use {data_option(child)}"
     holds = [path.name for path in sorted(folder.iterdir()) if not is_junk(path.name)]
     listed = ", ".join(holds[:MAX_LISTED]) + (", ..." if len(holds) > MAX_LISTED else "")
     return (

@@ -21,6 +21,7 @@ from lagvis.data.images.transposed import BY_NAME, Upright, turn_upright
 from lagvis.data.messages import shorten
 from lagvis.data.source import Source
 from lagvis.errors import DataError
+from lagvis.option_text import predict_command
 
 FOUR_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 PAIRS = (("x", "y"), ("x_train", "y_train"), ("x_test", "y_test"))  # of which one alone is a data set
@@ -176,7 +177,7 @@ def check_complete(path: Path, expected: Collection[str], found: Collection[str]
         raise DataError(
             f"{path} holds {list_members(listed)}; expected {', '.join(FOUR_ARRAYS)}, or x and y, or "
             f"x_train and y_train (missing: {', '.join(missing)}"
-            f"{'; predict.py takes rows without labels' if unlabelled else ''})"
+            f"{f'; {predict_command()} takes rows without labels' if unlabelled else ''})"
         )
 
 

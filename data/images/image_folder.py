@@ -28,6 +28,7 @@ from lagvis.data.labels import clean_label, natural_order
 from lagvis.data.signatures import SIGNATURE_BYTES, identify_picture
 from lagvis.data.source import Source
 from lagvis.errors import DataError
+from lagvis.option_text import predict_command, targets_option
 
 READ_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 # of pictures that are not read: they are reported instead of left out
@@ -186,13 +187,15 @@ def read_image_folder(folder: Path, *, regression: bool = False, spec: InputSpec
     With `spec`, that of a trained network, they are prepared as predict.py prepares them.
     """
     if regression:
-        raise DataError(f"{folder} is a folder of pictures, whose classes are not numbers; use --loss cross-entropy")
+        raise DataError(
+            f"{folder} is a folder of pictures, whose classes are not numbers; use {targets_option('classes')}"
+        )
     train, test, notices = find_parts(folder)
     reader = ImageReader(folder, len(train.paths) + len(test.paths if test else ()), spec)
     if spec:
         check_takes_pictures(train.paths[0], spec)
         reader.shape = spec.shape[0], spec.shape[1]
-        notices.append(f"{folder.name}: the pictures are prepared for the network, as predict.py does.")
+        notices.append(f"{folder.name}: the pictures are prepared for the network, as {predict_command()} does.")
     x_train, y_train = reader.read(train.paths), np.array(train.classes)
     x_test = reader.read(test.paths if test else [])
     sha256 = {folder.name: reader.digest.hexdigest()}

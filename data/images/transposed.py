@@ -11,6 +11,7 @@ import numpy as np
 from lagvis.data.files import split_words
 from lagvis.data.tables.feature_type import image_side
 from lagvis.errors import DataError
+from lagvis.option_text import option
 
 BY_NAME, YES, NO = TRANSPOSE = ("auto", "yes", "no")
 SIDE = 28  # of EMNIST's pictures, whose rows BY_NAME recognises without axes for height and width
@@ -48,8 +49,8 @@ def turn_upright(x: np.ndarray, name: str, transpose: str, *paths: Path) -> Upri
     axes = picture_axes(x.shape, None if transpose == YES else SIDE)
     if transpose == YES and axes is None:
         raise DataError(
-            f"{name} has rows of shape {x.shape[1:]}; --transpose yes is for pictures, expected (height, width) or a "
-            "square number of pixels from 64 on: leave that flag out"
+            f"{name} has rows of shape {x.shape[1:]}; {option('transpose', YES)} is for pictures, expected "
+            "(height, width) or a square number of pixels from 64 on: leave that out"
         )
     if axes is None or not (named or transpose == YES):
         return Upright(x, False, ())
@@ -62,7 +63,8 @@ def turn_upright(x: np.ndarray, name: str, transpose: str, *paths: Path) -> Upri
         upright = upright.reshape(x.shape)
     notice = f"{name}: the pictures are turned upright, rows for columns (transpose is yes)."
     if transpose == BY_NAME:
-        notice = f"{name}: EMNIST stores its pictures transposed; they are turned upright (unless --transpose no)."
+        unless = f"unless {option('transpose', NO)}"
+        notice = f"{name}: EMNIST stores its pictures transposed; they are turned upright ({unless})."
     return Upright(upright, True, (notice,))
 
 

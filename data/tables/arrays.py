@@ -11,6 +11,7 @@ from lagvis.data.tables.encoding import ColumnEncoding, TableEncoding
 from lagvis.data.tables.feature_type import MIN_BRIGHTEST, NUMBERS, PIXELS, image_side
 from lagvis.data.tables.frame import NUMBER, TableFrame
 from lagvis.errors import DataError
+from lagvis.option_text import option, setting
 
 
 def feature_array(
@@ -30,12 +31,12 @@ def feature_array(
         if side * side != x.shape[1]:
             raise DataError(
                 f"{table.name} has {x.shape[1]} feature columns; expected a square number of them for "
-                "pictures (64 for 8x8); use --feature-type numbers"
+                f"pictures (64 for 8x8); use {option('feature_type', NUMBERS)}"
             )
         if (row := first_row_not_bytes(x)) is not None:
             raise DataError(
                 f"{table.locate_row(row)} holds other features than whole numbers 0..255, which pixels are; use "
-                "--feature-type numbers"
+                f"{option('feature_type', NUMBERS)}"
             )
     elif feature_type == NUMBERS or not side or not are_bytes(x) or x.max() < MIN_BRIGHTEST:
         return x.astype(np.float64, copy=False)
@@ -70,7 +71,9 @@ def encoded(table: TableFrame, features: list[int], encoding: TableEncoding) -> 
 
 def remedy(column: ColumnEncoding) -> str:
     """Return how else a column of dates could be learned from; empty for other columns."""
-    return ", or train with --category or --drop for this column" if column.kind == "date" else ""
+    return (
+        f", or train with {setting('category')} or {setting('drop')} for this column" if column.kind == "date" else ""
+    )
 
 
 def network_rows(table: TableFrame, x: np.ndarray, spec: InputSpec) -> np.ndarray:

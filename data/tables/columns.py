@@ -12,6 +12,7 @@ from lagvis.data.tables.frame import TableFrame
 from lagvis.data.tables.label_column import LabelColumn, find_label
 from lagvis.data.tables.label_names import is_label_name
 from lagvis.errors import DataError
+from lagvis.option_text import data_option, option, setting
 
 COLUMN_OPTIONS = ("features", "drop", "category", "number", "log", "id")
 MAX_ABSENT_NAMES = 40  # that a message lists
@@ -47,10 +48,10 @@ def columns_for_training(
 
     A column that the `test` table alone lacks is the label, unless the user names another.
     """
-    ids = find_columns(table, options.id, "--id")
+    ids = find_columns(table, options.id, "id")
     weights = find_weight_column(table, options)
-    dropped = find_columns(table, options.drop, "--drop")
-    features = find_columns(table, options.features, "--features")
+    dropped = find_columns(table, options.drop, "drop")
+    features = find_columns(table, options.features, "features")
     reason = ""
     if options.label:
         labels = parse_label_option(table, options.label)
@@ -73,9 +74,11 @@ def find_weight_column(table: TableFrame, options: ReadOptions) -> int | None:
     """Return the index of the column of --weight-column; None without it, DataError unless it is a single one."""
     if not options.weight_column:
         return None
-    found = parse_columns(table, options.weight_column, "--weight-column")
+    found = parse_columns(table, options.weight_column, "weight_column")
     if len(found) > 1:
-        raise DataError(f"{table.name}: --weight-column {options.weight_column} names {len(found)} columns; name one")
+        raise DataError(
+            f"{table.name}: {option('weight_column', options.weight_column)} names {len(found)} columns; name one"
+        )
     return found[0]
 
 
@@ -96,35 +99,35 @@ def columns_absent_in(
 
 def check_conflicts(table: TableFrame, labels: list[int], options: ReadOptions) -> None:
     """Raise DataError for a column about which two options contradict each other."""
-    found = {key: {*find_columns(table, getattr(options, key), f"--{key}")} for key in COLUMN_OPTIONS}
+    found = {key: {*find_columns(table, getattr(options, key), key)} for key in COLUMN_OPTIONS}
     if (weights := find_weight_column(table, options)) is not None:
-        found["weight-column"] = {weights}
+        found["weight_column"] = {weights}
     for key, columns in found.items():
         is_guessed = key == "features" and not options.label  # as in a list of all columns
         is_class = key == "category"  # a label of numbers that are classes nevertheless
         if (overlap := columns & {*labels}) and not (is_guessed or is_class):
             raise DataError(
-                f"{table.name}: {table.describe_column(min(overlap))} is the label and in --{key}; leave it out of "
-                f"--{key}, or name another label with --label"
+                f"{table.name}: {table.describe_column(min(overlap))} is the label and in {setting(key)}; leave "
+                f"it out of {setting(key)}, or name another label with {option('label')}"
             )
-    weight_conflicts = [(key, "weight-column") for key in COLUMN_OPTIONS] if weights is not None else []
+    weight_conflicts = [(key, "weight_column") for key in COLUMN_OPTIONS] if weights is not None else []
     for one, other in (*CONFLICTS, *weight_conflicts):
         if overlap := found[one] & found[other]:
             raise DataError(
-                f"{table.name}: {table.describe_column(min(overlap))} is in --{one} and in --{other}; leave it out of "
-                "one of them"
+                f"{table.name}: {table.describe_column(min(overlap))} is in {setting(one)} and in {setting(other)}; "
+                "leave it out of one of them"
             )
     for key in ("category", "number", "log"):
         if found["features"] and (excluded := found[key] - found["features"]):
             raise DataError(
-                f"{table.name}: {table.describe_column(min(excluded))} is in --{key} and not in --features, so that it "
-                "is not learned from; add it there, or leave it out here"
+                f"{table.name}: {table.describe_column(min(excluded))} is in {setting(key)} and not in "
+                f"{setting('features')}, so that it is not learned from; add it there, or leave it out here"
             )
 
 
-def find_columns(table: TableFrame, columns: Sequence[str], flag: str) -> list[int]:
+def find_columns(table: TableFrame, columns: Sequence[str], key: str) -> list[int]:
     """Return the indices of the columns that an option names; DataError for one that the table does not have."""
-    return [c for text in columns for c in parse_columns(table, text, flag)]
+    return [c for text in columns for c in parse_columns(table, text, key)]
 
 
 def feature_columns_by_name(table: TableFrame, feature_names: Sequence[str]) -> list[int]:
@@ -153,15 +156,15 @@ def feature_columns_by_name(table: TableFrame, feature_names: Sequence[str]) -> 
 
 def parse_label_option(table: TableFrame, label: str) -> list[int]:
     """Return the indices of the columns that --label gives by name or number, several separated by commas."""
-    found = parse_columns(table, label, "--label")
+    found = parse_columns(table, label, "label")
     if len(set(found)) < len(found):
-        raise DataError(f"{table.name}: --label {label} names one column twice; name each once")
+        raise DataError(f"{table.name}: {option('label', label)} names one column twice; name each once")
     if len(found) == len(table.names):
-        raise DataError(f"{table.name}: --label {label} leaves no column as a feature; name fewer")
+        raise DataError(f"{table.name}: {option('label', label)} leaves no column as a feature; name fewer")
     return found
 
 
-def parse_columns(table: TableFrame, text: str, flag: str) -> list[int]:
+def parse_columns(table: TableFrame, text: str, key: str) -> list[int]:
     """Return the indices of the columns that a text gives: one by name or number, or several separated by commas."""
     single = find_column(table, text)
     parts = [part.strip() for part in text.split(",")]
@@ -172,7 +175,7 @@ def parse_columns(table: TableFrame, text: str, flag: str) -> list[int]:
             near = nearest_name(part, names) if table.has_header else ""
             have = f"the columns {list_names(names)}" if table.has_header else f"{len(names)}, no header"
             raise DataError(
-                f"{table.name} has no column {part!r} for {flag}: it has {have}; give a name"
+                f"{table.name} has no column {part!r} for {setting(key)}: it has {have}; give a name"
                 f" or a number from 1 to {len(names)}{f'; did you mean {near}?' if near else ''}"
             )
     return [c for c in found if c is not None]
@@ -212,7 +215,7 @@ def match_test_columns(training: TableFrame, test: TableFrame, columns: Columns)
         if len(names) != len(training.names):
             raise DataError(
                 f"{test.name} has {len(names)} columns, {training_name} has {len(training.names)}; make them "
-                f"equal, or give {training_name} alone to --data"
+                f"equal, or give {training_name} alone to {data_option()}"
             )
         return columns, []
     needed = [training.names[c] for c in (*columns.features, *columns.labels)]
@@ -220,7 +223,7 @@ def match_test_columns(training: TableFrame, test: TableFrame, columns: Columns)
         of_label = " (the label)" if any(training.names[c] in absent for c in columns.labels) else ""
         raise DataError(
             f"{test.name} lacks the columns {list_names(absent)}{of_label}, which {training_name} has; add "
-            f"them, or give {training_name} alone to --data"
+            f"them, or give {training_name} alone to {data_option()}"
         )
     if names == training.names:
         return columns, []
@@ -251,7 +254,7 @@ def columns_of_encoding(table: TableFrame, columns: Columns, encoding: TableEnco
         raise DataError(f"{table.name}: the label is {shorten(overlap[0])!r}, which the network takes as a feature")
     if columns.weights in {*features}:
         raise DataError(
-            f"{table.name}: --weight-column is {shorten(table.names[columns.weights])!r}, which the network takes as a "
-            "feature; name another, or train without --init-from"
+            f"{table.name}: {setting('weight_column')} is {shorten(table.names[columns.weights])!r}, which the network "
+            f"takes as a feature; name another, or train without {setting('init_from')}"
         )
     return replace(columns, features=features)

@@ -20,7 +20,7 @@ from lagvis.data.tables.cell_values import cells_as_text
 from lagvis.data.tables.frame import TableFrame
 from lagvis.data.tables.hints import NO_HINTS, TableHints
 from lagvis.data.tables.typed_table import TableSource, column_of_values, plain_column, typed_table
-from lagvis.errors import DataError
+from lagvis.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -64,6 +64,15 @@ def frame_library(data: object) -> str:
     return ""
 
 
+def check_frame(data: object, argument: str) -> None:
+    """Raise UsageError unless what is given as an argument is a data frame."""
+    if not is_frame(data):
+        raise UsageError(
+            f"{argument} is of the type {type(data).__name__}; expected a data frame of pandas or polars, or an Arrow "
+            "table (Dataset.from_arrays takes arrays)"
+        )
+
+
 def is_frame(data: object) -> bool:
     """Tell whether an object is a data frame of pandas or polars, or an Arrow table; no library is imported for it."""
     return bool(frame_library(data))
@@ -78,12 +87,7 @@ def read_data_frame(
     for column names that are not unique or have several levels, and for what `typed_table` refuses.
     """
     read = read_columns(frame, name)
-    repeated = [text for text, count in Counter(read.names).items() if count > 1]
-    if repeated:
-        raise DataError(
-            f"{name} has several columns of the name {list_names([repr(shorten(text)) for text in repeated])}; rename "
-            "them, so that each column has a name of its own"
-        )
+    check_unique(read.names, name)
     sha256 = cells_digest(read.columns, read.names) if digest else ""
     source = TableSource(Path(name), name, sha256, options, hints.with_text(options.category))
     return typed_table(
@@ -97,6 +101,16 @@ def column_names(frame: Any) -> list[Any]:
     if library == PANDAS:
         return list(frame.columns)
     return list(frame.schema.names if library == ARROW else frame.collect_schema().names())
+
+
+def check_unique(names: Sequence[str], name: str) -> None:
+    """Raise DataError unless the columns of the frame `name` have a name each."""
+    repeated = [repr(shorten(text)) for text, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise DataError(
+            f"{name} has several columns of the name {list_names(repeated)}; rename them, so that each column has a "
+            "name of its own"
+        )
 
 
 def read_columns(frame: Any, name: str) -> FrameColumns:
@@ -136,7 +150,7 @@ def pandas_columns(frame: Any, name: str) -> FrameColumns:
         return f"row {row}" if counts else f"row {row} (index {shorten(str(index[row]))})"
 
     made = [pandas_column(frame.iloc[:, c]) for c in range(frame.shape[1])]
-    names = [str(column) for column in frame.columns]
+    names = [plain_text(str(column)) for column in frame.columns]
     return FrameColumns(made, names, DESCRIPTIONS[PANDAS], row_location, (notice,) if notice else ())
 
 
@@ -236,11 +250,44 @@ def plain_value(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, str):
-        return str(value)
+        return plain_text(value)
     if isinstance(value, TIMESTAMP):
         in_utc = value.astimezone(datetime.UTC).replace(tzinfo=None) if value.tzinfo else value
         return in_utc.to_pydatetime(warn=False) if hasattr(in_utc, "to_pydatetime") else in_utc
     return value.to_pytimedelta() if hasattr(value, "to_pytimedelta") else value
+
+
+def numbers_of_frame(frame: Any, name: str, columns: Sequence[str] = ()) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return a data frame of numbers, or true and false, as an array (N, n), and the names of its columns.
+
+    `columns` are the names of those to take, in this order; empty: all. DataError for one that is absent, that holds
+    other cells, or that lacks some.
+    """
+    import polars as pl
+
+    read = read_columns(frame, name)
+    check_unique(read.names, name)
+    found = dict(zip(read.names, read.columns, strict=True))
+    if absent := [repr(shorten(column)) for column in columns if column not in found]:
+        raise DataError(f"{name} lacks the columns {list_names(absent)}; add them")
+    taken = {column: plain_column(found[column]) for column in columns or read.names}
+    others = [
+        repr(shorten(column))
+        for column, cells in taken.items()
+        if cells is None or cells.null_count() or not (cells.dtype.is_numeric() or cells.dtype == pl.Boolean)
+    ]
+    if others:
+        raise DataError(
+            f"{name} has other cells than numbers, or missing ones, in {list_names(others)}; Dataset.from_frame takes "
+            f'such columns, with the label as a column of the frame: Dataset.from_frame({name}.assign(y=y), "y")'
+        )
+    arrays = [cells.to_numpy() for cells in taken.values() if cells is not None]
+    return np.column_stack(arrays) if arrays else np.zeros((0, 0)), tuple(taken)
+
+
+def plain_text(text: str) -> str:
+    """Return text that can be written as UTF-8: half a character of UTF-16 becomes a question mark."""
+    return str(text) if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def cells_digest(columns: "Sequence[pl.Series]", names: Sequence[str]) -> str:
@@ -258,7 +305,7 @@ def cells_digest(columns: "Sequence[pl.Series]", names: Sequence[str]) -> str:
 
     for name, cells in zip(names, columns, strict=True):
         plain = plain_column(cells)
-        add(name.encode("utf-8", "surrogatepass"))
+        add(name.encode())
         add(str(cells.dtype if plain is None else plain.dtype).encode())
         if plain is None:
             continue
@@ -266,7 +313,7 @@ def cells_digest(columns: "Sequence[pl.Series]", names: Sequence[str]) -> str:
         if plain.dtype == pl.String:
             plain = plain.fill_null("")
             add(plain.str.len_bytes().to_numpy().tobytes())
-            add("".join(plain.to_list()).encode("utf-8", "surrogatepass"))
+            add("".join(plain.to_list()).encode())
         else:
             add(np.ascontiguousarray(plain.to_physical().fill_null(0).to_numpy()).tobytes())
     return sha256.hexdigest()

@@ -13,6 +13,7 @@ from lagvis.data.messages import shorten
 from lagvis.data.tables.frame import TableFrame
 from lagvis.data.tables.text import MAX_LINE_LENGTH, TextFile, inspect_text, read_lines
 from lagvis.errors import DataError
+from lagvis.option_text import option
 
 SEPARATORS = {"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma", " ": "blanks"}
 MISSING_VALUES = {"", "na", "n/a", "#n/a", "#na", "<na>", "nan", "null", "?"}
@@ -236,7 +237,7 @@ def is_single_column(file: TextFile, sample: Sequence[Line]) -> bool:
     if numbers[0] and all(map(all, by_comma)):
         raise DataError(
             f"{file.name}, line {sample[0][0]} may be one number with a decimal comma or two numbers; write a decimal "
-            "point, or name the label column with --label"
+            f"point, or name the label column with {option('label')}"
         )
     return False
 

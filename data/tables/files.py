@@ -31,6 +31,7 @@ from lagvis.data.tables.table_format import (
 from lagvis.data.tables.typed_table import TableSource
 from lagvis.data.tables.workbook import read_workbook
 from lagvis.errors import DataError
+from lagvis.option_text import option
 
 MAX_WHOLE_BYTES = 2**26  # of a file whose pieces are cut from the whole table
 GZIP_RATIO = 10  # of text to its gzip, about
@@ -59,9 +60,9 @@ def read_frame(path: Path, options: ReadOptions, hints: TableHints = NO_HINTS, *
 
 def check_options(name: str, kind: str, options: ReadOptions) -> None:
     """Raise DataError for an option of another format."""
-    for flag, value, needed in (("--sheet", options.sheet, WORKBOOK), ("--table", options.table, SQLITE)):
+    for key, value, needed in (("sheet", options.sheet, WORKBOOK), ("table", options.table, SQLITE)):
         if value and kind != needed:
-            raise DataError(f"{name} is {kind}, and {flag} {value} is for {needed}; leave that flag out")
+            raise DataError(f"{name} is {kind}, and {option(key, value)} is for {needed}; leave that out")
 
 
 def iter_frames(

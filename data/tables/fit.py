@@ -44,6 +44,7 @@ from lagvis.data.tables.encoding import (
 )
 from lagvis.data.tables.frame import BOOLEAN, DATE, NUMBER, TEXT, TableFrame
 from lagvis.errors import DataError
+from lagvis.option_text import option, setting
 
 if TYPE_CHECKING:
     import polars as pl
@@ -85,7 +86,7 @@ class Choices:
     def of(cls, table: TableFrame, options: ReadOptions) -> "Choices":
         """Find the columns that the options name; DataError for a name that the table does not have."""
         named = {key: getattr(options, key) for key in ("features", "category", "number", "log")}
-        return cls(**{key: frozenset(find_columns(table, columns, f"--{key}")) for key, columns in named.items()})
+        return cls(**{key: frozenset(find_columns(table, columns, key)) for key, columns in named.items()})
 
 
 def fit_encoding(table: TableFrame, chosen: Columns, training_rows: np.ndarray, options: ReadOptions) -> TableEncoding:
@@ -96,12 +97,12 @@ def fit_encoding(table: TableFrame, chosen: Columns, training_rows: np.ndarray, 
     choices = Choices.of(table, options)
     training = table if len(training_rows) == table.frame.height else table.take(training_rows)
     columns: list[ColumnEncoding] = []
-    left_out = [LeftOut(table.names[c], c, ID, "names a row (--id)") for c in chosen.ids]
+    left_out = [LeftOut(table.names[c], c, ID, "names a row (`id`)") for c in chosen.ids]
     if chosen.weights is not None:
         left_out.append(
-            LeftOut(table.names[chosen.weights], chosen.weights, WEIGHT, "weighs the rows (--weight-column)")
+            LeftOut(table.names[chosen.weights], chosen.weights, WEIGHT, "weighs the rows (`weight_column`)")
         )
-    by_option = "is not among --features" if choices.features else "is in --drop"
+    by_option = "is not among `features`" if choices.features else "is in `drop`"
     for c in {*range(len(table.names))} - {*chosen.features, *chosen.labels, *chosen.ids, chosen.weights}:
         left_out.append(LeftOut(table.names[c], c, OPTION, by_option))
     numbered = {*row_number_columns(training, chosen.features)}
@@ -120,7 +121,7 @@ def fit_encoding(table: TableFrame, chosen: Columns, training_rows: np.ndarray, 
         reasons = "; ".join(f"{table.describe_column(column.position)} {column.reason}" for column in left_out[:6])
         raise DataError(
             f"{table.name} has no column to learn from beside the label: {reasons or 'there is no other'}; "
-            "--features names the columns to take"
+            f"{option('features')} names the columns to take"
         )
     return TableEncoding(tuple(columns), tuple(sorted(left_out, key=lambda column: column.position)))
 
@@ -254,7 +255,7 @@ def missing_fields(cells: "pl.Series") -> tuple[bool, int]:
 def fit_number(training: TableFrame, c: int) -> NumberEncoding:
     """Return the encoding of a column of numbers; DataError for a cell that is not a number."""
     cells = training.column(c)
-    values = parse_numbers(training, c, "--number")
+    values = parse_numbers(training, c, "number")
     missing, count = missing_fields(cells)
     return NumberEncoding(training.names[c], c, mean_of(values), missing, missing_cells=count)
 
@@ -265,17 +266,19 @@ def fit_logarithm(training: TableFrame, c: int) -> NumberEncoding:
     Where there are zeros, the smallest other number is added. A missing cell has the mean of the logarithms.
     """
     cells = training.column(c)
-    values = parse_numbers(training, c, "--log")
+    values = parse_numbers(training, c, "log")
     given = values[~np.isnan(values)]
     if given.min() < 0:
         row = int(np.nanargmin(values))
         raise DataError(
-            f"{training.locate_row(row)}: {training.describe_column(c)} holds {values[row]:.6g}, and --log takes "
-            "numbers from 0; leave it out of --log"
+            f"{training.locate_row(row)}: {training.describe_column(c)} holds {values[row]:.6g}, and {setting('log')} "
+            f"takes numbers from 0; leave it out of {setting('log')}"
         )
     positive = given[given > 0]
     if not len(positive):
-        raise DataError(f"{training.name}: {training.describe_column(c)} holds only zeros; leave it out of --log")
+        raise DataError(
+            f"{training.name}: {training.describe_column(c)} holds only zeros; leave it out of {setting('log')}"
+        )
     offset = float(positive.min()) if len(positive) < len(given) else 0.0
     fill = float(np.exp(np.log(given + offset).mean()) - offset)
     floor = (float(given.min()) + offset) * LOG_FLOOR
@@ -283,14 +286,15 @@ def fit_logarithm(training: TableFrame, c: int) -> NumberEncoding:
     return NumberEncoding(training.names[c], c, fill, missing, offset, max(floor, np.finfo(np.float64).tiny), count)
 
 
-def parse_numbers(training: TableFrame, c: int, option: str) -> np.ndarray:
+def parse_numbers(training: TableFrame, c: int, key: str) -> np.ndarray:
     """Return the numbers (N,) of a column that an option names, NaN for missing cells; DataError for other cells."""
     try:
         return numbers(training.column(c))
     except CellError as error:
         raise DataError(
             f"{training.locate_row(error.row)}: {training.describe_column(c)} holds {shorten(error.text)!r}, and "
-            f"{option} takes a column of numbers; correct the cell or empty it, or leave the column out of {option}"
+            f"{setting(key)} takes a column of numbers; correct the cell or empty it, or leave the column out of "
+            f"{setting(key)}"
         ) from None
 
 

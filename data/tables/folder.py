@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from lagvis.data.tables.table_format import TABLE_ENDINGS
 from lagvis.errors import DataError
+from lagvis.option_text import data_option
 
 PART_ENDINGS = (".data", ".train", ".test", ".tra", ".tes", ".trn", ".tst")  # of tables as text: adult.data, adult.test
 TEXT_ENDINGS = (".txt", ".dat")  # of files that may be tables as text
@@ -33,7 +34,7 @@ def choose_tables(folder: Path, tables: Sequence[Path]) -> TableChoice:
         raise DataError(
             f"{folder} holds the tables {names}{', ...' if len(tables) > MAX_LISTED_TABLES else ''}; expected one, or "
             "two with train and test as words of their names (train.csv and test.csv, adult.data and adult.test); "
-            f"rename them, or give one file to --data, as {candidates[0]}"
+            f"rename them, or give one file to {data_option()}, as {candidates[0]}"
         )
     return TableChoice(chosen, tuple(path for path in tables if path not in chosen))
 

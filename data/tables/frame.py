@@ -1,6 +1,5 @@
 """A table in memory: its cells as polars columns, whatever the format of its file."""
 
-import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,6 +10,7 @@ import numpy as np
 
 from lagvis.data.messages import shorten
 from lagvis.errors import DataError
+from lagvis.option_text import option
 
 if TYPE_CHECKING:
     import polars as pl  # imported only where a table is read
@@ -86,15 +86,14 @@ class TableFrame:
         is_trained  a network has learned from the column, so that it cannot be taken as text
         """
         if stray := self.strays.get(c):
-            as_text = f"take the column as text with {self.option_for('--category', c)}"
+            as_text = f"take the column as text with {self.option_for('category', c)}"
             raise DataError(f"{stray()}; correct it{' or empty it' if is_trained else f', or {as_text}'}")
 
-    def option_for(self, flag: str, c: int) -> str:
-        """Return an option that names a column, as a shell takes it: by its name, or its number where need be."""
+    def option_for(self, key: str, c: int) -> str:
+        """Return the option that names a column, as the user gives it: by its name, or its number where need be."""
         name = self.names[c]
-        if not self.has_header or self.names.count(name) > 1 or not name.isprintable():
-            return f"{flag} {c + 1}"
-        return f"{flag}={shlex.quote(name)}" if name.startswith("-") else f"{flag} {shlex.quote(name)}"
+        has_name = self.has_header and self.names.count(name) == 1 and name.isprintable()
+        return option(key, name if has_name else str(c + 1))
 
     def describe_column(self, c: int) -> str:
         """Return the number of a column, from 1, and its name."""

@@ -61,7 +61,8 @@ def column_options(frame: Any, **given: Any) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for key, value in given.items():
         single = isinstance(value, (str, int, np.integer))
-        names = [column_name(frame, key, name) for name in ([value] if single else value or ())]
+        given_names = [value] if single else [] if value is None else value
+        names = [column_name(frame, key, name) for name in given_names]
         if key not in ("label", "weight_column"):
             options[key] = tuple(names)
         elif len(names) > 1 and (joint := [name for name in names if "," in name]):

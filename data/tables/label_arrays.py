@@ -2,7 +2,6 @@
 
 import math
 import re
-import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from lagvis.data.tables.dialect import NUMBER
 from lagvis.data.tables.frame import BOOLEAN, TableFrame
 from lagvis.data.tables.frame import NUMBER as NUMBER_COLUMN
 from lagvis.errors import DataError
+from lagvis.option_text import join_options, option, targets_option
 
 if TYPE_CHECKING:
     import polars as pl
@@ -62,7 +62,7 @@ def label_arrays(
         raise DataError(
             f"{table.locate_row(row)}: {table.describe_column(labels[0])} is taken as the label and holds "
             f"{label_texts(table.column(labels[0]))[row]}, which is not a class; name the label column with "
-            "--label, or predict the numbers of this one with --loss mse"
+            f"{option('label')}, or predict the numbers of this one with {targets_option('numbers')}"
         )
     return [canonical_labels(part) for part in texts]
 
@@ -81,7 +81,7 @@ def number_labels(table: TableFrame, labels: list[int]) -> np.ndarray:
             hint = ""
             if len(labels) > 1 and all(holds_pair({*label_texts(table.column(c).drop_nulls())}) for c in labels):
                 names = ",".join(table.names[c] for c in labels)
-                hint = f", or --label {shlex.quote(names)} --loss binary-cross-entropy for labels of two values"
+                hint = f", or {join_options(option('label', names), targets_option('labels'))} for labels of two values"
             raise DataError(
                 f"{table.name}: {table.describe_column(c)} is the label and holds {table.kind(c)}; expected "
                 f"numbers{hint}"

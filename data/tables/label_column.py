@@ -14,6 +14,7 @@ from lagvis.data.tables.feature_type import image_side
 from lagvis.data.tables.frame import BOOLEAN, DATE, NUMBER, TEXT, TableFrame
 from lagvis.data.tables.label_names import is_label_name, is_weak_label_name, simplify_name
 from lagvis.errors import LabelNotFoundError
+from lagvis.option_text import join_options, option, targets_option
 
 if TYPE_CHECKING:
     import polars as pl
@@ -267,14 +268,14 @@ class LabelFinder:
     def error(self, what: str, likeliest: Sequence[int], regression: bool) -> LabelNotFoundError:
         """Return the error that lists the columns and the commands for the likeliest ones; `what` was found."""
         commands = self.commands(likeliest, regression)
-        remedy = f"name it with {' or '.join(commands)}" if commands else "name it with --label"
+        remedy = f"name it with {' or '.join(commands)}" if commands else f"name it with {option('label')}"
         return LabelNotFoundError(f"{self.table.name}: {what}; its columns are {self.list_columns()}; {remedy}")
 
     def commands(self, likeliest: Sequence[int], regression: bool) -> list[str]:
         """Return the options that name the likeliest label: of two columns, or of one as classes and as numbers."""
         columns = [*dict.fromkeys(likeliest)]
         if regression:
-            return [f"{self.label_option(c)} --loss mse" for c in columns[:2]]
+            return [join_options(self.label_option(c), targets_option("numbers")) for c in columns[:2]]
         found = [self.as_classes(c) if self.is_called_classes(c) else self.as_numbers(c) for c in columns[:2]]
         # The numbers of a column that may be classes are likelier than those of another one.
         if len(columns) > 1 and self.is_called_classes(columns[1]):
@@ -295,12 +296,13 @@ class LabelFinder:
 
     def as_numbers(self, c: int) -> str:
         """Return the options that name a column as numbers to predict."""
-        return f"{self.label_option(c)} --loss mse (numbers to predict)"
+        return f"{join_options(self.label_option(c), targets_option('numbers'))} (numbers to predict)"
 
     def label_option(self, c: int) -> str:
         """Return the option that names a column."""
-        option = self.table.option_for("--label", c)
-        return "--label last" if option == f"--label {len(self.table.names)}" else option
+        named = self.table.option_for("label", c)
+        last = option("label", str(len(self.table.names)))
+        return option("label", "last") if named == last else named
 
     def join(self, columns: Sequence[int]) -> str:
         """Return the numbers and names of columns, for a sentence."""

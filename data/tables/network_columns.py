@@ -18,6 +18,7 @@ from lagvis.data.tables.label_arrays import canonical_labels, label_texts
 from lagvis.data.tables.label_column import find_label
 from lagvis.data.tables.label_names import is_label_name, is_weak_label_name
 from lagvis.errors import DataError, LabelNotFoundError
+from lagvis.option_text import option, predict_command
 
 
 def columns_for_network(table: TableFrame, spec: InputSpec) -> Columns:
@@ -50,15 +51,16 @@ def no_label_error(table: TableFrame, columns: Columns, spec: InputSpec) -> Data
         unused = list_names([table.names[c] for c in columns.unused])
         what = f" {known}" if known else ""
         return DataError(
-            f"{name} has no label column{what}; beside the features it has {unused}: name the label with --label, "
-            "or predict rows without labels with predict.py"
+            f"{name} has no label column{what}; beside the features it has {unused}: name the label with "
+            f"{option('label')}, or predict rows without labels with {predict_command()}"
         )
     count = max(1, len(spec.class_names) if spec.multi_label else len(spec.target_names))
     kind = "labels" if spec.multi_label else "targets"
     label = f"the {count} {kind} {known}" if count > 1 else f"the label {known}" if known else "the label"
     return DataError(
         f"{name} has {len(table.names):,} columns, the features alone; expected {len(table.names) + count:,} with "
-        f"{label}: add {'them' if count > 1 else 'it'}, or predict rows without labels with predict.py"
+        f"{label}: add {'them' if count > 1 else 'it'}, or predict rows without labels with "
+        f"{predict_command()}"
     )
 
 
@@ -89,7 +91,7 @@ def columns_by_name(table: TableFrame, spec: InputSpec) -> Columns:
         labels = parse_label_option(table, spec.label_option)
         if overlap := [names[c] for c in labels if c in features]:
             raise DataError(
-                f"{table.name}: --label names {shorten(overlap[0])!r}, which the network takes as a feature"
+                f"{table.name}: {option('label')} names {shorten(overlap[0])!r}, which the network takes as a feature"
             )
     else:
         known = spec.target_names or spec.label_names
@@ -105,9 +107,11 @@ def columns_by_name(table: TableFrame, spec: InputSpec) -> Columns:
 def id_columns_for_network(table: TableFrame, spec: InputSpec, learned: Sequence[int]) -> tuple[int, ...]:
     """Return the columns that name a row: those of --id, else the `learned` ones if all of training are there."""
     if spec.id:
-        ids = tuple(dict.fromkeys(find_columns(table, spec.id, "--id")))
+        ids = tuple(dict.fromkeys(find_columns(table, spec.id, "id")))
         if len({table.names[c] for c in ids}) < len(ids):
-            raise DataError(f"{table.name}: --id names two columns of one name, {table.names[ids[0]]!r}; rename one")
+            raise DataError(
+                f"{table.name}: {option('id')} names two columns of one name, {table.names[ids[0]]!r}; rename one"
+            )
         return ids
     return tuple(learned) if len(learned) == len(spec.id_columns) else ()
 
@@ -164,7 +168,8 @@ def labels_by_position(table: TableFrame, spec: InputSpec, n_labels: int) -> lis
             raise DataError(
                 f"{table.name}: the label of the run is column {labels[0] + 1}, which is called "
                 f"{shorten(table.names[labels[0]])!r} here, and {table.describe_column(named)} has the name of a "
-                f"label; choose with --label {labels[0] + 1} or --label {named + 1}"
+                f"label; choose with {option('label', str(labels[0] + 1))} or "
+                f"{option('label', str(named + 1))}"
             )
     if spec.recipe_label and not table.has_header:
         parts = [spec.recipe_label, *spec.recipe_label.split(",")]
@@ -192,7 +197,7 @@ def label_of_known_classes(table: TableFrame, class_names: Sequence[str]) -> int
     raise LabelNotFoundError(
         f"{table.name}: {table.describe_column(first)} and {table.describe_column(last)} "
         f"{'both hold' if known else 'hold other values than'} classes of the network ({join_names(class_names)}); "
-        "name the label with --label 1 or --label last"
+        f"name the label with {option('label', '1')} or {option('label', 'last')}"
     )
 
 
@@ -219,7 +224,7 @@ def named_label_column(table: TableFrame) -> int | None:
         named = [c for c, name in enumerate(table.names) if is_name(name)]
         if len(named) > 1:
             both = " and ".join(repr(table.names[c]) for c in named)
-            raise DataError(f"{table.name}: {both} could each be the label; choose one with --label")
+            raise DataError(f"{table.name}: {both} could each be the label; choose one with {option('label')}")
         if named:
             return named[0]
     return None

@@ -1,6 +1,5 @@
 """Read tables as a data set: choose the label, decide how the columns become features, and hold out a test part."""
 
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +38,7 @@ from lagvis.data.tables.network_table import (
 )
 from lagvis.data.tables.unseen import check_unseen
 from lagvis.errors import DataError
+from lagvis.option_text import option, predict_command
 
 
 def read_table(
@@ -265,7 +265,7 @@ def split_source(
 
 def check_columns(table: TableFrame, columns: Columns, options: ReadOptions, regression: bool) -> None:
     """Raise DataError for a column to learn from, or to predict, that holds texts among numbers."""
-    as_numbers = {*find_columns(table, options.number, "--number")}
+    as_numbers = {*find_columns(table, options.number, "number")}
     for c in (*columns.features, *(columns.labels if regression else ())):
         if c not in as_numbers:
             table.check_column(c)
@@ -295,7 +295,7 @@ def unlabelled_notice(test: TableFrame, columns: Columns, training: TableFrame) 
     what = f"no label ({label})" if training.has_header else "no label"
     return (
         f"{test.short_name} has {what}: the test part is held out of {training.short_name}; predict the rows of "
-        f"{test.short_name} with python predict.py RUN {shlex.quote(str(test.path))}"
+        f"{test.short_name} with {predict_command(test.path)}"
     )
 
 
@@ -303,7 +303,7 @@ def is_category(table: TableFrame, labels: list[int], options: ReadOptions, spec
     """Tell whether the label is text, whatever it holds: a category by the options, or text to the network."""
     if spec:
         return has_text_classes(spec)
-    return {*labels} <= {*find_columns(table, options.category, "--category")}
+    return {*labels} <= {*find_columns(table, options.category, "category")}
 
 
 def drop_unlabelled(table: TableFrame, labels: list[int], *, multi_label: bool = False) -> tuple[TableFrame, list[str]]:
@@ -324,8 +324,8 @@ def drop_unlabelled(table: TableFrame, labels: list[int], *, multi_label: bool =
     if count == len(missing):
         columns = " and ".join(table.describe_column(c) for c in labels)
         raise DataError(
-            f"{table.name}: no row has a label in {columns}; fill it, name another column with --label, or give rows "
-            "without labels to predict.py"
+            f"{table.name}: no row has a label in {columns}; fill it, name another column with {option('label')}, "
+            f"or give rows without labels to {predict_command()}"
         )
     if multi_label and (some := missing & (lacking < len(labels))).any():
         row = int(some.argmax())
@@ -350,7 +350,7 @@ def weights_array(table: TableFrame, columns: Columns) -> np.ndarray | None:
     if (kind := table.kind(columns.weights)) not in (NUMBER, BOOLEAN):
         raise DataError(
             f"{table.name}: {table.describe_column(columns.weights)} is the column of weights and holds {kind}; "
-            "expected numbers from 0: name another column with --weight-column, or leave it out"
+            f"expected numbers from 0: name another column with {option('weight_column')}, or leave it out"
         )
     return numbers(table.column(columns.weights))
 
@@ -414,10 +414,11 @@ def table_notices(
     features = pluralize(x[0].size, "feature")
     if guessed_image:
         size = f"{x.shape[1]}x{x.shape[2]}"
-        features += f", whole numbers 0..255 taken as pictures of {size} (unless --feature-type numbers)"
+        features += f", whole numbers 0..255 taken as pictures of {size} (unless {option('feature_type', NUMBERS)})"
     elif spec is None and options.feature_type == AUTO and (side := image_side(x.shape[1])) and are_bytes(x):
         features += (
-            f", whole numbers 0..{x.max():.0f} taken as numbers (--feature-type pixels takes them as pictures of "
+            f", whole numbers 0..{x.max():.0f} taken as numbers ({option('feature_type', PIXELS)} takes them as "
+            f"pictures of "
             f"{side}x{side})"
         )
     labels = ", ".join(table.describe_column(c) for c in columns.labels)
@@ -425,7 +426,7 @@ def table_notices(
     reason = f", {columns.label_reason}" if columns.label_reason else ""
     detected = (
         f"{table.short_name}: {pluralize(len(x), 'row')} of {features}; {table.description}; "
-        f"{are} {labels}{reason} (--label names {'another' if len(columns.labels) == 1 else 'others'})."
+        f"{are} {labels}{reason} ({option('label')} names {'another' if len(columns.labels) == 1 else 'others'})."
     )
     unused = [table.names[c] for c in columns.unused]
     not_used = (f"{table.short_name}: not used: {list_names(unused)}.",) if unused else ()

@@ -1,7 +1,6 @@
 """Read a table of an SQLite database, or the result of a query, with the standard library; the file is not changed."""
 
 import re
-import shlex
 import sqlite3
 from contextlib import closing
 from urllib.parse import quote
@@ -10,6 +9,7 @@ from lagvis.data.messages import list_names, nearest_name, shorten
 from lagvis.data.tables.frame import TableFrame
 from lagvis.data.tables.typed_table import TableSource, column_of_values, typed_table
 from lagvis.errors import DataError
+from lagvis.option_text import option
 
 QUERY = re.compile(r"\s*(select|with|values)\b", re.IGNORECASE)
 
@@ -78,8 +78,8 @@ def choose_table(source: TableSource, tables: list[str], wanted: str) -> str:
         if len(tables) == 1:
             return tables[0]
         raise DataError(
-            f"{source.name} holds the tables {list_names(tables)}; choose one with --table "
-            f"{shlex.quote(tables[0])}, or join them with --table 'select ...'"
+            f"{source.name} holds the tables {list_names(tables)}; choose one with "
+            f"{option('table', tables[0])}, or join them with {option('table', 'select ...')}"
         )
     matches = [table for table in tables if table == wanted] or [
         table for table in tables if table.casefold() == wanted.casefold()

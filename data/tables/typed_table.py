@@ -14,6 +14,7 @@ from lagvis.data.tables.cells import StraySentence, clean_text, parse_column
 from lagvis.data.tables.frame import TableFrame
 from lagvis.data.tables.hints import TableHints
 from lagvis.errors import DataError
+from lagvis.option_text import option
 
 if TYPE_CHECKING:
     import polars as pl
@@ -126,7 +127,7 @@ def typed_table(
     if stored_as_text:
         notices.append(
             f"{source.short_name}: cells of text that are numbers are read as numbers in {list_names(stored_as_text)} "
-            "(--category keeps text)."
+            f"({option('category')} keeps text)."
         )
     return TableFrame(
         pl.DataFrame(made),

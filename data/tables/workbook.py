@@ -7,7 +7,6 @@ missing; formulas have the value that the program which wrote the file computed.
 import datetime
 import io
 import re
-import shlex
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from lagvis.data.messages import list_names, nearest_name, pluralize, shorten
 from lagvis.data.tables.frame import TableFrame
 from lagvis.data.tables.typed_table import TableSource, decode_errors, typed_table
 from lagvis.errors import DataError
+from lagvis.option_text import option
 
 if TYPE_CHECKING:
     import polars as pl
@@ -146,7 +146,9 @@ def choose_sheet(source: TableSource, reader: Any) -> "tuple[str, pl.DataFrame]"
             wanted = folded[0] if len(folded) == 1 else names[number - 1]
         cells = text_cells(reader, wanted)
         if not cells.height:
-            raise DataError(f"{source.name}: the sheet {shorten(wanted)!r} is empty; choose another with --sheet")
+            raise DataError(
+                f"{source.name}: the sheet {shorten(wanted)!r} is empty; choose another with {option('sheet')}"
+            )
         return wanted, cells
     sheets = {name: reader.load_sheet(name, header_row=None, n_rows=1, dtypes="string") for name in names}
     filled = [name for name, sheet in sheets.items() if sheet.total_height]
@@ -155,8 +157,8 @@ def choose_sheet(source: TableSource, reader: Any) -> "tuple[str, pl.DataFrame]"
         raise DataError(f"{source.name} has no sheet with content; expected a table")
     if len(filled) > 1:
         raise DataError(
-            f"{source.name} has several sheets with content: {list_names(filled)}; choose one with --sheet "
-            f"{shlex.quote(filled[0])}"
+            f"{source.name} has several sheets with content: {list_names(filled)}; choose one with "
+            f"{option('sheet', filled[0])}"
         )
     return filled[0], text_cells(reader, filled[0])
 

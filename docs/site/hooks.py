@@ -2,7 +2,7 @@
 
 The pages are written for GitHub: they link to source files, and formulas stand in $...$ and ```math blocks. On the site
 a linked file outside of docs/ becomes a page of its own, and formulas become MathML, which browsers draw without
-scripts.
+scripts. `<!-- api: NAME: MEMBER MEMBER -->` becomes the docstring of a name of the API, with these members of a class.
 """
 
 import os
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -25,6 +26,7 @@ CODE = re.compile(r"^(`{3,})[^\n]*\n.*?^\1[ ]*$|`[^`\n]+`", re.MULTILINE | re.DO
 DISPLAY = re.compile(r"^```math\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"\$(?! )([^$\n]+)(?<! )\$")
 LINK = re.compile(r"(\]\(|src=\")(?!https?:|#)([^)#\"\s]+)")
+API = re.compile(r"^<!-- api: (\w+)(:?)([\w ]*) -->$", re.MULTILINE)
 FUNCTION = re.compile(r"(<mi>(?:cos|exp|log|max|min|sin|tanh)</mi>)(?=<m[is])")  # as in log p, which needs a space
 PLACEHOLDER = "formula{}formula"  # of a formula until the page is HTML, so that Markdown leaves it alone
 
@@ -32,16 +34,16 @@ repository_paths: dict[str, str] = {}  # path of a page in the site -> path of i
 formulas: dict[str, list[str]] = {}  # path of a page in the site -> its formulas as MathML
 
 
+@event_priority(100)  # before mkdocstrings, which reads the path
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Make a folder in which the package lies as in the wheel, and give it to mkdocstrings."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["package-dir"]
     folder = Path(tempfile.mkdtemp(prefix="lagvis-docs-"))
-    (folder / "lagvis").mkdir()
-    for path in (ROOT / "lagvis").iterdir():
-        (folder / "lagvis" / path.name).symlink_to(path)
     for name, path in settings.items():
-        if name.count(".") == 1:
-            (folder / "lagvis" / name.partition(".")[2]).symlink_to(ROOT / path)
+        package = folder / name.replace(".", "/")
+        package.mkdir(parents=True)
+        for module in (ROOT / path).glob("*.py"):
+            (package / module.name).symlink_to(module)
     config.plugins["mkdocstrings"].config["handlers"]["python"]["paths"] = [str(folder)]
     config.extra["package_folder"] = str(folder)
     return config
@@ -85,6 +87,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         text = INLINE.sub(lambda formula: hold(formula, "inline"), text)
         return LINK.sub(lambda link: link[1] + site_link(link[2], path), text)
 
+    markdown = API.sub(api_directive, markdown)
     markdown = DISPLAY.sub(lambda formula: hold(formula, "block"), markdown)
     formulas[path] = found
     return outside_code(markdown, rewrite)
@@ -94,6 +97,12 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
     """Put the formulas of the page at the places of their placeholders."""
     found = formulas.pop(page.file.src_uri)
     return re.sub(PLACEHOLDER.format(r"(\d+)"), lambda place: found[int(place[1])], html)
+
+
+def api_directive(comment: re.Match[str]) -> str:
+    """Return the directive of mkdocstrings for a name of the API."""
+    members = f"[{', '.join(comment[3].split())}]" if comment[2] else "[]"
+    return f"\n::: lagvis.api.{comment[1]}\n    options:\n      members: {members}\n"
 
 
 def outside_code(markdown: str, change: Callable[[str], str]) -> str:

@@ -44,14 +44,14 @@ def results_table(summary: Summary) -> Table:
         rows.append(("a linear model", decimals(summary["linear_loss"]), percent_cell(summary["linear_accuracy"])))
     if summary.get("baseline_loss") is not None:
         rows.append((f"always the {summary.get('baseline') or 'mean'}", decimals(summary["baseline_loss"]), ""))
-    if summary.get("test_errors"):
+    if any(summary.get(f"{part}_errors") for part in PARTS):
         return with_errors(rows, summary)
     return Table("Result", ("part", "loss", "accuracy"), rows)
 
 
 def with_errors(rows: list[tuple[str, ...]], summary: Summary) -> Table:
     """Return the table of results with the error of each target in its unit in place of the accuracy."""
-    targets = list(summary["test_errors"])
+    targets = list(next(filter(None, (summary.get(f"{part}_errors") for part in PARTS))))
     keys = {"training": "train_errors", f"always the {summary.get('baseline') or 'mean'}": "baseline_errors"}
     keys["a linear model"] = "linear_errors"
     unit = f" ({summary['unit']})" if summary.get("unit") else ""
@@ -69,7 +69,7 @@ def percent_cell(value: float | None) -> str:
     return "" if value is None else percent(value)
 
 
-def classes_table(counts: np.ndarray, names: tuple[str, ...]) -> Table:
+def classes_table(counts: np.ndarray, names: tuple[str, ...], part: str = "test part") -> Table:
     """Return for each class its number, rows, recall, and the class that it is mistaken for most often.
 
     counts (K, K): true class by row, predicted class by column.
@@ -77,7 +77,7 @@ def classes_table(counts: np.ndarray, names: tuple[str, ...]) -> Table:
     totals = counts.sum(axis=1)
     recall = np.diag(counts) / np.maximum(totals, 1)
     order = np.arange(len(names))
-    caption = "Classes of the test part"
+    caption = f"Classes of the {part}"
     if len(names) > MAX_CLASSES:
         order = np.argsort(np.where(totals > 0, recall, 2.0), kind="stable")[:MAX_CLASSES]
         caption = f"The {MAX_CLASSES} classes of lowest recall, of {len(names):,}"
@@ -91,11 +91,11 @@ def classes_table(counts: np.ndarray, names: tuple[str, ...]) -> Table:
     return Table(caption, ("class", "no.", "rows", "recall", "most often mistaken for"), rows)
 
 
-def labels_table(summary: Summary) -> Table:
+def labels_table(summary: Summary, part: str = "test part") -> Table:
     """Return the figures of each label of which a row may have several, a row each."""
     heads, *rows = label_cells(summary)
     caption = (
-        "Labels of the test part: how many rows have each, and how many are answered with it (probability above 0.5)"
+        f"Labels of the {part}: how many rows have each, and how many are answered with it (probability above 0.5)"
     )
     if len(rows) > MAX_CLASSES:
         rows = rows[:MAX_CLASSES]
@@ -199,8 +199,8 @@ def cell_text(column: ColumnEncoding, features: np.ndarray) -> str:
             return shorten(names[int(features.argmax())], MAX_CELL) if features.any() else "not in training"
 
 
-def mistakes_table(mistakes: tuple[Mistake, ...], model: Model) -> Table:
-    """Return the mistakes by their row in the test part, counted from 1; those of a table by their place in its file.
+def mistakes_table(mistakes: tuple[Mistake, ...], model: Model, part: str = "test part") -> Table:
+    """Return the mistakes by their row in the part, counted from 1; those of a table by their place in its file.
 
     Rows that are no pictures have their first values.
     """
@@ -218,7 +218,7 @@ def mistakes_table(mistakes: tuple[Mistake, ...], model: Model) -> Table:
         )
         for m in mistakes
     ]
-    caption = "The most confident mistakes, by their row in the test part, counted from 1"
+    caption = f"The most confident mistakes, by their row in the {part}, counted from 1"
     if mistakes[0].place:
-        caption = "The most confident mistakes on the test part"
+        caption = f"The most confident mistakes on the {part}"
     return Table(caption, head, rows, left=3 + with_values)

@@ -70,11 +70,8 @@ def plot_curves(history: History) -> Any:
                     seen[best], values[best], "*", color=colour, markersize=13, markeredgecolor="black",
                     label=f"lowest validation loss: epoch {int(history[best]['epoch'] or 0)}",
                 )  # fmt: skip
-        if metric == "loss" and 0 < smallest < largest / LOG_SCALE_RATIO:
-            axes.set_yscale("log")
-            axes.yaxis.set_major_locator(log_ticks())
-            axes.yaxis.set_major_formatter(lambda value, _: short_number(value))
-            axes.yaxis.set_minor_formatter(lambda value, _: "")
+        if metric == "loss":
+            scale_losses(axes, smallest, largest)
         axes.set(ylabel=labels[metric], title=metric.capitalize())
     for axes in below[0] if below else ():
         axes.plot(seen, rates, ".-", color=GREY, markersize=4 if len(seen) < MAX_MARKED_EPOCHS else 0)
@@ -93,6 +90,15 @@ def plot_curves(history: History) -> Any:
     lines, names = panels[0].get_legend_handles_labels()
     figure.legend(lines, names, loc="lower center", ncols=3, fontsize=8)  # below the axes, where it covers no curve
     return figure
+
+
+def scale_losses(axes: Any, smallest: float, largest: float) -> None:
+    """Make the vertical axis logarithmic if the losses span more than a linear one can show."""
+    if 0 < smallest < largest / LOG_SCALE_RATIO:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(log_ticks())
+        axes.yaxis.set_major_formatter(lambda value, _: short_number(value))
+        axes.yaxis.set_minor_formatter(lambda value, _: "")
 
 
 def plot_rate_search(search: dict[str, Any]) -> Any:

@@ -15,6 +15,7 @@ import pytest
 
 from lagvis.cli import evaluate, export, train
 from lagvis.cli.errors import run_cli
+from lagvis.formats.export_formats import Format
 from lagvis.storage.filenames import BEST, LAST
 from tests.cli import fault_injection
 from tests.cli.commands import ROOT, environment, hide_module, run_command, write_dataset
@@ -278,9 +279,7 @@ def test_export_single_disk_failure_leaves_the_earlier_folder(run, capsys):
 @pytest.mark.parametrize("kind", ["device", "pipe", "socket"])
 @pytest.mark.parametrize("link", [False, True])
 def test_export_onto_device_pipe_or_socket_exits_7(run, tmp_path, capsys, monkeypatch, kind, link):
-    monkeypatch.setitem(
-        export.FORMATS, "onnx", export.Format("model.onnx", lambda checkpoint: b"")
-    )  # needs no onnx package
+    monkeypatch.setitem(export.FORMATS, "onnx", Format("model.onnx", lambda checkpoint: b""))  # needs no onnx package
     place = tmp_path / "p"
     with contextlib.ExitStack() as stack:
         if kind == "pipe":

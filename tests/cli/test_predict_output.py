@@ -231,7 +231,7 @@ def test_predict_output_row_too_large_has_no_answer(runs, run_output):
         (["-o", "a.csv", "--columns", "x,x"], 2, "two columns of the predictions would be called 'x'"),
         (["-o", "gone/a.csv"], 7, "a.csv cannot be written (No such file or directory); nothing was changed"),
         (["-o", "."], 2, "is a folder; name a file, and the folder of runs with --runs-dir"),
-        (["-o", "folder.csv"], 7, "folder.csv is a folder, not a file; choose another --output"),
+        (["-o", "folder.csv"], 7, "folder.csv is a folder, not a file; choose another path"),
         (["--proba"], 2, "--proba belongs to --output FILE, which is missing"),
         (["--id", "a"], 2, "--id belongs to --output FILE"),
         (["--columns", "a"], 2, "--columns belongs to --output FILE"),

@@ -28,6 +28,7 @@ COMMANDS = {
     "predict show": "predict.py r data.npz --show",
     "export": "export.py r --format npz --output out.npz",
     "data": "-m lagvis data data.npz",
+    "report": "-m lagvis report r --no-plots",
     "help": "train.py --help",
     "version": "train.py --version",
     "lagvis help": "-m lagvis --help",

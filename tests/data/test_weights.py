@@ -199,4 +199,4 @@ def test_data_command_describes_weights(tmp_path, capsys):
     assert data_main([path, "--weight-column", "weight"]) == 0
     output = capsys.readouterr().out
     assert "of column 2 ('weight')" in output
-    assert "weighs the rows (--weight-column)" in output
+    assert "weighs the rows (`weight_column`)" in output

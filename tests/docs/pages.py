@@ -6,6 +6,7 @@ recipe, ```diff a change of this repository. An HTML comment in the line before 
 
 <!-- not run: REASON -->   REASON is a key of NOT_RUN; the lines that match it are only parsed, the others are run
 <!-- needs: PACKAGE -->    run where the package is installed
+<!-- varies: 0.97, 2.1 --> these numbers of the output are times
 """
 
 import re
@@ -55,7 +56,7 @@ def blocks_of(page):
             if inner.strip() == fence[1]:
                 break
             body.append(inner)
-        mark = re.fullmatch(r"<!-- ((?:not run|needs): .+) -->", before)
+        mark = re.fullmatch(r"<!-- ((?:not run|needs|varies): .+) -->", before)
         text = "".join(f"{row}\n" for row in body)
         blocks.append(Block(fence[2], text, mark[1] if mark else "", number, last_python))
         before, last_python = "", fence[2] == "python"
@@ -93,17 +94,18 @@ def sessions_in(text):
 
 
 NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?"
-PIECE = re.compile(rf"/home/you\S*|(?<![\w.]){NUMBER}(?![\w]|\.\d)|[^\W\d]+|\d+|\S")
-FREE_UNITS = ("s", "ms", "MB", "minutes")
+PIECE = re.compile(rf"\(\.\.\.\)|/home/you\S*|(?<![\w.]){NUMBER}(?![\w]|\.\d)|[^\W\d]+|\d+|\S")
+FREE_UNITS = ("s", "ms", "MB", "GB")
 
 
-def assert_same_output(found, expected):
+def assert_same_output(found, expected, varying=()):
     """Compare what a command printed with what a page shows.
 
-    A line `...` stands for any number of lines, and white space does not count. Whole numbers are equal. Measured
-    numbers may differ as they do between processors: those with decimals by a tenth (in the notation 1.5e-10 by a
-    factor of 100), percentages by half a point and a fifth of their distance from 0 or 100. Times and sizes in MB are
-    free, and so are paths that begin with /home/you. A line that says why no GPU is used depends on the machine.
+    A line `...` stands for any number of lines, `(...)` for anything in brackets; white space does not count. Whole
+    numbers are equal. Measured numbers may differ as they do between processors: those with decimals by a tenth (in the
+    notation 1.5e-10 by a factor of 100), percentages by half a point and a fifth of their distance from 0 or 100. Times
+    and sizes of memory are free, and so are the numbers in `varying` and paths that begin with /home/you. A line that
+    says why no GPU is used depends on the machine.
     """
     pattern, numbers = r"\s*", []
     for line in expected.splitlines():
@@ -111,7 +113,9 @@ def assert_same_output(found, expected):
             pattern += r"[\s\S]*?"
             continue
         for piece in PIECE.finditer(line):
-            if piece[0].startswith("/home/you"):
+            if piece[0] == "(...)":
+                pattern += r"\(.*\)\s*"
+            elif piece[0].startswith("/home/you"):
                 pattern += r"\S+\s*"
             elif re.fullmatch(NUMBER, piece[0]):
                 unit = re.match(r"\s*([%A-Za-z]+)", line[piece.end() :])
@@ -122,7 +126,7 @@ def assert_same_output(found, expected):
     match = re.fullmatch(pattern, re.sub(r"^No GPU is used: .*\n", "", found, flags=re.MULTILINE))
     assert match, f"the page shows\n{expected}\n\nbut the output is\n{found}"
     for value, (shown, unit) in zip(match.groups(), numbers, strict=True):
-        assert numbers_agree(value, shown, unit), (
+        assert shown in varying or numbers_agree(value, shown, unit), (
             f"the page shows {shown} {unit}, printed was {value}; output:\n{found}"
         )
 

@@ -129,14 +129,16 @@ FILES = {
     "new.csv": write_new_survey,
     "runs/RUN": lambda path: train_run(path, "-e", "3", "--hidden", "16"),
     "runs/digits": train_run,
+    "runs/small": lambda path: train_run(path, "-e", "5", "--hidden", "16"),
+    "runs/large": lambda path: train_run(path, "-e", "5"),
 }
-OF_ALL_DIGITS = ("runs/digits",)  # trained on MNIST itself, not on the small one
+OF_ALL_DIGITS = ("runs/digits", "runs/small", "runs/large")  # trained on MNIST itself, not on the small one
 
 
 def lay_out(folder, text, store, mnist):
     """Copy every file that the text names into a folder, from `store`, where it is made once."""
     for name, make in FILES.items():
-        if not re.search(rf"(?<![\w./-]){re.escape(name.removeprefix('runs/'))}(?![\w.-])", text):
+        if not re.search(rf"(?<![\w./-])(?:runs/)?{re.escape(name.removeprefix('runs/'))}(?![\w.-])", text):
             continue
         made = store / name
         if not made.exists():

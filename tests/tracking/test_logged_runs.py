@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 
 import numpy as np
@@ -92,6 +93,27 @@ def test_tensorboard_recipe_is_in_hparams_and_text(shown):
     settings = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
     assert settings["epochs"].number_value == 3
     assert settings["hidden"].string_value == "8"
+
+
+def test_train_resume_with_another_logger_is_no_other_setting(folder, shown):
+    run_train(
+        "-o",
+        folder / "runs",
+        "--data",
+        folder / "bands",
+        "--name",
+        "left",
+        "-e",
+        "1",
+        "--log",
+        "tensorboard",
+        "--no-plots",
+    )
+    run_train("-o", folder / "runs", "--resume", "left", "-e", "2", "--log", "csv", "--no-plots")
+    environment = json.loads((folder / "runs" / "left" / "environment.json").read_text())
+    assert environment["resumed"] == []
+    assert environment["logger"] == []
+    assert [event.step for event in shown[1]("left").Scalars("train_loss")] == [1]
 
 
 def test_tensorboard_run_made_without_is_logged_by_resume(folder, shown):
@@ -191,6 +213,20 @@ def test_mlflow_deleted_run_is_logged_anew_with_all_epochs(logged, folder):
     assert anew != run_id
     assert [metric.step for metric in client.get_metric_history(anew, "seconds")] == [1, 2, 3]
     client.delete_run(anew)
+
+
+def test_mlflow_end_of_a_run_prints_no_links_on_stdout(mlflow, monkeypatch):
+    class Client:
+        def set_terminated(self, run_id, status):
+            seen.append((run_id, status, mlflow.environment_variables.MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.get()))
+
+    seen = []
+    tracked = tracker.open_tracker("mlflow")
+    monkeypatch.setattr(tracked, "_client", Client())
+    monkeypatch.setattr(tracked, "_run_id", "me")
+    tracked.end("diverged")
+    assert seen == [("me", "FAILED", True)]
+    assert "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT" not in os.environ
 
 
 def test_mlflow_address_with_password_is_stored_without():

@@ -90,7 +90,7 @@ def test_parse_backslashes_and_apostrophe_in_double_quotes_advises_slashes():
         ("gradient_accumulation_steps", "did you mean accumulate?"),
         ("gradient_clip", "did you mean clip_norm?"),
         ("delta", "did you mean huber_delta?"),
-        ("amsgrad", "there is no AMSGrad; --optimizer adam is without it"),
+        ("amsgrad", "there is no AMSGrad; the optimizer adam is without it"),
         ("clipvalue", "there is no clipping of single values; clip_norm bounds the norm of the whole gradient"),
         ("device", "use the option --device"),
         ("nestrov", "did you mean nesterov?"),

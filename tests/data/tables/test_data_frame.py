@@ -16,7 +16,8 @@ from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import load_dataset
 from lagvis.data.read_options import ReadOptions
 from lagvis.data.tables.data_frame import is_frame, pandas_column, read_data_frame
-from lagvis.errors import DataError, LagvisError
+from lagvis.errors import DataError, LagvisError, UsageError
+from lagvis.option_text import messages_for_python
 
 pd = pytest.importorskip("pandas")
 pl = pytest.importorskip("polars")
@@ -46,7 +47,8 @@ def from_zero(text):
 
 def from_file(path, targets="classes", **options):
     kinds = {"regression": targets == "numbers", "multi_label": targets == "labels"}
-    return summary(load_dataset, name=str(path), **kinds, **options)
+    with messages_for_python():
+        return summary(load_dataset, name=str(path), **kinds, **options)
 
 
 def from_frame(frame, path, test=0.2, **options):
@@ -234,6 +236,7 @@ def test_digest_other_process_is_the_same():
     [
         (pd.Series([1, 2, None], dtype="category"), ["1", "2", None]),
         (pd.Series([1, "a", None], dtype=object), ["1", "a", None]),
+        (pd.Series(["\ud800", "é"], dtype=object), ["?", "é"]),
         (pd.Series([1.0, True, pd.NA, np.int8(3)], dtype=object), [1, 1, None, 3]),
         (pd.Series([decimal.Decimal("0.5"), 2, np.nan], dtype=object), [0.5, 2, None]),
         (pd.arrays.SparseArray([0, 0, 5]), [0, 0, 5]),
@@ -300,6 +303,12 @@ def test_from_frame_column_numbers_as_names():
 def test_from_frame_unusable_raises_data_error(frame, options, message):
     with pytest.raises(LagvisError, match=message):
         Dataset.from_frame(frame, **{"label": frame.columns[-1]} | options)
+
+
+@pytest.mark.parametrize("data", [flowers().length, np.eye(3), pl.Series([1]), {"a": [1]}, "t.csv"], ids=type)
+def test_from_frame_other_object_raises_usage_error(data):
+    with pytest.raises(UsageError, match="expected a data frame of pandas or polars, or an Arrow table"):
+        Dataset.from_frame(data, "y")
 
 
 def test_is_frame_other_objects_are_none():

@@ -222,9 +222,7 @@ def test_feature_type_test_table_is_read_alike(tmp_path, feature_type):
 
 def test_feature_type_without_table_raises_data_error(tmp_path):
     np.savez(tmp_path / "t.npz", x=np.eye(6), y=[0, 1] * 3)
-    assert "--feature-type numbers is for tables; leave that flag out" in refusal(
-        tmp_path / "t.npz", feature_type="numbers"
-    )
+    assert "--feature-type numbers is for tables; leave that out" in refusal(tmp_path / "t.npz", feature_type="numbers")
 
 
 def test_read_table_whole_numbers_with_point_are_bytes(tmp_path):

@@ -106,6 +106,24 @@ def test_live_panel_typed_text_leaves_no_trace(width, typed):
     assert screen(first + typed + second, width) == screen(first, width)
 
 
+@pytest.mark.parametrize("size", [(80, 24), (40, 12), (20, 6)])
+def test_live_panel_note_stands_above_the_panel(size):
+    console = Console(file=io.StringIO(), force_terminal=True)
+    view = LivePanel(Terminal())
+    for event in EVENTS:
+        view._panel.update(event)
+    console.size = size
+    view._draw(console)
+    panel = screen(console.file.getvalue(), size[0])
+    view.note("a tracker does not take this run any more (\x1b[2J no answer)")
+    for _ in range(2):
+        view._draw(console)
+    lines = screen(console.file.getvalue(), size[0])
+    noted = lines[: len(lines) - len(panel)]
+    assert " ".join(line.strip() for line in noted) == "a tracker does not take this run any more (\\x1b[2J no answer)"
+    assert lines[len(noted) :] == panel
+
+
 def test_live_panel_narrowed_terminal_is_redrawn():
     wide, narrow = frames((80, 24), (40, 24))
     wrapped = "\n".join(line[first : first + 40] for line in screen(wide) for first in range(0, max(len(line), 1), 40))

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from lagvis.report.terminal.panel import Panel, drop_words, host_memory
+from lagvis.report.run_numbers import RunNumbers, host_memory
+from lagvis.report.terminal.panel import Panel, drop_words
 from lagvis.training.events import Progress, Started
 from tests.factories import at_step, classes, epochs, last, numbers, quick, run
 
@@ -69,7 +70,7 @@ def test_panel_during_an_epoch_shows_the_newest_metrics():
 
 def test_panel_speed_and_time_left_are_of_the_newest_readings(monkeypatch):
     clock = iter([100.0, 101.0, 102.0])
-    monkeypatch.setattr("lagvis.report.terminal.panel.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("lagvis.report.run_numbers.time.monotonic", lambda: next(clock))
     given = [event for event in EVENTS if isinstance(event, Progress)]
     # from the first to the third reading: 2 steps in 2 s of wall time, 1000 samples in 0.5 s of training
     calls = [
@@ -191,11 +192,11 @@ def test_panel_loss_nan_is_shown_and_not_drawn():
 def test_panel_memory_is_read_from_proc(monkeypatch):
     assert 10 < host_memory() < 100_000
     monkeypatch.setattr(
-        "lagvis.report.terminal.panel.Path.read_text", lambda self, **options: "Name: x\nVmRSS:\t  2048 kB\n"
+        "lagvis.report.run_numbers.Path.read_text", lambda self, **options: "Name: x\nVmRSS:\t  2048 kB\n"
     )
     assert host_memory() == 2.0
     assert any("2 MB" in line for line in picture())
-    monkeypatch.setattr("lagvis.report.terminal.panel.Path.read_text", lambda self, **options: "")
+    monkeypatch.setattr("lagvis.report.run_numbers.Path.read_text", lambda self, **options: "")
     assert host_memory() is None
     assert not any("memory" in line for line in picture())
 
@@ -206,7 +207,7 @@ def test_panel_without_events_is_empty():
 
 
 def test_panel_lines_during_an_update_never_fail(monkeypatch):
-    monkeypatch.setattr("lagvis.report.terminal.panel.MIN_READING_SECONDS", 0.0)
+    monkeypatch.setattr("lagvis.report.run_numbers.MIN_READING_SECONDS", 0.0)
     panel, drawn = Panel("cpu"), []
 
     def trace(frame, what, value):
@@ -215,7 +216,7 @@ def test_panel_lines_during_an_update_never_fail(monkeypatch):
         return trace
 
     before = sys.gettrace()
-    sys.settrace(lambda frame, what, value: trace if frame.f_code is Panel.update.__code__ else None)
+    sys.settrace(lambda frame, what, value: trace if frame.f_code is RunNumbers.update.__code__ else None)
     try:
         for event in EVENTS[:20]:
             panel.update(event)

@@ -33,6 +33,12 @@ def test_plain_lines_one_at_the_start_and_one_per_epoch():
     assert lines[12].startswith("epoch 12/12   train loss ")
 
 
+def test_plain_lines_note_is_a_line_without_control_characters():
+    lines = []
+    PlainLines(lines.append).note("no answer\n\x1b[2J")
+    assert lines == ["no answer\\n\\x1b[2J"]
+
+
 def test_plain_lines_have_the_metrics_of_the_epoch():
     ended = [event for event in EVENTS if type(event).__name__ == "EpochEnded"]
     for line, event in zip(lines_of()[1:], ended, strict=True):
