@@ -37,23 +37,25 @@ class Absent:
             raise ModuleNotFoundError(f'No module named {{name!r}}', name=name)
 sys.meta_path.insert(0, Absent())
 """
-# A plugin that keeps the tests that may open PyTorch or JAX: the name is one of their parameters, or is in their text.
+# A plugin that keeps the tests that may open PyTorch or JAX: its name is in their parameters; or in the text of their
+# function, of which one test is kept.
 KEEP = """
 import inspect, re
 from tests.conftest import OPENERS
-NAME = re.compile("torch|jax")
-
-def opens(item):
-    call = getattr(item, "callspec", None)
-    if call is not None and NAME.search(call.id):
-        return True
-    if call is not None and any(isinstance(value, str) and value in OPENERS for value in call.params.values()):
-        return False
-    return NAME.search(inspect.getsource(item.function)) is not None
+NAME = re.compile(r"\\b(torch|jax)\\b(?!-cuda)")
 
 def pytest_collection_modifyitems(config, items):
-    config.hook.pytest_deselected(items=[item for item in items if not opens(item)])
-    items[:] = filter(opens, items)
+    kept, functions = [], set()
+    for item in items:
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        if NAME.search(str(params)):
+            kept.append(item)
+        elif item.function not in functions and not {*OPENERS} & {*map(str, params.values())}:
+            functions.add(item.function)
+            if NAME.search(inspect.getsource(item.function)):
+                kept.append(item)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
 """
 
 
