@@ -10,14 +10,17 @@ True
 >>> result.model.predict(X[:5])
 array([0, 1, 2, 3, 4])
 
+`lv.MLPClassifier` and `lv.MLPRegressor` are the same training as estimators of scikit-learn.
+
 Nothing is printed and nothing is written unless it is asked for. Arrays of NumPy, CuPy, PyTorch and JAX are taken, and
 results come in the library and on the device of what was given.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
 from inspect import signature
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lagvis.api.result import TrainingResult
 from lagvis.api.setup import as_dataset, check_keywords, check_options, prepare_run, resolve_recipe
@@ -42,6 +45,10 @@ from lagvis.training.loop import fit as fit_events
 from lagvis.training.plan import make_plan
 from lagvis.training.recipe import Recipe
 
+if TYPE_CHECKING:
+    from lagvis.api.estimators import MLPClassifier as MLPClassifier
+    from lagvis.api.estimators import MLPRegressor as MLPRegressor
+
 __all__ = [
     "BackendStatus", "Comparison", "Dataset", "EpochEnded", "Event", "Finished", "LagvisError", "Metrics", "Progress",
     "Recipe", "RunWarning", "Started", "TrainedModel", "TrainingResult", "backends", "compare", "fit", "load",
@@ -50,6 +57,20 @@ __all__ = [
 
 Path = str | os.PathLike[str]
 FRAME_OPTIONS = tuple(signature(Dataset.from_frame).parameters)[1:]
+
+
+def __getattr__(name: str) -> Any:
+    """Import an estimator, with scikit-learn, when it is first used; ImportError where that is missing or too old."""
+    if name not in ("MLPClassifier", "MLPRegressor"):
+        raise AttributeError(f"module 'lagvis.api' has no attribute {name!r}")
+    try:
+        return getattr(import_module("lagvis.api.estimators"), name)
+    except ImportError as error:
+        if not str(error.name).startswith("sklearn"):
+            raise
+        raise ImportError(
+            f"{name} needs scikit-learn 1.6 or newer ({error}); pip install -U scikit-learn", name=error.name
+        ) from None
 
 
 @messages_for_python()
@@ -78,7 +99,7 @@ def load_dataset(name: Any, *, targets: str = CLASSES, **options: Any) -> Datase
 @messages_for_python()
 def train(
     data: Dataset | Path,
-    recipe: Recipe | Path = "default",
+    recipe: Recipe | Path | Mapping[str, Any] = "default",
     *,
     device: str = "auto",
     backend: str | None = None,
@@ -88,8 +109,8 @@ def train(
 ) -> TrainingResult:
     """Train a dense network and return it with its history and its metrics.
 
-    data      a Dataset, or what `load_dataset` takes
-    recipe    a Recipe, the name of one that ships ("default", "table", "mnist-800", ...) or a TOML file
+    data      a Dataset, or the name or path of one, which is read as train.py reads it (label="price", loss="mse", ...)
+    recipe    a Recipe, the name of one that ships ("default", "table", "mnist-800", ...), a TOML file or a dict
     device    "auto", "cpu", "cuda", "cuda:1", ...; a device that is named never falls back to another
     backend   "numpy", "cupy", "torch" or "jax"; None: by the device
     threads   CPU threads of NumPy and PyTorch; None: by the size of the network
@@ -108,13 +129,13 @@ def train(
     >>> result.test.loss < 0.2  # as a share of the variance
     True
     """
-    return run_training(prepare_run(as_dataset(data), recipe, settings, device, backend, threads), verbose=verbose)
+    return run_training(prepare_run(data, recipe, settings, device, backend, threads), verbose=verbose)
 
 
 @messages_for_python()
 def fit(
     data: Dataset | Path,
-    recipe: Recipe | Path = "default",
+    recipe: Recipe | Path | Mapping[str, Any] = "default",
     *,
     device: str = "auto",
     backend: str | None = None,
@@ -136,10 +157,11 @@ def fit(
     >>> len(losses), losses[0] > losses[2]
     (3, True)
     """
-    run = prepare_run(as_dataset(data), recipe, settings, device, backend, threads)
+    run = prepare_run(data, recipe, settings, device, backend, threads)
     return fit_events(run.recipe, run.dataset, run.plan, run.backend, model=run.model, stop=stop)
 
 
+@messages_for_python()
 def load(run: Path) -> TrainedModel:
     """Read a trained network: a run folder, its name below runs/, or a .safetensors file of `save` or of a run.
 
@@ -151,9 +173,9 @@ def load(run: Path) -> TrainedModel:
 @messages_for_python()
 def compare(
     data: Dataset | Path = "mnist",
-    recipe: Recipe | Path = "default",
+    recipe: Recipe | Path | Mapping[str, Any] = "default",
     *,
-    backends: Sequence[str] | None = None,
+    backends: str | Sequence[str] | None = None,
     device: str = "auto",
     steps: int = 10,
     **settings: Any,
@@ -166,15 +188,17 @@ def compare(
     `Comparison.passed` tells whether they agree, `differences` how far each tensor differs and may differ. Raises
     DeviceError if a backend that is named cannot run, or if NumPy is the only one that can.
     """
-    dataset = as_dataset(data)
+    dataset, settings = as_dataset(data, recipe, settings)
     resolved = resolve_recipe(dataset, recipe, settings)
     if steps < 1:
         raise UsageError(f"steps is {steps}; expected a whole number from 1")
     plan = make_plan(resolved, dataset, strict_validation="validation" in settings)
-    opened = select_several(backends, device, resolved.dtype)
+    names = [backends] if isinstance(backends, str) else backends
+    opened = select_several(names, device, resolved.dtype)
     return compare_backends(resolved, dataset, plan, opened, steps)
 
 
+@messages_for_python()
 def backends() -> list[BackendStatus]:
     """Test every array library on every device; return which compute, and why and how to fix those that do not.
 

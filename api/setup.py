@@ -1,7 +1,7 @@
 """Prepare a training from Python: the recipe of its settings, the backend, the plan and the checks of the data."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -44,12 +44,21 @@ class PreparedRun:
     warnings: tuple[RunWarning, ...]
 
 
-def as_dataset(data: Any) -> Dataset:
-    """Return a data set, which a name or path may stand for; UsageError for anything else."""
+def as_dataset(data: Any, recipe: Any, settings: dict[str, Any]) -> tuple[Dataset, dict[str, Any]]:
+    """Return a data set and the settings of its training; UsageError for anything that is no data set.
+
+    A name or path is read as train.py reads it: the loss and the keys of `recipe` and `settings` that are about reading
+    say how. The settings that are returned are without these.
+    """
     if isinstance(data, Dataset):
-        return data
+        return data, settings
     if isinstance(data, str | os.PathLike):
-        return load_dataset(os.fspath(data))
+        given = recipe_values(recipe) | settings
+        options = check_options({key: value for key, value in given.items() if key in READING_KEYS})
+        kind = target_kind(given.get("loss", Recipe.loss))
+        regression, multi_label = kind == NUMBERS, kind == LABELS
+        dataset = load_dataset(os.fspath(data), regression=regression, multi_label=multi_label, **options)
+        return dataset, {key: value for key, value in settings.items() if key not in READING_KEYS}
     raise UsageError(
         f"data is of the type {type(data).__name__}; expected a Dataset (Dataset.from_arrays makes one of arrays, "
         "Dataset.from_frame of a data frame), or the name or path of one"
@@ -88,12 +97,14 @@ def check_settings(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def recipe_values(recipe: Any) -> dict[str, Any]:
-    """Return the keys and values of a Recipe, of one that ships, or of a TOML file."""
+    """Return the keys and values of a Recipe, of one that ships, of a TOML file, or of a dict of settings."""
     if isinstance(recipe, Recipe):
         return {field.name: getattr(recipe, field.name) for field in fields(recipe)}
     if isinstance(recipe, str | os.PathLike):
         return recipes.read(os.fspath(recipe))
-    raise RecipeError(f"recipe is of the type {type(recipe).__name__}; expected a Recipe, a name or a path")
+    if isinstance(recipe, Mapping):
+        return check_settings(dict(recipe))
+    raise RecipeError(f"recipe is of the type {type(recipe).__name__}; expected a Recipe, a name, a path or a dict")
 
 
 def resolve_recipe(dataset: Dataset, recipe: Any, settings: dict[str, Any]) -> Recipe:
@@ -116,25 +127,33 @@ def resolve_recipe(dataset: Dataset, recipe: Any, settings: dict[str, Any]) -> R
 
 
 def prepare_run(
-    dataset: Dataset,
+    data: Any,
     recipe: Any,
     settings: dict[str, Any],
     device: str = "auto",
     backend: str | None = None,
     threads: int | None = None,
+    model: Model | None = None,
 ) -> PreparedRun:
-    """Open the backend, plan the training and check the data; each raises the error of its kind."""
+    """Read the data, open the backend, plan the training and check the data; each raises the error of its kind.
+
+    `model` describes the network of an earlier training, if that goes on: its scalings and ranges stay in force, and
+    the data are not checked again.
+    """
+    dataset, settings = as_dataset(data, recipe, settings)
     resolved = resolve_recipe(dataset, recipe, settings)
     opened = select(device, backend, resolved.dtype)
     plan = make_plan(resolved, dataset, strict_validation="validation" in settings, threads=threads)
     resolved = replace(resolved, epochs=plan.epochs, validation=len(plan.validation_rows))
     on_host = opened.device in ("cpu", "mps")
     memory = estimate_memory(resolved, dataset, plan, on_host=on_host, backend=opened.name).check()
-    model = Model.of(resolved, dataset, plan.training_rows)
-    assert model.ranges is not None, "the ranges of a new model are measured"
-    standardised = resolved.number_scaling == "standard"
-    warnings = check_dataset(dataset, model.ranges, plan.validation_rows, standardised=standardised)
-    warnings += check_float32_precision(dataset, model, resolved.dtype)
+    warnings: list[RunWarning] = []
+    if model is None:
+        model = Model.of(resolved, dataset, plan.training_rows)
+        assert model.ranges is not None, "the ranges of a new model are measured"
+        standardised = resolved.number_scaling == "standard"
+        warnings += check_dataset(dataset, model.ranges, plan.validation_rows, standardised=standardised)
+        warnings += check_float32_precision(dataset, model, resolved.dtype)
     notices = [opened.fallback or "", *opened.notices, *plan.notices, memory.notice()]
     if recipes.finds_rate(recipe_values(recipe), settings):
         with opened.limited_threads(plan.threads):

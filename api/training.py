@@ -1,6 +1,7 @@
 """Run a training to its end for the caller of `lagvis.train`."""
 
 import sys
+from collections.abc import Callable
 from functools import partial
 
 from lagvis.api.result import TrainingResult
@@ -9,6 +10,7 @@ from lagvis.errors import NotFiniteError
 from lagvis.report.notebook.progress import NotebookProgress, notebook_display
 from lagvis.report.terminal.progress import View, make_view
 from lagvis.storage.metrics_file import epoch_values
+from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.events import EpochEnded, Finished
 from lagvis.training.factory import initial_state
 from lagvis.training.learning_check import TrainedRun
@@ -16,23 +18,37 @@ from lagvis.training.loop import fit
 from lagvis.training.outcome import Outcome, judge_run
 
 
-def run_training(run: PreparedRun, *, verbose: bool = False) -> TrainingResult:
+def run_training(
+    run: PreparedRun,
+    *,
+    verbose: bool = False,
+    start: Checkpoint | None = None,
+    epoch_ended: Callable[[EpochEnded], bool] = lambda event: False,
+) -> TrainingResult:
     """Train, and return the result; NotFiniteError if there is none.
 
-    After KeyboardInterrupt it is that of the last whole epoch; before the first of them the interrupt goes on.
+    start        state to train from, as `fit` takes it; None: that of the recipe
+    epoch_ended  called after each epoch; once it returns true, the training ends as "interrupted"
+
+    After KeyboardInterrupt the result is that of the last whole epoch; before the first of them the interrupt goes on.
     """
     history: list[dict[str, float | None]] = []
     last: EpochEnded | None = None
     finished: Finished | None = None
+    stopped = False
     with progress_view(run.backend.device, verbose=verbose) as view:
         for sentence in (*run.notices, *(warning.message for warning in run.warnings)):
             view.note(sentence)
         try:
-            for event in fit(run.recipe, run.dataset, run.plan, run.backend, model=run.model):
+            events = fit(
+                run.recipe, run.dataset, run.plan, run.backend, start=start, model=run.model, stop=lambda: stopped
+            )
+            for event in events:
                 view.show(event)
                 if isinstance(event, EpochEnded):
                     last = event
                     history.append(epoch_values(event, len(run.model.target_names)))
+                    stopped = epoch_ended(event)
                 if isinstance(event, Finished):
                     finished = event
         except KeyboardInterrupt:

@@ -16,6 +16,7 @@ from lagvis.backends.cuda import (
     visibility_remedy,
 )
 from lagvis.errors import DeviceError
+from lagvis.option_text import option
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ def no_such_device(
     if not seen:
         return DeviceError(reason, visibility_remedy() if hidden or not remedy else remedy)
     counted = f", counted among the devices that {VISIBLE_DEVICES} shows" if VISIBLE_DEVICES in os.environ else ""
-    return DeviceError(reason, f"use --device cuda:{seen - 1}{' or lower' if seen > 1 else ''}{counted}")
+    return DeviceError(reason, f"use {option('device', f'cuda:{seen - 1}')}{' or lower' if seen > 1 else ''}{counted}")
 
 
 def explain_library_error(error: BaseException) -> DeviceError | None:

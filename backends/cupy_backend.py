@@ -31,9 +31,9 @@ from lagvis.backends.replay.numpy_recorder import CupyRecorder
 from lagvis.backends.replay.self_test import use_replay
 from lagvis.backends.replay.tape import recorded_loop, recorded_scan
 from lagvis.errors import DeviceError
+from lagvis.option_text import option
 from lagvis.tree import Tree
 
-NO_DRIVER_REMEDY = "install NVIDIA driver 580 or newer, or use --device cpu"
 OLD_DRIVER_REMEDY = "install NVIDIA driver 525 or newer (580 or newer for .[cuda13])"
 MIN_DRIVER = 12000  # CUDA 12, driver 525
 WRITABLE_CACHE = "set CUPY_CACHE_DIR to a writable folder"
@@ -141,7 +141,7 @@ def installed_build(cupy: ModuleType, device: str) -> Build:
         "CuPy",
         older=replace_cupy("cuda12")
         if built_for != 12
-        else "use --device cpu: no CuPy that Lagvis uses has code for it",
+        else f"use {option('device', 'cpu')}: no CuPy that Lagvis uses has code for it",
         newer=f'pip install -U --upgrade-strategy eager -e ".[{extra}]"' if newest else replace_cupy(extra),
         oldest=MIN_CAPABILITY.get(built_for, TURING),
     )
@@ -179,7 +179,10 @@ def probe(cupy: ModuleType, ordinal: int) -> None:
 def check_driver(driver: int, built_for: int) -> None:
     """Raise DeviceError if the driver (1000 * major + 10 * minor, 0: none) is too old for CuPy of a CUDA version."""
     if driver == 0:
-        raise DeviceError("CuPy is installed, but no NVIDIA driver was found", NO_DRIVER_REMEDY)
+        raise DeviceError(
+            "CuPy is installed, but no NVIDIA driver was found",
+            f"install NVIDIA driver 580 or newer, or use {option('device', 'cpu')}",
+        )
     if driver // 1000 < built_for:
         fitting = f"{replace_cupy(extra_for(driver, None))} (or a newer driver)"
         raise DeviceError(

@@ -14,6 +14,7 @@ from lagvis.backends.backend import Backend, Run, Step, first_line, plain_scan, 
 from lagvis.backends.cuda import describe_card, fitting_extra
 from lagvis.backends.cuda_faults import Build, no_such_device
 from lagvis.errors import DeviceError
+from lagvis.option_text import option
 from lagvis.tree import Tree
 
 BUILD = Build(
@@ -96,7 +97,7 @@ def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
         raise missing_device(device, len(devices))
     return self_test(
         JaxBackend(device, dtype, compiled, devices[ordinal]),
-        "update JAX or the NVIDIA driver, or use --device cpu",
+        f"update JAX or the NVIDIA driver, or use {option('device', 'cpu')}",
         explain,
     )
 
@@ -104,7 +105,9 @@ def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
 def missing_device(device: str, seen: int) -> DeviceError:
     """Return the error for "cuda:N" of a JAX that sees `seen` CUDA devices: why, and what to do."""
     library = f"JAX {jax.__version__}"
-    install = f'install JAX with CUDA (pip install "jax[{fitting_extra(device)}]"), or use --device cpu'
+    install = (
+        f'install JAX with CUDA (pip install "jax[{fitting_extra(device)}]")' + f", or use {option('device', 'cpu')}"
+    )
     try:
         jax.devices("cuda")
     except Exception as error:  # RuntimeError, AssertionError, or an error of CUDA of any type
@@ -119,7 +122,7 @@ def missing_device(device: str, seen: int) -> DeviceError:
             )
         if has_cuda_plugin():
             driver = "install or update the NVIDIA driver (a container must be started with its GPUs)"
-            return no_such_device(library, seen, device, f"{driver}, or use --device cpu")
+            return no_such_device(library, seen, device, f"{driver}, or use {option('device', 'cpu')}")
         return DeviceError(f"{library} is installed without CUDA", install)
     return no_such_device(library, seen, device)
 

@@ -86,6 +86,8 @@ def select_several(
 
 def check_device(device: str) -> None:
     """Raise DeviceUsageError for the name of a device that no backend has."""
+    if not isinstance(device, str):
+        raise DeviceUsageError(f"device is {device!r}; expected text, as 'cpu' or 'cuda:0'")
     if not re.fullmatch(DEVICE_NAMES, device):
         hint = f"; did you mean {device.lower()}?" if re.fullmatch(DEVICE_NAMES, device.lower()) else ""
         if device.lower().startswith("gpu"):

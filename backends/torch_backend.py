@@ -24,6 +24,7 @@ from lagvis.backends.replay.namespace import RecordableNamespace
 from lagvis.backends.replay.tape import recorded_loop, recorded_scan
 from lagvis.backends.replay.torch_recorder import TorchRecorder
 from lagvis.errors import DeviceError
+from lagvis.option_text import option
 from lagvis.tree import Tree
 
 
@@ -154,7 +155,9 @@ def missing_device(device: str) -> DeviceError:
     pytorch = f"PyTorch {torch.__version__}"
     if kind == "mps":
         reason = "sees no Apple GPU" if torch.backends.mps.is_built() else "is built without MPS, for Apple GPUs"
-        return DeviceError(f"{pytorch} {reason}", "use PyTorch for macOS on Apple silicon, or use --device cpu")
+        return DeviceError(
+            f"{pytorch} {reason}", f"use PyTorch for macOS on Apple silicon, or use {option('device', 'cpu')}"
+        )
     if kind == "xpu":
         name, maker, built = "XPU", "Intel", xpu_version() is not None
         hidden = variable_notes("ONEAPI_DEVICE_SELECTOR", "ZE_AFFINITY_MASK")
@@ -167,17 +170,22 @@ def missing_device(device: str) -> DeviceError:
         other = "CUDA (NVIDIA) or ROCm (AMD)" if name == "CUDA" else name
         return DeviceError(
             f"{pytorch} is built without {name}",
-            f"install a build of PyTorch for {other} (https://pytorch.org/get-started/locally), or use --device cpu",
+            f"install a build of PyTorch for {other} (https://pytorch.org/get-started/locally), "
+            f"or use {option('device', 'cpu')}",
         )
     if name == "CUDA":
         error = initial_error()
         known = installed_build().explain(error, device) if error else None
         return known or no_such_device(
-            pytorch, count_devices(kind), device, "install or update the NVIDIA driver, or use --device cpu", error
+            pytorch,
+            count_devices(kind),
+            device,
+            f"install or update the NVIDIA driver, or use {option('device', 'cpu')}",
+            error,
         )
     return DeviceError(
         f"{pytorch} sees {count_devices(kind)} {name} devices, so there is no {device}{hidden}",
-        f"install or update the {maker} driver, or use --device cpu",
+        f"install or update the {maker} driver, or use {option('device', 'cpu')}",
     )
 
 
@@ -201,7 +209,7 @@ def open_backend(device: str, dtype: str, compiled: bool) -> Backend:
         explain = partial(build.explain, device=device)
     return self_test(
         TorchBackend(device, dtype, compiled and device == "cpu"),
-        "update PyTorch or the driver of the GPU, or use --device cpu",
+        f"update PyTorch or the driver of the GPU, or use {option('device', 'cpu')}",
         explain,
     )
 

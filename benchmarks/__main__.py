@@ -5,9 +5,9 @@ at a time, an epoch each in turn (A B C A B C ...). The first epoch, in which li
 GPU the first two. With --seconds N the command ends after about so many seconds: slow competitors are left out, rounds
 are fitted into the time, and the networks that it does not reach are listed. The JSON is replaced after each network.
 
-`python -m benchmarks tables` times the reading of tables instead (benchmarks/reading.py), `records` trains the recipes
-of MNIST over several seeds (benchmarks/records.py), and `small-tables` holds small tables against scikit-learn's
-networks (benchmarks/small_tables.py).
+`python -m benchmarks command` times whole commands instead (benchmarks/command.py), `tables` the reading of tables
+(benchmarks/reading.py), `records` trains the recipes of MNIST over several seeds (benchmarks/records.py), and
+`small-tables` holds small tables against scikit-learn's networks (benchmarks/small_tables.py).
 """
 
 import argparse
@@ -238,7 +238,13 @@ class Benchmark:
 
 
 if __name__ == "__main__":
-    subcommands = {"tables": "reading", "records": "records", "parity": "parity", "small-tables": "small_tables"}
+    subcommands = {
+        "command": "command",
+        "tables": "reading",
+        "records": "records",
+        "parity": "parity",
+        "small-tables": "small_tables",
+    }
     if sys.argv[1:2] and (module := subcommands.get(sys.argv[1])):
         command = importlib.import_module(f"benchmarks.{module}")
         sys.exit(run_tool(lambda: command.main(sys.argv[2:])))

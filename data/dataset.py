@@ -46,7 +46,7 @@ ColumnNames = str | int | Sequence[str | int]  # of a data frame
 MAX_SAMPLE = 1000  # training images by which their style and background are measured
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """Training and test rows.
 
@@ -140,6 +140,12 @@ class Dataset:
     def without_test(self) -> "Dataset":
         """Return the data set with a test part of 0 rows."""
         return replace(self, x_test=self.x_test[:0], y_test=self.y_test[:0], held_out=None)
+
+    def __repr__(self) -> str:
+        learned = self.class_names or self.target_names
+        what = f"{len(learned)} {self.targets}: {join_names(learned)}"
+        rows = f"{len(self.x_train):,} training and {len(self.x_test):,} test rows"
+        return f"Dataset({self.name}, {rows} of {'x'.join(map(str, self.shape))} numbers, {what})"
 
     @property
     def targets(self) -> str:

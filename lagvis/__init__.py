@@ -33,6 +33,8 @@ if TYPE_CHECKING:
         load_dataset,
         train,
     )
+    from lagvis.api.estimators import MLPClassifier as MLPClassifier
+    from lagvis.api.estimators import MLPRegressor as MLPRegressor
 
 __version__ = "0.1.0"
 __all__ = [
@@ -57,6 +59,8 @@ __all__ = [
     "load_dataset",
     "train",
 ]
+# These need scikit-learn (extra `sklearn`), without which `from lagvis import *` works too.
+_ESTIMATORS = ["MLPClassifier", "MLPRegressor"]
 
 _checkout = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if os.path.isfile(os.path.join(_checkout, "network", "step.py")):
@@ -65,7 +69,7 @@ if os.path.isfile(os.path.join(_checkout, "network", "step.py")):
 
 def __getattr__(name: str) -> Any:
     """Import a name of the public API."""
-    if name not in __all__:
+    if name not in __all__ and name not in _ESTIMATORS:
         raise AttributeError(f"module 'lagvis' has no attribute {name!r}")
     if name == "backends":  # a package that can be called
         return import_module("lagvis.backends")
@@ -75,4 +79,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return [*__all__, *_ESTIMATORS, "__version__"]

@@ -16,6 +16,8 @@ def to_numpy(values: Any, name: str) -> np.ndarray:
     """
     import array_api_compat
 
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise DataError(f"{name} has masked values; fill or remove them (filled, compressed)")
     if isinstance(values, np.ndarray):
         array = np.asarray(values)
     elif array_api_compat.is_array_api_obj(values):

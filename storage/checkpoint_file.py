@@ -8,8 +8,11 @@ import json
 import math
 import os
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from safetensors import safe_open
+from safetensors.numpy import load
 
 from lagvis.data.json_fields import (
     require_choice,
@@ -46,6 +49,8 @@ from lagvis.training.checkpoint_schema import (
 from lagvis.training.model import Model
 from lagvis.tree import named_leaves, tree_from_names
 
+HEADER_SIZE = 8  # bytes of the length of the header of a safetensors file
+
 
 def os_error_reason(error: OSError) -> str:
     """Return the reason of an OSError in words."""
@@ -78,28 +83,54 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except MemoryError:
         raise
     except Exception as error:  # of safetensors, NumPy (unknown dtypes), the system and json
-        raise CheckpointError(
-            f"{path} cannot be read as a checkpoint ({error}); use another run or an older copy"
-        ) from None
+        raise unreadable(str(path), error) from None
+    return make_checkpoint(meaning, arrays, str(path))
+
+
+def checkpoint_from_bytes(content: bytes, name: str) -> Checkpoint:
+    """Return the checkpoint that `checkpoint_bytes` encoded; CheckpointError as for a file, called `name`."""
+    try:
+        arrays = load(content)
+        # safetensors gives no access to the metadata in bytes: after their length, it is a part of a JSON header
+        length = int.from_bytes(content[:HEADER_SIZE], "little")
+        header = json.loads(content[HEADER_SIZE : HEADER_SIZE + length])
+        meaning = json.loads(header.get("__metadata__", {}).get("lagvis", "null"))
+    except MemoryError:
+        raise
+    except Exception as error:  # of safetensors, NumPy (unknown dtypes) and json
+        raise unreadable(name, error) from None
+    return make_checkpoint(meaning, arrays, name)
+
+
+def unreadable(name: str, error: Exception) -> CheckpointError:
+    """Return the error for a file or bytes that safetensors cannot read."""
+    return CheckpointError(f"{name} cannot be read as a checkpoint ({error}); use another run or an older copy")
+
+
+def make_checkpoint(meaning: Any, arrays: dict[str, np.ndarray], name: str) -> Checkpoint:
+    """Return the checkpoint of metadata and arrays by name, which are taken apart; CheckpointError if they are none.
+
+    `name` is where they come from.
+    """
     if not isinstance(meaning, dict) or meaning.get("format") not in (2, FORMAT):
         found = "no Lagvis header" if not isinstance(meaning, dict) else f"format {meaning.get('format')!r}"
         raise CheckpointError(
-            f"{path} has {found}, expected format {FORMAT}; it was written by another program or version"
+            f"{name} has {found}, expected format {FORMAT}; it was written by another program or version"
         )
     claimed = meaning.pop("digest", None)
     if claimed != checkpoint_digest(meaning, arrays):
         raise CheckpointError(
-            f"{path} is damaged: its digest does not match its content; use another run or an older copy"
+            f"{name} is damaged: its digest does not match its content; use another run or an older copy"
         )
     if meaning["format"] == 2:
         meaning = {FORMAT_2_NAMES.get(key, key): value for key, value in meaning.items()}
     try:
-        scalings = {name: take_scaling(arrays, name) for name in SCALINGS}
+        scalings = {key: take_scaling(arrays, key) for key in SCALINGS}
         encoding = TableEncoding.from_json(meaning["encoding"]) if "encoding" in meaning else None
         ranges = take_ranges(arrays, meaning, encoding)
         pixel_mean = take_pixel_mean(arrays)
         state = tree_from_names(arrays)
-        if lost := {*arrays} - {name for name, _ in named_leaves(state)}:
+        if lost := {*arrays} - {key for key, _ in named_leaves(state)}:
             raise ValueError(f"{', '.join(sorted(lost))} within another array")
         totals = state.pop("totals", {})
         normalization = require_choice(NORMALIZATIONS, meaning.get("normalization", "none"))
@@ -129,7 +160,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         check_meaning(model, state)
         check_rows(model)
         check_totals(model, totals)
-        epoch, step, best_epoch = (require_int(meaning[name]) for name in ("epoch", "step", "best_epoch"))
+        epoch, step, best_epoch = (require_int(meaning[key]) for key in ("epoch", "step", "best_epoch"))
         rate, best_loss = (
             require_float(meaning["learning_rate"]),
             require_float(meaning["best_loss"]) if best_epoch else math.inf,
@@ -141,7 +172,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(model, state, epoch, step, rate, totals, best_epoch, best_loss, str(meaning["data"]))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise CheckpointError(
-            f"{path} does not hold a complete network ({error}); use another run or an older copy"
+            f"{name} does not hold a complete network ({error}); use another run or an older copy"
         ) from None
 
 

@@ -2,7 +2,7 @@
 
 LAGVIS_REQUIRE=numpy,strict,torch,jax turns the skip of a missing backend into a failure. It also
 takes cupy-signatures for the tests that only read the signatures of CuPy, browser for the page, onnx for the export
-to ONNX, and tensorboard and mlflow for the trackers.
+to ONNX, notebook for the notebook, and tensorboard and mlflow for the trackers.
 """
 
 import importlib.util
@@ -94,7 +94,14 @@ UNCOMPILED = pytest.param("jax-uncompiled", marks=MARKS["jax-uncompiled"])
 PARAMS = [pytest.param(name, marks=MARKS.get(name, ())) for name in OPENERS if name != "jax-uncompiled"]
 GPU_PARAMS = [pytest.param(name, marks=MARKS[name]) for name in ("cupy", "torch-cuda", "jax-cuda")]
 
-KNOWN = {name for name, _ in OPENERS.values()} | {"cupy-signatures", "browser", "onnx", "tensorboard", "mlflow"}
+KNOWN = {name for name, _ in OPENERS.values()} | {
+    "cupy-signatures",
+    "browser",
+    "onnx",
+    "notebook",
+    "tensorboard",
+    "mlflow",
+}
 if REQUIRED - KNOWN:
     raise pytest.UsageError(f"LAGVIS_REQUIRE names {sorted(REQUIRED - KNOWN)}; expected names among {sorted(KNOWN)}")
 

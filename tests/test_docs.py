@@ -3,6 +3,7 @@
 import ast
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -70,3 +71,13 @@ def test_page_names_functions_of_the_linked_file(page):
 )
 def test_readme_holds_the_commands_that_ci_and_people_copy(command):
     assert f"\n{command}\n" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_page_external_links_are_whole_https_addresses(page):
+    text = re.sub(r"^```.*?^```$|`[^`]*`", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"(?:\]\(|<)(\w+:[^)>\s]*)[)>]", text):
+        parts = urlsplit(target)
+        assert parts.scheme in ("https", "mailto"), target
+        assert parts.scheme == "mailto" or re.fullmatch(r"[\w-]+(\.[\w-]+)+", parts.netloc), target
+    assert "http://" not in text

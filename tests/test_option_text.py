@@ -1,5 +1,8 @@
+import ast
 import doctest
+import re
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +17,16 @@ from lagvis.option_text import (
     setting,
     targets_option,
 )
+
+ROOT = Path(__file__).resolve().parent.parent
+# Modules whose messages name an option that only a command has: --centre, --raw, --resume, or a spelling of it.
+OF_COMMANDS = {
+    "data/images/prepare.py",
+    "data/range_check.py",
+    "training/outcome.py",
+    "training/recipe_checks.py",
+    "training/recipe_keys.py",
+}
 
 
 def test_option_text_examples_of_the_module_hold():
@@ -54,3 +67,19 @@ def test_messages_for_python_other_thread_is_not_affected():
         thread.start()
         thread.join()
     assert found == ["--label"]
+
+
+def literal_flags(path):
+    """Return the texts of a module, other than docstrings, in which an option of the command line is written out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    texts = {id(node): node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr):
+            texts.pop(id(node.value), None)
+    return [text for text in texts.values() if isinstance(text, str) and re.search("--[a-z]", text)]
+
+
+def test_messages_that_the_library_raises_write_no_flag_out():
+    modules = [path for package in ("data", "training", "inference") for path in (ROOT / package).rglob("*.py")]
+    found = {path.relative_to(ROOT).as_posix() for path in modules if literal_flags(path)}
+    assert found <= OF_COMMANDS

@@ -11,7 +11,7 @@ import os
 import shlex
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -75,14 +75,13 @@ class MLflow(Tracker):
         ]
         self._client.log_batch(self._run_id, params=params, tags=tags)
         logged = self._logged_steps(EVERY_EPOCH) if run.history else set()
-        missing = [row for row in run.history if row["epoch"] not in logged]
-        metrics = [metric for row in missing for metric in self._metrics(row)]
+        self.log_epochs([row for row in run.history if row["epoch"] not in logged])
+
+    def log_epochs(self, rows: Sequence[Row]) -> None:
+        """Log the metrics of epochs."""
+        metrics = [metric for row in rows for metric in self._metrics(row)]
         for first in range(0, len(metrics), MAX_METRICS):
             self._client.log_batch(self._run_id, metrics=metrics[first : first + MAX_METRICS])
-
-    def log_epoch(self, row: Row) -> None:
-        """Log the metrics of an epoch."""
-        self._client.log_batch(self._run_id, metrics=self._metrics(row))
 
     def log_results(self, results: dict[str, float], epoch: int) -> None:
         """Log the numbers of the finished run, unless they are there."""

@@ -9,6 +9,7 @@ import os
 import socket
 import struct
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -78,9 +79,10 @@ class TensorBoard(Tracker):
         for path in before:
             path.unlink(missing_ok=True)
 
-    def log_epoch(self, row: Row) -> None:
-        """Write the metrics of an epoch."""
-        self._log_epoch(row, time.time())
+    def log_epochs(self, rows: Sequence[Row]) -> None:
+        """Write the metrics of epochs."""
+        for row in rows:
+            self._log_epoch(row, time.time())
         self._flush()
 
     def log_results(self, results: dict[str, float], epoch: int) -> None:

@@ -8,6 +8,7 @@ import queue
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,10 +29,11 @@ TRACKERS = {
 
 MAX_JOB_SECONDS = 30.0  # that the end of a run waits for one job
 BYTES_PER_SECOND = 1e6  # of a file that is uploaded at least, before the tracker is given up
-STOPPED_SECONDS = 1.5  # that a run waits for all trackers after a signal
+STOPPED_SECONDS = 1.0  # that a run waits for all trackers after a signal
 POLL_SECONDS = 0.05
 SILENT_SECONDS = 2.0  # of a wait that nothing is said about
 MAX_REASON = 200  # characters of an error message
+MAX_JOBS = 100_000  # that wait for a tracker
 
 # Of report.json: the numbers that a tracker gets at the end, beside the errors of the targets.
 RESULTS = (
@@ -69,8 +71,8 @@ class Tracker(ABC):
         """Begin a run, or continue it if it is there; then log the epochs of its history that are not there."""
 
     @abstractmethod
-    def log_epoch(self, row: Row) -> None:
-        """Log the metrics of an epoch by the columns of metrics.csv; None where a column does not apply."""
+    def log_epochs(self, rows: Sequence[Row]) -> None:
+        """Log the metrics of one or more epochs by the columns of metrics.csv; None where a column does not apply."""
 
     @abstractmethod
     def log_results(self, results: dict[str, float], epoch: int) -> None:
@@ -127,6 +129,7 @@ class Worker:
     def __init__(self, tracker: Tracker) -> None:
         self.tracker = tracker
         self.failure = ""
+        self._rows: deque[Row] = deque()  # epochs to log
         self._jobs: queue.SimpleQueue[tuple[Callable[[], None] | None, float]] = queue.SimpleQueue()
         self._job_ends = float("inf")  # when the current job has taken too long
         self._thread = threading.Thread(target=self._work, name=f"lagvis-{tracker.name}", daemon=True)
@@ -134,8 +137,19 @@ class Worker:
 
     def put(self, job: Callable[[], None] | None, extra_seconds: float = 0.0) -> None:
         """Add a job, and how much longer than usual the end of the run waits for it; None ends the thread."""
+        if self._jobs.qsize() > MAX_JOBS:
+            self.failure = f"{MAX_JOBS:,} epochs behind"
         if not self.failure:
             self._jobs.put((job, MAX_JOB_SECONDS + extra_seconds))
+
+    def put_epoch(self, row: Row) -> None:
+        """Add the job of logging an epoch; a tracker that is behind gets several epochs at once."""
+        self._rows.append(row)
+        self.put(self._log_epochs)
+
+    def _log_epochs(self) -> None:
+        if rows := [self._rows.popleft() for _ in range(len(self._rows))]:
+            self.tracker.log_epochs(rows)
 
     def wait(self, stopped: Callable[[], bool], report: Callable[[str], None]) -> None:
         """Wait until all jobs are done; give the tracker up if one takes too long, or soon after a signal.
@@ -204,7 +218,9 @@ class Trackers:
 
     def log_epoch(self, row: Row) -> None:
         """Log the metrics of an epoch."""
-        self._for_each(lambda tracker: partial(tracker.log_epoch, row))
+        for worker in self._workers:
+            worker.put_epoch(row)
+        self.report_failures()
 
     def log_results(self, results: dict[str, float], epoch: int, status: str) -> None:
         """Log the numbers at the end of the run, and how it ended."""
@@ -227,8 +243,7 @@ class Trackers:
         for worker in [worker for worker in self._workers if worker.failure]:
             self._workers.remove(worker)
             self.report(
-                f"{worker.tracker.name} does not take this run any more ({worker.failure}). The run goes on without "
-                "it; its folder holds everything."
+                f"{worker.tracker.name} is left out from now on ({worker.failure}); the run folder holds everything."
             )
 
     def _for_each(self, make_job: Callable[..., Callable[[], None]], extra_seconds: float = 0.0) -> None:

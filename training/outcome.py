@@ -10,6 +10,7 @@ from lagvis.backends.backend import Backend, is_out_of_memory
 from lagvis.data.dataset import Dataset
 from lagvis.data.messages import decimals, join_names, sentence_start
 from lagvis.errors import NotFiniteError
+from lagvis.option_text import option, setting
 from lagvis.run_warning import RunWarning
 from lagvis.training.baseline import check_baseline
 from lagvis.training.evaluation import Metrics
@@ -104,13 +105,13 @@ def diverged(run: TrainedRun, step: int, path: str) -> Outcome:
         if path:
             sentence += f"; {start}, --lr {trial.rate:g} lowers the loss {falls}. Try {way} --lr {trial.rate:g}"
         else:
-            sentence += f"; with lr={trial.rate:g} the loss falls {falls}"
+            sentence += f"; with {option('lr', trial.rate)} the loss falls {falls}"
     elif divergence.found is not None:
         params = run.finished.checkpoint.layers
         cause, figures["row"] = row_cause(divergence.found, run.dataset, params, "training", run.recipe.dtype)
         sentence += f": {cause}{kept}"
     else:
-        sentence += f"; the learning rate {rate:g} is too high{kept}. Try a far lower {'--lr' if path else 'lr'}"
+        sentence += f"; the learning rate {rate:g} is too high{kept}. Try a far lower {setting('lr')}"
     return Outcome((RunWarning("diverged", f"{sentence_start(sentence)}.", figures),), f"{sentence}.")
 
 
@@ -147,9 +148,10 @@ def row_cause(found: RowWithoutLoss, dataset: Dataset, params: Any, part: str, d
         largest = max(float(np.abs(array).max()) for layer in params for array in layer.values())
         cause = (
             f"the weights, up to {largest:.1e}, or the values of the rows are too large for {dtype} in most rows of "
-            f"the {part} part; train with a lower --lr, or check that the data are those that the network takes"
+            f"the {part} part; train with a lower {setting('lr')}, or check that the data are those that the "
+            "network takes"
         )
         return cause, None
     place = dataset.locate_row(part, found.row)
-    remedy = "correct or remove it" + (", or use --dtype float64" if dtype == "float32" else "")
+    remedy = "correct or remove it" + (f", or use {option('dtype', 'float64')}" if dtype == "float32" else "")
     return f"{place} has values too large for {dtype}; {remedy}", place

@@ -72,8 +72,8 @@ def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = Fal
     than the recipe's min_steps are raised, with a notice. `threads` overrides the rule of training/threads.py.
     """
     rows = len(dataset.x_train) if dataset.w_train is None else np.count_nonzero(dataset.w_train)
-    if threads is not None and threads < 1:
-        raise RecipeError(f"threads is {threads}; expected a whole number from 1")
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise RecipeError(f"threads is {threads!r}; expected a whole number from 1")
     held_out, notices = recipe.validation, list(dataset.all_notices)
     if dataset.w_train is not None:
         notices.append(describe_weights(dataset.w_train, dataset.weights_name))

@@ -12,7 +12,10 @@ def page_frame(page: str, title: str, height: int, *, scripts: bool = False) -> 
     with `scripts`.
     """
     sandbox = "allow-scripts" if scripts else ""
-    style = f"width: 100%; height: {height}px; border: 1px solid rgba(128, 128, 128, .4); border-radius: 6px"
+    style = (
+        f"display: block; box-sizing: border-box; width: 100%; height: {height}px; "
+        "border: 1px solid rgba(128, 128, 128, .4); border-radius: 6px"
+    )
     return (
         f'<div><iframe title="{escape_html(title)}" sandbox="{sandbox}" style="{style}" '
         f'srcdoc="{html.escape(page)}"></iframe></div>'

@@ -72,6 +72,7 @@ def test_from_arrays_targets_of_two_meanings_are_refused_and_may_be_said(y):
         ({"X": np.where(X > 2, np.nan, X) * np.where(X[7, 2] == X, np.nan, 1)}, "row 7 of X has a NaN"),
         ({"y": [None, "a"] * 30}, "y holds NoneType and str"),
         ({"y": ["a"] * 60}, "at least two classes"),
+        ({"X": np.ma.masked_greater(X, 1)}, "X has masked values"),
         ({"sample_weight": np.ones(3)}, r"weights of shape \(3,\)"),
         ({"sample_weight": -np.ones(60)}, "row 0 of X: its weight"),
     ],
@@ -108,6 +109,12 @@ def test_from_arrays_equal_arrays_have_one_digest():
     first = lv.Dataset.from_arrays(X, CLASSES)
     assert first.digest == lv.Dataset.from_arrays(np.asfortranarray(X), CLASSES.copy()).digest
     assert first.digest != lv.Dataset.from_arrays(X + 1, CLASSES).digest
+
+
+def test_dataset_repr_is_one_line():
+    assert repr(lv.Dataset.from_arrays(X, CLASSES, test=0.2)) == (
+        "Dataset(arrays, 48 training and 12 test rows of 4 numbers, 3 classes: 0..2)"
+    )
 
 
 def test_load_dataset_reads_a_table_by_its_options(tmp_path):

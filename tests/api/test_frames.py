@@ -1,10 +1,13 @@
 """Data frames in the library: as a data set, to predict, and to evaluate on."""
 
+import json
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris
 
 import lagvis as lv
+from lagvis.cli import predict
 from lagvis.errors import DataError, UsageError
 
 pd = pytest.importorskip("pandas")
@@ -112,3 +115,13 @@ def test_from_arrays_frame_of_other_cells_raises_data_error():
         DataError, match=r"^X has other cells than numbers, or missing ones, in 'sex', 'age'; Dataset.from_f"
     ):
         lv.Dataset.from_arrays(frame[["sex", "age"]], frame.survived)
+
+
+def test_predict_frame_equals_command_on_the_same_table(model, tmp_path, capsys):
+    frame = passengers().drop(columns="survived")
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    model.save(tmp_path / "model.safetensors")
+    assert predict.main([str(tmp_path / "model.safetensors"), str(tmp_path / "rows.csv"), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["predictions"]
+    assert [row["answer"] == "true" for row in rows] == model.predict(frame).tolist()
+    assert (lv.load(tmp_path / "model.safetensors").predict(frame) == model.predict(frame)).all()

@@ -81,6 +81,21 @@ def test_train_settings_of_numpy_types_are_taken(data):
     assert (result.recipe.hidden, result.recipe.epochs, result.recipe.lr) == ((4, 3), 1, 0.5)
 
 
+def test_train_path_is_read_as_the_command_reads_it(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,price,b\n" + "".join(f"{i % 9},{i * 1.5},{i}\n" for i in range(60)))
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('loss = "mse"\nlabel = "price"\nhidden = [4]\nepochs = 2\n')
+    result = lv.train(path, recipe, drop=["b"], device="cpu")
+    assert result.model.target_names == ("price",)
+    assert result.model.widths == (1, 4, 1)
+
+
+def test_train_dict_of_settings_is_a_recipe(data, result):
+    again = lv.train(data, {key: value for key, value in SMALL.items() if key != "device"}, device="cpu")
+    assert again.recipe == result.recipe
+
+
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
@@ -92,6 +107,8 @@ def test_train_settings_of_numpy_types_are_taken(data):
         ({"device": "gpu"}, UsageError, "no device 'gpu'"),
         ({"backend": "pytorch"}, UsageError, "no backend 'pytorch'"),
         ({"threads": 0}, RecipeError, "threads is 0"),
+        ({"threads": "2"}, RecipeError, "threads is '2'"),
+        ({"device": 0}, UsageError, "device is 0; expected text"),
     ],
 )
 def test_train_bad_settings_raise_an_error_with_a_remedy(data, settings, error, message):

@@ -10,10 +10,12 @@ from pathlib import Path
 from unittest import mock
 
 from lagvis.cli.errors import run_cli
+from lagvis.cli.options import Parser
 from lagvis.cli.startup import COMMANDS
 from tests.docs.pages import ROOT
 
 NOT_OF_THIS_PROJECT = ("pip", "python3", "uv", ".", "git", "nvidia-smi")
+MODULES_OF_OTHERS = ("pip", "pytest", "venv")
 
 
 def command_of(words):
@@ -56,6 +58,8 @@ class ParsedError(Exception):
 
 def check_words(words):
     """Parse a command with the parser of its program and stop there; AssertionError if it refuses the arguments."""
+    if words[:2] == ["python", "-m"] and words[2] in MODULES_OF_OTHERS:
+        return
     if words[0] in NOT_OF_THIS_PROJECT and "scripts/" not in " ".join(words):
         return
     if words[:1] in (["python"], ["python3"]) and words[1].startswith("scripts/"):
@@ -78,18 +82,44 @@ def check_words(words):
     raise AssertionError(f"{words} parses no arguments")
 
 
+def options_of(words):
+    """Return the options that a program takes, an empty set if it has no parser; `words` are its name."""
+    found = set()
+    original = argparse.ArgumentParser.parse_known_args
+
+    def parse_known_args(self, *arguments, **options):
+        if isinstance(self, Parser) and not command_of(words):  # a tool that makes use of a command
+            return original(self, *arguments, **options)
+        found.update(self._option_string_actions)
+        raise ParsedError
+
+    with (
+        mock.patch.object(argparse.ArgumentParser, "parse_known_args", parse_known_args),
+        contextlib.suppress(ParsedError),
+    ):
+        start(words)
+    return found
+
+
+SCRIPTS = {"scripts/gpu-check": "gpu_check", "scripts/fuzz": "fuzzing"}  # those that start a module
+
+
 def start(words):
-    """Start a program of this repository; a script that parses no arguments only has to exist."""
+    """Start a program of this repository; one that parses no arguments only has to exist, and is not started."""
     found = command_of(words)
     if found:
         import_module(f"lagvis.cli.{found[0]}").main(found[1])
-    elif words[:2] == ["python", "-m"]:
-        with mock.patch.object(sys, "argv", [words[2], *words[3:]]):
-            runpy.run_module(words[2], run_name="__main__", alter_sys=False)
+        return
+    if words[0] in SCRIPTS:
+        words = ["python", "-m", SCRIPTS[words[0]], *words[1:]]
+    if words[:2] == ["python", "-m"]:
+        path = ROOT / words[2].replace(".", "/")
+        path = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
+        words = words[2:]
     else:
         assert words[0].startswith("scripts/"), f"no program of this repository: {words}"
-        script = ROOT / words[0]
-        if "import argparse" not in script.read_text(encoding="utf-8"):
-            raise ParsedError
-        with mock.patch.object(sys, "argv", words):
-            runpy.run_path(str(script), run_name="__main__")
+        path = ROOT / words[0]
+    if "import argparse" not in path.read_text(encoding="utf-8"):
+        raise ParsedError
+    with mock.patch.object(sys, "argv", words):
+        runpy.run_path(str(path), run_name="__main__")

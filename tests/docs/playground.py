@@ -102,6 +102,14 @@ def train_run(folder, *flags):
     assert train.main([*QUICK, "-o", str(folder.parent), "--name", folder.name, *flags]) == 0
 
 
+def copy_default_run(folder):
+    """Copy a run of the default recipe, which is trained once."""
+    trained = folder.parent / "default"
+    if not trained.exists():
+        train_run(trained)
+    shutil.copytree(trained, folder)
+
+
 def write_new_survey(path):
     path.write_text(
         '"","region","population","sex","age","education","income","statusquo"\n'
@@ -127,15 +135,14 @@ FILES = {
     "photo.jpg": write_photo,
     "Chile.csv": write_chile,
     "new.csv": write_new_survey,
-    "runs/RUN": lambda path: train_run(path, "-e", "3", "--hidden", "16"),
-    "runs/digits": train_run,
+    "runs/RUN": copy_default_run,
+    "runs/digits": copy_default_run,
     "runs/small": lambda path: train_run(path, "-e", "5", "--hidden", "16"),
     "runs/large": lambda path: train_run(path, "-e", "5"),
 }
-OF_ALL_DIGITS = ("runs/digits", "runs/small", "runs/large")  # trained on MNIST itself, not on the small one
 
 
-def lay_out(folder, text, store, mnist):
+def lay_out(folder, text, store):
     """Copy every file that the text names into a folder, from `store`, where it is made once."""
     for name, make in FILES.items():
         if not re.search(rf"(?<![\w./-])(?:runs/)?{re.escape(name.removeprefix('runs/'))}(?![\w.-])", text):
@@ -143,8 +150,7 @@ def lay_out(folder, text, store, mnist):
         made = store / name
         if not made.exists():
             made.parent.mkdir(parents=True, exist_ok=True)
-            with mnist(small=name not in OF_ALL_DIGITS):
-                make(made)
+            make(made)
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(made, target) if made.is_dir() else shutil.copy(made, target)

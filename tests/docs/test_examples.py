@@ -1,6 +1,7 @@
 """Every command and every block of Python in README.md and docs/ is run, as far as a test can."""
 
 import contextlib
+import functools
 import importlib.util
 import io
 import itertools
@@ -11,9 +12,10 @@ import tomllib
 
 import pytest
 
+from lagvis.cli.startup import COMMANDS
 from lagvis.data import datasets
 from lagvis.training.recipe import Recipe
-from tests.docs.command_lines import check_words, command_of, redirected, run_words
+from tests.docs.command_lines import check_words, command_of, options_of, redirected, run_words
 from tests.docs.pages import (
     LANGUAGES,
     NOT_RUN,
@@ -82,7 +84,7 @@ def test_page_examples_run(page, store, mnist, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("PATH", f"{installed_command(store, mnist)}{os.pathsep}{os.environ['PATH']}")
     blocks = blocks_of(page)
-    lay_out(tmp_path, "\n".join(block.text for block in blocks if may_run(block)), store, mnist)
+    lay_out(tmp_path, "\n".join(block.text for block in blocks if may_run(block)), store)
     namespace = {"__name__": "__main__"}
     printed = ""
     for block in blocks:
@@ -125,8 +127,9 @@ def run_python(block, place, namespace):
 
 
 def run_in_short(words, place, mnist):
-    """Run a command without plots, with few digits in place of MNIST; where a device is missing, it says so."""
-    with mnist(small=True):
+    """Run a command without plots, a training with few digits; where a device is missing, it says so."""
+    found = command_of(words)
+    with mnist(small=found is not None and found[0] in ("train", "compare")):
         code, output = run_words(with_no_plots(words))
     assert code == 0 or (code == 4 and names_missing_device(words)), f"{place}: {words}: exit code {code}\n{output}"
 
@@ -163,3 +166,36 @@ def test_page_lines_that_are_not_run_have_a_reason_and_parse(page):
         for line in lines:
             for words in commands_in(line):
                 check_words(words)
+
+
+# A program in a text, and its part of the benchmarks: python train.py, lagvis train, python -m benchmarks records, ...
+PROGRAM = re.compile(
+    r"(?:python3? )?(?:(?P<command>\w+)\.py|-m (?P<module>[\w.]+(?: (?:parity|records|small-tables|tables))?)"
+    r"|lagvis (?P<installed>\w+)|(?P<script>scripts/[\w-]+))(?![\w./-])"
+)
+
+
+@functools.cache
+def options_by_name(name):
+    """Return the options of a command of Lagvis, a module or a script by its name."""
+    if name in COMMANDS:
+        return options_of(["lagvis", name])
+    return options_of([name] if name.startswith("scripts/") else ["python", "-m", *name.split()])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_page_text_names_options_that_exist(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    of_page, unnamed = set().union(*map(options_by_name, COMMANDS)), []
+    for code in re.findall(r"`([^`]+)`", text):
+        named = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", code))
+        program = PROGRAM.match(code)
+        name = next(filter(None, program.groups())) if program else ""
+        known = options_by_name(name) if name in COMMANDS or re.match("scripts/|benchmarks|fuzzing", name) else set()
+        of_page |= known
+        if known:
+            assert named <= known, f"`{code}`: {sorted(named - known)}"
+        elif code.startswith("-"):
+            unnamed.append((code, named))
+    for code, named in unnamed:
+        assert named <= of_page, f"`{code}`: no program of this page has {sorted(named - of_page)}"

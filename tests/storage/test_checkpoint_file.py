@@ -13,8 +13,14 @@ from safetensors.numpy import save
 
 from lagvis.data.scaling import Scaling
 from lagvis.errors import CheckpointError
-from lagvis.storage.checkpoint_file import best_of_format_2, checkpoint_digest, read_checkpoint, write_checkpoint
-from lagvis.training.checkpoint import Checkpoint
+from lagvis.storage.checkpoint_file import (
+    best_of_format_2,
+    checkpoint_digest,
+    checkpoint_from_bytes,
+    read_checkpoint,
+    write_checkpoint,
+)
+from lagvis.training.checkpoint import Checkpoint, checkpoint_bytes
 from lagvis.training.model import Model
 from lagvis.tree import named_leaves
 from tests.factories import classes, epochs, last, numbers, quick, run
@@ -112,6 +118,29 @@ def test_read_checkpoint_returns_every_array_and_field_bit_for_bit(path, name):
         np.testing.assert_array_equal(after[field], before[field], strict=True, err_msg=field)
     for scaling in scalings:
         assert scaling_bytes(getattr(found.model, scaling)) == scaling_bytes(getattr(written.model, scaling))
+
+
+@pytest.mark.parametrize("name", ["classes", "numbers", "centred"])
+def test_checkpoint_from_bytes_equals_that_of_the_file(path, name):
+    write_checkpoint(path, trained(name))
+    content = path.read_bytes()
+    assert checkpoint_bytes(checkpoint_from_bytes(content, "memory")) == content
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff" * 100, save({"a": np.zeros(3)})])
+def test_checkpoint_from_other_bytes_raises_with_name(content):
+    with pytest.raises(CheckpointError, match="memory"):
+        checkpoint_from_bytes(content, "memory")
+
+
+def test_checkpoint_from_bytes_flipped_bit_raises(path):
+    write_checkpoint(path, trained())
+    content = bytearray(path.read_bytes())
+    for at in range(0, len(content), 97):
+        content[at] ^= 4
+        with pytest.raises(CheckpointError, match="memory"):
+            checkpoint_from_bytes(bytes(content), "memory")
+        content[at] ^= 4
 
 
 def test_read_checkpoint_of_earlier_version_has_no_ranges(path, parts):

@@ -9,7 +9,7 @@ from lagvis.errors import UsageError
 from lagvis.tracking import tracker as tracking
 from lagvis.tracking.tracker import TrackedRun, Tracker, Trackers, open_tracker, parse_tracker_names, result_metrics
 
-METHODS = ("begin", "log_epoch", "log_results", "log_file", "end")
+METHODS = ("begin", "log_epochs", "log_results", "log_file", "end")
 
 
 class Recorder(Tracker):
@@ -28,8 +28,8 @@ class Recorder(Tracker):
     def begin(self, run):
         self._call("begin", run)
 
-    def log_epoch(self, row):
-        self._call("log_epoch", row)
+    def log_epochs(self, rows):
+        self._call("log_epochs", *rows)
 
     def log_results(self, results, epoch):
         self._call("log_results", results, epoch)
@@ -65,10 +65,12 @@ def test_trackers_two_of_them_get_every_event_in_order(tmp_path):
     one, two = Recorder(), Recorder()
     assert send_run(tmp_path, one, two) == []
     expected = [
-        ("begin", TrackedRun(tmp_path, {}, {})), ("log_epoch", {"epoch": 1}), ("log_epoch", {"epoch": 2}),
+        ("begin", TrackedRun(tmp_path, {}, {})), ("log_epochs", {"epoch": 1}), ("log_epochs", {"epoch": 2}),
         ("log_results", {"test_loss": 0.5}, 2), ("log_file", "a.png"), ("end", "completed"),
     ]  # fmt: skip
-    assert one.calls == two.calls == expected
+    for recorder in (one, two):  # of which one may get both epochs at once
+        calls = [(call[0], row) for call in recorder.calls if call[0] == "log_epochs" for row in call[1:]]
+        assert [recorder.calls[0], *calls, *recorder.calls[-3:]] == expected
     assert len(one.threads) == 1
     assert threading.main_thread() not in one.threads
 
@@ -78,7 +80,7 @@ def test_trackers_two_of_them_get_every_event_in_order(tmp_path):
 def test_trackers_failing_method_is_one_sentence_and_the_other_tracker_goes_on(tmp_path, method, error):
     bad, good = Recorder(**{method: fail(error)}), Recorder()
     (line,) = send_run(tmp_path, bad, good)
-    assert line.startswith(f"recorder does not take this run any more ({type(error).__name__}")
+    assert line.startswith(f"recorder is left out from now on ({type(error).__name__}")
     assert [call[0] for call in good.calls][-1] == "end"
     assert [call[0] for call in bad.calls][-1] == method
 
@@ -88,7 +90,7 @@ def test_trackers_hanging_tracker_is_given_up_and_holds_nothing_up(tmp_path, mon
     release = threading.Event()
     started = time.monotonic()
     lines = []
-    hanging, good = Recorder(log_epoch=release.wait), Recorder()
+    hanging, good = Recorder(log_epochs=release.wait), Recorder()
     with Trackers([hanging, good], lines.append) as sent:
         sent.begin(TrackedRun(tmp_path, {}, {}))
         for epoch in range(1000):
@@ -96,10 +98,32 @@ def test_trackers_hanging_tracker_is_given_up_and_holds_nothing_up(tmp_path, mon
         assert time.monotonic() < started + 5
     release.set()
     assert lines == [
-        "recorder does not take this run any more (no answer in 0.3 seconds or more). The run goes on without it; its "
-        "folder holds everything."
+        "recorder is left out from now on (no answer in 0.3 seconds or more); the run folder holds everything."
     ]
-    assert len(good.calls) == 1002
+    rows = [row for name, *arguments in good.calls if name == "log_epochs" for row in arguments]
+    assert [row["epoch"] for row in rows] == list(range(1000))
+
+
+def test_trackers_slow_tracker_gets_several_epochs_at_once(tmp_path):
+    slow = Recorder(log_epochs=lambda: time.sleep(0.05))
+    with Trackers([slow], print) as sent:
+        sent.begin(TrackedRun(tmp_path, {}, {}))
+        for epoch in range(1000):
+            sent.log_epoch({"epoch": epoch})
+    calls = [arguments for name, *arguments in slow.calls if name == "log_epochs"]
+    assert [row["epoch"] for rows in calls for row in rows] == list(range(1000))
+    assert len(calls) < 50
+
+
+def test_trackers_too_many_waiting_jobs_give_the_tracker_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(tracking, "MAX_JOBS", 10)
+    release, lines = threading.Event(), []
+    with Trackers([Recorder(begin=release.wait)], lines.append) as sent:
+        sent.begin(TrackedRun(tmp_path, {}, {}))
+        for epoch in range(100):
+            sent.log_epoch({"epoch": epoch})
+    release.set()
+    assert lines == ["recorder is left out from now on (10 epochs behind); the run folder holds everything."]
 
 
 def test_trackers_after_a_signal_hanging_tracker_is_left_at_once(tmp_path):
