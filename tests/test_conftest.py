@@ -31,11 +31,14 @@ EXTRAS = (
 # sitecustomize.py of a process, and of all that it starts, in which packages are not installed.
 HIDE = """
 import sys
-class Absent:
+class Hiding:
+    def __init__(self, finder):
+        self.finder = finder
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
     def find_spec(self, name, path=None, target=None):
-        if name.partition('.')[0] in {packages}:
-            raise ModuleNotFoundError(f'No module named {{name!r}}', name=name)
-sys.meta_path.insert(0, Absent())
+        return None if name.partition('.')[0] in {packages} else self.finder.find_spec(name, path, target)
+sys.meta_path[:] = map(Hiding, sys.meta_path)
 """
 # A plugin that keeps the tests that may open PyTorch or JAX: its name is in their parameters; or in the text of their
 # function, of which one test is kept.
@@ -111,7 +114,9 @@ def test_tests_of_torch_and_jax_are_skipped_or_pass_without_them(tmp_path):
     """A test that names a backend and does not skip where that is missing fails on the machine of a user."""
     (tmp_path / "keep.py").write_text(KEEP)
     others = sorted({*(ROOT / "tests").rglob("test_*.py")} - {Path(__file__)})
-    files = [path for path in others if re.search("torch|jax", path.read_text(encoding="utf-8"))]
+    texts = {path: path.read_text(encoding="utf-8") for path in others}
+    # a file whose tests start pytest would take too long
+    files = [path for path, text in texts.items() if re.search("torch|jax", text) and '"pytest", ' not in text]
     done = run_pytest(tmp_path, NOT_IN_TEST_EXTRA, "-p", "keep", *map(str, files))
     assert done.returncode == 0, done.stdout[-3000:]
     assert re.search(r"[1-9]\d+ passed, [1-9]\d+ skipped", done.stdout.splitlines()[-1])
