@@ -191,7 +191,15 @@ class TrainedModel:
         rows = self._rows(X)
         if not len(rows):
             return np.zeros((0, self.widths[-1]))
-        return outputs(self.checkpoint.model, self.layers, rows)
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = outputs(self.checkpoint.model, self.layers, rows)
+        finite = np.isfinite(found).all(axis=1)
+        if not finite.all():
+            raise DataError(
+                f"row {int((~finite).argmax())} of X has values so large that the outputs of the network are not "
+                "finite numbers; correct or remove it"
+            )
+        return found
 
     def _rows(self, X: Any) -> np.ndarray:  # noqa: N803
         """Return rows as the network takes them, (N, n_in) uint8 or float64; DataError for any others."""

@@ -124,6 +124,26 @@ class ScikitLearn:
         return list(zip(self.model.coefs_, self.model.intercepts_, strict=True))
 
 
+class LagvisEstimator:
+    """Lagvis through scikit-learn's interface: MLPClassifier, one partial_fit an epoch, as scikit-learn's own has it.
+
+    An epoch of its `fit` is one of `Lagvis`; each call of partial_fit checks the rows and begins anew.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        from lagvis.api.estimators import MLPClassifier
+
+        self.dataset = problem.dataset
+        self.model = MLPClassifier(problem.recipe, random_state=problem.recipe.seed, backend="numpy", device="cpu")
+
+    def epoch(self, batches: Batches) -> float | None:
+        self.model.partial_fit(self.dataset.x_train, self.dataset.y_train, classes=np.arange(10))
+        return float(self.model.loss_)
+
+    def weights(self) -> Weights | None:
+        return list(zip(self.model.coefs_, self.model.intercepts_, strict=True))
+
+
 class Keras:
     """Keras 3 on JAX: Sequential, compile, fit."""
 
@@ -192,6 +212,7 @@ COMPETITORS: dict[str, tuple[Callable[[Problem], Any], tuple[str, ...]]] = {
     "torch.compile": (TorchCompile, ("cpu", "cuda")),
     "JAX jit a step": (JaxStep, ("cpu", "cuda")),
     "JAX jit + scan": (JaxScan, ("cpu", "cuda")),
+    "lagvis MLPClassifier": (LagvisEstimator, ("cpu",)),
     "scikit-learn": (ScikitLearn, ("cpu",)),
     "Keras 3 on JAX": (Keras, ("cpu",)),
     "products alone": (MatrixProducts, ("cpu",)),

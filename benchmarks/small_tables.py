@@ -3,7 +3,7 @@
 Each table is split five times, by the seeds 0 to 4, a fifth of the rows for the test, stratified where classes are
 predicted. All get the same rows, and standardise them by the training part. Nothing is chosen for a single table.
 
-Lagvis             train.py --recipe table, which reads a folder with train.csv and test.csv
+Lagvis             lagvis.MLPClassifier or MLPRegressor with their default, the recipe "table"
 MLP, its defaults  MLPClassifier or MLPRegressor: 100 hidden units, Adam, at most 200 epochs
 MLP, equal budget  the same with the hidden widths and the number of epochs of the Lagvis run
 """
@@ -22,9 +22,7 @@ from benchmarks.table_accuracy import (
     fitted_score,
     read_problem,
     score_cell,
-    score_of,
     split,
-    train_network,
 )
 from benchmarks.tables import table_head, table_row
 
@@ -52,24 +50,31 @@ def peer_score(
     return fitted_score(lambda features: behind_preparation(estimator, features, problem), train, test, problem)
 
 
-def measure(problem: Problem, frame: "pd.DataFrame", seeds: int, flags: list[str]) -> dict[str, Any]:
+def make_network(problem: Problem, recipe: str, seed: int) -> Any:
+    """Return the estimator of Lagvis for a table."""
+    import lagvis
+
+    network = lagvis.MLPRegressor if problem.regression else lagvis.MLPClassifier
+    return network(recipe, random_state=seed, device="cpu")
+
+
+def measure(problem: Problem, frame: "pd.DataFrame", seeds: int, recipe: str) -> dict[str, Any]:
     """Return the scores of each model for each seed, the epochs of Lagvis and the deviations of the test labels."""
-    scores: dict[str, Any] = {model: [] for model in MODELS} | {"deviations": [], "epochs": 0, "network": ""}
+    scores: dict[str, Any] = {model: [] for model in MODELS} | {"deviations": [], "rows": len(frame)}
     for seed in range(seeds):
         train, test = split(frame, problem, seed)
         if problem.regression:
             scores["deviations"].append(float(test[problem.label].std(ddof=0)))
-        result = train_network(train, test, problem, seed, *flags)
-        widths = [int(width) for width in result["network"].split("-")]
+        network = make_network(problem, recipe, seed)
+        scores[LAGVIS].append(fitted_score(lambda features, network=network: network, train, test, problem))
         equal = {
-            "hidden_layer_sizes": widths[1:-1],
-            "max_iter": result["epochs"],
-            "n_iter_no_change": result["epochs"],  # otherwise it may stop earlier
+            "hidden_layer_sizes": network.recipe_.hidden,
+            "max_iter": network.n_iter_,
+            "n_iter_no_change": network.n_iter_,  # otherwise it may stop earlier
         }
-        scores[LAGVIS].append(score_of(result, problem))
         scores[DEFAULTS].append(peer_score(train, test, problem, seed, {}))
         scores[EQUAL].append(peer_score(train, test, problem, seed, equal))
-        scores |= {"epochs": result["epochs"], "network": result["network"], "rows": len(frame)}
+        scores |= {"epochs": network.n_iter_, "network": "-".join(map(str, network.model_.widths))}
     return scores
 
 
@@ -83,14 +88,15 @@ def report(record: dict[str, dict[str, Any]]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure the models on the tables and print the results; options that are not listed go to train.py."""
+    """Measure the models on the tables and print the results."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks small-tables",
-        description=f"{__doc__.splitlines()[0]} Other options go to train.py, instead of --recipe table.",
+        description=__doc__.splitlines()[0],
     )
     parser.add_argument("--only", default="", help="names of tables, with commas (default: all)")
     parser.add_argument("--seeds", type=int, default=5, help="splits (default: 5)")
-    flags, others = parser.parse_known_args(arguments)
+    parser.add_argument("--recipe", default="table", help="recipe of Lagvis (default: table)")
+    flags = parser.parse_args(arguments)
     facts = environment()
     print(", ".join(f"{key} {value}" for key, value in facts.items()), flush=True)
     record = {}
@@ -99,9 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
             if flags.only and problem.name not in flags.only.split(","):
                 continue
             started = time.monotonic()
-            record[problem.name] = measure(
-                problem, read_problem(problem, Path(folder)), flags.seeds, others or ["--recipe", "table"]
-            )
+            record[problem.name] = measure(problem, read_problem(problem, Path(folder)), flags.seeds, flags.recipe)
             print(f"{problem.name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
     print(f"\n{report(record)}")
     return 0

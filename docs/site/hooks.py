@@ -30,7 +30,7 @@ CODE = re.compile(r"^(`{3,})[^\n]*\n.*?^\1[ ]*$|`[^`\n]+`", re.MULTILINE | re.DO
 DISPLAY = re.compile(r"^```math\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"\$(?! )([^$\n]+)(?<! )\$")
 LINK = re.compile(r"(\]\(|src=\")(?!https?:|data:|#)([^)#\"\s]+)")
-API = re.compile(r"^<!-- api: (\w+)(:?)([\w ]*) -->$", re.MULTILINE)
+API = re.compile(r"^<!-- api: ([\w.]+)(:?)([\w ]*) -->$", re.MULTILINE)
 FUNCTION = re.compile(r"(<mi>(?:cos|exp|log|max|min|sin|tanh)</mi>)(?=<m[is])")  # as in log p, which needs a space
 PLACEHOLDER = "formula{}formula"  # of a formula until the page is HTML, so that Markdown leaves it alone
 

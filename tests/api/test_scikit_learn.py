@@ -23,9 +23,8 @@ from sklearn.utils.estimator_checks import check_estimator
 
 X, Y = datasets.load_iris(return_X_y=True)
 SMALL = {"hidden": 8, "epochs": 10, "batch_size": 20, "lr": 0.03, "random_state": 0, "device": "cpu"}
-# A weight of 2 is not a row twice: batches, and the mean and deviation of a column, count rows.
 EXPECTED = {
-    "check_sample_weight_equivalence_on_dense_data": "batches and scalings count rows",
+    "check_sample_weight_equivalence_on_dense_data": "dropout is drawn for each row, batches and scalings count rows",
     "check_sample_weights_invariance": "the name of that check before scikit-learn 1.7",
 }
 

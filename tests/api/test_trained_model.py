@@ -36,6 +36,13 @@ def test_predict_whole_number_classes_are_integers(model):
     assert np.allclose(model.predict_proba(X).sum(axis=1), 1)
 
 
+def test_predict_values_that_overflow_raise_data_error(model):
+    with pytest.raises(
+        DataError, match="row 2 of X has values so large that the outputs of the network are not finite"
+    ):
+        model.predict(np.where(np.arange(90)[:, None] == 2, 1e300, X))
+
+
 @pytest.mark.parametrize(
     ("y", "expected"),
     [

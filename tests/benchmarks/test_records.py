@@ -65,6 +65,6 @@ def test_train_returns_the_result_of_the_command():
 @pytest.mark.slow
 def test_small_tables_measure_every_model_learns_iris():
     problem = Problem("iris", "label")
-    found = small_tables.measure(problem, small_tables.read_problem(problem, None), 1, ["--recipe", "table"])
+    found = small_tables.measure(problem, small_tables.read_problem(problem, None), 1, "table")
     assert min(found[model][0] for model in small_tables.MODELS) > 0.8
     assert "| iris | 150 | 4-128-3 |" in small_tables.report({"iris": found})
