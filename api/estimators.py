@@ -218,7 +218,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]  # scikit-lea
     >>> import lagvis as lv
     >>> import numpy as np
     >>> X = np.linspace(-1, 1, 200)[:, None]
-    >>> network = lv.MLPRegressor(hidden=32, random_state=0).fit(X, np.sin(3 * X[:, 0]))
+    >>> network = lv.MLPRegressor(dropout=0.0, random_state=0).fit(X, np.sin(3 * X[:, 0]))
     >>> network.score(X, np.sin(3 * X[:, 0])) > 0.9
     True
     """
