@@ -36,7 +36,7 @@ from lagvis.data.tables.data_frame import is_frame
 from lagvis.errors import LagvisError, UsageError
 from lagvis.inference.comparison import Comparison
 from lagvis.inference.comparison import compare as compare_backends
-from lagvis.option_text import messages_for_python
+from lagvis.option_text import messages_for_python, python_events
 from lagvis.run_warning import RunWarning
 from lagvis.storage.lookup import load_network
 from lagvis.training.evaluation import Metrics
@@ -158,7 +158,7 @@ def fit(
     (3, True)
     """
     run = prepare_run(data, recipe, settings, device, backend, threads)
-    return fit_events(run.recipe, run.dataset, run.plan, run.backend, model=run.model, stop=stop)
+    return python_events(fit_events(run.recipe, run.dataset, run.plan, run.backend, model=run.model, stop=stop))
 
 
 @messages_for_python()

@@ -15,7 +15,9 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TypeVar
 
+Event = TypeVar("Event")
 _for_python: ContextVar[bool] = ContextVar("for_python", default=False)
 LOSSES = {"classes": "cross-entropy", "numbers": "mse", "labels": "binary-cross-entropy"}  # by what they predict
 NONE = "none"  # the list without entries on the command line, as --hidden none
@@ -32,6 +34,17 @@ def messages_for_python() -> Iterator[None]:
         yield
     finally:
         _for_python.reset(token)
+
+
+def python_events(events: Iterator[Event]) -> Iterator[Event]:
+    """Yield the items of an iterator, each made with messages for Python; between them messages are the caller's."""
+    while True:
+        with messages_for_python():
+            try:
+                event = next(events)
+            except StopIteration:
+                return
+        yield event
 
 
 def option(name: str, value: Value = None) -> str:

@@ -169,8 +169,13 @@ def test_explain_baseline_suggested_rate_learns(lr, settings):
     assert f"--lr {again.lr:g}" in warning.message
 
 
-@pytest.mark.parametrize("library", ["numpy", "torch", pytest.param("jax", marks=pytest.mark.slow)])
-@pytest.mark.parametrize(("lr", "settings"), [(1e30, {}), (1e6, {"activation": "identity"}), (3.0, {"loss": "mse"})])
+DIVERGING = [(1e30, {}), (1e6, {"activation": "identity"}), (3.0, {"loss": "mse"})]
+ON_LIBRARIES = [(library, *run) for library in ("numpy", "torch") for run in DIVERGING]
+
+
+@pytest.mark.parametrize(
+    ("library", "lr", "settings"), [*ON_LIBRARIES, pytest.param("jax", *DIVERGING[0], marks=pytest.mark.slow)]
+)
 def test_explain_divergence_suggested_rate_learns(library, lr, settings):
     pytest.importorskip(library)
     dataset = LINE if "loss" in settings else BANDS
