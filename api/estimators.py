@@ -43,7 +43,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
 
     y holds classes of any kind, or (n_samples, L) labels of 0 and 1. X of uint8 holds pixels from 0 to 255,
     unless it is all zeros and ones; all other numbers are standardised by what the training rows show, so a scaler
-    before the network is not needed. Data frames of pandas and polars whose columns hold numbers are taken.
+    before the network is not needed. Data frames of pandas and polars are taken; one with columns of text, categories
+    or dates is learned from as `Dataset.from_frame` reads it, missing cells included.
 
     `partial_fit` makes one pass over its rows, at a constant learning rate; scalings are those of the first call.
     There is no ConvergenceWarning: a recipe sets the number of steps, and its schedule ends with them.

@@ -128,7 +128,9 @@ def test_docstring_examples_of_the_api_are_true(capsys):
     named = [("api", lagvis.api), *((name, getattr(lv, name)) for name in names if name != "backends")]
     tried = 0
     for name, value in named:
-        for test in doctest.DocTestFinder(recurse=value in (lv.Dataset, lv.TrainedModel)).find(value, name):
+        for test in doctest.DocTestFinder(recurse=value in (lv.Dataset, lv.TrainedModel, lv.TrainingResult)).find(
+            value, name
+        ):
             result = doctest.DocTestRunner().run(test)
             assert result.failed == 0, capsys.readouterr().out
             tried += result.attempted
