@@ -142,6 +142,14 @@ def test_frame_with_text_of_polars_equals_that_of_pandas(survey):
     np.testing.assert_array_equal(first.predict_proba(frame), second.predict_proba(same))
 
 
+def test_arrow_table_with_text_equals_the_frame(survey):
+    arrow = pytest.importorskip("pyarrow")
+    frame, y = survey
+    table = arrow.Table.from_pandas(frame, preserve_index=False)
+    first, second = classifier(epochs=2).fit(frame, y), classifier(epochs=2).fit(table, y)
+    np.testing.assert_array_equal(first.predict_proba(frame), second.predict_proba(table))
+
+
 def test_frame_with_text_goes_on_in_partial_fit_pickles_and_meta_estimators(survey):
     frame, y = survey
     network = classifier(epochs=2).fit(frame, y).partial_fit(frame[:50], y[:50])
