@@ -1,6 +1,5 @@
 """Runs whose cause of failure is known: the suspect that is named, and the learning rate that is suggested."""
 
-import dataclasses
 from functools import partial
 
 import numpy as np
@@ -108,15 +107,6 @@ def test_explain_baseline_known_cause_is_the_suspect(name):
     assert warning is not None
     assert warning.figures["suspect"] == suspect, warning.message
     assert ". Suspect: " in warning.message
-
-
-def test_explain_baseline_one_target_better_but_not_the_loss_tries_other_rates():
-    # "The other targets are learned, so the features may say nothing about these" named no target
-    dataset = measured(FEATURES, np.c_[FEATURES[:, 0] * 3, FEATURES[:, 1] + FEATURES[:, 2]])
-    ended = trained(quick(lr=1e-7, loss="mse"), dataset)
-    warning = check_baseline(ended.finished.test, ended.model, dataset.y_test)
-    one = dataclasses.replace(warning, figures=warning.figures | {"targets": ["t1"]})
-    assert explain_baseline(one, ended).figures["suspect"] == TOO_LOW
 
 
 def test_explain_baseline_regularisation_that_holds_every_trial_back_is_named():
