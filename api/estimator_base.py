@@ -27,6 +27,7 @@ from lagvis.api.training import run_training
 from lagvis.data.array_source import CLASSES, LABELS, NUMBERS, array_source
 from lagvis.data.dataset import Dataset, as_classification, as_multi_label, as_regression
 from lagvis.data.labels import default_names
+from lagvis.data.source import Source
 from lagvis.data.tables.data_frame import is_frame
 from lagvis.errors import DeviceError, LagvisError, OutOfMemoryError, RecipeError
 from lagvis.interchange import to_numpy
@@ -202,11 +203,19 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
                 rows, targets.values, sample_weight=weights, targets=targets.kind,
                 feature_names=names if len({*names}) == len(names) else (), name="X",
             )  # fmt: skip
+        dataset = self._as_dataset(source, targets)
+        if goes_on and dataset.n_out != (known := self.model_.widths[-1]):
+            raise ValueError(f"y has {dataset.n_out} targets a row; the network that is trained on predicts {known}")
+        return dataset, targets
+
+    @staticmethod
+    def _as_dataset(source: Source, targets: Targets) -> Dataset:
+        """Return a source as a data set with all classes of the targets."""
         if targets.kind == NUMBERS:
-            return as_regression(source).without_test(), targets
+            return as_regression(source).without_test()
         make = as_multi_label if targets.kind == LABELS else as_classification
         dataset = make(source, default_names(len(targets.classes))).without_test()
-        return replace(dataset, class_names=class_names(targets.classes)), targets
+        return replace(dataset, class_names=class_names(targets.classes))
 
     @property
     def _reads_tables(self) -> bool:

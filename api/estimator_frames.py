@@ -7,16 +7,26 @@ import numpy as np
 from lagvis.data.array_source import LABELS, NUMBERS
 from lagvis.data.read_options import ReadOptions
 from lagvis.data.source import Source
-from lagvis.data.tables.data_frame import POLARS, column_names, frame_library
+from lagvis.data.tables.data_frame import ARROW, PANDAS, column_names, frame_library
 from lagvis.data.tables.frame_source import read_source
 
 DEFAULT_LABEL = "target"  # name of targets that have none
 
 
 def has_columns_without_numbers(data: Any) -> bool:
-    """Return whether rows are a data frame of pandas or polars, of which a column holds text, categories or dates."""
-    types = getattr(data, "dtypes", None)
-    return bool(frame_library(data)) and types is not None and not all(map(holds_numbers, types))
+    """Return whether rows are a data frame or Arrow table of which a column holds text, categories or dates."""
+    library = frame_library(data)
+    if not library or type(data).__name__ == "LazyFrame":
+        return False
+    types = as_polars(data.slice(0, 0)).dtypes if library == ARROW else data.dtypes
+    return not all(map(holds_numbers, types))
+
+
+def as_polars(table: Any) -> Any:
+    """Return an Arrow table as a data frame of polars."""
+    import polars as pl
+
+    return pl.from_arrow(table)
 
 
 def holds_numbers(kind: Any) -> bool:
@@ -48,9 +58,11 @@ def label_names(name: str | None, count: int, known: set[str]) -> list[str]:
 
 
 def with_columns(frame: Any, columns: dict[str, np.ndarray]) -> Any:
-    """Return a data frame of pandas or polars with more columns; the frame itself stays as it is."""
-    if frame_library(frame) == POLARS:
-        import polars as pl
+    """Return a data frame with more columns; the frame itself stays as it is."""
+    library = frame_library(frame)
+    if library == PANDAS:
+        return frame.assign(**columns)
+    import polars as pl
 
-        return frame.with_columns([pl.Series(name, values) for name, values in columns.items()])
-    return frame.assign(**columns)
+    made = as_polars(frame) if library == ARROW else frame
+    return made.with_columns([pl.Series(name, values) for name, values in columns.items()])

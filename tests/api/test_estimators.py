@@ -237,6 +237,13 @@ def test_partial_fit_unknown_class_raises_value_error():
         classifier().partial_fit(X, Y, classes=[0, 1])
 
 
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_training_on_with_other_targets_raises_value_error(method):
+    network = regressor(epochs=1, warm_start=True).fit(X, TARGETS)
+    with pytest.raises(ValueError, match="y has 1 targets a row; the network that is trained on predicts 2"):
+        getattr(network, method)(X, TARGETS[:, 0])
+
+
 def test_warm_start_goes_on_with_the_network_and_a_new_optimizer_state():
     network = classifier(warm_start=True, epochs=2).fit(X, Y)
     first = [w.copy() for w in network.coefs_]

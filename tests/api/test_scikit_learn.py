@@ -18,8 +18,8 @@ pytest.importorskip("sklearn")
 import sklearn
 from sklearn import compose, datasets, ensemble, inspection, model_selection, pipeline, preprocessing
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.linear_model import LogisticRegression
 from sklearn.multioutput import MultiOutputRegressor
+from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import check_estimator
 
 X, Y = datasets.load_iris(return_X_y=True)
@@ -142,6 +142,14 @@ def test_frame_with_text_of_polars_equals_that_of_pandas(survey):
     np.testing.assert_array_equal(first.predict_proba(frame), second.predict_proba(same))
 
 
+def test_arrow_table_with_text_equals_the_frame(survey):
+    arrow = pytest.importorskip("pyarrow")
+    frame, y = survey
+    table = arrow.Table.from_pandas(frame, preserve_index=False)
+    first, second = classifier(epochs=2).fit(frame, y), classifier(epochs=2).fit(table, y)
+    np.testing.assert_array_equal(first.predict_proba(frame), second.predict_proba(table))
+
+
 def test_frame_with_text_goes_on_in_partial_fit_pickles_and_meta_estimators(survey):
     frame, y = survey
     network = classifier(epochs=2).fit(frame, y).partial_fit(frame[:50], y[:50])
@@ -175,7 +183,7 @@ def test_calibrated_classifier_has_calibrated_probabilities():
 
 @pytest.mark.parametrize("kind", [ensemble.VotingClassifier, ensemble.StackingClassifier])
 def test_ensembles_take_networks(kind):
-    parts = [("network", classifier()), ("linear", LogisticRegression(max_iter=1000))]
+    parts = [("network", classifier()), ("tree", DecisionTreeClassifier(max_depth=2))]
     options = {"voting": "soft"} if kind is ensemble.VotingClassifier else {"cv": 2}
     assert kind(parts, **options).fit(X, Y).score(X, Y) > 0.85
 

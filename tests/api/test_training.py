@@ -204,3 +204,11 @@ def test_backends_remedies_name_arguments_of_python(monkeypatch):
 
 def test_recipe_is_that_of_the_package():
     assert lv.Recipe is Recipe
+
+
+def test_result_text_of_a_risen_validation_loss_names_no_files():
+    rng = np.random.default_rng(1)
+    data = lv.Dataset.from_arrays(rng.normal(size=(60, 20)), np.arange(60) % 2)
+    result = lv.train(data, hidden=64, epochs=60, validation=30, lr=0.5, device="cpu")
+    assert "A patience above 0 keeps the weights" in str(result)
+    assert "safetensors" not in str(result)
