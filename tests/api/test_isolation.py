@@ -1,5 +1,6 @@
 """The library within another program: its settings, threads and warnings stay as they are."""
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -64,6 +65,100 @@ def test_blas_threads_nested_blocks_restore_the_outer_number():
         with threads.limited(max(before)):
             assert blas_threads() == before
         assert set(blas_threads()) == {1}
+    assert blas_threads() == before
+
+
+@pytest.fixture
+def held_block():
+    """Another Python thread holds a block of 1: the BLAS threads, a function that ends the block, the number before."""
+    threads, opened, close, before = BlasThreads(), threading.Event(), threading.Event(), blas_threads()
+
+    def hold():
+        with threads.limited(1):
+            opened.set()
+            close.wait(10)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    opened.wait(10)
+
+    def end():
+        close.set()
+        holder.join()
+
+    yield threads, end, before
+    end()
+
+
+def test_blas_threads_block_that_another_thread_closes_last_restores_the_number():
+    before = blas_threads()
+    with BlasThreads().limited(max(before)):  # from now on threadpoolctl 3.8 takes numbers from this thread alone
+        pass
+    threads, both = BlasThreads(), threading.Barrier(2)
+    found = []
+
+    def work():
+        with threads.limited(1):
+            both.wait(10)
+            both.wait(10)
+            found.append(blas_threads())
+
+    worker = threading.Thread(target=work)
+    with threads.limited(1):
+        worker.start()
+        both.wait(10)
+    both.wait(10)
+    worker.join()
+    assert set(found[0]) == {1}
+    assert blas_threads() == before
+
+
+def test_blas_threads_block_of_another_number_has_its_turn(held_block):
+    threads, end, _ = held_block
+    order = []
+
+    def work(number):
+        with threads.limited(number):
+            order.append(number)
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in (2, 1)]
+    for worker in workers:
+        worker.start()
+        worker.join(0.1)
+    assert order == []  # the block of 1 waits behind that of 2, and would else be open with the first
+    end()
+    for worker in workers:
+        worker.join()
+    assert order == [2, 1]
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_blas_threads_interrupted_while_waiting_go_on(held_block, monkeypatch, nested):
+    threads, end, before = held_block
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, contextlib.ExitStack() as outer:
+        if nested:
+            outer.enter_context(threads.limited(1))
+        patch.setattr(threads._changed, "wait", interrupt)
+        with pytest.raises(KeyboardInterrupt), threads.limited(2):
+            pass
+    end()
+    for number in (1, max(before)):
+        with threads.limited(number):
+            assert set(blas_threads()) == {number}
+    assert blas_threads() == before
+
+
+def test_blas_threads_in_a_forked_process_wait_for_no_thread_of_the_parent(held_block):
+    threads, end, before = held_block
+    threads.reset_after_fork()
+    assert blas_threads() == before
+    with threads.limited(max(before)):
+        pass
+    end()
     assert blas_threads() == before
 
 
