@@ -12,15 +12,23 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from sklearn.base import BaseEstimator, is_regressor
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    _check_y,
+    check_consistent_length,
+    check_is_fitted,
+    validate_data,
+)
 
+from lagvis.api.estimator_frames import has_columns_without_numbers, source_of_frame
 from lagvis.api.setup import READING_KEYS, PreparedRun, prepare_run, recipe_values
 from lagvis.api.trained_model import TrainedModel
 from lagvis.api.training import run_training
 from lagvis.data.array_source import CLASSES, LABELS, NUMBERS, array_source
 from lagvis.data.dataset import Dataset, as_classification, as_multi_label, as_regression
 from lagvis.data.labels import default_names
-from lagvis.data.messages import join_names
+from lagvis.data.source import Source
+from lagvis.data.tables.data_frame import is_frame
 from lagvis.errors import DeviceError, LagvisError, OutOfMemoryError, RecipeError
 from lagvis.interchange import to_numpy
 from lagvis.network.step import evaluated_layers, split_running
@@ -179,33 +187,57 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
         goes_on: bool,
     ) -> tuple[Dataset, Targets]:
         """Check the arguments of a fit as scikit-learn does, and return them as a data set."""
-        X, y = self._validate(X, y, reset=not goes_on)
+        of_table = self._reads_tables if goes_on else has_columns_without_numbers(X)
+        name = getattr(y, "name", None)
+        X, y = self._validate(X, y, reset=not goes_on, of_table=of_table)
         targets = self._encode_targets(y if isinstance(y, np.ndarray) else to_numpy(y, "y"), classes)
-        rows, weights = to_numpy(X, "X"), self._weights(X, sample_weight, targets)
-        if goes_on:
-            rows = self.model_._rows(rows)
-        elif rows.dtype == np.uint8 and rows.max() <= BINARY:
-            rows = rows.astype(np.float64)
-        names = tuple(getattr(self, "feature_names_in_", ()))
-        source, _, _ = array_source(
-            rows, targets.values, sample_weight=weights, targets=targets.kind,
-            feature_names=names if len({*names}) == len(names) else (), name="X",
-        )  # fmt: skip
+        weights = self._weights(X, sample_weight, targets)
+        if of_table and not goes_on:
+            source = source_of_frame(X, targets.values, targets.kind, name if isinstance(name, str) else None)
+            if weights is not None:
+                source = replace(source, w_train=weights, weights_name="sample_weight")
+        else:
+            rows = self.model_._rows(X) if goes_on else first_rows(to_numpy(X, "X"))
+            names = () if of_table else tuple(getattr(self, "feature_names_in_", ()))
+            source, _, _ = array_source(
+                rows, targets.values, sample_weight=weights, targets=targets.kind,
+                feature_names=names if len({*names}) == len(names) else (), name="X",
+            )  # fmt: skip
+        dataset = self._as_dataset(source, targets)
+        if goes_on and dataset.n_out != (known := self.model_.widths[-1]):
+            raise ValueError(f"y has {dataset.n_out} targets a row; the network that is trained on predicts {known}")
+        return dataset, targets
+
+    @staticmethod
+    def _as_dataset(source: Source, targets: Targets) -> Dataset:
+        """Return a source as a data set with all classes of the targets."""
         if targets.kind == NUMBERS:
-            return as_regression(source).without_test(), targets
+            return as_regression(source).without_test()
         make = as_multi_label if targets.kind == LABELS else as_classification
         dataset = make(source, default_names(len(targets.classes))).without_test()
-        return replace(dataset, class_names=class_names(targets.classes)), targets
+        return replace(dataset, class_names=class_names(targets.classes))
 
-    def _validate(self, X: Any, *targets: Any, reset: bool) -> Any:
-        """Return X, or X and the targets y, checked by scikit-learn."""
-        if other := columns_without_numbers(X):
-            raise ValueError(
-                f"X has the columns {join_names(other)}, which do not hold numbers; make numbers of them in a "
-                "ColumnTransformer before this estimator, or learn from lagvis.Dataset.from_frame with lagvis.train"
-            )
+    @property
+    def _reads_tables(self) -> bool:
+        """Whether the network learned from a data frame whose columns were encoded."""
+        return self.model_.checkpoint.model.encoding is not None
+
+    def _validate(self, X: Any, *targets: Any, reset: bool, of_table: bool) -> Any:
+        """Return X, or X and the targets y, checked by scikit-learn; columns of a table only by their names."""
         options = {"multi_output": True, "y_numeric": is_regressor(self)} if targets else {}
-        return validate_data(self, X, *targets, reset=reset, dtype="numeric", **options)
+        if not of_table:
+            return validate_data(self, X, *targets, reset=reset, dtype="numeric", **options)
+        if not is_frame(X):
+            raise ValueError(
+                f"X is of the type {type(X).__name__}, and the network learned from a data frame with columns of text, "
+                "categories or dates; give a data frame with the same columns"
+            )
+        checked = validate_data(self, X, *targets, reset=reset, skip_check_array=True)
+        if not targets:
+            return checked
+        y = _check_y(targets[0], estimator=self, **options)
+        check_consistent_length(X, y)
+        return X, y
 
     def _weights(self, X: Any, sample_weight: Any, targets: Targets) -> np.ndarray | None:
         """Return the weights (N,) of rows; None if all count the same."""
@@ -325,7 +357,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
     def _outputs(self, X: Any) -> tuple[np.ndarray, Any]:
         """Return the outputs (n_samples, n_outputs) of the network, and X as scikit-learn has checked it."""
         check_is_fitted(self)
-        X = self._validate(X, reset=False)
+        X = self._validate(X, reset=False, of_table=self._reads_tables)
         with scikit_learn_errors():
             return self.model_._outputs(X), X
 
@@ -360,6 +392,11 @@ def network_attributes(model: TrainedModel) -> dict[str, Any]:
     }
 
 
+def first_rows(rows: np.ndarray) -> np.ndarray:
+    """Return rows as a new network learns from them: uint8 as pixels, unless they are all zeros and ones."""
+    return rows.astype(np.float64) if rows.dtype == np.uint8 and rows.max() <= BINARY else rows
+
+
 def seed_of(random_state: Any) -> int:
     """Return the seed of a recipe: the number itself, or one that a generator of NumPy draws."""
     if isinstance(random_state, numbers.Integral):
@@ -375,23 +412,6 @@ def class_names(classes: np.ndarray) -> tuple[str, ...]:
     names = tuple(map(str, values))
     fit = len({*names}) == len(names) and all(name and name.isprintable() for name in names)
     return names if fit else default_names(len(names))
-
-
-def columns_without_numbers(frame: Any) -> list[str]:
-    """Return the names of columns of a pandas or polars data frame that hold text, categories or dates."""
-    types = getattr(frame, "dtypes", None)
-    if not hasattr(frame, "columns") or types is None:
-        return []
-    return [str(name) for name, kind in zip(frame.columns, types, strict=True) if not holds_numbers(kind)]
-
-
-def holds_numbers(kind: Any) -> bool:
-    """Return whether a type of a column of pandas or polars holds numbers, truth values, or objects that may be."""
-    if callable(getattr(kind, "is_numeric", None)):  # of polars
-        return bool(kind.is_numeric()) or str(kind) == "Boolean"
-    if getattr(kind, "kind", "O") != "O":  # of NumPy and pandas
-        return kind.kind in "biuf"
-    return isinstance(kind, np.dtype)  # an object is looked at by scikit-learn
 
 
 def joined(before: dict[str, list[Any]], history: dict[str, list[Any]]) -> dict[str, list[Any]]:

@@ -34,7 +34,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
     device          "auto", "cpu", "cuda", "cuda:1", ...; a device that is named never falls back to another
     backend         "numpy", "cupy", "torch" or "jax"; None: by the device
     threads         CPU threads of NumPy and PyTorch; None: by the size of the network
-    verbose         whether to show progress and notices on stderr
+    verbose         whether to show progress and notices on stderr, or in a notebook below its cell
 
     All other parameters are keys of a recipe, which docs/training.md describes; None leaves them as the recipe has
     them. `lr="find"` finds the learning rate by a short test. Keys that say how files are read (label, features, drop,
@@ -43,7 +43,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
 
     y holds classes of any kind, or (n_samples, L) labels of 0 and 1. X of uint8 holds pixels from 0 to 255,
     unless it is all zeros and ones; all other numbers are standardised by what the training rows show, so a scaler
-    before the network is not needed. Data frames of pandas and polars whose columns hold numbers are taken.
+    before the network is not needed. Data frames of pandas and polars are taken; one with columns of text, categories
+    or dates is learned from as `Dataset.from_frame` reads it, missing cells included.
 
     `partial_fit` makes one pass over its rows, at a constant learning rate; scalings are those of the first call.
     There is no ConvergenceWarning: a recipe sets the number of steps, and its schedule ends with them.

@@ -85,6 +85,15 @@ class TrainingResult:
 
         It is about the test part; without one, about the validation rows. Nothing is written until `Report.save`.
         Raises DrawingError if matplotlib cannot be imported.
+
+        >>> import numpy as np
+        >>> import lagvis as lv
+        >>> pictures = np.zeros((60, 8, 8), np.uint8)
+        >>> pictures[::2, 2:6] = pictures[1::2, :, 2:6] = 255
+        >>> data = lv.Dataset.from_arrays(pictures, ["flat", "upright"] * 30, test=0.2)
+        >>> report = lv.train(data, epochs=2).report()
+        >>> "weights" in report.figures, report.figures["curves"][1:4]
+        (True, b'PNG')
         """
         from lagvis.api.report import make_report
 

@@ -145,6 +145,16 @@ class TrainedModel:
 
         Raises UsageError for another format, ExportError for a network that the format cannot hold, and CheckpointError
         if the file cannot be written.
+
+        >>> import tempfile, os
+        >>> import numpy as np
+        >>> import lagvis as lv
+        >>> rows = np.eye(4).repeat(25, axis=0)
+        >>> model = lv.train(lv.Dataset.from_arrays(rows, rows.argmax(axis=1)), epochs=2).model
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.export(f"{folder}/model.npz")
+        ...     sorted(np.load(f"{folder}/model.npz"))[:2]
+        ['lagvis', 'params.0.W']
         """
         from lagvis.formats.export_formats import FORMATS
         from lagvis.formats.paper import is_paper_folder

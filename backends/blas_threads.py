@@ -21,8 +21,8 @@ class BlasThreads:
     """Sets the number of BLAS threads while a `with` block of `limited` is open.
 
     Blocks of different Python threads that ask for the same number are open together. A block that asks for another
-    number waits for them, since the number of threads decides the last bits of a product; blocks that come later wait
-    behind it. Once no block is open, the number is again what it was.
+    number waits for them, since the number of threads decides the last bits of a product. Blocks open in the order in
+    which they were asked for. Once no block is open, the number is again what it was.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class BlasThreads:
     def _forget_blocks(self) -> None:
         self._changed = threading.Condition()
         self._open: set[Block] = set()
-        self._waiting: list[Block] = []  # first come, first served
+        self._queue: list[Block] = []  # blocks that wait, the next one first
 
     @contextmanager
     def limited(self, number: int) -> Iterator[None]:
@@ -63,7 +63,7 @@ class BlasThreads:
 
     def _enter(self, block: Block) -> None:
         with self._changed:
-            self._waiting.append(block)
+            self._queue.append(block)
             try:
                 self._changed.wait_for(lambda: self._may_open(block))
                 if not self._open:
@@ -71,12 +71,12 @@ class BlasThreads:
                     self._set([block.number] * len(self._before))
                 self._open.add(block)
             finally:
-                self._waiting.remove(block)
+                self._queue.remove(block)
                 self._changed.notify_all()
 
     def _may_open(self, block: Block) -> bool:
         """Return whether a block is the first of those that wait, and the open ones ask for the same number."""
-        return self._waiting[0] is block and all(other.number == block.number for other in self._open)
+        return self._queue[0] is block and all(other.number == block.number for other in self._open)
 
     def _leave(self, block: Block) -> None:
         """Close a block, if it is open."""

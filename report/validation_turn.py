@@ -62,6 +62,8 @@ def turn_sentence(summary: dict[str, Any]) -> str:
     if turn["overfitting"]:
         before, after = turn["train_loss"]
         text += f", while the training loss fell from {decimals(before)} to {decimals(after)}: a sign of overfitting"
+    if summary["restored_epoch"] is None and summary["run"] is None:  # of the library, which writes no files
+        return f"{text}. A patience above 0 keeps the weights of epoch {epoch}"
     if summary["restored_epoch"] is None:
         return f"{text}. best.safetensors has the weights of epoch {epoch}; --resume with --patience keeps them"
     kept = f"the weights of epoch {epoch} are kept"

@@ -112,6 +112,12 @@ def pytest_addoption(parser, pluginmanager):
         parser.addini("timeout", "seconds after which a test fails (needs pytest-timeout)")
 
 
+def pytest_configure(config):
+    """Declare the marker `timeout` where pytest-timeout is not installed."""
+    if not config.pluginmanager.hasplugin("timeout"):
+        config.addinivalue_line("markers", "timeout(seconds): limit of one test (needs pytest-timeout)")
+
+
 def skip_or_fail(name: str, reason: str) -> None:
     """Skip the test, or fail it if LAGVIS_REQUIRE contains the name."""
     if name in REQUIRED:

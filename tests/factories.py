@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lagvis.backends.backend import Backend
+from lagvis.backends.backend import Backend, Run, Step
 from lagvis.backends.registry import select
 from lagvis.data.dataset import Dataset, as_classification, as_regression
 from lagvis.data.source import Source
@@ -97,6 +97,19 @@ def run(
     for event in fit(recipe, dataset, plan, backend, start=start, stop=lambda: any(map(stop_at, events))):
         events.append(event)
     return events
+
+
+def compile_once(backend: Backend) -> Backend:
+    """Make a backend of JAX use the compiled training and evaluation step again for every run of one recipe."""
+    scan, known = backend.scan, {}
+
+    def scan_once(step: Step) -> Run:
+        if step.__qualname__ not in known:
+            known[step.__qualname__] = scan(step)
+        return known[step.__qualname__]
+
+    backend.scan = scan_once
+    return backend
 
 
 def last(events: list[Event]) -> Finished:

@@ -1,17 +1,21 @@
 """Hooks of MkDocs: links that leave docs/, formulas as MathML, and the package as mkdocstrings expects it.
 
 The pages are written for GitHub: they link to source files, and formulas stand in $...$ and ```math blocks. On the site
-a linked file outside of docs/ becomes a page of its own, and formulas become MathML, which browsers draw without
-scripts. `<!-- api: NAME: MEMBER MEMBER -->` becomes the docstring of a name of the API, with these members of a class.
+a linked file outside of docs/ becomes a page of its own, a notebook one with its outputs. Formulas become MathML, which
+browsers draw without scripts. `<!-- api: NAME: MEMBER MEMBER -->` becomes the docstring of a name of the API, with
+these members of a class.
 """
 
+import json
 import os
 import re
 import shutil
 import tempfile
 import tomllib
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
+from typing import Any
 
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
@@ -25,7 +29,7 @@ FOLDER = "repository"  # of the site: the pages of files outside of docs/
 CODE = re.compile(r"^(`{3,})[^\n]*\n.*?^\1[ ]*$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 DISPLAY = re.compile(r"^```math\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"\$(?! )([^$\n]+)(?<! )\$")
-LINK = re.compile(r"(\]\(|src=\")(?!https?:|#)([^)#\"\s]+)")
+LINK = re.compile(r"(\]\(|src=\")(?!https?:|data:|#)([^)#\"\s]+)")
 API = re.compile(r"^<!-- api: ([\w.]+)(:?)([\w ]*) -->$", re.MULTILINE)
 FUNCTION = re.compile(r"(<mi>(?:cos|exp|log|max|min|sin|tanh)</mi>)(?=<m[is])")  # as in log p, which needs a space
 PLACEHOLDER = "formula{}formula"  # of a formula until the page is HTML, so that Markdown leaves it alone
@@ -144,9 +148,30 @@ def page_content(path: str) -> str:
     file = ROOT / path
     if path.endswith(".md"):
         return file.read_text("utf-8")
+    if path.endswith(".ipynb"):
+        return f"# {path}\n\n{notebook_markdown(json.loads(file.read_text('utf-8')))}\n"
     if file.is_dir():
         names = sorted(entry.name for entry in file.iterdir() if not entry.name.startswith(("_", ".")))
         text = "\n".join(f"- [{name}]({name})" for name in names)
     else:
         text = f"``````{file.suffix[1:]}\n{file.read_text('utf-8')}\n``````"
     return f"---\nsearch:\n  exclude: true\n---\n\n# {path}\n\n{text}\n"
+
+
+def notebook_markdown(notebook: dict[str, Any]) -> str:
+    """Return the cells of a notebook with the text and the pictures of their outputs."""
+    parts = []
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(re.sub(r"^#", "##", source, flags=re.MULTILINE))
+            continue
+        parts.append(f"``````python\n{source}\n``````")
+        for output in cell["outputs"]:
+            data = output.get("data", {})
+            text = "".join(output.get("text") or data.get("text/plain", ""))
+            if "image/png" in data:
+                parts.append(f'<img alt="{escape(text)}" src="data:image/png;base64,{data["image/png"].strip()}">')
+            else:
+                parts.append(f"``````text\n{text.rstrip()}\n``````")
+    return "\n\n".join(parts)

@@ -237,6 +237,13 @@ def test_partial_fit_unknown_class_raises_value_error():
         classifier().partial_fit(X, Y, classes=[0, 1])
 
 
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_training_on_with_other_targets_raises_value_error(method):
+    network = regressor(epochs=1, warm_start=True).fit(X, TARGETS)
+    with pytest.raises(ValueError, match="y has 1 targets a row; the network that is trained on predicts 2"):
+        getattr(network, method)(X, TARGETS[:, 0])
+
+
 def test_warm_start_goes_on_with_the_network_and_a_new_optimizer_state():
     network = classifier(warm_start=True, epochs=2).fit(X, Y)
     first = [w.copy() for w in network.coefs_]
@@ -353,10 +360,10 @@ def test_pickle_damaged_raises_checkpoint_error(fitted):
 
 def test_pickle_goes_on_with_partial_fit():
     network = regressor(optimizer="adam", lr=0.01, dropout=0.1).partial_fit(X[:, :2], TARGETS)
-    for estimator in (copy.deepcopy(network), pickle.loads(pickle.dumps(network)), network):
-        estimator.partial_fit(X[:, :2], TARGETS)
-        found = estimator.predict(X[:, :2])
-    np.testing.assert_array_equal(found, network.predict(X[:, :2]))
+    copied, pickled = copy.deepcopy(network), pickle.loads(pickle.dumps(network))
+    expected = network.partial_fit(X[:, :2], TARGETS).predict(X[:, :2])
+    for estimator in (copied, pickled):
+        np.testing.assert_array_equal(estimator.partial_fit(X[:, :2], TARGETS).predict(X[:, :2]), expected)
     assert pickle.loads(pickle.dumps(regressor())).get_params() == regressor().get_params()
 
 

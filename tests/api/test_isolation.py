@@ -1,9 +1,9 @@
 """The library within another program: its settings, threads and warnings stay as they are."""
 
-import contextlib
 import subprocess
 import sys
 import threading
+import time
 from importlib.util import find_spec
 
 import numpy as np
@@ -113,45 +113,6 @@ def test_blas_threads_block_that_another_thread_closes_last_restores_the_number(
     assert blas_threads() == before
 
 
-def test_blas_threads_block_of_another_number_has_its_turn(held_block):
-    threads, end, _ = held_block
-    order = []
-
-    def work(number):
-        with threads.limited(number):
-            order.append(number)
-
-    workers = [threading.Thread(target=work, args=(number,)) for number in (2, 1)]
-    for worker in workers:
-        worker.start()
-        worker.join(0.1)
-    assert order == []  # the block of 1 waits behind that of 2, and would else be open with the first
-    end()
-    for worker in workers:
-        worker.join()
-    assert order == [2, 1]
-
-
-@pytest.mark.parametrize("nested", [False, True])
-def test_blas_threads_interrupted_while_waiting_go_on(held_block, monkeypatch, nested):
-    threads, end, before = held_block
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, contextlib.ExitStack() as outer:
-        if nested:
-            outer.enter_context(threads.limited(1))
-        patch.setattr(threads._changed, "wait", interrupt)
-        with pytest.raises(KeyboardInterrupt), threads.limited(2):
-            pass
-    end()
-    for number in (1, max(before)):
-        with threads.limited(number):
-            assert set(blas_threads()) == {number}
-    assert blas_threads() == before
-
-
 def test_blas_threads_in_a_forked_process_wait_for_no_thread_of_the_parent(held_block):
     threads, end, before = held_block
     threads.reset_after_fork()
@@ -159,6 +120,42 @@ def test_blas_threads_in_a_forked_process_wait_for_no_thread_of_the_parent(held_
     with threads.limited(max(before)):
         pass
     end()
+
+
+def test_blas_threads_blocks_open_in_the_order_in_which_they_were_asked_for():
+    threads, opened = BlasThreads(), []
+
+    def block(number):
+        with threads.limited(number):
+            opened.append(number)
+
+    workers = [threading.Thread(target=block, args=(number,)) for number in (2, 1, 2)]
+    with threads.limited(1):
+        for waiting, worker in enumerate(workers, start=1):
+            worker.start()
+            while len(threads._queue) < waiting:
+                time.sleep(0.001)
+        assert opened == []  # the second asks for the number that is set, and the first was there before it
+    for worker in workers:
+        worker.join()
+    assert opened == [2, 1, 2]
+
+
+def test_blas_threads_interrupted_wait_leaves_the_outer_block_open(monkeypatch):
+    threads, before = BlasThreads(), blas_threads()
+    waits, wait_for = [], threads._changed.wait_for
+
+    def interrupted_once(predicate):
+        waits.append(predicate)
+        if len(waits) == 1:
+            raise KeyboardInterrupt
+        return wait_for(predicate)
+
+    with threads.limited(1):
+        monkeypatch.setattr(threads._changed, "wait_for", interrupted_once)
+        with pytest.raises(KeyboardInterrupt), threads.limited(max(before)):
+            pass
+        assert set(blas_threads()) == {1}
     assert blas_threads() == before
 
 
@@ -217,13 +214,15 @@ def test_unknown_name_raises_attribute_error():
 def test_docstring_examples_of_the_api_are_true(capsys):
     import doctest
 
-    import lagvis.api
+    from lagvis import api
 
     names = [*lv.__all__, *(lv._ESTIMATORS if find_spec("sklearn") else [])]
-    named = [("api", lagvis.api), *((name, getattr(lv, name)) for name in names if name != "backends")]
+    named = [("api", api), *((name, getattr(api, name)) for name in names)]
     tried = 0
     for name, value in named:
-        for test in doctest.DocTestFinder(recurse=value in (lv.Dataset, lv.TrainedModel)).find(value, name):
+        for test in doctest.DocTestFinder(recurse=value in (lv.Dataset, lv.TrainedModel, lv.TrainingResult)).find(
+            value, name
+        ):
             result = doctest.DocTestRunner().run(test)
             assert result.failed == 0, capsys.readouterr().out
             tried += result.attempted

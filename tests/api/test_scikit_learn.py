@@ -1,6 +1,7 @@
 """The estimators within scikit-learn: its own checks, and its meta-estimators, selections and metadata routing."""
 
 import os
+import pickle
 import subprocess
 import sys
 import warnings
@@ -17,8 +18,8 @@ pytest.importorskip("sklearn")
 import sklearn
 from sklearn import compose, datasets, ensemble, inspection, model_selection, pipeline, preprocessing
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.linear_model import LogisticRegression
 from sklearn.multioutput import MultiOutputRegressor
+from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import check_estimator
 
 X, Y = datasets.load_iris(return_X_y=True)
@@ -99,8 +100,79 @@ def test_frames_have_their_names_checked(library):
     assert network.predict(frame).shape == (150,)
     with pytest.raises(ValueError, match="Feature names must be in the same order"):
         network.predict(frame[["b", "a"]])
-    with pytest.raises(ValueError, match=r"X has the columns c, which do not hold numbers; .* ColumnTransformer"):
-        classifier().fit(module.DataFrame({"a": X[:, 2], "c": ["x"] * 150}), Y)
+
+
+@pytest.fixture(scope="module")
+def survey():
+    """Return a frame with every kind of column, some cells missing, and targets that two columns decide."""
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame(
+        {
+            "size": rng.normal(size=200),
+            "kind": rng.choice(["a", "b", "c"], 200),
+            "day": pandas.Timestamp("2020-01-01") + pandas.to_timedelta(rng.integers(0, 300, 200), "D"),
+            "set": pandas.Categorical(rng.choice(["x", "y"], 200)),
+        }
+    )
+    y = pandas.Series(np.where((frame["kind"] == "a") | (frame["size"] > 0.5), "yes", "no"), name="answer")
+    frame.loc[3, "kind"] = None
+    frame.loc[5, "size"] = np.nan
+    return frame, y
+
+
+def test_frame_with_text_is_learned_as_from_frame_reads_it(survey):
+    frame, y = survey
+    network = classifier().fit(frame, y)
+    data = lv.Dataset.from_frame(frame.assign(answer=y), "answer")
+    result = lv.train(data, "table", seed=0, hidden=8, epochs=10, batch_size=20, lr=0.03, device="cpu")
+    np.testing.assert_array_equal(network.predict_proba(frame), result.model.predict_proba(frame))
+    assert (network.n_features_in_, network.classes_.tolist()) == (4, ["no", "yes"])
+    assert network.model_.checkpoint.model.label_names == ("answer",)
+    assert network.score(frame, y) > 0.9
+
+
+def test_frame_with_text_of_polars_equals_that_of_pandas(survey):
+    polars = pytest.importorskip("polars")
+    frame, y = survey
+    same = polars.DataFrame(
+        {name: frame[name].astype(object).where(frame[name].notna(), None).tolist() for name in frame}
+    )
+    first, second = classifier(epochs=2).fit(frame, y), classifier(epochs=2).fit(same, y.tolist())
+    np.testing.assert_array_equal(first.predict_proba(frame), second.predict_proba(same))
+
+
+def test_arrow_table_with_text_equals_the_frame(survey):
+    arrow = pytest.importorskip("pyarrow")
+    frame, y = survey
+    table = arrow.Table.from_pandas(frame, preserve_index=False)
+    first, second = classifier(epochs=2).fit(frame, y), classifier(epochs=2).fit(table, y)
+    np.testing.assert_array_equal(first.predict_proba(frame), second.predict_proba(table))
+
+
+def test_frame_with_text_goes_on_in_partial_fit_pickles_and_meta_estimators(survey):
+    frame, y = survey
+    network = classifier(epochs=2).fit(frame, y).partial_fit(frame[:50], y[:50])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(network)).predict(frame), network.predict(frame))
+    assert model_selection.cross_val_score(classifier(epochs=20), frame, y, cv=2).mean() > 0.8
+    numbers = np.random.default_rng(0).normal(size=(200, 2))
+    assert regressor(epochs=1).fit(frame, numbers, sample_weight=np.arange(200)).predict(frame).shape == (200, 2)
+    labels = (numbers > 0).astype(int)
+    assert classifier(epochs=1).fit(frame, labels).predict(frame).shape == (200, 2)
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        (lambda frame: frame[["kind", "size", "day", "set"]], "must be in the same order"),
+        (lambda frame: frame[["size"]], "now missing"),
+        (lambda frame: np.zeros((3, 4)), "X is of the type ndarray, and the network learned from a data frame"),
+    ],
+)
+def test_predict_other_rows_than_the_frame_of_training_raises_value_error(survey, rows, sentence):
+    frame, y = survey
+    with pytest.raises(ValueError, match=sentence):
+        classifier(epochs=1).fit(frame, y).predict(rows(frame))
 
 
 def test_calibrated_classifier_has_calibrated_probabilities():
@@ -111,7 +183,7 @@ def test_calibrated_classifier_has_calibrated_probabilities():
 
 @pytest.mark.parametrize("kind", [ensemble.VotingClassifier, ensemble.StackingClassifier])
 def test_ensembles_take_networks(kind):
-    parts = [("network", classifier()), ("linear", LogisticRegression(max_iter=1000))]
+    parts = [("network", classifier()), ("tree", DecisionTreeClassifier(max_depth=2))]
     options = {"voting": "soft"} if kind is ensemble.VotingClassifier else {"cv": 2}
     assert kind(parts, **options).fit(X, Y).score(X, Y) > 0.85
 

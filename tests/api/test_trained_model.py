@@ -73,12 +73,21 @@ def test_predict_labels_are_0_and_1():
     assert set(np.unique(found)) <= {0, 1}
 
 
-@pytest.mark.parametrize("name", ["torch", "jax", "strict"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "torch",
+        "jax",
+        "strict",
+        *(pytest.param(name, marks=pytest.mark.gpu(name)) for name in ("cupy", "torch-cuda", "jax-cuda")),
+    ],
+)
 def test_predict_array_of_another_library_returns_its_own_kind(model, name):
     backend = open_backend(name, "float32")
     given = backend.asarray(X.astype(np.float32))
     labels, probability = model.predict(given), model.predict_proba(given)
     assert type(labels) is type(probability) is type(given)
+    assert labels.device == probability.device == given.device
     assert probability.dtype == given.dtype
     assert (to_numpy(labels, "labels") == model.predict(X)).all()
     assert np.allclose(to_numpy(probability, "p"), model.predict_proba(X), atol=1e-6)

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 import lagvis as lv
-from lagvis.errors import NotFiniteError, RecipeError, UsageError
+from lagvis import api
+from lagvis.backends import numpy_backend
+from lagvis.errors import DeviceError, NotFiniteError, RecipeError, UsageError
+from lagvis.option_text import option
 from lagvis.training.recipe import Recipe
 from tests.conftest import open_backend
 
@@ -189,5 +192,23 @@ def test_backends_lists_numpy_as_computing():
     assert all(status.computes or (status.reason and status.remedy) for status in statuses)
 
 
+def test_backends_remedies_name_arguments_of_python(monkeypatch):
+    def refuse():
+        raise DeviceError("no card", f"use {option('device', 'cpu')}")
+
+    monkeypatch.setattr(numpy_backend, "find_devices", refuse)
+    remedy = 'use device="cpu"'
+    assert next(status for status in lv.backends() if status.backend == "numpy").remedy == remedy
+    assert next(status for status in api.backends() if status.backend == "numpy").remedy == remedy
+
+
 def test_recipe_is_that_of_the_package():
     assert lv.Recipe is Recipe
+
+
+def test_result_text_of_a_risen_validation_loss_names_no_files():
+    rng = np.random.default_rng(1)
+    data = lv.Dataset.from_arrays(rng.normal(size=(60, 20)), np.arange(60) % 2)
+    result = lv.train(data, hidden=64, epochs=60, validation=30, lr=0.5, device="cpu")
+    assert "A patience above 0 keeps the weights" in str(result)
+    assert "safetensors" not in str(result)

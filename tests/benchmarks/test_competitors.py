@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import multiprocessing
 import os
@@ -16,7 +15,7 @@ from benchmarks.problem import LEARNING_RATE, PLAIN, Problem, networks_of
 from benchmarks.tables import costs_tables, summary_table, training_table
 from benchmarks.torch_competitors import TorchGraph
 from lagvis.training.recipe import Recipe
-from tests.conftest import skip_or_fail
+from tests.conftest import is_installed, skip_or_fail
 
 NETWORK = "784-32-32-10, batch 200"
 ON_THE_CPU = [name for name, (_, devices) in COMPETITORS.items() if "cpu" in devices]
@@ -37,7 +36,7 @@ def problem():
 def test_competitor_one_epoch_gives_the_loss_and_accuracy_of_lagvis(problem, name):
     if name == "torch.compile":
         pytest.skip("it compiles for half a minute, and wants a C++ compiler; python -m benchmarks checks it")
-    if name == "Keras 3 on JAX" and importlib.util.find_spec("keras") is None:
+    if name == "Keras 3 on JAX" and not is_installed("keras"):
         pytest.skip("Keras is not installed (extra bench)")
     library = LIBRARY.get(name.partition(",")[0], "torch" if name.startswith("PyTorch") else "numpy")
     try:
@@ -427,7 +426,7 @@ def test_costs_tables_show_what_was_measured():
         "growth": {
             "numpy": {"samples": {str(rows): measure_epoch(SMALL, rows, 1, "numpy", "cpu") for rows in (500, 1000)}}
         },
-        "left_out": {"torch": "PyTorch is not installed"},
+        "left_out": {"cupy": "CuPy is not installed"},
     }
     assert 0 < costs["start-up"]["numpy"]["ready"] < costs["start-up"]["numpy"]["first call"]
     assert costs["memory"]["numpy"] > 50
@@ -439,4 +438,4 @@ def test_costs_tables_show_what_was_measured():
         "| its operations, times |  | 2.00 |",
     ):
         assert line in shown
-    assert "Left out: torch" in shown
+    assert "Left out: cupy" in shown

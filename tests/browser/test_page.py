@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from lagvis.api.trained_model import TrainedModel
 from lagvis.cli import export, train
 from lagvis.data.datasets import load_dataset
 from lagvis.data.feature_ranges import FeatureRanges
@@ -228,6 +229,25 @@ def test_page_drawn_digits_equal_numpy(page, digits):
         assert page.script("return document.querySelector('#classes .first .name').textContent") == answer
         right += int(answer) == test.y_test[row]
     assert right >= 16
+
+
+def test_page_in_the_frame_of_a_notebook_answers_a_drawing(page, digits, tmp_path):
+    _, network = digits
+    output = f"<!doctype html><h1>A notebook</h1>{TrainedModel(network).draw()._repr_html_()}"
+    (tmp_path / "notebook.html").write_text(output, encoding="utf-8")
+    page.resize(1000, 1000)
+    page.chrome.get((tmp_path / "notebook.html").as_uri())
+    frame = page.chrome.find_element("css selector", "iframe")
+    left, top = page.script("const b = arguments[0].getBoundingClientRect(); return [b.left + 1, b.top + 1]", frame)
+    page.chrome.switch_to.frame(frame)
+    page.find_pad()
+    page.box = [page.box[0] + left, page.box[1] + top, *page.box[2:]]
+    assert page.script("return window.origin") == "null", "the frame has an origin, and so reaches the notebook"
+    page.stroke(ONE)
+    (expected,) = outputs(network.model, network.layers, page.shown()[None])
+    np.testing.assert_allclose(page.probabilities(), expected, atol=1e-5)
+    assert page.text("best") == network.model.class_names[expected.argmax()]
+    page.chrome.switch_to.default_content()
 
 
 def test_page_drawing_of_any_strength_is_centred_as_mnist(page, digits):

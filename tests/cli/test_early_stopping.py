@@ -13,6 +13,7 @@ from lagvis.cli.errors import run_cli
 from lagvis.cli.train import main
 from lagvis.storage.checkpoint_file import read_checkpoint, write_checkpoint
 from tests.conftest import open_backend
+from tests.factories import compile_once
 
 FILES = ("last.safetensors", "best.safetensors", "resume.safetensors")
 SETTINGS = ("--hidden", "16", "--validation", "60", "-b", "40", "--schedule", "constant", "--lr", "0.1", "-e", "30")
@@ -75,8 +76,11 @@ def test_train_patience_test_part_is_judged_by_the_best_epoch(capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])
-def test_train_patience_stopped_anywhere_and_resumed_same_bytes(backend):
-    open_backend(backend, "float32")  # skips where it is not installed
+def test_train_patience_stopped_anywhere_and_resumed_same_bytes(backend, monkeypatch):
+    opened = open_backend(backend, "float32")  # skips where it is not installed
+    if backend == "jax":
+        compile_once(opened)
+        monkeypatch.setattr("lagvis.cli.options.select", lambda *arguments: opened)
     flags = ("--patience", "2", "--optimizer", "adamw", "--lr", "0.01", "--ema", "0.9", "--normalization", "batch")
     assert train_new("whole", *flags, backend=backend) == 0
     expected, steps = content("whole"), report("whole")["steps"]

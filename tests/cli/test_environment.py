@@ -109,14 +109,13 @@ def test_train_in_ascii_locale_refuses_other_letters_only(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "changes",
+    ("flags", "changes"),
     [
-        {"TERM": "dumb", "NO_COLOR": "1", "HOME": "/nonexistent"},
-        {"TERM": "", "FORCE_COLOR": "1", "CI": "1", "HOME": "/proc"},
+        (("-O",), {"TERM": "dumb", "NO_COLOR": "1", "HOME": "/nonexistent"}),
+        (("-W", "error", "-bb"), {"TERM": "", "FORCE_COLOR": "1", "CI": "1", "HOME": "/proc"}),
     ],
-    ids=str,
+    ids=["optimised", "warnings are errors"],
 )
-@pytest.mark.parametrize("flags", [("-O",), ("-W", "error", "-bb")], ids=" ".join)
 def test_train_python_and_terminal_settings_do_not_change_the_run(tmp_path, changes, flags):
     data_file = write_dataset(tmp_path / "data.npz")
     with pytest.MonkeyPatch.context() as patch:

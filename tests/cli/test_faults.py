@@ -21,8 +21,6 @@ from tests.cli.commands import ROOT, environment, write_dataset
 
 pytestmark = pytest.mark.slow  # each test repeats a command for every operation of a run
 
-pytestmark = pytest.mark.slow
-
 FLAGS = ("--device", "cpu", "--hidden", "4", "-e", "2", "-b", "100", "--validation", "40", "--momentum", "0.9",
          "--checkpoint-every", "1", "--quiet", "--no-plots")  # fmt: skip
 
@@ -104,6 +102,8 @@ def test_resume_failing_disk_at_any_operation_loses_nothing(arguments, tmp_path,
     assert {"delete", "rename", "write recipe.toml.writing", "write last.safetensors.writing"} < {*names}
     capsys.readouterr()
     for number, name in enumerate(names):
+        if code != errno.ENOSPC and number % 4 != code % 4:
+            continue
         runs = shutil.copytree(tmp_path / "start", tmp_path / str(number))
         with fault_injection.inject(fault_injection.failing_disk(number, code), phases=False):
             found = fault_injection.run([*resume, "-o", str(runs)])

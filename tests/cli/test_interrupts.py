@@ -86,25 +86,24 @@ def test_export_interrupted_keeps_the_old_export_and_no_half_file(trained, numbe
     assert {str(path): path.is_dir() or path.read_bytes() for path in sorted(trained.rglob("*"))} == before
 
 
-@pytest.mark.parametrize(
-    ("command", "function", "arguments"),
-    [
-        ("train", "lagvis.cli.setup.load_dataset", ["--device", "cpu"]),
-        ("evaluate", "lagvis.cli.evaluate.load_dataset", ["r", "--device", "cpu"]),
-        ("predict", "lagvis.cli.predict.read_inputs", ["r", "data.npz"]),
-        ("export", "lagvis.cli.output_path.load_network", ["r", "--format", "npz"]),
-        pytest.param(
-            "compare",
-            "lagvis.cli.compare.load_dataset",
-            ["--backends", "numpy,torch", "--device", "cpu"],
-            marks=pytest.mark.slow,
-        ),
-        ("data", "lagvis.cli.data.detect_format", ["mnist"]),
-        ("backends", "lagvis.backends.status.load", []),
-    ],
-)
-@pytest.mark.parametrize("how", ["hang", "hang_and_raise", "hang_on"])
-def test_command_interrupted_in_any_way_returns_130(trained, request, command, function, arguments, how):
+# A function in which each command hangs, and arguments.
+COMMANDS = {
+    "train": ("lagvis.cli.setup.load_dataset", ["--device", "cpu"]),
+    "evaluate": ("lagvis.cli.evaluate.load_dataset", ["r", "--device", "cpu"]),
+    "predict": ("lagvis.cli.predict.read_inputs", ["r", "data.npz"]),
+    "export": ("lagvis.cli.output_path.load_network", ["r", "--format", "npz"]),
+    "compare": ("lagvis.cli.compare.load_dataset", ["--backends", "numpy,torch", "--device", "cpu"]),
+    "data": ("lagvis.cli.data.detect_format", ["mnist"]),
+    "backends": ("lagvis.backends.status.load", []),
+}
+# Every command hangs; a command that trains and one that does not also raise another error, or hang on.
+INTERRUPTED = [(command, "hang") for command in COMMANDS]
+INTERRUPTED += [(command, how) for command in ("train", "predict") for how in ("hang_and_raise", "hang_on")]
+
+
+@pytest.mark.parametrize(("command", "how"), INTERRUPTED)
+def test_command_interrupted_in_any_way_returns_130(trained, request, command, how):
+    function, arguments = COMMANDS[command]
     if command == "compare":
         request.getfixturevalue("torch")  # the second library that it compares
     module, _, name = function.rpartition(".")

@@ -38,14 +38,14 @@ def write_table(path, columns, labels):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_train_inverted_mnist_is_as_accurate_as_mnist(result, seed):
+def test_train_inverted_mnist_is_as_accurate_as_mnist(result):
     mnist = load_dataset("mnist")
     parts = {"x_train": mnist.x_train, "x_test": mnist.x_test}
     inverted = {name: 255 - x.reshape(-1, 28, 28) for name, x in parts.items()}
     np.savez("inverted.npz", **inverted, y_train=mnist.y_train, y_test=mnist.y_test)
-    flags = ("--seed", str(seed), "--no-plots", "--quiet")
-    accuracies = [result(train, *flags, *data)["test_accuracy"] for data in ((), ("--data", "inverted.npz"))]
+    accuracies = [
+        result(train, "--no-plots", "--quiet", *data)["test_accuracy"] for data in ((), ("--data", "inverted.npz"))
+    ]
     assert accuracies[1] == pytest.approx(accuracies[0], abs=0.005)
 
 

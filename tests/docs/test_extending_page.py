@@ -45,7 +45,7 @@ def test_extending_page_changes_pass_the_tests_that_it_names(changed):
     options = ("-q", "-n", "0", "-p", "no:randomly", "-p", "no:cacheprovider")
     done = run(changed, sys.executable, "-m", "pytest", *options, *files, "tests/test_extending.py", "-k", chosen)
     assert done.returncode == 0, done.stdout[-5000:]
-    assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 100
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 20  # more, where more array libraries are installed
 
 
 @pytest.mark.slow

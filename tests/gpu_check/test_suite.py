@@ -15,6 +15,7 @@ from gpu_check.record import StageResult
 from gpu_check.selection import CANDIDATE, select
 from gpu_check.stage import Context
 from gpu_check.suite import MIN_TESTS, PYTEST, TEST_IDS, VARIABLES, check_tests, ids_of, process_counts
+from tests.cli import commands
 from tests.conftest import OPENERS, REQUIRED
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -88,28 +89,51 @@ def test_select_parts_are_disjoint_and_complete():
     assert sorted(test.callspec.params["i"] for part in parts for test in part) == list(range(10))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("gpu_id", GPU_IDS)
-def test_tests_of_every_gpu_backend_are_selected(tmp_path, gpu_id):
-    """Renaming an id of a fixture must not empty the stage; a test on stand-ins is none that a GPU decides."""
-    results = tmp_path / "results"
-    chosen = ["-p", "gpu_check.selection", "--backend-id", gpu_id, "--results", results]
+# A plugin that writes the ids of the tests that `select` keeps for each backend, of all tests that are collected.
+LIST_SELECTED = """
+import json, os
+import pytest
+from gpu_check.selection import select
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    ids = os.environ["GPU_IDS"].split()
+    kept = {gpu_id: [item.nodeid for item in select(items, gpu_id, None, "1/1")] for gpu_id in ids}
+    with open(os.environ["SELECTED"], "w") as file:
+        json.dump(kept, file)
+"""
+
+
+@pytest.fixture(scope="module")
+def selected(tmp_path_factory):
+    """Return the ids of the tests of every GPU backend, selected from all tests in one process."""
+    folder = tmp_path_factory.mktemp("selected")
+    (folder / "list_selected.py").write_text(LIST_SELECTED)
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "-p", "list_selected"]
+    variables = {"GPU_IDS": " ".join(GPU_IDS), "SELECTED": str(folder / "ids")}
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *chosen, "tests"],
-        check=False, cwd=ROOT, capture_output=True, text=True, timeout=120,
+        [*command, "tests"], check=False, cwd=ROOT, capture_output=True, text=True, timeout=120,
+        env=commands.environment(PYTHONPATH=str(folder), **variables),
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
-    assert json.loads(results.read_text())["selected"] >= MIN_TESTS
-    for path in ("backends/test_contract.py", "inference/test_comparison.py", "network/test_mlp.py"):
-        assert f"tests/{path}" in done.stdout
-    assert "tests/gpu_check" not in done.stdout
+    return json.loads((folder / "ids").read_text())
 
 
 @pytest.mark.slow
-def test_plugin_leaves_out_no_file_with_tests_of_a_gpu(tmp_path):
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "-m", "gpu", "tests"]
-    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    files = {line.partition("::")[0] for line in done.stdout.splitlines() if "::" in line}
+@pytest.mark.parametrize("gpu_id", GPU_IDS)
+def test_tests_of_every_gpu_backend_are_selected(selected, gpu_id):
+    """Renaming an id of a fixture must not empty the stage; a test on stand-ins is none that a GPU decides."""
+    assert len(selected[gpu_id]) >= MIN_TESTS
+    files = {test.partition("::")[0] for test in selected[gpu_id]}
+    assert {
+        f"tests/{name}" for name in ("backends/test_contract.py", "inference/test_comparison.py", "network/test_mlp.py")
+    } <= files
+    assert not [name for name in files if name.startswith("tests/gpu_check")]
+
+
+@pytest.mark.slow
+def test_plugin_leaves_out_no_file_with_tests_of_a_gpu(selected):
+    files = {test.partition("::")[0] for tests in selected.values() for test in tests}
     assert len(files) > 5
     assert [name for name in files if CANDIDATE.search((ROOT / name).read_text(encoding="utf-8")) is None] == []
 

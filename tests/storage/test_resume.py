@@ -16,7 +16,7 @@ from lagvis.training.model import Model
 from lagvis.training.plan import make_plan
 from lagvis.tree import named_leaves
 from tests.conftest import GPU_PARAMS, open_backend
-from tests.factories import at_step, classes, epochs, last, numbers, quick, run
+from tests.factories import at_step, classes, compile_once, epochs, last, numbers, quick, run
 
 PLAIN = quick(epochs=3, validation=20)
 RECIPES = {
@@ -58,16 +58,7 @@ def round_trip(checkpoint, path):
 @functools.cache
 def compiled_once(name: str, recipe: str):
     """Return a JAX backend that compiles once per recipe, for all its seeds."""
-    backend = open_backend(name, "float32")
-    scan, known = backend.scan, {}
-
-    def scan_once(step):
-        if step.__qualname__ not in known:  # the training step and the evaluation step
-            known[step.__qualname__] = scan(step)
-        return known[step.__qualname__]
-
-    backend.scan = scan_once
-    return backend
+    return compile_once(open_backend(name, "float32"))
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 10))])

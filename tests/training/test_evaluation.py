@@ -64,21 +64,21 @@ def test_evaluate_other_chunk_size_same_metrics(monkeypatch):
 @pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
 def test_evaluate_10000_classes_counts_confusion_in_seconds(name):
     """A matrix of counts a chunk would take minutes."""
-    k, rows = 10_000, 20_000
+    k, rows = 10_000, 10_000
     model = Model((20, k), "relu", "cross-entropy", (20,), tuple(map(str, range(k))), (), "", None, None)
     backend, rng = open_backend(name, "float32"), np.random.default_rng(0)
     layers = [{"W": rng.normal(size=(20, k)).astype("f4"), "b": np.zeros(k, "f4")}]
     x, y = rng.integers(0, 256, (rows, 20)).astype(np.uint8), rng.integers(0, k, rows).astype(np.int32)
     data = {"x": x, "y": y, "classes": np.arange(k, dtype=np.int32)}
     on_device = tree_map(backend.asarray, data)
-    start = time.monotonic()
+    start = time.process_time()  # a busy machine takes none of them
     metrics = Evaluator(model, backend).evaluate(
         tree_map(backend.asarray, layers), on_device, np.arange(rows), details=True
     )
     details = json.dumps(run_details(metrics, model, None))
-    seconds = time.monotonic() - start
+    seconds = time.process_time() - start
     predicted = np.argmax((x / np.float32(255)) @ layers[0]["W"], axis=1)
     assert metrics.confusion.sum() == rows
     assert np.abs(metrics.confusion.sum(axis=0) - np.bincount(predicted, minlength=k)).sum() <= 4  # ties by rounding
     assert len(details) < 2_000_000
-    assert seconds < 30
+    assert seconds < 15
