@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ def check_targets(targets: str, *, allow_auto: bool = True) -> None:
 
 def check_share(test: Any) -> None:
     """Raise UsageError unless a share of test rows is from 0 and below 1."""
-    if isinstance(test, bool) or not isinstance(test, Real) or not 0.0 <= test < 1.0:
+    if isinstance(test, bool) or not isinstance(test, int | float | np.floating) or not 0.0 <= test < 1.0:
         raise UsageError(f"test is {test!r}; expected the share of rows to test by, from 0 and below 1")
 
 

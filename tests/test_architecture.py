@@ -28,7 +28,7 @@ FLOORS = (
         "option_text",
     ),  # modules of the folder lagvis/, which everything may import
 )
-SAME_FLOOR = {"report": {"inference", "storage"}, "storage": {"formats"}, "tracking": {"storage"}}
+SAME_FLOOR = {"report": {"inference", "storage"}, "storage": {"formats"}}
 PACKAGES = tuple(name for floor in FLOORS[:-1] for name in floor)
 ARRAY_LIBRARIES = {"cupy", "cupy_backends", "torch", "jax", "jaxlib", "array_api_compat", "array_api_strict", "dpnp"}
 # matplotlib is imported only to draw, polars only for a table, sklearn and IPython only where the user works with them

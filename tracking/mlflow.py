@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from lagvis.storage.filenames import MLFLOW
 from lagvis.tracking.tracker import Row, TrackedRun, Tracker
 from lagvis.training.recipe_checks import setting_text
 
+STORED = "mlflow.json"  # in the run folder: where its run is in MLflow, for a resume
 MAX_TEXT = 5000  # characters of a parameter or tag; MLflow refuses longer ones
 MAX_METRICS = 500  # in one request
 EVERY_EPOCH = "seconds"  # metric that every epoch has
@@ -51,14 +51,14 @@ class MLflow(Tracker):
     def begin(self, run: TrackedRun) -> None:
         """Begin or continue the run, with its parameters and tags, and log the epochs that it lacks."""
         silence_thread()
-        stored = read_stored(run.path / MLFLOW)
+        stored = read_stored(run.path / STORED)
         uri = self._mlflow.get_tracking_uri()
         self._client = self._mlflow.MlflowClient(tracking_uri=uri)
         found = self._find_run(stored.get("run_id")) if stored.get("tracking_uri") == without_password(uri) else None
         if found is None:
             found = self._client.create_run(self._experiment(), run_name=run.path.name, tags=user_tags())
             content = {"tracking_uri": without_password(uri), "run_id": found.info.run_id}
-            (run.path / MLFLOW).write_text(json.dumps(content) + "\n", encoding="utf-8")
+            (run.path / STORED).write_text(json.dumps(content) + "\n", encoding="utf-8")
         else:
             self._client.update_run(found.info.run_id, status="RUNNING")
         self._run_id = found.info.run_id

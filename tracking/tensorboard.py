@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lagvis.storage.filenames import TENSORBOARD
 from lagvis.tracking.tracker import Row, TrackedRun, Tracker
 from lagvis.training.recipe_checks import setting_text
 
+FOLDER = "tensorboard"  # in the run folder
 PNG_HEADER = struct.Struct(">16xII")  # width and height, behind signature, length and type of the first chunk
 RGBA = 4  # channels
 STATUS = {"interrupted": 0, "completed": 1}  # unknown and success in the HParams plugin; anything else is a failure
@@ -51,7 +51,7 @@ class TensorBoard(Tracker):
 
     def begin(self, run: TrackedRun) -> None:
         """Write the settings and the epochs so far into a new event file, and delete those of before."""
-        folder = run.path / TENSORBOARD
+        folder = run.path / FOLDER
         if folder.is_symlink():
             raise OSError(f"{folder} is a link, and a run writes nothing outside of its folder")
         folder.mkdir(exist_ok=True)
