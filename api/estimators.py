@@ -34,7 +34,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
     device          "auto", "cpu", "cuda", "cuda:1", ...; a device that is named never falls back to another
     backend         "numpy", "cupy", "torch" or "jax"; None: by the device
     threads         CPU threads of NumPy and PyTorch; None: by the size of the network
-    verbose         whether to show progress and notices on stderr
+    verbose         whether to show progress and notices on stderr, or in a notebook below its cell
 
     All other parameters are keys of a recipe, which docs/training.md describes; None leaves them as the recipe has
     them. `lr="find"` finds the learning rate by a short test. Keys that say how files are read (label, features, drop,

@@ -9,12 +9,13 @@ import numpy as np
 
 from lagvis.backends.backend import Backend
 from lagvis.backends.registry import select
-from lagvis.data.array_source import CLASSES, LABELS, NUMBERS
+from lagvis.data.array_source import LABELS, NUMBERS
 from lagvis.data.checks import check_dataset
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import load_dataset
 from lagvis.data.read_options import ReadOptions
 from lagvis.errors import RecipeError, UsageError
+from lagvis.option_text import DEFAULT_LOSSES
 from lagvis.run_warning import RunWarning
 from lagvis.training import recipe as recipes
 from lagvis.training.factory import initial_state
@@ -27,7 +28,6 @@ from lagvis.training.recipe import Recipe, target_kind
 from lagvis.training.recipe_hints import key_hint
 from lagvis.training.recipe_keys import KEYS
 
-LOSSES = {CLASSES: "cross-entropy", LABELS: "binary-cross-entropy", NUMBERS: "mse"}  # by the targets of the data
 READING_KEYS = tuple(field.name for field in fields(ReadOptions) if field.name in KEYS)
 
 
@@ -122,7 +122,7 @@ def resolve_recipe(dataset: Dataset, recipe: Any, settings: dict[str, Any]) -> R
                 f"loss is {loss!r}, which is for {target_kind(loss)}, and the targets of {dataset.name} are "
                 f"{dataset.targets}; leave it out, or give the data with targets={target_kind(loss)!r}"
             )
-        overrides["loss"] = LOSSES[dataset.targets]
+        overrides["loss"] = DEFAULT_LOSSES[dataset.targets]
     return recipes.merge({key: value for key, value in values.items() if key not in READING_KEYS}, overrides)
 
 

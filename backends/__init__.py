@@ -1,4 +1,4 @@
-"""Where arrays live and how many steps run in one call: one module for each array library.
+"""Backends: array libraries on a device, and how each runs many training steps in one call.
 
 `lagvis.backends` is this package and, as `lagvis.backends()`, the function of the public API.
 """
@@ -14,8 +14,10 @@ class CallablePackage(ModuleType):
     def __call__(self) -> list[Any]:
         """Test every array library on every device; return a `BackendStatus` of each."""
         from lagvis.backends.status import backend_statuses
+        from lagvis.option_text import messages_for_python
 
-        return [*backend_statuses()]
+        with messages_for_python():
+            return [*backend_statuses()]
 
 
 sys.modules[__name__].__class__ = CallablePackage

@@ -54,7 +54,7 @@ FAULTS = (
         (46,),
         ("devicesunavailable", "device_unavailable", "busy or unavailable"),
         "another process holds the card (its compute mode may allow one process alone)",
-        "end the other process (nvidia-smi lists it), or choose another device with --device cuda:N",
+        "end the other process (nvidia-smi lists it), or choose another device (cuda:N)",
     ),
     Fault(
         (214,),

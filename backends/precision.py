@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lagvis.option_text import option
+
 MIN_TF32_ERROR, MAX_TF32_ERROR = 2.0**-12, 2.0**-10  # TF32 keeps ten bits of the fraction, rounded or cut off
 MAX_PRODUCT_ERROR = 2.0**-6  # above that of bfloat16, which keeps seven bits: a wrong result
 FULL = "full"
@@ -68,9 +70,10 @@ def precision_notices(backend: str, device: str, float32_products: str | None) -
         for name, value in overrides_in_force(backend, device).items()
     ]
     if float32_products not in (None, FULL):
+        unaffected = f" {option('dtype', 'float64')} is not affected." if device != "mps" else ""  # mps has no float64
         notices.append(
             f"{backend} on {device} rounds float32 products ({float32_products}): results differ from those of other "
-            f"devices.{'' if device == 'mps' else ' --dtype float64 is not affected.'}"  # mps has no float64
+            f"devices.{unaffected}"
         )
     return notices
 

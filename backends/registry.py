@@ -16,6 +16,7 @@ from lagvis.backends.cuda import driver_version, fitting_extra
 from lagvis.backends.cuda_faults import Build
 from lagvis.backends.precision import precision_notices
 from lagvis.errors import DeviceError, DeviceUsageError
+from lagvis.option_text import option, setting
 
 DTYPES = ("float32", "float64")
 # name: (module, name of the library in sentences, kinds of device)
@@ -31,7 +32,6 @@ DEVICE_NAMES = r"auto|cpu|(cuda|xpu)(:\d+)?|mps"
 # kinds of device on which nothing of Lagvis has run
 UNTRIED_DEVICES = {"mps": "an Apple GPU", "xpu": "an Intel GPU"}
 AMD_DRIVER = "/dev/kfd"  # PyTorch for ROCm calls an AMD GPU cuda, too
-NO_FLOAT64 = "mps has no float64; expected --dtype float32, or another device for a network in float64"
 
 
 def select(device: str = "auto", backend: str | None = None, dtype: str = "float32", compiled: bool = True) -> Backend:
@@ -98,16 +98,23 @@ def check_device(device: str) -> None:
         )
 
 
+def no_float64() -> str:
+    """Return why a network in float64 cannot train on an Apple GPU, for messages."""
+    return f"mps has no float64; expected {option('dtype', 'float32')}, or another device for a network in float64"
+
+
 def _explicit(device: str, backend: str | None, dtype: str, compiled: bool) -> Backend:
     kind = device.partition(":")[0]
     name = backend or DEFAULT_BACKENDS[kind]
     _, library, kinds = BACKENDS[name]
     if kind not in kinds:
         others = [other for other, (_, _, devices) in BACKENDS.items() if kind in devices]
-        choice = f"use --backend {others[0]}" if len(others) == 1 else f"--backend is one of {', '.join(others)}"
+        choice = f"{setting('backend')} is one of {', '.join(others)}"
+        if len(others) == 1:
+            choice = f"use {option('backend', others[0])}"
         raise DeviceUsageError(f"{library} has no device {kind}; for {kind}, {choice}")
     if kind == "mps" and dtype == "float64":
-        raise DeviceUsageError(NO_FLOAT64)
+        raise DeviceUsageError(no_float64())
     try:
         return load(name).open_backend(f"{kind}:0" if device in ("cuda", "xpu") else device, dtype, compiled)
     except DeviceError as error:
@@ -142,11 +149,13 @@ def _automatic(backend: str | None, dtype: str, compiled: bool) -> Backend:
         module = load(name)
         fastest = module.find_devices()[0]
         if fastest == "mps" and dtype == "float64":
-            reason = NO_FLOAT64
+            reason = no_float64()
         elif fastest != "cpu" or name == "numpy":
             opened: Backend = module.open_backend(fastest, dtype, compiled)
             if gpu := UNTRIED_DEVICES.get(fastest.partition(":")[0]):
-                opened.notices.append(f"--device auto has chosen {fastest}, {gpu}: Lagvis was never tried on one.")
+                opened.notices.append(
+                    f"{option('device', 'auto')} has chosen {fastest}, {gpu}: Lagvis was never tried on one."
+                )
             return opened
         elif _has_gpu_driver():
             return module.open_backend("cuda:0", dtype, compiled)  # raises DeviceError, which says why
@@ -159,7 +168,7 @@ def _automatic(backend: str | None, dtype: str, compiled: bool) -> Backend:
     chosen = _explicit("cpu", backend, dtype, compiled)
     chosen.fallback = f"No GPU is used: {reason}"
     if backend is None and sys.platform == "darwin" and platform.machine() == "arm64":
-        chosen.fallback += " On an Apple GPU, --device mps computes with PyTorch."
+        chosen.fallback += f" On an Apple GPU, {option('device', 'mps')} computes with PyTorch."
     return chosen
 
 
@@ -174,7 +183,7 @@ def _libraries_that_see_a_gpu() -> str:
     for name in ("torch", "jax"):
         try:
             if load(name).find_devices()[0] != "cpu":
-                seeing.append(f"--backend {name}")
+                seeing.append(option("backend", name))
         except Exception:  # noqa: S112  (a hint about another library must not hide the error of this one)
             continue
     return f"; {' and '.join(seeing)} can use the GPU already" if seeing else ""

@@ -14,6 +14,7 @@ from lagvis.formats.onnx_columns import ColumnInput, column_inputs, encode_colum
 from lagvis.formats.onnx_graph import ML_DOMAIN, GraphBuilder
 from lagvis.formats.onnx_layers import ONNX_ACTIVATIONS, OnnxActivation, add_layers
 from lagvis.network.step import PIXEL_SCALE
+from lagvis.option_text import option, setting
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.model import Model
 
@@ -51,11 +52,13 @@ def onnx_bytes(checkpoint: Checkpoint, inputs: str = AUTO) -> bytes:
         import onnx
         from onnx import helper
     except ImportError as error:
-        raise ExportError(f"--format onnx needs the package onnx ({error}); pip install -e '.[onnx]'") from None
+        raise ExportError(f"the format onnx needs the package onnx ({error}); pip install -e '.[onnx]'") from None
     model, params = checkpoint.model, checkpoint.layers
     dtype = params[0]["W"].dtype
     if model.parameters * dtype.itemsize > MAX_ONNX_BYTES:
-        raise ExportError("an ONNX file holds at most 2 GB, and this network is larger; use --format safetensors")
+        raise ExportError(
+            f"an ONNX file holds at most 2 GB, and this network is larger; use {option('format', 'safetensors')}"
+        )
     activation = onnx_activation(model)
     columns = onnx_columns(model, inputs)
     if columns:
@@ -175,7 +178,8 @@ def onnx_activation(model: Model) -> OnnxActivation:
     activation = ONNX_ACTIVATIONS.get(model.activation) if len(model.widths) > 2 else ONNX_ACTIVATIONS["identity"]
     if activation is None:
         raise ExportError(
-            f"the activation {model.activation} has no ONNX operator in Lagvis; use --format safetensors or npz"
+            f"the activation {model.activation} has no ONNX operator in Lagvis; use {setting('format')} "
+            "safetensors or npz"
         )
     return activation
 
@@ -215,7 +219,7 @@ def check_float32_range(checkpoint: Checkpoint) -> None:
             raise ExportError(
                 f"{name} (mean {mean:.6g}, deviation {deviation:.3g}) is outside the range of float32, in which an "
                 f"ONNX file of this network scales; {'use --onnx-inputs columns, or ' * has_columns(checkpoint.model)}"
-                "train with --dtype float64, or use --format safetensors or npz"
+                f"train with {option('dtype', 'float64')}, or use {setting('format')} safetensors or npz"
             )
 
 

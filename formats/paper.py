@@ -15,6 +15,7 @@ import numpy as np
 
 from lagvis.data.formats.npz import read_npy
 from lagvis.errors import CheckpointError, ExportError
+from lagvis.option_text import setting
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.checkpoint_schema import check_layers
 from lagvis.training.model import MNIST_SHAPE, Model
@@ -88,7 +89,7 @@ def paper_files(checkpoint: Checkpoint) -> dict[str, bytes]:
     if found := [reason for reason, holds in reasons.items() if holds]:
         raise ExportError(
             f"the paper's program supports ReLU networks that classify images, and this one has "
-            f"{' and '.join(found)}; use --format safetensors, npz or onnx"
+            f"{' and '.join(found)}; use {setting('format')} safetensors, npz or onnx"
         )
     files: dict[str, bytes] = {}
     for i, layer in enumerate(model.for_pixels_from_0_to_1(checkpoint.layers), start=1):

@@ -19,7 +19,8 @@ from typing import TypeVar
 
 Event = TypeVar("Event")
 _for_python: ContextVar[bool] = ContextVar("for_python", default=False)
-LOSSES = {"classes": "cross-entropy", "numbers": "mse", "labels": "binary-cross-entropy"}  # by what they predict
+# The loss that is used for each kind of targets, unless another one is named.
+DEFAULT_LOSSES = {"classes": "cross-entropy", "numbers": "mse", "labels": "binary-cross-entropy"}
 NONE = "none"  # the list without entries on the command line, as --hidden none
 LISTS = {"features", "drop", "category", "number", "log", "id"}  # options that take several columns
 
@@ -75,7 +76,7 @@ def join_options(*options: str) -> str:
 
 def targets_option(targets: str) -> str:
     """Return how "classes", "numbers" or "labels" are predicted: --loss mse, or targets="numbers"."""
-    return f'targets="{targets}"' if _for_python.get() else f"--loss {LOSSES[targets]}"
+    return f'targets="{targets}"' if _for_python.get() else f"--loss {DEFAULT_LOSSES[targets]}"
 
 
 def data_option(path: object = None) -> str:

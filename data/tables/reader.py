@@ -418,8 +418,7 @@ def table_notices(
     elif spec is None and options.feature_type == AUTO and (side := image_side(x.shape[1])) and are_bytes(x):
         features += (
             f", whole numbers 0..{x.max():.0f} taken as numbers ({option('feature_type', PIXELS)} takes them as "
-            f"pictures of "
-            f"{side}x{side})"
+            f"pictures of {side}x{side})"
         )
     labels = ", ".join(table.describe_column(c) for c in columns.labels)
     are = "the label is" if len(columns.labels) == 1 else "the labels are"

@@ -360,10 +360,10 @@ def test_pickle_damaged_raises_checkpoint_error(fitted):
 
 def test_pickle_goes_on_with_partial_fit():
     network = regressor(optimizer="adam", lr=0.01, dropout=0.1).partial_fit(X[:, :2], TARGETS)
-    for estimator in (copy.deepcopy(network), pickle.loads(pickle.dumps(network)), network):
-        estimator.partial_fit(X[:, :2], TARGETS)
-        found = estimator.predict(X[:, :2])
-    np.testing.assert_array_equal(found, network.predict(X[:, :2]))
+    copied, pickled = copy.deepcopy(network), pickle.loads(pickle.dumps(network))
+    expected = network.partial_fit(X[:, :2], TARGETS).predict(X[:, :2])
+    for estimator in (copied, pickled):
+        np.testing.assert_array_equal(estimator.partial_fit(X[:, :2], TARGETS).predict(X[:, :2]), expected)
     assert pickle.loads(pickle.dumps(regressor())).get_params() == regressor().get_params()
 
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from importlib.util import find_spec
 
 import numpy as np
@@ -67,6 +68,97 @@ def test_blas_threads_nested_blocks_restore_the_outer_number():
     assert blas_threads() == before
 
 
+@pytest.fixture
+def held_block():
+    """Another Python thread holds a block of 1: the BLAS threads, a function that ends the block, the number before."""
+    threads, opened, close, before = BlasThreads(), threading.Event(), threading.Event(), blas_threads()
+
+    def hold():
+        with threads.limited(1):
+            opened.set()
+            close.wait(10)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    opened.wait(10)
+
+    def end():
+        close.set()
+        holder.join()
+
+    yield threads, end, before
+    end()
+
+
+def test_blas_threads_block_that_another_thread_closes_last_restores_the_number():
+    before = blas_threads()
+    with BlasThreads().limited(max(before)):  # from now on threadpoolctl 3.8 takes numbers from this thread alone
+        pass
+    threads, both = BlasThreads(), threading.Barrier(2)
+    found = []
+
+    def work():
+        with threads.limited(1):
+            both.wait(10)
+            both.wait(10)
+            found.append(blas_threads())
+
+    worker = threading.Thread(target=work)
+    with threads.limited(1):
+        worker.start()
+        both.wait(10)
+    both.wait(10)
+    worker.join()
+    assert set(found[0]) == {1}
+    assert blas_threads() == before
+
+
+def test_blas_threads_in_a_forked_process_wait_for_no_thread_of_the_parent(held_block):
+    threads, end, before = held_block
+    threads.reset_after_fork()
+    assert blas_threads() == before
+    with threads.limited(max(before)):
+        pass
+    end()
+
+
+def test_blas_threads_blocks_open_in_the_order_in_which_they_were_asked_for():
+    threads, opened = BlasThreads(), []
+
+    def block(number):
+        with threads.limited(number):
+            opened.append(number)
+
+    workers = [threading.Thread(target=block, args=(number,)) for number in (2, 1, 2)]
+    with threads.limited(1):
+        for waiting, worker in enumerate(workers, start=1):
+            worker.start()
+            while len(threads._queue) < waiting:
+                time.sleep(0.001)
+        assert opened == []  # the second asks for the number that is set, and the first was there before it
+    for worker in workers:
+        worker.join()
+    assert opened == [2, 1, 2]
+
+
+def test_blas_threads_interrupted_wait_leaves_the_outer_block_open(monkeypatch):
+    threads, before = BlasThreads(), blas_threads()
+    waits, wait_for = [], threads._changed.wait_for
+
+    def interrupted_once(predicate):
+        waits.append(predicate)
+        if len(waits) == 1:
+            raise KeyboardInterrupt
+        return wait_for(predicate)
+
+    with threads.limited(1):
+        monkeypatch.setattr(threads._changed, "wait_for", interrupted_once)
+        with pytest.raises(KeyboardInterrupt), threads.limited(max(before)):
+            pass
+        assert set(blas_threads()) == {1}
+    assert blas_threads() == before
+
+
 def test_jax_settings_stay_after_a_training_in_both_dtypes():
     open_backend("jax", "float32")
     import jax
@@ -122,10 +214,10 @@ def test_unknown_name_raises_attribute_error():
 def test_docstring_examples_of_the_api_are_true(capsys):
     import doctest
 
-    import lagvis.api
+    from lagvis import api
 
     names = [*lv.__all__, *(lv._ESTIMATORS if find_spec("sklearn") else [])]
-    named = [("api", lagvis.api), *((name, getattr(lv, name)) for name in names if name != "backends")]
+    named = [("api", api), *((name, getattr(api, name)) for name in names)]
     tried = 0
     for name, value in named:
         for test in doctest.DocTestFinder(recurse=value in (lv.Dataset, lv.TrainedModel, lv.TrainingResult)).find(

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 import lagvis as lv
-from lagvis.errors import NotFiniteError, RecipeError, UsageError
+from lagvis import api
+from lagvis.backends import numpy_backend
+from lagvis.errors import DeviceError, NotFiniteError, RecipeError, UsageError
+from lagvis.option_text import option
 from lagvis.training.recipe import Recipe
 from tests.conftest import open_backend
 
@@ -187,6 +190,16 @@ def test_backends_lists_numpy_as_computing():
     statuses = lv.backends()
     assert next(status for status in statuses if status.backend == "numpy").computes
     assert all(status.computes or (status.reason and status.remedy) for status in statuses)
+
+
+def test_backends_remedies_name_arguments_of_python(monkeypatch):
+    def refuse():
+        raise DeviceError("no card", f"use {option('device', 'cpu')}")
+
+    monkeypatch.setattr(numpy_backend, "find_devices", refuse)
+    remedy = 'use device="cpu"'
+    assert next(status for status in lv.backends() if status.backend == "numpy").remedy == remedy
+    assert next(status for status in api.backends() if status.backend == "numpy").remedy == remedy
 
 
 def test_recipe_is_that_of_the_package():

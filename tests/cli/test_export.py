@@ -366,7 +366,7 @@ def test_export_onnx_missing_package_exits_2(run, tmp_path):
     hidden.mkdir()
     done = run_command("export", "r", "--format", "onnx", cwd=tmp_path, **hide_module(hidden, "onnx"))
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: --format onnx needs the package onnx")
+    assert done.stderr.startswith("error: the format onnx needs the package onnx")
     assert done.stderr.endswith("pip install -e '.[onnx]'\n")
     done = run_command("export", "r", "--format", "npz", cwd=tmp_path, **hide_module(hidden, "onnx"))
     assert (done.returncode, done.stdout) == (0, f"{run / 'export' / 'model.npz'}\n")

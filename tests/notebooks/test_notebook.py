@@ -76,8 +76,8 @@ def test_notebook_keeps_no_page_and_is_small():
 def install(monkeypatch, tmp_path):
     """Return a function that runs the first cell where Lagvis is missing, and returns what pip is asked to install."""
     code = "".join(code_cells(read_notebook())[0]["source"])
-    assert code.count('%pip install --quiet "{source}"') == 1
-    code = code.replace('%pip install --quiet "{source}"', "pip(source)")
+    assert code.count('%pip install --quiet "{source}" scikit-learn') == 1
+    code = code.replace('%pip install --quiet "{source}" scikit-learn', "pip(source)")
     folder = tmp_path / "notebooks"
     folder.mkdir()
     monkeypatch.chdir(folder)
