@@ -138,6 +138,13 @@ def test_train_with_a_recipe_repeats_a_result(data, result):
     assert (again.model.layers[0]["W"] == result.model.layers[0]["W"]).all()
 
 
+def test_train_test_part_of_another_scale_is_the_suspect_of_a_bad_result():
+    data = lv.Dataset.from_arrays(X, Y, X_test=X * 1000, y_test=Y[::-1])
+    found = {warning.check: warning for warning in lv.train(data, **SMALL).warnings}
+    assert "input_scale" in found
+    assert found["no_better_than_baseline"].figures["suspect"] == "input_scale"
+
+
 def test_train_find_replaces_the_learning_rate_and_says_so(data):
     result = lv.train(data, **SMALL | {"lr": "find"})
     assert result.recipe.lr > 0
