@@ -1,12 +1,20 @@
 """Number of threads of the BLAS under NumPy: one setting for the whole process, shared by several trainings."""
 
+import os
 import threading
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 
 from threadpoolctl import ThreadpoolController
+
+
+@dataclass(eq=False)
+class Block:
+    """A `with` block of `limited`, and the number of threads that it asks for."""
+
+    number: int
 
 
 class BlasThreads:
@@ -19,58 +27,84 @@ class BlasThreads:
 
     def __init__(self) -> None:
         self._libraries = ThreadpoolController().select(user_api="blas")
-        self._changed = threading.Condition()
-        self._open = 0  # blocks
-        self._queue: deque[object] = deque()  # of the blocks that wait, the next one first
-        self._number = 0  # of threads, in the open blocks
         self._before: list[int] = []  # number of threads of each library before the first block
-        self._own = threading.local()  # `numbers`: those of the open blocks of this Python thread, outermost first
+        self._own = threading.local()  # `blocks`: those of this Python thread, outermost first
+        self._forget_blocks()
+
+    def _forget_blocks(self) -> None:
+        self._changed = threading.Condition()
+        self._open: set[Block] = set()
+        self._queue: list[Block] = []  # blocks that wait, the next one first
 
     @contextmanager
     def limited(self, number: int) -> Iterator[None]:
         """Set the number of threads for a `with` block; within another block of the same Python thread, too."""
-        numbers: list[int] = self._own.__dict__.setdefault("numbers", [])
-        outer = numbers[-1] if numbers else None
-        if outer is not None:  # the outer block is closed meanwhile, so that two blocks never wait for each other
-            self._leave()
+        blocks: list[Block] = self._own.__dict__.setdefault("blocks", [])
+        block = Block(number)
         try:
-            self._enter(number)
-            numbers.append(number)
-            try:
-                yield
-            finally:
-                numbers.pop()
-                self._leave()
-        finally:
-            if outer is not None:
-                self._enter(outer)
+            if blocks:  # the outer block is closed meanwhile, so that two blocks never wait for each other
+                self._leave(blocks[-1])
+            blocks.append(block)
+            self._enter(block)
+            yield
+        finally:  # an interrupt may come before any of the lines above
+            self._leave(block)
+            if block in blocks:
+                blocks.remove(block)
+            if blocks:
+                self._enter(blocks[-1])
 
-    def _enter(self, number: int) -> None:
+    def reset_after_fork(self) -> None:
+        """Close the blocks of the parent process, whose threads a forked process does not have."""
+        was_open = bool(self._open)
+        self._forget_blocks()
+        if was_open:
+            self._set(self._before)
+
+    def _enter(self, block: Block) -> None:
         with self._changed:
-            ticket = object()
-            self._queue.append(ticket)
+            self._queue.append(block)
             try:
-                self._changed.wait_for(lambda: self._queue[0] is ticket and (not self._open or self._number == number))
+                self._changed.wait_for(lambda: self._may_open(block))
+                if not self._open:
+                    self._before = [library.num_threads for library in self._libraries.lib_controllers]
+                    self._set([block.number] * len(self._before))
+                self._open.add(block)
             finally:
-                self._queue.remove(ticket)
+                self._queue.remove(block)
                 self._changed.notify_all()
-            if not self._open:
-                self._before = [library.num_threads for library in self._libraries.lib_controllers]
-                for library in self._libraries.lib_controllers:
-                    library.set_num_threads(number)
-                self._number = number
-            self._open += 1
 
-    def _leave(self) -> None:
+    def _may_open(self, block: Block) -> bool:
+        """Return whether a block is the first of those that wait, and the open ones ask for the same number."""
+        return self._queue[0] is block and all(other.number == block.number for other in self._open)
+
+    def _leave(self, block: Block) -> None:
+        """Close a block, if it is open."""
         with self._changed:
-            self._open -= 1
-            if not self._open:
-                for library, before in zip(self._libraries.lib_controllers, self._before, strict=True):
-                    library.set_num_threads(before)
-            self._changed.notify_all()
+            if block in self._open:
+                self._open.remove(block)
+                if not self._open:
+                    self._set(self._before)
+                self._changed.notify_all()
+
+    def _set(self, numbers: list[int]) -> None:
+        """Set the number of threads of each library, from whatever Python thread."""
+        for library, number in zip(self._libraries.lib_controllers, numbers, strict=True):
+            release = getattr(library, "clear_controlling_thread", None)
+            if release is None:
+                library.set_num_threads(number)
+                continue
+            # threadpoolctl 3.8 sets the number of OpenBLAS from one thread alone, the first that asked, and silently
+            # not from others. Blocks of several threads share one number here, and any of them may be the last.
+            release(force=True)
+            library.set_num_threads(number)
+            release(force=True)
 
 
 @cache
 def blas_threads() -> BlasThreads:
     """Return the one object of this process."""
-    return BlasThreads()
+    threads = BlasThreads()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=threads.reset_after_fork)
+    return threads

@@ -68,6 +68,60 @@ def test_blas_threads_nested_blocks_restore_the_outer_number():
     assert blas_threads() == before
 
 
+@pytest.fixture
+def held_block():
+    """Another Python thread holds a block of 1: the BLAS threads, a function that ends the block, the number before."""
+    threads, opened, close, before = BlasThreads(), threading.Event(), threading.Event(), blas_threads()
+
+    def hold():
+        with threads.limited(1):
+            opened.set()
+            close.wait(10)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    opened.wait(10)
+
+    def end():
+        close.set()
+        holder.join()
+
+    yield threads, end, before
+    end()
+
+
+def test_blas_threads_block_that_another_thread_closes_last_restores_the_number():
+    before = blas_threads()
+    with BlasThreads().limited(max(before)):  # from now on threadpoolctl 3.8 takes numbers from this thread alone
+        pass
+    threads, both = BlasThreads(), threading.Barrier(2)
+    found = []
+
+    def work():
+        with threads.limited(1):
+            both.wait(10)
+            both.wait(10)
+            found.append(blas_threads())
+
+    worker = threading.Thread(target=work)
+    with threads.limited(1):
+        worker.start()
+        both.wait(10)
+    both.wait(10)
+    worker.join()
+    assert set(found[0]) == {1}
+    assert blas_threads() == before
+
+
+def test_blas_threads_in_a_forked_process_wait_for_no_thread_of_the_parent(held_block):
+    threads, end, before = held_block
+    threads.reset_after_fork()
+    assert blas_threads() == before
+    with threads.limited(max(before)):
+        pass
+    end()
+
+
 def test_blas_threads_blocks_open_in_the_order_in_which_they_were_asked_for():
     threads, opened = BlasThreads(), []
 
