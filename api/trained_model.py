@@ -123,7 +123,8 @@ class TrainedModel:
         spec = self.checkpoint.model.input_spec()
         if is_frame(X):
             return features_of_frame(X, spec, name="X")[1]
-        return fit_to_training(self._rows(X), spec, "X", "row {}".format)[1]
+        rows = self._rows(X)
+        return fit_to_training(rows, spec, "X", "row {}".format)[1] if len(rows) else []
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a .safetensors file, which `lagvis.load` and every command read.
@@ -161,7 +162,7 @@ class TrainedModel:
 
         target = user_path(path)
         name = target.suffix.removeprefix(".") if format is None else format
-        if name not in FORMATS:
+        if not isinstance(name, str) or name not in FORMATS:
             known = ", ".join(map(repr, FORMATS))
             found = f"{os.fspath(path)!r} ends in none of them; give format=" if format is None else f"found {name!r}"
             raise UsageError(f"a network is exported as one of {known}; {found}")
@@ -254,6 +255,9 @@ def label_values(names: tuple[str, ...], *, of_table: bool = False) -> np.ndarra
     """
     if names == (TABLE_TRUTH if of_table else ("False", "True")):
         return np.array([False, True])
-    if all(re.fullmatch(r"0|-?[1-9][0-9]{0,17}", name) for name in names):
-        return np.array([int(name) for name in names])
+    if all(re.fullmatch(r"0|-?[1-9][0-9]{0,19}", name) for name in names):
+        numbers = [int(name) for name in names]
+        for dtype in (np.int64, np.uint64):
+            if np.iinfo(dtype).min <= min(numbers) and max(numbers) <= np.iinfo(dtype).max:
+                return np.array(numbers, dtype)
     return np.array(names)
