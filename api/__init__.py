@@ -191,8 +191,8 @@ def compare(
     """
     dataset, settings = as_dataset(data, recipe, settings)
     resolved = resolve_recipe(dataset, recipe, settings)
-    if steps < 1:
-        raise UsageError(f"steps is {steps}; expected a whole number from 1")
+    if not isinstance(steps, int) or steps < 1:
+        raise UsageError(f"steps is {steps!r}; expected a whole number from 1")
     plan = make_plan(resolved, dataset, strict_validation="validation" in settings)
     names = [backends] if isinstance(backends, str) else backends
     opened = select_several(names, device, resolved.dtype)

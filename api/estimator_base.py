@@ -291,15 +291,19 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
             return
         context = self._init_callback_context(max_subtasks=None if run.plan.patience else run.plan.epochs)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        epoch = context.subcontext(task_name="epoch").call_on_fit_task_begin(estimator=self, X=X, y=y)
+
+        def begin_epoch() -> Any:
+            return context.subcontext(task_name="epoch").call_on_fit_task_begin(estimator=self, X=X, y=y)
+
+        epoch: Any = begin_epoch() if run.plan.epochs else None
 
         def epoch_ended(event: EpochEnded) -> bool:
             nonlocal epoch
             fitted = self._fitted(event.checkpoint, targets, run.recipe)
-            stop = epoch.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=fitted)
+            stop = bool(epoch.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=fitted))
             if event.epoch < run.plan.epochs and not stop:
-                epoch = context.subcontext(task_name="epoch").call_on_fit_task_begin(estimator=self, X=X, y=y)
-            return bool(stop)
+                epoch = begin_epoch()
+            return stop
 
         yield epoch_ended
         fitted = self._fitted(self.model_.checkpoint, targets, run.recipe)

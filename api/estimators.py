@@ -49,16 +49,21 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
     `partial_fit` makes one pass over its rows, at a constant learning rate; scalings are those of the first call.
     There is no ConvergenceWarning: a recipe sets the number of steps, and its schedule ends with them.
 
-    classes_            the classes, or the numbers of the labels, in the order of the outputs
-    model_              the trained network (TrainedModel), which `save` writes for `lagvis.load` and the commands
-    recipe_             all settings that were in force (Recipe)
-    history_            {name: one number an epoch}, with the columns of metrics.csv
-    warnings_           sentences on what makes the result mean less than it seems
-    loss_curve_, loss_, best_loss_           training loss of each epoch, of the last, and the lowest
-    validation_scores_, best_validation_score_  accuracy on the validation part after each epoch; None without one
-    n_iter_, t_         epochs of the last fit; rows that were learned from, each as often as it was
-    coefs_, intercepts_ weights (n_in, n_out) and biases of each layer; they act on scaled inputs
-    n_features_in_, feature_names_in_, n_layers_, n_outputs_, out_activation_  as in scikit-learn
+    classes_                  the classes, or the numbers of the labels, in the order of the outputs
+    model_                    the trained network (TrainedModel), which `save` writes for `lagvis.load` and the commands
+    recipe_                   all settings that were in force (Recipe)
+    history_                  {name: one number an epoch}, with the columns of metrics.csv
+    warnings_                 sentences on what makes the result mean less than it seems
+    loss_curve_, loss_        training loss of each epoch, and of the last
+    best_loss_                the lowest of them
+    validation_scores_        accuracy on the validation part after each epoch; None without one
+    best_validation_score_    the highest of them
+    n_iter_                   epochs of the last fit
+    t_                        rows that were learned from, each as often as it was
+    coefs_, intercepts_       weights (n_in, n_out) and biases of each layer; they act on scaled inputs
+    n_layers_, n_outputs_     number of layers with the inputs, and of outputs
+    out_activation_           "softmax", "logistic" or "identity"
+    n_features_in_, feature_names_in_  of X, as in scikit-learn
 
     A pickled estimator holds its network as the content of a .safetensors file, and nothing of the device.
 

@@ -144,7 +144,7 @@ def prepare_run(
     dataset, settings = as_dataset(data, recipe, settings)
     resolved = resolve_recipe(dataset, recipe, settings)
     opened = select(device, backend, resolved.dtype)
-    plan = make_plan(resolved, dataset, strict_validation="validation" in settings, threads=threads)
+    plan = make_plan(resolved, dataset, strict_validation="validation" in settings, threads=plain_value(threads))
     resolved = replace(resolved, epochs=plan.epochs, validation=len(plan.validation_rows))
     on_host = opened.device in ("cpu", "mps")
     memory = estimate_memory(resolved, dataset, plan, on_host=on_host, backend=opened.name).check()

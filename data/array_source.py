@@ -26,9 +26,9 @@ def check_targets(targets: str, *, allow_auto: bool = True) -> None:
         raise UsageError(f"targets is {targets!r}; expected {' or '.join(map(repr, allowed))}")
 
 
-def check_share(test: float) -> None:
+def check_share(test: Any) -> None:
     """Raise UsageError unless a share of test rows is from 0 and below 1."""
-    if isinstance(test, bool) or not isinstance(test, int | float) or not 0.0 <= test < 1.0:
+    if isinstance(test, bool) or not isinstance(test, int | float | np.floating) or not 0.0 <= test < 1.0:
         raise UsageError(f"test is {test!r}; expected the share of rows to test by, from 0 and below 1")
 
 

@@ -39,7 +39,7 @@ from lagvis.data.split import HeldOut
 from lagvis.data.tables.encoding import TableEncoding
 from lagvis.data.tables.feature_type import AUTO, FEATURE_TYPES
 from lagvis.data.weights import check_weights
-from lagvis.errors import DataError
+from lagvis.errors import DataError, UsageError
 from lagvis.option_text import messages_for_python, option, targets_option
 from lagvis.run_warning import RunWarning
 
@@ -191,7 +191,7 @@ class Dataset:
         id             columns that name a row and are never learned from
         weight_column  column of the weights of the rows; empty: every row counts once
         feature_type   "auto", "numbers" or "pixels" (of square pictures)
-        Raises DataError for a frame that cannot be used.
+        Raises DataError for a frame that cannot be used, and UsageError for arguments that it does not take.
 
         >>> import polars as pl
         >>> frame = pl.DataFrame({"size": [1.0, 2.0, 8.0, 9.0], "kind": ["a", "b", "a", "b"], "y": [0, 0, 1, 1]})
@@ -208,10 +208,10 @@ class Dataset:
             check_frame(test_frame, TEST_FRAME)
         check_targets(targets, allow_auto=False)
         if not isinstance(feature_type, str) or feature_type not in FEATURE_TYPES:
-            raise DataError(f"feature_type is {feature_type!r}; expected {', '.join(map(repr, FEATURE_TYPES))}")
+            raise UsageError(f"feature_type is {feature_type!r}; expected {', '.join(map(repr, FEATURE_TYPES))}")
         check_share(test)
         if test and test_frame is not None:
-            raise DataError(f"test is {test!r}, and a test_frame is given; give one of them")
+            raise UsageError(f"test is {test!r} and test_frame is given; use one of them for the test part")
         named = column_options(
             frame, label=label, features=features, drop=drop, category=category, number=number, log=log, id=id,
             weight_column=weight_column,

@@ -32,7 +32,8 @@ FLOORS = (
 SAME_FLOOR = {"report": {"inference", "storage"}, "storage": {"formats"}}
 PACKAGES = tuple(name for floor in FLOORS[:-1] for name in floor)
 ARRAY_LIBRARIES = {"cupy", "cupy_backends", "torch", "jax", "jaxlib", "array_api_compat", "array_api_strict", "dpnp"}
-HEAVY = {"cupy", "torch", "jax", "matplotlib", "tensorboard", "mlflow"}  # matplotlib is imported only to draw
+# matplotlib is imported only to draw, polars only for a table, sklearn and IPython only where the user works with them
+HEAVY = {"cupy", "torch", "jax", "matplotlib", "tensorboard", "mlflow", "sklearn", "IPython", "pandas", "polars"}
 
 
 def sources(package):
@@ -116,6 +117,12 @@ def test_startup_imports_the_standard_library_and_nothing_heavy():
         "importlib.import_module"
     }
     program = "import sys, lagvis; print({*sys.modules} & {'numpy', 'polars', 'matplotlib', 'lagvis.api'})"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_library_imports_no_heavy_library():
+    program = f"import sys, lagvis.api; print({{*sys.modules}} & {HEAVY})"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 

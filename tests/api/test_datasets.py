@@ -20,6 +20,7 @@ def test_from_arrays_without_a_test_part_has_no_test_rows():
 def test_from_arrays_share_holds_out_rows_of_every_class():
     data = lv.Dataset.from_arrays(X, CLASSES, test=0.25)
     assert np.bincount(data.y_test).tolist() == [5, 5, 5]
+    assert len(lv.Dataset.from_arrays(X, CLASSES, test=np.float32(0.25)).x_test) == 15
     both = np.concatenate([data.x_train, data.x_test])
     assert sorted(map(tuple, both)) == sorted(map(tuple, X))
 

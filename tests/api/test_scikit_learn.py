@@ -233,6 +233,7 @@ def test_callbacks_are_called_for_each_epoch_and_see_the_network():
     scores = [row["accuracy"] for row in monitor.get_logs().data if row["task_name"] == "epoch"]
     assert len(scores) == 4
     assert scores[-1] == network.score(X, Y)
+    assert network.set_params(epochs=0).fit(X, Y).n_iter_ == 0
 
 
 def test_callback_that_stops_ends_the_fit_after_its_epoch():

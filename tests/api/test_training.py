@@ -80,7 +80,9 @@ def test_train_loss_of_other_targets_raises_recipe_error(data):
 
 
 def test_train_settings_of_numpy_types_are_taken(data):
-    result = lv.train(data, hidden=np.array([4, 3]), epochs=np.int64(1), lr=np.float32(0.5), device="cpu")
+    result = lv.train(
+        data, hidden=np.array([4, 3]), epochs=np.int64(1), lr=np.float32(0.5), device="cpu", threads=np.int64(1)
+    )
     assert (result.recipe.hidden, result.recipe.epochs, result.recipe.lr) == ((4, 3), 1, 0.5)
 
 
@@ -184,6 +186,12 @@ def test_compare_two_backends_agree(data):
     found = lv.compare(data, backends=["numpy", "jax"], hidden=4, steps=2)
     assert found.passed
     assert {difference.backend for difference in found.differences} == {"numpy", "jax"}
+
+
+@pytest.mark.parametrize("steps", [0, 1.5, "2"])
+def test_compare_other_steps_raise_usage_error(data, steps):
+    with pytest.raises(UsageError, match=f"steps is {steps!r}; expected a whole number from 1"):
+        lv.compare(data, backends=["numpy", "jax"], steps=steps)
 
 
 def test_backends_lists_numpy_as_computing():

@@ -6,6 +6,8 @@ import time
 import pytest
 
 from lagvis.errors import UsageError
+from lagvis.storage.filenames import RUN_FILES
+from lagvis.tracking import mlflow, tensorboard
 from lagvis.tracking import tracker as tracking
 from lagvis.tracking.tracker import TrackedRun, Tracker, Trackers, open_tracker, parse_tracker_names, result_metrics
 
@@ -163,6 +165,10 @@ def test_open_tracker_package_missing_raises_usage_error_with_pip_command(monkey
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UsageError, match=rf"--logger {name} needs a package .*; pip install {name}"):
         open_tracker(name)
+
+
+def test_run_files_hold_what_trackers_write_into_a_run_folder():
+    assert {tensorboard.FOLDER, mlflow.STORED} <= {*RUN_FILES}
 
 
 def test_result_metrics_report_of_numbers_has_errors_by_number():

@@ -291,18 +291,28 @@ def test_from_frame_column_numbers_as_names():
         (flowers().groupby("kind").agg(["min", "max"]), {}, "frame has column names of 2 levels; expected one name"),
         (flowers()[:0], {}, "frame has columns and no rows; expected a row for each example"),
         (flowers(), {"label": "kid"}, "frame has no column 'kid' for .*did you mean kind"),
-        (flowers(), {"test": 1.5}, "test is 1.5; expected the share of rows"),
-        (flowers(), {"test": 0.2, "test_frame": flowers()}, "test is 0.2, and a test_frame is given; give one of them"),
         (flowers(), {"test_frame": flowers().drop(columns="kind")}, "test_frame has no label in 'kind', by which"),
         (flowers(), {"test_frame": flowers().drop(columns="length")}, "test_frame lacks the columns length, which"),
-        (flowers(), {"targets": "auto"}, "targets is 'auto'; expected 'classes' or 'labels' or 'numbers'"),
-        (flowers(), {"feature_type": "pixel"}, "feature_type is 'pixel'; expected 'auto', 'pixels', 'numbers'"),
         (flowers().rename(columns={"length": "a,b"}), {"label": ["a,b", "colour"]}, "'a,b' of one has a comma"),
     ],
 )  # fmt: skip
 def test_from_frame_unusable_raises_data_error(frame, options, message):
-    with pytest.raises(LagvisError, match=message):
+    with pytest.raises(DataError, match=message):
         Dataset.from_frame(frame, **{"label": frame.columns[-1]} | options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"test": 1.5}, "test is 1.5; expected the share of rows"),
+        ({"test": 0.2, "test_frame": flowers()}, "test is 0.2 and test_frame is given; use one of them"),
+        ({"targets": "auto"}, "targets is 'auto'; expected 'classes' or 'labels' or 'numbers'"),
+        ({"feature_type": "pixel"}, "feature_type is 'pixel'; expected 'auto', 'pixels', 'numbers'"),
+    ],
+)
+def test_from_frame_bad_arguments_raise_usage_error(options, message):
+    with pytest.raises(UsageError, match=message):
+        Dataset.from_frame(flowers(), "kind", **options)
 
 
 @pytest.mark.parametrize("data", [flowers().length, np.eye(3), pl.Series([1]), {"a": [1]}, "t.csv"], ids=type)
