@@ -26,6 +26,7 @@ from lagvis.api.result import TrainingResult
 from lagvis.api.setup import DEFAULT, as_dataset, check_keywords, check_options, prepare_run, resolve_recipe
 from lagvis.api.trained_model import TrainedModel
 from lagvis.api.training import run_training
+from lagvis.arguments import path_text
 from lagvis.backends.registry import select_several
 from lagvis.backends.status import BackendStatus, backend_statuses
 from lagvis.data.array_source import AUTO, CLASSES, LABELS, NUMBERS, check_targets
@@ -96,7 +97,7 @@ def load_dataset(name: Any, *, targets: str = AUTO, **options: Any) -> Dataset:
     if is_frame(name):
         check_keywords("load_dataset", options, FRAME_OPTIONS)
         return Dataset.from_frame(name, targets=targets, **{"test": TEST_SHARE} | options)
-    path = os.fspath(name)
+    path = path_text(name, "name")
     return read_dataset(path, regression=targets == NUMBERS, multi_label=targets == LABELS, **check_options(options))
 
 
@@ -171,7 +172,7 @@ def load(run: Path) -> TrainedModel:
 
     Raises CheckpointError if there is none, or if it is damaged.
     """
-    return TrainedModel(load_network(os.fspath(run)).checkpoint)
+    return TrainedModel(load_network(path_text(run, "run")).checkpoint)
 
 
 @messages_for_python()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lagvis.arguments import path_text
 from lagvis.backends.backend import Backend
 from lagvis.backends.registry import select
 from lagvis.data.array_source import LABELS, NUMBERS
@@ -62,7 +63,7 @@ def as_dataset(data: Any, recipe: Any, settings: dict[str, Any]) -> tuple[Datase
         if data in REGRESSION_SETS and "loss" not in settings:
             kind = NUMBERS
         regression, multi_label = kind == NUMBERS, kind == LABELS
-        dataset = load_dataset(os.fspath(data), regression=regression, multi_label=multi_label, **options)
+        dataset = load_dataset(path_text(data, "data"), regression=regression, multi_label=multi_label, **options)
         return dataset, {key: value for key, value in settings.items() if key not in READING_KEYS}
     raise UsageError(
         f"data is of the type {type(data).__name__}; expected a Dataset (Dataset.from_arrays makes one of arrays, "
@@ -106,8 +107,8 @@ def recipe_values(recipe: Any) -> dict[str, Any]:
     if isinstance(recipe, Recipe):
         return {field.name: getattr(recipe, field.name) for field in fields(recipe)}
     if isinstance(recipe, str | os.PathLike):
-        return recipes.read(os.fspath(recipe))
-    if isinstance(recipe, Sequence) and not isinstance(recipe, str | bytes):
+        return recipes.read(path_text(recipe, "recipe"))
+    if isinstance(recipe, Sequence):
         raise RecipeError(f"recipe is {recipe!r}; expected a Recipe, a name, a path or a dict; did you mean hidden=?")
     if isinstance(recipe, Mapping):
         return check_settings(dict(recipe))

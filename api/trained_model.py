@@ -164,7 +164,7 @@ class TrainedModel:
 
         target = user_path(path)
         name = target.suffix.removeprefix(".") if format is None else format
-        if name not in FORMATS:
+        if not isinstance(name, str) or name not in FORMATS:
             known = ", ".join(map(repr, FORMATS))
             found = f"{os.fspath(path)!r} ends in none of them; give format=" if format is None else f"found {name!r}"
             raise UsageError(f"a network is exported as one of {known}; {found}")
@@ -270,6 +270,9 @@ def label_values(names: tuple[str, ...], *, of_table: bool = False) -> np.ndarra
     """
     if names == (TABLE_TRUTH if of_table else ("False", "True")):
         return np.array([False, True])
-    if all(re.fullmatch(r"0|-?[1-9][0-9]{0,17}", name) for name in names):
-        return np.array([int(name) for name in names])
+    if all(re.fullmatch(r"0|-?[1-9][0-9]{0,19}", name) for name in names):
+        numbers = [int(name) for name in names]
+        for dtype in (np.int64, np.uint64):
+            if np.iinfo(dtype).min <= min(numbers) and max(numbers) <= np.iinfo(dtype).max:
+                return np.array(numbers, dtype)
     return np.array(names)

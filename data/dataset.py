@@ -15,6 +15,7 @@ from lagvis.data.array_source import (
     LABELS,
     NUMBERS,
     array_source,
+    check_name,
     check_share,
     check_targets,
 )
@@ -202,10 +203,11 @@ class Dataset:
         from lagvis.data.tables.frame_source import TEST_FRAME, column_options, read_source
 
         check_frame(frame, "frame")
+        check_name(name)
         if test_frame is not None:
             check_frame(test_frame, TEST_FRAME)
         check_targets(targets, allow_auto=False)
-        if feature_type not in FEATURE_TYPES:
+        if not isinstance(feature_type, str) or feature_type not in FEATURE_TYPES:
             raise UsageError(f"feature_type is {feature_type!r}; expected {', '.join(map(repr, FEATURE_TYPES))}")
         check_share(test)
         if test and test_frame is not None:
