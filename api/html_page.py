@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from lagvis.arguments import path_text
 from lagvis.report.notebook.frame import page_frame
 from lagvis.storage.atomic import write_export_file
 
@@ -32,5 +33,5 @@ class HtmlPage:
 
 
 def user_path(path: str | os.PathLike[str]) -> Path:
-    """Return the absolute path that a user has named; ~ is the home folder."""
-    return Path(os.path.expanduser(os.fspath(path))).absolute()
+    """Return the absolute path that a user has named; ~ is the home folder. UsageError for what is no path."""
+    return Path(os.path.expanduser(path_text(path, "path"))).absolute()

@@ -66,12 +66,13 @@ class TrainedModel:
         return self.checkpoint.model.target_names
 
     @messages_for_python()
-    def predict(self, X: Any) -> Any:  # noqa: N803
+    def predict(self, X: Any, *, check_ranges: bool = True) -> Any:  # noqa: N803
         """Return the prediction for rows X (N, ...): classes (N,), labels (N, L) of 0 and 1, or numbers (N,) or (N, n).
 
         Classes that are whole numbers are integers, others text. Raises DataError for rows that the network does not
-        take.
+        take, and with `check_ranges` for rows that are on another scale than those of training.
         """
+        self._check_ranges(X, check_ranges)
         found, model = self._outputs(X), self.checkpoint.model
         if model.multi_label:
             return like((found > LABEL_THRESHOLD).astype(np.int64), X)
@@ -80,13 +81,14 @@ class TrainedModel:
         return like(label_values(self.class_names, of_table=model.encoding is not None)[found.argmax(axis=1)], X)
 
     @messages_for_python()
-    def predict_proba(self, X: Any) -> Any:  # noqa: N803
+    def predict_proba(self, X: Any, *, check_ranges: bool = True) -> Any:  # noqa: N803
         """Return the probability of each class, or of each label, for rows X (N, ...): (N, K).
 
-        Raises UsageError for a network that predicts numbers.
+        Raises UsageError for a network that predicts numbers, and DataError as `predict` does.
         """
         if self.checkpoint.model.y_scaling is not None:
             raise UsageError("predict_proba is for classes, and this network predicts numbers; use predict")
+        self._check_ranges(X, check_ranges)
         return like(self._outputs(X), X)
 
     @messages_for_python()
@@ -118,12 +120,13 @@ class TrainedModel:
         """Return warnings about what rows X hold that training did not: values out of range, categories, missing cells.
 
         Raises DataError for rows that the network does not take, and for rows that are on another scale than those of
-        training, which `predict` takes as they are.
+        training.
         """
         spec = self.checkpoint.model.input_spec()
         if is_frame(X):
             return features_of_frame(X, spec, name="X")[1]
-        return fit_to_training(self._rows(X), spec, "X", "row {}".format)[1]
+        rows = self._rows(X)
+        return fit_to_training(rows, spec, "X", "row {}".format)[1] if len(rows) else []
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a .safetensors file, which `lagvis.load` and every command read.
@@ -161,7 +164,7 @@ class TrainedModel:
 
         target = user_path(path)
         name = target.suffix.removeprefix(".") if format is None else format
-        if name not in FORMATS:
+        if not isinstance(name, str) or name not in FORMATS:
             known = ", ".join(map(repr, FORMATS))
             found = f"{os.fspath(path)!r} ends in none of them; give format=" if format is None else f"found {name!r}"
             raise UsageError(f"a network is exported as one of {known}; {found}")
@@ -186,6 +189,19 @@ class TrainedModel:
         if self.checkpoint.model.y_scaling is not None:
             return "numbers"
         return "labels" if self.checkpoint.model.multi_label else "classes"
+
+    def _check_ranges(self, X: Any, wanted: bool) -> None:  # noqa: N803
+        """Raise DataError for rows on another scale than those of training, and for pictures in another usual range."""
+        if not wanted:
+            return
+        for warning in self.check(X):
+            if warning.check == "input_scale":
+                ranges = (warning.figures["given"], warning.figures["learned"])
+                given, learned = (f"{low:g}..{high:g}" for low, high in ranges)
+                raise DataError(
+                    f"X holds pictures of {given}, and the network learned from pictures of {learned}; bring X to that "
+                    "range, or pass check_ranges=False"
+                )
 
     def _outputs(self, X: Any) -> np.ndarray:  # noqa: N803
         rows = self._rows(X)
@@ -254,6 +270,9 @@ def label_values(names: tuple[str, ...], *, of_table: bool = False) -> np.ndarra
     """
     if names == (TABLE_TRUTH if of_table else ("False", "True")):
         return np.array([False, True])
-    if all(re.fullmatch(r"0|-?[1-9][0-9]{0,17}", name) for name in names):
-        return np.array([int(name) for name in names])
+    if all(re.fullmatch(r"0|-?[1-9][0-9]{0,19}", name) for name in names):
+        numbers = [int(name) for name in names]
+        for dtype in (np.int64, np.uint64):
+            if np.iinfo(dtype).min <= min(numbers) and max(numbers) <= np.iinfo(dtype).max:
+                return np.array(numbers, dtype)
     return np.array(names)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lagvis.arguments import names_of
 from lagvis.data.labels import are_hardly_classes
 from lagvis.data.source import Source
 from lagvis.errors import DataError, UsageError
@@ -21,7 +22,7 @@ MAX_FLOAT_CLASSES = 30  # whole numbers of a real type that may be classes; more
 def check_targets(targets: str, *, allow_auto: bool = True) -> None:
     """Raise UsageError for another kind of targets."""
     allowed = (AUTO, *TARGETS) if allow_auto else TARGETS
-    if targets not in allowed:
+    if not isinstance(targets, str) or targets not in allowed:
         raise UsageError(f"targets is {targets!r}; expected {' or '.join(map(repr, allowed))}")
 
 
@@ -29,6 +30,12 @@ def check_share(test: Any) -> None:
     """Raise UsageError unless a share of test rows is from 0 and below 1."""
     if isinstance(test, bool) or not isinstance(test, int | float | np.floating) or not 0.0 <= test < 1.0:
         raise UsageError(f"test is {test!r}; expected the share of rows to test by, from 0 and below 1")
+
+
+def check_name(name: str) -> None:
+    """Raise UsageError for a name of a data set that is no text."""
+    if not isinstance(name, str):
+        raise UsageError(f"name is of the type {type(name).__name__}; expected text")
 
 
 def array_source(
@@ -50,6 +57,7 @@ def array_source(
     """
     check_targets(targets)
     check_share(test)
+    check_name(name)
     if (X_test is None) != (y_test is None):
         missing = "y_test" if y_test is None else "X_test"
         raise UsageError(f"{missing} is missing; give X_test and y_test together, or neither")
@@ -64,8 +72,9 @@ def array_source(
     kind = infer_targets(labels) if targets == AUTO else targets
     if kind == NUMBERS and labels.dtype.kind not in "biuf":
         raise DataError(f"y is of type {labels.dtype}, and targets is 'numbers'; expected numbers")
-    fields: dict[str, Any] = {"feature_names": check_names("feature_names", feature_names or columns, x)}
-    names = tuple(map(str, target_names))
+    named = names_of(feature_names, "feature_names") or columns
+    fields: dict[str, Any] = {"feature_names": check_names("feature_names", named, x)}
+    names = names_of(target_names, "target_names")
     fields |= {"target_names" if kind == NUMBERS else "label_names": names} if names else {}
     sha256 = {"X": digest(x), "y": digest(labels)}
     if sample_weight is not None:
@@ -82,8 +91,9 @@ def array_source(
         fields["w_train"] = w
     x_test, labels_test = features_of(X_test, "X_test", columns)[0], to_numpy(y_test, "y_test")
     sha256 |= {"X_test": digest(x_test), "y_test": digest(labels_test)}
+    # The data set has copies: what the caller writes into the arrays later shall not change it.
     source = Source(
-        name, x, labels, x_test, labels_test, sha256,
+        name, x.copy(), labels, x_test.copy(), labels_test, sha256,
         row_location=lambda part, row: f"row {row} of {'X' if part == 'training' else 'X_test'}", **fields,
     )  # fmt: skip
     return source, kind, True
@@ -104,7 +114,7 @@ def features_of(values: Any, name: str, columns: Sequence[str] = ()) -> tuple[np
 
 def check_names(argument: str, names: Sequence[str], x: np.ndarray) -> tuple[str, ...]:
     """Return the names of the numbers of a row; UsageError unless there is one for each, and all differ."""
-    found, width = tuple(map(str, names)), int(np.prod(x.shape[1:]))
+    found, width = tuple(names), int(np.prod(x.shape[1:]))
     if found and (len(found) != width or len({*found}) != width):
         raise UsageError(
             f"{argument} has {len(found)} names, {len({*found})} of them different; expected {width}, one for each "

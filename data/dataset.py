@@ -15,6 +15,7 @@ from lagvis.data.array_source import (
     LABELS,
     NUMBERS,
     array_source,
+    check_name,
     check_share,
     check_targets,
 )
@@ -135,7 +136,7 @@ class Dataset:
             feature_names=feature_names, target_names=target_names, name=name,
         )  # fmt: skip
         dataset = MAKERS[kind](source)
-        return dataset if has_test else dataset.without_test()
+        return replace(dataset, held_out=None) if has_test else dataset.without_test()  # the caller knows of the share
 
     def without_test(self) -> "Dataset":
         """Return the data set with a test part of 0 rows."""
@@ -202,10 +203,11 @@ class Dataset:
         from lagvis.data.tables.frame_source import TEST_FRAME, column_options, read_source
 
         check_frame(frame, "frame")
+        check_name(name)
         if test_frame is not None:
             check_frame(test_frame, TEST_FRAME)
         check_targets(targets, allow_auto=False)
-        if feature_type not in FEATURE_TYPES:
+        if not isinstance(feature_type, str) or feature_type not in FEATURE_TYPES:
             raise UsageError(f"feature_type is {feature_type!r}; expected {', '.join(map(repr, FEATURE_TYPES))}")
         check_share(test)
         if test and test_frame is not None:
@@ -217,7 +219,7 @@ class Dataset:
         options = ReadOptions(feature_type=feature_type, multi_label=targets == LABELS, **named)
         source = read_source(frame, test_frame, regression=targets == NUMBERS, options=options, test=test, name=name)
         dataset = MAKERS[targets](source)
-        return dataset if test or test_frame is not None else dataset.without_test()
+        return replace(dataset, held_out=None) if test or test_frame is not None else dataset.without_test()
 
     @property
     def digest(self) -> str:

@@ -22,7 +22,7 @@ def to_numpy(values: Any, name: str) -> np.ndarray:
         array = np.asarray(values)
     elif array_api_compat.is_array_api_obj(values):
         if array_api_compat.is_torch_array(values):
-            values = values.detach()  # it may be part of a graph of gradients
+            values = plain_tensor(values, name)
         if array_api_compat.is_torch_array(values) or array_api_compat.is_cupy_array(values):
             values = array_api_compat.to_device(values, "cpu")
         array = np.asarray(values) if hasattr(values, "__array__") else np.from_dlpack(values)
@@ -33,7 +33,19 @@ def to_numpy(values: Any, name: str) -> np.ndarray:
             raise DataError(f"{name} has rows of different lengths; expected an array of numbers") from None
     else:
         array = np.asarray(values) if hasattr(values, "__array__") else np.asarray(None)
+    if array.dtype.kind == "T":  # text of any length, of NumPy 2
+        array = array.astype(object)
     return plain(array, values, name) if array.dtype.kind == "O" else array
+
+
+def plain_tensor(tensor: Any, name: str) -> Any:
+    """Return a tensor of PyTorch as one that becomes a NumPy array; DataError for one without values of its own."""
+    if str(tensor.layout) != "torch.strided":
+        raise DataError(f"{name} is a sparse tensor; give its to_dense()")
+    if tensor.device.type == "meta":
+        raise DataError(f"{name} is a tensor of the device 'meta', which has no values; expected an array of numbers")
+    tensor = tensor.detach().resolve_conj().resolve_neg()  # it may be part of a graph of gradients
+    return tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor  # which NumPy has not
 
 
 def plain(array: np.ndarray, values: Any, name: str) -> np.ndarray:

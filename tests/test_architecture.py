@@ -22,6 +22,7 @@ FLOORS = (
         "errors",
         "tree",
         "arrays",
+        "arguments",
         "interchange",
         "run_warning",
         "strict_json",

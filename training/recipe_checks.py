@@ -55,7 +55,7 @@ def as_text(value: Any) -> str:
 
 def check_optional_text(key: str, value: Any) -> str:
     """Return a text that UTF-8 can encode; empty: detect automatically."""
-    return "" if value == "" else check_text(key, value)
+    return "" if isinstance(value, str) and not value else check_text(key, value)
 
 
 def check_columns(key: str, value: Any) -> tuple[str, ...]:
@@ -71,7 +71,7 @@ def check_choice(*names: str) -> Any:
     """Return a check for one of `names`."""
 
     def check(key: str, value: Any) -> str:
-        if value not in names:
+        if not isinstance(value, str) or value not in names:
             raise RecipeError(f"{key} is {value!r}; expected {' or '.join(names)}{value_hint(str(value), names)}")
         return str(value)
 

@@ -1,11 +1,9 @@
 """Make a data set of data frames: the same steps as for a table in a file, `reader.py`, from the cells on."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
-
-import numpy as np
 
 from lagvis.data.messages import list_names, shorten
 from lagvis.data.read_options import ReadOptions
@@ -60,8 +58,8 @@ def column_options(frame: Any, **given: Any) -> dict[str, Any]:
     """
     options: dict[str, Any] = {}
     for key, value in given.items():
-        single = isinstance(value, (str, int, np.integer))
-        given_names = [value] if single else [] if value is None else value
+        single = isinstance(value, str) or getattr(value, "ndim", 1) == 0 or not isinstance(value, Iterable)
+        given_names = [] if value is None else [value] if single else value
         names = [column_name(frame, key, name) for name in given_names]
         if key not in ("label", "weight_column"):
             options[key] = tuple(names)
@@ -76,7 +74,8 @@ def column_options(frame: Any, **given: Any) -> dict[str, Any]:
 
 def column_name(frame: Any, key: str, name: object) -> str:
     """Return the name of a column as text; DataError for what is neither text nor a name in the frame."""
-    if not isinstance(name, str) and name not in (known := column_names(frame)):
+    known = column_names(frame)
+    if not isinstance(name, str) and not (isinstance(name, Hashable) and name in known):
         listed = list_names([str(text) for text in known])
         raise DataError(f"{key} has {shorten(repr(name))}, which names no column; the frame has {listed}")
     return str(name)

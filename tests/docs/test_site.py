@@ -70,3 +70,20 @@ def test_site_link_leads_to_page_of_the_site(hooks, link, page, source, expected
 def test_outside_code_formula_in_code_stays(hooks):
     page = "$x$ and `$y$`\n\n```sh\necho $z $z\n```\n"
     assert hooks.outside_code(page, str.upper) == "$X$ AND `$y$`\n\n```sh\necho $z $z\n```\n"
+
+
+def test_notebook_markdown_has_cells_text_and_pictures(hooks):
+    picture = {"data": {"image/png": "iVBOR", "text/plain": ["<Image>"]}}
+    cells = [
+        {"cell_type": "markdown", "source": ["# Title\n", "words"]},
+        {"cell_type": "code", "source": ["1 + 1"], "outputs": [{"data": {"text/plain": ["2"]}}, picture]},
+        {"cell_type": "code", "source": ["print()"], "outputs": [{"text": ["a\n", "b\n"]}]},
+    ]
+    assert hooks.notebook_markdown({"cells": cells}).split("\n\n") == [
+        "## Title\nwords",
+        "``````python\n1 + 1\n``````",
+        "``````text\n2\n``````",
+        '<img alt="&lt;Image&gt;" src="data:image/png;base64,iVBOR">',
+        "``````python\nprint()\n``````",
+        "``````text\na\nb\n``````",
+    ]
