@@ -55,7 +55,7 @@ class TrainedRun:
 
     @property
     def other_scale(self) -> bool:
-        """Whether rows are on another scale than those that this run, or the network that it began with, learned from."""
+        """Whether rows are on another scale than those that this run, or the one that it began with, learned from."""
         return any(warning.check == "input_scale" for warning in self.warnings)
 
     def stop_or_timeout(self) -> Callable[[], bool]:
