@@ -23,14 +23,15 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from lagvis.api.result import TrainingResult
-from lagvis.api.setup import as_dataset, check_keywords, check_options, prepare_run, resolve_recipe
+from lagvis.api.setup import DEFAULT, as_dataset, check_keywords, check_options, prepare_run, resolve_recipe
 from lagvis.api.trained_model import TrainedModel
 from lagvis.api.training import run_training
 from lagvis.arguments import path_text
 from lagvis.backends.registry import select_several
 from lagvis.backends.status import BackendStatus, backend_statuses
-from lagvis.data.array_source import CLASSES, LABELS, NUMBERS, check_targets
+from lagvis.data.array_source import AUTO, CLASSES, LABELS, NUMBERS, check_targets
 from lagvis.data.dataset import Dataset
+from lagvis.data.datasets import REGRESSION_SETS
 from lagvis.data.datasets import load_dataset as read_dataset
 from lagvis.data.split import TEST_SHARE
 from lagvis.data.tables.data_frame import is_frame
@@ -75,12 +76,13 @@ def __getattr__(name: str) -> Any:
 
 
 @messages_for_python()
-def load_dataset(name: Any, *, targets: str = CLASSES, **options: Any) -> Dataset:
+def load_dataset(name: Any, *, targets: str = AUTO, **options: Any) -> Dataset:
     """Read a data set that ships ("mnist", "jump"), or a file or folder: IDX, NPZ, NPY, tables, pictures in folders.
 
     A data frame of pandas or polars is taken as well, with the options of `Dataset.from_frame`.
 
-    targets  what is learned: "classes", "numbers", or "labels", of which a row may have several
+    targets  what is learned: "classes", "numbers", or "labels", of which a row may have several; "auto": the numbers
+             of "jump", else classes
     options  how a table is read, as in a recipe: label="price", features=["age", "sex"], drop, category, number, log,
              id, weight_column, sheet, table, feature_type, transpose
     Data without a test part have a fifth of their rows held out. Raises DataError for data that cannot be used.
@@ -89,7 +91,9 @@ def load_dataset(name: Any, *, targets: str = CLASSES, **options: Any) -> Datase
     >>> lv.load_dataset("mnist").x_train.shape
     (60000, 784)
     """
-    check_targets(targets, allow_auto=False)
+    check_targets(targets)
+    if targets == AUTO:
+        targets = NUMBERS if isinstance(name, str) and name in REGRESSION_SETS else CLASSES
     if is_frame(name):
         check_keywords("load_dataset", options, FRAME_OPTIONS)
         return Dataset.from_frame(name, targets=targets, **{"test": TEST_SHARE} | options)
@@ -100,7 +104,7 @@ def load_dataset(name: Any, *, targets: str = CLASSES, **options: Any) -> Datase
 @messages_for_python()
 def train(
     data: Dataset | Path,
-    recipe: Recipe | Path | Mapping[str, Any] = "default",
+    recipe: Recipe | Path | Mapping[str, Any] = DEFAULT,
     *,
     device: str = "auto",
     backend: str | None = None,
@@ -136,7 +140,7 @@ def train(
 @messages_for_python()
 def fit(
     data: Dataset | Path,
-    recipe: Recipe | Path | Mapping[str, Any] = "default",
+    recipe: Recipe | Path | Mapping[str, Any] = DEFAULT,
     *,
     device: str = "auto",
     backend: str | None = None,
@@ -174,7 +178,7 @@ def load(run: Path) -> TrainedModel:
 @messages_for_python()
 def compare(
     data: Dataset | Path = "mnist",
-    recipe: Recipe | Path | Mapping[str, Any] = "default",
+    recipe: Recipe | Path | Mapping[str, Any] = DEFAULT,
     *,
     backends: str | Sequence[str] | None = None,
     device: str = "auto",

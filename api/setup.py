@@ -13,22 +13,25 @@ from lagvis.backends.registry import select
 from lagvis.data.array_source import LABELS, NUMBERS
 from lagvis.data.checks import check_dataset
 from lagvis.data.dataset import Dataset
-from lagvis.data.datasets import load_dataset
+from lagvis.data.datasets import REGRESSION_SETS, load_dataset
 from lagvis.data.read_options import ReadOptions
+from lagvis.data.tables.column_facts import column_facts
 from lagvis.errors import RecipeError, UsageError
 from lagvis.option_text import DEFAULT_LOSSES
+from lagvis.report.terminal.column_table import column_lines
 from lagvis.run_warning import RunWarning
 from lagvis.training import recipe as recipes
 from lagvis.training.factory import initial_state
 from lagvis.training.float32_precision import check_float32_precision
 from lagvis.training.memory import estimate_memory
 from lagvis.training.model import Model
-from lagvis.training.plan import Plan, make_plan
+from lagvis.training.plan import Plan, describe_few_steps, make_plan
 from lagvis.training.rate_search import find_rate
 from lagvis.training.recipe import Recipe, target_kind
 from lagvis.training.recipe_hints import key_hint
 from lagvis.training.recipe_keys import KEYS
 
+DEFAULT = "default"  # recipe of `train` and `fit`
 READING_KEYS = tuple(field.name for field in fields(ReadOptions) if field.name in KEYS)
 
 
@@ -57,6 +60,8 @@ def as_dataset(data: Any, recipe: Any, settings: dict[str, Any]) -> tuple[Datase
         given = recipe_values(recipe) | settings
         options = check_options({key: value for key, value in given.items() if key in READING_KEYS})
         kind = target_kind(given.get("loss", Recipe.loss))
+        if data in REGRESSION_SETS and "loss" not in settings:
+            kind = NUMBERS
         regression, multi_label = kind == NUMBERS, kind == LABELS
         dataset = load_dataset(path_text(data, "data"), regression=regression, multi_label=multi_label, **options)
         return dataset, {key: value for key, value in settings.items() if key not in READING_KEYS}
@@ -103,6 +108,8 @@ def recipe_values(recipe: Any) -> dict[str, Any]:
         return {field.name: getattr(recipe, field.name) for field in fields(recipe)}
     if isinstance(recipe, str | os.PathLike):
         return recipes.read(path_text(recipe, "recipe"))
+    if isinstance(recipe, Sequence):
+        raise RecipeError(f"recipe is {recipe!r}; expected a Recipe, a name, a path or a dict; did you mean hidden=?")
     if isinstance(recipe, Mapping):
         return check_settings(dict(recipe))
     raise RecipeError(f"recipe is of the type {type(recipe).__name__}; expected a Recipe, a name, a path or a dict")
@@ -156,6 +163,10 @@ def prepare_run(
         warnings += check_dataset(dataset, model.ranges, plan.validation_rows, standardised=standardised)
         warnings += check_float32_precision(dataset, model, resolved.dtype)
     notices = [opened.fallback or "", *opened.notices, *plan.notices, memory.notice()]
+    notices += column_lines(column_facts(dataset.encoding)) if dataset.encoding else []
+    is_table = len(dataset.shape) == 1 and dataset.x_train.dtype != np.uint8
+    if recipe == DEFAULT and "epochs" not in settings and is_table:
+        notices.append(describe_few_steps(plan))
     if recipes.finds_rate(recipe_values(recipe), settings):
         with opened.limited_threads(plan.threads):
             found = find_rate(resolved, dataset, plan, model, opened, initial_state(resolved, model))

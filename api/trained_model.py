@@ -66,12 +66,13 @@ class TrainedModel:
         return self.checkpoint.model.target_names
 
     @messages_for_python()
-    def predict(self, X: Any) -> Any:  # noqa: N803
+    def predict(self, X: Any, *, check_ranges: bool = True) -> Any:  # noqa: N803
         """Return the prediction for rows X (N, ...): classes (N,), labels (N, L) of 0 and 1, or numbers (N,) or (N, n).
 
         Classes that are whole numbers are integers, others text. Raises DataError for rows that the network does not
-        take.
+        take, and with `check_ranges` for rows that are on another scale than those of training.
         """
+        self._check_ranges(X, check_ranges)
         found, model = self._outputs(X), self.checkpoint.model
         if model.multi_label:
             return like((found > LABEL_THRESHOLD).astype(np.int64), X)
@@ -80,13 +81,14 @@ class TrainedModel:
         return like(label_values(self.class_names, of_table=model.encoding is not None)[found.argmax(axis=1)], X)
 
     @messages_for_python()
-    def predict_proba(self, X: Any) -> Any:  # noqa: N803
+    def predict_proba(self, X: Any, *, check_ranges: bool = True) -> Any:  # noqa: N803
         """Return the probability of each class, or of each label, for rows X (N, ...): (N, K).
 
-        Raises UsageError for a network that predicts numbers.
+        Raises UsageError for a network that predicts numbers, and DataError as `predict` does.
         """
         if self.checkpoint.model.y_scaling is not None:
             raise UsageError("predict_proba is for classes, and this network predicts numbers; use predict")
+        self._check_ranges(X, check_ranges)
         return like(self._outputs(X), X)
 
     @messages_for_python()
@@ -118,7 +120,7 @@ class TrainedModel:
         """Return warnings about what rows X hold that training did not: values out of range, categories, missing cells.
 
         Raises DataError for rows that the network does not take, and for rows that are on another scale than those of
-        training, which `predict` takes as they are.
+        training.
         """
         spec = self.checkpoint.model.input_spec()
         if is_frame(X):
@@ -187,6 +189,19 @@ class TrainedModel:
         if self.checkpoint.model.y_scaling is not None:
             return "numbers"
         return "labels" if self.checkpoint.model.multi_label else "classes"
+
+    def _check_ranges(self, X: Any, wanted: bool) -> None:  # noqa: N803
+        """Raise DataError for rows on another scale than those of training, and for pictures in another usual range."""
+        if not wanted:
+            return
+        for warning in self.check(X):
+            if warning.check == "input_scale":
+                ranges = (warning.figures["given"], warning.figures["learned"])
+                given, learned = (f"{low:g}..{high:g}" for low, high in ranges)
+                raise DataError(
+                    f"X holds pictures of {given}, and the network learned from pictures of {learned}; bring X to that "
+                    "range, or pass check_ranges=False"
+                )
 
     def _outputs(self, X: Any) -> np.ndarray:  # noqa: N803
         rows = self._rows(X)

@@ -74,7 +74,7 @@ def judge(run: PreparedRun, finished: Finished) -> Outcome:
     """Return the outcome of a training; NotFiniteError where there is no result."""
     trained = TrainedRun(
         run.recipe, run.dataset, run.plan, run.model, run.backend, partial(initial_state, run.recipe, run.model),
-        finished, stop=lambda: False,
+        finished, stop=lambda: False, warnings=run.warnings,
     )  # fmt: skip
     outcome = judge_run(trained, finished.step)
     if outcome.error:

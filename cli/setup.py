@@ -16,7 +16,6 @@ from lagvis.cli.inputs import own_data_options
 from lagvis.data.checks import check_dataset
 from lagvis.data.dataset import Dataset
 from lagvis.data.datasets import absolute_name, load_dataset
-from lagvis.data.messages import pluralize
 from lagvis.data.range_check import check_feature_ranges
 from lagvis.data.tables.column_facts import column_facts
 from lagvis.data.tables.encoding import ALL_NUMBERS
@@ -30,13 +29,12 @@ from lagvis.storage.lookup import StoredNetwork, find_run, load_network
 from lagvis.storage.resume import changed_settings, check_data, resume_message, resume_record, resume_state
 from lagvis.storage.run_folder import CheckpointInterval, RunFolder, read_environment, run_of_recipe
 from lagvis.tracking.tracker import CSV, TRACKERS, Tracker, open_tracker, parse_tracker_names
-from lagvis.training import recipe as recipes
 from lagvis.training.checkpoint import Checkpoint
 from lagvis.training.factory import initial_state
 from lagvis.training.float32_precision import check_float32_precision
 from lagvis.training.memory import MemoryEstimate, estimate_memory
 from lagvis.training.model import Model
-from lagvis.training.plan import Plan, make_plan
+from lagvis.training.plan import Plan, describe_few_steps, make_plan
 from lagvis.training.rate_search import find_rate
 from lagvis.training.recipe import Recipe
 from lagvis.training.recipe_checks import FIND
@@ -336,16 +334,9 @@ def threads_notice(plan: Plan, backend: Backend, resumed: RunFolder | None) -> s
 
 def few_steps_notice(flags: argparse.Namespace, dataset: Dataset, plan: Plan, resumed: RunFolder | None) -> str:
     """Return the line about the recipe `table` for a new run of few steps on a table, if it is by no recipe; or ""."""
-    steps = plan.epochs * plan.steps_per_epoch
     if flags.recipe or "epochs" in flags or resumed or dataset.encoding is None:
         return ""
-    enough = recipes.load("table").min_steps
-    if steps >= enough:
-        return ""
-    return (
-        f"{pluralize(plan.epochs, 'epoch')} of {len(plan.training_rows):,} rows are {pluralize(steps, 'step')}, which "
-        f"are few to learn in; --recipe table makes {enough:,} or more."
-    )
+    return describe_few_steps(plan)
 
 
 def stretches_notice(recipe: str | None) -> str:

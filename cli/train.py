@@ -112,7 +112,7 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal, 
     facts["rate_search"] = rate_search_summary(run.environment["rate_search"])
     trained = TrainedRun(
         run.recipe, run.dataset, run.plan, run.model, run.backend, partial(first_state, run), event, stop.received,
-        any(warning.check == "input_scale" for warning in run.warnings),
+        run.warnings,
     )  # fmt: skip
     outcome = judge_run(trained, step, str(folder.path))
     warnings = (*run.warnings, *outcome.warnings)

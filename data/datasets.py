@@ -13,6 +13,7 @@ from lagvis.errors import DataError
 
 HERE = Path(__file__).resolve().parent
 SHIPPED = {"mnist": HERE / "mnist", "jump": HERE / "jump" / "jump.npz"}
+REGRESSION_SETS = ("jump",)  # of those that ship: numbers are predicted
 
 
 def locate(name: str) -> Path:

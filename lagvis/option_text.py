@@ -94,5 +94,5 @@ def predict_command(path: object = None) -> str:
 
 
 def no_range_check() -> str:
-    """Return what takes values as they are, on whatever scale: an option, or the method predict."""
-    return "model.predict" if _for_python.get() else "--no-range-check"
+    """Return what takes values as they are, on whatever scale."""
+    return "check_ranges=False" if _for_python.get() else "--no-range-check"

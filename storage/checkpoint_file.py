@@ -54,7 +54,7 @@ HEADER_SIZE = 8  # bytes of the length of the header of a safetensors file
 
 def os_error_reason(error: OSError) -> str:
     """Return the reason of an OSError in words."""
-    return "its folder is gone" if error.errno == errno.ENOENT else str(error.strerror)
+    return "its folder does not exist" if error.errno == errno.ENOENT else str(error.strerror)
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint, also: Path | None = None) -> None:

@@ -55,7 +55,7 @@ def test_option_text_examples_of_the_module_hold():
         (lambda: data_option("t.csv"), "--data t.csv", 'load_dataset("t.csv")'),
         (data_option, "--data", "load_dataset"),
         (predict_command, "predict.py", "model.predict"),
-        (no_range_check, "--no-range-check", "model.predict"),
+        (no_range_check, "--no-range-check", "check_ranges=False"),
     ],
 )  # fmt: skip
 def test_option_text_is_that_of_the_command_line_or_of_python(text, of_command, of_python):

@@ -40,8 +40,7 @@ Suspect = tuple[str | None, str, dict[str, Any]]  # its name, a sentence without
 class TrainedRun:
     """A run that has ended, and what is needed to train copies of it.
 
-    `first_state` returns its state before the first step. `other_scale` tells whether a warning says that rows are
-    on another scale than those that the network of --init-from, or this run, has learned from.
+    `first_state` returns its state before the first step, `warnings` are those about the data.
     """
 
     recipe: Recipe
@@ -52,7 +51,12 @@ class TrainedRun:
     first_state: Callable[[], Any]
     finished: Finished
     stop: Callable[[], bool]
-    other_scale: bool = False
+    warnings: tuple[RunWarning, ...] = ()
+
+    @property
+    def other_scale(self) -> bool:
+        """Whether rows are on another scale than those that this run, or the one that it began with, learned from."""
+        return any(warning.check == "input_scale" for warning in self.warnings)
 
     def stop_or_timeout(self) -> Callable[[], bool]:
         """Return a function that is true once a stop was requested or MAX_SEARCH_SECONDS from now have passed."""

@@ -10,7 +10,8 @@ from lagvis.data.messages import pluralize
 from lagvis.data.split import split_off
 from lagvis.data.weights import describe_weights
 from lagvis.errors import RecipeError
-from lagvis.option_text import setting
+from lagvis.option_text import option, setting
+from lagvis.training import recipe as recipes
 from lagvis.training.recipe import Recipe
 from lagvis.training.seeding import generator
 from lagvis.training.threads import threads_for
@@ -128,6 +129,17 @@ def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = Fal
         choose_steps_per_call(widths, batch_size * recipe.accumulate, full_steps),
         threads or threads_for(widths, batch_size), tuple(notices), recipe.patience, recipe.accumulate,
     )  # fmt: skip
+
+
+def describe_few_steps(plan: Plan) -> str:
+    """Return a sentence on a plan of fewer steps than the recipe `table` makes; or ""."""
+    steps, enough = plan.epochs * plan.steps_per_epoch, recipes.load("table").min_steps
+    if steps >= enough:
+        return ""
+    return (
+        f"{pluralize(plan.epochs, 'epoch')} of {len(plan.training_rows):,} rows are {pluralize(steps, 'step')}, which "
+        f"are few to learn in; {option('recipe', 'table')} makes {enough:,} or more."
+    )
 
 
 def split_rows(dataset: Dataset, held_out: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

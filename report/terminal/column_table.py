@@ -6,6 +6,7 @@ from typing import Any
 
 from lagvis.data.messages import pluralize
 from lagvis.data.tables.column_facts import IDENTIFIER, LEFT_OUT, WEIGHTS, are_plain_numbers
+from lagvis.option_text import setting
 from lagvis.report.text import display_name
 
 MAX_LISTED_COLUMNS, MAX_LISTED_LEFT_OUT = 20, 10
@@ -16,7 +17,7 @@ def column_lines(facts: Sequence[dict[str, Any]]) -> list[str]:
     learned, left_out = learned_lines(facts), left_out_lines(facts)
     lines = [f"  {line}" for line in learned]
     if left_out:
-        lines.append("Left out (--number or --category takes a column all the same):")
+        lines.append(f"Left out ({setting('number')} or {setting('category')} takes a column all the same):")
     return lines + [f"  {line}" for line in left_out]
 
 

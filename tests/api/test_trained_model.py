@@ -166,7 +166,7 @@ def test_save_another_suffix_raises_usage_error(model, tmp_path):
 
 
 def test_save_missing_folder_raises_checkpoint_error(model, tmp_path):
-    with pytest.raises(CheckpointError, match="its folder is gone"):
+    with pytest.raises(CheckpointError, match="its folder does not exist"):
         model.save(tmp_path / "none" / "m.safetensors")
 
 
@@ -183,3 +183,16 @@ def test_load_run_folder_of_the_command_predicts(tmp_path):
     model = lv.load(tmp_path / "r")
     data = lv.load_dataset("jump", targets="numbers")
     assert model.predict(data.x_test).shape == data.y_test.shape
+
+
+def test_predict_rows_on_another_scale_raise_data_error_unless_asked(model):
+    with pytest.raises(DataError, match=r"on the scale of training.*check_ranges=False"):
+        model.predict(X * 1000)
+    assert len(model.predict(X * 1000, check_ranges=False)) == 90
+
+
+def test_predict_float_pictures_in_another_range_raise_data_error():
+    images = RNG.integers(0, 256, (90, 8, 8)) / 255
+    model = trained(images, np.arange(90) % 2, epochs=1)
+    with pytest.raises(DataError, match=r"pictures of 0\.\.255, and the network learned from pictures of 0\.\.1"):
+        model.predict_proba(images * 255)

@@ -138,6 +138,13 @@ def test_train_with_a_recipe_repeats_a_result(data, result):
     assert (again.model.layers[0]["W"] == result.model.layers[0]["W"]).all()
 
 
+def test_train_test_part_of_another_scale_is_the_suspect_of_a_bad_result():
+    data = lv.Dataset.from_arrays(X, Y, X_test=X * 1000, y_test=Y[::-1])
+    found = {warning.check: warning for warning in lv.train(data, **SMALL).warnings}
+    assert "input_scale" in found
+    assert found["no_better_than_baseline"].figures["suspect"] == "input_scale"
+
+
 def test_train_find_replaces_the_learning_rate_and_says_so(data):
     result = lv.train(data, **SMALL | {"lr": "find"})
     assert result.recipe.lr > 0
@@ -220,3 +227,22 @@ def test_result_text_of_a_risen_validation_loss_names_no_files():
     result = lv.train(data, hidden=64, epochs=60, validation=30, lr=0.5, device="cpu")
     assert "A patience above 0 keeps the weights" in str(result)
     assert "safetensors" not in str(result)
+
+
+def test_train_shipped_numbers_are_predicted_as_numbers():
+    assert lv.train("jump", epochs=1, device="cpu").recipe.loss == "mse"
+    assert lv.load_dataset("jump").targets == "numbers"
+
+
+def test_train_few_steps_of_a_table_names_the_recipe_table(data):
+    notices = lv.train(data, device="cpu").notices
+    assert any('are few to learn in; recipe="table" makes 1,000 or more' in notice for notice in notices)
+    assert not any("few to learn in" in notice for notice in lv.train(data, **SMALL).notices)
+
+
+def test_train_frame_says_which_columns_are_left_out():
+    pl = pytest.importorskip("polars")
+    frame = pl.DataFrame({"id": [f"row {i}" for i in range(120)], "x": X[:, 0], "y": Y})
+    notices = lv.train(lv.Dataset.from_frame(frame, "y"), **SMALL).notices
+    assert any(notice.startswith("Left out (number or category takes") for notice in notices)
+    assert "  1 id  holds another text in every row" in notices

@@ -231,7 +231,7 @@ def test_write_checkpoint_failing_keeps_the_old_file(path, monkeypatch, fault):
 
 def test_write_checkpoint_missing_folder_raises_checkpoint_error(tmp_path):
     path = tmp_path / "gone" / "last.safetensors"
-    with pytest.raises(CheckpointError, match=r"cannot be written \(its folder is gone\)$") as caught:
+    with pytest.raises(CheckpointError, match=r"cannot be written \(its folder does not exist\)$") as caught:
         write_checkpoint(path, trained())
     assert str(path) in str(caught.value)
 
