@@ -27,12 +27,13 @@ class BlasThreads:
 
     def __init__(self) -> None:
         self._libraries = ThreadpoolController().select(user_api="blas")
-        self._before: list[int] = []  # number of threads of each library before the first block
+        self._before: list[int] = []  # number of threads of each library before the first block; empty: in force
         self._own = threading.local()  # `blocks`: those of this Python thread, outermost first
         self._forget_blocks()
 
     def _forget_blocks(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()  # not `with self._changed`, within whose Python code an interrupt may come
+        self._changed = threading.Condition(self._lock)
         self._open: set[Block] = set()
         self._queue: list[Block] = []  # blocks that wait, the next one first
 
@@ -47,31 +48,33 @@ class BlasThreads:
             blocks.append(block)
             self._enter(block)
             yield
-        finally:  # an interrupt may come before any of the lines above
-            self._leave(block)
-            if block in blocks:
-                blocks.remove(block)
-            if blocks:
-                self._enter(blocks[-1])
+        finally:  # an interrupt may come before any of the lines above, and within the first `_leave`
+            try:
+                if block in blocks:
+                    blocks.remove(block)
+                self._leave(block)
+            finally:
+                self._leave(block)
+                if blocks:
+                    self._enter(blocks[-1])
 
     def reset_after_fork(self) -> None:
         """Close the blocks of the parent process, whose threads a forked process does not have."""
-        was_open = bool(self._open)
         self._forget_blocks()
-        if was_open:
-            self._set(self._before)
+        self._restore()
 
     def _enter(self, block: Block) -> None:
-        with self._changed:
-            self._queue.append(block)
+        with self._lock:
             try:
+                self._queue.append(block)
                 self._changed.wait_for(lambda: self._may_open(block))
                 if not self._open:
-                    self._before = [library.num_threads for library in self._libraries.lib_controllers]
+                    self._before = self._before or [library.num_threads for library in self._libraries.lib_controllers]
                     self._set([block.number] * len(self._before))
                 self._open.add(block)
             finally:
-                self._queue.remove(block)
+                if block in self._queue:
+                    self._queue.remove(block)
                 self._changed.notify_all()
 
     def _may_open(self, block: Block) -> bool:
@@ -79,13 +82,18 @@ class BlasThreads:
         return self._queue[0] is block and all(other.number == block.number for other in self._open)
 
     def _leave(self, block: Block) -> None:
-        """Close a block, if it is open."""
-        with self._changed:
-            if block in self._open:
-                self._open.remove(block)
-                if not self._open:
-                    self._set(self._before)
-                self._changed.notify_all()
+        """Close a block, if it is open, and restore the number after the last one; again where that was interrupted."""
+        with self._lock:
+            self._open.discard(block)
+            if not self._open:
+                self._restore()
+            self._changed.notify_all()
+
+    def _restore(self) -> None:
+        """Set the numbers before the first block, unless that is done."""
+        if self._before:
+            self._set(self._before)
+            self._before = []
 
     def _set(self, numbers: list[int]) -> None:
         """Set the number of threads of each library, from whatever Python thread."""

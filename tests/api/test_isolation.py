@@ -113,6 +113,22 @@ def test_blas_threads_block_that_another_thread_closes_last_restores_the_number(
     assert blas_threads() == before
 
 
+def test_blas_threads_interrupted_while_the_number_is_restored_restore_it(monkeypatch):
+    threads, before = BlasThreads(), blas_threads()
+    original, calls = threads._set, []
+
+    def interrupted_once(numbers):
+        calls.append(numbers)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        original(numbers)
+
+    monkeypatch.setattr(threads, "_set", interrupted_once)
+    with pytest.raises(KeyboardInterrupt), threads.limited(1):
+        assert set(blas_threads()) == {1}
+    assert blas_threads() == before
+
+
 def test_blas_threads_in_a_forked_process_wait_for_no_thread_of_the_parent(held_block):
     threads, end, before = held_block
     threads.reset_after_fork()
