@@ -42,8 +42,6 @@ class Node:
         self.position, self.name, self.function = position, name, function
         self.arguments = arguments
         self._viewed: Node | None = None  # not itself: an array in a cycle of references is freed late
-            None  # no reference to itself, which would keep the array until cycles are collected
-        )
         self.last_read = -1
 
     @property

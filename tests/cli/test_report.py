@@ -131,6 +131,15 @@ def test_report_damaged_files_are_notices_and_their_numbers_are_unknown(runs, ca
     assert (found[0]["test_loss"], found[0]["epochs"]) == (None, 3)
 
 
+def test_report_environment_with_rows_of_a_wrong_type_is_read_without_them(runs, capsys):
+    path = runs / "small" / "environment.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"rows": [1]}))
+    found, _ = run_json(runs, "small", "large", "--no-plots", capsys=capsys)
+    damaged, whole = (run["settings"]["training rows"] for run in found)
+    assert damaged is None
+    assert whole > 0
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
