@@ -41,8 +41,16 @@ class Node:
         self.value = value
         self.position, self.name, self.function = position, name, function
         self.arguments = arguments
-        self.owner = self
+        self._viewed: Node | None = None  # not itself: an array in a cycle of references is freed late
         self.last_read = -1
+
+    @property
+    def owner(self) -> "Node":
+        return self._viewed or self
+
+    @owner.setter
+    def owner(self, node: "Node") -> None:
+        self._viewed = node
 
     def operands(self) -> list["Node"]:
         """Return the nodes among the arguments."""

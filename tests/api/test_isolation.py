@@ -1,5 +1,6 @@
 """The library within another program: its settings, threads and warnings stay as they are."""
 
+import gc
 import subprocess
 import sys
 import threading
@@ -184,6 +185,20 @@ def test_jax_settings_stay_after_a_training_in_both_dtypes():
         layers = train(1, "jax", dtype=dtype, hidden=4, epochs=1)
         assert layers[0]["W"].dtype == dtype
     assert (jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision) == before
+
+
+def test_training_leaves_no_array_in_a_reference_cycle():
+    train(1, hidden=4, epochs=1)  # what is made once
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        train(1, hidden=4, epochs=1)
+        gc.collect()
+        kept = [a for o in gc.garbage for a in gc.get_referents(o) if isinstance(a, np.ndarray) and a.size >= X.size]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+    assert kept == []
 
 
 FRONT_PAGE = """
