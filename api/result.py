@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lagvis.api.setup import PreparedRun
 from lagvis.api.trained_model import TrainedModel
-from lagvis.report.summary import Summary, summarise_run, summary_text
+from lagvis.report.summary import Summary, rate_search_summary, summarise_run, summary_text
 from lagvis.run_warning import RunWarning
 from lagvis.training.evaluation import Metrics
 from lagvis.training.events import Finished
@@ -59,7 +59,7 @@ class TrainingResult:
         run = self._run
         facts = {
             "run": None, "backend": run.backend.name, "device": run.backend.device, "seed": run.recipe.seed,
-            "dtype": run.recipe.dtype, "rate_search": None,
+            "dtype": run.recipe.dtype, "rate_search": rate_search_summary(run.rate_search),
         }  # fmt: skip
         return summarise_run(
             self._finished, run.model, run.dataset, facts, self._epochs,
