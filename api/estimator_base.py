@@ -301,7 +301,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
             nonlocal epoch
             fitted = self._fitted(event.checkpoint, targets, run.recipe)
             stop = bool(epoch.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=fitted))
-            if event.epoch < run.plan.epochs and not stop:
+            is_last = event.epoch == run.plan.epochs or event.checkpoint.out_of_patience(run.plan.patience)
+            if not is_last and not stop:
                 epoch = begin_epoch()
             return stop
 

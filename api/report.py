@@ -95,6 +95,7 @@ def make_report(run: PreparedRun, finished: Finished, summary: Summary, history:
     environment = describe_environment(
         run.recipe, run.dataset, run.plan, run.backend, version=lagvis.__version__, data=run.dataset.name
     )
+    environment["rate_search"] = run.rate_search
     files = run_report_files(
         summary, model, diagnostics, history, recipe_text(run.recipe, []), environment, python=training_code(run)
     )

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lagvis.api.setup import PreparedRun
 from lagvis.api.trained_model import TrainedModel
-from lagvis.inference.binary_curves import find_binary_curves, find_label_curves
-from lagvis.report.summary import Summary, summarise, summary_text
-from lagvis.report.validation_turn import validation_turn
+from lagvis.report.summary import Summary, rate_search_summary, summarise_run, summary_text
 from lagvis.run_warning import RunWarning
 from lagvis.training.evaluation import Metrics
 from lagvis.training.events import Finished
@@ -58,22 +56,14 @@ class TrainingResult:
     @cached_property
     def summary(self) -> Summary:
         """The result as one object of plain values, with the keys of `train.py --json` (docs/json.md)."""
-        run, model, finished = self._run, self._run.model, self._finished
+        run = self._run
         facts = {
             "run": None, "backend": run.backend.name, "device": run.backend.device, "seed": run.recipe.seed,
-            "dtype": run.recipe.dtype, "rate_search": None,
+            "dtype": run.recipe.dtype, "rate_search": rate_search_summary(run.rate_search),
         }  # fmt: skip
-        y = run.dataset.y_test
-        tested = run.dataset.x_test if self.test is not None else run.dataset.x_test[:0]
-        layers = finished.checkpoint.layers
-        has_test = len(tested) > 0
-        return summarise(
-            finished, model, facts, model.baseline(y) if has_test else None,
-            model.baseline_errors(y) if has_test else (),
-            baseline_absolute_errors=model.baseline_absolute_errors(y) if has_test else (),
-            curves=find_binary_curves(model, layers, tested, y) if has_test else None,
-            label_curves=find_label_curves(model, layers, tested, y) if has_test else (),
-            linear=self._outcome.linear, turn=validation_turn(self._epochs), warnings=self.warnings,
+        return summarise_run(
+            self._finished, run.model, run.dataset, facts, self._epochs,
+            linear=self._outcome.linear, warnings=self.warnings,
         )  # fmt: skip
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -18,6 +18,7 @@ from lagvis.data.read_options import ReadOptions
 from lagvis.data.tables.column_facts import column_facts
 from lagvis.errors import RecipeError, UsageError
 from lagvis.option_text import DEFAULT_LOSSES
+from lagvis.report.summary import rate_search_text
 from lagvis.report.terminal.column_table import column_lines
 from lagvis.run_warning import RunWarning
 from lagvis.training import recipe as recipes
@@ -37,7 +38,12 @@ READING_KEYS = tuple(field.name for field in fields(ReadOptions) if field.name i
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """All that a training needs; `notices` are sentences for the user, `warnings` what makes its result mean less."""
+    """All that a training needs.
+
+    notices      sentences for the user
+    warnings     what makes its result mean less
+    rate_search  the test that found the learning rate, as in environment.json; None where the rate was given
+    """
 
     recipe: Recipe
     backend: Backend
@@ -46,6 +52,7 @@ class PreparedRun:
     model: Model
     notices: tuple[str, ...]
     warnings: tuple[RunWarning, ...]
+    rate_search: dict[str, Any] | None
 
 
 def as_dataset(data: Any, recipe: Any, settings: dict[str, Any]) -> tuple[Dataset, dict[str, Any]]:
@@ -167,9 +174,10 @@ def prepare_run(
     is_table = len(dataset.shape) == 1 and dataset.x_train.dtype != np.uint8
     if recipe == DEFAULT and "epochs" not in settings and is_table:
         notices.append(describe_few_steps(plan))
+    search = None
     if recipes.finds_rate(recipe_values(recipe), settings):
         with opened.limited_threads(plan.threads):
             found = find_rate(resolved, dataset, plan, model, opened, initial_state(resolved, model))
-        resolved = replace(resolved, lr=found.rate)
-        notices.append(f"The learning rate is {found.rate:g}, found by a test at rising rates.")
-    return PreparedRun(resolved, opened, dataset, plan, model, tuple(filter(None, notices)), tuple(warnings))
+        resolved, search = replace(resolved, lr=found.rate), found.as_json()
+        notices.append(rate_search_text(search))
+    return PreparedRun(resolved, opened, dataset, plan, model, tuple(filter(None, notices)), tuple(warnings), search)

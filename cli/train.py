@@ -25,7 +25,6 @@ from lagvis.cli.setup import (
 from lagvis.data.dataset import Dataset
 from lagvis.data.messages import join_names, pluralize
 from lagvis.errors import DataError, OutputError
-from lagvis.inference.binary_curves import find_binary_curves, find_label_curves
 from lagvis.inference.diagnostics import diagnose
 from lagvis.report.run_report import run_report_files
 from lagvis.report.summary import (
@@ -35,11 +34,10 @@ from lagvis.report.summary import (
     rate_search_text,
     stored_metrics_summary,
     stored_summary_text,
-    summarise,
+    summarise_run,
     summary_text,
 )
 from lagvis.report.terminal.progress import make_view
-from lagvis.report.validation_turn import validation_turn
 from lagvis.run_warning import RunWarning
 from lagvis.storage.filenames import LAST, RECIPE, REPORT
 from lagvis.storage.history import recipe_text
@@ -116,18 +114,11 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal, 
     )  # fmt: skip
     outcome = judge_run(trained, step, str(folder.path))
     warnings = (*run.warnings, *outcome.warnings)
-    model, y_test = run.model, run.dataset.y_test
-    tested = run.dataset.x_test if event.test is not None else run.dataset.x_test[:0]
-    curves = find_binary_curves(model, event.checkpoint.layers, tested, y_test)
-    label_curves = find_label_curves(model, event.checkpoint.layers, tested, y_test)
-    summary = summarise(
-        event, model, facts, model.baseline(y_test), model.baseline_errors(y_test),
-        baseline_absolute_errors=model.baseline_absolute_errors(y_test), curves=curves,
-        label_curves=label_curves, linear=outcome.linear,
-        turn=validation_turn(folder.history()), warnings=warnings,
-    )  # fmt: skip
+    summary = summarise_run(
+        event, run.model, run.dataset, facts, folder.history(), linear=outcome.linear, warnings=warnings
+    )
     if event.train is None:  # the epoch had ended when the run was resumed
-        summary |= stored_metrics_summary(folder.metrics_of(event.checkpoint.epoch), model)
+        summary |= stored_metrics_summary(folder.metrics_of(event.checkpoint.epoch), run.model)
     folder.finish(summary)
     results = result_metrics(summary) if event.reason == "completed" else {}
     trackers.log_results(results, event.epoch, event.reason)

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from lagvis.data.dataset import Dataset
 from lagvis.data.messages import MAX_ERROR, decimals, percent, pluralize
-from lagvis.inference.binary_curves import BinaryCurves, binary_summary
+from lagvis.inference.binary_curves import BinaryCurves, binary_summary, find_binary_curves, find_label_curves
 from lagvis.network.losses import LABEL_LOSSES, LOSSES, REGRESSION_LOSSES
 from lagvis.report.label_summary import LABEL_KEYS, LABEL_METRICS, label_rows, label_summary, labels_text
 from lagvis.report.text import (
@@ -19,7 +20,7 @@ from lagvis.report.text import (
     escape_control,
     finite_or_none,
 )
-from lagvis.report.validation_turn import MIN_RISE, turn_sentence
+from lagvis.report.validation_turn import MIN_RISE, History, turn_sentence, validation_turn
 from lagvis.run_warning import RunWarning, is_warning
 from lagvis.storage.metrics_file import target_errors
 from lagvis.training.baseline import CHECK as BASELINE_CHECK
@@ -168,6 +169,24 @@ def summarise(
     )  # fmt: skip
     summary |= linear_summary(linear, model)
     return summary | {"warnings": [warning.as_json() for warning in warnings]}
+
+
+def summarise_run(
+    finished: Finished, model: Model, dataset: Dataset, context: Summary, history: History,
+    *, linear: LinearModel | None, warnings: Sequence[RunWarning],
+) -> Summary:  # fmt: skip
+    """Return a run as `summarise` does, with the baseline and the curves of the test part, if its data have one.
+
+    `history` are the epochs of metrics.csv.
+    """
+    y, layers, has_test = dataset.y_test, finished.checkpoint.layers, len(dataset.x_test) > 0
+    tested = dataset.x_test if finished.test is not None else dataset.x_test[:0]
+    return summarise(
+        finished, model, context, model.baseline(y) if has_test else None, model.baseline_errors(y) if has_test else (),
+        baseline_absolute_errors=model.baseline_absolute_errors(y) if has_test else (),
+        curves=find_binary_curves(model, layers, tested, y), label_curves=find_label_curves(model, layers, tested, y),
+        linear=linear, turn=validation_turn(history), warnings=warnings,
+    )  # fmt: skip
 
 
 def linear_summary(linear: LinearModel | None, model: Model) -> Summary:

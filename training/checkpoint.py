@@ -50,6 +50,13 @@ class Checkpoint:
         """
         return fold(evaluated_layers(self.state), xp=np)
 
+    def out_of_patience(self, patience: int) -> bool:
+        """Return whether the epochs since the best one are as many as the patience; a patience of 0 never ends.
+
+        False within an epoch, whose end may be better.
+        """
+        return patience > 0 and not self.totals and self.epoch - self.best_epoch >= patience
+
     @property
     def dtype(self) -> np.dtype:
         """Return the dtype of the parameters."""

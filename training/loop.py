@@ -182,7 +182,7 @@ class Trainer:
         reason, test_metrics, network = "completed", None, None
         try:
             for epoch in range(self.newest.epoch + 1, self.plan.epochs + 1):
-                if self.out_of_patience:
+                if self.newest.out_of_patience(self.plan.patience):
                     break
                 while self.state.step < epoch * self.plan.steps_per_epoch:
                     yield self.run_steps(epoch)
@@ -224,12 +224,6 @@ class Trainer:
                 "there; restore best.safetensors, or set patience to 0"
             )
         return known
-
-    @property
-    def out_of_patience(self) -> bool:
-        """Whether the epochs since the best one are as many as the patience; the start may be within an epoch."""
-        newest, patience = self.newest, self.plan.patience
-        return patience > 0 and not newest.totals and newest.epoch - newest.best_epoch >= patience
 
     def run_steps(self, epoch: int) -> Progress:
         """Run one call of the backend; NotFiniteError if its loss is not finite."""

@@ -242,17 +242,26 @@ def test_callback_that_stops_ends_the_fit_after_its_epoch():
     assert network.n_iter_ == 3
 
 
+def test_callbacks_of_a_fit_that_stops_early_see_the_end_of_each_epoch_that_began():
+    pytest.importorskip("sklearn.callback")
+    callback = StopAfter(-1)
+    network = classifier(epochs=100, early_stopping=True, patience=1, lr=0.5).set_callbacks(callback).fit(X, Y)
+    assert callback.began == network.n_iter_ == -1 - callback.left < 100
+
+
 class StopAfter:
     """Callback of scikit-learn that stops after some epochs."""
 
     def __init__(self, epochs):
         self.left = epochs
+        self.began = 0
 
     def setup(self, estimator, context): ...
 
     def teardown(self, estimator, context): ...
 
-    def on_fit_task_begin(self, estimator, context): ...
+    def on_fit_task_begin(self, estimator, context):
+        self.began += context.task_name == "epoch"
 
     def on_fit_task_end(self, estimator, context):
         if context.task_name == "epoch":

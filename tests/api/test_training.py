@@ -149,6 +149,8 @@ def test_train_find_replaces_the_learning_rate_and_says_so(data):
     result = lv.train(data, **SMALL | {"lr": "find"})
     assert result.recipe.lr > 0
     assert any("The learning rate is" in notice for notice in result.notices)
+    assert result.summary["rate_search"]["rate"] == result.recipe.lr
+    assert "learning_rate" in result.report().figures
 
 
 def test_train_keyboard_interrupt_after_an_epoch_returns_that_epoch(data, monkeypatch):

@@ -170,7 +170,7 @@ def test_page_lines_that_are_not_run_have_a_reason_and_parse(page):
 
 # A program in a text, and its part of the benchmarks: python train.py, lagvis train, python -m benchmarks records, ...
 PROGRAM = re.compile(
-    r"(?:python3? )?(?:(?P<command>\w+)\.py|-m (?P<module>[\w.]+(?: (?:parity|records|small-tables|tables))?)"
+    r"(?:python3? )?(?:(?P<command>\w+)\.py|-m (?P<module>[\w.]+(?: (?:command|parity|records|small-tables|tables))?)"
     r"|lagvis (?P<installed>\w+)|(?P<script>scripts/[\w-]+))(?![\w./-])"
 )
 

@@ -104,19 +104,19 @@ def blas():
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", ["numpy", "torch"])
-def test_fit_uses_the_threads_of_the_plan_and_restores_them(name, threads):
+def test_fit_uses_the_threads_of_the_plan_within_the_run_alone(name, threads):
     backend = open_backend(name, "float32")
     np.ones((2, 2)) @ np.ones((2, 2))
     in_force = blas if name == "numpy" else lambda: {import_module("torch").get_num_threads()}
     before = in_force()
     recipe, dataset = quick(epochs=1), classes(120)
     plan = make_plan(recipe, dataset, threads=threads)
-    seen = []  # within the training; between its events the number is that of the caller
-    for _ in fit(recipe, dataset, plan, backend, stop=lambda: seen.append(in_force())):
-        assert in_force() == before
-    assert seen
-    assert all(pools == {threads} for pools in seen)
-    assert in_force() == before
+    within = []  # `stop` is called by the run, between its steps
+    events = fit(recipe, dataset, plan, backend, stop=lambda: within.append(in_force()) or False)
+    between = [in_force() for _ in events]
+    assert within
+    assert all(pools == {threads} for pools in within)
+    assert all(pools == before for pools in [*between, in_force()])
 
 
 def test_make_plan_without_threads_uses_the_rule():
