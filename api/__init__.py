@@ -26,7 +26,7 @@ from lagvis.api.result import TrainingResult
 from lagvis.api.setup import DEFAULT, as_dataset, check_keywords, check_options, prepare_run, resolve_recipe
 from lagvis.api.trained_model import TrainedModel
 from lagvis.api.training import run_training
-from lagvis.arguments import path_text
+from lagvis.arguments import names_of, path_text
 from lagvis.backends.registry import select_several
 from lagvis.backends.status import BackendStatus, backend_statuses
 from lagvis.data.array_source import AUTO, CLASSES, LABELS, NUMBERS, check_targets
@@ -162,6 +162,8 @@ def fit(
     >>> len(losses), losses[0] > losses[2]
     (3, True)
     """
+    if not callable(stop):
+        raise UsageError(f"stop is {stop!r}; expected a function that returns whether to stop")
     run = prepare_run(data, recipe, settings, device, backend, threads)
     return python_events(fit_events(run.recipe, run.dataset, run.plan, run.backend, model=run.model, stop=stop))
 
@@ -198,7 +200,7 @@ def compare(
     if not isinstance(steps, int) or steps < 1:
         raise UsageError(f"steps is {steps!r}; expected a whole number from 1")
     plan = make_plan(resolved, dataset, strict_validation="validation" in settings)
-    names = [backends] if isinstance(backends, str) else backends
+    names = names_of(backends, "backends")
     opened = select_several(names, device, resolved.dtype)
     return compare_backends(resolved, dataset, plan, opened, steps)
 

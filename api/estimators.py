@@ -150,7 +150,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         outputs, X = self._outputs(X)
         if self.model_.checkpoint.model.multi_label:
             return like((outputs > LABEL_THRESHOLD).astype(np.int64), X)
-        return like(self.classes_[outputs.argmax(axis=1)], X)
+        return like(self.classes_[outputs.argmax(axis=1)], X, exact=True)
 
     def predict_proba(self, X: Any) -> Any:
         """Return the probability (n_samples, n_classes) of each class, or of each label."""

@@ -42,7 +42,7 @@ def select(device: str = "auto", backend: str | None = None, dtype: str = "float
     DeviceError if the device cannot compute, DeviceUsageError for unknown names or a backend without such a device.
     """
     check_device(device)
-    if backend is not None and backend not in BACKENDS:
+    if backend is not None and (not isinstance(backend, str) or backend not in BACKENDS):
         raise DeviceUsageError(f"there is no backend {backend!r}; it is one of {', '.join(BACKENDS)}")
     if dtype not in DTYPES:
         raise DeviceUsageError(f"there is no dtype {dtype!r}; it is one of {', '.join(DTYPES)}")

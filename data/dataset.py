@@ -148,6 +148,10 @@ class Dataset:
         rows = f"{len(self.x_train):,} training and {len(self.x_test):,} test rows"
         return f"Dataset({self.name}, {rows} of {'x'.join(map(str, self.shape))} numbers, {what})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields for a pickle; rows are then described by their part and index."""
+        return self.__dict__ | {"locate_row": type(self).locate_row}
+
     @property
     def targets(self) -> str:
         """What the targets are: "classes", "labels" or "numbers"."""

@@ -19,6 +19,8 @@ def path_text(value: Any, argument: str) -> str:
     found = value.__fspath__() if isinstance(value, os.PathLike) else value
     if not isinstance(found, str):
         raise UsageError(f"{argument} is of the type {type(value).__name__}; expected a path, as text or as a Path")
+    if not found:
+        raise UsageError(f"{argument} is empty; expected a path")
     try:
         encoded = os.fsencode(found)
     except UnicodeEncodeError:

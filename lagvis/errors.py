@@ -52,6 +52,10 @@ class DeviceError(LagvisError):
         self.reason = reason
         self.remedy = remedy
 
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        """Return how a pickle makes the error again, which pools of processes send to their parent."""
+        return type(self), (self.reason, self.remedy)
+
 
 class DeviceMemoryError(DeviceError):
     """Device without the memory for a first small computation."""

@@ -68,16 +68,18 @@ def plain(array: np.ndarray, values: Any, name: str) -> np.ndarray:
     raise DataError(f"{name} is of the type {type(values).__name__}; expected an array{hint}")
 
 
-def like(result: np.ndarray, values: Any) -> Any:
+def like(result: np.ndarray, values: Any, *, exact: bool = False) -> Any:
     """Return a result in the library and on the device of the array `values`; text, and for lists, as NumPy has it.
 
-    Real numbers come in the dtype of `values` if it is a real one, else in the default of its library.
+    Real numbers come in the dtype of `values` if it is a real one of 32 bits or more, else in the default of its
+    library, or in float32 for a real one of fewer bits, which would not hold targets beyond 65504. With `exact`, as for
+    classes, they come as they are where the library has their dtype.
     """
     import array_api_compat
 
     if isinstance(values, np.ndarray) or not array_api_compat.is_array_api_obj(values):
-        if result.dtype.kind == "f" and isinstance(values, np.ndarray) and values.dtype.kind == "f":
-            return result.astype(values.dtype)
+        if result.dtype.kind == "f" and isinstance(values, np.ndarray) and values.dtype.kind == "f" and not exact:
+            return result.astype(np.promote_types(values.dtype, np.float32))
         return result
     if result.dtype.kind not in "biuf":
         return result
@@ -85,5 +87,9 @@ def like(result: np.ndarray, values: Any) -> Any:
     dtype = None
     if result.dtype.kind == "f":
         dtype = values.dtype if xp.isdtype(values.dtype, "real floating") else xp.asarray(0.0).dtype
+        if exact and result.dtype == np.float64:
+            dtype = xp.float64
+        elif "16" in str(dtype):
+            dtype = xp.float32
         result = result.astype(np.float32 if "32" in str(dtype) else np.float64)
     return xp.asarray(result, dtype=dtype, device=device)

@@ -27,6 +27,8 @@ OPERATIONS_A_SECOND = 1e11
 MAX_VALIDATION_SHARE = 0.2
 SMALL_VALIDATION_SHARE = 0.1
 
+MAX_THREADS = 4096  # that a caller may name; BLAS libraries have fewer
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -73,8 +75,8 @@ def make_plan(recipe: Recipe, dataset: Dataset, *, strict_validation: bool = Fal
     than the recipe's min_steps are raised, with a notice. `threads` overrides the rule of training/threads.py.
     """
     rows = len(dataset.x_train) if dataset.w_train is None else np.count_nonzero(dataset.w_train)
-    if threads is not None and (not isinstance(threads, int) or threads < 1):
-        raise RecipeError(f"threads is {threads!r}; expected a whole number from 1")
+    if threads is not None and (not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS):
+        raise RecipeError(f"threads is {threads!r}; expected a whole number from 1 to {MAX_THREADS:,}")
     held_out, notices = recipe.validation, list(dataset.all_notices)
     if dataset.w_train is not None:
         notices.append(describe_weights(dataset.w_train, dataset.weights_name))

@@ -1,9 +1,12 @@
 """Arguments of the library that are of another type or value than expected, and arrays of every kind."""
 
+import pickle
+
 import numpy as np
 import pytest
 
 import lagvis as lv
+from lagvis.errors import DeviceError
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 3))
@@ -15,7 +18,7 @@ def model():
     return lv.train(lv.Dataset.from_arrays(X, Y), hidden=3, epochs=1, device="cpu").model
 
 
-@pytest.mark.parametrize("value", [None, 3, 0.5, [X], X, b"run", "a\0b", "\ud800"])
+@pytest.mark.parametrize("value", [None, "", 3, 0.5, [X], X, b"run", "a\0b", "\ud800"])
 def test_path_that_is_none_raises_an_error_of_lagvis(model, value):
     for function in (lv.load, lv.load_dataset, lv.train, model.save, model.export):
         with pytest.raises(lv.LagvisError):
@@ -31,6 +34,15 @@ def test_array_where_a_name_is_expected_raises_an_error_of_lagvis(model):
         lv.train(lv.Dataset.from_arrays(X, Y), activation=np.array(["relu", "tanh"]))
     with pytest.raises(lv.LagvisError, match="a network is exported as one of"):
         model.export("network", ["onnx"])
+
+
+def test_backend_threads_and_stop_of_another_type_raise_an_error_of_lagvis():
+    data = lv.Dataset.from_arrays(X, Y)
+    for wrong in ({"backend": ["numpy"]}, {"threads": 10**400}, {"stop": None}):
+        with pytest.raises(lv.LagvisError):
+            next(lv.fit(data, **wrong))
+    with pytest.raises(lv.LagvisError, match="backends is of the type int"):
+        lv.compare(data, backends=3)
 
 
 def test_names_in_an_array_are_those_of_the_list():
@@ -64,8 +76,8 @@ def test_torch_tensors_of_other_kinds_are_taken_or_refused(model):
     torch = pytest.importorskip("torch")
     x = torch.tensor(X).bfloat16()
     found = model.predict_proba(x)
-    assert found.dtype == torch.bfloat16
-    np.testing.assert_allclose(found.float(), model.predict_proba(x.float().numpy()), atol=0.01)
+    assert found.dtype == torch.float32
+    np.testing.assert_array_equal(found, model.predict_proba(x.float().numpy()))
     for wrong, sentence in ((x.to_sparse(), "X is a sparse tensor"), (x.to("meta"), "'meta', which has no values")):
         with pytest.raises(lv.LagvisError, match=sentence):
             model.predict(wrong)
@@ -93,3 +105,23 @@ def test_predict_returns_whole_numbers_of_every_size(classes):
     found = model.predict(X)
     assert found.dtype == labels.dtype
     assert (found == labels[Y]).mean() > 0.9
+
+
+def test_predict_numbers_for_float16_rows_holds_numbers_beyond_its_range():
+    targets = 1e6 * X[:, 0]
+    data = lv.Dataset.from_arrays(X.astype(np.float16), targets)
+    model = lv.train(data, hidden=3, epochs=30, lr=0.05, batch_size=20, validation=0, device="cpu").model
+    found = model.predict(X.astype(np.float16))
+    assert found.dtype == np.float32
+    assert np.corrcoef(found, targets)[0, 1] > 0.9
+
+
+def test_data_set_result_and_errors_are_pickled():
+    data = lv.Dataset.from_arrays(X, Y, test=0.2)
+    result = lv.train(data, hidden=3, epochs=1, device="cpu")
+    for value in (data, result):
+        assert repr(pickle.loads(pickle.dumps(value))) == repr(value)
+    again = pickle.loads(pickle.dumps(result))
+    np.testing.assert_array_equal(again.model.predict_proba(X), result.model.predict_proba(X))
+    error = pickle.loads(pickle.dumps(DeviceError("there is no GPU", "use the CPU")))
+    assert (str(error), error.remedy) == ("there is no GPU. To fix it: use the CPU.", "use the CPU")

@@ -99,6 +99,15 @@ def test_predict_returns_classes_of_any_type(labels):
     assert len({*network.model_.class_names}) == 3
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_predict_real_classes_are_not_rounded_to_the_type_of_the_rows(dtype):
+    labels = np.array([2.0**24, 2.0**24 + 1, 2.0**24 + 2])
+    network = classifier().fit(X.astype(dtype), labels[Y])
+    found = network.predict(X.astype(dtype))
+    assert found.dtype == labels.dtype
+    assert (found == labels[Y]).mean() > 0.8
+
+
 def test_predict_log_proba_is_the_logarithm_and_has_no_warning(fitted):
     np.testing.assert_allclose(np.exp(fitted.predict_log_proba(X)), fitted.predict_proba(X), rtol=1e-12)
     far = fitted.predict_log_proba(X[:1] * 1e6)
