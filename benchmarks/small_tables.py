@@ -12,6 +12,7 @@ import argparse
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,11 @@ def make_network(problem: Problem, recipe: str, seed: int) -> Any:
     return network(recipe, random_state=seed, device="cpu")
 
 
+def as_given(network: Any, features: "pd.DataFrame") -> Any:
+    """Return the network itself, which prepares the features by itself."""
+    return network
+
+
 def measure(problem: Problem, frame: "pd.DataFrame", seeds: int, recipe: str) -> dict[str, Any]:
     """Return the scores of each model for each seed, the epochs of Lagvis and the deviations of the test labels."""
     scores: dict[str, Any] = {model: [] for model in MODELS} | {"deviations": [], "rows": len(frame)}
@@ -66,7 +72,7 @@ def measure(problem: Problem, frame: "pd.DataFrame", seeds: int, recipe: str) ->
         if problem.regression:
             scores["deviations"].append(float(test[problem.label].std(ddof=0)))
         network = make_network(problem, recipe, seed)
-        scores[LAGVIS].append(fitted_score(lambda features, network=network: network, train, test, problem))
+        scores[LAGVIS].append(fitted_score(partial(as_given, network), train, test, problem))
         equal = {
             "hidden_layer_sizes": network.recipe_.hidden,
             "max_iter": network.n_iter_,
