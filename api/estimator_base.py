@@ -364,7 +364,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
         check_is_fitted(self)
         X = self._validate(X, reset=False, of_table=self._reads_tables)
         with scikit_learn_errors():
-            return self.model_._outputs(X), X
+            return self.model_._outputs(self.model_._rows(X)), X
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")

@@ -72,8 +72,7 @@ class TrainedModel:
         Classes that are whole numbers are integers, others text. Raises DataError for rows that the network does not
         take, and with `check_ranges` for rows that are on another scale than those of training.
         """
-        self._check_ranges(X, check_ranges)
-        found, model = self._outputs(X), self.checkpoint.model
+        found, model = self._outputs(self._judged_rows(X, check_ranges)[0]), self.checkpoint.model
         if model.multi_label:
             return like((found > LABEL_THRESHOLD).astype(np.int64), X)
         if model.y_scaling is not None:
@@ -88,8 +87,7 @@ class TrainedModel:
         """
         if self.checkpoint.model.y_scaling is not None:
             raise UsageError("predict_proba is for classes, and this network predicts numbers; use predict")
-        self._check_ranges(X, check_ranges)
-        return like(self._outputs(X), X)
+        return like(self._outputs(self._judged_rows(X, check_ranges)[0]), X)
 
     @messages_for_python()
     def evaluate(self, X: Any, y: Any = None) -> Metrics:  # noqa: N803
@@ -122,11 +120,7 @@ class TrainedModel:
         Raises DataError for rows that the network does not take, and for rows that are on another scale than those of
         training.
         """
-        spec = self.checkpoint.model.input_spec()
-        if is_frame(X):
-            return features_of_frame(X, spec, name="X")[1]
-        rows = self._rows(X)
-        return fit_to_training(rows, spec, "X", "row {}".format)[1] if len(rows) else []
+        return self._judged_rows(X, check_ranges=True)[1]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a .safetensors file, which `lagvis.load` and every command read.
@@ -190,11 +184,18 @@ class TrainedModel:
             return "numbers"
         return "labels" if self.checkpoint.model.multi_label else "classes"
 
-    def _check_ranges(self, X: Any, wanted: bool) -> None:  # noqa: N803
-        """Raise DataError for rows on another scale than those of training, and for pictures in another usual range."""
-        if not wanted:
-            return
-        for warning in self.check(X):
+    def _judged_rows(self, X: Any, check_ranges: bool) -> tuple[np.ndarray, list[RunWarning]]:  # noqa: N803
+        """Return rows as the network takes them, and warnings; DataError for rows on another scale, unless unchecked.
+
+        Pictures in another usual range, which the commands convert with a notice, are refused too.
+        """
+        spec = self.checkpoint.model.input_spec(check_ranges=check_ranges)
+        if is_frame(X) and getattr(X, "shape", (1,))[0]:
+            rows, warnings = features_of_frame(X, spec, name="X")
+        else:
+            rows = np.zeros((0, self.widths[0])) if is_frame(X) else self._rows(X)
+            warnings = fit_to_training(rows, spec, "X", "row {}".format)[1] if len(rows) else []
+        for warning in warnings:
             if warning.check == "input_scale":
                 ranges = (warning.figures["given"], warning.figures["learned"])
                 given, learned = (f"{low:g}..{high:g}" for low, high in ranges)
@@ -202,9 +203,10 @@ class TrainedModel:
                     f"X holds pictures of {given}, and the network learned from pictures of {learned}; bring X to that "
                     "range, or pass check_ranges=False"
                 )
+        return rows, warnings
 
-    def _outputs(self, X: Any) -> np.ndarray:  # noqa: N803
-        rows = self._rows(X)
+    def _outputs(self, rows: np.ndarray) -> np.ndarray:
+        """Return the outputs (N, n_out) for rows as the network takes them; DataError where one is not finite."""
         if not len(rows):
             return np.zeros((0, self.widths[-1]))
         with np.errstate(over="ignore", invalid="ignore"):

@@ -127,3 +127,8 @@ def test_predict_frame_equals_command_on_the_same_table(model, tmp_path, capsys)
     rows = json.loads(capsys.readouterr().out)["predictions"]
     assert [row["answer"] == "true" for row in rows] == model.predict(frame).tolist()
     assert (lv.load(tmp_path / "model.safetensors").predict(frame) == model.predict(frame)).all()
+
+
+def test_predict_frame_without_rows_returns_no_rows(model):
+    assert model.predict(passengers()[:0]).shape == (0,)
+    assert model.check(passengers()[:0]) == []
