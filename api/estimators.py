@@ -17,6 +17,7 @@ from lagvis.training.evaluation import Metrics
 from lagvis.training.model import LABEL_THRESHOLD
 
 BALANCED = "balanced"
+CLASS_WEIGHT_OF_LABELS = "class_weight is for classes, and y has labels; expected None, or sample_weight in fit"
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-learn has no types
@@ -187,7 +188,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
         if not isinstance(self.class_weight, Mapping):
             return weights
         if targets.kind == LABELS:
-            raise ValueError("class_weight is for classes, and y has labels; expected None, or sample_weight in fit")
+            raise ValueError(CLASS_WEIGHT_OF_LABELS)
         y = targets.classes[targets.values]
         of_classes = compute_class_weight(dict(self.class_weight), classes=targets.classes, y=y)
         return of_classes[targets.values] * (1.0 if weights is None else weights)
@@ -198,6 +199,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]  # scikit-l
             return settings
         if self.class_weight != BALANCED:
             raise ValueError(f"class_weight is {self.class_weight!r}; expected None, 'balanced', or a dict")
+        if dataset.multi_label:
+            raise ValueError(CLASS_WEIGHT_OF_LABELS)
         return settings | {"class_weights": BALANCED}
 
     def _validation_score(self, metrics: Metrics, y: np.ndarray) -> float:

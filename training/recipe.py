@@ -201,7 +201,8 @@ class Recipe:
         """Raise RecipeError where dropout or max_norm has no layer to act on, or mixup no rows to mix."""
         if self.dropout and not self.hidden:
             raise RecipeError(
-                f"dropout is {self.dropout!r}, and there is no hidden layer; add one (hidden), or use input_dropout"
+                f"dropout is {self.dropout!r}, and there is no hidden layer; add one (hidden), set dropout to 0, "
+                "or use input_dropout"
             )
         if self.max_norm and not self.hidden:
             raise RecipeError(

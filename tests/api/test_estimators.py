@@ -171,6 +171,12 @@ def test_class_weight_dict_equals_sample_weight():
     np.testing.assert_array_equal(by_class.predict_proba(X), by_row.predict_proba(X))
 
 
+@pytest.mark.parametrize("weight", ["balanced", {0: 2.0}])
+def test_class_weight_of_labels_raises_value_error(weight):
+    with pytest.raises(ValueError, match="class_weight is for classes, and y has labels"):
+        classifier(class_weight=weight).fit(X, np.c_[Y > 0, Y > 1])
+
+
 def test_class_weight_balanced_raises_the_recall_of_a_rare_class():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 2))
