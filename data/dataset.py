@@ -136,7 +136,7 @@ class Dataset:
             feature_names=feature_names, target_names=target_names, name=name,
         )  # fmt: skip
         dataset = MAKERS[kind](source)
-        return replace(dataset, held_out=None) if has_test else dataset.without_test()  # the caller knows of the share
+        return dataset if has_test else dataset.without_test()
 
     def without_test(self) -> "Dataset":
         """Return the data set with a test part of 0 rows."""
@@ -223,7 +223,7 @@ class Dataset:
         options = ReadOptions(feature_type=feature_type, multi_label=targets == LABELS, **named)
         source = read_source(frame, test_frame, regression=targets == NUMBERS, options=options, test=test, name=name)
         dataset = MAKERS[targets](source)
-        return replace(dataset, held_out=None) if test or test_frame is not None else dataset.without_test()
+        return dataset if test or test_frame is not None else dataset.without_test()
 
     @property
     def digest(self) -> str:

@@ -31,7 +31,7 @@ from lagvis.cli import train  # noqa: E402
 from lagvis.cli.errors import run_cli  # noqa: E402
 
 # The first phase after the last step, and the first phase of the plots.
-ENDED, DRAWING = "lagvis.cli.train:summarise", "lagvis.cli.train:diagnose"
+ENDED, DRAWING = "lagvis.cli.train:summarise_run", "lagvis.cli.train:diagnose"
 PHASES = (
     "lagvis.cli.options:select",
     "lagvis.cli.setup:load_dataset",

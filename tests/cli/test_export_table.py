@@ -51,8 +51,10 @@ def run(tmp_path, monkeypatch, capsys):
 
 
 def documented_example():
-    """Return the program of docs/export.md that feeds a CSV file to an ONNX network."""
-    return re.search(r"```python\n(import json.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)[1]
+    """Return the program of docs/export.md that feeds a CSV file, here new.csv, to an ONNX network."""
+    program = re.search(r"```python\n(import json.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)[1]
+    assert "titanic/test.csv" in program
+    return program.replace("titanic/test.csv", "new.csv")
 
 
 def test_export_documented_example_equals_predict(run, onnxruntime, capsys):
