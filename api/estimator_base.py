@@ -25,7 +25,7 @@ from lagvis.api.setup import READING_KEYS, PreparedRun, prepare_run, recipe_valu
 from lagvis.api.trained_model import TrainedModel
 from lagvis.api.training import run_training
 from lagvis.data.array_source import CLASSES, LABELS, NUMBERS, array_source
-from lagvis.data.dataset import Dataset, as_classification, as_multi_label, as_regression
+from lagvis.data.dataset import Dataset, make_dataset
 from lagvis.data.labels import default_names
 from lagvis.data.source import Source
 from lagvis.data.tables.data_frame import is_frame
@@ -212,9 +212,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # sci
     def _as_dataset(source: Source, targets: Targets) -> Dataset:
         """Return a source as a data set with all classes of the targets."""
         if targets.kind == NUMBERS:
-            return as_regression(source).without_test()
-        make = as_multi_label if targets.kind == LABELS else as_classification
-        dataset = make(source, default_names(len(targets.classes))).without_test()
+            return make_dataset(source, NUMBERS).without_test()
+        dataset = make_dataset(source, targets.kind, default_names(len(targets.classes))).without_test()
         return replace(dataset, class_names=class_names(targets.classes))
 
     @property

@@ -10,7 +10,7 @@ import numpy as np
 from lagvis.api.html_page import HtmlPage, user_path
 from lagvis.backends.registry import select
 from lagvis.data.array_source import array_source
-from lagvis.data.dataset import as_classification, as_multi_label, as_regression
+from lagvis.data.dataset import make_dataset
 from lagvis.data.predict_frame import features_of_frame, source_of_frame
 from lagvis.data.range_check import fit_to_training
 from lagvis.data.tables.data_frame import is_frame
@@ -100,16 +100,12 @@ class TrainedModel:
             labels = to_numpy(y, "y")
             if labels.dtype == np.bool_ and self.class_names == TABLE_TRUTH:
                 labels = np.array(TABLE_TRUTH)[labels.astype(np.int64)]
-            source, _, _ = array_source(self._rows(X), labels, targets=self._targets)
+            source, _, _ = array_source(self._rows(X), labels, targets=model.targets)
         elif is_frame(X):
             source = source_of_frame(X, model.input_spec(check_ranges=False), name="X")
         else:
             raise UsageError("y is missing; give the labels or targets of X, or X as a data frame that holds them")
-        if model.y_scaling is not None:
-            dataset = as_regression(source)
-        else:
-            make = as_multi_label if model.multi_label else as_classification
-            dataset = make(source, model.class_names)
+        dataset = make_dataset(source, model.targets, model.class_names)
         model.check(dataset)
         return evaluate_rows(self.checkpoint, dataset.x_train, dataset.y_train)
 
@@ -177,12 +173,6 @@ class TrainedModel:
         from lagvis.formats.export_formats import page_file
 
         return HtmlPage("Draw", page_file(self.checkpoint).decode(), DRAWING_HEIGHT, scripts=True)
-
-    @property
-    def _targets(self) -> str:
-        if self.checkpoint.model.y_scaling is not None:
-            return "numbers"
-        return "labels" if self.checkpoint.model.multi_label else "classes"
 
     def _judged_rows(self, X: Any, check_ranges: bool) -> tuple[np.ndarray, list[RunWarning]]:  # noqa: N803
         """Return rows as the network takes them, and warnings; DataError for rows on another scale, unless unchecked.

@@ -135,7 +135,7 @@ class Dataset:
             X, y, test=test, X_test=X_test, y_test=y_test, sample_weight=sample_weight, targets=targets,
             feature_names=feature_names, target_names=target_names, name=name,
         )  # fmt: skip
-        dataset = MAKERS[kind](source)
+        dataset = make_dataset(source, kind)
         return dataset if has_test else dataset.without_test()
 
     def without_test(self) -> "Dataset":
@@ -222,7 +222,7 @@ class Dataset:
         )  # fmt: skip
         options = ReadOptions(feature_type=feature_type, multi_label=targets == LABELS, **named)
         source = read_source(frame, test_frame, regression=targets == NUMBERS, options=options, test=test, name=name)
-        dataset = MAKERS[targets](source)
+        dataset = make_dataset(source, targets)
         return dataset if test or test_frame is not None else dataset.without_test()
 
     @property
@@ -498,12 +498,14 @@ def as_regression(source: Source) -> Dataset:
     )
 
 
-# kind of targets: function that makes the data set of a source
-MAKERS: dict[str, Callable[[Source], Dataset]] = {
-    CLASSES: as_classification,
-    LABELS: as_multi_label,
-    NUMBERS: as_regression,
-}
+def make_dataset(source: Source, targets: str, class_names: tuple[str, ...] = ()) -> Dataset:
+    """Make the data set of a source whose targets are "classes", "labels" or "numbers".
+
+    `class_names` are the classes or labels that a trained network knows; empty: those of the data.
+    """
+    if targets == NUMBERS:
+        return as_regression(source)
+    return as_multi_label(source, class_names) if targets == LABELS else as_classification(source, class_names)
 
 
 def default_target_name(i: int) -> str:

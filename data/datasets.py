@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from lagvis.data.dataset import Dataset, as_classification, as_multi_label, as_regression
+from lagvis.data.array_source import CLASSES, LABELS, NUMBERS
+from lagvis.data.dataset import Dataset, make_dataset
 from lagvis.data.detect import read
 from lagvis.data.input_spec import InputSpec
 from lagvis.data.read_options import ReadOptions
@@ -51,6 +52,5 @@ def load_dataset(
         raise DataError(
             f"{path} cannot be read ({error.strerror or error}); check the path and its permissions"
         ) from None
-    if regression:
-        return as_regression(source)
-    return as_multi_label(source, class_names) if options.get("multi_label") else as_classification(source, class_names)
+    targets = NUMBERS if regression else LABELS if options.get("multi_label") else CLASSES
+    return make_dataset(source, targets, class_names)

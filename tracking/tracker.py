@@ -47,7 +47,7 @@ Row = dict[str, float | None]
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """What a tracker is told about a run before the first event.
+    """What a tracker gets of a run before the first event.
 
     path         the run folder
     recipe       every setting

@@ -102,9 +102,14 @@ class Model:
         )
 
     @property
+    def targets(self) -> str:
+        """What the network predicts: "classes", "labels" or "numbers"."""
+        return LOSSES[self.loss].targets
+
+    @property
     def multi_label(self) -> bool:
         """Whether each output is the probability of a label of its own; `class_names` are the labels."""
-        return LOSSES[self.loss].targets == "labels"
+        return self.targets == "labels"
 
     @property
     def loss_settings(self) -> dict[str, Any]:
