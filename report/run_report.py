@@ -149,9 +149,10 @@ def training_section(run: RunResults) -> list[Block]:
     )
     objective = run.history[-1].get("train_objective")
     if objective is not None and objective != run.history[-1].get("train_loss"):
+        kept_in = "result.history" if run.python else "metrics.csv"
         caption += (
             " The losses are without label smoothing and weights; the minimised objective, which is with them, ended"
-            f" at {decimals(objective)} (metrics.csv has it for every epoch)."
+            f" at {decimals(objective)} ({kept_in} has it for every epoch)."
         )
     caption += training_difference(tomllib.loads(run.recipe))
     alt = describe_curves(run.history)

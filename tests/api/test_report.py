@@ -110,6 +110,11 @@ def test_training_code_gives_the_recipe_of_every_run(kind, recipe):
     assert again.plan.threads == run.plan.threads
 
 
+def test_report_of_the_library_names_no_file_of_a_run_folder(report):
+    assert "result.history has it for every epoch" in report.html
+    assert not any(name in report.html for name in ("metrics.csv", "best.safetensors", "recipe.toml"))
+
+
 def test_report_in_a_notebook_is_a_frame_without_scripts(report):
     frame = framed_page(report._repr_html_())
     assert frame["sandbox"] == ""
