@@ -28,7 +28,7 @@ class HeldOut:
         """The notice for the user, one line."""
         count = len(self.test_rows)
         return (
-            f"Of the {self.rows:,} rows of {self.name}, {count:,}, always the same, "
+            f"{self.name}: {count:,} of its {self.rows:,} rows, always the same, "
             f"{'is' if count == 1 else 'are'} held out for the test."
         )
 

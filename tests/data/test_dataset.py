@@ -276,14 +276,14 @@ def held_out_dataset():
 
 def test_held_out_notice_has_commas_in_large_numbers():
     notice = HeldOut("mine.csv", np.arange(1000, 6000), np.arange(1000)).notice
-    assert notice == "Of the 6,000 rows of mine.csv, 1,000, always the same, are held out for the test."
+    assert notice == "mine.csv: 1,000 of its 6,000 rows, always the same, are held out for the test."
 
 
 def test_all_as_test_replaces_notice_of_split_and_keeps_others():
     dataset = held_out_dataset()
     labels, split = dataset.all_notices
     assert dataset.held_out.rows == 20
-    assert split == "Of the 20 rows of mine.csv, 4, always the same, are held out for the test."
+    assert split == "mine.csv: 4 of its 20 rows, always the same, are held out for the test."
     everything = dataset.all_as_test()
     assert everything.x_test[:, 0].tolist() == list(range(0, 40, 2))
     assert everything.y_test.tolist() == [0, 1] * 10

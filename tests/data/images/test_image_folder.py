@@ -54,7 +54,7 @@ def test_read_image_folder_classes_by_folder_name(tmp_path):
     dataset = load_dataset(str(tmp_path))
     assert dataset.shape == (5, 9)
     assert dataset.class_names == ("cat", "dog")
-    assert sum("no test part" in line for line in dataset.all_notices) == 1
+    assert sum("held out for the test" in line for line in dataset.all_notices) == 1
 
 
 @pytest.mark.parametrize("suffix", ["bmp", "gif", "png", "pgm", "tiff", "webp"])
