@@ -1,8 +1,8 @@
 """NumPy, the reference backend: `scan` replays a recorded step and returns the bits of the plain loop."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import ClassVar
 
 import array_api_compat.numpy
 import numpy as np
@@ -14,6 +14,8 @@ from lagvis.backends.blas_threads import blas_threads
 from lagvis.backends.replay.namespace import RecordableNamespace
 from lagvis.backends.replay.numpy_recorder import NumpyRecorder
 from lagvis.backends.replay.tape import recorded_loop, recorded_scan
+from lagvis.backends.row_blocks import blas_has_blocks
+from lagvis.backends.thread_pool import thread_pool
 from lagvis.tree import Tree
 
 xp = RecordableNamespace(array_api_compat.numpy)
@@ -36,8 +38,11 @@ class NumpyBackend(Backend):
     def synchronize(self) -> None:
         pass
 
-    def limited_threads(self, threads: int) -> AbstractContextManager[Any]:
-        return blas_threads().limited(threads)
+    @contextmanager
+    def limited_threads(self, threads: int) -> Iterator[None]:
+        own = threads > 1 and blas_has_blocks()
+        with blas_threads().limited(1 if own else threads), thread_pool().limited(threads if own else 1):
+            yield
 
     def scan(self, step: Step) -> Run:
         run = recorded_scan(step, lambda: NumpyRecorder(xp)) if self.compiled else plain_scan(step)

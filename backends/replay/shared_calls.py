@@ -1,0 +1,127 @@
+"""Share the calls of a recorded step of NumPy among the threads of `ThreadPool`, with the bits of one thread."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from lagvis.backends.replay.recorder import BoundCall, Node, Recorder
+from lagvis.backends.replay.schedule import Operands, Phase, Work, arrange
+from lagvis.backends.row_blocks import BLOCKS, may_be_cut, row_bounds
+from lagvis.backends.thread_pool import thread_pool
+from lagvis.tree import leaves, rebuild
+
+PARTS_A_THREAD = 2  # a thread that another program delays leaves the next part to the others
+MIN_PART_OPERATIONS = 1.5e7  # about 0.1 ms
+
+
+def share_calls(recorder: Recorder) -> list[Phase]:
+    """Reorder the calls of a recorded step for the threads of the caller; return the phases that they share."""
+    threads = thread_pool().threads
+    if threads == 1:
+        return []
+    uncut: set[Node] = set()
+    edges = sorted({0, len(recorder.calls), *(edge for loop in recorder.loops for edge in (loop.start, loop.end))})
+    while True:
+        phases = [
+            phase
+            for start, end in zip(edges, edges[1:], strict=False)
+            for phase in arrange(recorder.calls[start:end], uncut)
+        ]
+        groups = [group for phase in phases for group in phase.groups]
+        failing = {call for group in groups for call in choose_parts(group, threads)}
+        if not failing:
+            break
+        uncut |= failing
+    if not groups:
+        return []
+    recorder.reorder([call for phase in phases for work in phase.works for call in work.calls])
+    position = 0
+    for phase in phases:
+        phase.start = position
+        position = phase.end = position + sum(len(work.calls) for work in phase.works)
+    shared = [phase for phase in phases if phase.groups]
+    for phase in shared:
+        keep_memory(phase)
+    return shared
+
+
+def keep_memory(phase: Phase) -> None:
+    """Note that memory is read until the end of a phase, if it is read as a whole or by works that run together."""
+    for work in phase.works:
+        for call in work.calls:
+            operands = work.operands.get(call, Operands([], call.operands()))
+            for node in operands.whole:
+                node.owner.last_read = max(node.owner.last_read, phase.end - 1)
+            for node in operands.by_row:
+                if any(id(node.owner.value) in other.reads for other in phase.works if other is not work):
+                    node.owner.last_read = max(node.owner.last_read, phase.end - 1)
+
+
+def choose_parts(group: Work, threads: int) -> list[Node]:
+    """Set the bounds of the parts of a group; return products that have other bits in whatever parts."""
+    parts = int(min(PARTS_A_THREAD * threads, max(threads, group.operations() / MIN_PART_OPERATIONS)))
+    products = [call for call in group.calls if call.name == "matmul" and call in group.operands]
+    failing: list[Node] = []
+    for block in BLOCKS:
+        bounds = row_bounds(group.rows, parts, block)
+        failing = [call for call in products if not has_bits(call, bounds)]
+        if not failing:
+            group.bounds = bounds
+            break
+    return failing
+
+
+def has_bits(call: Node, bounds: list[int]) -> bool:
+    """Return whether the parts of a recorded product have the bits of the whole."""
+    a, b = (node.value for node in call.operands())
+    return may_be_cut(a, b, call.value, bounds)
+
+
+def shared_functions(recorder: Recorder, calls: list[BoundCall], phases: list[Phase]) -> list[Callable[[], Any]]:
+    """Return functions that make these calls, one for each phase and for each call between them."""
+    bound = {call.call: call for call in calls}
+    starts = {phase.start: phase for phase in phases}
+    functions: list[Callable[[], Any]] = []
+    done = -1
+    for call in calls:
+        position = call.call.position
+        if position < done:
+            continue
+        phase = next((p for p in phases if p.start <= position < p.end), None)
+        if phase is None:
+            functions.append(recorder.call_into(call.call.value, *call))
+            continue
+        done = phase.end
+        functions.append(partial(thread_pool().run, tasks_of(recorder, phase, bound)))
+    return functions
+
+
+def tasks_of(recorder: Recorder, phase: Phase, bound: dict[Node, BoundCall]) -> list[Callable[[], Any]]:
+    """Return the tasks of a phase: its chain, and each part of each group."""
+    tasks: list[Callable[[], Any]] = []
+    chain = [recorder.call_into(call.value, *bound[call]) for call in phase.chain.calls if call in bound]
+    if chain:
+        tasks.append(partial(run_all, chain))
+    for group in phase.groups:
+        for start, end in zip(group.bounds, group.bounds[1:], strict=False):
+            calls = [(call, operands) for call, operands in group.operands.items()]
+            tasks.append(partial(run_all, [part_of(recorder, *pair, start, end) for pair in calls]))
+    return tasks
+
+
+def part_of(recorder: Recorder, call: Node, operands: Operands, start: int, end: int) -> Callable[[], Any]:
+    """Return a function that makes a call for the rows start .. end of its result."""
+    arguments = (
+        (a.value[start:end] if a in operands.by_row else a.value) if isinstance(a, Node) else a
+        for a in leaves(call.arguments)
+    )
+    positional, options = rebuild(call.arguments, arguments)
+    return recorder.call_into(call.value[start:end], call, positional, options)
+
+
+def run_all(functions: list[Callable[[], Any]]) -> None:
+    """Call functions one after the other."""
+    for function in functions:
+        function()
