@@ -40,9 +40,12 @@ class NumpyBackend(Backend):
 
     @contextmanager
     def limited_threads(self, threads: int) -> Iterator[None]:
-        own = threads > 1 and blas_has_blocks()
-        with blas_threads().limited(1 if own else threads), thread_pool().limited(threads if own else 1):
+        by_blas = self.blas_threads(threads)
+        with blas_threads().limited(by_blas), thread_pool().limited(threads if by_blas == 1 else 1):
             yield
+
+    def blas_threads(self, threads: int) -> int:
+        return 1 if threads == 1 or blas_has_blocks() else threads
 
     def scan(self, step: Step) -> Run:
         run = recorded_scan(step, lambda: NumpyRecorder(xp)) if self.compiled else plain_scan(step)

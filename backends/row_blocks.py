@@ -1,8 +1,8 @@
 """Find where a matrix product may be cut into blocks of rows without a change of its bits.
 
-A BLAS library computes a product in tiles, and in other ways where a tile is not full. Cut at a multiple of the rows of a
-tile, each part has the tiles of the whole product, so a product that several threads share has the bits of one thread.
-BLAS libraries that share a product among threads of their own cut elsewhere: their bits depend on the number of threads.
+A BLAS library computes a product in tiles, and in other ways where a tile is not full. Cut at a multiple of the rows of
+a tile, each part has the tiles of the whole product, so a product that several threads share has the bits of one
+thread. A library that shares it among threads of its own cuts elsewhere: its bits depend on the number of threads.
 """
 
 from functools import cache, partial
@@ -17,6 +17,7 @@ from lagvis.backends.thread_pool import thread_pool
 # Multiples of rows that are tried. OpenBLAS has tiles of 4, 8 or 12 rows, by processor and dtype.
 BLOCKS = (16, 24, 48)
 PROBE = (400, 300, 200)  # rows, inner size and columns of the product that decides whether there are blocks
+MIN_RESULTS = 256  # elements of a product, for its bits to tell how each of them was summed
 MIN_NONZERO = 1 / 16  # of a matrix, for its products to depend on the order of their sums
 
 
@@ -29,6 +30,8 @@ def row_bounds(rows: int, parts: int, block: int) -> list[int]:
 
 def may_be_cut(a: np.ndarray, b: np.ndarray, whole: np.ndarray, bounds: list[int]) -> bool:
     """Return whether the product a @ b, cut into parts of rows, has the bits of the `whole` by one thread."""
+    if whole.size < MIN_RESULTS:
+        return False
     if any(np.count_nonzero(matrix) < MIN_NONZERO * matrix.size for matrix in (a, b)):  # sums of zeros have no order
         a, b = random_like(a), random_like(b)
         whole = a @ b

@@ -30,8 +30,8 @@ from lagvis.training.recipe import Recipe
 
 # The entries of environment.json that a resumed run or a report of several runs uses, with their types.
 ENVIRONMENT_TYPES = {
-    "backend": str, "device": str, "compiled": bool, "threads": int, "sha256": dict, "overrides": dict, "logger": list,
-    "rows": dict,
+    "backend": str, "device": str, "compiled": bool, "threads": int, "blas_threads": int, "sha256": dict,
+    "overrides": dict, "logger": list, "rows": dict,
 }  # fmt: skip
 REPORT_FILES = "report_files"  # in report.json: the names of the files that the complete report consists of
 # What Windows forbids in file names, and the names that it reserves for devices.

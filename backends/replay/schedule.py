@@ -9,15 +9,14 @@ phases for its matrices: the batch through the layers and back, then gradients a
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from lagvis.backends.replay.recorder import ELEMENTWISE, Node
-from lagvis.tree import leaves
 
-ROW_REDUCTIONS = frozenset(("argmax", "argmin", "max", "mean", "min", "sum"))
-# Work of a call in multiplications and additions of a product; any other call moves memory: so many for each element.
+ROW_REDUCTIONS = frozenset(("argmax", "argmin", "max", "mean", "min", "sum", "vecdot"))
+# Work is counted in multiplications and additions of a product; other calls move memory: so many for each element.
 OPERATIONS_AN_ELEMENT = 50
-MIN_OPERATIONS = 3e7  # of a group: about 0.2 ms of one thread, for less than which others need not be woken
+MIN_CALL_OPERATIONS = 1e6  # of a call: about 10 us, below which threads wait for the interpreter lock
+MIN_OPERATIONS = 3e7  # of a group: about 0.2 ms of one thread; for less it does not pay to wake others
 
 
 @dataclass
@@ -94,14 +93,17 @@ class Phase:
 
 
 def is_view(call: Node) -> bool:
+    """Return whether a call returns a view, which is made once, before the steps."""
     return call.owner is not call
 
 
 def memory(node: Node) -> int:
+    """Return the id of the array in whose memory a node lies."""
     return id(node.owner.value)
 
 
 def read_memory(call: Node) -> set[int]:
+    """Return the ids of the arrays that a call reads."""
     return {memory(node) for node in call.operands()}
 
 
@@ -115,31 +117,30 @@ def operations(call: Node) -> float:
 
 def row_operands(call: Node) -> Operands | None:
     """Return the operands of a call whose result may be computed by blocks of rows; None if it may not."""
-    value, nodes = call.value, call.operands()
-    if value.ndim == 0 or value.shape[0] < 2 or is_view(call) or not value.flags.c_contiguous:
+    value = call.value
+    if is_view(call) or value.ndim == 0 or value.shape[0] < 2 or not value.flags.c_contiguous:
         return None
-    positional, options = call.arguments
-    rows, axis = value.shape[0], options.get("axis")
-    if call.name == "matmul":
-        if [node.value.ndim for node in nodes] != [2, 2] or nodes[0] is nodes[1]:
-            return None
-        found = Operands([nodes[0]], [nodes[1]])
-    elif call.name == "take":
-        if axis != 0 or len(nodes) != 2 or nodes[1].value.ndim != 1:
-            return None
-        found = Operands([nodes[1]], [nodes[0]])
-    elif call.name in ROW_REDUCTIONS or call.name == "vecdot":
-        if (axis != -1 and call.name != "vecdot") or axis not in (None, -1) or any(a.value.ndim < 2 for a in nodes):
-            return None
-        found = Operands(nodes)
-    elif call.name in ELEMENTWISE or call.name in ("astype", "copy"):
-        found = Operands()
-        for node in nodes:
-            spread = node.value.ndim < value.ndim or node.value.shape[0] != rows
-            (found.whole if spread else found.by_row).append(node)
-    else:
+    if operations(call) < MIN_CALL_OPERATIONS:
         return None
-    return found if all(node.value.shape[0] == rows for node in found.by_row) else None
+    operands = split_operands(call, call.operands(), call.arguments[1].get("axis"))
+    by_rows = operands is not None and all(node.value.shape[0] == value.shape[0] for node in operands.by_row)
+    return operands if by_rows else None
+
+
+def split_operands(call: Node, nodes: list[Node], axis: int | None) -> Operands | None:
+    """Return the operands of a call, `nodes`, by the name of its function; None if rows of its result need others."""
+    if call.name == "matmul" and [node.value.ndim for node in nodes] == [2, 2] and nodes[0] is not nodes[1]:
+        return Operands([nodes[0]], [nodes[1]])
+    if call.name == "take" and axis == 0 and len(nodes) == 2 and nodes[1].value.ndim == 1:
+        return Operands([nodes[1]], [nodes[0]])
+    last_axis = axis == -1 or (axis is None and call.name == "vecdot")
+    if call.name in ROW_REDUCTIONS and last_axis and all(node.value.ndim > 1 for node in nodes):
+        return Operands(nodes)
+    if call.name in ELEMENTWISE or call.name in ("astype", "copy"):
+        spread = [a.value.ndim < call.value.ndim or a.value.shape[0] != call.value.shape[0] for a in nodes]
+        by_row = [node for node, is_spread in zip(nodes, spread, strict=True) if not is_spread]
+        return Operands(by_row, [node for node, is_spread in zip(nodes, spread, strict=True) if is_spread])
+    return None
 
 
 def has_own_rows(node: Node) -> bool:

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any
-
-import numpy as np
 
 from lagvis.backends.replay.recorder import BoundCall, Node, Recorder
 from lagvis.backends.replay.schedule import Operands, Phase, Work, arrange
@@ -12,7 +11,7 @@ from lagvis.backends.row_blocks import BLOCKS, may_be_cut, row_bounds
 from lagvis.backends.thread_pool import thread_pool
 from lagvis.tree import leaves, rebuild
 
-PARTS_A_THREAD = 2  # a thread that another program delays leaves the next part to the others
+PARTS_A_THREAD = 1  # more parts than threads would leave more to the others where another program delays one
 MIN_PART_OPERATIONS = 1.5e7  # about 0.1 ms
 
 
@@ -24,11 +23,7 @@ def share_calls(recorder: Recorder) -> list[Phase]:
     uncut: set[Node] = set()
     edges = sorted({0, len(recorder.calls), *(edge for loop in recorder.loops for edge in (loop.start, loop.end))})
     while True:
-        phases = [
-            phase
-            for start, end in zip(edges, edges[1:], strict=False)
-            for phase in arrange(recorder.calls[start:end], uncut)
-        ]
+        phases = [phase for start, end in pairwise(edges) for phase in arrange(recorder.calls[start:end], uncut)]
         groups = [group for phase in phases for group in phase.groups]
         failing = {call for group in groups for call in choose_parts(group, threads)}
         if not failing:
@@ -82,19 +77,18 @@ def has_bits(call: Node, bounds: list[int]) -> bool:
 def shared_functions(recorder: Recorder, calls: list[BoundCall], phases: list[Phase]) -> list[Callable[[], Any]]:
     """Return functions that make these calls, one for each phase and for each call between them."""
     bound = {call.call: call for call in calls}
-    starts = {phase.start: phase for phase in phases}
+    phase_at = {position: phase for phase in phases for position in range(phase.start, phase.end)}
     functions: list[Callable[[], Any]] = []
-    done = -1
+    position = -1  # before which all calls are done
     for call in calls:
-        position = call.call.position
-        if position < done:
+        if call.call.position < position:
             continue
-        phase = next((p for p in phases if p.start <= position < p.end), None)
+        phase = phase_at.get(call.call.position)
         if phase is None:
             functions.append(recorder.call_into(call.call.value, *call))
-            continue
-        done = phase.end
-        functions.append(partial(thread_pool().run, tasks_of(recorder, phase, bound)))
+        else:
+            functions.append(partial(thread_pool().run, tasks_of(recorder, phase, bound)))
+            position = phase.end
     return functions
 
 
@@ -105,9 +99,9 @@ def tasks_of(recorder: Recorder, phase: Phase, bound: dict[Node, BoundCall]) -> 
     if chain:
         tasks.append(partial(run_all, chain))
     for group in phase.groups:
-        for start, end in zip(group.bounds, group.bounds[1:], strict=False):
-            calls = [(call, operands) for call, operands in group.operands.items()]
-            tasks.append(partial(run_all, [part_of(recorder, *pair, start, end) for pair in calls]))
+        for start, end in pairwise(group.bounds):
+            parts = [part_of(recorder, call, operands, start, end) for call, operands in group.operands.items()]
+            tasks.append(partial(run_all, parts))
     return tasks
 
 

@@ -115,7 +115,7 @@ def test_fit_uses_the_threads_of_the_plan_within_the_run_alone(name, threads):
     events = fit(recipe, dataset, plan, backend, stop=lambda: within.append(in_force()) or False)
     between = [in_force() for _ in events]
     assert within
-    assert all(pools == {threads} for pools in within)
+    assert all(pools == {backend.blas_threads(threads)} for pools in within)
     assert all(pools == before for pools in [*between, in_force()])
 
 
