@@ -67,12 +67,13 @@ def numbers_as_arrays(arguments: list[Any]) -> list[Any]:
     return [np.array(a, kind) if type(a) in numbers else a for a in arguments]
 
 
-def is_plain_product(first: Any, second: Any, out: Any) -> bool:
-    """Whether `dot` makes the same call of BLAS as `matmul`: for matrices of several rows and columns, without gaps."""
-    matrices = (first, second, out)
-    one_dtype = first.dtype == second.dtype == out.dtype
-    shapes = all(a.ndim == 2 and min(a.shape) > 1 for a in matrices)
-    return one_dtype and shapes and all(a.flags.forc for a in matrices) and out.flags.c_contiguous
+def is_plain_product(matrices: list[Any]) -> bool:
+    """Whether `dot` makes the same call of BLAS as `matmul` for two operands and a result.
+
+    It does for matrices of several rows and columns each, of one dtype and without gaps in memory.
+    """
+    plain = all(a.ndim == 2 and min(a.shape) > 1 and a.flags.forc for a in matrices)
+    return plain and len({a.dtype for a in matrices}) == 1 and matrices[-1].flags.c_contiguous
 
 
 def reduce_short_rows(reduce: Callable[..., Any], rows: np.ndarray, columns: np.ndarray, out: np.ndarray) -> None:
@@ -109,7 +110,7 @@ class NumpyRecorder(OutRecorder):
             found = partial(arguments[0].argmax, axis, out)
         elif call.name == "take":
             found = partial(arguments[0].take, arguments[1], axis, out, "clip")  # other modes go through a copy
-        elif call.name == "matmul" and is_plain_product(*arguments, out):
+        elif call.name == "matmul" and is_plain_product([*arguments, out]):
             found = partial(arguments[0].dot, arguments[1], out)
         elif call.name == "vecdot":
             found = partial(np.vecdot, *arguments, out, **options)
