@@ -34,8 +34,8 @@ from lagvis.storage.atomic import replace_file
 from lagvis.storage.environment import cpu_model
 
 LIBRARIES = (
-    "numpy", "torch", "jax", "scikit-learn", "keras", "polars", "pandas", "pyarrow", "cupy-cuda13x", "cupy-cuda12x",
-    "jax-cuda13-plugin",
+    "numpy", "torch", "jax", "scikit-learn", "keras", "optax", "polars", "pandas", "pyarrow", "cupy-cuda13x",
+    "cupy-cuda12x", "jax-cuda13-plugin",
 )  # fmt: skip
 DEFAULT_ROUNDS = 10
 MAX_ROUNDS = 40  # with --seconds
