@@ -39,8 +39,8 @@ from lagvis.storage.atomic import replace_file
 from lagvis.storage.environment import cpu_model
 
 LIBRARIES = (
-    "numpy", "torch", "jax", "scikit-learn", "keras", "polars", "pandas", "pyarrow", "cupy-cuda13x", "cupy-cuda12x",
-    "jax-cuda13-plugin",
+    "numpy", "torch", "jax", "scikit-learn", "keras", "optax", "polars", "pandas", "pyarrow", "cupy-cuda13x",
+    "cupy-cuda12x", "jax-cuda13-plugin",
 )  # fmt: skip
 NETWORK_SECONDS = 150.0  # of rounds for one network, without --seconds
 QUICK_SECONDS = 20.0  # the same with --quick
