@@ -1,8 +1,8 @@
 """Copies of large arrays in memory that Linux maps by large pages.
 
 A batch is gathered from rows that are scattered over the whole array. With pages of 4 KiB nearly every row waits until
-the processor has looked up its page; MNIST has 11,500 of them, and 23 large ones. Linux uses large pages where a program
-asks for them, which NumPy does and PyTorch and JAX do not.
+the processor has looked up its page: MNIST fills 11,500 of these, and 23 large ones. Linux uses large pages where a
+program asks for them, which NumPy does and PyTorch and JAX do not.
 """
 
 import numpy as np
