@@ -123,16 +123,6 @@ class NumpyRecorder(OutRecorder):
                 found = partial(getattr(np, NAMES.get(call.name, call.name)), *arguments, out)
         return found or super().call_into(out, call, arguments, options)
 
-
-def reduction(reduce: Callable[..., Any], array: np.ndarray, axis: Any, keepdims: bool, out: Any) -> Callable[[], Any]:
-    """Return a function that writes the reduction of `array` along `axis`, by the method of a ufunc, into `out`."""
-    if reduce != np.add.reduce and array.ndim > 1 and axis in (-1, array.ndim - 1) and array.shape[-1] <= SHORT_ROW:
-        # the order of the elements matters to no maximum but that of 0.0 and -0.0, whose sign softmax does not read
-        rows = np.moveaxis(array, -1, 0)
-        columns = np.empty(rows.shape, rows.dtype)
-        return partial(reduce_short_rows, reduce, rows, columns, out.reshape(rows.shape[1:]))
-    return partial(reduce, array, axis, out.dtype, out, keepdims)
-
     def reuse_memory(self, state: list[Node], results: list[Node]) -> None:
         self.phases = share_calls(self)
         super().reuse_memory(state, results)
@@ -144,6 +134,16 @@ def reduction(reduce: Callable[..., Any], array: np.ndarray, axis: Any, keepdims
 
     def functions(self, calls: list[BoundCall]) -> list[Callable[[], Any]]:
         return shared_functions(self, calls, self.phases) if self.phases else super().functions(calls)
+
+
+def reduction(reduce: Callable[..., Any], array: np.ndarray, axis: Any, keepdims: bool, out: Any) -> Callable[[], Any]:
+    """Return a function that writes the reduction of `array` along `axis`, by the method of a ufunc, into `out`."""
+    if reduce != np.add.reduce and array.ndim > 1 and axis in (-1, array.ndim - 1) and array.shape[-1] <= SHORT_ROW:
+        # the order of the elements matters to no maximum but that of 0.0 and -0.0, whose sign softmax does not read
+        rows = np.moveaxis(array, -1, 0)
+        columns = np.empty(rows.shape, rows.dtype)
+        return partial(reduce_short_rows, reduce, rows, columns, out.reshape(rows.shape[1:]))
+    return partial(reduce, array, axis, out.dtype, out, keepdims)
 
 
 class CupyRecorder(OutRecorder):

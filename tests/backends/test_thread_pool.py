@@ -131,14 +131,14 @@ def test_may_be_cut_zeros_are_tested_by_random_numbers():
     assert may_be_cut(a, b, np.full((64, 48), np.nan, np.float32), [0, 64])
 
 
-def wide_network(threads, monkeypatch, **settings):
+def wide_network(threads, **settings):
     """Train a network whose steps are shared, and return its layers and the number of shared steps."""
     jobs, run = [], ThreadPool.run
-    monkeypatch.setattr(ThreadPool, "run", lambda self, tasks: (jobs.append(len(tasks)), run(self, tasks)))
     data = lv.Dataset.from_arrays(X, Y)
     given = {"hidden": (256, 160), "batch_size": 128, "epochs": 3, "lr": 0.05, "validation": 100} | settings
-    network = lv.train(data, device="cpu", backend="numpy", threads=threads, **given).model.layers
-    monkeypatch.undo()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ThreadPool, "run", lambda self, tasks: (jobs.append(len(tasks)), run(self, tasks)))
+        network = lv.train(data, device="cpu", backend="numpy", threads=threads, **given).model.layers
     return dict(named_leaves(network)), len(jobs)
 
 
@@ -157,10 +157,10 @@ def test_train_any_number_of_threads_gives_the_bits_of_one(monkeypatch, settings
     monkeypatch.setattr("lagvis.backends.replay.schedule.MIN_OPERATIONS", 2e6)
     monkeypatch.setattr("lagvis.backends.replay.schedule.MIN_CALL_OPERATIONS", 1e5)
     monkeypatch.setattr("lagvis.backends.replay.shared_calls.MIN_PART_OPERATIONS", 1e5)
-    expected, jobs = wide_network(1, monkeypatch, **settings)
+    expected, jobs = wide_network(1, **settings)
     assert jobs == 0
     for threads in (2, 3, 4):
-        found, jobs = wide_network(threads, monkeypatch, **settings)
+        found, jobs = wide_network(threads, **settings)
         assert jobs > 0
         for name, leaf in expected.items():
             assert found[name].tobytes() == leaf.tobytes(), (threads, name)
