@@ -124,7 +124,7 @@ class NumpyRecorder(OutRecorder):
         return found or super().call_into(out, call, arguments, options)
 
     def reuse_memory(self, state: list[Node], results: list[Node]) -> None:
-        self.phases = share_calls(self)
+        self.phases = share_calls(self, dict(zip(results, state, strict=True)))
         super().reuse_memory(state, results)
 
     def ends_of_phases(self) -> dict[int, int]:

@@ -15,8 +15,11 @@ PARTS_A_THREAD = 1  # more parts than threads would leave more to the others whe
 MIN_PART_OPERATIONS = 1.5e7  # about 0.1 ms
 
 
-def share_calls(recorder: Recorder) -> list[Phase]:
-    """Reorder the calls of a recorded step for the threads of the caller; return the phases that they share."""
+def share_calls(recorder: Recorder, replaced: dict[Node, Node]) -> list[Phase]:
+    """Reorder the calls of a recorded step for the threads of the caller; return the phases that they share.
+
+    `replaced` are the arrays of the state by the results that take their place.
+    """
     threads = thread_pool().threads
     if threads == 1:
         return []
@@ -38,20 +41,26 @@ def share_calls(recorder: Recorder) -> list[Phase]:
         position = phase.end = position + sum(len(work.calls) for work in phase.works)
     shared = [phase for phase in phases if phase.groups]
     for phase in shared:
-        keep_memory(phase)
+        keep_memory(phase, replaced)
     return shared
 
 
-def keep_memory(phase: Phase) -> None:
-    """Note that memory is read until the end of a phase, if it is read as a whole or by works that run together."""
-    for work in phase.works:
+def keep_memory(phase: Phase, replaced: dict[Node, Node]) -> None:
+    """Note that memory is read until the end of a phase, if it is read as a whole or used by works that run together.
+
+    `replaced` is the array of the state in whose place a result may be written.
+    """
+    users: dict[Node, set[int]] = {}
+    for i, work in enumerate(phase.works):
         for call in work.calls:
-            operands = work.operands.get(call, Operands([], call.operands()))
-            for node in operands.whole:
-                node.owner.last_read = max(node.owner.last_read, phase.end - 1)
-            for node in operands.by_row:
-                if any(id(node.owner.value) in other.reads for other in phase.works if other is not work):
-                    node.owner.last_read = max(node.owner.last_read, phase.end - 1)
+            whole = work.operands[call].whole if call in work.operands else []
+            for node in whole:
+                node.owner.last_read = max(node.owner.last_read, phase.end)
+            for node in [*call.operands(), *([replaced[call]] if call in replaced else [])]:
+                users.setdefault(node.owner, set()).add(i)
+    for owner, works in users.items():
+        if len(works) > 1:
+            owner.last_read = max(owner.last_read, phase.end)
 
 
 def choose_parts(group: Work, threads: int) -> list[Node]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import lagvis as lv
+from lagvis.backends.replay.shared_calls import shared_functions
 from lagvis.backends.row_blocks import BLOCKS, blas_has_blocks, may_be_cut, row_bounds
 from lagvis.backends.thread_pool import ThreadPool, thread_pool
 from lagvis.tree import named_leaves
@@ -142,21 +143,28 @@ def wide_network(threads, **settings):
     return dict(named_leaves(network)), len(jobs)
 
 
-@needs_blocks
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"dtype": "float64", "optimizer": "adam", "lr": 0.001},
-        {"normalization": "batch", "dropout": 0.2, "batch_size": 200},
-        {"accumulate": 2, "activation": "tanh", "hidden": (128, 128), "momentum": 0.9},
-    ],
-    ids=["plain", "float64-adam", "batch-norm-dropout", "accumulate"],
-)
-def test_train_any_number_of_threads_gives_the_bits_of_one(monkeypatch, settings):
+SETTINGS = {
+    "plain": {},
+    "float64-adam": {"dtype": "float64", "optimizer": "adam", "lr": 0.001},
+    "batch-norm-dropout": {"normalization": "batch", "dropout": 0.2, "batch_size": 200},
+    "accumulate": {"accumulate": 2, "activation": "tanh", "hidden": (128, 128), "momentum": 0.9, "ema": 0.99},
+}
+OTHER_SETTINGS = {
+    "layer-norm": {"normalization": "layer", "optimizer": "adamw", "weight_decay": 0.1},
+    "muon": {"optimizer": "muon", "clip_norm": 0.5, "max_norm": 1.0, "l1": 1e-4, "mixup": 0.2},
+}
+
+
+@pytest.fixture
+def small_calls_shared(monkeypatch):
     monkeypatch.setattr("lagvis.backends.replay.schedule.MIN_OPERATIONS", 2e6)
     monkeypatch.setattr("lagvis.backends.replay.schedule.MIN_CALL_OPERATIONS", 1e5)
     monkeypatch.setattr("lagvis.backends.replay.shared_calls.MIN_PART_OPERATIONS", 1e5)
+
+
+@needs_blocks
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_train_any_number_of_threads_gives_the_bits_of_one(small_calls_shared, settings):
     expected, jobs = wide_network(1, **settings)
     assert jobs == 0
     for threads in (2, 3, 4):
@@ -164,3 +172,40 @@ def test_train_any_number_of_threads_gives_the_bits_of_one(monkeypatch, settings
         assert jobs > 0
         for name, leaf in expected.items():
             assert found[name].tobytes() == leaf.tobytes(), (threads, name)
+
+
+def accesses(phase):
+    """Return (work, call, array, whether it is written, whether by rows) for each array of each call of a phase."""
+    found = []
+    for work in phase.works:
+        for call in work.calls:
+            if call.owner is call:
+                found.append((work, call, call.value, True, work.rows > 0))
+                by_row = work.operands[call].by_row if call in work.operands else []
+                found += [(work, call, node.value, False, node in by_row) for node in call.operands()]
+    return found
+
+
+def same_rows(a, b):
+    starts = [array.__array_interface__["data"][0] for array in (a, b)]
+    return starts[0] == starts[1] and (a.shape[0], a.strides[0]) == (b.shape[0], b.strides[0])
+
+
+@needs_blocks
+@pytest.mark.parametrize("settings", [*SETTINGS.values(), *OTHER_SETTINGS.values()], ids=[*SETTINGS, *OTHER_SETTINGS])
+def test_shared_calls_no_task_touches_memory_that_another_writes(small_calls_shared, monkeypatch, settings):
+    checked = []
+
+    def check(recorder, calls, phases):
+        for phase in phases:
+            found = accesses(phase)
+            for work, call, array, _, _ in [access for access in found if access[3]]:
+                for other_work, other, memory, _, by_row in found:
+                    alone = work is other_work and (not work.rows or (by_row and same_rows(array, memory)))
+                    assert alone or not np.shares_memory(array, memory), (call.name, array.shape, other.name)
+            checked.append(phase)
+        return shared_functions(recorder, calls, phases)
+
+    monkeypatch.setattr("lagvis.backends.replay.numpy_recorder.shared_functions", check)
+    wide_network(2, **settings)
+    assert checked
