@@ -14,12 +14,18 @@ CONTENT = bytes(range(256)) * 3000
 PACKED = gzip.compress(CONTENT)
 
 
+def read_member(packed, size):
+    """Return what GzipMember reads, in pieces of a size."""
+    member, pieces = GzipMember(io.BytesIO(packed)), []
+    while piece := member.read(size):
+        pieces.append(piece)
+    return pieces
+
+
 @pytest.mark.parametrize("size", [1, 4, 1000, 2**20])
 def test_gzip_member_reads_what_gzip_reads(size):
     content = CONTENT[:3000] if size == 1 else CONTENT
-    member, pieces = GzipMember(io.BytesIO(gzip.compress(content))), []
-    while piece := member.read(size):
-        pieces.append(piece)
+    pieces = read_member(gzip.compress(content), size)
     assert b"".join(pieces) == content
     assert {*map(len, pieces[:-1])} <= {size}
 
@@ -30,10 +36,8 @@ def test_gzip_member_reads_what_gzip_reads(size):
     ids=["sum cut", "end cut", "cut", "zero after", "two members", "wrong sum", "garbage"],
 )
 def test_gzip_member_of_any_other_file_raises(packed):
-    member = GzipMember(io.BytesIO(packed))
     with pytest.raises((EOFError, zlib.error)):
-        while member.read(2**16):
-            pass
+        read_member(packed, 2**16)
 
 
 @pytest.mark.parametrize("has_threads", [True, False])
@@ -52,7 +56,12 @@ def test_background_digest_is_that_of_all_pieces(monkeypatch, has_threads):
 
 def test_background_digest_leaves_no_thread_after_an_error():
     before = threading.active_count()
-    with pytest.raises(ValueError, match="damaged"), BackgroundDigest(b"") as digest:
-        digest.update(CONTENT)
-        raise ValueError("damaged")
+
+    def read_damaged():
+        with BackgroundDigest(b"") as digest:
+            digest.update(CONTENT)
+            raise ValueError("damaged")
+
+    with pytest.raises(ValueError, match="damaged"):
+        read_damaged()
     assert threading.active_count() == before
