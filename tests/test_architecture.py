@@ -38,7 +38,7 @@ ARRAY_LIBRARIES = {"cupy", "cupy_backends", "torch", "jax", "jaxlib", "array_api
 # and the parts of NumPy that it imports lazily (array_api_compat.numpy imports all of them) only where one is used.
 HEAVY = {
     "cupy", "torch", "jax", "matplotlib", "tensorboard", "mlflow", "sklearn", "IPython", "pandas", "polars",
-    "array_api_compat.numpy", "numpy.f2py", "numpy.testing", "unittest",
+    "array_api_compat.numpy", "numpy.f2py", "numpy.ma", "numpy.testing", "unittest", "PIL",
 }  # fmt: skip
 
 
