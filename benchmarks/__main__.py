@@ -29,6 +29,7 @@ from typing import Any
 
 from benchmarks.competitors import COMPETITORS, REFERENCE, SLOW, names_of
 from benchmarks.costs import all_costs
+from benchmarks.machine_load import OtherPrograms
 from benchmarks.measure import Competition
 from benchmarks.problem import Problem, methods_of, networks_of, split_method
 from benchmarks.ratios import MAX_SPREAD
@@ -256,12 +257,14 @@ class Benchmark:
         left, started = self.left(), time.monotonic()
         competition.warm_up(None if left is None else left / 2)
         warm_up, left = time.monotonic() - started, self.left()
+        others = OtherPrograms(competition.process_ids())
         seconds = QUICK_SECONDS if self.quick else NETWORK_SECONDS
         if left is not None:  # the next networks need as much time to warm up
             seconds = max(0.0, (left - warm_up * (networks_left - 1)) / networks_left)
         elif self.rounds is not None:
             seconds = None
         result = competition.measure(REFERENCE[self.device], self.rounds, seconds)
+        result["other programs"] = others.cores()
         if not result["seconds"]:
             reason = "the time did not suffice for an epoch of each competitor"
             self.record["not reached"][network] = reason if competition.running else "no competitor can run"

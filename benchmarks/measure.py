@@ -219,6 +219,10 @@ class Competition:
             except NoAnswerError as error:
                 self.leave_out(name, error)
 
+    def process_ids(self) -> list[int]:
+        """Return the ids of the processes that run."""
+        return [process.pid for _, process in self.running.values() if process.pid is not None]
+
     def until_the_end(self, seconds: float) -> float:
         """Return seconds, but not many more than are left for the whole command."""
         if self.end_of_all is None:

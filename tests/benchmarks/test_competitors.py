@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from benchmarks.__main__ import LOSS_TOLERANCE, MAX_PRODUCT_ERROR, Benchmark, check, main
 from benchmarks.competitors import COMPETITORS, accuracy_of, compared_pairs, names_of
 from benchmarks.costs import checkpoint_cost, evaluation_speed, measure_epoch, peak_memory, startup_seconds
+from benchmarks.machine_load import OtherPrograms
 from benchmarks.measure import Competition, Failure, HangError, NoAnswerError, ask, product_error, serve
 from benchmarks.problem import LEARNING_RATE, PLAIN, Problem, networks_of
 from benchmarks.ratios import MAX_SPREAD, MIN_PAIRS
@@ -128,6 +130,7 @@ class FakePipe:
 
 class FakeProcess:
     exitcode = None
+    pid = None
 
     def kill(self):
         pass
@@ -504,6 +507,36 @@ def test_tables_show_medians_ratios_and_missing_competitors():
     side_by_side = summary_table("cpu", {"net": RESULT, "other net": RESULT | {"seconds": {"lagvis numpy": [0.4]}}})
     assert "| lagvis numpy | 0.200 | 0.400 |" in side_by_side
     assert "| other library | 0.500 (2.00 ± 75%\\*) | left out |" in side_by_side
+
+
+def test_training_table_warns_of_a_busy_machine():
+    warning = "Other programs kept 0.61 cores busy meanwhile: measure again on an idle machine."
+    assert warning in training_table("net", "cpu", RESULT | {"other programs": 0.61}, "lagvis numpy")
+    assert "busy" not in training_table("net", "cpu", RESULT | {"other programs": 0.01}, "lagvis numpy")
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="this system has no /proc/stat")
+def test_other_programs_own_processes_do_not_count(monkeypatch):
+    ticks = {"stat": 1000, 11: 50, 22: 70}
+
+    def read_text(path):
+        pid = path.parent.name
+        if pid == "proc":
+            return f"cpu  {ticks['stat']} 0 0 9999 0 0 0 0 0 0\n"
+        if int(pid) not in ticks:
+            raise FileNotFoundError(pid)
+        return f"{pid} (a (b) c) S {' 0' * 10} {ticks[int(pid)]} 0 0"
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setattr("benchmarks.machine_load.TICKS", 100)
+    monkeypatch.setattr("os.getpid", lambda: 11)
+    clock = iter((10.0, 12.0, 14.0))
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    others = OtherPrograms([22])
+    ticks |= {"stat": 1300, 11: 150, 22: 170}  # 3 s in all, 2 s of them our own, within 2 s
+    assert others.cores() == pytest.approx(0.5)
+    del ticks[22]  # the process has ended
+    assert others.cores() == pytest.approx(0.25)
 
 
 def test_tables_show_the_ratio_to_the_same_library_by_hand_without_a_mark_where_it_is_known():
