@@ -34,6 +34,8 @@ MAX_LAST_EPOCHS = 3
 GRACE_SECONDS = 2.0  # that the last answers may take beyond the time of the whole command
 ROUND_MARGIN = 1.2  # a round starts if this many times the last one fits
 MAX_FINISH_SECONDS = 10.0
+# Threads of OpenBLAS spin for 0.1 s after the last product, and would slow down the epoch of the next competitor.
+PAUSE_SECONDS = 0.15
 THREADS_TO_EVALUATE = 2
 FINISH_SHARE, FINISH_SECONDS = 0.2, 3.0  # of the time of a network, but at most so much, is kept for the accuracies
 SECONDS_TO_KILL = 2.0
@@ -239,6 +241,7 @@ class Competition:
                 usual = MAX_LAST_EPOCHS * self.last_seconds[name] if name in self.last_seconds else 0.0
                 limit = max(MIN_ANSWER_SECONDS, usual, MAX_SHARE * (deadline - time.monotonic()))
                 limit = self.until_the_end(limit)
+            time.sleep(PAUSE_SECONDS)
             try:
                 answers[name] = ask(pipe, process, "epoch", limit)
                 self.last_seconds[name] = answers[name][0]

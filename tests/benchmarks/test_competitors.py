@@ -29,6 +29,12 @@ LIBRARY = {"lagvis torch": "torch", "lagvis jax": "jax", "JAX jit a step": "jax"
 SMALL = Recipe(hidden=(8,), batch_size=100, validation=0, epochs=1000, lr=LEARNING_RATE, **PLAIN)
 
 
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch):
+    """Fake competitors leave no threads that spin."""
+    monkeypatch.setattr("benchmarks.measure.PAUSE_SECONDS", 0.0)
+
+
 @pytest.fixture(scope="module")
 def problem():
     return Problem(NETWORK)
