@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.__main__ import environment
-from benchmarks.command_tables import report
-from benchmarks.ratios import MIN_PAIRS, paired_ratios
+from benchmarks.command_tables import ratios_of_all, report
+from benchmarks.ratios import MIN_PAIRS
 from benchmarks.tutorials.epoch_report import PARTS
 from benchmarks.watched_process import ProcessError, WatchedProcess, energy_counters, watch
 from lagvis.cli.streams import run_tool, write_stderr, write_stdout
@@ -191,11 +191,10 @@ class CommandBenchmark:
             write_stderr(f"round {seed + 1}, {command.title}: {run.seconds:.1f} s, test accuracy {accuracy:.2%}\n")
 
     def is_known(self) -> bool:
-        """Whether the ratio of every command is known as well as benchmarks/ratios.py asks for."""
-        first, *others = [[run.seconds for run in self.runs[command.title]] for command in self.running]
-        if len(first) < MIN_PAIRS:
-            return False
-        return all(paired_ratios(seconds, first).is_known for seconds in others)
+        """Whether the ratio of every command that still runs is known as well as benchmarks/ratios.py asks for."""
+        runs = {command.title: self.runs[command.title] for command in self.running}
+        enough = all(len(found) >= MIN_PAIRS for found in runs.values())
+        return enough and all(ratios.is_known for ratios in ratios_of_all(runs).values())
 
     def measure(self, rounds: int | None, minutes: float, after_round: Callable[[], None]) -> None:
         """Run rounds: so many, or until all ratios are known; none begins that would not end within `minutes`."""
@@ -258,6 +257,7 @@ def measure_and_report(benchmark: CommandBenchmark, flags: argparse.Namespace, a
         if flags.output:
             record: dict[str, Any] = {"environment": facts, "left out": benchmark.left_out}
             record["commands"] = {name: [asdict(run) for run in runs] for name, runs in benchmark.runs.items()}
+            record["ratios"] = {name: asdict(found) for name, found in ratios_of_all(benchmark.runs).items()}
             replace_file(flags.output, (json.dumps(record, indent=1) + "\n").encode())
 
     code = 0

@@ -64,6 +64,18 @@ def ratios_to(runs: Runs, reference: Runs) -> Ratios | None:
     return paired_ratios(*zip(*pairs, strict=True)) if pairs else None
 
 
+def with_runs(commands: Mapping[str, Runs]) -> dict[str, Runs]:
+    """Return the commands that have runs."""
+    return {name: runs for name, runs in commands.items() if runs}
+
+
+def ratios_of_all(commands: Mapping[str, Runs]) -> dict[str, Ratios]:
+    """Return the ratios of each command that has runs to the first one that has any."""
+    (_, reference), *others = with_runs(commands).items() or [("", [])]
+    found = {name: ratios_to(runs, reference) for name, runs in others}
+    return {name: ratios for name, ratios in found.items() if ratios is not None}
+
+
 def ratio_cell(ratios: Ratios | None) -> str:
     """Return the median of ratios with its interval, marked if it is not known well enough."""
     if ratios is None:
@@ -85,7 +97,7 @@ def median_cell(values: Sequence[float | None], decimals: int = 1) -> str:
 
 def main_table(measured: Mapping[str, Runs]) -> list[str]:
     """Return the table of the commands that have runs, in their order; ratios are to the first."""
-    reference = next(iter(measured))
+    reference, ratios = next(iter(measured)), ratios_of_all(measured)
     energy = any(run.joules is not None for runs in measured.values() for run in runs)
     levels = [f"{100 * level:g} %" for level in LEVELS]
     heads = ["seconds from the command to", *levels, "last step", "end", f"end, times {reference}"]
@@ -93,7 +105,7 @@ def main_table(measured: Mapping[str, Runs]) -> list[str]:
     for name, runs in measured.items():
         cells = [level_cell(runs, "validation", level) for level in LEVELS]
         cells += [median_cell([run.epochs[-1].seconds for run in runs]), median_cell([run.seconds for run in runs])]
-        cells.append("1" if name == reference else ratio_cell(ratios_to(runs, measured[reference])))
+        cells.append("1" if name == reference else ratio_cell(ratios.get(name)))
         cells += [accuracy_cell(runs), median_cell([run.peak_mb for run in runs], 0)]
         lines.append(table_row([name, *cells, *([median_cell([run.joules for run in runs], 0)] if energy else [])]))
     return lines
@@ -109,10 +121,8 @@ def test_images_table(measured: Mapping[str, Runs]) -> list[str]:
 
 def report(commands: Mapping[str, Runs], left_out: Mapping[str, str]) -> str:
     """Return the tables and what a reader must know of them."""
-    measured = {name: runs for name, runs in commands.items() if runs}
-    lines = []
+    measured, lines = with_runs(commands), []
     if measured:
-        reference, *others = measured.values()
         counts = sorted({len(runs) for runs in measured.values()})
         rounds = " to ".join(str(count) for count in sorted({counts[0], counts[-1]}))
         lines = [*main_table(measured), ""]
@@ -122,7 +132,7 @@ def report(commands: Mapping[str, Runs], left_out: Mapping[str, str]) -> str:
             "with the least and the greatest. Ratios are taken within a round: their median with its 95 % confidence "
             "interval (the range, with fewer than six rounds)."
         ]
-        if not all(ratios is None or ratios.is_known for ratios in (ratios_to(runs, reference) for runs in others)):
+        if not all(ratios.is_known for ratios in ratios_of_all(measured).values()):
             lines.append(f"{UNKNOWN} not known within {MAX_SPREAD:.0%} of the median after these rounds.")
         lines += ["", *test_images_table(measured)]
     lines += [f"Left out: {name} ({reason})." for name, reason in left_out.items()]

@@ -1,4 +1,4 @@
-"""PyTorch as its tutorials write it: a Module, batches of a DataLoader, Adam, a loop over epochs and batches."""
+"""PyTorch as its tutorial on MNIST ("What is torch.nn really?") writes it: a TensorDataset, a DataLoader, a loop."""
 
 import sys
 from itertools import pairwise

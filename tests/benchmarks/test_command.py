@@ -5,7 +5,8 @@ import pytest
 
 from benchmarks import command
 from benchmarks.command import COMMANDS, Command, CommandBenchmark, Epoch, Run, main
-from benchmarks.command_tables import level_cell, report, seconds_to
+from benchmarks.command_tables import level_cell, ratios_of_all, report, seconds_to
+from benchmarks.ratios import paired_ratios
 
 EPOCHS = [Epoch(1.0, 0.96, 0.95), Epoch(2.0, 0.975, 0.96), Epoch(3.0, 0.97, 0.972)]
 SCRIPT = """
@@ -69,6 +70,15 @@ def test_report_marks_a_ratio_that_few_rounds_or_their_spread_leave_open():
     text = report({"ours": five, "peer": spread}, {})
     assert "1.20 (1.00 to 1.40)*" in text
     assert "* not known within 5% of the median after these rounds." in text
+
+
+def test_ratios_of_all_are_those_to_the_first_command_that_has_runs():
+    one, two = [run(2.0)], [run(3.0)]
+    assert ratios_of_all({"missing": [], "ours": one, "peer": two, "other": []}) == {
+        "peer": paired_ratios([3.0], [2.0])
+    }
+    assert ratios_of_all({"missing": []}) == {}
+    assert ratios_of_all({"ours": one, "peer": [run(3.0, seed=1)]}) == {}
 
 
 def test_report_has_a_column_of_energy_only_where_the_machine_tells_it():
@@ -181,6 +191,7 @@ def test_main_prints_and_writes_what_there_is_after_ctrl_c(benchmark, monkeypatc
     assert main(["--output", str(output)]) == 130
     assert "| A | - (0 of 1) |" in capsys.readouterr().out
     record = json.loads(output.read_text())
+    assert record["ratios"] == {}
     assert record["commands"]["A"][0]["epochs"][0]["test"] == 0.9
     assert record["commands"]["B"] == []
     assert record["environment"]["command"] == f"python -m benchmarks.command --output {output}"
