@@ -28,15 +28,23 @@ def process_seconds(pid: int) -> float:
 
 
 class OtherPrograms:
-    """The cores that programs other than this process and `children` have kept busy since this was made."""
+    """The cores that programs other than this process and its `children` keep busy from now on."""
 
     def __init__(self, children: list[int]) -> None:
         self.own = {pid: process_seconds(pid) for pid in (os.getpid(), *children)}
         self.started, self.before = time.monotonic(), machine_seconds() - sum(self.own.values())
 
-    def cores(self) -> float:
-        """Return how many cores they kept busy on average."""
+    def add(self, child: int) -> None:
+        """Count a new process as an own one."""
+        self.own[child] = 0.0
+
+    def update(self) -> None:
+        """Take down what the own processes have used; call it before one of them is ended."""
         for pid, seconds in self.own.items():
-            self.own[pid] = max(seconds, process_seconds(pid))  # a process may have ended
+            self.own[pid] = max(seconds, process_seconds(pid))
+
+    def cores(self) -> float:
+        """Return how many cores the other programs kept busy on average."""
+        self.update()
         used = machine_seconds() - sum(self.own.values()) - self.before
         return max(0.0, used) / (time.monotonic() - self.started)

@@ -197,6 +197,27 @@ def test_competition_noisy_times_runs_more_rounds_until_the_ratios_are_known():
     assert ratios["low"] <= 2.0 <= ratios["high"]
 
 
+def test_competition_starts_anew_between_rounds_and_keeps_the_first_losses_and_accuracies(monkeypatch):
+    monkeypatch.setattr("benchmarks.measure.SLOW_TO_START", ("ccc",))
+    asked = []
+
+    def answer(name, message):
+        asked.append((name, message))
+        return answer_of(name, message)
+
+    competition = FakeCompetition(["a", "bb", "ccc"], "cpu", answer)
+    competition.prepare("net")
+    competition.warm_up()
+    result = competition.measure("a", starts=3)
+    assert result["seconds"] == {name: [float(len(name))] * 15 for name in ("a", "bb", "ccc")}
+    assert competition.started == ["a", "bb", "ccc", "a", "bb", "a", "bb"]
+    assert asked.count(("a", ("network", "net"))) == 3
+    assert asked.count(("a", "epoch")) == 3 + 15  # each start trains one that does not count
+    assert asked.count(("ccc", "epoch")) == 1 + 15
+    assert asked.count(("a", "finish")) == 1
+    assert result["left_out"] == {}
+
+
 def test_competition_slow_minute_changes_no_ratio():
     """The machine is three times slower from some round on: the medians of all epochs say 1.3, the pairs 2."""
     calls = itertools.count()
@@ -401,7 +422,7 @@ def test_benchmarks_only_and_networks_measure_these_alone(monkeypatch, tmp_path,
     assert list(record["results"]) == ["784-512-512-10, batch 128", NETWORK]
     assert list(record["results"][NETWORK]["seconds"]) == ["lagvis jax", "JAX jit + scan"]
     assert "costs" not in record
-    assert "| JAX jit + scan | 14.000 | 14.000 | 14.000 | 1.40 ± 0% | 5 |" in capsys.readouterr().out
+    assert "| JAX jit + scan | 14.000 | 14.000 | 14.000 | 1.40 ± 0% | 15 |" in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == [f"{record['machine']['date']}-cpu-part.json"]
 
 
@@ -540,6 +561,8 @@ def test_other_programs_own_processes_do_not_count(monkeypatch):
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
     others = OtherPrograms([22])
     ticks |= {"stat": 1300, 11: 150, 22: 170}  # 3 s in all, 2 s of them our own, within 2 s
+    others.add(33)
+    ticks |= {"stat": 1400, 33: 100}
     assert others.cores() == pytest.approx(0.5)
     del ticks[22]  # the process has ended
     assert others.cores() == pytest.approx(0.25)
