@@ -9,6 +9,9 @@ phases for its matrices: the batch through the layers and back, then gradients a
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import cast
+
+import numpy as np
 
 from lagvis.backends.replay.recorder import ELEMENTWISE, Node
 
@@ -97,6 +100,11 @@ def is_view(call: Node) -> bool:
     return call.owner is not call
 
 
+def numpy_array(node: Node) -> np.ndarray:
+    """Return the array of a node, which is one of NumPy."""
+    return cast("np.ndarray", node.value)
+
+
 def memory(node: Node) -> int:
     """Return the id of the array in whose memory a node lies."""
     return id(node.owner.value)
@@ -109,15 +117,15 @@ def read_memory(call: Node) -> set[int]:
 
 def operations(call: Node) -> float:
     """Return the work of a call, in operations of a product."""
-    operands = [node.value for node in call.operands()]
+    result, operands = numpy_array(call), [numpy_array(node) for node in call.operands()]
     if call.name == "matmul" and operands[0].ndim == 2:
-        return 2.0 * call.value.size * operands[0].shape[-1]
-    return float(OPERATIONS_AN_ELEMENT * max(call.value.size, *(a.size for a in operands if call.name != "take"), 0))
+        return 2.0 * result.size * operands[0].shape[-1]
+    return float(OPERATIONS_AN_ELEMENT * max(result.size, *(a.size for a in operands if call.name != "take"), 0))
 
 
 def row_operands(call: Node) -> Operands | None:
     """Return the operands of a call whose result may be computed by blocks of rows; None if it may not."""
-    value = call.value
+    value = numpy_array(call)
     if is_view(call) or value.ndim == 0 or value.shape[0] < 2 or not value.flags.c_contiguous:
         return None
     if operations(call) < MIN_CALL_OPERATIONS:
@@ -145,7 +153,7 @@ def split_operands(call: Node, nodes: list[Node], axis: int | None) -> Operands 
 
 def has_own_rows(node: Node) -> bool:
     """Return whether row i of an operand lies in row i of the array whose memory it is."""
-    value, owner = node.value, node.owner.value
+    value, owner = numpy_array(node), numpy_array(node.owner)
     same_start = value.__array_interface__["data"][0] == owner.__array_interface__["data"][0]
     return bool(same_start and value.shape[:1] == owner.shape[:1] and value.strides[:1] == owner.strides[:1])
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from lagvis.backends.replay.recorder import BoundCall, Node, Recorder
-from lagvis.backends.replay.schedule import Operands, Phase, Work, arrange
+from lagvis.backends.replay.schedule import Operands, Phase, Work, arrange, numpy_array
 from lagvis.backends.row_blocks import BLOCKS, may_be_cut, row_bounds
 from lagvis.backends.thread_pool import thread_pool
 from lagvis.tree import leaves, rebuild
@@ -79,8 +79,8 @@ def choose_parts(group: Work, threads: int) -> list[Node]:
 
 def has_bits(call: Node, bounds: list[int]) -> bool:
     """Return whether the parts of a recorded product have the bits of the whole."""
-    a, b = (node.value for node in call.operands())
-    return may_be_cut(a, b, call.value, bounds)
+    a, b = map(numpy_array, call.operands())
+    return may_be_cut(a, b, numpy_array(call), bounds)
 
 
 def shared_functions(recorder: Recorder, calls: list[BoundCall], phases: list[Phase]) -> list[Callable[[], Any]]:
