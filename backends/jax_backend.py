@@ -13,6 +13,7 @@ import numpy as np
 from lagvis.backends.backend import Backend, Run, Step, first_line, plain_scan, self_test
 from lagvis.backends.cuda import describe_card, fitting_extra
 from lagvis.backends.cuda_faults import Build, no_such_device
+from lagvis.backends.host_memory import LARGE_BYTES, aligned_copy
 from lagvis.errors import DeviceError
 from lagvis.option_text import option
 from lagvis.tree import Tree
@@ -53,7 +54,7 @@ class JaxBackend(Backend):
     def asarray(self, host: np.ndarray) -> jax.Array:
         with all_types():  # else JAX would store float64 as float32
             # On the CPU JAX may use a NumPy array's memory and later write into it, so it gets a copy of its own.
-            return jax.device_put(np.array(host), self._device)
+            return jax.device_put(aligned_copy(host) if host.nbytes >= LARGE_BYTES else np.array(host), self._device)
 
     def to_numpy(self, array: jax.Array) -> np.ndarray:
         return np.array(array)

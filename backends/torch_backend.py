@@ -20,6 +20,7 @@ import torch
 from lagvis.backends.backend import Backend, Run, Step, plain_scan, self_test
 from lagvis.backends.cuda import TURING, describe_card
 from lagvis.backends.cuda_faults import Build, no_such_device
+from lagvis.backends.host_memory import LARGE_BYTES, aligned_copy
 from lagvis.backends.replay.namespace import RecordableNamespace
 from lagvis.backends.replay.tape import recorded_loop, recorded_scan
 from lagvis.backends.replay.torch_recorder import TorchRecorder
@@ -67,6 +68,8 @@ class TorchBackend(Backend):
         self._device = torch_device(device)
 
     def asarray(self, host: np.ndarray) -> torch.Tensor:
+        if self.device == "cpu" and host.nbytes >= LARGE_BYTES:
+            return torch.from_numpy(aligned_copy(host))
         return torch.tensor(host, device=self._device)
 
     def to_numpy(self, array: torch.Tensor) -> np.ndarray:

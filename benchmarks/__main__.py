@@ -1,9 +1,13 @@
 """`python -m benchmarks [--quick]`: train the same networks with Lagvis and with other libraries, and print the times.
 
 Each competitor runs in a process of its own, so that the threads of one library do not disturb another. They train one
-at a time, an epoch each in turn (A B C A B C ...). The first epoch, in which libraries compile, is not counted; on a
-GPU the first two. With --seconds N the command ends after about so many seconds: slow competitors are left out, rounds
-are fitted into the time, and the networks that it does not reach are listed. The JSON is replaced after each network.
+at a time, an epoch each in turn, and each round in another order. The first epoch, in which libraries compile, is not
+counted; on a GPU the first two. Times are compared round by round, and rounds go on until the medians of all ratios are
+known within 5 % or the time of a network is up; the tables mark those that are not. With --seconds N the command ends
+after about so many seconds: slow competitors are left out, rounds are fitted into the time, and the networks that it
+does not reach are listed. The JSON is replaced after each network.
+
+`--only "lagvis jax" "JAX jit + scan" --networks 784-32-32-10` measures these competitors on this network alone.
 
 `python -m benchmarks command` times whole commands instead (benchmarks/command.py), `tables` the reading of tables
 (benchmarks/reading.py), `records` trains the recipes of MNIST over several seeds (benchmarks/records.py), and
@@ -23,10 +27,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.competitors import REFERENCE, SLOW, names_of
+from benchmarks.competitors import COMPETITORS, REFERENCE, SLOW, names_of
 from benchmarks.costs import all_costs
 from benchmarks.measure import Competition
-from benchmarks.problem import METHOD_NETWORKS, Problem, methods_of, networks_of, split_method
+from benchmarks.problem import Problem, methods_of, networks_of, split_method
+from benchmarks.ratios import MAX_SPREAD
 from benchmarks.tables import costs_tables, summary_table, training_table
 from lagvis.cli.streams import run_tool, write_stderr, write_stdout
 from lagvis.errors import OutputError
@@ -34,14 +39,13 @@ from lagvis.storage.atomic import replace_file
 from lagvis.storage.environment import cpu_model
 
 LIBRARIES = (
-    "numpy", "torch", "jax", "scikit-learn", "keras", "polars", "pandas", "pyarrow", "cupy-cuda13x", "cupy-cuda12x",
-    "jax-cuda13-plugin",
+    "numpy", "torch", "jax", "scikit-learn", "keras", "optax", "polars", "pandas", "pyarrow", "cupy-cuda13x",
+    "cupy-cuda12x", "jax-cuda13-plugin",
 )  # fmt: skip
-DEFAULT_ROUNDS = 10
-MAX_ROUNDS = 40  # with --seconds
+NETWORK_SECONDS = 150.0  # of rounds for one network, without --seconds
+QUICK_SECONDS = 20.0  # the same with --quick
 MIN_SECONDS = 2.0  # of time left, to begin with a network
 MAX_PREPARE_SECONDS = 40.0  # of waiting until all competitors are ready for a network
-MAX_WIDE_ROUNDS = 4  # for the two networks whose epoch takes seconds
 LOSS_TOLERANCE = 1e-4  # relative; mean loss of the first epoch in float32, from equal weights and batches
 # Methods that divide by the size of a gradient or of a batch's deviations make more of rounding. The losses of PyTorch
 # itself with one thread and with two differ by 2e-3 with Adam and by 2e-4 with batch norm, otherwise by 6e-9.
@@ -111,6 +115,13 @@ def reference_of(device: str, result: dict[str, Any]) -> str:
     return usual if usual in result["seconds"] else next(iter(result["seconds"]))
 
 
+def find_networks(name: str, networks: list[str]) -> list[str]:
+    """Return the network of this name, or those of plain gradient descent that begin with it."""
+    if name in networks:
+        return [name]
+    return [network for network in networks if network.startswith(name) and not split_method(network)[1]]
+
+
 def output_folder(parser: argparse.ArgumentParser, name: str) -> Path:
     """Make the folder of the JSON, and return it; end the command with a sentence if it cannot be made."""
     folder = Path(name)
@@ -124,9 +135,25 @@ def output_folder(parser: argparse.ArgumentParser, name: str) -> Path:
 def main() -> int:
     """Measure, print tables, write JSON; return 1 if a competitor trained something else, 4 if none can run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="two networks, 3 rounds, no further costs")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"two networks, each for {QUICK_SECONDS:.0f} s at most, no slow competitors and no further costs",
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: cpu)")
-    parser.add_argument("--rounds", type=int, help="epochs counted for each competitor (default: 10)")
+    parser.add_argument("--only", nargs="+", metavar="COMPETITOR", help="measure these, and no further costs")
+    parser.add_argument(
+        "--networks",
+        nargs="+",
+        metavar="NETWORK",
+        help="measure these, and no further costs; 784-32-32-10 is enough for a name that begins so",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        help="epochs counted for each competitor (default: until the ratios are known within "
+        f"{100 * MAX_SPREAD:.0f} %%, or a network has taken {NETWORK_SECONDS:.0f} s)",
+    )
     parser.add_argument(
         "--seconds", type=float, help="time of the whole command; slow competitors and the further costs are left out"
     )
@@ -138,6 +165,14 @@ def main() -> int:
         parser.error(f"--seconds is {flags.seconds}; expected a number of seconds above 0")
     if flags.rounds is not None and flags.rounds < 1:
         parser.error(f"--rounds is {flags.rounds}; expected a whole number from 1")
+    names = [name for name, (_, devices) in COMPETITORS.items() if flags.device in devices]
+    for name in flags.only or ():
+        if name not in names:
+            parser.error(f"--only {name!r} is no competitor on {flags.device}; choose from {', '.join(names)}")
+    networks = networks_of(flags.device) + methods_of(flags.device)
+    for name in flags.networks or ():
+        if not find_networks(name, networks):
+            parser.error(f"--networks {name!r} is not measured on {flags.device}; choose from {'; '.join(networks)}")
     return Benchmark(flags, output_folder(parser, flags.output)).run()
 
 
@@ -147,12 +182,23 @@ class Benchmark:
     def __init__(self, flags: argparse.Namespace, folder: Path) -> None:
         self.end = None if flags.seconds is None else time.monotonic() + flags.seconds
         self.device, self.quick, self.limited = flags.device, flags.quick, self.end is not None
-        self.rounds = flags.rounds or (MAX_ROUNDS if self.limited else 3 if flags.quick else DEFAULT_ROUNDS)
-        if flags.quick and not self.limited:
-            self.rounds = min(self.rounds, 3)
+        self.rounds = flags.rounds
+        self.is_part = flags.only is not None or flags.networks is not None
+        self.names = names_of(self.device, limited=self.limited or self.quick)
+        if flags.only:
+            self.names = [name for name in names_of(self.device, limited=False) if name in flags.only]
+        self.networks = networks_of(self.device)[: 2 if self.quick else None]
+        if not (self.quick or self.limited):
+            self.networks += methods_of(self.device)
+        if flags.networks:
+            every = networks_of(self.device) + methods_of(self.device)
+            self.networks = list(
+                dict.fromkeys(found for name in flags.networks for found in find_networks(name, every))
+            )
         facts = environment(self.device)
         self.record: dict[str, Any] = {"machine": facts, "rounds": self.rounds, "results": {}, "not reached": {}}
-        self.path = folder / f"{facts['date']}-{self.device}{'-quick' if flags.quick else ''}.json"
+        kind = "-part" if self.is_part else "-quick" if self.quick else ""
+        self.path = folder / f"{facts['date']}-{self.device}{kind}.json"
         self.faults: list[str] = []
 
     def left(self) -> float | None:
@@ -173,14 +219,12 @@ class Benchmark:
     def run(self) -> int:
         """Measure all networks, then the further costs; return the exit code."""
         self.print(", ".join(f"{key} {value}" for key, value in self.record["machine"].items()))
-        networks = networks_of(self.device)[: 2 if self.quick else None]
-        if not (self.quick or self.limited):
-            networks += methods_of(self.device)
-        if self.limited:
-            self.print(f"Left out to save time: {', '.join(SLOW[self.device])}.")
-        with Competition(names_of(self.device, limited=self.limited), self.device, self.end) as competition:
-            for i, network in enumerate(networks):
-                self.measure(competition, network, len(networks) - i, self.max_rounds(network))
+        slow = [name for name in SLOW[self.device] if name not in self.names]
+        if slow and not self.is_part:
+            self.print(f"Left out to save time: {', '.join(slow)}.")
+        with Competition(self.names, self.device, self.end) as competition:
+            for i, network in enumerate(self.networks):
+                self.measure(competition, network, len(self.networks) - i)
                 self.write()
                 if not competition.running and not self.record["results"]:
                     name, reason = next(iter(competition.left_out.items()))
@@ -193,7 +237,7 @@ class Benchmark:
         for part in (plain, {network: result for network, result in results.items() if network not in plain}):
             if part:
                 self.print(f"\n{summary_table(self.device, part)}")
-        if not (self.quick or self.limited):
+        if not (self.quick or self.limited or self.is_part):
             self.record["costs"] = all_costs(self.device, 5)
             self.write()
             self.print(f"\n{costs_tables(self.record['costs'])}")
@@ -202,11 +246,7 @@ class Benchmark:
             write_stderr(f"error: {fault}\n")
         return 1 if self.faults else 0
 
-    def max_rounds(self, network: str) -> int:
-        """Return the most rounds of a network: few where an epoch takes seconds."""
-        return MAX_ROUNDS if split_method(network)[0] in METHOD_NETWORKS else MAX_WIDE_ROUNDS
-
-    def measure(self, competition: Competition, network: str, networks_left: int, max_rounds: int) -> None:
+    def measure(self, competition: Competition, network: str, networks_left: int) -> None:
         """Measure one network, note what differs between the competitors, and print its table."""
         left = self.left()
         if left is not None and left < MIN_SECONDS:
@@ -216,11 +256,12 @@ class Benchmark:
         left, started = self.left(), time.monotonic()
         competition.warm_up(None if left is None else left / 2)
         warm_up, left = time.monotonic() - started, self.left()
-        if left is None:
-            result = competition.measure(min(self.rounds, max_rounds))
-        else:  # the next networks need as much time to warm up
-            share = (left - warm_up * (networks_left - 1)) / networks_left
-            result = competition.measure(self.rounds, max(0.0, share))
+        seconds = QUICK_SECONDS if self.quick else NETWORK_SECONDS
+        if left is not None:  # the next networks need as much time to warm up
+            seconds = max(0.0, (left - warm_up * (networks_left - 1)) / networks_left)
+        elif self.rounds is not None:
+            seconds = None
+        result = competition.measure(REFERENCE[self.device], self.rounds, seconds)
         if not result["seconds"]:
             reason = "the time did not suffice for an epoch of each competitor"
             self.record["not reached"][network] = reason if competition.running else "no competitor can run"
@@ -229,7 +270,7 @@ class Benchmark:
         result |= {"operations": problem.epoch_operations(), "bytes": problem.epoch_bytes()}
         self.record["results"][network] = result
         reference = reference_of(self.device, result)
-        if reference != REFERENCE[self.device]:
+        if reference != REFERENCE[self.device] and REFERENCE[self.device] in self.names:
             reason = result["left_out"].get(REFERENCE[self.device], "no counted epoch")
             self.faults.append(f"{network}: {REFERENCE[self.device]} cannot run: {reason}")
         tolerance = METHOD_LOSS_TOLERANCES.get(split_method(network)[1], LOSS_TOLERANCE)

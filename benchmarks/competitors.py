@@ -221,7 +221,9 @@ COMPETITORS: dict[str, tuple[Callable[[Problem], Any], tuple[str, ...]]] = {
 WITH_METHODS = ("lagvis numpy", "lagvis torch", "lagvis jax", "PyTorch eager")
 # what the others are compared with, by device
 REFERENCE = {"cpu": "lagvis numpy", "cuda": "lagvis cupy"}
-# left out where the whole command has a limited time: they start or train slowly, or a faster form of them runs
+# The same library used by hand, which a backend of Lagvis is compared with too.
+BY_HAND = {"lagvis torch": "PyTorch eager", "lagvis jax": "JAX jit + scan"}
+# left out where the whole command is to be short: they start or train slowly, or a faster form of them runs
 SLOW = {
     "cpu": ("PyTorch tutorial", "torch.compile", "JAX jit a step"),
     "cuda": ("lagvis torch", "lagvis jax", "PyTorch tutorial", "torch.compile", "JAX jit a step"),
@@ -231,6 +233,16 @@ SLOW = {
 def has_method(name: str, network: str) -> bool:
     """Return whether a competitor can train a network with the method in its name."""
     return name in WITH_METHODS or not split_method(network)[1]
+
+
+def compared_pairs(names: list[str], reference: str) -> list[tuple[str, str]]:
+    """Return the pairs of competitors whose times are compared: each with the reference, some also with BY_HAND.
+
+    The first of the names takes the place of a reference that cannot run.
+    """
+    first = reference if reference in names else next(iter(names), "")
+    pairs = [(name, first) for name in names if name != first]
+    return pairs + [(a, b) for a, b in BY_HAND.items() if a in names and b in names and first not in (a, b)]
 
 
 def names_of(device: str, *, limited: bool) -> list[str]:

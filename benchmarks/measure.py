@@ -1,12 +1,13 @@
-"""Run the competitors, each in a process of its own, an epoch each in turn."""
+"""Run the competitors, each in a process of its own, an epoch each in turn, until their ratios are known."""
 
 import contextlib
 import gc
+import itertools
 import multiprocessing
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from types import TracebackType
@@ -15,8 +16,9 @@ from typing import Any, Self
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from benchmarks.competitors import COMPETITORS, accuracy_of, has_method
+from benchmarks.competitors import COMPETITORS, accuracy_of, compared_pairs, has_method
 from benchmarks.problem import Problem
+from benchmarks.ratios import MIN_PAIRS, Ratios, paired_ratios
 from lagvis.backends.backend import first_line
 
 # Epochs before the first that counts: libraries compile in the first, and the last, shorter batch is recorded or
@@ -36,6 +38,8 @@ THREADS_TO_EVALUATE = 2
 FINISH_SHARE, FINISH_SECONDS = 0.2, 3.0  # of the time of a network, but at most so much, is kept for the accuracies
 SECONDS_TO_KILL = 2.0
 
+Times = dict[str, list[float]]
+
 
 def product_error(competitor: Any) -> float | None:
     """Return the relative error of a float32 product as the competitor computes it; None if it shows none.
@@ -48,6 +52,16 @@ def product_error(competitor: Any) -> float | None:
     a, b = rng.normal(size=(200, 784)).astype(np.float32), rng.normal(size=(784, 64)).astype(np.float32)
     expected = a.astype(np.float64) @ b.astype(np.float64)
     return float(np.linalg.norm(competitor.product(a, b) - expected) / np.linalg.norm(expected))
+
+
+def shuffled(names: list[str], turn: int) -> list[str]:
+    """Return the order of a round. It changes, because a competitor may be slower after one than after another."""
+    return [names[i] for i in np.random.default_rng(turn).permutation(len(names))]
+
+
+def ratios_of(times: Times, reference: str) -> dict[tuple[str, str], Ratios]:
+    """Return the ratios of the seconds of `compared_pairs`, round by round."""
+    return {(a, b): paired_ratios(times[a], times[b]) for a, b in compared_pairs(list(times), reference)}
 
 
 @dataclass(frozen=True)
@@ -211,10 +225,11 @@ class Competition:
             return seconds
         return min(seconds, max(0.0, self.end_of_all - time.monotonic()) + GRACE_SECONDS)
 
-    def round(self, deadline: float | None) -> dict[str, tuple[float, float | None]]:
+    def round(self, deadline: float | None, turn: int = 0) -> dict[str, tuple[float, float | None]]:
         """Train an epoch with one competitor after the other; return seconds and loss of each."""
         answers = {}
-        for name, (pipe, process) in list(self.running.items()):
+        for name in shuffled(list(self.running), turn):
+            pipe, process = self.running[name]
             limit = None
             if deadline is not None:
                 usual = MAX_LAST_EPOCHS * self.last_seconds[name] if name in self.last_seconds else 0.0
@@ -248,25 +263,32 @@ class Competition:
                 self.leave_out(name, error)
         return answers
 
-    def measure(self, rounds: int, seconds: float | None = None) -> dict[str, Any]:
+    def measure(self, reference: str, rounds: int | None = None, seconds: float | None = None) -> dict[str, Any]:
         """Return seconds, first losses, last accuracies and errors of products by competitor, and who is left out.
 
-        Call `prepare` and `warm_up` before. With `seconds`, as many rounds as fit are run, from 1 to `rounds`.
+        Call `prepare` and `warm_up` before. Runs so many `rounds`, or without them as many as it takes to know all
+        ratios; with `seconds` no more than fit into them, but at least one.
         """
         deadline = None if seconds is None else time.monotonic() + seconds - min(FINISH_SECONDS, FINISH_SHARE * seconds)
-        times: dict[str, list[float]] = {name: [] for name in self.running}
+        times: Times = {name: [] for name in self.running}
         round_seconds = 0.0
-        for turn in range(rounds):
+        for turn in itertools.count() if rounds is None else range(rounds):
             started = time.monotonic()
             if turn > 0 and deadline is not None and started + ROUND_MARGIN * round_seconds > deadline:
                 break
-            for name, (taken, _) in self.round(deadline).items():
+            for name, (taken, _) in self.round(deadline, turn).items():
                 times[name].append(taken)
+            times = {name: taken for name, taken in times.items() if name in self.running}
             round_seconds = time.monotonic() - started
-        names = [name for name in self.running if times[name]]  # the times count, also without an accuracy
+            enough = rounds is None and turn + 1 >= MIN_PAIRS
+            if enough and all(ratios.is_known for ratios in ratios_of(times, reference).values()):
+                break
+        names = list(times)  # the times count, also without an accuracy
         accuracies = self.accuracies(None if seconds is None else self.until_the_end(MAX_FINISH_SECONDS))
+        ratios = ratios_of(times, reference)
         return {
-            "seconds": {name: times[name] for name in names},
+            "seconds": times,
+            "ratios": {f"{a} / {b}": asdict(ratio) for (a, b), ratio in ratios.items()},
             "first": {name: self.first[name][0] for name in names},
             "losses": {name: self.first[name][1] for name in names},
             "accuracies": {name: accuracies.get(name) for name in names},

@@ -1,4 +1,4 @@
-"""PyTorch: a Sequential model, batches of a DataLoader, Adam, a loop over epochs and batches."""
+"""PyTorch as its tutorial on MNIST ("What is torch.nn really?") writes it: a TensorDataset, a DataLoader, a loop."""
 
 import sys
 from itertools import pairwise
@@ -8,19 +8,29 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-data = np.load(sys.argv[1])
-torch.manual_seed(0)
-rows = {part: torch.tensor(data[f"x_{part}"].reshape(-1, 784), dtype=torch.float32) / 255 for part in ("train", "test")}
-labels = {part: torch.tensor(data[f"y_{part}"], dtype=torch.int64) for part in ("train", "test")}
-batches = DataLoader(TensorDataset(rows["train"], labels["train"]), batch_size=100, shuffle=True)
-widths = (784, 64, 64, 64)
-hidden = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.ReLU())]
+from benchmarks.tutorials.epoch_report import PARTS, EpochReport
+
+data = dict(np.load(sys.argv[1]))
+torch.manual_seed(int(sys.argv[2]))
+x = {part: torch.tensor(data[f"x_{part}"], dtype=torch.float32) / 255 for part in ("train", *PARTS)}
+y = {part: torch.tensor(data[f"y_{part}"], dtype=torch.int64) for part in x}
+batches = DataLoader(TensorDataset(x["train"], y["train"]), batch_size=100, shuffle=True)
+hidden = [layer for widths in pairwise((784, 64, 64, 64)) for layer in (nn.Linear(*widths), nn.ReLU())]
 network = nn.Sequential(*hidden, nn.Linear(64, 10))
 optimizer = torch.optim.Adam(network.parameters())
+loss_function = nn.CrossEntropyLoss()
+report = EpochReport()
+
+
+def accuracy(part: str) -> float:
+    """Return the accuracy on a part of the data."""
+    with torch.no_grad():
+        return (network(x[part]).argmax(1) == y[part]).float().mean().item()
+
+
 for _ in range(10):
-    for x, y in batches:
+    for inputs, labels in batches:
         optimizer.zero_grad()
-        nn.functional.cross_entropy(network(x), y).backward()
+        loss_function(network(inputs), labels).backward()
         optimizer.step()
-with torch.no_grad():
-    print((network(rows["test"]).argmax(1) == labels["test"]).float().mean().item())
+    report.epoch_ended(accuracy)

@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -68,6 +71,30 @@ def test_asarray_and_to_numpy_copy_and_keep_dtype(backend, kind):
     back[0, 1] = 77
     assert backend.to_numpy(array).tolist() == [[0, 1, 2], [3, 4, 5]]
     assert backend.to_numpy(backend.asarray(np.array(3, kind))).shape == ()
+
+
+def mapping_flags(address):
+    """Return the flags of the memory mapping that holds an address of this process, as Linux lists them."""
+    inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if found := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line):
+            inside = int(found[1], 16) <= address < int(found[2], 16)
+        elif inside and line.startswith("VmFlags:"):
+            return line.split()[1:]
+    raise AssertionError(f"no mapping holds {address:#x}")
+
+
+@pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="this system has no large pages")
+@pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
+def test_asarray_large_array_is_a_copy_on_large_pages(name):
+    backend = open_backend(name, "float32")
+    host = np.arange(8 << 20, dtype=np.uint8).reshape(2048, 4096)
+    expected = host.copy()
+    array = backend.asarray(host)
+    backend.synchronize()
+    host[...] = 0
+    np.testing.assert_array_equal(backend.to_numpy(array), expected)
+    assert "hg" in mapping_flags(np.asarray(array).ctypes.data + host.nbytes // 2)
 
 
 def test_scan_constants_unchanged_and_state_usable_in_next_run(backend):

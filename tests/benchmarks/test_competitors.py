@@ -1,3 +1,4 @@
+import itertools
 import json
 import multiprocessing
 import os
@@ -8,10 +9,11 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import LOSS_TOLERANCE, MAX_PRODUCT_ERROR, Benchmark, check, main
-from benchmarks.competitors import COMPETITORS, accuracy_of, names_of
+from benchmarks.competitors import COMPETITORS, accuracy_of, compared_pairs, names_of
 from benchmarks.costs import checkpoint_cost, evaluation_speed, measure_epoch, peak_memory, startup_seconds
 from benchmarks.measure import Competition, Failure, HangError, NoAnswerError, ask, product_error, serve
 from benchmarks.problem import LEARNING_RATE, PLAIN, Problem, networks_of
+from benchmarks.ratios import MAX_SPREAD, MIN_PAIRS
 from benchmarks.tables import costs_tables, summary_table, training_table
 from benchmarks.torch_competitors import TorchGraph
 from lagvis.training.recipe import Recipe
@@ -148,18 +150,91 @@ def test_competition_counts_rounds_after_the_warm_up_for_every_competitor():
     competition = FakeCompetition(["a", "bb"], "cuda", answer_of)
     competition.prepare("net", 10)
     competition.warm_up(10)
-    result = competition.measure(4, 10)
+    result = competition.measure("a", 4, 10)
     assert result["seconds"] == {"a": [1.0] * 4, "bb": [2.0] * 4}
     assert result["losses"] == {"a": 0.5, "bb": 0.5}
     assert result["product errors"] == {"a": 1e-7, "bb": 1e-7}
     assert result["left_out"] == {}
 
 
+def noisy(noise):
+    """Return answers whose epochs take 2 s for "bb" and 1 s for the others, times what `noise` says of each call."""
+
+    def answer(name, message):
+        return ((2.0 if name == "bb" else 1.0) * noise(), 0.5) if message == "epoch" else answer_of(name, message)
+
+    return answer
+
+
+def measured(names, answer, **limits):
+    competition = FakeCompetition(names, "cpu", answer)
+    competition.prepare("net")
+    competition.warm_up()
+    return competition.measure("a", **limits)
+
+
+def test_competition_ratios_known_ends_after_the_fewest_rounds():
+    assert measured(["a", "bb"], noisy(lambda: 1.0))["seconds"] == {"a": [1.0] * MIN_PAIRS, "bb": [2.0] * MIN_PAIRS}
+    assert measured(["a"], noisy(lambda: 1.0))["seconds"] == {"a": [1.0] * MIN_PAIRS}
+
+
+def test_competition_noisy_times_runs_more_rounds_until_the_ratios_are_known():
+    rng = np.random.default_rng(0)
+    result = measured(["a", "bb"], noisy(lambda: 1 + 0.2 * rng.random()))
+    (ratios,) = result["ratios"].values()
+    assert list(result["ratios"]) == ["bb / a"]
+    assert ratios["pairs"] == len(result["seconds"]["bb"]) > MIN_PAIRS
+    assert ratios["spread"] <= MAX_SPREAD
+    assert ratios["low"] <= 2.0 <= ratios["high"]
+
+
+def test_competition_slow_minute_changes_no_ratio():
+    """The machine is three times slower from some round on: the medians of all epochs say 1.3, the pairs 2."""
+    calls = itertools.count()
+    result = measured(["a", "bb"], noisy(lambda: 1.0 if next(calls) < 2 + 2 * 4 else 3.0), rounds=9)
+    assert result["ratios"]["bb / a"] == {"median": 2.0, "low": 2.0, "high": 2.0, "spread": 0.0, "pairs": 9}
+
+
+def test_competition_time_up_leaves_ratios_unknown():
+    rng = np.random.default_rng(0)
+    ratios = measured(["a", "bb"], noisy(lambda: 10 ** rng.random()), seconds=0.05)["ratios"]["bb / a"]
+    assert ratios["spread"] > MAX_SPREAD or ratios["pairs"] < MIN_PAIRS
+
+
+def test_competition_changes_the_order_of_the_rounds():
+    asked = []
+
+    def answer(name, message):
+        asked.append(name)
+        return answer_of(name, message)
+
+    names = ["a", "bb", "ccc", "dddd"]
+    competition = FakeCompetition(names, "cpu", answer)
+    competition.prepare("net")
+    competition.warm_up()
+    asked.clear()
+    competition.measure("a", 8)
+    orders = {tuple(asked[4 * turn : 4 * turn + 4]) for turn in range(8)}
+    assert len(orders) > 4
+    assert all(sorted(order) == names for order in orders)
+
+
+def test_compared_pairs_are_those_with_the_reference_and_with_the_same_library_by_hand():
+    names = ["lagvis numpy", "lagvis jax", "JAX jit + scan", "PyTorch eager"]
+    assert compared_pairs(names, "lagvis numpy") == [
+        ("lagvis jax", "lagvis numpy"),
+        ("JAX jit + scan", "lagvis numpy"),
+        ("PyTorch eager", "lagvis numpy"),
+        ("lagvis jax", "JAX jit + scan"),
+    ]
+    assert compared_pairs(["lagvis jax", "JAX jit + scan"], "lagvis numpy") == [("JAX jit + scan", "lagvis jax")]
+
+
 def test_competition_without_time_left_counts_one_round():
     competition = FakeCompetition(["a"], "cpu", answer_of)
     competition.prepare("net", 1)
     competition.warm_up(0.0)
-    assert competition.measure(100, 0.0)["seconds"] == {"a": [1.0]}
+    assert competition.measure("a", 100, 0.0)["seconds"] == {"a": [1.0]}
 
 
 def test_competition_waits_little_longer_than_the_whole_command_lasts():
@@ -176,7 +251,7 @@ def test_competition_failed_competitor_is_started_again_for_the_next_network():
     for network in ("net", "other net"):
         competition.prepare(network)
         competition.warm_up()
-        result = competition.measure(2)
+        result = competition.measure("a", 2)
         assert list(result["seconds"]) == ["bb"]
         assert result["left_out"] == {"a": "RuntimeError: out of memory"}
     assert competition.started == ["a", "bb", "a"]
@@ -190,7 +265,7 @@ def test_competition_hanging_competitor_is_left_out_of_all_networks():
     for network in ("net", "other net"):
         competition.prepare(network, 5)
         competition.warm_up(5)
-        result = competition.measure(2, 5)
+        result = competition.measure("a", 2, 5)
         assert list(result["seconds"]) == ["bb"]
         assert "no answer within" in result["left_out"]["a"]
     assert competition.started == ["a", "bb"]
@@ -207,7 +282,7 @@ def test_competition_failure_in_a_counted_epoch_is_left_out():
     competition = FakeCompetition(["a", "bb"], "cpu", answer)
     competition.prepare("net", 5)
     competition.warm_up(5)
-    result = competition.measure(3, 5)
+    result = competition.measure("a", 3, 5)
     assert list(result["seconds"]) == ["bb"]
     assert result["left_out"] == {"a": "RuntimeError: lost"}
 
@@ -219,7 +294,7 @@ def test_competition_without_an_accuracy_keeps_the_times():
     competition = FakeCompetition(["a", "bb"], "cpu", answer)
     competition.prepare("net", 5)
     competition.warm_up(5)
-    result = competition.measure(1, 5)
+    result = competition.measure("a", 1, 5)
     assert result["seconds"] == {"a": [1.0], "bb": [2.0]}
     assert result["accuracies"] == {"a": None, "bb": 0.9}
     assert "no answer within" in result["left_out"]["a"]
@@ -306,7 +381,19 @@ def test_benchmarks_limited_time_writes_each_network_and_lists_what_was_left_out
     assert (
         "Left out to save time: lagvis torch, lagvis jax, PyTorch tutorial, torch.compile, JAX jit a step." in printed
     )
-    assert "| PyTorch CUDA graph | 18000.00 | 18000.00 | 18000.00 | 1.64 | 2 | 18.00 | 90.00% |" in printed
+    assert "| PyTorch CUDA graph | 18000.00 | 18000.00 | 18000.00 | 1.64 ± 0%\\* | 2 | 18.00 | 90.00% |" in printed
+
+
+def test_benchmarks_only_and_networks_measure_these_alone(monkeypatch, tmp_path, capsys):
+    code, record = benchmark(
+        monkeypatch, tmp_path, answer_of, "--only", "JAX jit + scan", "lagvis jax", "--networks", "784-512", NETWORK
+    )
+    assert code == 0
+    assert list(record["results"]) == ["784-512-512-10, batch 128", NETWORK]
+    assert list(record["results"][NETWORK]["seconds"]) == ["lagvis jax", "JAX jit + scan"]
+    assert "costs" not in record
+    assert "| JAX jit + scan | 14.000 | 14.000 | 14.000 | 1.40 ± 0% | 5 |" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == [f"{record['machine']['date']}-cpu-part.json"]
 
 
 def test_benchmarks_cut_keeps_the_networks_before_it(monkeypatch, tmp_path):
@@ -349,7 +436,9 @@ def test_benchmarks_reference_that_fails_is_replaced_and_is_an_error(monkeypatch
     assert "error: 784-32-32-10, batch 200: lagvis cupy cannot run: DeviceError: no cuBLAS" in printed.err
 
 
-@pytest.mark.parametrize("flags", [("--seconds", "0"), ("--seconds", "nan"), ("--rounds", "0")])
+@pytest.mark.parametrize(
+    "flags", [("--seconds", "0"), ("--seconds", "nan"), ("--rounds", "0"), ("--only", "torch"), ("--networks", "783")]
+)
 def test_benchmarks_invalid_flag_exits_with_2(monkeypatch, tmp_path, capsys, flags):
     monkeypatch.setattr("sys.argv", ["benchmarks", "--output", str(tmp_path), *flags])
     with pytest.raises(SystemExit) as ended:
@@ -409,11 +498,25 @@ def test_check_accuracy_of_own_batches_waits_for_some_epochs():
 
 def test_tables_show_medians_ratios_and_missing_competitors():
     shown = training_table("net", "cpu", RESULT, "lagvis numpy")
-    assert "| other library | 0.500 | 0.400 | 0.600 | 2.50 | 3 | 31.00 | 92.50% |" in shown
+    assert "| other library | 0.500 | 0.400 | 0.600 | 2.00 ± 75%\\* | 3 | 31.00 | 92.50% |" in shown
+    assert "\\* not known: half the 95 % interval of the median of the paired ratios is more than 5 % of it" in shown
     assert "Left out: other (ModuleNotFoundError: no such library)." in shown
     side_by_side = summary_table("cpu", {"net": RESULT, "other net": RESULT | {"seconds": {"lagvis numpy": [0.4]}}})
-    assert "| lagvis numpy | 0.200 (1.00) | 0.400 (1.00) |" in side_by_side
-    assert "| other library | 0.500 (2.50) | left out |" in side_by_side
+    assert "| lagvis numpy | 0.200 | 0.400 |" in side_by_side
+    assert "| other library | 0.500 (2.00 ± 75%\\*) | left out |" in side_by_side
+
+
+def test_tables_show_the_ratio_to_the_same_library_by_hand_without_a_mark_where_it_is_known():
+    seconds = {"lagvis numpy": [0.2] * 5, "lagvis jax": [0.1] * 5, "JAX jit + scan": [0.08] * 5}
+    result = RESULT | {"seconds": seconds, "left_out": {}}
+    result |= {key: dict.fromkeys(seconds, 0.5) for key in ("first", "losses", "accuracies")}
+    assert "| lagvis jax / JAX jit + scan |  |  |  | 1.25 ± 0% |  |  |  |" in training_table(
+        "net", "cpu", result, "lagvis numpy"
+    )
+    shown = summary_table("cpu", {"net": result})
+    assert "| lagvis jax | 0.100 (0.50 ± 0%) |" in shown
+    assert "| lagvis jax / JAX jit + scan | 1.25 ± 0% |" in shown
+    assert "not known" not in shown
 
 
 @pytest.mark.slow
