@@ -157,12 +157,12 @@ class TimeLeft:
         self._plan = plan
         self._first = self._step = start.step if start else 0
         self._best_epoch = start.best_epoch if start else 0
-        self._started = time.monotonic()
+        self._started = time.perf_counter()
 
     def least_seconds(self, event: Event) -> float:
         """Return the seconds to the last step, with patience to the first at which the run may stop early."""
         if isinstance(event, Started):
-            self._started = time.monotonic()
+            self._started = time.perf_counter()
         if isinstance(event, Progress):
             self._step = event.step
         if isinstance(event, EpochEnded):
@@ -172,7 +172,7 @@ class TimeLeft:
             return math.inf
         plan = self._plan
         epochs = min(plan.epochs, self._best_epoch + plan.patience) if plan.patience else plan.epochs
-        return (time.monotonic() - self._started) / done * (epochs * plan.steps_per_epoch - self._step)
+        return (time.perf_counter() - self._started) / done * (epochs * plan.steps_per_epoch - self._step)
 
 
 def check_stop(stop: Callable[[], bool]) -> None:

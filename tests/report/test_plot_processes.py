@@ -202,7 +202,7 @@ def epoch_ended(epoch, best_epoch):
 @pytest.mark.parametrize(("patience", "best_epoch", "epochs_left"), [(0, 1, 98), (5, 1, 4), (5, 2, 5), (200, 2, 98)])
 def test_time_left_counts_to_the_earliest_end(monkeypatch, patience, best_epoch, epochs_left):
     now = [50.0]
-    monkeypatch.setattr(plot_processes.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(plot_processes.time, "perf_counter", lambda: now[0])
     plan = SimpleNamespace(epochs=100, steps_per_epoch=10, patience=patience)
     left = TimeLeft(plan, None)
     now[0] = 100.0
@@ -214,7 +214,7 @@ def test_time_left_counts_to_the_earliest_end(monkeypatch, patience, best_epoch,
 
 def test_time_left_of_a_resumed_run_counts_its_own_steps(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(plot_processes.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(plot_processes.time, "perf_counter", lambda: now[0])
     plan = SimpleNamespace(epochs=10, steps_per_epoch=10, patience=0)
     left = TimeLeft(plan, SimpleNamespace(step=90, best_epoch=1))
     left.least_seconds(Started(None, plan))
