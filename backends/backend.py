@@ -33,7 +33,7 @@ class Backend(ABC):
 
     name              "numpy", "cupy", "torch" or "jax"
     sets_threads      whether `limited_threads` has an effect
-    xp                its Array API namespace (from array_api_compat if that has one)
+    xp                its Array API namespace (from array_api_compat where the library's own is not the standard's)
     device            "cpu", "cuda:N", "xpu:N" or "mps"
     dtype             "float32" or "float64", of parameters and computation
     compiled          if False, `scan` is the plain loop (`--no-compile`)

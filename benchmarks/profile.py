@@ -21,13 +21,12 @@ EPOCHS = 5
 
 
 def describe(call: Callable[[], Any]) -> str:
-    """Return function, shape of the result and shapes of the operands as text."""
+    """Return function and shapes of the operands and of the result as text."""
     if not isinstance(call, partial):
         return "a call without out="
-    result = call.keywords.get("out", call.args[0])
-    operands = call.args if "out" in call.keywords else call.args[1:]
-    shapes = " ".join(str(np.shape(a)).replace(" ", "") for a in operands if isinstance(a, np.ndarray))
-    return f"{call.func.__qualname__:16} {np.shape(result)!s:12} from {shapes}"
+    method_of = getattr(call.func, "__self__", None)
+    arrays = [a for a in (method_of, *call.args, *call.keywords.values()) if isinstance(a, np.ndarray)]
+    return f"{call.func.__name__:18} {' '.join(str(a.shape).replace(' ', '') for a in arrays)}"
 
 
 def main() -> int:

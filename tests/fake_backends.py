@@ -218,11 +218,11 @@ class DpnpRecorder(OutRecorder):
 
     in_place = frozenset({"add", "subtract", "multiply", "negative"})
 
-    def copy_call(self, to: Any, source: Any) -> Any:
-        copy = super().copy_call(to, source)
+    def copy_into(self, to: Any) -> Any:
+        copy = super().copy_into(to)
 
-        def copy_and_wait() -> None:
-            copy()
+        def copy_and_wait(source: Any) -> None:
+            copy(source)
             to.sycl_queue.wait()  # dpnp hangs less often with few kernels in its queue
 
         return copy_and_wait

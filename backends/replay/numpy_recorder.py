@@ -26,6 +26,7 @@ NAMES = {
 }
 WITH_OUT = ELEMENTWISE | {"argmax", "argmin", "concat", "matmul", "max", "mean", "min", "take"}
 REDUCTIONS = {"sum": np.add, "max": np.maximum, "min": np.minimum}
+SHORT_ROW = 64  # elements; longer rows are reduced faster where they lie
 
 
 class OutRecorder(Recorder):
@@ -41,8 +42,8 @@ class OutRecorder(Recorder):
     def strides(self, array: Any) -> tuple[int, ...]:
         return array.strides
 
-    def copy_call(self, to: Array, source: Array) -> Callable[[], Any]:
-        return partial(self.library.copyto, to, source, casting="unsafe")
+    def copy_into(self, to: Array) -> Callable[[Array], Any]:
+        return partial(self.library.copyto, to, casting="unsafe")
 
     def call_into(self, out: Array, call: Node, arguments: list[Any], options: dict[str, Any]) -> Callable[[], Any]:
         if call.name == "astype":
@@ -66,27 +67,68 @@ def numbers_as_arrays(arguments: list[Any]) -> list[Any]:
     return [np.array(a, kind) if type(a) in numbers else a for a in arguments]
 
 
+def is_plain_product(matrices: list[Any]) -> bool:
+    """Whether `dot` makes the same call of BLAS as `matmul` for two operands and a result.
+
+    It does for matrices of several rows and columns each, of one dtype and without gaps in memory.
+    """
+    plain = all(a.ndim == 2 and min(a.shape) > 1 and a.flags.forc for a in matrices)
+    return plain and len({a.dtype for a in matrices}) == 1 and matrices[-1].flags.c_contiguous
+
+
+def reduce_short_rows(reduce: Callable[..., Any], rows: np.ndarray, columns: np.ndarray, out: np.ndarray) -> None:
+    """Write the largest or smallest element of each row into `out`, by way of `columns`, memory for a copy of `rows`.
+
+    NumPy reduces rows one by one, and columns all at once.
+    """
+    columns[...] = rows
+    reduce(columns, 0, None, out)
+
+
 class NumpyRecorder(OutRecorder):
-    """Recorder for NumPy, whose reductions are fastest as methods of a ufunc."""
+    """Recorder for NumPy, whose functions it calls in the form with the least overhead.
+
+    Positional arguments and methods are a third faster on small arrays than `out=` and the functions of the module.
+    """
 
     def __init__(self, xp: Namespace) -> None:
         super().__init__(xp, np)
+
+    def copy_into(self, to: Any) -> Callable[[Array], Any]:
+        return partial(to.__setitem__, ...)
 
     def record(self, name: str, function: Any, arguments: Any, options: Any, value: Array) -> Node:
         # NumPy returns a number where the result has no axes; its memory must be that of an array
         return super().record(name, function, arguments, options, np.asarray(value))
 
-    def call_into(self, out: Array, call: Node, arguments: list[Any], options: dict[str, Any]) -> Callable[[], Any]:
+    def call_into(self, out: Any, call: Node, arguments: list[Any], options: dict[str, Any]) -> Callable[[], Any]:
+        axis, keepdims = options.get("axis"), options.get("keepdims", False)
+        found: Callable[[], Any] | None = None
         if call.name in REDUCTIONS:
-            options = {"axis": None, **options, "dtype": out.dtype, "out": out}
-            return partial(REDUCTIONS[call.name].reduce, *arguments, **options)
-        if call.name == "take":
-            return partial(np.take, *arguments, **options, out=out, mode="clip")  # other modes go through a copy
-        if call.name == "vecdot":
-            return partial(np.vecdot, *arguments, **options, out=out)
-        if call.name in ELEMENTWISE:
+            found = reduction(REDUCTIONS[call.name].reduce, arguments[0], axis, keepdims, out)
+        elif call.name == "argmax" and not keepdims:
+            found = partial(arguments[0].argmax, axis, out)
+        elif call.name == "take":
+            found = partial(arguments[0].take, arguments[1], axis, out, "clip")  # other modes go through a copy
+        elif call.name == "matmul" and is_plain_product([*arguments, out]):
+            found = partial(arguments[0].dot, arguments[1], out)
+        elif call.name == "vecdot":
+            found = partial(np.vecdot, *arguments, out, **options)
+        elif call.name in ELEMENTWISE:
             arguments = numbers_as_arrays(arguments)
-        return super().call_into(out, call, arguments, options)
+            if call.name not in ("maximum", "minimum"):  # these take no positional out
+                found = partial(getattr(np, NAMES.get(call.name, call.name)), *arguments, out)
+        return found or super().call_into(out, call, arguments, options)
+
+
+def reduction(reduce: Callable[..., Any], array: np.ndarray, axis: Any, keepdims: bool, out: Any) -> Callable[[], Any]:
+    """Return a function that writes the reduction of `array` along `axis`, by the method of a ufunc, into `out`."""
+    if reduce != np.add.reduce and array.ndim > 1 and axis in (-1, array.ndim - 1) and array.shape[-1] <= SHORT_ROW:
+        # the order of the elements matters to no maximum but that of 0.0 and -0.0, whose sign softmax does not read
+        rows = np.moveaxis(array, -1, 0)
+        columns = np.empty(rows.shape, rows.dtype)
+        return partial(reduce_short_rows, reduce, rows, columns, out.reshape(rows.shape[1:]))
+    return partial(reduce, array, axis, out.dtype, out, keepdims)
 
 
 class CupyRecorder(OutRecorder):

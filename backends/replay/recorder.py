@@ -116,9 +116,13 @@ class Recorder(ABC):
         """Return a copy in new memory."""
         return self.xp.asarray(array, copy=True)
 
+    def copy_into(self, to: Array) -> Callable[[Array], Any]:
+        """Return a function that copies an array into `to`."""
+        return partial(operator.setitem, to, ...)
+
     def copy_call(self, to: Array, source: Array) -> Callable[[], Any]:
         """Return a function that copies `source` into `to`."""
-        return partial(operator.setitem, to, ..., source)
+        return partial(self.copy_into(to), source)
 
     def call_into(self, out: Array, call: Node, arguments: list[Any], options: dict[str, Any]) -> Callable[[], Any]:
         """Return a function that makes the call with these arguments and writes its result into `out`."""

@@ -25,6 +25,7 @@ class Tape:
         self.copy_call = recorder.copy_call
         self.state = [Node(recorder.copy(a)) for a in leaves(state)]
         self.inputs = [Node(recorder.copy(a[0, ...])) for a in leaves(inputs)]
+        self.copy_inputs = [recorder.copy_into(own.value) for own in self.inputs]
         self.constants = leaves(constants)
         handles = map(recorder.handle, [*self.state, *self.inputs, *map(Node, self.constants)])
         new = step(rebuild(state, handles), *rebuild(inputs, handles), *rebuild(constants, handles))
@@ -41,8 +42,8 @@ class Tape:
                 self.copy_call(own.value, a)()
         given = leaves(inputs)
         for i in range(given[0].shape[0]):
-            for own, a in zip(self.inputs, given, strict=True):
-                self.copy_call(own.value, a[i, ...])()
+            for copy_input, a in zip(self.copy_inputs, given, strict=True):
+                copy_input(a[i, ...])
             for call in self.program:
                 call()
         return rebuild(state, (own.value for own in self.state))

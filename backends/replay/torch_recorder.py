@@ -37,8 +37,8 @@ class TorchRecorder(Recorder):
     def share_memory(self, a: torch.Tensor, b: torch.Tensor) -> bool:
         return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
 
-    def copy_call(self, to: torch.Tensor, source: torch.Tensor) -> Callable[[], Any]:
-        return partial(to.copy_, source)
+    def copy_into(self, to: torch.Tensor) -> Callable[[torch.Tensor], Any]:
+        return to.copy_
 
     def call_into(
         self, out: torch.Tensor, call: Node, arguments: list[Any], options: dict[str, Any]

@@ -1,5 +1,6 @@
 """The self-test of recorded steps makes every kind of call that a step of training makes."""
 
+import array_api_compat.numpy
 import numpy as np
 import pytest
 
@@ -54,3 +55,12 @@ def test_self_test_makes_every_kind_of_call_of_a_step(recorded):
         recipe = Recipe(**({"data": "small", "hidden": (8, 4), "epochs": 1, "batch_size": 20, "validation": 0} | keys))
         run(recipe, DATASETS[target_kind(recipe.loss)]())
     assert recorded - tested == set()
+
+
+def test_numpy_namespace_gives_the_bits_of_array_api_compat(dtype):
+    own, wrapped = (select("cpu", "numpy", dtype, compiled=False) for _ in range(2))
+    wrapped.xp = array_api_compat.numpy
+    expected = run_steps(wrapped)
+    for name, leaf in run_steps(own).items():
+        assert leaf.dtype == expected[name].dtype
+        assert np.array_equal(leaf, expected[name])
