@@ -31,8 +31,12 @@ class ThreadLimit(NamedTuple):
 
 def threads_for(widths: tuple[int, ...], batch_size: int) -> int:
     """Return 1 for small networks and batches, else as many threads as this process may have."""
-    largest = max(2 * batch_size * n_in * n_out for n_in, n_out in pairwise(widths))
-    return 1 if largest <= OPERATIONS_FOR_ONE_THREAD else thread_limit().threads
+    return 1 if largest_product(widths, batch_size) <= OPERATIONS_FOR_ONE_THREAD else thread_limit().threads
+
+
+def largest_product(widths: tuple[int, ...], rows: int) -> int:
+    """Return the multiplications and additions of the largest matrix product of a step of so many rows."""
+    return max(2 * rows * n_in * n_out for n_in, n_out in pairwise(widths))
 
 
 def thread_limit() -> ThreadLimit:

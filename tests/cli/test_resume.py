@@ -550,6 +550,7 @@ def test_train_ignored_sigint_stays_ignored(data_file):
 def files_with_plots(data_file, monkeypatch):
     """Train a run with small plots and return the bytes of all its files."""
     monkeypatch.setattr("lagvis.report.plots.figure.DPI", 20)
+    monkeypatch.setattr("lagvis.report.plot_processes.MAX_PROCESSES", 0)  # they would draw in the usual size
     flags = ("--data", data_file, "--hidden", "4", "-e", "1", "--validation", "40", "--name", "run", "--quiet")
     assert run_cli(main, ["--device", "cpu", *map(str, flags)]) == 0
     assert len(run_files()) > 10
@@ -617,6 +618,7 @@ def test_run_folder_is_locked_until_plots_are_drawn(data_file, monkeypatch):
     from lagvis.storage.run_folder import CheckpointInterval, RunFolder
 
     monkeypatch.setattr("lagvis.report.plots.figure.DPI", 20)
+    monkeypatch.setattr("lagvis.report.plot_processes.MAX_PROCESSES", 0)  # they would draw in the usual size
     tried = []
 
     def diagnose_while_locked(*arguments, original=diagnostics.diagnose):
