@@ -11,8 +11,7 @@ from lagvis.backends.row_blocks import BLOCKS, may_be_cut, row_bounds
 from lagvis.backends.thread_pool import thread_pool
 from lagvis.tree import leaves, rebuild
 
-PARTS_A_THREAD = 1  # more parts than threads would leave more to the others where another program delays one
-MIN_PART_OPERATIONS = 1.5e7  # about 0.1 ms
+MIN_PART_OPERATIONS = 1.5e7  # of a part, where there are more than two: about 0.1 ms of one thread
 
 
 def share_calls(recorder: Recorder, replaced: dict[Node, Node]) -> list[Phase]:
@@ -65,7 +64,8 @@ def keep_memory(phase: Phase, replaced: dict[Node, Node]) -> None:
 
 def choose_parts(group: Work, threads: int) -> list[Node]:
     """Set the bounds of the parts of a group; return products that have other bits in whatever parts."""
-    parts = int(min(PARTS_A_THREAD * threads, max(threads, group.operations() / MIN_PART_OPERATIONS)))
+    # one for each thread: with more, each multiplies fewer rows, while BLAS copies all of the other matrix for each
+    parts = max(2, min(threads, int(group.operations() / MIN_PART_OPERATIONS)))
     products = [call for call in group.calls if call.name == "matmul" and call in group.operands]
     failing: list[Node] = []
     for block in BLOCKS:
