@@ -15,6 +15,7 @@ from benchmarks.jax_competitors import JaxScan, JaxStep
 from benchmarks.problem import LEARNING_RATE, Batches, Problem, split_method
 from benchmarks.torch_competitors import TorchCompile, TorchEager, TorchGraph, TorchTutorial
 from lagvis.backends.backend import Backend
+from lagvis.backends.blas_threads import blas_threads
 from lagvis.backends.registry import select
 from lagvis.training.evaluation import zero_totals
 from lagvis.training.events import EpochEnded
@@ -182,7 +183,7 @@ class MatrixProducts:
             self.shapes[rows] = (a, deltas, [np.empty_like(w) for w in self.parameters])
 
     def epoch(self, batches: Batches) -> float | None:
-        with select("cpu", "numpy").limited_threads(self.problem.plan.threads):
+        with blas_threads().limited(self.problem.plan.threads):
             for batch in batches:
                 a, deltas, grads = self.shapes[len(batch)]
                 for i, w in enumerate(self.parameters):

@@ -3,8 +3,9 @@
 Most calls of a step compute each row of their result from the same row of an operand and from other operands as a
 whole: a product x @ W, an activation, an update. Calls of the same number of rows that need nothing else of each other
 form a group, which a thread runs for a block of rows from its first call to its last. Groups that do not depend on each
-other, and the calls between them, form a phase, whose tasks run at the same time. A step of a dense network has two
-phases for its matrices: the batch through the layers and back, then gradients and updates of the weights.
+other, and the calls between them, form a phase, whose tasks run at the same time. A step of a dense network has
+three phases for its matrices: the batch forward to the last hidden layer, its way back, then gradients and updates of
+the weights.
 """
 
 from collections.abc import Iterable
