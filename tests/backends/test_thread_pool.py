@@ -97,7 +97,7 @@ def test_thread_pool_of_two_callers_runs_the_tasks_of_both():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning", "ignore:.*fork.*:RuntimeWarning")  # of Python, of JAX
 def test_thread_pool_in_a_forked_process_starts_its_own_threads():
     pool = thread_pool()
     shared(*(partial(time.sleep, 0.001) for _ in range(4)), pool=pool)
