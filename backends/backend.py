@@ -74,6 +74,13 @@ class Backend(ABC):
         """Return a context in which host computation uses `threads` threads, if `sets_threads`."""
         return nullcontext()
 
+    def blas_threads(self, threads: int) -> int:
+        """Return how many threads of the BLAS library compute a product within `limited_threads(threads)`.
+
+        They decide its last bits. The backend's own threads, which share products at equal bits, do not count.
+        """
+        return threads
+
     @abstractmethod
     def scan(self, step: Step) -> Run:
         """Return `run(state, inputs, constants) -> state`, which computes what `plain_scan` does on the fastest path.

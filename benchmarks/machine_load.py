@@ -8,6 +8,9 @@ TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 # Fields of the first line of /proc/stat in which a core is busy: user, nice, system, irq, softirq, steal.
 BUSY_FIELDS = (1, 2, 3, 6, 7, 8)
 
+MAX_IDLE_WAIT = 0.5  # seconds
+IDLE_INTERVAL, IDLE_SHARE = 0.005, 0.1  # a process that runs for less than this share of an interval is idle
+
 
 def machine_seconds() -> float:
     """Return the seconds that all cores have been busy since the system started; 0 where /proc does not tell."""
@@ -25,6 +28,29 @@ def process_seconds(pid: int) -> float:
     except OSError:
         return 0.0
     return (int(after_name[11]) + int(after_name[12])) / TICKS  # utime and stime
+
+
+def running_seconds(pid: int) -> float:
+    """Return the seconds that the present threads of a process have run, to the microsecond; 0 as above."""
+    total = 0
+    for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        try:
+            total += int(path.read_text().split()[0])
+        except (OSError, IndexError):  # the thread has ended
+            continue
+    return total / 1e9
+
+
+def wait_until_idle(pid: int) -> None:
+    """Wait until a process no longer computes: threads of OpenBLAS spin for 0.1 s after their last product."""
+    deadline = time.monotonic() + MAX_IDLE_WAIT
+    before = running_seconds(pid)
+    while time.monotonic() < deadline:
+        time.sleep(IDLE_INTERVAL)
+        now = running_seconds(pid)
+        if now - before < IDLE_SHARE * IDLE_INTERVAL:
+            return
+        before = now
 
 
 class OtherPrograms:

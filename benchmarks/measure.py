@@ -17,7 +17,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.competitors import COMPETITORS, accuracy_of, compared_pairs, has_method
-from benchmarks.machine_load import OtherPrograms
+from benchmarks.machine_load import OtherPrograms, wait_until_idle
 from benchmarks.problem import Problem
 from benchmarks.ratios import MIN_PAIRS, Ratios, paired_ratios
 from lagvis.backends.backend import first_line
@@ -35,8 +35,6 @@ MAX_LAST_EPOCHS = 3
 GRACE_SECONDS = 2.0  # that the last answers may take beyond the time of the whole command
 ROUND_MARGIN = 1.2  # a round starts if this many times the last one fits
 MAX_FINISH_SECONDS = 10.0
-# Threads of OpenBLAS spin for 0.1 s after the last product, and would slow down the epoch of the next competitor.
-PAUSE_SECONDS = 0.15
 THREADS_TO_EVALUATE = 2
 FINISH_SHARE, FINISH_SECONDS = 0.2, 3.0  # of the time of a network, but at most so much, is kept for the accuracies
 SECONDS_TO_KILL = 2.0
@@ -260,12 +258,14 @@ class Competition:
                 usual = MAX_LAST_EPOCHS * self.last_seconds[name] if name in self.last_seconds else 0.0
                 limit = max(MIN_ANSWER_SECONDS, usual, MAX_SHARE * (deadline - time.monotonic()))
                 limit = self.until_the_end(limit)
-            time.sleep(PAUSE_SECONDS)
             try:
                 answers[name] = ask(pipe, process, "epoch", limit)
                 self.last_seconds[name] = answers[name][0]
             except NoAnswerError as error:
                 self.leave_out(name, error)
+                continue
+            if process.pid is not None:
+                wait_until_idle(process.pid)  # else its threads would slow down the next competitor
         return answers
 
     def warm_up(self, seconds: float | None = None) -> None:

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.__main__ import LOSS_TOLERANCE, MAX_PRODUCT_ERROR, Benchmark, check, main
 from benchmarks.competitors import COMPETITORS, accuracy_of, compared_pairs, names_of
 from benchmarks.costs import checkpoint_cost, evaluation_speed, measure_epoch, peak_memory, startup_seconds
-from benchmarks.machine_load import OtherPrograms
+from benchmarks.machine_load import OtherPrograms, running_seconds, wait_until_idle
 from benchmarks.measure import Competition, Failure, HangError, NoAnswerError, ask, product_error, serve
 from benchmarks.problem import LEARNING_RATE, PLAIN, Problem, networks_of
 from benchmarks.ratios import MAX_SPREAD, MIN_PAIRS
@@ -27,12 +27,6 @@ ON_THE_CPU = [name for name, (_, devices) in COMPETITORS.items() if "cpu" in dev
 ALSO_ON_THE_CPU = ["lagvis torch, an epoch a call", "lagvis jax, an epoch a call", "PyTorch CUDA graph"]
 LIBRARY = {"lagvis torch": "torch", "lagvis jax": "jax", "JAX jit a step": "jax", "JAX jit + scan": "jax"}
 SMALL = Recipe(hidden=(8,), batch_size=100, validation=0, epochs=1000, lr=LEARNING_RATE, **PLAIN)
-
-
-@pytest.fixture(autouse=True)
-def no_pause(monkeypatch):
-    """Fake competitors leave no threads that spin."""
-    monkeypatch.setattr("benchmarks.measure.PAUSE_SECONDS", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -566,6 +560,24 @@ def test_other_programs_own_processes_do_not_count(monkeypatch):
     assert others.cores() == pytest.approx(0.5)
     del ticks[22]  # the process has ended
     assert others.cores() == pytest.approx(0.25)
+
+
+def test_wait_until_idle_lasts_as_long_as_the_process_computes(monkeypatch):
+    used = iter((1.0, 1.005, 1.01, 1.0101, 1.02))
+    slept = []
+    monkeypatch.setattr("benchmarks.machine_load.running_seconds", lambda pid: next(used))
+    monkeypatch.setattr("time.sleep", slept.append)
+    wait_until_idle(11)
+    assert slept == [0.005] * 3
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this system has no schedstat")
+def test_running_seconds_counts_the_threads_of_a_process():
+    before = running_seconds(os.getpid())
+    end = time.thread_time() + 0.02
+    while time.thread_time() < end:
+        pass
+    assert running_seconds(os.getpid()) - before >= 0.01
 
 
 def test_tables_show_the_ratio_to_the_same_library_by_hand_without_a_mark_where_it_is_known():
