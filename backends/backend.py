@@ -33,7 +33,7 @@ class Backend(ABC):
 
     name              "numpy", "cupy", "torch" or "jax"
     sets_threads      whether `limited_threads` has an effect
-    xp                its Array API namespace (from array_api_compat if that has one)
+    xp                its Array API namespace (from array_api_compat where the library's own is not the standard's)
     device            "cpu", "cuda:N", "xpu:N" or "mps"
     dtype             "float32" or "float64", of parameters and computation
     compiled          if False, `scan` is the plain loop (`--no-compile`)
@@ -73,6 +73,13 @@ class Backend(ABC):
     def limited_threads(self, threads: int) -> AbstractContextManager[Any]:
         """Return a context in which host computation uses `threads` threads, if `sets_threads`."""
         return nullcontext()
+
+    def blas_threads(self, threads: int) -> int:
+        """Return how many threads of the BLAS library compute a product within `limited_threads(threads)`.
+
+        They decide its last bits. The backend's own threads, which share products at equal bits, do not count.
+        """
+        return threads
 
     @abstractmethod
     def scan(self, step: Step) -> Run:

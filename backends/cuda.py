@@ -11,6 +11,7 @@ from uuid import UUID
 
 DRIVER_LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 DRIVER_FOLDER = Path("/proc/driver/nvidia")
+AMD_DRIVER = "/dev/kfd"  # PyTorch for ROCm calls an AMD GPU cuda, too
 CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76  # attributes of a device in the driver's interface
 MAX_NAME_BYTES = 256
 
@@ -44,6 +45,15 @@ def driver_version() -> int | None:
     except (OSError, AttributeError):
         return None
     return version.value if status == 0 else None
+
+
+def driver_is_missing() -> bool:
+    """Return whether there is no library of the NVIDIA driver; false also for one that does not work."""
+    try:
+        ctypes.CDLL(DRIVER_LIBRARY)
+    except OSError:
+        return True
+    return False
 
 
 def visible_cards() -> list[Card]:

@@ -1,10 +1,13 @@
-"""NumPy, the reference backend: `scan` replays a recorded step and returns the bits of the plain loop."""
+"""NumPy, the reference backend: `scan` replays a recorded step and returns the bits of the plain loop.
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Any, ClassVar
+NumPy's own namespace is that of the standard since NumPy 2.1. array_api_compat would wrap the same functions, and its
+import takes 40 ms more: it imports every part of NumPy, down to the compiler for Fortran.
+"""
 
-import array_api_compat.numpy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import ClassVar
+
 import numpy as np
 from threadpoolctl import threadpool_info
 
@@ -14,9 +17,11 @@ from lagvis.backends.blas_threads import blas_threads
 from lagvis.backends.replay.namespace import RecordableNamespace
 from lagvis.backends.replay.numpy_recorder import NumpyRecorder
 from lagvis.backends.replay.tape import recorded_loop, recorded_scan
+from lagvis.backends.row_blocks import blas_has_blocks
+from lagvis.backends.thread_pool import thread_pool
 from lagvis.tree import Tree
 
-xp = RecordableNamespace(array_api_compat.numpy)
+xp = RecordableNamespace(np)
 
 
 class NumpyBackend(Backend):
@@ -36,8 +41,14 @@ class NumpyBackend(Backend):
     def synchronize(self) -> None:
         pass
 
-    def limited_threads(self, threads: int) -> AbstractContextManager[Any]:
-        return blas_threads().limited(threads)
+    @contextmanager
+    def limited_threads(self, threads: int) -> Iterator[None]:
+        by_blas = self.blas_threads(threads)
+        with blas_threads().limited(by_blas), thread_pool().limited(threads if by_blas == 1 else 1):
+            yield
+
+    def blas_threads(self, threads: int) -> int:
+        return 1 if threads == 1 or blas_has_blocks() else threads
 
     def scan(self, step: Step) -> Run:
         run = recorded_scan(step, lambda: NumpyRecorder(xp)) if self.compiled else plain_scan(step)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from lagvis.backends.backend import Backend, first_line
-from lagvis.backends.cuda import driver_version, fitting_extra
+from lagvis.backends.cuda import AMD_DRIVER, driver_version, fitting_extra
 from lagvis.backends.cuda_faults import Build
 from lagvis.backends.precision import precision_notices
 from lagvis.errors import DeviceError, DeviceUsageError
@@ -31,7 +31,6 @@ DEFAULT_BACKENDS = {"cpu": "numpy", "cuda": "cupy", "xpu": "torch", "mps": "torc
 DEVICE_NAMES = r"auto|cpu|(cuda|xpu)(:\d+)?|mps"
 # kinds of device on which nothing of Lagvis has run
 UNTRIED_DEVICES = {"mps": "an Apple GPU", "xpu": "an Intel GPU"}
-AMD_DRIVER = "/dev/kfd"  # PyTorch for ROCm calls an AMD GPU cuda, too
 
 
 def select(device: str = "auto", backend: str | None = None, dtype: str = "float32", compiled: bool = True) -> Backend:

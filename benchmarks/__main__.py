@@ -42,7 +42,8 @@ LIBRARIES = (
     "numpy", "torch", "jax", "scikit-learn", "keras", "optax", "polars", "pandas", "pyarrow", "cupy-cuda13x",
     "cupy-cuda12x", "jax-cuda13-plugin",
 )  # fmt: skip
-NETWORK_SECONDS = 150.0  # of rounds for one network, without --seconds
+NETWORK_SECONDS = 180.0  # of rounds for one network, without --seconds
+STARTS = 3  # of the processes for a network, at least, without --seconds and --quick
 QUICK_SECONDS = 20.0  # the same with --quick
 MIN_SECONDS = 2.0  # of time left, to begin with a network
 MAX_PREPARE_SECONDS = 40.0  # of waiting until all competitors are ready for a network
@@ -261,7 +262,8 @@ class Benchmark:
             seconds = max(0.0, (left - warm_up * (networks_left - 1)) / networks_left)
         elif self.rounds is not None:
             seconds = None
-        result = competition.measure(REFERENCE[self.device], self.rounds, seconds)
+        starts = 1 if self.quick or self.limited else STARTS
+        result = competition.measure(REFERENCE[self.device], self.rounds, seconds, starts=starts)
         if not result["seconds"]:
             reason = "the time did not suffice for an epoch of each competitor"
             self.record["not reached"][network] = reason if competition.running else "no competitor can run"

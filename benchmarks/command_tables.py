@@ -4,11 +4,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from benchmarks.ratios import MAX_SPREAD, Ratios, paired_ratios
-from benchmarks.tables import table_head, table_row
+from benchmarks.ratios import Ratios, paired_ratios
+from benchmarks.tables import explain_marks, shown_ratio, table_head, table_row
+from lagvis.data.messages import pluralize
 
 LEVELS = (0.97, 0.975, 0.98)  # of accuracy
-UNKNOWN = "*"  # beside a ratio that is not known well enough
 
 
 class EpochFigures(Protocol):
@@ -48,11 +48,11 @@ def seconds_to(epochs: Sequence[EpochFigures], part: str, level: float) -> float
 def level_cell(runs: Runs, part: str, level: float) -> str:
     """Return the median of the seconds to an accuracy, a run that misses it counting as the longest.
 
-    In brackets, how many runs reach it, unless all do; "-" if half or more do not.
+    "-" if half of them or more miss it; in brackets, how many reach it, if some do and some do not.
     """
     found = [seconds_to(run.epochs, part, level) for run in runs]
     reached = [seconds for seconds in found if seconds is not None]
-    share = "" if len(reached) == len(found) else f" ({len(reached)} of {len(found)})"
+    share = f" ({len(reached)} of {len(found)})" if 0 < len(reached) < len(found) else ""
     middle = statistics.median(float("inf") if seconds is None else seconds for seconds in found)
     return ("-" if middle == float("inf") else f"{middle:.1f}") + share
 
@@ -74,13 +74,6 @@ def ratios_of_all(commands: Mapping[str, Runs]) -> dict[str, Ratios]:
     (_, reference), *others = with_runs(commands).items() or [("", [])]
     found = {name: ratios_to(runs, reference) for name, runs in others}
     return {name: ratios for name, ratios in found.items() if ratios is not None}
-
-
-def ratio_cell(ratios: Ratios | None) -> str:
-    """Return the median of ratios with its interval, marked if it is not known well enough."""
-    if ratios is None:
-        return ""
-    return f"{ratios.median:.2f} ({ratios.low:.2f} to {ratios.high:.2f}){'' if ratios.is_known else UNKNOWN}"
 
 
 def accuracy_cell(runs: Runs) -> str:
@@ -105,7 +98,7 @@ def main_table(measured: Mapping[str, Runs]) -> list[str]:
     for name, runs in measured.items():
         cells = [level_cell(runs, "validation", level) for level in LEVELS]
         cells += [median_cell([run.epochs[-1].seconds for run in runs]), median_cell([run.seconds for run in runs])]
-        cells.append("1" if name == reference else ratio_cell(ratios.get(name)))
+        cells.append(shown_ratio(ratios[name]) if name in ratios else "1" if name == reference else "")
         cells += [accuracy_cell(runs), median_cell([run.peak_mb for run in runs], 0)]
         lines.append(table_row([name, *cells, *([median_cell([run.joules for run in runs], 0)] if energy else [])]))
     return lines
@@ -119,21 +112,30 @@ def test_images_table(measured: Mapping[str, Runs]) -> list[str]:
     ]
 
 
+def explanation(measured: Mapping[str, Runs]) -> str:
+    """Return what the columns of the main table are."""
+    counts = [len(runs) for runs in measured.values()]
+    rounds = f"{min(counts)} to {max(counts)} rounds" if min(counts) < max(counts) else pluralize(max(counts), "round")
+    return (
+        f"Medians of {rounds}; every round has another seed. The first columns are the seconds to an accuracy on the "
+        "validation part. Ratios are taken within a round: their median, and half of its 95 % confidence interval (of "
+        "the range, with fewer than six rounds). The test accuracy is the mean after the last epoch, with the least "
+        "and the greatest."
+    )
+
+
 def report(commands: Mapping[str, Runs], left_out: Mapping[str, str]) -> str:
     """Return the tables and what a reader must know of them."""
-    measured, lines = with_runs(commands), []
+    measured = with_runs(commands)
+    parts = []
     if measured:
-        counts = sorted({len(runs) for runs in measured.values()})
-        rounds = " to ".join(str(count) for count in sorted({counts[0], counts[-1]}))
-        lines = [*main_table(measured), ""]
-        lines += [
-            f"Medians of {rounds} round{'' if rounds == '1' else 's'}, each with another seed. The accuracies of 97 to "
-            "98 % are those on the validation part; the last one is the mean on the test images after the last epoch, "
-            "with the least and the greatest. Ratios are taken within a round: their median with its 95 % confidence "
-            "interval (the range, with fewer than six rounds)."
+        table = "\n".join(main_table(measured))
+        parts = [
+            table,
+            explanation(measured),
+            *filter(None, explain_marks(table)),
+            "\n".join(test_images_table(measured)),
         ]
-        if not all(ratios.is_known for ratios in ratios_of_all(measured).values()):
-            lines.append(f"{UNKNOWN} not known within {MAX_SPREAD:.0%} of the median after these rounds.")
-        lines += ["", *test_images_table(measured)]
-    lines += [f"Left out: {name} ({reason})." for name, reason in left_out.items()]
-    return "\n".join(lines) or "Nothing was measured."
+    if left_out:
+        parts.append("\n".join(f"Left out: {name} ({reason})." for name, reason in left_out.items()))
+    return "\n\n".join(parts) or "Nothing was measured."

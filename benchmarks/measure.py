@@ -17,6 +17,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.competitors import COMPETITORS, accuracy_of, compared_pairs, has_method
+from benchmarks.machine_load import OtherPrograms, wait_until_idle
 from benchmarks.problem import Problem
 from benchmarks.ratios import MIN_PAIRS, Ratios, paired_ratios
 from lagvis.backends.backend import first_line
@@ -37,6 +38,9 @@ MAX_FINISH_SECONDS = 10.0
 THREADS_TO_EVALUATE = 2
 FINISH_SHARE, FINISH_SECONDS = 0.2, 3.0  # of the time of a network, but at most so much, is kept for the accuracies
 SECONDS_TO_KILL = 2.0
+# A process keeps its place in memory, which makes it 2 to 4 % faster or slower than another one of the same program.
+ROUNDS_PER_START = 5
+SLOW_TO_START = ("torch.compile",)
 
 Times = dict[str, list[float]]
 
@@ -154,6 +158,8 @@ class Competition:
 
     def __init__(self, names: list[str], device: str, end: float | None = None) -> None:
         self.names, self.device, self.end_of_all = names, device, end
+        self.network = ""
+        self.others = OtherPrograms([])
         self.processes: dict[str, tuple[Connection, BaseProcess]] = {}
         self.running: dict[str, tuple[Connection, BaseProcess]] = {}
         self.left_out: dict[str, str] = {}
@@ -182,12 +188,15 @@ class Competition:
         process.start()
         there.close()  # else recv() would wait for ever for a process that died
         self.processes[name] = (here, process)
+        if process.pid is not None:
+            self.others.add(process.pid)
 
     def end(self, name: str) -> None:
         """End the process of a competitor, also if it hangs."""
         pipe, process = self.processes.pop(name)
         self.running.pop(name, None)
         pipe.close()
+        self.others.update()
         process.kill()
         process.join(SECONDS_TO_KILL)
 
@@ -200,14 +209,18 @@ class Competition:
 
     def prepare(self, network: str, seconds: float | None = None) -> None:
         """Build all competitors for a network, at the same time; those not ready within `seconds` are left out."""
-        deadline = None if seconds is None else time.monotonic() + seconds
+        self.network = network
         self.running, self.left_out = {}, dict(self.hung)
-        names = [name for name in self.names if name not in self.hung and has_method(name, network)]
+        self.build([name for name in self.names if name not in self.hung and has_method(name, network)], seconds)
+
+    def build(self, names: list[str], seconds: float | None = None) -> None:
+        """Build some competitors for the network, in their processes or in new ones."""
+        deadline = None if seconds is None else time.monotonic() + seconds
         for name in names:
             if name not in self.processes:
                 self.start(name)
             with contextlib.suppress(OSError):  # a process that has ended is noticed below
-                self.processes[name][0].send(("network", network))
+                self.processes[name][0].send(("network", self.network))
         for name in names:
             pipe, process = self.processes[name]
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -219,16 +232,26 @@ class Competition:
             except NoAnswerError as error:
                 self.leave_out(name, error)
 
+    def restart(self) -> None:
+        """Start the processes anew, and train an epoch that does not count; but for those that start slowly."""
+        names = [name for name in self.running if name not in SLOW_TO_START]
+        for name in names:
+            self.end(name)
+        self.build(names)
+        self.round(None, names=names)
+
     def until_the_end(self, seconds: float) -> float:
         """Return seconds, but not many more than are left for the whole command."""
         if self.end_of_all is None:
             return seconds
         return min(seconds, max(0.0, self.end_of_all - time.monotonic()) + GRACE_SECONDS)
 
-    def round(self, deadline: float | None, turn: int = 0) -> dict[str, tuple[float, float | None]]:
+    def round(
+        self, deadline: float | None, turn: int = 0, names: list[str] | None = None
+    ) -> dict[str, tuple[float, float | None]]:
         """Train an epoch with one competitor after the other; return seconds and loss of each."""
         answers = {}
-        for name in shuffled(list(self.running), turn):
+        for name in shuffled([name for name in self.running if names is None or name in names], turn):
             pipe, process = self.running[name]
             limit = None
             if deadline is not None:
@@ -240,6 +263,9 @@ class Competition:
                 self.last_seconds[name] = answers[name][0]
             except NoAnswerError as error:
                 self.leave_out(name, error)
+                continue
+            if process.pid is not None:
+                wait_until_idle(process.pid)  # else its threads would slow down the next competitor
         return answers
 
     def warm_up(self, seconds: float | None = None) -> None:
@@ -263,30 +289,41 @@ class Competition:
                 self.leave_out(name, error)
         return answers
 
-    def measure(self, reference: str, rounds: int | None = None, seconds: float | None = None) -> dict[str, Any]:
+    def measure(
+        self, reference: str, rounds: int | None = None, seconds: float | None = None, *, starts: int = 1
+    ) -> dict[str, Any]:
         """Return seconds, first losses, last accuracies and errors of products by competitor, and who is left out.
 
         Call `prepare` and `warm_up` before. Runs so many `rounds`, or without them as many as it takes to know all
-        ratios; with `seconds` no more than fit into them, but at least one.
+        ratios; with `seconds` no more than fit into them, but at least one. If `starts` is above 1, the processes start
+        anew after every ROUNDS_PER_START rounds, at least so often, and accuracies are those of the first processes.
         """
         deadline = None if seconds is None else time.monotonic() + seconds - min(FINISH_SECONDS, FINISH_SHARE * seconds)
+        self.others = OtherPrograms([process.pid for _, process in self.processes.values() if process.pid is not None])
+        fewest = MIN_PAIRS if starts == 1 else starts * ROUNDS_PER_START
         times: Times = {name: [] for name in self.running}
+        accuracies: dict[str, float | None] = {}
         round_seconds = 0.0
         for turn in itertools.count() if rounds is None else range(rounds):
             started = time.monotonic()
             if turn > 0 and deadline is not None and started + ROUND_MARGIN * round_seconds > deadline:
                 break
+            if starts > 1 and turn > 0 and turn % ROUNDS_PER_START == 0:
+                accuracies = accuracies or self.accuracies(MAX_FINISH_SECONDS)
+                self.restart()
+                started = time.monotonic()
             for name, (taken, _) in self.round(deadline, turn).items():
                 times[name].append(taken)
             times = {name: taken for name, taken in times.items() if name in self.running}
             round_seconds = time.monotonic() - started
-            enough = rounds is None and turn + 1 >= MIN_PAIRS
+            enough = rounds is None and turn + 1 >= fewest
             if enough and all(ratios.is_known for ratios in ratios_of(times, reference).values()):
                 break
         names = list(times)  # the times count, also without an accuracy
-        accuracies = self.accuracies(None if seconds is None else self.until_the_end(MAX_FINISH_SECONDS))
+        accuracies = accuracies or self.accuracies(None if seconds is None else self.until_the_end(MAX_FINISH_SECONDS))
         ratios = ratios_of(times, reference)
         return {
+            "other programs": self.others.cores(),
             "seconds": times,
             "ratios": {f"{a} / {b}": asdict(ratio) for (a, b), ratio in ratios.items()},
             "first": {name: self.first[name][0] for name in names},

@@ -11,6 +11,7 @@ from lagvis.data.messages import percent
 
 # device: (factor of seconds, its unit, decimals)
 UNITS = {"cpu": (1.0, "s", 3), "cuda": (1e3, "ms", 2)}
+MAX_OTHER_CORES = 0.05  # that other programs may keep busy during a measurement
 MARK = "\\*"  # of a ratio that is not known
 UNKNOWN = (
     f"{MARK} not known: half the 95 % interval of the median of the paired ratios is more than "
@@ -55,7 +56,15 @@ def training_table(network: str, device: str, result: dict[str, Any], reference:
     for (name, other), by_hand in ratios.items():
         if other != reference:
             lines.append(table_row([f"{name} / {other}", "", "", "", shown_ratio(by_hand), "", "", ""]))
-    return "\n".join(lines + explain_marks("\n".join(lines)) + left_out(result))
+    return "\n".join(lines + explain_marks("\n".join(lines)) + busy_machine(result) + left_out(result))
+
+
+def busy_machine(result: dict[str, Any]) -> list[str]:
+    """Return a line that warns of other programs that ran during the measurement, if they did."""
+    cores = result.get("other programs", 0.0)
+    if cores <= MAX_OTHER_CORES:
+        return []
+    return [f"Other programs kept {cores:.2f} cores busy meanwhile: measure again on an idle machine."]
 
 
 def left_out(result: dict[str, Any]) -> list[str]:

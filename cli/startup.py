@@ -4,6 +4,7 @@ This module imports the standard library only and little of it, so that a signal
 take a while, ends it with one line.
 """
 
+import gc
 import os
 import sys
 
@@ -52,9 +53,12 @@ def run(command: str, argv: list[str] | None = None) -> None:
     open_descriptors()
     from importlib import import_module
 
+    gc.disable()  # imports make many objects and no garbage, which the collector would look for again and again
     from lagvis.cli.errors import run_cli
 
-    sys.exit(run_cli(import_module(f"lagvis.cli.{command}").main, argv))
+    command_main = import_module(f"lagvis.cli.{command}").main
+    gc.enable()
+    sys.exit(run_cli(command_main, argv))
 
 
 def main(argv: list[str] | None = None) -> None:

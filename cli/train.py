@@ -3,7 +3,7 @@
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -26,6 +26,7 @@ from lagvis.data.dataset import Dataset
 from lagvis.data.messages import join_names, pluralize
 from lagvis.errors import DataError, OutputError
 from lagvis.inference.diagnostics import diagnose
+from lagvis.report.plot_processes import SECONDS_TO_WARM_UP, PlotProcesses, TimeLeft
 from lagvis.report.run_report import run_report_files
 from lagvis.report.summary import (
     complete_report,
@@ -47,11 +48,13 @@ from lagvis.storage.run_folder import CheckpointInterval, RunFolder
 from lagvis.storage.signals import StopSignal, stop_signals
 from lagvis.tracking.tracker import TrackedRun, Tracker, Trackers, result_metrics
 from lagvis.training.checkpoint import Checkpoint
+from lagvis.training.evaluation import StopRequestedError
 from lagvis.training.events import EpochEnded, Finished, Progress
 from lagvis.training.learning_check import TrainedRun
 from lagvis.training.loop import fit
 from lagvis.training.outcome import judge_run
 from lagvis.training.recipe import Recipe
+from lagvis.training.threads import thread_limit
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -77,15 +80,22 @@ def main(argv: list[str] | None = None) -> int:
         with resumed or RunFolder.claim(flags.runs_dir, flags.name, run.model.widths, every) as folder:
             notice = folder.begin(run.recipe, run.environment, run.start, len(run.model.target_names))
             print_notices([notice], quiet=flags.quiet)
-            with stop_signals() as stop, Trackers(opened, print_stderr, stop.received) as trackers:
+            with (
+                stop_signals() as stop,
+                Trackers(opened, print_stderr, stop.received) as trackers,
+                PlotProcesses(count_plot_processes(flags, run)) as drawing,
+            ):
                 trackers.begin(TrackedRun(folder.path, asdict(run.recipe), run.environment, folder.history()))
-                return train(flags, run, folder, stop, trackers)
+                return train(flags, run, folder, stop, trackers, drawing)
 
 
-def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal, trackers: Trackers) -> int:
+def train(
+    flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal, trackers: Trackers, drawing: PlotProcesses
+) -> int:
     """Train to the end of the run or until it is stopped, write and print the result; return the exit code."""
     step = run.start.step if run.start else 0
     steps = run.plan.steps_per_epoch * run.plan.epochs
+    time_left = TimeLeft(run.plan, run.start)
 
     def must_stop() -> bool:
         return stop.received() or (flags.stop_after is not None and flags.stop_after <= step < steps)
@@ -101,6 +111,8 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal, 
             view.show(event)
             if isinstance(event, Progress):
                 step = event.step
+            if time_left.least_seconds(event) < SECONDS_TO_WARM_UP:
+                drawing.start()
             if isinstance(event, EpochEnded):
                 trackers.log_epoch(epoch_values(event, len(run.model.target_names)))
             trackers.report_failures()
@@ -131,11 +143,20 @@ def train(flags: Namespace, run: RunSetup, folder: RunFolder, stop: StopSignal, 
     if event.reason == "diverged":
         return outcome.exit_code
     if not flags.no_plots:
-        code = write_run_report(folder, run.dataset, event.checkpoint, summary, run.environment, stop)
+        code = write_run_report(folder, run.dataset, event.checkpoint, summary, run.environment, stop, drawing)
         if code:
             return code
     trackers.log_files(folder.path, [*folder.report_files(), RECIPE, LAST])
     return outcome.exit_code or check_target(flags.target_accuracy, summary["test_accuracy"]) or printed
+
+
+def count_plot_processes(flags: Namespace, run: RunSetup) -> int:
+    """Return how many processes may get ready to draw while the run trains; 0 where it draws nothing or has no core."""
+    steps = run.plan.steps_per_epoch * run.plan.epochs
+    if flags.no_plots or (flags.stop_after is not None and flags.stop_after < steps):
+        return 0
+    cores = thread_limit().threads
+    return cores if cores > run.plan.threads else 0
 
 
 def show_finished_run(
@@ -154,8 +175,8 @@ def show_finished_run(
             known = {"data": recipe.data, "backend": report["backend"], "device": report["device"]}
             previous = folder.previous_environment
             environment = previous | {key: value for key, value in known.items() if key not in previous}
-            with stop_signals() as stop:
-                code = write_run_report(folder, dataset, folder.network, report, environment, stop)
+            with stop_signals() as stop, PlotProcesses(0) as drawing:
+                code = write_run_report(folder, dataset, folder.network, report, environment, stop, drawing)
             if code:
                 return code
     if opened and not flags.dry_run:
@@ -199,14 +220,17 @@ def write_run_report(
     summary: dict[str, Any],
     environment: dict[str, Any],
     stop: StopSignal,
+    drawing: PlotProcesses,
 ) -> int:
     """Write plots and pages of a run, which is complete without them; return 0, or the exit code of a stop signal."""
     if not stop.received():
         model, recipe = checkpoint.model, folder.recipe
         text = recipe_text(recipe, environment.get("resumed") or [])
         diagnostics = diagnose(model, checkpoint.layers, dataset, recipe.seed)
-        files = run_report_files(summary, model, diagnostics, folder.history(), text, environment)
-        folder.write_files(files, stop.received)
+        draw = partial(drawing.draw, stop=stop.received)
+        files = run_report_files(summary, model, diagnostics, folder.history(), text, environment, draw=draw)
+        with suppress(StopRequestedError):
+            folder.write_files(files, stop.received)
     if stop.received():
         print_stderr(f"Stopped while drawing. The run in {folder.path} is complete; --resume draws the missing plots.")
         return stop.exit_code

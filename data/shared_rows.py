@@ -110,11 +110,11 @@ def count_equal_rows(learned: HashedRows, judged: HashedRows) -> int:
     is_judged[judged.hashes >> shift] = True
     learned = learned.take(is_judged[learned.hashes >> shift])
     learned = learned.take(np.argsort(learned.hashes))
-    candidates = judged.take(np.isin(judged.hashes, learned.hashes))
-    # learned.rows[first[i]] to learned.rows[end[i] - 1] have the hash of candidate i; mostly they all equal it.
-    first = np.searchsorted(learned.hashes, candidates.hashes, side="left")
-    end = np.searchsorted(learned.hashes, candidates.hashes, side="right")
-    shared, left = 0, candidates.rows
+    # learned.rows[first[i]] to learned.rows[end[i] - 1] have the hash of judged row i; mostly they all equal it.
+    first = np.searchsorted(learned.hashes, judged.hashes, side="left")
+    end = np.searchsorted(learned.hashes, judged.hashes, side="right")
+    has_candidate = first < end
+    shared, left, first, end = 0, judged.rows[has_candidate], first[has_candidate], end[has_candidate]
     while len(left):
         equal = rows_equal(learned.x, learned.rows[first], judged.x, left)
         shared += int(equal.sum())

@@ -4,7 +4,7 @@ import json
 import math
 import shlex
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from lagvis.report.html.tables import (
 )
 from lagvis.report.plots import dependence_plots, image_plots, metric_plots
 from lagvis.report.plots.dependence_plots import Outputs
-from lagvis.report.plots.figure import draw_png
+from lagvis.report.plots.figure import Plot
 from lagvis.report.plots.metric_plots import History
 from lagvis.report.summary import Summary, rate_search_text
 from lagvis.report.text import duration, escape_control
@@ -84,6 +84,24 @@ class RunResults:
         return f"{self.diagnostics.part} part"
 
 
+@dataclass(frozen=True)
+class PlannedFigure:
+    """A figure of the report that is not drawn yet."""
+
+    name: str
+    plot: Plot
+    alt: str
+    caption: str
+
+
+PlannedBlock = Block | PlannedFigure
+
+
+def draw_here(plots: Sequence[Plot]) -> list[bytes]:
+    """Return the PNG file of each plot, drawn in this process."""
+    return [plot.draw() for plot in plots]
+
+
 def run_report_files(
     summary: Summary,
     model: Model,
@@ -92,30 +110,38 @@ def run_report_files(
     recipe: str,
     environment: dict[str, Any],
     python: str = "",
+    draw: Callable[[Sequence[Plot]], Sequence[bytes]] = draw_here,
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of every file of the report, as they are made: figures, report.md, at last report.html.
+    """Yield name and content of every file of the report: report.html, which is all of it, figures, report.md.
 
-    Names are relative to the run folder. Raises DrawingError if matplotlib cannot be imported.
+    Names are relative to the run folder. `draw` draws the figures. Raises DrawingError if matplotlib cannot be
+    imported.
     """
     run = RunResults(summary, model, diagnostics, history, recipe, environment, python)
-    blocks: list[Block] = [Paragraph(summary_sentence(summary, environment)), results_table(summary)]
-    blocks += missing_test_section(run)
-    blocks += warnings_section(summary)
+    planned: list[PlannedBlock] = [Paragraph(summary_sentence(summary, environment)), results_table(summary)]
+    planned += missing_test_section(run)
+    planned += warnings_section(summary)
     for section in SECTIONS:
-        added = section(run)
-        yield from ((block.name, block.png) for block in added if isinstance(block, Figure))
-        blocks += added
+        planned += section(run)
+    pngs = iter(draw([block.plot for block in planned if isinstance(block, PlannedFigure)]))
+    blocks: list[Block] = [
+        Figure(block.name, next(pngs), block.alt, block.caption) if isinstance(block, PlannedFigure) else block
+        for block in planned
+    ]
     title = f"{summary['network']} on {data_name(environment)}"
-    yield TEXT, to_markdown(title, blocks).encode()
     yield PAGE, to_html(title, blocks).encode()
+    yield from ((block.name, block.png) for block in blocks if isinstance(block, Figure))
+    yield TEXT, to_markdown(title, blocks).encode()
 
 
-def make_figure(name: str, alt: str, caption: str, plot: Callable[..., Any], *arguments: Any, **options: Any) -> Figure:
+def make_figure(
+    name: str, alt: str, caption: str, plot: Callable[..., Any], *arguments: Any, **options: Any
+) -> PlannedFigure:
     """Return the figure `plot(*arguments, **options)` as a block of the report."""
-    return Figure(f"{PLOTS}/{name}.png", draw_png(plot, *arguments, **options), alt, caption)
+    return PlannedFigure(f"{PLOTS}/{name}.png", Plot(plot, arguments, options), alt, caption)
 
 
-def missing_test_section(run: RunResults) -> list[Block]:
+def missing_test_section(run: RunResults) -> list[PlannedBlock]:
     """Return what the report is about where there is no result on a test part; nothing where there is one."""
     found = run.diagnostics
     if found.part == "test" and found.rows:
@@ -131,7 +157,7 @@ def missing_test_section(run: RunResults) -> list[Block]:
     ]
 
 
-def warnings_section(summary: Summary) -> list[Block]:
+def warnings_section(summary: Summary) -> list[PlannedBlock]:
     """Return the warnings of the run, a paragraph each; nothing if there are none."""
     warnings = summary.get("warnings", [])
     if not warnings:
@@ -139,7 +165,7 @@ def warnings_section(summary: Summary) -> list[Block]:
     return [Heading("Warnings"), *(Paragraph(escape_control(warning["message"])) for warning in warnings)]
 
 
-def training_section(run: RunResults) -> list[Block]:
+def training_section(run: RunResults) -> list[PlannedBlock]:
     """Return the training curves."""
     if not run.history:
         return []
@@ -156,7 +182,7 @@ def training_section(run: RunResults) -> list[Block]:
         )
     caption += training_difference(tomllib.loads(run.recipe))
     alt = describe_curves(run.history)
-    blocks: list[Block] = [Heading("Training")]
+    blocks: list[PlannedBlock] = [Heading("Training")]
     blocks.append(make_figure("curves", alt, caption, metric_plots.plot_curves, run.history))
     if turned := turn_sentence(run.summary):
         blocks.append(Paragraph(f"{sentence_start(turned)}."))
@@ -171,7 +197,7 @@ def training_difference(settings: dict[str, Any]) -> str:
     return f"{text} Validation is that of the moving average of the weights." if settings.get("ema") else text
 
 
-def rate_search_section(run: RunResults) -> list[Block]:
+def rate_search_section(run: RunResults) -> list[PlannedBlock]:
     """Return the range test that found the learning rate; nothing where the rate was given."""
     search = run.environment.get("rate_search")
     if not search:
@@ -187,7 +213,7 @@ def rate_search_section(run: RunResults) -> list[Block]:
     ]
 
 
-def predictions_section(run: RunResults) -> list[Block]:
+def predictions_section(run: RunResults) -> list[PlannedBlock]:
     """Return predicted over true values, for regression."""
     if run.diagnostics.predicted is None:
         return []
@@ -209,14 +235,14 @@ def predictions_section(run: RunResults) -> list[Block]:
     ]
 
 
-def classes_section(run: RunResults) -> list[Block]:
+def classes_section(run: RunResults) -> list[PlannedBlock]:
     """Return the confusion matrix, and a table of the classes; of labels the table alone."""
     if run.summary.get("label_metrics"):
         return [Heading("Labels"), labels_table(run.summary, run.part)]
     if not run.summary.get("confusion"):
         return []
     counts, names = np.asarray(run.summary["confusion"]), run.model.class_names
-    blocks: list[Block] = [Heading("Classes")]
+    blocks: list[PlannedBlock] = [Heading("Classes")]
     if len(counts) <= image_plots.MAX_MATRIX_CLASSES:
         alt = "A matrix of counts, true class by row and predicted class by column; the table has the same facts."
         caption = "Rows are true classes, columns predicted classes; the colour is the share of the row."
@@ -224,7 +250,7 @@ def classes_section(run: RunResults) -> list[Block]:
     return [*blocks, classes_table(counts, names, run.part)]
 
 
-def thresholds_section(run: RunResults) -> list[Block]:
+def thresholds_section(run: RunResults) -> list[PlannedBlock]:
     """Return ROC and precision-recall curves of two classes, and a table of what thresholds give."""
     curves = run.diagnostics.curves
     if curves is None:
@@ -247,12 +273,12 @@ def thresholds_section(run: RunResults) -> list[Block]:
     ]
 
 
-def mistakes_section(run: RunResults) -> list[Block]:
+def mistakes_section(run: RunResults) -> list[PlannedBlock]:
     """Return the most confident mistakes: a table, and their images where rows are images."""
     mistakes = run.diagnostics.mistakes
     if not mistakes:
         return []
-    blocks: list[Block] = [Heading("Mistakes")]
+    blocks: list[PlannedBlock] = [Heading("Mistakes")]
     if mistakes[0].x.ndim > 1:
         alt = f"{pluralize(len(mistakes), 'image')} that the network classified wrongly with the highest probability."
         caption = f"Of the {run.examined_rows}; the probabilities are those that the network gives."
@@ -261,7 +287,7 @@ def mistakes_section(run: RunResults) -> list[Block]:
     return [*blocks, mistakes_table(mistakes, run.model, run.part)]
 
 
-def first_layer_section(run: RunResults) -> list[Block]:
+def first_layer_section(run: RunResults) -> list[PlannedBlock]:
     """Return the weights of the first layer as images, where rows are images."""
     weights = run.diagnostics.weights
     if weights is None:
@@ -275,7 +301,7 @@ def first_layer_section(run: RunResults) -> list[Block]:
     ]
 
 
-def columns_section(run: RunResults) -> list[Block]:
+def columns_section(run: RunResults) -> list[PlannedBlock]:
     """Return the table of the columns, unless each is a number that is learned from as it is."""
     encoding = run.model.encoding
     if encoding is None or not run.has_columns:
@@ -286,7 +312,7 @@ def columns_section(run: RunResults) -> list[Block]:
     return [Heading("Columns"), columns_table(facts)]
 
 
-def importance_section(run: RunResults) -> list[Block]:
+def importance_section(run: RunResults) -> list[PlannedBlock]:
     """Return the permutation importance of the columns, where rows are no images."""
     importance = run.diagnostics.importance
     if importance is None:
@@ -307,7 +333,7 @@ def importance_section(run: RunResults) -> list[Block]:
     ]
 
 
-def dependence_section(run: RunResults) -> list[Block]:
+def dependence_section(run: RunResults) -> list[PlannedBlock]:
     """Return the partial dependence on the most important columns: a figure for classes, or one for each target."""
     found = run.diagnostics.dependences
     if found is None:
@@ -327,7 +353,7 @@ def dependence_section(run: RunResults) -> list[Block]:
     if run.classification and len(run.model.class_names) > dependence_plots.MAX_CLASSES:
         shown_outputs = "first labels" if run.model.multi_label else "commonest classes"
         caption += f" The {dependence_plots.MAX_CLASSES} {shown_outputs} of {len(run.model.class_names):,}."
-    blocks: list[Block] = [Heading("What changes the output")]
+    blocks: list[PlannedBlock] = [Heading("What changes the output")]
     columns = ", ".join(dict.fromkeys(escape_control(panel.name) for panel in found.panels))
     for name, shown in figures:
         output = ", ".join(map(escape_control, shown.names))
@@ -353,7 +379,7 @@ def dependence_outputs(run: RunResults) -> list[tuple[str, Outputs]]:
     return [("dependence", Outputs(tuple(map(int, most)), tuple(classes[k] for k in most)))]
 
 
-def calibration_section(run: RunResults) -> list[Block]:
+def calibration_section(run: RunResults) -> list[PlannedBlock]:
     """Return how often predictions of each probability are correct, for classification."""
     calibration = run.diagnostics.calibration
     if calibration is None:
@@ -371,7 +397,7 @@ def calibration_section(run: RunResults) -> list[Block]:
     ]
 
 
-def activity_section(run: RunResults) -> list[Block]:
+def activity_section(run: RunResults) -> list[PlannedBlock]:
     """Return how often each hidden unit is active, for ReLU networks."""
     activity = run.diagnostics.activity
     if not activity:
@@ -385,7 +411,7 @@ def activity_section(run: RunResults) -> list[Block]:
     ]
 
 
-def reproduction_section(run: RunResults) -> list[Block]:
+def reproduction_section(run: RunResults) -> list[PlannedBlock]:
     """Return the commands that repeat the run, what they cannot repeat, the settings and the environment."""
     environment = {key: value for key, value in run.environment.items() if key != "rate_search"}  # it has a figure
     lines = run.python
@@ -402,7 +428,7 @@ def reproduction_section(run: RunResults) -> list[Block]:
     ]
 
 
-SECTIONS: tuple[Callable[[RunResults], list[Block]], ...] = (
+SECTIONS: tuple[Callable[[RunResults], list[PlannedBlock]], ...] = (
     training_section,
     rate_search_section,
     predictions_section,

@@ -34,7 +34,8 @@ def describe_environment(
 
     `version` is the version of Lagvis, "cpu" the model of the processor, "float32_products" how precise they are on the
     device, "overrides" the environment variables that can change results. `data` names the data, by default by the path
-    of the recipe. `command` is the program and its arguments; a training from Python has none, and no such key.
+    of the recipe. "threads" are those of the training, "blas_threads" those of BLAS within a product, which alone
+    decide its last bits. `command` is the program and its arguments; a training from Python has none, and no such key.
     """
     return {
         "lagvis": version,
@@ -47,6 +48,7 @@ def describe_environment(
         "compiled": backend.compiled,
         "steps_per_call": plan.steps_per_call,
         "threads": plan.threads if backend.sets_threads else None,
+        "blas_threads": backend.blas_threads(plan.threads) if backend.sets_threads else None,
         **backend.versions(),
         "float32_products": backend.float32_products,
         "overrides": overrides_in_force(backend.name, backend.device),

@@ -33,7 +33,7 @@ SCHEDULED = {"epochs", "min_steps", "lr", "schedule", *SCHEDULE_KEYS}
 # number the cards are in it for people; the card itself is compared by its UUID.)
 IGNORED_KEYS = (
     "lagvis", "command", "seed", "data", "sha256", "rows", "init_from", "resumed", "rate_search", "logger",
-    *CARD_VARIABLES,
+    "threads", *CARD_VARIABLES,
 )  # fmt: skip
 
 # Fields of a model by which its rows are scaled; a network that starts training on other data keeps them.
@@ -191,8 +191,10 @@ def scheduled_in_run(recipe: Recipe, plan: Plan, steps: np.ndarray) -> dict[str,
 def changed_environment(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return the facts of environment.json that can change the bytes of a run and that differ, as (old, new).
 
-    The model of the CPU counts where it computes.
+    The model of the CPU counts where it computes. Runs of earlier versions, which did not record the threads of BLAS,
+    had those of the training.
     """
+    old = {"blas_threads": old.get("threads")} | old
     ignored = IGNORED_KEYS if new.get("device") == "cpu" else (*IGNORED_KEYS, "cpu")
     return {
         key: (old[key], value)

@@ -20,7 +20,7 @@ from lagvis.storage import metrics_file
 from lagvis.storage.atomic import WRITING, replace_file
 from lagvis.storage.checkpoint_file import os_error_reason, read_checkpoint, write_checkpoint
 from lagvis.storage.environment import is_valid_init_from, is_valid_rate_search, is_valid_resumed
-from lagvis.storage.filenames import BEST, ENVIRONMENT, LAST, LOCK, METRICS, PAGE, PLOTS, RECIPE, REPORT, RESUME
+from lagvis.storage.filenames import BEST, ENVIRONMENT, LAST, LOCK, METRICS, PAGE, PLOTS, RECIPE, REPORT, RESUME, TEXT
 from lagvis.storage.history import recipe_text
 from lagvis.training import recipe as recipes
 from lagvis.training.checkpoint import Checkpoint
@@ -30,8 +30,8 @@ from lagvis.training.recipe import Recipe
 
 # The entries of environment.json that a resumed run or a report of several runs uses, with their types.
 ENVIRONMENT_TYPES = {
-    "backend": str, "device": str, "compiled": bool, "threads": int, "sha256": dict, "overrides": dict, "logger": list,
-    "rows": dict,
+    "backend": str, "device": str, "compiled": bool, "threads": int, "blas_threads": int, "sha256": dict,
+    "overrides": dict, "logger": list, "rows": dict,
 }  # fmt: skip
 REPORT_FILES = "report_files"  # in report.json: the names of the files that the complete report consists of
 # What Windows forbids in file names, and the names that it reserves for devices.
@@ -216,7 +216,7 @@ class RunFolder:
 
     def report_complete(self) -> bool:
         """Return whether all plots and pages of the report exist."""
-        return all(os.path.isfile(self.path / name) for name in self.report_files() or [PAGE])
+        return all(os.path.isfile(self.path / name) for name in self.report_files() or [PAGE, TEXT])
 
     def report_files(self) -> list[str]:
         """Return the names of the files of the complete report; [] if it is not drawn, or by an older version."""
@@ -250,7 +250,8 @@ class RunFolder:
             notice = (
                 f"{METRICS} has losses of an earlier version that cannot be converted; it is kept as {METRICS}.old."
             )
-        self._delete(PAGE)  # it describes the run as it was
+        self._delete(PAGE)  # it describes the run as it was, and so does the text, the last file of a report
+        self._delete(TEXT)
         self._write(ENVIRONMENT, json.dumps(environment, indent=2) + "\n")
         self._write(METRICS, metrics_file.table_text(rows, targets))
         if start is not None and self.checkpoint is None:

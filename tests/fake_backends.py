@@ -13,6 +13,7 @@ import array_api_compat.numpy as numpy_namespace
 import numpy as np
 
 from lagvis.backends.backend import Backend, plain_scan
+from lagvis.backends.numpy_backend import NumpyBackend
 from lagvis.backends.replay.namespace import RecordableNamespace
 from lagvis.backends.replay.numpy_recorder import CupyRecorder, OutRecorder
 from lagvis.backends.replay.recorder import Recorder
@@ -48,6 +49,22 @@ class ReadOnlyBackend(Backend):
 
     def versions(self) -> dict[str, str]:
         return {"numpy": np.__version__}
+
+
+class SharingBackend(NumpyBackend):
+    """NumPy whose recorded steps are shared by three threads, in a random order of their tasks."""
+
+    def __init__(self, dtype: str, compiled: bool = True) -> None:
+        super().__init__("cpu", dtype, compiled)
+
+    def scan(self, step):
+        run = super().scan(step)
+
+        def shared(*arguments):
+            with self.limited_threads(3):
+                return run(*arguments)
+
+        return shared
 
 
 class SpoilingBackend(ReadOnlyBackend):

@@ -14,7 +14,7 @@ from lagvis.option_text import option, setting
 from lagvis.training import recipe as recipes
 from lagvis.training.recipe import Recipe
 from lagvis.training.seeding import generator
-from lagvis.training.threads import threads_for
+from lagvis.training.threads import OPERATIONS_FOR_ONE_THREAD, largest_product, threads_for
 
 # A call should be about a tenth of a second of work for NumPy on a laptop: long enough that the work between calls does
 # not count, short enough for a progress bar and Ctrl-C. Its steps are computed from these figures, never from a clock,
@@ -22,6 +22,7 @@ from lagvis.training.threads import threads_for
 CALL_SECONDS = 0.1
 SECONDS_A_STEP = 2e-4
 OPERATIONS_A_SECOND = 1e11
+OPERATIONS_A_SECOND_SHARED = 2e11  # of products that are large enough for several threads
 
 # A default validation part above the first share of the rows is cut to the second; an explicit --validation is not.
 MAX_VALIDATION_SHARE = 0.2
@@ -155,7 +156,9 @@ def split_rows(dataset: Dataset, held_out: int, seed: int) -> tuple[np.ndarray, 
 
 def choose_steps_per_call(widths: tuple[int, ...], rows_per_step: int, full_steps: int) -> int:
     """Steps per call: about CALL_SECONDS of work; a divisor of `full_steps` if there is one not much shorter."""
-    longest = int(CALL_SECONDS / (SECONDS_A_STEP + operations(widths, rows_per_step) / OPERATIONS_A_SECOND))
+    shared = largest_product(widths, rows_per_step) > OPERATIONS_FOR_ONE_THREAD
+    rate = OPERATIONS_A_SECOND_SHARED if shared else OPERATIONS_A_SECOND
+    longest = int(CALL_SECONDS / (SECONDS_A_STEP + operations(widths, rows_per_step) / rate))
     longest = max(1, min(longest, full_steps))
     return next((n for n in range(longest, longest // 2, -1) if full_steps % n == 0), longest)
 

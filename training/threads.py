@@ -1,8 +1,8 @@
 """Choose the number of threads for matrix products on the host, by their size and never by a clock.
 
-Sums are split by thread, so the same seed gives the same bytes only with the same number of threads. Small products
-gain little from a second thread, and they become slow when another program uses its core: the threads wait for each
-other by spinning, and a product of 0.2 ms then takes 4 ms.
+On PyTorch, and on NumPy with a BLAS whose products have no blocks of rows (backends/row_blocks.py), sums are split by
+thread, so the same seed gives the same bytes only with the same number of threads. Small products gain little from a
+second thread, and with PyTorch's they become slow when another program uses its core.
 """
 
 import os
@@ -31,8 +31,12 @@ class ThreadLimit(NamedTuple):
 
 def threads_for(widths: tuple[int, ...], batch_size: int) -> int:
     """Return 1 for small networks and batches, else as many threads as this process may have."""
-    largest = max(2 * batch_size * n_in * n_out for n_in, n_out in pairwise(widths))
-    return 1 if largest <= OPERATIONS_FOR_ONE_THREAD else thread_limit().threads
+    return 1 if largest_product(widths, batch_size) <= OPERATIONS_FOR_ONE_THREAD else thread_limit().threads
+
+
+def largest_product(widths: tuple[int, ...], rows: int) -> int:
+    """Return the multiplications and additions of the largest matrix product of a step of so many rows."""
+    return max(2 * rows * n_in * n_out for n_in, n_out in pairwise(widths))
 
 
 def thread_limit() -> ThreadLimit:

@@ -184,8 +184,7 @@ def rewrite(recorder: Recorder, groups: list[Group], families: dict[Node, Family
                 memory = Node(recorder.flat(family_of_result.nodes), name="empty", function=recorder.xp.empty)
                 calls.append(family_of_result.lie_in(memory, recorder))
             calls.append(call)
-    recorder.calls = calls
-    recorder.number_calls()
+    recorder.reorder(calls)
 
 
 def fused(recorder: Recorder, group: Group, families: dict[Node, Family]) -> Node:

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 
 from lagvis.arrays import Array, Namespace
-from lagvis.backends.replay.recorder import ELEMENTWISE, Node, Recorder
+from lagvis.backends.replay.recorder import ELEMENTWISE, BoundCall, Node, Recorder
+from lagvis.backends.replay.schedule import Phase
+from lagvis.backends.replay.shared_calls import share_calls, shared_functions
+from lagvis.backends.thread_pool import thread_pool
 
 # Names of the standard that NumPy's libraries know under another one.
 NAMES = {
@@ -94,6 +97,9 @@ class NumpyRecorder(OutRecorder):
 
     def __init__(self, xp: Namespace) -> None:
         super().__init__(xp, np)
+        self.phases: list[Phase] = []  # of calls that several threads share
+        if thread_pool().threads > 1:  # large calls, which the threads share one by one, gain nothing by fusion
+            self.fusable = frozenset()
 
     def copy_into(self, to: Any) -> Callable[[Array], Any]:
         return partial(to.__setitem__, ...)
@@ -136,6 +142,18 @@ class NumpyRecorder(OutRecorder):
             if call.name not in ("maximum", "minimum"):  # these take no positional out
                 found = partial(getattr(np, NAMES.get(call.name, call.name)), *arguments, out)
         return found or super().call_into(out, call, arguments, options)
+
+    def reuse_memory(self, state: list[Node], results: list[Node]) -> None:
+        self.phases = share_calls(self, dict(zip(results, state, strict=True)))
+        super().reuse_memory(state, results)
+
+    def ends_of_phases(self) -> dict[int, int]:
+        return {
+            i: phase.end - 1 for phase in self.phases if len(phase.works) > 1 for i in range(phase.start, phase.end)
+        }
+
+    def functions(self, calls: list[BoundCall]) -> list[Callable[[], Any]]:
+        return shared_functions(self, calls, self.phases) if self.phases else super().functions(calls)
 
 
 def reduction(reduce: Callable[..., Any], array: np.ndarray, axis: Any, keepdims: bool, out: Any) -> Callable[[], Any]:

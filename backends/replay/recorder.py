@@ -5,7 +5,7 @@ import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from lagvis.arrays import Array, Namespace
 from lagvis.backends.replay.namespace import ArrayHandle
@@ -72,6 +72,14 @@ class Node:
         return [a for a in leaves(self.arguments) if isinstance(a, Node)]
 
 
+class BoundCall(NamedTuple):
+    """A recorded call, and its arguments with arrays in place of nodes."""
+
+    call: Node
+    positional: list[Any]
+    options: dict[str, Any]
+
+
 class Loop:
     """Recorded calls that are repeated for each slice of some arrays.
 
@@ -84,6 +92,14 @@ class Loop:
         self.start, self.end = start, start
         self.slices = slices
         self.carry: list[tuple[Node, Node]] = []
+
+    def keep_memory(self, calls: list[Node]) -> None:
+        """Note that the memory from before the loop, and what is carried, is read until its end, in each slice."""
+        for node in {node.owner for call in calls for node in call.operands()}:
+            if node.position < self.start:
+                node.last_read = max(node.last_read, self.end)
+        for node in [node for _, node in self.carry] + [whole for _, whole in self.slices]:
+            node.owner.last_read = max(node.owner.last_read, self.end)
 
     def program(self, body: list[Callable[[], Any]], copy_call: Callable[..., Any]) -> Callable[[], None]:
         """Return a function that repeats the functions of the loop for all slices."""
@@ -113,7 +129,7 @@ class Recorder(ABC):
     """
 
     in_place: ClassVar[frozenset[str]] = ELEMENTWISE
-    fusable: ClassVar[frozenset[str]] = FUSABLE
+    fusable: frozenset[str] = FUSABLE
 
     def __init__(self, xp: Namespace) -> None:
         self.xp = xp
@@ -198,13 +214,21 @@ class Recorder(ABC):
             if node not in self.placed and self._may_replace(old, node):
                 node.value = old.value
                 self.placed.add(node)
-        for node in {node.owner for call in self.calls[found.start :] for node in call.operands()}:
-            if node.position < found.start:  # every slice reads it again
-                node.last_read = found.end
-        for node in [node for _, node in found.carry] + [whole for _, whole in slices]:
-            node.owner.last_read = found.end
+        found.keep_memory(self.calls[found.start : found.end])
         self.loops.append(found)
         return rebuild(carry, map(self.handle, carried))
+
+    def reorder(self, calls: list[Node]) -> None:
+        """Put the recorded calls into another order, in which each loop keeps its place."""
+        self.calls = calls
+        for position, call in enumerate(calls):
+            call.position = position
+            call.last_read = -1
+        for call in calls:
+            for operand in call.operands():
+                operand.owner.last_read = call.position
+        for loop in self.loops:
+            loop.keep_memory(calls[loop.start : loop.end])
 
     def separate(self, old: Node, new: Any) -> Node:
         """Return the node of a leaf of the new state; a copy of it if it lies in the memory of another argument."""
@@ -223,6 +247,7 @@ class Recorder(ABC):
         """
         for result in results:
             result.owner.last_read = len(self.calls)
+        ends = self.ends_of_phases()
         for old, result in zip(state, results, strict=True):
             if self._may_replace(old, result):
                 result.value = old.value
@@ -231,7 +256,8 @@ class Recorder(ABC):
         released: dict[int, list[Node]] = {}
         for call in self.calls:
             if call.owner is call and call not in self.placed:
-                released.setdefault(max(call.last_read, call.position), []).append(call)
+                position = max(call.last_read, call.position)
+                released.setdefault(ends.get(position, position), []).append(call)
         passed_on: set[Node] = set()
         unused: dict[Any, list[Array]] = {}
         for call in self.calls:
@@ -271,17 +297,14 @@ class Recorder(ABC):
         """Whether an array without its shape is a view of it."""
         return self.share_memory(self.xp.reshape(array, (-1,)), array)
 
-    def number_calls(self) -> None:
-        """Set the positions of all calls, and of the last call that reads each array, after calls have been moved."""
-        for position, call in enumerate(self.calls):
-            call.position = position
-            for operand in call.operands():
-                operand.owner.last_read = position
-
     def place_part(self, node: Node) -> None:
         """Make a node's array the view of its part of a flat array."""
         shape = node.value.shape
         node.value = self.xp.reshape(node.owner.value[node.offset : node.offset + math.prod(shape)], shape)
+
+    def ends_of_phases(self) -> dict[int, int]:
+        """Return the positions of calls that run at the same time as others, and the position after which none does."""
+        return {}
 
     def _kind(self, array: Array) -> tuple[Any, ...]:
         """Return what two arrays must have in common for one to be written in place of the other."""
@@ -303,22 +326,24 @@ class Recorder(ABC):
             if node not in self.placed:
                 self.place_part(node)
         functions: list[Callable[[], Any]] = []
-        starts = {loop.start: loop for loop in self.loops}
-        loop, before = None, functions
-        for call in [*self.calls, None]:
-            if loop is not None and (call is None or call.position == loop.end):
-                functions = [*before, loop.program(functions, self.copy_call)]
-                loop = None
-            if call is None:
-                break
+        calls: list[BoundCall] = []
+        for call in self.calls:
             if call.name == "empty":
                 continue
-            if call.position in starts:
-                loop, before, functions = starts[call.position], functions, []
+            for loop in self.loops:
+                if call.position == loop.start:
+                    functions, calls = [*functions, *self.functions(calls)], []
             memory = (a.value if isinstance(a, Node) else a for a in leaves(call.arguments))
             positional, options = rebuild(call.arguments, memory)
             if call.owner is call or call.offset is not None:
-                functions.append(self.call_into(call.value, call, positional, options))
+                calls.append(BoundCall(call, positional, options))
             else:  # a view is made once and stays a view
                 call.value = call.function(*positional, **options)
-        return functions
+            for loop in self.loops:
+                if call.position == loop.end - 1:
+                    functions, calls = [*functions, loop.program(self.functions(calls), self.copy_call)], []
+        return [*functions, *self.functions(calls)]
+
+    def functions(self, calls: list[BoundCall]) -> list[Callable[[], Any]]:
+        """Return functions that make these calls, in order."""
+        return [self.call_into(bound.call.value, *bound) for bound in calls]

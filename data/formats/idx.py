@@ -6,15 +6,15 @@ allocated.
 """
 
 import gzip
-import hashlib
 import math
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from lagvis.data.files import CHUNK_BYTES, GZIP_MAGIC, MAX_GZIP_RATIO
+from lagvis.data.files import CHUNK_BYTES, GZIP_MAGIC, MAX_GZIP_RATIO, BackgroundDigest, GzipMember
 from lagvis.data.signatures import identify_format
 from lagvis.errors import DataError
 
@@ -22,6 +22,7 @@ TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: 
 MIRRORS = "ossci-datasets.s3.amazonaws.com/mnist and storage.googleapis.com/cvdf-datasets/mnist"
 MAX_AXES = 64  # what a NumPy array can have
 START_BYTES = 4096  # by which a file is identified
+FIRST_BYTES = 2**26  # of memory that is taken for the content of a file, if its header announces as many
 
 
 def read_idx(path: Path, display_name: str = "") -> tuple[np.ndarray, str]:
@@ -38,6 +39,9 @@ def read_idx(path: Path, display_name: str = "") -> tuple[np.ndarray, str]:
             file.seek(0)
             if start.startswith(GZIP_MAGIC):
                 limit = path.stat().st_size * MAX_GZIP_RATIO
+                with suppress(zlib.error, EOFError, DataError):
+                    return parse_idx(GzipMember(file), path, limit, name)
+                file.seek(0)  # damaged, or of several members: what `gzip` says about it counts
                 with gzip.GzipFile(fileobj=file) as unpacked:
                     return parse_idx(unpacked, path, limit, name)  # type: ignore[arg-type]
             if not start.startswith(b"\0\0"):
@@ -68,7 +72,7 @@ def idx_axes(path: Path) -> int | None:
     return head[3] if len(head) == 4 and head[:2] == b"\0\0" and head[2] in TYPES and head[3] else None
 
 
-def parse_idx(file: BinaryIO, path: Path, max_bytes: int, name: str) -> tuple[np.ndarray, str]:
+def parse_idx(file: BinaryIO | GzipMember, path: Path, max_bytes: int, name: str) -> tuple[np.ndarray, str]:
     """Read header and numbers of an open file that holds at most `max_bytes`; `name` is for error messages.
 
     Returns the array and the sha256 of the bytes.
@@ -84,9 +88,7 @@ def parse_idx(file: BinaryIO, path: Path, max_bytes: int, name: str) -> tuple[np
             f"{name} is shorter than its header says: shape {shape} needs {size:,} bytes, "
             f"the file holds {max_bytes:,} at most; fetch it again"
         )
-    content = bytearray()
-    while part := file.read(min(CHUNK_BYTES, size - len(content))):  # one read of `size` would allocate it all at once
-        content += part
+    content, sha256 = read_content(file, size, header)
     if len(content) < size:
         raise DataError(
             f"{name} is cut short: shape {shape} needs {size:,} bytes, {len(content):,} found; fetch it again"
@@ -96,13 +98,30 @@ def parse_idx(file: BinaryIO, path: Path, max_bytes: int, name: str) -> tuple[np
             f"{name} goes on after the {size:,} bytes of its shape {shape}; header and content do not match: "
             "fetch it again"
         )
-    digest = hashlib.sha256(header)
-    digest.update(content)
-    array = np.frombuffer(content, dtype).reshape(shape)
-    return array.astype(dtype.newbyteorder("="), copy=False), digest.hexdigest()
+    array = content.view(dtype).reshape(shape)
+    return array.astype(dtype.newbyteorder("="), copy=False), sha256
 
 
-def read_header(file: BinaryIO, path: Path, name: str) -> tuple[bytes, tuple[int, ...], np.dtype]:
+def read_content(file: BinaryIO | GzipMember, size: int, header: bytes) -> tuple[np.ndarray, str]:
+    """Read `size` bytes, or fewer at the end of a file; return them and the sha256 of `header` and all of them.
+
+    Memory is taken as the bytes arrive, not as a header announces them.
+    """
+    content, filled = np.empty(0, np.uint8), 0
+    with BackgroundDigest(header) as digest:
+        while part := file.read(min(CHUNK_BYTES, size - filled)):
+            digest.update(part)
+            end = filled + len(part)
+            if end > len(content):
+                larger = np.empty(min(size, max(2 * len(content), FIRST_BYTES)), np.uint8)
+                larger[:filled] = content
+                content = larger
+            content[filled:end] = np.frombuffer(part, np.uint8)
+            filled = end
+    return content[:filled], digest.hexdigest()
+
+
+def read_header(file: BinaryIO | GzipMember, path: Path, name: str) -> tuple[bytes, tuple[int, ...], np.dtype]:
     """Read the header of an open file; return its bytes, and the shape and the type of the array after it."""
     head = file.read(4)
     if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in TYPES or head[3] == 0:

@@ -9,9 +9,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from lagvis.data.files import is_junk
 from lagvis.data.images.image_io import (
@@ -29,6 +29,9 @@ from lagvis.data.signatures import SIGNATURE_BYTES, identify_picture
 from lagvis.data.source import Source
 from lagvis.errors import DataError
 from lagvis.option_text import predict_command, targets_option
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 READ_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 # of pictures that are not read: they are reported instead of left out
@@ -101,7 +104,7 @@ class ImageReader:
             raise self.size_error(path, grey.shape)
         return grey.tobytes()
 
-    def check_size(self, path: Path, image: Image.Image) -> None:
+    def check_size(self, path: Path, image: "Image.Image") -> None:
         """Raise DataError if all images as large as the first do not fit into memory, or another has another size."""
         width, height = image.size
         if self.first is None:

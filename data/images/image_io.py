@@ -9,14 +9,17 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageChops, ImageOps
 
 from lagvis.data.files import stderr_to_null
 from lagvis.data.images.filters import MAX_SIDE
 from lagvis.data.signatures import RAW_PHOTOGRAPH, SIGNATURE_BYTES, identify_other_than_picture, identify_picture
 from lagvis.errors import DataError
+
+if TYPE_CHECKING:  # Pillow is imported where a picture is opened: every command imports this module at its start
+    from PIL import Image
 
 # Formats that Pillow decodes by itself: EPS, for one, would start another program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -37,11 +40,13 @@ MIN_CONTRAST = 16  # shades: below, nothing would be seen of a transparent image
 
 
 @contextmanager
-def open_image(content: bytes, name: str | Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+def open_image(content: bytes, name: str | Path, max_pixels: int = MAX_PIXELS) -> Iterator["Image.Image"]:
     """Open the image in the bytes of a file, not decoded yet; DataError names the file for every error inside.
 
     More than `max_pixels`, or more than `content` can hold, is refused by the header.
     """
+    from PIL import Image
+
     if other := identify_picture(content[:SIGNATURE_BYTES]):
         raise DataError(f"{name} is {other}")
     try:
@@ -113,7 +118,7 @@ def has_image_signature(content: bytes) -> bool:
     return content.startswith(SIGNATURES) or (content[:4] == b"RIFF" and content[8:12] == b"WEBP")
 
 
-def is_preview(image: Image.Image) -> bool:
+def is_preview(image: "Image.Image") -> bool:
     """Return whether a TIFF image is the small preview with which the raw photographs of many cameras begin."""
     tags = getattr(image, "tag_v2", {})
     return DNG_VERSION in tags or bool(tags.get(NEW_SUBFILE_TYPE, 0) & 1)
@@ -124,23 +129,27 @@ def describe_start(content: bytes) -> str:
     return f"its first bytes are {content[:4].hex(' ')}" if content else "it is empty"
 
 
-def has_exif_orientation(image: Image.Image) -> bool:
+def has_exif_orientation(image: "Image.Image") -> bool:
     """Return whether the EXIF orientation rotates or mirrors the image for display."""
     return image.getexif().get(EXIF_ORIENTATION, 1) != 1
 
 
-def apply_orientation(image: Image.Image) -> Image.Image:
+def apply_orientation(image: "Image.Image") -> "Image.Image":
     """Apply the EXIF orientation."""
+    from PIL import ImageOps
+
     return ImageOps.exif_transpose(image) if has_exif_orientation(image) else image
 
 
-def is_stored_in_colour(image: Image.Image) -> bool:
+def is_stored_in_colour(image: "Image.Image") -> bool:
     """Return whether the image is stored in colour."""
     return image.mode not in ("1", "L", "LA", "F") and not image.mode.startswith("I")
 
 
-def has_visible_colour(image: Image.Image) -> bool:
+def has_visible_colour(image: "Image.Image") -> bool:
     """Return whether the channels differ visibly, by more than JPEG makes of grey."""
+    from PIL import ImageChops
+
     if image.mode not in ("RGB", "RGBA"):
         image = image.convert("RGB")
     small = image.reduce(-(-max(image.size) // MAX_SIDE))  # at full size a photograph would take three times its memory
@@ -148,8 +157,10 @@ def has_visible_colour(image: Image.Image) -> bool:
     return any(ImageChops.difference(red, other).getextrema()[1] > MAX_CHANNEL_DIFFERENCE for other in (green, blue))
 
 
-def to_greyscale(image: Image.Image, name: str | Path, background: str = "white") -> np.ndarray:
+def to_greyscale(image: "Image.Image", name: str | Path, background: str = "white") -> np.ndarray:
     """Return (H, W) uint8: the luma of colour (ITU-R 601), 16 bits scaled to 8, transparency on `background`."""
+    from PIL import Image
+
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         deep = np.asarray(image).astype(np.uint32)
         return ((deep + 128) // 257).astype(np.uint8)  # 65535 = 255 * 257

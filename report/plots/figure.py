@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from lagvis.errors import DrawingError
@@ -22,6 +23,7 @@ STYLE = {
     "font.size": 9.0,
     "axes.titlesize": 10.0,
     "axes.titlelocation": "left",
+    "axes.titley": 1.0,  # where it stands anyway: to look for ticks above the axes takes a tenth of the drawing
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -29,6 +31,19 @@ STYLE = {
     "grid.color": "#e4e4e4",
     "legend.frameon": False,
 }
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure that is not drawn yet: the function that makes it, with its arguments and options."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def draw(self) -> bytes:
+        """Return the figure as a PNG file in the style of the report; DrawingError without matplotlib."""
+        return draw_png(self.function, *self.arguments, **self.options)
 
 
 def draw_png(plot: Callable[..., Any], *arguments: Any, **options: Any) -> bytes:

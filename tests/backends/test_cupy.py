@@ -62,6 +62,46 @@ def test_probe_hidden_devices_names_the_variable(monkeypatch, value):
     assert repr(value) in caught.value.reason
 
 
+NO_DRIVER = (
+    "CuPy is installed, but no NVIDIA driver was found. To fix it: install NVIDIA driver 580 or newer, or use "
+    "--device cpu."
+)
+
+
+def find_spec(*installed):
+    """Return a function like importlib's, for which these packages alone are installed."""
+    return lambda name: types.SimpleNamespace(name=name) if name in installed else None
+
+
+def test_find_devices_without_a_driver_gives_the_reason_of_the_probe_without_importing_cupy(monkeypatch):
+    install_driver(monkeypatch, None)
+    with pytest.raises(DeviceError) as of_probe:
+        cupy_backend.probe(install_cupy(monkeypatch, driver=0), 0)
+    monkeypatch.setattr(cupy_backend, "find_spec", find_spec("cupy"))
+    monkeypatch.setattr(cupy_backend, "import_cupy", lambda: pytest.fail("CuPy was imported"))
+    with pytest.raises(DeviceError) as caught:
+        cupy_backend.find_devices()
+    assert str(caught.value) == str(of_probe.value) == NO_DRIVER
+
+
+@pytest.mark.parametrize(
+    ("driver", "installed", "amd"),
+    [
+        (FakeDriver(H100), ["cupy"], False),
+        (FakeDriver(status=34), ["cupy"], False),  # a library that answers with an error
+        (None, [], False),
+        (None, ["cupy"], True),
+    ],
+    ids=["driver", "broken driver", "no CuPy", "AMD"],
+)
+def test_find_devices_elsewhere_imports_cupy(monkeypatch, tmp_path, driver, installed, amd):
+    install_driver(monkeypatch, driver)
+    install_cupy(monkeypatch, count=2)
+    monkeypatch.setattr(cupy_backend, "find_spec", find_spec(*installed))
+    monkeypatch.setattr(cupy_backend, "AMD_DRIVER", str(tmp_path if amd else tmp_path / "none"))
+    assert cupy_backend.find_devices() == ["cuda:0", "cuda:1"]
+
+
 @pytest.mark.parametrize(
     ("driver", "card", "reason", "extra"),
     [

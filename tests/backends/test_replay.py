@@ -20,7 +20,7 @@ from lagvis.training.factory import first_state, make_optimizer, make_training_s
 from lagvis.training.recipe import Recipe
 from lagvis.tree import named_leaves, tree_map
 from tests.conftest import MARKS, OPENERS, open_backend
-from tests.fake_backends import CupyStandInBackend, open_dpnp, open_strict
+from tests.fake_backends import CupyStandInBackend, SharingBackend, open_dpnp, open_strict
 from tests.network.problems import data_of
 from tests.network.problems import problem as problem_of_training
 
@@ -198,6 +198,7 @@ def assert_same_bits(found, expected):
 
 RECORDERS = {
     "numpy": lambda dtype, compiled=True: select("cpu", "numpy", dtype, compiled),
+    "numpy-threads": SharingBackend,
     "torch": lambda dtype, compiled=True: select("cpu", "torch", dtype, compiled),
     "cupy-stand-in": CupyStandInBackend,
     "strict": lambda dtype, compiled=True: open_strict(dtype, "cpu", compiled),
@@ -208,8 +209,13 @@ RECORDERS = {
 
 
 @pytest.fixture(params=[pytest.param(name, marks=MARKS.get(name, ())) for name in RECORDERS])
-def open_recorder(request):
+def open_recorder(request, monkeypatch):
     """Return `open_recorder(dtype, compiled)` for each backend whose scan records the step."""
+    if request.param == "numpy-threads":  # even the smallest calls are shared, row by row
+        monkeypatch.setattr("lagvis.backends.replay.schedule.MIN_OPERATIONS", 0.0)
+        monkeypatch.setattr("lagvis.backends.replay.schedule.MIN_CALL_OPERATIONS", 0.0)
+        monkeypatch.setattr("lagvis.backends.replay.shared_calls.MIN_PART_OPERATIONS", 1.0)
+        monkeypatch.setattr("lagvis.backends.replay.shared_calls.BLOCKS", (1,))
     if request.param in OPENERS:
         open_backend(request.param, "float64")  # skips the test where the library is missing
     return RECORDERS[request.param]

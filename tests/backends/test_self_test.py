@@ -1,5 +1,6 @@
 """The self-test of recorded steps makes every kind of call that a step of training makes."""
 
+import array_api_compat.numpy
 import numpy as np
 import pytest
 
@@ -68,3 +69,12 @@ def test_self_test_makes_one_call_of_alike_calls(monkeypatch):
     monkeypatch.setattr(fusion, "rewrite", watched)
     run_steps(CupyStandInBackend("float32"))
     assert names >= {"multiply", "subtract"}
+
+
+def test_numpy_namespace_gives_the_bits_of_array_api_compat(dtype):
+    own, wrapped = (select("cpu", "numpy", dtype, compiled=False) for _ in range(2))
+    wrapped.xp = array_api_compat.numpy
+    expected = run_steps(wrapped)
+    for name, leaf in run_steps(own).items():
+        assert leaf.dtype == expected[name].dtype
+        assert np.array_equal(leaf, expected[name])

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from benchmarks.__main__ import LOSS_TOLERANCE, MAX_PRODUCT_ERROR, Benchmark, check, main
 from benchmarks.competitors import COMPETITORS, accuracy_of, compared_pairs, names_of
 from benchmarks.costs import checkpoint_cost, evaluation_speed, measure_epoch, peak_memory, startup_seconds
+from benchmarks.machine_load import OtherPrograms, running_seconds, wait_until_idle
 from benchmarks.measure import Competition, Failure, HangError, NoAnswerError, ask, product_error, serve
 from benchmarks.problem import LEARNING_RATE, PLAIN, Problem, networks_of
 from benchmarks.ratios import MAX_SPREAD, MIN_PAIRS
@@ -128,6 +130,7 @@ class FakePipe:
 
 class FakeProcess:
     exitcode = None
+    pid = None
 
     def kill(self):
         pass
@@ -186,6 +189,27 @@ def test_competition_noisy_times_runs_more_rounds_until_the_ratios_are_known():
     assert ratios["pairs"] == len(result["seconds"]["bb"]) > MIN_PAIRS
     assert ratios["spread"] <= MAX_SPREAD
     assert ratios["low"] <= 2.0 <= ratios["high"]
+
+
+def test_competition_starts_anew_between_rounds_and_keeps_the_first_losses_and_accuracies(monkeypatch):
+    monkeypatch.setattr("benchmarks.measure.SLOW_TO_START", ("ccc",))
+    asked = []
+
+    def answer(name, message):
+        asked.append((name, message))
+        return answer_of(name, message)
+
+    competition = FakeCompetition(["a", "bb", "ccc"], "cpu", answer)
+    competition.prepare("net")
+    competition.warm_up()
+    result = competition.measure("a", starts=3)
+    assert result["seconds"] == {name: [float(len(name))] * 15 for name in ("a", "bb", "ccc")}
+    assert competition.started == ["a", "bb", "ccc", "a", "bb", "a", "bb"]
+    assert asked.count(("a", ("network", "net"))) == 3
+    assert asked.count(("a", "epoch")) == 3 + 15  # each start trains one that does not count
+    assert asked.count(("ccc", "epoch")) == 1 + 15
+    assert asked.count(("a", "finish")) == 1
+    assert result["left_out"] == {}
 
 
 def test_competition_slow_minute_changes_no_ratio():
@@ -392,7 +416,7 @@ def test_benchmarks_only_and_networks_measure_these_alone(monkeypatch, tmp_path,
     assert list(record["results"]) == ["784-512-512-10, batch 128", NETWORK]
     assert list(record["results"][NETWORK]["seconds"]) == ["lagvis jax", "JAX jit + scan"]
     assert "costs" not in record
-    assert "| JAX jit + scan | 14.000 | 14.000 | 14.000 | 1.40 ± 0% | 5 |" in capsys.readouterr().out
+    assert "| JAX jit + scan | 14.000 | 14.000 | 14.000 | 1.40 ± 0% | 15 |" in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == [f"{record['machine']['date']}-cpu-part.json"]
 
 
@@ -504,6 +528,56 @@ def test_tables_show_medians_ratios_and_missing_competitors():
     side_by_side = summary_table("cpu", {"net": RESULT, "other net": RESULT | {"seconds": {"lagvis numpy": [0.4]}}})
     assert "| lagvis numpy | 0.200 | 0.400 |" in side_by_side
     assert "| other library | 0.500 (2.00 ± 75%\\*) | left out |" in side_by_side
+
+
+def test_training_table_warns_of_a_busy_machine():
+    warning = "Other programs kept 0.61 cores busy meanwhile: measure again on an idle machine."
+    assert warning in training_table("net", "cpu", RESULT | {"other programs": 0.61}, "lagvis numpy")
+    assert "busy" not in training_table("net", "cpu", RESULT | {"other programs": 0.01}, "lagvis numpy")
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="this system has no /proc/stat")
+def test_other_programs_own_processes_do_not_count(monkeypatch):
+    ticks = {"stat": 1000, 11: 50, 22: 70}
+
+    def read_text(path):
+        pid = path.parent.name
+        if pid == "proc":
+            return f"cpu  {ticks['stat']} 0 0 9999 0 0 0 0 0 0\n"
+        if int(pid) not in ticks:
+            raise FileNotFoundError(pid)
+        return f"{pid} (a (b) c) S {' 0' * 10} {ticks[int(pid)]} 0 0"
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setattr("benchmarks.machine_load.TICKS", 100)
+    monkeypatch.setattr("os.getpid", lambda: 11)
+    clock = iter((10.0, 12.0, 14.0))
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    others = OtherPrograms([22])
+    ticks |= {"stat": 1300, 11: 150, 22: 170}  # 3 s in all, 2 s of them our own, within 2 s
+    others.add(33)
+    ticks |= {"stat": 1400, 33: 100}
+    assert others.cores() == pytest.approx(0.5)
+    del ticks[22]  # the process has ended
+    assert others.cores() == pytest.approx(0.25)
+
+
+def test_wait_until_idle_lasts_as_long_as_the_process_computes(monkeypatch):
+    used = iter((1.0, 1.005, 1.01, 1.0101, 1.02))
+    slept = []
+    monkeypatch.setattr("benchmarks.machine_load.running_seconds", lambda pid: next(used))
+    monkeypatch.setattr("time.sleep", slept.append)
+    wait_until_idle(11)
+    assert slept == [0.005] * 3
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this system has no schedstat")
+def test_running_seconds_counts_the_threads_of_a_process():
+    before = running_seconds(os.getpid())
+    end = time.thread_time() + 0.02
+    while time.thread_time() < end:
+        pass
+    assert running_seconds(os.getpid()) - before >= 0.01
 
 
 def test_tables_show_the_ratio_to_the_same_library_by_hand_without_a_mark_where_it_is_known():

@@ -48,7 +48,7 @@ PHASES = (
     "lagvis.storage.run_folder:RunFolder.finish",
     "lagvis.cli.train:summary_text",
     DRAWING,
-    "lagvis.report.run_report:draw_png",
+    "lagvis.report.plots.figure:Plot.draw",
 )
 
 Fault = Callable[[str], None]

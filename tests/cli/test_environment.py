@@ -76,6 +76,7 @@ def test_train_unicode_and_blanks_in_names_work(tmp_path, changes):
 def test_train_path_not_utf8_writes_report(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("lagvis.report.plots.figure.DPI", 20)
+    monkeypatch.setattr("lagvis.report.plot_processes.MAX_PROCESSES", 0)  # they would draw in the usual size
     write_dataset(tmp_path / "data.npz")
     flags = ["--device", "cpu", "--hidden", "none", "-e", "1", "--data", "data.npz", "--name", "u", "--quiet"]
     assert run_cli(train.main, [*flags, "-o", os.fsdecode(b"o\xff")]) == 0, capsys.readouterr().err

@@ -130,6 +130,7 @@ def runs_with_signal(arguments, output, which, times=1, every="1"):
         "import sys; sys.argv = ['fault_injection', *sys.argv[1:]]\n"
         "import lagvis.training.plan; lagvis.training.plan.CALL_SECONDS = 1e-9\n"
         f"import lagvis.report.plots.figure; lagvis.report.plots.figure.DPI = {SMALL}\n"
+        "import lagvis.report.plot_processes; lagvis.report.plot_processes.MAX_PROCESSES = 0\n"
         "from tests.cli import fault_injection; fault_injection.main()"
     )
     words = [which, str(times), every, str(output), *arguments]
@@ -181,6 +182,7 @@ def arguments_with_plots(arguments, monkeypatch):
     """Return the arguments of the same run with plots, which are small."""
     fault_injection.import_matplotlib()
     monkeypatch.setattr("lagvis.report.plots.figure.DPI", SMALL)
+    monkeypatch.setattr("lagvis.report.plot_processes.MAX_PROCESSES", 0)  # they would draw in the usual size
     return [word for word in arguments if word != "--no-plots"]
 
 

@@ -46,7 +46,8 @@ def test_train_resumes_run_of_older_version(run, capsys):
 
 
 def test_train_shows_finished_run_of_older_version_without_drawing_it_again(run, monkeypatch, capsys):
-    (run / "report.html").write_text("page")
+    for name in ("report.html", "report.md"):
+        (run / name).write_text("page")
     monkeypatch.setattr("lagvis.cli.train.diagnose", lambda *_: pytest.fail("its plots are complete"))
     assert run_cli(train.main, ["--resume", "run", "--device", "cpu", "--data", "data.npz"]) == 0
     assert "accuracy 90.00%" in capsys.readouterr().out

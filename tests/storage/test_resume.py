@@ -251,10 +251,20 @@ def test_resume_betas_and_eps_can_change_and_the_moments_stay(one_step_per_call,
 
 def test_resume_message_names_changed_environment(one_step_per_call):
     text = message_of(
-        quick(), quick(), step=8, earlier={"threads": 1, "command": ["a"]}, now={"threads": 2, "command": ["b"]}
-    )
-    assert text.endswith("threads 1 -> 2: the bytes may differ from those of an unbroken run.")
+        quick(), quick(), step=8,
+        earlier={"threads": 1, "blas_threads": 1, "command": ["a"]},
+        now={"threads": 2, "blas_threads": 2, "command": ["b"]},
+    )  # fmt: skip
+    assert text.endswith("done; blas_threads 1 -> 2: the bytes may differ from those of an unbroken run.")
     assert "command" not in text
+
+
+@pytest.mark.parametrize(("threads", "reported"), [(1, False), (2, True)])
+def test_resume_message_of_a_run_without_blas_threads_compares_its_threads(one_step_per_call, threads, reported):
+    now = {"threads": 2, "blas_threads": 1}
+    text = message_of(quick(), quick(), step=8, earlier={"threads": threads}, now=now)
+    assert ("blas_threads 2 -> 1: the bytes may differ" in text) == reported
+    assert ("bytes" in text) == reported
 
 
 def test_resume_state_new_momentum_starts_at_zero(one_step_per_call, tmp_path):
