@@ -250,7 +250,7 @@ def evaluate_rows(checkpoint: Checkpoint, x: np.ndarray, y: np.ndarray) -> Metri
     """Return the metrics of a network on rows and targets as a data set holds them, computed by NumPy."""
     model, dtype = checkpoint.model, str(checkpoint.dtype)
     backend = select("cpu", "numpy", dtype)
-    rows = tree_map(backend.asarray, model.prepare(x, y, dtype))
+    rows = tree_map(backend.as_constant, model.prepare(x, y, dtype))
     layers = tree_map(backend.asarray, checkpoint.layers)
     return Evaluator(model, backend).evaluate(layers, rows, np.arange(len(x)), details=True)
 

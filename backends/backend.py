@@ -62,6 +62,10 @@ class Backend(ABC):
     def asarray(self, host: np.ndarray) -> Array:
         """Copy `host` to a new buffer on the device, with the same element type."""
 
+    def as_constant(self, host: np.ndarray) -> Array:
+        """Return `host` as an array on the device for the constants of `scan`; it may be `host` itself."""
+        return self.asarray(host)
+
     @abstractmethod
     def to_numpy(self, array: Array) -> np.ndarray:
         """Copy `array` to the host, after waiting for its computation."""

@@ -35,6 +35,9 @@ class NumpyBackend(Backend):
     def asarray(self, host: np.ndarray) -> np.ndarray:
         return np.array(host)
 
+    def as_constant(self, host: np.ndarray) -> np.ndarray:
+        return host
+
     def to_numpy(self, array: Array) -> np.ndarray:
         return np.array(array)
 

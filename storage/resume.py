@@ -123,11 +123,10 @@ def resume_state(checkpoint: Checkpoint, model: Model, plan: Plan, recipe: Recip
         )
     whole, within = divmod(checkpoint.step, plan.steps_per_epoch)
     ended = (whole, within) == (checkpoint.epoch + 1, 0) and checkpoint.totals
-    on_grid = within % plan.steps_per_call == 0 or within in (plan.full_steps, plan.steps_per_epoch)
-    if not (ended or (whole == checkpoint.epoch and on_grid)):
+    if not (ended or whole == checkpoint.epoch):
         raise CheckpointError(
-            f"the checkpoint was taken at step {checkpoint.step} of epoch {checkpoint.epoch + 1}, where a run of this "
-            "recipe never stops; it belongs to another run"
+            f"the checkpoint was taken at step {checkpoint.step} of epoch {checkpoint.epoch + 1}, which a run of this "
+            f"recipe, with {plan.steps_per_epoch:,} steps an epoch, never has; it belongs to another run"
         )
     first = first_state(recipe, checkpoint.state["params"])
     kept = {name: state for name, state in checkpoint.state.items() if name in first}

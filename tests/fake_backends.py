@@ -233,7 +233,7 @@ class DpnpRecorder(OutRecorder):
     Some of them (tanh, divide) round in another way where they overwrite an operand; a product or a sum does not.
     """
 
-    in_place = frozenset({"add", "subtract", "multiply", "negative"})
+    in_place = fusable = frozenset({"add", "subtract", "multiply", "negative"})
 
     def copy_into(self, to: Any) -> Any:
         copy = super().copy_into(to)

@@ -69,16 +69,20 @@ class StepGroup:
 def step_groups(
     recipe: Recipe, plan: Plan, backend: Backend, zero: dict[str, np.ndarray], after: int = 0
 ) -> Iterator[StepGroup]:
-    """Yield the calls of a run after its first `after` steps; each is prepared on demand."""
+    """Yield the calls of a run after its first `after` steps; each is prepared on demand.
+
+    The first is shorter if these end within a call: another version may have made calls of another length.
+    """
     total_steps = plan.epochs * plan.steps_per_epoch
     step = after // plan.steps_per_epoch * plan.steps_per_epoch
     for epoch in range(after // plan.steps_per_epoch + 1, plan.epochs + 1):
         for indices in split_epoch(plan, epoch_order(recipe, plan, epoch)):
-            steps = np.arange(step, step + len(indices))
+            steps = np.arange(max(step, after), step + len(indices))
             step += len(indices)
-            if step > after:
+            if len(steps):
                 scalars = step_scalars(recipe, steps, total_steps)
-                inputs = tree_map(backend.asarray, as_batches(recipe, indices)), tree_map(backend.asarray, scalars)
+                batches = as_batches(recipe, indices[-len(steps) :])
+                inputs = tree_map(backend.asarray, batches), tree_map(backend.asarray, scalars)
                 rate = float(learning_rates(recipe, steps[-1:], total_steps)[0])
                 yield StepGroup(inputs, tree_map(backend.asarray, zero), step, rate)
 
@@ -146,10 +150,10 @@ class Trainer:
 
         self.call = backend.scan(make_training_step(recipe, loop=backend.loop, xp=backend.xp))
         self.evaluator = Evaluator(self.model, backend)
-        self.data = self.to_device(self.model.prepare(dataset.x_train, dataset.y_train, recipe.dtype))
+        self.data = self.as_constants(self.model.prepare(dataset.x_train, dataset.y_train, recipe.dtype))
         weights = row_weights(recipe, dataset, plan.training_rows, recipe.dtype)
         # only the steps use these, no evaluation does
-        self.step_data = self.data | self.to_device(
+        self.step_data = self.data | self.as_constants(
             weights | step_constants(recipe, self.model.widths, plan.rows_per_step)
         )
 
@@ -175,6 +179,10 @@ class Trainer:
     def to_device(self, tree: Any) -> Any:
         """Copy a tree of host arrays to the device."""
         return tree_map(self.backend.asarray, tree)
+
+    def as_constants(self, tree: Any) -> Any:
+        """Return a tree of host arrays on the device, where nothing writes into them."""
+        return tree_map(self.backend.as_constant, tree)
 
     def events(self) -> Iterator[Event]:
         """Yield the events of the run."""
@@ -268,7 +276,7 @@ class Trainer:
         """Evaluate the test part by the network of a checkpoint; None where there is no test part."""
         if not len(self.dataset.x_test):
             return None
-        data = self.to_device(self.model.prepare(self.dataset.x_test, self.dataset.y_test, self.recipe.dtype))
+        data = self.as_constants(self.model.prepare(self.dataset.x_test, self.dataset.y_test, self.recipe.dtype))
         rows = np.arange(len(self.dataset.x_test))
         arrays = self.state.arrays if network is self.newest else self.to_device(network.state)
         return self.evaluator.evaluate(evaluated_layers(arrays), data, rows, details=True, stop=self.stop)

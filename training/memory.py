@@ -119,6 +119,8 @@ def estimate_memory(
     params = sum(layers) * number
     state = trees * params
     rows = len(dataset.x_train) * widths[0] * (1 if dataset.x_train.dtype == np.uint8 else number)
+    if backend == "numpy" and dataset.x_train.dtype == np.uint8:
+        rows = 0  # the steps read the rows of the data set where they are
     steps = bool(plan.epochs)
     gradient = steps * max(layers) * number  # a compiler may use up each layer's before it makes the next
     batch = steps * plan.batch_size * sum(widths) * number

@@ -102,7 +102,7 @@ def range_test(
     weights = row_weights(recipe, dataset, plan.training_rows, recipe.dtype)
     data = model.prepare(dataset.x_train, dataset.y_train, recipe.dtype) | weights
     data |= step_constants(recipe, model.widths, plan.rows_per_step)
-    constants = (tree_map(backend.asarray, data),)
+    constants = (tree_map(backend.as_constant, data),)
     zero = zero_totals(model, recipe.dtype, weighted=bool(weights), objective=True)
     call = backend.scan(make_training_step(recipe, loop=backend.loop, xp=backend.xp))
     arrays = tree_map(backend.asarray, state)

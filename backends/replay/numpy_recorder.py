@@ -11,6 +11,7 @@ from lagvis.arrays import Array, Namespace
 from lagvis.backends.replay.recorder import ELEMENTWISE, BoundCall, Node, Recorder
 from lagvis.backends.replay.schedule import Phase
 from lagvis.backends.replay.shared_calls import share_calls, shared_functions
+from lagvis.backends.thread_pool import thread_pool
 
 # Names of the standard that NumPy's libraries know under another one.
 NAMES = {
@@ -28,6 +29,7 @@ NAMES = {
 }
 WITH_OUT = ELEMENTWISE | {"argmax", "argmin", "concat", "matmul", "max", "mean", "min", "take"}
 REDUCTIONS = {"sum": np.add, "max": np.maximum, "min": np.minimum}
+CACHE_LINE = 64  # bytes; vectors that lie across two lines are read and written at half the speed
 SHORT_ROW = 64  # elements; longer rows are reduced faster where they lie
 
 
@@ -96,13 +98,31 @@ class NumpyRecorder(OutRecorder):
     def __init__(self, xp: Namespace) -> None:
         super().__init__(xp, np)
         self.phases: list[Phase] = []  # of calls that several threads share
+        if thread_pool().threads > 1:  # large calls, which the threads share one by one, gain nothing by fusion
+            self.fusable = frozenset()
 
     def copy_into(self, to: Any) -> Callable[[Array], Any]:
         return partial(to.__setitem__, ...)
 
+    def copy(self, array: Any) -> np.ndarray:
+        """Return a copy in new memory, which begins with a line of the cache if the array has no gaps."""
+        if not array.flags.c_contiguous:
+            return np.array(array)
+        memory = np.empty(array.nbytes + CACHE_LINE, np.uint8)
+        first = -memory.__array_interface__["data"][0] % CACHE_LINE
+        copied = memory[first : first + array.nbytes].view(array.dtype).reshape(array.shape)
+        copied[...] = array
+        return copied
+
+    def flat(self, nodes: list[Node]) -> np.ndarray:
+        return self.copy(super().flat(nodes))
+
     def record(self, name: str, function: Any, arguments: Any, options: Any, value: Array) -> Node:
         # NumPy returns a number where the result has no axes; its memory must be that of an array
-        return super().record(name, function, arguments, options, np.asarray(value))
+        node = super().record(name, function, arguments, options, np.asarray(value))
+        if node.owner is node:
+            node.value = self.copy(node.value)
+        return node
 
     def call_into(self, out: Any, call: Node, arguments: list[Any], options: dict[str, Any]) -> Callable[[], Any]:
         axis, keepdims = options.get("axis"), options.get("keepdims", False)

@@ -1,5 +1,6 @@
 """Recorder of a step: its calls in order, the memory of each result, and how a call writes into memory that stays."""
 
+import math
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -23,6 +24,15 @@ ELEMENTWISE = frozenset(
     )
 )  # fmt: skip
 
+# Elementwise functions whose results are exact or rounded correctly, wherever an element lies. Libraries may compute
+# others in another way beyond the last full vector, even a maximum of 0.0 and -0.0.
+FUSABLE = frozenset(
+    (
+        "abs", "add", "divide", "equal", "greater", "greater_equal", "less", "less_equal", "logical_and", "logical_not",
+        "logical_or", "multiply", "negative", "not_equal", "sqrt", "square", "subtract",
+    )
+)  # fmt: skip
+
 
 class Node:
     """An array of the recorded step: its memory and, unless it is an argument of the step, the call that computes it.
@@ -31,7 +41,8 @@ class Node:
     name       name of the function in the standard, or "getitem"
     function   what computes it in the plain loop
     arguments  [positional, by name], with nodes for recorded arrays
-    owner      node whose memory this is: itself, or for a view the node it is a view of
+    owner      node whose memory this is: itself, or for a view or a part of a flat array the node of that
+    offset     of a part: its first element in the flat array
     last_read  position of the last call that reads this memory
     """
 
@@ -42,11 +53,15 @@ class Node:
         self.position, self.name, self.function = position, name, function
         self.arguments = arguments
         self._viewed: Node | None = None  # not itself: an array in a cycle of references is freed late
+        self.offset: int | None = None
         self.last_read = -1
 
     @property
     def owner(self) -> "Node":
-        return self._viewed or self
+        node = self
+        while node._viewed is not None:  # a view of a part of a flat array
+            node = node._viewed
+        return node
 
     @owner.setter
     def owner(self, node: "Node") -> None:
@@ -110,15 +125,18 @@ class Recorder(ABC):
     library that take `out=`.
 
     in_place  names of functions whose result may overwrite an operand without a change of its bits
+    fusable   names of elementwise functions whose bits do not depend on the place of an element in its array
     """
 
     in_place: ClassVar[frozenset[str]] = ELEMENTWISE
+    fusable: frozenset[str] = FUSABLE
 
     def __init__(self, xp: Namespace) -> None:
         self.xp = xp
         self.calls: list[Node] = []
         self.loops: list[Loop] = []
         self.placed: set[Node] = set()  # results that lie in the memory of the array whose place they take
+        self.parts: list[Node] = []  # nodes whose memory is part of a flat array
 
     @abstractmethod
     def share_memory(self, a: Array, b: Array) -> bool:
@@ -234,6 +252,7 @@ class Recorder(ABC):
             if self._may_replace(old, result):
                 result.value = old.value
                 self.placed.add(result)
+        self._replace_flat_arrays(state, results)
         released: dict[int, list[Node]] = {}
         for call in self.calls:
             if call.owner is call and call not in self.placed:
@@ -253,6 +272,35 @@ class Recorder(ABC):
             for node in released.get(call.position, []):
                 if node not in passed_on:
                     unused.setdefault(self._kind(node.value), []).append(node.value)
+
+    def _replace_flat_arrays(self, state: list[Node], results: list[Node]) -> None:
+        """Let a flat array of results take the place of that of the old state, where each part takes its old place."""
+        parts: dict[Node, list[tuple[Node, Node]]] = {}
+        for old, result in zip(state, results, strict=True):
+            if old.offset is not None:
+                parts.setdefault(old.owner, []).append((old, result))
+        for flat, pairs in parts.items():
+            new = pairs[0][1].owner
+            in_order = all(result.owner is new and result.offset == old.offset for old, result in pairs)
+            if in_order and new is not flat and self._may_replace(flat, new):
+                new.value = flat.value
+                self.placed.add(new)
+                for old, result in pairs:
+                    result.value = old.value
+                    self.placed.add(result)
+
+    def flat(self, nodes: list[Node]) -> Array:
+        """Return new memory for the arrays of all nodes, side by side."""
+        return self.xp.concat([self.xp.reshape(node.value, (-1,)) for node in nodes])
+
+    def is_contiguous(self, array: Array) -> bool:
+        """Whether an array without its shape is a view of it."""
+        return self.share_memory(self.xp.reshape(array, (-1,)), array)
+
+    def place_part(self, node: Node) -> None:
+        """Make a node's array the view of its part of a flat array."""
+        shape = node.value.shape
+        node.value = self.xp.reshape(node.owner.value[node.offset : node.offset + math.prod(shape)], shape)
 
     def ends_of_phases(self) -> dict[int, int]:
         """Return the positions of calls that run at the same time as others, and the position after which none does."""
@@ -274,15 +322,20 @@ class Recorder(ABC):
 
     def program(self) -> list[Callable[[], Any]]:
         """Return the recorded calls as functions that compute into the memory of their nodes."""
+        for node in self.parts:
+            if node not in self.placed:
+                self.place_part(node)
         functions: list[Callable[[], Any]] = []
         calls: list[BoundCall] = []
         for call in self.calls:
+            if call.name == "empty":
+                continue
             for loop in self.loops:
                 if call.position == loop.start:
                     functions, calls = [*functions, *self.functions(calls)], []
             memory = (a.value if isinstance(a, Node) else a for a in leaves(call.arguments))
             positional, options = rebuild(call.arguments, memory)
-            if call.owner is call:
+            if call.owner is call or call.offset is not None:
                 calls.append(BoundCall(call, positional, options))
             else:  # a view is made once and stays a view
                 call.value = call.function(*positional, **options)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from lagvis.arrays import Array
 from lagvis.backends.backend import Run, Step, plain_loop, plain_scan
+from lagvis.backends.replay.fusion import fuse_calls
 from lagvis.backends.replay.namespace import ArrayHandle
 from lagvis.backends.replay.recorder import Node, Recorder
 from lagvis.tree import Tree, leaves, rebuild
@@ -30,6 +31,7 @@ class Tape:
         handles = map(recorder.handle, [*self.state, *self.inputs, *map(Node, self.constants)])
         new = step(rebuild(state, handles), *rebuild(inputs, handles), *rebuild(constants, handles))
         results = [recorder.separate(old, leaf) for old, leaf in zip(self.state, leaves(new), strict=True)]
+        fuse_calls(recorder, self.state)
         recorder.reuse_memory(self.state, results)
         self.program: list[Callable[[], object]] = recorder.program()
         moved = [(old.value, result.value) for old, result in zip(self.state, results, strict=True)]

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from lagvis.backends.registry import select
-from lagvis.backends.replay.tape import recorded_loop
+from lagvis.backends.replay.numpy_recorder import NumpyRecorder
+from lagvis.backends.replay.tape import Tape, recorded_loop
 from lagvis.network.activations import ACTIVATIONS
 from lagvis.network.initializers import zero_optimizer_state
 from lagvis.network.losses import LOSSES
 from lagvis.network.normalization import NORMALIZATIONS
 from lagvis.network.optimizers import OPTIMIZERS, sgd
-from lagvis.network.step import make_step
+from lagvis.network.step import make_step, update
 from lagvis.training.factory import first_state, make_optimizer, make_training_step, step_scalars
 from lagvis.training.recipe import Recipe
 from lagvis.tree import named_leaves, tree_map
@@ -321,6 +322,87 @@ def test_replay_of_normalised_training_equals_plain_loop_bit_for_bit(open_record
         given = tree_map(backend.asarray, [state, inputs, data_of(x.astype(dtype), y)])
         results.append(to_host(backend, run(given[0], tuple(given[1]), (given[2],))))
     assert_same_bits(*results)
+
+
+SHAPES = [(4, 3), (3,), (), (1, 5), (3, 3), (2, 2, 2), (7,)]
+
+
+def random_step(seed):
+    """Return a step and shapes of its state: calls for all arrays of two lists, some read early, swapped or viewed."""
+
+    def squash(a):
+        return a / (abs(a) + 1.0)
+
+    def step(xp, state, r, x):
+        rng = np.random.default_rng(seed)
+        lists = [state["p"], state["v"], [squash(p * r + 0.25) for p in state["p"]]]
+        lists.append([xp.reshape(xp.sum(p, keepdims=True) + p, p.shape) for p in state["p"]])
+        extra = r * 0.0
+        for _ in range(rng.integers(3, 10)):
+            kind, first, second = rng.integers(8), *(lists[k] for k in rng.integers(0, len(lists), 2))
+            if kind == 0:
+                new = [0.5 * a + b for a, b in zip(first, second, strict=True)]
+            elif kind == 1:
+                new = [squash(a * a - r * b) for a, b in zip(first, second, strict=True)]
+            elif kind == 2:  # for some of the arrays
+                new = [a * (1.0 - r) if a.ndim > 1 else a for a in first]
+            elif kind == 3:  # in another order
+                new = [a - 0.125 * b for a, b in [*zip(first, second, strict=True)][::-1]][::-1]
+            elif kind == 4:  # each result is read before the next is computed
+                new = []
+                for a in first:
+                    new.append(a * 0.75)
+                    extra = extra + xp.sum(new[-1])
+            elif kind == 5:  # views of operands and of results
+                new = [xp.matrix_transpose(xp.matrix_transpose(a) + 0.5) if a.ndim == 2 else a + 0.5 for a in first]
+            elif kind == 6:  # one array beside all others of its shape
+                new = [a * second[k] - first[0] if a.shape == first[0].shape else a for k, a in enumerate(first)]
+            else:
+                new = [xp.sqrt(abs(a) + xp.astype(a > b, a.dtype)) for a, b in zip(first, second, strict=True)]
+            lists.append(new)
+        chosen = [lists[k] for k in rng.integers(0, len(lists), 2)]
+        return {"p": [squash(p + extra) for p in chosen[0]], "v": chosen[1]}
+
+    rng = np.random.default_rng([seed, 1])
+    return step, [SHAPES[k] for k in rng.integers(0, len(SHAPES), rng.integers(1, 7))]
+
+
+@pytest.mark.parametrize("seeds", [range(first, first + 10) for first in range(0, 40, 10)], ids=str)
+def test_replay_of_random_steps_on_lists_equals_plain_loop_bit_for_bit(open_recorder, seeds):
+    for seed in seeds:
+        step, shapes = random_step(seed)
+        rng = np.random.default_rng(seed)
+        state = {name: [rng.normal(size=shape).astype("float32") for shape in shapes] for name in "pv"}
+        results = []
+        for compiled in (True, False):
+            backend = open_recorder("float32", compiled)
+            run = backend.scan(partial(step, backend.xp))
+            inputs, constant = (backend.asarray(np.linspace(0.1, 0.9, 6, dtype="float32")) for _ in range(2))
+            on_device = tree_map(backend.asarray, state)
+            results.append([])
+            for steps in (2, 3, 1):
+                on_device = run(on_device, (inputs[:steps, ...],), (constant,))
+                results[-1].append(to_host(backend, on_device))
+        for found, expected in zip(*results, strict=True):
+            assert_same_bits(found, expected)
+
+
+@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adam", "adamw"])
+def test_recorded_update_makes_as_many_calls_for_any_number_of_layers(name):
+    recipe = Recipe(optimizer=name)
+    optimizer, backend = make_optimizer(recipe), select("cpu", "numpy")
+    counts = set()
+    for widths in ((4, 3), (5, 4, 3), (6, 5, 4, 3)):
+        params = [{"W": np.ones(shape, "f4"), "b": np.ones(shape[1], "f4")} for shape in pairwise(widths)]
+
+        def step(state, scalars, x):
+            grads = tree_map(lambda a: backend.xp.concat([a], axis=0), x)
+            return update(state, grads, scalars, optimizer=optimizer, xp=backend.xp)
+
+        state = {"params": params} | zero_optimizer_state(optimizer, params)
+        tape = Tape(step, state, (step_scalars(recipe, np.arange(1), 10),), (params,), NumpyRecorder(backend.xp))
+        counts.add(len(tape.program) - len([*named_leaves(params)]))
+    assert len(counts) == 1
 
 
 def replayed_and_plain(step, array):

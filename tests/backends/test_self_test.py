@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from lagvis.backends.registry import select
+from lagvis.backends.replay import fusion
 from lagvis.backends.replay.recorder import Recorder
 from lagvis.backends.replay.self_test import run_steps
 from lagvis.network.activations import ACTIVATIONS
@@ -13,6 +14,7 @@ from lagvis.network.normalization import NORMALIZATIONS
 from lagvis.network.optimizers import OPTIMIZERS
 from lagvis.training.recipe import Recipe, target_kind
 from tests.factories import classes, numbers, run
+from tests.fake_backends import CupyStandInBackend
 from tests.training.test_labels import labels
 
 EVERYTHING = {
@@ -55,6 +57,18 @@ def test_self_test_makes_every_kind_of_call_of_a_step(recorded):
         recipe = Recipe(**({"data": "small", "hidden": (8, 4), "epochs": 1, "batch_size": 20, "validation": 0} | keys))
         run(recipe, DATASETS[target_kind(recipe.loss)]())
     assert recorded - tested == set()
+
+
+def test_self_test_makes_one_call_of_alike_calls(monkeypatch):
+    names, rewrite = set(), fusion.rewrite
+
+    def watched(recorder, groups, families):
+        names.update(group.calls[0].name for group in groups)
+        rewrite(recorder, groups, families)
+
+    monkeypatch.setattr(fusion, "rewrite", watched)
+    run_steps(CupyStandInBackend("float32"))
+    assert names >= {"multiply", "subtract"}
 
 
 def test_numpy_namespace_gives_the_bits_of_array_api_compat(dtype):

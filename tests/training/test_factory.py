@@ -22,12 +22,18 @@ DEFAULT_CALLS = {
 }  # fmt: skip
 
 
+class UnfusedRecorder(NumpyRecorder):
+    """Recorder that leaves the calls as the step makes them."""
+
+    fusable = frozenset()
+
+
 def recorded_calls(**settings):
     """Return how often a step of the default recipe with other settings calls each function."""
     recipe, dataset = Recipe(**{"validation": 0} | settings), classes(120)
     plan = make_plan(recipe, dataset)
     model = Model.of(recipe, dataset, plan.training_rows)
-    recorder = NumpyRecorder(RecordableNamespace(array_api_compat.numpy))
+    recorder = UnfusedRecorder(RecordableNamespace(array_api_compat.numpy))
     state = initial_state(recipe, model) | {"totals": zero_totals(model, recipe.dtype, objective=True)}
     data = model.prepare(dataset.x_train, dataset.y_train, recipe.dtype)
     data |= step_constants(recipe, model.widths, plan.rows_per_step)
