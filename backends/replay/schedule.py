@@ -30,6 +30,11 @@ class Operands:
     by_row: list[Node] = field(default_factory=list)
     whole: list[Node] = field(default_factory=list)
 
+    @property
+    def read_whole(self) -> list[Node]:
+        """Return the operands in whose memory a row of the result may need any row: also views like a transpose."""
+        return [*self.whole, *(node for node in self.by_row if not has_own_rows(node))]
+
 
 @dataclass
 class Work:
@@ -58,7 +63,7 @@ class Work:
         self.writes.add(memory(call))
         if operands is not None:
             self.operands[call] = operands
-            self.read_whole |= {memory(node) for node in operands.whole}
+            self.read_whole |= {memory(node) for node in operands.read_whole}
 
     def must_precede(self, call: Node) -> bool:
         """Return whether a call that comes later reads or writes what this work writes, or writes what it reads."""
@@ -72,9 +77,7 @@ class Work:
 
     def takes(self, operands: Operands, call: Node) -> bool:
         """Return whether a group may append a call: it needs no other rows of what the group writes."""
-        if memory(call) in self.read_whole or any(memory(a) in self.writes for a in operands.whole):
-            return False
-        return all(has_own_rows(a) for a in operands.by_row if memory(a) in self.writes)
+        return memory(call) not in self.read_whole and not any(memory(a) in self.writes for a in operands.read_whole)
 
     def operations(self) -> float:
         """Return the work of the calls, in operations of a product."""

@@ -52,8 +52,8 @@ def keep_memory(phase: Phase, replaced: dict[Node, Node]) -> None:
     users: dict[Node, set[int]] = {}
     for i, work in enumerate(phase.works):
         for call in work.calls:
-            whole = work.operands[call].whole if call in work.operands else []
-            for node in whole:
+            read_whole = work.operands[call].read_whole if call in work.operands else []
+            for node in read_whole:
                 node.owner.last_read = max(node.owner.last_read, phase.end)
             for node in [*call.operands(), *([replaced[call]] if call in replaced else [])]:
                 users.setdefault(node.owner, set()).add(i)

@@ -62,6 +62,17 @@ def operand_and_its_transpose(xp, state, i, r, x):
     return {"a": (a + xp.matrix_transpose(a)) * r, "b": state["b"]}
 
 
+def transpose_of_memory_that_is_free_afterwards(xp, state, i, r, x):
+    a = state["a"] * r
+    b = xp.matrix_transpose(a) + state["b"]  # a row of it needs all rows of `a`, in whose memory `scaled` may be
+    scaled = b * r
+    return {"a": scaled + b, "b": b}
+
+
+def factors_of_both_zeros(xp, state, i, r, x):
+    return {"a": state["a"] * 0.0, "b": state["b"] * -0.0}
+
+
 def view_outlives_its_base(xp, state, i, r, x):
     base = state["a"] + i
     row = base[0:1, :]
@@ -142,6 +153,14 @@ def loop_of_one_result_in_two_leaves_and_a_view(xp, state, i, r, x):
 
     found = recorded_loop(body, {"a": state["a"], "b": state["b"], "c": state["a"]}, (x, x @ x))
     return {"a": found["a"] + found["c"], "b": found["b"] * r}
+
+
+def loop_reads_the_transpose_of_its_carry(xp, state, i, r, x):
+    def body(carry, row):
+        b = xp.matrix_transpose(carry["a"]) + carry["b"]
+        return {"a": b * 0.5, "b": b - row[None, :]}  # "a" may be written where its old value was
+
+    return recorded_loop(body, state, (x,))
 
 
 def two_loops_of_other_sizes(xp, state, i, r, x):
