@@ -119,7 +119,7 @@ def kind_of(call: Node, recorder: Recorder, state: set[Node], kinds: dict[Node, 
         found.append((arrays.index(a), str(a.value.dtype), a in state, kinds.get(a)))
     for a in call.arguments[0]:
         if isinstance(a, int | float):
-            found.append((type(a), a))
+            found.append(repr(a))  # 1 and 1.0 differ, and 0.0 and -0.0
         elif not isinstance(a, Node):
             return None
         elif a.value.shape == call.value.shape and recorder.is_contiguous(a.value):
