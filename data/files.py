@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Queue
 from threading import Thread
 from typing import BinaryIO, Self
 
@@ -16,6 +16,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 MAX_GZIP_RATIO = 1100
 CHUNK_BYTES = 2**20  # of one read
 PACKED_CHUNK_BYTES = 2**18  # of one read of a gzip file
+MAX_WAITING_PIECES = 16  # for their digest; a file may be read faster than it is digested
 GZIP_WINDOW = 16 + zlib.MAX_WBITS  # for zlib: the format is gzip
 JUNK_NAMES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "$recycle.bin", "@eadir", "lost+found"}
 
@@ -60,7 +61,7 @@ class BackgroundDigest:
 
     def __init__(self, start: bytes) -> None:
         self._sha256 = hashlib.sha256(start)
-        self._pieces: SimpleQueue[bytes] = SimpleQueue()  # an empty one is the last
+        self._pieces: Queue[bytes] = Queue(MAX_WAITING_PIECES)  # an empty one is the last
 
     def __enter__(self) -> Self:
         self._thread: Thread | None = Thread(target=self._digest_pieces, daemon=True)
@@ -80,7 +81,7 @@ class BackgroundDigest:
             self._sha256.update(piece)
 
     def update(self, piece: bytes) -> None:
-        """Add a piece, which is not empty, within the `with` block."""
+        """Add a piece, which is not empty, within the `with` block; wait while too many wait for their digest."""
         if self._thread:
             self._pieces.put(piece)
         else:

@@ -4,11 +4,12 @@ import gzip
 import hashlib
 import io
 import threading
+import time
 import zlib
 
 import pytest
 
-from lagvis.data.files import BackgroundDigest, GzipMember
+from lagvis.data.files import MAX_WAITING_PIECES, BackgroundDigest, GzipMember
 
 CONTENT = bytes(range(256)) * 3000
 PACKED = gzip.compress(CONTENT)
@@ -52,6 +53,24 @@ def test_background_digest_is_that_of_all_pieces(monkeypatch, has_threads):
         for start in range(10, len(CONTENT), 1000):
             digest.update(CONTENT[start : start + 1000])
     assert digest.hexdigest() == hashlib.sha256(CONTENT).hexdigest()
+
+
+def test_background_digest_slower_than_the_reader_holds_few_pieces(monkeypatch):
+    digested = []
+
+    class SlowDigest:
+        def update(self, piece):
+            time.sleep(0.001)
+            digested.append(piece)
+
+    monkeypatch.setattr(hashlib, "sha256", lambda start: SlowDigest())
+    waiting = []
+    with BackgroundDigest(b"") as digest:
+        for number in range(3 * MAX_WAITING_PIECES):
+            digest.update(b"piece")
+            waiting.append(number + 1 - len(digested))
+    assert len(digested) == 3 * MAX_WAITING_PIECES
+    assert max(waiting) <= MAX_WAITING_PIECES + 1
 
 
 def test_background_digest_leaves_no_thread_after_an_error():
