@@ -9,7 +9,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from queue import SimpleQueue
 
@@ -52,20 +52,18 @@ class ThreadPool:
         Raise an error of a task, or an interrupt, after which the caller begins no further task.
         """
         job = Job(tasks)
-        helpers = min(self.threads, len(tasks)) - 1
-        self._start(helpers)
-        for _ in range(helpers):
+        for _ in range(self._start(min(self.threads, len(tasks)) - 1)):
             self._jobs.put(job)
         job.run()
 
-    def _start(self, count: int) -> None:
-        """Start threads until there are `count`."""
-        if count <= self._started:
-            return
-        with self._lock:
-            while self._started < count:
-                threading.Thread(target=work, args=(self._jobs,), name="lagvis", daemon=True).start()
-                self._started += 1
+    def _start(self, count: int) -> int:
+        """Start threads until there are `count`; return how many of these there are."""
+        if count > self._started:
+            with self._lock, suppress(RuntimeError):  # the system has no thread left: the caller runs the tasks
+                while self._started < count:
+                    threading.Thread(target=work, args=(self._jobs,), name="lagvis", daemon=True).start()
+                    self._started += 1
+        return min(count, self._started)
 
 
 class Job:

@@ -81,6 +81,16 @@ def test_thread_pool_starts_no_thread_for_one_thread():
     assert threading.active_count() == before
 
 
+def test_thread_pool_where_no_thread_can_start_runs_every_task_in_the_caller(monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    done = []
+    shared(*(partial(done.append, i) for i in range(4)))
+    assert done == [0, 1, 2, 3]
+
+
 def test_thread_pool_of_two_callers_runs_the_tasks_of_both():
     pool, done = ThreadPool(), [[], []]
 
