@@ -30,7 +30,7 @@ SECONDS_TO_WARM_UP = 10.0  # before the end of a run; it takes 0.6 s on an idle 
 # The parent's sys.path instead of a folder that -c would put first: the same packages, whatever the current folder is.
 PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from lagvis.report.plot_worker import serve; serve()"
 FREE_MEMORY = 1_000_000_000  # bytes without which no process is started; two take a fifth of it
-MAX_SILENT_SECONDS = 10.0  # without an answer, after which the processes count as hanging
+MAX_SILENT_SECONDS = 3.0  # without an answer, after which the processes count as hanging: other programs have all cores
 POLL_SECONDS = 0.05  # between two looks at the stop signal
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 

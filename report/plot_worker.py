@@ -1,6 +1,6 @@
 """The program of a process that draws plots for a run (`plot_processes`): it gets ready, and draws what it is given.
 
-This module imports the standard library only, so that the priority is low before the imports begin.
+This module imports the standard library only, so that the priority is low before the other imports begin.
 """
 
 import contextlib
@@ -21,7 +21,15 @@ READY = b"ready"  # the first message of a process
 
 
 def serve() -> None:
-    """Get ready and say so on stdout; then draw each plot that comes on stdin, until stdin is closed.
+    """Answer requests until stdin is closed, or until that fails, as without matplotlib."""
+    try:
+        answer_requests()
+    finally:
+        os._exit(1)  # a usual exit would abort, with a core dump, since a thread waits for stdin
+
+
+def answer_requests() -> None:
+    """Get ready and say so on stdout; then draw each plot that comes on stdin.
 
     The answer is the PNG file, or nothing where the plot cannot be drawn.
     """
@@ -47,7 +55,10 @@ def serve() -> None:
 
 @contextlib.contextmanager
 def idle_priority() -> Iterator[None]:
-    """While open, run only on cores that are idle, so that the training does not wait; where Linux allows it."""
+    """While open, run only on cores that are idle, so that the training does not wait; where Linux allows it.
+
+    Without the right to raise a priority (RLIMIT_NICE) that cannot be ended: the process then draws on idle cores too.
+    """
     try:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     except (AttributeError, OSError):  # another system; or one that forbids it

@@ -157,6 +157,17 @@ def test_plot_processes_matplotlib_missing_raises_drawing_error(monkeypatch):
             processes.draw(PLOTS)
 
 
+def test_plot_process_without_matplotlib_ends_without_a_core_dump(monkeypatch, tmp_path):
+    (tmp_path / "matplotlib.py").write_text("raise ImportError")
+    monkeypatch.syspath_prepend(tmp_path)
+    process = plot_processes.start_process()
+    try:
+        assert process.wait(30) == 1
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def is_running(number):
     """Return whether a process runs; one that has ended and that nobody has waited for does not."""
     try:
