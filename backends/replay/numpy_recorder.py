@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lagvis.arrays import Array, Namespace
+from lagvis.backends.host_memory import aligned_copy
 from lagvis.backends.replay.recorder import ELEMENTWISE, BoundCall, Node, Recorder
 from lagvis.backends.replay.schedule import Phase
 from lagvis.backends.replay.shared_calls import share_calls, shared_functions
@@ -29,7 +30,6 @@ NAMES = {
 }
 WITH_OUT = ELEMENTWISE | {"argmax", "argmin", "concat", "matmul", "max", "mean", "min", "take"}
 REDUCTIONS = {"sum": np.add, "max": np.maximum, "min": np.minimum}
-CACHE_LINE = 64  # bytes; vectors that lie across two lines are read and written at half the speed
 SHORT_ROW = 64  # elements; longer rows are reduced faster where they lie
 
 
@@ -106,13 +106,7 @@ class NumpyRecorder(OutRecorder):
 
     def copy(self, array: Any) -> np.ndarray:
         """Return a copy in new memory, which begins with a line of the cache if the array has no gaps."""
-        if not array.flags.c_contiguous:
-            return np.array(array)
-        memory = np.empty(array.nbytes + CACHE_LINE, np.uint8)
-        first = -memory.__array_interface__["data"][0] % CACHE_LINE
-        copied = memory[first : first + array.nbytes].view(array.dtype).reshape(array.shape)
-        copied[...] = array
-        return copied
+        return aligned_copy(array) if array.flags.c_contiguous else np.array(array)
 
     def flat(self, nodes: list[Node]) -> np.ndarray:
         return self.copy(super().flat(nodes))
