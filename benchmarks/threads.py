@@ -70,7 +70,7 @@ class Contest:
             self.states[name] = state
 
     def microseconds(self, name: str) -> float:
-        """Return the median time of a step of one choice, in a turn of SECONDS_A_TURN after a step that warms up."""
+        """Return the mean time of a step of one choice, in a turn of SECONDS_A_TURN after a step that warms up."""
         taken: list[float] = []
         with threads_of(*self.choices[name]):
             while len(taken) < 4 or sum(taken) < SECONDS_A_TURN:

@@ -52,7 +52,7 @@ class ReadOnlyBackend(Backend):
 
 
 class SharingBackend(NumpyBackend):
-    """NumPy whose recorded steps are shared by three threads, in a random order of their tasks."""
+    """NumPy whose recorded steps are shared by three threads."""
 
     def __init__(self, dtype: str, compiled: bool = True) -> None:
         super().__init__("cpu", dtype, compiled)
