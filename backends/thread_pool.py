@@ -67,11 +67,11 @@ class ThreadPool:
 
 
 class Job:
-    """Tasks of one call of `ThreadPool.run`, which the caller and its helpers take one by one.
+    """Tasks of one call of `ThreadPool.run`, which the caller and threads of the pool take one by one.
 
     waiting  tasks that nobody has begun
-    begun    has an entry for each helper that has begun to take tasks
-    ended    gets an entry from each helper that takes no more
+    begun    has an entry for each thread that has begun to take tasks
+    ended    gets an entry from each thread that takes no more
     """
 
     def __init__(self, tasks: Sequence[Task]) -> None:
@@ -81,7 +81,7 @@ class Job:
         self.errors: list[BaseException] = []
 
     def run(self) -> None:
-        """Run tasks until none waits, then wait for the helpers that have begun."""
+        """Run tasks until none waits, then wait for the threads that have begun."""
         try:
             self._run_waiting()
         finally:  # an interrupt may come at any line
