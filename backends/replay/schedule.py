@@ -98,6 +98,13 @@ class Phase:
         """Return the chain, if it has calls, and the groups."""
         return [*([self.chain] if self.chain.calls else []), *self.groups]
 
+    @property
+    def calls(self) -> list[Node]:
+        """Return all calls: first the views in their recorded order, which any work of the phase may read."""
+        calls = [call for work in self.works for call in work.calls]
+        views = sorted(filter(is_view, calls), key=lambda call: call.position)
+        return [*views, *(call for call in calls if not is_view(call))]
+
 
 def is_view(call: Node) -> bool:
     """Return whether a call returns a view, which is made once, before the steps."""

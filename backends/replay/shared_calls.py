@@ -33,7 +33,7 @@ def share_calls(recorder: Recorder, replaced: dict[Node, Node]) -> list[Phase]:
         uncut |= failing
     if not groups:
         return []
-    recorder.reorder([call for phase in phases for work in phase.works for call in work.calls])
+    recorder.reorder([call for phase in phases for call in phase.calls])
     position = 0
     for phase in phases:
         phase.start = position

@@ -158,6 +158,7 @@ SETTINGS = {
     "float64-adam": {"dtype": "float64", "optimizer": "adam", "lr": 0.001},
     "batch-norm-dropout": {"normalization": "batch", "dropout": 0.2, "batch_size": 200},
     "accumulate": {"accumulate": 2, "activation": "tanh", "hidden": (128, 128), "momentum": 0.9, "ema": 0.99},
+    "clipped": {"clip_norm": 0.01},
 }
 OTHER_SETTINGS = {
     "layer-norm": {"normalization": "layer", "optimizer": "adamw", "weight_decay": 0.1},
