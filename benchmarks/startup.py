@@ -5,7 +5,6 @@ Each process runs `train.py` and ends where its first step begins. Its modules a
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import time
 from pathlib import Path
 
 from benchmarks.__main__ import environment
+from benchmarks.watched_process import user_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("interpreter", "imports", "options, backend", "data", "plan, checks", "folder, state", "all")
@@ -57,11 +57,10 @@ startup.run("train", sys.argv[1:])
 
 def measure(tree: Path, words: list[str]) -> list[float]:
     """Start a training of a checkout once; return the seconds of each stage, and of all."""
-    variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", PROGRAM, *words, "-o", folder]
         start = time.monotonic()
-        done = subprocess.run(command, cwd=tree, env=variables, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, cwd=tree, env=user_environment(), capture_output=True, text=True, check=True)
     ends = json.loads(done.stdout.splitlines()[-1])
     seconds = [end - before for before, end in zip([start, *ends], ends, strict=False)]
     return [*seconds, ends[-1] - start]

@@ -40,6 +40,11 @@ class WatchedProcess:
     joules: float | None = None
 
 
+def user_environment() -> dict[str, str]:
+    """Return the variables of this process without the one by which Python compiles its modules at every start."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def watch(command: Sequence[str], folder: Path, environment: Mapping[str, str], max_seconds: float) -> WatchedProcess:
     """Run a command in a folder, with variables added to the environment, and return what was seen of it.
 
@@ -47,7 +52,7 @@ def watch(command: Sequence[str], folder: Path, environment: Mapping[str, str], 
     """
     before, found = energy_counters(), WatchedProcess(time.time())
     with subprocess.Popen(
-        command, cwd=folder, env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
+        command, cwd=folder, env=user_environment() | dict(environment), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     ) as process:  # fmt: skip
         try:
