@@ -257,7 +257,7 @@ class Benchmark:
         left, started = self.left(), time.monotonic()
         competition.warm_up(None if left is None else left / 2)
         warm_up, left = time.monotonic() - started, self.left()
-        seconds = QUICK_SECONDS if self.quick else NETWORK_SECONDS
+        seconds: float | None = QUICK_SECONDS if self.quick else NETWORK_SECONDS
         if left is not None:  # the next networks need as much time to warm up
             seconds = max(0.0, (left - warm_up * (networks_left - 1)) / networks_left)
         elif self.rounds is not None:
