@@ -213,6 +213,7 @@ def assert_same_bits(found, expected):
     for name, leaf in found.items():
         assert leaf.dtype == expected[name].dtype
         np.testing.assert_array_equal(leaf, expected[name], err_msg=name)
+        assert leaf.tobytes() == expected[name].tobytes(), f"{name}: the signs of zeros or the bits of NaN differ"
 
 
 RECORDERS = {
