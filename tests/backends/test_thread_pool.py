@@ -1,6 +1,7 @@
 """The threads that share the calls of a step: all tasks, errors, interrupts, forks, and the bits of one thread."""
 
 import os
+import random
 import threading
 import time
 from functools import partial
@@ -183,6 +184,28 @@ def test_train_any_number_of_threads_gives_the_bits_of_one(small_calls_shared, s
         assert jobs > 0
         for name, leaf in expected.items():
             assert found[name].tobytes() == leaf.tobytes(), (threads, name)
+
+
+def random_settings(seed):
+    """Return settings of a training, each of them set in a third of the cases."""
+    draw = random.Random(seed)
+    choices = {
+        "optimizer": ("adam", "rmsprop", "lion", "muon"), "weight_decay": (0.01,), "l1": (1e-4,), "dropout": (0.2,),
+        "input_noise": (0.1,), "mixup": (0.3,), "max_norm": (1.0,), "clip_norm": (0.01, 0.5), "ema": (0.9,),
+        "accumulate": (2, 3), "normalization": ("batch", "layer"), "activation": ("tanh", "gelu"),
+        "batch_size": (96, 150), "dtype": ("float64",),
+    }  # fmt: skip
+    hidden = tuple(draw.choice((64, 100, 160)) for _ in range(draw.randint(1, 3)))
+    chosen = {name: draw.choice(values) for name, values in choices.items() if draw.random() < 1 / 3}
+    return {"hidden": hidden, "epochs": 1, "lr": 0.01} | chosen
+
+
+@needs_blocks
+@pytest.mark.parametrize("seed", range(8))
+def test_train_random_settings_three_threads_give_the_bits_of_one(small_calls_shared, seed):
+    settings = random_settings(seed)
+    expected, found = (wide_network(threads, **settings)[0] for threads in (1, 3))
+    assert {name: leaf.tobytes() for name, leaf in found.items()} == {n: a.tobytes() for n, a in expected.items()}
 
 
 def accesses(phase):
