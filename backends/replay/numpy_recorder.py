@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lagvis.arrays import Array, Namespace
-from lagvis.backends.host_memory import aligned_copy
+from lagvis.backends.host_memory import LARGE_BYTES, aligned_copy
 from lagvis.backends.replay.recorder import ELEMENTWISE, BoundCall, Node, Recorder
 from lagvis.backends.replay.schedule import Phase
 from lagvis.backends.replay.shared_calls import share_calls, shared_functions
@@ -114,7 +114,7 @@ class NumpyRecorder(OutRecorder):
     def record(self, name: str, function: Any, arguments: Any, options: Any, value: Array) -> Node:
         # NumPy returns a number where the result has no axes; its memory must be that of an array
         node = super().record(name, function, arguments, options, np.asarray(value))
-        if node.owner is node:
+        if node.owner is node and node.value.nbytes < LARGE_BYTES:  # a large one should not be in memory twice
             node.value = self.copy(node.value)
         return node
 

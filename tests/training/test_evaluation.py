@@ -36,7 +36,7 @@ def test_evaluate_more_rows_take_no_more_memory(width):
 
     few, many = peak(2_000), peak(20_000 if width == 4096 else 50_000)
     assert many < 1.2 * few + 100_000
-    assert many < 65_000_000
+    assert many < 64_000_000
 
 
 def test_evaluate_other_chunk_size_same_metrics(monkeypatch):
