@@ -113,8 +113,9 @@ class NumpyRecorder(OutRecorder):
 
     def record(self, name: str, function: Any, arguments: Any, options: Any, value: Array) -> Node:
         # NumPy returns a number where the result has no axes; its memory must be that of an array
-        node = super().record(name, function, arguments, options, np.asarray(value))
-        if node.owner is node and node.value.nbytes < LARGE_BYTES:  # a large one should not be in memory twice
+        array = np.asarray(value)
+        node = super().record(name, function, arguments, options, array)
+        if node.owner is node and array.nbytes < LARGE_BYTES:  # a large one should not be in memory twice
             node.value = self.copy(node.value)
         return node
 
