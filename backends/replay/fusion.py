@@ -27,7 +27,7 @@ class Group:
         self.columns = [*map(list, zip(*map(array_operands, calls), strict=True)), calls]
 
 
-class Family:
+class AdjacentArrays:
     """Arrays that lie side by side in memory, as parts of the flat array of the node `flat` once that is made."""
 
     def __init__(self, nodes: list[Node]) -> None:
@@ -75,13 +75,13 @@ def fuse_calls(recorder: Recorder, state: list[Node]) -> None:
     groups = find_groups(recorder, set(state), readers)
     while True:
         groups = without_early_reads(groups, readers)
-        families = find_families(groups)
-        fitting = [group for group in groups if all(families[a].nodes == c for c in group.columns for a in c)]
+        adjacent = find_adjacent_arrays(groups)
+        fitting = [group for group in groups if all(adjacent[a].nodes == c for c in group.columns for a in c)]
         if len(fitting) == len(groups):
             break
         groups = fitting
     if groups:
-        rewrite(recorder, groups, families)
+        rewrite(recorder, groups, adjacent)
 
 
 def find_groups(recorder: Recorder, state: set[Node], readers: Readers) -> list[Group]:
@@ -156,44 +156,44 @@ def without_early_reads(groups: list[Group], readers: Readers) -> list[Group]:
         groups = kept
 
 
-def find_families(groups: list[Group]) -> dict[Node, Family]:
-    """Return the family of each array that groups read or write; an array that belongs to two has the first."""
-    families: dict[Node, Family] = {}
+def find_adjacent_arrays(groups: list[Group]) -> dict[Node, AdjacentArrays]:
+    """Return, for each array that groups read or write, those beside which it lies: the first that it belongs to."""
+    adjacent: dict[Node, AdjacentArrays] = {}
     for group in groups:
         for column in group.columns:
-            family = Family(list(dict.fromkeys(column)))
+            arrays = AdjacentArrays(list(dict.fromkeys(column)))
             for node in column:
-                families.setdefault(node, family)
-    return families
+                adjacent.setdefault(node, arrays)
+    return adjacent
 
 
-def rewrite(recorder: Recorder, groups: list[Group], families: dict[Node, Family]) -> None:
-    """Put one call in the place of each group, and memory for the other families before a call writes to them."""
+def rewrite(recorder: Recorder, groups: list[Group], adjacent: dict[Node, AdjacentArrays]) -> None:
+    """Put one call in the place of each group, and memory for other adjacent arrays before a call writes to them."""
     last_calls = {group.calls[-1]: group for group in groups}
     grouped = {call for group in groups for call in group.calls}
-    for node, family in families.items():
-        if node.function is None and family.flat is None:
-            family.lie_in(Node(recorder.flat(family.nodes)), recorder)
+    for node, arrays in adjacent.items():
+        if node.function is None and arrays.flat is None:
+            arrays.lie_in(Node(recorder.flat(arrays.nodes)), recorder)
     calls: list[Node] = []
     for call in recorder.calls:
         if call in last_calls:
-            calls.append(fused(recorder, last_calls[call], families))
+            calls.append(fused(recorder, last_calls[call], adjacent))
         elif call not in grouped:
-            family_of_result = families.get(call)
-            if family_of_result is not None and family_of_result.flat is None:
-                memory = Node(recorder.flat(family_of_result.nodes), name="empty", function=recorder.xp.empty)
-                calls.append(family_of_result.lie_in(memory, recorder))
+            result_arrays = adjacent.get(call)
+            if result_arrays is not None and result_arrays.flat is None:
+                memory = Node(recorder.flat(result_arrays.nodes), name="empty", function=recorder.xp.empty)
+                calls.append(result_arrays.lie_in(memory, recorder))
             calls.append(call)
     recorder.reorder(calls)
 
 
-def fused(recorder: Recorder, group: Group, families: dict[Node, Family]) -> Node:
+def fused(recorder: Recorder, group: Group, adjacent: dict[Node, AdjacentArrays]) -> Node:
     """Return the call that takes the place of a group."""
     first = group.calls[0]
-    flat_operands = iter([families[column[0]].flat for column in group.columns[:-1]])
+    flat_operands = iter([adjacent[column[0]].flat for column in group.columns[:-1]])
     shape = first.value.shape
     arguments = [
         next(flat_operands) if isinstance(a, Node) and a.value.shape == shape else a for a in first.arguments[0]
     ]
     call = Node(recorder.flat(group.calls), name=first.name, function=first.function, arguments=[arguments, {}])
-    return families[first].lie_in(call, recorder)
+    return adjacent[first].lie_in(call, recorder)

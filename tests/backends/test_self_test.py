@@ -62,9 +62,9 @@ def test_self_test_makes_every_kind_of_call_of_a_step(recorded):
 def test_self_test_makes_one_call_of_alike_calls(monkeypatch):
     names, rewrite = set(), fusion.rewrite
 
-    def watched(recorder, groups, families):
+    def watched(recorder, groups, adjacent):
         names.update(group.calls[0].name for group in groups)
-        rewrite(recorder, groups, families)
+        rewrite(recorder, groups, adjacent)
 
     monkeypatch.setattr(fusion, "rewrite", watched)
     run_steps(CupyStandInBackend("float32"))
