@@ -57,8 +57,9 @@ class NumpyBackend(Backend):
         run = recorded_scan(step, lambda: NumpyRecorder(xp)) if self.compiled else plain_scan(step)
 
         def without_warnings(state: Tree, inputs: tuple[Tree, ...], constants: tuple[Tree, ...]) -> Tree:
-            # Training checks its totals for NaN and infinity; of all libraries NumPy alone would also warn.
-            with np.errstate(over="ignore", invalid="ignore"):
+            # Training checks its totals for NaN and infinity; of all libraries NumPy alone would also warn, and of numbers
+            # in the gaps of flat arrays, too.
+            with np.errstate(all="ignore"):
                 return run(state, inputs, constants)
 
         return without_warnings

@@ -113,7 +113,7 @@ class Job:
 
 def work(jobs: "SimpleQueue[Job]") -> None:
     """Help with jobs for ever: what a thread of the pool runs."""
-    with np.errstate(over="ignore", invalid="ignore"):  # as NumpyBackend.scan does in the calling thread
+    with np.errstate(all="ignore"):  # as NumpyBackend.scan does in the calling thread
         while True:
             jobs.get().help()
 

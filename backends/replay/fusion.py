@@ -1,7 +1,8 @@
 """Make one call of elementwise calls that do the same to several arrays, as an update does to all parameters.
 
 The arrays that these calls read and write are laid side by side, as parts of flat arrays. A function that is exact or
-rounds correctly gives the same bits however the elements are grouped.
+rounds correctly gives the same bits however the elements are grouped. It computes the gaps between the parts too, whose
+numbers mean nothing.
 """
 
 import math
@@ -39,7 +40,7 @@ class AdjacentArrays:
         self.flat, first = flat, 0
         for node in self.nodes:
             node.owner, node.offset = flat, first
-            first += size(node)
+            first += recorder.part_size(node)
             if node.function is None:  # an argument, whose memory is final
                 recorder.place_part(node)
             else:

@@ -407,6 +407,24 @@ def test_replay_of_random_steps_on_lists_equals_plain_loop_bit_for_bit(open_reco
             assert_same_bits(found, expected)
 
 
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+def test_recorded_update_arrays_begin_at_a_line_of_the_cache(backend):
+    opened = open_backend(backend, "float32")
+    recipe = Recipe(optimizer="adam")
+    optimizer = make_optimizer(recipe)
+    params = [{"W": np.ones((7, 5), "f4"), "b": np.ones(5, "f4")}, {"W": np.ones((5, 6), "f4"), "b": np.ones(6, "f4")}]
+
+    def step(state, scalars, x):
+        grads = tree_map(lambda a: a * 0.5, x)
+        return update(state, grads, scalars, optimizer=optimizer, xp=opened.xp)
+
+    state = {"params": params} | zero_optimizer_state(optimizer, params)
+    state, scalars, x = (tree_map(opened.asarray, a) for a in (state, step_scalars(recipe, np.arange(2), 10), params))
+    new = opened.scan(step)(state, (scalars,), (x,))
+    for name, array in named_leaves(new):
+        assert np.from_dlpack(array).__array_interface__["data"][0] % 64 == 0, name
+
+
 @pytest.mark.parametrize("name", ["sgd", "rmsprop", "adam", "adamw"])
 def test_recorded_update_makes_as_many_calls_for_any_number_of_layers(name):
     recipe = Recipe(optimizer=name)
