@@ -57,8 +57,8 @@ class NumpyBackend(Backend):
         run = recorded_scan(step, lambda: NumpyRecorder(xp)) if self.compiled else plain_scan(step)
 
         def without_warnings(state: Tree, inputs: tuple[Tree, ...], constants: tuple[Tree, ...]) -> Tree:
-            # Training checks its totals for NaN and infinity; of all libraries NumPy alone would also warn, and of numbers
-            # in the gaps of flat arrays, too.
+            # Training checks its totals for NaN and infinity. Of all libraries NumPy alone would also warn, even of the
+            # numbers in the gaps of flat arrays.
             with np.errstate(all="ignore"):
                 return run(state, inputs, constants)
 

@@ -34,8 +34,8 @@ FUSABLE = frozenset(
 )  # fmt: skip
 
 
-# Elements, as `part_alignment`: libraries begin each array at a line of the cache. On processors of AMD, MKL computes the
-# last bits of a product by where its result begins.
+# Elements of at least a line of the cache, where libraries begin each array of its own. The last bits of a product by
+# MKL on processors of AMD depend on where its result begins.
 CACHE_LINE = 64
 
 
