@@ -34,8 +34,8 @@ FUSABLE = frozenset(
 )  # fmt: skip
 
 
-# Elements of at least a line of the cache, where libraries begin each array of its own. The last bits of a product by
-# MKL on processors of AMD depend on where its result begins.
+# So many elements fill at least a line of the cache, at which PyTorch begins each array. The last bits of a product by
+# MKL on a processor of AMD depend on where its result begins.
 CACHE_LINE = 64
 
 
