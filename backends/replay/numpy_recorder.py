@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lagvis.arrays import Array, Namespace
-from lagvis.backends.host_memory import LARGE_BYTES, aligned_copy
-from lagvis.backends.replay.recorder import CACHE_LINE, ELEMENTWISE, BoundCall, Node, Recorder
+from lagvis.backends.host_memory import ALIGNMENT, LARGE_BYTES, aligned_copy
+from lagvis.backends.replay.recorder import ELEMENTWISE, BoundCall, Node, Recorder
 from lagvis.backends.replay.schedule import Phase
 from lagvis.backends.replay.shared_calls import share_calls, shared_functions
 from lagvis.backends.thread_pool import thread_pool
@@ -36,7 +36,7 @@ SHORT_ROW = 64  # elements; longer rows are reduced faster where they lie
 class OutRecorder(Recorder):
     """Recorder for a library with NumPy's functions: those that take `out=` write into it without a copy."""
 
-    part_alignment: ClassVar[int] = CACHE_LINE
+    part_alignment: ClassVar[int] = ALIGNMENT
 
     def __init__(self, xp: Namespace, library: ModuleType) -> None:
         super().__init__(xp)

@@ -34,11 +34,6 @@ FUSABLE = frozenset(
 )  # fmt: skip
 
 
-# So many elements fill at least a line of the cache, at which PyTorch begins each array. The last bits of a product by
-# MKL on a processor of AMD depend on where its result begins.
-CACHE_LINE = 64
-
-
 class Node:
     """An array of the recorded step: its memory and, unless it is an argument of the step, the call that computes it.
 
@@ -131,7 +126,8 @@ class Recorder(ABC):
 
     in_place        names of functions whose result may overwrite an operand without a change of its bits
     fusable         names of elementwise functions whose bits do not depend on the place of an element in its array
-    part_alignment  elements of which each part of a flat array begins at a multiple
+    part_alignment  elements of which each part of a flat array begins at a multiple: with at least the alignment of an
+                    array of its own, on which the last bits of a product may depend (MKL on a processor of AMD)
     """
 
     in_place: ClassVar[frozenset[str]] = ELEMENTWISE
@@ -306,7 +302,7 @@ class Recorder(ABC):
         for node in nodes:
             elements = self.xp.reshape(node.value, (-1,))
             gap = self.part_size(node) - elements.shape[0]
-            parts += [elements, self.xp.zeros(gap, dtype=elements.dtype, device=elements.device)] if gap else [elements]
+            parts += [elements, self.xp.zeros(gap, dtype=elements.dtype, device=elements.device)]
         return self.xp.concat(parts)
 
     def is_contiguous(self, array: Array) -> bool:

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from lagvis.backends.replay.recorder import CACHE_LINE, ELEMENTWISE, Node, Recorder
+from lagvis.backends.host_memory import ALIGNMENT
+from lagvis.backends.replay.recorder import ELEMENTWISE, Node, Recorder
 
 # Functions of the standard whose name in torch differs, and those beside the elementwise ones that take out=.
 NAMES = {"bitwise_invert": "bitwise_not", "equal": "eq", "not_equal": "ne", "max": "amax", "min": "amin"}
@@ -28,7 +29,7 @@ def numbers_as_tensors(arguments: list[Any]) -> list[Any]:
 class TorchRecorder(Recorder):
     """Recorder for PyTorch."""
 
-    part_alignment: ClassVar[int] = CACHE_LINE
+    part_alignment: ClassVar[int] = ALIGNMENT
 
     def strides(self, array: torch.Tensor) -> tuple[int, ...]:
         return array.stride()
