@@ -29,7 +29,7 @@ from typing import Any
 
 from benchmarks.competitors import COMPETITORS, REFERENCE, SLOW, names_of
 from benchmarks.costs import all_costs
-from benchmarks.measure import Competition
+from benchmarks.measure import Competition, TimeUpError
 from benchmarks.problem import Problem, methods_of, networks_of, split_method
 from benchmarks.ratios import MAX_SPREAD
 from benchmarks.tables import costs_tables, summary_table, training_table
@@ -184,6 +184,7 @@ class Benchmark:
         self.end = None if flags.seconds is None else time.monotonic() + flags.seconds
         self.device, self.quick, self.limited = flags.device, flags.quick, self.end is not None
         self.rounds = flags.rounds
+        self.warm_up = 0.0  # seconds that the last network took
         self.is_part = flags.only is not None or flags.networks is not None
         self.names = names_of(self.device, limited=self.limited or self.quick)
         if flags.only:
@@ -247,26 +248,35 @@ class Benchmark:
             write_stderr(f"error: {fault}\n")
         return 1 if self.faults else 0
 
-    def measure(self, competition: Competition, network: str, networks_left: int) -> None:
-        """Measure one network, note what differs between the competitors, and print its table."""
+    def compete(self, competition: Competition, network: str, networks_left: int) -> dict[str, Any]:
+        """Return what a competition measures on one network; raise TimeUpError as it does."""
         left = self.left()
-        if left is not None and left < MIN_SECONDS:
-            self.record["not reached"][network] = f"{left:.0f} s were left"
-            return
         competition.prepare(network, None if left is None else min(MAX_PREPARE_SECONDS, left / 2))
         left, started = self.left(), time.monotonic()
         competition.warm_up(None if left is None else left / 2)
-        warm_up, left = time.monotonic() - started, self.left()
+        self.warm_up = time.monotonic() - started
+        left = self.left()
         seconds: float | None = QUICK_SECONDS if self.quick else NETWORK_SECONDS
         if left is not None:  # the next networks need as much time to warm up
-            seconds = max(0.0, (left - warm_up * (networks_left - 1)) / networks_left)
+            seconds = max(0.0, (left - self.warm_up * (networks_left - 1)) / networks_left)
         elif self.rounds is not None:
             seconds = None
         starts = 1 if self.quick or self.limited else STARTS
-        result = competition.measure(REFERENCE[self.device], self.rounds, seconds, starts=starts)
+        return competition.measure(REFERENCE[self.device], self.rounds, seconds, starts=starts)
+
+    def measure(self, competition: Competition, network: str, networks_left: int) -> None:
+        """Measure one network, note what differs between the competitors, and print its table."""
+        left = self.left()
+        if left is not None and left < max(MIN_SECONDS, self.warm_up):  # this network warms up no faster
+            self.record["not reached"][network] = f"{left:.0f} s were left"
+            return
+        try:
+            result = self.compete(competition, network, networks_left)
+        except TimeUpError:
+            self.record["not reached"][network] = "the time did not suffice for an epoch of each competitor"
+            return
         if not result["seconds"]:
-            reason = "the time did not suffice for an epoch of each competitor"
-            self.record["not reached"][network] = reason if competition.running else "no competitor can run"
+            self.record["not reached"][network] = "no competitor can run"
             return
         problem = Problem(network)
         result |= {"operations": problem.epoch_operations(), "bytes": problem.epoch_bytes()}

@@ -150,6 +150,10 @@ def ask(pipe: Connection, process: BaseProcess, message: Any = None, seconds: fl
     return answer
 
 
+class TimeUpError(Exception):
+    """The time of the whole command ended before every competitor had trained its epoch."""
+
+
 class Competition:
     """The processes of competitors on a device, which live for all networks. `with` ends them.
 
@@ -241,17 +245,26 @@ class Competition:
         self.round(None, names=names)
 
     def until_the_end(self, seconds: float) -> float:
-        """Return seconds, but not many more than are left for the whole command."""
+        """Return seconds, but no more than are left for the whole command and the last answer."""
         if self.end_of_all is None:
             return seconds
-        return min(seconds, max(0.0, self.end_of_all - time.monotonic()) + GRACE_SECONDS)
+        return max(0.0, min(seconds, self.end_of_all + GRACE_SECONDS - time.monotonic()))
+
+    def is_over(self) -> bool:
+        """Whether the time of the whole command has ended."""
+        return self.end_of_all is not None and time.monotonic() >= self.end_of_all
 
     def round(
         self, deadline: float | None, turn: int = 0, names: list[str] | None = None
     ) -> dict[str, tuple[float, float | None]]:
-        """Train an epoch with one competitor after the other; return seconds and loss of each."""
+        """Train an epoch with one competitor after the other; return seconds and loss of each.
+
+        Raise TimeUpError if the time of the whole command ends before the last has trained.
+        """
         answers = {}
         for name in shuffled([name for name in self.running if names is None or name in names], turn):
+            if self.is_over():
+                raise TimeUpError
             pipe, process = self.running[name]
             limit = None
             if deadline is not None:
@@ -262,6 +275,8 @@ class Competition:
                 answers[name] = ask(pipe, process, "epoch", limit)
                 self.last_seconds[name] = answers[name][0]
             except NoAnswerError as error:
+                if isinstance(error, HangError) and self.is_over():
+                    raise TimeUpError from None
                 self.leave_out(name, error)
                 continue
             if process.pid is not None:
@@ -277,14 +292,16 @@ class Competition:
             self.round(deadline)
 
     def accuracies(self, seconds: float | None) -> dict[str, float | None]:
-        """Return the test accuracy of each competitor that has a network."""
+        """Return the test accuracy of each competitor that has a network, and that answers within `seconds`."""
+        deadline = None if seconds is None else time.monotonic() + seconds
         for pipe, _ in self.running.values():
             with contextlib.suppress(OSError):  # a process that has ended is noticed below
                 pipe.send("finish")
         answers = {}
         for name, (pipe, process) in list(self.running.items()):
             try:
-                answers[name] = ask(pipe, process, seconds=seconds)
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                answers[name] = ask(pipe, process, seconds=left)
             except NoAnswerError as error:
                 self.leave_out(name, error)
         return answers
@@ -295,8 +312,9 @@ class Competition:
         """Return seconds, first losses, last accuracies and errors of products by competitor, and who is left out.
 
         Call `prepare` and `warm_up` before. Runs so many `rounds`, or without them as many as it takes to know all
-        ratios; with `seconds` no more than fit into them, but at least one. If `starts` is above 1, the processes start
-        anew after every ROUNDS_PER_START rounds, at least so often, and accuracies are those of the first processes.
+        ratios; with `seconds` no more than fit into them, but at least one: else raise TimeUpError. If `starts` is
+        above 1, the processes start anew after every ROUNDS_PER_START rounds, at least so often, and accuracies are
+        those of the first processes.
         """
         deadline = None if seconds is None else time.monotonic() + seconds - min(FINISH_SECONDS, FINISH_SHARE * seconds)
         self.others = OtherPrograms([process.pid for _, process in self.processes.values() if process.pid is not None])
@@ -312,7 +330,13 @@ class Competition:
                 accuracies = accuracies or self.accuracies(MAX_FINISH_SECONDS)
                 self.restart()
                 started = time.monotonic()
-            for name, (taken, _) in self.round(deadline, turn).items():
+            try:
+                answers = self.round(deadline, turn)
+            except TimeUpError:
+                if turn == 0:
+                    raise
+                break
+            for name, (taken, _) in answers.items():
                 times[name].append(taken)
             times = {name: taken for name, taken in times.items() if name in self.running}
             round_seconds = time.monotonic() - started

@@ -11,6 +11,7 @@ JSON after every test and for every warning, so that a process that is ended los
 import json
 import re
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,26 +55,40 @@ def function_of(item: pytest.Item) -> str:
     return item.nodeid.partition("[")[0]
 
 
+def in_rounds(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+    """Return the tests in another order: the first of every function, then the second of every function, and so on.
+
+    A process that is ended then loses further parameters of functions that it has run, rather than functions.
+    """
+    counts: Counter[str] = Counter()
+    rounds = []
+    for item in items:
+        rounds.append(counts[function_of(item)])
+        counts[function_of(item)] += 1
+    return [item for _, item in sorted(zip(rounds, items, strict=True), key=lambda pair: pair[0])]
+
+
 def select(items: Sequence[pytest.Item], backend_id: str, twin_of: str | None, part: str) -> list[pytest.Item]:
-    """Return the tests of one part."""
+    """Return the tests of one part, in the order of `in_rounds`."""
     if twin_of is None:
         kept = [item for item in items if is_marked(item, backend_id)]
     else:
         functions = {function_of(item) for item in items if is_marked(item, twin_of)}
         kept = [item for item in items if has_parameter(item, backend_id) and function_of(item) in functions]
     index, count = (int(number) for number in part.split("/"))
-    return kept[index - 1 :: count]
+    return in_rounds(kept)[index - 1 :: count]
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the selected tests; write their number as the first line of the results."""
+    """Keep the selected tests; write their number and functions as the first line of the results."""
     kept = select(items, *(config.getoption(name) for name in ("backend_id", "twin_of", "part")))
     chosen = set(kept)
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = kept
     with config.getoption("results").open("w", encoding="utf-8") as file:
-        file.write(json.dumps({"selected": len(kept)}) + "\n")
+        functions = sorted({function_of(item) for item in kept})
+        file.write(json.dumps({"selected": len(kept), "functions": functions}) + "\n")
 
 
 class Results:

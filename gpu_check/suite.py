@@ -44,8 +44,8 @@ def process_counts(backends: list[str], cores: int) -> dict[str, int]:
     return {name: max(weight, cores * weight // sum(weights.values())) for name, weight in weights.items()}
 
 
-def read_results(path: Path) -> tuple[int, list[dict[str, Any]]]:
-    """Return how many tests a process selected, and its other lines: outcomes and warnings (gpu_check.selection)."""
+def read_results(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return which tests a process selected, and its other lines: outcomes and warnings (gpu_check.selection)."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     parsed = []
     for line in lines:
@@ -53,7 +53,7 @@ def read_results(path: Path) -> tuple[int, list[dict[str, Any]]]:
             parsed.append(json.loads(line))
         except ValueError:  # the process was ended while it wrote the line
             continue
-    return (parsed[0]["selected"], parsed[1:]) if parsed else (0, [])
+    return (parsed[0], parsed[1:]) if parsed else ({"selected": 0, "functions": []}, [])
 
 
 def cause_of(report: str) -> str:
@@ -93,9 +93,10 @@ def check_tests(context: Context, deadline: float, result: StageResult) -> None:
             result.faults.append(f"{ids[name][0]}: {process.reason()}")
 
 
-def summarize(backend_id: str, parts: list[tuple[int, list[dict[str, Any]]]], result: StageResult) -> None:
+def summarize(backend_id: str, parts: list[tuple[dict[str, Any], list[dict[str, Any]]]], result: StageResult) -> None:
     """Add the counts, failures, skips, slowest tests and warnings of one backend to the result."""
-    selected = sum(count for count, _ in parts)
+    selected = sum(chosen["selected"] for chosen, _ in parts)
+    functions = {function for chosen, _ in parts for function in chosen["functions"]}
     outcomes = [line for _, found in parts for line in found if "outcome" in line]
     warned = Counter(line["warning"] for _, found in parts for line in found if "warning" in line)
     counts = Counter(outcome["outcome"] for outcome in outcomes)
@@ -115,9 +116,14 @@ def summarize(backend_id: str, parts: list[tuple[int, list[dict[str, Any]]]], re
     result.notes.append(f"{backend_id}: {words} of {selected}{noticed}")
     if selected < MIN_TESTS:
         result.faults.append(f"{backend_id}: {selected} tests have this id, at least {MIN_TESTS} were expected")
-    unfinished = selected - len({outcome["test"] for outcome in outcomes})
-    if unfinished:
-        result.faults.append(f"{backend_id}: {unfinished} of {selected} tests did not end")
+    ended = {outcome["test"] for outcome in outcomes}
+    if unfinished := selected - len(ended):
+        missed = sorted(functions - {test.partition("[")[0] for test in ended})
+        first = f", the first is {missed[0]}" if missed else ""
+        result.faults.append(
+            f"{backend_id}: {unfinished} of {selected} tests did not end; "
+            f"functions of which none did: {len(missed)} of {len(functions)}{first}"
+        )
     causes: dict[str, list[str]] = {}
     for failure in failures:
         causes.setdefault(cause_of(failure["reason"]), []).append(failure["test"])

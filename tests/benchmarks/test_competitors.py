@@ -13,7 +13,7 @@ from benchmarks.__main__ import LOSS_TOLERANCE, MAX_PRODUCT_ERROR, Benchmark, ch
 from benchmarks.competitors import COMPETITORS, accuracy_of, compared_pairs, names_of
 from benchmarks.costs import checkpoint_cost, evaluation_speed, measure_epoch, peak_memory, startup_seconds
 from benchmarks.machine_load import OtherPrograms, running_seconds, wait_until_idle
-from benchmarks.measure import Competition, Failure, HangError, NoAnswerError, ask, product_error, serve
+from benchmarks.measure import Competition, Failure, HangError, NoAnswerError, TimeUpError, ask, product_error, serve
 from benchmarks.problem import LEARNING_RATE, PLAIN, Problem, networks_of
 from benchmarks.ratios import MAX_SPREAD, MIN_PAIRS
 from benchmarks.tables import costs_tables, summary_table, training_table
@@ -263,8 +263,52 @@ def test_competition_without_time_left_counts_one_round():
 
 def test_competition_waits_little_longer_than_the_whole_command_lasts():
     assert 2.0 <= FakeCompetition([], "cpu", answer_of, time.monotonic() + 1).until_the_end(10) <= 3.0
-    assert FakeCompetition([], "cpu", answer_of, time.monotonic() - 60).until_the_end(10) == 2.0
+    assert 0.0 <= FakeCompetition([], "cpu", answer_of, time.monotonic() - 1).until_the_end(10) <= 1.0
+    assert FakeCompetition([], "cpu", answer_of, time.monotonic() - 60).until_the_end(10) == 0.0
     assert FakeCompetition([], "cpu", answer_of).until_the_end(10) == 10
+
+
+def competition_whose_time_ends(monkeypatch, epochs):
+    """Return a competition of three, ready to measure, whose time ends once so many further epochs are trained."""
+    trained = []
+
+    def answer(name, message):
+        trained.append(message)
+        return answer_of(name, message)
+
+    competition = FakeCompetition(["a", "bb", "ccc"], "cpu", answer)
+    competition.prepare("net", 10)
+    competition.warm_up(10)
+    trained.clear()
+    monkeypatch.setattr(competition, "is_over", lambda: trained.count("epoch") >= epochs)
+    return competition
+
+
+def test_competition_time_over_in_the_first_round_raises_and_asks_no_further_competitor(monkeypatch):
+    """With two seconds more for each of them, `--seconds 79` took 102 s."""
+    competition = competition_whose_time_ends(monkeypatch, 1)
+    with pytest.raises(TimeUpError):
+        competition.measure("a", 10, 10)
+    assert sorted(competition.running) == ["a", "bb", "ccc"]
+
+
+def test_competition_time_over_in_a_later_round_keeps_the_rounds_before_it(monkeypatch):
+    result = competition_whose_time_ends(monkeypatch, 7).measure("a", 10, 10)
+    assert result["seconds"] == {"a": [1.0] * 2, "bb": [2.0] * 2, "ccc": [3.0] * 2}
+    assert result["left_out"] == {}
+
+
+def test_competition_answer_that_does_not_come_before_the_end_is_no_hang(monkeypatch):
+    def answer(name, message):
+        return HANG if (name, message) == ("a", "epoch") else answer_of(name, message)
+
+    competition = FakeCompetition(["a"], "cpu", answer)
+    competition.prepare("net", 10)
+    over = iter([False, True])
+    monkeypatch.setattr(competition, "is_over", lambda: next(over))
+    with pytest.raises(TimeUpError):
+        competition.warm_up(10)
+    assert competition.hung == {}
 
 
 def test_competition_failed_competitor_is_started_again_for_the_next_network():
@@ -438,6 +482,30 @@ def test_benchmarks_time_over_lists_the_networks_as_not_reached(monkeypatch, tmp
     assert code == 0
     assert list(record["not reached"]) == networks_of("cuda")[1:]
     assert "Not reached: 784-1000-500-10, batch 1000 (1 s were left)." in capsys.readouterr().out
+
+
+def test_benchmarks_network_whose_first_round_does_not_fit_is_not_reached_and_no_fault(monkeypatch, tmp_path, capsys):
+    def time_up(self, *arguments, **options):
+        raise TimeUpError
+
+    monkeypatch.setattr(Competition, "measure", time_up)
+    code, record = benchmark(monkeypatch, tmp_path, answer_of, "--device", "cuda", "--seconds", "60")
+    assert (code, record["results"]) == (0, {})
+    assert list(record["not reached"]) == networks_of("cuda")
+    assert "(the time did not suffice for an epoch of each competitor)." in capsys.readouterr().out
+
+
+def test_benchmarks_less_time_left_than_the_last_network_took_to_warm_up_reaches_no_further_one(monkeypatch, tmp_path):
+    def warm_up(self, seconds):
+        time.sleep(1.0)
+        warm_up_of_competition(self, seconds)
+
+    warm_up_of_competition = Competition.warm_up
+    monkeypatch.setattr(Competition, "warm_up", warm_up)
+    monkeypatch.setattr("benchmarks.__main__.MIN_SECONDS", 0.0)
+    monkeypatch.setattr(Benchmark, "left", lambda self: 60.0 if not self.record["results"] else 0.5)
+    _, record = benchmark(monkeypatch, tmp_path, answer_of, "--device", "cuda", "--seconds", "60", "--rounds", "1")
+    assert set(record["not reached"].values()) == {"0 s were left"}
 
 
 def test_benchmarks_no_competitor_runs_exits_with_4(monkeypatch, tmp_path, capsys):

@@ -89,6 +89,19 @@ def test_select_parts_are_disjoint_and_complete():
     assert sorted(test.callspec.params["i"] for part in parts for test in part) == list(range(10))
 
 
+def test_select_takes_one_test_of_every_function_before_the_second_of_any():
+    """JAX compiles each test anew on a GPU: a process that is cut must not lose whole functions."""
+    ids = [f"a.py::{name}[cupy-{i}]" for name, count in (("many", 5), ("one", 1), ("two", 2)) for i in range(count)]
+    items = [item(found, "cupy") for found in ids]
+    order = [test.nodeid.removeprefix("a.py::") for test in select(items, "cupy", None, "1/1")]
+    assert order[:5] == ["many[cupy-0]", "one[cupy-0]", "two[cupy-0]", "many[cupy-1]", "two[cupy-1]"]
+    assert order[5:] == ["many[cupy-2]", "many[cupy-3]", "many[cupy-4]"]
+    parts = [select(items, "cupy", None, f"{i}/2") for i in (1, 2)]
+    assert {test.nodeid.partition("[")[0] for part in parts for test in part[:2]} == {
+        "a.py::many", "a.py::one", "a.py::two",
+    }  # fmt: skip
+
+
 # A plugin that writes the ids of the tests that `select` keeps for each backend, of all tests that are collected.
 LIST_SELECTED = """
 import json, os
@@ -152,6 +165,7 @@ def test_plugin_writes_a_line_for_every_test_and_a_missing_backend_fails(tmp_pat
     first, *lines = [json.loads(line) for line in results.read_text().splitlines()]
     assert done.returncode == 1
     assert first["selected"] == len(lines) > 5
+    assert first["functions"] == sorted({line["test"].partition("[")[0] for line in lines})
     assert {line["outcome"] for line in lines} == {"failed"}
     assert "LAGVIS_REQUIRE names cupy" in lines[0]["reason"]
 
@@ -173,8 +187,14 @@ class FakeRunner:
         return [job() for job in jobs]
 
 
+def selection_of(count):
+    """Return the first line of the results: tests of two functions."""
+    return {"selected": count, "functions": ["first", "second"]}
+
+
 def outcomes(count, outcome="passed"):
-    return [{"test": f"t{i}", "outcome": outcome, "seconds": 0.1, "reason": "of it"} for i in range(count)]
+    tests = [f"{('first', 'second')[i % 2]}[{i}]" for i in range(count)]
+    return [{"test": test, "outcome": outcome, "seconds": 0.1, "reason": "of it"} for test in tests]
 
 
 def run_stage(tmp_path, runner):
@@ -185,7 +205,7 @@ def run_stage(tmp_path, runner):
 
 
 def test_check_tests_all_passed_counts_them_and_requires_the_backends(tmp_path):
-    runner = FakeRunner([{"selected": 120}, *outcomes(120)])
+    runner = FakeRunner([selection_of(120), *outcomes(120)])
     result = run_stage(tmp_path, runner)
     assert (result.faults, result.notes) == ([], ["cupy: 120 passed of 120", "torch-cuda: 120 passed of 120"])
     for _, environment in runner.commands:
@@ -199,7 +219,7 @@ def test_check_tests_failures_of_one_cause_are_one_fault(tmp_path):
     failed = {"outcome": "failed", "seconds": 0.1}
     lines = [failed | {"test": "other", "reason": "E   KeyError: 'x'"}]
     lines += [failed | {"test": f"same-{i}", "reason": report} for i in range(30)]
-    result = run_stage(tmp_path, FakeRunner([{"selected": 120}, *lines, *outcomes(89)], 1))
+    result = run_stage(tmp_path, FakeRunner([selection_of(120), *lines, *outcomes(89)], 1))
     assert [fault for fault in result.faults if fault.startswith("cupy")] == [
         "cupy: 30 failed with AssertionError: Not equal to tolerance rtol=1e-15, the first is same-0",
         "cupy: 1 failed with KeyError: 'x', the first is other",
@@ -207,7 +227,7 @@ def test_check_tests_failures_of_one_cause_are_one_fault(tmp_path):
 
 
 def test_check_tests_warnings_are_counted_and_are_no_faults(tmp_path):
-    runner = FakeRunner([{"selected": 120}, {"warning": "UserWarning: of a library"}, *outcomes(120)])
+    runner = FakeRunner([selection_of(120), {"warning": "UserWarning: of a library"}, *outcomes(120)])
     result = run_stage(tmp_path, runner)
     assert result.faults == []
     assert result.notes[0] == "cupy: 120 passed of 120, 1 warnings"
@@ -232,19 +252,26 @@ def test_pytest_of_the_stage_records_a_warning_and_loads_no_other_plugin(tmp_pat
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [json.loads(line) for line in results.read_text().splitlines()]
     assert {"warning": "DeprecationWarning: of a library"} in lines
-    assert lines[0] == {"selected": 1}
+    assert lines[0]["selected"] == 1
 
 
 @pytest.mark.parametrize(
     ("runner", "fault"),
     [
         (
-            FakeRunner([{"selected": 120}, *outcomes(119), *outcomes(1, "failed")], 1),
-            "1 failed with of it, the first is t0",
+            FakeRunner([selection_of(120), *outcomes(119), *outcomes(1, "failed")], 1),
+            "1 failed with of it, the first is first[0]",
         ),
-        (FakeRunner([{"selected": MIN_TESTS - 1}, *outcomes(MIN_TESTS - 1)]), "tests have this id"),
-        (FakeRunner([{"selected": 120}, *outcomes(100)], -15, cut=True), "20 of 120 tests did not end"),
-        (FakeRunner([{"selected": 120}, *outcomes(120)], 3), "exit code 3: the end"),
+        (FakeRunner([selection_of(MIN_TESTS - 1), *outcomes(MIN_TESTS - 1)]), "tests have this id"),
+        (
+            FakeRunner([selection_of(120), *outcomes(100)], -15, cut=True),
+            "20 of 120 tests did not end; functions of which none did: 0 of 2",
+        ),
+        (
+            FakeRunner([selection_of(120), *outcomes(1)], -15, cut=True),
+            "119 of 120 tests did not end; functions of which none did: 1 of 2, the first is second",
+        ),
+        (FakeRunner([selection_of(120), *outcomes(120)], 3), "exit code 3: the end"),
         (FakeRunner([], 4), "0 tests have this id"),
     ],
 )
