@@ -3,6 +3,8 @@
 `lagvis.backends` is this package and, as `lagvis.backends()`, the function of the public API.
 """
 
+from __future__ import annotations  # as in lagvis/__init__.py, for `python -m backends`
+
 import sys
 from types import ModuleType
 from typing import Any

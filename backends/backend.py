@@ -11,6 +11,7 @@ import numpy as np
 from lagvis.arrays import Array, Namespace
 from lagvis.backends.precision import MAX_PRODUCT_ERROR, precision_name, product_error, product_operand
 from lagvis.errors import DeviceError, DeviceMemoryError
+from lagvis.installation import missing_package
 from lagvis.tree import Tree, leaves, tree_map
 
 Step = Callable[..., Tree]
@@ -156,6 +157,8 @@ def opening_error(
             f"{name} found {device}, but it has no free memory ({first_line(error)})",
             "end other programs that use its memory, or use another device",
         )
+    if isinstance(error, ModuleNotFoundError) and (missing := missing_package(error)):
+        return DeviceError(*missing)
     known = explain(error) if explain else None
     return known or DeviceError(f"{name} found {device}, but it does not compute: {first_line(error)}", remedy)
 

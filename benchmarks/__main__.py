@@ -297,6 +297,7 @@ if __name__ == "__main__":
         "records": "records",
         "parity": "parity",
         "small-tables": "small_tables",
+        "half-precision": "half_precision",
     }
     if sys.argv[1:2] and (module := subcommands.get(sys.argv[1])):
         command = importlib.import_module(f"benchmarks.{module}")

@@ -16,6 +16,7 @@ from lagvis.backends.backend import first_line, is_out_of_memory
 from lagvis.backends.cuda_faults import explain_library_error
 from lagvis.cli.streams import open_streams, write_stderr, write_stdout
 from lagvis.errors import LagvisError, OutOfMemoryError, OutputError
+from lagvis.installation import missing_package_sentence
 from lagvis.report.text import escape_control
 from lagvis.storage.signals import StopSignal, interrupt_on_signals
 
@@ -100,6 +101,10 @@ def report_error(error: Exception) -> int:
         sentence = f"out of memory ({first_line(error)}); use a smaller --hidden or --batch-size"
     elif fault := explain_library_error(error):
         code, sentence = fault.exit_code, f"{fault} --resume continues a training."
+    elif isinstance(error, ImportError) and (
+        missing := missing_package_sentence(error)
+    ):  # of a package that is imported late
+        sentence = missing
     elif isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOENT:
         code, sentence = 2, "the current folder no longer exists; change to another"
     else:

@@ -1,12 +1,16 @@
 """Start a command: parse its name, import it, run it.
 
 This module imports the standard library only and little of it, so that a signal during the imports of a command, which
-take a while, ends it with one line.
+take a while, ends it with one line. A Python that is too old, and a package that is missing, do the same.
 """
+
+from __future__ import annotations
 
 import gc
 import os
 import sys
+
+from lagvis.installation import check_python, missing_package_sentence
 
 COMMANDS = {
     "train": "train a network",
@@ -47,22 +51,31 @@ def exit_on_signals() -> None:
 
 def run(command: str, argv: list[str] | None = None) -> None:
     """Run a command by its name and exit with its code; `argv` defaults to the arguments of the process."""
+    check_python()
     exit_on_signals()
-    from lagvis.cli.streams import open_descriptors
+    from lagvis.cli.streams import open_descriptors, write_stderr
 
     open_descriptors()
     from importlib import import_module
 
     gc.disable()  # imports make many objects and no garbage, which the collector would look for again and again
-    from lagvis.cli.errors import run_cli
+    try:
+        from lagvis.cli.errors import run_cli
 
-    command_main = import_module(f"lagvis.cli.{command}").main
+        command_main = import_module(f"lagvis.cli.{command}").main
+    except ImportError as error:
+        sentence = missing_package_sentence(error)
+        if sentence is None:
+            raise
+        write_stderr(f"error: {sentence}\n")
+        sys.exit(1)
     gc.enable()
     sys.exit(run_cli(command_main, argv))
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run `lagvis COMMAND ...`."""
+    check_python()
     exit_on_signals()
     words = sys.argv[1:] if argv is None else argv
     if words and words[0] in COMMANDS:

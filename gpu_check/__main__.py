@@ -24,6 +24,7 @@ from gpu_check.stage import DEFAULT_BACKENDS, Context, Stage
 from gpu_check.stages import STAGES, NoDeviceError
 from gpu_check.wheels import MissingPackageError, unpack_missing
 from lagvis.cli.streams import print_line, run_tool, write_stderr
+from lagvis.installation import missing_package_sentence
 from lagvis.storage.signals import SIGNALS
 
 MINUTES = 5.0  # for which the limits of the stages are written; in less time a stage starts no faster
@@ -116,7 +117,7 @@ def check(stages: Sequence[Stage], context: Context, record: Record, clock: Cloc
                 result.status = f"cut by {received[0]}"
         record.facts["seconds"] = round(time.monotonic() - clock.started, 1)
         record.write()
-    from lagvis.cli.errors import print_result  # it needs the packages that `main` may have to unpack first
+    from lagvis.cli.errors import print_result  # as in `main`
 
     versions = record.facts["versions"]
     print_result(f"\n{', '.join(f'{name} {value}' for name, value in versions.items())}\n{record.table()}")
@@ -157,7 +158,12 @@ def main() -> int:
         except MissingPackageError as error:
             write_stderr(f"error: {error}\n")
             return 1
-        sys.path.append(str(packages))  # for their versions
+        sys.path.append(str(packages))
+        try:  # what prints the result needs the packages that `unpack_missing` may have unpacked, and others
+            from lagvis.cli.errors import print_result
+        except ImportError as error:
+            write_stderr(f"error: {missing_package_sentence(error)}\n")
+            return 1
         path = [str(ROOT), str(packages), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {
             "PYTHONPATH": os.pathsep.join(path),
@@ -172,8 +178,6 @@ def main() -> int:
         try:
             return check(STAGES, context, record, clock)
         except NoDeviceError as error:
-            from lagvis.cli.errors import print_result  # as in `check`
-
             print_result(f"No {'GPU' if flags.device == 'cuda' else 'backend'} was checked: {error}")
             return 0
 

@@ -12,7 +12,7 @@ from gpu_check.stage import Context
 
 # backend: (test id on a GPU, test id on the CPU in its place), from tests/conftest.py
 TEST_IDS = {"cupy": ("cupy", "numpy"), "torch": ("torch-cuda", "torch"), "jax": ("jax-cuda", "jax")}
-WEIGHTS = {"jax": 2}  # shares of the processes: JAX compiles every test
+WEIGHTS = {"jax": 4}  # shares of the processes: JAX compiles every test, which takes six times as long as PyTorch's
 MAX_CAUSE_LINES, MAX_CAUSE_CHARACTERS = 3, 160  # by which failures count as the same
 MIN_TESTS = 100  # for each backend; fewer mean that the ids in tests/conftest.py are no longer those above
 # The machine may hold any plugin of pytest, and its libraries may warn of anything at their first use of a GPU: a
@@ -39,9 +39,9 @@ def ids_of(backend: str, device: str) -> tuple[str, str | None]:
 
 
 def process_counts(backends: list[str], cores: int) -> dict[str, int]:
-    """Return the number of processes of each backend: together one for each core, at least the weight of each."""
+    """Return the number of processes of each backend: together about one for each core."""
     weights = {name: WEIGHTS.get(name, 1) for name in backends}
-    return {name: max(weight, cores * weight // sum(weights.values())) for name, weight in weights.items()}
+    return {name: max(min(weight, cores), cores * weight // sum(weights.values())) for name, weight in weights.items()}
 
 
 def read_results(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:

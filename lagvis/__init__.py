@@ -6,6 +6,8 @@ In a checkout the packages (`network/`, `backends/`, ...) stand beside this fold
 it. They are imported as `lagvis.network`, `lagvis.backends`, ... in both.
 """
 
+from __future__ import annotations  # so that an older Python reads on to the line that names the one it needs
+
 import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -24,12 +24,14 @@ SYNONYMS = {
     "actfn": "activation",
     "activationfunction": "activation",
     "alpha": "weight_decay",
+    "amp": "dtype",
     "batch": "batch_size",
     "batchnorm": "normalization",
     "batchnormalization": "normalization",
     "beta": "momentum",
     "beta1": "betas",
     "beta2": "betas",
+    "bf16": "dtype",
     "bs": "batch_size",
     "classweight": "class_weights",
     "clip": "clip_norm",
@@ -152,6 +154,7 @@ SYNONYMS = {
 }
 # What other programs have and Lagvis has not.
 MISSING = {
+    "allowtf32": "no TF32; products of float32 are computed in float32 on every device",
     "amsgrad": "no AMSGrad; the optimizer adam is without it",
     "bias": "no layer without biases",
     "callbacks": "no callback; patience, ema and the schedules are settings",
@@ -169,12 +172,17 @@ MISSING = {
     "powert": "no inverse scaling; the schedules linear and cosine fall too",
     "stepsperepoch": "no such setting; an epoch is all training rows",
     "testsize": "no such setting; without a test part a fifth of the rows is held out",
+    "tf32": "no TF32; products of float32 are computed in float32 on every device",
     "threephase": "no third phase; one-cycle rises and falls",
     "tol": "no tolerance; patience ends a run after so many epochs without a lower validation loss",
 }
 # Values that other programs have, without separators and in lower case, and the value here.
 VALUE_SYNONYMS = {
     "1cycle": "one-cycle",
+    "32": "float32",
+    "32true": "float32",
+    "64": "float64",
+    "64true": "float64",
     "absoluteerror": "mae",
     "batchnorm": "batch",
     "batchnormalization": "batch",
@@ -192,9 +200,15 @@ VALUE_SYNONYMS = {
     "cosinedecay": "cosine",
     "cosinewithminlr": "cosine",
     "crossentropyloss": "cross-entropy",
+    "double": "float64",
     "exponential": "step",
     "exponentialdecay": "step",
     "exponentiallr": "step",
+    "f32": "float32",
+    "f64": "float64",
+    "float": "float32",
+    "fp32": "float32",
+    "fp64": "float64",
     "gd": "sgd",
     "gradientdescent": "sgd",
     "huberloss": "huber",
@@ -216,6 +230,7 @@ VALUE_SYNONYMS = {
     "none": "constant",
     "onecyclelr": "one-cycle",
     "piecewiseconstant": "step",
+    "single": "float32",
     "smoothl1": "huber",
     "smoothl1loss": "huber",
     "sparsecategoricalcrossentropy": "cross-entropy",
@@ -223,8 +238,16 @@ VALUE_SYNONYMS = {
     "steplr": "step",
     "swish": "silu",
 }
+# Types of 16 bits, as NumPy, PyTorch, Keras and Lightning write them.
+HALF_PRECISION = (
+    "16", "16mixed", "16true", "bf16", "bf16mixed", "bf16true", "bfloat16", "float16", "fp16", "half", "mixedbfloat16",
+    "mixedfloat16",
+)  # fmt: skip
 # Values that other programs have and Lagvis has not: the nearest here, and how it differs.
 MISSING_VALUES = {
+    **dict.fromkeys(
+        HALF_PRECISION, ("float32", "was faster on a CPU (docs/speed.md), and on a GPU 16 bits are untried")
+    ),
     "hardswish": ("silu", "resembles it"),
     "mish": ("silu", "resembles it"),
     "prelu": ("leaky-relu", "has a fixed slope"),

@@ -4,9 +4,10 @@ from types import SimpleNamespace
 import pytest
 
 from lagvis.backends import registry
-from lagvis.backends.backend import self_test
+from lagvis.backends.backend import opening_error, self_test
 from lagvis.backends.registry import BACKENDS, select
 from lagvis.errors import DeviceError, DeviceUsageError
+from lagvis.installation import CHECKOUT
 from tests.fake_backends import ReadOnlyBackend
 
 
@@ -125,6 +126,25 @@ def test_select_import_that_raises_value_error_names_the_variables(monkeypatch, 
         select("cpu", "jax")
     assert "unset or correct" in caught.value.remedy
     assert "JAX_DEFAULT_MATMUL_PRECISION" in caught.value.remedy
+
+
+@pytest.mark.parametrize("package", ["array_api_compat", "threadpoolctl"])
+def test_select_without_a_package_of_lagvis_names_that_and_no_extra(monkeypatch, tmp_path, package):
+    """`pip install -e ".[numpy]"` was proposed, an extra that does not exist."""
+    (tmp_path / "lacking.py").write_text(f"raise ModuleNotFoundError('No module', name='{package}')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(BACKENDS, "numpy", ("lacking", "NumPy", ("cpu",)))
+    with pytest.raises(DeviceError, match=f"the package {package.replace('_', '-')} is not installed for") as caught:
+        select("cpu", "numpy")
+    assert caught.value.remedy.endswith(f"-m pip install -e {CHECKOUT}")
+
+
+def test_opening_error_of_a_missing_package_installs_it():
+    """CuPy may stand alone on a machine: what it lacks is imported when its device is opened."""
+    error = ModuleNotFoundError("No module named 'array_api_compat'", name="array_api_compat")
+    found = opening_error(error, "cupy", "cuda:0", "update it")
+    assert found.reason.startswith("the package array-api-compat is not installed for ")
+    assert "pip install -e" in found.remedy
 
 
 def test_select_cuda_with_an_amd_driver_names_torch(monkeypatch, tmp_path):

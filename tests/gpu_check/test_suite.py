@@ -43,7 +43,7 @@ def test_ids_of_backend_on_the_cpu_stand_for_those_of_a_gpu(name, device, ids):
 
 @pytest.mark.parametrize(
     ("cores", "counts"),
-    [(1, [1, 1, 2]), (2, [1, 1, 2]), (4, [1, 1, 2]), (16, [4, 4, 8])],
+    [(1, [1, 1, 1]), (2, [1, 1, 2]), (4, [1, 1, 4]), (16, [2, 2, 10])],
 )
 def test_process_counts_share_the_cores(cores, counts):
     assert list(process_counts(["cupy", "torch", "jax"], cores).values()) == counts

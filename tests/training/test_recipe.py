@@ -264,6 +264,10 @@ def test_recipe_bad_choice_proposes_the_nearest(key, word, proposed):
         ("normalization", "batchnorm", "did you mean batch?"),
         ("normalization", "LayerNorm", "did you mean layer?"),
         ("normalization", "group", "expected none or batch or layer"),
+        ("dtype", "fp32", "did you mean float32?"),
+        ("dtype", "double", "did you mean float64?"),
+        ("dtype", "bfloat16", "there is no bfloat16, float32 was faster on a CPU (docs/speed.md)"),
+        ("dtype", "16-mixed", "there is no 16-mixed, float32 was faster on a CPU (docs/speed.md)"),
     ],
 )
 def test_recipe_choice_of_another_program_names_ours(key, word, hint):

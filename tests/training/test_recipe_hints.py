@@ -103,6 +103,8 @@ def test_parse_backslashes_and_apostrophe_in_double_quotes_advises_slashes():
         ("kernel_constraint", "did you mean max_norm?"),
         ("initializer", "there is no choice of the first weights; the activation decides how they are drawn"),
         ("bias", "there is no layer without biases"),
+        ("amp", "did you mean dtype?"),
+        ("allow_tf32", "there is no TF32; products of float32 are computed in float32 on every device"),
     ],
 )
 def test_parse_unknown_key_names_the_key_that_is_meant(key, end):
