@@ -21,6 +21,7 @@ from lagvis.training.recipe import Recipe, merge
 
 CHECK = "linear_model_as_good"
 OPTIMIZER = "sgd"
+MIN_STEPS = 300  # with fewer it is not trained yet, and the network seems to gain what it does not
 MAX_STEPS = 2000  # about a tenth of a second of NumPy; a longer run has a linear model of fewer epochs, at least of one
 RATE_FACTORS = (1.0, 0.1, 0.01, 0.001)  # of the learning rate of the run; the first that is not too high
 MAX_LOSS_RATIO = 1.1  # of the loss of a constant answer; a loss above it is that of a learning rate that is too high
@@ -55,17 +56,18 @@ def has_linear_model(recipe: Recipe, dataset: Dataset, model: Model) -> bool:
 def train_linear_model(
     recipe: Recipe, dataset: Dataset, plan: Plan, model: Model, backend: Backend, stop: Callable[[], bool]
 ) -> LinearModel | None:
-    """Train a network without hidden layers by a recipe: the same rows, scaling, seed and epochs.
+    """Train a network without hidden layers by a recipe: the same rows, scaling and seed, and epochs where they suffice.
 
     A run of another optimizer has a linear model trained by OPTIMIZER at its defaults: the small steps of adam or lion,
-    which suit several layers, would leave it untrained. Runs of more than MAX_STEPS steps have fewer epochs, with the
-    whole schedule. A learning rate is lowered if the loss of the last epoch is clearly above that of a constant answer,
+    which suit several layers, would leave it untrained. It has more epochs than a run of less than MIN_STEPS steps, and
+    fewer than one of more than MAX_STEPS, with the whole schedule. A learning rate is lowered if the loss of the last epoch is clearly above that of a constant answer,
     as it is where many columns say the same. None where no rate has a finite loss, or `stop` returned true.
     """
     if recipe.optimizer != OPTIMIZER:
         recipe = merge(asdict(recipe), {"optimizer": OPTIMIZER})
     widths = (model.widths[0], model.widths[-1])
-    epochs = min(recipe.epochs, max(1, MAX_STEPS // plan.steps_per_epoch))
+    fewest, most = -(-MIN_STEPS // plan.steps_per_epoch), max(1, MAX_STEPS // plan.steps_per_epoch)
+    epochs = min(max(recipe.epochs, fewest), most)
     plan = replace(
         plan,
         validation_rows=plan.validation_rows[:0],

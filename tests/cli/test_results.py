@@ -258,7 +258,7 @@ def test_train_table_is_compared_with_a_linear_model(curved, capsys, name, loss)
     found, _ = result(capsys)
     assert run(train, *words, "--hidden", "none", "--name", "linear") == 0
     linear, _ = result(capsys)
-    assert found["linear_epochs"] == 30
+    assert found["linear_epochs"] == 30  # more than 300 steps, and less than 2,000
     for key in ("loss", "accuracy", "errors"):
         assert found[f"linear_{key}"] == linear[f"test_{key}"]
         assert linear[f"linear_{key}"] is None
