@@ -56,12 +56,13 @@ def has_linear_model(recipe: Recipe, dataset: Dataset, model: Model) -> bool:
 def train_linear_model(
     recipe: Recipe, dataset: Dataset, plan: Plan, model: Model, backend: Backend, stop: Callable[[], bool]
 ) -> LinearModel | None:
-    """Train a network without hidden layers by a recipe: the same rows, scaling and seed, and epochs where they suffice.
+    """Train a network without hidden layers by a recipe: the same rows, scaling and seed.
 
     A run of another optimizer has a linear model trained by OPTIMIZER at its defaults: the small steps of adam or lion,
-    which suit several layers, would leave it untrained. It has more epochs than a run of less than MIN_STEPS steps, and
-    fewer than one of more than MAX_STEPS, with the whole schedule. A learning rate is lowered if the loss of the last epoch is clearly above that of a constant answer,
-    as it is where many columns say the same. None where no rate has a finite loss, or `stop` returned true.
+    which suit several layers, would leave it untrained. It has the epochs of the run, with the whole schedule: more if
+    these are less than MIN_STEPS steps, fewer if they are more than MAX_STEPS. A learning rate is lowered if the loss
+    of the last epoch is clearly above that of a constant answer, as it is where many columns say the same. None where
+    no rate has a finite loss, or `stop` returned true.
     """
     if recipe.optimizer != OPTIMIZER:
         recipe = merge(asdict(recipe), {"optimizer": OPTIMIZER})
