@@ -60,8 +60,11 @@ def gelu(formula: Formula, z: str) -> str:
 
 
 def silu(formula: Formula, z: str) -> str:
-    """Add z sigmoid(z)."""
-    return formula("Mul", z, formula("Sigmoid", z))
+    """Add z sigmoid(z) = z / (1 + exp(-z)), which is -0 where exp(-z) is infinite.
+
+    onnxruntime before 1.32 makes one operator of z sigmoid(z), which it cannot compute in double.
+    """
+    return formula("Div", z, formula("Add", formula("Exp", formula("Neg", z)), 1.0))
 
 
 def softplus(formula: Formula, z: str) -> str:

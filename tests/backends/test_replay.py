@@ -564,6 +564,7 @@ def test_recorded_scan_value_to_host_raises(open_recorder, ask):
         backend.scan(lambda state, i, r, x: {"a": state["a"] * ask(r), "b": state["b"]})(state, inputs, constants)
 
 
+@pytest.mark.filterwarnings("ignore:torch.meshgrid")  # of PyTorch 2.6
 def test_recorded_scan_several_results_raise(open_recorder):
     def splitting(state, i, r, x):
         first, second = backend.xp.meshgrid(i, i)

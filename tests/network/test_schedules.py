@@ -49,6 +49,7 @@ AGAINST_TORCH = {
 }  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:The epoch parameter in `scheduler.step")  # which PyTorch 2.6 itself passes
 @pytest.mark.parametrize("case", AGAINST_TORCH)
 def test_lr_share_equals_lr_scheduler(backend, torch, case):
     schedule, steps, warmup, name, options = AGAINST_TORCH[case]
