@@ -17,6 +17,7 @@ from gpu_check.processes import Runner
 from gpu_check.record import Record
 from gpu_check.stage import Context, Stage
 from gpu_check.stages import STAGES, NoDeviceError
+from tests.cli.commands import hide_module
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -247,4 +248,17 @@ def test_gpu_check_without_a_gpu_says_why_in_one_line_and_writes_nothing(tmp_pat
     assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout.splitlines()) == 1
     assert done.stdout.startswith("No GPU was checked: ")
+    assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.slow
+def test_gpu_check_without_numpy_says_how_to_install_it_and_writes_nothing(tmp_path):
+    """Its first stage recorded that no backend computes, and its end was a traceback."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "gpu-check", "--output", tmp_path / "output"],
+        check=False, capture_output=True, text=True, timeout=120, env=os.environ | hide_module(tmp_path, "numpy"),
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: the package numpy is not installed for ")
+    assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "output").exists()
