@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -94,7 +95,7 @@ def continued_totals(totals: dict[str, np.ndarray], zero: dict[str, np.ndarray])
     loss is the objective; the training loss of the epoch that it continues then includes smoothing for its first steps.
     """
     if not totals:
-        return tree_map(np.float64, zero)
+        return tree_map(partial(np.asarray, dtype=np.float64), zero)
     return {name: totals["loss"] if name == "objective" and name not in totals else totals[name] for name in zero}
 
 
