@@ -157,10 +157,23 @@ def opening_error(
             f"{name} found {device}, but it has no free memory ({first_line(error)})",
             "end other programs that use its memory, or use another device",
         )
-    if isinstance(error, ModuleNotFoundError) and (missing := missing_package(error)):
-        return DeviceError(*missing)
-    known = explain(error) if explain else None
+    known = missing_own_package(error) or (explain(error) if explain else None)
     return known or DeviceError(f"{name} found {device}, but it does not compute: {first_line(error)}", remedy)
+
+
+# Packages that backends import beside their library, which an installation of Lagvis brings.
+OWN_PACKAGES = ("numpy", "array_api_compat", "threadpoolctl")
+
+
+def missing_own_package(error: BaseException) -> DeviceError | None:
+    """Return the DeviceError of an import that failed for want of one of OWN_PACKAGES; None for any other error.
+
+    What a library itself lacks comes with the extra of that library.
+    """
+    if not isinstance(error, ModuleNotFoundError) or error.name not in OWN_PACKAGES:
+        return None
+    missing = missing_package(error)
+    return DeviceError(*missing) if missing else None
 
 
 # Libraries whose own error types may mean out of memory, and the texts by which they do. PyTorch's C++ code also raises

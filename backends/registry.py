@@ -11,12 +11,11 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from lagvis.backends.backend import Backend, first_line
+from lagvis.backends.backend import Backend, first_line, missing_own_package
 from lagvis.backends.cuda import AMD_DRIVER, driver_version, fitting_extra
 from lagvis.backends.cuda_faults import Build
 from lagvis.backends.precision import precision_notices
 from lagvis.errors import DeviceError, DeviceUsageError
-from lagvis.installation import missing_package
 from lagvis.option_text import option, setting
 
 DTYPES = ("float32", "float64")
@@ -29,8 +28,6 @@ BACKENDS = {
 }
 # kind of device: backend that computes on it unless another is named
 DEFAULT_BACKENDS = {"cpu": "numpy", "cuda": "cupy", "xpu": "torch", "mps": "torch"}
-# Packages that backends import beside their library, which an installation of Lagvis brings.
-OWN_PACKAGES = ("numpy", "array_api_compat", "threadpoolctl")
 DEVICE_NAMES = r"auto|cpu|(cuda|xpu)(:\d+)?|mps"
 # kinds of device on which nothing of Lagvis has run
 UNTRIED_DEVICES = {"mps": "an Apple GPU", "xpu": "an Intel GPU"}
@@ -131,12 +128,8 @@ def load(name: str) -> ModuleType:
         return importlib.import_module(module)
     except (ImportError, OSError) as error:
         command = f'pip install -e ".[{fitting_extra() if name == "cupy" else name}]"'
-        if (
-            isinstance(error, ModuleNotFoundError)
-            and error.name in OWN_PACKAGES
-            and (missing := missing_package(error))
-        ):
-            raise DeviceError(*missing) from None
+        if missing := missing_own_package(error):
+            raise missing from None
         if isinstance(error, ModuleNotFoundError) and error.name in (name, "jaxlib"):
             raise DeviceError(f"{library} is not installed", command) from None
         if known := Build(library).explain(error, "cuda"):

@@ -147,6 +147,12 @@ def test_opening_error_of_a_missing_package_installs_it():
     assert "pip install -e" in found.remedy
 
 
+def test_opening_error_of_a_package_that_the_library_lacks_keeps_the_remedy_of_the_library():
+    error = ModuleNotFoundError("No module named 'cuda.pathfinder'", name="cuda.pathfinder")
+    found = opening_error(error, "cupy", "cuda:0", "update it")
+    assert (found.remedy, "No module named 'cuda.pathfinder'" in found.reason) == ("update it", True)
+
+
 def test_select_cuda_with_an_amd_driver_names_torch(monkeypatch, tmp_path):
     library(monkeypatch, "cupy", error=MISSING)
     library(monkeypatch, "torch", devices=("cuda:0", "cpu"))
